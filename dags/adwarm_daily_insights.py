@@ -1,12 +1,14 @@
 """### Complete and score one day
 
-One run per day: says what it will take (log and XCom `estimate` of the first task), completes the accounts' missing
-days of the aligned 30-day block that holds the day, settles them, and scores ad fatigue as of the day. Accounts whose
-day is still open are left to a later run. Days older than 28 days are final: running such a day again makes no call. At
-the end of a scheduled run final months are brought together.
+One run per day: estimates its requests (log and XCom `estimate` of the first task), fetches the accounts' missing
+days of the aligned 30-day span that contains the day, settles them, and scores ad fatigue as of the day. Accounts whose
+day has not ended are left to a later run. Days older than 28 days are final: rerunning such a day makes no call. A
+scheduled run ends by compacting final months.
 
 **Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`.
 """
+
+from typing import Any
 
 from airflow.sdk import Param, dag, task
 
@@ -27,47 +29,47 @@ from adwarm_airflow.operators import WarmBatchOperator
     dag_display_name="adwarm: daily insights",
     schedule=cron_schedule("0 0 * * *"),
     params={
-        "day": day_param("The day to complete; empty: the day the run is about."),
-        "accounts": accounts_param("Account ids, one a line; empty: every known account."),
+        "day": day_param("The day to complete; empty: the day of the run."),
+        "accounts": accounts_param("Account ids, one per line; empty: every known account."),
         "frequency": Param(
             False,
             type="boolean",
             title="Frequency",
-            description="In a backfill: fetch each day's own week too, for the audience part of its score. One request "
-            "more for each account and day.",
+            description="In a backfill: also fetch the week of each day, for the audience part of its score. One more "
+            "request per account and day.",
         ),
-        "decision_time": timestamp_param("Act as of this moment; empty: now. For replays of the past."),
+        "decision_time": timestamp_param("Act as of this time; empty: now. For replays of the past."),
         "connection": connection_param(),
     },
     **dag_kwargs(__doc__, Tag.BACKFILLABLE),
 )
 def adwarm_daily_insights() -> None:
-    """Plan, fetch, score, account."""
+    """Plan, fetch, score, close the run, compact."""
 
     @task
-    def plan_day(**context) -> list:
-        """Find what the day still lacks and return batches."""
+    def plan_day(**context: Any) -> list[int]:
+        """Find the missing data of the day, and return the numbers of its batches."""
         from adwarm_airflow.tasks import daily
 
         return daily.plan_day(context)
 
     @task(trigger_rule="all_done_min_one_success")
-    def score_day(**context) -> dict:
-        """Score every account whose day is complete."""
+    def score_day(**context: Any) -> dict[str, Any]:
+        """Score the accounts whose day is complete."""
         from adwarm_airflow.tasks import warming
 
         return warming.score_closed_days(context)
 
     @task(trigger_rule="none_failed")
-    def account(**context) -> dict:
-        """Close the job and read some keys back."""
+    def account(**context: Any) -> dict[str, Any]:
+        """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming
 
         return warming.close_run(context)
 
     @task(trigger_rule="none_failed")
-    def compact_store(**context) -> dict:
-        """Bring final months together and delete what nothing points at."""
+    def compact_store(**context: Any) -> dict[str, Any]:
+        """Compact final months, and delete unreferenced objects."""
         from adwarm_airflow.tasks import daily
 
         return daily.compact_store(context)
@@ -77,7 +79,7 @@ def adwarm_daily_insights() -> None:
     batches >> warm >> score_day() >> account() >> compact_store()
 
 
-dag = adwarm_daily_insights()
+daily_insights = adwarm_daily_insights()
 
 if __name__ == "__main__":
-    dag.test()
+    daily_insights.test()

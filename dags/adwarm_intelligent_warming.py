@@ -1,11 +1,13 @@
-"""### Warm what is about to be opened
+"""### Warm reports just before they are opened
 
-Every 15 minutes: plans the reports that are likely to be opened before the next run, fetches them in batches under the
-shared budget, closes the accounts whose day has just ended (reason `day_closed`: settle, then score), and accounts for
-what earlier warms were used for. A backfilled run plans in shadow: it writes its plan down and makes no call.
+Every 15 minutes: plans the reports that are likely to be opened before the next run, fetches them in batches within the
+shared limits, settles and scores the accounts whose day has just ended (reason `day_closed`), and marks earlier warms
+as used or wasted. A backfilled run plans in shadow mode: it saves its plan and makes no call.
 
 **Needs** a trained forecast (`adwarm_access_patterns`) and a connection of type `facebook_social`.
 """
+
+from typing import Any
 
 from airflow.sdk import Param, dag, task
 
@@ -19,33 +21,33 @@ from adwarm_airflow.operators import WarmBatchOperator
     schedule=cron_schedule("*/15 * * * *"),
     params={
         "mode": Param(
-            "live", enum=["live", "shadow"], title="Mode", description="shadow: plan and write down, make no call."
+            "live", enum=["live", "shadow"], title="Mode", description="shadow: save the plan, make no call."
         ),
-        "decision_time": timestamp_param("Decide as of this moment; empty: now. For replays of the past."),
+        "decision_time": timestamp_param("Decide as of this time; empty: now. For replays of the past."),
         "connection": connection_param(),
     },
     **dag_kwargs(__doc__, Tag.WARMING),
 )
 def adwarm_intelligent_warming() -> None:
-    """Plan, warm, score, account."""
+    """Plan, warm, score, close the run."""
 
     @task
-    def plan(**context) -> list:
-        """Write the plan down and return its batches."""
+    def plan(**context: Any) -> list[int]:
+        """Save the plan, and return the numbers of its batches."""
         from adwarm_airflow.tasks import warming
 
         return warming.plan(context)
 
     @task(trigger_rule="all_done_min_one_success")
-    def score_closed_days(**context) -> dict:
-        """Score the accounts whose day this run has closed."""
+    def score_closed_days(**context: Any) -> dict[str, Any]:
+        """Score the accounts whose day this run has settled."""
         from adwarm_airflow.tasks import warming
 
         return warming.score_closed_days(context)
 
     @task(trigger_rule="none_failed")
-    def account(**context) -> dict:
-        """Close the job, judge earlier warms, read some keys back."""
+    def account(**context: Any) -> dict[str, Any]:
+        """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming
 
         return warming.close_run(context)
@@ -55,7 +57,7 @@ def adwarm_intelligent_warming() -> None:
     batches >> warm >> score_closed_days() >> account()
 
 
-dag = adwarm_intelligent_warming()
+intelligent_warming = adwarm_intelligent_warming()
 
 if __name__ == "__main__":
-    dag.test()
+    intelligent_warming.test()

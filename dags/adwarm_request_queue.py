@@ -1,8 +1,8 @@
-"""### Work off the request queue
+"""### Drain the request queue
 
-Woken within seconds of an `adwarm enqueue`, and every 5 minutes as a safety net: carries out the queued requests, the
-most urgent class first, under the shared limits. What is throttled or fails in passing stays queued for a later run;
-what is past its deadline is not done any more.
+Starts within seconds of an `adwarm enqueue`, and every 5 minutes as a safety net: processes the queued requests within
+the shared limits, the most urgent class first. Requests that are throttled or fail temporarily stay queued for a later
+run; requests past their deadline expire.
 """
 
 from airflow.sdk import Param, dag
@@ -17,22 +17,27 @@ from adwarm_airflow.operators import DrainRequestsOperator
     schedule=cron_or_request_schedule("*/5 * * * *"),
     params={
         "batch_size": Param(
-            10, type="integer", minimum=1, maximum=1000, title="Batch size", description="Requests taken at a time."
+            10, type="integer", minimum=1, maximum=1000, title="Batch size", description="Requests per batch."
         ),
         "max_seconds": Param(
-            240, type="number", minimum=1, maximum=3600, title="Time", description="No batch is begun after this long."
+            240,
+            type="number",
+            minimum=1,
+            maximum=3600,
+            title="Time",
+            description="Seconds after which no batch is started.",
         ),
         "connection": connection_param(),
     },
     **dag_kwargs(__doc__, Tag.WARMING),
 )
 def adwarm_request_queue() -> None:
-    """Drain."""
-    sizes = {"batch_size": "{{ params.batch_size }}", "max_seconds": "{{ params.max_seconds }}"}
-    DrainRequestsOperator(task_id="drain", conn_id="{{ params.connection }}", **sizes)
+    """Drain the queue in one task."""
+    limits = {"batch_size": "{{ params.batch_size }}", "max_seconds": "{{ params.max_seconds }}"}
+    DrainRequestsOperator(task_id="drain", conn_id="{{ params.connection }}", **limits)
 
 
-dag = adwarm_request_queue()
+request_queue = adwarm_request_queue()
 
 if __name__ == "__main__":
-    dag.test()
+    request_queue.test()

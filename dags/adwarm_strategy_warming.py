@@ -1,10 +1,13 @@
 """### Keep chosen reports ready
 
-Every 6 hours: warms what the enabled rows of the table `strategy` name, in progressive batches, each within its own
-hourly budget, and skips what is fresh. From the trigger form or the REST API: warms the accounts and ranges you name.
+Every 6 hours: warms the reports of the enabled strategies (table `strategy`) in progressive batches, each strategy
+within its own hourly budget, and skips what is fresh. From the trigger form or the REST API: warms the accounts and
+ranges you name.
 
-`dry_run` writes the plan down and makes no call.
+`dry_run` saves the plan and makes no call.
 """
+
+from typing import Any
 
 from airflow.sdk import Param, dag, task
 
@@ -25,16 +28,16 @@ from adwarm_airflow.operators import WarmBatchOperator
     dag_display_name="adwarm: strategy warming",
     schedule=cron_schedule("0 */6 * * *"),
     params={
-        "accounts": accounts_param("Account ids, one a line; empty: all enabled strategies."),
+        "accounts": accounts_param("Account ids, one per line; empty: all enabled strategies."),
         "date_ranges": Param(
             ["yesterday", "last_7d", "last_30d"],
             type="array",
             items={"type": "string", "minLength": 1},
             title="Date ranges",
-            description="Presets such as last_7d, or YYYY-MM-DD..YYYY-MM-DD, one a line.",
+            description="Presets such as last_7d, or YYYY-MM-DD..YYYY-MM-DD, one per line.",
         ),
         "priority": Param(
-            "low", enum=PRIORITIES, title="Priority", description="Who goes first when the budget is short."
+            "low", enum=PRIORITIES, title="Priority", description="Class of the calls when capacity is short."
         ),
         "batch_size": Param(
             5, type="integer", minimum=1, maximum=1000, title="Batch size", description="Reports between two pauses."
@@ -43,27 +46,32 @@ from adwarm_airflow.operators import WarmBatchOperator
             5, type="number", minimum=0, maximum=30, title="Delay", description="Seconds between two batches."
         ),
         "max_calls": Param(
-            100, type="integer", minimum=1, maximum=100_000, title="Budget", description="Upstream calls at the most."
+            100,
+            type="integer",
+            minimum=1,
+            maximum=100_000,
+            title="Budget",
+            description="Maximum number of upstream calls.",
         ),
-        "dry_run": Param(False, type="boolean", title="Dry run", description="Plan and write down, make no call."),
-        "decision_time": timestamp_param("Act as of this moment; empty: now. For replays of the past."),
+        "dry_run": Param(False, type="boolean", title="Dry run", description="Save the plan, make no call."),
+        "decision_time": timestamp_param("Act as of this time; empty: now. For replays of the past."),
         "connection": connection_param(),
     },
     **dag_kwargs(__doc__, Tag.WARMING, max_active_runs=4),
 )
 def adwarm_strategy_warming() -> None:
-    """Plan, warm, account."""
+    """Plan, warm, close the run."""
 
     @task
-    def plan(**context) -> list:
-        """Check the form, write the plan down, return its batches."""
+    def plan(**context: Any) -> list[dict[str, Any]]:
+        """Validate the form, save the plan, and return arguments for each of its batches."""
         from adwarm_airflow.tasks import warming
 
         return warming.plan_strategies(context)
 
     @task(trigger_rule="none_failed")
-    def account(**context) -> dict:
-        """Close the job and read some keys back."""
+    def account(**context: Any) -> dict[str, Any]:
+        """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming
 
         return warming.close_run(context)
@@ -72,7 +80,7 @@ def adwarm_strategy_warming() -> None:
     warm.expand_kwargs(plan()) >> account()
 
 
-dag = adwarm_strategy_warming()
+strategy_warming = adwarm_strategy_warming()
 
 if __name__ == "__main__":
-    dag.test()
+    strategy_warming.test()

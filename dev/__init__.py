@@ -1,1 +1,1 @@
-"""Runs the package on one machine: the demo, and a whole Airflow for trying it out."""
+"""The local stack: the demo, and a whole Airflow on one machine to try the package out. Not part of the wheel."""

@@ -1,157 +1,219 @@
-"""The demo: the main job, end to end, through the real DAGs, on one day of a real access log.
+"""`make demo`: runs the main job through the real DAGs on one day of a real access log.
 
-It learns from the weeks before the day, then lives through the day hour by hour: decides, warms, and lets the log's own
-opens read the result. The upstream is the built-in simulator on a free loopback port.
+It trains on the weeks before the day, then steps through the day hour by hour: plan, warm, and replay the log's opens
+through the read path. The upstream is the simulator on a free loopback port.
 """
 
+from __future__ import annotations
+
+import contextlib
+import io
 import logging
 import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from dev.environment import ROOT, TOKEN, local_environment, log_url
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.local_time import zone
+from adwarm.patterns.ingest.run import ingest
+from adwarm.runtime import Runtime
+from adwarm.settings import load_settings
+from dev.demo_day import DemoReport, Readers, ReplayDay, choose_day, replay_without_warming
+from dev.environment import DEMO_HOME, ROOT, TOKEN, local_environment, log_url
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+
+if TYPE_CHECKING:
+    from airflow.models.taskinstance import TaskInstance
 
 STEP = timedelta(hours=1)
 STRATEGY_ACCOUNTS = 5
+UNREACHABLE_URL = "http://127.0.0.1:9"
+"""Placeholder until the simulator runs."""
 
 
 @dataclass
 class Demo:
-    """One run of the demo."""
+    """One run of the demo under `home`, which is emptied first."""
 
     home: Path
     console: Console
     started: float = field(default_factory=time.monotonic)
 
     def run(self) -> int:
-        """Run everything, print the table, and return the exit code."""
-        from adwarm.settings import load_settings
-
+        """Run all steps, print the table, write `summary.json`, and return the exit code."""
         shutil.rmtree(self.home, ignore_errors=True)
         (self.home / "airflow").mkdir(parents=True)
         self.console.print("[bold]adwarm demo[/bold]: the main job on a real access log, with a simulated ad platform")
         url = log_url()
-        os.environ.update(local_environment(self.home, "http://127.0.0.1:9", url))
+        os.environ.update(local_environment(self.home, UNREACHABLE_URL, url))
         os.environ.setdefault("ADWARM_PLANNING__STEP_MINUTES", str(int(STEP.total_seconds() // 60)))
         os.environ.setdefault("ADWARM_FORECAST__LOG_EVERY_MINUTES", "15")
         os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
-        settings = load_settings()
-
-        from dev.history import choose_day
-        from graph_simulator.config import SimulatorConfig
-        from graph_simulator.server import SimulatorServer
-
         self.console.print(f"reading {url}")
-        day = choose_day(url, settings)
+        day = choose_day(url, load_settings())
         with SimulatorServer(SimulatorConfig(zone=day.zone, now=day.start, token=TOKEN)) as simulator:
             os.environ.update(local_environment(self.home, simulator.url, url))
-            return self._live_through(day, simulator)
+            return self._run_dags(day, simulator)
 
-    def _live_through(self, day: Any, simulator: Any) -> int:
-        from adwarm.foundation.clock import VirtualClock
-        from adwarm.runtime import Runtime
-        from adwarm.settings import load_settings
-        from adwarm_airflow.connections import connection_source_factory
-        from dev.dag_runs import DagRuns
-        from dev.replay import Readers, without_warming
-        from dev.report import DemoReport
+    def _run_dags(self, day: ReplayDay, simulator: SimulatorServer) -> int:
+        from adwarm_airflow.connections import connection_source_factory  # reads Airflow's environment on import
 
         settings = load_settings()
         clock = VirtualClock(day.start)
+        closing = {"decision_time": day.end.isoformat()}
+        chosen = sorted({item.key.account_id for item in day.opens})[:STRATEGY_ACCOUNTS]
         with self._progress() as progress:
-            steps = progress.add_task("starting Airflow", total=28)
+            announce = _step_announcer(progress)
             dags = DagRuns(ROOT / "dags")
-            runtime = Runtime(settings, clock, connection_source_factory(settings, clock=clock))
-            readers = Readers(runtime, clock)
-            say = _teller(progress, steps)
-            say("learning from the access log")
-            learned = dags.run("adwarm_access_patterns", learning_window(day.start, settings.forecast.history_days))
-            self._live(day, simulator, dags, readers, say)
-            say("keeping chosen reports ready (strategy)")
-            closing = {"decision_time": day.end.isoformat()}
-            chosen = sorted({item.key.account_id for item in day.opens})[:STRATEGY_ACCOUNTS]
+            readers = Readers(Runtime(settings, clock, connection_source_factory(settings, clock=clock)), clock)
+            announce("training on the access log")
+            learned = dags.run("adwarm_access_patterns", training_conf(day.start, settings.forecast.history_days))
+            self._step_through_day(day, simulator, dags, readers, announce)
+            announce("warming by strategy")
             simulator.set_now(day.end, frozen=True)
             dags.run("adwarm_strategy_warming", {**closing, "accounts": chosen, "delay_seconds": 0})
-            say("completing and scoring the day before")
+            announce("completing and scoring the day before")
             yesterday = (day.day - timedelta(days=1)).isoformat()
             dags.run("adwarm_daily_insights", {**closing, "day": yesterday, "accounts": chosen})
-            say("accounting for the day")
-            dags.run(
-                "adwarm_access_patterns", {"window_start": day.start.isoformat(), "window_end": day.end.isoformat()}
-            )
+            announce("marking warms as used or wasted")
+            window = {"window_start": day.start.isoformat(), "window_end": day.end.isoformat()}
+            dags.run("adwarm_access_patterns", window)
             dags.run("adwarm_intelligent_warming", {**closing, "mode": "shadow"})
         report = DemoReport.gather(
-            runtime, day, learned, simulator.calls(), readers.tally, without_warming(day.opens, day.zone, runtime)
+            readers, day, learned, simulator.calls(), replay_without_warming(day, readers.runtime)
         )
-        report.show(self.console, time.monotonic() - self.started)
-        report.write(self.home / "summary.json", time.monotonic() - self.started)
+        seconds = time.monotonic() - self.started
+        report.show(self.console, seconds)
+        report.write(self.home / "summary.json", seconds)
         return report.exit_code(self.console)
 
-    def _live(self, day: Any, simulator: Any, dags: Any, readers: Any, say: Callable[[str], None]) -> None:
-        """Read the log, decide and warm at each step, and let the opens between two steps happen in their order.
+    def _step_through_day(
+        self,
+        day: ReplayDay,
+        simulator: SimulatorServer,
+        dags: DagRuns,
+        readers: Readers,
+        announce: Callable[[str], None],
+    ) -> None:
+        """At each step read the log, plan and warm; replay the opens between two steps in their order.
 
-        A warm is there one start latency after its decision, so opens sooner than that still come before it.
+        The warms of a decision take effect one lead time after it, so opens before that are replayed first.
         """
-        from adwarm.patterns.ingest.run import ingest
-
         runtime = readers.runtime
-        latency = timedelta(seconds=runtime.settings.planning.lead_seconds)
-        waiting = list(day.opens)
+        lead = timedelta(seconds=runtime.settings.planning.lead_seconds)
+        remaining = list(day.opens)
         moment = day.start
         while moment < day.end:
-            due = [item for item in waiting if item.at < moment + latency]
-            waiting = waiting[len(due) :]
-            readers.open_all(due)
-            say(f"{moment.astimezone(_zone(day.zone)):%H:%M} decide, warm, serve")
+            due = [item for item in remaining if item.at < moment + lead]
+            remaining = remaining[len(due) :]
+            readers.read_all(due)
+            announce(f"{moment.astimezone(zone(day.zone)):%H:%M} plan, warm, serve")
             simulator.set_now(moment, frozen=True)
             ingest(runtime.context, moment, window=(moment - STEP, moment))
             dags.run("adwarm_intelligent_warming", {"decision_time": moment.isoformat()})
             moment += STEP
-        readers.open_all(waiting)
+        readers.read_all(remaining)
 
     def _progress(self) -> Progress:
         columns = (TextColumn("{task.description:<44}"), BarColumn(), TimeElapsedColumn())
         return Progress(*columns, console=self.console, transient=False)
 
 
-def learning_window(until: datetime, days: int) -> dict[str, Any]:
-    """Return the conf that reads the log's last `days` days before `until` whole, and trains on them."""
+def training_conf(until: datetime, days: int) -> dict[str, Any]:
+    """Return the conf that reads the `days` days of the log before `until` whole, and trains on them."""
     since = until - timedelta(days=days)
     return {"window_start": since.isoformat(), "window_end": until.isoformat(), "train_now": True}
 
 
-def _teller(progress: Progress, task: Any) -> Callable[[str], None]:
-    def say(text: str) -> None:
-        progress.update(task, description=text, advance=1)
+def _step_announcer(progress: Progress) -> Callable[[str], None]:
+    """Return a function that advances the progress bar and shows a text, as a line of its own outside a terminal."""
+    bar = progress.add_task("starting Airflow", total=28)
+
+    def announce(text: str) -> None:
+        progress.update(bar, description=text, advance=1)
         if not progress.console.is_terminal:
             progress.console.print(f"  {text}")
 
-    return say
+    return announce
 
 
-def _zone(name: str) -> Any:
-    from adwarm.foundation.local_time import zone
+class DagRuns:
+    """Runs the DAGs of a folder in this process, through Airflow's own test runner.
 
-    return zone(name)
+    The environment must be set before an instance is created: Airflow reads it on import.
+
+    Raises:
+        AdwarmError: a DAG could not be imported.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        with _captured_output():
+            from airflow.dag_processing.dagbag import BundleDagBag
+            from airflow.utils.db import initdb
+
+            initdb()
+            self._bag = BundleDagBag(folder, bundle_path=folder, bundle_name="dags-folder")
+        if self._bag.import_errors:
+            raise AdwarmError(f"DAGs could not be imported: {self._bag.import_errors}")
+
+    def run(self, dag_id: str, conf: dict[str, Any]) -> dict[str, Any]:
+        """Run a DAG with `conf`, and return by task id the XCom `figures` of its tasks, else what they returned.
+
+        Raises:
+            AdwarmError: the run did not succeed; the message ends with the last part of its output.
+        """
+        with _captured_output() as output:
+            run = self._bag.dags[dag_id].test(logical_date=None, run_conf=conf)
+            state = str(getattr(run.state, "value", run.state))
+            results = {ti.task_id: _result(ti) for ti in run.get_task_instances() if ti.map_index < 0}
+        if state != "success":
+            raise AdwarmError(f"{dag_id} ended as {state}:\n{output.getvalue()[-4000:]}")
+        return results
+
+
+def _result(instance: TaskInstance) -> Any:
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        for key in ("figures", "return_value"):
+            query = XComModel.get_many(
+                run_id=instance.run_id, key=key, task_ids=instance.task_id, dag_ids=instance.dag_id
+            )
+            if rows := session.scalars(query).all():
+                return XComModel.deserialize_value(rows[0])
+        return None
+
+
+@contextlib.contextmanager
+def _captured_output() -> Iterator[io.StringIO]:
+    """Capture what Airflow prints; its errors are raised, so nothing is lost."""
+    output = io.StringIO()
+    before = logging.root.manager.disable
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            yield output
+        finally:
+            logging.disable(before)
 
 
 def main() -> int:
-    """Run the demo; an error is one line that says what to do."""
-    from adwarm.foundation.errors import AdwarmError
-
+    """Run the demo; print an expected error as one line."""
     console = Console(width=None if sys.stdout.isatty() else 118)
     logging.getLogger().setLevel(logging.WARNING)
     try:
-        return Demo(ROOT / ".adwarm" / "demo", console).run()
+        return Demo(DEMO_HOME, console).run()
     except AdwarmError as error:
         console.print(f"[red]{error}[/red]")
         return 1

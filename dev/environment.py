@@ -1,4 +1,4 @@
-"""The environment of a local run: where everything lives, and the settings that keep it apart from anything else."""
+"""Paths and environment variables of a local run, separate from any other installation of the user."""
 
 import json
 import os
@@ -8,18 +8,25 @@ from pathlib import Path
 from adwarm.patterns.arrow_memory import ALLOCATOR
 
 ROOT = Path(__file__).resolve().parents[1]
+DEMO_HOME = ROOT / ".adwarm" / "demo"
+UP_HOME = ROOT / ".adwarm" / "up"
 EXAMPLE_LOG = ROOT / "examples" / "access_log.parquet"
 TOKEN = "simulated-token"
-"""What the built-in simulator accepts; a secret of nobody."""
+"""The access token of the simulator; it opens nothing else."""
+
+_FIXED = ("ADWARM_HOME", "ADWARM_DATABASE_URL", "ADWARM_DATA_URL", "ADWARM_ACCESS_LOG_URL", "ADWARM_SOURCE__")
+"""Settings that a local run sets itself: its folders, its log and its source."""
 
 
 def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str]:
-    """Return the variables of a local Airflow and adwarm under `home`, apart from the user's own.
+    """Return the environment variables of a local Airflow and adwarm under `home`.
+
+    The user's own `ADWARM_*` settings are kept, except those for folders, log and source.
 
     Args:
         home: folder of databases, data and logs.
-        graph_url: where the simulator listens.
-        log_url: the access log.
+        graph_url: URL of the simulator.
+        log_url: file, folder, glob or URL of the access log.
     """
     airflow_home = home / "airflow"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "ADWARM_"))}
@@ -47,19 +54,15 @@ def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str
         "ADWARM_SOURCE__GRAPH_URL": graph_url,
         "ADWARM_SOURCE__ACCESS_TOKEN": TOKEN,
         "ADWARM_ACCESS_LOG_URL": log_url,
-        **_asked_for(),
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if name.startswith("ADWARM_") and not name.startswith(_FIXED)
+        },
     }
 
 
 def log_url() -> str:
-    """Return the log the user asked for, or the shipped example."""
-    asked = os.environ.get("ADWARM_ACCESS_LOG_URL")
-    return asked if asked and "://" in asked else str(Path(asked or EXAMPLE_LOG).absolute())
-
-
-def _asked_for() -> dict[str, str]:
-    """Return the user's own settings, but for the places and the source that a local run chooses itself."""
-    chosen = ("ADWARM_HOME", "ADWARM_DATABASE_URL", "ADWARM_DATA_URL", "ADWARM_ACCESS_LOG_URL", "ADWARM_SOURCE__")
-    return {
-        name: value for name, value in os.environ.items() if name.startswith("ADWARM_") and not name.startswith(chosen)
-    }
+    """Return the log in `ADWARM_ACCESS_LOG_URL` as an absolute path or URL; the example log when it is not set."""
+    configured = os.environ.get("ADWARM_ACCESS_LOG_URL")
+    return configured if configured and "://" in configured else str(Path(configured or EXAMPLE_LOG).absolute())

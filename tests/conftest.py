@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
     del os.environ[_name]  # the user's own settings must not reach a test
 
-# Shared machines are noisy, so no example has a deadline; CI tries the same examples every time.
+# Shared machines are noisy, so examples have no deadline; CI tries the same examples every time.
 hypothesis.settings.register_profile("adwarm", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("adwarm")
 
@@ -45,7 +45,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def engines(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Engine]:
-    """Engines opened so far, by dialect, each with the schema."""
+    """Engines with the schema that were opened so far, by dialect."""
     return {}
 
 
@@ -85,7 +85,7 @@ def objects(tmp_path: Path) -> ObjectStore:
 
 @pytest.fixture
 def clock() -> VirtualClock:
-    """A clock that stands at a Wednesday noon until it is moved."""
+    """A clock frozen at a Wednesday noon until a test moves it."""
     return VirtualClock(datetime(2026, 11, 25, 12, 0, tzinfo=UTC))
 
 
@@ -100,27 +100,26 @@ def shared_log(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_nested_connections() -> Iterator[None]:
-    """No thread asks adwarm's database for a second connection while it holds one: with a full pool it would wait for
-    itself."""
-    held, nested = threading.local(), list[str]()
+    """Fail the test when a thread opens a second connection while it holds one: with a full pool it would deadlock."""
+    thread_state, nested = threading.local(), list[str]()
 
-    def taken(_connection: object, record: Any, _proxy: object) -> None:
-        counts = held.__dict__.setdefault("counts", Counter())  # by pool: Airflow has one of its own
+    def on_checkout(_connection: object, record: Any, _proxy: object) -> None:
+        counts = thread_state.__dict__.setdefault("counts", Counter())  # by pool: Airflow has one of its own
         counts[_pool(record)] += 1
         if counts[_pool(record)] > 1:
             nested.append("".join(traceback.format_stack(limit=25)))
 
-    def given_back(_connection: object, record: Any) -> None:
-        held.__dict__.setdefault("counts", Counter())[_pool(record)] -= 1
+    def on_checkin(_connection: object, record: Any) -> None:
+        thread_state.__dict__.setdefault("counts", Counter())[_pool(record)] -= 1
 
     def _pool(record: Any) -> int:
         return id(record._ConnectionRecord__pool)
 
-    event.listen(QueuePool, "checkout", taken)
-    event.listen(QueuePool, "checkin", given_back)
+    event.listen(QueuePool, "checkout", on_checkout)
+    event.listen(QueuePool, "checkin", on_checkin)
     try:
         yield
     finally:
-        event.remove(QueuePool, "checkout", taken)
-        event.remove(QueuePool, "checkin", given_back)
-    assert not nested, f"a second connection was asked for here:\n{nested[0]}"
+        event.remove(QueuePool, "checkout", on_checkout)
+        event.remove(QueuePool, "checkin", on_checkin)
+    assert not nested, f"a second connection was opened here:\n{nested[0]}"

@@ -1,4 +1,4 @@
-"""Puts the rooms together for one process: the only place that knows which parts are in use."""
+"""Wires the packages together for one process: the only module that chooses implementations."""
 
 import os
 import random
@@ -17,7 +17,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.queue_worker import BATCH_SIZE
-from adwarm.recovery import RecoveryPipeline
+from adwarm.recovery import RecoveryOptions, RecoveryPipeline
 from adwarm.serving import QueueWorker, Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.sources.protocol import InsightsSource
@@ -32,12 +32,13 @@ SourceFactory = Callable[[], InsightsSource]
 
 @dataclass
 class Runtime:
-    """Everything a task or a command works with.
+    """The objects that a task or a command works with, each created on first use.
 
     Attributes:
-        clock: the time the run acts at; leases and grants go by the database's own clock.
-        make_source: builds an upstream; from the settings unless the caller brings a connection.
-        sources: builds the upstreams of further connections, by name; from the settings unless the caller brings them.
+        settings: read from the environment by default.
+        clock: the time the run acts at. Leases and grants use the database's own clock.
+        make_source: creates the upstream source; built from the settings when None.
+        sources: creates the sources of further connections, by name; built from the settings when None.
     """
 
     settings: Settings = field(default_factory=load_settings)
@@ -47,9 +48,9 @@ class Runtime:
 
     @cached_property
     def engine(self) -> Engine:
-        """The database, with the schema this code needs.
+        """The database, with the schema that this version needs.
 
-        The embedded SQLite file is upgraded by itself; a server's schema is changed only by `adwarm db upgrade`.
+        The embedded SQLite file is upgraded automatically; a server only by `adwarm db upgrade`.
         """
         engine = open_engine(self.settings.database, self.settings.sql)
         if engine.dialect.name != "sqlite":
@@ -65,17 +66,17 @@ class Runtime:
 
     @cached_property
     def context(self) -> Context:
-        """Database, objects and settings, as most functions take them."""
+        """Database, object store and settings, as most functions take them."""
         return Context(self.engine, self.objects, self.settings)
 
     @cached_property
     def owner(self) -> str:
-        """Names this process in leases and grants."""
+        """Name of this process in leases and grants."""
         return f"{socket.gethostname()[:40]}:{os.getpid()}:{random.SystemRandom().randrange(16**6):06x}"
 
     @cached_property
     def admission(self) -> SqlAdmission:
-        """The shared budget."""
+        """Admission of calls against the shared limits."""
         return SqlAdmission(
             self.engine,
             self.settings.backpressure,
@@ -86,32 +87,31 @@ class Runtime:
 
     @cached_property
     def block_admission(self) -> BlockAdmission:
-        """The shared budget, taken in blocks of permits and spent in this process."""
+        """Admission in blocks of permits, which this process hands out without further database access."""
         permits, longest = self.settings.backpressure.block_permits, self.settings.account_seconds
         return BlockAdmission(self.admission, permits, longest_call_seconds=longest)
 
     @cached_property
     def single_call_admission(self) -> MemoryAwareAdmission:
-        """The shared budget for a process that makes one call; where memory is short its machine makes one a second."""
+        """Admission for a process that makes one call; a machine that is short of memory makes one call a second."""
         limit, machine = self.settings.backpressure.memory_percent, socket.gethostname()[:40]
         turn = machine_turn(self.engine, machine)
         return MemoryAwareAdmission(self.admission, SystemClock(), limit, turn=turn)
 
     @cached_property
     def queue(self) -> RequestQueue:
-        """The requests that wait for a worker."""
+        """The queue of requests."""
         return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner)
 
     @cached_property
     def pipeline(self) -> RecoveryPipeline:
-        """Retry, heal, fall back, alert."""
+        """Retries, healing, fallbacks and alerts around a call."""
         return RecoveryPipeline(
             self.settings.recovery,
             ErrorLog(self.engine),
             self.clock,
             random.SystemRandom(),
-            ledger=HealingStore(self.engine),
-            isolation=SqlIsolationStore(self.engine),
+            RecoveryOptions(ledger=HealingStore(self.engine), isolation=SqlIsolationStore(self.engine)),
         )
 
     @cached_property
@@ -121,7 +121,7 @@ class Runtime:
 
     @property
     def log_url(self) -> str:
-        """Where the access log is.
+        """File, folder, glob or URL of the access log.
 
         Raises:
             BadRequest: no log is configured.
@@ -132,25 +132,34 @@ class Runtime:
 
     @cached_property
     def request_costs(self) -> StoredDaysPricer:
-        """What the planner asks which requests a key would take."""
+        """Prices keys by the requests that their missing days take."""
         return StoredDaysPricer(self.engine, self.settings)
 
+    @property
+    def default_source_factory(self) -> SourceFactory:
+        """Creates the source of accounts that belong to no further connection.
+
+        Raises:
+            BadRequest: a required setting is missing.
+        """
+        return self.make_source or source_factory(self.settings, self.clock)
+
     def _alert_long_park(self, scope: Scope, seconds: float) -> None:
-        """Tell a person that a platform asked for a silence that is too long to be meant."""
+        """Alert that the platform asked for a longer park than the settings allow, which is probably a fault."""
         longest = self.settings.backpressure.longest_park_seconds
-        words = (
-            f"the platform asked for {seconds:,.0f} s of silence; {scope} is parked for at most {longest:,.0f} s "
+        message = (
+            f"the platform asked for a pause of {seconds:,.0f} s; {scope} is parked for at most {longest:,.0f} s "
             "(ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS)"
         )
-        self.pipeline.alert(str(scope), "OverlongPark", words)
+        self.pipeline.alert(str(scope), "OverlongPark", message)
 
     def prefetch_engine(self) -> PrefetchEngine:
-        """Return an engine that makes keys fresh."""
+        """Return a new engine that fetches keys."""
         return PrefetchEngine(
             self.engine,
             self.objects,
             self.settings,
-            self.make_source or source_factory(self.settings, self.clock),
+            self.default_source_factory,
             MemoryAwareAdmission(self.block_admission, SystemClock(), self.settings.backpressure.memory_percent),
             self.pipeline,
             self.clock,
@@ -160,15 +169,15 @@ class Runtime:
         )
 
     def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
-        """Return a worker for the request queue."""
+        """Return a new worker for the request queue that takes `batch_size` requests at a time."""
         return QueueWorker(self.prefetch_engine(), self.queue, batch_size)
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:
-    """Return what builds the source that the settings name.
+    """Return a factory of the source that the settings name.
 
     Raises:
-        BadRequest: a setting it needs is missing; the message says which.
+        BadRequest: a required setting is missing; the message names it.
     """
     from adwarm.sources.factory import build_factory
 
@@ -176,10 +185,10 @@ def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFact
 
 
 def connection_factories(settings: Settings, clock: Clock | None = None) -> dict[str, SourceFactory]:
-    """Return what builds the sources of the further connections that the settings name.
+    """Return factories of the sources of the further connections in the settings, by name.
 
     Raises:
-        BadRequest: a setting that one of them needs is missing.
+        BadRequest: a required setting of one of them is missing.
     """
     if not settings.connections:
         return {}

@@ -1,8 +1,8 @@
-"""Airflow's side of adwarm: operators, connections, the window resolver. Thin classes over the package `adwarm`."""
+"""Airflow adapters for the package `adwarm`: operators, triggers, tasks, connections, the window resolver."""
 
 
 def check_core(*_args: object, **_kwargs: object) -> None:
-    """Fail with a message that helps when the core is not importable."""
+    """Raise ImportError with advice when the package `adwarm` cannot be imported."""
     try:
         import adwarm
     except ImportError as error:

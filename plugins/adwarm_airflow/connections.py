@@ -1,4 +1,4 @@
-"""Turns an Airflow connection into a source. The token goes from the connection to the transport and nowhere else."""
+"""Builds a source from an Airflow connection. The token goes only from the connection to the transport."""
 
 import logging
 from collections.abc import Callable
@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 def connection_source_factory(
     settings: Settings, conn_id: str = DEFAULT_CONNECTION, clock: Clock | None = None
 ) -> Callable[[], InsightsSource]:
-    """Return what builds the upstream behind the connection `conn_id`.
+    """Return a factory of the source behind the connection `conn_id`.
 
     A connection of the Facebook provider (`facebook_social`, extras `app_id`, `app_secret`, `access_token`, optionally
-    `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other holds tables of rows: see
-    `adwarm_airflow.table_connections`. The settings name the source only in place of the default connection: when that
-    does not exist, or is the platform's and the settings name another source; the log says so. Any other connection is
-    the one that was named, or an error. It is read once, here, before any thread starts.
+    `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other connection holds tables of rows: see
+    `adwarm_airflow.table_connections`. The source of the settings replaces only the default connection, when that does
+    not exist, or when it is the platform's and the settings name another source; a warning in the log says so. The
+    connection is read once, here, before any thread starts.
 
     Raises:
-        BadRequest: there is no such connection and nothing in its place, or an extra is wrong.
+        BadRequest: the connection does not exist and nothing replaces it, or an extra is not valid.
     """
     is_default = conn_id == DEFAULT_CONNECTION
     try:
@@ -55,13 +55,13 @@ def connection_source_factory(
 
 
 def _settings_source_factory(settings: Settings, clock: Clock | None, reason: str) -> Callable[[], InsightsSource]:
-    """Return what builds the source of the settings in place of the default connection, and say so in the log."""
+    """Return a factory of the settings' source, used instead of the default connection, and log a warning."""
     log.warning("%s", default_replacement_message(settings, reason))
     return build_factory(settings, clock=clock)
 
 
 def default_replacement_message(settings: Settings, reason: str) -> str:
-    """Return the sentence that tells what is used in place of the default connection; it holds no secret."""
+    """Return the warning that names what replaces the default connection; it contains no secret."""
     kind = settings.source.kind
     what = "the token in ADWARM_SOURCE__ACCESS_TOKEN" if kind == "meta" else f"the {kind} source of ADWARM_SOURCE__*"
     return f"connection {DEFAULT_CONNECTION!r} {reason}; {what} is used instead"
@@ -75,7 +75,7 @@ def _source_settings_from_extra(source: SourceSettings, extra: dict[str, Any], c
         if value:
             mask_secret(str(value))
     values = {name: extra[name] for name in _PLAIN_EXTRAS if extra.get(name)}
-    wanted = {
+    merged = {
         **source.model_dump(),
         **values,
         "kind": "meta",
@@ -83,7 +83,7 @@ def _source_settings_from_extra(source: SourceSettings, extra: dict[str, Any], c
         "app_secret": str(secret) if secret else None,
     }
     try:
-        return SourceSettings.model_validate(wanted)
+        return SourceSettings.model_validate(merged)
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
         reasons = "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in details)

@@ -1,4 +1,4 @@
-"""What the DAG files declare in common: defaults, tags and typed parameters. Imports only the SDK."""
+"""Declarations that the DAG files share: defaults, tags, schedules and typed params. Imports only the SDK."""
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -24,12 +24,12 @@ class Tag(StrEnum):
 
 
 def cron_schedule(cron: str) -> CronDataIntervalTimetable:
-    """Return the timetable of `cron` in UTC, whose runs carry the interval they are about."""
+    """Return the timetable of `cron` in UTC, whose runs carry a data interval."""
     return CronDataIntervalTimetable(cron, timezone="UTC")
 
 
 def cron_or_request_schedule(cron: str) -> AssetOrTimeSchedule:
-    """Return the timetable of `cron` that also starts a run within seconds of an enqueued request."""
+    """Return the timetable of `cron`, with an asset that starts a run within seconds of an enqueued request."""
     watcher = AssetWatcher(name="adwarm_pending_requests", trigger=PendingRequestsTrigger())
     requests = Asset(name="adwarm_requests", uri="adwarm://requests", watchers=[watcher])
     return AssetOrTimeSchedule(timetable=cron_schedule(cron), assets=[requests])
@@ -38,7 +38,7 @@ def cron_or_request_schedule(cron: str) -> AssetOrTimeSchedule:
 def dag_kwargs(
     doc: str, *tags: Tag, max_active_runs: int = 1, timeout: timedelta = timedelta(hours=6)
 ) -> dict[str, Any]:
-    """Return the arguments every DAG of the package shares."""
+    """Return the keyword arguments that every DAG of the package passes to `@dag`."""
     return {
         "start_date": START_DATE,
         "catchup": False,
@@ -57,17 +57,17 @@ def dag_kwargs(
 
 
 def timestamp_param(description: str, title: str = "Decision time") -> Param:
-    """Return an optional parameter that holds a moment."""
+    """Return an optional param of type timestamp."""
     return Param(None, type=["null", "string"], format="date-time", title=title, description=description)
 
 
 def day_param(description: str) -> Param:
-    """Return an optional parameter that holds a day."""
+    """Return an optional param of type day."""
     return Param(None, type=["null", "string"], format="date", title="Day", description=description)
 
 
 def accounts_param(description: str) -> Param:
-    """Return an optional parameter that holds account ids."""
+    """Return an optional param for account ids."""
     return Param(
         None,
         type=["null", "array"],
@@ -78,11 +78,11 @@ def accounts_param(description: str) -> Param:
 
 
 def connection_param() -> Param:
-    """Return the parameter that names the upstream's connection."""
+    """Return the param for the connection of the upstream."""
     return Param(
         "facebook_default",
         type="string",
         minLength=1,
         title="Connection",
-        description="A facebook_social connection, or several.",
+        description="A facebook_social connection, or several separated by commas.",
     )

@@ -1,20 +1,52 @@
-"""Words from trigger forms and DAG arguments, checked at the edge with an error that says what to write."""
+"""Parses values of trigger forms and operator arguments. Errors say what to write instead."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any, TypeVar
 
+from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 
 T = TypeVar("T")
 
 
 def parse_param(parse: Callable[[str], T], text: str) -> T:
-    """Return what `parse` makes of `text`.
+    """Return `parse(text)`.
 
     Raises:
-        BadRequest: `parse` refused it.
+        BadRequest: `parse` raised ValueError.
     """
     try:
         return parse(text)
     except ValueError as error:
         raise BadRequest(str(error)) from None
+
+
+def get_timestamp_param(params: Mapping[str, Any], name: str) -> datetime | None:
+    """Return the UTC timestamp of a param, or None when it is empty.
+
+    Raises:
+        BadRequest: the value is not an ISO 8601 timestamp.
+    """
+    text = params.get(name)
+    if not text:
+        return None
+    try:
+        return utc(datetime.fromisoformat(str(text)))
+    except ValueError:
+        raise BadRequest(f"{name} {text!r} is not a timestamp; write one such as 2026-11-25T09:00:00+00:00") from None
+
+
+def get_day_param(params: Mapping[str, Any], name: str) -> date | None:
+    """Return the day of a param, or None when it is empty.
+
+    Raises:
+        BadRequest: the value is not a day.
+    """
+    text = params.get(name)
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError:
+        raise BadRequest(f"{name} {text!r} is not a day; write one such as 2026-11-25") from None

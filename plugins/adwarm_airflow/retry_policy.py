@@ -1,4 +1,4 @@
-"""Which task failures Airflow tries again, and when: read off the tree of `adwarm.foundation.errors`."""
+"""Decides by the type of an error, see `adwarm.foundation.errors`, whether and when Airflow retries a task."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,17 +8,17 @@ from airflow.sdk import RetryDecision, RetryPolicy
 from adwarm.foundation.errors import Permanent, Refused, Throttled, Transient
 
 _MAX_RETRY_DELAY = timedelta(days=1)
-"""A task asks again after a day, whatever it was told: a wait of years is a fault of the answer."""
+"""Upper limit of a delay that the platform asks for: a wait of years is a fault in its response."""
 
 
 class AdwarmRetryPolicy(RetryPolicy):
-    """Fails at once what would fail again, and waits as long as the platform asked where it asked.
+    """Fails permanent errors at once, and delays a retry by what the platform asked for.
 
-    The wait of a call inside a task is the recovery pipeline's business; this is the time scale above it.
+    The recovery pipeline retries calls inside a task, within a minute; this policy retries the task after that.
     """
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        """Return what to do about `exception`; anything from outside the tree is left to the task's own settings."""
+        """Return the decision for `exception`; errors of other types follow the task's own settings."""
         if isinstance(exception, Refused):
             return RetryDecision.retry(timedelta(seconds=max(1.0, exception.retry_after)), "refused by admission")
         if isinstance(exception, Permanent):

@@ -1,4 +1,4 @@
-"""Opens the core for one task: settings from the environment, the source from an Airflow connection."""
+"""Creates the runtime of a task: settings from the environment, sources from Airflow connections."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from adwarm.store import accounts
 from adwarm_airflow.connections import DEFAULT_CONNECTION, connection_source_factory
 
 _SETTINGS_CONNECTIONS = frozenset({"", "default"})
-"""How accounts are kept that no connection of Airflow's has read."""
+"""Values of `Account.connection` for accounts that no Airflow connection has read."""
 
 
 def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runtime:
     """Return the runtime of a task.
 
     Args:
-        clock: the time to act at; the machine's by default.
-        conn_id: the connection of the upstream, or several with commas between them: each account is read by the one it
-            belongs to, and one that belongs to none of them by the first. None for a task that makes no call.
+        clock: the time to act at; the system clock by default.
+        conn_id: the connection of the upstream, or several separated by commas: each account is read through the
+            connection it belongs to, or through the first one. None for a task that makes no call.
 
     Raises:
         BadRequest: a connection does not exist, or is not valid; the message names it.
@@ -35,10 +35,10 @@ def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runt
 
 
 def connection_names(conn_id: str) -> list[str]:
-    """Return the names in `conn_id`, each once.
+    """Return the comma-separated names in `conn_id`, each once.
 
     Raises:
-        BadRequest: it holds none.
+        BadRequest: `conn_id` names no connection.
     """
     names = list(dict.fromkeys(name for name in map(str.strip, conn_id.split(",")) if name))
     if not names:
@@ -47,21 +47,17 @@ def connection_names(conn_id: str) -> list[str]:
 
 
 def connection_change_warnings(conn_id: str, ids: Sequence[str]) -> list[str]:
-    """Return a sentence for each connection not in `conn_id` that has read some of the accounts before.
+    """Return a warning for each connection that has read some of the accounts before and is not in `conn_id`.
 
-    The first connection of `conn_id` reads them now.
+    The first connection in `conn_id` reads those accounts now.
     """
     names = connection_names(conn_id)
-    known = accounts.get_many(open_runtime().engine, list(dict.fromkeys(ids)))
-    found: dict[str, list[str]] = {}
-    for item in known.values():
-        if item.connection not in {*names, *_SETTINGS_CONNECTIONS}:
-            found.setdefault(item.connection, []).append(item.id)
+    ids_by_connection: dict[str, list[str]] = {}
+    for account in accounts.get_many(open_runtime().engine, list(dict.fromkeys(ids))).values():
+        if account.connection not in {*names, *_SETTINGS_CONNECTIONS}:
+            ids_by_connection.setdefault(account.connection, []).append(account.id)
     return [
-        f"connection {own!r}, which has read {', '.join(members[:5])} before, is not one of this task's; "
+        f"connection {connection!r}, which has read {', '.join(members[:5])} before, is not one of this task's; "
         f"{names[0]!r} is used"
-        for own, members in sorted(found.items())
+        for connection, members in sorted(ids_by_connection.items())
     ]
-
-
-__all__ = ["DEFAULT_CONNECTION", "connection_change_warnings", "connection_names", "open_runtime"]

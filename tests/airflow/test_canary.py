@@ -1,4 +1,4 @@
-"""A canary token in a connection is in nothing that a run leaves: not in XComs, task logs, rows, files or errors."""
+"""A canary token in a connection appears in no XCom, task log, row, file or error of a run."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ FORM = {"date_ranges": ["last_7d"], "delay_seconds": 0, "connection": "canary"}
 
 @pytest.fixture
 def guarded() -> Iterator[SimulatorServer]:
-    """A platform whose one token is the canary."""
+    """A platform that accepts only the canary token."""
     with SimulatorServer(SimulatorConfig(ads=2, now=NOW, token=CANARY, app_secret=SECRET)) as server:
         yield server
 
@@ -28,7 +28,7 @@ def guarded() -> Iterator[SimulatorServer]:
 def run(
     dags: dict[str, Any], guarded: SimulatorServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[[str, str], tuple[str, str]]:
-    """Runs the strategy DAG for an account with a secret, and returns its state and everything it printed."""
+    """Runs the strategy DAG for an account with a secret, and returns its state and its output."""
 
     def go(account: str, secret: str) -> tuple[str, str]:
         extra = {"access_token": CANARY, "app_secret": secret, "app_id": "1", "graph_url": guarded.url}
@@ -44,25 +44,25 @@ def run(
 
 
 def _left() -> list[str]:
-    """Where a secret is found in what Airflow and adwarm keep: databases with XComs and rows, objects, task logs."""
+    """Return the files of Airflow and adwarm that contain a secret: databases, objects and task logs."""
     files = {path: path.read_bytes() for path in Path(HOME).rglob("*") if path.is_file()}
     assert any(path.name == "airflow.db" for path in files)
     return [f"{path}: {hit!r}" for path, data in files.items() for hit in _hits(data)]
 
 
-def test_a_run_that_goes_well_leaves_no_trace(run: Callable[[str, str], tuple[str, str]]) -> None:
-    """Fetched through the connection, and told to nobody."""
-    state, said = run("act_81", SECRET)
+def test_a_successful_run_stores_no_token(run: Callable[[str, str], tuple[str, str]]) -> None:
+    """A successful run fetches through the connection and stores the token nowhere."""
+    state, output = run("act_81", SECRET)
 
     assert state == "success"
-    assert _hits(said.encode()) == []
+    assert _hits(output.encode()) == []
     assert _left() == []
 
 
-def test_a_run_that_fails_leaves_no_trace(run: Callable[[str, str], tuple[str, str]]) -> None:
-    """The platform refuses the signature: the task fails with its reason, retries and tracebacks, without the token."""
-    state, said = run("act_82", f"{SECRET}x")
+def test_a_failed_run_stores_no_token(run: Callable[[str, str], tuple[str, str]]) -> None:
+    """When the platform rejects the token, the task fails with reason and tracebacks that do not contain it."""
+    state, output = run("act_82", f"{SECRET}x")
 
     assert state == "failed"
-    assert _hits(said.encode()) == []
+    assert _hits(output.encode()) == []
     assert _left() == []

@@ -1,4 +1,4 @@
-"""Waiting for capacity inside Airflow: no worker slot is held, one look serves all, and the task finishes by itself."""
+"""Deferral until there is capacity: no worker slot is held, one poll serves all triggers, and the task resumes."""
 
 import asyncio
 import json
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
-from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Granted
+from adwarm.backpressure.sql_admission import CapacityPreview
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Scope, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, warms, write_transaction
@@ -27,7 +27,7 @@ FORM = {"accounts": ["act_801"], "date_ranges": ["yesterday"], "delay_seconds": 
 
 @pytest.fixture(autouse=True)
 def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """An empty home of its own; the platform at the machine's time."""
+    """An empty home; the platform's clock is the machine's."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     simulator.set_now(datetime.now(UTC))
     return Runtime()
@@ -40,24 +40,24 @@ def _settle(runtime: Runtime, scope: Scope, outcome: CallOutcome, source: str = 
 
 
 def park(runtime: Runtime, name: str) -> None:
-    """Let the platform ask for ten minutes of silence."""
+    """Park a scope for ten minutes, as after a throttled call."""
     _settle(runtime, Scope.parse(name), CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
 
 
 def unpark(runtime: Runtime) -> None:
-    """Lift every park, as an operator does who knows better."""
+    """Lift every park, as an operator may do by hand."""
     with write_transaction(runtime.engine) as connection:
         connection.execute(update(capacity_scope).values(parked_until=None, parked_why=None))
 
 
 def break_upstream(runtime: Runtime) -> None:
-    """Let the upstream fail until its breaker opens."""
+    """Record failed calls until the breaker of the source opens."""
     for number in range(runtime.settings.backpressure.breaker_min_calls):
         _settle(runtime, Scope.parse(f"account:act_{800 + number}"), CallOutcome(CallOutcomeKind.FAILED))
 
 
 def mend_upstream(runtime: Runtime) -> None:
-    """Let the cool-down be over."""
+    """End the cool-down of every breaker."""
     with write_transaction(runtime.engine) as connection:
         connection.execute(update(breaker).values(probe_at=0.0))
 
@@ -73,16 +73,16 @@ def _trigger(*names: str) -> Any:
 
 
 async def _events(triggers: Sequence[Any], meanwhile: Callable[[], None] = lambda: None) -> list[Any]:
-    """Run triggers side by side, as a triggerer does, and return what each said."""
+    """Run triggers concurrently, as a triggerer does, and return the event of each."""
     running = [asyncio.create_task(anext(trigger.run())) for trigger in triggers]
     await asyncio.sleep(0.3)
-    assert not any(task.done() for task in running), "nobody may fire before there is capacity"
+    assert not any(task.done() for task in running), "no trigger may fire before there is capacity"
     meanwhile()
     return await asyncio.wait_for(asyncio.gather(*running), 60)
 
 
 def test_it_wakes_when_a_park_is_lifted(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trigger made again from its row waits on, and fires long before the time it was first told."""
+    """A deserialized trigger waits, and fires when the park is lifted, long before its end."""
     from airflow.sdk._shared.module_loading import import_string
 
     from adwarm_airflow.triggers import capacity
@@ -97,7 +97,7 @@ def test_it_wakes_when_a_park_is_lifted(runtime: Runtime, monkeypatch: pytest.Mo
 
 
 def test_it_wakes_when_the_breaker_may_be_probed(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An open breaker holds everybody on the source, and its cool-down's end lets them go."""
+    """An open breaker blocks all triggers of the source; the end of its cool-down releases them."""
     from adwarm_airflow.triggers import capacity
 
     monkeypatch.setattr(capacity, "RECHECK_SECONDS", 0.05)
@@ -107,30 +107,30 @@ def test_it_wakes_when_the_breaker_may_be_probed(runtime: Runtime, monkeypatch: 
     assert len(asyncio.run(_events(triggers, lambda: mend_upstream(runtime)))) == 3
 
 
-class Looks:
-    """A budget that a test decides, and how often it was looked at."""
+class ScriptedPreviews:
+    """Previews that a test scripts, and the number of calls in each poll."""
 
-    def __init__(self, *answers: Callable[[WaitingCall], CapacityPreview]) -> None:
-        self.answers = list(answers)
-        self.asked: list[int] = []
+    def __init__(self, *scripts: Callable[[CallRequest], CapacityPreview]) -> None:
+        self.scripts = list(scripts)
+        self.sizes: list[int] = []
 
-    def __call__(self, waiters: Sequence[WaitingCall]) -> list[CapacityPreview]:
-        self.asked.append(len(waiters))
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        return [answer(waiter) for waiter in waiters]
+    def __call__(self, waiters: Sequence[CallRequest]) -> list[CapacityPreview]:
+        self.sizes.append(len(waiters))
+        script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
+        return [script(waiter) for waiter in waiters]
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Looks]:
-    """Puts a scripted budget in the place of the database's."""
+def previews(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ScriptedPreviews]:
+    """Installs scripted previews instead of the database's."""
     from adwarm_airflow.triggers import capacity
 
-    def install(*answers: Callable[[WaitingCall], CapacityPreview]) -> Looks:
-        made = Looks(*answers)
-        monkeypatch.setattr(capacity, "_Budget", lambda: SimpleNamespace(look=made))
+    def install(*scripts: Callable[[CallRequest], CapacityPreview]) -> ScriptedPreviews:
+        scripted = ScriptedPreviews(*scripts)
+        monkeypatch.setattr(capacity, "_AdmissionPreview", lambda: SimpleNamespace(preview=scripted))
         monkeypatch.setattr(capacity, "POLL_SECONDS", 0.01)
         monkeypatch.setattr(capacity, "RECHECK_SECONDS", 0.02)
-        return made
+        return scripted
 
     return install
 
@@ -139,52 +139,52 @@ async def _gather(triggers: Sequence[Any]) -> list[Any]:
     return await asyncio.wait_for(asyncio.gather(*(anext(trigger.run()) for trigger in triggers)), 60)
 
 
-def test_one_look_answers_every_trigger(looks: Callable[..., Looks]) -> None:
-    """A thousand waiting triggers cost as many looks as one."""
-    made = looks(
+def test_one_poll_serves_every_trigger(previews: Callable[..., ScriptedPreviews]) -> None:
+    """A thousand waiting triggers need as many polls as one."""
+    scripted = previews(
         lambda _: CapacityPreview(600, "parked"), lambda _: CapacityPreview(600, "parked"), lambda _: CapacityPreview(0)
     )
 
     assert len(asyncio.run(_gather([_trigger(f"account:act_{n}") for n in range(1000)]))) == 1000
-    assert made.asked == [1000, 1000, 1000]
+    assert scripted.sizes == [1000, 1000, 1000]
 
 
-def test_the_first_of_many_chains_wakes_a_task(looks: Callable[..., Looks]) -> None:
-    """A task that waits for several accounts goes on with the first that may be called; a lone late one waits on."""
+def test_the_first_of_many_chains_wakes_a_task(previews: Callable[..., ScriptedPreviews]) -> None:
+    """A trigger with several calls fires when the first is admissible; another trigger keeps waiting."""
     free = Scope.parse("account:act_2")
-    made = looks(
+    scripted = previews(
         lambda waiter: CapacityPreview(0.0 if free in waiter.scopes else 600, "parked"),
-        lambda _: CapacityPreview(0.0, "its own turn"),
+        lambda _: CapacityPreview(0.0, "free now"),
     )
     fired = asyncio.run(_gather([_trigger("account:act_1", "account:act_2"), _trigger("account:act_3")]))
 
-    assert [event.payload["why"] for event in fired] == ["parked", "its own turn"]
-    assert made.asked == [3, 1]
+    assert [event.payload["why"] for event in fired] == ["parked", "free now"]
+    assert scripted.sizes == [3, 1]
 
 
-def test_a_look_that_fails_is_made_again(looks: Callable[..., Looks]) -> None:
-    """A database that is away delays the triggers and fails none."""
+def test_a_failed_poll_is_repeated(previews: Callable[..., ScriptedPreviews]) -> None:
+    """A database that is down delays the triggers and fails none."""
 
-    def away(_: WaitingCall) -> CapacityPreview:
-        raise OSError("the database is away")
+    def away(_: CallRequest) -> CapacityPreview:
+        raise OSError("the database is down")
 
-    made = looks(away, lambda _: CapacityPreview(0))
+    scripted = previews(away, lambda _: CapacityPreview(0))
     assert len(asyncio.run(_gather([_trigger("account:act_1")]))) == 1
-    assert made.asked == [1, 1]
+    assert scripted.sizes == [1, 1]
 
 
-def test_want_of_a_slot_is_waited_for_in_the_task_after_a_minute(
-    looks: Callable[..., Looks], monkeypatch: pytest.MonkeyPatch
+def test_a_trigger_that_waits_only_for_a_slot_fires_after_a_minute(
+    previews: Callable[..., ScriptedPreviews], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A class that only looks has no share kept for it, so that it goes and asks; one that is parked does not."""
+    """A preview reserves no capacity, so the task has to ask itself; a parked scope keeps waiting."""
     from adwarm_airflow.triggers import capacity
 
     monkeypatch.setattr(capacity, "QUEUEING_SECONDS", 0.05)
-    made = looks(lambda _: CapacityPreview(1, "all calls are in flight", is_queueing=True))
+    scripted = previews(lambda _: CapacityPreview(1, "all calls are in flight", is_queueing=True))
 
     [event] = asyncio.run(_gather([_trigger("account:act_1")]))
     assert event.payload["why"] == "all calls are in flight"
-    assert len(made.asked) > 1
+    assert len(scripted.sizes) > 1
 
 
 @pytest.mark.parametrize(
@@ -320,12 +320,12 @@ def test_a_task_waits_for_the_scopes_of_each_accounts_own_connection(
 
     extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"app_id": "200"}
     monkeypatch.setenv("AIRFLOW_CONN_SECOND", json.dumps({"conn_type": "facebook_social", "extra": extra}))
-    told = [Account("act_806", connection="facebook_default"), Account("act_807", connection="second")]
-    accounts.save(runtime.engine, told, datetime.now(UTC))
-    for item in told:
+    stored = [Account("act_806", connection="facebook_default"), Account("act_807", connection="second")]
+    accounts.save(runtime.engine, stored, datetime.now(UTC))
+    for item in stored:
         park(runtime, f"account:{item.id}")
     operator = PrefetchInsightsOperator(
-        task_id="t", accounts=[item.id for item in told], date_ranges=["today"], conn_id="facebook_default, second"
+        task_id="t", accounts=[item.id for item in stored], date_ranges=["today"], conn_id="facebook_default, second"
     )
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(CONTEXT)

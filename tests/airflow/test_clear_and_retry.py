@@ -1,4 +1,4 @@
-"""A task that failed does not turn green by being tried again: by Airflow's own retry, or by a person who clears it."""
+"""A failed task succeeds in a later attempt, a retry or a clear, only when its keys were fetched."""
 
 import json
 import re
@@ -36,14 +36,14 @@ Failures = list[BaseException]
 
 @pytest.fixture
 def platform(airflow_home: Path) -> Iterator[SimulatorServer]:
-    """A platform of its own, whose token is not the one that the connection holds at first."""
+    """A platform whose token differs from the one in the connection."""
     with SimulatorServer(SimulatorConfig(ads=2, now=NOW, token="right")) as server:
         yield server
 
 
 @pytest.fixture
 def runtime(platform: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """An empty home; no waits inside a call, so that only Airflow's own tries are left."""
+    """An empty home without retries inside a call, so that only Airflow retries."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ADWARM_WORKERS", "1")
     monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
@@ -53,7 +53,7 @@ def runtime(platform: SimulatorServer, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def connect(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a token into the connection."""
+    """Sets the token of the connection."""
 
     def put(token: str) -> None:
         extra = {"access_token": token, "app_id": "1", "graph_url": platform.url}
@@ -64,16 +64,16 @@ def connect(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> Calla
 
 @pytest.fixture
 def dag(dags: dict[str, Any], runtime: Runtime) -> Any:
-    """The strategy DAG, whose retries come at once."""
-    found = dags[DAG]
-    for task in found.tasks:
+    """The strategy DAG, with retries without a delay."""
+    dag = dags[DAG]
+    for task in dag.tasks:
         task.retry_delay = timedelta(milliseconds=10)
-    return found
+    return dag
 
 
 @pytest.fixture
 def clear(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Clears tasks of a run that has ended, by what the button calls, and lets the run go on."""
+    """Clears tasks of a finished run as the button of the UI does, and resumes the run."""
 
     def go(finished: Any, *names: str) -> Any:
         from airflow.models import dagrun
@@ -101,22 +101,22 @@ def clear(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 @pytest.fixture
 def failures(monkeypatch: pytest.MonkeyPatch) -> list[BaseException]:
-    """What warm tasks have raised so far, as the retry policy hears of it."""
+    """Errors of the warm tasks so far, as the retry policy receives them."""
     from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 
-    heard: list[BaseException] = []
+    errors: list[BaseException] = []
     evaluate = AdwarmRetryPolicy.evaluate
 
     def listen(self: Any, exception: BaseException, *args: Any, **kwargs: Any) -> Any:
-        heard.append(exception)
+        errors.append(exception)
         return evaluate(self, exception, *args, **kwargs)
 
     monkeypatch.setattr(AdwarmRetryPolicy, "evaluate", listen)
-    return heard
+    return errors
 
 
 def _seen(runtime: Runtime, finished: Any) -> Seen:
-    """How a run stands: its state, the tries of its warm task, its warms, and its job's counts."""
+    """State of a run, tries of its warm task, statuses of its warms, and counts of its job."""
     run_id = f"{DAG}/{finished.run_id}"
     (job,) = [job for job in jobs.list_latest(runtime.engine) if job.run_id == run_id]
     return {
@@ -128,14 +128,14 @@ def _seen(runtime: Runtime, finished: Any) -> Seen:
 
 
 def _reason(error: BaseException) -> str:
-    """What an error says, but for the numbers that the platform gives to each of its answers."""
+    """Message of an error without the numbers that differ between responses of the platform."""
     return re.sub(r"trace \w+", "trace", str(error))
 
 
-def test_a_wrong_token_fails_until_it_is_mended(
+def test_a_wrong_token_fails_until_it_is_replaced(
     dag: Any, clear: Clear, connect: Callable[[str], None], runtime: Runtime, failures: Failures
 ) -> None:
-    """It fails at once, and a second attempt for the same reason; mended and cleared, everything is fetched."""
+    """It fails without a retry, and again after a clear; with the right token and a clear, everything is fetched."""
     connect("wrong")
     run = dag.test(logical_date=None, run_conf=FORM)
     bad = {"state": "failed", "warms": ["failed"] * 2, "job": (0, 2)}
@@ -159,7 +159,7 @@ def test_every_retry_tries_again_what_failed(
     failures: Failures,
     platform: SimulatorServer,
 ) -> None:
-    """Airflow's own retries all call, and all fail; the attempt that finds the platform well again fetches all."""
+    """Every retry calls the platform; the first one after the platform has recovered fetches everything."""
     connect("right")
     platform.state.set_fault_profile(parse_fault_profile({"fault": [{"kind": "transient_2"}]}, "storm"))
     run = dag.test(logical_date=None, run_conf=FORM)
@@ -181,7 +181,7 @@ def test_a_clear_lifts_a_denial_and_a_retry_does_not(
     platform: SimulatorServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While it stands no call is made, whoever retries or asks anew; after a clear the platform is asked again."""
+    """A denied account is not called by a retry or a new run; after a clear it is."""
     from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 
     connect("right")
@@ -208,18 +208,18 @@ def test_a_clear_lifts_a_denial_and_a_retry_does_not(
 
 
 def _plan_anew() -> None:
-    """Plan a further run of the same form."""
+    """Plan another run with the same form."""
     from adwarm_airflow.tasks import warming
 
     run = SimpleNamespace(dag_id=DAG, run_id="anew", run_type="manual", run_after=NOW, start_date=NOW)
     warming.plan_strategies({"dag_run": run, "ti": SimpleNamespace(try_number=1), "params": FORM})
 
 
-def _retry(heard: list[BaseException]) -> Callable[..., Any]:
+def _retry(errors: list[BaseException]) -> Callable[..., Any]:
     from airflow.sdk import RetryDecision
 
     def evaluate(self: Any, exception: BaseException, *args: Any, **kwargs: Any) -> Any:
-        heard.append(exception)
+        errors.append(exception)
         return RetryDecision.default()
 
     return evaluate
@@ -228,7 +228,7 @@ def _retry(heard: list[BaseException]) -> Callable[..., Any]:
 def test_clearing_the_plan_plans_anew(
     dag: Any, clear: Clear, connect: Callable[[str], None], runtime: Runtime, platform: SimulatorServer
 ) -> None:
-    """A run that is cleared as a whole lifts the denials of its form, and has each key in its plan once."""
+    """Clearing a whole run lifts the denials of its accounts, and plans each key once."""
     connect("right")
     platform.state.set_fault_profile(parse_fault_profile({"fault": [{"kind": "denied"}]}, "storm"))
     run = dag.test(logical_date=None, run_conf=FORM)

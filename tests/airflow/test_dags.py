@@ -1,4 +1,4 @@
-"""Tests of the DAG files: they declare, parse light, and serialise the same twice."""
+"""The DAG files: their declarations, light parsing, and stable serialization."""
 
 import subprocess
 import sys
@@ -22,13 +22,13 @@ IDS = {
 
 
 def test_the_dags_are_there(dags: dict[str, Any]) -> None:
-    """Every DAG of the issue is in the bag, and nothing else."""
+    """The bag holds exactly the documented DAGs."""
     assert set(dags) == IDS
 
 
 @pytest.mark.parametrize("dag_id", sorted(IDS))
-def test_house_rules_of_a_dag(dags: dict[str, Any], dag_id: str) -> None:
-    """Each DAG is documented, owned, tagged from the list, bounded, and never catches up by itself."""
+def test_every_dag_follows_the_rules(dags: dict[str, Any], dag_id: str) -> None:
+    """Each DAG has a doc, an owner, known tags, limits and titled params, and never catches up."""
     dag = dags[dag_id]
 
     assert dag.doc_md
@@ -44,8 +44,8 @@ def test_house_rules_of_a_dag(dags: dict[str, Any], dag_id: str) -> None:
 
 
 @pytest.mark.parametrize("dag_id", sorted(IDS))
-def test_serialises_the_same_twice(dags: dict[str, Any], dag_id: str) -> None:
-    """Parsing again makes no new version of the DAG."""
+def test_serialization_is_stable(dags: dict[str, Any], dag_id: str) -> None:
+    """Serializing twice gives equal results, so parsing creates no new version of the DAG."""
     from airflow.serialization.serialized_objects import DagSerialization
 
     first = DagSerialization.serialize_dag(dags[dag_id])
@@ -55,7 +55,7 @@ def test_serialises_the_same_twice(dags: dict[str, Any], dag_id: str) -> None:
 
 
 def test_the_queue_is_watched_and_polled(dags: dict[str, Any]) -> None:
-    """The queue's DAG runs every five minutes, and is woken by the trigger that its asset carries."""
+    """The DAG of the queue runs every five minutes, and when the trigger of its asset fires."""
     timetable = dags["adwarm_request_queue"].timetable
     [asset] = timetable.asset_condition.objects
 
@@ -66,7 +66,7 @@ def test_the_queue_is_watched_and_polled(dags: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_parses_without_frame_libraries(environment: dict[str, str], path: Path) -> None:
-    """A fresh interpreter that parses the file has imported no pandas, pyarrow or sklearn."""
+    """Parsing the file in a new interpreter imports no pandas, pyarrow or sklearn."""
     code = (
         "import runpy, sys; import airflow.sdk; before = set(sys.modules);"
         f"runpy.run_path({str(path)!r}, run_name='parsed');"
@@ -79,7 +79,7 @@ def test_parses_without_frame_libraries(environment: dict[str, str], path: Path)
 
 
 def test_the_plugin_loads(airflow_home: Path) -> None:
-    """Airflow finds the plugin and none of its parts as a module of its own."""
+    """Airflow loads the plugin, and none of its modules as top-level modules."""
     from airflow import plugins_manager
 
     plugins, errors = plugins_manager._get_plugins()
@@ -90,7 +90,7 @@ def test_the_plugin_loads(airflow_home: Path) -> None:
 
 
 def test_the_forecast_adds_no_noise_to_a_tasks_log() -> None:
-    """What the model is stored with looks at every loaded module; that it wakes Airflow's old names is kept quiet."""
+    """skops inspects every loaded module; the deprecation warnings of Airflow that this causes are suppressed."""
     code = "import airflow.utils.timezone, airflow.serialization.serde\nimport adwarm.forecast.serialization"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "deprecated" not in found.stderr

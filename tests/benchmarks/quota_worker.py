@@ -1,7 +1,6 @@
-"""One worker of the quota benchmark: more requests than the budget allows, in equal parts by class, until it is ended.
+"""One worker of the quota benchmark: more requests than the budget allows, in equal parts by class, until it is killed.
 
-It writes one line for each call to the file it is given: class, seconds waited. What the platform was asked is in the
-platform's own log.
+It writes one line per call to a file: class and seconds waited. The platform logs the calls itself.
 """
 
 import http.client
@@ -18,13 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from adwarm.backpressure import Admission, BlockAdmission, GrantedCall, SqlAdmission, acquire_grant
+from adwarm.backpressure import Admission, BlockAdmission, CallRequest, GrantedCall, SqlAdmission, acquire_grant
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.meta.graph_errors import CallContext, parse_error
-from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.response_headers import parse_usage_headers
 from adwarm.store.database import open_engine
 
 APP, TOKEN = Scope(ScopeKind.APP, "100000"), Scope(ScopeKind.TOKEN, "simulated")
@@ -34,11 +33,11 @@ PATIENCE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class WorkerConfig:
-    """What a worker is told.
+    """The configuration of a worker.
 
     Attributes:
-        scale: platform seconds in a real one; times the platform asks for are divided by it.
-        per_class: requests a second that come in, for each class.
+        scale: platform seconds per real second; waits that the platform asks for are divided by it.
+        per_class: requests per second of each class.
         accounts: accounts of each class.
         blocks: whether permits are taken in blocks, as the product does, or one by one.
     """
@@ -58,7 +57,7 @@ class WorkerConfig:
 
 @dataclass
 class Line:
-    """Requests of one class: when each came in, oldest first."""
+    """Requests of one class: when each arrived, oldest first."""
 
     priority: Priority
     arrived: deque[float]
@@ -66,7 +65,7 @@ class Line:
 
 
 class Worker:
-    """Generates requests and carries them out, with some threads for each class."""
+    """Generates requests and serves them with some threads per class."""
 
     def __init__(self, task: WorkerConfig) -> None:
         self.task = task
@@ -79,7 +78,7 @@ class Worker:
         self.waits = Path(task.waits).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 -- until it is killed
 
     def run(self) -> None:
-        """Work until the process ends."""
+        """Run until the process ends."""
         for line in self.lines:
             for _ in range(self.task.threads):
                 threading.Thread(target=self._serve, args=(line,), daemon=True).start()
@@ -100,15 +99,14 @@ class Worker:
                 continue
 
     def _call(self, account: str, priority: Priority, arrived: float) -> bool:
-        """Make the call once it is admitted, whatever comes of it; False when it was not admitted yet."""
+        """Make the call once it is admitted; return False when it was not admitted yet."""
         scope, was_made = Scope(ScopeKind.ACCOUNT, account), False
         try:
-            with acquire_grant(
-                self.admission, SystemClock(), (scope, APP), priority, source="meta", timeout_seconds=PATIENCE_SECONDS
-            ) as passage:
+            request = CallRequest((scope, APP), priority, "meta")
+            with acquire_grant(self.admission, SystemClock(), request, timeout_seconds=PATIENCE_SECONDS) as granted:
                 self.waits.write(f"{int(priority)} {time.monotonic() - arrived:.4f}\n")
                 was_made = True
-                self._ask(account, passage)
+                self._ask(account, granted)
         except Throttled as error:
             if not was_made:
                 time.sleep(max(0.01, (error.until - datetime.now(UTC)).total_seconds()))
@@ -120,25 +118,25 @@ class Worker:
             print(f"{self.task.name}: {type(error).__name__}: {error}", file=sys.stderr)
         return True
 
-    def _ask(self, account: str, passage: GrantedCall) -> None:
+    def _ask(self, account: str, granted: GrantedCall) -> None:
         with closing(http.client.HTTPConnection("127.0.0.1", self.task.port, timeout=20)) as connection:
             connection.request("GET", f"/v26.0/{account}/insights?{urlencode(QUERY)}")
-            answer = connection.getresponse()
-            body, now = answer.read(), datetime.now(UTC)
+            response = connection.getresponse()
+            body, now = response.read(), datetime.now(UTC)
         scope = Scope(ScopeKind.ACCOUNT, account)
-        usage = tuple(map(self._scaled, parse_usage_headers(dict(answer.getheaders()), scope, APP)))
+        usage = tuple(map(self._scaled, parse_usage_headers(dict(response.getheaders()), scope, APP)))
         if self.task.hears_usage:
-            passage.record_usage(usage)
-        if answer.status != 200:
+            granted.record_usage(usage)
+        if response.status != 200:
             caller = CallContext(account, scope, APP, TOKEN, full_access=True)
-            raise self._sooner(parse_error(json.loads(body)["error"], answer.status, caller, (), now), now)
+            raise self._sooner(parse_error(json.loads(body)["error"], response.status, caller, (), now), now)
 
     def _scaled(self, sample: UsageSample) -> UsageSample:
         regain = None if sample.regain_seconds is None else sample.regain_seconds / self.task.scale
         return UsageSample(sample.scope, sample.percent, regain)
 
     def _sooner(self, error: AdwarmError, now: datetime) -> AdwarmError:
-        """Return the error with its time on the platform's clock told on ours."""
+        """Return the error with its wait scaled to real time."""
         if isinstance(error, Throttled):
             seconds = (error.until - now).total_seconds() / self.task.scale
             return Throttled(str(error), scope=error.scope, until=now + timedelta(seconds=seconds), code=error.code)
@@ -146,7 +144,7 @@ class Worker:
 
 
 def main(text: str) -> None:
-    """Say that all is ready, wait for the sign to begin, and work."""
+    """Print `ready`, wait for a line on standard input, and run."""
     worker = Worker(WorkerConfig(**json.loads(text)))
     print("ready", flush=True)
     sys.stdin.readline()

@@ -86,9 +86,9 @@ def test_every_format_gives_the_same_first_opens(tmp_path: Path, name: str, pack
 def _trained(home: Path, log: Path) -> dict[str, Any]:
     _, last, events = log_span(str(log), Settings())
     until = last + timedelta(seconds=1)
-    engine, objects, settings = _learned(home, log, until)
-    figures = train_and_promote(engine, objects, settings, until, until)
-    ahead = get_live_forecast(engine, objects).predict(until, timedelta(hours=24), floor=0.01)
+    context = Context(*_learned(home, log, until))
+    figures = train_and_promote(context, until, until)
+    ahead = get_live_forecast(context).predict(until, timedelta(hours=24), floor=0.01)
     assert events >= figures["opens"] > 0
     assert ahead["probability"].between(0, 1).all()
     return {**figures, "ahead": len(ahead)}

@@ -1,4 +1,4 @@
-"""A discrete-event simulation: the real state machines of back-pressure against the simulator's quota law.
+"""A discrete-event simulation: the real state machines of back-pressure against the simulator's quota rules.
 
-Time is virtual, chance comes from one seed, and every event goes into a digest: the same seed replays the same hour.
+Time is virtual, randomness comes from one seed, and every event enters a digest: equal seeds replay equal hours.
 """

@@ -1,4 +1,4 @@
-"""Plays many seeds of the simulated hour on every core; exits with 1 when a promise was broken or it took too long."""
+"""Runs many seeds of the simulated hour on every core; exits with 1 if an invariant was broken or it took too long."""
 
 import sys
 import time
@@ -14,7 +14,7 @@ LONGEST_SECONDS = 60.0
 
 
 def simulate_all(seeds: tuple[int, ...]) -> list[HourResult | str]:
-    """Return how each seed's hour went, or which promise it broke."""
+    """Return the result of each seed's hour, or the invariant that it broke."""
     courses: list[HourResult | str] = []
     for seed in seeds:
         try:
@@ -25,7 +25,7 @@ def simulate_all(seeds: tuple[int, ...]) -> list[HourResult | str]:
 
 
 def main(seeds: int) -> int:
-    """Play, print a table, write `.adwarm/bench/simulated_hours.json`, and return the exit code."""
+    """Run, print a table, write `.adwarm/bench/simulated_hours.json`, and return the exit code."""
     started = time.perf_counter()
     with ProcessPoolExecutor() as pool:
         parts = [tuple(range(first, min(seeds, first + 10))) for first in range(0, seeds, 10)]

@@ -1,4 +1,4 @@
-"""Virtual time: what happens when, in order; equal moments in the order in which they were noted."""
+"""Virtual time: runs events in order; events of equal time run in the order in which they were scheduled."""
 
 import heapq
 from collections.abc import Callable
@@ -20,15 +20,15 @@ class EventScheduler:
         self._numbers = count()
 
     def time(self) -> float:
-        """Return the present moment; what an admission takes as its clock."""
+        """Return the current time; the clock of an admission."""
         return self.now
 
     def schedule(self, seconds: float, action: Action) -> None:
-        """Note what is to happen in `seconds`."""
+        """Run `action` in `seconds`."""
         heapq.heappush(self._events, (self.now + max(0.0, seconds), next(self._numbers), action))
 
     def run(self, until: float) -> None:
-        """Carry out everything up to `until`, and stand there."""
+        """Run every event up to `until`, and set the time to it."""
         events = self._events
         while events and events[0][0] <= until:
             self.now, _, action = heapq.heappop(events)

@@ -1,7 +1,7 @@
-"""A platform whose capacity halves and doubles under an endless backlog, and three ways to bound the calls in flight.
+"""A platform whose capacity halves and doubles under an endless backlog, and three limiters of the calls in flight.
 
-The adaptive limit is the budget as it ships. The fixed one is a semaphore that honours what the platform asks, the best
-that can be done by hand. Airflow's pool is what it is: slots, no back-off, a retry after the task's delay.
+The adaptive limiter is the shared budget. The fixed one is a semaphore that honors the platform's waits, the best that
+can be done by hand. Airflow's pool has slots, no back-off, and a retry after the task's delay.
 """
 
 from collections import deque
@@ -11,10 +11,10 @@ from random import Random
 from typing import Protocol
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, Granted, Rejected
-from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
+from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .platform import APP, PlatformRules, SimulatedPlatform
@@ -30,26 +30,26 @@ RETRY_DELAY_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """Not now: ask again in `seconds`, about this account, or about any."""
+    """Not admitted: try again in `seconds`, with this account or with any."""
 
     seconds: float
     about_account: bool
 
 
 class ConcurrencyLimiter(Protocol):
-    """What bounds the calls in flight."""
+    """Limits the calls in flight."""
 
     def acquire(self, account: str, now: float) -> object:
-        """Return a token, or `Later`."""
+        """Return a token, or `RetryLater`."""
         ...
 
     def release(self, token: object, outcome: CallOutcome, now: float) -> float:
-        """Give the token back; return after how long a call that failed is tried again."""
+        """Return the token; return after how many seconds a failed call is retried."""
         ...
 
 
 class AdaptiveLimiter:
-    """The budget."""
+    """The shared budget."""
 
     def __init__(self, agenda: EventScheduler, seed: int) -> None:
         settings = BackpressureSettings(
@@ -58,7 +58,7 @@ class AdaptiveLimiter:
         self.admission = LocalAdmission(settings, rng=Random(seed), time=agenda.time)
 
     def acquire(self, account: str, now: float) -> object:
-        """Ask the budget."""
+        """Request admission."""
         scopes = (Scope(ScopeKind.ACCOUNT, account), APP)
         decision = self.admission.admit(scopes, Priority.NORMAL, source="meta")
         if isinstance(decision, Granted):
@@ -68,7 +68,7 @@ class AdaptiveLimiter:
         return RetryLater(decision.seconds, about_account=decision.scope == str(scopes[0]))
 
     def release(self, token: object, outcome: CallOutcome, now: float) -> float:
-        """Settle; the park says when the call may be made again."""
+        """Release the grant; the park says when the call is retried."""
         if isinstance(token, Grant):
             self.admission.release(token, outcome)
         return outcome.park_seconds or 5.0
@@ -76,7 +76,7 @@ class AdaptiveLimiter:
 
 @dataclass
 class FixedLimiter:
-    """So many calls at once, and no account before the time the platform asked for."""
+    """A fixed number of calls at once, and no account before the time the platform asked for."""
 
     slots: int
     in_flight: int = 0
@@ -92,7 +92,7 @@ class FixedLimiter:
         return account
 
     def release(self, token: object, outcome: CallOutcome, now: float) -> float:
-        """Give the slot back, and park."""
+        """Release the slot, and park the account."""
         self.in_flight -= 1
         if outcome.kind is CallOutcomeKind.THROTTLED:
             self.parked[str(token)] = now + (outcome.park_seconds or 0.0)
@@ -101,17 +101,17 @@ class FixedLimiter:
 
 @dataclass
 class AirflowPoolLimiter(FixedLimiter):
-    """So many tasks at once; one that fails is tried again after the task's own delay, whatever the platform asked."""
+    """A fixed number of tasks at once; a failed one is retried after the task's delay, whatever the platform asked."""
 
     def release(self, token: object, outcome: CallOutcome, now: float) -> float:
-        """Give the slot back."""
+        """Release the slot."""
         self.in_flight -= 1
         return RETRY_DELAY_SECONDS
 
 
 @dataclass
 class LoadMetrics:
-    """What a way of bounding achieved."""
+    """What a limiter achieved."""
 
     completed: int = 0
     throttled: int = 0
@@ -120,13 +120,13 @@ class LoadMetrics:
 
     @property
     def p95(self) -> float:
-        """Seconds that 95 of 100 calls stayed under."""
+        """The 95th percentile of the latency, in seconds."""
         return sorted(self.latencies)[int(0.95 * (len(self.latencies) - 1))]
 
 
 @dataclass
 class Backlog:
-    """An endless backlog: one asker, because all calls are of one class; it starts calls as fast as they are let in."""
+    """An endless backlog of one class; it starts calls as fast as they are admitted."""
 
     scheduler: EventScheduler
     platform: SimulatedPlatform
@@ -174,11 +174,13 @@ class Backlog:
 
 
 def simulate_capacity(name: str, slots: int = 0, seed: int = 7) -> LoadMetrics:
-    """Let the platform's capacity halve and double, and return how `adaptive`, `fixed` or `pool` did."""
+    """Simulate a platform whose capacity halves and doubles, and return the metrics of a limiter."""
     agenda = EventScheduler(START)
     quota = QuotaSetting(base_calls=10_000_000, cpu_seconds=1e9, wall_seconds=1e9, score=False)
-    law = PlatformRules(quota, sends_usage=False, service_seconds=1.9, spread=0.3, slots=SLOTS[0], timeout_seconds=25.0)
-    platform = SimulatedPlatform(law, START, Random(seed))
+    rules = PlatformRules(
+        quota, sends_usage=False, service_seconds=1.9, spread=0.3, slots=SLOTS[0], timeout_seconds=25.0
+    )
+    platform = SimulatedPlatform(rules, START, Random(seed))
     bounds: dict[str, ConcurrencyLimiter] = {
         "adaptive": AdaptiveLimiter(agenda, seed),
         "fixed": FixedLimiter(slots),

@@ -1,12 +1,12 @@
-"""Workers that drain the queue under the budget, as the batch engine does, and that die and come back."""
+"""Workers that drain the queue under the budget, as the batch engine does, and that die and are replaced."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from adwarm.backpressure import CallOutcomeKind, Grant, Granted, Rejected
-from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.store.requests import QueuedRequest
+from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .memory_queue import MemoryQueue
@@ -30,35 +30,35 @@ class FleetState:
     requests_in_admission: dict["WorkerThread", QueuedRequest] = field(default_factory=dict)
 
     def chain(self, account: str) -> tuple[Scope, ...]:
-        """Return what a call about the account draws on."""
+        """Return the scopes that a call about the account draws on."""
         if account not in self.chains:
             self.chains[account] = (Scope(ScopeKind.ACCOUNT, account), APP)
         return self.chains[account]
 
     def classes_asking(self) -> set[Priority]:
-        """Return the classes of which a living worker asks to be let in."""
-        return {request.priority for hand, request in self.requests_in_admission.items() if hand.worker.alive}
+        """Return the classes for which a living worker requests admission."""
+        return {request.priority for thread, request in self.requests_in_admission.items() if thread.worker.alive}
 
 
 @dataclass
 class WorkQueue:
-    """A queue, and who has nothing to do there."""
+    """A queue, and its idle threads."""
 
     queue: MemoryQueue
     idle: list["WorkerThread"] = field(default_factory=list)
 
     def wake(self) -> None:
-        """Let one idle hand look at the queue."""
+        """Let one idle thread check the queue."""
         while self.idle:
-            hand = self.idle.pop()
-            if hand.worker.alive:
-                hand.take_next()
+            thread = self.idle.pop()
+            if thread.worker.alive:
+                thread.take_next()
                 return
 
 
 @dataclass
 class Worker:
-    """A process. Its death ends what its hands do; what they had begun at the platform goes on without them."""
+    """A process. Its death ends its threads; calls that they began continue at the platform."""
 
     name: str
     alive: bool = True
@@ -66,14 +66,14 @@ class Worker:
 
 @dataclass(eq=False)
 class WorkerThread:
-    """A thread of a worker: takes a request, asks to be let in, calls, and settles."""
+    """A thread of a worker: takes a request, requests admission, calls, and releases the grant."""
 
     world: FleetState
     work_queue: WorkQueue
     worker: Worker
 
     def take_next(self) -> None:
-        """Take the next request, or wait to be woken."""
+        """Take the next request, or become idle."""
         if not self.worker.alive:
             return
         now = self.world.scheduler.now
@@ -85,7 +85,7 @@ class WorkerThread:
         self.request_admission(taken[0], now)
 
     def request_admission(self, request: QueuedRequest, since: float) -> None:
-        """Ask the budget; wait while that is short, else put the request back until then."""
+        """Request admission; sleep through a short wait, else put the request back until then."""
         if not self.worker.alive:
             self.world.requests_in_admission.pop(self, None)
             return
@@ -149,22 +149,22 @@ class WorkerThread:
 def start_workers(
     world: FleetState, work_queues: Sequence[WorkQueue], workers: int, threads: int
 ) -> Callable[[int], None]:
-    """Put workers with `hands` at every desk to work, and return what kills one; another is there a second later."""
-    crew: list[Worker] = [Worker("") for _ in range(workers)]
+    """Start workers with `threads` per queue, and return a function that kills one; it is replaced a second later."""
+    current: list[Worker] = [Worker("") for _ in range(workers)]
 
     def hire(index: int, generation: int) -> None:
-        crew[index] = Worker(f"w{index}.{generation}")
-        for desk in work_queues:
+        current[index] = Worker(f"w{index}.{generation}")
+        for work_queue in work_queues:
             for _ in range(threads):
-                WorkerThread(world, desk, crew[index]).take_next()
+                WorkerThread(world, work_queue, current[index]).take_next()
 
     def kill(index: int) -> None:
-        crew[index].alive = False
-        generation = int(crew[index].name.partition(".")[2]) + 1
-        world.checker.record(world.scheduler.now, "killed", crew[index].name)
+        current[index].alive = False
+        generation = int(current[index].name.partition(".")[2]) + 1
+        world.checker.record(world.scheduler.now, "killed", current[index].name)
         world.scheduler.schedule(1.0, lambda: hire(index, generation))
-        for desk in work_queues:
-            world.scheduler.schedule(desk.queue.rules.lease_seconds + 0.001, desk.wake)
+        for work_queue in work_queues:
+            world.scheduler.schedule(work_queue.queue.rules.lease_seconds + 0.001, work_queue.wake)
 
     for index in range(workers):
         hire(index, 0)

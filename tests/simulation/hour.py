@@ -1,4 +1,4 @@
-"""An hour of ten accounts, drawn from a seed: quotas, latencies, outages and deaths differ, the promises do not."""
+"""An hour of ten accounts, drawn from a seed: quotas, latencies, outages and deaths differ, the guarantees do not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from enum import StrEnum
 from functools import partial
 from random import Random
 
-from adwarm.backpressure.local_admission import LocalAdmission
-from adwarm.backpressure.queue import QueueRules
+from adwarm.backpressure.request_queue import QueueRules
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from graph_simulator.fault_profile import QuotaSetting
+from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .fleet import FleetState, WorkQueue, start_workers
@@ -31,7 +31,7 @@ ENDS_WITHIN_SECONDS = 1_000.0
 
 
 class QuotaVisibility(StrEnum):
-    """How callers may know the limit: by usage headers, by a configured cap, not at all; or the fleet's rate is it."""
+    """How callers know the limit: usage headers, a configured cap, not at all, or because the fleet's rate is it."""
 
     USAGE = "usage"
     CAP = "cap"
@@ -41,11 +41,11 @@ class QuotaVisibility(StrEnum):
 
 @dataclass(frozen=True)
 class HourScenario:
-    """What a seed decides.
+    """The parameters that a seed decides.
 
     Attributes:
-        requests: asked for in the hour, in equal parts by class.
-        deaths: moments at which a worker is killed, in seconds from the start.
+        requests: requests in the hour, in equal parts by class.
+        deaths: when a worker is killed, in seconds from the start.
     """
 
     seed: int
@@ -58,13 +58,13 @@ class HourScenario:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether all classes crowd at the fleet's rate, each with a queue and a worker of its own."""
+        """Whether all classes compete for the fleet's rate, each with a queue and a worker of its own."""
         return self.quota_visibility is QuotaVisibility.CROWD
 
 
 @dataclass(frozen=True, slots=True)
 class HourResult:
-    """How an hour went."""
+    """The result of an hour."""
 
     seed: int
     digest: str
@@ -77,40 +77,40 @@ class HourResult:
 
 
 def draw_scenario(seed: int) -> HourScenario:
-    """Return the hour that belongs to a seed."""
+    """Return the hour of a seed."""
     rng = Random(seed)
-    knowing = rng.choices(
+    visibility = rng.choices(
         (QuotaVisibility.USAGE, QuotaVisibility.CAP, QuotaVisibility.NOTHING, QuotaVisibility.CROWD), (4, 3, 2, 1)
     )[0]
-    calls = 100_000 if knowing is QuotaVisibility.CROWD else rng.randint(64, 80)
+    calls = 100_000 if visibility is QuotaVisibility.CROWD else rng.randint(64, 80)
     quota = QuotaSetting(base_calls=calls, calls_per_ad=0, cpu_seconds=1e6, wall_seconds=1e6, score=False)
     out = rng.uniform(900, 3_000)  # after a crowd has gone
-    law = PlatformRules(
+    rules = PlatformRules(
         quota,
-        sends_usage=knowing is QuotaVisibility.USAGE,
+        sends_usage=visibility is QuotaVisibility.USAGE,
         service_seconds=rng.uniform(0.5, 2.0),
         slots=rng.randint(2, 8),
         outages=((out, out + rng.uniform(20, 120)),) if rng.random() < 0.4 else (),
     )
-    requests = rng.randint(630, 660) if knowing is QuotaVisibility.CROWD else rng.randint(550, 580)
+    requests = rng.randint(630, 660) if visibility is QuotaVisibility.CROWD else rng.randint(550, 580)
     deaths = tuple(sorted(rng.uniform(100, 3_500) for _ in range(rng.randint(0, 3))))
-    return HourScenario(seed, 10, law, _settings(knowing, calls, rng), knowing, requests, deaths)
+    return HourScenario(seed, 10, rules, _settings(visibility, calls, rng), visibility, requests, deaths)
 
 
-def _settings(knowing: QuotaVisibility, calls: int, rng: Random) -> BackpressureSettings:
+def _settings(visibility: QuotaVisibility, calls: int, rng: Random) -> BackpressureSettings:
     values = {"max_concurrent": rng.choice((10, 12, 20)), "rate_per_second": 5.0, "burst": 10, "queue_size": 60}
-    if knowing is QuotaVisibility.CROWD:
+    if visibility is QuotaVisibility.CROWD:
         values |= {"per_account_concurrent": 4, "rate_per_second": CROWD_RATE, "burst": 2}
-    if knowing is QuotaVisibility.CAP:
+    if visibility is QuotaVisibility.CAP:
         values |= {"account_calls_per_window": calls}
     return BackpressureSettings(**values)
 
 
 def simulate_hour(hour: HourScenario) -> HourResult:
-    """Let the hour pass and return how it went.
+    """Simulate the hour and return its result.
 
     Raises:
-        PromiseBroken: what must hold did not.
+        InvariantViolation: an invariant was broken.
     """
     rng, agenda = Random(hour.seed + 1), EventScheduler(START)
     admission = LocalAdmission(hour.settings, rng=Random(hour.seed + 2), time=agenda.time)
@@ -136,7 +136,7 @@ def simulate_hour(hour: HourScenario) -> HourResult:
 
 
 def _ask(world: FleetState, desks: Sequence[WorkQueue], hour: HourScenario, rng: Random) -> None:
-    """Note the requests of the hour, in equal parts by class; a crowd comes in its first minutes."""
+    """Schedule the requests of the hour, in equal parts by class; a crowd comes in its first minutes."""
 
     def ask(desk: WorkQueue, key: ReportKey, priority: Priority, wait: float | None) -> None:
         try:
@@ -156,17 +156,17 @@ def _ask(world: FleetState, desks: Sequence[WorkQueue], hour: HourScenario, rng:
 
 
 def _ended(desks: Sequence[WorkQueue], hour: HourScenario, now: float) -> list[QueuedRequest]:
-    """Return every request that was accepted; each of them has ended."""
+    """Return every accepted request; each of them must have ended."""
     for desk in desks:
         desk.queue.sweep(now)
-    found = [item for desk in desks for item in desk.queue.requests.values()]
-    if still := [item.id for item in found if not item.status.is_final]:
+    accepted = [item for desk in desks for item in desk.queue.requests.values()]
+    if still := [item.id for item in accepted if not item.status.is_final]:
         raise InvariantViolation(f"seed {hour.seed}: {len(still)} requests never ended, the first of them {still[0]}")
-    return found
+    return accepted
 
 
 def _check_invariants(world: FleetState, hour: HourScenario) -> None:
-    """Hold what the platform saw against the promises; who knows no limit meets it, and is not told for how long."""
+    """Check the platform's counts; callers that cannot know the limit reach it, and are not checked."""
     if hour.quota_visibility is QuotaVisibility.NOTHING:
         return
     if refused := sum(world.platform.refused.values()):

@@ -1,6 +1,6 @@
-"""The request queue in memory, by the real rules: what `RequestQueue` keeps in SQL, without the SQL.
+"""The request queue in memory with the real rules: `RequestQueue` without SQL.
 
-It is the queue of the simulation, and the model that the stateful test holds `RequestQueue` against.
+The simulation uses it, and the stateful test compares `RequestQueue` with it.
 """
 
 from collections import deque
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from adwarm.backpressure.queue import QueueRules, can_displace, estimate_retry_seconds
+from adwarm.backpressure.request_queue import QueueRules, can_displace, estimate_retry_seconds
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.store.requests import QueuedRequest, RequestStatus
@@ -17,11 +17,11 @@ from adwarm.store.requests import QueuedRequest, RequestStatus
 
 @dataclass
 class MemoryQueue:
-    """Requests by id. Every method takes the moment it happens at.
+    """Requests by id. Every method takes the current time.
 
     Attributes:
-        waiting: ids of the pending requests; `working` of those a worker holds.
-        next_due: nothing is late, and no lease runs out, before then.
+        waiting: ids of the pending requests; `working` those of the processing ones.
+        next_due: no deadline passes and no lease expires before this time.
     """
 
     rules: QueueRules
@@ -34,7 +34,7 @@ class MemoryQueue:
     ids: Any = field(default_factory=lambda: count(1))
 
     def enqueue(self, key: ReportKey, priority: Priority, now: float, wait_seconds: float | None = None) -> int:
-        """Queue a request or join an equal one, and return its id.
+        """Add a request or join an equal one, and return its id.
 
         Raises:
             Refused: the queue is full of requests that are as urgent.
@@ -56,7 +56,7 @@ class MemoryQueue:
         return number
 
     def dequeue(self, owner: str, now: float, limit: int = 1) -> list[QueuedRequest]:
-        """Take the request whose turn it is, and up to `limit` - 1 more of its class, for one lease."""
+        """Take the next request, and up to `limit` - 1 more of its class, under one lease."""
         self.sweep(now)
         return [self._taken(item, owner, now) for item in self.rules.next_in_line(self._first_ready(now, limit), limit)]
 
@@ -75,7 +75,7 @@ class MemoryQueue:
         return self._end(taken, RequestStatus.FAILED, now, reason)
 
     def requeue(self, taken: QueuedRequest, reason: str, now: float, retry_after: float | None = None) -> bool:
-        """Put a request back after a bad try, or end it after the last; False when it was lost."""
+        """Return a request after a failed attempt, or end it after the last; False when it was lost."""
         if retry_after is None and self.rules.is_exhausted(taken.attempts):
             return self._end(taken, RequestStatus.FAILED, now, reason)
         rest = self.rules.backoff_seconds(taken.attempts) if retry_after is None else max(0.0, retry_after)
@@ -84,11 +84,11 @@ class MemoryQueue:
         return done
 
     def pending(self) -> list[QueuedRequest]:
-        """Return the requests that wait."""
+        """Return the pending requests."""
         return [self.requests[number] for number in self.waiting]
 
     def sweep(self, now: float) -> None:
-        """Expire what is late, take back what dead workers hold, shed what that leaves too many."""
+        """Expire late requests, take back those of dead workers, and shed what exceeds the size."""
         if now >= self.next_due:
             for number in [*self.waiting, *self.working]:
                 item = self.requests[number]
@@ -157,7 +157,7 @@ class MemoryQueue:
         return True
 
     def _change(self, seen: QueuedRequest, **values: Any) -> bool:
-        """Change a request if its status and token are what the caller saw."""
+        """Change a request if its status and token are unchanged since the caller read them."""
         found = self.requests[seen.id]
         if (found.status, found.token) != (seen.status, seen.token):
             return False
@@ -171,7 +171,7 @@ class MemoryQueue:
 
 
 def _due(item: QueuedRequest) -> float:
-    """Return when something must be done about an open request."""
+    """Return when the deadline of a pending request passes, or the lease of a processing one expires."""
     return item.deadline if item.status is RequestStatus.PENDING else item.lease_until or 0.0
 
 

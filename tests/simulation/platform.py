@@ -1,7 +1,6 @@
-"""The upstream: the simulator's quota law, answers that slow down under load, outages, and a record of what it saw.
+"""The simulated platform: the simulator's quota rules, latency that grows with load, outages, and counts of calls.
 
-Quotas, blocks, headers and error bodies are those of the simulator; headers and errors are read as the Meta source
-reads them, so that nothing about the platform is made up twice.
+Quotas, blocks, headers and error bodies come from the graph simulator, and are parsed by the code of the Meta source.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from adwarm.backpressure import CallOutcome, CallOutcomeKind
 from adwarm.foundation.errors import Throttled
 from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.sources.meta.graph_errors import CallContext, parse_error
-from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.response_headers import parse_usage_headers
 from graph_simulator.call_cost import CallCost
 from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_kinds import Route, load_shed
@@ -30,13 +29,13 @@ class PlatformRules:
     """How the platform behaves.
 
     Attributes:
-        quota: what accounts and the app may spend.
-        sends_usage: whether answers carry usage headers.
+        quota: the quotas of accounts and the app.
+        sends_usage: whether responses have usage headers.
         service_seconds: median time of one call on an idle platform; `spread` is the deviation of its logarithm.
-        slots: calls it works on at once; more of them share its speed, so that all get slower.
+        slots: calls it processes at full speed at once; more calls make all of them slower.
         shed_at: calls in flight from which it sheds load; never when 0.
-        timeout_seconds: when a caller gives up.
-        outages: stretches (start, end), in seconds from the beginning, in which nearly every call fails.
+        timeout_seconds: timeout of a caller.
+        outages: periods (start, end), in seconds from the beginning, in which nearly every call fails.
     """
 
     quota: QuotaSetting
@@ -51,7 +50,7 @@ class PlatformRules:
 
 @dataclass(slots=True)
 class CallResult:
-    """What one call comes to: when it ends, and what the caller learns."""
+    """The result of one call: how long it takes, and its outcome."""
 
     seconds: float
     outcome: CallOutcome
@@ -60,14 +59,14 @@ class CallResult:
 
 @dataclass
 class SimulatedPlatform:
-    """One platform. Its callers keep `in_flight` true by `start` and `finish`.
+    """One platform. Its callers call `start` and `finish` for each call.
 
     Attributes:
-        early: calls that came although their account had been told to stay away.
+        early: calls to an account that was blocked.
         refused: calls over a limit, by the error's code.
-        served: calls that were let in.
-        in_flight: calls it works on now.
-        slots: calls it can work on at once, as things are; `shed_at` is where it sheds load, never at 0.
+        served: calls that were accepted.
+        in_flight: calls in progress.
+        slots: calls it can process at full speed now; `shed_at` calls in flight shed load, 0 for never.
     """
 
     rules: PlatformRules
@@ -85,11 +84,11 @@ class SimulatedPlatform:
         self.resize(self.rules.slots, self.rules.shed_at)
 
     def resize(self, slots: int, shed_at: int) -> None:
-        """Change what the platform can do at once, and from where on it sheds load."""
+        """Change the capacity, and the number of calls from which load is shed."""
         self.slots, self.shed_at = slots, shed_at
 
     def start(self, account: str, now: float) -> CallResult:
-        """Take a call, and say what will come of it."""
+        """Start a call and return its result."""
         moment = EPOCH + timedelta(seconds=now)
         self.in_flight += 1
         if self.quota.blocked_until(account, moment) is not None:
@@ -113,7 +112,7 @@ class SimulatedPlatform:
         return CallResult(seconds, CallOutcome(CallOutcomeKind.OK, seconds, usage))
 
     def finish(self) -> None:
-        """A call has left."""
+        """End a call."""
         self.in_flight -= 1
 
     def _seconds(self) -> float:
@@ -139,7 +138,7 @@ class SimulatedPlatform:
             body, refusal.status, CallContext(account, scope, APP, TOKEN, full_access=True), usage, moment
         )
         if not isinstance(error, Throttled):
-            raise TypeError(f"the platform refused with {error!r}, which asks for no silence")
+            raise TypeError(f"the platform refused with {error!r}, which is no throttle")
         seconds = 0.05
         asked = (error.until - moment).total_seconds()
         outcome = CallOutcome(CallOutcomeKind.THROTTLED, seconds, usage, asked, Scope.parse(error.scope))

@@ -1,4 +1,4 @@
-"""The three ways to bound calls, against a platform that halves and doubles."""
+"""Tests of three limiters against a platform whose capacity halves and doubles."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from . import capacity
 
 
 def test_the_adaptive_limit_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a number chosen by hand it completes nearly what the best fixed one does, and seldom meets a shed."""
+    """Without a hand-picked number it completes nearly as much as the best fixed one, and is seldom throttled."""
     monkeypatch.setattr(capacity, "PHASE_SECONDS", 60.0)
     ours = capacity.simulate_capacity("adaptive")
     fixed = [capacity.simulate_capacity("fixed", slots) for slots in (20, 40)]
@@ -16,7 +16,7 @@ def test_the_adaptive_limit_follows_the_platform(monkeypatch: pytest.MonkeyPatch
     assert ours.throttled < pool.throttled
 
 
-def test_equal_seeds_are_equal_courses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_seeds_give_equal_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """A seed replays exactly."""
     monkeypatch.setattr(capacity, "PHASE_SECONDS", 20.0)
     assert capacity.simulate_capacity("adaptive", seed=3) == capacity.simulate_capacity("adaptive", seed=3)

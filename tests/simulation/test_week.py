@@ -1,4 +1,4 @@
-"""The simulated week, cut short: its promises hold, and its page stands alone."""
+"""Tests of the simulated week, shortened: its invariants hold, and its page is self-contained."""
 
 import re
 
@@ -7,7 +7,7 @@ from .week_page import week_page
 
 
 def test_the_first_hours_of_the_week_and_their_page() -> None:
-    """An outage, slow minutes, a backfill and deaths pass without a broken promise; the page needs no network."""
+    """An outage, slow minutes, a backfill and deaths break no invariant; the page needs no network."""
     plan = WeekScenario(
         days=0.1, deaths=2, slow=(600, 2_400), outage=(HOUR, 1.5 * HOUR), backfill=(1.6 * HOUR, 2 * HOUR)
     )
@@ -23,7 +23,7 @@ def test_the_first_hours_of_the_week_and_their_page() -> None:
     assert re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=", page) == []
 
 
-def test_two_weeks_of_one_seed_are_one() -> None:
+def test_equal_seeds_give_equal_weeks() -> None:
     """A seed replays exactly."""
     first, second = WeekSimulation(WeekScenario(days=0.05)), WeekSimulation(WeekScenario(days=0.05))
     first.run()

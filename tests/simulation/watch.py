@@ -1,4 +1,4 @@
-"""What must hold at every event, and the record of what happened: broken promises stop the simulation at once."""
+"""Checks invariants at every event and records the events; a violation stops the simulation at once."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ class InvariantViolation(AssertionError):
 
 @dataclass
 class InvariantChecker:
-    """Looks on while a simulation runs.
+    """Checks the events of a simulation.
 
     Attributes:
-        windows: stretches in which every class always had somebody waiting for the fleet and nothing was in the way.
-        told: until when the platform wishes that a scope is left alone, as far as that was heard.
-        live: grants whose calls have not ended.
+        parked_until: until when the platform asked that a scope is not called, as far as the budget was told.
+        windows: checked periods in which every class always had a call waiting for the fleet.
+        open_grants: grants whose calls have not ended.
         waits: seconds from a request to its call, by class.
     """
 
@@ -38,21 +38,21 @@ class InvariantChecker:
     contended_since: float | None = None
     _digest: "blake2b" = field(default_factory=lambda: blake2b(digest_size=12))
 
-    def record(self, now: float, *words: object) -> None:
-        """Put an event on record."""
-        self._digest.update(f"{now:.6f} {words}\n".encode())
+    def record(self, now: float, *details: object) -> None:
+        """Record an event."""
+        self._digest.update(f"{now:.6f} {details}\n".encode())
 
     @property
     def digest(self) -> str:
-        """What identifies the whole course of events."""
+        """A digest of all events."""
         return self._digest.hexdigest()
 
     def on_parked(self, scope: Scope, until: float) -> None:
-        """The platform's wish to be left alone has reached the budget."""
+        """Note that the budget was told to park a scope."""
         self.parked_until[scope] = max(self.parked_until.get(scope, 0.0), until)
 
     def on_call_started(self, grant: Grant, waited: float, now: float) -> None:
-        """A call begins: nothing in its chain is parked, nor has more calls in flight than its limit ever allows."""
+        """Check that no scope of the call is parked or has more calls in flight than its highest limit."""
         self.calls += 1
         self.open_grants[grant.id] = grant
         self.waits[grant.priority].append(waited)
@@ -66,7 +66,7 @@ class InvariantChecker:
                 self._fail(now, f"{live} calls of {scope} are in flight, over {state.rules.limit.maximum}")
 
     def on_admitted(self, priority: Priority, waiting: set[Priority], now: float) -> None:
-        """The fleet let a call in while these classes had somebody who wanted to go."""
+        """Note that the fleet admitted a call while the classes in `waiting` had calls waiting."""
         if len(waiting) < len(Priority):
             self.contended.clear()
             self.contended_since = None
@@ -80,7 +80,7 @@ class InvariantChecker:
     def _check_shares(self, now: float) -> None:
         shares, total = self.budget.settings.shares, len(self.contended)
         for priority in Priority:
-            got = sum(found is priority for _, found in self.contended)
+            got = sum(admitted is priority for _, admitted in self.contended)
             if got < SHARE_KEPT * shares[priority] * total - 2:
                 self._fail(now, f"{priority.name} got {got} of {total} calls, less than its share")
         self.windows += 1
@@ -88,7 +88,7 @@ class InvariantChecker:
         self.contended_since = None
 
     def on_call_ended(self, grant: Grant, now: float, how: object) -> None:
-        """A call has ended and its outcome was settled."""
+        """Note that a call ended and its grant was released."""
         self.open_grants.pop(grant.id, None)
         self.record(now, "end", grant.id, how)
 

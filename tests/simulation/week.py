@@ -1,6 +1,6 @@
 """A simulated week of two thousand accounts under one app's quota, with an outage, a slow day and dying workers.
 
-`python -m tests.simulation.week` plays it, checks every promise at every event, and writes `.adwarm/bench/week.html`.
+`python -m tests.simulation.week` runs it, checks every invariant at every event, and writes `.adwarm/bench/week.html`.
 """
 
 import json
@@ -15,12 +15,12 @@ from random import Random
 from statistics import fmean
 
 from adwarm.backpressure import FLEET, Grant
-from adwarm.backpressure.local_admission import LocalAdmission
-from adwarm.backpressure.queue import QueueRules
+from adwarm.backpressure.request_queue import QueueRules
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
+from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .fleet import FleetState, WorkQueue, start_workers
@@ -38,13 +38,13 @@ FIRST_DAY = date(2026, 1, 2)
 
 @dataclass(frozen=True)
 class WeekScenario:
-    """What the week is like. Times are (start, end) in seconds from Monday, 00:00.
+    """The parameters of the week. Times are (start, end) in seconds from Monday, 00:00.
 
     Attributes:
-        peak: requests a second at the busiest, all classes together.
-        app_calls: what the app may call in a rolling hour.
-        backfill: when somebody backfills, at the lowest class.
-        slow: when the platform works on half as many calls at once.
+        peak: requests per second at the busiest time, all classes together.
+        app_calls: calls that the app may make in a rolling hour.
+        backfill: when a backfill runs, in the lowest class.
+        slow: when the platform has half its capacity.
     """
 
     seed: int = 7
@@ -77,18 +77,18 @@ class Step:
 
 @dataclass
 class Recorder(InvariantChecker):
-    """A watch that keeps a step for every ten minutes."""
+    """An invariant checker that records a step for every ten minutes."""
 
     steps: list[Step] = field(default_factory=lambda: [Step(0.0)])
 
     def on_call_started(self, grant: Grant, waited: float, now: float) -> None:
-        """Keep how long the call waited, after the promises were checked."""
+        """Record how long the call waited, after the invariants were checked."""
         super().on_call_started(grant, waited, now)
         self.steps[-1].waits[grant.priority].append(waited)
 
 
 class WeekSimulation:
-    """A week that is being played."""
+    """A running simulation of a week."""
 
     def __init__(self, plan: WeekScenario) -> None:
         self.plan, self.rng = plan, Random(plan.seed)
@@ -97,10 +97,10 @@ class WeekSimulation:
             max_concurrent=24, rate_per_second=plan.app_calls / HOUR, burst=20, queue_size=200
         )
         quota = QuotaSetting(base_calls=60, calls_per_ad=0, app_calls=plan.app_calls, cpu_seconds=1e6, wall_seconds=1e6)
-        law = PlatformRules(quota, service_seconds=4.0, slots=8, outages=(plan.outage,))
+        rules = PlatformRules(quota, service_seconds=4.0, slots=8, outages=(plan.outage,))
         admission = LocalAdmission(settings, rng=Random(plan.seed + 1), time=self.agenda.time)
         self.watch = Recorder(plan.seed, admission.budget)
-        self.platform = SimulatedPlatform(law, MONDAY, Random(plan.seed + 2))
+        self.platform = SimulatedPlatform(rules, MONDAY, Random(plan.seed + 2))
         self.world = FleetState(self.agenda, self.platform, admission, self.watch)
         self.desk = WorkQueue(MemoryQueue(QueueRules.from_settings(settings)))
         self.refused: Counter[Priority] = Counter()
@@ -108,10 +108,10 @@ class WeekSimulation:
         self._days = 0
 
     def run(self) -> None:
-        """Let the week pass.
+        """Simulate the week.
 
         Raises:
-            PromiseBroken: what must hold did not.
+            InvariantViolation: an invariant was broken.
         """
         plan = self.plan
         kill = start_workers(self.world, [self.desk], plan.workers, plan.hands)
@@ -126,7 +126,7 @@ class WeekSimulation:
         self._judge()
 
     def _ask_for_a_while(self) -> None:
-        """Note the requests of the next ten minutes, and come back then."""
+        """Schedule the requests of the next ten minutes, then repeat."""
         passed = self.agenda.now - MONDAY
         for priority in Priority:
             for _ in range(_poisson(self.rng, self._rate(priority, passed) * STEP_SECONDS)):
@@ -134,7 +134,7 @@ class WeekSimulation:
         self.agenda.schedule(STEP_SECONDS, self._ask_for_a_while)
 
     def _rate(self, priority: Priority, passed: float) -> float:
-        """Return the requests a second of a class: people come in office hours, warming goes before them."""
+        """Return the requests per second of a class: readers come in office hours, warming runs before them."""
         day, hour = divmod(passed / HOUR, 24)
         weekday = 1.0 if day < 5 else 0.3
         office = math.exp(-(((hour - 11.5) / 4.0) ** 2)) * weekday
@@ -151,7 +151,7 @@ class WeekSimulation:
 
     def _ask(self, priority: Priority) -> None:
         self._days += 1
-        # A tenth of the accounts gets half of the requests: the busy ones meet their own quota too.
+        # A tenth of the accounts gets half of the requests, so that busy accounts reach their own quota too.
         most = self.plan.accounts // 10 if self.rng.random() < 0.5 else self.plan.accounts
         key = ReportKey(
             f"act_{self.rng.randrange(most) + 1}", f"2026-01-01..{FIRST_DAY + timedelta(self._days % 9_999)}"
@@ -166,7 +166,7 @@ class WeekSimulation:
         self.desk.wake()
 
     def _look(self) -> None:
-        """Complete a step every ten minutes, and sample what is in flight every half minute."""
+        """Complete a step every ten minutes, and sample the calls in flight every half minute."""
         step, now = self.watch.steps[-1], self.agenda.now
         step.in_flight.append(self.platform.in_flight)
         if now - MONDAY >= (len(self.watch.steps)) * STEP_SECONDS:
@@ -178,8 +178,8 @@ class WeekSimulation:
         budget = self.world.admission.budget
         waiting = Counter(item.priority for item in self.desk.queue.pending())
         step.pending = {priority: waiting[priority] for priority in Priority}
-        step.slots, step.limit = self.platform.slots, budget.state_of(FLEET, now).slots()
-        step.usage = budget.state_of(APP, now).usage_percent(now) or 0.0
+        step.slots, step.limit = self.platform.slots, budget.scope_state(FLEET, now).slots()
+        step.usage = budget.scope_state(APP, now).usage_percent(now) or 0.0
         step.parked = sum(until > now for scope, until in self.watch.parked_until.items())
         step.breaker = str(budget.breakers["meta"].state) if budget.breakers else "closed"
 
@@ -189,7 +189,7 @@ class WeekSimulation:
             raise InvariantViolation(f"{refused} calls were over a limit, {early} came before their time")
 
     def summary(self) -> dict[str, object]:
-        """Return what the page's table and its headline say."""
+        """Return the figures of the page's table and headline."""
         ended: dict[Priority, Counter[str]] = {priority: Counter() for priority in Priority}
         for item in self.desk.queue.requests.values():
             ended[item.priority][str(item.status)] += 1
@@ -217,7 +217,7 @@ class WeekSimulation:
 
 
 def _poisson(rng: Random, mean: float) -> int:
-    """Return a number of arrivals (counted through their gaps)."""
+    """Return a number of arrivals."""
     number, passed = 0, rng.expovariate(1.0)
     while passed < mean:
         number += 1
@@ -226,7 +226,7 @@ def _poisson(rng: Random, mean: float) -> int:
 
 
 def main(days: float = 7.0) -> int:
-    """Play, write the page and the figures, and say where they are."""
+    """Run, write the page and the figures, and print where they are."""
     started = time.perf_counter()
     week = WeekSimulation(WeekScenario(days=days))
     try:
@@ -241,7 +241,7 @@ def main(days: float = 7.0) -> int:
     for figures in summary["classes"].values():  # type: ignore[attr-defined]
         figures["waits"] = {f"p{q}": figures["waits"][len(figures["waits"]) * q // 100] for q in (50, 95, 99)}
     (FOLDER / "week.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    print(f"PASS: {week.watch.calls:,} calls, every promise kept; {time.perf_counter() - started:.0f} s; {path}")
+    print(f"PASS: {week.watch.calls:,} calls, every invariant kept; {time.perf_counter() - started:.0f} s; {path}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The container topology: valid Compose, and safe by what the file says. No container engine is needed."""
+"""The container topology: valid Compose, with safe settings. The tests need no container engine."""
 
 import json
 import re
@@ -45,14 +45,14 @@ def test_the_file_obeys_the_compose_specification() -> None:
 
 
 def test_the_schema_check_can_fail() -> None:
-    """The check above is no formality: a misspelt attribute is reported."""
+    """A misspelled attribute is reported."""
     broken = {**COMPOSE, "services": {"redis": {"image": "redis", "helthcheck": {}}}}
 
     assert _violations(broken)
 
 
 def test_every_service_of_the_airflow_topology_is_there() -> None:
-    """The services of Airflow's own file are present; cli, flower and simulator wait for their profile."""
+    """The services of Airflow's own file are present; cli, flower and simulator start only with their profile."""
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
 
     assert profiles == {
@@ -96,7 +96,7 @@ def test_airflow_services_share_folders_and_settings(name: str) -> None:
 
 @pytest.mark.parametrize("name", AIRFLOW)
 def test_free_memory_goes_back_to_the_system(name: str) -> None:
-    """Services, image, `make demo` and a local Airflow start with the allocator settings of the core."""
+    """Services, image, `make demo` and a local Airflow start with the allocator settings of the package."""
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
 
@@ -108,7 +108,7 @@ def test_free_memory_goes_back_to_the_system(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_every_service_has_a_health_check(name: str) -> None:
-    """Each service says how its health is found out, and how often."""
+    """Each service has a health check with an interval."""
     check = SERVICES[name]["healthcheck"]
 
     assert {"test", "interval", "timeout", "retries"} <= set(check)
@@ -117,7 +117,7 @@ def test_every_service_has_a_health_check(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
 def test_no_service_runs_as_root(name: str) -> None:
-    """Each service names a user that is not root, drops every capability and cannot gain new ones."""
+    """Each service runs as a user other than root, drops every capability and cannot gain new ones."""
     service = SERVICES[name]
     user = service["user"].replace("${AIRFLOW_UID:-50000}", "50000").split(":")[0]
 
@@ -128,7 +128,7 @@ def test_no_service_runs_as_root(name: str) -> None:
 
 
 def test_no_port_is_open_to_the_network_by_default() -> None:
-    """What is published listens on loopback until `.env` says otherwise."""
+    """Published ports listen on loopback unless `.env` says otherwise."""
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
 
     assert ports
@@ -136,7 +136,7 @@ def test_no_port_is_open_to_the_network_by_default() -> None:
 
 
 def test_secrets_come_from_the_environment_only() -> None:
-    """Every setting with a secret's name holds a required substitution, and no secret has a default."""
+    """Every setting named like a secret requires a variable, and no secret has a default."""
     secrets = {
         f"{name}.{key}": str(value)
         for name, service in SERVICES.items()
@@ -151,7 +151,7 @@ def test_secrets_come_from_the_environment_only() -> None:
 
 
 def test_urls_carry_no_literal_password() -> None:
-    """Between user and host of a URL there is a substitution and nothing else."""
+    """The password in a URL is a substitution and nothing else."""
     passwords = re.findall(r"://[^:/@\s]*:(.+?)@", TEXT)
 
     assert passwords
@@ -177,7 +177,7 @@ def test_the_broker_survives_a_restart() -> None:
 
 
 def test_adwarms_connections_fit_a_server_of_a_hundred() -> None:
-    """Every process of the topology that opens adwarm's database at once, with full pools, leaves half to Airflow."""
+    """All processes with full connection pools use at most half of the connections of a server."""
     concurrency = re.fullmatch(
         r"\$\{WORKER_CONCURRENCY:-(\d+)\}", COMPOSE["x-airflow-env"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]
     )
@@ -194,7 +194,7 @@ def test_adwarms_connections_fit_a_server_of_a_hundred() -> None:
 
 
 def test_both_databases_are_prepared_before_airflow_starts() -> None:
-    """PostgreSQL makes adwarm's database at its first start; init upgrades both schemas, and the rest waits for it."""
+    """PostgreSQL creates adwarm's database at its first start; init upgrades both schemas before the rest starts."""
     script = ROOT / "config/postgres/10-adwarm-database.sh"
     init = (ROOT / "config/init.sh").read_text(encoding="utf-8")
     waiting = [name for name in AIRFLOW if name not in {"airflow-init", "airflow-cli"}]
@@ -208,7 +208,7 @@ def test_both_databases_are_prepared_before_airflow_starts() -> None:
 
 
 def test_the_image_installs_the_lock_and_leaves_root() -> None:
-    """The Dockerfile demands hashes, ends as user 50000, and copies only what .dockerignore lets through."""
+    """The Dockerfile requires hashes, ends as user 50000, and copies only what .dockerignore lets through."""
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = {

@@ -1,6 +1,6 @@
 """One budget for every worker: slots, rate, parking, breakers and priorities, shared through the database.
 
-`admitted` is the way in; `SqlAdmission` is the budget behind it; `RequestQueue` keeps what waits for it.
+Callers use `acquire_grant`; `SqlAdmission` keeps the budget; `RequestQueue` keeps requests that wait for a worker.
 """
 
 from adwarm.backpressure.admission import (
@@ -8,15 +8,16 @@ from adwarm.backpressure.admission import (
     Admission,
     CallOutcome,
     CallOutcomeKind,
+    CallRequest,
     Decision,
     Grant,
     Granted,
+    GrantedCall,
     Rejected,
     Wait,
+    acquire_grant,
 )
 from adwarm.backpressure.block_admission import BlockAdmission
-from adwarm.backpressure.gate import GrantedCall, acquire_grant
-from adwarm.backpressure.local_admission import LocalAdmission
 from adwarm.backpressure.memory_pressure import MemoryAwareAdmission
 from adwarm.backpressure.request_queue import ClaimedRequest, RequestQueue, Ticket
 from adwarm.backpressure.shared_budget import SharedBudget
@@ -31,12 +32,12 @@ __all__ = [
     "BreakerStatus",
     "CallOutcome",
     "CallOutcomeKind",
+    "CallRequest",
     "ClaimedRequest",
     "Decision",
     "Grant",
     "Granted",
     "GrantedCall",
-    "LocalAdmission",
     "MemoryAwareAdmission",
     "Rejected",
     "RequestQueue",

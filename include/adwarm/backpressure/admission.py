@@ -1,30 +1,64 @@
-"""What admission is asked and what it answers: the seam between whoever calls a platform and the shared budget.
+"""The interface of admission: what a caller requests, what it gets back, and how it holds a grant during a call.
 
-Moments here are seconds since the epoch by the database's clock, which is the only clock all workers share.
+A platform call runs inside `acquire_grant`. The context manager sleeps through short waits, yields the granted call,
+and releases the grant with the call's outcome, whatever ends the block. A wait longer than the caller's timeout raises
+`NotAdmitted` instead of blocking.
+
+Times are seconds since the epoch by the database's clock, the only clock that all workers share.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from adwarm.foundation.clock import Clock, add_seconds, utc
+from adwarm.foundation.errors import (
+    AdwarmError,
+    BadRequest,
+    NotAdmitted,
+    Permanent,
+    Refused,
+    Throttled,
+    TokenDead,
+    Transient,
+)
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
 FLEET = Scope(ScopeKind.FLEET)
+_SHORTEST_SLEEP_SECONDS = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class CallRequest:
+    """A call that needs admission.
+
+    Attributes:
+        scopes: the capacity scopes it draws on; the fleet is added.
+        source: name of the upstream, whose breaker counts the outcome.
+        cost: tokens to take from the rate, one per platform call.
+    """
+
+    scopes: tuple[Scope, ...]
+    priority: Priority
+    source: str
+    cost: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The right to make calls worth `cost` now; it ends by being settled, or by itself at `expires_at`.
+    """Permission to make calls; it ends when it is released, or by itself at `expires_at`.
 
     Attributes:
         scopes: narrowest first, the fleet last. The grant holds one slot of each.
-        cost: tokens a permit took from the rate, one per platform call.
-        source: whose breaker judges the outcome.
-        probe: whether the call tests an upstream that was given up.
-        token: grows from grant to grant and with every renewal; an older one is not believed any more.
-        permits: calls it allows; more than one makes it a block, used one call at a time.
-        spend_until: no permit is used from then on, though a call begun before may go on to `expires_at`.
+        cost: tokens that each permit took from the rate, one per platform call.
+        source: name of the upstream, whose breaker counts the outcome.
+        is_probe: whether the call tests an upstream whose breaker is not closed.
+        token: fencing token; it grows with every grant and renewal, and only the newest one is accepted.
+        permits: calls the grant allows; a grant with more than one is a block, used one call at a time.
+        usable_until: no call may begin after this time, though one begun before may run until `expires_at`.
     """
 
     id: str
@@ -42,14 +76,14 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """Call now, then settle the grant."""
+    """The call may go now; release the grant afterwards."""
 
     grant: Grant
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Ask again in `seconds`; `scope` is what has no room, and `why` says so in words."""
+    """No capacity now; try again in `seconds`. `scope` names what has none, `reason` describes it."""
 
     seconds: float
     reason: str
@@ -58,7 +92,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Do not wait for this; come back after `retry_after` seconds.
+    """The upstream is failing; do not wait, and try again in `retry_after` seconds.
 
     Attributes:
         scope: whose breaker is open: `source:` and a name for every call of the source, or an account's scope.
@@ -84,12 +118,12 @@ class CallOutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CallOutcome:
-    """What a granted call taught about the upstream.
+    """What a granted call showed about the upstream.
 
     Attributes:
         usage: the platform's own usage figures, if it sent any.
-        park_seconds: how long the platform asked to be left alone, if it throttled and said so.
-        parked_scope: what it throttled; the narrowest scope of the grant when it did not say.
+        park_seconds: how long the platform asked callers to stay away, if it throttled the call and named a time.
+        parked_scope: the scope it throttled; None means the narrowest scope of the grant.
     """
 
     kind: CallOutcomeKind
@@ -100,24 +134,125 @@ class CallOutcome:
 
 
 ReturnedBlock = tuple[Grant, Sequence[CallOutcome], int]
-"""A block that is given back: its grant, the outcomes of its calls, and the permits that were not used."""
+"""A block to release: its grant, the outcomes of its calls, and the number of permits that were not used."""
 
 
 class Admission(Protocol):
-    """The one budget. Implementations are safe to share between threads."""
+    """The shared budget as callers see it. Implementations are safe to share between threads."""
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Ask for one slot in every scope and `cost` tokens. Never blocks for capacity."""
+        """Request one slot in every scope and `cost` tokens. Never blocks for capacity."""
         ...
 
     def renew(self, grant: Grant) -> Grant:
-        """Give the grant a fresh lease.
+        """Extend the grant's lease and return the renewed grant.
 
         Raises:
-            Transient: the lease had run out, so that others may hold its slot; stop and ask again.
+            Transient: the lease had expired, so another caller may hold the slot; request admission again.
         """
         ...
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Return the grant and learn from the outcome. Settling twice changes nothing more."""
+        """Return the grant and learn from the outcome. A second release has no effect."""
         ...
+
+
+@dataclass
+class GrantedCall:
+    """A call that holds a grant. Report the platform's usage figures to it while the block runs."""
+
+    admission: Admission
+    grant: Grant
+    _usage: list[UsageSample] = field(default_factory=list)
+
+    def record_usage(self, usage: Sequence[UsageSample]) -> None:
+        """Add usage figures that came with a response."""
+        self._usage.extend(usage)
+
+    def renew(self) -> None:
+        """Extend the grant's lease; call it between the pages of a long response.
+
+        Raises:
+            Transient: the lease had expired already.
+        """
+        self.grant = self.admission.renew(self.grant)
+
+    def outcome(self, latency_seconds: float, error: BaseException | None, now: datetime) -> CallOutcome:
+        """Return the outcome of a block that ended with `error`, or without one."""
+        usage = tuple(self._usage)
+        if isinstance(error, Throttled) and not error.own_refusal:
+            seconds = max(0.0, (utc(error.until) - now).total_seconds())
+            scope = self._parse_scope(error.scope)
+            return CallOutcome(CallOutcomeKind.THROTTLED, latency_seconds, usage, seconds, scope)
+        return CallOutcome(_outcome_kind(error), latency_seconds, usage)
+
+    def _parse_scope(self, name: str) -> Scope:
+        try:
+            return Scope.parse(name)
+        except BadRequest:
+            return self.grant.scopes[0]
+
+
+def _outcome_kind(error: BaseException | None) -> CallOutcomeKind:
+    """Classify the error: an upstream that refuses a request in good order is a healthy one."""
+    if error is None:
+        return CallOutcomeKind.OK
+    if isinstance(error, AdwarmError) and error.own_refusal:  # raised by a nested call that was not admitted
+        return CallOutcomeKind.SKIPPED
+    if isinstance(error, TimeoutError) or (isinstance(error, Transient) and error.code == "timeout"):
+        return CallOutcomeKind.TIMEOUT
+    if isinstance(error, Transient | TokenDead):
+        return CallOutcomeKind.FAILED
+    return CallOutcomeKind.OK if isinstance(error, Permanent) else CallOutcomeKind.SKIPPED
+
+
+@contextmanager
+def acquire_grant(
+    admission: Admission, clock: Clock, call: CallRequest, *, timeout_seconds: float
+) -> Iterator[GrantedCall]:
+    """Run the block under a grant for `call`.
+
+    Args:
+        admission: the shared budget.
+        clock: gives the time and sleeps through short waits.
+        call: what the block is about to do.
+        timeout_seconds: the longest time to wait for admission.
+
+    Raises:
+        NotAdmitted: the wait would exceed the timeout; `until` says when to try again.
+        Refused: the breaker of the upstream is open; `retry_after` says how long, `scope` whose breaker it is.
+    """
+    grant = _wait_for_grant(admission, clock, call, timeout_seconds)
+    granted = GrantedCall(admission, grant)
+    started = clock.now()
+    try:
+        yield granted
+    except BaseException as error:
+        _release(granted, clock, started, error)
+        raise
+    _release(granted, clock, started, None)
+
+
+def _release(call: GrantedCall, clock: Clock, started: datetime, error: BaseException | None) -> None:
+    now = clock.now()
+    outcome = call.outcome(max(0.0, (now - started).total_seconds()), error, now)
+    call.admission.release(call.grant, outcome)
+
+
+def _wait_for_grant(admission: Admission, clock: Clock, call: CallRequest, timeout_seconds: float) -> Grant:
+    deadline = add_seconds(clock.now(), timeout_seconds)
+    while True:
+        decision = admission.admit(call.scopes, call.priority, call.cost, source=call.source)
+        if isinstance(decision, Granted):
+            return decision.grant
+        if isinstance(decision, Rejected):
+            message = f"{decision.reason}; ask again then"
+            raise Refused(message, retry_after=decision.retry_after, scope=decision.scope)
+        _sleep_or_give_up(decision, clock, deadline)
+
+
+def _sleep_or_give_up(wait: Wait, clock: Clock, deadline: datetime) -> None:
+    until = add_seconds(clock.now(), wait.seconds)
+    if until > deadline:
+        raise NotAdmitted(f"{wait.reason}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
+    clock.sleep(max(wait.seconds, _SHORTEST_SLEEP_SECONDS))

@@ -1,8 +1,13 @@
-"""The decision itself, on values: may this call go now, and if not, what has no room and for how long?
+"""The admission rules: may this call go now, and if not, what lacks capacity and for how long?
 
-Checks run from what must never be called (parked, broken) over what is full (slots, shares) to what is paced (rate,
-quota), so that the answer names the reason that will last longest. Pure: no I/O, no clock, no randomness; it takes
-nothing.
+Rules, in the order in which they are checked. The first group that has an answer decides; within it, the longest wait:
+
+1. Hard limits, whoever holds a slot: a parked scope; a scope whose quota is used up to the ceiling of the class (90 %,
+   critical calls 98 %); then an open breaker (the call is rejected), and a breaker whose probes are all in flight.
+2. Capacity: a slot in every scope, within the shares of the classes (the first scope without one), and the rate of
+   every scope (the longest wait). The longer of the two waits counts.
+
+The functions are pure: no I/O, no clock, no randomness, and they take no capacity.
 """
 
 from collections.abc import Sequence
@@ -10,10 +15,9 @@ from dataclasses import dataclass
 
 from adwarm.backpressure.admission import Rejected, Wait
 from adwarm.backpressure.breakers import ScopedBreaker
-from adwarm.backpressure.quota_usage import USAGE_FRESH_SECONDS, WINDOW_INTERVALS
+from adwarm.backpressure.quota_usage import USAGE_FRESH_SECONDS, WINDOW_INTERVALS, Pace
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shares import Shares
-from adwarm.backpressure.usage import Pace
 from adwarm.foundation.circuit import BreakerState
 from adwarm.model import Priority
 
@@ -23,7 +27,7 @@ MAX_POLL_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class AdmissionRequest:
-    """Everything the decision depends on. `states` runs from the narrowest scope to the fleet."""
+    """Everything the rules depend on. `states` are ordered from the narrowest scope to the fleet."""
 
     states: Sequence[ScopeState]
     breakers: Sequence[ScopedBreaker]
@@ -35,12 +39,12 @@ class AdmissionRequest:
 
     @property
     def is_probe(self) -> bool:
-        """Whether the call would test something that was given up."""
+        """Whether the call would test an upstream whose breaker is not closed."""
         return any(guard.breaker.state is not BreakerState.CLOSED for guard in self.breakers)
 
 
 def check_hard_limits(request: AdmissionRequest) -> Wait | Rejected | None:
-    """Return the longest reason not to call at all: parked, held back for its usage, or the upstream given up."""
+    """Return the longest wait for a park or a quota, else the answer of the breakers, else None."""
     longest: Wait | None = None
     for state in request.states:
         wait = _check_scope(state, request)
@@ -58,60 +62,60 @@ def _check_scope(state: ScopeState, request: AdmissionRequest) -> Wait | None:
     if state.calls_left(request.priority, now) >= request.cost:
         return None
     percent = state.usage_percent(now) or 0.0
-    only = "; only critical calls go" if request.priority is not Priority.CRITICAL else ""
+    note = "; only critical calls go" if request.priority is not Priority.CRITICAL else ""
     wait = min(USAGE_FRESH_SECONDS, state.rules.window_seconds / WINDOW_INTERVALS)
-    return Wait(wait, f"{state.name} is at {percent:.0f} % of its quota{only}", state.name)
+    return Wait(wait, f"{state.name} is at {percent:.0f} % of its quota{note}", state.name)
 
 
 def _check_breakers(request: AdmissionRequest) -> Wait | Rejected | None:
-    """Return the first open breaker as a refusal, else the first that is being tested as a wait."""
+    """Return a rejection by the first open breaker, else a wait for the first that probes are testing."""
     waits = [(guard, guard.breaker.wait_seconds(guard.rules, request.now)) for guard in request.breakers]
     waits = [(guard, seconds) for guard, seconds in waits if seconds > 0]
     for guard, seconds in waits:
         if guard.breaker.state is BreakerState.OPEN:
-            words = f"{guard.scope} failed too often and is left alone for {seconds:.0f} s"
-            return Rejected(words, seconds, guard.scope)
+            reason = f"{guard.scope} failed too often and is not called for {seconds:.0f} s"
+            return Rejected(reason, seconds, guard.scope)
     for guard, seconds in waits:
         return Wait(min(seconds, MAX_POLL_SECONDS), f"{guard.scope} is being tested by probes", guard.scope)
     return None
 
 
 def check_capacity(request: AdmissionRequest) -> Wait | None:
-    """Return what has no room for a call that is not blocked: a slot, or the rate."""
+    """Return the wait for a slot or for the rate, whichever is longer; None when there is capacity."""
     return longer_wait(check_slots(request), check_rate(request))
 
 
 def longer_wait(one: Wait | None, other: Wait | None) -> Wait | None:
-    """Return the wait that lasts longer."""
+    """Return the longer of two waits."""
     if one is None or other is None:
         return one or other
     return one if one.seconds >= other.seconds else other
 
 
 def check_slots(request: AdmissionRequest) -> Wait | None:
-    """Return the first scope without a free slot for this class."""
+    """Return a wait for the first scope without a free slot for the class."""
     for state in request.states:
         if state.free_slots(request.shares, request.priority, request.now) > 0:
             continue
         slots = state.slots()
         if state.in_flight >= slots:
             return _poll(state, f"all {slots} calls of {state.name} are in flight")
-        kept = f"kept for classes other than {request.priority.name.lower()}"
-        return _poll(state, f"the free calls of {state.name} are {kept}")
+        priority = request.priority.name.lower()
+        return _poll(state, f"the free calls of {state.name} are kept for classes other than {priority}")
     return None
 
 
 def check_rate(request: AdmissionRequest) -> Wait | None:
-    """Return the scope whose rate makes the call wait longest."""
+    """Return the longest wait for the rate of a scope."""
     longest: Wait | None = None
     for state in request.states:
         seconds = state.rate_wait_seconds(request.shares, request.priority, request.cost, request.now)
         if seconds > 0 and (longest is None or seconds > longest.seconds):
-            longest = Wait(seconds, f"{state.name} is at its rate", state.name)
+            longest = Wait(seconds, f"{state.name} is at its rate limit", state.name)
     return longest
 
 
-def _poll(state: ScopeState, why: str) -> Wait:
-    """Ask again after about the time in which one of the scope's slots comes free."""
-    expected = state.latency / max(1, state.slots())
-    return Wait(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, expected)), why, state.name)
+def _poll(state: ScopeState, reason: str) -> Wait:
+    """Return a wait of about the time in which one of the scope's slots becomes free."""
+    expected = state.mean_latency / max(1, state.slots())
+    return Wait(min(MAX_POLL_SECONDS, max(MIN_POLL_SECONDS, expected)), reason, state.name)

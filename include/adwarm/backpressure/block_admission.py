@@ -1,18 +1,29 @@
-"""Admission by blocks: a worker takes permits for a scope chain from the shared budget and spends them in memory.
+"""Admission by blocks: a worker takes several permits at once from the shared budget and uses them from memory.
 
-Guarantees on top of the shared budget's own: a permit is used only before its block ends (two seconds at most), so a
-lower class gives way within that time; a chain that holds an account's only slot is this worker's alone while the block
-lives, so no two calls to the account are ever in flight; before a call the shared state is looked at again whenever
-the last look is older than `LOOK_SECONDS`, so that a parking, a full quota or a broken upstream learnt by another
-worker stops this one; what this worker learns itself counts at once. A breaker that was found open is remembered for a
-moment, and refuses without a question. Unused permits go back. Blocks start at one permit
-and double while calls follow each other, so that single calls hold nothing when they end. A block of a worker that
-died runs out by the database's time.
+Life of a block, which belongs to one chain of scopes, one class and one source:
+
+| event                                              | effect                                                          |
+|----------------------------------------------------|-----------------------------------------------------------------|
+| a call finds no idle block                         | a block is acquired: one permit, or twice the size of the last  |
+|                                                    | block when that was used up within `GROWTH_SECONDS`             |
+| a call finds a block checked lately                | it takes a permit from memory                                   |
+| a call finds a block not checked within            | the shared state is read; a park, a used-up quota or an open    |
+| `RECHECK_SECONDS`                                  | breaker ends the block                                          |
+| a call succeeds and permits are left               | the block is idle until the next call                           |
+| a call ends otherwise, or reports high usage       | the block is released, so that other workers learn of it at once|
+| no permit is left, the block's time is over, or it | the block is released: unused permits return to the budget      |
+| is idle for `IDLE_SECONDS`                         |                                                                 |
+| a call runs long                                   | the lease is renewed, up to `longest_call_seconds`              |
+
+Guarantees on top of the shared budget's own: a permit is used only before its block ends (two seconds at most), so
+lower classes give way within that time. While a block holds the only slot of an account, no other worker calls that
+account. The block of a dead worker expires by the database's time.
 """
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from time import monotonic as system_monotonic
 from typing import Protocol
 
@@ -27,8 +38,8 @@ from adwarm.backpressure.admission import (
     ReturnedBlock,
     Wait,
 )
-from adwarm.backpressure.open_breakers import OpenBreakerCache
-from adwarm.backpressure.usage import SLOW_PERCENT
+from adwarm.backpressure.breakers import single_account, source_scope
+from adwarm.backpressure.quota_usage import SLOW_PERCENT
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope
 
@@ -36,15 +47,15 @@ log = logging.getLogger(__name__)
 
 RECHECK_SECONDS = 0.02
 IDLE_SECONDS = 0.05
-"""A block without a call in flight for so long is given back: its slot is worth more elsewhere."""
+"""A block without a call in flight is released after this time, so that its slot is free for others."""
 GROWTH_SECONDS = 1.0
-"""A chain that is asked for again so soon after its block was used up gets one of twice the size."""
+CACHE_SECONDS = 1.0
 
 BlockKey = tuple[tuple[Scope, ...], Priority, str]
 
 
 class BlockSource(Admission, Protocol):
-    """A budget that hands out blocks."""
+    """A budget that grants blocks."""
 
     def acquire_block(
         self,
@@ -55,7 +66,7 @@ class BlockSource(Admission, Protocol):
         permits: int,
         returned: Sequence[ReturnedBlock] = (),
     ) -> Decision:
-        """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
+        """Release the `returned` blocks, and request a block of up to `permits` calls, to be made one at a time."""
         ...
 
     def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
@@ -67,39 +78,86 @@ class BlockSource(Admission, Protocol):
         ...
 
 
+class OpenBreakerCache:
+    """A worker's cache of open breakers: it rejects the calls of a batch in microseconds, without a query.
+
+    An open breaker stays open until its cool-down is over, so a rejection stays true. It is cached for one second at
+    most: then a breaker that a human reset is noticed, and one query per second costs nothing.
+
+    Safe to share between threads: every step is one operation on a dict.
+
+    Args:
+        monotonic: this process's clock, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._rejections: dict[tuple[str, str], tuple[float, Rejected]] = {}
+
+    def save(self, source: str, decision: Decision | None, requested_at: float) -> None:
+        """Cache the answer to a request made at `requested_at` if it is the rejection of an open breaker."""
+        if isinstance(decision, Rejected) and decision.scope is not None:
+            self._rejections[source, decision.scope] = (requested_at, decision)
+
+    def find_rejection(self, scopes: Sequence[Scope], source: str) -> Rejected | None:
+        """Return the cached rejection of a breaker that such a call must pass, with the time that is left."""
+        if not self._rejections:
+            return None
+        account = single_account(scopes)
+        for scope in (source_scope(source), str(account) if account is not None else ""):
+            cached = self._rejections.get((source, scope))
+            if cached is None:
+                continue
+            requested_at, rejection = cached
+            age = self._monotonic() - requested_at
+            if age < min(CACHE_SECONDS, rejection.retry_after):
+                return replace(rejection, retry_after=rejection.retry_after - age)
+            self._rejections.pop((source, scope), None)
+        return None
+
+
 class _Block:
-    """Permits of one chain and class, by this process's monotonic clock; one call at a time."""
+    """The permits of one key, by this process's monotonic clock; one call at a time."""
 
-    __slots__ = ("answer", "ends_at", "grant", "key", "left", "looked_at", "outcomes", "renew_at", "used_at")
+    __slots__ = (
+        "checked_at",
+        "decision",
+        "ends_at",
+        "grant",
+        "key",
+        "outcomes",
+        "permits_left",
+        "renew_at",
+        "used_at",
+    )
 
-    def __init__(self, key: BlockKey, grant: Grant, asked_at: float) -> None:
+    def __init__(self, key: BlockKey, grant: Grant, requested_at: float) -> None:
         self.key = key
-        self.left = grant.permits
-        # The grant is younger than the question, so counting from the question ends the block early, never late.
-        self.ends_at = asked_at + grant.usable_until - grant.granted_at
-        self.looked_at = self.used_at = asked_at
+        self.permits_left = grant.permits
+        # The grant is younger than the request, so counting from the request ends the block early, never late.
+        self.ends_at = requested_at + grant.usable_until - grant.granted_at
+        self.checked_at = self.used_at = requested_at
         self.outcomes: list[CallOutcome] = []
-        self.set_grant(grant, asked_at)
+        self.set_grant(grant, requested_at)
 
-    def set_grant(self, grant: Grant, asked_at: float) -> None:
-        """Take the grant as it is after its lease was prolonged at `asked_at`."""
+    def set_grant(self, grant: Grant, requested_at: float) -> None:
+        """Store the grant that was requested or renewed at `requested_at`."""
         self.grant = grant
-        self.answer = Granted(grant)
-        self.renew_at = asked_at + (grant.expires_at - grant.granted_at) / 3
+        self.decision = Granted(grant)
+        self.renew_at = requested_at + (grant.expires_at - grant.granted_at) / 3
 
     def to_returned(self) -> ReturnedBlock:
-        """Return what the budget is told when the block ends."""
-        return self.grant, tuple(self.outcomes), self.left
+        """Return the block as it is released."""
+        return self.grant, tuple(self.outcomes), self.permits_left
 
 
 class BlockAdmission:
-    """An admission that spends blocks of the budget `source`. Safe to share between threads.
+    """An admission that uses blocks of the budget `source`. Safe to share between threads.
 
     Args:
         source: the shared budget.
-        permits: the most a block is asked to hold; the budget gives fewer where capacity is scarce.
-        keep: whether a thread of its own renews the leases of long calls and gives back idle blocks; without it,
-            call `tend` now and then.
+        permits: the most permits to request per block; the budget grants fewer where capacity is scarce.
+        maintain_in_background: whether a thread calls `maintain`; if not, call it now and then.
         longest_call_seconds: a call that takes longer hangs: its lease is not renewed any more, which frees its slot.
         monotonic: this process's clock, in seconds.
     """
@@ -119,142 +177,139 @@ class BlockAdmission:
         self._monotonic = monotonic
         self._idle: dict[BlockKey, list[_Block]] = {}
         self._busy: dict[str, _Block] = {}
-        self._used_up: dict[BlockKey, tuple[int, float]] = {}
-        self._open = OpenBreakerCache(monotonic)
+        self._last_exhausted: dict[BlockKey, tuple[int, float]] = {}
+        self._open_breakers = OpenBreakerCache(monotonic)
         self._lock = threading.Lock()
         self._maintains_in_background = maintain_in_background
         self._maintenance_thread: threading.Thread | None = None
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Spend a permit of a live block, or take a new block; a call of another cost than 1 is asked for by itself."""
-        known = self._open.find_rejection(scopes, source)
-        if known is not None:
-            return known
+        """Use a permit of an idle block, or acquire a new block; a call with a cost other than 1 gets its own grant."""
+        rejection = self._open_breakers.find_rejection(scopes, source)
+        if rejection is not None:
+            return rejection
         now = self._monotonic()
         if cost != 1.0:
             decision = self._source.admit(scopes, priority, cost, source=source)
-            self._open.save(source, decision, now)
+            self._open_breakers.save(source, decision, now)
             return decision
         key = (tuple(scopes), priority, source)
         with self._lock:
-            waiting = self._idle.get(key)
-            block = waiting.pop() if waiting else None
-            if block is not None and now < block.ends_at and now - block.looked_at < RECHECK_SECONDS:
-                block.left -= 1
+            idle = self._idle.get(key)
+            block = idle.pop() if idle else None
+            if block is not None and now < block.ends_at and now - block.checked_at < RECHECK_SECONDS:
+                block.permits_left -= 1
                 self._busy[block.grant.id] = block
-                return block.answer
+                return block.decision
         if block is None:
-            return self._take(key, now, ())
+            return self._acquire(key, now, ())
         if now >= block.ends_at:
-            return self._take(key, now, (block.to_returned(),))
+            return self._acquire(key, now, (block.to_returned(),))
         return self._recheck(block, now)
 
     def renew(self, grant: Grant) -> Grant:
-        """Give the block that the call belongs to a fresh lease.
+        """Extend the lease of the block that the call belongs to.
 
         Raises:
-            Transient: the lease had run out, so that others may hold its slot; stop and ask again.
+            Transient: the lease had expired, so another caller may hold the slot; request admission again.
         """
         with self._lock:
             block = self._busy.get(grant.id)
         if block is None:
             return self._source.renew(grant)
-        asked_at = self._monotonic()
-        block.set_grant(self._source.renew(block.grant), asked_at)
+        requested_at = self._monotonic()
+        block.set_grant(self._source.renew(block.grant), requested_at)
         return block.grant
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """End a call. What must be known at once is told at once, the rest when the block ends."""
+        """End a call. Urgent outcomes release the block at once; the others are reported when the block ends."""
         now = self._monotonic()
         with self._lock:
             block = self._busy.pop(grant.id, None)
             if block is not None:
                 block.outcomes.append(outcome)
                 block.used_at = now
-                if block.left and now < block.ends_at and not _must_report_now(outcome):
+                if block.permits_left and now < block.ends_at and not _must_report_now(outcome):
                     self._idle.setdefault(block.key, []).append(block)
                     return
-                if not block.left:
-                    self._used_up[block.key] = (block.grant.permits, now)
+                if not block.permits_left:
+                    self._last_exhausted[block.key] = (block.grant.permits, now)
         if block is None:
             self._source.release(grant, outcome)
         else:
             self._source.release_blocks((block.to_returned(),))
 
     def maintain(self) -> int:
-        """Give back blocks that are idle or over, renew those whose call takes long; return how many are left."""
+        """Release idle and ended blocks, renew the leases of long calls, and return how many blocks are left."""
         now = self._monotonic()
         with self._lock:
-            over = [block for blocks in self._idle.values() for block in blocks if self._is_over(block, now)]
+            ended = [block for blocks in self._idle.values() for block in blocks if _has_ended(block, now)]
             self._idle = {
-                key: left
+                key: kept
                 for key, blocks in self._idle.items()
-                if (left := [block for block in blocks if not self._is_over(block, now)])
+                if (kept := [block for block in blocks if not _has_ended(block, now)])
             }
-            self._used_up = {key: last for key, last in self._used_up.items() if now - last[1] < GROWTH_SECONDS}
-            begun_since = now - self._longest_call_seconds
-            long = [block for block in self._busy.values() if now >= block.renew_at and block.used_at > begun_since]
+            self._last_exhausted = {
+                key: last for key, last in self._last_exhausted.items() if now - last[1] < GROWTH_SECONDS
+            }
+            oldest = now - self._longest_call_seconds
+            long = [block for block in self._busy.values() if now >= block.renew_at and block.used_at > oldest]
             count = len(self._busy) + sum(map(len, self._idle.values()))
-        if over:
-            self._source.release_blocks([block.to_returned() for block in over])
+        if ended:
+            self._source.release_blocks([block.to_returned() for block in ended])
         for block in long:
-            self._prolong(block)
+            self._renew_block(block)
         return count
 
     def release_idle(self) -> None:
-        """Give back every block that has no call in flight; the worker has nothing more to ask for now."""
+        """Release every block without a call in flight; call it when the worker has no more calls to make."""
         with self._lock:
             idle = [block.to_returned() for blocks in self._idle.values() for block in blocks]
             self._idle = {}
         if idle:
             self._source.release_blocks(idle)
 
-    def _take(self, key: BlockKey, now: float, back: Sequence[ReturnedBlock]) -> Decision:
+    def _acquire(self, key: BlockKey, now: float, returned: Sequence[ReturnedBlock]) -> Decision:
         scopes, priority, source = key
-        last, used_up_at = self._used_up.get(key, (0, now))
-        permits = 1 if now - used_up_at > GROWTH_SECONDS else max(1, min(self._permits, 2 * last))
-        decision = self._source.acquire_block(scopes, priority, source=source, permits=permits, returned=back)
+        last_size, exhausted_at = self._last_exhausted.get(key, (0, now))
+        permits = 1 if now - exhausted_at > GROWTH_SECONDS else max(1, min(self._permits, 2 * last_size))
+        decision = self._source.acquire_block(scopes, priority, source=source, permits=permits, returned=returned)
         if not isinstance(decision, Granted):
-            self._open.save(source, decision, now)
+            self._open_breakers.save(source, decision, now)
             return decision
         block = _Block(key, decision.grant, now)
-        block.left -= 1
+        block.permits_left -= 1
         with self._lock:
             self._busy[block.grant.id] = block
-            self._start_keeper()
-        return block.answer
+            self._ensure_maintenance_thread()
+        return block.decision
 
     def _recheck(self, block: _Block, now: float) -> Decision:
-        """Spend a permit if the shared state still allows the call; otherwise the block is over."""
+        """Use a permit if the shared state still allows the call; otherwise release the block."""
         scopes, priority, source = block.key
-        answer = self._source.check_hard_limits(scopes, priority, source=source)
-        if answer is not None:
-            self._open.save(source, answer, now)
+        refusal = self._source.check_hard_limits(scopes, priority, source=source)
+        if refusal is not None:
+            self._open_breakers.save(source, refusal, now)
             self._source.release_blocks((block.to_returned(),))
-            return answer
-        block.looked_at = now
-        block.left -= 1
+            return refusal
+        block.checked_at = now
+        block.permits_left -= 1
         with self._lock:
             self._busy[block.grant.id] = block
-        return block.answer
+        return block.decision
 
-    def _prolong(self, block: _Block) -> None:
-        asked_at = self._monotonic()
+    def _renew_block(self, block: _Block) -> None:
+        requested_at = self._monotonic()
         try:
-            block.set_grant(self._source.renew(block.grant), asked_at)
+            block.set_grant(self._source.renew(block.grant), requested_at)
         except Transient as error:
-            # The call ends anyway, and its outcome is still told; nothing can be done for its slot.
+            # The slot is lost, but the call goes on and its outcome will still be reported.
             log.info("a call outlived its lease: %s", error)
             block.renew_at = float("inf")
 
-    @staticmethod
-    def _is_over(block: _Block, now: float) -> bool:
-        return now >= block.ends_at or now - block.used_at >= IDLE_SECONDS
-
-    def _start_keeper(self) -> None:
-        if self._maintains_in_background and (
-            self._maintenance_thread is None or not self._maintenance_thread.is_alive()
-        ):
+    def _ensure_maintenance_thread(self) -> None:
+        thread = self._maintenance_thread
+        if self._maintains_in_background and (thread is None or not thread.is_alive()):
             self._maintenance_thread = threading.Thread(target=self._run_maintenance, name="adwarm-blocks", daemon=True)
             self._maintenance_thread.start()
 
@@ -264,15 +319,19 @@ class BlockAdmission:
             try:
                 self.maintain()
             except Exception:
-                log.exception("blocks could not be tended; their leases end by themselves")
+                log.exception("maintenance of blocks failed; their leases expire by themselves")
             with self._lock:
                 if not self._busy and not self._idle:
                     self._maintenance_thread = None
                     return
 
 
+def _has_ended(block: _Block, now: float) -> bool:
+    return now >= block.ends_at or now - block.used_at >= IDLE_SECONDS
+
+
 def _must_report_now(outcome: CallOutcome) -> bool:
-    """Whether others must know at once: anything but success, and usage from where it slows them."""
+    """Whether other workers must know at once: anything but success, and usage high enough to slow calls."""
     if outcome.kind is not CallOutcomeKind.OK:
         return outcome.kind is not CallOutcomeKind.SKIPPED
     return any(sample.percent >= SLOW_PERCENT for sample in outcome.usage)

@@ -1,8 +1,10 @@
-"""The breakers of a budget: one for each source, and one for each account of a source that fails.
+"""The circuit breakers of the shared budget: one for each source, and one for each account of a source that fails.
 
-A call about one account is judged by both. An account's breaker opens on that account's failures; the source's wants
-failures of several accounts, so that nobody is refused for somebody else's. A healthy account has no breaker: it comes
-into being with the first failure, and is forgotten once its window holds none.
+Both count a call about one account. The breaker of the account opens on the failures of that account; the breaker of
+the source requires failures of several accounts, so one bad account never blocks the others. A healthy account has no
+breaker: its first failure creates one, and it is removed when its window holds no failure any more.
+
+`adwarm.foundation.circuit` lists the transitions of a breaker.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from adwarm.settings import BackpressureSettings
 
 @dataclass(frozen=True, slots=True)
 class ScopedBreaker:
-    """A breaker that a call must pass; `scope` is what it guards, such as `source:meta` or `account:act_1`."""
+    """A breaker that a call must pass; `scope` is what it protects, such as `source:meta` or `account:act_1`."""
 
     scope: str
     breaker: Breaker
@@ -27,7 +29,7 @@ class BreakerRegistry:
     """Every breaker of a budget.
 
     Attributes:
-        by_name: a source's under the source's name, an account's under `account_breaker`.
+        by_name: a source's breaker under the source's name, an account's under `account_breaker_name`.
     """
 
     def __init__(self, settings: BackpressureSettings) -> None:
@@ -43,63 +45,63 @@ class BreakerRegistry:
 
     def find_breakers(self, source: str, scopes: Sequence[Scope], now: float) -> tuple[ScopedBreaker, ...]:
         """Return the breakers that a call on `scopes` must pass, the source's first."""
-        found = self.by_name.get(source) or Breaker(changed_at=now)
-        first = ScopedBreaker(source_scope(source), found, self.source_rules)
+        breaker = self.by_name.get(source) or Breaker(changed_at=now)
+        of_source = ScopedBreaker(source_scope(source), breaker, self.source_rules)
         account = single_account(scopes)
         own = None if account is None else self.by_name.get(account_breaker_name(source, account))
-        return (
-            (first,)
-            if account is None or own is None
-            else (first, ScopedBreaker(str(account), own, self.account_rules))
-        )
+        if account is None or own is None:
+            return (of_source,)
+        return (of_source, ScopedBreaker(str(account), own, self.account_rules))
 
     def rules_for(self, name: str) -> BreakerRules:
         """Return the rules of the breaker `name`."""
         return self.source_rules if account_in_breaker_name(name) is None else self.account_rules
 
     def record_admission(self, grant: Grant) -> None:
-        """Take note that the granted call passed."""
+        """Note that the granted call passed; where a breaker is not closed, it is a probe."""
         for name in breaker_names(grant.source, grant.scopes):
             if name == grant.source or name in self.by_name:
                 before = self.by_name.get(name) or Breaker(changed_at=grant.granted_at)
                 self.by_name[name] = before.after_admission(grant.granted_at, grant.id, grant.expires_at)
 
     def record_outcome(self, grant: Grant, outcome: CallOutcome, now: float) -> None:
-        """Take in how the call ended. A throttle is a healthy upstream's answer: parking deals with it."""
-        says_nothing = outcome.kind in {CallOutcomeKind.SKIPPED, CallOutcomeKind.THROTTLED}
-        failed = not says_nothing and outcome.kind is not CallOutcomeKind.OK
+        """Count how the call ended. A throttle comes from a healthy upstream and does not count; parking handles it."""
+        is_neutral = outcome.kind in {CallOutcomeKind.SKIPPED, CallOutcomeKind.THROTTLED}
+        failed = not is_neutral and outcome.kind is not CallOutcomeKind.OK
         account = single_account(grant.scopes)
         for name in breaker_names(grant.source, grant.scopes):
             before = self.by_name.get(name)
             if before is None and not (failed or name == grant.source):
                 continue
             before = before or Breaker(changed_at=now)
-            if says_nothing:
+            if is_neutral:
                 self.by_name[name] = before.without_probe(grant.id)
                 continue
-            whose = None if account is None or name != grant.source else account.id
-            self.by_name[name] = before.after_call(self.rules_for(name), now, grant.id, failed=failed, account=whose)
-            self._forget_healthy(name, grant.source, now)
+            account_id = None if account is None or name != grant.source else account.id
+            rules = self.rules_for(name)
+            self.by_name[name] = before.after_call(rules, now, grant.id, failed=failed, account=account_id)
+            self._remove_if_healthy(name, grant.source, now)
 
-    def _forget_healthy(self, name: str, source: str, now: float) -> None:
-        found = self.by_name[name]
-        if name != source and found.state is BreakerState.CLOSED and not found.has_failures(self.account_rules, now):
+    def _remove_if_healthy(self, name: str, source: str, now: float) -> None:
+        breaker = self.by_name[name]
+        is_closed = breaker.state is BreakerState.CLOSED
+        if name != source and is_closed and not breaker.has_failures(self.account_rules, now):
             del self.by_name[name]
 
 
 def single_account(scopes: Sequence[Scope]) -> Scope | None:
-    """Return the account that a call is about; None when it is about none, or about several."""
-    found: Scope | None = None
+    """Return the account that a call concerns; None when it concerns none, or several."""
+    account: Scope | None = None
     for scope in scopes:
         if scope.kind is ScopeKind.ACCOUNT:
-            if found is not None and found != scope:
+            if account is not None and account != scope:
                 return None
-            found = scope
-    return found
+            account = scope
+    return account
 
 
 def breaker_names(source: str, scopes: Sequence[Scope]) -> tuple[str, ...]:
-    """Return the names of the breakers that judge a call, the source's first."""
+    """Return the names of the breakers that count a call, the source's first."""
     account = single_account(scopes)
     return (source,) if account is None else (source, account_breaker_name(source, account))
 
@@ -110,11 +112,11 @@ def account_breaker_name(source: str, account: Scope) -> str:
 
 
 def account_in_breaker_name(name: str) -> str | None:
-    """Return the account scope that a breaker's name ends in; None for a source's."""
+    """Return the account scope at the end of a breaker's name; None for a source's breaker."""
     _, _, last = name.rpartition(" ")
     return last if last != name and last.startswith(f"{ScopeKind.ACCOUNT.value}:") else None
 
 
 def source_scope(source: str) -> str:
-    """Return what stands for a whole source where scopes are named."""
+    """Return the name of a whole source where scopes are named."""
     return f"source:{source}"

@@ -1,7 +1,7 @@
-"""The budget's rows: loads the part of a `Budget` that a question needs, and saves what changed.
+"""The rows of the shared budget: loads the part of a `SharedBudget` that an operation needs, and saves what changed.
 
-Every statement of admission is here, each on a connection whose transaction the caller owns. `lock` comes first in a
-writing transaction: the fleet's row is the one lock, so that no two writers ever wait for each other.
+All SQL of admission is here; each function runs in the caller's transaction. A writing transaction calls `lock` first.
+The row of the fleet is the only lock, so writers cannot deadlock.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -33,7 +33,7 @@ _DROP_GRANTS = delete(capacity_grant).where(capacity_grant.c.id.in_(bindparam("n
 
 @dataclass(frozen=True, slots=True)
 class BudgetKeys:
-    """What a question is about; `sources` are names of breakers. The fleet is always loaded."""
+    """The rows that an operation needs. The row of the fleet is always loaded."""
 
     scopes: frozenset[Scope] = frozenset()
     breaker_names: frozenset[str] = frozenset()
@@ -47,7 +47,7 @@ class BudgetKeys:
 
 @dataclass(slots=True)
 class LoadedRows:
-    """The rows as they were when they were read."""
+    """The rows as they were read, to find out what changed."""
 
     scopes: dict[Scope, dict[str, Any]] = field(default_factory=dict)
     breakers: dict[str, Breaker] = field(default_factory=dict)
@@ -55,29 +55,29 @@ class LoadedRows:
 
 
 def lock(connection: Connection, budget: SharedBudget, time: Callable[[Connection], float]) -> float:
-    """Hold the fleet's row, and with it the whole budget, to the end of the transaction; return the moment."""
+    """Lock the fleet's row, and with it the whole budget, until the transaction ends; return the database's time."""
     if connection.execute(_LOCK).first() is None:
-        fresh = ScopeState(FLEET, budget.rules_for(FLEET), time(connection))
-        insert_new(connection, capacity_scope, [_scope_row(fresh, budget)])
+        fleet = ScopeState(FLEET, budget.rules_for(FLEET), time(connection))
+        insert_new(connection, capacity_scope, [_scope_row(fleet, budget)])
         connection.execute(_LOCK)
     return time(connection)
 
 
 def load(connection: Connection, budget: SharedBudget, keys: BudgetKeys, now: float) -> LoadedRows:
-    """Fill the budget with what is needed, and with every grant once one has run out."""
+    """Load the rows of `keys` into the budget, and every grant once one has expired."""
     loaded = LoadedRows()
     _load_scopes(connection, budget, keys.scopes | {FLEET}, loaded, now)
-    is_due = budget.next_expiry <= now
-    if is_due or keys.grant_ids:
-        _load_grants(connection, budget, None if is_due else keys.grant_ids, loaded)
-        held = {scope for grant, _ in loaded.grants.values() for scope in grant.scopes}
-        _load_scopes(connection, budget, held - budget.scopes.keys(), loaded, now)
+    has_expired = budget.next_expiry <= now
+    if has_expired or keys.grant_ids:
+        _load_grants(connection, budget, None if has_expired else keys.grant_ids, loaded)
+        granted = {scope for grant, _ in loaded.grants.values() for scope in grant.scopes}
+        _load_scopes(connection, budget, granted - budget.scopes.keys(), loaded, now)
     _load_breakers(connection, budget, keys.breaker_names, loaded)
     return loaded
 
 
 def load_all(connection: Connection, budget: SharedBudget) -> None:
-    """Fill the budget with every row there is."""
+    """Load every row into the budget."""
     loaded = LoadedRows()
     _load_scopes(connection, budget, None, loaded, None)
     _load_grants(connection, budget, None, loaded)
@@ -85,32 +85,28 @@ def load_all(connection: Connection, budget: SharedBudget) -> None:
 
 
 def save(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner: str) -> None:
-    """Store what is not as it was loaded."""
+    """Save the rows that changed since they were loaded."""
     rows = [_scope_row(state, budget) for state in budget.scopes.values()]
     upsert(connection, capacity_scope, [row for row in rows if row != loaded.scopes.get(Scope.parse(row["scope"]))])
     upsert(
         connection,
         breaker,
-        [
-            _breaker_row(source, value)
-            for source, value in budget.breakers.items()
-            if value != loaded.breakers.get(source)
-        ],
+        [_breaker_row(name, value) for name, value in budget.breakers.items() if value != loaded.breakers.get(name)],
     )
-    if gone := loaded.breakers.keys() - budget.breakers.keys():
-        connection.execute(_DROP_BREAKERS, {"names": sorted(_PREFIX + name for name in gone)})
+    if removed := loaded.breakers.keys() - budget.breakers.keys():
+        connection.execute(_DROP_BREAKERS, {"names": sorted(_PREFIX + name for name in removed)})
     _save_grants(connection, budget, loaded, owner)
 
 
 def _save_grants(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner: str) -> None:
-    now = {id_: (grant, id_ in budget.counted_grant_ids) for id_, grant in budget.grants.items()}
-    if fresh := [_grant_row(*value, owner) for id_, value in now.items() if id_ not in loaded.grants]:
-        connection.execute(_ADD_GRANT, fresh)
-    if gone := loaded.grants.keys() - now.keys():
-        connection.execute(_DROP_GRANTS, {"names": sorted(gone)})
+    current = {id_: (grant, id_ in budget.counted_grant_ids) for id_, grant in budget.grants.items()}
+    if added := [_grant_row(*value, owner) for id_, value in current.items() if id_ not in loaded.grants]:
+        connection.execute(_ADD_GRANT, added)
+    if removed := loaded.grants.keys() - current.keys():
+        connection.execute(_DROP_GRANTS, {"names": sorted(removed)})
     changed = [
         {"key": id_, "token": grant.token, "expires_at": grant.expires_at, "counted": counted}
-        for id_, (grant, counted) in now.items()
+        for id_, (grant, counted) in current.items()
         if id_ in loaded.grants and loaded.grants[id_] != (grant, counted)
     ]
     if changed:
@@ -124,22 +120,22 @@ def _load_scopes(
     loaded: LoadedRows,
     now: float | None,
 ) -> None:
-    """Load the scopes, every one for None."""
+    """Load the scopes; None means all."""
     for row in _rows(connection, _SCOPES, _NAMED_SCOPES, None if scopes is None else map(str, scopes)):
         scope, stored = Scope.parse(row["scope"]), dict(row)
         budget.scopes[scope] = ScopeState.from_row(scope, budget.rules_for(scope), stored, now)
         loaded.scopes[scope] = stored
         if scope == FLEET:
             ledger = row["state"].get("ledger", {})
-            budget.token = int(ledger.get("token", 0))
-            due = ledger.get("next_expiry")
-            budget.next_expiry = float("inf") if due is None else float(due)
+            budget.last_token = int(ledger.get("token", 0))
+            expiry = ledger.get("next_expiry")
+            budget.next_expiry = float("inf") if expiry is None else float(expiry)
 
 
 def _load_grants(connection: Connection, budget: SharedBudget, ids: Collection[str] | None, loaded: LoadedRows) -> None:
-    """Load the grants, every one for None."""
+    """Load the grants; None means all."""
     for row in _rows(connection, _GRANTS, _NAMED_GRANTS, ids):
-        grant = _grant(row)
+        grant = _read_grant(row)
         budget.grants[grant.id] = grant
         if row["counted"]:
             budget.counted_grant_ids.add(grant.id)
@@ -147,31 +143,31 @@ def _load_grants(connection: Connection, budget: SharedBudget, ids: Collection[s
 
 
 def _load_breakers(
-    connection: Connection, budget: SharedBudget, sources: Iterable[str] | None, loaded: LoadedRows
+    connection: Connection, budget: SharedBudget, breaker_names: Iterable[str] | None, loaded: LoadedRows
 ) -> None:
-    """Load the breakers of the sources, every one for None."""
-    names = None if sources is None else [_PREFIX + source for source in sources]
+    """Load the breakers by name; None means all."""
+    names = None if breaker_names is None else [_PREFIX + name for name in breaker_names]
     for row in _rows(connection, _EVERY_BREAKER, _NAMED_BREAKERS, names):
-        source = row["source"].removeprefix(_PREFIX)
+        name = row["source"].removeprefix(_PREFIX)
         value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
-        budget.breakers[source] = loaded.breakers[source] = value
+        budget.breakers[name] = loaded.breakers[name] = value
 
 
 def _rows(
     connection: Connection, every: Select[Any], named: Select[Any], names: Iterable[str] | None
 ) -> Iterable[RowMapping]:
-    """Return the rows of those names, every row for None."""
+    """Return the rows of those names; None means all rows."""
     if names is None:
         return connection.execute(every).mappings()
-    wanted = sorted(names)
-    return connection.execute(named, {"names": wanted}).mappings() if wanted else ()
+    sorted_names = sorted(names)
+    return connection.execute(named, {"names": sorted_names}).mappings() if sorted_names else ()
 
 
 def _scope_row(state: ScopeState, budget: SharedBudget) -> dict[str, Any]:
     row = state.to_row()
     if state.scope == FLEET:
-        due = budget.next_expiry
-        row["state"]["ledger"] = {"token": budget.token, "next_expiry": None if due == float("inf") else due}
+        expiry = budget.next_expiry
+        row["state"]["ledger"] = {"token": budget.last_token, "next_expiry": None if expiry == float("inf") else expiry}
     return row
 
 
@@ -193,7 +189,7 @@ def _grant_row(grant: Grant, counted: bool, owner: str) -> dict[str, Any]:
     }
 
 
-def _grant(row: RowMapping) -> Grant:
+def _read_grant(row: RowMapping) -> Grant:
     return Grant(
         id=row["id"],
         scopes=tuple(Scope.parse(name) for name in row["scopes"]),
@@ -209,9 +205,9 @@ def _grant(row: RowMapping) -> Grant:
     )
 
 
-def _breaker_row(source: str, value: Breaker) -> dict[str, Any]:
+def _breaker_row(name: str, value: Breaker) -> dict[str, Any]:
     return {
-        "source": _PREFIX + source,
+        "source": _PREFIX + name,
         "state": str(value.state),
         "changed_at": value.changed_at,
         "probe_at": value.probe_at,

@@ -1,16 +1,25 @@
-"""An adaptive concurrency limit by AIMD: up by one per limit's worth of successes, down by a cut at most once a second.
+"""An adaptive concurrency limit by AIMD: additive increase on success, multiplicative decrease on overload.
 
-Always between `minimum` and `maximum`. It grows only while it is used: an idle limit that rose would be a guess. It is
-cut by a throttle, a timeout, and a call far slower than calls have been over the last minutes.
+Transitions of the limit, always within `minimum` and `maximum`:
+
+| event                                                   | next limit                                              |
+|---------------------------------------------------------|---------------------------------------------------------|
+| a call succeeds while at least half the limit is in use | limit + 1 / limit: one more per limit's worth of calls  |
+| a call succeeds while less is in use                    | unchanged: growth of an idle limit would be a guess     |
+| a throttle, a timeout, or a call that is far too slow   | limit x `decrease_factor`                               |
+| the same within `cut_interval_seconds` of the last cut  | unchanged: simultaneous errors are one event            |
+
+`LatencyBaseline` decides which calls are far too slow. The module is pure: callers pass the time.
 """
 
 from dataclasses import dataclass
-from typing import Any
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRules:
-    """Bounds of a limit and how it moves."""
+    """Bounds of a limit, in calls in flight, and how it decreases."""
 
     maximum: float
     minimum: float = 1.0
@@ -20,93 +29,85 @@ class LimitRules:
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyLimit:
-    """Calls that may be in flight at once."""
+    """Calls that may be in flight at once, and when the limit was last cut."""
 
     value: float
     decreased_at: float = 0.0
 
     def slots(self, rules: LimitRules) -> int:
-        """Return the whole calls that may be in flight."""
+        """Return the limit in whole calls."""
         return int(min(rules.maximum, max(rules.minimum, self.value)) + 1e-9)
 
     def after_success(self, rules: LimitRules, in_flight: int) -> "ConcurrencyLimit":
         """Return the limit after a call succeeded while `in_flight` calls were running, itself included."""
         if in_flight * 2 < self.value or rules.minimum <= self.value == rules.maximum:
             return self
-        return ConcurrencyLimit(self._bounded(rules, self.value + 1 / max(1.0, self.value)), self.decreased_at)
+        return ConcurrencyLimit(_bounded(rules, self.value + 1 / max(1.0, self.value)), self.decreased_at)
 
     def after_overload(self, rules: LimitRules, now: float) -> "ConcurrencyLimit":
-        """Return the limit after a throttle, a timeout or a slow call at `now`: many at once are one piece of news."""
+        """Return the limit after a throttle, a timeout or a slow call at `now`."""
         if 0 <= now - self.decreased_at < rules.cut_interval_seconds:
             return self
-        return ConcurrencyLimit(self._bounded(rules, self.value * rules.decrease_factor), now)
-
-    @staticmethod
-    def _bounded(rules: LimitRules, value: float) -> float:
-        return min(rules.maximum, max(rules.minimum, value))
+        return ConcurrencyLimit(_bounded(rules, self.value * rules.decrease_factor), now)
 
 
-_SLOW_SPREADS = 4.0
-_LEAST_SPREAD = 0.5
-_MEMORY_SECONDS = 300.0
-_REFERENCE_SECONDS = 900.0
+def _bounded(rules: LimitRules, value: float) -> float:
+    return min(rules.maximum, max(rules.minimum, value))
+
+
+_SLOW_DEVIATIONS = 4.0
+_MIN_RELATIVE_DEVIATION = 0.5
+_AVERAGING_SECONDS = 300.0
+_PERIOD_SECONDS = 900.0
 _FIRST_CALLS = 20
-_HEAVIEST = 0.05
+_MAX_WEIGHT = 0.05
 
 
-class LatencyBaseline:
-    """How long calls have taken over the last minutes, and by how much they differ; seconds.
+class LatencyBaseline(msgspec.Struct, array_like=True):
+    """How long calls took over the last minutes, in seconds; stored as a list of its fields.
 
-    A call is slow beside the best stretch of the last quarters of an hour: under an overload that builds up, a level
-    that kept pace would find nothing slow.
+    A call is slow compared with the best averages of the current and the previous quarter of an hour. Compared with the
+    current average alone, an overload that builds up slowly would go unnoticed.
 
     Attributes:
-        level, spread: moving average of the calls, and of how far they are off it.
-        best, earlier: (level, spread) where the level was lowest, in this stretch of time and in the one before.
-        began: when this stretch did.
+        mean, deviation: moving averages of the latency and of its distance from the mean.
+        last_call_at: when the last call was observed.
+        period_start: when the current quarter of an hour began.
+        call_count: calls observed, counted up to the first twenty.
+        period_best, previous_best: the lowest mean of the current and the previous period, with its deviation.
     """
 
-    __slots__ = ("began", "best", "calls", "earlier", "level", "seen_at", "spread")
-
-    def __init__(self) -> None:
-        self.level = self.spread = self.seen_at = self.began = 0.0
-        self.calls = 0
-        self.best = self.earlier = (float("inf"), 0.0)
+    mean: float = 0.0
+    deviation: float = 0.0
+    last_call_at: float = 0.0
+    period_start: float = 0.0
+    call_count: int = 0
+    period_best: list[float] | None = None
+    previous_best: list[float] | None = None
 
     def observe(self, seconds: float, now: float) -> bool:
-        """Learn from one call, and return whether it was far slower than calls are."""
-        if self.calls < _FIRST_CALLS:
-            self.calls += 1
-            self._move(1 / self.calls, seconds)
-            self.seen_at = self.began = now
+        """Add the latency of one call, and return whether it was far slower than calls usually are."""
+        if self.call_count < _FIRST_CALLS:
+            self.call_count += 1
+            self._average(1 / self.call_count, seconds)
+            self.last_call_at = self.period_start = now
             return False
-        self._turn(now)
-        level, spread = min(self.best, self.earlier)
-        is_slow = seconds > level + _SLOW_SPREADS * max(spread, _LEAST_SPREAD * level)
-        self._move(min(_HEAVIEST, max(0.0, now - self.seen_at) / _MEMORY_SECONDS), seconds)
-        self.seen_at = now
+        mean, deviation = self._best(now)
+        is_slow = seconds > mean + _SLOW_DEVIATIONS * max(deviation, _MIN_RELATIVE_DEVIATION * mean)
+        # Weighted by time, so that a burst of calls does not replace the average of minutes.
+        self._average(min(_MAX_WEIGHT, max(0.0, now - self.last_call_at) / _AVERAGING_SECONDS), seconds)
+        self.last_call_at = now
         return is_slow
 
-    def _move(self, weight: float, seconds: float) -> None:
-        off = abs(seconds - self.level) if self.calls > 1 else 0.0
-        self.level += weight * (seconds - self.level)
-        self.spread += weight * (off - self.spread)
+    def _average(self, weight: float, seconds: float) -> None:
+        distance = abs(seconds - self.mean) if self.call_count > 1 else 0.0
+        self.mean += weight * (seconds - self.mean)
+        self.deviation += weight * (distance - self.deviation)
 
-    def _turn(self, now: float) -> None:
-        if now - self.began >= _REFERENCE_SECONDS:
-            self.best, self.earlier, self.began = (float("inf"), 0.0), self.best, now
-        self.best = min(self.best, (self.level, self.spread))
-
-    def to_list(self) -> list[Any]:
-        """Return it as it is stored."""
-        bests = [None if level == float("inf") else [level, spread] for level, spread in (self.best, self.earlier)]
-        return [self.level, self.spread, self.seen_at, self.began, self.calls, *bests]
-
-    @classmethod
-    def from_list(cls, stored: Any) -> "LatencyBaseline":
-        """Return what was stored."""
-        found = cls()
-        if stored:
-            found.level, found.spread, found.seen_at, found.began, found.calls, *bests = stored
-            found.best, found.earlier = (tuple(pair) if pair else (float("inf"), 0.0) for pair in bests)
-        return found
+    def _best(self, now: float) -> list[float]:
+        """Return the lowest mean of both periods with its deviation, after the current average was taken in."""
+        if now - self.period_start >= _PERIOD_SECONDS:
+            self.previous_best, self.period_best, self.period_start = self.period_best, None, now
+        current = [self.mean, self.deviation]
+        self.period_best = current if self.period_best is None else min(self.period_best, current)
+        return self.period_best if self.previous_best is None else min(self.period_best, self.previous_best)

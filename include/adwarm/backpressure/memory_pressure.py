@@ -1,7 +1,8 @@
-"""Memory pressure: above the limit, intake slows to a trickle instead of stopping, and says so.
+"""Memory pressure: above the limit, admission slows to one call per second instead of stopping.
 
-By default this process's intake is slowed. A process that makes a single call would not notice; it takes turns with the
-others of its machine. Critical calls pass: somebody waits for them, and they are few.
+By default the calls of this process share that one call per second. A process that makes a single call would not slow
+down, so `machine_turn` shares it between all processes of a machine. Critical calls always pass: somebody waits for
+them, and they are few.
 """
 
 import logging
@@ -19,8 +20,8 @@ from adwarm.store import leases
 log = logging.getLogger(__name__)
 
 TRICKLE_SECONDS = 1.0
-Turn = Callable[[], float]
-"""Takes a turn to make a call while memory is short: 0 when it is the caller's, else the seconds to wait for it."""
+AcquireTurn = Callable[[], float]
+"""Acquires the right to make a call while memory is short: returns 0 on success, else the seconds to wait."""
 
 
 def memory_used_percent() -> float:
@@ -30,22 +31,22 @@ def memory_used_percent() -> float:
     return float(psutil.virtual_memory().percent)
 
 
-def machine_turn(engine: Engine, machine: str) -> Turn:
-    """Return turns that all processes of a machine take together, by a lease of a second in the database."""
+def machine_turn(engine: Engine, machine: str) -> AcquireTurn:
+    """Return turns that all processes of a machine share, by a lease of one second in the database."""
 
-    def turn() -> float:
-        taken = leases.acquire(engine, f"memory:{machine}", uuid4().hex, TRICKLE_SECONDS)
-        return 0.0 if taken else TRICKLE_SECONDS
+    def acquire_turn() -> float:
+        is_acquired = leases.acquire(engine, f"memory:{machine}", uuid4().hex, TRICKLE_SECONDS)
+        return 0.0 if is_acquired else TRICKLE_SECONDS
 
-    return turn
+    return acquire_turn
 
 
 class MemoryAwareAdmission:
-    """An admission that lets one call a second through while memory is short, and every call otherwise.
+    """An admission that admits one call per second while memory is short, and every call otherwise.
 
     Args:
-        percent: how much of the memory is in use.
-        turn: whose second it is; by default the calls of this object take turns.
+        percent: returns how much of the memory is in use.
+        turn: acquires the turn for a call while memory is short; by default the calls of this object share turns.
     """
 
     def __init__(
@@ -54,20 +55,20 @@ class MemoryAwareAdmission:
         clock: Clock,
         limit_percent: float,
         percent: Callable[[], float] = memory_used_percent,
-        turn: Turn | None = None,
+        turn: AcquireTurn | None = None,
     ) -> None:
         self._admission = admission
         self._clock = clock
-        self._limit = limit_percent
+        self._limit_percent = limit_percent
         self._percent = percent
-        self._turn = turn or self._own_turn
+        self._acquire_turn = turn or self._acquire_own_turn
         self._next_at = 0.0
-        self._short = False
+        self._is_short = False
         self._lock = threading.Lock()
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Ask the wrapped admission, or answer `Wait` for want of memory."""
-        if priority is not Priority.CRITICAL and (wait := self._pressed()):
+        """Request admission from the wrapped object, or return a `Wait` while memory is short."""
+        if priority is not Priority.CRITICAL and (wait := self._memory_wait()):
             return wait
         return self._admission.admit(scopes, priority, cost, source=source)
 
@@ -75,33 +76,34 @@ class MemoryAwareAdmission:
         """Renew with the wrapped admission.
 
         Raises:
-            Transient: the lease had run out.
+            Transient: the lease had expired.
         """
         return self._admission.renew(grant)
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Settle with the wrapped admission."""
+        """Release with the wrapped admission."""
         self._admission.release(grant, outcome)
 
-    def _pressed(self) -> Wait | None:
+    def _memory_wait(self) -> Wait | None:
         percent = self._percent()
         with self._lock:
-            self._say(percent)
-            seconds = self._turn() if percent > self._limit else 0.0
+            self._log_change(percent)
+            seconds = self._acquire_turn() if percent > self._limit_percent else 0.0
         if seconds <= 0:
             return None
-        return Wait(seconds, f"memory is at {percent:.0f} %, above {self._limit:.0f} %: intake is slowed", "memory")
+        reason = f"memory is at {percent:.0f} %, above {self._limit_percent:.0f} %: intake is slowed"
+        return Wait(seconds, reason, "memory")
 
-    def _own_turn(self) -> float:
+    def _acquire_own_turn(self) -> float:
         now = self._clock.now().timestamp()
         if now < self._next_at:
             return self._next_at - now
         self._next_at = now + TRICKLE_SECONDS
         return 0.0
 
-    def _say(self, percent: float) -> None:
-        short = percent > self._limit
-        if short != self._short:
-            self._short = short
-            word = "intake slows" if short else "intake is free again"
-            log.warning("memory is at %.0f %% (limit %.0f %%): %s", percent, self._limit, word)
+    def _log_change(self, percent: float) -> None:
+        is_short = percent > self._limit_percent
+        if is_short != self._is_short:
+            self._is_short = is_short
+            effect = "calls are slowed down" if is_short else "calls are no longer slowed down"
+            log.warning("memory is at %.0f %% (limit %.0f %%): %s", percent, self._limit_percent, effect)

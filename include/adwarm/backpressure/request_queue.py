@@ -1,8 +1,26 @@
-"""The request queue in SQL: bounded, one flight per report, served by priority, whatever dies.
+"""The request queue: bounded, one request in flight per report, served by priority, and persistent.
 
-Guarantees: at most `queue_size` requests are pending; an accepted one ends as completed, failed, expired or shed, with
-a reason unless completed; a request is in the hands of one worker at a time, and a worker that lost it cannot end it.
-Each operation is one short write transaction, and every moment in it is the database's own.
+Transitions of a request:
+
+| from       | event                                                            | to                                   |
+|------------|------------------------------------------------------------------|--------------------------------------|
+| -          | `enqueue`, and the queue has room or a less urgent request       | pending                              |
+| pending    | `enqueue` of an equal request                                    | pending, more urgent and later due   |
+| pending    | `dequeue` in the order of `QueueRules.sort_key`                  | processing, under a lease            |
+| pending    | its deadline passes                                              | expired                              |
+| pending    | a more urgent request comes to a full queue                      | shed, the least urgent first         |
+| processing | `ack` before the deadline                                        | completed                            |
+| processing | `ack` after the deadline                                         | expired; the result is kept          |
+| processing | `fail`                                                           | failed                               |
+| processing | `requeue` with `retry_after`                                     | pending; the attempt does not count  |
+| processing | `requeue` without it, or the lease expires: attempts are left    | pending                              |
+| processing | the same, and no attempts are left                               | failed                               |
+
+Guarantees: at most `queue_size` requests are pending. An accepted request ends as completed, failed, expired or shed,
+with a reason unless completed. One worker at a time holds a request, and a worker that lost it cannot end it.
+
+Each operation of `RequestQueue` is one short write transaction, and every time in it is the database's own. The rules
+above it are pure. Times are seconds since the epoch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +29,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.backpressure.queue import QueueRules, QueueStatus, can_displace, estimate_retry_seconds, summarize_queue
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
@@ -20,12 +37,153 @@ from adwarm.store.database import database_time, read_transaction, write_transac
 from adwarm.store.requests import QueuedRequest, RequestStatus
 
 RETENTION_SECONDS = 7 * 86_400.0
-"""An ended request is kept this long."""
+"""How long an ended request is kept."""
+_MAX_HINT_SECONDS = 60.0
+_FIRST_BACKOFF_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRules:
+    """The limits of the queue and the order in which it is served.
+
+    The order does not change while requests wait: each class is worth `ageing_seconds` of waiting, so urgent requests
+    overtake, and old ones are still served. Critical requests of callers that wait are served first.
+
+    Attributes:
+        size: the most pending requests.
+        timeout_seconds: time until the deadline of a request that no caller waits for.
+        max_caller_wait_seconds: the longest time until the deadline of a request that a caller waits for.
+        max_attempts: attempts after which a request fails.
+        lease_seconds: a worker that does not renew for this long loses its requests.
+    """
+
+    size: int = 100
+    timeout_seconds: float = 900.0
+    max_caller_wait_seconds: float = 30.0
+    ageing_seconds: float = 120.0
+    max_attempts: int = 3
+    lease_seconds: float = 30.0
+
+    @classmethod
+    def from_settings(cls, settings: BackpressureSettings) -> "QueueRules":
+        """Return the rules in the settings."""
+        return cls(
+            size=settings.queue_size,
+            timeout_seconds=settings.queue_timeout_seconds,
+            max_caller_wait_seconds=settings.timeout_seconds,
+            ageing_seconds=settings.queue_ageing_seconds,
+            max_attempts=settings.queue_max_attempts,
+            lease_seconds=settings.lease_seconds,
+        )
+
+    def sort_key(self, request: QueuedRequest) -> tuple[float, int]:
+        """Return the key that requests are served by, the smallest first.
+
+        A critical request is due at its deadline, which is so near when a caller waits for it that no old request can
+        overtake it. The others are due a whole timeout after they came, whether a caller waits for them or not.
+        """
+        is_critical = request.priority is Priority.CRITICAL
+        due_at = request.deadline if is_critical else request.enqueued_at + self.timeout_seconds
+        return (due_at + int(request.priority) * self.ageing_seconds, request.id)
+
+    def next_in_line(self, ready: Sequence[QueuedRequest], limit: int) -> list[QueuedRequest]:
+        """Return the first request and up to `limit` - 1 more of its class, in the order in which they are served.
+
+        A request that was attempted before is served alone, so that one that always fails takes no others with it.
+        """
+        line = sorted(ready, key=self.sort_key)
+        if line and line[0].attempts:
+            return line[:1]
+        return [item for item in line if item.priority is line[0].priority and not item.attempts][:limit]
+
+    def deadline(self, now: float, wait_seconds: float | None) -> float:
+        """Return the deadline of a request whose caller waits `wait_seconds`; None means that no caller waits."""
+        return now + (self.timeout_seconds if wait_seconds is None else min(wait_seconds, self.max_caller_wait_seconds))
+
+    def is_exhausted(self, attempts: int) -> bool:
+        """Whether a request with so many failed attempts is not attempted again."""
+        return attempts >= self.max_attempts
+
+    def backoff_seconds(self, attempts: int) -> float:
+        """Return how long a request pauses after its n-th failed attempt, in seconds."""
+        return _FIRST_BACKOFF_SECONDS * 2.0 ** max(0, attempts - 1)
+
+
+def can_displace(lowest: QueuedRequest, newcomer: Priority) -> bool:
+    """Whether the least urgent pending request is shed for a new one: only for one of a more urgent class."""
+    return newcomer < lowest.priority
+
+
+def estimate_retry_seconds(finished_last_minute: int, earliest_deadline: float | None, now: float) -> float:
+    """Return after how many seconds the queue should have room: at its recent pace, or when the first request expires.
+
+    The estimate is between one second and one minute.
+    """
+    by_pace = 60.0 / finished_last_minute if finished_last_minute else _MAX_HINT_SECONDS
+    by_deadline = _MAX_HINT_SECONDS if earliest_deadline is None else earliest_deadline - now
+    return max(1.0, min(by_pace, by_deadline, _MAX_HINT_SECONDS))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassStatus:
+    """One class of the queue; `oldest_seconds` is how long its oldest pending request has waited."""
+
+    pending: int = 0
+    processing: int = 0
+    oldest_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The queue at a point in time.
+
+    Attributes:
+        ready: ids of the requests that `dequeue` could return now, ascending.
+        has_active_worker: whether a worker with a live lease holds any request.
+    """
+
+    size: int
+    classes: dict[Priority, ClassStatus]
+    ready: tuple[int, ...] = ()
+    has_active_worker: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the counts as plain values."""
+        by_class = {
+            priority.name.lower(): {
+                "pending": status.pending,
+                "processing": status.processing,
+                "oldest_seconds": status.oldest_seconds,
+            }
+            for priority, status in self.classes.items()
+        }
+        return {"size": self.size, "pending": sum(status.pending for status in self.classes.values()), **by_class}
+
+
+def summarize_queue(open_requests: Sequence[QueuedRequest], rules: QueueRules, now: float) -> QueueStatus:
+    """Count the open requests by class; pending ones past their deadline are left out."""
+    pending = [item for item in open_requests if item.status is RequestStatus.PENDING and item.deadline > now]
+    processing = [item for item in open_requests if item.status is RequestStatus.PROCESSING]
+    lapsed = [item for item in processing if (item.lease_until or 0.0) <= now]
+    ready = [item for item in pending if (item.not_before or 0.0) <= now]
+    return QueueStatus(
+        rules.size,
+        {priority: _class_status(priority, pending, processing, now) for priority in Priority},
+        tuple(sorted(item.id for item in [*ready, *lapsed])),
+        len(lapsed) < len(processing),
+    )
+
+
+def _class_status(
+    priority: Priority, pending: Sequence[QueuedRequest], processing: Sequence[QueuedRequest], now: float
+) -> ClassStatus:
+    ages = [now - item.enqueued_at for item in pending if item.priority is priority]
+    return ClassStatus(len(ages), sum(item.priority is priority for item in processing), max(ages, default=None))
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a caller holds of a request; `joined` when an equal one was on its way already."""
+    """A caller's reference to a request; `joined` when an equal one was open already."""
 
     id: int
     joined: bool
@@ -34,14 +192,21 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedRequest:
-    """A request in the hands of this worker; `seconds_left` until its deadline, counted from the taking."""
+    """A request that this worker holds; `seconds_left` until its deadline, counted from the time it was dequeued."""
 
     request: QueuedRequest
     seconds_left: float
 
 
 class RequestQueue:
-    """Requests for reports, kept in the table `request`. Safe to share between threads."""
+    """Requests for reports in the table `request`. Safe to share between threads.
+
+    Args:
+        engine: the database.
+        settings: of the queue.
+        owner: names this process in leases.
+        database_time: returns the time in seconds since the epoch; the database's own by default.
+    """
 
     def __init__(
         self,
@@ -57,164 +222,161 @@ class RequestQueue:
         self.rules = QueueRules.from_settings(settings)
 
     def enqueue(self, key: ReportKey, priority: Priority, *, wait_seconds: float | None = None) -> Ticket:
-        """Queue a request, or join the equal one that is on its way and lend it this urgency and deadline.
+        """Add a request, or join an equal open one, which gets the more urgent class and the later deadline of both.
 
         Args:
             key: the report.
             priority: the class it is served in.
-            wait_seconds: how long the caller waits, cut to `timeout_seconds`; None when nobody waits.
+            wait_seconds: how long the caller waits, cut to `max_caller_wait_seconds`; None when no caller waits.
 
         Raises:
-            Refused: the queue is full of requests that are as urgent; `retry_after` says when to ask again.
+            Refused: the queue is full of requests that are as urgent; `retry_after` says when to try again.
             BadRequest: `wait_seconds` is not positive.
         """
         if wait_seconds is not None and not wait_seconds > 0:
             raise BadRequest(f"a caller cannot wait for {wait_seconds} s; write a number of seconds above 0")
         with write_transaction(self._engine) as connection:
-            now = self._start(connection)
+            now = self._lock_and_sweep(connection)
             deadline = self.rules.deadline(now, wait_seconds)
-            known = requests.find_in_flight(connection, key)
-            if known:
-                return self._join(connection, known, priority, deadline)
+            in_flight = requests.find_in_flight(connection, key)
+            if in_flight:
+                return self._join(connection, in_flight, priority, deadline)
             refusal = self._make_room(connection, priority, now)
             if refusal is None:
                 return Ticket(requests.insert_pending(connection, key, priority, now, deadline), False, deadline)
         raise refusal  # after the commit, so that the sweep is kept
 
     def dequeue(self, limit: int) -> list[ClaimedRequest]:
-        """Take the request whose turn it is, and up to `limit` - 1 more of its class, for one lease."""
+        """Take the next request, and up to `limit` - 1 more of its class, under one lease."""
         with write_transaction(self._engine) as connection:
-            now = self._start(connection)
+            now = self._lock_and_sweep(connection)
             line = self.rules.next_in_line(requests.list_oldest_ready(connection, now, limit), limit)
-            return [ClaimedRequest(self._taken(connection, item, now), item.deadline - now) for item in line]
+            return [ClaimedRequest(self._claim(connection, item, now), item.deadline - now) for item in line]
 
     def renew(self, claims: Sequence[ClaimedRequest]) -> list[ClaimedRequest]:
-        """Extend the leases of those claims that are still held, and return them."""
+        """Extend the leases of the claims that are still held, and return those."""
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
             until = self._time(connection) + self.rules.lease_seconds
             return [claim for claim in claims if requests.update_request(connection, claim.request, lease_until=until)]
 
     def ack(self, claim: ClaimedRequest, result: Mapping[str, Any]) -> bool:
-        """End a request with its result; False when it was lost meanwhile. One that took too long ends as expired."""
+        """End a request with its result, as expired when it took too long; False when the claim was lost."""
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
             now = self._time(connection)
-            late = now - self._newest_deadline(connection, claim)
+            late_seconds = now - self._current_deadline(connection, claim)
             status, error = RequestStatus.COMPLETED, None
-            if late > 0:
-                status, error = (
-                    RequestStatus.EXPIRED,
-                    f"it was done {late:.1f} s after its deadline; the answer is kept",
-                )
+            if late_seconds > 0:
+                status = RequestStatus.EXPIRED
+                error = f"it was done {late_seconds:.1f} s after its deadline; the answer is kept"
             return _end(connection, claim.request, status, now, error, dict(result))
 
     def fail(self, claim: ClaimedRequest, reason: str) -> bool:
-        """End a request that no further try would help; False when it was lost meanwhile."""
+        """End a request that no further attempt would help; False when the claim was lost."""
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
             return _end(connection, claim.request, RequestStatus.FAILED, self._time(connection), reason)
 
     def requeue(self, claim: ClaimedRequest, reason: str, *, retry_after: float | None = None) -> bool:
-        """Put a request back after a bad try; False when it was lost meanwhile.
+        """Return a request to the queue after a failed attempt; False when the claim was lost.
 
-        What an earlier try failed with is kept when this one only has to wait: that is what the request ends with if
-        its time runs out.
+        When this attempt only has to wait, the error of an earlier attempt is kept: if the deadline passes, the request
+        ends with that error.
 
         Args:
             claim: the request.
-            reason: why the try ended.
-            retry_after: the upstream's or the budget's wish, in seconds; such a try is not held against the request.
-                None: the try counts, and the last one ends the request as failed.
+            reason: why the attempt ended.
+            retry_after: seconds to wait, as asked for by the upstream or the budget; the attempt does not count. None:
+                the attempt counts, and the last one ends the request as failed.
         """
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
             now, request = self._time(connection), claim.request
             if retry_after is None and self.rules.is_exhausted(request.attempts):
-                why = f"given up after {request.attempts} tries; the last: {reason}"
-                return _end(connection, request, RequestStatus.FAILED, now, why)
-            # Whatever was asked for, a request that rests beyond its deadline has expired.
-            asked = 0.0 if retry_after is None else min(max(0.0, retry_after), self.rules.timeout_seconds)
-            rest = self.rules.backoff_seconds(request.attempts) if retry_after is None else asked
-            attempts = request.attempts if retry_after is None else request.attempts - 1
-            own = request.error if retry_after is not None and attempts > 0 else None
-            done = _requeue(connection, request, now + rest, own or reason, attempts)
+                error = f"given up after {request.attempts} tries; the last: {reason}"
+                return _end(connection, request, RequestStatus.FAILED, now, error)
+            if retry_after is None:
+                pause, attempts, earlier_error = self.rules.backoff_seconds(request.attempts), request.attempts, None
+            else:
+                # A longer pause than the timeout makes no difference: the request expires during it.
+                pause = min(max(0.0, retry_after), self.rules.timeout_seconds)
+                attempts = request.attempts - 1
+                earlier_error = request.error if attempts > 0 else None
+            done = _requeue(connection, request, now + pause, earlier_error or reason, attempts)
             self._sweep(connection, now)
             return done
 
     def find(self, request_id: int) -> QueuedRequest | None:
-        """Return a request as it is now; one that waits past its deadline reads as expired."""
+        """Return a request as it is now; a pending one past its deadline reads as expired. None for an unknown id."""
         with read_transaction(self._engine) as connection:
-            found, now = requests.find(connection, request_id), self._time(connection)
-        if found and found.status is RequestStatus.PENDING and found.deadline <= now:
-            return replace(found, status=RequestStatus.EXPIRED, error=found.error or "nobody took it in time")
-        return found
+            request, now = requests.find(connection, request_id), self._time(connection)
+        if request and request.status is RequestStatus.PENDING and request.deadline <= now:
+            return replace(request, status=RequestStatus.EXPIRED, error=request.error or "no worker took it in time")
+        return request
 
     def status(self) -> QueueStatus:
-        """Return what waits and what is worked on, by class; what is past its deadline does not count as waiting."""
+        """Return the pending and processing requests by class; pending ones past their deadline are left out."""
         with read_transaction(self._engine) as connection:
             return summarize_queue(requests.list_open(connection), self.rules, self._time(connection))
 
     def delete_old(self) -> int:
-        """Delete requests that ended a week ago, and return how many."""
+        """Delete requests that ended more than a week ago, and return how many."""
         with write_transaction(self._engine) as connection:
             return requests.delete_finished(connection, self._time(connection) - RETENTION_SECONDS)
 
-    def _start(self, connection: Connection) -> float:
-        """Let nobody else in, put the queue in order, and return the present moment."""
+    def _lock_and_sweep(self, connection: Connection) -> float:
+        """Lock the queue, bring it up to date, and return the current time."""
         requests.lock(connection)
         now = self._time(connection)
         self._sweep(connection, now)
         return now
 
     def _sweep(self, connection: Connection, now: float) -> None:
-        """Expire what is late, take back what dead workers hold, and shed what that leaves too many."""
+        """Expire late requests, take back those of dead workers, and shed what exceeds the size after that."""
         for request in requests.list_overdue(connection, now):
             if request.deadline <= now:
-                why = request.error or ("nobody took it in time" if not request.attempts else "its worker died")
-                _end(connection, request, RequestStatus.EXPIRED, now, f"past its deadline; {why}")
+                cause = request.error or ("its worker died" if request.attempts else "no worker took it in time")
+                _end(connection, request, RequestStatus.EXPIRED, now, f"past its deadline; {cause}")
             elif self.rules.is_exhausted(request.attempts):
-                why = f"given up after {request.attempts} tries; the worker {request.owner} died over the last"
-                _end(connection, request, RequestStatus.FAILED, now, why)
+                error = f"given up after {request.attempts} tries; the worker {request.owner} died during the last"
+                _end(connection, request, RequestStatus.FAILED, now, error)
             else:
-                _requeue(connection, request, None, f"the worker {request.owner} died over it", request.attempts)
+                _requeue(connection, request, None, f"the worker {request.owner} died during it", request.attempts)
         excess = requests.count_pending(connection) - self.rules.size
         for request in requests.list_least_urgent(connection, excess) if excess > 0 else []:
             _shed(connection, request, now, "requests came back to a full queue")
 
-    def _join(self, connection: Connection, known: QueuedRequest, priority: Priority, deadline: float) -> Ticket:
-        urgency, until = min(known.priority, priority), max(known.deadline, deadline)
-        requests.update_request(connection, known, priority=int(urgency), deadline=until)
-        return Ticket(known.id, True, until)
+    def _join(self, connection: Connection, request: QueuedRequest, priority: Priority, deadline: float) -> Ticket:
+        priority, deadline = min(request.priority, priority), max(request.deadline, deadline)
+        requests.update_request(connection, request, priority=int(priority), deadline=deadline)
+        return Ticket(request.id, True, deadline)
 
     def _make_room(self, connection: Connection, priority: Priority, now: float) -> Refused | None:
-        """Return None when there is a place, if need be that of somebody less urgent; else why not."""
+        """Make sure of room for one request, if need be by shedding a less urgent one; return the error if it fails."""
         if requests.count_pending(connection) < self.rules.size:
             return None
         lowest = requests.list_least_urgent(connection, 1)[0]
         if can_displace(lowest, priority):
             _shed(connection, lowest, now, f"the queue was full, and a {priority.name.lower()} request came")
             return None
-        pace, earliest = (
-            requests.count_finished_since(connection, now - 60.0),
-            requests.find_earliest_deadline(connection),
+        finished = requests.count_finished_since(connection, now - 60.0)
+        retry_after = estimate_retry_seconds(finished, requests.find_earliest_deadline(connection), now)
+        message = (
+            f"the queue is full: {self.rules.size} requests as urgent are pending; ask again in {retry_after:.0f} s"
         )
-        hint = estimate_retry_seconds(pace, earliest, now)
-        return Refused(
-            f"the queue is full: {self.rules.size} requests as urgent are pending; ask again in {hint:.0f} s",
-            retry_after=hint,
-        )
+        return Refused(message, retry_after=retry_after)
 
-    def _taken(self, connection: Connection, request: QueuedRequest, now: float) -> QueuedRequest:
+    def _claim(self, connection: Connection, request: QueuedRequest, now: float) -> QueuedRequest:
         until = now + self.rules.lease_seconds
         values: dict[str, Any] = {"attempts": request.attempts + 1, "token": request.token + 1, "owner": self._owner}
         requests.update_request(connection, request, status="processing", lease_until=until, not_before=None, **values)
         return replace(request, status=RequestStatus.PROCESSING, lease_until=until, not_before=None, **values)
 
-    def _newest_deadline(self, connection: Connection, claim: ClaimedRequest) -> float:
-        """Return the deadline in force: somebody may have joined since the taking."""
-        found = requests.find(connection, claim.request.id)
-        return claim.request.deadline if found is None else found.deadline
+    def _current_deadline(self, connection: Connection, claim: ClaimedRequest) -> float:
+        """Return the deadline in force; another caller may have joined since the request was dequeued."""
+        request = requests.find(connection, claim.request.id)
+        return claim.request.deadline if request is None else request.deadline
 
 
 def _end(
@@ -229,10 +391,12 @@ def _end(
     return requests.update_request(connection, request, status=status.value, **values)
 
 
-def _shed(connection: Connection, request: QueuedRequest, now: float, why: str) -> None:
-    _end(connection, request, RequestStatus.SHED, now, f"shed: {why}; ask again in a minute")
+def _shed(connection: Connection, request: QueuedRequest, now: float, cause: str) -> None:
+    _end(connection, request, RequestStatus.SHED, now, f"shed: {cause}; ask again in a minute")
 
 
-def _requeue(connection: Connection, request: QueuedRequest, until: float | None, why: str, attempts: int) -> bool:
-    values = {"owner": None, "lease_until": None, "not_before": until, "error": why, "attempts": attempts}
+def _requeue(
+    connection: Connection, request: QueuedRequest, not_before: float | None, error: str, attempts: int
+) -> bool:
+    values = {"owner": None, "lease_until": None, "not_before": not_before, "error": error, "attempts": attempts}
     return requests.update_request(connection, request, status="pending", **values)

@@ -1,30 +1,78 @@
-"""What is known of one scope: its limit, bucket, parking, usage and who holds its slots, as one value per row.
+"""The state of one capacity scope: its limit, rate, parking, usage, and the calls in flight; one row in the database.
 
-Rules come from the settings at each use, so that a changed setting takes hold without touching what is stored. The
-value changes in place and knows neither clock nor database: every moment is handed in.
+A parked scope must not be called before a known time. Transitions of `Parking`:
+
+| event                                              | next parking                                                   |
+|----------------------------------------------------|----------------------------------------------------------------|
+| the platform throttles, and names a time           | until that time plus up to 10 % at random, so that scopes      |
+|                                                    | parked together do not resume together                         |
+| it throttles and names no time, or one that is NaN | the same with `DEFAULT_PARK_SECONDS`                           |
+| it asks for more than the longest park             | until a random time in the last tenth before the longest park  |
+| the new end would be earlier than the current one  | unchanged: a parking is extended, never shortened              |
+| the end passes                                     | free                                                           |
+
+The longest park bounds what the platform asks for: a wait of years is an error in the response and would disable an
+account for good.
+
+Rules come from the settings at each use, so a changed setting takes effect without a change to stored rows. The state
+changes in place and is pure: callers pass the time and the random generator.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from math import isfinite
+from dataclasses import dataclass, replace
+from math import isfinite, isnan
 from random import Random
 from typing import Any
 
+import msgspec
+
 from adwarm.backpressure.concurrency import ConcurrencyLimit, LatencyBaseline, LimitRules
-from adwarm.backpressure.parking import Parking
-from adwarm.backpressure.quota_usage import UsageMeter
+from adwarm.backpressure.quota_usage import CEILING_PERCENT, CRITICAL_CEILING_PERCENT, Pace, UsageMeter, pace_for
 from adwarm.backpressure.shares import PRIORITY_CLASSES, ClassDemand, Shares, free_slots
 from adwarm.backpressure.token_bucket import BucketRules, TokenBucket
-from adwarm.backpressure.usage import CEILING_PERCENT, CRITICAL_CEILING_PERCENT, Pace, pace_for
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
 
+DEFAULT_PARK_SECONDS = 60.0
+PARK_JITTER = 0.1
+MAX_PARK_SECONDS = 86_400.0
+
 _LATENCY_WEIGHT = 0.2
-_STEADY_PERCENT = CEILING_PERCENT - 0.2
-"""What the rate is steered to, a little below where calls would have to stop."""
+_TARGET_PERCENT = CEILING_PERCENT - 0.2
+"""The usage that the rate is steered to, a little below the percentage where calls would have to stop."""
 _PACED_BURST = 4.0
-_RESERVE = 0.25
+_CRITICAL_RESERVE = 0.25
 _WINDOW_BURST = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Parking:
+    """Until when a scope is parked, why, and since when; not parked by default."""
+
+    until: float | None = None
+    reason: str | None = None
+    since: float | None = None
+
+    def remaining_seconds(self, now: float) -> float:
+        """Return the seconds left, 0 when the scope is free."""
+        return max(0.0, self.until - now) if self.until is not None else 0.0
+
+    def extended(
+        self, now: float, seconds: float | None, reason: str, rng: Random, max_seconds: float = MAX_PARK_SECONDS
+    ) -> "Parking":
+        """Return the parking after the platform asked at `now` not to be called for `seconds`, None for no time."""
+        requested = DEFAULT_PARK_SECONDS if seconds is None or isnan(seconds) else max(0.0, seconds)
+        jitter = PARK_JITTER * rng.random()
+        until = now + (
+            max_seconds * (1 - jitter) if requested > max_seconds else min(max_seconds, requested * (1 + jitter))
+        )
+        if self.until is not None and self.until >= until:
+            return self
+        return Parking(until, reason, self.since if self.remaining_seconds(now) > 0 else now)
+
+    def bounded(self, now: float, max_seconds: float) -> "Parking":
+        """Return the parking, shortened to `max_seconds` from now if it was stored with a later end."""
+        return replace(self, until=now + max_seconds) if self.remaining_seconds(now) > max_seconds else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +82,9 @@ class ScopeRules:
     Attributes:
         limit: bounds of its calls in flight.
         bucket: its rate; None where only wider scopes bound it.
-        window_seconds: the rolling window the platform counts in.
+        window_seconds: the rolling window in which the platform counts.
         is_shared: whether many accounts draw on it, so that its rate is divided by class.
-        longest_park: the longest it is parked, in seconds, whatever the platform asks for.
+        max_park_seconds: the longest time it is parked, whatever the platform asks for.
     """
 
     limit: LimitRules
@@ -47,17 +95,17 @@ class ScopeRules:
 
     @classmethod
     def from_settings(cls, scope: Scope, settings: BackpressureSettings) -> "ScopeRules":
-        """Return the rules that the settings give `scope`."""
-        window, longest = settings.quota_window_seconds, settings.longest_park_seconds
+        """Return the rules of `scope`."""
+        window, max_park = settings.quota_window_seconds, settings.longest_park_seconds
         if scope.kind is ScopeKind.ACCOUNT:
             bucket = _window_bucket(settings.account_calls_per_window, settings)
-            return cls(LimitRules(maximum=settings.per_account_concurrent), bucket, window, False, longest)
+            return cls(LimitRules(maximum=settings.per_account_concurrent), bucket, window, False, max_park)
         bucket = BucketRules(settings.rate_per_second, settings.burst)
-        return cls(LimitRules(maximum=settings.max_concurrent), bucket, window, True, longest)
+        return cls(LimitRules(maximum=settings.max_concurrent), bucket, window, True, max_park)
 
 
 def _window_bucket(calls: int | None, settings: BackpressureSettings) -> BucketRules | None:
-    """Return the fastest bucket that never lets more than `calls` go in one window, blocks included."""
+    """Return the fastest bucket that never admits more than `calls` in one window, blocks included."""
     if calls is None:
         return None
     burst = max(1.0, min(float(settings.burst), calls * _WINDOW_BURST))
@@ -65,30 +113,31 @@ def _window_bucket(calls: int | None, settings: BackpressureSettings) -> BucketR
 
 
 class ScopeState:
-    """One scope at a moment.
+    """One scope at a point in time.
 
     Attributes:
-        held: calls in flight, by class.
-        askers: who waits for a slot.
-        payers: who waits for the rate.
-        latency: moving average of a call, in seconds; `running` is how it has been over minutes.
-        overlong: the longest silence the platform asked for that was not granted whole; not stored.
+        in_flight_by_class: calls in flight of each class.
+        slot_demand: which classes wait for a slot.
+        rate_demand: which classes wait for the rate.
+        mean_latency: moving average of the latency of a call, in seconds.
+        latency_baseline: the latency over the last minutes, which tells slow calls.
+        overlong_park_seconds: the longest park that the platform asked for and that was cut; not stored.
     """
 
     __slots__ = (
-        "askers",
         "bucket",
-        "held",
-        "latency",
+        "in_flight_by_class",
+        "latency_baseline",
         "limit",
+        "mean_latency",
         "meter",
         "name",
-        "overlong",
+        "overlong_park_seconds",
         "parking",
-        "payers",
+        "rate_demand",
         "rules",
-        "running",
         "scope",
+        "slot_demand",
     )
 
     def __init__(self, scope: Scope, rules: ScopeRules, now: float) -> None:
@@ -99,17 +148,17 @@ class ScopeState:
         self.bucket = TokenBucket(rules.bucket.burst if rules.bucket else 1.0, now)
         self.parking = Parking()
         self.meter = UsageMeter(rules.window_seconds)
-        self.running = LatencyBaseline()
-        self.askers = ClassDemand()
-        self.payers = ClassDemand()
-        self.held = [0] * len(PRIORITY_CLASSES)
-        self.latency = 0.0
-        self.overlong: float | None = None
+        self.latency_baseline = LatencyBaseline()
+        self.slot_demand = ClassDemand()
+        self.rate_demand = ClassDemand()
+        self.in_flight_by_class = [0] * len(PRIORITY_CLASSES)
+        self.mean_latency = 0.0
+        self.overlong_park_seconds: float | None = None
 
     @property
     def in_flight(self) -> int:
         """Calls in flight, of every class."""
-        return sum(self.held)
+        return sum(self.in_flight_by_class)
 
     def slots(self) -> int:
         """Return the calls that may be in flight."""
@@ -117,79 +166,81 @@ class ScopeState:
 
     def free_slots(self, shares: Shares, priority: Priority, now: float) -> int:
         """Return how many more calls the class may have in flight."""
-        return free_slots(self.slots(), shares, priority, self.held, self.askers, now)
+        return free_slots(self.slots(), shares, priority, self.in_flight_by_class, self.slot_demand, now)
 
     def has_waiters(self, now: float) -> bool:
-        """Whether anybody waits for a slot or for the rate."""
-        return self.askers.has_waiters(now) or self.payers.has_waiters(now)
+        """Whether any class waits for a slot or for the rate."""
+        return self.slot_demand.has_waiters(now) or self.rate_demand.has_waiters(now)
 
     def usage_percent(self, now: float) -> float | None:
-        """Return the percent of the platform's quota used; a figure from before a parking ended says nothing."""
+        """Return the percentage of the platform's quota in use.
+
+        None before the first figure, and after a parking that ended since the last one: the figure is out of date.
+        """
         if self.meter.percent is None:
             return None
         until = self.parking.until
-        if until is not None and self.meter.heard_at <= until <= now:
+        if until is not None and self.meter.reported_at <= until <= now:
             return None
         return self.meter.estimate_percent(now)
 
     def pace(self, now: float) -> Pace:
-        """Return how the usage lets the scope be called; parking has its own end, so this never says more."""
+        """Return how the usage lets the scope be called; at most `CRITICAL_ONLY`, because a park has its own end."""
         return min(Pace.CRITICAL_ONLY, pace_for(self.usage_percent(now)))
 
     def calls_left(self, priority: Priority, now: float) -> float:
-        """Return the calls the class may make before its ceiling."""
+        """Return the calls that the class may make before it reaches its ceiling."""
         if self.usage_percent(now) is None:
             return float("inf")
-        return self.meter.calls_left(
-            CRITICAL_CEILING_PERCENT if priority is Priority.CRITICAL else CEILING_PERCENT, now
-        )
+        ceiling = CRITICAL_CEILING_PERCENT if priority is Priority.CRITICAL else CEILING_PERCENT
+        return self.meter.calls_left(ceiling, now)
 
     def bucket_rules(self, now: float) -> BucketRules | None:
         """Return the rate in force: the configured one, or a lower one that makes the quota last."""
         rules, pace = self.rules.bucket, self.pace(now) if self.meter.percent is not None else Pace.FREE
         if pace is Pace.FREE:
             return rules
-        ceiling = _STEADY_PERCENT if pace is Pace.SLOW else CRITICAL_CEILING_PERCENT
-        lasting = max(self.meter.sustainable_rate(ceiling, now), 1e-6)
+        ceiling = _TARGET_PERCENT if pace is Pace.SLOW else CRITICAL_CEILING_PERCENT
+        sustainable = max(self.meter.sustainable_rate(ceiling, now), 1e-6)
         if rules is None:
-            return BucketRules(lasting, max(1.0, lasting))
-        rate = min(rules.rate, lasting)
+            return BucketRules(sustainable, max(1.0, sustainable))
+        rate = min(rules.rate, sustainable)
         return BucketRules(rate, min(rules.burst, max(_PACED_BURST, rate)))
 
     def rate_wait_seconds(self, shares: Shares, priority: Priority, cost: float, now: float) -> float:
-        """Return the seconds until the rate lets the class take `cost`; 0 when it does now."""
+        """Return the seconds until the rate lets the class take `cost` tokens; 0 when it does now."""
         rules = self.bucket_rules(now)
         if rules is None:
             return 0.0
         self.bucket.refill(rules, shares, now)
-        is_first = priority is Priority.CRITICAL and self.bucket.may_borrow(rules, shares, cost)
-        if is_first and self.bucket.tokens + self._reserve(now) >= cost:
+        may_borrow = priority is Priority.CRITICAL and self.bucket.may_borrow(rules, shares, cost)
+        if may_borrow and self.bucket.tokens + self._critical_reserve(now) >= cost:
             return 0.0
-        return self.bucket.wait_seconds(rules, shares, priority, cost, self._dividing(now), now)
+        return self.bucket.wait_seconds(rules, shares, priority, cost, self._rate_division(now), now)
 
-    def _reserve(self, now: float) -> float:
-        """Return the tokens that critical calls may take ahead of the rate: part of what is kept above the ceiling."""
+    def _critical_reserve(self, now: float) -> float:
+        """Return the tokens that critical calls may take ahead of the rate: a part of the quota above the ceiling."""
         if self.meter.percent is None or self.pace(now) is Pace.FREE:
             return 0.0
-        return (CRITICAL_CEILING_PERCENT - CEILING_PERCENT) * _RESERVE / self.meter.per_call
+        return (CRITICAL_CEILING_PERCENT - CEILING_PERCENT) * _CRITICAL_RESERVE / self.meter.percent_per_call
 
-    def record_grant(self, shares: Shares, priority: Priority, cost: float, now: float) -> None:
-        """Take a slot and tokens; call it only where there is room and the rate allows it."""
+    def record_grant(self, priority: Priority, cost: float, now: float) -> None:
+        """Take a slot and tokens; call it only where a slot is free and the rate allows it."""
         rules = self.bucket_rules(now)
         if rules is not None:
-            self.bucket.take(rules, shares, priority, cost, self._dividing(now), now)
-        self.askers.record_grant(priority, now)
-        self.payers.record_grant(priority, now)
-        self.held[priority] += 1
-        if self.scope.kind is not ScopeKind.FLEET:  # the platform knows accounts, apps and tokens, and no fleet
+            self.bucket.take(rules, priority, cost, self._rate_division(now), now)
+        self.slot_demand.record_grant(priority, now)
+        self.rate_demand.record_grant(priority, now)
+        self.in_flight_by_class[priority] += 1
+        if self.scope.kind is not ScopeKind.FLEET:  # the platform counts per account, app and token, not per fleet
             self.meter.record_calls(cost, now)
 
     def release_slot(self, priority: Priority) -> None:
-        """Give a slot back."""
-        self.held[priority] = max(0, self.held[priority] - 1)
+        """Return a slot."""
+        self.in_flight_by_class[priority] = max(0, self.in_flight_by_class[priority] - 1)
 
     def refund(self, priority: Priority, cost: float, charged_at: float, now: float) -> None:
-        """Give tokens back that were taken at `charged_at` and that no call used."""
+        """Return tokens that were taken at `charged_at` and that no call used."""
         rules = self.bucket_rules(now)
         if rules is not None:
             self.bucket.refund(rules, priority, cost)
@@ -197,40 +248,43 @@ class ScopeState:
             self.meter.refund_calls(cost, charged_at, now)
 
     def record_success(self, latency_seconds: float, in_flight: int, now: float) -> None:
-        """Learn from a call that went well; a very slow one is a sign of overload."""
-        old = self.latency or latency_seconds
-        self.latency = old + _LATENCY_WEIGHT * (latency_seconds - old)
-        if self.running.observe(latency_seconds, now):
+        """Learn from a call that succeeded; a very slow one counts as a sign of overload."""
+        mean = self.mean_latency or latency_seconds
+        self.mean_latency = mean + _LATENCY_WEIGHT * (latency_seconds - mean)
+        if self.latency_baseline.observe(latency_seconds, now):
             self.record_overload(now)
         else:
             self.limit = self.limit.after_success(self.rules.limit, in_flight)
 
     def record_overload(self, now: float) -> None:
-        """Cut the limit: a throttle, a timeout or a slow call."""
+        """Cut the limit after a throttle, a timeout or a slow call."""
         self.limit = self.limit.after_overload(self.rules.limit, now)
 
-    def park(self, seconds: float | None, why: str, now: float, rng: Random) -> None:
-        """Let nobody call for `seconds` or longer, within the longest park of the rules."""
+    def park(self, seconds: float | None, reason: str, now: float, rng: Random) -> None:
+        """Park the scope for at least `seconds`, within the longest park of the rules."""
         longest = self.rules.max_park_seconds
         if seconds is not None and seconds > longest:
-            self.overlong = max(seconds, self.overlong or 0.0)
-        self.parking = self.parking.extended(now, seconds, why, rng, longest)
+            self.overlong_park_seconds = max(seconds, self.overlong_park_seconds or 0.0)
+        self.parking = self.parking.extended(now, seconds, reason, rng, longest)
 
     def record_usage(self, samples: Iterable[UsageSample], in_flight: int, now: float, rng: Random) -> None:
-        """Take in the platform's figures about this scope; the worst one counts, and what is no figure does not."""
-        about = [sample for sample in samples if sample.scope == self.scope and isfinite(sample.percent)]
-        if not about:
+        """Take in the platform's figures about this scope: the highest one counts, infinite ones and NaN do not."""
+        own = [sample for sample in samples if sample.scope == self.scope and isfinite(sample.percent)]
+        if not own:
             return
-        worst = max(about, key=lambda sample: (sample.percent, sample.regain_seconds or 0.0))
+        worst = max(own, key=lambda sample: (sample.percent, sample.regain_seconds or 0.0))
         self.meter.record_usage(worst.percent, in_flight, now)
         if pace_for(worst.percent) is Pace.PARK:
             self.park(worst.regain_seconds, f"usage at {worst.percent:.0f} %", now, rng)
 
-    def _dividing(self, now: float) -> ClassDemand | None:
-        """Return who waits, if classes divide the rate now: not at an account, nor where only critical calls go."""
+    def _rate_division(self, now: float) -> ClassDemand | None:
+        """Return the demand by which classes divide the rate.
+
+        None where they do not: at an account, and while only critical calls pass.
+        """
         if not self.rules.is_shared:
             return None
-        return self.payers if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None
+        return self.rate_demand if self.meter.percent is None or self.pace(now) is not Pace.CRITICAL_ONLY else None
 
     def to_row(self) -> dict[str, Any]:
         """Return the row that stores this scope."""
@@ -247,11 +301,11 @@ class ScopeState:
                 "cut_at": self.limit.decreased_at,
                 "credits": self.bucket.to_list(),
                 "meter": self.meter.to_list(),
-                "running": self.running.to_list(),
-                "latency": self.latency,
-                "held": self.held,
-                "askers": self.askers.to_list(),
-                "payers": self.payers.to_list(),
+                "running": msgspec.to_builtins(self.latency_baseline),
+                "latency": self.mean_latency,
+                "held": self.in_flight_by_class,
+                "askers": msgspec.to_builtins(self.slot_demand),
+                "payers": msgspec.to_builtins(self.rate_demand),
             },
         }
 
@@ -259,7 +313,7 @@ class ScopeState:
     def from_row(
         cls, scope: Scope, rules: ScopeRules, row: Mapping[str, Any], now: float | None = None
     ) -> "ScopeState":
-        """Return the scope that was stored as `row`; with `now`, no parking is longer than the rules allow."""
+        """Return the scope stored as `row`; with `now`, its parking is cut to the longest park of the rules."""
         state, data = cls(scope, rules, row["refilled_at"]), row["state"]
         state.limit = ConcurrencyLimit(row["limit"], data.get("cut_at", 0.0))
         state.bucket = TokenBucket.from_row(row["tokens"], row["refilled_at"], data.get("credits"))
@@ -267,9 +321,9 @@ class ScopeState:
         if now is not None:
             state.parking = state.parking.bounded(now, rules.max_park_seconds)
         state.meter = UsageMeter.from_list(rules.window_seconds, data.get("meter"))
-        state.running = LatencyBaseline.from_list(data.get("running"))
-        state.latency = data.get("latency", 0.0)
-        state.held = list(data.get("held") or state.held)
-        state.askers = ClassDemand(*data.get("askers", ()))
-        state.payers = ClassDemand(*data.get("payers", ()))
+        state.latency_baseline = msgspec.convert(data.get("running") or (), LatencyBaseline)
+        state.mean_latency = data.get("latency", 0.0)
+        state.in_flight_by_class = list(data.get("held") or state.in_flight_by_class)
+        state.slot_demand = msgspec.convert(data.get("askers", ()), ClassDemand)
+        state.rate_demand = msgspec.convert(data.get("payers", ()), ClassDemand)
         return state

@@ -1,8 +1,18 @@
 """The shared budget as a value in memory: every transition of admission, without clock, randomness or I/O of its own.
 
-Guarantees, whoever stores it: the live grants of a scope never exceed its limit; a parked scope is not granted before
-its time; a grant that ran out stops counting; an outcome teaches once. `LocalAdmission` keeps one such value for a
-process, `SqlAdmission` loads the part that a question needs, asks, and saves what changed.
+Life of a grant:
+
+| event                                        | effect                                                                |
+|----------------------------------------------|-----------------------------------------------------------------------|
+| a call or block is admitted                  | the grant counts: it holds a slot of every scope and its tokens       |
+| it is renewed while it counts                | a later expiry and a new fencing token                                |
+| it is released with its newest token         | slots and unused permits are returned, outcomes are learned from      |
+| it expires                                   | slots are returned; its outcome counts for ten minutes more      |
+| it is renewed or released with an old token  | none: it was renewed or released by another holder                    |
+
+Guarantees, whoever stores the budget: the counted grants of a scope never exceed its limit, a parked scope is not
+granted before its time, and an outcome is learned from once. `SqlAdmission` loads the part that an operation needs,
+runs the operation, and saves what changed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -29,9 +39,9 @@ from adwarm.backpressure.admission_rules import (
     longer_wait,
 )
 from adwarm.backpressure.breakers import BreakerRegistry
+from adwarm.backpressure.quota_usage import Pace, pace_for
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.backpressure.status import AdmissionStatus, build_status
-from adwarm.backpressure.usage import Pace, pace_for
 from adwarm.foundation.circuit import Breaker
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind
@@ -39,19 +49,19 @@ from adwarm.settings import BackpressureSettings
 
 _WIDTH = {ScopeKind.ACCOUNT: 0, ScopeKind.APP: 1, ScopeKind.TOKEN: 2, ScopeKind.FLEET: 3}
 EXPIRED_GRANT_SECONDS = 600.0
-"""An expired grant is remembered so long, so that its late outcome is learnt from once, and only once."""
+"""How long an expired grant stays known."""
 
 
 class SharedBudget:
     """Scopes, breakers and grants, and how they change. Not safe to share between threads.
 
     Attributes:
-        scopes: states by scope; one nobody named yet comes into being at its widest.
-        guarding: the breakers of sources and of their accounts.
-        grants: live ones, and those whose time ran out but whose outcome may still come.
-        counted: ids of the grants whose slots count.
-        next_expiry: no counted grant runs out before.
-        token: the last fencing token that was given out.
+        scopes: states by scope; a new scope starts with its highest limit.
+        breaker_registry: the breakers of sources and of their accounts.
+        grants: the counted grants, and expired ones whose outcome may still come.
+        counted_grant_ids: ids of the grants whose slots count.
+        next_expiry: no counted grant expires before this time.
+        last_token: the last fencing token that was issued.
     """
 
     def __init__(self, settings: BackpressureSettings, rng: Random) -> None:
@@ -60,7 +70,7 @@ class SharedBudget:
         self.grants: dict[str, Grant] = {}
         self.counted_grant_ids: set[str] = set()
         self.next_expiry = float("inf")
-        self.token = 0
+        self.last_token = 0
         self.breaker_registry = BreakerRegistry(settings)
         self._rng = rng
         self._rules: dict[ScopeKind, ScopeRules] = {}
@@ -73,113 +83,112 @@ class SharedBudget:
     def admit(
         self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
     ) -> Decision:
-        """Ask for one slot in every scope, the fleet included, and `cost` tokens.
+        """Request one slot in every scope, the fleet included, and `cost` tokens.
 
         Raises:
             BadRequest: `cost` is not positive.
         """
-        question = self.admission_request(scopes, priority, cost, source=source, now=now)
-        return self._check(question) or Granted(self._issue_grant(question, permits=1, seconds=None))
+        request = self._build_request(scopes, priority, cost, source=source, now=now)
+        return self._check(request) or Granted(self._issue_grant(request, permits=1, seconds=None))
 
     def acquire_block(
         self, scopes: Sequence[Scope], priority: Priority, *, source: str, now: float, permits: int
     ) -> Decision:
-        """Ask for a block: up to `permits` calls within `block_seconds`, one at a time.
+        """Request a block: up to `permits` calls within `block_seconds`, one at a time.
 
-        It holds one permit only where anybody waits, where the rate is short, and while an upstream is being tested.
+        It holds a single permit where any class waits, where the rate is short, and while an upstream is being tested.
         """
-        question = self.admission_request(scopes, priority, 1.0, source=source, now=now)
-        if answer := self._check(question):
-            return answer
-        wide = self._block_size(question, permits)
-        return Granted(self._issue_grant(question, permits=wide, seconds=self.settings.block_seconds))
+        request = self._build_request(scopes, priority, 1.0, source=source, now=now)
+        if refusal := self._check(request):
+            return refusal
+        size = self._block_size(request, permits)
+        return Granted(self._issue_grant(request, permits=size, seconds=self.settings.block_seconds))
 
     def check_hard_limits(
         self, scopes: Sequence[Scope], priority: Priority, *, source: str, now: float
     ) -> Wait | Rejected | None:
-        """Return what forbids such a call at `now`, whoever holds a slot: parked, over its quota, or given up."""
-        return check_hard_limits(self.admission_request(scopes, priority, 1.0, source=source, now=now))
+        """Return what forbids such a call at `now`, whoever holds a slot: a park, a used-up quota, or a breaker."""
+        return check_hard_limits(self._build_request(scopes, priority, 1.0, source=source, now=now))
 
     def preview(
         self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str, now: float
     ) -> Wait | Rejected | None:
-        """Return why such a call would not be let in now, None when it would; takes nothing."""
-        question = self.admission_request(scopes, priority, cost, source=source, now=now)
-        return check_hard_limits(question) or check_capacity(question)
+        """Return why such a call would not be admitted at `now`, None when it would; takes no capacity."""
+        request = self._build_request(scopes, priority, cost, source=source, now=now)
+        return check_hard_limits(request) or check_capacity(request)
 
-    def admission_request(
+    def _build_request(
         self, scopes: Sequence[Scope], priority: Priority, cost: float, *, source: str, now: float
     ) -> AdmissionRequest:
-        """Return the question as `judgement` takes it.
-
-        Raises:
-            BadRequest: `cost` is not positive.
-        """
         if not cost > 0:
             raise BadRequest(f"a call's cost must be above 0, not {cost}; count one per platform call")
         self.expire_grants(now)
-        states = [self.state_of(scope, now) for scope in narrowest_first(scopes)]
-        guards = self.breaker_registry.find_breakers(source, scopes, now)
-        return AdmissionRequest(states, guards, self.settings.shares, priority, cost, source, now)
+        states = [self.scope_state(scope, now) for scope in narrowest_first(scopes)]
+        breakers = self.breaker_registry.find_breakers(source, scopes, now)
+        return AdmissionRequest(states, breakers, self.settings.shares, priority, cost, source, now)
 
     def renew(self, grant: Grant, now: float) -> Grant:
-        """Give the grant a fresh lease of `lease_seconds`, under a new fencing token.
+        """Extend the grant's lease by `lease_seconds` from now, under a new fencing token.
 
         Raises:
-            Transient: the lease had run out or was renewed by another, so that others may hold its slot.
+            Transient: the lease had expired or another holder renewed it, so another caller may hold its slot.
         """
         self.expire_grants(now)
-        held = self.grants.get(grant.id)
-        if held is None or held.token != grant.token or grant.id not in self.counted_grant_ids:
+        current = self.grants.get(grant.id)
+        if current is None or current.token != grant.token or grant.id not in self.counted_grant_ids:
             raise Transient("the grant expired before it was renewed; ask for a new one")
-        self.token += 1
-        renewed = replace(held, expires_at=now + self.settings.lease_seconds, token=self.token)
+        self.last_token += 1
+        renewed = replace(current, expires_at=now + self.settings.lease_seconds, token=self.last_token)
         self.grants[grant.id] = renewed
         return renewed
 
     def release(self, grant: Grant, outcome: CallOutcome, now: float) -> bool:
-        """Return the grant and learn from the outcome; False, and nothing changes, when that was done before.
+        """Return the grant and learn from the outcome; False, and nothing changes, when it was released before.
 
-        A grant that expired meanwhile still teaches: its call was made.
+        The outcome of a grant that expired meanwhile still counts: its call was made.
         """
-        return self._return(grant, (outcome,), 0, now)
+        return self._release(grant, (outcome,), 0, now)
 
     def release_blocks(self, blocks: Iterable[ReturnedBlock], now: float) -> None:
-        """Return blocks with the outcomes of their calls; permits that were not used are not charged."""
-        for grant, outcomes, unspent in blocks:
-            self._return(grant, outcomes, unspent, now)
+        """Return blocks with the outcomes of their calls; unused permits are not charged."""
+        for grant, outcomes, unused in blocks:
+            self._release(grant, outcomes, unused, now)
 
     def expire_grants(self, now: float) -> list[Grant]:
-        """Stop counting the grants that ran out by `now`, and return them."""
+        """Stop counting the grants that expired by `now`, and return them."""
         if now < self.next_expiry:
             return []
-        ended = [self.grants[id_] for id_ in self.counted_grant_ids if self.grants[id_].expires_at <= now]
-        for grant in ended:
+        expired = [self.grants[id_] for id_ in self.counted_grant_ids if self.grants[id_].expires_at <= now]
+        for grant in expired:
             self._stop_counting(grant, now)
         for id_ in [id_ for id_, grant in self.grants.items() if grant.expires_at + EXPIRED_GRANT_SECONDS <= now]:
             self.grants.pop(id_)
         self.next_expiry = min((self.grants[id_].expires_at for id_ in self.counted_grant_ids), default=float("inf"))
-        return ended
+        return expired
 
     def pop_overlong_parks(self) -> list[tuple[Scope, float]]:
-        """Return each scope that the platform asked to be left alone for too long, with the seconds; tells it once."""
-        found = [(state.scope, state.overlong) for state in self.scopes.values() if state.overlong is not None]
-        for scope, _ in found:
-            self.scopes[scope].overlong = None
-        return [(scope, seconds) for scope, seconds in found if seconds is not None]
+        """Return each scope whose park was cut since the last call, with the seconds that the platform asked for."""
+        overlong = [
+            (state.scope, state.overlong_park_seconds)
+            for state in self.scopes.values()
+            if state.overlong_park_seconds is not None
+        ]
+        for scope, _ in overlong:
+            self.scopes[scope].overlong_park_seconds = None
+        return [(scope, seconds) for scope, seconds in overlong if seconds is not None]
 
     def status(self, now: float) -> AdmissionStatus:
-        """Return limits, calls in flight, parked scopes and breakers, as they are at `now`."""
+        """Return limits, calls in flight, parked scopes and breakers at `now`."""
         self.expire_grants(now)
         states = sorted(self.scopes.values(), key=lambda state: state.name)
         return build_status(states, self.breaker_registry, now)
 
-    def state_of(self, scope: Scope, now: float) -> ScopeState:
-        """Return the scope's state."""
-        found = self.scopes.get(scope)
-        if found is None:
-            found = self.scopes[scope] = ScopeState(scope, self.rules_for(scope), now)
-        return found
+    def scope_state(self, scope: Scope, now: float) -> ScopeState:
+        """Return the scope's state; a new scope gets one."""
+        state = self.scopes.get(scope)
+        if state is None:
+            state = self.scopes[scope] = ScopeState(scope, self.rules_for(scope), now)
+        return state
 
     def rules_for(self, scope: Scope) -> ScopeRules:
         """Return the scope's rules; scopes of one kind share them."""
@@ -188,20 +197,20 @@ class SharedBudget:
         return self._rules[scope.kind]
 
     def _check(self, request: AdmissionRequest) -> Wait | Rejected | None:
-        if answer := check_hard_limits(request):
-            return answer
-        slot, rate = check_slots(request), check_rate(request)
-        answer = longer_wait(slot, rate)
-        # Only who waits for this very thing may hold back others there: an account's own queue must not idle the fleet,
-        # nor who waits for the rate its slots.
+        if refusal := check_hard_limits(request):
+            return refusal
+        slot_wait, rate_wait = check_slots(request), check_rate(request)
+        wait = longer_wait(slot_wait, rate_wait)
+        # The wait is recorded only at the scope and for the resource that lacks capacity: callers that queue for one
+        # account must not idle the fleet, and callers that wait for the rate must not idle slots.
         for state in request.states:
-            if answer is not None and state.name == answer.scope:
-                queue = state.askers if answer is slot else state.payers
-                queue.record_wait(request.priority, request.now)
-        return answer
+            if wait is not None and state.name == wait.scope:
+                demand = state.slot_demand if wait is slot_wait else state.rate_demand
+                demand.record_wait(request.priority, request.now)
+        return wait
 
     def _block_size(self, request: AdmissionRequest, permits: int) -> int:
-        """Return how many permits a block may hold: half of what is free for the class, the whole of it never."""
+        """Return how many permits a block may hold: at most half of the tokens that are left."""
         if request.is_probe:
             return 1
         for state in request.states:
@@ -213,7 +222,7 @@ class SharedBudget:
 
     def _issue_grant(self, request: AdmissionRequest, *, permits: int, seconds: float | None) -> Grant:
         now, lease = request.now, self.settings.lease_seconds
-        self.token += 1
+        self.last_token += 1
         grant = Grant(
             id=f"{self._rng.getrandbits(64):016x}",
             scopes=tuple(state.scope for state in request.states),
@@ -223,29 +232,30 @@ class SharedBudget:
             expires_at=now + lease,
             source=request.source,
             is_probe=request.is_probe,
-            token=self.token,
+            token=self.last_token,
             permits=permits,
             usable_until=now + (lease if seconds is None else min(seconds, lease)),
         )
         for state in request.states:
-            state.record_grant(request.shares, request.priority, request.cost * permits, now)
+            state.record_grant(request.priority, request.cost * permits, now)
         self.breaker_registry.record_admission(grant)
         self.grants[grant.id] = grant
         self.counted_grant_ids.add(grant.id)
         self.next_expiry = min(self.next_expiry, grant.expires_at)
         return grant
 
-    def _return(self, grant: Grant, outcomes: Iterable[CallOutcome], unspent: int, now: float) -> bool:
-        held = self.grants.get(grant.id)
-        if held is None or held.token != grant.token:
+    def _release(self, grant: Grant, outcomes: Iterable[CallOutcome], unused: int, now: float) -> bool:
+        current = self.grants.get(grant.id)
+        if current is None or current.token != grant.token:
             return False
         self.expire_grants(now)
-        if unspent > 0:
-            for scope in held.scopes:
-                self.state_of(scope, now).refund(held.priority, held.cost * unspent, held.granted_at, now)
+        if unused > 0:
+            for scope in current.scopes:
+                state = self.scope_state(scope, now)
+                state.refund(current.priority, current.cost * unused, current.granted_at, now)
         for outcome in outcomes:
-            self._record_outcome(held, outcome, now)
-        self._stop_counting(held, now)
+            self._record_outcome(current, outcome, now)
+        self._stop_counting(current, now)
         self.grants.pop(grant.id, None)
         return True
 
@@ -253,31 +263,31 @@ class SharedBudget:
         if grant.id in self.counted_grant_ids:
             self.counted_grant_ids.discard(grant.id)
             for scope in grant.scopes:
-                self.state_of(scope, now).release_slot(grant.priority)
+                self.scope_state(scope, now).release_slot(grant.priority)
 
     def _record_outcome(self, grant: Grant, outcome: CallOutcome, now: float) -> None:
         if outcome.usage:
             for scope in dict.fromkeys(sample.scope for sample in outcome.usage):
-                state = self.state_of(scope, now)
+                state = self.scope_state(scope, now)
                 others = state.in_flight - (scope in grant.scopes)
                 state.record_usage(outcome.usage, max(0, others), now, self._rng)
         kind = outcome.kind
         for scope in grant.scopes:
-            state = self.state_of(scope, now)
+            state = self.scope_state(scope, now)
             if kind is CallOutcomeKind.OK:
                 state.record_success(outcome.latency_seconds, state.in_flight, now)
             elif kind is CallOutcomeKind.TIMEOUT:
                 state.record_overload(now)
         if kind is CallOutcomeKind.THROTTLED:
-            self._throttled(grant, outcome, now)
+            self._record_throttle(grant, outcome, now)
         self.breaker_registry.record_outcome(grant, outcome, now)
 
-    def _throttled(self, grant: Grant, outcome: CallOutcome, now: float) -> None:
-        parked = self.state_of(outcome.parked_scope or grant.scopes[0], now)
-        # A scope that met its own quota says nothing of the others; any other throttle is a platform that has too much.
-        is_quota = pace_for(parked.usage_percent(now)) is not Pace.FREE
+    def _record_throttle(self, grant: Grant, outcome: CallOutcome, now: float) -> None:
+        parked = self.scope_state(outcome.parked_scope or grant.scopes[0], now)
+        # A scope that reached its own quota says nothing about the others; other throttles mean an overloaded platform.
+        is_own_quota = pace_for(parked.usage_percent(now)) is not Pace.FREE
         parked.park(outcome.park_seconds, "the platform throttled it", now, self._rng)
-        for state in [parked] if is_quota else [parked, *(self.state_of(scope, now) for scope in grant.scopes)]:
+        for state in [parked] if is_own_quota else [parked, *(self.scope_state(scope, now) for scope in grant.scopes)]:
             state.record_overload(now)
 
 

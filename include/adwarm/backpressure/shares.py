@@ -1,12 +1,22 @@
-"""Four classes divide the slots of a scope: each has its share, and borrows what others do not use.
+"""How the four priority classes divide the slots of a scope.
 
-What a class that waits does not yet hold of its share is never lent to one below; a class that holds its own share
-leaves alone what any other waits for. A class above that asked lately without waiting keeps one slot free, so that its
-next call finds it. With fewer than `DIVIDED` slots there is nothing to divide: they are served in order of priority,
-and waiting makes urgent. Pure. Classes are indexed by `Priority`; a moment of 0 means never.
+Rules, for a class that requests a slot:
+
+1. A class that no other class competes with may take every free slot.
+2. In a scope with fewer than `MIN_SLOTS_TO_DIVIDE` slots the most urgent waiting class is served first; every
+   `AGEING_SECONDS` of waiting count as much as one class.
+3. In a larger scope each class is entitled to its share of the slots. A class takes free slots up to its entitlement,
+   except those that a class above it waits for within its own entitlement.
+4. Beyond its entitlement, a class also leaves the slots that any class below it waits for within its entitlement.
+5. A class above that made a request lately, without waiting, keeps one slot free for its next call.
+
+"Lately" means within `ACTIVE_SECONDS`. The module is pure: callers pass the time. Lists are indexed by `Priority`; a
+time of 0 means never.
 """
 
 from collections.abc import Sequence
+
+import msgspec
 
 from adwarm.model import Priority
 
@@ -14,81 +24,69 @@ ACTIVE_SECONDS = 2.0
 GRACE_SECONDS = 1.0
 MIN_SLOTS_TO_DIVIDE = 10
 AGEING_SECONDS = 2.0
-"""In a scope that is not divided, waiting so long counts as much as one class."""
 
 PRIORITY_CLASSES = tuple(range(len(Priority)))
 Shares = tuple[float, float, float, float]
 
 
 def entitlement(slots: int, shares: Shares, priority: int) -> int:
-    """Return the slots that are the class's own out of `slots`."""
+    """Return the slots that the class is entitled to out of `slots`: at least one for a share above 0."""
     share = shares[priority]
     return max(1, int(share * slots + 1e-9)) if share > 0 else 0
 
 
 def is_recent(moment: float, now: float) -> bool:
-    """Whether something that last happened at `moment` still counts; a clock set back counts it."""
+    """Whether `moment` is within `ACTIVE_SECONDS` of `now`; a moment in the future counts (the clock was set back)."""
     return moment > 0 and now - moment <= ACTIVE_SECONDS
 
 
-_NEVER = (0.0,) * len(PRIORITY_CLASSES)
+def _never() -> list[float]:
+    return [0.0] * len(PRIORITY_CLASSES)
 
 
-class ClassDemand:
-    """Who asked a scope, who waits there, and since when: one moment per class, all by the same clock.
+class ClassDemand(msgspec.Struct, array_like=True):
+    """When each class last requested capacity of a scope and last had to wait; stored as a list of its fields.
 
     Attributes:
-        asked: when the class last asked.
-        refused: when it was last told to wait for this very scope.
-        since: from when its waiting is counted.
+        last_request_at: the last request of each class.
+        last_wait_at: the last time each class was told to wait for this scope.
+        waiting_since: when the current wait of each class began.
     """
 
-    __slots__ = ("asked", "refused", "since")
-
-    def __init__(
-        self,
-        asked: Sequence[float] | None = None,
-        refused: Sequence[float] | None = None,
-        since: Sequence[float] | None = None,
-    ) -> None:
-        self.asked = list(asked or _NEVER)
-        self.refused = list(refused or _NEVER)
-        self.since = list(since or _NEVER)
+    last_request_at: list[float] = msgspec.field(default_factory=_never)
+    last_wait_at: list[float] = msgspec.field(default_factory=_never)
+    waiting_since: list[float] = msgspec.field(default_factory=_never)
 
     def record_wait(self, priority: int, now: float) -> None:
         """Note that the class must wait."""
-        if not is_recent(self.refused[priority], now):
-            self.since[priority] = now
-        self.asked[priority] = self.refused[priority] = now
+        if not is_recent(self.last_wait_at[priority], now):
+            self.waiting_since[priority] = now
+        self.last_request_at[priority] = self.last_wait_at[priority] = now
 
     def record_grant(self, priority: int, now: float) -> None:
-        """Note that a call of the class was let in; who waits behind it has a second to say so."""
-        self.asked[priority] = self.since[priority] = now
-        self.refused[priority] = min(self.refused[priority], now - ACTIVE_SECONDS + GRACE_SECONDS)
+        """Note that a call of the class was admitted; other callers of the class count as waiting for one second."""
+        self.last_request_at[priority] = self.waiting_since[priority] = now
+        self.last_wait_at[priority] = min(self.last_wait_at[priority], now - ACTIVE_SECONDS + GRACE_SECONDS)
 
     def is_waiting(self, priority: int, now: float) -> bool:
-        """Whether the class was turned away lately and not served since."""
-        return is_recent(self.refused[priority], now)
-
-    def to_list(self) -> list[list[float]]:
-        """Return the moments as they are stored."""
-        return [self.asked, self.refused, self.since]
+        """Whether the class had to wait lately and was not served since."""
+        return is_recent(self.last_wait_at[priority], now)
 
     def is_only_class(self, priority: int, now: float) -> bool:
-        """Whether no other class asked lately."""
+        """Whether no other class made a request lately."""
         oldest = now - ACTIVE_SECONDS
-        asked = self.asked
-        return all(asked[other] < oldest or other == priority for other in PRIORITY_CLASSES)
+        last_request_at = self.last_request_at
+        return all(last_request_at[other] < oldest or other == priority for other in PRIORITY_CLASSES)
 
     def has_waiters(self, now: float) -> bool:
-        """Whether any class does."""
-        return any(is_recent(moment, now) for moment in self.refused)
+        """Whether any class waits."""
+        return any(is_recent(moment, now) for moment in self.last_wait_at)
 
 
 def free_slots(
     slots: int, shares: Shares, priority: int, in_flight: Sequence[int], demand: ClassDemand, now: float
 ) -> int:
-    """Return how many more of `slots` the class may take, given what each class holds and who waits."""
+    """Return how many more of `slots` the class may take, given the calls in flight of each class and the demand."""
     free = slots - sum(in_flight)
     if free <= 0:
         return 0
@@ -114,18 +112,18 @@ def _slots_reserved_for(
     missing = max(0, entitlement(slots, shares, other) - in_flight[other])
     if demand.is_waiting(other, now):
         return missing
-    return min(1, missing) if is_recent(demand.asked[other], now) else 0
+    return min(1, missing) if is_recent(demand.last_request_at[other], now) else 0
 
 
 def _is_overtaken(priority: int, demand: ClassDemand, now: float) -> bool:
-    mine = _rank(priority, demand, now)
+    own_rank = _rank(priority, demand, now)
     return any(
-        demand.is_waiting(other, now) and _rank(other, demand, now) < mine
+        demand.is_waiting(other, now) and _rank(other, demand, now) < own_rank
         for other in PRIORITY_CLASSES
         if other != priority
     )
 
 
 def _rank(priority: int, demand: ClassDemand, now: float) -> tuple[float, int]:
-    waited = now - demand.since[priority] if demand.is_waiting(priority, now) else 0.0
+    waited = now - demand.waiting_since[priority] if demand.is_waiting(priority, now) else 0.0
     return priority - max(0.0, waited) / AGEING_SECONDS, priority

@@ -1,11 +1,14 @@
 """Admission with its state in SQL: every worker, run and process that uses the database shares one budget.
 
-Guarantees, whatever dies: the live grants of a scope never exceed its limit; a parked scope is never granted before its
-time; a dead worker's grants stop counting at their expiry. The threads of a process ask together: one short write
-transaction, which locks the fleet's row, answers all that came meanwhile, and every moment in it is the database's own.
+Guarantees, whichever process dies: the counted grants of a scope never exceed its limit, a parked scope is never
+granted before its time, and the grants of a dead worker stop counting at their expiry.
+
+The threads of a process share transactions (`GroupCommitter`): one short write transaction locks the row of the fleet
+and runs every operation that was submitted meanwhile. All times are the database's own.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -14,10 +17,18 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 
 from adwarm.backpressure import budget_rows
-from adwarm.backpressure.admission import CallOutcome, Decision, Grant, Rejected, ReturnedBlock, Wait
+from adwarm.backpressure.admission import (
+    CallOutcome,
+    CallRequest,
+    Decision,
+    Grant,
+    Rejected,
+    ReturnedBlock,
+    Wait,
+)
+from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
 from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.budget_rows import BudgetKeys
-from adwarm.backpressure.group_commit import GroupCommitter
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.errors import AdwarmError
@@ -29,28 +40,99 @@ from adwarm.store.writer_queue import WriterQueue
 log = logging.getLogger(__name__)
 OnOverlongPark = Callable[[Scope, float], None]
 T = TypeVar("T")
+Job = TypeVar("Job")
+MAX_JOBS = 64
 
 
 @dataclass(slots=True, eq=False)
-class _Job(Generic[T]):
-    """One question to the budget, and what became of it."""
+class _Entry(Generic[Job]):
+    job: Job
+    error: BaseException | None = None
+    is_done: bool = False
+
+
+class GroupCommitter(Generic[Job]):
+    """Runs the jobs of all threads in batches, in the order in which they came, so that a batch costs one commit.
+
+    The first thread that finds no batch running becomes the leader and runs the waiting jobs of all threads. No thread
+    returns before the transaction with its result is committed.
+
+    Args:
+        work: runs the jobs that the callable passed to it returns. It calls that once, as late as possible, so that the
+            batch includes the jobs that came while it waited for the database. Every job of the batch raises what
+            `work` raises.
+    """
+
+    def __init__(self, work: Callable[[Callable[[], list[Job]]], None]) -> None:
+        self._work = work
+        self._waiting: list[_Entry[Job]] = []
+        self._changed = threading.Condition()
+        self._has_leader = False
+
+    def submit(self, job: Job) -> None:
+        """Return when `job` is done, by this thread or by another."""
+        entry = _Entry(job)
+        with self._changed:
+            self._waiting.append(entry)
+        while self._must_lead(entry):
+            self._lead()
+        if entry.error is not None:
+            raise entry.error
+
+    def _must_lead(self, entry: _Entry[Job]) -> bool:
+        """Wait until the entry is done or there is no leader; return whether this thread became the leader."""
+        with self._changed:
+            self._changed.wait_for(lambda: entry.is_done or not self._has_leader)
+            if entry.is_done:
+                return False
+            self._has_leader = True
+            return True
+
+    def _lead(self) -> None:
+        batch: list[_Entry[Job]] = []
+
+        def take() -> list[Job]:
+            with self._changed:
+                batch.extend(self._waiting[:MAX_JOBS])
+                del self._waiting[:MAX_JOBS]
+            return [entry.job for entry in batch]
+
+        error: BaseException | None = None
+        try:
+            self._work(take)
+        except BaseException as raised:
+            error = raised
+        if not batch:  # `work` failed before it took any; they must not wait for ever
+            take()
+        with self._changed:
+            self._has_leader = False
+            for entry in batch:
+                entry.error, entry.is_done = error, True
+            self._changed.notify_all()
+
+
+@dataclass(slots=True, eq=False)
+class _Operation(Generic[T]):
+    """One operation on the budget, the rows it needs, and its result."""
 
     keys: BudgetKeys
-    operation: Callable[[SharedBudget, float], T]
+    run_on: Callable[[SharedBudget, float], T]
     result: T | None = None
     error: AdwarmError | None = None
 
     def run(self, budget: SharedBudget, now: float) -> None:
         try:
-            self.result = self.operation(budget, now)
+            self.result = self.run_on(budget, now)
         except AdwarmError as error:
             self.error = error
 
 
 def log_overlong_park(scope: Scope, seconds: float) -> None:
-    """Say that the platform asked for a silence that is longer than it gets."""
+    """Log that the platform asked for a longer park than `longest_park_seconds` allows."""
     log.warning(
-        "%s: the platform asked for %.3g s of silence; it gets the longest park that is allowed", scope, seconds
+        "%s: the platform asked not to be called for %.3g s; the scope is parked for the longest time allowed",
+        scope,
+        seconds,
     )
 
 
@@ -61,10 +143,10 @@ class SqlAdmission:
         engine: the database.
         settings: of the budget.
         owner: names this process in grants.
-        rng: spreads the ends of parkings.
-        database_time: tells the moment; the database's own by default.
-        on_overlong: hears, after the commit, of each scope that the platform asked to be left alone for longer than
-            `longest_park_seconds`, with the seconds it asked for.
+        rng: spreads the ends of parks.
+        database_time: returns the time in seconds since the epoch; the database's own by default.
+        on_overlong_park: called after the commit for each scope whose park was cut to `longest_park_seconds`, with the
+            seconds that the platform asked for.
     """
 
     def __init__(
@@ -82,21 +164,21 @@ class SqlAdmission:
         self._owner = owner
         self._rng = rng
         self._time = database_time
-        self._on_overlong = on_overlong_park
-        self._turnstile = WriterQueue(engine)
-        self._combiner: GroupCommitter[_Job[Any]] = GroupCommitter(self._work)
+        self._on_overlong_park = on_overlong_park
+        self._writer_queue = WriterQueue(engine)
+        self._committer: GroupCommitter[_Operation[Any]] = GroupCommitter(self._run_operations)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
-        """Ask for one slot in every scope, the fleet included, and `cost` tokens of its rate.
+        """Request one slot in every scope, the fleet included, and `cost` tokens of the rate.
 
         Raises:
             BadRequest: `cost` is not positive.
         """
 
-        def ask(budget: SharedBudget, now: float) -> Decision:
+        def operation(budget: SharedBudget, now: float) -> Decision:
             return budget.admit(scopes, priority, cost, source=source, now=now)
 
-        return self._submit(_keys_of_request(scopes, source), ask)
+        return self._submit(_keys_of_call(scopes, source), operation)
 
     def acquire_block(
         self,
@@ -107,30 +189,30 @@ class SqlAdmission:
         permits: int,
         returned: Sequence[ReturnedBlock] = (),
     ) -> Decision:
-        """Give `back` blocks, and ask for one of up to `permits` calls, one at a time, within the next seconds."""
+        """Release the `returned` blocks, and request a block of up to `permits` calls, to be made one at a time."""
 
-        def ask(budget: SharedBudget, now: float) -> Decision:
+        def operation(budget: SharedBudget, now: float) -> Decision:
             budget.release_blocks(returned, now)
             return budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
 
-        return self._submit(_returning(returned) | _keys_of_request(scopes, source), ask)
+        return self._submit(_keys_of_blocks(returned) | _keys_of_call(scopes, source), operation)
 
     def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
-        """Return blocks and learn from the outcomes of their calls. A block returned twice changes nothing more."""
-        self._submit(_returning(blocks), lambda budget, now: budget.release_blocks(blocks, now))
+        """Return blocks and learn from the outcomes of their calls. A second release has no effect."""
+        self._submit(_keys_of_blocks(blocks), lambda budget, now: budget.release_blocks(blocks, now))
 
     def renew(self, grant: Grant) -> Grant:
-        """Give the grant a fresh lease of `lease_seconds`.
+        """Extend the grant's lease by `lease_seconds` from now, and return the renewed grant.
 
         Raises:
-            Transient: the lease had run out, so that others may hold its slot; stop and ask again.
+            Transient: the lease had expired, so another caller may hold the slot; request admission again.
         """
         return self._submit(BudgetKeys(grant_ids=frozenset([grant.id])), lambda budget, now: budget.renew(grant, now))
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        """Return the grant and learn from the outcome. Settling twice changes nothing more.
+        """Return the grant and learn from the outcome. A second release has no effect.
 
-        A grant that expired meanwhile still teaches: its call was made.
+        The outcome of a grant that expired meanwhile still counts: its call was made.
         """
         self.release_blocks(((grant, (outcome,), 0),))
 
@@ -139,7 +221,7 @@ class SqlAdmission:
         budget = SharedBudget(self._settings, self._rng)
         with read_transaction(self._engine) as connection:
             now = self._time(connection)
-            budget_rows.load(connection, budget, _keys_of_request(scopes, source), now)
+            budget_rows.load(connection, budget, _keys_of_call(scopes, source), now)
         return budget.check_hard_limits(scopes, priority, source=source, now=now)
 
     def status(self) -> AdmissionStatus:
@@ -150,40 +232,85 @@ class SqlAdmission:
             budget_rows.load_all(connection, budget)
         return budget.status(now)
 
-    def _submit(self, needs: BudgetKeys, ask: Callable[[SharedBudget, float], T]) -> T:
-        job: _Job[T] = _Job(needs, ask)
-        self._combiner.submit(job)
-        if job.error is not None:
-            raise job.error
-        answer: T = job.result  # type: ignore[assignment]  # the job was run, or submit raised
-        return answer
+    def _submit(self, keys: BudgetKeys, run_on: Callable[[SharedBudget, float], T]) -> T:
+        operation: _Operation[T] = _Operation(keys, run_on)
+        self._committer.submit(operation)
+        if operation.error is not None:
+            raise operation.error
+        result: T = operation.result  # type: ignore[assignment]  # the operation ran, or submit raised
+        return result
 
-    def _work(self, take: Callable[[], list[_Job[Any]]]) -> None:
-        """Answer every question that waits, in one transaction."""
+    def _run_operations(self, take: Callable[[], list[_Operation[Any]]]) -> None:
+        """Run every submitted operation in one transaction."""
         budget = SharedBudget(self._settings, self._rng)
-        with self._turnstile.acquire(), write_transaction(self._engine) as connection:
+        with self._writer_queue.acquire(), write_transaction(self._engine) as connection:
             now = budget_rows.lock(connection, budget, self._time)
-            jobs = take()
-            needs = BudgetKeys()
-            for job in jobs:
-                needs |= job.keys
-            loaded = budget_rows.load(connection, budget, needs, now)
-            for job in jobs:
-                job.run(budget, now)
+            operations = take()
+            keys = BudgetKeys()
+            for operation in operations:
+                keys |= operation.keys
+            loaded = budget_rows.load(connection, budget, keys, now)
+            for operation in operations:
+                operation.run(budget, now)
             budget_rows.save(connection, budget, loaded, self._owner)
         for scope, seconds in budget.pop_overlong_parks():
-            self._on_overlong(scope, seconds)
+            self._on_overlong_park(scope, seconds)
 
 
-def _keys_of_request(scopes: Sequence[Scope], source: str) -> BudgetKeys:
+def _keys_of_call(scopes: Sequence[Scope], source: str) -> BudgetKeys:
     return BudgetKeys(frozenset(scopes), frozenset(breaker_names(source, scopes)))
 
 
-def _returning(blocks: Sequence[ReturnedBlock]) -> BudgetKeys:
-    needs = BudgetKeys()
+def _keys_of_blocks(blocks: Sequence[ReturnedBlock]) -> BudgetKeys:
+    keys = BudgetKeys()
     for grant, outcomes, _ in blocks:
-        taught = {sample.scope for outcome in outcomes for sample in outcome.usage}
-        taught.update(outcome.parked_scope for outcome in outcomes if outcome.parked_scope is not None)
+        reported = {sample.scope for outcome in outcomes for sample in outcome.usage}
+        reported.update(outcome.parked_scope for outcome in outcomes if outcome.parked_scope is not None)
         names = frozenset(breaker_names(grant.source, grant.scopes))
-        needs |= BudgetKeys(frozenset(grant.scopes) | taught, names, frozenset([grant.id]))
-    return needs
+        keys |= BudgetKeys(frozenset(grant.scopes) | reported, names, frozenset([grant.id]))
+    return keys
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityPreview:
+    """Whether a call would be admitted now.
+
+    Attributes:
+        wait_seconds: 0 when it would be, else the time after which to check again.
+        reason: what the call waits for.
+        is_queueing: whether it lacks only a free slot or its turn, which may come at any time.
+    """
+
+    wait_seconds: float
+    reason: str = ""
+    is_queueing: bool = False
+
+
+def preview_capacity(
+    engine: Engine,
+    settings: BackpressureSettings,
+    calls: Sequence[CallRequest],
+    *,
+    database_time: Callable[[Connection], float] = database_time,
+) -> list[CapacityPreview]:
+    """Preview admission: whether each call would be admitted now and, if not, when to check again. Only reads.
+
+    Any number of calls takes the same few queries. The rules are those of admission itself, so a previewed call is
+    admitted unless another caller takes the capacity first.
+    """
+    budget = SharedBudget(settings, Random(0))  # noqa: S311 -- spreads the ends of parks, and a preview parks nothing
+    keys = BudgetKeys()
+    for call in calls:
+        keys |= _keys_of_call(call.scopes, call.source)
+    with read_transaction(engine) as connection:
+        now = database_time(connection)
+        budget_rows.load(connection, budget, keys, now)
+    return [_preview_of(budget.preview(call.scopes, call.priority, source=call.source, now=now)) for call in calls]
+
+
+def _preview_of(refusal: Wait | Rejected | None) -> CapacityPreview:
+    if refusal is None:
+        return CapacityPreview(0.0)
+    if isinstance(refusal, Rejected):
+        return CapacityPreview(refusal.retry_after, refusal.reason)
+    return CapacityPreview(refusal.seconds, refusal.reason, is_queueing=refusal.seconds <= MAX_POLL_SECONDS)

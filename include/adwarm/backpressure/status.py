@@ -1,4 +1,4 @@
-"""What `adwarm status` shows of the shared budget: limits, calls in flight, parked scopes and breakers, with why."""
+"""The shared budget as `adwarm status` shows it: limits, calls in flight, parked scopes and breakers, with reasons."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,13 +10,13 @@ from adwarm.backpressure.scope_state import ScopeState
 from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.model import Priority
 
-_LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
-"""The last moment that is shown: a stored number may lie beyond what a date can say."""
+_MAX_SECONDS = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""The latest time that is shown: a stored number may exceed what a datetime can hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeStatus:
-    """One scope. `in_flight` counts live grants by class name; `parked_until` is None when it may be called."""
+    """One scope. `in_flight` counts grants by class name; `parked_until` is None when the scope is not parked."""
 
     scope: str
     limit: int
@@ -31,10 +31,12 @@ class ScopeStatus:
 
 @dataclass(frozen=True, slots=True)
 class BreakerStatus:
-    """One breaker. `probe_at` is when it is tested next, `why` what opened it; None while it is closed.
+    """One breaker.
 
     Attributes:
-        account: whose breaker it is, such as `act_1`; None for that of the whole source.
+        account: whose breaker it is, such as `act_1`; None for the breaker of the whole source.
+        probe_at: when the upstream is tested next; None while the breaker is closed.
+        why: what opened it; None while it is closed.
     """
 
     source: str
@@ -49,7 +51,7 @@ class BreakerStatus:
 
 @dataclass(frozen=True, slots=True)
 class AdmissionStatus:
-    """The whole budget at the moment `at`, by the database's clock."""
+    """The whole budget at the time `at` of the database's clock."""
 
     at: datetime
     scopes: tuple[ScopeStatus, ...]
@@ -61,15 +63,15 @@ class AdmissionStatus:
         return tuple(scope for scope in self.scopes if scope.parked_until is not None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the status as JSON can carry it; moments in ISO 8601."""
+        """Return the status as plain JSON values; times in ISO 8601."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
 
 def build_status(states: Sequence[ScopeState], breakers: BreakerRegistry, now: float) -> AdmissionStatus:
-    """Return the status that these values make at the moment `now`."""
+    """Return the status of the scopes and breakers at `now`."""
     return AdmissionStatus(
-        _moment(now),
+        _datetime(now),
         tuple(_scope_status(state, now) for state in states),
         tuple(_breaker_status(name, breakers.by_name[name], breakers, now) for name in sorted(breakers.by_name)),
     )
@@ -81,13 +83,17 @@ def _scope_status(state: ScopeState, now: float) -> ScopeStatus:
     return ScopeStatus(
         scope=state.name,
         limit=state.slots(),
-        in_flight={priority.name.lower(): state.held[priority] for priority in Priority if state.held[priority]},
+        in_flight={
+            priority.name.lower(): state.in_flight_by_class[priority]
+            for priority in Priority
+            if state.in_flight_by_class[priority]
+        },
         tokens=_tokens(state, now),
         pace=state.pace(now).name.lower(),
         usage=None if usage is None else round(usage, 1),
-        parked_until=_moment(state.parking.until) if parked and state.parking.until is not None else None,
+        parked_until=_datetime(state.parking.until) if parked and state.parking.until is not None else None,
         parked_why=state.parking.reason if parked else None,
-        parked_since=_moment(state.parking.since) if parked and state.parking.since is not None else None,
+        parked_since=_datetime(state.parking.since) if parked and state.parking.since is not None else None,
     )
 
 
@@ -109,14 +115,14 @@ def _breaker_status(name: str, breaker: Breaker, breakers: BreakerRegistry, now:
         state=str(breaker.state),
         error_rate=round(rate, 4),
         calls=calls,
-        since=_moment(breaker.changed_at),
-        probe_at=None if closed else _moment(breaker.probe_at),
+        since=_datetime(breaker.changed_at),
+        probe_at=None if closed else _datetime(breaker.probe_at),
         why=None if closed else breaker.reason,
     )
 
 
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST_SECOND), UTC)
+def _datetime(seconds: float) -> datetime:
+    return datetime.fromtimestamp(min(max(seconds, 0.0), _MAX_SECONDS), UTC)
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: the same rooms as the DAGs use, without Airflow."""
+"""The command line, one module per command. It calls the same functions as the DAGs and needs no Airflow."""
 
 from adwarm.cli.app import main
 

@@ -1,6 +1,6 @@
-"""Puts the commands together, and turns every error into one line and an exit code, whoever foresaw it or not.
+"""The command line: registers the commands, and turns every error into one line and an exit code.
 
-Heavy rooms are imported inside the commands, so that `adwarm --help` answers at once.
+Commands import heavy packages inside their functions, so that `adwarm --help` starts fast.
 """
 
 import sys
@@ -8,7 +8,23 @@ import sys
 import typer
 from rich.console import Console
 
-from adwarm.cli import backfilling, caching, care, database, queueing, reading, replaying, running
+from adwarm.cli import (
+    allow,
+    backfill,
+    cache,
+    db,
+    doctor,
+    enqueue,
+    fatigue,
+    get,
+    patterns,
+    plan,
+    replay,
+    simulate,
+    status,
+    verify,
+    warm,
+)
 from adwarm.cli.output import print_error, print_unexpected_error
 from adwarm.foundation.errors import AdwarmError
 
@@ -20,25 +36,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("plan")(reading.plan)
-app.command("warm")(running.warm)
-app.command("get")(running.get)
-app.command("enqueue")(queueing.enqueue)
-app.command("status")(reading.status)
-app.command("patterns")(reading.patterns)
-app.command("fatigue")(reading.fatigue)
-app.command("verify")(care.verify)
-app.command("allow")(care.allow)
-app.add_typer(backfilling.app, name="backfill")
-app.add_typer(caching.app, name="cache")
-app.add_typer(database.app, name="db")
-app.command("replay")(replaying.replay)
-app.command("simulate")(running.simulate)
-app.command("doctor")(care.doctor)
+app.command("plan")(plan.plan)
+app.command("warm")(warm.warm)
+app.command("get")(get.get)
+app.command("enqueue")(enqueue.enqueue)
+app.command("status")(status.status)
+app.command("patterns")(patterns.patterns)
+app.command("fatigue")(fatigue.fatigue)
+app.command("verify")(verify.verify)
+app.command("allow")(allow.allow)
+app.add_typer(backfill.app, name="backfill")
+app.add_typer(cache.app, name="cache")
+app.add_typer(db.app, name="db")
+app.command("replay")(replay.replay)
+app.command("simulate")(simulate.simulate)
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Exit codes: 0 done, 1 an error or an incomplete result, 2 wrong usage, 130 interrupted."""
     try:
         app()
     except AdwarmError as error:
@@ -47,7 +63,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        from adwarm.cli.failures import describe_unexpected_error
+        from adwarm.cli.crash_report import describe_unexpected_error
 
         line, path = describe_unexpected_error(error)
         print_unexpected_error(Console(stderr=True), line, type(error).__name__, path, as_json="--json" in sys.argv)

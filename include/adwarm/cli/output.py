@@ -1,34 +1,31 @@
-"""What the commands print: tables for people, one JSON document for programs."""
+"""Output of the commands: tables for humans, one JSON document for programs."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-import typer
 from rich.console import Console
 from rich.table import Table
 
 from adwarm.foundation.errors import AdwarmError, Refused
 
 _PIPE_WIDTH = 160
-"""Columns where nobody's window says how many there are: a table in a file or a pipe should not be folded."""
+"""Columns of a table that is written to a file or a pipe, where no terminal says how wide it is."""
 _NAME_WIDTH = 24
-"""A first column of short names is never broken up."""
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+"""A first column with no value longer than this is never wrapped."""
 
 
-def print_json(document: Any) -> None:
-    """Print `document` as JSON; moments become ISO text, everything unknown its `str`."""
+def print_json(document: object) -> None:
+    """Print `document` as JSON; timestamps become ISO 8601 text, values of unknown types their `str`."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
     sys.stdout.buffer.write(orjson.dumps(document, default=str, option=options) + b"\n")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
-    """Print rows under their columns, or `empty` when there are none."""
+    """Print `rows` under their column names, or `empty` when there are none."""
     console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
     texts = [[format_value(value) for value in row] for row in rows]
     if not texts:
@@ -43,13 +40,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     console.print(table)
 
 
-def print_fields(title: str, fields: dict[str, Any]) -> None:
-    """Print names with their values."""
-    print_table(title, ("", ""), fields.items())
+def print_fields(title: str, fields: Mapping[str, Any], *, as_json: bool = False) -> None:
+    """Print names and values as a table of two columns, or as one JSON document without the title."""
+    if as_json:
+        print_json(fields)
+    else:
+        print_table(title, ("", ""), fields.items())
 
 
 def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
-    """Print an error as one line, or as JSON on standard output."""
+    """Print an expected error as one line on `console`, or as JSON on standard output."""
     if as_json:
         hint = {"retry_after": error.retry_after} if isinstance(error, Refused) else {}
         print_json({"error": str(error), "kind": type(error).__name__, **hint})
@@ -58,7 +58,15 @@ def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
 
 
 def print_unexpected_error(console: Console, line: str, kind: str, traceback: Path | None, *, as_json: bool) -> None:
-    """Print an unforeseen error as one line, or as JSON on standard output; `traceback` is the file that tells more."""
+    """Print an unexpected error as one line on `console`, or as JSON on standard output.
+
+    Args:
+        console: standard error.
+        line: the message.
+        kind: name of the error's class.
+        traceback: the file that holds the traceback, if it could be written.
+        as_json: whether the command was called with `--json`.
+    """
     if as_json:
         print_json({"error": line, "kind": kind, "traceback": None if traceback is None else str(traceback)})
     else:
@@ -69,8 +77,8 @@ def _print_line(console: Console, line: str) -> None:
     console.print(f"adwarm: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
-def format_value(value: Any) -> str:
-    """Return a value as people read it."""
+def format_value(value: object) -> str:
+    """Return `value` as text for a table cell: grouped thousands, three decimals, times in UTC, `-` for None."""
     if value is None:
         return "-"
     if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""Scores how worn out each ad is, from its own past. Pure: rows in, scores out."""
+"""Scores the fatigue of ads, each against its own past. Everything exported here is pure: rows in, scores out."""
 
 from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, ScoreCurve
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_account, status_of

@@ -1,25 +1,32 @@
-"""Scores the ads of accounts out of what is stored; never calls the upstream."""
+"""Scores the ads of accounts from stored rows; never calls the platform."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 import orjson
-from sqlalchemy import Engine
 
 from adwarm.compression import decompress
 from adwarm.fatigue import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, entries, partitions, scores
+from adwarm.store import Context, entries, partitions, scores
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import daily_rows
 
 
 @dataclass
 class ScoringResult:
-    """What a scoring did: ads by band, accounts whose data had not changed, and those whose data could not be read."""
+    """The counts of a scoring run.
+
+    Attributes:
+        accounts: accounts that were scored.
+        unchanged: accounts whose data had not changed since their last scores.
+        without_data: accounts without a stored day.
+        errors: a message per account whose data could not be read.
+        bands: scored ads by status.
+    """
 
     accounts: int = 0
     unchanged: int = 0
@@ -28,63 +35,66 @@ class ScoringResult:
     bands: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, object]:
-        """Return JSON values."""
+        """Return the counts as JSON values."""
         return dict(vars(self))
 
 
-def score_accounts(
-    engine: Engine, objects: ObjectStore, settings: Settings, pairs: Sequence[tuple[str, date]], now: datetime
-) -> ScoringResult:
+def score_accounts(context: Context, pairs: Sequence[tuple[str, date]], now: datetime) -> ScoringResult:
     """Score each account as of its day, unless that day's scores were made from the same data.
 
-    Uses the days up to the day in their newest restatement, and the frequency of the week that ends on it.
+    The scores use the newest restatement of the days up to that day, and the frequency of the week that ends on it.
+
+    Args:
+        context: the store and the settings.
+        pairs: account id and day, each.
+        now: when the scores are made.
     """
-    report = ScoringResult()
-    level = settings.spec("default").level
+    result = ScoringResult()
+    level = context.settings.spec("default").level
     if level != "ad":
-        words = f"scores need rows of ads, and the report `default` has rows of the level {level}"
-        report.errors.append(f"{words}; set ADWARM_REPORTS__DEFAULT__LEVEL=ad")
-        return report
+        problem = f"scores need rows of ads, and the report `default` has rows of the level {level}"
+        result.errors.append(f"{problem}; set ADWARM_REPORTS__DEFAULT__LEVEL=ad")
+        return result
     for account_id, as_of in pairs:
         try:
-            _score_one(engine, objects, settings, account_id, as_of, now, report)
+            _score_one(context, account_id, as_of, now, result)
         except (Corrupt, NotFound) as error:
-            report.errors.append(f"{account_id} {as_of}: {error}; run `adwarm verify --repair` and fetch it again")
-    return report
+            result.errors.append(f"{account_id} {as_of}: {error}; run `adwarm verify --repair` and fetch it again")
+    return result
 
 
 def _score_one(
-    engine: Engine,
-    objects: ObjectStore,
-    settings: Settings,
+    context: Context,
     account_id: str,
     as_of: date,
     now: datetime,
-    report: ScoringResult,
+    result: ScoringResult,
 ) -> None:
+    settings = context.settings
     spec = settings.spec("default")
     window = Window(as_of - timedelta(days=settings.planning.history_days - 1), as_of)
-    states = partitions.list_states(engine, account_id, spec.hash, window)
+    states = partitions.list_states(context.engine, account_id, spec.hash, window)
     if not states:
-        report.without_data += 1
+        result.without_data += 1
         return
-    week = entries.find(engine, EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash))
+    week = entries.find(context.engine, EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash))
     version = sum(state.data_version for state in states.values()) + (1 if week else 0)
-    if scores.find_data_version(engine, account_id, as_of, CALCULATOR_VERSION) == version:
-        report.unchanged += 1
+    if scores.find_data_version(context.engine, account_id, as_of, CALCULATOR_VERSION) == version:
+        result.unchanged += 1
         return
-    rows = daily_rows(objects, states, window)
+    rows = daily_rows(context.objects, states, window)
     scored = score_account(rows, _weekly_summary_rows(week, settings), as_of, settings.fatigue)
-    found = [replace(score, account_id=account_id) for score in scored]  # Meta's rows name the account by digits alone
+    # Meta's rows name the account by digits alone.
+    published = [replace(score, account_id=account_id) for score in scored]
     settled = all(day in states and states[day].settled for day in window.days())
-    scores.publish(engine, found, data_version=version, settled=settled, at=now)
-    report.accounts += 1
-    for score in found:
-        report.bands[str(score.status)] = report.bands.get(str(score.status), 0) + 1
+    scores.publish(context.engine, published, data_version=version, settled=settled, at=now)
+    result.accounts += 1
+    for score in published:
+        result.bands[str(score.status)] = result.bands.get(str(score.status), 0) + 1
 
 
 def _weekly_summary_rows(week: tuple[Entry, bytes] | None, settings: Settings) -> list[Row]:
-    """Return the summary of the week that ends on the day; its frequency is the score's."""
+    """Return the rows of the week's range summary, which hold the frequency; none when it is not stored."""
     if week is None:
         return []
     rows: list[Row] = orjson.loads(decompress(week[1], settings.compression))["rows"]

@@ -1,4 +1,4 @@
-"""The curves from a measured decline to a score of 0 (fresh) to 100 (fatigued): continuous and never falling."""
+"""Curves from a measured decline to a score, 0 (fresh) to 100 (fatigued); continuous and never decreasing."""
 
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class ScoreCurve:
-    """Straight lines through `points`, flat before the first and after the last.
+    """Linear interpolation through `points`, constant before the first and after the last.
 
     Raises:
-        ValueError: the points do not rise from left to right.
+        ValueError: x does not increase, or y decreases, from one point to the next.
     """
 
     points: tuple[tuple[float, float], ...]
@@ -32,10 +32,10 @@ class ScoreCurve:
 
 
 CREATIVE_CURVE: Final = ScoreCurve(((0.0, 0.0), (0.10, 20.0), (0.25, 60.0), (0.50, 90.0), (0.75, 100.0)))
-"""By the share of its usual click-through rate that an ad has lost."""
+"""By the share of its usual click-through rate that an ad lost."""
 
 AUDIENCE_CURVE: Final = ScoreCurve(((1.0, 0.0), (2.0, 20.0), (3.5, 65.0), (5.0, 90.0), (8.0, 100.0)))
-"""By how often a person has seen the ad in the range."""
+"""By frequency: how often a person saw the ad in the range."""
 
 ALGORITHM_CURVE: Final = ScoreCurve(((0.0, 0.0), (0.10, 20.0), (0.20, 50.0), (0.40, 90.0), (0.80, 100.0)))
-"""By the rise of the price of a thousand impressions over its usual one, as a share of that."""
+"""By the increase of the price of a thousand impressions, as a share of the usual price."""

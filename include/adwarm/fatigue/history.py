@@ -1,8 +1,7 @@
-"""An ad's past as the score sees it: delivery by day, and how often people saw it.
+"""The history of an ad that its score is computed from: delivery by day, and frequency.
 
-A day without a row is a day without delivery. A figure that one row of an account's day has and another has not is zero
-in the other; one that no row of the day has is not known, which is not zero. The order of the rows changes nothing, and
-rows after `as_of` are not looked at.
+A day without a row is a day without delivery. A figure that some rows of an account's day have is zero in the rows
+without it; a figure that no row of the day has is unknown, which is not zero. Row order does not matter.
 """
 
 import math
@@ -21,12 +20,12 @@ AdKey = tuple[str, str]
 """Account id and ad id."""
 
 MAX_RANGE_AGE_DAYS: Final = 7
-"""A range summary that ended this many days ago or more says nothing about now."""
+"""A range summary that ended this many days ago or more is too old to use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What an ad delivered in some days, money in the account's currency. None is not known."""
+    """The delivery of an ad over some days; spend in the account's currency. None: unknown."""
 
     impressions: float = 0.0
     clicks: float | None = None
@@ -35,16 +34,16 @@ class Delivery:
 
     @property
     def ctr(self) -> float | None:
-        """Clicks per impression; None without impressions or where clicks are not known."""
+        """Clicks per impression; None without impressions or with unknown clicks."""
         return self.clicks / self.impressions if self.impressions and self.clicks is not None else None
 
     @property
     def cpm(self) -> float | None:
-        """Price of a thousand impressions; None without impressions or where spend is not known."""
+        """Price of a thousand impressions; None without impressions or with unknown spend."""
         return 1000 * self.spend / self.impressions if self.impressions and self.spend is not None else None
 
     def with_link_clicks(self) -> "Delivery":
-        """Return the same delivery with link clicks in the place of clicks."""
+        """Return the same delivery with link clicks instead of clicks."""
         return replace(self, clicks=self.link_clicks)
 
 
@@ -53,7 +52,9 @@ class AdHistory:
     """One ad's delivery by day, oldest first.
 
     Attributes:
-        unseen: days with a row of the ad, on which no row of the account says how often an ad was seen.
+        name: the ad's newest name.
+        days: delivery by day.
+        days_without_impressions: days with a row of the ad on which no row of the account has impressions.
     """
 
     name: str = ""
@@ -61,16 +62,16 @@ class AdHistory:
     days_without_impressions: frozenset[date] = frozenset()
 
     def between(self, since: date, until: date) -> list[Delivery]:
-        """Return the days with delivery in a span, both ends included."""
+        """Return the deliveries of the days in a span, both ends included, that have impressions."""
         return [self.days[day] for day in self.days if since <= day <= until and self.days[day].impressions]
 
     def first_day(self, since: date, until: date) -> date | None:
-        """Return the first day with delivery in a span, both ends included."""
-        found = (day for day, delivery in self.days.items() if since <= day <= until and delivery.impressions)
-        return min(found, default=None)
+        """Return the first day with impressions in a span, both ends included; None without one."""
+        days = (day for day, delivery in self.days.items() if since <= day <= until and delivery.impressions)
+        return min(days, default=None)
 
     def lacks_impressions(self, since: date, until: date) -> bool:
-        """Whether a day of a span, both ends included, does not say how often the ad was seen."""
+        """Return whether the impressions of a day in a span, both ends included, are unknown."""
         return any(since <= day <= until for day in self.days_without_impressions)
 
 
@@ -89,36 +90,36 @@ def read_histories(rows: Iterable[InsightsRow], since: date, until: date) -> dic
         BadRequest: a row's day or number cannot be read; the message names the ad and the field.
     """
     parts: dict[AdKey, dict[date, list[InsightsRow]]] = {}
-    known: dict[tuple[str, date], set[str]] = {}
+    figures: dict[tuple[str, date], set[str]] = {}
     names: dict[AdKey, tuple[date, str]] = {}
     for row in rows:
         ad, day = read_ad_key(row), read_day(row, "date_start")
         if not since <= day <= until:
             continue
         parts.setdefault(ad, {}).setdefault(day, []).append(row)
-        told = {name for name, column in _FIGURES.items() if row.get(column) not in {None, ""}}
-        known.setdefault((ad[0], day), set()).update(told)
-        named = (day, str(row.get("ad_name") or ""))
-        names[ad] = max(names.get(ad, named), named)
+        present = {name for name, column in _FIGURES.items() if row.get(column) not in {None, ""}}
+        figures.setdefault((ad[0], day), set()).update(present)
+        name = (day, str(row.get("ad_name") or ""))
+        names[ad] = max(names.get(ad, name), name)
     return {
         ad: AdHistory(
             names[ad][1],
-            {day: sum_deliveries(_delivery(row, known[ad[0], day]) for row in days[day]) for day in sorted(days)},
-            frozenset(day for day in days if "impressions" not in known[ad[0], day]),
+            {day: sum_deliveries(_delivery(row, figures[ad[0], day]) for row in days[day]) for day in sorted(days)},
+            frozenset(day for day in days if "impressions" not in figures[ad[0], day]),
         )
         for ad, days in sorted(parts.items())
     }
 
 
 def _delivery(row: InsightsRow, known_figures: set[str]) -> Delivery:
-    """Return what a row says; an absent figure is zero where other rows of its account and day have it."""
+    """Return a row's delivery; an absent figure is zero if other rows of its account and day have it, else unknown."""
     return Delivery(**{name: read_number(row, column) for name, column in _FIGURES.items() if name in known_figures})
 
 
 def read_frequencies(rows: Iterable[InsightsRow], until: date) -> dict[AdKey, float]:
-    """Return each ad's frequency from the newest range summary that ends by `until`; ads without one are left out.
+    """Return each ad's frequency from its newest range summary that ends by `until`; ads without one are left out.
 
-    Reach does not add up over days, so the summary of the range is the only place it can come from.
+    Reach does not add up over days, so frequency can come from a range summary only.
     """
     newest: dict[AdKey, tuple[date, float]] = {}
     for row in rows:
@@ -133,7 +134,7 @@ def read_frequencies(rows: Iterable[InsightsRow], until: date) -> dict[AdKey, fl
 
 
 def sum_deliveries(days: Iterable[Delivery]) -> Delivery:
-    """Return the sum of some days; of a figure that some days do not know, the sum of those that do."""
+    """Return the sum of some days; unknown figures are left out of it."""
     listed = list(days)
     return Delivery(
         math.fsum(day.impressions for day in listed),
@@ -144,20 +145,20 @@ def sum_deliveries(days: Iterable[Delivery]) -> Delivery:
 
 
 def with_clicks(days: Iterable[Delivery]) -> list[Delivery]:
-    """Return the days whose clicks are known: rates are of their clicks and their impressions alone."""
+    """Return the days with known clicks; click-through rates use these days only."""
     return [day for day in days if day.clicks is not None]
 
 
 def with_spend(days: Iterable[Delivery]) -> list[Delivery]:
-    """Return the days whose spend is known."""
+    """Return the days with known spend; prices use these days only."""
     return [day for day in days if day.spend is not None]
 
 
 def baseline_ctr(days: Iterable[Delivery], prior_clicks: float) -> float | None:
     """Return the median daily click-through rate; None without clicks.
 
-    Each day is drawn to the rate of all days by `strength` clicks' worth of impressions, since the plain median of days
-    with few impressions is zero.
+    Each day is shrunk towards the rate of all days by the impressions that `prior_clicks` clicks take, because the
+    plain median of days with few impressions is zero.
     """
     known = with_clicks(days)
     overall = sum_deliveries(known).ctr
@@ -168,7 +169,7 @@ def baseline_ctr(days: Iterable[Delivery], prior_clicks: float) -> float | None:
 
 
 def baseline_cpm(days: Iterable[Delivery], prior_impressions: float) -> float | None:
-    """Return the median daily price of a thousand impressions, each day drawn to all days by `strength` impressions."""
+    """Return the median daily price of a thousand impressions, each day shrunk to all days; None without spend."""
     known = with_spend(days)
     whole = sum_deliveries(known)
     if not whole.impressions or not whole.spend:
@@ -185,7 +186,11 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 def read_ad_key(row: InsightsRow) -> AdKey:
-    """Return whose row it is."""
+    """Return the account id and ad id of a row.
+
+    Raises:
+        BadRequest: one is missing.
+    """
     try:
         return str(row["account_id"]), str(row["ad_id"])
     except KeyError as error:
@@ -193,7 +198,11 @@ def read_ad_key(row: InsightsRow) -> AdKey:
 
 
 def read_day(row: InsightsRow, name: str) -> date:
-    """Return the row's day in field `name`."""
+    """Return the day in a row's field.
+
+    Raises:
+        BadRequest: it is no day.
+    """
     value = row.get(name)
     if isinstance(value, date):
         return value
@@ -206,14 +215,18 @@ def read_day(row: InsightsRow, name: str) -> date:
 
 
 def read_number(row: InsightsRow, name: str) -> float:
-    """Return the row's number in field `name`, zero where it is absent."""
+    """Return the number in a row's field, zero when it is absent.
+
+    Raises:
+        BadRequest: it is no number of 0 or more.
+    """
     value = row.get(name)
     if value is None or value == "":
         return 0.0
     try:
-        found = float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        found = math.nan
-    if not 0 <= found < math.inf:
+        number = math.nan
+    if not 0 <= number < math.inf:
         raise BadRequest(f"ad {row.get('ad_id')}: {name} is {str(value)[:40]!r}, not a number of 0 or more")
-    return found
+    return number

@@ -1,10 +1,10 @@
 """The canonical ad fatigue score: 0 is fresh, 100 is fatigued.
 
-Three components, each continuous and never better for a worse ad: creative (click-through rate lost against the ad's
-own past), audience (how often a person saw it), algorithm (rise of the price of a thousand impressions). The recent
-days are compared with the median of the days before them, and ratios are drawn to 1 where little was delivered, so
-that a few hundred impressions do not scream. A figure that the rows do not have is a component that is not there: it is
-flagged, and the score is trusted less. The same rows in any order give the same scores.
+It has three components, each continuous and monotonic: creative (click-through rate lost against the ad's
+own past), audience (how often a person saw it), algorithm (increase of the price of a thousand impressions). The recent
+days are compared with the median of the days before them. Ratios are shrunk towards 1 with little delivery, so that a
+few hundred impressions cannot give an extreme score. A figure that the rows lack leaves its component out, is flagged,
+and lowers the data quality. Row order does not matter.
 """
 
 from collections.abc import Sequence
@@ -34,24 +34,29 @@ CALCULATOR_VERSION: Final = "canonical-2"
 HEALTHY_UP_TO: Final = 30.0
 WARNING_UP_TO: Final = 60.0
 PRIOR_CLICKS: Final = 10.0
-"""Clicks' worth of belief that an ad still clicks as it used to: the Beta prior has the ad's usual rate as its mean."""
+"""Clicks that the prior of the ad's usual click-through rate is worth; a Beta prior with that rate as its mean."""
 PRIOR_IMPRESSIONS: Final = 1000.0
-"""Impressions' worth of belief that an ad still costs what it used to."""
+"""Impressions that the prior of the ad's usual price is worth."""
 MAX_PLAUSIBLE_CTR: Final = 0.10
-"""A higher click-through rate is an error in the data."""
+"""A higher click-through rate counts as an error in the data."""
 NOTABLE_FREQUENCY: Final = 20.0
 CLICKS: Final = "clicks"
 LINK_CLICKS: Final = "inline_link_clicks"
-"""Clicks on the ad's link alone: fewer than all clicks, but they wane alike."""
+"""Clicks on the ad's link only: fewer than all clicks, but they decline alike."""
 
 
 @dataclass(frozen=True, slots=True)
 class _AdState:
-    """What one ad looks like as of one day.
+    """The figures of one ad as of one day.
 
     Attributes:
-        clicks_from: the field that `clicks` of the days are; None when no kind of clicks can be compared.
-        unseen: a day of it does not say how often the ad was seen.
+        recent: delivery of the recent days.
+        baseline: delivery of the days before them.
+        age_days: days since its first delivery, at most those the score uses.
+        clicks_from: the field that holds the `clicks` of the days; None when no kind of clicks can be compared.
+        ctr: usual click-through rate; None without clicks.
+        cpm: usual price of a thousand impressions; None without spend.
+        impressions_missing: whether the impressions of a day are unknown.
     """
 
     recent: list[Delivery]
@@ -64,19 +69,19 @@ class _AdState:
 
     @property
     def days(self) -> list[Delivery]:
-        """The days before and the recent ones."""
+        """The baseline days and the recent ones."""
         return self.baseline + self.recent
 
 
 def score_account(
     rows: Sequence[InsightsRow], range_rows: Sequence[InsightsRow], as_of: date, settings: FatigueSettings
 ) -> list[FatigueScore]:
-    """Return the score of every ad that has a row in the days the score looks at, by account and ad id.
+    """Return the score of every ad with a row in the days that the score uses, sorted by account and ad id.
 
     Args:
         rows: one row per ad and day; a missing one is zero delivery.
         range_rows: one row per ad over the last seven days, for the frequency.
-        as_of: the last day looked at, in the account's data zone.
+        as_of: the last day used, in the account's data zone.
         settings: weights, spans and minimums.
 
     Raises:
@@ -108,15 +113,15 @@ def status_of(value: float | None) -> FatigueStatus:
 def _score(
     account_id: str, ad_id: str, history: AdHistory, frequency: float | None, as_of: date, settings: FatigueSettings
 ) -> FatigueScore:
-    sight = _ad_state(history, as_of, settings, _clicks_field(history, as_of, settings))
-    components = _components(sight, frequency, settings)
+    state = _ad_state(history, as_of, settings, _clicks_field(history, as_of, settings))
+    components = _components(state, frequency, settings)
     value = _weighted(components, settings)
     earlier = [
-        _weighted(_components(_ad_state(history, day, settings, sight.clicks_from), frequency, settings), settings)
+        _weighted(_components(_ad_state(history, day, settings, state.clicks_from), frequency, settings), settings)
         for day in (as_of - timedelta(days=back) for back in range(TREND_DAYS - 1, 0, -1))
     ]
     slope = None if value is None else slope_per_day([*earlier, value])
-    flags = _flags(sight, frequency)
+    flags = _flags(state, frequency)
     creative, audience, algorithm = components
     return FatigueScore(
         account_id=account_id,
@@ -128,10 +133,10 @@ def _score(
         creative=creative,
         audience=audience,
         algorithm=algorithm,
-        data_quality=_quality(sight, frequency, flags, settings),
+        data_quality=_quality(state, frequency, flags, settings),
         trend_per_day=slope,
         days_to_critical=None if value is None else days_until(value, slope, WARNING_UP_TO),
-        baseline=_baseline(sight, frequency, flags),
+        baseline=_baseline(state, frequency, flags),
         calculator_version=CALCULATOR_VERSION,
     )
 
@@ -141,9 +146,12 @@ def _first_day(as_of: date, settings: FatigueSettings) -> date:
 
 
 def _clicks_field(history: AdHistory, as_of: date, settings: FatigueSettings) -> str | None:
-    """Return which clicks can be compared: those known in the recent days and in the days before them."""
-    turn = as_of - timedelta(days=settings.recent_days)
-    halves = history.between(turn + timedelta(days=1), as_of), history.between(_first_day(as_of, settings), turn)
+    """Return the kind of clicks that is known in all days: all clicks, else link clicks, else None."""
+    baseline_end = as_of - timedelta(days=settings.recent_days)
+    halves = (
+        history.between(baseline_end + timedelta(days=1), as_of),
+        history.between(_first_day(as_of, settings), baseline_end),
+    )
     delivered = [days for days in halves if days]
     if all(with_clicks(days) for days in delivered):
         return CLICKS
@@ -152,8 +160,8 @@ def _clicks_field(history: AdHistory, as_of: date, settings: FatigueSettings) ->
 
 
 def _ad_state(history: AdHistory, as_of: date, settings: FatigueSettings, clicks_from: str | None) -> _AdState:
-    since, turn = _first_day(as_of, settings), as_of - timedelta(days=settings.recent_days)
-    recent, past = history.between(turn + timedelta(days=1), as_of), history.between(since, turn)
+    since, baseline_end = _first_day(as_of, settings), as_of - timedelta(days=settings.recent_days)
+    recent, past = history.between(baseline_end + timedelta(days=1), as_of), history.between(since, baseline_end)
     if clicks_from == LINK_CLICKS:
         recent, past = [day.with_link_clicks() for day in recent], [day.with_link_clicks() for day in past]
     first = history.first_day(since, as_of)
@@ -182,28 +190,28 @@ def _components(
 
 
 def _ctr_ratio(recent: Delivery, usual: float) -> float:
-    """Return the posterior mean of the recent rate, as a share of the usual one (Beta prior around it)."""
+    """Return the posterior mean of the recent rate as a share of the usual one, with a Beta prior around that."""
     return ((recent.clicks or 0.0) + PRIOR_CLICKS) / (recent.impressions * usual + PRIOR_CLICKS)
 
 
 def _cpm_ratio(recent: Delivery, usual: float) -> float:
-    """Return the recent price as a multiple of the usual one, drawn to 1 as a Gamma prior around it would."""
+    """Return the recent price as a multiple of the usual one, shrunk towards 1 as by a Gamma prior around it."""
     return (1000 * (recent.spend or 0.0) / usual + PRIOR_IMPRESSIONS) / (recent.impressions + PRIOR_IMPRESSIONS)
 
 
 def _weighted(components: Sequence[float | None], settings: FatigueSettings) -> float | None:
     present = [(weight, value) for weight, value in zip(settings.weights, components, strict=True) if value is not None]
-    whole = sum(weight for weight, _ in present)
-    if not whole:
+    total_weight = sum(weight for weight, _ in present)
+    if not total_weight:
         return None
-    return min(100.0, sum(weight * value for weight, value in present) / whole)
+    return min(100.0, sum(weight * value for weight, value in present) / total_weight)
 
 
 def _flags(state: _AdState, frequency: float | None) -> list[str]:
     rates = [sum_deliveries(with_clicks(days)).ctr or 0.0 for days in (state.recent, state.baseline)]
-    blind = len(with_clicks(state.days)) < len(state.days)
-    found = {
-        "clicks_missing": state.clicks_from == LINK_CLICKS or blind,
+    clicks_unknown = len(with_clicks(state.days)) < len(state.days)
+    flags = {
+        "clicks_missing": state.clicks_from == LINK_CLICKS or clicks_unknown,
         "ctr_implausible": max(rates) > MAX_PLAUSIBLE_CTR,
         "frequency_missing": frequency is None,
         "frequency_notable": (frequency or 0.0) > NOTABLE_FREQUENCY,
@@ -211,23 +219,23 @@ def _flags(state: _AdState, frequency: float | None) -> list[str]:
         "link_clicks_used": state.clicks_from == LINK_CLICKS,
         "spend_missing": len(with_spend(state.days)) < len(state.days),
     }
-    return [name for name, holds in found.items() if holds]
+    return [name for name, holds in flags.items() if holds]
 
 
 def _quality(state: _AdState, frequency: float | None, flags: list[str], settings: FatigueSettings) -> float:
-    """Return how far the score can be trusted: days known, impressions seen, frequency there; less on bad data.
+    """Return how far the score can be trusted, 0 to 1: by the ad's age, impressions, and a known frequency.
 
-    Halved when a rate is implausible. Days without clicks or without spend take up to a quarter each; link clicks in
-    the place of clicks take as much as if half the days had none.
+    Days without clicks, and days without spend, take up to a quarter each; link clicks instead of clicks count as if
+    half the days had none. It is halved when a rate is implausible or impressions are unknown.
     """
     impressions = sum_deliveries(state.recent).impressions
-    known = state.age_days / (settings.recent_days + settings.baseline_days)
-    seen = impressions / (impressions + PRIOR_IMPRESSIONS)
-    whole = 0.4 * min(1.0, known) + 0.4 * seen + (0.2 if frequency is not None else 0.0)
+    age = state.age_days / (settings.recent_days + settings.baseline_days)
+    delivered = impressions / (impressions + PRIOR_IMPRESSIONS)
+    quality = 0.4 * min(1.0, age) + 0.4 * delivered + (0.2 if frequency is not None else 0.0)
     days = max(1, len(state.days))
     clicked = len(with_clicks(state.days)) / days * (0.5 if state.clicks_from == LINK_CLICKS else 1.0)
-    whole *= 1 - 0.25 * (1 - clicked) - 0.25 * (1 - len(with_spend(state.days)) / days)
-    return whole / 2 if {"ctr_implausible", "impressions_missing"} & set(flags) else whole
+    quality *= 1 - 0.25 * (1 - clicked) - 0.25 * (1 - len(with_spend(state.days)) / days)
+    return quality / 2 if {"ctr_implausible", "impressions_missing"} & set(flags) else quality
 
 
 def _baseline(state: _AdState, frequency: float | None, flags: list[str]) -> dict[str, Any]:

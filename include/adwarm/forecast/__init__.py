@@ -1,5 +1,6 @@
-"""How likely each report is to be opened in each coming hour.
+"""Predicts how likely each report is opened in each coming hour.
 
-`adwarm.forecast.snapshot` trains, stores and loads; `adwarm.forecast.protocol` is the seam every model fits. Nothing is
-imported here, because the models need numpy and pandas and a DAG file must not.
+`adwarm.forecast.protocol` is the interface of every forecast, `adwarm.forecast.training.train` trains them, and
+`adwarm.forecast.snapshot` stores and loads them. This package imports nothing, because the models need numpy and
+pandas, which a DAG file must not import.
 """

@@ -1,6 +1,6 @@
-"""Up to where the log is taken as known when a plan is made: fixed by the clock and the settings alone.
+"""The moment up to which the log counts as known when a plan is made; it depends on the clock and the settings alone.
 
-What happens to be known beyond that is not looked at, so that a plan made again later is the same plan.
+Opens after it are ignored even when they are already known, so that planning again later gives the same plan.
 """
 
 from datetime import datetime, timedelta
@@ -9,14 +9,14 @@ from adwarm.foundation.clock import floor_to
 from adwarm.settings import Settings
 
 ARRIVAL_DELAY = timedelta(minutes=5)
-"""What an event may take to reach the log, and a reading to be done."""
+"""Time that an event may take to reach the log, and an ingest to finish."""
 
 
 def data_cutoff_at(at: datetime, settings: Settings) -> datetime:
-    """Return the end of what a decision at `at` goes by: the last reading of the log that is surely done."""
+    """Return the cutoff of a decision at `at`: the last ingest of the log that has certainly finished."""
     return floor_to(at - ARRIVAL_DELAY, timedelta(minutes=settings.forecast.log_every_minutes))
 
 
 def max_data_age(settings: Settings) -> timedelta:
-    """Return how old that knowledge is at most, for decisions on the quarter of an hour."""
+    """Return how long before a decision the cutoff is at most, for decisions every 15 minutes."""
     return timedelta(minutes=settings.forecast.log_every_minutes)

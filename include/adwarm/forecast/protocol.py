@@ -1,4 +1,4 @@
-"""The seam every forecast model fits. Callers see keys, probabilities and a training window, never the insides."""
+"""The interface of every forecast: keys, probabilities and the training window."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,11 +24,11 @@ PROBABILITY_COLUMNS = [
 
 @dataclass(frozen=True)
 class RecentOpens:
-    """What is known when a forecast is asked.
+    """The opens that are known when a forecast predicts.
 
     Attributes:
-        opens: of the last weeks; those at or after `until` are not looked at.
-        until: UTC; up to where the log is known.
+        opens: of the last weeks; those at or after `until` are ignored.
+        until: end of the known log, UTC.
     """
 
     opens: Opens
@@ -36,9 +36,9 @@ class RecentOpens:
 
 
 class Forecast(Protocol):
-    """A trained model. It is a pure function of the opens before `trained_until` and the settings.
+    """A trained forecast: a pure function of the opens before `trained_until` and of the settings.
 
-    What it says is a pure function of that, the asked time, and the opens it is shown.
+    Its predictions depend on that, on the predicted time, and on the recent opens passed in; on nothing else.
     """
 
     @property
@@ -68,35 +68,38 @@ class Forecast(Protocol):
 
     @property
     def features(self) -> list[str]:
-        """What the model looks at, in words."""
+        """The groups of features, described for humans."""
         ...
 
     @property
     def keys(self) -> pd.DataFrame:
-        """The keys it knows: account_id, date_range, report, time_zone."""
+        """The known keys: account_id, date_range, report, time_zone."""
         ...
 
     @property
     def lookback(self) -> timedelta:
-        """How far before the asked moment it wants to see opens; zero when it goes by what it learned alone."""
+        """How much history before the predicted time `predict` uses; zero when it uses no recent opens."""
         ...
 
     def predict(
         self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = ...
     ) -> pd.DataFrame:
-        """Return the chance of a first open per key and reader's hour in `[start, start + horizon)`.
+        """Return the chance of a first open per key and local hour in `[start, start + horizon)`.
 
         One row per key and hour whose probability is above `floor`, sorted by key and time, with PROBABILITY_COLUMNS:
-        `slot_start` and `slot_end` (UTC) bound the part of the local hour inside the asked time, `probability` is for
-        that part, `predicted_open` (UTC) is an early guess of the open inside it, `opens` and `weeks` are the evidence:
-        in how many of how many occurrences of that hour of the week the key was opened; `hour_of_week` (0 is Monday
-        midnight) and `time_zone` are the reader's.
+        `slot_start` and `slot_end` (UTC) bound the part of the local hour inside the predicted time, `probability` is
+        for that part, `predicted_open` (UTC) is an early estimate of the open inside it, `opens` and `weeks` are the
+        evidence: in how many of how many occurrences of that hour of the week the key was opened; `hour_of_week` (0 is
+        Monday midnight) and `time_zone` are the reader's.
 
         Args:
-            recent: the opens of the time it looks back on. Without them it goes by what it learned alone.
+            start: UTC.
+            horizon: length of the predicted time.
+            recent: the opens of the lookback. Without them the forecast uses only what it learned in training.
+            floor: rows with this probability or less are left out.
         """
         ...
 
     def to_bytes(self) -> bytes:
-        """Return the stored form: data only, no code."""
+        """Return the stored form: data, no code."""
         ...

@@ -1,4 +1,4 @@
-"""Keeps forecasts and finds the live one. Stored forecasts are data (Parquet, skops), never code."""
+"""Stores trained forecasts and loads the live one. The stored form is data (Parquet, skops), never pickle."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -12,7 +12,7 @@ from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import Mode, Snapshot
-from adwarm.store import ObjectStore, read_transaction, write_transaction
+from adwarm.store import Context, read_transaction, write_transaction
 from adwarm.store.snapshots import find_deployed_snapshot, find_snapshot, insert_snapshot, set_policy
 
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
@@ -22,18 +22,16 @@ _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
 }
 
 
-def save_snapshot(
-    engine: Engine, objects: ObjectStore, forecast: Forecast, *, metrics: Mapping[str, float], at: datetime
-) -> Snapshot:
-    """Store the forecast and return its snapshot. Saving the same forecast twice keeps the first row.
+def save_snapshot(context: Context, forecast: Forecast, *, metrics: Mapping[str, float], at: datetime) -> Snapshot:
+    """Store the forecast and return its snapshot; saving an equal forecast again returns the first snapshot.
 
-    It is not used until `make_live` names it.
+    The forecast is not used until `promote_snapshot` makes it live.
     """
     snapshot = Snapshot(
         id=forecast.id,
         kind=forecast.kind,
         version=forecast.version,
-        object_hash=objects.put(forecast.to_bytes()),
+        object_hash=context.objects.put(forecast.to_bytes()),
         trained_from=forecast.trained_from,
         trained_until=forecast.trained_until,
         keys=len(forecast.keys),
@@ -41,13 +39,13 @@ def save_snapshot(
         metrics=dict(metrics),
         created_at=utc(at),
     )
-    with write_transaction(engine) as connection:
+    with write_transaction(context.engine) as connection:
         insert_snapshot(connection, snapshot)
         return find_snapshot(connection, forecast.id) or snapshot
 
 
 def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mode = Mode.LIVE) -> None:
-    """Let the policy name the snapshot.
+    """Make the snapshot live.
 
     Raises:
         NotFound: there is no such snapshot.
@@ -58,25 +56,25 @@ def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mo
         set_policy(connection, snapshot_id, utc(at), mode=mode)
 
 
-def load_forecast(engine: Engine, objects: ObjectStore, snapshot_id: str) -> Forecast:
-    """Return the stored forecast.
+def load_forecast(context: Context, snapshot_id: str) -> Forecast:
+    """Return a stored forecast.
 
     Raises:
-        NotFound: there is no such snapshot, or its object is gone.
-        Corrupt: its object does not verify, or this version cannot read it.
+        NotFound: there is no such snapshot, or its object is missing.
+        Corrupt: its object fails verification, or this version cannot read it.
     """
-    with read_transaction(engine) as connection:
-        row = find_snapshot(connection, snapshot_id)
-    if row is None:
+    with read_transaction(context.engine) as connection:
+        snapshot = find_snapshot(connection, snapshot_id)
+    if snapshot is None:
         raise _no_such(snapshot_id)
-    loader = _LOADERS.get(row.kind)
+    loader = _LOADERS.get(snapshot.kind)
     if loader is None:
-        raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {row.kind!r}, which this version cannot read")
-    return loader(objects.get(row.object_hash))
+        raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {snapshot.kind!r}, which this version cannot read")
+    return loader(context.objects.get(snapshot.object_hash))
 
 
 def get_live_snapshot(engine: Engine) -> Snapshot:
-    """Return the snapshot that the policy names.
+    """Return the live snapshot.
 
     Raises:
         NotFound: no forecast is live yet.
@@ -90,14 +88,14 @@ def get_live_snapshot(engine: Engine) -> Snapshot:
     return snapshot
 
 
-def get_live_forecast(engine: Engine, objects: ObjectStore) -> Forecast:
-    """Return the forecast that the policy names.
+def get_live_forecast(context: Context) -> Forecast:
+    """Return the live forecast.
 
     Raises:
         NotFound: no forecast is live yet.
-        Corrupt: its object does not verify.
+        Corrupt: its object fails verification.
     """
-    return load_forecast(engine, objects, get_live_snapshot(engine).id)
+    return load_forecast(context, get_live_snapshot(context.engine).id)
 
 
 def _no_such(snapshot_id: str) -> NotFound:

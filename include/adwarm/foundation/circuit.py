@@ -1,29 +1,44 @@
-"""A circuit breaker: opens on the error rate of a sliding window, tests the upstream with a few probes, closes again.
+"""A circuit breaker as a value: it opens on the error rate of a sliding window and closes after successful probes.
 
-```
-closed --(enough calls, too many failed)--> open --(cool-down over)--> half-open --(enough probes well)--> closed
-                                             ^---------(enough probes failed)---------'
-```
-The cool-down is always the same, so that calls succeed within one cool-down after the upstream has healed.
+Transitions, given the rules:
 
-A breaker that many accounts share wants failures of `min_accounts` of them, to open as well as to reopen, and counts a
-bounded number of failures of each: one bad account never opens it. A call that is not about exactly one account stands
-for itself. Only a probe's outcome moves a half-open breaker, so a straggler from before cannot close it. A probe whose
-worker died is given up at its expiry and another takes its place. Pure: moments are handed in, the state is a value.
+| state     | event                                                    | next state                           |
+|-----------|----------------------------------------------------------|--------------------------------------|
+| closed    | a call fails and the window is over the thresholds below | open until `now + cooldown_seconds`  |
+| closed    | any other call ends                                      | closed, with the call counted        |
+| open      | a call is admitted at `probe_at` or later                | half-open, with it as first probe    |
+| open      | anything else                                            | open, unchanged                      |
+| half-open | a probe succeeds, the last of `required_successes`       | closed, with an empty window         |
+| half-open | a probe fails, and too few can still succeed             | open until `now + cooldown_seconds`  |
+| half-open | another probe ends                                       | half-open, with the outcome counted  |
+| half-open | a call that is not a probe ends                          | half-open, unchanged                 |
+
+The thresholds: at least `min_calls` calls in the window, at least `error_rate` of them failed, and the failures concern
+at least `min_accounts` accounts. The same number of accounts must fail as probes to open a half-open breaker again.
+
+The cool-down does not grow, so calls succeed within one cool-down after the upstream has recovered.
+
+A breaker that several accounts share (`min_accounts` above 1) counts a bounded number of failures of each account, so
+one bad account never opens it. A call that concerns no single account counts as an account of its own. A probe whose
+worker died is dropped at its expiry, and another call takes its place.
+
+The module is pure: callers pass the time in seconds and store the value. It serves the shared budget (one breaker for
+each source and each failing account) and the recovery pipeline (one for each fallback).
 """
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
+
 _INTERVALS = 10
 _MAX_ACCOUNTS_PER_INTERVAL = 16
-"""So many failing accounts are told apart in a slice; each failure of a further one counts as an account's own."""
-
-IntervalCounts = tuple[int, int, int, tuple[tuple[str, int], ...]]
-"""Number of the slice of time, calls, failures, and of them those of named accounts."""
+"""Failing accounts named per interval; a failure of a further account counts as an account of its own."""
+_ROUNDING = 1e-9
 
 
 class BreakerState(StrEnum):
@@ -36,7 +51,17 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BreakerRules:
-    """When to open and how to come back; `min_accounts` of 1 judges calls without asking whose they are."""
+    """When a breaker opens and what closes it again.
+
+    Attributes:
+        error_rate: failures per call, from which the breaker opens.
+        window_seconds: length of the sliding window in which calls are counted.
+        min_calls: fewer calls in the window never open it.
+        cooldown_seconds: time from opening to the first probe.
+        probes: probes that may be in flight or have succeeded while half-open.
+        min_accounts: accounts that must fail to open it; 1 ignores accounts.
+        recovery_rate: share of `probes` that must succeed to close it.
+    """
 
     error_rate: float = 0.5
     window_seconds: float = 60.0
@@ -44,24 +69,55 @@ class BreakerRules:
     cooldown_seconds: float = 30.0
     probes: int = 3
     min_accounts: int = 1
+    recovery_rate: float = 1.0
 
     @property
     def account_cap(self) -> int:
-        """The most failures of one account that count in a window: `min_accounts` of them fill the minimum volume."""
+        """The most failures of one account that count in a window: `min_accounts` of them make up `min_calls`."""
         return ceil(self.min_calls / self.min_accounts)
 
+    @property
+    def required_successes(self) -> int:
+        """Probes that must succeed to close the breaker."""
+        return max(1, ceil(self.recovery_rate * self.probes - _ROUNDING))
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
-    """The state of one breaker: a source's, or that of one account of a source.
+
+class IntervalCounts(msgspec.Struct, frozen=True, array_like=True):
+    """The calls of one tenth of the window; stored as a list of its fields.
 
     Attributes:
-        slices: calls and failures of the window, oldest first.
-        trips: openings since it was last closed.
-        probes: tickets of the probes in flight, with the moment each is given up.
-        successful_probes: probes that came back well since it was half-open.
-        failed_probe_accounts: accounts whose probes failed since.
-        why: what opened it.
+        number: start of the interval in interval lengths since the epoch.
+        failures_by_account: the failures of named accounts; absent in rows stored before accounts were counted.
+    """
+
+    number: int
+    calls: int
+    failures: int
+    failures_by_account: tuple[tuple[str, int], ...] = ()
+
+
+_STORED_NAMES = {
+    "intervals": "slices",
+    "openings_in_a_row": "trips",
+    "successful_probes": "well",
+    "failed_probe_accounts": "failed",
+    "reason": "why",
+}
+_COLUMNS = ("state", "changed_at", "probe_at")
+
+
+class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
+    """The state of one breaker. Times are in seconds since the epoch.
+
+    Attributes:
+        changed_at: when it entered its state.
+        probe_at: when an open breaker admits its first probe.
+        intervals: calls and failures in the window, oldest first.
+        openings_in_a_row: openings since it was last closed.
+        probes: tickets of the probes in flight, each with its expiry.
+        successful_probes: probes that succeeded since it became half-open.
+        failed_probe_accounts: accounts whose probes failed since then; the ticket of a probe of no single account.
+        reason: what opened it.
     """
 
     state: BreakerState = BreakerState.CLOSED
@@ -75,135 +131,140 @@ class Breaker:
     reason: str | None = None
 
     def wait_seconds(self, rules: BreakerRules, now: float) -> float:
-        """Return 0 when a call may pass, else the seconds until it is worth asking again."""
+        """Return 0 when a call may pass, else the seconds after which to check again."""
         if self.state is BreakerState.CLOSED:
             return 0.0
         if self.state is BreakerState.OPEN:
             return min(rules.cooldown_seconds, max(0.0, self.probe_at - now))  # large clock readings round up
-        live = [until for _, until in self.probes if until > now]
-        return 0.0 if len(live) + self.successful_probes < rules.probes else min(live, default=now) - now
+        expiries = [expires_at for _, expires_at in self.probes if expires_at > now]
+        if len(expiries) + self.successful_probes < rules.probes:
+            return 0.0
+        return min(expiries, default=now) - now
 
     def after_admission(self, now: float, ticket: str, expires_at: float) -> "Breaker":
-        """Return the breaker after the call `ticket` passed; call it only where `wait` is 0."""
+        """Return the breaker after the call `ticket` passed; call it only where `wait_seconds` is 0."""
         if self.state is BreakerState.CLOSED:
             return self
-        half = self if self.state is BreakerState.HALF_OPEN else self._in_state(BreakerState.HALF_OPEN, now)
-        live = tuple(probe for probe in half.probes if probe[1] > now)
-        return replace(half, probes=(*live, (ticket, expires_at)))
+        half_open = self
+        if self.state is BreakerState.OPEN:
+            half_open = replace(
+                self,
+                state=BreakerState.HALF_OPEN,
+                changed_at=now,
+                probes=(),
+                successful_probes=0,
+                failed_probe_accounts=(),
+            )
+        in_flight = tuple(probe for probe in half_open.probes if probe[1] > now)
+        return replace(half_open, probes=(*in_flight, (ticket, expires_at)))
 
     def after_call(
         self, rules: BreakerRules, now: float, ticket: str, *, failed: bool, account: str | None = None
     ) -> "Breaker":
-        """Return the breaker after the call `ticket` ended; `account` is whom it was about, if it was about one."""
+        """Return the breaker after the call `ticket` ended; `account` is the single account it concerned, if any."""
         if self.state is BreakerState.CLOSED:
             return self._with_call(rules, now, failed, account)
-        if self.state is BreakerState.OPEN or not self._is_probe(ticket):
+        if self.state is BreakerState.OPEN or not any(ticket == probe for probe, _ in self.probes):
             return self
         if failed:
-            return self._probe_failed(rules, now, ticket, account)
-        well = replace(self.without_probe(ticket), successful_probes=self.successful_probes + 1)
-        return Breaker(changed_at=now) if well.successful_probes >= rules.probes else well
+            return self._with_failed_probe(rules, now, ticket, account)
+        succeeded = replace(self.without_probe(ticket), successful_probes=self.successful_probes + 1)
+        return Breaker(changed_at=now) if succeeded.successful_probes >= rules.required_successes else succeeded
+
+    def after_unadmitted_call(self, rules: BreakerRules, now: float, *, failed: bool) -> "Breaker":
+        """Return the breaker after a call that was never admitted by ticket ended.
+
+        Once the cool-down is over, such a call counts as a probe; during it, it counts for nothing.
+        """
+        if self.wait_seconds(rules, now) > 0:
+            return self
+        # Tickets of failed probes are kept, so each must be new.
+        ticket = f"call {self.successful_probes + len(self.failed_probe_accounts)} at {now:.6f}"
+        return self.after_admission(now, ticket, now).after_call(rules, now, ticket, failed=failed)
 
     def without_probe(self, ticket: str) -> "Breaker":
-        """Return the breaker without the probe `ticket`, which taught nothing."""
+        """Return the breaker without the probe `ticket`, whose outcome says nothing about the upstream."""
         return replace(self, probes=tuple(probe for probe in self.probes if probe[0] != ticket))
 
     def error_rate(self, rules: BreakerRules, now: float) -> tuple[float, int]:
-        """Return the failures per call, and the calls, of the window that ends at `now`."""
-        inside = self._inside(rules, now)
-        calls = sum(part[1] for part in inside)
-        return (sum(part[2] for part in inside) / calls if calls else 0.0), calls
+        """Return the failures per call, and the number of calls, in the window that ends at `now`."""
+        intervals = self._in_window(rules, now)
+        calls = sum(interval.calls for interval in intervals)
+        return (sum(interval.failures for interval in intervals) / calls if calls else 0.0), calls
+
+    def has_failures(self, rules: BreakerRules, now: float) -> bool:
+        """Return whether any call in the window that ends at `now` failed."""
+        return any(interval.failures for interval in self._in_window(rules, now))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is stored beside state, change and probe time."""
-        return {
-            "slices": self.intervals,
-            "trips": self.openings_in_a_row,
-            "probes": self.probes,
-            "well": self.successful_probes,
-            "failed": self.failed_probe_accounts,
-            "why": self.reason,
-        }
+        """Return what is stored beside the columns `state`, `changed_at` and `probe_at`."""
+        stored: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in stored.items() if name not in _COLUMNS}
 
     @classmethod
     def from_dict(cls, state: str, changed_at: float, probe_at: float, data: dict[str, Any]) -> "Breaker":
-        """Return the breaker that was stored."""
-        return cls(
-            BreakerState(state),
-            changed_at,
-            probe_at,
-            tuple(_decode_interval(stored) for stored in data.get("slices", ())),
-            int(data.get("trips", 0)),
-            tuple((str(ticket), float(until)) for ticket, until in data.get("probes", ())),
-            int(data.get("well", 0)),
-            tuple(data.get("failed", ())),
-            data.get("why"),
-        )
-
-    def has_failures(self, rules: BreakerRules, now: float) -> bool:
-        """Return whether any call of the window that ends at `now` failed."""
-        return any(part[2] for part in self._inside(rules, now))
+        """Return the stored breaker."""
+        return msgspec.convert({**data, "state": state, "changed_at": changed_at, "probe_at": probe_at}, cls)
 
     def _with_call(self, rules: BreakerRules, now: float, failed: bool, account: str | None) -> "Breaker":
-        slices = self._inside(rules, now)
-        index = _interval_number(rules, now)
-        if not slices or slices[-1][0] < index:
-            slices = (*slices, (index, 0, 0, ()))
-        number, calls, failures, named = slices[-1]
+        intervals = self._in_window(rules, now)
+        number = interval_number(rules, now)
+        if not intervals or intervals[-1].number < number:
+            intervals = (*intervals, IntervalCounts(number, 0, 0))
+        last = intervals[-1]
+        by_account = last.failures_by_account
         if failed and account is not None and rules.min_accounts > 1:
-            named = _count_failure_of(named, account)
-        slices = (*slices[:-1], (number, calls + 1, failures + int(failed), named))
-        counted = Breaker(self.state, self.changed_at, self.probe_at, slices, self.openings_in_a_row)
-        # A success may complete the minimum volume, but it is never the news that opens.
+            by_account = _count_failure_of(by_account, account)
+        counts = IntervalCounts(last.number, last.calls + 1, last.failures + int(failed), by_account)
+        counted = Breaker(self.state, self.changed_at, self.probe_at, (*intervals[:-1], counts), self.openings_in_a_row)
+        # A success may complete the minimum volume, but a breaker that opened on one would open on good news.
         return counted._opened_if_failing(rules, now) if failed else counted
 
     def _opened_if_failing(self, rules: BreakerRules, now: float) -> "Breaker":
-        """Open if enough calls of the window failed, those of one account beyond its cap left out."""
+        """Open if enough calls in the window failed; failures of an account beyond its cap are left out."""
         calls, failures, by_account = 0, 0, Counter[str]()
-        for _, made, failed, named in self._inside(rules, now):
-            calls, failures = calls + made, failures + failed
-            by_account.update(dict(named))
-        beyond = sum(max(0, count - rules.account_cap) for count in by_account.values())
+        for interval in self._in_window(rules, now):
+            calls, failures = calls + interval.calls, failures + interval.failures
+            by_account.update(dict(interval.failures_by_account))
+        excess = sum(max(0, count - rules.account_cap) for count in by_account.values())
         accounts = len(by_account) + failures - by_account.total()
-        calls, failures = calls - beyond, failures - beyond
+        calls, failures = calls - excess, failures - excess
         if calls < rules.min_calls or failures < rules.error_rate * calls or accounts < rules.min_accounts:
             return self
         whose = f" of {accounts} accounts or more" if by_account else ""
         return self._opened(rules, now, f"{failures} of {calls} calls{whose} failed in {rules.window_seconds:.0f} s")
 
-    def _probe_failed(self, rules: BreakerRules, now: float, ticket: str, account: str | None) -> "Breaker":
+    def _with_failed_probe(self, rules: BreakerRules, now: float, ticket: str, account: str | None) -> "Breaker":
         failed = tuple(dict.fromkeys((*self.failed_probe_accounts, account or ticket)))
-        if account is None or len(failed) >= rules.min_accounts:
+        tolerated = rules.probes - rules.required_successes
+        if account is not None:
+            tolerated = max(tolerated, rules.min_accounts - 1)
+        if len(failed) > tolerated:
             return self._opened(rules, now, f"a probe failed after {self.openings_in_a_row} openings in a row")
         return replace(self.without_probe(ticket), failed_probe_accounts=failed)
 
-    def _inside(self, rules: BreakerRules, now: float) -> tuple[IntervalCounts, ...]:
-        oldest = _interval_number(rules, now) - _INTERVALS
-        return tuple(part for part in self.intervals if part[0] > oldest)
+    def _in_window(self, rules: BreakerRules, now: float) -> tuple[IntervalCounts, ...]:
+        oldest = interval_number(rules, now) - _INTERVALS
+        return tuple(interval for interval in self.intervals if interval.number > oldest)
 
-    def _opened(self, rules: BreakerRules, now: float, why: str) -> "Breaker":
-        return Breaker(BreakerState.OPEN, now, now + rules.cooldown_seconds, (), self.openings_in_a_row + 1, reason=why)
+    def _opened(self, rules: BreakerRules, now: float, reason: str) -> "Breaker":
+        return Breaker(
+            BreakerState.OPEN,
+            now,
+            now + rules.cooldown_seconds,
+            openings_in_a_row=self.openings_in_a_row + 1,
+            reason=reason,
+        )
 
-    def _in_state(self, state: BreakerState, now: float) -> "Breaker":
-        return replace(self, state=state, changed_at=now, probes=(), successful_probes=0, failed_probe_accounts=())
 
-    def _is_probe(self, ticket: str) -> bool:
-        return any(ticket == probe for probe, _ in self.probes)
-
-
-def _interval_number(rules: BreakerRules, now: float) -> int:
+def interval_number(rules: BreakerRules, now: float) -> int:
+    """Return the number of the interval that holds `now`."""
     return int(now // (rules.window_seconds / _INTERVALS))
 
 
-def _count_failure_of(named: tuple[tuple[str, int], ...], account: str) -> tuple[tuple[str, int], ...]:
+def _count_failure_of(by_account: tuple[tuple[str, int], ...], account: str) -> tuple[tuple[str, int], ...]:
     """Return the failures by account with one more of `account`."""
-    counts = dict(named)
+    counts = dict(by_account)
     if account in counts or len(counts) < _MAX_ACCOUNTS_PER_INTERVAL:
         counts[account] = counts.get(account, 0) + 1
     return tuple(counts.items())
-
-
-def _decode_interval(stored: Any) -> IntervalCounts:
-    """Return a slice as it was stored; one from before accounts were told apart names none."""
-    number, calls, failures, *named = stored
-    return int(number), int(calls), int(failures), tuple((str(a), int(n)) for a, n in (named[0] if named else ()))

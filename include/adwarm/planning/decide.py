@@ -27,7 +27,7 @@ from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 from adwarm.planning.strategies import batch_by_account
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, entries, warms
+from adwarm.store import Context, ObjectStore, accounts, entries, warms
 
 MIN_PROBABILITY = 0.01
 _HOUR = timedelta(hours=1)
@@ -191,7 +191,7 @@ def build_forecast_plan(
 
 def _probabilities(engine: Engine, objects: ObjectStore, settings: Settings, decided_at: datetime) -> pd.DataFrame:
     """Ask the live forecast; it and the opens it looked at are let go of before anything is planned, being large."""
-    forecast = get_live_forecast(engine, objects)
+    forecast = get_live_forecast(Context(engine, objects, settings))
     recent = _get_recent_opens(engine, objects, settings, forecast, decided_at)
     return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from adwarm.backpressure import acquire_grant
+from adwarm.backpressure import CallRequest, acquire_grant
 from adwarm.foundation.errors import (
     AdwarmError,
     Corrupt,
@@ -31,11 +31,11 @@ from adwarm.prefetch.report_schedule import RunningReport
 from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import FetchResult, MissingData, Splitter
 from adwarm.settings import SourceSettings
-from adwarm.sources.cursors import CursorTrail
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
     AsyncReportState,
+    CursorTrail,
     FetchUnit,
     Increment,
     InsightsSource,
@@ -160,13 +160,9 @@ class Fetcher:
 
         def once() -> T:
             self.batch.check_call_allowed(self.connection, source.name)
+            call = CallRequest(source.scopes(account_id), self.priority, source.name)
             with acquire_grant(
-                self.context.admission,
-                self.context.clock,
-                source.scopes(account_id),
-                self.priority,
-                source=source.name,
-                timeout_seconds=self.wait_seconds,
+                self.context.admission, self.context.clock, call, timeout_seconds=self.wait_seconds
             ) as slot:
                 self.calls += 1
                 result = operation()

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adwarm.backpressure import Admission, acquire_grant
+from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
 from adwarm.model import Priority, Scope, UsageSample
@@ -146,15 +146,8 @@ class ReportSchedule:
         self, source: InsightsSource, chosen: Sequence[PolledReport]
     ) -> dict[AsyncReportHandle, AsyncReportProgress]:
         scopes = dict.fromkeys(scope for report in chosen for scope in source.scopes(report.account_id))
-        with acquire_grant(
-            self.admission,
-            self.clock,
-            list(scopes),
-            self.priority,
-            source=source.name,
-            timeout_seconds=0.0,
-            cost=float(len(chosen)),
-        ) as slot:
+        call = CallRequest(tuple(scopes), self.priority, source.name, cost=float(len(chosen)))
+        with acquire_grant(self.admission, self.clock, call, timeout_seconds=0.0) as slot:
             seen = source.poll([report.handle for report in chosen])
             slot.record_usage([sample for progress in seen.values() for sample in _usage_samples(progress)])
         return seen

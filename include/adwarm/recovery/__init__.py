@@ -1,12 +1,11 @@
 """Recovery: one pipeline that records, retries, heals, falls back, isolates, alerts, and only then raises."""
 
-from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import Alert, AlertSink, LogSink
 from adwarm.recovery.fallback import Fallback
 from adwarm.recovery.healing import CooldownLedger, Healer
 from adwarm.recovery.isolation import IsolationStateStore
-from adwarm.recovery.journal import ErrorEvent, ErrorJournal, MemoryJournal
-from adwarm.recovery.pipeline import Outcome, RecoveryPipeline
+from adwarm.recovery.journal import ErrorEvent, ErrorJournal
+from adwarm.recovery.pipeline import Outcome, RecoveryOptions, RecoveryPipeline
 
 __all__ = [
     "Alert",
@@ -18,8 +17,7 @@ __all__ = [
     "Healer",
     "IsolationStateStore",
     "LogSink",
-    "MemoryJournal",
     "Outcome",
+    "RecoveryOptions",
     "RecoveryPipeline",
-    "redact",
 ]

@@ -1,7 +1,7 @@
-"""Alerts: many errors of one source in a window become one message over all workers.
+"""Alerts: many errors of one source within a window become one message, over all workers.
 
-A dead token and a blocked app do at once: nothing but a person mends them. A request that was too large is asked again
-in parts, and what adwarm itself put off was never asked: neither is a failure, and neither counts.
+A dead token and a blocked app alert at the first error, because only a human can fix them. Two kinds of errors never
+count: a request that was too large is split and repeated, and a call that adwarm itself did not admit was never made.
 """
 
 import logging
@@ -14,16 +14,16 @@ from adwarm.recovery.healing import CooldownLedger
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal
 from adwarm.settings import RecoverySettings
 
-_URGENT = frozenset({TokenDead.__name__, Blocked.__name__})
+_URGENT_KINDS = frozenset({TokenDead.__name__, Blocked.__name__})
 log = logging.getLogger(__name__)
 
 IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
-"""Kinds of errors that are on record and count for no alert."""
+"""Kinds of errors that may be recorded and never count for an alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a person should know: `errors` of `source` within `window_seconds`, the last of them in words."""
+    """A message for a human: `errors` of `source` within `window_seconds`, with the last error's kind and message."""
 
     at: datetime
     source: str
@@ -57,7 +57,7 @@ class LogSink:
 
 
 class AlertPolicy:
-    """Decides when errors are worth a message."""
+    """Decides which errors cause an alert."""
 
     def __init__(
         self, settings: RecoverySettings, journal: ErrorJournal, ledger: CooldownLedger, sink: AlertSink
@@ -68,22 +68,22 @@ class AlertPolicy:
         self._sink = sink
 
     def alert_if_over_threshold(self, event: ErrorEvent) -> bool:
-        """Deliver an alert if the window holds enough errors and none was delivered in it; say whether one was.
+        """Deliver an alert if the window holds enough errors and none was delivered in it; return whether it was.
 
-        A delivery that fails is raised, and the next error tries again after the window.
+        An error of the delivery is raised. The next error in a later window tries again.
         """
         window = self._settings.alert_window_seconds
         if event.kind in IGNORED_KINDS:
             return False
         errors = self._journal.count(event.source, event.at - timedelta(seconds=window), IGNORED_KINDS)
-        urgent = event.kind in _URGENT
-        if errors < self._settings.alert_threshold and not urgent:
+        is_urgent = event.kind in _URGENT_KINDS
+        if errors < self._settings.alert_threshold and not is_urgent:
             return False
-        name = f"alert:{event.source}:{event.kind}" if urgent else f"alert:{event.source}"
+        name = f"alert:{event.source}:{event.kind}" if is_urgent else f"alert:{event.source}"
         return self._deliver(name, Alert(event.at, event.source, event.kind, errors, window, event.message))
 
     def alert_once(self, event: ErrorEvent) -> bool:
-        """Deliver an alert about one event that a person must know of, once in a window; say whether it was."""
+        """Deliver an alert about a single event, once per window; return whether it was delivered."""
         window = self._settings.alert_window_seconds
         alert = Alert(event.at, event.source, event.kind, 1, window, event.message)
         return self._deliver(f"alert:{event.source}:{event.kind}", alert)

@@ -1,4 +1,4 @@
-"""Falling back: other places to get the answer from, tried in order, each within its own time."""
+"""Fallbacks: other sources of a result, tried in order, each within its own timeout."""
 
 import contextvars
 import queue
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Fallback(Generic[T]):
-    """Another place to get the answer from.
+    """Another source of the result.
 
     Attributes:
-        name: said in the answer, and what isolation is kept under.
-        call: returns the answer, or raises (`NotFound` when the place has none).
-        timeout_seconds: how long it may take; the call is abandoned then, so it must be harmless to leave it running.
-        as_of: tells from the answer when its data was fetched.
+        name: the source of the outcome, and the name under which it is isolated.
+        call: returns the result, or raises (`NotFound` when the source has none).
+        timeout_seconds: how long the call may take. It is abandoned then, so it must be safe to leave it running.
+        as_of: returns from the result when its data was fetched; None when that is unknown.
     """
 
     name: str
@@ -32,7 +32,7 @@ def call_with_timeout(call: Callable[[], T], timeout_seconds: float) -> T:
     """Return what `call` returns, in the caller's context variables.
 
     Raises:
-        TimeoutError: it took longer than `timeout_seconds`. Its thread is left to end by itself; no exit waits for it.
+        TimeoutError: it took longer than `timeout_seconds`. Its daemon thread is left to end by itself.
     """
     outcome: queue.SimpleQueue[tuple[bool, T | BaseException]] = queue.SimpleQueue()
     context = contextvars.copy_context()
@@ -45,9 +45,9 @@ def call_with_timeout(call: Callable[[], T], timeout_seconds: float) -> T:
 
     threading.Thread(target=work, name="adwarm-fallback", daemon=True).start()
     try:
-        went_well, value = outcome.get(timeout=timeout_seconds)
+        succeeded, value = outcome.get(timeout=timeout_seconds)
     except queue.Empty:
         raise TimeoutError(f"no answer within {timeout_seconds:g} s") from None
-    if not went_well and isinstance(value, BaseException):
+    if not succeeded and isinstance(value, BaseException):
         raise value
     return value  # type: ignore[return-value]  # the flag says which of the two it is

@@ -1,6 +1,6 @@
-"""Healing: an action that may cure an error, run once for however many callers met it.
+"""Healing: an action that may fix the cause of an error, run once for all callers that met the error.
 
-The cool-down guards against repeating the action; nobody sleeps through it.
+The cool-down prevents the action from being repeated; it is never waited for.
 """
 
 import logging
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 
 class Healer(Protocol):
-    """A cure for some errors.
+    """An action that fixes the cause of some errors.
 
     Attributes:
-        name: what the cool-down is kept under; healers of one thing share it.
+        name: the name of the cool-down; healers that fix the same thing share it.
         cooldown_seconds: the shortest time between two runs, over all workers.
     """
 
@@ -26,11 +26,11 @@ class Healer(Protocol):
     cooldown_seconds: float
 
     def matches(self, error: BaseException) -> bool:
-        """Return whether the cure may help against `error`."""
+        """Return whether the action may fix the cause of `error`."""
         ...
 
     def heal(self) -> str:
-        """Run the cure and return what was done, in a few words. It raises when it could not."""
+        """Run the action and return a short description of what it did; raise when it failed."""
         ...
 
 
@@ -38,15 +38,15 @@ class CooldownLedger(Protocol):
     """When named actions last ran. `adwarm.store.healing_runs.HealingStore` keeps it in SQL for all workers."""
 
     def acquire(self, name: str, cooldown_seconds: float) -> bool:
-        """Take the right to run the action now; exactly one caller in a cool-down gets it."""
+        """Claim the right to run the action now; only one caller per cool-down succeeds."""
         ...
 
     def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
-        """Record how the claimed action ended."""
+        """Record the result of the claimed action."""
         ...
 
     def succeeded_within(self, name: str, seconds: float) -> bool:
-        """Return whether the action's last run began within `seconds` and went well."""
+        """Return whether the action's last run began within `seconds` and succeeded."""
         ...
 
 
@@ -55,11 +55,11 @@ class MemoryLedger:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._runs: dict[str, tuple[float, bool]] = {}
+        self._runs: dict[str, tuple[float, bool]] = {}  # start and success of the last run
         self._lock = threading.Lock()
 
     def acquire(self, name: str, cooldown_seconds: float) -> bool:
-        """Take the right to run the action now."""
+        """Claim the right to run the action now."""
         now = self._clock.now().timestamp()
         with self._lock:
             if name in self._runs and now - self._runs[name][0] < cooldown_seconds:
@@ -68,39 +68,39 @@ class MemoryLedger:
             return True
 
     def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
-        """Record how the claimed action ended."""
+        """Record the result of the claimed action."""
         with self._lock:
             self._runs[name] = (self._runs[name][0], succeeded)
         log.info("%s: %s", name, detail)
 
     def succeeded_within(self, name: str, seconds: float) -> bool:
-        """Return whether the action's last run began within `seconds` and went well."""
+        """Return whether the action's last run began within `seconds` and succeeded."""
         with self._lock:
-            began, succeeded = self._runs.get(name, (0.0, False))
-        return succeeded and self._clock.now().timestamp() - began < seconds
+            started, succeeded = self._runs.get(name, (0.0, False))
+        return succeeded and self._clock.now().timestamp() - started < seconds
 
 
 def heal(healers: Sequence[Healer], error: BaseException, ledger: CooldownLedger) -> str | None:
-    """Return the name of a healer that cured, or just had cured, what `error` is about; None when none did.
+    """Run the matching healers until one succeeds, and return its name; None when none did.
 
-    Every matching healer gets its turn until one succeeds. A healer that another worker ran within its cool-down is not
-    run again: if that run went well, the operation is worth one more try.
+    A healer that another worker ran within its cool-down is not run again; it counts as a success if that run
+    succeeded.
     """
     for healer in healers:
-        if healer.matches(error) and _cured(healer, ledger):
+        if healer.matches(error) and _heal_once(healer, ledger):
             return healer.name
     return None
 
 
-def _cured(healer: Healer, ledger: CooldownLedger) -> bool:
+def _heal_once(healer: Healer, ledger: CooldownLedger) -> bool:
     if not ledger.acquire(healer.name, healer.cooldown_seconds):
         return ledger.succeeded_within(healer.name, healer.cooldown_seconds)
     try:
         detail = healer.heal()
     except Exception as failure:
-        words = redact(f"{type(failure).__name__}: {failure}")
-        log.warning("healing %s failed: %s", healer.name, words)
-        ledger.finish(healer.name, succeeded=False, detail=words)
+        message = redact(f"{type(failure).__name__}: {failure}")
+        log.warning("healing %s failed: %s", healer.name, message)
+        ledger.finish(healer.name, succeeded=False, detail=message)
         return False
     ledger.finish(healer.name, succeeded=True, detail=redact(detail))
     return True

@@ -1,93 +1,44 @@
-"""Isolation: a source that fails too often is left alone for a while, then has to prove itself.
+"""Isolation: a fallback that fails too often is skipped for a while, then has to succeed again.
 
-```
-healthy --(error rate over the threshold)--> isolated --(time over)--> on probation --(success rate reached)--> healthy
-                                                ^-------(success rate missed)-------'
-```
-The machine is pure; `IsolationBook` keeps the states in a store, because every Airflow task is another process.
+Each source has a circuit breaker (`adwarm.foundation.circuit`, which lists the transitions) whose state is kept in a
+store, because every Airflow task is another process. Any call after the cool-down is a probe: the pipeline calls a
+fallback without admission. A source is isolated while its breaker is open.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from math import nextafter
 from typing import Any, Protocol
 
+import msgspec
+
+from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState, IntervalCounts, interval_number
 from adwarm.foundation.clock import Clock
 from adwarm.settings import RecoverySettings
 
-
-class IsolationState(StrEnum):
-    """Whether a source is used."""
-
-    HEALTHY = "healthy"
-    ISOLATED = "isolated"
-    PROBATION = "probation"
+_MIN_CALLS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class IsolationRules:
-    """When a source is isolated, for how long, and what brings it back."""
-
-    isolation_seconds: float = 300.0
-    recovery_threshold: float = 0.8
-    error_rate: float = 0.5
-    min_calls: int = 5
-    window_seconds: float = 300.0
-
-    @classmethod
-    def from_settings(cls, settings: RecoverySettings) -> "IsolationRules":
-        """Return the rules that the settings give."""
-        return cls(
-            settings.isolation_seconds, settings.recovery_threshold, window_seconds=settings.alert_window_seconds
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Isolation:
-    """One source's state, with the calls and failures counted since `since` (seconds since the epoch)."""
-
-    state: IsolationState = IsolationState.HEALTHY
-    since: float = 0.0
-    calls: int = 0
-    failures: int = 0
-
-    def remaining_seconds(self, rules: IsolationRules, now: float) -> float:
-        """Return the seconds of isolation left, 0 when the source may be used."""
-        if self.state is not IsolationState.ISOLATED:
-            return 0.0
-        left = self.since + rules.isolation_seconds - now
-        return min(rules.isolation_seconds, max(0.0, left))  # large clock readings round up
-
-    def after_call(self, rules: IsolationRules, now: float, *, failed: bool) -> "Isolation":
-        """Return the state after one more call."""
-        counted = self._in_turn(rules, now)
-        counted = replace(counted, calls=counted.calls + 1, failures=counted.failures + int(failed))
-        if counted.calls < rules.min_calls or counted.state is IsolationState.ISOLATED:
-            return counted
-        failure_rate = counted.failures / counted.calls
-        if counted.state is IsolationState.PROBATION:
-            well = 1 - failure_rate >= rules.recovery_threshold
-            return Isolation(IsolationState.HEALTHY if well else IsolationState.ISOLATED, now)
-        return Isolation(IsolationState.ISOLATED, now) if failure_rate > rules.error_rate else counted
-
-    def _in_turn(self, rules: IsolationRules, now: float) -> "Isolation":
-        """Return the state the next call counts for: probation after isolation, a new window after an old one."""
-        if self.state is IsolationState.ISOLATED and self.remaining_seconds(rules, now) <= 0:
-            return Isolation(IsolationState.PROBATION, now)
-        if self.state is IsolationState.HEALTHY and now - self.since >= rules.window_seconds:
-            return Isolation(IsolationState.HEALTHY, now)
-        return self
+def isolation_rules(settings: RecoverySettings) -> BreakerRules:
+    """Return the rules by which a source is isolated and comes back."""
+    return BreakerRules(
+        error_rate=nextafter(0.5, 1.0),  # more than half of the calls
+        window_seconds=settings.alert_window_seconds,
+        min_calls=_MIN_CALLS,
+        cooldown_seconds=settings.isolation_seconds,
+        probes=_MIN_CALLS,
+        recovery_rate=settings.recovery_threshold,
+    )
 
 
 class IsolationStateStore(Protocol):
     """Where the states live. `adwarm.store.isolated_sources.SqlIsolationStore` keeps them in SQL."""
 
     def load(self, source: str) -> Mapping[str, Any] | None:
-        """Return what was saved for the source, if anything was."""
+        """Return what was saved for the source, or None."""
         ...
 
     def save(self, source: str, state: str, changed_at: float, data: Mapping[str, Any]) -> None:
-        """Save the source's state."""
+        """Save the source's state; `changed_at` in seconds since the epoch."""
         ...
 
 
@@ -98,7 +49,7 @@ class MemoryIsolationStore:
         self._states: dict[str, Mapping[str, Any]] = {}
 
     def load(self, source: str) -> Mapping[str, Any] | None:
-        """Return what was saved for the source, if anything was."""
+        """Return what was saved for the source, or None."""
         return self._states.get(source)
 
     def save(self, source: str, state: str, changed_at: float, data: Mapping[str, Any]) -> None:
@@ -107,24 +58,46 @@ class MemoryIsolationStore:
 
 
 class IsolationTracker:
-    """Which sources may be used now."""
+    """Counts the calls of sources and tells which sources are isolated."""
 
-    def __init__(self, store: IsolationStateStore, rules: IsolationRules, clock: Clock) -> None:
+    def __init__(self, store: IsolationStateStore, rules: BreakerRules, clock: Clock) -> None:
         self._store = store
         self._rules = rules
         self._clock = clock
 
     def remaining_seconds(self, source: str) -> float:
         """Return the seconds of isolation left, 0 when the source may be used."""
-        return self._load(source).remaining_seconds(self._rules, self._clock.now().timestamp())
+        now = self._clock.now().timestamp()
+        return self._load(source, now).wait_seconds(self._rules, now)
 
     def record(self, source: str, *, failed: bool) -> None:
         """Count one call of the source."""
-        after = self._load(source).after_call(self._rules, self._clock.now().timestamp(), failed=failed)
-        self._store.save(source, str(after.state), after.since, {**asdict(after), "state": str(after.state)})
+        now = self._clock.now().timestamp()
+        breaker = self._load(source, now).after_unadmitted_call(self._rules, now, failed=failed)
+        self._store.save(source, str(breaker.state), breaker.changed_at, msgspec.to_builtins(breaker))
 
-    def _load(self, source: str) -> Isolation:
-        saved = self._store.load(source)
-        if saved is None:
-            return Isolation(since=self._clock.now().timestamp())
-        return Isolation(**{**saved, "state": IsolationState(saved["state"])})
+    def _load(self, source: str, now: float) -> Breaker:
+        stored = self._store.load(source)
+        if stored is None:
+            return Breaker(changed_at=now)
+        if "since" in stored:
+            return _read_older_row(stored, self._rules)
+        return msgspec.convert(dict(stored), Breaker)
+
+
+def _read_older_row(stored: Mapping[str, Any], rules: BreakerRules) -> Breaker:
+    """Return the breaker that a row means which was stored before isolation and admission shared one breaker."""
+    since, calls, failures = float(stored["since"]), int(stored["calls"]), int(stored["failures"])
+    if stored["state"] == "isolated":
+        return Breaker(BreakerState.OPEN, since, since + rules.cooldown_seconds, openings_in_a_row=1)
+    if stored["state"] == "probation":
+        return Breaker(
+            BreakerState.HALF_OPEN,
+            since,
+            since,
+            openings_in_a_row=1,
+            successful_probes=calls - failures,
+            failed_probe_accounts=tuple(f"call {number}" for number in range(failures)),
+        )
+    counts = IntervalCounts(interval_number(rules, since), calls, failures)
+    return Breaker(changed_at=since, intervals=(counts,) if calls else ())

@@ -1,15 +1,17 @@
-"""The one way an operation fails: record, retry, heal and try once more, fall back, alert, raise.
+"""The recovery pipeline, which every operation on an upstream runs through.
 
-```
-operation --ok--> answer
-    | every failed attempt is recorded; what adwarm itself put off (`own_refusal`) was no attempt
-    +-- transient: again, with full jitter, within the budget
-    +-- a healer matches: heal (once for all workers), then one more try
-    +-- fallbacks, each within its time, isolated ones skipped --> answer, marked degraded
-    +-- the threshold is looked at, whichever way it ended
-    +-- the operation's own error is raised, with what came before and after it attached
-```
-Bookkeeping that fails is logged and never takes the place of the operation's own outcome.
+| step       | when                                        | then                                                      |
+|------------|---------------------------------------------|-----------------------------------------------------------|
+| run        | always                                      | the result is returned, or the failed attempt is recorded |
+| retry      | the error is transient, the budget allows it| run again after a wait with full jitter                   |
+| heal       | a healer matches the error                  | fix the cause, once for all workers, and run once more    |
+| fall back  | the operation still fails                   | the first fallback with a result, marked degraded; each   |
+|            |                                             | has its own timeout, and isolated ones are skipped        |
+| alert      | any attempt failed, whatever the result     | an alert if the window holds enough errors                |
+| raise      | no fallback has a result                    | the operation's own last error, with cause and notes      |
+
+An attempt that adwarm itself did not admit (`own_refusal`) is not a failure: it is neither recorded nor counted. Errors
+of the bookkeeping are logged and never replace the operation's own result.
 """
 
 import logging
@@ -25,10 +27,9 @@ from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
 from adwarm.recovery.fallback import Fallback, call_with_timeout
 from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
-from adwarm.recovery.isolation import IsolationRules, IsolationStateStore, IsolationTracker, MemoryIsolationStore
+from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker, MemoryIsolationStore, isolation_rules
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, build_error_event
-from adwarm.recovery.retry import Retrier
-from adwarm.recovery.retry_budget import RetryBudget
+from adwarm.recovery.retry import Retrier, RetryBudget
 from adwarm.settings import RecoverySettings
 
 log = logging.getLogger(__name__)
@@ -37,15 +38,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What came of an operation.
+    """The result of an operation.
 
     Attributes:
         source: where the value came from: the operation's own source, or the fallback's name.
-        degraded: whether a fallback answered.
-        reason: why it is degraded, or what healed the operation; None when all went well.
+        is_degraded: whether a fallback provided the value.
+        reason: why it is degraded, or what healed the operation; None when the operation succeeded without healing.
         attempts: how often the operation itself was called.
-        as_of: when the data of a degraded answer was fetched, if the fallback knows.
-        error: what the operation failed with, when the answer is degraded.
+        as_of: when the data of a degraded result was fetched, if the fallback knows.
+        error: the operation's error, when the result is degraded.
     """
 
     value: T
@@ -59,7 +60,7 @@ class Outcome(Generic[T]):
 
 @dataclass
 class _Run(Generic[T]):
-    """One pass through the pipeline."""
+    """The state of one run of the pipeline."""
 
     operation: Callable[[], T]
     source: str
@@ -73,17 +74,32 @@ class _Run(Generic[T]):
         return self.operation()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoveryOptions:
+    """The optional parts of a pipeline.
+
+    Attributes:
+        healers: tried in order until a matching one succeeds.
+        alerts: where alerts go.
+        ledger: cool-downs of healers and alerts; in this process's memory by default.
+        isolation: states of isolated fallbacks; in this process's memory by default.
+    """
+
+    healers: Sequence[Healer] = ()
+    alerts: AlertSink = field(default_factory=LogSink)
+    ledger: CooldownLedger | None = None
+    isolation: IsolationStateStore | None = None
+
+
 class RecoveryPipeline:
     """Runs operations through the steps above. Safe to share between threads.
 
     Args:
         settings: attempts, delays, budget and thresholds.
         journal: where failed attempts are recorded and counted.
-        healers: tried in order; all that match get their turn until one succeeds.
-        alerts: where alerts go.
-        sleep: waits between attempts; the clock's by default.
-        ledger: cool-downs of healing and alerts; this process's own by default.
-        isolation: states of isolated sources; this process's own by default.
+        clock: gives the time, and sleeps between attempts.
+        rng: spreads the waits between attempts.
+        options: healers, and where alerts and shared state go.
     """
 
     def __init__(
@@ -92,21 +108,17 @@ class RecoveryPipeline:
         journal: ErrorJournal,
         clock: Clock,
         rng: Random,
-        healers: Sequence[Healer] = (),
-        alerts: AlertSink | None = None,
-        sleep: Callable[[float], None] | None = None,
-        ledger: CooldownLedger | None = None,
-        isolation: IsolationStateStore | None = None,
+        options: RecoveryOptions | None = None,
     ) -> None:
+        options = options or RecoveryOptions()
         self._journal = journal
         self._clock = clock
-        self._healers = tuple(healers)
-        self._ledger = ledger or MemoryLedger(clock)
-        self._alerts = AlertPolicy(settings, journal, self._ledger, alerts or LogSink())
-        self._retrier = Retrier(settings, RetryBudget(settings.retry_budget), rng, sleep or clock.sleep)
-        self._isolation = IsolationTracker(
-            isolation or MemoryIsolationStore(), IsolationRules.from_settings(settings), clock
-        )
+        self._healers = tuple(options.healers)
+        self._ledger = options.ledger or MemoryLedger(clock)
+        self._alerts = AlertPolicy(settings, journal, self._ledger, options.alerts)
+        self._retrier = Retrier(settings, RetryBudget(settings.retry_budget), rng, clock.sleep)
+        store = options.isolation or MemoryIsolationStore()
+        self._isolation = IsolationTracker(store, isolation_rules(settings), clock)
 
     def run(
         self,
@@ -116,32 +128,32 @@ class RecoveryPipeline:
         subject: str | None = None,
         fallbacks: Sequence[Fallback[T]] = (),
     ) -> Outcome[T]:
-        """Return the operation's answer, or a fallback's, marked degraded.
+        """Return the operation's result, or a fallback's, marked degraded.
 
         Args:
             operation: must be safe to repeat.
             source: what the operation calls; errors are counted by it.
-            subject: what it is about, for the journal.
-            fallbacks: tried in order when the operation is past saving.
+            subject: what the operation concerns, for the journal.
+            fallbacks: tried in order when the operation has failed for good.
 
         Raises:
-            Exception: the operation's own last error. Its cause leads back to the first one when healing lay between,
-                and its notes say how each fallback failed.
+            Exception: the operation's own last error. Its cause chain ends in the first error if a healer ran between
+                them, and its notes say how each fallback failed.
         """
         run = _Run(operation, source, subject)
         try:
-            return self._answer(run, fallbacks)
+            return self._run(run, fallbacks)
         finally:
             if run.last_event is not None:
                 event = run.last_event
-                self._best_effort("looking at the alert threshold", lambda: self._alerts.alert_if_over_threshold(event))
+                self._best_effort("checking the alert threshold", lambda: self._alerts.alert_if_over_threshold(event))
 
     def alert(self, source: str, kind: str, message: str) -> None:
-        """Alert a person about something that is no failed attempt, once in a window; `message` is redacted here."""
+        """Alert a human about something other than a failed attempt, once per window; `message` is redacted here."""
         event = ErrorEvent(self._clock.now(), source, kind, redact(message))
-        self._best_effort("an alert", lambda: self._alerts.alert_once(event))
+        self._best_effort("the delivery of an alert", lambda: self._alerts.alert_once(event))
 
-    def _answer(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
+    def _run(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
         try:
             value = self._retrier.run(run.attempt, lambda error: self._record(run, error))
             return Outcome(value, run.source, attempts=run.attempts)
@@ -158,11 +170,11 @@ class RecoveryPipeline:
         raise last
 
     def _heal_and_retry(self, run: _Run[T], first: Exception) -> tuple[Outcome[T] | None, Exception]:
-        """Return the answer after healing, or none and the error that stands."""
+        """Return the result after healing, or None and the error that remains."""
         try:
             name = heal(self._healers, first, self._ledger)
         except Exception:
-            log.exception("healing could not be tried")
+            log.exception("healing could not be attempted")
             return None, first
         if name is None:
             return None, first
@@ -175,8 +187,8 @@ class RecoveryPipeline:
 
     def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
         for fallback in fallbacks:
-            if left := self._isolated_for(fallback.name):
-                run.fallback_notes.append(f"fallback {fallback.name} is isolated for another {left:.0f} s")
+            if seconds := self._isolated_for(fallback.name):
+                run.fallback_notes.append(f"fallback {fallback.name} is isolated for another {seconds:.0f} s")
                 continue
             try:
                 value = call_with_timeout(fallback.call, fallback.timeout_seconds)
@@ -196,13 +208,11 @@ class RecoveryPipeline:
         try:
             return self._isolation.remaining_seconds(source)
         except Exception:
-            log.exception("the isolation of %s is unknown; it is used", source)
+            log.exception("could not read whether %s is isolated; it is used", source)
             return 0.0
 
     def _count(self, source: str, *, failed: bool) -> None:
-        self._best_effort(
-            f"counting for the isolation of {source}", lambda: self._isolation.record(source, failed=failed)
-        )
+        self._best_effort(f"counting a call of {source}", lambda: self._isolation.record(source, failed=failed))
 
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):
@@ -220,7 +230,7 @@ class RecoveryPipeline:
 
 
 def _is_unhealthy(failure: Exception) -> bool:
-    """An answer in good order, such as `NotFound`, says nothing against the place it came from."""
+    """Return whether the failure counts against the source; a regular response such as `NotFound` does not."""
     return not isinstance(failure, Permanent) and not _is_own_refusal(failure)
 
 
@@ -229,7 +239,7 @@ def _is_own_refusal(error: Exception) -> bool:
 
 
 def _chained(second: Exception, first: Exception) -> Exception:
-    """Attach the first error as the cause of the second, keeping a cause it has already."""
+    """Append the first error to the cause chain of the second."""
     root: BaseException = second
     seen = {id(second), id(first)}
     while root.__cause__ is not None and id(root.__cause__) not in seen:

@@ -1,9 +1,13 @@
-"""Retries of what passes by itself: full jitter, the cap applied last, within the budget.
+"""Retries of errors that pass by themselves: full jitter, the cap applied last, and within a retry budget.
 
-`Throttled` is not retried here: it surfaces at once, because waiting for a quota belongs to admission and to Airflow.
-Neither is an error that asks for a longer wait than the cap allows: calling early would only cost quota.
+`Throttled` is not retried here but raised at once, because waiting for a quota is up to admission and Airflow. Neither
+is an error that asks for a longer wait than the cap allows: an earlier call would only cost quota.
+
+The retry budget keeps retries a small part of the first attempts (10 % by default), so that they cannot double the load
+on a failing upstream.
 """
 
+import threading
 from collections.abc import Callable
 from random import Random
 from typing import TypeVar
@@ -11,14 +15,43 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, stop_never
 
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
-from adwarm.recovery.retry_budget import RetryBudget
 from adwarm.settings import RecoverySettings
 
 T = TypeVar("T")
+_INITIAL_RETRIES = 10.0
+"""Lets a process with few calls retry at all."""
+_MAX_RETRIES = 100.0
+
+
+class RetryBudget:
+    """Retries that this process may still make. Safe to share between threads.
+
+    Args:
+        ratio: retries earned per first attempt; 0 means that nothing is ever retried.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        self._ratio = ratio
+        self._balance = _INITIAL_RETRIES if ratio > 0 else 0.0
+        self._lock = threading.Lock()
+
+    def record_first_attempt(self) -> None:
+        """Add the share of a retry that a first attempt earns."""
+        with self._lock:
+            self._balance = min(_MAX_RETRIES, self._balance + self._ratio)
+
+    def try_acquire(self) -> bool:
+        """Use one retry; False when the budget is used up."""
+        with self._lock:
+            # Ten tenths add up to slightly less than one.
+            if self._balance < 1 - 1e-9:
+                return False
+            self._balance -= 1
+            return True
 
 
 def is_retryable(error: BaseException, max_delay_seconds: float) -> bool:
-    """Return whether the same call may succeed within the cap; a lost connection counts, whoever raised it."""
+    """Return whether the same call may succeed within the cap; any lost connection counts."""
     if isinstance(error, Throttled):
         return False
     if isinstance(error, Transient):
@@ -27,13 +60,13 @@ def is_retryable(error: BaseException, max_delay_seconds: float) -> bool:
 
 
 def backoff_seconds(settings: RecoverySettings, attempt: int, error: BaseException | None, rng: Random) -> float:
-    """Return the seconds to wait after the `attempt`-th failed try (from 1): never above the cap.
+    """Return the seconds to wait after the `attempt`-th failed attempt (from 1): never above the cap.
 
-    What the platform asked for is a floor, and the jitter comes on top.
+    The jitter is added to the wait that the platform asked for.
     """
     ceiling = min(settings.max_delay_seconds, settings.initial_delay_seconds * settings.multiplier ** (attempt - 1))
-    asked = error.retry_after or 0.0 if isinstance(error, Transient) else 0.0
-    return min(settings.max_delay_seconds, asked + rng.uniform(0, ceiling))
+    requested = error.retry_after or 0.0 if isinstance(error, Transient) else 0.0
+    return min(settings.max_delay_seconds, requested + rng.uniform(0, ceiling))
 
 
 class Retrier:
@@ -48,27 +81,27 @@ class Retrier:
         self._sleep = sleep
 
     def run(self, operation: Callable[[], T], on_failure: Callable[[Exception], None]) -> T:
-        """Return what the operation returns; the last error is raised as it came.
+        """Return the operation's result, or raise its last error unchanged.
 
-        A further attempt that admission refuses is not one: what the attempt before it failed with is raised.
+        When admission refuses a further attempt, the error of the attempt before it is raised.
 
         Args:
             operation: must be safe to repeat.
-            on_failure: hears of every failed attempt, the last one included.
+            on_failure: called with the error of every failed attempt, the last one included.
         """
-        own: Exception | None = None
+        last_error: Exception | None = None
 
         def attempt() -> T:
-            nonlocal own
+            nonlocal last_error
             try:
                 return operation()
             except Exception as error:
                 on_failure(error)
                 if isinstance(error, Refused):
                     raise
-                if own is not None and isinstance(error, AdwarmError) and error.own_refusal:
-                    error.__cause__ = error.__cause__ or own  # a wait does not hide what it was wanted for
-                own = error
+                if last_error is not None and isinstance(error, AdwarmError) and error.own_refusal:
+                    error.__cause__ = error.__cause__ or last_error  # keeps the reason of the retry visible
+                last_error = error
                 raise
 
         self._budget.record_first_attempt()
@@ -82,12 +115,12 @@ class Retrier:
         try:
             return retrying(attempt)
         except Refused as refused:
-            if own is None:
+            if last_error is None:
                 raise
-            raise own from refused
+            raise last_error from refused
 
     def _may_retry(self, state: RetryCallState) -> bool:
-        """Judge attempts before the budget, so that nothing is spent on a retry that will not happen."""
+        """Return whether to retry; the budget comes last, so that it is used only by retries that happen."""
         error = _error(state)
         return (
             error is not None

@@ -1,1 +1,1 @@
-"""Plays an access log back: what a warming policy would have fetched, served and wasted, with no look ahead."""
+"""Replays an access log: what a warming policy would have fetched, served and wasted, without look-ahead."""

@@ -1,17 +1,74 @@
-"""The policies that come with the product, by name, and how to bring one of your own."""
+"""The policy adwarm, and the policies by name: built-in ones, and a user's own as `module:Class`."""
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
+import numpy as np
+
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid
+from adwarm.forecast.models.boosted import HISTORY_MICROS, BoostedModel, Horizons
+from adwarm.forecast.training.boosted_training import train_model
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
-from adwarm.replay import baselines, hour_profiles
-from adwarm.replay.adwarm_policy import AdwarmPolicy
+from adwarm.replay import baselines
 from adwarm.replay.entry_lifetimes import EntryLifetime
-from adwarm.replay.hybrid_histogram import HybridHistogram
-from adwarm.replay.oracle import Oracle
-from adwarm.replay.policy import Policy
+from adwarm.replay.policy import DecisionTimes, Policy, PredictedEvent, Ranking, ReplayTiming
+
+_MARGIN = 2 * SLOTS_PER_DAY * SLOT_MICROS
+_DIGITS = 9
+"""Digits kept: sums of many numbers differ in the last digits with the number of pairs predicted at once."""
+
+
+class AdwarmPolicy:
+    """Ranks keys by the value of a warm from the adwarm model, which each fit trains anew."""
+
+    name = "adwarm"
+    about = (
+        "The chance of a first open within the life of an entry, by the model that did best on held-out weeks of "
+        "training, weighed by how soon it is due."
+    )
+
+    def __init__(self) -> None:
+        self.model: BoostedModel | None = None
+        self._predicted_event: PredictedEvent | None = None
+
+    @property
+    def predicted_event(self) -> PredictedEvent | None:
+        """A first open within the lifetime of an entry that is fetched now."""
+        return self._predicted_event
+
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
+        """Train on the history."""
+        horizons = Horizons(
+            max(1, round(timing.step / SLOT_MICROS)),
+            min(max(1, round(timing.ttl / SLOT_MICROS)), SLOTS_PER_DAY),
+            timing.lag,
+        )
+        self._predicted_event = PredictedEvent(horizons.lifetime * SLOT_MICROS)
+        until = int(history.ts[-1]) + 1 if len(history) else 0
+        self.model = train_model(history, until, horizons)
+
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
+        """Yield the value of a warm and the chance of a first open for every known key."""
+        model = self.model
+        if model is None or not len(history):
+            return
+        first = int(decisions.at[0])
+        grid = OpenGrid.from_opens(
+            history,
+            int(decisions.at[-1]) + SLOT_MICROS,
+            since=first - HISTORY_MICROS - _MARGIN,
+            delay=decisions.timing.lag,
+        )
+        columns = decisions.at // SLOT_MICROS - grid.origin
+        key = np.arange(grid.key_count, dtype=np.int64)
+        value, chance = model.predict(grid, np.tile(key, len(columns)), np.repeat(columns, grid.key_count))
+        shape = (len(columns), grid.key_count)
+        value, chance = np.round(value, _DIGITS).reshape(shape), np.round(chance, _DIGITS).reshape(shape)
+        for index in range(len(columns)):
+            yield Ranking(index, key.astype(np.int32), value[index], chance[index], renew_at_expiry=True)
+
 
 BUILT_IN: dict[str, Callable[[Opens, EntryLifetime], Policy]] = {
     "none": lambda *_: baselines.NoWarming(),
@@ -21,26 +78,26 @@ BUILT_IN: dict[str, Callable[[Opens, EntryLifetime], Policy]] = {
     "viewed-7-days": lambda *_: baselines.ViewedRecently(),
     "same-hour-last-week": lambda *_: baselines.same_hour_last_week(),
     "same-hour-yesterday": lambda *_: baselines.same_hour_yesterday(),
-    "population-profile": lambda *_: hour_profiles.population_profile_policy(),
-    "hour-of-week": lambda *_: hour_profiles.hour_of_week_policy(),
-    "hybrid-histogram": lambda *_: HybridHistogram(),
+    "population-profile": lambda *_: baselines.population_profile_policy(),
+    "hour-of-week": lambda *_: baselines.hour_of_week_policy(),
+    "hybrid-histogram": lambda *_: baselines.HybridHistogram(),
     "adwarm": lambda *_: AdwarmPolicy(),
-    "oracle": Oracle,
+    "oracle": baselines.Oracle,
 }
-"""Makers by name. Each is given the log and the life of entries; only the oracle looks at it."""
+"""Constructors by name. Each gets the log and the lifetime of entries; only the oracle uses them."""
 
 BOUNDS = {"none", "everything", "oracle"}
-"""Those that are no competitors but mark the ends of the scale."""
+"""Policies that mark the ends of the scale and do not compete."""
 
 
 def load_policies(names: Sequence[str | Policy], opens: Opens, lifetime: EntryLifetime) -> list[Policy]:
-    """Return the policies that `names` mean: a built-in name, `module:Class` of your own, `all`, or a policy itself.
+    """Return the policies for `names`: a built-in name, `module:Class` of the user's own, `all`, or a policy itself.
 
     Raises:
         BadRequest: there is no such policy.
     """
-    wanted = [name for given in names for name in (BUILT_IN if given == "all" else [given])]
-    return [_load_policy(name, opens, lifetime) if isinstance(name, str) else name for name in dict.fromkeys(wanted)]
+    expanded = [name for given in names for name in (BUILT_IN if given == "all" else [given])]
+    return [_load_policy(name, opens, lifetime) if isinstance(name, str) else name for name in dict.fromkeys(expanded)]
 
 
 def _load_policy(name: str, opens: Opens, lifetime: EntryLifetime) -> Policy:
@@ -50,7 +107,7 @@ def _load_policy(name: str, opens: Opens, lifetime: EntryLifetime) -> Policy:
     if not colon:
         raise BadRequest(f"policy {name!r} is not one of all, {', '.join(BUILT_IN)}; your own is written module:Class")
     try:
-        made: Any = getattr(importlib.import_module(module), attribute)
+        policy_class: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise BadRequest(f"policy {name!r} cannot be loaded: {error}; is its folder on PYTHONPATH?") from error
-    return cast("Policy", made())
+    return cast("Policy", policy_class())

@@ -1,27 +1,27 @@
-"""The seam every policy fits: it sees the past, and says which keys to warm with which score.
+"""The interface of a policy: it sees the past, and returns which keys to warm with which value.
 
-A replay asks a policy like this, and nothing else:
+A replay calls a policy like this, and nothing else:
 
 ```
-policy.fit(known, terms)                      at the start of each stretch, and again every week
-for scores in policy.scores(known, decisions) once per chunk of decisions (at most a day), in time order
+policy.fit(history, timing)                     at the start of each period, and again every week
+for ranking in policy.rank(history, decisions)  once per day of decisions, in time order
 ```
 
-`known` (see `adwarm.patterns.opens.Opens`) holds opens only: microseconds, key numbers, whether each is a first open.
-In `fit` it ends strictly before the first decision's cutoff. In `scores` it ends strictly before the *last* cutoff of
-the chunk, so that a policy may work on whole arrays; for decision i it must look only at opens before
-`decisions.cutoff[i]`. The replay's tests cut the log to prove that it does. Keys are numbered by first appearance:
-numbers never change between calls, later calls know more keys, and a key that is not known cannot be warmed.
+`history` (see `adwarm.patterns.opens.Opens`) holds opens only: microseconds, key numbers, whether each is a first open.
+In `fit` it ends strictly before the first decision's cutoff. In `rank` it ends strictly before the *last* cutoff of the
+day, so that a policy can work on whole arrays; for decision i it must use only opens before `decisions.cutoff[i]`. The
+replay's tests cut the log to prove that it does. Keys are numbered by first appearance: numbers never change between
+calls, later calls know more keys, and a key that is not known cannot be warmed.
 
-The replay lowers a threshold over `score`: a key is warmed when its score reaches it and its entry is not fresh. So a
-score may be any number that ranks keys at that decision given that nothing fresh is stored; only its order and its
-steadiness over time matter. Skipping what is fresh, single flight and latency are the simulator's part.
+The replay lowers a threshold over `warm_value`: a key is warmed when its value reaches it and its entry is not fresh.
+So a value may be any number that ranks keys at that decision given that nothing fresh is stored; only its order and its
+steadiness over time matter. Fresh entries, single flight and latency are handled by the simulation.
 
-A policy that also states a probability gives it as `Scores.probability` and says by `claim` what of: that a first open
-(or any open) of the key falls into `[at, at + horizon)`. Brier, log loss, PR-AUC and calibration are computed of it;
-keys that are not named count as probability 0.
+A policy that also states a probability returns it as `Ranking.probability`, and its `predicted_event` tells of what:
+that a first open (or any open) of the key falls into `[at, at + horizon)`. Brier score, log loss, PR-AUC and
+calibration are computed from it; keys that are not named count as probability 0.
 
-A policy is deterministic: what is random in it is seeded by a constant. It does no I/O and reads no clock.
+A policy is deterministic: its random numbers have a constant seed. It does no I/O and reads no clock.
 """
 
 from abc import ABC, abstractmethod
@@ -37,12 +37,12 @@ from adwarm.patterns.opens import Opens
 
 @dataclass(frozen=True, slots=True)
 class ReplayTiming:
-    """What holds for the whole replay, in microseconds.
+    """Times that hold for the whole replay, in microseconds.
 
     Attributes:
         step: time between two decisions.
         lag: how long an open takes to become known.
-        latency: from a decision, or the chosen warm time, until the entry can be served.
+        latency: from a decision, or the chosen `warm_at`, until the entry can be served.
         ttl: how long an entry is fresh; with freshness by class, that of today's data.
     """
 
@@ -54,7 +54,12 @@ class ReplayTiming:
 
 @dataclass(frozen=True, slots=True)
 class PredictedEvent:
-    """What a policy's probabilities are of: a first open, or any open, in `[at, at + horizon)`; microseconds."""
+    """The event whose probability a policy states.
+
+    Attributes:
+        horizon: it happens in `[at, at + horizon)`, microseconds.
+        first_opens_only: whether it is a first open, or any open.
+    """
 
     horizon: int
     first_opens_only: bool = True
@@ -62,12 +67,12 @@ class PredictedEvent:
 
 @dataclass(frozen=True)
 class DecisionTimes:
-    """Consecutive decisions.
+    """Consecutive decisions of one day.
 
     Attributes:
         at: when each is taken, microseconds, ascending.
         cutoff: per decision, `at - lag`; opens at or after it are not known yet.
-        terms: see `Terms`.
+        timing: see `ReplayTiming`.
     """
 
     at: Micros
@@ -80,16 +85,16 @@ class DecisionTimes:
 
 @dataclass(frozen=True)
 class Ranking:
-    """What a policy says at one decision.
+    """A policy's values at one decision.
 
     Attributes:
-        decision: index into the asked `Decisions`; a decision may be left out (nothing to warm), none may be repeated.
+        decision: index into the `DecisionTimes`; a decision may be left out (nothing to warm), none may be repeated.
         key: key numbers, each at most once, in any order.
-        score: per key; higher is warmed sooner. Keys with a score of 0 or less, or NaN, are never warmed.
+        warm_value: per key; a higher one is warmed sooner. Keys with a value of 0 or less, or NaN, are never warmed.
         probability: per key, 0 to 1; None when the policy states none.
         warm_at: per key, when to fetch, microseconds; clipped to `[at, at + step)`. None: at once.
-        renew: warm a key whose entry runs out before the next decision at that very moment, instead of leaving it
-            to the next decision.
+        renew_at_expiry: warm a key whose entry expires before the next decision at the moment it expires, instead of
+            at the next decision.
     """
 
     decision: int
@@ -105,30 +110,30 @@ class Policy(Protocol):
 
     @property
     def name(self) -> str:
-        """What `--policy` calls it: lower case, words joined by hyphens."""
+        """The name for `--policy`: lower case, words joined by hyphens."""
         ...
 
     @property
     def about(self) -> str:
-        """One sentence for the report: how it chooses."""
+        """One sentence for the page: how it chooses."""
         ...
 
     @property
     def predicted_event(self) -> PredictedEvent | None:
-        """What its probabilities are of; None when it states none. Read after `fit`."""
+        """The event whose probability it states; None when it states none. Read after `fit`."""
         ...
 
     def fit(self, history: Opens, timing: ReplayTiming) -> None:
-        """Learn from the opens known so far; everything learnt before is replaced."""
+        """Learn from the opens known so far; replaces everything learned before."""
         ...
 
     def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
-        """Yield scores for the decisions, in order."""
+        """Yield a ranking per decision, in order."""
         ...
 
 
 class SimplePolicy(ABC):
-    """A policy that is asked decision by decision: write `name` and `choose`, and it can be replayed."""
+    """A policy that values keys decision by decision; a subclass needs `name` and `warm_values` only."""
 
     name: str
     about: str = ""
@@ -139,12 +144,18 @@ class SimplePolicy(ABC):
         return
 
     def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
-        """Yield what `choose` says of each decision."""
+        """Yield the keys to which `warm_values` gives more than 0."""
         for index, (at, cutoff) in enumerate(zip(decisions.at.tolist(), decisions.cutoff.tolist(), strict=True)):
-            score = self.warm_values(at, history.before(cutoff), decisions.timing)
-            chosen = np.flatnonzero(score > 0).astype(np.int32)
-            yield Ranking(index, chosen, score[chosen])
+            value = self.warm_values(at, history.before(cutoff), decisions.timing)
+            key = np.flatnonzero(value > 0).astype(np.int32)
+            yield Ranking(index, key, value[key])
 
     @abstractmethod
     def warm_values(self, at: int, history: Opens, timing: ReplayTiming) -> Floats:
-        """Return a score per known key (0: never) for the decision at `at`, microseconds; `known` is what is known."""
+        """Return a value per known key; 0 never warms it.
+
+        Args:
+            at: the decision, microseconds since 1970.
+            history: the opens that are known then.
+            timing: see `ReplayTiming`.
+        """

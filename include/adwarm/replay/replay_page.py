@@ -1,238 +1,187 @@
-"""The replay's report as one HTML file: it explains itself, and its plots need no network."""
+"""Renders a replay's or a review's document as one HTML file that needs no network.
 
-from html import escape
+The templates are in `templates/`; plotly's script comes from its wheel and is written into the page.
+"""
+
+from functools import cache
 from typing import Any
 
-from adwarm.replay.plots import calibration_plot, curves_plot, plot_script, savings_plot
-from adwarm.replay.policies import BOUNDS
-from adwarm.replay.review_page import review_section
+import plotly.graph_objects as go
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1080px; margin: 0 auto; padding: 24px; }
-h1 { font-size: 26px; margin-bottom: 4px; } h2 { font-size: 20px; margin-top: 40px; }
-table { border-collapse: collapse; font-size: 14px; width: 100%; } .wide { overflow-x: auto; }
-th, td { text-align: right; padding: 5px 8px; border-bottom: 1px solid #e0e4e8; white-space: nowrap; }
-th { color: #52606d; font-weight: 600; vertical-align: bottom; white-space: normal; }
-th:first-child, td:first-child { text-align: left; } td.note { text-align: left; white-space: normal; }
-.best { font-weight: 700; } .ours td { background: #eef6ff; } .quiet { color: #616e7c; }
-dt { font-weight: 600; } dd { margin: 0 0 8px 0; } .lead { font-size: 18px; }
-"""
+from adwarm.replay.policies import BOUNDS
+
+_OURS, _BOUND = "#0b6bcb", "#9aa5b1"
+_COLORS = ("#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#e67700", "#5c940d", "#0c8599", "#495057", "#f06595")
+_REVIEW_RESULTS = {
+    "kept": "The live kind stays",
+    "fell_back": "The population profile takes over at once",
+    "proposed": "A better kind is proposed",
+}
+_HEADLINE_MULTIPLE = 2.0
 
 
 def render_page(document: dict[str, Any]) -> str:
-    """Return the page of a replay's document (see `adwarm.replay.run.Replayed`), or of a review's."""
-    review = review_section(document["review"]) if "review" in document else ""
-    parts = [
-        _opening(document),
-        review,
-        _words(document),
-        _curves(document),
-        _table(document),
-        _at_targets(document),
-        _calibration(document),
-        _policies(document),
-        _method(document),
-    ]
-    body = "\n".join(part for part in parts if part)
+    """Return the page for the document of a replay (see `adwarm.replay.replay_run.ReplayResult`) or of a review.
+
+    A review's document is a replay's with the key `review` (see `adwarm.replay.review.review_log`).
+    """
+    policies, review = document["policies"], document.get("review")
+    with_probability = [policy for policy in policies if policy["probability"]]
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Replay of warming policies</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>'
-        f"<script>{plot_script()}</script></head><body>{body}</body></html>\n"
-    )
-
-
-def _opening(document: dict[str, Any]) -> str:
-    log = document["log"]
-    return (
-        "<h1>Which reports would have been ready when somebody opened them?</h1>"
-        f"<p class=quiet>{log['test_from'][:10]} to {log['test_to'][:10]} (UTC), {log['keys']:,} reports of "
-        f"{log['accounts']:,} accounts, {log['scored_opens']:,} opens, {log['scored_first_opens']:,} of them first "
-        "opens.</p>"
-        "<p class=lead>A dashboard report takes seconds or minutes to fetch. Whoever opens it first waits, unless it "
-        "was fetched just before: <em>warmed</em>. Each call to the ad platform is metered, so warming everything is "
-        "out of the question. This page plays a real access log back and shows, for each way to choose what to warm, "
-        "how many people would not have had to wait, and for how many calls.</p>" + _headline(document)
-    )
-
-
-def _headline(document: dict[str, Any]) -> str:
-    table = document["compared"]
-    if not table:
-        return ""
-    ours = next(policy for policy in document["policies"] if policy["name"] == table["policy"])
-    at = next((row for row in ours["read_off_curve"] if row["multiple"] == 2.0), ours["read_off_curve"][0])
-    none = ours["curve"][0]["first_open_hit_ratio"]
-    low, high = at["interval"]
-    return (
-        f"<p class=lead><b>{escape(table['policy'])}</b> serves {_percent(at['first_open_hit_ratio'])} of first opens "
-        f"at once (95 % interval {_percent(low)} to {_percent(high)}) for {at['multiple']:g} times the calls of "
-        f"warming nothing, which serves {_percent(none)}.</p>"
-    )
-
-
-def _words(document: dict[str, Any]) -> str:
-    rules = document["rules"]
-    ttl = "by class (today's data 3 hours, older data longer)"
-    if rules["ttl_seconds"] != "class":
-        ttl = f"{rules['ttl_seconds'] / 3600:g} hours"
-    call = "a fetched report" if rules["cost"] == "key" else "an upstream request; reports fetched together share them"
-    return (
-        "<h2>The words</h2><dl>"
-        "<dt>First open</dt><dd>An open of a report after 30 minutes in which nobody opened it. The opens that follow "
-        "within a burst are served from the cache in any case; the first one is the one somebody waits for.</dd>"
-        "<dt>First-open hit ratio</dt><dd>The share of first opens that found a fresh answer: nobody waited. The main "
-        "figure.</dd>"
-        f"<dt>Calls, as multiples</dt><dd>All fetches, ahead of an open or at one, divided by those of warming "
-        f"nothing. A call is {call}. 2x means: twice the load on the platform's quota.</dd>"
-        f"<dt>Fresh</dt><dd>An answer serves until it is too old: {ttl}. What is fresh is never warmed again.</dd>"
-        "<dt>Cache efficiency</dt><dd>The share of warms that somebody then used. The rest was wasted.</dd>"
-        "<dt>Interval</dt><dd>95 %, by drawing accounts and weeks anew a thousand times.</dd></dl>"
-    )
-
-
-def _curves(document: dict[str, Any]) -> str:
-    return (
-        "<h2>What each policy gives for its calls</h2><p>Every policy ranks reports; lowering its threshold warms more "
-        "of them and moves it to the right. Higher is better, and the further left, the cheaper. The dot at 1x is "
-        "warming nothing; the oracle knows the future and bounds what is possible.</p>"
-        + curves_plot(document["policies"])
-    )
-
-
-def _table(document: dict[str, Any]) -> str:
-    multiples = [row["multiple"] for row in document["policies"][0]["read_off_curve"]]
-    rivals = [policy["read_off_curve"] for policy in document["policies"] if policy["name"] not in BOUNDS]
-    best = [max((row[n]["first_open_hit_ratio"] for row in rivals), default=1.0) for n in range(len(multiples))]
-    head = "".join(f"<th>{multiple:g}x</th>" for multiple in multiples)
-    rows = []
-    for policy in document["policies"]:
-        bar = [2.0] * len(best) if policy["name"] in BOUNDS else best
-        cells = [_reading(row, bar[n]) for n, row in enumerate(policy["read_off_curve"])]
-        rows.append(f"<tr{_reference_class(document, policy)}><td>{escape(policy['name'])}</td>{''.join(cells)}</tr>")
-    return (
-        "<h2>First-open hit ratio at equal calls</h2><p>Read off the curves above, between neighbouring thresholds. "
-        "Below each figure: its 95 % interval. A dash: the policy cannot spend that many calls; its most is shown in "
-        "brackets. Bold: the best, bounds left out.</p><div class=wide><table><thead><tr><th>policy</th>"
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>" + _differences(document)
-    )
-
-
-def _reading(row: dict[str, Any], best: float) -> str:
-    low, high = row["interval"]
-    ratio = row["first_open_hit_ratio"]
-    bold = " class=best" if ratio >= best - 1e-12 else ""
-    text = f"{ratio:.3f}" if row["within_reach"] else f"– ({ratio:.3f})"
-    return f"<td{bold}>{text}<br><span class=quiet>{low:.3f}–{high:.3f}</span></td>"
-
-
-def _differences(document: dict[str, Any]) -> str:
-    table = document["compared"]
-    if not table:
-        return ""
-    rows = []
-    for name, against in table["against"].items():
-        if name not in BOUNDS:
-            row = next((found for found in against if found["multiple"] == 2.0), against[0])
-            low, high = row["interval"]
-            sure = "yes" if low > 0 else ("worse" if high < 0 else "cannot tell")
-            figures = f"<td>{row['difference']:+.3f}</td><td>{low:+.3f} to {high:+.3f}</td><td>{sure}</td>"
-            rows.append(f"<tr><td>{escape(name)}</td>{figures}</tr>")
-    return (
-        f"<p>How much better is {escape(table['policy'])} at twice the calls? Both policies are judged on the same "
-        "resampled accounts and weeks.</p><table><thead><tr><th>against</th><th>difference</th><th>95 % interval</th>"
-        f"<th>better?</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    )
-
-
-_COLUMNS = (
-    ("target", "aimed at", "{:g}x"),
-    ("multiple", "achieved", "{:.2f}x"),
-    ("first_open_hit_ratio", "first-open hit ratio", "{:.3f}"),
-    ("hit_ratio", "hit ratio, all opens", "{:.3f}"),
-    ("warms", "warms", "{:,}"),
-    ("cache_efficiency", "cache efficiency", "{:.1%}"),
-    ("wasted", "wasted", "{:,}"),
-    ("calls", "calls", "{:,}"),
-    ("age_minutes_median", "median age at open, min", "{:.0f}"),
-    ("age_minutes_p95", "95th percentile", "{:.0f}"),
-    ("response_seconds", "mean wait, s", "{:.2f}"),
-    ("response_against_none", "against none", "{:.0%}"),
-)
-
-
-def _at_targets(document: dict[str, Any]) -> str:
-    head = "".join(f"<th>{title}</th>" for _, title, _ in _COLUMNS)
-    tables = []
-    for policy in document["policies"]:
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{_filled(form, row[name])}</td>" for name, _, form in _COLUMNS) + "</tr>"
-            for row in policy["targets"]
+        _environment()
+        .get_template("replay.html")
+        .render(
+            **{name: document[name] for name in ("log", "rules", "policies", "compared")},
+            plot_script=Markup(get_plotlyjs()),  # noqa: S704 - the script of the plotly wheel
+            headline=_headline(document),
+            review=review,
+            review_result=_REVIEW_RESULTS[review["verdict"]] if review else "",
+            curves_plot=curves_plot(policies),
+            savings_plot=savings_plot(document),
+            calibration_plot=calibration_plot(with_probability) if with_probability else None,
+            best=_best_ratios(policies),
+            differences=_differences(document["compared"]),
+            bounds=BOUNDS,
+            is_reference=lambda policy: bool(document["compared"]) and document["compared"]["policy"] == policy["name"],
         )
-        is_open = " open" if _reference_class(document, policy) else ""
-        tables.append(
-            f"<details{is_open}><summary><b>{escape(policy['name'])}</b></summary><div class=wide><table>"
-            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></details>"
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("adwarm.replay"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _format_number
+    return environment
+
+
+def _format_number(value: float | None, spec: str, unit: str = "") -> str:
+    """Return `value` by a format spec with its unit; a dash for None."""
+    return "–" if value is None else f"{value:{spec}}{unit}"
+
+
+def _headline(document: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the reference policy serves at twice the calls; None when no policies were compared."""
+    compared = document["compared"]
+    if not compared:
+        return None
+    reference = next(policy for policy in document["policies"] if policy["name"] == compared["policy"])
+    row = _row_at_headline(reference["read_off_curve"])
+    ratio_of_none = reference["curve"][0]["first_open_hit_ratio"]
+    return {**row, "ratio": row["first_open_hit_ratio"], "ratio_of_none": ratio_of_none}
+
+
+def _row_at_headline(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return next((row for row in rows if row["multiple"] == _HEADLINE_MULTIPLE), rows[0])
+
+
+def _best_ratios(policies: list[dict[str, Any]]) -> list[float]:
+    """Return, per multiple, the ratio from which a cell is bold: the best of all policies but the bounds."""
+    curves = [policy["read_off_curve"] for policy in policies if policy["name"] not in BOUNDS]
+    columns = range(len(policies[0]["read_off_curve"]))
+    return [max((curve[n]["first_open_hit_ratio"] for curve in curves), default=1.0) - 1e-12 for n in columns]
+
+
+def _differences(compared: dict[str, Any] | None) -> list[tuple[str, dict[str, Any]]]:
+    """Return each compared policy with the reference policy's advantage over it at twice the calls."""
+    against = compared["against"] if compared else {}
+    return [(name, _row_at_headline(rows)) for name, rows in against.items() if name not in BOUNDS]
+
+
+def curves_plot(policies: list[dict[str, Any]]) -> Markup:
+    """Return the plot of the first-open hit ratio over calls."""
+    figure = go.Figure()
+    for n, policy in enumerate(policies):
+        name = policy["name"]
+        points = [row for row in policy["curve"] if row["multiple"] <= 8] or policy["curve"][:1]
+        few = len(points) < 3
+        figure.add_scatter(
+            x=[row["multiple"] for row in points],
+            y=[row["first_open_hit_ratio"] for row in points],
+            name=name,
+            mode="lines+markers" if few else "lines",
+            line={"color": _color(name, n), "width": 4 if name == "adwarm" else 2, "dash": _dash(name)},
+            hovertemplate="%{y:.3f} at %{x:.2f}x<extra>" + name + "</extra>",
         )
-    days = document["rules"]["thresholds_learned_on_days"]
-    return (
-        "<h2>What you would have got</h2><p>In production nobody can read a threshold off the future. Here each "
-        f"threshold was learned on the last {days} days of training alone, so as to meet a target, and then kept: "
-        "achieved calls may miss the target when habits changed. The wait is that of all opens on average, "
-        f"a miss taking {document['rules']['fetch_seconds']:g} s.</p>" + savings_plot(document) + "".join(tables)
+    figure.update_xaxes(title="calls, as multiples of warming nothing", range=[0.9, 5.0], ticksuffix="x")
+    figure.update_yaxes(title="first-open hit ratio", range=[0, 1.02])
+    return _html(figure, 520)
+
+
+def savings_plot(document: dict[str, Any]) -> Markup:
+    """Return the plot of calls made over calls aimed at."""
+    figure = go.Figure()
+    targets = document["rules"]["targets"]
+    figure.add_scatter(
+        x=targets, y=targets, mode="lines", name="as aimed", line={"color": _BOUND, "dash": "dot"}, hoverinfo="skip"
     )
+    for n, policy in enumerate(document["policies"]):
+        name = policy["name"]
+        if name in BOUNDS:
+            continue
+        figure.add_scatter(
+            x=[row["target"] for row in policy["targets"]],
+            y=[row["multiple"] for row in policy["targets"]],
+            text=[f"{row['first_open_hit_ratio']:.3f}" for row in policy["targets"]],
+            name=name,
+            mode="lines+markers",
+            line={"color": _color(name, n), "width": 3 if name == "adwarm" else 1.5},
+            hovertemplate="aimed at %{x:g}x, came to %{y:.2f}x, hit ratio %{text}<extra>" + name + "</extra>",
+        )
+    figure.update_xaxes(title="calls aimed at", ticksuffix="x")
+    figure.update_yaxes(title="calls made", ticksuffix="x", rangemode="tozero")
+    return _html(figure, 380)
 
 
-def _calibration(document: dict[str, Any]) -> str:
-    stated = [policy for policy in document["policies"] if policy["probability"]]
-    if not stated:
-        return ""
-    rows = []
-    for policy in stated:
-        found = policy["probability"]
-        figures = (("brier", ".4f"), ("skill", ".3f"), ("log_loss", ".4f"), ("pr_auc", ".3f"), ("ece", ".4f"))
-        cells = "".join(f"<td>{_filled('{:' + form + '}', found[name])}</td>" for name, form in figures)
-        share, horizon = found["ece_share_of_cases"], found["horizon_seconds"] / 60
-        said = f"{found['event']} within {horizon:g} min"
-        name = f"<td>{escape(policy['name'])}</td><td>{said}</td>"
-        rows.append(f"<tr{_reference_class(document, policy)}>{name}{cells}<td>{share:.1%}</td></tr>")
-    return (
-        "<h2>Can the probabilities be believed?</h2><p>Some policies say how likely an open is. If they are honest, of "
-        "all the times they said 30 %, the report was opened 30 times in a hundred: the points lie on the diagonal. "
-        "Each point is a tenth of the cases that were given 10 % or more. The table says what each policy states a "
-        "probability of; scores of different events cannot be compared, calibration can.</p>"
-        + calibration_plot(stated)
-        + "<div class=wide><table><thead><tr><th>policy</th><th>probability of</th>"
-        "<th>Brier score (0 is best)</th><th>skill over a constant (1 is best)</th><th>log loss (0 is best)</th>"
-        "<th>area under precision and recall (1 is best)</th><th>mean gap to the diagonal (ECE)</th>"
-        f"<th>cases at 10 % or more</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+def calibration_plot(policies: list[dict[str, Any]]) -> Markup:
+    """Return the reliability diagram."""
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", name="honest", line={"color": _BOUND, "dash": "dot"}, hoverinfo="skip"
     )
+    for n, policy in enumerate(policies):
+        bins = policy["probability"]["bins"]
+        figure.add_scatter(
+            x=[row["stated"] for row in bins],
+            y=[row["came_true"] for row in bins],
+            customdata=[row["cases"] for row in bins],
+            name=policy["name"],
+            mode="lines+markers",
+            line={"color": _color(policy["name"], n)},
+            hovertemplate="said %{x:.1%}, came true %{y:.1%} of %{customdata:,} cases<extra></extra>",
+        )
+    figure.update_xaxes(title="probability stated", range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(title="share that came true", range=[0, 1], tickformat=".0%")
+    return _html(figure, 440)
 
 
-def _policies(document: dict[str, Any]) -> str:
-    rows = "".join(f"<dt>{escape(p['name'])}</dt><dd>{escape(p['about'])}</dd>" for p in document["policies"])
-    return f"<h2>The policies</h2><dl>{rows}</dl>"
+def _color(name: str, number: int) -> str:
+    if name in BOUNDS:
+        return _BOUND
+    return _OURS if name == "adwarm" else _COLORS[number % len(_COLORS)]
 
 
-def _method(document: dict[str, Any]) -> str:
-    log, rules = document["log"], document["rules"]
-    return (
-        f"<h2>How it was done</h2><p>Training from {log['train_from'][:10]} ({log['training_opens']:,} opens), scored "
-        f"from {log['test_from'][:10]} to {log['test_to'][:10]}. A decision every {rules['step_seconds'] / 60:g} "
-        f"minutes sees only opens more than {rules['lag_seconds'] / 60:g} minutes old; what it warms can be served "
-        f"{rules['latency_seconds']:g} seconds later, and an open before that is a miss. Policies learn anew every "
-        "week. A miss fills the cache; while a fetch is on its way nobody fetches the same report again. Only opens "
-        "by people count.</p>"
+def _dash(name: str) -> str:
+    return "dash" if name in BOUNDS else "solid"
+
+
+def _html(figure: Any, height: int) -> Markup:
+    figure.update_layout(
+        height=height,
+        margin={"l": 60, "r": 20, "t": 20, "b": 50},
+        template="plotly_white",
+        legend={"orientation": "v"},
+        font={"family": "system-ui, sans-serif", "size": 14},
     )
-
-
-def _reference_class(document: dict[str, Any], policy: dict[str, Any]) -> str:
-    table = document["compared"]
-    return " class=ours" if table and table["policy"] == policy["name"] else ""
-
-
-def _filled(form: str, value: Any) -> str:
-    return "–" if value is None else form.format(value)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.1%}"
+    # A fixed id for each plot: with plotly's random ids equal replays would give unequal pages.
+    number = f"plot-{height}"
+    html = figure.to_html(full_html=False, include_plotlyjs=False, div_id=number, config={"displaylogo": False})
+    return Markup(html)  # noqa: S704 - plotly escapes names itself

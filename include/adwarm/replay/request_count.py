@@ -1,7 +1,7 @@
-"""Counts upstream requests instead of fetched keys: what the fetch planner would send, with the days it already holds.
+"""Counts upstream requests instead of fetched keys: those that the fetch planner would send, given the fetched days.
 
-Keys of an account that are fetched at the same moment share the spans of their days that are missing or due, and one
-request for the range summaries that are due; few days and summaries that are due in any case go in one.
+Keys of an account that are fetched at the same moment share the spans of their missing or due days, and one request for
+the due range summaries; few days and summaries go in one request.
 """
 
 from collections.abc import Iterable
@@ -16,8 +16,7 @@ from adwarm.foundation.arrow_arrays import Ints32
 from adwarm.foundation.local_time import local_day
 from adwarm.model import FreshnessRules, resolve_window
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache_simulation import WEEK, SimulationCounts
-from adwarm.replay.evaluation_period import EvaluationPeriod
+from adwarm.replay.cache_simulation import WEEK, EvaluationPeriod, SimulationCounts
 from adwarm.sources.protocol import Capabilities
 
 _QUARTER = 900_000_000
@@ -28,11 +27,11 @@ Span = tuple[int, int]
 """First and last day, as ordinals."""
 
 FetchTime = tuple[int, int]
-"""When something was fetched: the account's day as an ordinal, and the moment in microseconds."""
+"""When something was fetched: the account's day as an ordinal, and microseconds since 1970."""
 
 
 class FetchedDays:
-    """The days and summaries that are held of one account: when each was last fetched.
+    """When the days and range summaries of one account were last fetched.
 
     Assumes that today's figures change with every fetch, and that no other day is restated between two midnights.
     """
@@ -43,32 +42,32 @@ class FetchedDays:
         self._summaries: dict[Span, FetchTime] = {}
 
     def fetch(self, spans: Iterable[Span], today: int, now: int) -> int:
-        """Fetch `spans` at `now` (microseconds) and return how many requests that takes."""
-        wanted = set(spans)
-        ranges = [span for span in wanted if span[1] > span[0]]
+        """Fetch `spans` at `now` (microseconds since 1970) and return how many requests that takes."""
+        windows = set(spans)
+        ranges = [span for span in windows if span[1] > span[0]]
         early = [span for span in ranges if self._is_summary_due(span, today)]
-        made, fetched = self._fetch_days(wanted, today, now)
+        requests, fetched = self._fetch_days(windows, today, now)
         self._summaries.update((span, (today, now)) for span in early)
         late = [span for span in ranges if self._is_summary_due(span, today)]
         self._summaries.update((span, (today, now)) for span in late)
         if fetched and early and fetched + len(early) <= _MAX_WINDOWS:
             return 1 + bool(late)
-        return made + bool(early or late)
+        return requests + bool(early or late)
 
     def _fetch_days(self, spans: Iterable[Span], today: int, now: int) -> tuple[int, int]:
-        """Fetch the days that are due; return how many spans and how many days that takes."""
+        """Fetch the due days; return how many spans and how many days that takes."""
         days = sorted({day for since, until in spans for day in range(since, min(until, today) + 1)})
         due = [day for day in days if self._is_due(day, today, now)]
-        made, fetched = 0, 0
+        requests, fetched = 0, 0
         for position, day in enumerate(due):
             first = day
             if position and self._joins(due[position - 1], day):
                 first = due[position - 1] + 1
             else:
-                made += 1
+                requests += 1
             self._days.update((each, (today, now)) for each in range(first, day + 1))
             fetched += day - first + 1
-        return made, fetched
+        return requests, fetched
 
     def _is_due(self, day: int, today: int, now: int) -> bool:
         fetched = self._days.get(day)
@@ -80,7 +79,7 @@ class FetchedDays:
         if fetched[0] <= day < today:
             return True
         if age <= 1:
-            return fetched[1] + _life(self._rules, age) <= now
+            return fetched[1] + _max_age(self._rules, age) <= now
         return fetched[0] < (today if age <= self._rules.daily_days else self._last_weekly(today))
 
     def _is_summary_due(self, span: Span, today: int) -> bool:
@@ -93,9 +92,9 @@ class FetchedDays:
         return fetched[0] - day > self._rules.settle_days
 
     def _joins(self, before: int, day: int) -> bool:
-        held = [self._days.get(between) for between in range(before + 1, day)]
+        between = [self._days.get(number) for number in range(before + 1, day)]
         return all(
-            fetch is not None and not self._is_final(before + 1 + offset, fetch) for offset, fetch in enumerate(held)
+            fetch is not None and not self._is_final(before + 1 + offset, fetch) for offset, fetch in enumerate(between)
         )
 
     def _last_weekly(self, today: int) -> int:
@@ -103,30 +102,30 @@ class FetchedDays:
 
 
 class PlannedRequestCounter:
-    """Counts the requests of a tally whose fetches were all recorded."""
+    """Counts the requests of a simulation whose fetches were all recorded."""
 
     def __init__(self, opens: Opens, rules: FreshnessRules) -> None:
         self._opens, self._rules = opens, rules
 
     def __call__(self, counts: SimulationCounts, period: EvaluationPeriod) -> Ints32:
-        """Return the requests, cells x columns."""
-        found: Ints32 = np.zeros(counts.warms.shape, np.int32)
+        """Return the requests, cells x columns; see `SimulationCounts`."""
+        requests: Ints32 = np.zeros(counts.warms.shape, np.int32)
         weeks = int(-(-(period.end - period.start) // WEEK))
-        shelves: dict[tuple[int, int], FetchedDays] = {}
+        fetched_days: dict[tuple[int, int], FetchedDays] = {}
         for column, account, at, keys in self._groups(counts):
             zone = str(self._opens.zone[keys[0]])
             today = _today(zone, at // _QUARTER)
             spans = [_span(str(self._opens.date_range[key]), zone, at // _QUARTER) for key in keys]
             cell = account * weeks + min((at - period.start) // WEEK, weeks - 1)
-            if (column, account) not in shelves:
-                shelves[column, account] = FetchedDays(
+            if (column, account) not in fetched_days:
+                fetched_days[column, account] = FetchedDays(
                     self._rules, refetch_weekday(str(self._opens.account_id[keys[0]]))
                 )
-            found[cell, column] += shelves[column, account].fetch(spans, today, at)
-        return found
+            requests[cell, column] += fetched_days[column, account].fetch(spans, today, at)
+        return requests
 
     def _groups(self, counts: SimulationCounts) -> Iterable[tuple[int, int, int, list[int]]]:
-        """Yield column, account, moment and keys of what is fetched together, in the order of time."""
+        """Yield column, account, moment and keys of fetches that happen together, in the order of time."""
         if not counts.fetches:
             return
         column, key, at = (
@@ -146,7 +145,7 @@ class PlannedRequestCounter:
 
 
 @lru_cache(maxsize=64)
-def _life(rules: FreshnessRules, age: int) -> int:
+def _max_age(rules: FreshnessRules, age: int) -> int:
     return (rules.today if age <= 0 else rules.yesterday) // _TICK
 
 

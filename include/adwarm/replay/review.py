@@ -1,7 +1,8 @@
-"""Reviews the live policy: replays the last weeks, judges it, and writes the report.
+"""Reviews the live policy: replays the last weeks, evaluates the policies, and writes the pages; applies the decision.
 
-It changes what is live in one case only: when the live kind's probabilities are off, the population profile takes over
-at once. A better kind is trained and proposed; `adwarm.replay.promotion` makes it live when somebody has approved.
+A review changes what is live in one case only: when the live kind's probabilities are off, the population profile
+replaces it at once. A better kind is trained and proposed; `promote` makes it live after a human approved. Each change
+is one transaction, and repeating it changes nothing.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from adwarm.access_log.timestamps import to_micros
 from adwarm.forecast.snapshot import get_live_snapshot
@@ -25,58 +26,58 @@ from adwarm.replay.drift import MonitoredPolicy, measure_drift
 from adwarm.replay.entry_lifetimes import FixedLifetime
 from adwarm.replay.policies import load_policies
 from adwarm.replay.policy import Policy
-from adwarm.replay.promotion import fall_back
-from adwarm.replay.replay_log import TrainTestSplit
 from adwarm.replay.replay_page import render_page
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.replay.review_rules import POLICY_BY_KIND, PolicyEvaluation, ReviewResult, evaluate_policies
-from adwarm.replay.run import ReplayConfig, replay
 from adwarm.settings import ReviewSettings, Settings
-from adwarm.store import ObjectStore, aggregates, read_transaction, write_transaction
+from adwarm.store import Context, aggregates, read_transaction, write_transaction
 from adwarm.store.page_files import PageFolder
-from adwarm.store.reviews import find_review, save_review
+from adwarm.store.reviews import find_review, save_decision, save_review
+from adwarm.store.snapshots import find_deployed_snapshot, record_choice, set_policy
 
 WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
 MIN_TRAINING = 2 * WEEK
 TARGETS = (1.5, 2.0, 3.0)
+REVIEW_ACTOR = "adwarm_policy_review"
+"""Who chose a kind that no human chose."""
 
 
 @dataclass(frozen=True)
 class _ReviewDraft:
     """A review before it is stored."""
 
-    verdict: ReviewResult
-    why: str
+    result: ReviewResult
+    reason: str
     live_kind: str | None = None
     evaluation: PolicyEvaluation | None = None
     document: dict[str, Any] | None = None
 
 
-def review_policies(
-    engine: Engine, objects: ObjectStore, settings: Settings, now: datetime, run_id: str, *, apply_result: bool = True
-) -> PolicyReview:
-    """Review the live policy as of `now`, and return the review.
-
-    The review of a run is made once: asked again, its row comes back.
+def review_policies(context: Context, now: datetime, run_id: str, *, apply_result: bool = True) -> PolicyReview:
+    """Review the live policy as of `now`, and return the stored review; the review of a run is made only once.
 
     Args:
-        act: whether to fall back and to propose; without it the review only reports, in words what it would have done.
+        context: the store and the settings.
+        now: opens after it are ignored.
+        run_id: the run that makes the review.
+        apply_result: whether to fall back and to propose; if not, the review only reports what it would have done.
 
     Raises:
-        BadRequest: there is no such policy.
+        BadRequest: a policy in the settings does not exist.
     """
     now = utc(now)
-    with read_transaction(engine) as connection:
-        if found := find_review(connection, run_id):
-            return found
-    made = _draft_review(engine, objects, settings, now)
-    if not apply_result and made.evaluation is not None:
-        made = replace(made, verdict=ReviewResult.REPORTED)
-    report = None if made.document is None else _write_pages(PageFolder(settings.data), made.document, now)
-    chosen = _train_new_kind(engine, objects, settings, made, now) if apply_result else None
-    review = _to_review(made, run_id, now, report, chosen)
-    with write_transaction(engine) as connection:
-        if chosen is not None and made.verdict is ReviewResult.FELL_BACK:
-            fall_back(connection, chosen, reason=made.why, at=now)
+    with read_transaction(context.engine) as connection:
+        if review := find_review(connection, run_id):
+            return review
+    draft = _draft_review(context, now)
+    if not apply_result and draft.evaluation is not None:
+        draft = replace(draft, result=ReviewResult.REPORTED)
+    page = None if draft.document is None else _write_pages(PageFolder(context.settings.data), draft.document, now)
+    snapshot = _train_new_kind(context, draft, now) if apply_result else None
+    review = _to_review(draft, run_id, now, page, snapshot)
+    with write_transaction(context.engine) as connection:
+        if snapshot is not None and draft.result is ReviewResult.FELL_BACK:
+            fall_back(connection, snapshot, reason=draft.reason, at=now)
         save_review(connection, review)
     return review
 
@@ -84,29 +85,32 @@ def review_policies(
 def review_log(
     opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings
 ) -> tuple[PolicyEvaluation, dict[str, Any]]:
-    """Replay the live kind's policy and the others over `opens`; return the judgement and the report's document."""
+    """Replay the live kind's policy and the others over `opens`; return the evaluation and the page's document.
+
+    The document is that of a replay with the key `review`.
+    """
     rules, (start, test, end) = settings.review, split.micros()
     live = POLICY_BY_KIND[live_kind]
-    watched = MonitoredPolicy(load_policies([live], opens, FixedLifetime(0))[0], opens, test, end)
-    names: list[str | Policy] = [watched, *(name for name in rules.policies if name != live)]
-    terms = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS)
-    document = replay(opens, split, terms, names, settings, reference=live).document
-    judgement = evaluate_policies(document, live_kind, rules)
+    monitored = MonitoredPolicy(load_policies([live], opens, FixedLifetime(0))[0], opens, test, end)
+    names: list[str | Policy] = [monitored, *(name for name in rules.policies if name != live)]
+    config = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS, reference=live)
+    document = replay(opens, split, config, names, settings).document
+    evaluation = evaluate_policies(document, live_kind, rules)
     document["review"] = {
-        "verdict": str(judgement.result),
-        "why": judgement.reason,
+        "verdict": str(evaluation.result),
+        "why": evaluation.reason,
         "live_kind": live_kind,
-        "proposed_kind": judgement.new_kind,
+        "proposed_kind": evaluation.new_kind,
         "max_ece": rules.max_ece,
         "min_cases": rules.min_cases,
-        "figures": judgement.figures,
-        "drift": measure_drift(opens, start, test, end, watched),
+        "figures": evaluation.figures,
+        "drift": measure_drift(opens, start, test, end, monitored),
     }
-    return judgement, document
+    return evaluation, document
 
 
 def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> TrainTestSplit:
-    """Return which weeks of a log from `first` to `until` are learned from, and which are scored.
+    """Return which weeks of a log from `first` to `until` are for training, and which for the test.
 
     Raises:
         BadRequest: the log is too short.
@@ -122,79 +126,141 @@ def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> Tra
 
 
 def sample_accounts(opens: Opens, max_keys: int) -> Opens:
-    """Return the opens of at most `most` keys, or of one account's: whole accounts, drawn without looking at them."""
+    """Return the opens of whole accounts, drawn by a hash of their ids: at most `max_keys` keys, or one account."""
     if opens.key_count <= max_keys:
         return opens
-    _, at, account = np.unique(opens.account, return_index=True, return_inverse=True)
-    drawn = [hashlib.sha256(str(opens.account_id[place]).encode()).hexdigest() for place in at]
-    order = np.argsort(np.array(drawn))
+    _, first_key, account = np.unique(opens.account, return_index=True, return_inverse=True)
+    digests = [hashlib.sha256(str(opens.account_id[key]).encode()).hexdigest() for key in first_key]
+    order = np.argsort(np.array(digests))
     fitting = np.cumsum(np.bincount(account)[order]) <= max_keys
-    kept = order[: max(int(fitting.sum()), 1)]
-    return opens.select_keys(np.flatnonzero(np.isin(account, kept)))
+    sampled = order[: max(int(fitting.sum()), 1)]
+    return opens.select_keys(np.flatnonzero(np.isin(account, sampled)))
 
 
-def _draft_review(engine: Engine, objects: ObjectStore, settings: Settings, now: datetime) -> _ReviewDraft:
+def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
     try:
-        live = get_live_snapshot(engine)
+        live = get_live_snapshot(context.engine)
     except NotFound as error:
         return _ReviewDraft(ReviewResult.NOTHING_LIVE, str(error))
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         hours = aggregates.list_hours(connection)
         until = floor_to(min(now, aggregates.get_watermark(connection) or now), HOUR)
     hours = [row for row in hours if row.hour < until]
     end = min(until, hours[-1].hour + HOUR) if hours else until
     try:
-        split = choose_split(hours[0].hour if hours else end, end, settings.review)
+        split = choose_split(hours[0].hour if hours else end, end, context.settings.review)
     except BadRequest as error:
         return _ReviewDraft(ReviewResult.TOO_LITTLE_LOG, str(error), live.kind)
-    opens = _load_opens(engine, objects, settings, split)
-    judgement, document = review_log(opens, split, live.kind, settings)
-    return _ReviewDraft(judgement.result, judgement.reason, live.kind, judgement, document)
+    opens = _load_opens(context, split)
+    evaluation, document = review_log(opens, split, live.kind, context.settings)
+    return _ReviewDraft(evaluation.result, evaluation.reason, live.kind, evaluation, document)
 
 
-def _load_opens(engine: Engine, objects: ObjectStore, settings: Settings, split: TrainTestSplit) -> Opens:
+def _load_opens(context: Context, split: TrainTestSplit) -> Opens:
     since = split.train_from - FIRST_OPEN_QUIET
-    known = load_opens(engine, objects, since, split.test_to, default_zone=settings.default_zone)
-    known = known.since(to_micros(split.train_from))
-    return sample_accounts(known.select_keys(known.opened_keys()), settings.review.max_keys)
+    opens = load_opens(
+        context.engine, context.objects, since, split.test_to, default_zone=context.settings.default_zone
+    )
+    opens = opens.since(to_micros(split.train_from))
+    return sample_accounts(opens.select_keys(opens.opened_keys()), context.settings.review.max_keys)
 
 
-def _train_new_kind(
-    engine: Engine, objects: ObjectStore, settings: Settings, draft: _ReviewDraft, now: datetime
-) -> Snapshot | None:
-    """Train and store the forecast that is fallen back to or proposed; it is not live yet."""
+def _train_new_kind(context: Context, draft: _ReviewDraft, now: datetime) -> Snapshot | None:
+    """Train and store the forecast to fall back to or to propose; it is not live yet."""
     if draft.evaluation is None or draft.evaluation.new_kind is None:
         return None
     kind = draft.evaluation.new_kind
+    settings = context.settings
     only = settings.model_copy(update={"forecast": settings.forecast.model_copy(update={"model": kind})})
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         until = min(now, aggregates.get_watermark(connection) or now)
-    return train_candidates(engine, objects, only, until, now).snapshots[kind]
+    return train_candidates(replace(context, settings=only), until, now).snapshots[kind]
 
 
 def _write_pages(folder: PageFolder, document: dict[str, Any], now: datetime) -> str:
-    """Write the report as JSON and as a page; return where the page is."""
+    """Write the document as JSON and as HTML; return path or URL of the HTML page."""
     name = f"review-{now:%Y%m%dt%H%M%Sz}"
     folder.write(f"{name}.json", orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
     return folder.write(f"{name}.html", render_page(document).encode())
 
 
 def _to_review(
-    draft: _ReviewDraft, run_id: str, now: datetime, page: str | None, chosen: Snapshot | None
+    draft: _ReviewDraft, run_id: str, now: datetime, page: str | None, snapshot: Snapshot | None
 ) -> PolicyReview:
-    figures: dict[str, Any] = {"why": draft.why}
+    figures: dict[str, Any] = {"why": draft.reason}
     if draft.document is not None:
         review = draft.document["review"]
         drifted = {name: review["drift"][name] for name in ("stability", "accounts", "judged", "moved")}
         figures |= {"policies": review["figures"], "drift": drifted, "log": draft.document["log"]}
-    proposed = chosen if draft.verdict is ReviewResult.PROPOSED else None
+    proposed = snapshot if draft.result is ReviewResult.PROPOSED else None
     return PolicyReview(
         run_id=run_id,
         at=now,
-        result=str(draft.verdict),
+        result=str(draft.result),
         live_kind=draft.live_kind,
         proposed_kind=proposed.kind if proposed else None,
         proposed_snapshot=proposed.id if proposed else None,
         page=page,
         figures=figures,
     )
+
+
+def fall_back(connection: Connection, snapshot: Snapshot, *, reason: str, at: datetime) -> None:
+    """Make the fallback live; training keeps its kind until somebody approves another."""
+    _set_live(connection, snapshot.id, snapshot.kind, by=REVIEW_ACTOR, reason=reason, at=at)
+
+
+def promote(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
+    """Make the forecast that a review proposed live, and return the review; repeating it changes nothing.
+
+    Args:
+        engine: the database.
+        run_id: the run of the review.
+        by: who approved.
+        at: when.
+
+    Raises:
+        NotFound: there is no such review.
+        BadRequest: it proposed nothing, was rejected, or another kind has gone live since.
+    """
+    with write_transaction(engine) as connection:
+        review = _get_review(connection, run_id)
+        if review.result == ReviewResult.PROMOTED:
+            return review
+        if review.result != ReviewResult.PROPOSED:
+            raise BadRequest(f"review {run_id} has nothing to promote: it is {review.result}")
+        if (live := _live_kind(connection)) != review.live_kind:
+            raise BadRequest(f"{live} has gone live since review {run_id} was made; wait for the next review")
+        kind, snapshot_id = str(review.proposed_kind), str(review.proposed_snapshot)
+        _set_live(connection, snapshot_id, kind, by=by, reason=str(review.figures["why"]), at=utc(at))
+        save_decision(connection, run_id, ReviewResult.PROMOTED, by=by, at=utc(at))
+        return _get_review(connection, run_id)
+
+
+def reject(engine: Engine, run_id: str, *, by: str, at: datetime) -> PolicyReview:
+    """Record that a proposal was not approved, and return the review; a review that is decided does not change.
+
+    Raises:
+        NotFound: there is no such review.
+    """
+    with write_transaction(engine) as connection:
+        if _get_review(connection, run_id).result == ReviewResult.PROPOSED:
+            save_decision(connection, run_id, ReviewResult.REJECTED, by=by, at=utc(at))
+        return _get_review(connection, run_id)
+
+
+def _set_live(connection: Connection, snapshot_id: str, kind: str, *, by: str, reason: str, at: datetime) -> None:
+    set_policy(connection, snapshot_id, at)
+    record_choice(connection, kind, by=by, why=reason, at=at)
+
+
+def _get_review(connection: Connection, run_id: str) -> PolicyReview:
+    review = find_review(connection, run_id)
+    if review is None:
+        raise NotFound(f"there is no review of the run {run_id!r}; run the DAG adwarm_policy_review")
+    return review
+
+
+def _live_kind(connection: Connection) -> str | None:
+    snapshot = find_deployed_snapshot(connection)
+    return None if snapshot is None else snapshot.kind

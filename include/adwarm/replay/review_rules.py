@@ -1,31 +1,32 @@
-"""What a review comes to: keep the live kind, fall back because its probabilities are off, or propose a better one.
+"""The rules of a policy review: keep the live kind, fall back when its probabilities are off, or propose a better one.
 
-The rules are few, so that a person who is asked to approve can retrace them.
+The rules are few, so that whoever approves can follow them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from adwarm.forecast.models import boosted, population, seasonal
+from adwarm.model import PolicyReview
 from adwarm.settings import ReviewSettings
 
 COMPARED_AT = 2.0
-"""Policies are compared at this multiple of the calls of no warming."""
+"""The multiple of the calls without warming at which policies are compared."""
 POLICY_BY_KIND = {
     seasonal.KIND: "hour-of-week",
     boosted.KIND: "adwarm",
     population.KIND: "population-profile",
 }
-"""By kind of forecast, the policy that replays it."""
+"""The policy that replays each kind of forecast."""
 FALLBACK_KIND = population.KIND
 MIN_FIRST_OPENS = 100
-"""First opens in the scored weeks below which no policy is called better, whatever the interval says."""
+"""First opens in the test weeks that calling a policy better needs, whatever the interval is."""
 
 
 class ReviewResult(StrEnum):
-    """What a review comes to, and what became of a proposal."""
+    """The result of a review, and the decision on its proposal."""
 
     TOO_LITTLE_LOG = "too_little_log"
     NOTHING_LIVE = "nothing_live"
@@ -39,11 +40,13 @@ class ReviewResult(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PolicyEvaluation:
-    """A verdict with its reason.
+    """The result of applying the rules.
 
     Attributes:
-        kind: the kind of forecast that is fallen back to, or proposed.
-        figures: by policy: hits and calls at twice the calls of no warming, calibration, and gain over the live one.
+        result: keep, fall back or propose.
+        reason: why, in one sentence.
+        new_kind: the kind of forecast to fall back to, or to propose.
+        figures: by policy, as JSON values: hits and calls at `COMPARED_AT`, calibration, and gain over the live policy.
     """
 
     result: ReviewResult
@@ -53,7 +56,7 @@ class PolicyEvaluation:
 
 
 def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: ReviewSettings) -> PolicyEvaluation:
-    """Return what the document of a replay (see `adwarm.replay.run.Replayed`) says of the live kind."""
+    """Apply the rules to the document of a replay (see `adwarm.replay.replay_run.ReplayResult`)."""
     live = POLICY_BY_KIND[live_kind]
     figures = {policy["name"]: _figures(policy, document["compared"]) for policy in document["policies"]}
     if is_miscalibrated(figures[live], rules):
@@ -72,21 +75,21 @@ def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: Review
     if not better:
         return PolicyEvaluation(ReviewResult.KEPT, f"no policy is surely better than {live}", None, figures)
     best = max(better, key=lambda kind: figures[POLICY_BY_KIND[kind]]["gain"])
-    found = figures[POLICY_BY_KIND[best]]
-    low, high = found["gain_interval"]
-    why = (
-        f"{POLICY_BY_KIND[best]} serves {found['gain']:+.3f} of first opens more than {live} for the same calls "
+    best_figures = figures[POLICY_BY_KIND[best]]
+    low, high = best_figures["gain_interval"]
+    reason = (
+        f"{POLICY_BY_KIND[best]} serves {best_figures['gain']:+.3f} of first opens more than {live} for the same calls "
         f"(95 % interval {low:+.3f} to {high:+.3f})"
     )
-    return PolicyEvaluation(ReviewResult.PROPOSED, why, best, figures)
+    return PolicyEvaluation(ReviewResult.PROPOSED, reason, best, figures)
 
 
 def is_miscalibrated(figures: Mapping[str, Any], rules: ReviewSettings) -> bool:
-    """Whether calibration is broken, on enough evidence.
+    """Return whether the probabilities are clearly too high, over enough cases.
 
-    Only what is promised and does not come counts: it spends the budget. Probabilities that are too low, as those
-    learned in few weeks are on purpose, cost warms that are not made; the hit ratio shows that, and the fallback's are
-    lower still.
+    Only probabilities that are too high count, because they spend the budget. Probabilities that are too low, as those
+    learned from few weeks are on purpose, cost warms that are not made; the hit ratio shows that, and the fallback's
+    are lower still.
     """
     return bool(figures["cases"] >= rules.min_cases and figures["overstated"] > rules.max_ece)
 
@@ -97,12 +100,12 @@ def _is_better(figures: Mapping[str, Any], rules: ReviewSettings) -> bool:
 
 
 def _figures(policy: Mapping[str, Any], compared: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the figures of one policy; the gain is that over the policy the others are compared with."""
+    """Return the figures of one policy; the gain is over the live policy."""
     reading = next(row for row in policy["read_off_curve"] if row["multiple"] == COMPARED_AT)
     target = next(row for row in policy["targets"] if row["target"] == COMPARED_AT)
     quality = policy["probability"] or {"cases": 0, "ece": None, "ece_share_of_cases": 0.0, "bins": ()}
-    cases = sum(found["cases"] for found in quality["bins"])
-    over = sum(found["cases"] * max(found["stated"] - found["came_true"], 0.0) for found in quality["bins"])
+    cases = sum(row["cases"] for row in quality["bins"])
+    over = sum(row["cases"] * max(row["stated"] - row["came_true"], 0.0) for row in quality["bins"])
     against = (compared or {"against": {}})["against"].get(policy["name"], ())
     gap = next((row for row in against if row["multiple"] == COMPARED_AT), None)
     return {
@@ -116,3 +119,43 @@ def _figures(policy: Mapping[str, Any], compared: Mapping[str, Any] | None) -> d
         "gain": None if gap is None else -gap["difference"],
         "gain_interval": None if gap is None else [-gap["interval"][1], -gap["interval"][0]],
     }
+
+
+def summarize_review(review: PolicyReview) -> str:
+    """Return the review as Markdown for whoever approves it; one sentence when it proposes nothing."""
+    reason = str(review.figures["why"])
+    if review.result != ReviewResult.PROPOSED:
+        return reason
+    log, drift = review.figures["log"], review.figures["drift"]
+    names = [POLICY_BY_KIND[kind] for kind in (review.live_kind, review.proposed_kind) if kind]
+    columns = [review.figures["policies"][name] for name in names]
+    lines = [
+        f"**{reason}.**",
+        "",
+        f"Replayed {log['test_from'][:10]} to {log['test_to'][:10]}: {log['scored_first_opens']:,} first opens.",
+        "",
+        f"| | live: {names[0]} | proposed: {names[1]} |",
+        "|---|---|---|",
+        _line(f"first-open hit ratio at {COMPARED_AT:g}x the calls of no warming", columns, _ratio),
+        _line("calls when aiming at that", columns, lambda row: f"{row['calls']:,} ({row['multiple']:.2f}x)"),
+        _line("mean gap of probabilities (ECE)", columns, lambda row: _number(row["ece"])),
+        _line("of it overstated", columns, lambda row: _number(row["overstated"])),
+        "",
+        f"{drift['moved']:,} of {drift['accounts']:,} accounts have drifted. Full report: `{review.page}`",
+        "",
+        "Approve: the proposed kind goes live, and training keeps it. Reject, or no answer: nothing changes.",
+    ]
+    return "\n".join(lines)
+
+
+def _line(title: str, columns: list[Mapping[str, Any]], format_column: Callable[[Mapping[str, Any]], str]) -> str:
+    return f"| {title} | " + " | ".join(format_column(column) for column in columns) + " |"
+
+
+def _ratio(row: Mapping[str, Any]) -> str:
+    low, high = row["hit_ratio_interval"]
+    return f"{row['hit_ratio']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _number(value: float | None) -> str:
+    return "too few cases" if value is None else f"{value:.3f}"

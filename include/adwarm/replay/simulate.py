@@ -1,38 +1,71 @@
-"""Plays opens and decisions against the cache, in the order of time."""
+"""Runs policies over a period, simulates their warms against the cache, and learns the thresholds that meet targets.
 
-from collections.abc import Callable, Iterable, Iterator
+A policy gets the opens before a day's last cutoff and nothing else; values for keys that were not known at their
+decision's cutoff are dropped here, whatever the policy returns.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
+from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.patterns.opens import Opens
-from adwarm.replay.cache_simulation import CacheSimulation, FetchDelays, SimulationCounts
-from adwarm.replay.entry_lifetimes import EntryLifetime
-from adwarm.replay.evaluation_period import EvaluationPeriod
-from adwarm.replay.policy import Ranking, ReplayTiming
+from adwarm.replay.cache_simulation import CacheSimulation, EvaluationPeriod, SimulationCounts, SimulationInputs
+from adwarm.replay.policy import Policy, Ranking, ReplayTiming
 
-RequestCounter = Callable[[SimulationCounts, EvaluationPeriod], Ints32]
-NOTHING: Ints = np.zeros(0, np.int64)
+NO_COLUMNS: Ints = np.zeros(0, np.int64)
+NEVER_WARM = np.inf
+_COARSE_THRESHOLDS, _FINE_MULTIPLES = 32, 40
+_SLACK = 1.02
+"""Calls may exceed a target by this factor while thresholds are learned."""
+
+ProgressCallback = Callable[[float], None]
+"""Called with the share of the work, 0 to 1, that was just done."""
 
 
-@dataclass(frozen=True)
-class SimulationInputs:
-    """What is played with: the log, the terms, how long entries live and fetches take.
+def ignore_progress(_share: float) -> None:
+    """Do nothing."""
 
-    Attributes:
-        requests: counts the requests of the recorded fetches, cells x columns; None: each fetched key is one call.
+
+def iter_rankings(
+    policy: Policy,
+    opens: Opens,
+    period: EvaluationPeriod,
+    timing: ReplayTiming,
+    on_progress: ProgressCallback = ignore_progress,
+) -> Iterator[tuple[int, Ranking]]:
+    """Yield each decision's moment with the policy's ranking; an empty one where the policy yields none.
+
+    The policy is fitted at the start of the period and every `refit_every` after it.
     """
+    share = timing.step / max(period.end - period.start, 1)
+    for needs_fit, decisions in period.iter_days(timing):
+        if needs_fit:
+            policy.fit(opens.before(int(decisions.cutoff[0])), timing)
+        history = opens.before(int(decisions.cutoff[-1]))
+        rankings = {ranking.decision: ranking for ranking in policy.rank(history, decisions)}
+        for index, (at, cutoff) in enumerate(zip(decisions.at.tolist(), decisions.cutoff.tolist(), strict=True)):
+            ranking = rankings.get(index)
+            yield at, _empty_ranking(index) if ranking is None else _drop_unknown_keys(ranking, opens, cutoff)
+        on_progress(share * len(decisions))
 
-    opens: Opens
-    timing: ReplayTiming
-    lifetime: EntryLifetime
-    delays: FetchDelays
-    count_requests: RequestCounter | None = None
 
-    def calls(self, counts: SimulationCounts, period: EvaluationPeriod) -> Ints32:
-        """Return the upstream calls, cells x columns, by the chosen price."""
-        return counts.calls() if self.count_requests is None else self.count_requests(counts, period)
+def _empty_ranking(index: int) -> Ranking:
+    return Ranking(index, np.zeros(0, np.int32), np.zeros(0))
+
+
+def _drop_unknown_keys(ranking: Ranking, opens: Opens, cutoff: int) -> Ranking:
+    """Drop keys first opened after the cutoff, and values of 0 or less that come without a probability."""
+    key_count = int(np.searchsorted(opens.first_ts, cutoff, "left"))
+    selected = (ranking.key < key_count) & ((ranking.warm_value > 0) | (ranking.probability is not None))
+    value = np.where(ranking.warm_value > 0, ranking.warm_value, -np.inf)  # NaN is not above 0 either
+    probability = None
+    if ranking.probability is not None:
+        probability = np.clip(np.nan_to_num(ranking.probability[selected]), 0.0, 1.0)
+    warm_at = None if ranking.warm_at is None else ranking.warm_at[selected]
+    key = ranking.key[selected]
+    return Ranking(ranking.decision, key, value[selected], probability, warm_at, ranking.renew_at_expiry)
 
 
 def simulate(
@@ -40,39 +73,109 @@ def simulate(
     period: EvaluationPeriod,
     rankings: Iterable[tuple[int, Ranking]],
     thresholds: Floats,
-    record: Ints = NOTHING,
+    record: Ints = NO_COLUMNS,
 ) -> SimulationCounts:
-    """Return what happens at each threshold.
+    """Return the counts at each threshold.
 
     A decision comes before the opens of the same moment. The cache is empty at the start.
 
     Args:
-        said: decisions in the order of time, with the policy's scores.
-        record: columns whose warms are kept one by one.
+        inputs: the log and how the cache works.
+        period: the simulated time.
+        rankings: decisions in the order of time, with the policy's ranking.
+        thresholds: a key is warmed when its value reaches the threshold.
+        record: indices of thresholds whose warms are recorded; with `inputs.count_requests` all are.
     """
-    columns: Ints = np.arange(len(thresholds), dtype=np.int64) if (inputs.count_requests is not None) else record
-    cache = CacheSimulation(
-        inputs.opens,
-        thresholds,
-        inputs.lifetime,
-        inputs.delays,
-        period.start,
-        period.end,
-        columns,
-        record_misses=(inputs.count_requests is not None),
-    )
+    columns: Ints = record if inputs.count_requests is None else np.arange(len(thresholds), dtype=np.int64)
+    cache = CacheSimulation(inputs, period, thresholds, columns)
     opens = inputs.opens.since(period.start).before(period.end)
     moments = zip(opens.ts.tolist(), opens.key.tolist(), opens.first.tolist(), strict=True)
     at, key, first = next(moments, (period.end, 0, False))
-    for decided_at, scores in _with_end(rankings, period.end):
+    for decided_at, ranking in _with_end(rankings, period.end):
         while at < decided_at:
             cache.open(at, key, first)
             at, key, first = next(moments, (period.end, 0, False))
-        if scores is not None:
-            cache.decide(decided_at, min(decided_at + inputs.timing.step, period.end), scores)
+        if ranking is not None:
+            cache.decide(decided_at, min(decided_at + inputs.timing.step, period.end), ranking)
     return cache.counts
 
 
 def _with_end(rankings: Iterable[tuple[int, Ranking]], end: int) -> Iterator[tuple[int, Ranking | None]]:
     yield from rankings
     yield end, None
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Thresholds learned in training.
+
+    Attributes:
+        curve: the thresholds that draw a policy's curve, descending, infinity first.
+        targets: multiples of the calls without warming.
+        target: per target, the threshold that meets it.
+    """
+
+    curve: Floats
+    targets: Sequence[float]
+    target: Floats
+
+
+def learn_thresholds(
+    policy: Policy,
+    inputs: SimulationInputs,
+    period: EvaluationPeriod,
+    targets: Sequence[float],
+    on_progress: ProgressCallback = ignore_progress,
+) -> Thresholds:
+    """Return the thresholds that meet `targets` on `period`, and those of the curve around them.
+
+    The policy is fitted on the time before `period`, which is the end of the training part.
+    """
+    rankings = list(iter_rankings(policy, inputs.opens, period, inputs.timing, on_progress))
+    values = _sorted_warm_values(rankings)
+    if not len(values):
+        return Thresholds(np.array([NEVER_WARM]), targets, np.full(len(targets), NEVER_WARM))
+    ranks = np.unique(np.geomspace(1, len(values), _COARSE_THRESHOLDS).astype(np.int64))
+    coarse = _with_never_warm(values[ranks - 1])
+    multiple, _ = _simulate_thresholds(inputs, period, rankings, coarse)
+    multiples = np.unique([*np.linspace(1.02, max(*targets, 3.0) * 1.15, _FINE_MULTIPLES), *targets])
+    fine = _with_never_warm(np.concatenate([_interpolate_thresholds(values, coarse, multiple, multiples), coarse]))
+    multiple, _ = _simulate_thresholds(inputs, period, rankings, fine)
+    at_targets = _interpolate_thresholds(values, fine, multiple, np.array(targets))
+    curve = _with_never_warm(np.concatenate([fine, at_targets]))
+    multiple, hits = _simulate_thresholds(inputs, period, rankings, curve)
+    best = np.array([_best_threshold(curve, multiple, hits, target) for target in targets])
+    return Thresholds(curve, targets, best)
+
+
+def _sorted_warm_values(rankings: list[tuple[int, Ranking]]) -> Floats:
+    """Return all values that may warm, highest first."""
+    values = np.concatenate([ranking.warm_value for _, ranking in rankings]) if rankings else np.zeros(0)
+    return np.sort(values[np.isfinite(values)])[::-1]
+
+
+def _with_never_warm(thresholds: Floats) -> Floats:
+    return np.concatenate([[NEVER_WARM], np.unique(thresholds[np.isfinite(thresholds)])[::-1]])
+
+
+def _simulate_thresholds(
+    inputs: SimulationInputs, period: EvaluationPeriod, rankings: list[tuple[int, Ranking]], thresholds: Floats
+) -> tuple[Floats, Floats]:
+    """Return, per threshold, the calls as multiples of no warming, and the first opens served fresh."""
+    counts = simulate(inputs, period, rankings, thresholds)
+    calls = inputs.calls(counts, period).sum(axis=0).astype(np.float64)
+    return calls / max(float(calls[0]), 1.0), counts.first_hits.sum(axis=0).astype(np.float64)
+
+
+def _interpolate_thresholds(values: Floats, thresholds: Floats, multiple: Floats, targets: Floats) -> Floats:
+    """Return thresholds that should give the multiples `targets`, interpolated by the rank of the value."""
+    rank = np.searchsorted(-values, -thresholds, "right").astype(np.float64)
+    rising = np.maximum.accumulate(multiple)
+    ranks = np.exp(np.interp(targets, rising, np.log(np.maximum(rank, 0.5))))
+    return np.asarray(values[np.clip(np.round(ranks).astype(np.int64) - 1, 0, len(values) - 1)])
+
+
+def _best_threshold(thresholds: Floats, multiple: Floats, hits: Floats, target: float) -> float:
+    """Return the threshold that serves most first opens with at most `_SLACK` times the target's calls."""
+    affordable = np.where(multiple <= target * _SLACK, hits, -1.0)
+    return float(thresholds[np.argmax(affordable)])

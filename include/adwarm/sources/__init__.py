@@ -1,4 +1,4 @@
-"""Where insights come from: the `InsightsSource` protocol, and Meta, Parquet files and SQL tables behind it.
+"""Sources of ad insights: the `InsightsSource` protocol, and its implementations for Meta, Parquet and SQL tables.
 
-Import from the modules: `protocol` is light, the sources are not. `build` makes the one that the settings name.
+Import from the modules: `protocol` is light, the sources are not. `factory` builds the source that the settings name.
 """

@@ -1,6 +1,6 @@
-"""A table's rows, one per object and day: read into the platform's form, the newest load kept, and added up.
+"""The rows of a table, one per object and day: converted to the platform's form, deduplicated by load, and summed.
 
-Sums are of the figures as the table holds them, not of what was rounded for a row.
+Sums use the figures as the table holds them, not the rounded ones of the converted rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,23 +22,23 @@ from adwarm.sources.formats import (
 )
 from adwarm.sources.units import LEVELS
 
-_NAMED = ("_id", "_name", "_currency")
+_NAME_SUFFIXES = ("_id", "_name", "_currency")
 _NOT_TOTALS = frozenset({"reach", "frequency", "cpp"})
 
 
 @dataclass(frozen=True, slots=True)
 class TableFormat:
-    """How a table's rows are to be read.
+    """How the rows of a table are read.
 
     Attributes:
         level: what a row is about; ids and names of objects below it are left out.
-        columns: the table's column for each field that is wanted.
+        columns: the table's column for each requested field.
         constants: fields that every row has and the table has no column for.
-        day_zone: zone in which moments that carry a zone are taken as days.
-        zeros: fields whose null is a zero.
-        loaded: the column that tells a newer load.
-        deleted: columns that mark a row as no longer there.
-        breakdowns: columns that may divide an object's day further.
+        day_zone: zone in which times with a zone are turned into days.
+        null_as_zero: fields whose null is a zero.
+        load_column: the column by which a newer load is known.
+        deletion_columns: columns that mark a deleted row.
+        breakdown_columns: columns that may divide an object's day.
     """
 
     level: str
@@ -53,7 +53,7 @@ class TableFormat:
 
 @dataclass(frozen=True, slots=True)
 class DailyRow:
-    """One row: in the platform's form, its figures as the table holds them, and what tells it from its doubles."""
+    """One row in the platform's form, with its exact figures and the values that tell it from duplicates."""
 
     row: Row
     figures: dict[str, Decimal]
@@ -62,36 +62,36 @@ class DailyRow:
 
     @property
     def has_delivery(self) -> bool:
-        """Whether anything happened: a row of zeros is no delivery, as one that is not there."""
+        """Whether any figure is above zero: a row of zeros means no delivery, like a missing row."""
         return "impressions" not in self.figures or any(self.figures.values())
 
 
 def fields_below(level: str) -> frozenset[str]:
-    """Return the ids and names of the objects below a level: a row of it cannot have them."""
+    """Return the fields with ids and names of objects below a level, which a row of the level cannot have."""
     deeper = LEVELS[LEVELS.index(level) + 1 :]
     return frozenset(f"{name}{part}" for name in deeper for part in ("_id", "_name"))
 
 
 def read_daily_rows(raw_rows: Iterable[Mapping[str, Any]], table_format: TableFormat) -> list[DailyRow]:
-    """Return the rows of a table that are still there, each in the platform's form.
+    """Return the rows of a table in the platform's form, without deleted ones.
 
     Raises:
-        BadRequest: a value is not of its field's kind, or a row covers more than a day; the message says which.
+        BadRequest: a value does not fit its field, or a row covers more than a day; the message says which.
         Corrupt: a row has no id of its level, or a figure is not finite.
     """
     return [
-        _read(raw, table_format)
+        _read_row(raw, table_format)
         for raw in raw_rows
         if all(is_absent(raw[name]) or not raw[name] for name in table_format.deletion_columns)
     ]
 
 
-def _read(raw: Mapping[str, Any], shape: TableFormat) -> DailyRow:
-    row: Row = dict(shape.constants)
+def _read_row(raw: Mapping[str, Any], table_format: TableFormat) -> DailyRow:
+    row: Row = dict(table_format.constants)
     figures: dict[str, Decimal] = {}
-    for name, column in shape.columns.items():
+    for name, column in table_format.columns.items():
         value = raw[column]
-        if is_absent(value) and name in shape.null_as_zero:
+        if is_absent(value) and name in table_format.null_as_zero:
             value = 0
         if name in ADDITIVE_FIELDS and not is_absent(value):
             figures[name] = parse_decimal(name, value)
@@ -101,40 +101,40 @@ def _read(raw: Mapping[str, Any], shape: TableFormat) -> DailyRow:
             text = format_field(name, value)
         if text is not None:
             row[name] = text
-    row["date_start"] = day = format_day(raw[shape.columns["date_start"]], shape.day_zone)
-    _check_one_day(raw, shape, day)
+    row["date_start"] = day = format_day(raw[table_format.columns["date_start"]], table_format.day_zone)
+    _check_one_day(raw, table_format, day)
     row["date_stop"] = day
-    if f"{shape.level}_id" not in row:
+    if f"{table_format.level}_id" not in row:
         raise Corrupt(
-            f"{shape.level}_id is missing in a row of {day}; if the table holds rows by another level than "
-            f"{shape.level}, say so (ADWARM_SOURCE__LEVEL, or adwarm_level in the connection's extra)"
+            f"{table_format.level}_id is missing in a row of {day}; if the table holds rows by another level than "
+            f"{table_format.level}, set ADWARM_SOURCE__LEVEL, or adwarm_level in the connection's extra"
         )
     row["account_id"] = normalize_account_id(row["account_id"]).removeprefix("act_")
     return DailyRow(
         row,
         figures,
-        raw[shape.load_column] if shape.load_column else None,
-        tuple(str(raw[name]) for name in shape.breakdown_columns),
+        raw[table_format.load_column] if table_format.load_column else None,
+        tuple(str(raw[name]) for name in table_format.breakdown_columns),
     )
 
 
-def _check_one_day(raw: Mapping[str, Any], shape: TableFormat, day: str) -> None:
-    stop = raw[shape.columns["date_stop"]] if "date_stop" in shape.columns else None
-    if not is_absent(stop) and format_day(stop, shape.day_zone) != day:
+def _check_one_day(raw: Mapping[str, Any], table_format: TableFormat, day: str) -> None:
+    stop = raw[table_format.columns["date_stop"]] if "date_stop" in table_format.columns else None
+    if not is_absent(stop) and format_day(stop, table_format.day_zone) != day:
         raise BadRequest(
-            f"a row covers {day} to {format_day(stop, shape.day_zone)}; a source needs a row for each day, so have the "
-            "loader write days (a time increment of 1)"
+            f"a row covers {day} to {format_day(stop, table_format.day_zone)}; a source needs a row for each day, so "
+            "have the loader write days (a time increment of 1)"
         )
 
 
-def keep_newest_load(found: Iterable[DailyRow], level: str) -> list[DailyRow]:
-    """Return each object's day once: of several rows the one of the newest load.
+def keep_newest_load(daily_rows: Iterable[DailyRow], level: str) -> list[DailyRow]:
+    """Return one row per object and day: of several rows the one of the newest load.
 
     Raises:
-        BadRequest: which one is the newest cannot be told, or the rows are not doubles but parts of a breakdown.
+        BadRequest: the newest load is unknown, or the rows belong to a breakdown.
     """
     groups: dict[tuple[str, str, str], list[DailyRow]] = {}
-    for daily in found:
+    for daily in daily_rows:
         row = daily.row
         groups.setdefault((row["account_id"], row[f"{level}_id"], row["date_start"]), []).append(daily)
     return [group[0] if len(group) == 1 else _newest(group, level) for group in groups.values()]
@@ -158,7 +158,7 @@ def _newest(group: Sequence[DailyRow], level: str) -> DailyRow:
 
 
 def load_sort_key(value: Any) -> tuple[int, Any]:
-    """Return what loads sort by: moments by time, numbers and texts of numbers by value, other texts as they are."""
+    """Return the sort key of a load: times by time, numbers and numeric text by value, other text as text."""
     if isinstance(value, str):
         for kind in (Decimal, datetime.fromisoformat):
             try:
@@ -173,29 +173,29 @@ def load_sort_key(value: Any) -> tuple[int, Any]:
     return 1, Decimal(str(value))
 
 
-def select_fields(found: Iterable[DailyRow], spec: QuerySpec) -> list[Row]:
-    """Return the days as they are, with the fields that `spec` asks for."""
-    keep = _output_fields(spec)
-    return [{name: value for name, value in daily.row.items() if name in keep} for daily in found]
+def select_fields(daily_rows: Iterable[DailyRow], spec: QuerySpec) -> list[Row]:
+    """Return the daily rows with the fields of `spec`."""
+    fields = _output_fields(spec)
+    return [{name: value for name, value in daily.row.items() if name in fields} for daily in daily_rows]
 
 
-def sum_windows(found: Iterable[DailyRow], windows: Iterable[Window], spec: QuerySpec) -> list[Row]:
-    """Return one row per object of the level of `spec` and window: names as of its last day, sums, ratios of the sums.
+def sum_windows(daily_rows: Iterable[DailyRow], windows: Iterable[Window], spec: QuerySpec) -> list[Row]:
+    """Return one row per window and object of the level of `spec`: names as of its last day, sums, ratios of the sums.
 
-    People reached and frequency follow neither from days nor from the objects below, and are left out.
+    `reach` and `frequency` follow neither from days nor from the objects below, and are left out.
 
     Raises:
-        BadRequest: a row does not say which object of the level it belongs to.
+        BadRequest: a row has no id of an object of the level.
     """
-    listed = sorted(found, key=lambda daily: str(daily.row["date_start"]))
-    return [row for window in windows for row in _totals(listed, window, spec)]
+    in_order = sorted(daily_rows, key=lambda daily: str(daily.row["date_start"]))
+    return [row for window in windows for row in _totals(in_order, window, spec)]
 
 
-def _totals(found: Iterable[DailyRow], window: Window, spec: QuerySpec) -> list[Row]:
+def _totals(daily_rows: Iterable[DailyRow], window: Window, spec: QuerySpec) -> list[Row]:
     since, until, own_id = window.since.isoformat(), window.until.isoformat(), f"{spec.level}_id"
     latest: dict[str, Row] = {}
     sums: dict[str, dict[str, Decimal]] = {}
-    for daily in found:
+    for daily in daily_rows:
         row = daily.row
         if not since <= row["date_start"] <= until:
             continue
@@ -207,13 +207,13 @@ def _totals(found: Iterable[DailyRow], window: Window, spec: QuerySpec) -> list[
         total = sums.setdefault(row[own_id], {})
         for name, figure in daily.figures.items():
             total[name] = total.get(name, Decimal(0)) + figure
-    keep = _output_fields(spec) - _NOT_TOTALS
+    fields = _output_fields(spec) - _NOT_TOTALS
     rows = []
     for name in sorted(latest):
-        names = {field: value for field, value in latest[name].items() if field.endswith(_NAMED)}
-        figures = {field: format_field(field, value) for field, value in sums[name].items()}
+        names = {key: value for key, value in latest[name].items() if key.endswith(_NAME_SUFFIXES)}
+        figures = {key: format_field(key, value) for key, value in sums[name].items()}
         row = {**names, **figures, **compute_ratios(sums[name]), "date_start": since, "date_stop": until}
-        rows.append({field: value for field, value in row.items() if field in keep and value is not None})
+        rows.append({key: value for key, value in row.items() if key in fields and value is not None})
     return rows
 
 

@@ -1,30 +1,30 @@
-"""Makes the sources that the settings name; the only place that knows all of them."""
+"""Builds the sources that the settings name; the only module that knows all of them."""
 
 from collections.abc import Callable
-from typing import Any
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.protocol import InsightsSource
+from adwarm.sources.tabular import TableOptions
 
 
 def build_factory(
     settings: Settings, connection: str = "default", clock: Clock | None = None
 ) -> Callable[[], InsightsSource]:
-    """Return what builds the source; call it once per worker thread.
+    """Return a function that builds the source; call it once per worker thread.
 
     Args:
         settings: `settings.source` says which source, and where it is.
-        connection: the name under which the source's accounts are kept.
-        clock: the time by which parking times are stated; pass the run's own clock.
+        connection: the name under which the source's accounts are stored.
+        clock: the clock of parking times; pass the run's own.
 
     Raises:
         BadRequest: a setting that the source needs is missing; the message says which.
     """
     source = settings.source
     if source.kind == "meta":
-        return _meta(source, connection, clock)
+        return _meta_factory(source, connection, clock)
     url = source.url
     if not url:
         raise BadRequest(f"the {source.kind} source needs an address; set ADWARM_SOURCE__URL")
@@ -32,42 +32,44 @@ def build_factory(
     if source.kind == "parquet":
         from adwarm.sources.parquet import ParquetSource
 
-        return lambda: ParquetSource(url, **options)
+        return lambda: ParquetSource(url, options)
     from adwarm.sources.sql import SqlSource
 
-    return lambda: SqlSource(url, source.table, limits=settings.sql, **options)
+    return lambda: SqlSource(url, source.table, options, limits=settings.sql)
 
 
-def table_options(settings: Settings, connection: str) -> dict[str, Any]:
-    """Return what the settings say of a table or of files, as the sources take it."""
+def table_options(settings: Settings, connection: str) -> TableOptions:
+    """Return how the settings say that a table or files are read."""
     source = settings.source
-    return {
-        "columns": source.columns,
-        "constants": source.constants,
-        "layout": source.layout,
-        "level": source.level,
-        "default_zone": settings.default_zone,
-        "day_zone": source.day_zone,
-        "currency": source.currency,
-        "connection": connection,
-    }
+    return TableOptions(
+        columns=source.columns,
+        constants=source.constants,
+        layout=source.layout,
+        level=source.level,
+        default_zone=settings.default_zone,
+        day_zone=source.day_zone,
+        currency=source.currency,
+        connection=connection,
+    )
 
 
 def build_factories(settings: Settings, clock: Clock | None = None) -> dict[str, Callable[[], InsightsSource]]:
-    """Return what builds the sources of `settings.connections`, by name; what one leaves unset is as in the source.
+    """Return functions that build the sources of `settings.connections`, by name.
+
+    What a connection leaves unset is taken from `settings.source`.
 
     Raises:
         BadRequest: a setting that one of them needs is missing.
     """
     shared = settings.source.model_dump(exclude_unset=True)
-    found = {}
+    factories = {}
     for name, own in settings.connections.items():
         source = SourceSettings.model_validate({**shared, **own.model_dump(exclude_unset=True)})
-        found[name] = build_factory(settings.model_copy(update={"source": source}), name, clock)
-    return found
+        factories[name] = build_factory(settings.model_copy(update={"source": source}), name, clock)
+    return factories
 
 
-def _meta(source: SourceSettings, connection: str, clock: Clock | None) -> Callable[[], InsightsSource]:
+def _meta_factory(source: SourceSettings, connection: str, clock: Clock | None) -> Callable[[], InsightsSource]:
     from adwarm.sources.meta.credentials import MetaCredentials
     from adwarm.sources.meta.source import MetaSource
 

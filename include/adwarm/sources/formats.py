@@ -1,4 +1,4 @@
-"""Values of any type in the platform's text form."""
+"""Converts values of any type to the platform's text form."""
 
 import math
 from collections.abc import Mapping
@@ -33,12 +33,12 @@ _MAX_EXACT = 2**53
 
 
 def is_absent(value: Any) -> bool:
-    """Whether a value is no value: null, an empty text, or the NaN that stands for null in a column of floats."""
+    """Whether a value means null: None, an empty text, or NaN, which stands for null in a column of floats."""
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def parse_decimal(name: str, value: Any) -> Decimal:
-    """Return a figure, to the last digit that the table holds.
+    """Return a figure with every digit that the table holds.
 
     Raises:
         BadRequest: it is not a number.
@@ -63,7 +63,7 @@ def format_field(name: str, value: Any) -> Any:
     if is_absent(value):
         return None
     if name not in _COUNTS and name not in _RATIOS and name != "spend":
-        return _listed(value)
+        return _format_list(value)
     number = parse_decimal(name, value)
     if name in _COUNTS:
         return str(round(number))
@@ -71,7 +71,7 @@ def format_field(name: str, value: Any) -> Any:
 
 
 def format_id(value: Any) -> str:
-    """Return an id as text; a whole number read as a float or a decimal loses its fraction.
+    """Return an id as text; a whole number read as a float or decimal loses its fraction.
 
     Raises:
         BadRequest: a float is too large to hold every digit of an id.
@@ -84,7 +84,7 @@ def format_id(value: Any) -> str:
 
 
 def format_day(value: Any, day_zone: str = "UTC") -> str:
-    """Return a day as YYYY-MM-DD: as it is stored, and of a moment that carries a zone the day it is in `day_zone`.
+    """Return a day as YYYY-MM-DD: as stored, or for a time with a zone the day it falls on in `day_zone`.
 
     Raises:
         BadRequest: it is not a day.
@@ -102,31 +102,31 @@ def format_day(value: Any, day_zone: str = "UTC") -> str:
 
 def compute_ratios(sums: Mapping[str, Decimal]) -> dict[str, str]:
     """Return the ratios that follow from sums, as the platform prints them."""
-    found = {}
-    for name, (times, above, below) in _RATIO_PARTS.items():
+    ratios = {}
+    for name, (factor, above, below) in _RATIO_PARTS.items():
         if sums.get(below, 0) > 0 and sums.get(above, 0) > 0:
-            found[name] = f"{times * sums[above] / sums[below]:.6f}"
-    return found
+            ratios[name] = f"{factor * sums[above] / sums[below]:.6f}"
+    return ratios
 
 
-def _listed(value: Any) -> Any:
+def _format_list(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("["):
         try:
             value = orjson.loads(value)
         except orjson.JSONDecodeError:
             return value
-    return [_action(item) for item in value] if isinstance(value, list) else format_plain(value)
+    return [_format_action(item) for item in value] if isinstance(value, list) else format_plain(value)
 
 
-def _action(item: Any) -> Any:
-    """Return an action with its figures as text and without those that are null, whatever a loader made of them."""
+def _format_action(item: Any) -> Any:
+    """Return an action with its figures as text and without nulls, whatever types a loader used."""
     if not isinstance(item, dict):
         return item
     return {name: format_plain(value) for name, value in item.items() if value is not None}
 
 
 def format_plain(value: Any) -> Any:
-    """Return a number as text without an empty fraction, and anything else that is no list as text."""
+    """Return a number as text without an empty fraction, lists and dicts unchanged, and anything else as text."""
     if isinstance(value, list | dict | str):
         return value.strip() if isinstance(value, str) else value
     if isinstance(value, float | Decimal) and math.isfinite(value):

@@ -1,18 +1,18 @@
-"""The tables that well-known loaders write, by name: their columns, what tells a newer load, and what lies beside them.
+"""The tables that well-known loaders write: their columns, how a newer load is known, and the tables beside them.
 
-Kept as facts about those tools' own public schemas; docs/how-to/other-sources.md says where each was read.
+The layouts are facts about the public schemas of those tools; docs/how-to/other-sources.md names the source of each.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.sources.daily import DailyRow, load_sort_key
+from adwarm.sources.formats import format_id, is_absent
 
-LayoutName = Literal["plain", "fivetran", "airbyte", "dlt"]
-
-LOAD_MARKER_FIELD: Final = "loaded_at"
-"""The name under which a column map names the column that tells a newer load."""
+LOADED_AT: Final = "loaded_at"
+"""The name in a column map for the column by which a newer load is known."""
 
 LOAD_MARKER_COLUMNS: Final = (
     "_fivetran_synced",
@@ -22,10 +22,10 @@ LOAD_MARKER_COLUMNS: Final = (
     "_sdc_extracted_at",
     "_sdc_batched_at",
 )
-"""Columns in which loaders write when, or with which load, a row came; the later the greater."""
+"""Columns in which loaders write when, or with which load, a row came; later loads have greater values."""
 
 DELETED_COLUMNS: Final = ("_fivetran_deleted", "_sdc_deleted_at")
-"""Columns in which loaders mark a row that is no longer at its source."""
+"""Columns in which loaders mark a row that no longer exists at its source."""
 
 BREAKDOWNS: Final = (
     "age",
@@ -45,7 +45,7 @@ BREAKDOWNS: Final = (
     "hourly_stats_aggregated_by_advertiser_time_zone",
     "hourly_stats_aggregated_by_audience_time_zone",
 )
-"""Columns by which the platform divides the rows of an ad's day further."""
+"""Columns of breakdowns, by which the platform divides the rows of an ad's day."""
 
 ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "account_id": ("ad_account_id",),
@@ -57,12 +57,12 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class LookupTable:
-    """A table beside the rows that knows more of their objects, a row for each version of one.
+    """A table with more fields of the objects in the rows, one row per version of an object.
 
     Attributes:
-        of: the field of the rows that names the object; `key` is its column here.
-        newest: columns that order the versions, the first one first; absent ones are passed over.
-        fields: what it tells, as the rows' fields, and its columns for them.
+        row_field: the field of the rows that holds the object's id; `key` is its column in this table.
+        version_columns: columns that order the versions, the most significant first; absent ones are ignored.
+        fields: the fields that it supplies, with its column for each.
     """
 
     table: str
@@ -74,7 +74,7 @@ class LookupTable:
 
 @dataclass(frozen=True, slots=True)
 class LoadsTable:
-    """A table beside the rows that lists the loads that were completed; rows of another one may be half a load."""
+    """A table that lists the loads; rows of a load that is not `completed` may be incomplete."""
 
     table: str
     key: str
@@ -87,12 +87,12 @@ class Layout:
     """What a loader writes.
 
     Attributes:
-        table: where its rows are, unless the connection says otherwise.
-        columns: its column for a field that goes by a name of its own; the common other names are known anyway.
-        zeros: fields whose null is a zero, as the loader's own models read them.
-        sides: tables that supply fields which the rows do not have, each before those that need it.
-        accounts: the table that tells an account's `data_zone` and `currency`.
-        loads: the table of its completed loads.
+        table: the table of its rows, unless the connection says otherwise.
+        columns: its column for each field with a name of its own; `ALIASES` are known anyway.
+        null_as_zero: fields whose null is a zero, as in the loader's own models.
+        lookup_tables: tables that supply fields which the rows lack, each before those that need it.
+        account_table: the table with an account's `data_zone` and `currency`.
+        loads_table: the table of its loads.
     """
 
     name: str
@@ -114,7 +114,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
         Layout(
             "fivetran",
             "facebook_ads.basic_ad",
-            columns={"date_start": "date", LOAD_MARKER_FIELD: "_fivetran_synced"},
+            columns={"date_start": "date", LOADED_AT: "_fivetran_synced"},
             null_as_zero=frozenset({"inline_link_clicks"}),
             lookup_tables=(
                 LookupTable(
@@ -135,7 +135,7 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
         Layout(
             "dlt",
             "facebook_insights",
-            columns={LOAD_MARKER_FIELD: "_dlt_load_id"},
+            columns={LOADED_AT: "_dlt_load_id"},
             loads_table=LoadsTable("_dlt_loads", "load_id", "status"),
         ),
     )
@@ -148,35 +148,75 @@ def get_layout(name: str) -> Layout:
     Raises:
         BadRequest: there is none.
     """
-    found = LAYOUTS.get(name)
-    if found is None:
+    layout = LAYOUTS.get(name)
+    if layout is None:
         raise BadRequest(f"layout {name[:40]!r} is not known; the layouts are {', '.join(sorted(LAYOUTS))}")
-    return found
+    return layout
 
 
 def find_columns(present: Iterable[str], layout: Layout, overrides: Mapping[str, str]) -> dict[str, str]:
-    """Return the table's column for each field; a column of no known name is a field of its own.
+    """Return the table's column for each field; a column with an unknown name is a field of that name.
 
-    Names differ in case from warehouse to warehouse, so case does not matter. What a person named wins over the layout,
-    the layout over a field's own name, and that over its other names.
+    Case is ignored, because warehouses differ in it. `overrides` take precedence over the layout, the layout over a
+    field's own name, and that over its aliases.
 
     Raises:
-        BadRequest: a column that a person named is not there.
+        BadRequest: a column in `overrides` does not exist.
     """
     by_name = {column.casefold(): column for column in present}
-    found = dict(by_name)
+    columns = dict(by_name)
     for name, others in ALIASES.items():
         other = next((by_name[column] for column in others if column in by_name), None)
-        if name not in found and other is not None:
-            found[name] = other
-    loaded = next((by_name[column] for column in LOAD_MARKER_COLUMNS if column in by_name), None)
-    if loaded is not None:
-        found[LOAD_MARKER_FIELD] = loaded
+        if name not in columns and other is not None:
+            columns[name] = other
+    load_column = next((by_name[column] for column in LOAD_MARKER_COLUMNS if column in by_name), None)
+    if load_column is not None:
+        columns[LOADED_AT] = load_column
     for name, column in layout.columns.items():
         if column in by_name:
-            found[name] = by_name[column]
+            columns[name] = by_name[column]
     for name, column in overrides.items():
         if column.casefold() not in by_name:
             raise BadRequest(f"the column map says {column!r} for {name}, and the table has no such column")
-        found[name] = by_name[column.casefold()]
-    return found
+        columns[name] = by_name[column.casefold()]
+    return columns
+
+
+def newest_versions(rows: Iterable[Mapping[str, Any]], lookup: LookupTable) -> dict[str, dict[str, str]]:
+    """Return the fields of the newest version of each object in a lookup table, by the object's id."""
+    newest: dict[str, tuple[list[Any], Mapping[str, Any]]] = {}
+    for row in rows:
+        order = [(0, "") if is_absent(row.get(name)) else load_sort_key(row[name]) for name in lookup.version_columns]
+        key = format_id(row[lookup.key])
+        if key not in newest or order >= newest[key][0]:
+            newest[key] = order, row
+    return {
+        key: {name: format_id(row[column]) for name, column in lookup.fields.items() if not is_absent(row.get(column))}
+        for key, (_, row) in newest.items()
+    }
+
+
+def select_lookups(lookups: Sequence[LookupTable], field_names: Iterable[str]) -> list[tuple[LookupTable, list[str]]]:
+    """Return the lookup tables that supply the fields, each with the fields to take from it, in reading order."""
+    fields = set(field_names)
+    for lookup in reversed(lookups):
+        if fields & set(lookup.fields):
+            fields.add(lookup.row_field)  # another table must supply the key first
+    selected = [(lookup, [name for name in lookup.fields if name in fields]) for lookup in lookups]
+    return [(lookup, names) for lookup, names in selected if names]
+
+
+def keep_completed_loads(
+    rows: Iterable[DailyRow], load_rows: Iterable[Mapping[str, Any]], loads: LoadsTable
+) -> list[DailyRow]:
+    """Return the rows without those of incomplete loads.
+
+    Loads older than the first one in `load_rows` count as completed: the loader deletes old entries.
+    """
+    states = {load_sort_key(load[loads.key]): load.get(loads.status) for load in load_rows}
+    first = min(states, default=None)
+    return [
+        daily
+        for daily in rows
+        if first is None or (order := load_sort_key(daily.load_marker)) < first or states.get(order) == loads.completed
+    ]

@@ -11,21 +11,21 @@ from fsspec.core import url_to_fs
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Window
-from adwarm.sources.tabular import TabularSource, day_bounds
+from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
 
 class ParquetSource(TabularSource):
-    """Parquet files as a source. The files are looked up anew for every report, so late ones are found.
+    """Parquet files as a source. The files are listed again for every report, so new ones are found.
 
     Args:
         url: file, folder or fsspec URL.
-        options: as for any table (`columns`, `layout`, `level`, ...).
+        options: how the rows are read.
     """
 
     name = "parquet"
 
-    def __init__(self, url: str, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, url: str, options: TableOptions | None = None) -> None:
+        super().__init__(options)
         self._url = url
 
     def _dataset(self) -> Any:
@@ -44,27 +44,27 @@ class ParquetSource(TabularSource):
 
     def _distinct(self, columns: Sequence[str], account: tuple[str, str] | None = None) -> Iterable[tuple[Any, ...]]:
         dataset, names = self._dataset(), list(dict.fromkeys(columns))
-        wanted = _of_account(dataset.schema, *account) if account else None
-        found: set[tuple[Any, ...]] = set()
-        for batch in dataset.scanner(columns=names, filter=wanted).to_batches():
+        account_filter = _of_account(dataset.schema, *account) if account else None
+        values: set[tuple[Any, ...]] = set()
+        for batch in dataset.scanner(columns=names, filter=account_filter).to_batches():
             distinct = pa.Table.from_batches([batch]).group_by(names).aggregate([])
-            found.update(tuple(row[name] for name in columns) for row in distinct.to_pylist())
-        return found
+            values.update(tuple(row[name] for name in columns) for row in distinct.to_pylist())
+        return values
 
     def _has_account(self, account: str, column: str) -> bool:
         dataset = self._dataset()
-        wanted = _of_account(dataset.schema, column, account)
-        return bool(dataset.head(1, columns=[column], filter=wanted).num_rows)
+        account_filter = _of_account(dataset.schema, column, account)
+        return bool(dataset.head(1, columns=[column], filter=account_filter).num_rows)
 
     def _load(
         self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
     ) -> Iterable[Mapping[str, Any]]:
         dataset = self._dataset()
-        wanted = _of_days(dataset.schema, day, window, self._day_zone)
+        row_filter = _of_days(dataset.schema, day, window, self._options.day_zone)
         if account:
-            wanted &= _of_account(dataset.schema, *account)
+            row_filter &= _of_account(dataset.schema, *account)
         try:
-            rows: list[dict[str, Any]] = dataset.to_table(columns=list(columns), filter=wanted).to_pylist()
+            rows: list[dict[str, Any]] = dataset.to_table(columns=list(columns), filter=row_filter).to_pylist()
         except OSError as error:
             raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from error
         return rows
@@ -80,8 +80,8 @@ def _of_account(schema: Any, column: str, account: str) -> Any:
 def _of_days(schema: Any, column: str, window: Window, day_zone: str) -> Any:
     kind = schema.field(column).type
     if pa.types.is_timestamp(kind):
-        moments = day_bounds(datetime, window, day_zone if kind.tz else None)
-        first, end = (pa.scalar(value, pa.timestamp("us", kind.tz)) for value in moments)
+        bounds = day_bounds(datetime, window, day_zone if kind.tz else None)
+        first, end = (pa.scalar(value, pa.timestamp("us", kind.tz)) for value in bounds)
     elif pa.types.is_date(kind):
         first, end = (pa.scalar(value, pa.date32()) for value in day_bounds(date, window))
     else:

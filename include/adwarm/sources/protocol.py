@@ -1,6 +1,6 @@
-"""The seam every upstream fits: plan, submit, poll, read, split. A source holds no policy about waiting or retrying.
+"""The protocol of every upstream: plan, submit, poll, read, split. A source has no policy about waiting or retrying.
 
-The engine above owns budget, concurrency, parking, retries and writes. A source raises only errors of
+The prefetch engine owns budget, concurrency, parking, retries and writes. A source raises only errors of
 `adwarm.foundation.errors` (`Transient`, `Throttled`, `TooMuchData`, `Denied`, `TokenDead`, `BadRequest`).
 """
 
@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 from typing import Protocol
 
-from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError, Corrupt
 from adwarm.model import Account, QuerySpec, Row, Scope, ScopeKind, UsageSample, Window
 
 
@@ -27,9 +27,9 @@ class Capabilities:
     """What a source can do.
 
     Attributes:
-        retention_days: how far back it goes; None when it keeps whatever it has.
-        async_jobs: it makes reports in the background when told to (`begin`), up to `poll_batch` looked at in one go.
-        narrows: it lists the objects below another, so that a question can be asked about some of them.
+        retention_days: how far back its data goes; None for no limit.
+        has_async_reports: it makes reports in the background (`submit_async`); one `poll` covers up to `poll_batch`.
+        can_list_objects: it lists the objects below another, so a request can be restricted to some of them.
     """
 
     levels: frozenset[str] = frozenset({"ad"})
@@ -45,17 +45,17 @@ class Capabilities:
     retention_days: int | None = 1122
 
     def oldest_day(self, today: date) -> date:
-        """Return the first day that can be asked for."""
+        """Return the first day that can be requested."""
         return date.min if self.retention_days is None else today - timedelta(days=self.retention_days)
 
 
 @dataclass(frozen=True, slots=True)
 class FetchUnit:
-    """One request: an account, one or more windows, a grain and a query. Equal units ask for the same rows.
+    """One request: an account, one or more windows, an increment and a query. Equal units request the same rows.
 
     Attributes:
         filters: field, operator and value; the values of a list are joined by commas.
-        page_size: rows wanted in a page; the source's own when absent.
+        page_size: rows per page; the source's default when None.
     """
 
     account_id: str
@@ -67,17 +67,17 @@ class FetchUnit:
 
     @property
     def hash(self) -> str:
-        """Sixteen hex digits by which a report is known to be this unit's."""
-        words = [self.account_id, *map(str, self.windows), self.increment, self.spec.hash, *map(",".join, self.filters)]
-        return hashlib.sha256("|".join(words).encode()).hexdigest()[:16]
+        """Sixteen hex digits that identify the unit a report belongs to."""
+        parts = [self.account_id, *map(str, self.windows), self.increment, self.spec.hash, *map(",".join, self.filters)]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class ResultPage:
-    """Rows of one answer. Only `next_cursor is None` means the end: a page may be empty and still have a next.
+    """The rows of one response. Only `next_cursor is None` means the end: an empty page may have a next one.
 
     Attributes:
-        size: bytes of the answer as it came, decoded.
+        size_bytes: size of the decoded response.
     """
 
     rows: list[Row]
@@ -89,14 +89,14 @@ class ResultPage:
 
 @dataclass(frozen=True, slots=True)
 class AsyncReportHandle:
-    """A report the upstream is still making."""
+    """A report that the upstream makes in the background."""
 
     id: str
     unit: FetchUnit
 
 
 class AsyncReportState(StrEnum):
-    """Where a report stands. `UNSEEN` says that the upstream does not know it: not yet, or no longer."""
+    """The state of a report. `UNKNOWN` means that the upstream does not know it: not yet, or no longer."""
 
     PENDING = "pending"
     READY = "ready"
@@ -110,7 +110,7 @@ class AsyncReportProgress:
     """A report's state and percentage.
 
     Attributes:
-        error: why it failed; of one that is pending, why nothing could be learned this time.
+        error: why it failed; for a pending report, why its state could not be read this time.
     """
 
     state: AsyncReportState
@@ -134,7 +134,7 @@ class InsightsSource(Protocol):
 
     @property
     def clock_offset_seconds(self) -> float | None:
-        """How far the upstream's clock is ahead of ours; None where it is unknown."""
+        """How far the upstream's clock is ahead of ours; None when unknown."""
         ...
 
     def get_account(self, account_id: str) -> Account:
@@ -156,15 +156,15 @@ class InsightsSource(Protocol):
         ...
 
     def submit(self, unit: FetchUnit) -> ResultPage | AsyncReportHandle:
-        """Ask for the unit; a source that answers at once returns the first page."""
+        """Request the unit; a source that responds at once returns the first page."""
         ...
 
     def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
-        """Have the unit made in the background; for sources with `caps.async_jobs`."""
+        """Request the unit as an async report; for sources with `has_async_reports`."""
         ...
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
-        """Return where each of up to `caps.poll_batch` reports stands. One request, and a call for each report."""
+        """Return the progress of up to `poll_batch` reports. Costs one request, and one platform call per report."""
         ...
 
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
@@ -180,5 +180,24 @@ class InsightsSource(Protocol):
         ...
 
     def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
-        """Return a page of the objects of `level` that `unit` is about, each row with its `id`; with `caps.narrows`."""
+        """Return a page of the objects of `level` in `unit`, each row with an `id`; for sources that list objects."""
         ...
+
+
+@dataclass
+class CursorTrail:
+    """The cursors followed so far in one report, to detect pages that form a loop."""
+
+    seen: set[str] = field(default_factory=set)
+
+    def follow(self, cursor: str | None) -> str | None:
+        """Return `cursor`; None at the end.
+
+        Raises:
+            Corrupt: the cursor was followed before.
+        """
+        if cursor is not None and cursor in self.seen:
+            raise Corrupt(f"the pages form a circle of up to {len(self.seen)}; none of them is kept", code="cursor")
+        if cursor is not None:
+            self.seen.add(cursor)
+        return cursor

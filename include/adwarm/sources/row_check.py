@@ -1,8 +1,8 @@
-"""Rows judged before anything above a source sees them: whose they are, of which day, and of sane form.
+"""Checks the rows of a response before anything above a source uses them: account, days, ids, and sane values.
 
-A row of another account, of a day that was not asked for or without its ids makes the whole answer `Corrupt`: an
-upstream that mixes up one row is not believed about the others. So does a figure that is no finite number, and text or
-nesting beyond every use. What is refused is named by field and row; its value is shown only where it is an id or a day.
+A row of another account, of a day that was not requested, or without its ids makes the whole response `Corrupt`,
+because the other rows of the same response cannot be trusted either. So does a figure that is not a finite number, and
+text or nesting beyond any legitimate size. Errors name the field and row; they show the value only of ids and days.
 """
 
 import re
@@ -16,7 +16,7 @@ from adwarm.model import Row
 from adwarm.sources.protocol import FetchUnit, Increment
 
 ROW_ERROR_CODE = "row"
-"""`code` of the error: tells an answer that was refused from stored bytes that do not verify."""
+"""`code` of the error; distinguishes a refused response from stored bytes that do not verify."""
 
 MAX_FIELDS = 300
 MAX_NAME = 100
@@ -27,7 +27,7 @@ MAX_TEXT = 20_000
 MAX_DEPTH = 5
 MAX_ITEMS = 1_000
 MAX_FIGURE = 1e15
-"""Figures beyond it fit no column of whole numbers, and no money there is."""
+"""Larger figures fit no integer column and no real amount of money."""
 
 _PLAIN = re.compile(r"-?\d{1,15}(\.\d{1,32})?", re.ASCII)
 _NUMBER = re.compile(r"-?\d{1,32}(\.\d{1,32})?([eE][+-]?\d{1,3})?", re.ASCII)
@@ -87,19 +87,19 @@ _LABELS = frozenset({"region", "country", "dma", "comscore_market", "age", "gend
 
 
 def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = False) -> None:
-    """Check that every row is one that `unit` asks for, whole and of sane form.
+    """Check that every row is one that `unit` requests, complete and with sane values.
 
     Args:
-        rows: rows of one answer; a value of None counts as absent.
-        unit: what was asked: its account, days or windows, level and named objects.
-        numeric_ids: whether ids are digits, as the platform's are; else any text of 1 to 64 characters.
+        rows: the rows of one response; a value of None counts as absent.
+        unit: the request: its account, days or windows, level and filtered objects.
+        numeric_ids: whether ids are digits, like the platform's; otherwise any text of 1 to 64 characters.
 
     Raises:
         Corrupt: a row is foreign or malformed; the message names the field and the row.
     """
     owner, own_id = unit.account_id.removeprefix("act_"), f"{unit.spec.level}_id"
     days = _days(unit)
-    named = [_named(*found) for found in unit.filters if found[0].endswith(".id") and found[1] in {"IN", "NOT_IN"}]
+    id_filters = [_id_filter(*item) for item in unit.filters if item[0].endswith(".id") and item[1] in {"IN", "NOT_IN"}]
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise _corrupt("the row", number, "is no object")
@@ -108,9 +108,9 @@ def check_rows(rows: Sequence[Row], unit: FetchUnit, *, numeric_ids: bool = Fals
             raise _corrupt(own_id, number, "is missing")
         _check_days(row, days, number)
         _check_fields(row, number, numeric_ids=numeric_ids)
-        for name, included, ids in named:
-            if (found := row.get(name)) is not None and (found in ids) is not included:
-                raise _corrupt(name, number, f"is {_shown(found)}, which was not asked for")
+        for name, included, ids in id_filters:
+            if (value := row.get(name)) is not None and (value in ids) is not included:
+                raise _corrupt(name, number, f"is {_shown(value)}, which was not asked for")
 
 
 def check_ids(rows: Sequence[Row]) -> None:
@@ -131,29 +131,29 @@ def _days(unit: FetchUnit) -> Container[tuple[str, str]]:
     return {(day.isoformat(), day.isoformat()) for window in unit.windows for day in window.days()}
 
 
-def _named(field: str, operator: str, values: str) -> tuple[str, bool, frozenset[str]]:
+def _id_filter(field: str, operator: str, values: str) -> tuple[str, bool, frozenset[str]]:
     return f"{field.removesuffix('.id')}_id", operator == "IN", frozenset(values.split(","))
 
 
-def _check_owner(found: Any, owner: str, number: int) -> None:
-    if found is None:
+def _check_owner(value: Any, owner: str, number: int) -> None:
+    if value is None:
         raise _corrupt("account_id", number, "is missing")
-    fault = _account(found)
+    fault = _account(value)
     if fault:
         raise _corrupt("account_id", number, fault)
-    if found.removeprefix("act_") != owner:
-        raise _corrupt("account_id", number, f"is {_shown(found)}: a row of another account than act_{owner}")
+    if value.removeprefix("act_") != owner:
+        raise _corrupt("account_id", number, f"is {_shown(value)}: a row of another account than act_{owner}")
 
 
 def _check_days(row: Row, days: Container[tuple[str, str]], number: int) -> None:
     since, until = row.get("date_start"), row.get("date_stop")
     if isinstance(since, str) and isinstance(until, str) and (since, until) in days:
         return
-    for name, found in (("date_start", since), ("date_stop", until)):
-        if found is None:
+    for name, value in (("date_start", since), ("date_stop", until)):
+        if value is None:
             raise _corrupt(name, number, "is missing")
-        if not _is_day(found):
-            raise _corrupt(name, number, f"is {_shown(found)}, which is no day as YYYY-MM-DD")
+        if not _is_day(value):
+            raise _corrupt(name, number, f"is {_shown(value)}, which is no day as YYYY-MM-DD")
     raise _corrupt("date_start", number, f"and date_stop are {since} and {until}, which were not asked for")
 
 
@@ -170,7 +170,7 @@ def _check_fields(row: Row, number: int, *, numeric_ids: bool) -> None:
 
 
 Validator = Callable[[Any], str | None]
-"""Says what is wrong with a value; None when nothing is."""
+"""Returns what is wrong with a value; None when it is valid."""
 
 
 @lru_cache(maxsize=4096)
@@ -189,13 +189,13 @@ def _validator_for(name: str, numeric_ids: bool) -> Validator:
 
 
 def _account(value: Any) -> str | None:
-    found = isinstance(value, str) and _ACCOUNT.fullmatch(value)
-    return None if found else f"is {_shown(value)}, which is no account id"
+    is_valid = isinstance(value, str) and _ACCOUNT.fullmatch(value)
+    return None if is_valid else f"is {_shown(value)}, which is no account id"
 
 
 def _numeric_id(value: Any) -> str | None:
-    found = isinstance(value, str) and _DIGITS.fullmatch(value)
-    return None if found else f"is {_shown(value)}, which is no id of digits"
+    is_valid = isinstance(value, str) and _DIGITS.fullmatch(value)
+    return None if is_valid else f"is {_shown(value)}, which is no id of digits"
 
 
 def _text_id(value: Any) -> str | None:
@@ -212,15 +212,15 @@ def _label(value: Any) -> str | None:
     return _bounded(value, MAX_LABEL) if isinstance(value, str) else "is not text"
 
 
-def _bounded(value: str, most: int) -> str | None:
-    if len(value) > most:
-        return f"has {len(value)} characters, more than {most}"
+def _bounded(value: str, limit: int) -> str | None:
+    if len(value) > limit:
+        return f"has {len(value)} characters, more than {limit}"
     return "holds a null character" if "\0" in value else None
 
 
 def _figure(value: Any) -> str | None:
     if isinstance(value, str):
-        if _PLAIN.fullmatch(value):  # nearly all of them; within bounds by its length
+        if _PLAIN.fullmatch(value):  # the fast path of nearly every figure; its length keeps it within bounds
             return None
         return _within(float(value)) if _NUMBER.fullmatch(value) else "is not a number"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -254,7 +254,7 @@ def _action(item: Any) -> str | None:
 
 
 def _value(value: Any, depth: int = 0) -> str | None:
-    """Judge a value of a field that this module does not know: bounded, and with every number finite."""
+    """Check a value of a field that this module does not know: bounded size, and only finite numbers."""
     if isinstance(value, str):
         if len(value) <= _LONGEST_NOT_FINITE and _NOT_FINITE.fullmatch(value):
             return "is not a finite number"
@@ -288,11 +288,13 @@ def _field(name: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a value as a message may show it: ids and days, never other text, which might hold anything."""
+    """Return a value as a message may show it: ids and days, never other text, which may contain anything."""
     if isinstance(value, str):
         return value if _SHOWN.fullmatch(value) else f"text of {len(value)} characters"
     return f"a {type(value).__name__}"
 
 
 def _corrupt(field: str, number: int, fault: str) -> Corrupt:
-    return Corrupt(f"{field} {fault} (row {number}); the answer is refused, nothing of it is kept", code=ROW_ERROR_CODE)
+    return Corrupt(
+        f"{field} {fault} (row {number}); the response is refused, nothing of it is kept", code=ROW_ERROR_CODE
+    )

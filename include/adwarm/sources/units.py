@@ -1,4 +1,4 @@
-"""Windows turned into the fewest requests, and requests into smaller ones; the same rules for every source."""
+"""Plans the fewest requests for a list of windows, and splits requests into smaller ones; the same for every source."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment
 
 LEVELS = ("account", "campaign", "adset", "ad")
-_MOST_IDS = 100
+_MAX_IDS = 100
 
 
 def plan_units(
@@ -17,7 +17,7 @@ def plan_units(
 ) -> list[FetchUnit]:
     """Return the fewest units that cover `windows`, in a fixed order.
 
-    Days are asked for in spans: a gap between two windows is asked for along with them when that saves a request.
+    Days are requested in spans: a gap between two windows is requested with them when that saves a request.
 
     Raises:
         BadRequest: the source does not know the level of `spec`.
@@ -35,7 +35,7 @@ def plan_units(
 def split_by_time(unit: FetchUnit) -> list[FetchUnit]:
     """Return two units that together hold the rows of `unit`, each with half its windows or half its days.
 
-    One window of totals cannot be halved: people reached do not add up over days. Nor can one day.
+    A single window of totals cannot be halved, because `reach` does not add up over days. Nor can a single day.
     """
     if len(unit.windows) > 1:
         middle = len(unit.windows) // 2
@@ -49,7 +49,7 @@ def split_by_time(unit: FetchUnit) -> list[FetchUnit]:
 
 
 def _spans(windows: Iterable[Window], max_days: int) -> list[Window]:
-    """Cover the windows' days from the oldest on, each span as long as a request may be."""
+    """Cover the days of the windows from the oldest on, with spans as long as a request may be."""
     spans: list[Window] = []
     for window in sorted(windows):
         since = window.since
@@ -68,7 +68,7 @@ def _spans(windows: Iterable[Window], max_days: int) -> list[Window]:
 
 
 def split_by_ids(unit: FetchUnit) -> list[FetchUnit]:
-    """Return two units, each about half the objects that `unit` names; nothing when it names fewer than two."""
+    """Return two units, each with half the objects of `unit`; empty when it is restricted to fewer than two."""
     level, ids = filtered_objects(unit)
     if len(ids) < 2:
         return []
@@ -77,7 +77,7 @@ def split_by_ids(unit: FetchUnit) -> list[FetchUnit]:
 
 
 def filtered_objects(unit: FetchUnit) -> tuple[str, list[str]]:
-    """Return the level and the ids of the objects that `unit` is restricted to; no level when it is about all."""
+    """Return the level and ids of the objects that `unit` is restricted to; an empty level for no restriction."""
     for field, operator, value in unit.filters:
         level, _, rest = field.partition(".")
         if (rest, operator) == ("id", "IN"):
@@ -86,14 +86,14 @@ def filtered_objects(unit: FetchUnit) -> tuple[str, list[str]]:
 
 
 def is_single_object(unit: FetchUnit) -> bool:
-    """Whether `unit` names one object of its own level, so that it has a row a day or window at the most."""
+    """Whether `unit` is restricted to one object of its own level, so it has at most one row per day or window."""
     level, ids = filtered_objects(unit)
     return level == unit.spec.level and len(ids) == 1
 
 
 def restrict_to_objects(unit: FetchUnit, level: str, ids: Sequence[str]) -> FetchUnit:
-    """Return `unit` about some objects of `level`, in place of those that it was about before."""
-    others = tuple(found for found in unit.filters if not (found[0].endswith(".id") and found[1] == "IN"))
+    """Return `unit` restricted to some objects of `level`, in place of an earlier restriction."""
+    others = tuple(item for item in unit.filters if not (item[0].endswith(".id") and item[1] == "IN"))
     return replace(unit, filters=(*others, (f"{level}.id", "IN", ",".join(ids))))
 
 
@@ -103,7 +103,7 @@ def exclude_objects(unit: FetchUnit, ids: Iterable[str]) -> FetchUnit:
 
 
 def level_below(unit: FetchUnit) -> str | None:
-    """Return the level whose objects divide `unit` further; None when it is about one row's object already."""
+    """Return the level by whose objects `unit` can be split; None when it is restricted to objects of its own level."""
     deepest = unit.spec.level if unit.spec.level in LEVELS else LEVELS[0]
     level, _ = filtered_objects(unit)
     step = LEVELS.index(level or LEVELS[0]) + 1
@@ -111,12 +111,12 @@ def level_below(unit: FetchUnit) -> str | None:
 
 
 def split_by_objects(unit: FetchUnit, level: str, ids: Sequence[str]) -> list[FetchUnit]:
-    """Return units about all of `ids`: two of them, or more when a request would name too many."""
-    parts = max(min(2, len(ids)), -(-len(ids) // _MOST_IDS))
+    """Return units that together cover `ids`: two, or more where a request would name too many objects."""
+    parts = max(min(2, len(ids)), -(-len(ids) // _MAX_IDS))
     size = -(-len(ids) // max(1, parts))
     return [restrict_to_objects(unit, level, ids[start : start + size]) for start in range(0, len(ids), size or 1)]
 
 
 def with_fields(unit: FetchUnit, fields: Sequence[str]) -> FetchUnit:
-    """Return `unit` asking for other fields; what names a row always comes along."""
+    """Return `unit` with other fields; the ids that identify a row are always requested."""
     return replace(unit, spec=replace(unit.spec, fields=tuple(fields)))

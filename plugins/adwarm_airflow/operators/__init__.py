@@ -1,4 +1,4 @@
-"""Operators for anybody's DAG. Importing them loads no frame library; the core is opened when a task runs."""
+"""Operators for any DAG. They import pandas and the package `adwarm` only when a task runs, so that parsing is fast."""
 
 from adwarm_airflow.operators.admitted import AdmittedOperator
 from adwarm_airflow.operators.compress import CompressEntriesOperator

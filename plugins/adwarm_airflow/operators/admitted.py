@@ -1,4 +1,4 @@
-"""Calls any function under the shared budget."""
+"""Calls a function within the shared limits."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 class AdmittedOperator(BaseOperator):
-    """Calls `python_callable` once the budget admits it, and returns what it returns.
+    """Calls `python_callable` once admission grants it, and returns its result.
 
-    Waits under 30 seconds are waited out; for longer ones the task is deferred until there is capacity. While the
-    machine's memory is above `ADWARM_BACKPRESSURE__MEMORY_PERCENT`, one call a second is begun on it; critical ones
-    pass. Errors of `adwarm.foundation.errors` raised by the callable change the budget: `Throttled` parks the scope,
+    The task sleeps through waits under 30 seconds, and is deferred through longer ones. While the memory use of the
+    machine is above `ADWARM_BACKPRESSURE__MEMORY_PERCENT`, it starts one call a second; critical calls are exempt.
+    Errors of `adwarm.foundation.errors` raised by the callable feed back into admission: `Throttled` parks the scope,
     `Transient` counts for the breaker.
 
     Args:
-        python_callable: what to call.
-        op_kwargs: its arguments.
-        scopes: what the call draws on, narrowest first, such as `account:act_1234`; the fleet is always part of it.
+        python_callable: the function to call.
+        op_kwargs: its keyword arguments.
+        scopes: the capacity scopes of the call, narrowest first, such as `account:act_1234`; the fleet is always added.
         priority: critical, high, normal or low.
-        source: whose breaker judges the call.
+        source: name of the breaker that counts the call.
     """
 
     template_fields: Sequence[str] = ("op_kwargs", "scopes", "priority", "source")
@@ -50,12 +50,12 @@ class AdmittedOperator(BaseOperator):
         self.source = source
 
     def execute(self, context: Context) -> Any:
-        """Wait for admission and call."""
+        """Wait for admission, then call."""
         return self.attempt(context)
 
     def attempt(self, context: Context, event: Any = None) -> Any:
-        """Try once; called again after each deferral."""
-        from adwarm.backpressure import acquire_grant
+        """Try once; Airflow calls this again after each deferral."""
+        from adwarm.backpressure import CallRequest, acquire_grant
         from adwarm.foundation.errors import Refused, Throttled
         from adwarm.model import Priority, Scope
         from adwarm_airflow.params import parse_param
@@ -67,20 +67,14 @@ class AdmittedOperator(BaseOperator):
         priority = parse_param(Priority.parse, self.priority)
         called = False
         try:
-            with acquire_grant(
-                runtime.single_call_admission,
-                runtime.clock,
-                scopes,
-                priority,
-                source=self.source,
-                timeout_seconds=SHORT_WAIT_SECONDS,
-            ):
+            call = CallRequest(tuple(scopes), priority, self.source)
+            with acquire_grant(runtime.single_call_admission, runtime.clock, call, timeout_seconds=SHORT_WAIT_SECONDS):
                 called = True
                 return self.python_callable(**self.op_kwargs)
         except (Throttled, Refused) as error:
             if called:
                 raise
-            self.log.info("not admitted: %s; the worker slot is given back until then", error)
+            self.log.info("not admitted: %s; deferring until there is capacity", error)
             self.defer(
                 trigger=CapacityTrigger([list(map(str, scopes))], self.priority, self.source), method_name="attempt"
             )

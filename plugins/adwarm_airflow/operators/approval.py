@@ -1,33 +1,37 @@
-"""Asks a person whether what a review proposes shall go live; without an answer it does not."""
+"""Human approval of the promotion that a review proposes; without a response it is rejected."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
 ANSWERED_BY = "answered_by"
-"""The XCom that holds who answered; None when nobody did in time."""
+"""XCom key of the responder's name; its value is None when nobody responded in time."""
 
 
 class PromotionApprovalOperator(ApprovalOperator):
-    """Airflow's approval: Reject is the default, and what is taken when nobody answers in time.
+    """Airflow's approval operator with Reject as the default, which also applies when nobody responds in time.
 
-    How long it waits is the setting `review.approval_hours`, read when the task runs. No worker is held meanwhile.
+    The setting `review.approval_hours`, read when the task runs, limits the wait. The task holds no worker meanwhile.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(defaults=self.REJECT, **kwargs)
 
-    def execute(self, context: Mapping[str, Any]) -> Any:
-        """Ask, and wait for the answer."""
+    def execute(self, context: Context) -> Any:
+        """Create the approval request, and wait for the response."""
         from adwarm.settings import load_settings
 
         self.response_timeout = timedelta(hours=load_settings().review.approval_hours)
         return super().execute(context)
 
-    def execute_complete(self, context: Mapping[str, Any], event: dict[str, Any]) -> Any:
-        """Say who answered, also when the answer is no: Airflow's own result is not kept then."""
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Push who responded as an XCom, also after a rejection, for which Airflow itself stores no result."""
         user = event.get("responded_by_user") or {}
         context["ti"].xcom_push(key=ANSWERED_BY, value=user.get("name") or user.get("id"))
         return super().execute_complete(context, event)

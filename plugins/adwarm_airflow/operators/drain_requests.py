@@ -1,4 +1,4 @@
-"""Works off the request queue."""
+"""Drains the request queue."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class DrainRequestsOperator(BaseOperator):
-    """Carries out queued requests, the most urgent class first, until nothing is ready or its time is up.
+    """Processes queued requests, the most urgent class first, until nothing is ready or the time is up.
 
-    What is parked or fails in passing stays in the queue for a later run, so the task never holds its worker slot to
-    wait, and needs no retry. It fails when nothing was completed because the access token is dead. Returns counts by
-    ending, small enough for an XCom.
+    Requests that are parked or fail temporarily stay in the queue for a later run, so the task never holds its worker
+    slot to wait, and needs no retry. It fails when no request was completed because the access token is dead. Returns
+    counts by final status, small enough for an XCom.
 
     Args:
-        batch_size: requests taken at a time.
-        max_seconds: no batch is begun after this long.
+        batch_size: requests per batch.
+        max_seconds: seconds after which no batch is started.
         conn_id: a connection of type `facebook_social`.
     """
 
@@ -40,7 +40,7 @@ class DrainRequestsOperator(BaseOperator):
         self.conn_id = conn_id
 
     def execute(self, context: Context) -> dict[str, int]:
-        """Drain, and say in the log what could not be done.
+        """Drain the queue, and log the errors.
 
         Raises:
             BadRequest: the connection or a number is not valid.
@@ -54,11 +54,11 @@ class DrainRequestsOperator(BaseOperator):
         size, seconds = int(self.batch_size), float(self.max_seconds)
         if size < 1 or not seconds > 0:
             raise BadRequest(f"batch_size {size} must be at least 1, and max_seconds {seconds} above 0")
-        report = open_runtime(conn_id=self.conn_id).queue_worker(size).drain(seconds)
-        for text in report.errors[:20]:
+        result = open_runtime(conn_id=self.conn_id).queue_worker(size).drain(seconds)
+        for text in result.errors[:20]:
             self.log.warning("%s", text)
-        self.log.info("requests: %s", report.to_dict())
-        error = most_severe_error(report.failures)
-        if isinstance(error, TokenDead) and not report.completed:
-            raise with_message(error, "no request was completed; the first reasons: " + " | ".join(report.errors[:3]))
-        return report.to_dict()
+        self.log.info("requests: %s", result.to_dict())
+        error = most_severe_error(result.failures)
+        if isinstance(error, TokenDead) and not result.completed:
+            raise with_message(error, "no request was completed; the first reasons: " + " | ".join(result.errors[:3]))
+        return result.to_dict()

@@ -1,4 +1,4 @@
-"""Scores ad fatigue out of what is stored."""
+"""Scores ad fatigue from stored data."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class ScoreFatigueOperator(BaseOperator):
-    """Scores the ads of accounts as of a day; makes no upstream call.
+    """Scores the ads of accounts as of a day, without an upstream call.
 
-    Accounts whose data has not changed since their last score are left alone. Returns counts by band.
+    Skips accounts whose data has not changed since their last score. Returns counts by band.
 
     Args:
-        accounts: account ids; None for all known ones.
+        accounts: account ids; None for all known accounts.
         as_of: the day, `YYYY-MM-DD`.
     """
 
@@ -29,17 +29,17 @@ class ScoreFatigueOperator(BaseOperator):
         self.as_of = as_of
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Score and report.
+        """Score the accounts, and return counts.
 
         Raises:
             BadRequest: an account id or the day is not valid.
-            Permanent: not one account could be scored, though there is something to score.
+            Permanent: there are accounts to score, and none could be scored.
         """
         from datetime import date
 
         from adwarm.fatigue.account_scores import score_accounts
         from adwarm.model import normalize_account_id
-        from adwarm.store import accounts as known
+        from adwarm.store import accounts as account_table
         from adwarm_airflow.params import parse_param
         from adwarm_airflow.task_context import open_runtime
         from adwarm_airflow.tasks.warming import summarize_scores
@@ -47,12 +47,10 @@ class ScoreFatigueOperator(BaseOperator):
         del context
         runtime = open_runtime()
         ids = (
-            list(known.get_many(runtime.engine))
+            list(account_table.get_many(runtime.engine))
             if self.accounts is None
             else [normalize_account_id(text) for text in self.accounts]
         )
         day = parse_param(date.fromisoformat, self.as_of)
-        report = score_accounts(
-            runtime.engine, runtime.objects, runtime.settings, [(name, day) for name in ids], runtime.clock.now()
-        )
-        return summarize_scores(report)
+        result = score_accounts(runtime.context, [(name, day) for name in ids], runtime.clock.now())
+        return summarize_scores(result)

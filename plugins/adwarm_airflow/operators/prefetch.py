@@ -1,4 +1,4 @@
-"""Fetches reports under the shared budget; gives its worker slot back while the platform asks for silence."""
+"""Fetches reports within the shared limits, and defers while the platform asks to wait."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 SHORT_WAIT_SECONDS = 30.0
 MAX_DEFERRALS = 10
-"""So often in a row a task may wait for capacity, find some, and still fetch nothing."""
+"""Deferrals in a row after which a task that still fetched nothing fails."""
 
 MAX_SCOPE_CHAINS = 100
 
 
 class PrefetchInsightsOperator(BaseOperator):
-    """Makes the reports of some accounts fresh, and skips those that are.
+    """Fetches reports of accounts; fresh reports are skipped.
 
-    One failing account never stops the rest; the task fails only when not one key ended fresh, and then with the
-    gravest of their errors. Where a wait would be longer than 30 seconds the task is deferred, and goes on by itself as
-    soon as there is capacity. An account that was denied is left alone for a day, unless a person clears the task.
-    Returns counts by outcome, small enough for an XCom.
+    A failing account does not stop the others. The task fails only when no key ended fresh, and then with the most
+    severe of their errors. For a wait longer than 30 seconds the task is deferred, and resumes when there is capacity.
+    A denied account is not called for a day, unless a human clears the task. Returns counts by outcome, small enough
+    for an XCom.
 
     Args:
         accounts: account ids, such as `act_1234`.
@@ -35,7 +35,7 @@ class PrefetchInsightsOperator(BaseOperator):
         report: a report of the settings.
         priority: critical, high, normal or low.
         conn_id: a connection of type `facebook_social`.
-        deferrable: whether a long wait frees the worker slot.
+        deferrable: whether the task defers, and frees its worker slot, for a long wait.
     """
 
     template_fields: Sequence[str] = ("accounts", "date_ranges", "report", "priority", "conn_id")
@@ -63,7 +63,7 @@ class PrefetchInsightsOperator(BaseOperator):
         """Fetch, and defer while keys are parked for long.
 
         Raises:
-            AdwarmError: not one key ended fresh; it is of the class of the gravest reason.
+            AdwarmError: no key ended fresh; the error has the class of the most severe reason.
         """
         from adwarm_airflow.run_window import was_cleared
 
@@ -71,7 +71,7 @@ class PrefetchInsightsOperator(BaseOperator):
         return self.attempt(context, None, 0)
 
     def prepare_attempt(self, context: Context, *, by_human: bool) -> None:
-        """Prepare an attempt: one that a person asked for by clearing the task lifts the denials of its accounts."""
+        """Prepare an attempt: lift the denials of the accounts when a human cleared the task."""
         from adwarm.model import normalize_account_id
         from adwarm.store import denials
         from adwarm_airflow.task_context import open_runtime
@@ -82,36 +82,36 @@ class PrefetchInsightsOperator(BaseOperator):
             denials.lift(runtime.engine, [normalize_account_id(text) for text in self.accounts])
 
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
-        """Fetch what is not fresh yet; called again after each deferral."""
+        """Fetch what is not fresh yet; Airflow calls this again after each deferral."""
         from adwarm_airflow.task_context import connection_change_warnings
 
         del event
-        report = self.prefetch(context)
-        for text in connection_change_warnings(self.conn_id, [item.request.key.account_id for item in report.outcomes]):
+        result = self.prefetch(context)
+        for text in connection_change_warnings(self.conn_id, [item.request.key.account_id for item in result.outcomes]):
             self.log.warning("%s", text)
-        parked = _parked(report)
+        parked = _parked(result)
         if parked and self.deferrable and deferrals < MAX_DEFERRALS:
             self.log.info(
-                "reports that wait: %d, and their worker slot is given back; the first, of %s: %s",
+                "%d reports wait for capacity, deferring; the first one, of %s: %s",
                 len(parked),
                 parked[0].request.key.account_id,
                 parked[0].reason,
             )
-            tries = 0 if report.summary()["fetched"] else deferrals
+            idle_deferrals = 0 if result.summary()["fetched"] else deferrals
             trigger = self._capacity_trigger(parked, self.waiting_priority(context, parked))
-            self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": tries + 1})
-        for text in report.errors():
+            self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": idle_deferrals + 1})
+        for text in result.errors():
             self.log.warning("%s", text)
-        whole = self.full_report(context, report)
-        self.log.info("outcomes: %s", whole.summary())
-        if failure := whole.failure():
+        full = self.full_result(context, result)
+        self.log.info("outcomes: %s", full.summary())
+        if failure := full.failure():
             raise failure
-        return whole.summary()
+        return full.summary()
 
-    def full_report(self, context: Context, report: BatchResult) -> BatchResult:
-        """Return what the task is judged by: here what its last run of the engine brought."""
+    def full_result(self, context: Context, result: BatchResult) -> BatchResult:
+        """Return the outcomes that decide whether the task fails: here those of the last attempt."""
         del context
-        return report
+        return result
 
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
         """Return the class in which the parked keys wait for capacity."""
@@ -119,27 +119,26 @@ class PrefetchInsightsOperator(BaseOperator):
         return self.priority
 
     def _capacity_trigger(self, parked: Sequence[KeyOutcome], priority: str) -> CapacityTrigger:
-        """Return what wakes the task when a parked account may be called, those first that wait the shortest."""
+        """Return the trigger that resumes the task when a call for one of the parked accounts would be admitted."""
         from adwarm.store import accounts
         from adwarm_airflow.task_context import open_runtime
 
-        names = list(dict.fromkeys(item.request.key.account_id for item in parked if not item.has_fixed_delay))[
-            :MAX_SCOPE_CHAINS
-        ]
+        ids = list(dict.fromkeys(item.request.key.account_id for item in parked if not item.has_fixed_delay))
+        ids = ids[:MAX_SCOPE_CHAINS]
         latest = next((item.retry_after for item in parked if item.has_fixed_delay), None)
         runtime = open_runtime(conn_id=self.conn_id)
-        known, sources = accounts.get_many(runtime.engine, names), {"": runtime.make_source()}
+        stored, sources = accounts.get_many(runtime.engine, ids), {"": runtime.default_source_factory()}
         chains = []
-        for name in names:
-            own = known[name].connection if name in known else ""
-            if own not in sources:
-                make = (runtime.sources or {}).get(own)
-                sources[own] = make() if make else sources[""]
-            chains.append([str(scope) for scope in sources[own].scopes(name)])
+        for account_id in ids:
+            connection = stored[account_id].connection if account_id in stored else ""
+            if connection not in sources:
+                make = (runtime.sources or {}).get(connection)
+                sources[connection] = make() if make else sources[""]
+            chains.append([str(scope) for scope in sources[connection].scopes(account_id)])
         return CapacityTrigger(chains, priority, sources[""].name, latest)
 
     def prefetch(self, context: Context) -> BatchResult:
-        """Run the engine once over every account and range.
+        """Run the prefetch engine once over every account and range.
 
         Raises:
             BadRequest: an account, a range, the report or the priority is not valid.
@@ -158,6 +157,6 @@ class PrefetchInsightsOperator(BaseOperator):
         )
 
 
-def _parked(report: BatchResult) -> list[KeyOutcome]:
-    """Return the reports that wait, the one that waits the shortest first."""
-    return sorted((item for item in report.outcomes if item.status == "parked"), key=lambda item: item.retry_after or 0)
+def _parked(result: BatchResult) -> list[KeyOutcome]:
+    """Return the parked outcomes, the shortest wait first."""
+    return sorted((item for item in result.outcomes if item.status == "parked"), key=lambda item: item.retry_after or 0)

@@ -1,4 +1,4 @@
-"""Calls any function with retry, healing and fallbacks around it."""
+"""Calls a function with retries, healing and fallbacks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 class RecoveringOperator(BaseOperator):
-    """Calls `python_callable`; when it keeps failing, the first fallback that answers stands in.
+    """Calls `python_callable`; when it keeps failing, returns the result of the first fallback that succeeds.
 
     Only transient errors (`adwarm.foundation.errors.Transient`, timeouts, lost connections) are retried. Returns
-    `{"value", "source", "degraded", "reason", "attempts"}`, so that a degraded answer is never mistaken for a good one.
+    `{"value", "source", "degraded", "reason", "attempts"}`; `degraded` is true for the result of a fallback.
 
     Args:
-        python_callable: what to call.
-        op_kwargs: its arguments, handed to the fallbacks as well.
+        python_callable: the function to call.
+        op_kwargs: keyword arguments of the function and of the fallbacks.
         fallbacks: functions tried in order.
-        source: names the upstream in the error history.
-        fallback_timeout_seconds: how long one fallback may take.
+        source: name of the upstream in the error history.
+        fallback_timeout_seconds: time limit of one fallback.
     """
 
     template_fields: Sequence[str] = ("op_kwargs", "source")
@@ -45,7 +45,7 @@ class RecoveringOperator(BaseOperator):
         self.fallback_timeout_seconds = fallback_timeout_seconds
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Call, recover, and say how it went."""
+        """Call, retry, fall back, and return the result with its source."""
         from functools import partial
 
         from adwarm.recovery import Fallback
@@ -60,18 +60,18 @@ class RecoveringOperator(BaseOperator):
             )
             for number, call in enumerate(self.fallbacks, start=1)
         ]
-        answer = open_runtime().pipeline.run(
+        outcome = open_runtime().pipeline.run(
             partial(self.python_callable, **arguments),
             source=self.source,
             subject=str(context["ti"].task_id),
             fallbacks=chain,
         )
-        if answer.is_degraded:
-            self.log.warning("answered by %s: %s", answer.source, answer.reason)
+        if outcome.is_degraded:
+            self.log.warning("result of the fallback %s: %s", outcome.source, outcome.reason)
         return {
-            "value": answer.value,
-            "source": answer.source,
-            "degraded": answer.is_degraded,
-            "reason": answer.reason,
-            "attempts": answer.attempts,
+            "value": outcome.value,
+            "source": outcome.source,
+            "degraded": outcome.is_degraded,
+            "reason": outcome.reason,
+            "attempts": outcome.attempts,
         }

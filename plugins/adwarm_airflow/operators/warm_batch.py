@@ -1,4 +1,4 @@
-"""Carries out one batch of a plan that is stored in the warm table."""
+"""Fetches one batch of a plan that is stored in the warm table."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 class WarmBatchOperator(PrefetchInsightsOperator):
     """Warms one batch of its own run's plan; map it over the batch numbers that a planning task returns.
 
-    A further attempt goes on where the last one stopped, because each warm's outcome is a row: what was fetched stays,
-    and what failed is tried again. Keys that were denied are tried again only when a person clears the task; the task
-    is judged, and returns counts, by the whole batch.
+    A retry resumes where the last attempt stopped, because the outcome of each warm is a row: fetched keys stay, and
+    failed keys are tried again. Denied keys are tried again only when a human clears the task. The result of the task
+    and its counts cover the whole batch, not only the last attempt.
 
     Args:
         batch: number of the batch.
-        pause_seconds: pause between slices of `slice_size` keys.
+        pause_seconds: pause between groups of `slice_size` keys.
         slice_size: keys between two pauses; 0 for no pause.
     """
 
@@ -38,7 +38,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         self.slice_size = slice_size
 
     def prepare_attempt(self, context: Context, *, by_human: bool) -> None:
-        """Put what failed of the batch back to planned; for a person also what was denied."""
+        """Set failed warms of the batch back to planned, and after a clear by a human also denied ones."""
         from adwarm.prefetch.warm_batch import reopen_batch
         from adwarm_airflow.task_context import open_runtime
 
@@ -46,17 +46,17 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         runtime = open_runtime(run.clock)
         reopen_batch(runtime.engine, run.run_id, int(self.batch), by_human=by_human)
 
-    def full_report(self, context: Context, report: BatchResult) -> BatchResult:
-        """Return the report with the keys of the batch that had ended before."""
+    def full_result(self, context: Context, result: BatchResult) -> BatchResult:
+        """Return `result` with the outcomes of earlier attempts added."""
         from adwarm.prefetch import BatchResult
         from adwarm.prefetch.warm_batch import list_earlier_outcomes
         from adwarm_airflow.task_context import open_runtime
 
-        before = list_earlier_outcomes(open_runtime().engine, _run_window(context).run_id, int(self.batch), report)
-        return BatchResult([*before, *report.outcomes])
+        before = list_earlier_outcomes(open_runtime().engine, _run_window(context).run_id, int(self.batch), result)
+        return BatchResult([*before, *result.outcomes])
 
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
-        """Return the most urgent class that the plan gave to a parked key."""
+        """Return the most urgent class among the parked keys of the plan."""
         from adwarm.store import warms
         from adwarm_airflow.task_context import open_runtime
 
@@ -66,7 +66,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         return min(classes).name.lower() if classes else self.priority
 
     def prefetch(self, context: Context) -> BatchResult:
-        """Warm what is left of the batch."""
+        """Warm the rest of the batch."""
         from adwarm.prefetch.warm_batch import warm_batch
         from adwarm_airflow.task_context import open_runtime
 
@@ -82,7 +82,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
 
 
 def _run_window(context: Context) -> RunWindow:
-    """Return the run whose plan is carried out, and the clock it acts by."""
+    """Return the run whose plan the task fetches, and its clock."""
     from datetime import timedelta
 
     from adwarm_airflow.run_window import resolve_run_window

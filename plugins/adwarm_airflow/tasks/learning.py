@@ -1,4 +1,4 @@
-"""Tasks of `adwarm_access_patterns`: read the log, find the accounts, train the forecast."""
+"""Tasks of `adwarm_access_patterns`: read the log, in one task or split among several, and train the forecast."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -21,16 +21,16 @@ log = logging.getLogger(__name__)
 
 
 def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Read what the run is about into aggregates; when it is much, return the shares for mapped tasks to read instead.
+    """Read the log into aggregates; when there is much to read, return its splits for mapped tasks instead.
 
-    A window from the params or of a backfill is read whole; a scheduled or plain manual run reads what the log gained.
+    A window from the params or of a backfill is read whole; any other run reads only the new part of the log.
     """
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     window = run.window if run.is_explicit else None
     planned = plan_ingest(runtime.context, run.clock.now(), window=window)
     if len(planned.splits) > 1:
-        log.info("shared among %d tasks", len(planned.splits))
+        log.info("split into %d tasks", len(planned.splits))
         plan = save_plan(runtime.objects, planned)
         return [{"plan": plan, "number": number} for number in range(len(planned.splits))]
     figures = _summarize_ingest(run_locally(runtime.context, planned))
@@ -39,39 +39,39 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def read_split(split: Mapping[str, Any], context: Mapping[str, Any]) -> dict[str, Any]:
-    """Read one share of the log; nothing is published yet."""
+    """Read one split of the log. `commit_splits` publishes the result."""
     runtime = open_runtime(resolve_run_window(context, HOUR).clock)
     partial = read_saved_split(runtime.context, split["plan"], split["number"])
     return {**split, "partial": partial}
 
 
 def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any]) -> dict[str, Any]:
-    """Publish what all shares came to, at once."""
+    """Publish the results of all splits in one transaction."""
     runtime = open_runtime(resolve_run_window(context, HOUR).clock)
-    shares = sorted(splits, key=lambda share: int(share["number"]))
-    partials = [share["partial"] for share in shares]
-    return _summarize_ingest(commit_saved_plan(runtime.context, shares[0]["plan"], partials))
+    ordered = sorted(splits, key=lambda split: int(split["number"]))
+    partials = [split["partial"] for split in ordered]
+    return _summarize_ingest(commit_saved_plan(runtime.context, ordered[0]["plan"], partials))
 
 
-def _summarize_ingest(report: IngestResult) -> dict[str, Any]:
-    figures = {"events": report.events, "rejected": report.rejected, "hours": report.hours, "keys": report.keys}
-    log.info("read: %s; rejected because: %s", figures, report.rejected_by_reason)
-    for sample in report.samples:
+def _summarize_ingest(result: IngestResult) -> dict[str, Any]:
+    figures = {"events": result.events, "rejected": result.rejected, "hours": result.hours, "keys": result.keys}
+    log.info("read: %s; rejected because: %s", figures, result.rejected_by_reason)
+    for sample in result.samples:
         log.warning("quarantined: %s", sample)
-    return {**figures, "rejected_by_reason": report.rejected_by_reason}
+    return {**figures, "rejected_by_reason": result.rejected_by_reason}
 
 
 def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Train the forecast once a day, and find the accounts the log names; skipped in backfills."""
+    """Train the forecast once a day, or when the form asks for it; a backfill does not train."""
     run = resolve_run_window(context, HOUR)
     if run.is_backfill:
         return {"trained": False, "why": "a backfill trains nothing"}
     runtime = open_runtime(run.clock)
     until = _training_cutoff(run, runtime)
-    forced = bool((context.get("params") or {}).get("train_now"))
-    if not forced and (fresh := _skip_reason(runtime, until)):
-        return {"trained": False, "why": fresh}
-    figures = train_and_promote(runtime.engine, runtime.objects, runtime.settings, until, run.clock.now())
+    is_forced = bool((context.get("params") or {}).get("train_now"))
+    if not is_forced and (reason := _skip_reason(runtime, until)):
+        return {"trained": False, "why": reason}
+    figures = train_and_promote(runtime.context, until, run.clock.now())
     log.info("trained: %s", figures)
     return {"trained": True, **figures}
 
@@ -86,9 +86,9 @@ def _skip_reason(runtime: Runtime, until: datetime) -> str | None:
 
 
 def _training_cutoff(run: RunWindow, runtime: Runtime) -> datetime:
-    """Return the end of what the aggregates know: no further than the run's own window when it was told one."""
+    """Return the end of the training data: the run's window if it is explicit, else the watermark of the aggregates."""
     if run.is_explicit:
         return run.window[1]
     with read_transaction(runtime.engine) as connection:
-        known = aggregates.get_watermark(connection)
-    return min(run.clock.now(), known) if known else run.clock.now()
+        watermark = aggregates.get_watermark(connection)
+    return min(run.clock.now(), watermark) if watermark else run.clock.now()

@@ -1,17 +1,16 @@
-"""Tasks of `adwarm_policy_review`: review, tell whether there is something to approve, promote, write down answers."""
+"""Tasks of `adwarm_policy_review`: review, check for a proposal, promote, record the decision."""
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import PolicyReview
-from adwarm.replay.promotion import promote as promote_review
-from adwarm.replay.promotion import reject
-from adwarm.replay.review import review_policies
-from adwarm.replay.review_rules import ReviewResult
-from adwarm.replay.review_summary import summarize_review
+from adwarm.replay.review import promote as promote_review
+from adwarm.replay.review import reject, review_policies
+from adwarm.replay.review_rules import ReviewResult, summarize_review
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.operators.approval import ANSWERED_BY
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
@@ -23,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 def review(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Review the live policy, and return the verdict, where the report is, and the text to approve by.
+    """Review the live policy, and return the result, the path of the page, and the text of the approval request.
 
-    A backfill only reports.
+    A backfill writes the page and changes nothing.
 
     Raises:
         BadRequest: the form names a policy that does not exist, or weeks that are out of bounds.
@@ -34,7 +33,8 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     runtime = open_runtime(run.clock)
     settings = _settings_from_form(runtime.settings, context.get("params") or {})
     now = run.window[1] if run.is_backfill else run.clock.now()
-    made = review_policies(runtime.engine, runtime.objects, settings, now, run.run_id, apply_result=not run.is_backfill)
+    reviewed = replace(runtime.context, settings=settings)
+    made = review_policies(reviewed, now, run.run_id, apply_result=not run.is_backfill)
     log.info("%s: %s; report: %s", made.result, made.figures["why"], made.page)
     return {
         "run_id": made.run_id,
@@ -48,19 +48,19 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_proposed(context: Mapping[str, Any]) -> bool:
-    """Whether the run's review has proposed something that somebody has to approve."""
+    """Whether the run's review proposes a promotion that a human has to approve."""
     return bool(context["ti"].xcom_pull(task_ids="review")["verdict"] == ReviewResult.PROPOSED)
 
 
 def promote(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Make live what was approved."""
+    """Promote the approved forecast."""
     run = resolve_run_window(context, WEEK)
     runtime = open_runtime(run.clock)
     return _log_decision(promote_review(runtime.engine, run.run_id, by=_responder(context), at=run.clock.now()))
 
 
 def conclude(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Write down that what was proposed was not approved; what was promoted stays."""
+    """Record a rejection when the proposal was not approved; a promotion stays."""
     run: RunWindow = resolve_run_window(context, WEEK)
     runtime = open_runtime(run.clock)
     return _log_decision(reject(runtime.engine, run.run_id, by=_responder(context), at=run.clock.now()))
@@ -78,7 +78,7 @@ def _log_decision(decided: PolicyReview) -> dict[str, Any]:
 
 
 def _responder(context: Mapping[str, Any]) -> str:
-    """Return who answered."""
+    """Return the name of the responder."""
     return str(context["ti"].xcom_pull(task_ids="approve", key=ANSWERED_BY) or NO_RESPONDER)
 
 
@@ -86,10 +86,10 @@ def _settings_from_form(settings: Settings, params: Mapping[str, Any]) -> Settin
     from pydantic import ValidationError
 
     names = ("training_weeks", "scored_weeks", "policies")
-    asked = {name: params[name] for name in names if params.get(name)}
+    form_values = {name: params[name] for name in names if params.get(name)}
     try:
-        found = ReviewSettings.model_validate({**settings.review.model_dump(), **asked})
+        review_settings = ReviewSettings.model_validate({**settings.review.model_dump(), **form_values})
     except ValidationError as error:
         reasons = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise BadRequest(f"the form is not valid: {reasons}") from None
-    return settings.model_copy(update={"review": found})
+    return settings.model_copy(update={"review": review_settings})

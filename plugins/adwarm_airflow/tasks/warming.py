@@ -1,4 +1,4 @@
-"""Tasks of the warming DAGs: plan, close the job, score closed days, account for use, read back."""
+"""Tasks of the warming DAGs: plan, score settled days, finish the job, mark warm outcomes, read keys back."""
 
 import logging
 from collections.abc import Mapping
@@ -23,91 +23,91 @@ log = logging.getLogger(__name__)
 
 
 def plan(context: Mapping[str, Any]) -> list[int]:
-    """Plan the run and return the numbers of the batches to carry out; none while no forecast is trained."""
+    """Plan the run, and return the numbers of its batches; none while no forecast is trained."""
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     decided_at, mode = resolve_decision(context, runtime.settings.step)
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     try:
-        made = decide(
+        summary = decide(
             runtime.engine, runtime.objects, runtime.settings, decided_at, run.run_id, mode, runtime.request_costs
         )
     except NotFound as error:
         log.warning("nothing is planned: %s", error)
         _start_job(runtime, run, 0)
         return []
-    log.info("decided: %s", made.to_dict())
+    log.info("decided: %s", summary.to_dict())
     for row in warms.list_by_run(runtime.engine, run.run_id)[:5]:
         log.info("%s %s at %s: %s", row.key.account_id, row.key.date_range, row.warm_at, row.explanation.get("why"))
-    _start_job(runtime, run, 0 if made.batches == 0 else made.planned + made.closing)
-    return list(range(made.batches))
+    _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned + summary.closing)
+    return list(range(summary.batches))
 
 
 def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Plan the enabled strategies, or the one that the trigger form describes, and return arguments for each batch.
+    """Plan the enabled strategies, or the one in the trigger form, and return the arguments of each batch.
 
     Raises:
-        BadRequest: the form names an account, a range or a priority that is not valid.
-        Denied: every account that the form names was denied less than a day ago; a clear of the task lifts that.
+        BadRequest: the form contains an account, a range or a priority that is not valid.
+        Denied: every account in the form was denied less than a day ago; clearing the task lifts the denials.
     """
     run = resolve_run_window(context, timedelta(hours=6))
     runtime = open_runtime(run.clock)
     params = context["params"]
-    by_hand = _strategies_from_form(params)
+    form_strategies = _strategies_from_form(params)
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
-        denials.lift(runtime.engine, _strategy_account_ids(by_hand))
-    _check_denials(runtime, _strategy_account_ids(by_hand))
-    chosen = by_hand or list_enabled_strategies(runtime.engine)
+        denials.lift(runtime.engine, _strategy_account_ids(form_strategies))
+    _check_denials(runtime, _strategy_account_ids(form_strategies))
+    chosen = form_strategies or list_enabled_strategies(runtime.engine)
     decided_at, _ = resolve_decision(context, timedelta(minutes=1))
-    made = decide_strategies(
+    summary = decide_strategies(
         runtime.engine,
         runtime.settings,
         chosen,
         decided_at,
         run.run_id,
         dry_run=bool(params.get("dry_run")),
-        is_manual=bool(by_hand),
+        is_manual=bool(form_strategies),
     )
-    log.info("decided: %s", made.to_dict())
-    _start_job(runtime, run, 0 if made.batches == 0 else made.planned)
+    log.info("decided: %s", summary.to_dict())
+    _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned)
     pace = {
         "slice_size": min((item.batch_size for item in chosen), default=5),
         "pause_seconds": max((item.delay_seconds for item in chosen), default=5.0),
     }
-    return [{"batch": number, **pace} for number in range(made.batches)]
+    return [{"batch": number, **pace} for number in range(summary.batches)]
 
 
 def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Score the accounts whose day this run has closed."""
+    """Score the accounts whose day this run has settled."""
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     rows = warms.list_by_run(runtime.engine, run.run_id)
     closed = [row.key for row in rows if row.reason is WarmReason.DAY_CLOSED and row.status.is_served]
     pairs = [(key.account_id, date.fromisoformat(key.date_range.partition("..")[2])) for key in closed]
-    report = score_accounts(runtime.engine, runtime.objects, runtime.settings, pairs, run.clock.now())
+    report = score_accounts(runtime.context, pairs, run.clock.now())
     return summarize_scores(report)
 
 
-def summarize_scores(report: ScoringResult) -> dict[str, Any]:
-    """Log what scoring came to and return it.
+def summarize_scores(result: ScoringResult) -> dict[str, Any]:
+    """Log the result of scoring, and return it as plain values.
 
     Raises:
-        Permanent: not one account could be scored, though there is something to score.
+        Permanent: there are accounts to score, and none could be scored.
     """
-    log.info("scored: %s", report.to_dict())
-    if report.errors and not report.accounts + report.unchanged:
-        raise Permanent("no account could be scored: " + " | ".join(report.errors[:3]))
-    return report.to_dict()
+    log.info("scored: %s", result.to_dict())
+    if result.errors and not result.accounts + result.unchanged:
+        raise Permanent("no account could be scored: " + " | ".join(result.errors[:3]))
+    return result.to_dict()
 
 
 def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Close the run's job, judge earlier warms by the opens since, and read some warmed keys back.
+    """Finish the run's job, mark earlier warms as used or wasted, and read some warmed keys back.
 
     Raises:
-        AdwarmError: a warmed key could not be read back; what was warmed is not what is requested.
-        Permanent: every key of the run failed; this task fetches none, so its own retry would not help.
+        AdwarmError: a warmed key could not be read back, so readers would miss it too.
+        Permanent: every key of the run failed; this task fetches nothing, so its own retry would not help.
     """
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
@@ -115,18 +115,18 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     rows = warms.list_by_run(runtime.engine, run.run_id)
     keys = [row.key for row in rows if row.status is WarmStatus.FETCHED]
     canary = read_back(runtime.reader, keys)
-    settled = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now())
+    outcomes = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now())
     shadow = mark_warm_outcomes(runtime.engine, runtime.objects, run.clock.now(), mode=Mode.SHADOW)
     for text in job.errors[:10]:
         log.warning("%s", text)
     figures = {name: getattr(job, name) for name in ("status", "total", "done", "failed", "requests")}
-    log.info("job: %s; canary read %d; used %d, wasted %d", figures, canary.read, settled.used, settled.wasted)
+    log.info("job: %s; canary read %d; used %d, wasted %d", figures, canary.read, outcomes.used, outcomes.wasted)
     if canary.misses:
         raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
     if job.status == "failed":
         raise Permanent("every key of the run failed: " + " | ".join(job.errors[:3]))
     would = {"shadow_used": shadow.used, "shadow_wasted": shadow.wasted}
-    return {**figures, "canary": canary.read, "used": settled.used, "wasted": settled.wasted, **would}
+    return {**figures, "canary": canary.read, "used": outcomes.used, "wasted": outcomes.wasted, **would}
 
 
 def _strategies_from_form(params: Mapping[str, Any]) -> list[Strategy]:
@@ -147,20 +147,20 @@ def _strategies_from_form(params: Mapping[str, Any]) -> list[Strategy]:
 
 
 def _strategy_account_ids(strategies: list[Strategy]) -> list[str]:
-    """Return the ids of the accounts that strategies name."""
+    """Return the ids of the accounts in `strategies`."""
     return [normalize_account_id(text) for strategy in strategies for text in strategy.accounts or ()]
 
 
 def _check_denials(runtime: Runtime, ids: list[str]) -> None:
-    """Fail when nothing would be planned because every account asked for is denied; log when some are."""
-    known = accounts.list_as_of(runtime.engine, runtime.clock.now())
-    denied = [name for name in ids if name in known and known[name].status == "denied"]
+    """Raise Denied when all accounts are denied, so that nothing would be planned; log a warning when some are."""
+    stored = accounts.list_as_of(runtime.engine, runtime.clock.now())
+    denied = [account_id for account_id in ids if account_id in stored and stored[account_id].status == "denied"]
     if not denied:
         return
-    words = f"denied to this token and left alone for a day, unless you clear this task: {', '.join(denied[:10])}"
+    message = f"denied to this token and not called for a day, unless you clear this task: {', '.join(denied[:10])}"
     if len(denied) == len(ids):
-        raise Denied(words, account_id=denied[0])
-    log.warning("%s", words)
+        raise Denied(message, account_id=denied[0])
+    log.warning("%s", message)
 
 
 def _start_job(runtime: Runtime, run: RunWindow, total: int) -> None:

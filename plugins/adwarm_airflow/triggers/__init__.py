@@ -1,4 +1,4 @@
-"""Triggers: what wakes a DAG, or a task that gave its worker slot back."""
+"""Triggers that start a DAG run, or resume a deferred task."""
 
 from adwarm_airflow.triggers.capacity import CapacityTrigger
 from adwarm_airflow.triggers.requests import PendingRequestsTrigger

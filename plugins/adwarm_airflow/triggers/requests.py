@@ -1,4 +1,4 @@
-"""Wakes `adwarm_request_queue` when somebody has enqueued a request."""
+"""Starts `adwarm_request_queue` when a request is enqueued."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 if TYPE_CHECKING:
     from adwarm.backpressure import RequestQueue
-    from adwarm.backpressure.queue import QueueStatus
+    from adwarm.backpressure.request_queue import QueueStatus
 
 PICKUP_SECONDS = 10.0
 REPEAT_SECONDS = 60.0
@@ -20,18 +20,24 @@ REPEAT_SECONDS = 60.0
 
 @dataclass
 class WakeUpPolicy:
-    """Decides when a look at the queue is worth a run: one for a burst, none while a worker is at it."""
+    """Decides whether the state of the queue should start a run: one per burst, none while a worker is active.
+
+    Attributes:
+        announced_ids: the ready requests when the last run was started.
+        newest_id: the highest id among all announced requests.
+        announced_at: when the last run was started, seconds of a monotonic clock.
+    """
 
     announced_ids: frozenset[int] = frozenset()
     newest_id: int = 0
     announced_at: float = float("-inf")
 
     def should_fire(self, queue: QueueStatus, now: float) -> bool:
-        """Whether to start a run now; `now` in seconds of any steady clock.
+        """Whether to start a run now; `now` is in seconds of a monotonic clock.
 
-        A new request starts one at once, unless the run that was started for those before it has yet to take them:
-        it will take this one too, or 10 s have passed. What was announced and is still there is told again after a
-        minute.
+        A new request starts a run at once. When requests of an earlier announcement are still ready, the run started
+        for them will also take the new one, so another is started only after 10 s. Requests that were announced and
+        are still ready start another run after a minute.
         """
         if not queue.ready or queue.has_active_worker:
             return False
@@ -49,23 +55,23 @@ class WakeUpPolicy:
 
 
 class PendingRequestsTrigger(BaseEventTrigger):
-    """Looks at the request table every `seconds`, and speaks when requests wait and nobody works on them.
+    """Polls the request table, and fires when requests are ready and no worker processes them.
 
     Args:
-        seconds: time between two looks.
+        seconds: time between two polls.
     """
 
     def __init__(self, seconds: float = 2.0) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it unannotated
         self.seconds = seconds
         self._queue: RequestQueue | None = None
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what it takes to make this trigger again."""
+        """Return the class path and the arguments that recreate this trigger."""
         return ("adwarm_airflow.triggers.requests.PendingRequestsTrigger", {"seconds": self.seconds})
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look for ever; a look that fails is told in the log and made again."""
+        """Poll until cancelled; log a failed poll and continue."""
         wake_up = WakeUpPolicy()
         while True:
             queue = await self._poll_status()
@@ -77,11 +83,11 @@ class PendingRequestsTrigger(BaseEventTrigger):
         try:
             return await asyncio.to_thread(self._status)
         except Exception as error:
-            self.log.warning("the request queue cannot be seen (%s: %s); trying again", type(error).__name__, error)
+            self.log.warning("cannot read the request queue (%s: %s); retrying", type(error).__name__, error)
             return None
 
     def _status(self) -> QueueStatus:
-        """Return the queue as it stands; the database is opened at the first look."""
+        """Return the state of the queue; the database is opened at the first poll, in this process."""
         if self._queue is None:
             from adwarm_airflow.task_context import open_runtime
 

@@ -1,4 +1,4 @@
-"""The breaker, against a list of what happened."""
+"""The circuit breaker against a list of events."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ LEASE_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Call:
-    """A call that passed; `probe` when it tests the upstream."""
+    """A call that was admitted; `probe` when it tests the upstream."""
 
     ticket: str
     until: float
@@ -23,7 +23,7 @@ class Call:
 
 
 class BreakerMachine(RuleBasedStateMachine):
-    """Calls pass and come back well, badly or never, in any order, while time goes by."""
+    """Calls are admitted and succeed, fail or never end, in any order, while time passes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule()
     def a_call_asks(self) -> None:
-        """It passes exactly when there is nothing to wait for."""
+        """It is admitted exactly when there is no wait."""
         before = self.breaker
         if before.wait_seconds(RULES, self.now) > 0:
             return
@@ -68,7 +68,7 @@ class BreakerMachine(RuleBasedStateMachine):
             self.results = []
 
     def _judge_opening(self) -> None:
-        """What opened it was a failure, one of enough in a window; what would be far too many did open it."""
+        """It opened on a failure with enough failures in a window, and enough failures did open it."""
         if self.breaker.state is BreakerState.OPEN:
             inside = [failed for at, failed in self.results if at > self.now - RULES.window_seconds]
             assert self.results[-1][1]
@@ -83,24 +83,24 @@ class BreakerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.flying)
     @rule(data=st.data())
     def a_worker_dies(self, data: st.DataObject) -> None:
-        """Its call never comes back; a probe's place is free again when its time is up."""
+        """Its call never ends; a probe's place is free again at its expiry."""
         self.flying.pop(data.draw(st.integers(0, len(self.flying) - 1)))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 7.0, 30.0, 61.0, 700.0]))
     def time_passes(self, seconds: float) -> None:
-        """It never waits longer than the longest cool-down."""
+        """The wait never exceeds the cool-down."""
         self.now += seconds
         assert self.breaker.wait_seconds(RULES, self.now) <= RULES.cooldown_seconds
 
     @invariant()
     def probes_are_few(self) -> None:
-        """Never more probes live than it takes to close."""
+        """No more probes are live than are needed to close."""
         live = sum(until > self.now for _, until in self.breaker.probes)
         assert live + self.breaker.successful_probes <= RULES.probes
 
     @invariant()
     def it_can_be_stored(self) -> None:
-        """What is stored is the breaker itself."""
+        """A stored breaker is loaded unchanged."""
         stored = self.breaker
         assert Breaker.from_dict(str(stored.state), stored.changed_at, stored.probe_at, stored.to_dict()) == stored
 

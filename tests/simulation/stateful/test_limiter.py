@@ -1,4 +1,4 @@
-"""The limiter: the bucket that classes share, and the limit of calls in flight."""
+"""The token bucket that classes share, and the concurrency limit."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -33,7 +33,7 @@ class BucketMachine(RuleBasedStateMachine):
         if wait > 0:
             self.askers.record_wait(priority, self.now)
             return
-        self.bucket.take(RULES, SHARES, priority, cost, self.askers, self.now)
+        self.bucket.take(RULES, priority, cost, self.askers, self.now)
         self.askers.record_grant(priority, self.now)
         self.taken.append((self.now, cost))
 

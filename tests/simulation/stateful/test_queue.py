@@ -1,4 +1,4 @@
-"""The queue in SQL, held against the same rules in memory, after every operation."""
+"""The queue in SQL against the same rules in memory, after every operation."""
 
 import tempfile
 from dataclasses import astuple

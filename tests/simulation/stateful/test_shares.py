@@ -1,4 +1,4 @@
-"""Shares of slots, through the budget itself: what each class may take is what the promise says."""
+"""Shares of slots through the budget itself: each class may take what the rules promise."""
 
 from random import Random
 
@@ -73,8 +73,8 @@ class SharesMachine(RuleBasedStateMachine):
     @invariant()
     def the_books_agree(self) -> None:
         """The fleet counts what is in flight, by class, and never more than its slots."""
-        state = self.budget.state_of(FLEET, self.now)
-        assert list(state.held) == [self.held(priority) for priority in Priority]
+        state = self.budget.scope_state(FLEET, self.now)
+        assert list(state.in_flight_by_class) == [self.held(priority) for priority in Priority]
         assert state.in_flight <= SLOTS
 
 

@@ -1,4 +1,4 @@
-"""Tests of spending blocks: what is taken, given back, and never called."""
+"""Tests of using blocks: what is acquired, what is released, and which calls are never made."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from adwarm.backpressure import (
     CallOutcome,
     CallOutcomeKind,
     Granted,
-    LocalAdmission,
     Rejected,
     SqlAdmission,
     Wait,
@@ -22,6 +21,7 @@ from adwarm.backpressure.block_admission import GROWTH_SECONDS, IDLE_SECONDS, RE
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
+from tests.simulation.local_admission import LocalAdmission
 
 if TYPE_CHECKING:
     from tests.unit.backpressure.conftest import DatabaseClock
@@ -34,7 +34,7 @@ OK = CallOutcome(CallOutcomeKind.OK, 0.5)
 
 @dataclass
 class Moment:
-    """Two workers' clock and the budget's, moved together by hand."""
+    """The clock of two workers and the budget, moved by the test."""
 
     now: float = 1_764_072_000.0
 
@@ -44,7 +44,7 @@ class Moment:
 
 @dataclass
 class Pair:
-    """Two workers that spend blocks of one budget in memory."""
+    """Two workers that use blocks of one budget in memory."""
 
     time: Moment
     budget: LocalAdmission
@@ -53,12 +53,12 @@ class Pair:
 
     @property
     def tokens(self) -> float:
-        """What is left in the fleet's bucket."""
+        """The tokens left in the fleet's bucket."""
         return self.budget.status().scopes[-1].tokens or 0.0
 
     @property
     def in_flight(self) -> dict[str, int]:
-        """Slots held of the fleet, by class."""
+        """Calls in flight of the fleet, by class."""
         return self.budget.status().scopes[-1].in_flight
 
 
@@ -77,21 +77,21 @@ def make_pair(**changes: object) -> Pair:
     return Pair(time, budget, *workers)
 
 
-def ask(worker: BlockAdmission, scope: Scope = ACCOUNT, priority: Priority = Priority.NORMAL) -> object:
-    """Ask for one call."""
+def request(worker: BlockAdmission, scope: Scope = ACCOUNT, priority: Priority = Priority.NORMAL) -> object:
+    """Request one call."""
     return worker.admit((scope, APP), priority, source="meta")
 
 
 def call(worker: BlockAdmission, scope: Scope = ACCOUNT, outcome: CallOutcome = OK) -> Grant:
-    """Make one call that must be let in."""
-    decision = ask(worker, scope)
+    """Make one call that must be admitted."""
+    decision = request(worker, scope)
     assert isinstance(decision, Granted), decision
     worker.release(decision.grant, outcome)
     return decision.grant
 
 
-def warm(worker: BlockAdmission, scope: Scope = ACCOUNT) -> None:
-    """Let calls follow each other until the next block holds eight permits."""
+def grow_block(worker: BlockAdmission, scope: Scope = ACCOUNT) -> None:
+    """Make calls until the next block holds eight permits."""
     for _ in range(7):
         call(worker, scope)
 
@@ -106,8 +106,8 @@ def test_blocks_grow_while_calls_follow_each_other(pair: Pair) -> None:
 
 
 def test_a_single_call_holds_nothing_afterwards(pair: Pair) -> None:
-    """Who calls an account once leaves it to others at once; a later call starts small again."""
-    warm(pair.one)
+    """After a single call the account is free for others; a later call starts with one permit again."""
+    grow_block(pair.one)
     call(pair.two)
     pair.time.now += GROWTH_SECONDS + 0.1
     grant = call(pair.one)
@@ -116,9 +116,9 @@ def test_a_single_call_holds_nothing_afterwards(pair: Pair) -> None:
     assert pair.in_flight == {}
 
 
-def test_unused_permits_go_back(pair: Pair) -> None:
-    """A worker that is done keeps nothing: its slot is free, and only the calls it made are charged."""
-    warm(pair.one)
+def test_unused_permits_return_to_the_budget(pair: Pair) -> None:
+    """After `release_idle` the slot is free, and only the calls that were made are charged."""
+    grow_block(pair.one)
     call(pair.one)
     call(pair.one)
     assert pair.in_flight == {"normal": 1}
@@ -128,9 +128,9 @@ def test_unused_permits_go_back(pair: Pair) -> None:
     assert pair.tokens == pytest.approx(91, abs=0.01)
 
 
-def test_an_idle_block_goes_back_by_itself(pair: Pair) -> None:
-    """A moment without a call: its slot is worth more elsewhere."""
-    warm(pair.one)
+def test_an_idle_block_is_released(pair: Pair) -> None:
+    """A block without a call for a moment is released by maintenance."""
+    grow_block(pair.one)
     call(pair.one)
     assert pair.one.maintain() == 1
     pair.time.now += 2 * IDLE_SECONDS
@@ -139,8 +139,8 @@ def test_an_idle_block_goes_back_by_itself(pair: Pair) -> None:
 
 
 def test_a_block_ends_within_two_seconds(pair: Pair) -> None:
-    """A permit that was not used by then is not used at all: it goes back, and a new block is asked for."""
-    warm(pair.one)
+    """A permit that was not used by then returns to the budget, and a new block is acquired."""
+    grow_block(pair.one)
     first = call(pair.one)
     pair.time.now += 2
     second = call(pair.one)
@@ -150,80 +150,80 @@ def test_a_block_ends_within_two_seconds(pair: Pair) -> None:
 
 
 def test_an_account_belongs_to_one_worker_at_a_time(pair: Pair) -> None:
-    """While one worker's block on the account lives no other calls it, not even between two calls."""
-    warm(pair.one)
+    """While one worker's block on the account lives, no other worker calls it, not even between two calls."""
+    grow_block(pair.one)
     call(pair.one)
-    assert isinstance(ask(pair.two), Wait)
+    assert isinstance(request(pair.two), Wait)
     pair.one.release_idle()
     call(pair.two)
 
 
 def test_threads_of_one_worker_do_not_share_an_accounts_slot(pair: Pair) -> None:
     """A second call to the account waits until the first has ended."""
-    decision = ask(pair.one)
+    decision = request(pair.one)
     assert isinstance(decision, Granted)
-    assert isinstance(ask(pair.one), Wait)
+    assert isinstance(request(pair.one), Wait)
     pair.one.release(decision.grant, OK)
     call(pair.one)
 
 
-def test_what_a_worker_hears_stops_it_at_once(pair: Pair) -> None:
-    """A throttle ends the block it came in, and everybody is told."""
-    warm(pair.one)
+def test_a_throttle_ends_the_block_and_reaches_every_worker(pair: Pair) -> None:
+    """The block of the throttled call is released at once."""
+    grow_block(pair.one)
     call(pair.one)
     call(pair.one, outcome=CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT))
 
     for worker in (pair.one, pair.two):
-        parked = ask(worker)
+        parked = request(worker)
         assert isinstance(parked, Wait)
         assert parked.seconds >= 60
 
 
-def test_what_another_worker_hears_stops_a_live_block(pair: Pair) -> None:
-    """The app was parked by one worker: the other's block is over at its next look, with permits left."""
-    warm(pair.two, OTHER)
+def test_a_park_by_another_worker_ends_a_live_block(pair: Pair) -> None:
+    """One worker parked the app: the other's block ends at its next check, with permits left."""
+    grow_block(pair.two, OTHER)
     call(pair.two, OTHER)
     call(pair.one, outcome=CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
     pair.time.now += 2 * RECHECK_SECONDS
 
-    parked = ask(pair.two, OTHER)
+    parked = request(pair.two, OTHER)
     assert isinstance(parked, Wait)
     assert parked.scope == str(APP)
     assert pair.in_flight == {}
 
 
 def test_an_open_breaker_stops_a_live_block() -> None:
-    """Failures seen by one worker refuse the other's next call."""
+    """Failures seen by one worker reject the other's next call."""
     pair = make_pair(breaker_min_calls=2)
-    warm(pair.two, OTHER)
+    grow_block(pair.two, OTHER)
     call(pair.two, OTHER)
     for number in range(9):
-        decision = ask(pair.one, Scope(ScopeKind.ACCOUNT, f"act_{10 + number}"))
+        decision = request(pair.one, Scope(ScopeKind.ACCOUNT, f"act_{10 + number}"))
         if isinstance(decision, Granted):
             pair.one.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED, 0.1))
     pair.time.now += 2 * RECHECK_SECONDS
 
-    refused = ask(pair.two, OTHER)
+    refused = request(pair.two, OTHER)
     assert isinstance(refused, Rejected)
     assert refused.scope == "source:meta"
 
 
-def test_usage_from_where_it_slows_is_told_at_once(pair: Pair) -> None:
-    """A figure of 80 % does not wait in a block until it ends."""
+def test_high_usage_is_reported_at_once(pair: Pair) -> None:
+    """A figure of 80 % does not wait until the block ends."""
     call(pair.one, outcome=CallOutcome(CallOutcomeKind.OK, 0.1, (UsageSample(APP, 80.0),)))
 
     assert pair.budget.status().scopes[1].pace == "slow"
 
 
-def test_where_somebody_waits_a_block_holds_one_permit() -> None:
+def test_while_another_call_waits_a_block_holds_one_permit() -> None:
     """Scarce slots are taken call by call."""
     pair = make_pair(max_concurrent=1)
-    held = ask(pair.one)
+    held = request(pair.one)
     assert isinstance(held, Granted)
-    assert isinstance(ask(pair.two, OTHER), Wait)
+    assert isinstance(request(pair.two, OTHER), Wait)
     pair.one.release(held.grant, OK)
     pair.one.release_idle()
-    decision = ask(pair.two, OTHER)
+    decision = request(pair.two, OTHER)
     assert isinstance(decision, Granted)
 
     assert decision.grant.permits == 1
@@ -232,22 +232,22 @@ def test_where_somebody_waits_a_block_holds_one_permit() -> None:
 
 
 def test_a_long_call_keeps_its_slot(pair: Pair) -> None:
-    """Its lease is renewed while it runs, and its outcome is believed."""
-    decision = ask(pair.one)
+    """Its lease is renewed while it runs, and its outcome counts."""
+    decision = request(pair.one)
     assert isinstance(decision, Granted)
     for _ in range(6):
         pair.time.now += 11
         assert pair.one.maintain() == 1
-        assert isinstance(ask(pair.two), Wait)
+        assert isinstance(request(pair.two), Wait)
     pair.one.release(decision.grant, OK)
     pair.time.now += 1
     call(pair.two)
 
 
 def test_a_call_that_hangs_loses_its_slot(pair: Pair) -> None:
-    """After the longest time that a call may take its lease is not renewed, and another worker is let in."""
+    """After the longest time of a call its lease is not renewed, and another worker is admitted."""
     pair.one._longest_call_seconds = 60.0
-    assert isinstance(ask(pair.one), Granted)
+    assert isinstance(request(pair.one), Granted)
     for _ in range(12):
         pair.time.now += 11
         pair.one.maintain()
@@ -255,8 +255,8 @@ def test_a_call_that_hangs_loses_its_slot(pair: Pair) -> None:
 
 
 def test_a_lost_lease_cannot_be_renewed(pair: Pair) -> None:
-    """A worker that slept too long learns that others may hold its slot; one that tends its blocks goes on."""
-    decision = ask(pair.one)
+    """A worker that was paused too long learns that another may hold the slot."""
+    decision = request(pair.one)
     assert isinstance(decision, Granted)
     pair.time.now += 31
     with pytest.raises(Transient, match="expired"):
@@ -266,17 +266,17 @@ def test_a_lost_lease_cannot_be_renewed(pair: Pair) -> None:
     assert pair.one.maintain() == 0
 
 
-def test_a_dead_workers_block_runs_out(pair: Pair) -> None:
-    """Nobody gives it back; its slot counts until its lease ends, and its tokens stay charged."""
-    warm(pair.one)
+def test_a_dead_workers_block_expires(pair: Pair) -> None:
+    """Its slot counts until the lease expires, and its tokens stay charged."""
+    grow_block(pair.one)
     call(pair.one)
-    assert isinstance(ask(pair.two), Wait)
+    assert isinstance(request(pair.two), Wait)
     pair.time.now += 31
     call(pair.two)
     assert pair.tokens == pytest.approx(84, abs=0.1)
 
 
-def test_a_call_of_another_cost_is_asked_for_by_itself(pair: Pair) -> None:
+def test_a_call_with_another_cost_gets_its_own_grant(pair: Pair) -> None:
     """A block holds permits of one call each."""
     decision = pair.one.admit((ACCOUNT,), Priority.NORMAL, 3.0, source="meta")
     assert isinstance(decision, Granted)
@@ -286,15 +286,15 @@ def test_a_call_of_another_cost_is_asked_for_by_itself(pair: Pair) -> None:
 
 
 def test_blocks_share_the_budget_through_sql(make: Callable[..., SqlAdmission], time: "DatabaseClock") -> None:
-    """Two processes: one account's slot, one charge per block, and what was not used goes back."""
+    """Two processes: one slot per account, one charge per block, and unused permits return."""
     admissions = [make(name, per_account_concurrent=1) for name in ("one", "two")]
     one, two = (
         BlockAdmission(admission, 8, maintain_in_background=False, monotonic=lambda: time.now)
         for admission in admissions
     )
-    warm(one)
+    grow_block(one)
     call(one)
-    assert isinstance(ask(two), Wait)
+    assert isinstance(request(two), Wait)
     one.release_idle()
     call(two, outcome=CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
 
@@ -304,8 +304,8 @@ def test_blocks_share_the_budget_through_sql(make: Callable[..., SqlAdmission], 
     assert status.scopes[-1].tokens == pytest.approx(41)
 
 
-def test_the_keeper_gives_back_what_a_worker_forgot() -> None:
-    """The thread ends when there is nothing left to keep."""
+def test_background_maintenance_releases_idle_blocks() -> None:
+    """The thread ends when no block is left."""
     budget = LocalAdmission(BackpressureSettings(), rng=Random(1), time=lambda: 1.0)
     worker = BlockAdmission(budget, 8)
     call(worker)

@@ -1,4 +1,4 @@
-"""Tests of the look that tells waiters when to ask again."""
+"""Tests of previewing admission for calls that wait."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, event, select
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
-from adwarm.backpressure.capacity_preview import CapacityPreview, WaitingCall, preview_capacity
+from adwarm.backpressure.sql_admission import CallRequest, CapacityPreview, preview_capacity
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import read_transaction
@@ -18,77 +18,79 @@ Make = Callable[..., SqlAdmission]
 ONE, TWO, APP = Scope.parse("account:act_1"), Scope.parse("account:act_2"), Scope.parse("app:7")
 
 
-def waiter(*scopes: Scope, priority: Priority = Priority.LOW) -> WaitingCall:
+def request(*scopes: Scope, priority: Priority = Priority.LOW) -> CallRequest:
     """A call to the source "meta"."""
-    return WaitingCall(scopes, priority, "meta")
+    return CallRequest(scopes, priority, "meta")
 
 
-def settle(admission: SqlAdmission, scope: Scope, outcome: CallOutcome) -> None:
-    """Make one call that ends like this."""
+def make_call(admission: SqlAdmission, scope: Scope, outcome: CallOutcome) -> None:
+    """Make one call with this outcome."""
     decision = admission.admit([scope], Priority.CRITICAL, source="meta")
     assert isinstance(decision, Granted)
     admission.release(decision.grant, outcome)
 
 
 @pytest.fixture
-def look(engine: Engine, time: DatabaseClock) -> Callable[..., list[CapacityPreview]]:
-    """Looks for waiters, by the database's time."""
+def preview(engine: Engine, time: DatabaseClock) -> Callable[..., list[CapacityPreview]]:
+    """Previews calls, at the database's time."""
 
-    def _look(*waiters: WaitingCall, **changes: int) -> list[CapacityPreview]:
+    def _preview(*waiters: CallRequest, **changes: int) -> list[CapacityPreview]:
         return preview_capacity(engine, BackpressureSettings(**changes), waiters, database_time=time)
 
-    return _look
+    return _preview
 
 
-def test_an_untouched_budget_has_room(look: Callable[..., list[CapacityPreview]]) -> None:
-    """Scopes that nobody named yet may be called."""
-    assert look(waiter(ONE, APP), waiter()) == [CapacityPreview(0.0), CapacityPreview(0.0)]
+def test_an_unused_budget_has_capacity(preview: Callable[..., list[CapacityPreview]]) -> None:
+    """Scopes without a row may be called."""
+    assert preview(request(ONE, APP), request()) == [CapacityPreview(0.0), CapacityPreview(0.0)]
 
 
-def test_a_park_ends_when_it_ends(make: Make, time: DatabaseClock, look: Callable[..., list[CapacityPreview]]) -> None:
-    """The parked account waits for its end, one on another account does not, and afterwards there is room."""
-    settle(make(), ONE, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
-    parked, free = look(waiter(ONE, APP), waiter(TWO, APP))
+def test_a_parked_call_waits_until_the_park_ends(
+    make: Make, time: DatabaseClock, preview: Callable[..., list[CapacityPreview]]
+) -> None:
+    """A call on a parked account waits until the park ends; a call on another account does not."""
+    make_call(make(), ONE, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
+    parked, free = preview(request(ONE, APP), request(TWO, APP))
 
     assert 600 <= parked.wait_seconds <= 660
     assert "parked" in parked.reason
     assert (parked.is_queueing, free.wait_seconds) == (False, 0.0)
     time.now += parked.wait_seconds
-    assert look(waiter(ONE, APP)) == [CapacityPreview(0.0)]
+    assert preview(request(ONE, APP)) == [CapacityPreview(0.0)]
 
 
-def test_a_broken_upstream_is_waited_for(
-    make: Make, time: DatabaseClock, look: Callable[..., list[CapacityPreview]]
+def test_an_open_breaker_is_waited_for(
+    make: Make, time: DatabaseClock, preview: Callable[..., list[CapacityPreview]]
 ) -> None:
-    """Everybody on the source waits for the cool-down; then a probe may go."""
+    """Every call to the source waits for the cool-down; then a probe may go."""
     for number in range(10):
-        settle(make(), Scope.parse(f"account:act_{50 + number}"), CallOutcome(CallOutcomeKind.FAILED))
-    [found] = look(waiter(TWO))
+        make_call(make(), Scope.parse(f"account:act_{50 + number}"), CallOutcome(CallOutcomeKind.FAILED))
+    [found] = preview(request(TWO))
 
     assert (found.wait_seconds, found.is_queueing) == (30.0, False)
     time.now += 30
-    assert look(waiter(TWO)) == [CapacityPreview(0.0)]
+    assert preview(request(TWO)) == [CapacityPreview(0.0)]
 
 
-def test_a_full_fleet_is_queued_for(
-    make: Make, time: DatabaseClock, look: Callable[..., list[CapacityPreview]]
+def test_a_full_fleet_means_queueing(
+    make: Make, time: DatabaseClock, preview: Callable[..., list[CapacityPreview]]
 ) -> None:
-    """Want of a slot may end at any moment; that of a worker that died ends with its lease."""
+    """A slot may become free at any time; the slot of a dead worker does when its lease expires."""
     admission = make(max_concurrent=2)
     for _ in range(2):
         assert isinstance(admission.admit([ONE], Priority.LOW, source="meta"), Granted)
-    [found] = look(waiter(TWO), max_concurrent=2)
+    [found] = preview(request(TWO), max_concurrent=2)
 
     assert (found.is_queueing, found.wait_seconds > 0) == (True, True)
     time.now += 31
-    assert look(waiter(TWO), max_concurrent=2) == [CapacityPreview(0.0)]
+    assert preview(request(TWO), max_concurrent=2) == [CapacityPreview(0.0)]
 
 
-def test_many_waiters_are_one_look_that_only_reads(
-    engine: Engine, make: Make, look: Callable[..., list[CapacityPreview]]
+def test_many_calls_take_one_set_of_queries_that_only_read(
+    engine: Engine, make: Make, preview: Callable[..., list[CapacityPreview]]
 ) -> None:
-    """A hundred waiters take as many statements as one, and nothing is written."""
-    settle(make(), ONE, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
+    """A hundred calls take as many statements as one, and nothing is written."""
+    make_call(make(), ONE, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
 
     def rows() -> list[object]:
         with read_transaction(engine) as connection:
@@ -105,9 +107,9 @@ def test_many_waiters_are_one_look_that_only_reads(
     before = rows()
     event.listen(engine, "before_cursor_execute", note)
     try:
-        look(waiter(ONE, APP))
+        preview(request(ONE, APP))
         for_one = len(statements)
-        look(*(waiter(Scope.parse(f"account:act_{number}"), APP) for number in range(100)))
+        preview(*(request(Scope.parse(f"account:act_{number}"), APP) for number in range(100)))
     finally:
         event.remove(engine, "before_cursor_execute", note)
 

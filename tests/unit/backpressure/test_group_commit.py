@@ -1,21 +1,23 @@
-"""Tests of doing many threads' jobs in one go."""
+"""Tests of running the jobs of many threads in one batch."""
 
 import threading
 from collections.abc import Callable
 
 import pytest
 
-from adwarm.backpressure.group_commit import MAX_JOBS, GroupCommitter
+from adwarm.backpressure.sql_admission import MAX_JOBS, GroupCommitter
 
 
-def together(combiner: GroupCommitter[int], jobs: list[int], into: list[BaseException]) -> list[threading.Thread]:
-    """Start a thread for each job; what one raises is collected."""
+def submit_concurrently(
+    committer: GroupCommitter[int], jobs: list[int], errors: list[BaseException]
+) -> list[threading.Thread]:
+    """Start a thread for each job; errors are collected."""
 
     def submit(job: int) -> None:
         try:
-            combiner.submit(job)
+            committer.submit(job)
         except ValueError as error:
-            into.append(error)
+            errors.append(error)
 
     threads = [threading.Thread(target=submit, args=(job,)) for job in jobs]
     for thread in threads:
@@ -23,29 +25,29 @@ def together(combiner: GroupCommitter[int], jobs: list[int], into: list[BaseExce
     return threads
 
 
-def test_who_comes_meanwhile_shares_the_next_round() -> None:
-    """Everybody is served once, in far fewer rounds than there are jobs."""
-    rounds: list[list[int]] = []
+def test_jobs_that_come_meanwhile_share_the_next_batch() -> None:
+    """Every job runs once, in far fewer batches than there are jobs."""
+    batches: list[list[int]] = []
     begun, go = threading.Event(), threading.Event()
 
     def work(take: Callable[[], list[int]]) -> None:
         begun.set()
         go.wait(10)
-        rounds.append(take())
+        batches.append(take())
 
-    combiner: GroupCommitter[int] = GroupCommitter(work)
-    threads = together(combiner, list(range(3 * MAX_JOBS)), [])
+    committer: GroupCommitter[int] = GroupCommitter(work)
+    threads = submit_concurrently(committer, list(range(3 * MAX_JOBS)), [])
     begun.wait(10)
     go.set()
     for thread in threads:
         thread.join(10)
 
-    assert sorted(job for jobs in rounds for job in jobs) == list(range(3 * MAX_JOBS))
-    assert max(map(len, rounds)) <= MAX_JOBS
+    assert sorted(job for jobs in batches for job in jobs) == list(range(3 * MAX_JOBS))
+    assert max(map(len, batches)) <= MAX_JOBS
 
 
-def test_a_failed_round_fails_whoever_was_in_it_and_nobody_after() -> None:
-    """An error reaches every job of its batch; the next round works."""
+def test_a_failed_batch_fails_only_its_own_jobs() -> None:
+    """An error reaches every job of its batch; the next batch works."""
     fails = True
     done: list[int] = []
 
@@ -55,23 +57,23 @@ def test_a_failed_round_fails_whoever_was_in_it_and_nobody_after() -> None:
             raise ValueError("the database is gone")
         done.extend(jobs)
 
-    combiner: GroupCommitter[int] = GroupCommitter(work)
+    committer: GroupCommitter[int] = GroupCommitter(work)
     with pytest.raises(ValueError, match="gone"):
-        combiner.submit(1)
+        committer.submit(1)
     fails = False
-    combiner.submit(2)
+    committer.submit(2)
 
     assert done == [2]
 
 
-def test_an_error_before_the_batch_was_taken_reaches_those_who_wait() -> None:
-    """Nobody hangs when the transaction could not even begin."""
+def test_an_error_before_the_batch_is_taken_reaches_all_waiting_jobs() -> None:
+    """No thread hangs when the transaction could not begin."""
 
     def work(take: Callable[[], list[int]]) -> None:
         raise ValueError("cannot connect")
 
     errors: list[BaseException] = []
-    for thread in together(GroupCommitter(work), list(range(20)), errors):
+    for thread in submit_concurrently(GroupCommitter(work), list(range(20)), errors):
         thread.join(10)
 
     assert len(errors) == 20

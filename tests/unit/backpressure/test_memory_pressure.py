@@ -1,4 +1,4 @@
-"""Tests of intake under memory pressure."""
+"""Tests of admission under memory pressure."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ GRANT = Grant("g", (), Priority.LOW, 1.0, 0.0, 30.0, "meta")
 
 
 class OpenAdmission:
-    """Grants everything."""
+    """Grants every call."""
 
     def __init__(self) -> None:
-        self.settled = 0
+        self.released = 0
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
         return Granted(GRANT)
@@ -28,11 +28,11 @@ class OpenAdmission:
         return grant
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
-        self.settled += 1
+        self.released += 1
 
 
-def test_intake_slows_to_a_trickle_and_says_why(clock: VirtualClock) -> None:
-    """One call a second passes while memory is short; critical calls and plenty of memory pass at once."""
+def test_admission_slows_to_one_call_a_second(clock: VirtualClock) -> None:
+    """One call a second passes while memory is short; critical calls, and all calls otherwise, pass at once."""
     percent = [85.0]
     admission = MemoryAwareAdmission(OpenAdmission(), clock, 80.0, lambda: percent[0])
 
@@ -49,22 +49,22 @@ def test_intake_slows_to_a_trickle_and_says_why(clock: VirtualClock) -> None:
     assert Granted(GRANT) == admission.admit([], Priority.LOW, source="meta")
 
 
-def test_the_rest_is_the_wrapped_admissions(clock: VirtualClock) -> None:
-    """Renewing and settling are never held back."""
+def test_renewing_and_releasing_are_never_held_back(clock: VirtualClock) -> None:
+    """Both go to the wrapped admission."""
     wrapped = OpenAdmission()
     admission = MemoryAwareAdmission(wrapped, clock, 80.0, lambda: 99.0)
     admission.release(admission.renew(GRANT), CallOutcome(CallOutcomeKind.OK))
 
-    assert wrapped.settled == 1
+    assert wrapped.released == 1
 
 
-def test_the_machine_is_read() -> None:
-    """The default looks at real memory."""
+def test_memory_is_read_from_the_machine() -> None:
+    """The default reads real memory."""
     assert 0 < memory_used_percent() <= 100
 
 
 def test_processes_of_a_machine_take_turns(engine: Engine, clock: VirtualClock) -> None:
-    """Calls that are each the only one of their process: one a second of a machine, another machine has its own."""
+    """Processes with a single call each: one call a second per machine; another machine has its own turns."""
 
     def admitted(machine: str, priority: Priority = Priority.LOW, percent: float = 85.0) -> bool:
         turn = machine_turn(engine, machine)

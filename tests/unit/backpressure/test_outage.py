@@ -1,4 +1,4 @@
-"""Tests of outages as a batch meets them: one bad account, an upstream that fails for all, and the way back."""
+"""Tests of outages during a batch: one bad account, an upstream that fails for all, and recovery."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,12 +7,13 @@ from random import Random
 
 import pytest
 
-from adwarm.backpressure import BlockAdmission, Decision, LocalAdmission, acquire_grant
+from adwarm.backpressure import BlockAdmission, CallRequest, Decision, acquire_grant
 from adwarm.backpressure.admission import ReturnedBlock
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
+from tests.simulation.local_admission import LocalAdmission
 
 SETTINGS = BackpressureSettings()
 COOLDOWN = SETTINGS.breaker_cooldown_seconds
@@ -20,7 +21,7 @@ APP = Scope(ScopeKind.APP, "main")
 
 
 class CountingAdmission(LocalAdmission):
-    """The shared budget, and how often it was asked for a block."""
+    """The shared budget, which counts requests for a block."""
 
     asked = 0
 
@@ -39,7 +40,7 @@ class CountingAdmission(LocalAdmission):
 
 @dataclass
 class Worker:
-    """A worker's calls on a platform of which a test decides who fails."""
+    """A worker's calls on a platform where the test decides which accounts fail."""
 
     clock: VirtualClock
     broken: set[str] = field(default_factory=set)
@@ -56,7 +57,7 @@ class Worker:
         """Make one call that may not wait, and return what it failed with."""
         scopes = (Scope(ScopeKind.ACCOUNT, account), APP)
         try:
-            with acquire_grant(self.blocks, self.clock, scopes, priority, source="meta", timeout_seconds=0):
+            with acquire_grant(self.blocks, self.clock, CallRequest(scopes, priority, "meta"), timeout_seconds=0):
                 self.called[account] += 1
                 if account in self.broken:
                     raise Transient("the platform is down")
@@ -78,7 +79,7 @@ def worker(clock: VirtualClock) -> Worker:
 
 
 def test_one_bad_account_harms_no_other(worker: Worker) -> None:
-    """One account fails at every call for 107 seconds: critical calls of the others are let in at once, all of them."""
+    """One account fails at every call for 107 seconds: critical calls of the others are all admitted at once."""
     worker.broken = {"act_bad"}
     healthy = [f"act_{number}" for number in range(5)]
     for _ in range(107):
@@ -91,8 +92,8 @@ def test_one_bad_account_harms_no_other(worker: Worker) -> None:
     assert worker.called["act_bad"] < 20
 
 
-def test_a_bad_account_that_asks_first_does_not_hold_the_source(worker: Worker) -> None:
-    """After an outage of all, two accounts that go on failing do not keep the others from coming back."""
+def test_bad_accounts_that_call_first_do_not_keep_the_breaker_open(worker: Worker) -> None:
+    """After an outage of all, two accounts that still fail do not block the others."""
     healthy, bad = [f"act_{number}" for number in range(5)], ["act_bad_1", "act_bad_2"]
     worker.broken = {*healthy, *bad}
     for _ in range(40):
@@ -112,8 +113,8 @@ def test_a_bad_account_that_asks_first_does_not_hold_the_source(worker: Worker) 
 
 @pytest.mark.parametrize("accounts", [1, 2, 3, 50])
 @pytest.mark.parametrize("outage", [107, 1_000])
-def test_calls_succeed_within_one_cool_down_of_the_healing(worker: Worker, accounts: int, outage: int) -> None:
-    """However long everything failed, and however few accounts ask."""
+def test_calls_succeed_within_one_cool_down_of_the_recovery(worker: Worker, accounts: int, outage: int) -> None:
+    """However long everything failed, and however few accounts make calls."""
     names = [f"act_{number}" for number in range(accounts)]
     worker.broken = set(names)
     for _ in range(outage):
@@ -130,8 +131,8 @@ def test_calls_succeed_within_one_cool_down_of_the_healing(worker: Worker, accou
     assert calls < 60 + outage / COOLDOWN * (SETTINGS.breaker_probes + 1) * 2
 
 
-def test_a_refused_batch_asks_once(worker: Worker) -> None:
-    """Two thousand keys meet an open breaker: each is told whose it is and when to come back, with one question."""
+def test_a_rejected_batch_takes_one_query(worker: Worker) -> None:
+    """Two thousand keys meet an open breaker: each gets the scope and the retry hint, with one query in all."""
     names = [f"act_{number}" for number in range(2_000)]
     worker.broken = set(names)
     while not isinstance(worker.call(names[worker.called.total()]), Refused):
@@ -145,8 +146,8 @@ def test_a_refused_batch_asks_once(worker: Worker) -> None:
     assert worker.called.total() < 20
 
 
-def test_what_is_remembered_of_a_breaker_grows_old(worker: Worker) -> None:
-    """A breaker that a person closes is noticed within a second, and the time that is left runs down."""
+def test_a_cached_breaker_expires(worker: Worker) -> None:
+    """A breaker that a human resets is noticed within a second, and the remaining time decreases."""
     worker.broken = {"act_1"}
     while not isinstance(refused := worker.call("act_1"), Refused):
         worker.pass_time(0.1)

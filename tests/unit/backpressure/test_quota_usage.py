@@ -1,16 +1,16 @@
-"""Tests of reading usage figures as a budget."""
+"""Tests of usage figures as a budget."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.backpressure.quota_usage import WINDOW_INTERVALS, UsageMeter
+from adwarm.backpressure.quota_usage import WINDOW_INTERVALS, Pace, UsageMeter, pace_for
 
 WINDOW = 3600.0
 
 
 def steady(rate: float, seconds: float, limit: float = 400.0) -> tuple[UsageMeter, float]:
-    """Return a meter after a steady rate, with the figure that a platform of that limit sends at the end."""
+    """Return a meter after calls at a steady rate, with the figure of a platform with that limit at the end."""
     meter, now = UsageMeter(WINDOW), 1_000_000.0
     made = 0
     while made < rate * seconds:
@@ -21,7 +21,7 @@ def steady(rate: float, seconds: float, limit: float = 400.0) -> tuple[UsageMete
     return meter, now
 
 
-def test_no_figure_means_nothing_is_known() -> None:
+def test_without_a_figure_nothing_is_limited() -> None:
     """Platforms that send no usage are normal: nothing is estimated, nothing limits."""
     meter = UsageMeter(WINDOW)
     meter.record_calls(5, 10.0)
@@ -30,8 +30,8 @@ def test_no_figure_means_nothing_is_known() -> None:
     assert meter.calls_left(90, 10.0) == float("inf")
 
 
-def test_own_calls_count_before_their_answers_come() -> None:
-    """Between two figures each call is taken to cost what calls have cost so far."""
+def test_own_calls_count_between_figures() -> None:
+    """Between two figures each call counts with the average cost of a call."""
     meter, now = steady(0.1, 3000)
     assert meter.estimate_percent(now) == pytest.approx(75)
     meter.record_calls(8, now)
@@ -40,38 +40,38 @@ def test_own_calls_count_before_their_answers_come() -> None:
 
 
 def test_calls_leave_the_window() -> None:
-    """What was spent an hour ago is there again, without a figure that says so."""
+    """Calls of an hour ago no longer count, without a new figure."""
     meter, now = steady(0.1, 3600)
     assert meter.calls(now) == pytest.approx(360, rel=0.02)
     assert meter.calls(now + 1800) == pytest.approx(180, rel=0.02)
     assert meter.calls(now + 3700) == 0
 
 
-def test_the_rate_at_the_ceiling_is_the_rate_that_comes_back() -> None:
-    """At 90 % after an even hour, one call goes for each that leaves the window."""
+def test_at_the_ceiling_calls_go_as_fast_as_they_leave_the_window() -> None:
+    """At 90 % after a steady hour, one call goes for each that leaves the window."""
     meter, now = steady(0.1, 3600)
 
     assert meter.estimate_percent(now) == pytest.approx(90)
     assert meter.sustainable_rate(90, now) == pytest.approx(0.1, rel=0.2)
 
 
-def test_after_a_burst_the_rest_is_spread_until_the_burst_comes_back() -> None:
-    """75 % went in five minutes: the next 15 % last for the other 55."""
+def test_after_a_burst_the_rest_is_spread_until_the_burst_leaves_the_window() -> None:
+    """75 % were used in five minutes: the next 15 % last for the other 55."""
     meter, now = steady(1.0, 300)
 
     assert meter.sustainable_rate(90, now) == pytest.approx(60 / 3300, rel=0.03)
 
 
-def test_calls_in_flight_are_half_in_the_figure() -> None:
-    """A figure that came while others were on their way may not hold them yet."""
+def test_half_of_the_calls_in_flight_are_assumed_in_the_figure() -> None:
+    """A figure that came while other calls were in flight may not include them yet."""
     meter, now = steady(0.1, 3000)
     meter.record_usage(75.0, 8, now)
 
     assert meter.estimate_percent(now) == pytest.approx(76, rel=0.01)
 
 
-def test_permits_that_went_back_were_in_no_figure() -> None:
-    """They were counted before the figure came and never made: the figure stays what it is."""
+def test_refunded_calls_do_not_change_the_figure() -> None:
+    """They were counted before the figure came and never made, so the estimate stays."""
     meter, now = steady(0.1, 3000)
     meter.record_calls(8, now)
     meter.record_usage(75.0, 0, now + 1)
@@ -82,16 +82,16 @@ def test_permits_that_went_back_were_in_no_figure() -> None:
     assert meter.estimate_percent(now + 2) == pytest.approx(75, abs=0.1)
 
 
-def test_an_old_figure_fades() -> None:
-    """A scope that nobody may call is tried again although no newer figure came."""
+def test_an_old_figure_decays() -> None:
+    """A scope that may not be called is tried again although no newer figure came."""
     meter = UsageMeter(WINDOW)
     meter.record_usage(95.0, 0, 1000.0)
 
     assert [meter.estimate_percent(1000.0 + age) for age in (59, 120, 180)] == [95, 80, 65]
 
 
-def test_it_is_the_same_after_it_was_stored() -> None:
-    """What is read back estimates alike."""
+def test_a_stored_meter_is_unchanged() -> None:
+    """A meter that was stored and loaded gives the same estimates."""
     meter, now = steady(0.1, 3000)
     again = UsageMeter.from_list(WINDOW, meter.to_list())
 
@@ -100,8 +100,8 @@ def test_it_is_the_same_after_it_was_stored() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 300), st.integers(1, 5)), max_size=60))
-def test_the_lasting_rate_never_passes_the_ceiling(spent: list[tuple[float, int]]) -> None:
-    """Whatever was spent before, going on at the rate keeps under the ceiling for a window, to a slice."""
+def test_the_sustainable_rate_never_passes_the_ceiling(spent: list[tuple[float, int]]) -> None:
+    """Whatever was used before, calls at this rate stay under the ceiling for a window, up to one interval's calls."""
     limit, now = 400.0, 1_000_000.0
     meter, made = UsageMeter(WINDOW), []
     for pause, calls in spent:
@@ -114,7 +114,26 @@ def test_the_lasting_rate_never_passes_the_ceiling(spent: list[tuple[float, int]
     meter.record_usage(100 * used / limit, 0, now)
     rate = meter.sustainable_rate(90, now)
 
-    slice_most = max((count for _, count in meter._slices), default=0.0)
+    slice_most = max((count for _, count in meter._intervals), default=0.0)
     for step in range(1, WINDOW_INTERVALS + 1):
         later = now + step * WINDOW / WINDOW_INTERVALS
         assert meter.calls(later) + rate * (later - now) <= limit * 0.9 + 1 + slice_most
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [
+        (None, Pace.FREE),
+        (0, Pace.FREE),
+        (74.9, Pace.FREE),
+        (75, Pace.SLOW),
+        (89.9, Pace.SLOW),
+        (90, Pace.CRITICAL_ONLY),
+        (99.9, Pace.CRITICAL_ONLY),
+        (100, Pace.PARK),
+        (118, Pace.PARK),
+    ],
+)
+def test_paces(percent: float | None, expected: Pace) -> None:
+    """Slow from 75 %, only critical calls from 90 %, parked from 100 %; no figure means free."""
+    assert expected is pace_for(percent)

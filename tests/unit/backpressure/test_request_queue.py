@@ -1,4 +1,4 @@
-"""Tests of the queue in SQL: bounds, joins, shedding, deadlines, leases, poison; and all of it against a model."""
+"""Tests of the request queue: size, joins, shedding, deadlines, leases, poison; random histories against a model."""
 
 from collections.abc import Callable
 from threading import Thread
@@ -40,48 +40,48 @@ def key(number: int) -> ReportKey:
     return ReportKey(f"act_{number}", "last_7d")
 
 
-def seen(queue: RequestQueue, request_id: int) -> QueuedRequest:
+def find(queue: RequestQueue, request_id: int) -> QueuedRequest:
     """The request as it is now."""
     found = queue.find(request_id)
     assert found is not None
     return found
 
 
-def test_the_way_through(queue_of: MakeQueue) -> None:
-    """Enqueued, taken by urgency, completed with its result; then nothing is left to take."""
+def test_a_request_is_completed(queue_of: MakeQueue) -> None:
+    """Enqueued, served by urgency, completed with its result; then the queue is empty."""
     queue = queue_of()
     low, high = queue.enqueue(key(1), LOW), queue.enqueue(key(2), HIGH)
 
     claims = [queue.dequeue(5), queue.dequeue(5)]
     assert [[claim.request.id for claim in batch] for batch in claims] == [[high.id], [low.id]]
-    assert seen(queue, low.id).status is RequestStatus.PROCESSING
+    assert find(queue, low.id).status is RequestStatus.PROCESSING
     assert queue.ack(claims[0][0], {"status": "fetched"})
-    done = seen(queue, high.id)
+    done = find(queue, high.id)
     assert (done.status, done.result, done.error) == (RequestStatus.COMPLETED, {"status": "fetched"}, None)
     assert queue.dequeue(5) == []
 
 
 @pytest.mark.parametrize("asked", [6e10, 1e300, float("inf"), float("nan")])
-def test_a_rest_of_ages_is_cut(queue_of: MakeQueue, asked: float) -> None:
-    """Whatever an upstream wished for, the row can be stored, and the request ends with its deadline."""
+def test_an_endless_retry_after_is_cut(queue_of: MakeQueue, asked: float) -> None:
+    """Whatever wait an upstream asks for, the row can be stored, and the request ends at its deadline."""
     queue = queue_of()
     ticket = queue.enqueue(key(1), LOW)
     [claim] = queue.dequeue(1)
     assert queue.requeue(claim, "parked", retry_after=asked)
 
-    found = seen(queue, ticket.id)
+    found = find(queue, ticket.id)
     assert found.status is RequestStatus.PENDING
     assert (found.not_before or 0.0) <= found.deadline
 
 
 def test_an_equal_request_is_joined_and_made_more_urgent(queue_of: MakeQueue) -> None:
-    """One flight per report, pending or processing; the joined one has the greater urgency and the later deadline."""
+    """One request in flight per report; a join takes the more urgent class and the later deadline."""
     queue = queue_of()
     first = queue.enqueue(key(1), LOW, wait_seconds=10)
     second = queue_of("two").enqueue(key(1), CRITICAL)
 
     assert (second.id, second.joined) == (first.id, True)
-    joined = seen(queue, first.id)
+    joined = find(queue, first.id)
     assert (joined.priority, joined.deadline - joined.enqueued_at) == (CRITICAL, 900)
     [claim] = queue.dequeue(1)
     assert queue.enqueue(key(1), LOW).joined
@@ -89,8 +89,8 @@ def test_an_equal_request_is_joined_and_made_more_urgent(queue_of: MakeQueue) ->
     assert not queue.enqueue(key(1), LOW).joined
 
 
-def test_full_sheds_the_lowest_and_refuses_the_rest(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """The newest of the lowest class makes room for somebody more urgent; an equal is refused with a hint."""
+def test_a_full_queue_sheds_the_lowest_class_and_refuses_the_rest(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """The newest of the lowest class makes room for a more urgent one; an equal one is refused with a hint."""
     queue = queue_of(queue_size=3)
     kept = queue.enqueue(key(1), LOW)
     time.now += 1
@@ -101,26 +101,26 @@ def test_full_sheds_the_lowest_and_refuses_the_rest(queue_of: MakeQueue, time: D
         queue.enqueue(key(4), LOW)
     assert 1 <= refusal.value.retry_after <= 60
     queue.enqueue(key(4), CRITICAL)
-    assert (seen(queue, shed.id).status, seen(queue, kept.id).status) == (RequestStatus.SHED, RequestStatus.PENDING)
-    assert "a critical request came" in str(seen(queue, shed.id).error)
+    assert (find(queue, shed.id).status, find(queue, kept.id).status) == (RequestStatus.SHED, RequestStatus.PENDING)
+    assert "a critical request came" in str(find(queue, shed.id).error)
     assert queue.status().to_dict()["pending"] == 3
 
 
-def test_who_is_late_never_counts(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """Requests past their deadline are not handed out, make room, and read as expired before anybody sweeps."""
+def test_a_late_request_never_counts(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """Requests past their deadline are not served, make room, and read as expired before any sweep."""
     queue = queue_of(queue_size=2)
     tickets = [queue.enqueue(key(n), CRITICAL, wait_seconds=30) for n in (1, 2)]
     time.now += 30
 
-    assert {seen(queue, ticket.id).status for ticket in tickets} == {RequestStatus.EXPIRED}
+    assert {find(queue, ticket.id).status for ticket in tickets} == {RequestStatus.EXPIRED}
     assert queue.status().to_dict()["pending"] == 0
     fresh = queue.enqueue(key(3), LOW)
     assert [claim.request.id for claim in queue.dequeue(9)] == [fresh.id]
-    assert "past its deadline" in str(seen(queue, tickets[0].id).error)
+    assert "past its deadline" in str(find(queue, tickets[0].id).error)
 
 
-def test_what_is_done_too_late_is_expired(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """A result that comes after the deadline is kept, and the request says how late it was."""
+def test_a_late_result_is_kept_and_expires_the_request(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """The request says how late it was."""
     queue = queue_of(lease_seconds=60)
     ticket = queue.enqueue(key(1), HIGH, wait_seconds=30)
     [claim] = queue.dequeue(1)
@@ -128,13 +128,13 @@ def test_what_is_done_too_late_is_expired(queue_of: MakeQueue, time: DatabaseClo
     time.now += 32
 
     assert queue.ack(claim, {"status": "fetched"})
-    done = seen(queue, ticket.id)
+    done = find(queue, ticket.id)
     assert (done.status, done.result) == (RequestStatus.EXPIRED, {"status": "fetched"})
     assert "2.0 s after its deadline" in str(done.error)
 
 
 def test_a_dead_workers_request_comes_back(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """After its lease a killed worker's request is another's, and what the dead one says later changes nothing."""
+    """After its lease another worker gets the request, and the first one can change nothing any more."""
     queue, other = queue_of(), queue_of("two")
     ticket = queue.enqueue(key(1), NORMAL)
     [lost] = queue.dequeue(1)
@@ -152,11 +152,11 @@ def test_a_dead_workers_request_comes_back(queue_of: MakeQueue, time: DatabaseCl
     assert not queue.fail(lost, "no")
     assert not queue.requeue(lost, "no")
     assert other.ack(taken, {})
-    assert seen(queue, ticket.id).status is RequestStatus.COMPLETED
+    assert find(queue, ticket.id).status is RequestStatus.COMPLETED
 
 
 def test_poison_ends_as_failed(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """A request that kills every worker that takes it is given up after three tries, and says so."""
+    """A request that kills every worker fails after three attempts, with the reason."""
     queue = queue_of()
     ticket = queue.enqueue(key(1), NORMAL)
     for _ in range(3):
@@ -164,12 +164,12 @@ def test_poison_ends_as_failed(queue_of: MakeQueue, time: DatabaseClock) -> None
         time.now += 30
 
     assert queue.dequeue(1) == []
-    assert seen(queue, ticket.id).status is RequestStatus.FAILED
-    assert seen(queue, ticket.id).error == "given up after 3 tries; the worker one died over the last"
+    assert find(queue, ticket.id).status is RequestStatus.FAILED
+    assert find(queue, ticket.id).error == "given up after 3 tries; the worker one died during the last"
 
 
-def test_bad_tries_rest_and_end_with_the_reason(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """A failed try comes back after a pause that doubles; the third ends it with the upstream's reason."""
+def test_failed_attempts_pause_and_end_with_the_reason(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """A failed attempt is repeated after a pause that doubles; the third ends with the upstream's reason."""
     queue = queue_of()
     ticket = queue.enqueue(key(1), NORMAL)
     for pause in (5, 10, 20):
@@ -179,12 +179,12 @@ def test_bad_tries_rest_and_end_with_the_reason(queue_of: MakeQueue, time: Datab
         assert queue.dequeue(1) == []
         time.now += 1
 
-    assert seen(queue, ticket.id).status is RequestStatus.FAILED
-    assert seen(queue, ticket.id).error == "given up after 3 tries; the last: the platform is down"
+    assert find(queue, ticket.id).status is RequestStatus.FAILED
+    assert find(queue, ticket.id).error == "given up after 3 tries; the last: the platform is down"
 
 
-def test_a_told_wait_is_not_held_against_it(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """Parked again and again a request only ends by its deadline, whose message has the reason."""
+def test_a_requested_wait_does_not_count_as_an_attempt(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """A request that is parked again and again ends only at its deadline, whose message has the reason."""
     queue = queue_of()
     ticket = queue.enqueue(key(1), NORMAL)
     for _ in range(9):
@@ -196,26 +196,26 @@ def test_a_told_wait_is_not_held_against_it(queue_of: MakeQueue, time: DatabaseC
     queue.requeue(claim, "act_1 is parked", retry_after=99.5)
     time.now += 99.5
     assert queue.dequeue(1) == []
-    assert (seen(queue, ticket.id).status, seen(queue, ticket.id).error) == (
+    assert (find(queue, ticket.id).status, find(queue, ticket.id).error) == (
         RequestStatus.EXPIRED,
         "past its deadline; act_1 is parked",
     )
 
 
-def test_coming_back_to_a_full_queue(queue_of: MakeQueue) -> None:
-    """The bound holds when a request is given back: the least urgent one of all is shed."""
+def test_a_requeue_into_a_full_queue_sheds_the_least_urgent(queue_of: MakeQueue) -> None:
+    """The size holds when a request is requeued."""
     queue = queue_of(queue_size=1)
     queue.enqueue(key(1), HIGH)
     [claim] = queue.dequeue(1)
     low = queue.enqueue(key(2), LOW)
 
     assert queue.requeue(claim, "busy", retry_after=1)
-    assert seen(queue, low.id).status is RequestStatus.SHED
+    assert find(queue, low.id).status is RequestStatus.SHED
     assert queue.status().to_dict()["pending"] == 1
 
 
-def test_old_requests_are_forgotten(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """What ended a week ago is deleted; what is on its way is not."""
+def test_old_requests_are_deleted(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """Requests that ended a week ago are deleted; open ones are not."""
     queue = queue_of()
     old = queue.enqueue(key(1), NORMAL)
     queue.fail(queue.dequeue(1)[0], "no")
@@ -234,8 +234,8 @@ def test_a_wait_is_a_positive_number(queue_of: MakeQueue) -> None:
             queue_of().enqueue(key(1), LOW, wait_seconds=wait)
 
 
-def test_workers_side_by_side_share_without_overlap(engine: Engine) -> None:
-    """Callers and workers on real threads: no report flies twice, no request is taken twice, none is left."""
+def test_concurrent_workers_never_share_a_request(engine: Engine) -> None:
+    """Callers and workers on real threads: no request is served twice, and none is left."""
     budget = BackpressureSettings(queue_size=40, queue_ageing_seconds=120)
     queues = [RequestQueue(engine, budget, owner=str(n)) for n in range(4)]
     taken: list[int] = []
@@ -259,15 +259,15 @@ def test_workers_side_by_side_share_without_overlap(engine: Engine) -> None:
     assert queues[0].status().to_dict()["pending"] == 0
 
 
-class Queue(RuleBasedStateMachine):
-    """Two workers and any callers on a queue of two, with deaths, told waits and time; the model holds the claims."""
+class QueueMachine(RuleBasedStateMachine):
+    """Two workers and any callers on a queue of two, with deaths, waits and time; the model holds the claims."""
 
     engine: Engine
     runs = 0
 
     def __init__(self) -> None:
         super().__init__()
-        Queue.runs += 1
+        QueueMachine.runs += 1
         with write_transaction(self.engine) as connection:
             connection.execute(delete(table))
         self.time = DatabaseClock()
@@ -285,14 +285,14 @@ class Queue(RuleBasedStateMachine):
         with read_transaction(self.engine) as connection:
             return {row.id: requests._request(row) for row in connection.execute(table.select())}
 
-    def alive(self, claim: ClaimedRequest) -> bool:
-        """Whether nobody else can have the request: its lease has not run out."""
+    def is_live(self, claim: ClaimedRequest) -> bool:
+        """Whether no other worker can have the request: its lease has not expired."""
         row = self.rows()[claim.request.id]
         return row.token == claim.request.token and (row.lease_until or 0) > self.time.now
 
     @rule(number=st.integers(0, 6), priority=st.sampled_from(Priority), wait=st.sampled_from([None, 20.0]))
     def enqueue(self, number: int, priority: Priority, wait: float | None) -> None:
-        """Somebody asks; a refusal is told only by a queue full of the urgent."""
+        """A caller enqueues; only a queue full of requests as urgent refuses."""
         before = {row.key: row for row in self.rows().values() if not row.status.is_final}
         try:
             ticket = self.workers[0].enqueue(key(number), priority, wait_seconds=wait)
@@ -312,13 +312,13 @@ class Queue(RuleBasedStateMachine):
 
     @rule(priority=st.sampled_from(Priority))
     def crowd(self, priority: Priority) -> None:
-        """Everybody asks at once."""
+        """Four callers enqueue at once."""
         for number in range(4):
             self.enqueue(number, priority, None)
 
     @rule(worker=st.sampled_from([0, 1]), limit=st.integers(1, 3))
-    def take(self, worker: int, limit: int) -> None:
-        """A worker takes; nothing that is held, late or resting, and nothing before its turn."""
+    def dequeue(self, worker: int, limit: int) -> None:
+        """A worker dequeues: no claimed, late or pausing request, and none before its turn."""
         claims = self.workers[worker].dequeue(limit)
         rules = self.workers[worker].rules
         left = [row for row in self.rows().values() if row.status is RequestStatus.PENDING]
@@ -338,11 +338,11 @@ class Queue(RuleBasedStateMachine):
 
     @rule(data=st.data(), ending=st.sampled_from(["complete", "fail", "again", "told"]))
     def end(self, data: st.DataObject, ending: str) -> None:
-        """The holder ends a request, and is believed while its lease lives."""
+        """The holder ends a request, which succeeds while its lease lives."""
         if not self.held:
             return
         claim = self.held.pop(data.draw(st.sampled_from(sorted(self.held))))
-        sure, queue = self.alive(claim), self.workers[0]
+        sure, queue = self.is_live(claim), self.workers[0]
         done = {
             "complete": lambda: queue.ack(claim, {"a": 1}),
             "fail": lambda: queue.fail(claim, "no"),
@@ -353,8 +353,8 @@ class Queue(RuleBasedStateMachine):
         self.dead.append(claim)
 
     @rule(data=st.data())
-    def speak_from_the_grave(self, data: st.DataObject) -> None:
-        """Whoever lost or ended a request cannot change it any more."""
+    def use_a_lost_claim(self, data: st.DataObject) -> None:
+        """A worker that lost or ended a request cannot change it any more."""
         if self.dead:
             claim = data.draw(st.sampled_from(self.dead))
             assert not self.workers[1].ack(claim, {})
@@ -362,12 +362,12 @@ class Queue(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.5, 6.0, 16.0, 31.0, 90.0]))
     def pass_time(self, seconds: float) -> None:
-        """The database's clock goes on."""
+        """The database's clock advances."""
         self.time.now += seconds
 
     @invariant()
     def nothing_is_lost_or_undone(self) -> None:
-        """Bounded; every accepted request has a row; what ended stays as it ended, with a reason."""
+        """The size holds, every accepted request has a row, and ended requests keep their state, with a reason."""
         rows = self.rows()
         assert self.accepted == set(rows)
         assert sum(row.status is RequestStatus.PENDING for row in rows.values()) <= 2
@@ -383,18 +383,18 @@ class Queue(RuleBasedStateMachine):
 
 def test_any_history_is_bounded_fenced_and_complete(engine: Engine) -> None:
     """Random histories of callers, workers, deaths and time never lose, repeat or overflow."""
-    machine, before = type("QueueOnEngine", (Queue,), {"engine": engine}), Queue.runs
+    machine, before = type("QueueOnEngine", (QueueMachine,), {"engine": engine}), QueueMachine.runs
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=30, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
-    assert Queue.runs - before >= 30
+    assert QueueMachine.runs - before >= 30
 
 
-def test_a_wait_does_not_hide_what_a_try_failed_with(queue_of: MakeQueue, time: DatabaseClock) -> None:
-    """Before any bad try the wait is the reason; after one, that try's error stays until the next."""
+def test_a_wait_keeps_the_error_of_an_earlier_attempt(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """Before any failed attempt the wait is the reason; after one, its error stays until the next."""
     queue = queue_of(queue_max_attempts=9)
     ticket = queue.enqueue(key(1), NORMAL)
     seen_errors = []
@@ -409,5 +409,5 @@ def test_a_wait_does_not_hide_what_a_try_failed_with(queue_of: MakeQueue, time: 
         time.now += 60
         [claim] = queue.dequeue(1)
         queue.requeue(claim, reason, retry_after=wait)
-        seen_errors.append(seen(queue, ticket.id).error)
+        seen_errors.append(find(queue, ticket.id).error)
     assert seen_errors == ["parked", "down", "down", "down", "odd", "odd"]

@@ -1,4 +1,4 @@
-"""Tests of the budget as a value: blocks, fencing, expiry, and what a verdict leaves alone."""
+"""Tests of the budget as a value: blocks, fencing, expiry, and previews."""
 
 from random import Random
 
@@ -9,7 +9,6 @@ from adwarm.backpressure import (
     CallOutcomeKind,
     Grant,
     Granted,
-    LocalAdmission,
     Rejected,
     SharedBudget,
     Wait,
@@ -18,6 +17,7 @@ from adwarm.backpressure.shared_budget import EXPIRED_GRANT_SECONDS
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
+from tests.simulation.local_admission import LocalAdmission
 
 NOW = 1_764_072_000.0
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
@@ -38,8 +38,8 @@ def block(budget: SharedBudget, now: float = NOW, scope: Scope = ACCOUNT, permit
     return decision.grant
 
 
-def test_a_block_is_charged_whole_and_given_back_in_part() -> None:
-    """Tokens are taken when the block is; those of calls that were not made come back."""
+def test_a_block_is_charged_in_full_and_refunded_in_part() -> None:
+    """Tokens are taken with the block; those of calls that were not made return."""
     budget = make(rate_per_second=0.001, burst=100)
     grant = block(budget)
     assert budget.status(NOW).scopes[-1].tokens == pytest.approx(92)
@@ -48,25 +48,25 @@ def test_a_block_is_charged_whole_and_given_back_in_part() -> None:
     assert budget.status(NOW).scopes[-1].tokens == pytest.approx(98)
 
 
-def test_a_block_holds_no_more_than_half_of_what_is_free() -> None:
+def test_a_block_holds_at_most_half_of_the_tokens() -> None:
     """Scarce tokens are taken one by one."""
     assert block(make(rate_per_second=1.0, burst=6)).permits == 3
     assert block(make(rate_per_second=1.0, burst=1)).permits == 1
 
 
-def test_a_block_is_short_beside_the_quota_window() -> None:
+def test_a_block_is_short_compared_with_the_quota_window() -> None:
     """Two seconds, or a hundredth of the window."""
     assert block(make()).usable_until == NOW + 2
     assert block(make(quota_window_seconds=30)).usable_until == NOW + 0.3
 
 
 def test_a_block_may_not_outlive_its_lease() -> None:
-    """What is spent after the lease would be spent beside its next holder."""
+    """A call after the lease would run beside that of the next holder."""
     assert block(make(lease_seconds=1)).usable_until == NOW + 1
 
 
-def test_an_old_fencing_token_is_not_believed() -> None:
-    """After a renewal the older copy can neither renew nor settle."""
+def test_an_old_fencing_token_is_not_accepted() -> None:
+    """After a renewal the older copy can neither renew nor release."""
     budget = make()
     old = block(budget)
     new = budget.renew(old, NOW)
@@ -79,8 +79,8 @@ def test_an_old_fencing_token_is_not_believed() -> None:
     assert not budget.release(new, OK, NOW)
 
 
-def test_an_expired_grant_frees_its_slot_and_is_remembered_for_its_outcome() -> None:
-    """Its call was made, so it teaches once, for ten minutes."""
+def test_an_expired_grant_frees_its_slot_and_its_outcome_still_counts() -> None:
+    """Its call was made, so its outcome counts once, for ten minutes."""
     budget = make(max_concurrent=1)
     grants = [block(budget)]
     assert budget.expire_grants(NOW + 29) == []
@@ -96,8 +96,8 @@ def test_an_expired_grant_frees_its_slot_and_is_remembered_for_its_outcome() -> 
     assert late.id not in budget.grants
 
 
-def test_a_verdict_takes_nothing() -> None:
-    """Asking whether a call would go costs no slot, no token, and holds nobody back."""
+def test_a_preview_takes_no_capacity() -> None:
+    """It costs no slot and no token, and makes no class wait."""
     budget = make(max_concurrent=1)
     assert budget.preview((ACCOUNT,), Priority.LOW, source="meta", now=NOW) is None
     held = block(budget)
@@ -109,8 +109,8 @@ def test_a_verdict_takes_nothing() -> None:
     assert isinstance(budget.admit((OTHER,), Priority.LOW, source="meta", now=NOW), Granted)
 
 
-def test_who_waits_for_the_rate_keeps_no_slots() -> None:
-    """Critical waits for a token: that is no reason to keep low out of a free slot elsewhere."""
+def test_a_call_that_waits_for_the_rate_reserves_no_slots() -> None:
+    """Critical waits for a token: low may still take a free slot elsewhere."""
     budget = make(rate_per_second=1.0, burst=1, max_concurrent=20)
     budget.admit((OTHER, APP), Priority.CRITICAL, source="meta", now=NOW)
     waiting = budget.admit((ACCOUNT, APP), Priority.CRITICAL, source="meta", now=NOW)
@@ -121,8 +121,8 @@ def test_who_waits_for_the_rate_keeps_no_slots() -> None:
     assert "at its rate" in low.reason
 
 
-def test_the_same_course_gives_the_same_budget() -> None:
-    """Chance is handed in, so a simulation can be played again."""
+def test_the_same_calls_give_the_same_budget() -> None:
+    """Randomness is injected, so a simulation can be repeated."""
     courses = []
     for _ in range(2):
         admission = LocalAdmission(BackpressureSettings(), rng=Random(7), time=iter(range(1, 1000)).__next__)
@@ -135,7 +135,7 @@ def test_the_same_course_gives_the_same_budget() -> None:
     assert courses[0] == courses[1]
 
 
-def test_an_upstream_that_was_given_up_refuses_and_is_probed_call_by_call() -> None:
+def test_an_open_breaker_rejects_and_is_probed_call_by_call() -> None:
     """A block never holds more than one probe."""
     budget = make(breaker_min_calls=2, breaker_cooldown_seconds=30)
     for _ in range(2):
@@ -147,13 +147,13 @@ def test_an_upstream_that_was_given_up_refuses_and_is_probed_call_by_call() -> N
 
 
 def test_a_cost_must_be_positive() -> None:
-    """A call without a price would slip past the rate."""
+    """A call without a cost would bypass the rate."""
     with pytest.raises(BadRequest, match="cost"):
         make().admit((ACCOUNT,), Priority.LOW, 0.0, source="meta", now=NOW)
 
 
 def test_an_accounts_cap_holds_in_any_window() -> None:
-    """Where the platform sends no figures, the account's own bucket keeps every window under the cap."""
+    """Without figures of the platform, the account's own bucket keeps every window under the cap."""
     budget = make(account_calls_per_window=100, quota_window_seconds=100, per_account_concurrent=10)
     now, made = NOW, []
     while now < NOW + 350:

@@ -1,4 +1,4 @@
-"""Tests of the division of a scope's slots."""
+"""Tests of dividing the slots of a scope between classes."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,65 +11,65 @@ CRITICAL, HIGH, NORMAL, LOW = Priority
 
 
 def waiting(*classes: Priority, at: float = 99.0) -> ClassDemand:
-    """Askers of which these classes were turned away at `at`."""
-    askers = ClassDemand()
+    """Return a demand in which these classes had to wait at `at`."""
+    demand = ClassDemand()
     for priority in classes:
-        askers.record_wait(priority, at)
-    return askers
+        demand.record_wait(priority, at)
+    return demand
 
 
 def test_alone_a_class_may_use_everything() -> None:
-    """Unused shares are lent while nobody else asks."""
+    """A class takes every free slot while no other class makes requests."""
     assert free_slots(10, SHARES, LOW, [0, 0, 0, 9], ClassDemand(), 100.0) == 1
     assert free_slots(10, SHARES, LOW, [0, 0, 0, 10], ClassDemand(), 100.0) == 0
 
 
-def test_what_a_class_above_waits_for_is_kept_for_two_seconds() -> None:
-    """Critical waits and holds nothing: its four slots are not lent to low."""
+def test_slots_that_a_higher_class_waits_for_are_kept_for_two_seconds() -> None:
+    """Critical waits with no call in flight: its four slots are not lent to low."""
     assert free_slots(10, SHARES, LOW, [0, 0, 0, 6], waiting(CRITICAL), 100.0) == 0
     assert free_slots(10, SHARES, CRITICAL, [0, 0, 0, 6], waiting(CRITICAL), 100.0) == 4
     assert free_slots(10, SHARES, LOW, [0, 0, 0, 6], waiting(CRITICAL, at=97.0), 100.0) == 4
 
 
 def test_a_class_that_was_served_keeps_one_slot_free() -> None:
-    """Critical asked lately and waits for nothing: all but one of its free slots are lent."""
-    askers = waiting(CRITICAL)
-    askers.record_grant(CRITICAL, 98.9)
+    """Critical made a request lately and does not wait: all but one of its free slots are lent."""
+    demand = waiting(CRITICAL)
+    demand.record_grant(CRITICAL, 98.9)
 
-    assert free_slots(10, SHARES, LOW, [1, 0, 0, 0], askers, 100.0) == 8
+    assert free_slots(10, SHARES, LOW, [1, 0, 0, 0], demand, 100.0) == 8
 
 
-def test_the_urgent_leave_the_patient_their_share() -> None:
+def test_a_higher_class_leaves_a_lower_one_its_share() -> None:
     """Critical at its share does not borrow the slot that low is waiting for."""
     assert free_slots(10, SHARES, CRITICAL, [9, 0, 0, 0], waiting(LOW), 100.0) == 0
     assert free_slots(10, SHARES, LOW, [9, 0, 0, 0], waiting(LOW, CRITICAL), 100.0) == 1
 
 
-def test_under_ten_slots_the_order_is_the_priority() -> None:
-    """Few slots are not divided: who is most urgent among those that wait goes."""
+def test_under_ten_slots_the_most_urgent_class_goes_first() -> None:
+    """Few slots are not divided."""
     assert free_slots(3, SHARES, LOW, [0, 0, 0, 0], waiting(CRITICAL, LOW, at=100.0), 100.0) == 0
     assert free_slots(3, SHARES, CRITICAL, [0, 0, 0, 0], waiting(CRITICAL, LOW, at=100.0), 100.0) == 3
 
 
-def test_under_ten_slots_waiting_makes_urgent() -> None:
-    """Low goes before a critical call that came just now, once it waited for three classes' worth."""
-    askers = waiting(LOW, at=100.0)
+def test_under_ten_slots_waiting_raises_the_priority() -> None:
+    """A low call that waited for three classes' worth goes before a new critical one."""
+    demand = waiting(LOW, at=100.0)
     late = 100.0 + 3 * AGEING_SECONDS + 0.1
     for moment in (101.5, 103.0, 104.5, late):
-        askers.record_wait(LOW, moment)
-    askers.record_wait(CRITICAL, late)
+        demand.record_wait(LOW, moment)
+    demand.record_wait(CRITICAL, late)
 
-    assert free_slots(1, SHARES, CRITICAL, [0, 0, 0, 0], askers, late) == 0
-    assert free_slots(1, SHARES, LOW, [0, 0, 0, 0], askers, late) == 1
+    assert free_slots(1, SHARES, CRITICAL, [0, 0, 0, 0], demand, late) == 0
+    assert free_slots(1, SHARES, LOW, [0, 0, 0, 0], demand, late) == 1
 
 
 @given(st.integers(1, 60), st.lists(st.sampled_from(list(Priority)), max_size=120))
-def test_the_total_never_exceeds_the_slots_and_every_asker_gets_its_share(slots: int, asks: list[Priority]) -> None:
-    """Any order of asking keeps the total, and with ten slots or more a steady asker reaches its share."""
+def test_the_total_never_exceeds_the_slots_and_every_class_gets_its_share(slots: int, asks: list[Priority]) -> None:
+    """Any order of requests keeps the total; with ten slots or more each waiting class reaches its share."""
     held = [0] * len(PRIORITY_CLASSES)
-    askers = waiting(*Priority)
+    demand = waiting(*Priority)
     for priority in [*asks, *Priority, *(p for p in Priority for _ in range(slots))]:
-        if free_slots(slots, SHARES, priority, held, askers, 100.0) > 0:
+        if free_slots(slots, SHARES, priority, held, demand, 100.0) > 0:
             held[priority] += 1
         assert sum(held) <= slots
 

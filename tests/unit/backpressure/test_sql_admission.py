@@ -27,31 +27,31 @@ OK = CallOutcome(CallOutcomeKind.OK, 0.5)
 FAILED = CallOutcome(CallOutcomeKind.FAILED, 0.5)
 
 
-def ask(
+def request(
     admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT, cost: float = 1.0
 ) -> Granted | Wait | Rejected:
-    """Ask for one call."""
+    """Request one call."""
     return admission.admit([scope, APP], priority, cost, source="meta")
 
 
-def take(admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT) -> Grant:
-    """Ask for one call that must be granted."""
-    decision = ask(admission, priority, scope)
+def acquire(admission: SqlAdmission, priority: Priority = Priority.NORMAL, scope: Scope = ACCOUNT) -> Grant:
+    """Request one call that must be granted."""
+    decision = request(admission, priority, scope)
     assert isinstance(decision, Granted), decision
     return decision.grant
 
 
-def fail_everywhere(admission: SqlAdmission) -> None:
+def open_source_breaker(admission: SqlAdmission) -> None:
     """Let calls of five accounts fail until the source's breaker opens."""
     for number in range(10):
         account = Scope(ScopeKind.ACCOUNT, f"act_{10 + number % 5}")
-        admission.release(take(admission, scope=account), FAILED)
+        admission.release(acquire(admission, scope=account), FAILED)
 
 
-def test_a_grant_holds_a_slot_of_every_scope_until_it_is_settled(make: Make, time: "DatabaseClock") -> None:
-    """The chain runs from the account to the fleet, and the status shows the calls in flight."""
+def test_a_grant_holds_a_slot_of_every_scope_until_it_is_released(make: Make, time: "DatabaseClock") -> None:
+    """The scopes run from the account to the fleet, and the status shows the calls in flight."""
     admission = make()
-    grant = take(admission)
+    grant = acquire(admission)
 
     assert grant.scopes == (ACCOUNT, APP, FLEET)
     assert time.now + 30 == grant.expires_at
@@ -61,58 +61,58 @@ def test_a_grant_holds_a_slot_of_every_scope_until_it_is_settled(make: Make, tim
 
 
 def test_two_processes_share_the_limit(make: Make) -> None:
-    """What one holds, the other cannot have; what one gives back, the other can (BP-2, BP-6)."""
+    """A slot that one process holds is not free for the other until it is released."""
     one, two = make("one", max_concurrent=3), make("two", max_concurrent=3)
-    grants = [take(one), take(two), take(one)]
+    grants = [acquire(one), acquire(two), acquire(one)]
 
-    refused = ask(two)
+    refused = request(two)
     assert isinstance(refused, Wait)
     assert "all 3 calls" in refused.reason
     one.release(grants[1], OK)
-    take(two)
+    acquire(two)
 
 
 def test_the_account_limit_holds_for_that_account_only(make: Make) -> None:
-    """One in flight per account; others go on, and a queue at an account holds back nobody else."""
+    """One call in flight per account; other accounts go on, and callers that wait for one account block no other."""
     admission = make(per_account_concurrent=1)
-    take(admission, Priority.CRITICAL)
+    acquire(admission, Priority.CRITICAL)
 
-    waiting = ask(admission, Priority.CRITICAL)
+    waiting = request(admission, Priority.CRITICAL)
     assert isinstance(waiting, Wait)
     assert str(ACCOUNT) == waiting.scope
-    take(admission, Priority.LOW, OTHER)
+    acquire(admission, Priority.LOW, OTHER)
 
 
 def test_a_dead_owners_grants_expire(make: Make, time: "DatabaseClock") -> None:
-    """Nobody settles them; their slots are free when the lease is over (BP-12)."""
+    """Their slots are free when the lease is over."""
     dead, alive = make("dead", max_concurrent=2), make("alive", max_concurrent=2)
-    take(dead)
-    take(dead)
+    acquire(dead)
+    acquire(dead)
     time.now += 29.9
-    assert isinstance(ask(alive), Wait)
+    assert isinstance(request(alive), Wait)
 
     time.now += 0.2
-    take(alive)
+    acquire(alive)
 
 
 def test_a_renewed_grant_lives_on_and_an_expired_one_cannot_be_renewed(make: Make, time: "DatabaseClock") -> None:
-    """A live worker keeps its slot; a worker that slept too long learns that it lost it."""
+    """A live worker keeps its slot; a worker that was paused too long learns that it lost it."""
     admission = make(max_concurrent=1)
-    grant = take(admission)
+    grant = acquire(admission)
     time.now += 20
     grant = admission.renew(grant)
     time.now += 20
-    assert isinstance(ask(admission), Wait)
+    assert isinstance(request(admission), Wait)
 
     time.now += 11
     with pytest.raises(Transient, match="expired"):
         admission.renew(grant)
 
 
-def test_settling_twice_teaches_once(make: Make) -> None:
+def test_a_second_release_has_no_effect(make: Make) -> None:
     """A repeated outcome changes nothing, not even the breaker."""
     admission = make(breaker_min_calls=2)
-    grant = take(admission)
+    grant = acquire(admission)
     admission.release(grant, FAILED)
     admission.release(grant, FAILED)
 
@@ -120,70 +120,70 @@ def test_settling_twice_teaches_once(make: Make) -> None:
 
 
 def test_rows_of_long_expired_grants_are_removed(make: Make, time: "DatabaseClock", engine: Engine) -> None:
-    """The table does not grow with the dead, yet a late outcome still finds its grant."""
+    """The table does not grow with dead workers, and a late outcome still finds its grant."""
     admission = make()
-    late = take(admission)
+    late = acquire(admission)
     time.now += 31
     admission.release(late, FAILED)
     assert admission.status().breakers[0].calls == 1
-    take(admission)
+    acquire(admission)
     time.now += 31 + EXPIRED_GRANT_SECONDS
-    admission.release(take(admission), OK)
+    admission.release(acquire(admission), OK)
 
     with read_transaction(engine) as connection:
         assert connection.execute(select(func.count()).select_from(capacity_grant)).scalar_one() == 0
 
 
-def test_slots_are_kept_for_a_class_above_that_asked(make: Make, time: "DatabaseClock") -> None:
-    """While critical is waiting, a free slot is not lent to low; two quiet seconds later it is (BP-3, BP-9)."""
+def test_slots_are_kept_for_a_higher_class_that_waits(make: Make, time: "DatabaseClock") -> None:
+    """While critical waits, a free slot is not lent to low; after two seconds without a request it is."""
     admission = make()
-    low = [take(admission, Priority.LOW) for _ in range(10)]
-    assert isinstance(ask(admission, Priority.CRITICAL, OTHER), Wait)
+    low = [acquire(admission, Priority.LOW) for _ in range(10)]
+    assert isinstance(request(admission, Priority.CRITICAL, OTHER), Wait)
     admission.release(low.pop(), OK)
 
-    kept = ask(admission, Priority.LOW)
+    kept = request(admission, Priority.LOW)
     assert isinstance(kept, Wait)
     assert "kept for classes other than low" in kept.reason
-    take(admission, Priority.CRITICAL, OTHER)
+    acquire(admission, Priority.CRITICAL, OTHER)
     admission.release(low.pop(), OK)
     time.now += 2.1
-    take(admission, Priority.LOW)
+    acquire(admission, Priority.LOW)
 
 
 def test_the_rate_holds_over_processes(make: Make, time: "DatabaseClock") -> None:
-    """Burst and rate are the fleet's, and the wait it names is enough."""
+    """Burst and rate belong to the fleet, and the returned wait is enough."""
     one = make("one", rate_per_second=2.0, burst=3)
     two = make("two", rate_per_second=2.0, burst=3)
-    take(one), take(two), take(one)
+    acquire(one), acquire(two), acquire(one)
 
-    wait = ask(two)
+    wait = request(two)
     assert isinstance(wait, Wait)
     assert pytest.approx(wait.seconds) == 0.5
     time.now += wait.seconds
-    take(two)
-    assert isinstance(ask(one), Wait)
+    acquire(two)
+    assert isinstance(request(one), Wait)
 
 
 def test_a_throttled_scope_is_parked_and_never_granted_early(make: Make, time: "DatabaseClock") -> None:
-    """The account rests for what the platform asked and no less; other accounts go on."""
+    """The account is parked for what the platform asked and no less; other accounts go on."""
     one, two = make("one"), make("two")
     started = time.now
-    one.release(take(one), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+    one.release(acquire(one), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
 
-    parked = ask(two, Priority.CRITICAL)
+    parked = request(two, Priority.CRITICAL)
     assert isinstance(parked, Wait)
     assert 300 <= parked.seconds <= 330
     assert str(ACCOUNT) == parked.scope
-    take(two, Priority.LOW, OTHER)
-    while isinstance(wait := ask(two), Wait):
+    acquire(two, Priority.LOW, OTHER)
+    while isinstance(wait := request(two), Wait):
         time.now += max(wait.seconds / 2, 0.01)
     assert time.now >= started + 300
 
 
 def test_a_shorter_parking_does_not_shorten(make: Make, time: "DatabaseClock") -> None:
-    """A second throttle that asks for less leaves the first in force."""
+    """A second throttle that asks for less leaves the first park in force."""
     admission = make()
-    first, second = take(admission), take(admission)
+    first, second = acquire(admission), acquire(admission)
     admission.release(first, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, APP))
     admission.release(second, CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 5.0, APP))
 
@@ -197,30 +197,30 @@ def test_a_shorter_parking_does_not_shorten(make: Make, time: "DatabaseClock") -
 
 
 def test_a_throttle_without_details_parks_the_account_for_a_minute(make: Make) -> None:
-    """A platform that says nothing more is taken at its narrowest word."""
+    """A throttle that names no scope parks the narrowest one."""
     admission = make()
-    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.THROTTLED))
 
     (parked,) = admission.status().parked
     assert str(ACCOUNT) == parked.scope
 
 
 def test_an_app_throttle_parks_every_account_and_cuts_the_fleet(make: Make) -> None:
-    """The wider scope stops all that draw on it; a platform that has too much gets fewer calls at once."""
+    """A park of the wider scope stops every call on it, and an overloaded platform gets fewer calls at once."""
     admission = make()
-    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, APP))
 
-    assert isinstance(ask(admission, Priority.CRITICAL, OTHER), Wait)
+    assert isinstance(request(admission, Priority.CRITICAL, OTHER), Wait)
     limits = {scope.scope: scope.limit for scope in admission.status().scopes}
     assert (limits["app:main"], limits["fleet"]) == (8, 8)
 
 
-def test_an_account_at_its_own_quota_cuts_nobody_elses_limit(make: Make) -> None:
-    """Its figures say that it met its quota, so that the platform is not the reason."""
+def test_an_account_at_its_own_quota_cuts_only_its_own_limit(make: Make) -> None:
+    """Its figures show that it reached its quota, so the platform is not overloaded."""
     admission = make()
-    admission.release(take(admission), CallOutcome(CallOutcomeKind.OK, 0.1, (UsageSample(ACCOUNT, 89.0),)))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.OK, 0.1, (UsageSample(ACCOUNT, 89.0),)))
     admission.release(
-        take(admission, Priority.CRITICAL), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT)
+        acquire(admission, Priority.CRITICAL), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 60.0, ACCOUNT)
     )
 
     assert [scope.limit for scope in admission.status().scopes] == [8, 10, 10]
@@ -229,7 +229,7 @@ def test_an_account_at_its_own_quota_cuts_nobody_elses_limit(make: Make) -> None
 def test_timeouts_cut_the_limit_once_a_second_and_success_restores_it(make: Make, time: "DatabaseClock") -> None:
     """AIMD over processes: 10, cut to 8, cut to 6 a second later, and up again by successes."""
     admission = make(rate_per_second=1000, burst=1000)
-    grants = [take(admission) for _ in range(5)]
+    grants = [acquire(admission) for _ in range(5)]
     for grant in grants[:3]:
         admission.release(grant, CallOutcome(CallOutcomeKind.TIMEOUT, 30.0))
     assert admission.status().scopes[-1].limit == 8
@@ -238,77 +238,77 @@ def test_timeouts_cut_the_limit_once_a_second_and_success_restores_it(make: Make
     assert admission.status().scopes[-1].limit == 6
 
     for _ in range(200):
-        extra = [take(admission) for _ in range(3)]
+        extra = [acquire(admission) for _ in range(3)]
         for grant in extra:
             admission.release(grant, OK)
     assert 6 < admission.status().scopes[-1].limit <= 10
 
 
 def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "DatabaseClock") -> None:
-    """Failures seen by one process stop the other; three good probes bring both back (BP-7, BP-8)."""
+    """Failures seen by one process stop the other; three successful probes close the breaker for both."""
     one, two = make("one"), make("two")
-    fail_everywhere(one)
+    open_source_breaker(one)
 
-    refused = ask(two)
+    refused = request(two)
     assert isinstance(refused, Rejected)
     assert (refused.scope, pytest.approx(refused.retry_after)) == ("source:meta", 30)
     [source] = [found for found in two.status().breakers if found.account is None]
     assert (source.source, source.state) == ("meta", "open")
     assert source.why == "10 of 10 calls of 5 accounts or more failed in 60 s"
     time.now += 30
-    probes = [take(two), take(one), take(two)]
+    probes = [acquire(two), acquire(one), acquire(two)]
     assert all(probe.is_probe for probe in probes)
-    assert isinstance(ask(one), Wait)
+    assert isinstance(request(one), Wait)
     for probe in probes:
         two.release(probe, OK)
-    assert not take(one).is_probe
+    assert not acquire(one).is_probe
 
 
-def test_the_breaker_of_one_source_leaves_another_alone(make: Make) -> None:
-    """Each upstream is judged by itself, for the accounts they share as well."""
+def test_each_source_has_its_own_breaker(make: Make) -> None:
+    """A failing source does not affect another, even for the same account."""
     admission = make()
     for _ in range(10):
-        admission.release(take(admission), FAILED)
+        admission.release(acquire(admission), FAILED)
 
-    assert isinstance(ask(admission), Rejected)
+    assert isinstance(request(admission), Rejected)
     assert isinstance(admission.admit([ACCOUNT], Priority.LOW, source="warehouse"), Granted)
 
 
-def test_one_bad_account_is_left_alone_and_nobody_else(make: Make, time: "DatabaseClock") -> None:
-    """Its own breaker opens for every worker; the other accounts are not even tested, and it comes back by probes."""
+def test_a_bad_account_opens_only_its_own_breaker(make: Make, time: "DatabaseClock") -> None:
+    """It opens for every worker and closes by probes; the other accounts are not even tested."""
     one, two = make("one"), make("two")
     for _ in range(10):
-        one.release(take(one), FAILED)
+        one.release(acquire(one), FAILED)
 
-    refused = ask(two, Priority.CRITICAL)
+    refused = request(two, Priority.CRITICAL)
     assert isinstance(refused, Rejected)
     assert (refused.scope, pytest.approx(refused.retry_after)) == (str(ACCOUNT), 30)
-    assert not take(two, Priority.LOW, OTHER).is_probe
+    assert not acquire(two, Priority.LOW, OTHER).is_probe
     states = {(found.account, found.state) for found in two.status().breakers}
     assert states == {(None, "closed"), (ACCOUNT.id, "open")}
     time.now += 30
     for _ in range(3):
-        grant = take(one)
+        grant = acquire(one)
         assert grant.is_probe
         two.release(grant, OK)
     assert [found.account for found in one.status().breakers] == [None]
 
 
 def test_a_healthy_account_leaves_no_breaker_behind(make: Make, time: "DatabaseClock") -> None:
-    """One failure is remembered for a window, and its row is gone with the next success after that."""
+    """One failure counts for a window, and the breaker's row is deleted with the next success after that."""
     admission = make()
-    admission.release(take(admission), OK)
+    admission.release(acquire(admission), OK)
     assert [found.account for found in admission.status().breakers] == [None]
-    admission.release(take(admission), FAILED)
+    admission.release(acquire(admission), FAILED)
     assert [found.account for found in admission.status().breakers] == [None, ACCOUNT.id]
     time.now += 70
-    admission.release(take(admission), OK)
+    admission.release(acquire(admission), OK)
 
     assert [found.account for found in admission.status().breakers] == [None]
 
 
-def test_a_call_about_many_accounts_is_held_against_none(make: Make) -> None:
-    """A look at the reports of two accounts that fails is the source's failure alone."""
+def test_a_call_about_several_accounts_counts_for_the_source_only(make: Make) -> None:
+    """A failed poll of the reports of two accounts counts against neither account."""
     admission = make()
     for _ in range(9):
         decision = admission.admit([ACCOUNT, OTHER], Priority.LOW, source="meta")
@@ -318,8 +318,8 @@ def test_a_call_about_many_accounts_is_held_against_none(make: Make) -> None:
     assert [(found.account, found.calls) for found in admission.status().breakers] == [(None, 9)]
 
 
-def test_a_silence_of_ages_is_cut_and_told(engine: Engine, time: "DatabaseClock") -> None:
-    """A park of a billion minutes, asked for by an error or by a figure, ends within the longest that is allowed."""
+def test_an_endless_park_is_cut_and_reported(engine: Engine, time: "DatabaseClock") -> None:
+    """A park of a billion minutes, asked for by an error or a figure, ends within the longest one allowed."""
     told: list[tuple[str, float]] = []
     admission = SqlAdmission(
         engine,
@@ -329,10 +329,10 @@ def test_a_silence_of_ages_is_cut_and_told(engine: Engine, time: "DatabaseClock"
         database_time=time,
         on_overlong_park=lambda scope, seconds: told.append((str(scope), seconds)),
     )
-    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 6e10, ACCOUNT))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 6e10, ACCOUNT))
     figures = (UsageSample(OTHER, 100.0, float("inf")), UsageSample(APP, float("nan"), 60.0))
     admission.release(
-        take(admission, scope=Scope(ScopeKind.ACCOUNT, "act_3")), CallOutcome(CallOutcomeKind.OK, 0.1, figures)
+        acquire(admission, scope=Scope(ScopeKind.ACCOUNT, "act_3")), CallOutcome(CallOutcomeKind.OK, 0.1, figures)
     )
 
     parked = {found.scope: found.parked_until for found in admission.status().parked}
@@ -341,78 +341,78 @@ def test_a_silence_of_ages_is_cut_and_told(engine: Engine, time: "DatabaseClock"
     assert told == [(str(ACCOUNT), 6e10), (str(OTHER), float("inf"))]
 
 
-def test_a_park_of_ages_that_was_stored_is_shortened(make: Make, time: "DatabaseClock", engine: Engine) -> None:
-    """A row of an older version is shown whatever its date, and the account is called a day after the first look."""
+def test_a_stored_endless_park_is_cut(make: Make, time: "DatabaseClock", engine: Engine) -> None:
+    """The status shows it whatever its date, and the account is called within a day after the first request."""
     admission = make()
-    admission.release(take(admission), OK)
+    admission.release(acquire(admission), OK)
     with write_transaction(engine) as connection:
         connection.execute(update(capacity_scope).values(parked_until=1e15, parked_why="asked for"))
 
     assert admission.status().parked[0].parked_until is not None
-    assert isinstance(ask(admission), Wait)
+    assert isinstance(request(admission), Wait)
     time.now += 86_401
-    take(admission)
+    acquire(admission)
 
 
-def test_a_skipped_probe_gives_its_place_back(make: Make, time: "DatabaseClock") -> None:
-    """A probe that called nobody neither closes nor blocks."""
+def test_a_skipped_probe_frees_its_place(make: Make, time: "DatabaseClock") -> None:
+    """A probe that called nothing neither closes nor blocks the breaker."""
     admission = make(breaker_probes=1)
-    fail_everywhere(admission)
+    open_source_breaker(admission)
     time.now += 30
-    admission.release(take(admission), CallOutcome(CallOutcomeKind.SKIPPED))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.SKIPPED))
 
     assert admission.status().breakers[0].state == "half_open"
-    assert take(admission).is_probe
+    assert acquire(admission).is_probe
 
 
-def test_usage_slows_then_leaves_only_critical_then_parks(make: Make, time: "DatabaseClock") -> None:
-    """The platform's own figures steer the scope they are about, and the worst entry counts."""
+def test_usage_slows_then_admits_only_critical_then_parks(make: Make, time: "DatabaseClock") -> None:
+    """The platform's figures control the scope that they name, and the highest one counts."""
     admission = make(rate_per_second=100.0, burst=100)
 
     def heard(percent: float, regain: float | None = None) -> None:
         time.now += 100
         samples = (UsageSample(APP, 10.0), UsageSample(APP, percent, regain))
-        admission.release(take(admission, Priority.CRITICAL), CallOutcome(CallOutcomeKind.OK, 0.5, samples))
+        admission.release(acquire(admission, Priority.CRITICAL), CallOutcome(CallOutcomeKind.OK, 0.5, samples))
 
     heard(80)
-    slowed = [ask(admission, scope=OTHER) for _ in range(6)][-1]
+    slowed = [request(admission, scope=OTHER) for _ in range(6)][-1]
     assert isinstance(slowed, Wait)
-    assert (str(APP), f"{APP} is at its rate") == (slowed.scope, slowed.reason)
+    assert (str(APP), f"{APP} is at its rate limit") == (slowed.scope, slowed.reason)
     heard(92)
-    held_back = ask(admission, scope=OTHER)
+    held_back = request(admission, scope=OTHER)
     assert isinstance(held_back, Wait)
     assert "only critical" in held_back.reason
-    take(admission, Priority.CRITICAL, OTHER)
+    acquire(admission, Priority.CRITICAL, OTHER)
     heard(100, 600)
-    parked = ask(admission, Priority.CRITICAL, OTHER)
+    parked = request(admission, Priority.CRITICAL, OTHER)
     assert isinstance(parked, Wait)
     assert 600 <= parked.seconds <= 660
 
 
-def test_the_figure_from_before_a_parking_says_nothing_after_it(make: Make, time: "DatabaseClock") -> None:
-    """The platform named the end itself, so the first call after it is let in."""
+def test_a_figure_from_before_a_park_does_not_count_after_it(make: Make, time: "DatabaseClock") -> None:
+    """The platform named the end itself, so the first call after it is admitted."""
     admission = make()
-    admission.release(take(admission), CallOutcome(CallOutcomeKind.OK, 0.5, (UsageSample(APP, 100.0, 300.0),)))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.OK, 0.5, (UsageSample(APP, 100.0, 300.0),)))
     time.now += 331
 
-    take(admission, Priority.LOW)
+    acquire(admission, Priority.LOW)
 
 
-def test_a_blocked_class_holds_back_nobody(make: Make, time: "DatabaseClock") -> None:
-    """Critical asks for a parked account again and again: low still gets all there is."""
+def test_a_call_on_a_parked_account_blocks_no_other_class(make: Make, time: "DatabaseClock") -> None:
+    """Critical keeps requesting a parked account: low still gets every slot."""
     admission = make()
-    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
     time.now += 3
-    assert isinstance(ask(admission, Priority.CRITICAL), Wait)
+    assert isinstance(request(admission, Priority.CRITICAL), Wait)
 
     for _ in range(7):
-        take(admission, Priority.LOW, OTHER)
+        acquire(admission, Priority.LOW, OTHER)
 
 
 def test_the_status_is_plain_json(make: Make) -> None:
-    """Anybody can print it."""
+    """It can be serialized as it is."""
     admission = make()
-    admission.release(take(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
+    admission.release(acquire(admission), CallOutcome(CallOutcomeKind.THROTTLED, 0.1, (), 300.0, ACCOUNT))
     plain = admission.status().to_dict()
 
     assert {"at", "scopes", "breakers"} == set(plain)
@@ -422,13 +422,13 @@ def test_the_status_is_plain_json(make: Make) -> None:
 
 @pytest.mark.parametrize("cost", [0, -1, float("nan")])
 def test_a_cost_must_be_positive(make: Make, cost: float) -> None:
-    """A call without a price would slip past the rate."""
+    """A call without a cost would bypass the rate."""
     with pytest.raises(BadRequest, match="cost"):
-        ask(make(), cost=cost)
+        request(make(), cost=cost)
 
 
 def test_threads_of_two_processes_never_exceed_the_limits(engine: Engine) -> None:
-    """Eight threads over two admissions, by the database's real clock: at most four in flight, one per account."""
+    """Eight threads over two admissions, by the database's clock: at most four in flight, one per account."""
     settings = BackpressureSettings(max_concurrent=4, rate_per_second=10_000, burst=10_000)
     admissions = [SqlAdmission(engine, settings, owner=f"p{i}", rng=Random(i)) for i in range(2)]
     guard = threading.Lock()

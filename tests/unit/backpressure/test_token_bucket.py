@@ -21,7 +21,7 @@ class BucketMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 1.7e9
         self.bucket = TokenBucket(RULES.burst, self.now)
-        self.askers = ClassDemand()
+        self.demand = ClassDemand()
         self.taken: list[tuple[float, float]] = []
 
     @rule(seconds=st.floats(0, 10))
@@ -31,19 +31,19 @@ class BucketMachine(RuleBasedStateMachine):
     @rule(cost=st.floats(0.1, 8), priority=st.sampled_from(list(Priority)))
     def take_if_allowed(self, cost: float, priority: Priority) -> None:
         self.bucket.refill(RULES, SHARES, self.now)
-        if self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.askers, self.now) > 0:
-            self.askers.record_wait(priority, self.now)
+        if self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.demand, self.now) > 0:
+            self.demand.record_wait(priority, self.now)
             return
-        self.bucket.take(RULES, SHARES, priority, cost, self.askers, self.now)
-        self.askers.record_grant(priority, self.now)
+        self.bucket.take(RULES, priority, cost, self.demand, self.now)
+        self.demand.record_grant(priority, self.now)
         self.taken.append((self.now, cost))
 
     @rule(cost=st.floats(0.1, 8), priority=st.sampled_from(list(Priority)))
     def every_class_is_served_in_the_end(self, cost: float, priority: Priority) -> None:
         asked = self.now
         self.bucket.refill(RULES, SHARES, self.now)
-        while (wait := self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.askers, self.now)) > 0:
-            self.askers.record_wait(priority, self.now)
+        while (wait := self.bucket.wait_seconds(RULES, SHARES, priority, cost, self.demand, self.now)) > 0:
+            self.demand.record_wait(priority, self.now)
             self.now += wait
             assert self.now - asked < 60
             self.bucket.refill(RULES, SHARES, self.now)
@@ -60,26 +60,26 @@ TestBucket.settings = settings(max_examples=50, stateful_step_count=30, deadline
 
 
 def alone(tokens: float, cost: float, now: float = 0.0) -> float:
-    """Return what an undivided bucket makes a call of that cost wait."""
+    """Return the wait of a call with that cost at an undivided bucket."""
     bucket = TokenBucket(tokens, 0.0)
     bucket.refill(RULES, SHARES, now)
     return bucket.wait_seconds(RULES, SHARES, NORMAL, cost, None, now)
 
 
-def test_the_wait_it_names_is_enough() -> None:
+def test_the_wait_is_exact() -> None:
     """Neither too short nor too long."""
     assert pytest.approx(0.2) == alone(0.0, 1)
     assert alone(0.0, 1, now=0.2) == 0
 
 
 def test_a_cost_above_the_burst_goes_when_full_and_leaves_a_debt() -> None:
-    """A large call is not refused for ever, and those after it pay for it."""
+    """A large call is not refused for ever, and later calls wait for its debt."""
     assert alone(8.0, 20) == 0
     assert pytest.approx(13 / 5) == alone(-12.0, 1)
 
 
 def test_a_clock_that_steps_back_refills_nothing() -> None:
-    """Neither is a token made nor one lost when the clock is set back."""
+    """No token is made or lost when the clock is set back."""
     bucket = TokenBucket(0.0, 100.0)
     bucket.refill(RULES, SHARES, 90.0)
 
@@ -87,8 +87,8 @@ def test_a_clock_that_steps_back_refills_nothing() -> None:
 
 
 def served(offered: dict[Priority, float], seconds: float = 300.0, rate: float = 6.0) -> dict[Priority, float]:
-    """Return the calls a second each class got, when it asks every 50 ms until its own backlog is served."""
-    rules, askers = BucketRules(rate, 4.0), ClassDemand()
+    """Return the calls per second of each class, when it retries every 50 ms until its backlog is served."""
+    rules, demand = BucketRules(rate, 4.0), ClassDemand()
     bucket = TokenBucket(4.0, 0.0)
     backlog, got = dict.fromkeys(offered, 0.0), dict.fromkeys(offered, 0)
     step = 0.05
@@ -100,18 +100,18 @@ def served(offered: dict[Priority, float], seconds: float = 300.0, rate: float =
             if backlog[priority] < 1:
                 continue
             bucket.refill(rules, SHARES, now)
-            if bucket.wait_seconds(rules, SHARES, priority, 1.0, askers, now) > 0:
-                askers.record_wait(priority, now)
+            if bucket.wait_seconds(rules, SHARES, priority, 1.0, demand, now) > 0:
+                demand.record_wait(priority, now)
                 continue
-            bucket.take(rules, SHARES, priority, 1.0, askers, now)
-            askers.record_grant(priority, now)
+            bucket.take(rules, priority, 1.0, demand, now)
+            demand.record_grant(priority, now)
             backlog[priority] -= 1
             got[priority] += 1
     return {priority: count / seconds for priority, count in got.items()}
 
 
 def test_an_overload_divides_the_rate_by_shares() -> None:
-    """Everybody asks for more than there is: 0.4, 0.3, 0.2 and 0.1 of it, and nothing is wasted."""
+    """Every class requests more than there is: 0.4, 0.3, 0.2 and 0.1 of the rate, and nothing is wasted."""
     got = served(dict.fromkeys(Priority, 9.0))
 
     assert [got[priority] / 6 for priority in Priority] == pytest.approx([0.4, 0.3, 0.2, 0.1], rel=0.1)
@@ -119,7 +119,7 @@ def test_an_overload_divides_the_rate_by_shares() -> None:
 
 
 def test_what_a_class_leaves_over_is_lent() -> None:
-    """Critical wants less than its share, normal nothing: high and low take the rest, and nothing is wasted."""
+    """Critical uses less than its share, normal nothing: high and low take the rest, and nothing is wasted."""
     got = served({CRITICAL: 1.2, HIGH: 9.0, LOW: 9.0})
 
     assert got[CRITICAL] == pytest.approx(1.2, rel=0.05)
@@ -128,5 +128,5 @@ def test_what_a_class_leaves_over_is_lent() -> None:
 
 
 def test_the_lowest_class_alone_has_the_whole_rate() -> None:
-    """Nobody above waits, so nothing is kept."""
+    """No higher class waits, so nothing is reserved."""
     assert served({LOW: 9.0})[LOW] == pytest.approx(6, rel=0.03)

@@ -1,4 +1,4 @@
-"""Scores come out of the store, once per state of the data, account by account."""
+"""Accounts are scored from the store, once per version of their data."""
 
 from datetime import date
 from pathlib import Path
@@ -7,7 +7,7 @@ from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from adwarm.store import ObjectStore, scores
+from adwarm.store import Context, ObjectStore, scores
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 DAY = date(2026, 11, 24)
@@ -15,16 +15,16 @@ WEEK = "2026-11-18..2026-11-24"
 
 
 def _close(bench: PrefetchHarness, *accounts: str) -> None:
-    wanted = [KeyRequest(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
-    bench.prefetch.run(wanted, Priority.LOW)
+    expected = [KeyRequest(ReportKey(name, WEEK), close_day=DAY) for name in accounts]
+    bench.prefetch.run(expected, Priority.LOW)
 
 
 def _score(bench: PrefetchHarness, objects: ObjectStore, *accounts: str) -> ScoringResult:
-    return score_accounts(bench.engine, objects, bench.settings, [(name, DAY) for name in accounts], NOW)
+    return score_accounts(Context(bench.engine, objects, bench.settings), [(name, DAY) for name in accounts], NOW)
 
 
 def test_a_closed_day_is_scored_without_a_call(bench: PrefetchHarness, objects: ObjectStore) -> None:
-    """The ads of a closed account are scored; the upstream is not asked."""
+    """The ads of a closed account are scored without a call to the platform."""
     _close(bench, "act_1")
     asked = len(bench.source.submitted)
     report = _score(bench, objects, "act_1")
@@ -32,8 +32,8 @@ def test_a_closed_day_is_scored_without_a_call(bench: PrefetchHarness, objects: 
     assert [row.score.ad_id for row in scores.list_latest(bench.engine, "act_1")] == ["7"]
 
 
-def test_scores_are_kept_under_the_account_they_were_asked_for(bench: PrefetchHarness, objects: ObjectStore) -> None:
-    """Rows that name their account by digits alone, as Meta's do, are found under its id and scored once."""
+def test_scores_are_stored_under_the_given_account_id(bench: PrefetchHarness, objects: ObjectStore) -> None:
+    """Rows with the account's digits alone, as Meta's have, are stored under its id and scored once."""
 
     def digits(unit: FetchUnit) -> ResultPage:
         page = one_ad_page(unit)
@@ -49,7 +49,7 @@ def test_scores_are_kept_under_the_account_they_were_asked_for(bench: PrefetchHa
 
 
 def test_equal_data_is_scored_once(bench: PrefetchHarness, objects: ObjectStore) -> None:
-    """A second scoring of the same data leaves the scores alone; an account without data is counted."""
+    """Scoring the same data again changes nothing; an account without data is counted."""
     _close(bench, "act_1")
     _score(bench, objects, "act_1")
     report = _score(bench, objects, "act_1", "act_9")
@@ -57,7 +57,7 @@ def test_equal_data_is_scored_once(bench: PrefetchHarness, objects: ObjectStore)
 
 
 def test_one_damaged_account_does_not_stop_the_rest(bench: PrefetchHarness, objects: ObjectStore) -> None:
-    """An account whose rows are damaged is told about with what to do, and its neighbour is scored."""
+    """An account with damaged rows gives an error that says what to do; the next account is scored."""
     _close(bench, "act_1")
     for path in Path(objects.url).rglob("*.parquet"):
         path.write_bytes(b"?")

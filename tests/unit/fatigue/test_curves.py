@@ -1,4 +1,4 @@
-"""The curves: the agreed anchors, never falling, without jumps."""
+"""The curves: their anchors, monotonic, without jumps."""
 
 import pytest
 from hypothesis import given
@@ -19,24 +19,24 @@ STEEPEST = 400.0
     ],
 )
 def test_the_curves_pass_through_their_anchors(curve: ScoreCurve, anchors: dict[float, float]) -> None:
-    """Each agreed value gives its agreed score, and the ends are flat."""
+    """Each anchor gives its score, and the ends are constant."""
     assert {x: curve(x) for x in anchors} == anchors
 
 
 @given(curve=CURVES, x=st.floats(-10, 40), step=st.floats(0, 5))
 def test_a_worse_value_never_scores_lower(curve: ScoreCurve, x: float, step: float) -> None:
-    """The curves never fall, and stay within 0 and 100."""
+    """The curves never decrease, and stay within 0 and 100."""
     assert 0 <= curve(x) <= curve(x + step) + 1e-9 <= 100 + 1e-9
 
 
 @given(curve=CURVES, x=st.floats(-10, 40), step=st.floats(0, 0.01))
 def test_a_small_change_changes_little(curve: ScoreCurve, x: float, step: float) -> None:
-    """No jump anywhere: the slope is bounded."""
+    """The slope is bounded."""
     assert abs(curve(x + step) - curve(x)) <= STEEPEST * step + 1e-6
 
 
 @pytest.mark.parametrize("points", [((0, 0),), ((0, 0), (0, 5)), ((0, 5), (1, 4)), ((1, 0), (0, 5))])
-def test_a_curve_that_falls_or_stands_is_refused(points: tuple[tuple[float, float], ...]) -> None:
+def test_points_that_do_not_rise_are_rejected(points: tuple[tuple[float, float], ...]) -> None:
     """Points that do not rise make no curve."""
     with pytest.raises(ValueError, match="further right"):
         ScoreCurve(points)

@@ -1,4 +1,4 @@
-"""The canonical score: bands, pending, weights, and the laws it keeps."""
+"""The canonical score: bands, pending, weights, and its invariants."""
 
 import json
 import random
@@ -49,43 +49,47 @@ def _range(frequency: float | None, ad: str = "7") -> Rows:
 
 
 def _score(rows: Rows, frequency: float | None = 1.0, settings: FatigueSettings = SETTINGS) -> FatigueScore:
-    (found,) = score_account(rows, _range(frequency), AS_OF, settings)
-    return found
+    (result,) = score_account(rows, _range(frequency), AS_OF, settings)
+    return result
 
 
 def test_a_steady_ad_is_healthy() -> None:
-    """Nothing lost, nothing dearer, seen once: zero."""
-    found = _score(_ad())
-    assert (found.total, found.status, found.trend_per_day) == (pytest.approx(0, abs=1e-6), "healthy", pytest.approx(0))
-    assert found.calculator_version == CALCULATOR_VERSION
-    assert (found.account_id, found.ad_id, found.ad_name, found.as_of) == ("act_1", "7", "ad 7", AS_OF)
+    """No clicks lost, no higher price, frequency 1: zero."""
+    result = _score(_ad())
+    assert (result.total, result.status, result.trend_per_day) == (
+        pytest.approx(0, abs=1e-6),
+        "healthy",
+        pytest.approx(0),
+    )
+    assert result.calculator_version == CALCULATOR_VERSION
+    assert (result.account_id, result.ad_id, result.ad_name, result.as_of) == ("act_1", "7", "ad 7", AS_OF)
 
 
-def test_a_worn_out_ad_is_critical_and_getting_worse() -> None:
-    """Half the clicks, dearer by 40 %, seen five times: near 90 in each component."""
-    found = _score(_ad(ctr=0.5, cpm=1.4), 5.0)
-    assert found.status == "critical"
-    assert (found.creative, found.audience, found.algorithm) == (
+def test_a_fatigued_ad_is_critical_and_getting_worse() -> None:
+    """Half the clicks, a price 40 % higher, frequency 5: near 90 in each component."""
+    result = _score(_ad(ctr=0.5, cpm=1.4), 5.0)
+    assert result.status == "critical"
+    assert (result.creative, result.audience, result.algorithm) == (
         pytest.approx(90, abs=2),
         90.0,
         pytest.approx(90, abs=4),
     )
-    assert found.trend_per_day is not None
-    assert found.trend_per_day > 0
-    assert found.days_to_critical == 0.0
+    assert result.trend_per_day is not None
+    assert result.trend_per_day > 0
+    assert result.days_to_critical == 0.0
 
 
 def test_the_total_is_the_weighted_mean() -> None:
     """40, 35 and 25 of 100, unless the settings say otherwise."""
-    found = _score(_ad(ctr=0.8, cpm=1.1), 3.0)
-    parts = (found.creative, found.audience, found.algorithm)
+    result = _score(_ad(ctr=0.8, cpm=1.1), 3.0)
+    parts = (result.creative, result.audience, result.algorithm)
     for weights in ((0.4, 0.35, 0.25), (0.4, 0.3, 0.3), (0.0, 1.0, 0.0)):
         again = _score(_ad(ctr=0.8, cpm=1.1), 3.0, FatigueSettings(weights=weights))
         assert again.total == pytest.approx(sum(w * p for w, p in zip(weights, parts, strict=True) if p is not None))
 
 
-def test_an_absent_component_leaves_the_others_their_say() -> None:
-    """Without a range summary the audience is unknown, the rest is weighed anew, and the quality says so."""
+def test_a_missing_component_leaves_the_others() -> None:
+    """Without a range summary the audience is unknown, the others are weighted again, and the quality is lower."""
     known, unknown = _score(_ad(ctr=0.6), 1.0), _score(_ad(ctr=0.6), None)
     assert unknown.audience is None
     assert unknown.creative is not None
@@ -97,7 +101,7 @@ def test_an_absent_component_leaves_the_others_their_say() -> None:
 
 
 def test_daily_frequency_is_never_used() -> None:
-    """Frequency and reach of single days do not add up to a range's, so they are not looked at."""
+    """Frequency and reach of single days do not add up to a range's, so they are ignored."""
     rows = [{**row, "frequency": "9.0", "reach": "10"} for row in _ad()]
     assert _score(rows, None).audience is None
     assert _score(rows, 1.0).audience == 0.0
@@ -126,7 +130,7 @@ def test_days_without_a_row_are_days_without_delivery() -> None:
 
 
 def test_too_few_impressions_are_pending() -> None:
-    """Under 500 impressions in all nothing is said."""
+    """Under 500 impressions the ad is pending."""
     assert _score(_ad(impressions=10)).status == "pending"
     assert _score(_ad(impressions=20)).status != "pending"
 
@@ -138,29 +142,29 @@ def test_an_ad_that_has_stopped_or_just_begun_is_pending() -> None:
 
 
 def test_an_ad_of_long_ago_is_not_scored() -> None:
-    """An ad with no delivery in the days looked at has no score, and later rows are not looked at."""
+    """An ad without delivery in the days used has no score; later rows are ignored."""
     assert score_account([_day(34, 1000, 10, 5), _day(-1, 1000, 10, 5)], [], AS_OF, SETTINGS) == []
     assert score_account([], [], AS_OF, SETTINGS) == []
 
 
-def test_tomorrow_changes_nothing() -> None:
-    """A score as of a day is the same whatever came after it."""
+def test_later_rows_change_nothing() -> None:
+    """A score as of a day does not depend on later rows."""
     later = [_day(-back, 50_000, 1, 9_000) for back in range(1, 5)]
     assert _score([*_ad(ctr=0.8), *later]) == _score(_ad(ctr=0.8))
 
 
 def test_an_implausible_click_rate_lowers_the_quality() -> None:
-    """More than one click in ten impressions is an error in the data."""
+    """More than one click in ten impressions counts as an error in the data."""
     fine, wrong = _score(_ad()), _score(_ad(ctr=12.0))
     assert wrong.data_quality == pytest.approx(fine.data_quality / 2)
     assert "ctr_implausible" in wrong.baseline["flags"]
 
 
 def test_without_clicks_or_spend_the_component_is_absent() -> None:
-    """An ad that never had clicks, or cost nothing, is judged by the rest."""
+    """An ad without clicks or without cost is scored by the other components."""
     free = [{**row, "spend": "0", "clicks": "0"} for row in _ad()]
-    found = _score(free, 3.5)
-    assert (found.creative, found.algorithm, found.total) == (None, None, 65.0)
+    result = _score(free, 3.5)
+    assert (result.creative, result.algorithm, result.total) == (None, None, 65.0)
     assert _score(free, None).status == "pending"
 
 
@@ -169,15 +173,15 @@ def _without(rows: Rows, *names: str) -> Rows:
 
 
 def _by_links(rows: Rows) -> Rows:
-    """The same rows as a table has them that counts clicks on links alone."""
+    """The same rows with link clicks only."""
     return [
         {**plain, "inline_link_clicks": row["clicks"]}
         for plain, row in zip(_without(rows, "clicks"), rows, strict=True)
     ]
 
 
-def test_rows_without_clicks_are_not_healthy_by_them() -> None:
-    """Clicks that no row has are a component that is not there: flagged, trusted less, and never a zero."""
+def test_rows_without_clicks_have_no_creative_component() -> None:
+    """Without clicks in any row the component is missing: flagged, with a lower quality, and never zero."""
     whole, blind = _score(_ad(ctr=0.2, cpm=1.4), 1.0), _score(_without(_ad(ctr=0.2, cpm=1.4), "clicks"), 1.0)
     assert whole.creative is not None
     assert (blind.creative, blind.baseline["ctr"], blind.baseline["clicks_from"]) == (None, None, None)
@@ -187,8 +191,8 @@ def test_rows_without_clicks_are_not_healthy_by_them() -> None:
     assert blind.data_quality < whole.data_quality
 
 
-def test_link_clicks_serve_where_clicks_are_absent() -> None:
-    """The rate of link clicks is compared with its own past, the score says so, and is trusted a little less."""
+def test_link_clicks_replace_missing_clicks() -> None:
+    """Link clicks are compared with their own past, flagged, with a slightly lower quality."""
     rows = _ad(ctr=0.5, cpm=1.1)
     whole, linked, blind = _score(rows), _score(_by_links(rows)), _score(_without(rows, "clicks"))
     assert (linked.creative, linked.total) == (whole.creative, whole.total)
@@ -200,7 +204,7 @@ def test_link_clicks_serve_where_clicks_are_absent() -> None:
 
 
 def test_rows_without_spend_have_no_price() -> None:
-    """Spend that no row has leaves the algorithm out and is flagged; spend of zero is a free ad, and is not."""
+    """Without spend in any row the algorithm component is missing and flagged; a spend of zero is not flagged."""
     missing = _score(_without(_ad(ctr=0.6), "spend"))
     free = _score([{**row, "spend": "0"} for row in _ad(ctr=0.6)])
     assert (missing.algorithm, free.algorithm, missing.total) == (None, None, free.total)
@@ -210,44 +214,44 @@ def test_rows_without_spend_have_no_price() -> None:
 
 
 def test_rows_without_impressions_are_pending() -> None:
-    """An ad that nobody can say was seen is pending and flagged, instead of having no score at all."""
-    found = _score(_without(_ad(), "impressions"), 3.5)
-    assert (found.status, found.total) == ("pending", None)
-    assert "impressions_missing" in found.baseline["flags"]
-    assert found.data_quality < 0.2
+    """An ad with unknown impressions is pending and flagged, instead of having no score."""
+    result = _score(_without(_ad(), "impressions"), 3.5)
+    assert (result.status, result.total) == ("pending", None)
+    assert "impressions_missing" in result.baseline["flags"]
+    assert result.data_quality < 0.2
     some = [*_ad()[:-1], *_without(_ad()[-1:], "impressions")]
     assert _score(some).data_quality < _score(_ad()[:-1]).data_quality
 
 
-def test_nothing_left_is_pending() -> None:
-    """Without clicks, spend and frequency there is nothing to judge, and each is named."""
-    found = _score(_without(_ad(), "clicks", "spend"), None)
-    assert (found.status, found.total, found.trend_per_day) == ("pending", None, None)
-    assert {"clicks_missing", "frequency_missing", "spend_missing"} <= set(found.baseline["flags"])
+def test_an_ad_without_any_component_is_pending() -> None:
+    """Without clicks, spend and frequency it is pending, and each is flagged."""
+    result = _score(_without(_ad(), "clicks", "spend"), None)
+    assert (result.status, result.total, result.trend_per_day) == ("pending", None, None)
+    assert {"clicks_missing", "frequency_missing", "spend_missing"} <= set(result.baseline["flags"])
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_a_change_of_source_is_no_loss_of_clicks(flip: bool) -> None:
-    """Days that count all clicks are never compared with days that count other ones, or none."""
+def test_kinds_of_clicks_are_never_compared_with_each_other(flip: bool) -> None:
+    """Days with all clicks are never compared with days with link clicks, or without."""
     past, recent = _ad()[:-3], _ad()[-3:]
     mixed = [*_by_links(past), *recent] if flip else [*past, *_by_links(recent)]
-    found = _score(mixed)
-    assert (found.creative, found.baseline["clicks_from"]) == (None, None)
-    assert found.status == "healthy"
+    result = _score(mixed)
+    assert (result.creative, result.baseline["clicks_from"]) == (None, None)
+    assert result.status == "healthy"
     half = _score([*past[:15], *_without(past[15:], "clicks"), *recent])
     assert half.creative == pytest.approx(0, abs=1e-6)
     assert "clicks_missing" in half.baseline["flags"]
 
 
-def test_an_absent_figure_is_zero_where_other_ads_have_it() -> None:
-    """The platform leaves out a zero: an ad without the field beside one that has it had none."""
+def test_a_figure_that_other_ads_have_is_zero_when_absent() -> None:
+    """The platform leaves out zeros, so an ad without the field beside one with it had none."""
     other = [{**row, "ad_id": "8"} for row in _ad()]
     lost = [*_ad()[:-3], *_without(_ad()[-3:], "clicks")]
-    found = {score.ad_id: score for score in score_account([*lost, *other], [], AS_OF, SETTINGS)}
-    assert (found["7"].creative, found["7"].baseline["flags"]) == (100.0, ["frequency_missing"])
+    result = {score.ad_id: score for score in score_account([*lost, *other], [], AS_OF, SETTINGS)}
+    assert (result["7"].creative, result["7"].baseline["flags"]) == (100.0, ["frequency_missing"])
 
 
-def test_few_impressions_do_not_scream() -> None:
+def test_few_impressions_give_no_extreme_score() -> None:
     """200 impressions without a click leave the ad below critical; 20,000 do not."""
     past = _ad()[:-3]
     quiet = _score([*past, _day(0, 200, 0, 1)])
@@ -258,7 +262,7 @@ def test_few_impressions_do_not_scream() -> None:
 
 
 def test_each_ad_is_scored_on_its_own() -> None:
-    """Another ad beside it changes nothing, and ads come in order."""
+    """Other ads change nothing, and scores are sorted by ad."""
     other = [{**row, "ad_id": "8"} for row in _ad(ctr=0.3, cpm=2.0)]
     both = score_account([*other, *_ad()], [*_range(1.0), *_range(6.0, "8")], AS_OF, SETTINGS)
     assert [score.ad_id for score in both] == ["7", "8"]
@@ -266,14 +270,14 @@ def test_each_ad_is_scored_on_its_own() -> None:
 
 
 @pytest.mark.parametrize("weights", [(0, 0, 0), (-0.1, 0.6, 0.5)])
-def test_weights_that_weigh_nothing_are_refused(weights: tuple[float, float, float]) -> None:
+def test_invalid_weights_are_rejected(weights: tuple[float, float, float]) -> None:
     """The message names the setting."""
     with pytest.raises(BadRequest, match="ADWARM_FATIGUE__WEIGHTS"):
         score_account([], [], AS_OF, FatigueSettings(weights=weights))
 
 
 def test_the_baseline_holds_json_values_only() -> None:
-    """It is stored in a JSON column."""
+    """The baseline is stored in a JSON column."""
     score = _score(_ad(ctr=0.7), 2.0)
     assert json.loads(json.dumps(score.baseline)) == score.baseline
     assert score.as_of == date(2026, 11, 24)
@@ -285,28 +289,28 @@ VOLUME = st.floats(100, 100_000)
 
 @given(volume=VOLUME, ctr=RATIO, worse=st.floats(0, 1), frequency=st.floats(0.5, 12))
 def test_fewer_clicks_never_score_better(volume: float, ctr: float, worse: float, frequency: float) -> None:
-    """Creative never falls when clicks do, and neither does the total."""
+    """Creative and total never decrease when clicks decrease."""
     before, after = (_score(_ad(impressions=volume, ctr=value), frequency) for value in (ctr, ctr * worse))
     _not_better(before, after, "creative")
 
 
 @given(volume=VOLUME, cpm=RATIO, worse=st.floats(1, 3), frequency=st.floats(0.5, 12))
-def test_a_dearer_ad_never_scores_better(volume: float, cpm: float, worse: float, frequency: float) -> None:
-    """Algorithm never falls when the price rises."""
+def test_a_higher_price_never_scores_better(volume: float, cpm: float, worse: float, frequency: float) -> None:
+    """The algorithm component never decreases when the price rises."""
     before, after = (_score(_ad(impressions=volume, cpm=value), frequency) for value in (cpm, cpm * worse))
     _not_better(before, after, "algorithm")
 
 
 @given(frequency=st.floats(0.1, 30), more=st.floats(0, 10), ctr=RATIO)
-def test_an_ad_seen_more_often_never_scores_better(frequency: float, more: float, ctr: float) -> None:
-    """Audience never falls when frequency rises."""
+def test_a_higher_frequency_never_scores_better(frequency: float, more: float, ctr: float) -> None:
+    """The audience component never decreases when the frequency rises."""
     before, after = (_score(_ad(ctr=ctr), value) for value in (frequency, frequency + more))
     _not_better(before, after, "audience")
 
 
 @given(volume=VOLUME, past=st.floats(20, 400), more=st.floats(1, 3))
-def test_a_better_past_never_makes_the_present_look_better(volume: float, past: float, more: float) -> None:
-    """The more clicks there used to be, the more are lost."""
+def test_a_better_baseline_never_scores_better(volume: float, past: float, more: float) -> None:
+    """More clicks in the baseline mean a larger loss."""
     before, after = (_score(_ad(impressions=volume, past_clicks=value)) for value in (past, past * more))
     _not_better(before, after, "creative")
 
@@ -323,15 +327,15 @@ def test_a_small_change_changes_little(ctr: float, cpm: float, frequency: float,
 
 @given(ctr=RATIO, cpm=RATIO, rate=st.floats(0.01, 20_000))
 def test_the_currency_does_not_matter(ctr: float, cpm: float, rate: float) -> None:
-    """Spend counted in another currency gives the same score."""
+    """Spend in another currency gives the same score."""
     rows = _ad(ctr=ctr, cpm=cpm)
     exchanged = [{**row, "spend": str(float(row["spend"]) * rate)} for row in rows]
     assert _score(rows).total == pytest.approx(_score(exchanged).total, abs=1e-6)
 
 
 @given(ctr=RATIO, cpm=RATIO, impressions=st.floats(1, 100))
-def test_little_delivery_stays_pending_or_out_of_the_red(ctr: float, cpm: float, impressions: float) -> None:
-    """Whatever the rates of a hundred impressions a day, a frequency of one keeps the ad from critical."""
+def test_little_delivery_is_never_critical(ctr: float, cpm: float, impressions: float) -> None:
+    """With a hundred impressions a day and a frequency of one, no rates make the ad critical."""
     assert _score(_ad(impressions=impressions, ctr=ctr, cpm=cpm)).status != "critical"
 
 

@@ -1,4 +1,4 @@
-"""Frames of first opens, made to a plan."""
+"""Builders of frames of first opens."""
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -11,7 +11,7 @@ MakeOpens = Callable[..., pd.DataFrame]
 
 @pytest.fixture
 def make_opens() -> MakeOpens:
-    """Return a function that makes one key's first opens."""
+    """Return a function that builds one key's first opens."""
 
     def make(
         moments: Iterable[datetime], account: str = "act_1", date_range: str = "last_7d", zone: str | None = "UTC"

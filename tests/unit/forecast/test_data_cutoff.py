@@ -1,4 +1,4 @@
-"""Up to where the log is taken as known."""
+"""The moment up to which the log counts as known."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -22,9 +22,9 @@ AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
         (15, 4, -15),
     ],
 )
-def test_the_last_reading_that_is_surely_done(every: int, minute: int, known: int) -> None:
-    """A reading of the last five minutes may not be there yet; what is known beyond the last one is not looked at."""
+def test_the_cutoff_is_the_last_ingest_that_has_finished(every: int, minute: int, known: int) -> None:
+    """An ingest of the last five minutes may not have finished; opens after the last finished one are ignored."""
     settings = Settings(forecast={"log_every_minutes": every})
-    found = data_cutoff_at(AT + timedelta(minutes=minute), settings)
-    assert found == AT + timedelta(minutes=known)
-    assert AT + timedelta(minutes=minute) - found <= max_data_age(settings) + timedelta(minutes=4)
+    result = data_cutoff_at(AT + timedelta(minutes=minute), settings)
+    assert result == AT + timedelta(minutes=known)
+    assert AT + timedelta(minutes=minute) - result <= max_data_age(settings) + timedelta(minutes=4)

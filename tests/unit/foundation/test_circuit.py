@@ -15,13 +15,13 @@ ACCOUNTS = st.none() | st.sampled_from(["act_1", "act_2", "act_3", "act_4"])
 
 
 def call(breaker: Breaker, now: float, ticket: str, *, failed: bool) -> Breaker:
-    """Let one call pass and come back."""
+    """Let one call pass and end."""
     assert breaker.wait_seconds(RULES, now) == 0
     return breaker.after_admission(now, ticket, now + 30).after_call(RULES, now, ticket, failed=failed)
 
 
-def share(breaker: Breaker, now: float, ticket: str, account: str | None, *, failed: bool) -> Breaker:
-    """Let one call of an account pass what many accounts share, and come back."""
+def shared_call(breaker: Breaker, now: float, ticket: str, account: str | None, *, failed: bool) -> Breaker:
+    """Let one call of an account pass a shared breaker and end."""
     assert breaker.wait_seconds(SHARED, now) == 0
     passed = breaker.after_admission(now, ticket, now + 30)
     return passed.after_call(SHARED, now, ticket, failed=failed, account=account)
@@ -36,7 +36,7 @@ def opened(now: float = 1000.0) -> Breaker:
 
 
 def test_seven_errors_in_a_thousand_calls_do_not_open_it() -> None:
-    """It judges a rate, not a count (BP-7)."""
+    """The error rate decides, not the count."""
     breaker = Breaker()
     for index in range(1000):
         breaker = call(breaker, 1000 + index / 100, str(index), failed=index % 143 == 0)
@@ -45,7 +45,7 @@ def test_seven_errors_in_a_thousand_calls_do_not_open_it() -> None:
 
 
 def test_it_needs_a_minimum_volume() -> None:
-    """Nine failures out of nine are too few to judge; the tenth opens it."""
+    """Nine failures out of nine are too few; the tenth opens it."""
     breaker = Breaker()
     for index in range(9):
         breaker = call(breaker, 1000, str(index), failed=True)
@@ -55,7 +55,7 @@ def test_it_needs_a_minimum_volume() -> None:
 
 
 def test_old_failures_leave_the_window() -> None:
-    """Failures of more than a window ago are forgotten."""
+    """Failures older than the window do not count."""
     breaker = Breaker()
     for index in range(9):
         breaker = call(breaker, 1000, str(index), failed=True)
@@ -64,7 +64,7 @@ def test_old_failures_leave_the_window() -> None:
 
 
 def test_probes_close_it_again() -> None:
-    """After the cool-down three probes that go well close it, and growth starts anew (BP-8)."""
+    """After the cool-down three successful probes close it and reset the openings in a row."""
     breaker = opened()
     assert breaker.wait_seconds(RULES, 1000) == 30
     for index in range(3):
@@ -85,62 +85,62 @@ def test_every_cool_down_is_the_same() -> None:
     assert breaker.reason == "a probe failed after 8 openings in a row"
 
 
-def test_one_account_cannot_open_what_many_share() -> None:
+def test_one_account_cannot_open_a_shared_breaker() -> None:
     """A hundred failures of one account, and a few of another, are too few accounts for a source."""
     breaker = Breaker()
     for index in range(100):
-        breaker = share(breaker, 1000, str(index), "act_1", failed=True)
+        breaker = shared_call(breaker, 1000, str(index), "act_1", failed=True)
     for index in range(4):
-        breaker = share(breaker, 1000, f"b{index}", "act_2", failed=True)
+        breaker = shared_call(breaker, 1000, f"b{index}", "act_2", failed=True)
 
-    breaker = share(breaker, 1000, "c", "act_3", failed=True)
+    breaker = shared_call(breaker, 1000, "c", "act_3", failed=True)
     assert BreakerState.CLOSED is breaker.state
-    assert BreakerState.OPEN is share(breaker, 1000, "d", "act_3", failed=True).state
+    assert BreakerState.OPEN is shared_call(breaker, 1000, "d", "act_3", failed=True).state
 
 
-def test_failures_beyond_an_accounts_cap_do_not_tip_the_rate() -> None:
-    """One account fails without end and two fail once among twenty calls of healthy ones: the source stays open."""
+def test_failures_beyond_an_accounts_cap_do_not_count() -> None:
+    """One account fails without end and two fail once among twenty healthy calls: the source stays open to calls."""
     breaker = Breaker()
     for index in range(20):
-        breaker = share(breaker, 1000, f"ok{index}", f"act_{index}", failed=False)
+        breaker = shared_call(breaker, 1000, f"ok{index}", f"act_{index}", failed=False)
     for index in range(200):
-        breaker = share(breaker, 1001, f"bad{index}", "act_100", failed=True)
+        breaker = shared_call(breaker, 1001, f"bad{index}", "act_100", failed=True)
     for account in ("act_101", "act_102"):
-        breaker = share(breaker, 1002, account, account, failed=True)
+        breaker = shared_call(breaker, 1002, account, account, failed=True)
 
     assert BreakerState.CLOSED is breaker.state
 
 
-def test_calls_about_no_single_account_stand_for_themselves() -> None:
-    """A list of accounts, or a look at many reports, that fails is the upstream's failure."""
+def test_calls_about_no_single_account_count_as_accounts() -> None:
+    """A failed list of accounts, or a failed poll of many reports, is a failure of the upstream."""
     breaker = Breaker()
     for index in range(10):
-        breaker = share(breaker, 1000, str(index), None, failed=True)
+        breaker = shared_call(breaker, 1000, str(index), None, failed=True)
 
     assert BreakerState.OPEN is breaker.state
-    assert BreakerState.OPEN is share(breaker, 1030, "probe", None, failed=True).state
+    assert BreakerState.OPEN is shared_call(breaker, 1030, "probe", None, failed=True).state
 
 
-def test_the_probes_of_one_account_do_not_reopen_what_many_share() -> None:
-    """A bad account that asks first cannot keep the source from the healthy ones; three of them can."""
+def test_failed_probes_of_one_account_do_not_reopen_a_shared_breaker() -> None:
+    """Healthy accounts can close it; failed probes of three accounts reopen it."""
     breaker = Breaker()
     for index in range(10):
-        breaker = share(breaker, 1000, str(index), f"act_{index % 4}", failed=True)
+        breaker = shared_call(breaker, 1000, str(index), f"act_{index % 4}", failed=True)
     for index in range(5):
-        breaker = share(breaker, 1030, f"bad{index}", "act_1", failed=True)
+        breaker = shared_call(breaker, 1030, f"bad{index}", "act_1", failed=True)
     assert BreakerState.HALF_OPEN is breaker.state
     healed = breaker
     for index in range(3):
-        healed = share(healed, 1031, f"ok{index}", f"act_{index + 50}", failed=False)
+        healed = shared_call(healed, 1031, f"ok{index}", f"act_{index + 50}", failed=False)
     assert BreakerState.CLOSED is healed.state
     for account in ("act_2", "act_3"):
-        breaker = share(breaker, 1031, account, account, failed=True)
+        breaker = shared_call(breaker, 1031, account, account, failed=True)
 
     assert (breaker.state, breaker.wait_seconds(SHARED, 1031)) == (BreakerState.OPEN, 30)
 
 
 def test_many_failing_accounts_are_counted_without_naming_all() -> None:
-    """What is stored stays small, and a thousand failing accounts open it like three."""
+    """The stored row stays small, and a thousand failing accounts open it like three."""
     breaker = Breaker()
     slack = replace(SHARED, min_calls=1000)
     for index in range(999):
@@ -150,7 +150,7 @@ def test_many_failing_accounts_are_counted_without_naming_all() -> None:
     assert BreakerState.OPEN is breaker.after_call(slack, 1000, "last", failed=True, account="act_1000").state
 
 
-def test_a_window_from_before_accounts_were_told_apart_is_read() -> None:
+def test_intervals_stored_without_accounts_are_read() -> None:
     """A row of an older version still counts."""
     stored = {"slices": [[166, 5, 5]], "trips": 2, "probes": [], "well": 0, "why": None}
     breaker = Breaker.from_dict("closed", 1000.0, 0.0, stored)
@@ -159,7 +159,7 @@ def test_a_window_from_before_accounts_were_told_apart_is_read() -> None:
 
 
 def test_half_open_lets_only_the_probes_pass() -> None:
-    """The fourth caller waits; a dead prober's place is free again at its expiry; one that taught nothing frees it."""
+    """The fourth caller waits; a dead probe's place is free at its expiry; a neutral outcome frees it at once."""
     breaker = opened()
     for index in range(3):
         breaker = breaker.after_admission(1030, f"p{index}", 1060)
@@ -169,8 +169,8 @@ def test_half_open_lets_only_the_probes_pass() -> None:
     assert breaker.without_probe("p1").wait_seconds(RULES, 1031) == 0
 
 
-def test_stragglers_do_not_move_it() -> None:
-    """An outcome of a call from before the opening neither closes nor reopens it."""
+def test_late_outcomes_do_not_change_it() -> None:
+    """The outcome of a call from before the opening neither closes nor reopens it."""
     breaker = opened()
 
     assert breaker == breaker.after_call(RULES, 1001, "f0", failed=False)
@@ -178,8 +178,28 @@ def test_stragglers_do_not_move_it() -> None:
     assert half == half.after_call(RULES, 1031, "f0", failed=True)
 
 
+def test_a_recovery_rate_tolerates_failed_probes() -> None:
+    """At 0.8 of five probes, four successes close it in any order with one failure; a second failure reopens it."""
+    rules = replace(RULES, probes=5, recovery_rate=0.8)
+    half_open = opened().after_unadmitted_call(rules, 1030, failed=True)
+    assert BreakerState.HALF_OPEN is half_open.state
+    closed = half_open
+    for _ in range(4):
+        closed = closed.after_unadmitted_call(rules, 1030, failed=False)
+
+    assert BreakerState.CLOSED is closed.state
+    assert BreakerState.OPEN is half_open.after_unadmitted_call(rules, 1030, failed=True).state
+
+
+def test_an_unadmitted_call_during_the_cool_down_does_not_count() -> None:
+    """Its outcome changes nothing."""
+    breaker = opened()
+
+    assert breaker == breaker.after_unadmitted_call(RULES, 1029, failed=False)
+
+
 class BreakerMachine(RuleBasedStateMachine):
-    """Calls pass, end well or badly, or never end, while time passes."""
+    """Calls pass, succeed, fail, or never end, while time passes."""
 
     judged_by = RULES
 
@@ -244,7 +264,7 @@ TestBreaker.settings = settings(max_examples=60, stateful_step_count=40, deadlin
 
 
 class SharedBreakerMachine(BreakerMachine):
-    """The same of a breaker that many accounts share."""
+    """The same for a breaker that several accounts shared_call."""
 
     judged_by = SHARED
 

@@ -8,14 +8,14 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
-from adwarm.forecast.training.trainers import train_seasonal
+from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode, WarmResult, WarmStatus
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.day_close import get_close_time
 from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_this_hour
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, warms
+from adwarm.store import Context, ObjectStore, accounts, warms
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
@@ -43,7 +43,10 @@ def learned(engine: Engine, objects: ObjectStore) -> Engine:
     opens = pd.DataFrame(rows)
     opens["ts"] = pd.to_datetime(opens["ts"], utc=True)
     snapshot = save_snapshot(
-        engine, objects, train_seasonal(opens_from_frame(opens), _settings(), MONDAY), metrics={}, at=MONDAY
+        Context(engine, objects, _settings()),
+        train_seasonal(opens_from_frame(opens), _settings(), MONDAY),
+        metrics={},
+        at=MONDAY,
     )
     promote_snapshot(engine, snapshot.id, MONDAY)
     return engine

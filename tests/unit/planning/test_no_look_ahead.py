@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
-from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
+from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.decide import build_forecast_plan
@@ -54,7 +54,7 @@ def learned(
 ) -> Engine:
     """A store that has read the whole log, and a forecast of each kind, trained up to Monday."""
     forecast = TRAINERS[request.param](opens_from_frame(log), Settings(), MONDAY)
-    snapshot = save_snapshot(sqlite_engine, objects, forecast, metrics={}, at=MONDAY)
+    snapshot = save_snapshot(Context(sqlite_engine, objects, Settings()), forecast, metrics={}, at=MONDAY)
     promote_snapshot(sqlite_engine, snapshot.id, MONDAY)
     _read(sqlite_engine, objects, log, tmp_path_factory)
     return sqlite_engine

@@ -18,7 +18,7 @@ from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.backfill import run_backfill
 from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import Increment, ResultPage
-from adwarm.store import entries, partitions
+from adwarm.store import Context, entries, partitions
 from adwarm.store.partition_rows import daily_rows
 from graph_simulator.fault_profile import parse_fault_profile
 from tests.unit.prefetch.conftest import PlatformHarness
@@ -158,6 +158,6 @@ def test_scores_need_rows_of_ads(stage: Stage) -> None:
     engine = replace(stage.engine, settings=settings)
     engine.run([KeyRequest(ReportKey("act_1", str(WEEK)))], Priority.LOW, wait_seconds=600)
     now = stage.staging.clock.now()
-    report = score_accounts(engine.engine, engine.objects, settings, [("act_1", WEEK.until)], now)
+    report = score_accounts(Context(engine.engine, engine.objects, settings), [("act_1", WEEK.until)], now)
     assert report.accounts == 0
     assert "ADWARM_REPORTS__DEFAULT__LEVEL" in report.errors[0]

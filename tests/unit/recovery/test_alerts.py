@@ -9,8 +9,10 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Blocked, Refused, TokenDead, TooMuchData, Transient
 from adwarm.recovery.alerts import Alert, AlertPolicy, LogSink
 from adwarm.recovery.healing import MemoryLedger
-from adwarm.recovery.journal import MemoryJournal, build_error_event
+from adwarm.recovery.journal import build_error_event
 from adwarm.settings import RecoverySettings
+
+from .conftest import MemoryJournal
 
 
 class Inbox:
@@ -24,14 +26,14 @@ class Inbox:
 
 
 def fail(policy: AlertPolicy, journal: MemoryJournal, clock: VirtualClock, error: Exception) -> bool:
-    """Record one failure and look at the threshold."""
+    """Record one failure and check the threshold."""
     event = build_error_event(error, "meta", None, clock.now())
     journal.record(event)
     return policy.alert_if_over_threshold(event)
 
 
 def test_the_threshold_in_the_window_makes_one_alert(clock: VirtualClock) -> None:
-    """Ten errors in five minutes are one message, and so are the next ninety."""
+    """Ten errors in five minutes are one alert, and so are the next ninety."""
     inbox, journal = Inbox(), MemoryJournal()
     policy = AlertPolicy(RecoverySettings(), journal, MemoryLedger(clock), inbox)
     for _ in range(100):
@@ -56,15 +58,15 @@ def test_slow_errors_do_not_alert(clock: VirtualClock) -> None:
 
 
 @pytest.mark.parametrize("error", [TokenDead(), Blocked(scope="app:7", until=datetime(2026, 11, 25, tzinfo=UTC))])
-def test_what_a_person_must_mend_alerts_at_once_and_once(clock: VirtualClock, error: AdwarmError) -> None:
-    """A dead token, or an app that the platform refuses as such: nobody waits for ten of them."""
+def test_errors_that_need_a_human_alert_at_once_and_once(clock: VirtualClock, error: AdwarmError) -> None:
+    """A dead token or a blocked app alerts at the first error."""
     inbox, journal = Inbox(), MemoryJournal()
     policy = AlertPolicy(RecoverySettings(), journal, MemoryLedger(clock), inbox)
 
     assert [fail(policy, journal, clock, error) for _ in range(2)] == [True, False]
 
 
-def test_the_log_takes_alerts(clock: VirtualClock) -> None:
+def test_alerts_go_to_the_log_by_default(clock: VirtualClock) -> None:
     """The default sink needs no configuration."""
     written: list[str] = []
     handler = logging.Handler()
@@ -79,8 +81,8 @@ def test_the_log_takes_alerts(clock: VirtualClock) -> None:
     assert written == ["ALERT meta: 10 errors in 300 s, last Transient: down"]
 
 
-def test_what_is_split_or_put_off_counts_for_no_alert(clock: VirtualClock) -> None:
-    """A hundred questions that were too large, and refusals on record, are no outage; failures among them are."""
+def test_split_and_refused_requests_count_for_no_alert(clock: VirtualClock) -> None:
+    """Requests that were too large, and refusals, are no outage; failures among them are."""
     inbox, journal = Inbox(), MemoryJournal()
     policy = AlertPolicy(RecoverySettings(alert_threshold=3), journal, MemoryLedger(clock), inbox)
     for _ in range(100):

@@ -25,15 +25,15 @@ class Renewal:
 
 
 def test_only_a_matching_healer_runs(clock: VirtualClock) -> None:
-    """An error nobody can cure is left to the next step."""
+    """An error without a matching healer is left to the next step."""
     healer = Renewal()
 
     assert heal([healer], Transient("down"), MemoryLedger(clock)) is None
     assert healer.runs == 0
 
 
-def test_every_matching_healer_gets_its_turn(clock: VirtualClock) -> None:
-    """The first that works ends the search (ER-14)."""
+def test_matching_healers_run_until_one_succeeds(clock: VirtualClock) -> None:
+    """The first that succeeds ends the search."""
     broken, working = Renewal("a", works=False), Renewal("b")
 
     assert heal([broken, working], TokenDead(), MemoryLedger(clock)) == "b"
@@ -41,7 +41,7 @@ def test_every_matching_healer_gets_its_turn(clock: VirtualClock) -> None:
 
 
 def test_within_the_cooldown_a_good_run_counts_and_a_bad_one_does_not(clock: VirtualClock) -> None:
-    """The action is not repeated: its result decides whether one more try is worth it (ER-11)."""
+    """The action is not repeated; its result decides whether another attempt is made."""
     ledger, good, bad = MemoryLedger(clock), Renewal("good"), Renewal("bad", works=False)
     for _ in range(5):
         assert heal([good], TokenDead(), ledger) == "good"
@@ -53,8 +53,8 @@ def test_within_the_cooldown_a_good_run_counts_and_a_bad_one_does_not(clock: Vir
     assert good.runs == 2
 
 
-def test_nobody_sleeps_through_the_cooldown(clock: VirtualClock) -> None:
-    """It guards against repetition; it is not a wait (ER-11)."""
+def test_the_cooldown_is_not_waited_for(clock: VirtualClock) -> None:
+    """It only prevents repetition."""
     before = clock.now()
     heal([Renewal()], TokenDead(), MemoryLedger(clock))
 

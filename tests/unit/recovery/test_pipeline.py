@@ -20,14 +20,16 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
-from adwarm.recovery import Alert, ErrorEvent, Fallback, MemoryJournal, RecoveryPipeline
+from adwarm.recovery import Alert, ErrorEvent, Fallback, RecoveryOptions, RecoveryPipeline
 from adwarm.settings import RecoverySettings
+
+from .conftest import MemoryJournal
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 class Inbox:
-    """Collects alerts, or breaks."""
+    """Collects alerts, or fails."""
 
     def __init__(self, *, broken: bool = False) -> None:
         self.alerts: list[Alert] = []
@@ -40,7 +42,7 @@ class Inbox:
 
 
 class Renewal:
-    """Makes the operation work again."""
+    """A healer that makes the operation work again."""
 
     name = "token_refresh"
     cooldown_seconds = 60.0
@@ -57,7 +59,7 @@ class Renewal:
 
 
 class Script:
-    """An operation that plays its outcomes one after the other; the last one repeats."""
+    """An operation with scripted outcomes; the last one repeats."""
 
     def __init__(self, *outcomes: Exception | str) -> None:
         self.outcomes = list(outcomes)
@@ -75,42 +77,37 @@ Make = Callable[..., RecoveryPipeline]
 
 
 @pytest.fixture
-def journal() -> MemoryJournal:
-    """What was recorded."""
-    return MemoryJournal()
-
-
-@pytest.fixture
 def make(clock: VirtualClock, journal: MemoryJournal) -> Make:
     """Makes pipelines on the test's clock."""
 
     def _make(*, settings: dict[str, Any] | None = None, **parts: Any) -> RecoveryPipeline:
         chosen = RecoverySettings(**{"retry_budget": 1.0, **(settings or {})})
-        return RecoveryPipeline(chosen, parts.pop("journal", journal), clock, Random(1), **parts)
+        journal_used = parts.pop("journal", journal)
+        return RecoveryPipeline(chosen, journal_used, clock, Random(1), RecoveryOptions(**parts))
 
     return _make
 
 
 def stale(value: str = "stale rows", name: str = "store") -> Fallback[str]:
-    """A fallback that answers at once with old data."""
+    """A fallback that returns old data at once."""
     return Fallback(name, lambda: value, 1.0, as_of=lambda _: NOON)
 
 
 def failing(error: Exception, name: str) -> Fallback[str]:
-    """A fallback that has no answer."""
+    """A fallback without a result."""
     return Fallback(name, Script(error), 1.0)
 
 
-def test_all_well(make: Make, journal: MemoryJournal) -> None:
-    """The answer is the operation's, from its source, at the first attempt, and nothing is recorded."""
+def test_a_successful_operation_is_returned(make: Make, journal: MemoryJournal) -> None:
+    """The result comes from the operation's source, at the first attempt, and nothing is recorded."""
     answer = make().run(Script("rows"), source="meta", subject="act_1", fallbacks=[stale()])
 
     assert (answer.value, answer.source, answer.is_degraded, answer.attempts) == ("rows", "meta", False, 1)
     assert (answer.reason, len(journal.events)) == (None, 0)
 
 
-def test_a_transient_error_passes(make: Make, journal: MemoryJournal, clock: VirtualClock) -> None:
-    """It is retried after a wait, and the failed attempt is on record with its subject (ER-10)."""
+def test_a_transient_error_is_retried(make: Make, journal: MemoryJournal, clock: VirtualClock) -> None:
+    """It is retried after a wait, and the failed attempt is recorded with its subject."""
     before = clock.now()
     answer = make().run(Script(Transient("down"), "rows"), source="meta", subject="act_1")
 
@@ -120,7 +117,7 @@ def test_a_transient_error_passes(make: Make, journal: MemoryJournal, clock: Vir
 
 
 def test_exhausted_retries_fall_back_and_alert(make: Make, journal: MemoryJournal) -> None:
-    """What used to end the way is now its middle: retry, then fall back, then alert (ER-1, ER-2)."""
+    """After the retries the fallback is used, then the alert is sent."""
     inbox = Inbox()
     pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
     answer = pipeline.run(Script(Transient("down")), source="meta", fallbacks=[stale()])
@@ -133,7 +130,7 @@ def test_exhausted_retries_fall_back_and_alert(make: Make, journal: MemoryJourna
 
 
 def test_a_dead_token_is_healed_and_tried_once_more(make: Make) -> None:
-    """Healing comes before falling back, and the operation gets its answer (ER-2, ER-3)."""
+    """Healing comes before the fallback, and the operation returns its result."""
     healer = Renewal()
     answer = make(healers=[healer]).run(Script(TokenDead(), "rows"), source="meta", fallbacks=[stale()])
 
@@ -141,8 +138,8 @@ def test_a_dead_token_is_healed_and_tried_once_more(make: Make) -> None:
     assert answer.reason == "healed by token_refresh"
 
 
-def test_after_healing_there_is_one_try_and_no_more(make: Make) -> None:
-    """A cure that did not help leads on to the fallback, not round in a circle (ER-3)."""
+def test_after_healing_there_is_one_attempt(make: Make) -> None:
+    """A healer that did not help leads to the fallback, not to another round."""
     operation = Script(TokenDead())
     answer = make(healers=[Renewal()]).run(operation, source="meta", fallbacks=[stale()])
 
@@ -150,7 +147,7 @@ def test_after_healing_there_is_one_try_and_no_more(make: Make) -> None:
 
 
 def test_the_error_after_healing_names_the_first_as_its_cause(make: Make) -> None:
-    """Both are there to read (ER-4)."""
+    """Both errors are visible."""
     first, second = TokenDead("expired"), Transient("down")
     with pytest.raises(Transient) as caught:
         make(healers=[Renewal()]).run(Script(first, second), source="meta")
@@ -159,8 +156,8 @@ def test_the_error_after_healing_names_the_first_as_its_cause(make: Make) -> Non
     assert caught.value.__cause__ is first
 
 
-def test_a_cause_that_was_there_is_kept(make: Make) -> None:
-    """The first error goes to the end of the chain."""
+def test_an_existing_cause_is_kept(make: Make) -> None:
+    """The first error is appended to the end of the chain."""
     first, second, socket = TokenDead("expired"), Transient("down"), OSError("reset")
     second.__cause__ = socket
     with pytest.raises(Transient) as caught:
@@ -170,8 +167,8 @@ def test_a_cause_that_was_there_is_kept(make: Make) -> None:
     assert socket.__cause__ is first
 
 
-def test_the_same_error_raised_twice_makes_no_circle(make: Make) -> None:
-    """An operation may raise one and the same object again."""
+def test_the_same_error_raised_twice_makes_no_cycle(make: Make) -> None:
+    """An operation may raise the same object again."""
     with pytest.raises(TokenDead) as caught:
         make(healers=[Renewal()]).run(Script(TokenDead("expired")), source="meta")
 
@@ -179,7 +176,7 @@ def test_the_same_error_raised_twice_makes_no_circle(make: Make) -> None:
 
 
 def test_many_failures_heal_once(make: Make) -> None:
-    """Eight callers meet a dead token: one renews it, and nobody starts a storm (ER-11)."""
+    """Eight callers meet a dead token: one healer runs."""
     healer = Renewal()
     pipeline = make(healers=[healer])
     for _ in range(8):
@@ -189,7 +186,7 @@ def test_many_failures_heal_once(make: Make) -> None:
 
 
 def test_when_all_fails_the_original_error_is_raised_with_notes(make: Make) -> None:
-    """Its type can be reacted to, and it says how each fallback failed, without secrets (ER-4, ER-5, ER-15)."""
+    """Its type is kept, and its notes say how each fallback failed, without secrets."""
     error = Transient("down")
     with pytest.raises(Transient) as caught:
         make().run(
@@ -204,8 +201,8 @@ def test_when_all_fails_the_original_error_is_raised_with_notes(make: Make) -> N
     assert "hunter22" not in notes[1]
 
 
-def test_a_slow_fallback_is_passed_over(make: Make) -> None:
-    """Each place has its own time, and the next one answers (ER-5)."""
+def test_a_slow_fallback_is_skipped(make: Make) -> None:
+    """Each fallback has its own timeout, and the next one is used."""
     release = threading.Event()
     slow = Fallback("slow", lambda: str(release.wait(5)), 0.01)
     answer = make().run(Script(Transient("down")), source="meta", fallbacks=[slow, stale()])
@@ -215,7 +212,7 @@ def test_a_slow_fallback_is_passed_over(make: Make) -> None:
 
 
 def test_an_isolated_fallback_is_skipped_and_comes_back(make: Make, clock: VirtualClock) -> None:
-    """A place that kept failing is not asked for five minutes; then it may prove itself (ER-6)."""
+    """A failing fallback is not called for five minutes; then it is tried again."""
     warehouse = Script(Transient("down"))
     places = [Fallback("warehouse", warehouse, 1.0), stale()]
     pipeline = make(settings={"max_attempts": 1})
@@ -229,8 +226,8 @@ def test_an_isolated_fallback_is_skipped_and_comes_back(make: Make, clock: Virtu
     assert (answer.value, answer.source) == ("rows", "warehouse")
 
 
-def test_an_empty_place_is_not_isolated(make: Make) -> None:
-    """`NotFound` is an answer in good order."""
+def test_a_fallback_without_a_result_is_not_isolated(make: Make) -> None:
+    """`NotFound` is a regular response."""
     empty = Script(NotFound("no entry"))
     pipeline = make(settings={"max_attempts": 1})
     for _ in range(10):
@@ -239,8 +236,8 @@ def test_an_empty_place_is_not_isolated(make: Make) -> None:
     assert empty.calls == 10
 
 
-def test_a_throttle_surfaces_at_once(make: Make, clock: VirtualClock, journal: MemoryJournal) -> None:
-    """Nobody waits here for a quota; it is on record, and a reader with a fallback gets what is there."""
+def test_a_throttle_is_raised_at_once(make: Make, clock: VirtualClock, journal: MemoryJournal) -> None:
+    """A quota is not waited for here; the error is recorded, and a fallback is still used."""
     before = clock.now()
     throttle = Throttled("enough", scope="account:act_1", until=NOON)
     with pytest.raises(Throttled):
@@ -251,8 +248,8 @@ def test_a_throttle_surfaces_at_once(make: Make, clock: VirtualClock, journal: M
     assert (answer.is_degraded, answer.error) == (True, throttle)
 
 
-def test_errors_that_are_not_ours_take_the_same_way(make: Make, journal: MemoryJournal) -> None:
-    """A bug in the operation is recorded and raised as it is (ER-14)."""
+def test_foreign_errors_are_recorded_and_raised(make: Make, journal: MemoryJournal) -> None:
+    """A bug in the operation is recorded and raised unchanged."""
     with pytest.raises(KeyError):
         make().run(Script(KeyError("spend")), source="meta")
 
@@ -270,8 +267,8 @@ def test_an_interrupt_is_not_recovered_from(make: Make, journal: MemoryJournal) 
     assert len(journal.events) == 0
 
 
-def test_success_after_retries_still_looks_at_the_threshold(make: Make) -> None:
-    """An upstream that fails every other time is worth a message too (ER-10)."""
+def test_success_after_retries_still_checks_the_threshold(make: Make) -> None:
+    """An upstream that fails every other time causes an alert too."""
     inbox = Inbox()
     pipeline = make(settings={"alert_threshold": 4}, alerts=inbox)
     for _ in range(5):
@@ -322,8 +319,8 @@ class BrokenStore:
         {"alerts": Inbox(broken=True), "settings": {"alert_threshold": 1}},
     ],
 )
-def test_broken_bookkeeping_never_takes_the_place_of_the_outcome(make: Make, parts: dict[str, Any]) -> None:
-    """The operation's own answer or error comes out, whatever else is down."""
+def test_broken_bookkeeping_never_replaces_the_outcome(make: Make, parts: dict[str, Any]) -> None:
+    """The operation's own result or error is returned, whatever else fails."""
     pipeline = make(healers=[Renewal()], **parts)
 
     assert pipeline.run(Script(Transient("down"), "rows"), source="meta").value == "rows"
@@ -339,10 +336,10 @@ OWN = [
 
 
 @pytest.mark.parametrize("error", OWN, ids=["refused", "not admitted"])
-def test_what_adwarm_put_off_is_neither_recorded_nor_alerted(
+def test_a_call_that_was_not_admitted_is_neither_recorded_nor_alerted(
     make: Make, journal: MemoryJournal, error: AdwarmError
 ) -> None:
-    """A batch of five hundred keys that is refused writes nothing and calls nobody; a fallback still answers."""
+    """A batch of five hundred rejected keys writes nothing and alerts nobody; a fallback is still used."""
     inbox = Inbox()
     pipeline = make(settings={"alert_threshold": 1}, alerts=inbox)
     for _ in range(500):
@@ -354,8 +351,8 @@ def test_what_adwarm_put_off_is_neither_recorded_nor_alerted(
 
 
 @pytest.mark.parametrize("error", OWN, ids=["refused", "not admitted"])
-def test_a_fallback_that_was_put_off_is_not_isolated(make: Make, error: AdwarmError) -> None:
-    """Nothing was called, so nothing is known against the place."""
+def test_a_fallback_that_was_not_admitted_is_not_isolated(make: Make, error: AdwarmError) -> None:
+    """It was not called, so the refusal does not count against it."""
     place = Script(error)
     pipeline = make(settings={"max_attempts": 1})
     for _ in range(10):
@@ -364,8 +361,8 @@ def test_a_fallback_that_was_put_off_is_not_isolated(make: Make, error: AdwarmEr
     assert place.calls == 10
 
 
-def test_a_retry_that_is_refused_names_what_failed_before(make: Make, journal: MemoryJournal) -> None:
-    """The first failure is recorded and stands; the refusal of the retry is its cause."""
+def test_a_refused_retry_raises_the_first_error(make: Make, journal: MemoryJournal) -> None:
+    """The first failure is recorded and raised; the refusal of the retry is its cause."""
     first, refusal = Transient("down"), Refused("open", retry_after=30.0)
     with pytest.raises(Transient) as caught:
         make().run(Script(first, refusal), source="meta")
@@ -375,8 +372,8 @@ def test_a_retry_that_is_refused_names_what_failed_before(make: Make, journal: M
     assert [event.kind for event in journal.events] == ["Transient"]
 
 
-def test_a_poisoned_ad_that_is_split_around_alerts_nobody(make: Make, journal: MemoryJournal) -> None:
-    """Forty questions that were too large and forty that were answered are a day's work, though each is on record."""
+def test_requests_that_were_split_alert_nobody(make: Make, journal: MemoryJournal) -> None:
+    """Forty requests that were too large and forty that succeeded are normal, though each is recorded."""
     inbox = Inbox()
     pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
     for _ in range(40):
@@ -387,8 +384,8 @@ def test_a_poisoned_ad_that_is_split_around_alerts_nobody(make: Make, journal: M
     assert (len(journal.events), inbox.alerts) == (40, [])
 
 
-def test_a_person_is_told_once_in_a_window(make: Make, clock: VirtualClock) -> None:
-    """Of what is no failed attempt, without a secret."""
+def test_a_direct_alert_is_sent_once_per_window(make: Make, clock: VirtualClock) -> None:
+    """It concerns no failed attempt, and secrets are redacted."""
     inbox = Inbox()
     pipeline = make(alerts=inbox)
     for _ in range(5):

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest, Refused, Throttled, TooMuchData, Transient
-from adwarm.recovery.retry import Retrier, backoff_seconds, is_retryable
-from adwarm.recovery.retry_budget import RetryBudget
+from adwarm.recovery.retry import Retrier, RetryBudget, backoff_seconds, is_retryable
 from adwarm.settings import RecoverySettings
 
 SETTINGS = RecoverySettings()
@@ -17,7 +16,7 @@ LATER = datetime(2026, 11, 25, 13, tzinfo=UTC)
 
 
 class Flaky:
-    """Fails with the given errors, then answers."""
+    """Fails with the given errors, then returns rows."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -33,7 +32,7 @@ class Flaky:
 def run(
     operation: Flaky, settings: RecoverySettings = SETTINGS, ratio: float = 1.0
 ) -> tuple[object, list[float], list[Exception]]:
-    """Run it and return the answer or the error, the waits and the failures heard of."""
+    """Run it and return the result or the error, the waits and the reported failures."""
     waits: list[float] = []
     failures: list[Exception] = []
     retrier = Retrier(settings, RetryBudget(ratio), Random(3), waits.append)
@@ -47,14 +46,14 @@ def run(
 def test_the_delay_never_exceeds_the_cap(
     attempt: int, initial: float, asked: float, multiplier: float, cap: float, seed: int
 ) -> None:
-    """The cap comes last, after jitter and after what was asked for (ER-7)."""
+    """The cap is applied last, after the jitter and the requested wait."""
     settings = RecoverySettings(initial_delay_seconds=initial, multiplier=multiplier, max_delay_seconds=cap)
 
     assert 0 <= backoff_seconds(settings, attempt, Transient(retry_after=asked), Random(seed)) <= cap
 
 
 def test_the_jitter_is_full() -> None:
-    """Delays spread over the whole range, so that workers do not come back together."""
+    """Delays spread over the whole range, so workers do not return together."""
     rng = Random(5)
     delays = [backoff_seconds(SETTINGS, 4, Transient(), rng) for _ in range(400)]
 
@@ -62,21 +61,21 @@ def test_the_jitter_is_full() -> None:
     assert max(delays) > 7.5
 
 
-def test_what_the_platform_asked_for_is_a_floor() -> None:
-    """The jitter comes on top of `retry_after` (ER-8)."""
+def test_the_requested_wait_is_a_lower_bound() -> None:
+    """The jitter is added to `retry_after`."""
     assert backoff_seconds(SETTINGS, 1, Transient(retry_after=12), Random(1)) >= 12
 
 
 def test_a_transient_error_is_tried_again() -> None:
-    """Two failures, two waits, one answer; both failures are heard of (ER-10)."""
+    """Two failures, two waits, one result; both failures are reported."""
     answer, waits, failures = run(Flaky(Transient("down"), Transient("down")))
 
     assert answer == "rows"
     assert (len(waits), len(failures)) == (2, 2)
 
 
-def test_the_last_error_comes_out_as_it_was() -> None:
-    """No wrapper hides what went wrong, and there is no wait after the last attempt (ER-4)."""
+def test_the_last_error_is_raised_unchanged() -> None:
+    """No wrapper hides it, and there is no wait after the last attempt."""
     last = Transient("third")
     answer, waits, failures = run(Flaky(Transient("first"), Transient("second"), last))
 
@@ -94,8 +93,8 @@ def test_the_last_error_comes_out_as_it_was() -> None:
         ValueError("a bug"),
     ],
 )
-def test_what_will_not_pass_by_itself_is_tried_once_without_a_wait(error: Exception) -> None:
-    """Quota, long waits, and deterministic failures surface at once (ER-9, ER-14)."""
+def test_permanent_errors_are_not_retried(error: Exception) -> None:
+    """Throttles, long waits and deterministic failures are raised at once."""
     answer, waits, failures = run(Flaky(error))
 
     assert answer is error
@@ -103,13 +102,13 @@ def test_what_will_not_pass_by_itself_is_tried_once_without_a_wait(error: Except
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError()])
-def test_a_lost_connection_is_transient_whoever_raised_it(error: Exception) -> None:
-    """An operation of somebody else's need not know our errors."""
+def test_a_lost_connection_is_retryable(error: Exception) -> None:
+    """Operations of other libraries need not raise adwarm's errors."""
     assert is_retryable(error, 30)
 
 
 def test_one_attempt_means_no_retry() -> None:
-    """The setting is honoured to the letter."""
+    """`max_attempts` of 1 switches retries off."""
     answer, waits, _ = run(Flaky(Transient("down")), RecoverySettings(max_attempts=1))
 
     assert isinstance(answer, Transient)
@@ -117,7 +116,7 @@ def test_one_attempt_means_no_retry() -> None:
 
 
 def test_the_budget_ends_retries_of_an_outage() -> None:
-    """When everything fails, retries stop although attempts are left (ER-8)."""
+    """When everything fails, retries stop although attempts are left."""
     waits: list[float] = []
     retrier = Retrier(SETTINGS, RetryBudget(0.1), Random(3), waits.append)
     for _ in range(100):
@@ -129,7 +128,7 @@ def test_the_budget_ends_retries_of_an_outage() -> None:
 
 
 def test_interrupts_are_not_failures() -> None:
-    """Ctrl-C and Airflow's own signals pass straight through."""
+    """Ctrl-C and Airflow's own signals are passed through."""
     failures: list[Exception] = []
     retrier = Retrier(SETTINGS, RetryBudget(1.0), Random(3), lambda seconds: None)
 
@@ -141,11 +140,45 @@ def test_interrupts_are_not_failures() -> None:
     assert failures == []
 
 
-def test_a_refused_retry_does_not_hide_what_failed() -> None:
-    """Admission that gives the upstream up between two attempts is the cause; a first refusal is all there is."""
+def test_a_refused_retry_keeps_the_first_error() -> None:
+    """A refusal between two attempts is the cause; a first refusal is raised as it is."""
     down, refused = Transient("the platform is down"), Refused("given up for now", retry_after=60)
 
     found, waits, failures = run(Flaky(down, refused))
     assert (found, len(waits), failures) == (down, 1, [down, refused])
     assert down.__cause__ is refused
     assert run(Flaky(refused))[0] is refused
+
+
+@given(st.lists(st.booleans(), max_size=400))
+def test_retries_stay_within_a_tenth_of_first_attempts_and_the_reserve(steps: list[bool]) -> None:
+    """However attempts and retries interleave, at most ten more than a tenth are allowed."""
+    budget, tries, retries = RetryBudget(0.1), 0, 0
+    for first in steps:
+        if first:
+            budget.record_first_attempt()
+            tries += 1
+        else:
+            retries += budget.try_acquire()
+
+    assert retries <= 10 + tries / 10 + 1e-6
+
+
+def test_a_ratio_of_zero_never_retries() -> None:
+    """The setting can switch retries off."""
+    budget = RetryBudget(0.0)
+    budget.record_first_attempt()
+
+    assert not budget.try_acquire()
+
+
+def test_ten_first_attempts_earn_exactly_one_retry() -> None:
+    """Tenths add up in spite of floating point."""
+    budget = RetryBudget(0.1)
+    while budget.try_acquire():
+        pass
+    for _ in range(10):
+        budget.record_first_attempt()
+
+    assert budget.try_acquire()
+    assert not budget.try_acquire()

@@ -1,4 +1,4 @@
-"""A small office whose people open reports at their hours, and the terms to replay it under."""
+"""A small log in which keys are opened at their own hours, and a split to replay it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from adwarm.patterns.opens import Opens, opens_from_frame
-from adwarm.replay.replay_log import TrainTestSplit
+from adwarm.replay.replay_run import TrainTestSplit
 from adwarm.settings import Settings
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""The cache of a replay: its rules one by one, and all of them against a plain simulation."""
+"""The simulated cache: each rule, and all of them against a plain simulation."""
 
 from dataclasses import dataclass, field
 
@@ -9,9 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.patterns.opens import Opens, opens_from_frame
-from adwarm.replay.cache_simulation import WEEK, CacheSimulation, FetchDelays, SimulationCounts, age_quantile
+from adwarm.replay.cache_simulation import (
+    WEEK,
+    CacheSimulation,
+    EvaluationPeriod,
+    FetchDelays,
+    SimulationCounts,
+    SimulationInputs,
+    age_quantile,
+)
 from adwarm.replay.entry_lifetimes import FixedLifetime
-from adwarm.replay.policy import Ranking
+from adwarm.replay.policy import Ranking, ReplayTiming
 
 MINUTE = 60_000_000
 TTL = 180 * MINUTE
@@ -25,9 +33,11 @@ def _keys(count: int) -> Opens:
 
 def _cache(warm: int = 0, fill: int = 0, thresholds: tuple[float, ...] = (0.5,), keys: int = 1) -> CacheSimulation:
     marks, columns = np.array(thresholds), np.arange(len(thresholds))
-    return CacheSimulation(
-        _keys(keys), marks, FixedLifetime(TTL), FetchDelays(warm, fill), 0, WEEK, columns, record_misses=True
+    timing = ReplayTiming(60 * MINUTE, 0, warm, TTL)
+    inputs = SimulationInputs(
+        _keys(keys), timing, FixedLifetime(TTL), FetchDelays(warm, fill), lambda counts, _: counts.calls()
     )
+    return CacheSimulation(inputs, EvaluationPeriod(0, WEEK), marks, columns)
 
 
 def _warm(cache: CacheSimulation, at: int, warm_at: int | None = None, *, renew: bool = False) -> None:
@@ -35,12 +45,12 @@ def _warm(cache: CacheSimulation, at: int, warm_at: int | None = None, *, renew:
     cache.decide(at, at + 60 * MINUTE, Ranking(0, ONE, np.ones(1), warm_at=moment, renew_at_expiry=renew))
 
 
-def _figures(tally: SimulationCounts) -> tuple[int, int, int, int]:
-    return tuple(int(part.sum()) for part in (tally.hits, tally.misses, tally.warms, tally.used))  # type: ignore[return-value]
+def _figures(counts: SimulationCounts) -> tuple[int, int, int, int]:
+    return tuple(int(part.sum()) for part in (counts.hits, counts.misses, counts.warms, counts.used))  # type: ignore[return-value]
 
 
 def test_a_miss_fills_the_cache_until_the_entry_is_stale() -> None:
-    """The open after a miss is served for the whole life, and not a moment longer."""
+    """Opens after a miss are served while the entry is fresh, and not after."""
     cache = _cache()
     for at in (0, TTL - 1, TTL):
         cache.open(at, 0, first=True)
@@ -58,8 +68,8 @@ def test_a_warm_serves_and_counts_as_used_once() -> None:
     assert _figures(cache.counts) == (2, 0, 1, 1)
 
 
-def test_what_is_fresh_is_not_warmed() -> None:
-    """A warm is skipped while the entry is fresh, whoever fetched it, and done when it is not."""
+def test_a_fresh_entry_is_not_warmed() -> None:
+    """A warm is skipped while the entry is fresh, whatever fetched it."""
     cache = _cache()
     cache.open(0, 0, first=True)
     _warm(cache, 60 * MINUTE)
@@ -70,7 +80,7 @@ def test_what_is_fresh_is_not_warmed() -> None:
 
 
 def test_an_open_before_the_warm_has_landed_waits_and_makes_no_call() -> None:
-    """It is a miss that joins the flight; after the landing the entry serves."""
+    """It joins the fetch in progress and counts as a miss; after the landing the entry serves."""
     cache = _cache(warm=2 * MINUTE)
     _warm(cache, 0)
     cache.open(MINUTE, 0, first=True)
@@ -81,7 +91,7 @@ def test_an_open_before_the_warm_has_landed_waits_and_makes_no_call() -> None:
 
 
 def test_opens_during_the_fetch_of_a_miss_share_it() -> None:
-    """One call for all who wait for it."""
+    """All opens that wait for it share one call."""
     cache = _cache(fill=MINUTE)
     for at in (0, MINUTE // 2, MINUTE):
         cache.open(at, 0, first=at == 0)
@@ -89,8 +99,8 @@ def test_opens_during_the_fetch_of_a_miss_share_it() -> None:
     assert _figures(cache.counts) == (1, 1, 0, 0)
 
 
-def test_a_warm_waits_for_its_moment() -> None:
-    """Before the chosen moment an open misses, and the warm is then no longer needed."""
+def test_a_warm_starts_at_its_chosen_moment() -> None:
+    """An open before that moment is a miss, which makes the warm unnecessary."""
     cache = _cache()
     _warm(cache, 0, warm_at=30 * MINUTE)
     cache.open(29 * MINUTE, 0, first=True)
@@ -100,7 +110,7 @@ def test_a_warm_waits_for_its_moment() -> None:
 
 
 def test_renewing_fetches_at_the_moment_of_expiry() -> None:
-    """An entry that runs out before the next decision is fetched again just then, if the policy asks for it."""
+    """An entry that expires before the next decision is fetched at that moment if the policy asks for it."""
     for renew, expected in ((True, (1, 1, 1, 1)), (False, (0, 2, 0, 0))):
         cache = _cache()
         cache.open(0, 0, first=True)
@@ -122,7 +132,7 @@ def test_ages_are_counted_in_minutes() -> None:
 
 @dataclass
 class _Plain:
-    """One threshold, one key at a time, as the rules say it."""
+    """A cache of one threshold, one key at a time, written straight from the rules."""
 
     threshold: float
     warm_delay: int
@@ -168,7 +178,7 @@ STEPS = st.lists(
 
 @given(STEPS, st.integers(0, 20), st.integers(0, 20))
 def test_all_columns_equal_a_plain_simulation(steps: list[tuple[int, object]], warm: int, fill: int) -> None:
-    """Whatever happens in whatever order, each threshold's column counts what a cache of its own would."""
+    """For any sequence of steps each column counts what a cache of its own would."""
     thresholds = (np.inf, 0.9, 0.5, 0.1)
     cache = _cache(warm * MINUTE, fill * MINUTE, thresholds, keys=3)
     plain = [_Plain(mark, warm * MINUTE, fill * MINUTE) for mark in thresholds]
@@ -190,7 +200,7 @@ def test_all_columns_equal_a_plain_simulation(steps: list[tuple[int, object]], w
 
 
 def test_an_infinite_threshold_warms_nothing() -> None:
-    """The column of no warming makes no call ahead of an open."""
+    """The column of no warming makes no warms."""
     cache = _cache(thresholds=(np.inf,))
     _warm(cache, 0)
 

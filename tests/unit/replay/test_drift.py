@@ -1,4 +1,4 @@
-"""Whose habits have moved."""
+"""Drift of accounts."""
 
 from datetime import timedelta
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 
 from adwarm.access_log.timestamps import to_micros
 from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.replay.baselines import hour_of_week_policy
 from adwarm.replay.drift import (
     DRIFT_THRESHOLD,
     MIN_ACCOUNT_OPENS,
@@ -17,9 +18,7 @@ from adwarm.replay.drift import (
     measure_drift,
     stability_index,
 )
-from adwarm.replay.hour_profiles import hour_of_week_policy
-from adwarm.replay.replay_log import TrainTestSplit
-from adwarm.replay.run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.settings import Settings
 
 from .conftest import MONDAY, simulated_opens
@@ -28,60 +27,60 @@ TEST, END = MONDAY + timedelta(weeks=4), MONDAY + timedelta(weeks=6)
 SPLIT = TrainTestSplit(MONDAY, TEST, END)
 
 
-def found_in(opens: Opens) -> tuple[dict[str, Any], MonitoredPolicy]:
-    """The drift of a log, watched by hour-of-week."""
+def drift_of(opens: Opens) -> tuple[dict[str, Any], MonitoredPolicy]:
+    """The drift of a log, monitored with hour-of-week."""
     start, test, end = SPLIT.micros()
-    watched = MonitoredPolicy(hour_of_week_policy(), opens, test, end)
-    replay(opens, SPLIT, ReplayConfig(targets=(2.0,)), [watched], Settings())
-    return measure_drift(opens, start, test, end, watched), watched
+    monitored = MonitoredPolicy(hour_of_week_policy(), opens, test, end)
+    replay(opens, SPLIT, ReplayConfig(targets=(2.0,)), [monitored], Settings())
+    return measure_drift(opens, start, test, end, monitored), monitored
 
 
 @pytest.fixture(scope="module")
 def moved() -> Opens:
-    """Six weeks of three accounts; in the last two, the people of act_1 come ten hours later."""
+    """Six weeks of three accounts; in the last two, act_1 is opened ten hours later."""
     frame = simulated_opens(seed=5)
     late = (frame["account_id"] == "act_1") & (frame["ts"] >= pd.Timestamp(TEST))
     return opens_from_frame(frame.assign(ts=frame["ts"].where(~late, frame["ts"] + pd.Timedelta(hours=10))))
 
 
-def test_an_account_that_moved_is_listed_first(moved: Opens) -> None:
-    """Its stability is above the bound, the others' is not, and everybody's lies between."""
-    found, _ = found_in(moved)
-    assert [row["account_id"] for row in found["worst"]] == ["act_1"]
-    assert "other hours" in found["worst"][0]["why"]
-    assert found["worst"][0]["stability"] > DRIFT_THRESHOLD
-    assert (found["accounts"], found["judged"], found["moved"]) == (3, 3, 1)
-    assert 0 < found["stability"] < found["worst"][0]["stability"]
+def test_an_account_that_drifted_is_listed_first(moved: Opens) -> None:
+    """Its stability index is above the bound, the others' is not, and that of all lies between."""
+    result, _ = drift_of(moved)
+    assert [row["account_id"] for row in result["worst"]] == ["act_1"]
+    assert "other hours" in result["worst"][0]["why"]
+    assert result["worst"][0]["stability"] > DRIFT_THRESHOLD
+    assert (result["accounts"], result["judged"], result["moved"]) == (3, 3, 1)
+    assert 0 < result["stability"] < result["worst"][0]["stability"]
 
 
 def test_habits_that_stay_are_not_listed(opens: Opens) -> None:
-    """An office that goes on as before has not moved."""
-    found, _ = found_in(opens)
-    assert found["worst"] == []
+    """A log that goes on as before has no drift."""
+    result, _ = drift_of(opens)
+    assert result["worst"] == []
 
 
-def test_watching_counts_each_open_once(opens: Opens) -> None:
-    """Spans do not overlap, so what came is the first opens of the scored weeks; what was stated is near it."""
-    _, watched = found_in(opens)
+def test_each_open_is_counted_once(opens: Opens) -> None:
+    """Spans do not overlap, so they count the first opens of the test weeks; the expected number is close."""
+    _, monitored = drift_of(opens)
     _, test, end = SPLIT.micros()
     true = int(opens.only_first().since(test).before(end).first.sum())
-    assert 0.95 * true <= watched.observed.sum() <= true
-    assert watched.expected.sum() == pytest.approx(true, rel=0.35)
-    assert (watched.variance <= watched.expected).all()
+    assert 0.95 * true <= monitored.observed.sum() <= true
+    assert monitored.expected.sum() == pytest.approx(true, rel=0.35)
+    assert (monitored.variance <= monitored.expected).all()
 
 
-def test_watching_changes_nothing(opens: Opens) -> None:
-    """A watched policy is replayed like itself."""
-    watched = MonitoredPolicy(hour_of_week_policy(), opens, to_micros(TEST), to_micros(END))
+def test_monitoring_changes_nothing(opens: Opens) -> None:
+    """A monitored policy gives the same replay as the policy itself."""
+    monitored = MonitoredPolicy(hour_of_week_policy(), opens, to_micros(TEST), to_micros(END))
     plain, seen = (
         replay(opens, SPLIT, ReplayConfig(targets=(2.0,)), [one], Settings()).document
-        for one in ("hour-of-week", watched)
+        for one in ("hour-of-week", monitored)
     )
     assert plain == seen
 
 
-def test_stability_is_that_of_the_definition() -> None:
-    """Equal shares give zero; a share that moves gives the sum; too few opens give none."""
+def test_the_index_follows_its_definition() -> None:
+    """Equal shares give zero, moved shares the sum; too few opens give None."""
     before, after = np.array([60.0, 40.0]), np.array([40.0, 60.0])
     old, new = (before + 0.5) / 101, (after + 0.5) / 101
     assert stability_index(before, before * 3) == pytest.approx(0.0, abs=1e-3)
@@ -89,8 +88,8 @@ def test_stability_is_that_of_the_definition() -> None:
     assert stability_index(before, np.array([MIN_ACCOUNT_OPENS - 1.0, 0.0])) is None
 
 
-def test_chance_alone_is_allowed_for() -> None:
-    """Of draws from one and the same week, next to none is above the bound plus what chance gives."""
+def test_the_bound_allows_for_chance() -> None:
+    """Samples of one and the same profile are almost never above the bound plus the expected index."""
     rng = np.random.default_rng(1)
     shares = rng.dirichlet(np.ones(12))
     draws = [(rng.multinomial(40, shares), rng.multinomial(25, shares)) for _ in range(500)]

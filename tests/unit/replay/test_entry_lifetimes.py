@@ -1,4 +1,4 @@
-"""How long entries live in a replay: the house's rule, tabled."""
+"""Entry lifetimes in a replay equal the product's freshness rules."""
 
 from datetime import UTC, datetime
 
@@ -29,17 +29,17 @@ LIFE = FreshnessLifetime(OPENS, to_micros(START), to_micros(END))
 
 
 @given(st.integers(0, OPENS.key_count - 1), st.datetimes(START.replace(tzinfo=None), END.replace(tzinfo=None)))
-def test_the_table_says_what_the_rule_says(key: int, naive: datetime) -> None:
-    """For every range, zone and moment, clock changes included, the end of life is that of `useful_until`."""
+def test_the_table_equals_the_rule(key: int, naive: datetime) -> None:
+    """For every range, zone and moment, clock changes included, the entry expires when `useful_until` says."""
     at, zone = naive.replace(tzinfo=UTC), str(OPENS.zone[key])
     end = useful_until(ReportKey("act_0", str(OPENS.date_range[key])), Account("act_0", zone, zone, currency=""), at)
-    found = int(LIFE.fresh_until(np.array(key), np.array(to_micros(at))))
+    result = int(LIFE.fresh_until(np.array(key), np.array(to_micros(at))))
 
-    assert found >= FOREVER if end == NEVER else found == to_micros(end)
+    assert result >= FOREVER if end == NEVER else result == to_micros(end)
 
 
 def test_shapes_broadcast() -> None:
-    """Many keys, many moments: one answer each."""
+    """Arrays of keys and moments broadcast."""
     moments = to_micros(START) + np.arange(6, dtype=np.int64).reshape(2, 3)
     keys = np.array([[0], [1]])
 

@@ -1,4 +1,4 @@
-"""No policy sees what comes later: a log that is cut at any moment gives the same warms before it."""
+"""No policy looks ahead: a log that is cut at any moment gives the same warms before it."""
 
 from datetime import timedelta
 
@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.replay.policies import BUILT_IN
-from adwarm.replay.replay_log import TrainTestSplit, select_keys
-from adwarm.replay.run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay, select_keys
 from adwarm.settings import Settings
 
 COLUMNS = ["ts", "account_id", "date_range", "at", "confidence"]
@@ -44,7 +43,7 @@ def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
 def test_cutting_the_log_changes_no_warm_before_the_cut(
     name: str, minutes: int, office: pd.DataFrame, split: TrainTestSplit
 ) -> None:
-    """Whatever happens from a moment of the scored weeks on, warms that start before it are the same."""
+    """Opens after a moment of the test weeks do not change the warms that start before it."""
     cut = pd.Timestamp(split.test_from + timedelta(minutes=minutes))
     whole = WHOLE.setdefault(name, _warms(name, office, split))
     seen = _warms(name, office[office["ts"] < cut], split)

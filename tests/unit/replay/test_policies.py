@@ -1,4 +1,4 @@
-"""Policies: finding them by name, and what each of the simple ones chooses."""
+"""Policies: loading by name, and the values of the baselines."""
 
 import sys
 from datetime import timedelta
@@ -12,31 +12,17 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_hours import hours_of_week
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay import baselines
+from adwarm.replay.baselines import hour_probabilities, idle_window
 from adwarm.replay.entry_lifetimes import FixedLifetime
-from adwarm.replay.hour_profiles import hour_probabilities
-from adwarm.replay.hybrid_histogram import idle_window
 from adwarm.replay.policies import BUILT_IN, load_policies
 from adwarm.replay.policy import ReplayTiming
-from adwarm.replay.replay_log import TrainTestSplit
-from adwarm.replay.run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
 from adwarm.settings import Settings
 
 HOUR, DAY = baselines.HOUR, baselines.DAY
 TERMS = ReplayTiming(HOUR, 0, 0, 3 * HOUR)
 LIFE = FixedLifetime(3 * HOUR)
-OWN = """
-import numpy as np
-
-from adwarm.replay.policy import SimplePolicy
-
-
-class TwoDays(SimplePolicy):
-    name = "two-days"
-
-    def warm_values(self, at, history, timing):
-        recent = history.since(at - 2 * 86_400_000_000)
-        return np.bincount(recent.key, minlength=history.key_count).astype(float)
-"""
+HOW_TO = Path(__file__).resolve().parents[3] / "docs/how-to/write-a-policy.md"
 
 
 HOURS_OPENED = [(9, "act_1"), (30, "act_2"), (55, "act_2"), (80, "act_2")]
@@ -49,35 +35,36 @@ def _opens(*moments: tuple[float, str]) -> Opens:
 
 
 def test_all_means_every_built_in(opens: Opens) -> None:
-    """`all` brings each once, also beside a name."""
-    found = load_policies(["all", "none"], opens, LIFE)
+    """`all` loads each once, also beside a name."""
+    result = load_policies(["all", "none"], opens, LIFE)
 
-    assert [policy.name for policy in found] == list(BUILT_IN)
-    assert all(policy.about for policy in found)
+    assert [policy.name for policy in result] == list(BUILT_IN)
+    assert all(policy.about for policy in result)
 
 
 def test_a_policy_of_ones_own_is_replayed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens, split: TrainTestSplit
 ) -> None:
-    """The ten lines of the how-to work."""
-    (tmp_path / "mine_for_replay.py").write_text(OWN, encoding="utf-8")
+    """The example of docs/how-to/write-a-policy.md works."""
+    example = HOW_TO.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    (tmp_path / "mine_for_replay.py").write_text(example, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    found = replay(opens, split, ReplayConfig(step=timedelta(hours=1)), ["mine_for_replay:TwoDays"], Settings())
+    result = replay(opens, split, ReplayConfig(step=timedelta(hours=1)), ["mine_for_replay:TwoDays"], Settings())
     sys.modules.pop("mine_for_replay")
 
-    assert found.document["policies"][0]["name"] == "two-days"
-    assert found.document["policies"][0]["targets"][-1]["warms"] > 0
+    assert result.document["policies"][0]["name"] == "two-days"
+    assert result.document["policies"][0]["targets"][-1]["warms"] > 0
 
 
 @pytest.mark.parametrize("name", ["nobody", "no.such.module:Thing", "adwarm.replay.policy:Nothing"])
-def test_what_cannot_be_found_is_said(name: str, opens: Opens) -> None:
+def test_a_policy_that_cannot_be_loaded_is_named(name: str, opens: Opens) -> None:
     """The message names the policy."""
     with pytest.raises(BadRequest, match=name):
         load_policies([name], opens, LIFE)
 
 
 def test_popularity_ranks_by_the_opens_of_seven_days() -> None:
-    """More opens in the last week, higher score; none, never."""
+    """More opens in the last week give a higher value; none gives 0."""
     opens = _opens((0, "act_1"), (1, "act_1"), (200, "act_2"), (201, "act_2"), (202, "act_3"))
     score = baselines.Popularity().warm_values(210 * HOUR, opens, TERMS)
 
@@ -86,7 +73,7 @@ def test_popularity_ranks_by_the_opens_of_seven_days() -> None:
 
 
 def test_viewed_recently_forgets_after_seven_days() -> None:
-    """The later the last open, the higher; after seven days never."""
+    """A later last open gives a higher value; after seven days it is 0."""
     opens = _opens((0, "act_1"), (100, "act_2"), (150, "act_3"))
     score = baselines.ViewedRecently().warm_values(169 * HOUR, opens, TERMS)
 
@@ -94,7 +81,7 @@ def test_viewed_recently_forgets_after_seven_days() -> None:
 
 
 def test_same_hour_repeats_the_day() -> None:
-    """An open in the hour that begins a day or a week before is expected again."""
+    """An open in the hour that begins a day or a week before gives 1."""
     opens = _opens((10.5, "act_1"), (11.5, "act_2"))
 
     assert baselines.same_hour_yesterday().warm_values(34 * HOUR, opens, TERMS).tolist() == [1, 0]
@@ -113,7 +100,7 @@ def test_peak_hours_warm_ten_minutes_before() -> None:
 
 
 def test_hours_of_the_week_are_chances() -> None:
-    """A weekly open makes its hour likely, other hours unlikely, and more weeks make it likelier."""
+    """A weekly open makes its hour likely and other hours unlikely; more weeks make it likelier."""
     logs = ([(n * 168.0 + at, name) for n in range(weeks) for at, name in HOURS_OPENED] for weeks in (3, 9))
     few, many = (_opens(*log) for log in logs)
     hour = int(hours_of_week(np.array([9]))[0])

@@ -1,13 +1,13 @@
-"""The report: one file that needs no network, and says what its words mean."""
+"""The page: one file that needs no network and explains its terms."""
 
 import re
 
 import pytest
 
 from adwarm.patterns.opens import Opens
-from adwarm.replay.replay_log import TrainTestSplit
 from adwarm.replay.replay_page import render_page
-from adwarm.replay.run import ReplayConfig, replay
+from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
+from adwarm.replay.review import review_log
 from adwarm.settings import Settings
 
 NAMES = ["none", "popularity", "hour-of-week", "oracle"]
@@ -19,14 +19,14 @@ def page(opens: Opens, split: TrainTestSplit) -> str:
     return render_page(replay(opens, split, ReplayConfig(), NAMES, Settings()).document)
 
 
-def test_nothing_is_fetched(page: str) -> None:
+def test_the_page_needs_no_network(page: str) -> None:
     """No script, style or image comes from elsewhere; the plots' script is inside."""
     assert not re.findall(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=", page)
     assert "Plotly" in page
 
 
-def test_words_are_explained(page: str) -> None:
-    """Whoever has not seen it before finds what the figures mean, and every policy with a sentence."""
+def test_terms_are_explained(page: str) -> None:
+    """The page explains its figures, and describes every policy."""
     for words in ("First open", "First-open hit ratio", "Cache efficiency", "multiples", "95 %", "How it was done"):
         assert words in page
     assert all(f"<dt>{name}</dt>" in page for name in NAMES)
@@ -37,9 +37,25 @@ def test_equal_replays_give_equal_pages(page: str, opens: Opens, split: TrainTes
     assert render_page(replay(opens, split, ReplayConfig(), NAMES, Settings()).document) == page
 
 
-def test_names_cannot_break_the_page(opens: Opens, split: TrainTestSplit) -> None:
+def test_text_is_escaped(opens: Opens, split: TrainTestSplit) -> None:
     """Text from outside is escaped."""
     document = replay(opens, split, ReplayConfig(), ["none"], Settings()).document
     document["policies"][0]["about"] = "<script>alert(1)</script>"
 
     assert "<script>alert(1)" not in render_page(document)
+
+
+def test_a_review_adds_its_result_and_the_accounts_that_drifted(
+    opens: Opens, split: TrainTestSplit, settings: Settings
+) -> None:
+    """The page of a review shows its result, its figures and the accounts whose habits changed, names escaped."""
+    evaluation, document = review_log(opens, split, "hour_of_week", settings)
+    account = {"account_id": "<b>", "before": 30, "after": 40, "stability": None, "stated": 12.0, "came": 44}
+    document["review"] |= {"verdict": "proposed"}
+    document["review"]["drift"]["worst"] = [{**account, "why": "more opens than stated"}]
+
+    page = render_page(document)
+
+    assert "A better kind is proposed" in page
+    assert evaluation.reason in page
+    assert "<td>&lt;b&gt;</td><td>30</td><td>40</td>" in page

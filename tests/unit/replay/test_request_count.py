@@ -23,25 +23,25 @@ FETCHES = st.lists(st.tuples(st.integers(0, 4_000), st.lists(WINDOWS, min_size=1
 
 
 @given(FETCHES, st.integers(0, 6))
-def test_a_shelf_counts_what_the_planner_asks_for(fetches: list[tuple[int, list[Window]]], weekday: int) -> None:
-    """Over any series of fetches, spans and summaries are as many as the planner's."""
-    shelf, held = FetchedDays(RULES, weekday), {}
-    kept: dict[Window, RangeSummary] = {}
+def test_requests_equal_those_of_the_planner(fetches: list[tuple[int, list[Window]]], weekday: int) -> None:
+    """Over any series of fetches, the number of requests is the planner's."""
+    fetched, states = FetchedDays(RULES, weekday), {}
+    summaries: dict[Window, RangeSummary] = {}
     calendar = RefetchSchedule("UTC", weekday, RULES)
     now = datetime(2026, 3, 20, 1, tzinfo=UTC)
     for minutes, windows in fetches:
         now += timedelta(minutes=minutes)
         today = now.date()
-        plan = plan_fetch(windows, held, calendar, now)
-        early = find_due_summaries(plan.summary_windows, kept, held, calendar, now)
+        plan = plan_fetch(windows, states, calendar, now)
+        early = find_due_summaries(plan.summary_windows, summaries, states, calendar, now)
         together = bool(combine_request(plan.spans, early, Capabilities()))
         for day in {day for span in plan.spans for day in span.days()}:
-            version = (held[day].data_version if day in held else 0) + (day == today)
-            held[day] = PartitionState(day, "h", 1, "c", now, True, False, version, "v1")
-        kept.update((window, RangeSummary([], now, version_sum(held, window))) for window in early)
-        late = find_due_summaries(plan.summary_windows, kept, held, calendar, now)
-        kept.update((window, RangeSummary([], now, version_sum(held, window))) for window in late)
+            version = (states[day].data_version if day in states else 0) + (day == today)
+            states[day] = PartitionState(day, "h", 1, "c", now, True, False, version, "v1")
+        summaries.update((window, RangeSummary([], now, version_sum(states, window))) for window in early)
+        late = find_due_summaries(plan.summary_windows, summaries, states, calendar, now)
+        summaries.update((window, RangeSummary([], now, version_sum(states, window))) for window in late)
         spans = [(window.since.toordinal(), window.until.toordinal()) for window in windows]
 
-        made = 1 + bool(late) if together else len(plan.spans) + bool(early or late)
-        assert shelf.fetch(spans, today.toordinal(), to_micros(now)) == made
+        requests = 1 + bool(late) if together else len(plan.spans) + bool(early or late)
+        assert fetched.fetch(spans, today.toordinal(), to_micros(now)) == requests

@@ -1,4 +1,4 @@
-"""A server that answers as it is told, for faults that no well-behaved platform shows."""
+"""A server with scripted replies, for faults that no well-behaved platform shows."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ JSON = "application/json; charset=UTF-8"
 
 @dataclass
 class ScriptedReply:
-    """One answer: status, content type, body, more headers; `cut` announces more bytes than are sent."""
+    """One reply: status, content type, body, headers; `cut` announces more bytes than are sent."""
 
     body: bytes
     status: int = 200
@@ -31,7 +31,7 @@ class ScriptedReply:
 
 @dataclass
 class ScriptedServer:
-    """A server's address, what it will answer next, and what it was asked."""
+    """A server's address, its next replies, and the requests it received."""
 
     url: str
     replies: list[ScriptedReply] = field(default_factory=list)
@@ -79,7 +79,7 @@ def _handler(script: Callable[[], ScriptedServer]) -> type[BaseHTTPRequestHandle
 
 @pytest.fixture
 def scripted() -> Iterator[ScriptedServer]:
-    """A server on this machine that answers as told."""
+    """A local server with scripted replies."""
     found: list[ScriptedServer] = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(lambda: found[0]))
     found.append(ScriptedServer(f"http://127.0.0.1:{server.server_port}"))
@@ -95,6 +95,6 @@ def scripted() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def meta(scripted: ScriptedServer, clock: VirtualClock) -> MetaSource:
-    """Meta as played by the scripted server."""
+    """The Meta source on the scripted server."""
     settings = SourceSettings(graph_url=scripted.url, max_response_bytes=50_000, read_timeout=5)
     return MetaSource(MetaCredentials(SecretStr(TOKEN), app_id="77"), settings, "facebook_default", clock)

@@ -24,6 +24,7 @@ from adwarm.sources.protocol import (
     ResultPage,
 )
 from adwarm.sources.sql import SqlSource
+from adwarm.sources.tabular import TableOptions
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -73,7 +74,7 @@ def fetched(source: InsightsSource, windows: list[Window], increment: Increment,
 
 @pytest.fixture(scope="module")
 def platform() -> Iterator[SimulatorServer]:
-    """A platform whose pages are interrupted by empty ones."""
+    """A platform with empty pages between full ones."""
     config = SimulatorConfig(accounts=ACCOUNTS, ads=5, now=NOW, zone=ZONE, empty_middle_pages=True)
     with SimulatorServer(config) as server:
         server.set_now(NOW, frozen=True)
@@ -109,14 +110,14 @@ def source(
     if request.param == "parquet":
         for account, part in table.groupby("account_id"):
             part.to_parquet(folder / f"{account}.parquet", index=False)
-        return ParquetSource(str(folder), data_zone=ZONE, page_size=40)
+        return ParquetSource(str(folder), TableOptions(data_zone=ZONE, page_size=40))
     engine = create_engine(f"sqlite:///{folder}/ads.db")
     table.to_sql("insights", engine, index=False)
-    return SqlSource(engine, data_zone=ZONE, page_size=40)
+    return SqlSource(engine, options=TableOptions(data_zone=ZONE, page_size=40))
 
 
 def test_accounts(source: InsightsSource) -> None:
-    """Every account is listed with its zone and currency, and can be asked for alone."""
+    """Every account is listed with its zone and currency, and can be read alone."""
     expected = [Account(account, ZONE, ZONE) for account in ACCOUNTS]
     assert list(source.list_accounts()) == expected
     assert source.get_account("act_12") == expected[1]
@@ -124,15 +125,15 @@ def test_accounts(source: InsightsSource) -> None:
         source.get_account("act_999")
 
 
-def test_days_are_the_same_everywhere(source: InsightsSource, meta: MetaSource) -> None:
-    """The daily rows of a source are, text for text, the platform's, with no row lost or twice."""
+def test_daily_rows_are_the_same_in_every_source(source: InsightsSource, meta: MetaSource) -> None:
+    """The daily rows of a source equal the platform's text for text, with no row lost or repeated."""
     rows = fetched(source, WEEKS, Increment.DAY)
     assert rows == fetched(meta, WEEKS, Increment.DAY)
     assert len({(row["date_start"], row["ad_id"]) for row in rows}) == len(rows) > 40
 
 
 def test_rows_are_in_canonical_form(source: InsightsSource) -> None:
-    """Keys are always there, every value is text, and nothing comes that was not asked for."""
+    """Keys are always present, every value is text, and no row was not requested."""
     for increment in Increment:
         for row in fetched(source, WEEKS, increment):
             assert (
@@ -144,7 +145,7 @@ def test_rows_are_in_canonical_form(source: InsightsSource) -> None:
 
 
 def test_totals_agree_where_days_add_up(source: InsightsSource, meta: MetaSource) -> None:
-    """Totals per ad and window agree in all that follows from days; a source says which metrics do not."""
+    """Totals per ad and window agree in everything that follows from days; a source says which metrics do not."""
     rows = fetched(source, WEEKS, Increment.RANGE)
     unique = source.capabilities.unique_metrics
     expected = [
@@ -157,16 +158,16 @@ def test_totals_agree_where_days_add_up(source: InsightsSource, meta: MetaSource
     }
 
 
-def test_windows_together_are_windows_apart(source: InsightsSource) -> None:
-    """One request for several windows holds what a request for each holds."""
+def test_one_request_for_several_windows_equals_one_for_each(source: InsightsSource) -> None:
+    """One request for several windows returns the rows of a request for each."""
     apart = [row for window in sorted(WEEKS) for row in fetched(source, [window], Increment.RANGE)]
     assert fetched(source, WEEKS, Increment.RANGE) == sorted(
         apart, key=lambda row: (row["date_start"], row["date_stop"], row["ad_id"])
     )
 
 
-def test_plans_are_few_and_fixed(source: InsightsSource) -> None:
-    """A month of days and a week's totals take one request each, and the same question gives the same plan."""
+def test_plans_are_minimal_and_deterministic(source: InsightsSource) -> None:
+    """A month of days and a week's totals take one request each, and equal requests give equal plans."""
     account = source.get_account("act_11")
     for increment, windows in ((Increment.DAY, WEEKS), (Increment.RANGE, WEEKS)):
         units = source.plan(account, windows, increment, SPEC)
@@ -177,8 +178,8 @@ def test_plans_are_few_and_fixed(source: InsightsSource) -> None:
 
 
 @pytest.mark.parametrize("increment", list(Increment))
-def test_parts_hold_the_whole(source: InsightsSource, increment: Increment) -> None:
-    """Splitting a unit loses no row and repeats none, and ends."""
+def test_splitting_loses_no_row(source: InsightsSource, increment: Increment) -> None:
+    """Splitting a unit loses no row, repeats none, and ends."""
     (unit,) = source.plan(source.get_account("act_11"), WEEKS, increment, SPEC)
     parts = source.split(unit)
     assert len(parts) == 2
@@ -190,7 +191,7 @@ def test_parts_hold_the_whole(source: InsightsSource, increment: Increment) -> N
 
 
 def test_an_account_without_delivery(source: InsightsSource) -> None:
-    """Days without delivery are no rows, not an error."""
+    """Days without delivery have no rows and are no error."""
     future = Window(date(2026, 12, 1), date(2026, 12, 2))
     assert fetched(source, [future], Increment.DAY) == []
     assert fetched(source, [future], Increment.RANGE) == []
@@ -207,8 +208,8 @@ def test_a_page_can_be_read_again(source: InsightsSource) -> None:
     assert source.read(unit, None).rows == first.rows
 
 
-def test_nothing_is_pending(source: InsightsSource) -> None:
-    """No report is pending before one was asked for, and what nobody asked for is not there to be read."""
+def test_without_async_reports_nothing_is_pending(source: InsightsSource) -> None:
+    """No report is pending before one was started, and an unknown report cannot be read."""
     assert source.poll([]) == {}
     handle = AsyncReportHandle("9", FetchUnit("act_11", (WHOLE,), Increment.DAY, SPEC))
     with pytest.raises((BadRequest, NotFound)):
@@ -225,21 +226,21 @@ def test_nothing_is_pending(source: InsightsSource) -> None:
 
 
 def test_scopes_are_as_declared(source: InsightsSource) -> None:
-    """A source names only scopes of the kinds it declares, the account first."""
+    """A source returns only scopes of the kinds it declares, the account first."""
     scopes = source.scopes("act_11")
     assert {scope.kind for scope in scopes} <= set(source.capabilities.quota_scopes)
     assert [str(scope) for scope in scopes[:1]] in ([], ["account:act_11"])
 
 
 def test_reach_of_a_range_is_not_a_sum(meta: MetaSource) -> None:
-    """The platform's own reach over a week is below the sum of its days: why totals of a table leave it out."""
+    """The platform's reach over a week is below the sum of its days, so totals of a table leave it out."""
     total = sum(int(row["reach"]) for row in fetched(meta, WEEKS[:1], Increment.RANGE))
     daily = sum(int(row["reach"]) for row in fetched(meta, WEEKS[:1], Increment.DAY))
     assert 0 < total < daily
 
 
-def test_every_page_was_one_call(platform: SimulatorServer, meta: MetaSource) -> None:
-    """Reading days costs one call a page, empty ones included, and none besides."""
+def test_every_page_is_one_call(platform: SimulatorServer, meta: MetaSource) -> None:
+    """Reading days costs one call per page, empty ones included, and no other."""
     before = platform.calls()["paths"]["insights"]
     (unit,) = meta.plan(Account("act_11"), [WEEKS[0]], Increment.DAY, SPEC)
     rows = rows_of(meta, [unit])

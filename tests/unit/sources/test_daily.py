@@ -1,4 +1,4 @@
-"""Of several rows for an object's day the newest load counts, once, and what cannot be told apart is refused."""
+"""Tests of daily rows: the newest load counts once, and ambiguous duplicates are refused."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -33,8 +33,8 @@ def raw(ad: str = "1", day: int = 2, load: Any = 1, **figures: Any) -> dict[str,
     }
 
 
-def kept(*raws: dict[str, Any], shape: TableFormat = SHAPE) -> list[Any]:
-    """Spend of the rows that are kept."""
+def spend_of(*raws: dict[str, Any], shape: TableFormat = SHAPE) -> list[Any]:
+    """Spend of the rows that are spend_of."""
     return [daily.row["spend"] for daily in keep_newest_load(read_daily_rows(raws, shape), shape.level)]
 
 
@@ -53,29 +53,29 @@ def kept(*raws: dict[str, Any], shape: TableFormat = SHAPE) -> list[Any]:
     ],
 )
 def test_the_newest_load_counts_once(older: Any, newer: Any) -> None:
-    """Loads are told apart as numbers, as moments of any zone, or as text, in whatever order the rows come."""
+    """Loads compare as numbers, as times of any zone, or as text, whatever the order of rows."""
     rows = [raw(load=older), raw(load=newer, spend="2.5"), raw("2", load=older)]
-    assert kept(*rows) == ["2.50", "1.50"]
-    assert kept(*rows[::-1]) == ["1.50", "2.50"]
+    assert spend_of(*rows) == ["2.50", "1.50"]
+    assert spend_of(*rows[::-1]) == ["1.50", "2.50"]
 
 
-def test_doubles_that_cannot_be_told_apart_are_refused() -> None:
-    """Without a column that tells the newer one, or within one load, two rows of a day are no answer, nor is a sum."""
+def test_ambiguous_duplicates_are_refused() -> None:
+    """Without a load column, or within one load, two rows of a day are refused rather than summed."""
     with pytest.raises(BadRequest, match=r"2 rows of ad 1 on 2026-11-02 and no column .*loaded_at"):
-        kept(raw(), raw(), shape=TableFormat("ad", COLUMNS))
+        spend_of(raw(), raw(), shape=TableFormat("ad", COLUMNS))
     with pytest.raises(BadRequest, match="no column"):
-        kept(raw(load=None), raw(load=2))
+        spend_of(raw(load=None), raw(load=2))
     with pytest.raises(BadRequest, match="of one load and with different figures"):
-        kept(raw(), raw(spend="2"))
-    assert kept(raw(), raw()) == ["1.50"]
+        spend_of(raw(), raw(spend="2"))
+    assert spend_of(raw(), raw()) == ["1.50"]
 
 
-def test_a_breakdown_is_no_double() -> None:
-    """Rows that a breakdown divides are refused as such, whatever their loads; one value is no breakdown."""
+def test_a_breakdown_is_not_a_duplicate() -> None:
+    """Rows of a breakdown are refused as such, whatever their loads; a single value is no breakdown."""
     shape = TableFormat("ad", COLUMNS, load_column="load", breakdown_columns=("age",))
     with pytest.raises(BadRequest, match="divided by a breakdown"):
-        kept(raw(age="18-24"), raw(age="25-34", load=2), shape=shape)
-    assert kept(raw(age="all"), raw(age="all", load=2, spend="3"), shape=shape) == ["3.00"]
+        spend_of(raw(age="18-24"), raw(age="25-34", load=2), shape=shape)
+    assert spend_of(raw(age="all"), raw(age="all", load=2, spend="3"), shape=shape) == ["3.00"]
 
 
 @given(
@@ -84,8 +84,8 @@ def test_a_breakdown_is_no_double() -> None:
     ),
     order=st.randoms(use_true_random=False),
 )
-def test_sums_are_of_each_keys_last_load(loads: list[dict[tuple[int, int], int]], order: Any) -> None:
-    """Whatever was loaded how often and in whatever order, totals are those of each ad's day as it was last loaded."""
+def test_sums_use_each_keys_last_load(loads: list[dict[tuple[int, int], int]], order: Any) -> None:
+    """However often and in whatever order rows were loaded, totals use each ad's day as last loaded."""
     rows = [
         raw(str(ad), day, load, impressions=figure, spend=figure / 100)
         for load, keys in enumerate(loads)
@@ -98,7 +98,7 @@ def test_sums_are_of_each_keys_last_load(loads: list[dict[tuple[int, int], int]]
     assert (row["impressions"], row["spend"]) == (str(sum(last.values())), f"{sum(last.values()) / 100:.2f}")
 
 
-def test_sums_are_of_what_was_not_rounded() -> None:
+def test_sums_use_unrounded_figures() -> None:
     """A thousand tenths of a cent are a whole unit, though each row shows none."""
     rows = [raw(str(ad), spend="0.001") for ad in range(1000)]
     found = read_daily_rows(rows, SHAPE)
@@ -106,8 +106,8 @@ def test_sums_are_of_what_was_not_rounded() -> None:
     assert sum_windows(found, [WEEK], SPEC)[0]["spend"] == "1.00"
 
 
-def test_a_report_above_has_nothing_of_what_is_below() -> None:
-    """Rows added up by campaign have neither ids of ads nor people reached, and the ratios of the sums."""
+def test_a_report_above_the_ad_has_no_ad_fields() -> None:
+    """Rows summed by campaign have neither ad ids nor reach, and the ratios of the sums."""
     columns = COLUMNS | {"reach": "reach"}
     rows = read_daily_rows([raw(reach=90), raw("2", reach=90, spend="0.5")], TableFormat("ad", columns))
     assert sum_windows(rows, [WEEK], SPEC) == [
@@ -139,14 +139,14 @@ def test_a_report_above_has_nothing_of_what_is_below() -> None:
         ({"account_id": "the shop"}, BadRequest, "'the shop' is not valid"),
     ],
 )
-def test_rows_that_are_wrong_are_refused(change: dict[str, Any], error: type[Exception], words: str) -> None:
-    """A row without its id, with a figure that is none, or of more than a day, is refused by the field's name."""
+def test_invalid_rows_are_refused(change: dict[str, Any], error: type[Exception], words: str) -> None:
+    """A row without its id, with an invalid figure, or of more than a day is refused by the field's name."""
     shape = TableFormat("ad", COLUMNS | {"date_stop": "date_stop"})
     with pytest.raises(error, match=words):
         read_daily_rows([raw(date_stop="2026-11-02") | change], shape)
 
 
-def test_rows_that_were_deleted_are_gone() -> None:
+def test_deleted_rows_are_left_out() -> None:
     """A row that the loader marks as deleted at its source is left out."""
     shape = TableFormat("ad", COLUMNS, deletion_columns=("_fivetran_deleted", "_sdc_deleted_at"))
     rows = [

@@ -1,4 +1,4 @@
-"""The settings name a source, and get it."""
+"""Tests of building the sources that the settings name."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ from tests.unit.sources.conftest import ScriptedServer
     ],
 )
 def test_each_kind(source: SourceSettings, name: str) -> None:
-    """Each kind of source is made anew by each call of the factory."""
+    """Each call of the factory builds a new source of its kind."""
     make = build_factory(Settings(source=source), "acme")
     assert make().name == name
     assert make() is not make()
@@ -35,14 +35,14 @@ def test_each_kind(source: SourceSettings, name: str) -> None:
         (SourceSettings(kind="sql"), "ADWARM_SOURCE__URL"),
     ],
 )
-def test_what_is_missing_is_named(source: SourceSettings, variable: str) -> None:
-    """A missing setting is refused at once, by the name of its variable."""
+def test_a_missing_setting_is_named(source: SourceSettings, variable: str) -> None:
+    """A missing setting is refused at once, with the name of its variable."""
     with pytest.raises(BadRequest, match=variable):
         build_factory(Settings(source=source))
 
 
-def test_parking_times_are_by_the_runs_clock(scripted: ScriptedServer, clock: VirtualClock) -> None:
-    """A run that acts at another moment gets parking times of that moment."""
+def test_parking_times_use_the_runs_clock(scripted: ScriptedServer, clock: VirtualClock) -> None:
+    """A run at another time gets parking times of that time."""
     source = SourceSettings(access_token=SecretStr("t"), graph_url=scripted.url)
     scripted.add_reply({"error": {"code": 4, "error_subcode": 1504022}}, 400)
     with pytest.raises(Throttled) as caught:
@@ -50,8 +50,8 @@ def test_parking_times_are_by_the_runs_clock(scripted: ScriptedServer, clock: Vi
     assert caught.value.until == clock.now() + timedelta(seconds=60)
 
 
-def test_connections_differ_from_the_source_in_what_they_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each named connection has its own token and keeps what the source says otherwise; accounts go by its name."""
+def test_connections_override_the_source_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each named connection has its own token and takes everything else from the source settings."""
     values = {
         "SOURCE__ACCESS_TOKEN": "one",
         "SOURCE__APP_ID": "77",

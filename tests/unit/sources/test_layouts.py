@@ -15,9 +15,10 @@ from adwarm.fatigue import score_account
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import FatigueSettings
-from adwarm.sources.layouts import LAYOUTS, LOAD_MARKER_FIELD, find_columns, get_layout
+from adwarm.sources.layouts import LAYOUTS, LOADED_AT, find_columns, get_layout
 from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource
+from adwarm.sources.tabular import TableOptions
 
 WEEK = Window(date(2026, 11, 1), date(2026, 11, 7))
 FIELDS = ("campaign_id", "adset_id", "campaign_name", "ad_name", "impressions", "clicks", "inline_link_clicks", "spend")
@@ -25,7 +26,7 @@ FIELDS = ("campaign_id", "adset_id", "campaign_name", "ad_name", "impressions", 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    """An empty database: a schema `facebook_ads` is there on PostgreSQL, and is the one that is searched."""
+    """An empty database; on PostgreSQL with a schema `facebook_ads` on the search path."""
     if request.param == "sqlite":
         engine = create_engine(f"sqlite:///{tmp_path}/warehouse.db")
     else:
@@ -38,8 +39,8 @@ def warehouse(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine
     engine.dispose()
 
 
-def landed(engine: Engine, table: str, columns: dict[str, str], *rows: tuple[Any, ...]) -> None:
-    """Make a table and put rows into it; SQLite has no zoned moments, and takes them as text."""
+def create_table(engine: Engine, table: str, columns: dict[str, str], *rows: tuple[Any, ...]) -> None:
+    """Create a table with rows; SQLite has no times with a zone and stores them as text."""
     plain = engine.dialect.name == "sqlite"
     types = {name: "text" if plain and kind in {"timestamptz", "jsonb"} else kind for name, kind in columns.items()}
     with engine.begin() as connection:
@@ -62,15 +63,15 @@ def rows_of(
 
 
 def sums_of(rows: list[Row], *by: str, clicks: str = "clicks") -> dict[tuple[str, ...], tuple[float, float, float]]:
-    """Impressions, clicks and money of rows by some fields."""
+    """Impressions, clicks and spend of rows by some fields."""
     return {
         tuple(row[name] for name in by): tuple(float(row.get(name, 0)) for name in ("impressions", clicks, "spend"))
         for row in rows
     }
 
 
-def asked(engine: Engine, query: str) -> dict[tuple[str, ...], tuple[float, ...]]:
-    """What a model of the tool gives, written as a query: the last three columns are the sums."""
+def query_sums(engine: Engine, query: str) -> dict[tuple[str, ...], tuple[float, ...]]:
+    """The result of a tool's own model, written as a query: the last three columns are the sums."""
     with engine.connect() as connection:
         rows = [tuple(row) for row in connection.execute(text(query))]
     return {tuple(str(word) for word in row[:-3]): tuple(float(figure) for figure in row[-3:]) for row in rows}
@@ -80,10 +81,18 @@ def asked(engine: Engine, query: str) -> dict[tuple[str, ...], tuple[float, ...]
 # get_account_history_columns.sql; shape of the rows: its integration_tests/seeds. There are no `clicks` and no campaign
 # in `basic_ad`; null link clicks are zeros, as in models/staging/stg_facebook_ads__basic_ad.sql.
 BASIC_AD = {
-    "ad_id": "text", "date": "date", "account_id": "bigint", "impressions": "bigint", "inline_link_clicks": "bigint",
-    "spend": "double precision", "reach": "bigint", "frequency": "double precision", "ad_name": "text",
-    "adset_name": "text", "_fivetran_synced": "timestamptz",
-}  # fmt: skip
+    "ad_id": "text",
+    "date": "date",
+    "account_id": "bigint",
+    "impressions": "bigint",
+    "inline_link_clicks": "bigint",
+    "spend": "double precision",
+    "reach": "bigint",
+    "frequency": "double precision",
+    "ad_name": "text",
+    "adset_name": "text",
+    "_fivetran_synced": "timestamptz",
+}
 SYNCED = "2026-11-08 04:00:00+00:00"
 BASIC_ROWS = [
     ("901", "2026-11-02", 17, 4210, 11, 76.53, 3800, 1.108, "blue", "women", SYNCED),
@@ -94,9 +103,15 @@ BASIC_ROWS = [
     ("901", "2026-11-03", 18, 99, 9, 9.0, 90, 1.1, "foreign", "women", SYNCED),
 ]
 AD_HISTORY = {
-    "id": "bigint", "account_id": "bigint", "ad_set_id": "bigint", "campaign_id": "bigint", "creative_id": "bigint",
-    "name": "text", "updated_time": "timestamptz", "_fivetran_synced": "timestamptz",
-}  # fmt: skip
+    "id": "bigint",
+    "account_id": "bigint",
+    "ad_set_id": "bigint",
+    "campaign_id": "bigint",
+    "creative_id": "bigint",
+    "name": "text",
+    "updated_time": "timestamptz",
+    "_fivetran_synced": "timestamptz",
+}
 AD_VERSIONS = [
     (901, 17, 71, 51, 1, "blue", "2026-10-01 10:00:00+00:00", SYNCED),
     (902, 17, 71, 50, 2, "old red", "2026-10-01 10:00:00+00:00", SYNCED),
@@ -105,8 +120,12 @@ AD_VERSIONS = [
 ]
 CAMPAIGN_HISTORY = {"id": "bigint", "account_id": "bigint", "name": "text", "updated_time": "timestamptz"}
 ACCOUNT_HISTORY = {
-    "id": "bigint", "_fivetran_synced": "timestamptz", "name": "text", "currency": "text", "timezone_name": "text",
-}  # fmt: skip
+    "id": "bigint",
+    "_fivetran_synced": "timestamptz",
+    "name": "text",
+    "currency": "text",
+    "timezone_name": "text",
+}
 NEWEST_AD = (
     "SELECT id, campaign_id, ad_set_id FROM (SELECT *, row_number() OVER (PARTITION BY id ORDER BY updated_time DESC) "
     "n FROM ad_history) v WHERE n = 1"
@@ -115,30 +134,43 @@ NEWEST_AD = (
 
 def fivetran(engine: Engine) -> SqlSource:
     """Fivetran's tables, with their own layout."""
-    landed(engine, "basic_ad", BASIC_AD, *BASIC_ROWS)
-    landed(engine, "ad_history", AD_HISTORY, *AD_VERSIONS)
-    landed(
-        engine, "campaign_history", CAMPAIGN_HISTORY,
-        (51, 17, "Spring", "2026-10-01 10:00:00+00:00"), (51, 17, "Autumn", "2026-10-09 10:00:00+00:00"),
+    create_table(engine, "basic_ad", BASIC_AD, *BASIC_ROWS)
+    create_table(engine, "ad_history", AD_HISTORY, *AD_VERSIONS)
+    create_table(
+        engine,
+        "campaign_history",
+        CAMPAIGN_HISTORY,
+        (51, 17, "Spring", "2026-10-01 10:00:00+00:00"),
+        (51, 17, "Autumn", "2026-10-09 10:00:00+00:00"),
         (52, 17, "Men", "2026-10-01 10:00:00+00:00"),
-    )  # fmt: skip
-    landed(
-        engine, "account_history", ACCOUNT_HISTORY,
+    )
+    create_table(
+        engine,
+        "account_history",
+        ACCOUNT_HISTORY,
         (17, "2026-11-01 04:00:00+00:00", "Shop", "USD", "America/New_York"),
         (17, SYNCED, "Shop", "EUR", "Europe/Berlin"),
-    )  # fmt: skip
-    return SqlSource(engine, "basic_ad" if engine.dialect.name == "sqlite" else None, layout="fivetran")
+    )
+    return SqlSource(engine, "basic_ad" if engine.dialect.name == "sqlite" else None, TableOptions(layout="fivetran"))
 
 
 def test_fivetran_ads(warehouse: Engine) -> None:
-    """Ad rows are those of `basic_ad`, without another account's, with campaign and ad set of the newest version."""
+    """Ad rows equal those of `basic_ad`, of one account, with campaign and ad set of the newest version."""
     found = rows_of(fivetran(warehouse))
     assert len(found) == 5
     assert found[1] == {
-        "account_id": "17", "ad_id": "902", "campaign_id": "51", "adset_id": "71", "campaign_name": "Autumn",
-        "ad_name": "red", "date_start": "2026-11-02", "date_stop": "2026-11-02", "impressions": "2570",
-        "inline_link_clicks": "0", "spend": "55.26",
-    }  # fmt: skip
+        "account_id": "17",
+        "ad_id": "902",
+        "campaign_id": "51",
+        "adset_id": "71",
+        "campaign_name": "Autumn",
+        "ad_name": "red",
+        "date_start": "2026-11-02",
+        "date_stop": "2026-11-02",
+        "impressions": "2570",
+        "inline_link_clicks": "0",
+        "spend": "55.26",
+    }
 
 
 @pytest.mark.parametrize(("level", "column"), [("campaign", "campaign_id"), ("adset", "ad_set_id")])
@@ -150,33 +182,33 @@ def test_fivetran_reports_above_the_ad(warehouse: Engine, level: str, column: st
         f"LEFT JOIN ({NEWEST_AD}) a ON CAST(a.id AS text) = b.ad_id WHERE b.account_id = 17 GROUP BY {{}}"
     )
     money = "ROUND(CAST(SUM(b.spend) AS numeric), 2)"
-    days = asked(warehouse, model.format(f"b.date, a.{column},", money, f"b.date, a.{column}"))
+    days = query_sums(warehouse, model.format(f"b.date, a.{column},", money, f"b.date, a.{column}"))
     assert sums_of(rows_of(source, level), "date_start", f"{level}_id", clicks="inline_link_clicks") == days
-    whole = asked(warehouse, model.format(f"a.{column},", money, f"a.{column}"))
+    whole = query_sums(warehouse, model.format(f"a.{column},", money, f"a.{column}"))
     found = rows_of(source, level, Increment.RANGE)
     assert sums_of(found, f"{level}_id", clicks="inline_link_clicks") == whole
     assert all({"ad_id", "ad_name", "reach"}.isdisjoint(row) for row in found)
 
 
 def test_fivetran_account(warehouse: Engine) -> None:
-    """The account's zone and currency are those of its newest version, unless the connection says otherwise."""
+    """Zone and currency of the account come from its newest version, unless the connection sets them."""
     source = fivetran(warehouse)
     assert source.get_account("act_17") == Account("act_17", "Europe/Berlin", "Europe/Berlin", "EUR")
     assert list(source.list_accounts()) == [source.get_account("act_17"), Account("act_18")]
-    own = SqlSource(warehouse, "basic_ad", layout="fivetran", data_zone="Asia/Tokyo", currency="JPY")
+    own = SqlSource(warehouse, "basic_ad", TableOptions(layout="fivetran", data_zone="Asia/Tokyo", currency="JPY"))
     assert own.get_account("act_17") == Account("act_17", "Asia/Tokyo", "Asia/Tokyo", "JPY")
 
 
 def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None:
-    """An ad that lost its link clicks is scored for it, though the table has no clicks, and the score says so."""
+    """An ad that lost its link clicks is scored for it though the table has no clicks, and the score says so."""
     as_of = date(2026, 11, 24)
     days = [as_of - timedelta(days=back) for back in range(33)]
     rows = [
         ("901", str(day), 17, 10_000, 20 if day > as_of - timedelta(days=3) else 100, 50.0, 9000, 1.1, "b", "w", SYNCED)
         for day in days
     ]
-    landed(warehouse, "basic_ad", BASIC_AD, *rows)
-    source = SqlSource(warehouse, "basic_ad", layout="fivetran")
+    create_table(warehouse, "basic_ad", BASIC_AD, *rows)
+    source = SqlSource(warehouse, "basic_ad", TableOptions(layout="fivetran"))
     (unit,) = source.plan(Account("act_17"), [Window(days[-1], as_of)], Increment.DAY, QuerySpec())
     page = source.submit(unit)
     assert isinstance(page, ResultPage)
@@ -187,9 +219,9 @@ def test_fivetran_ads_are_scored_by_their_link_clicks(warehouse: Engine) -> None
 
 
 def test_fivetran_without_its_history(warehouse: Engine) -> None:
-    """Where the history was not synced, ads are read as they are, and a campaign report says what is missing."""
-    landed(warehouse, "basic_ad", BASIC_AD, *BASIC_ROWS)
-    source = SqlSource(warehouse, "basic_ad", layout="fivetran")
+    """Without a synced history, ads are read as they are, and a campaign report says what is missing."""
+    create_table(warehouse, "basic_ad", BASIC_AD, *BASIC_ROWS)
+    source = SqlSource(warehouse, "basic_ad", TableOptions(layout="fivetran"))
     assert {"campaign_id", "adset_id"}.isdisjoint(rows_of(source)[0])
     with pytest.raises(BadRequest, match="does not say its campaign_id"):
         rows_of(source, "campaign")
@@ -198,21 +230,52 @@ def test_fivetran_without_its_history(warehouse: Engine) -> None:
 # Columns: airbytehq/airbyte, source-facebook-marketing, schemas/ads_insights.json, as destination-postgres types them;
 # the metadata columns: Airbyte's documentation, "Airbyte metadata fields". The key is date_start, account_id, ad_id.
 ADS_INSIGHTS = {
-    "_airbyte_raw_id": "text", "_airbyte_extracted_at": "timestamptz", "_airbyte_meta": "jsonb",
-    "_airbyte_generation_id": "bigint", "account_currency": "text", "account_id": "text", "actions": "jsonb",
-    "ad_id": "text", "ad_name": "text", "adset_id": "text", "campaign_id": "text", "campaign_name": "text",
-    "clicks": "bigint", "date_start": "date", "date_stop": "date", "impressions": "bigint",
-    "inline_link_clicks": "bigint", "reach": "bigint", "spend": "numeric(38,9)",
-}  # fmt: skip
+    "_airbyte_raw_id": "text",
+    "_airbyte_extracted_at": "timestamptz",
+    "_airbyte_meta": "jsonb",
+    "_airbyte_generation_id": "bigint",
+    "account_currency": "text",
+    "account_id": "text",
+    "actions": "jsonb",
+    "ad_id": "text",
+    "ad_name": "text",
+    "adset_id": "text",
+    "campaign_id": "text",
+    "campaign_name": "text",
+    "clicks": "bigint",
+    "date_start": "date",
+    "date_stop": "date",
+    "impressions": "bigint",
+    "inline_link_clicks": "bigint",
+    "reach": "bigint",
+    "spend": "numeric(38,9)",
+}
 ACTIONS = '[{"value": 2.0, "7d_click": 2, "1d_view": null, "action_type": "purchase"}]'
 
 
 def _insight(uuid: str, at: str, ad: str, day: str, *figures: Any, campaign: str = "51") -> tuple[Any, ...]:
     impressions, clicks, links, spend = figures
     return (
-        uuid, f"2026-11-{at}+00:00", '{"sync_id": 7, "changes": []}', 0, "EUR", "17", ACTIONS, ad, f"ad {ad}", "71",
-        campaign, "Autumn", clicks, day, day, impressions, links, impressions, spend,
-    )  # fmt: skip
+        uuid,
+        f"2026-11-{at}+00:00",
+        '{"sync_id": 7, "changes": []}',
+        0,
+        "EUR",
+        "17",
+        ACTIONS,
+        ad,
+        f"ad {ad}",
+        "71",
+        campaign,
+        "Autumn",
+        clicks,
+        day,
+        day,
+        impressions,
+        links,
+        impressions,
+        spend,
+    )
 
 
 INSIGHTS = [
@@ -230,21 +293,21 @@ DEDUPED = (
 
 @pytest.mark.parametrize("level", ["ad", "campaign"])
 def test_airbyte_appended(warehouse: Engine, level: str) -> None:
-    """A table in append mode gives what the append and deduped mode gives: each key's last extraction, once."""
-    landed(warehouse, "ads_insights", ADS_INSIGHTS, *INSIGHTS)
-    source = SqlSource(warehouse, layout="airbyte")
+    """A table in append mode gives the rows of append and deduped mode: each key's last extraction, once."""
+    create_table(warehouse, "ads_insights", ADS_INSIGHTS, *INSIGHTS)
+    source = SqlSource(warehouse, options=TableOptions(layout="airbyte"))
     model = f"SELECT {{}} SUM(impressions), SUM(clicks), SUM(spend) FROM {DEDUPED} GROUP BY {{}}"
-    days = asked(warehouse, model.format(f"date_start, {level}_id,", f"date_start, {level}_id"))
+    days = query_sums(warehouse, model.format(f"date_start, {level}_id,", f"date_start, {level}_id"))
     assert sums_of(rows_of(source, level), "date_start", f"{level}_id") == days
-    whole = asked(warehouse, model.format(f"{level}_id,", f"{level}_id"))
+    whole = query_sums(warehouse, model.format(f"{level}_id,", f"{level}_id"))
     assert sums_of(rows_of(source, level, Increment.RANGE), f"{level}_id") == whole
     assert list(source.list_accounts()) == [source.get_account("act_17")] == [Account("act_17", currency="EUR")]
 
 
 def test_airbyte_actions(warehouse: Engine) -> None:
-    """Actions are lists whose figures are text and whose nulls are gone, as the platform would send them."""
-    landed(warehouse, "ads_insights", ADS_INSIGHTS, *INSIGHTS)
-    source = SqlSource(warehouse, layout="airbyte")
+    """Actions are lists with text figures and without nulls, as the platform sends them."""
+    create_table(warehouse, "ads_insights", ADS_INSIGHTS, *INSIGHTS)
+    source = SqlSource(warehouse, options=TableOptions(layout="airbyte"))
     (unit,) = source.plan(Account("act_17"), [WEEK], Increment.DAY, QuerySpec(fields=("actions",)))
     page = source.submit(unit)
     assert isinstance(page, ResultPage)
@@ -252,25 +315,41 @@ def test_airbyte_actions(warehouse: Engine) -> None:
 
 
 def test_airbyte_of_earlier_versions(warehouse: Engine) -> None:
-    """Tables from before Destinations V2 tell the newest by `_airbyte_emitted_at`."""
+    """Tables from before Destinations V2 mark the newest row by `_airbyte_emitted_at`."""
     names = {"_airbyte_extracted_at": "_airbyte_emitted_at", "_airbyte_raw_id": "_airbyte_ab_id"}
-    landed(warehouse, "ads_insights", {names.get(name, name): kind for name, kind in ADS_INSIGHTS.items()}, *INSIGHTS)
-    found = rows_of(SqlSource(warehouse, layout="airbyte"), "account", Increment.RANGE)
+    create_table(
+        warehouse, "ads_insights", {names.get(name, name): kind for name, kind in ADS_INSIGHTS.items()}, *INSIGHTS
+    )
+    found = rows_of(SqlSource(warehouse, options=TableOptions(layout="airbyte")), "account", Increment.RANGE)
     assert sums_of(found, "account_id") == {("17",): (7661.0, 36.0, 143.85)}
 
 
 # Fields, types and key: dlt-hub/verified-sources, sources/facebook_ads/settings.py (DEFAULT_INSIGHT_FIELDS,
 # INSIGHT_FIELDS_TYPES, INSIGHTS_PRIMARY_KEY): days are timestamps, and there is no account. `_dlt_loads`: dlt's tables.
 FACEBOOK_INSIGHTS = {
-    "campaign_id": "bigint", "adset_id": "bigint", "ad_id": "bigint", "date_start": "timestamptz",
-    "date_stop": "timestamptz", "reach": "bigint", "impressions": "bigint", "frequency": "numeric(38,9)",
-    "clicks": "bigint", "unique_clicks": "bigint", "ctr": "numeric(38,9)", "cpm": "numeric(38,9)",
-    "spend": "numeric(38,9)", "_dlt_load_id": "text", "_dlt_id": "text",
-}  # fmt: skip
+    "campaign_id": "bigint",
+    "adset_id": "bigint",
+    "ad_id": "bigint",
+    "date_start": "timestamptz",
+    "date_stop": "timestamptz",
+    "reach": "bigint",
+    "impressions": "bigint",
+    "frequency": "numeric(38,9)",
+    "clicks": "bigint",
+    "unique_clicks": "bigint",
+    "ctr": "numeric(38,9)",
+    "cpm": "numeric(38,9)",
+    "spend": "numeric(38,9)",
+    "_dlt_load_id": "text",
+    "_dlt_id": "text",
+}
 DLT_LOADS = {
-    "load_id": "text", "schema_name": "text", "status": "bigint", "inserted_at": "timestamptz",
+    "load_id": "text",
+    "schema_name": "text",
+    "status": "bigint",
+    "inserted_at": "timestamptz",
     "schema_version_hash": "text",
-}  # fmt: skip
+}
 
 
 def _loaded(load: str, ad: int, day: int, *figures: Any, campaign: int = 51) -> tuple[Any, ...]:
@@ -311,25 +390,25 @@ COMPLETED = (
 
 
 def dlt(engine: Engine, **options: Any) -> SqlSource:
-    """dlt's tables in append mode, the last load not completed."""
-    landed(engine, "facebook_insights", FACEBOOK_INSIGHTS, *LOADED)
+    """dlt's tables in append mode; the last load is incomplete."""
+    create_table(engine, "facebook_insights", FACEBOOK_INSIGHTS, *LOADED)
     done = [*dict.fromkeys(row[-2] for row in LOADED)][:-1]
-    landed(engine, "_dlt_loads", DLT_LOADS, *((load, "facebook_ads", 0, SYNCED, "h") for load in done))
-    return SqlSource(engine, layout="dlt", **options)
+    create_table(engine, "_dlt_loads", DLT_LOADS, *((load, "facebook_ads", 0, SYNCED, "h") for load in done))
+    return SqlSource(engine, options=TableOptions(layout="dlt", **options))
 
 
 @pytest.mark.parametrize("level", ["ad", "campaign"])
 def test_dlt_appended(warehouse: Engine, level: str) -> None:
-    """Each key's last completed load counts, loads compare as numbers, and days are UTC's, whatever the session's."""
+    """Each key's last completed load counts, loads compare as numbers, and days are UTC days in any session."""
     source = dlt(warehouse, constants={"account_id": "act_17"})
     found = rows_of(source, level, Increment.RANGE)
     model = f"SELECT {level}_id, SUM(impressions), SUM(clicks), SUM(spend) FROM {COMPLETED} GROUP BY {level}_id"
-    assert sums_of(found, f"{level}_id") == asked(warehouse, model)
+    assert sums_of(found, f"{level}_id") == query_sums(warehouse, model)
     assert {row["date_start"] for row in rows_of(source)} == {"2026-11-01", "2026-11-02", "2026-11-03"}
 
 
 def test_dlt_account(warehouse: Engine) -> None:
-    """The account that no row names is a constant: it is the only one, and no other is read for it."""
+    """An account that is not in the rows is a constant; no other account can be read."""
     source = dlt(warehouse, constants={"account_id": "17"}, currency="EUR")
     assert list(source.list_accounts()) == [Account("act_17", currency="EUR")]
     assert {row["account_id"] for row in rows_of(source)} == {"17"}
@@ -337,11 +416,11 @@ def test_dlt_account(warehouse: Engine) -> None:
         with pytest.raises(BadRequest, match="act_18"):
             ask("act_18")
     with pytest.raises(BadRequest, match=r"no column account_id .*constant"):
-        rows_of(SqlSource(warehouse, layout="dlt"))
+        rows_of(SqlSource(warehouse, options=TableOptions(layout="dlt")))
 
 
-def test_dlt_loads_that_were_struck_off_the_list(warehouse: Engine) -> None:
-    """Loads older than the first on the list are trusted; without a list every load is."""
+def test_dlt_loads_that_are_not_listed_any_more(warehouse: Engine) -> None:
+    """Loads older than the first listed one count as completed; without a list every load does."""
     source = dlt(warehouse, constants={"account_id": "17"})
     before = rows_of(source)
     with warehouse.begin() as connection:
@@ -353,31 +432,31 @@ def test_dlt_loads_that_were_struck_off_the_list(warehouse: Engine) -> None:
 
 
 def test_dlt_by_campaign(warehouse: Engine) -> None:
-    """A table loaded by campaign says so; the words that dlt puts where an id is missing are no ids."""
+    """A table loaded by campaign says so; dlt's placeholders for missing ids are not ids."""
     columns = FACEBOOK_INSIGHTS | {"ad_id": "text", "adset_id": "text"}
     rows = [(row[0], "no_adset_id", "no_ad_id", *row[3:]) for row in (LOADED[0], LOADED[4])]
-    landed(warehouse, "facebook_insights", columns, *rows)
-    source = SqlSource(warehouse, layout="dlt", level="campaign", constants={"account_id": "17"})
+    create_table(warehouse, "facebook_insights", columns, *rows)
+    source = SqlSource(warehouse, options=TableOptions(layout="dlt", level="campaign", constants={"account_id": "17"}))
     assert [(row["campaign_id"], "ad_id" in row) for row in rows_of(source, "campaign")] == [
         ("51", False),
         ("52", False),
     ]
     with pytest.raises(BadRequest, match="a row for each campaign"):
         rows_of(source)
-    wrong = SqlSource(warehouse, layout="dlt", constants={"account_id": "17"})
+    wrong = SqlSource(warehouse, options=TableOptions(layout="dlt", constants={"account_id": "17"}))
     with pytest.raises(AdwarmError, match=r"ad_id is missing .*ADWARM_SOURCE__LEVEL"):
         rows_of(wrong)
 
 
-def test_what_names_which_column() -> None:
-    """A person's map wins over the layout, that over the field's own name, and that over its other names."""
+def test_the_precedence_of_column_names() -> None:
+    """A column map wins over the layout, the layout over the field's own name, and that over its aliases."""
     layout = LAYOUTS["fivetran"]
     present = ["DATE", "date_start", "ad_account_id", "cost", "spend", "_FIVETRAN_SYNCED", "etl"]
     found = find_columns(present, layout, {})
     assert (found["date_start"], found["spend"], found["account_id"]) == ("DATE", "spend", "ad_account_id")
-    assert found[LOAD_MARKER_FIELD] == "_FIVETRAN_SYNCED"
-    found = find_columns(present, layout, {"spend": "Cost", LOAD_MARKER_FIELD: "etl"})
-    assert (found["spend"], found[LOAD_MARKER_FIELD]) == ("cost", "etl")
+    assert found[LOADED_AT] == "_FIVETRAN_SYNCED"
+    found = find_columns(present, layout, {"spend": "Cost", LOADED_AT: "etl"})
+    assert (found["spend"], found[LOADED_AT]) == ("cost", "etl")
     with pytest.raises(BadRequest, match="'kost' for spend"):
         find_columns(present, layout, {"spend": "kost"})
     with pytest.raises(BadRequest, match="airbyte, dlt, fivetran, plain"):

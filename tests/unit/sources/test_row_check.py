@@ -1,4 +1,4 @@
-"""Rows are judged before anything above a source sees them."""
+"""Tests of checking rows before anything above a source sees them."""
 
 from dataclasses import replace
 from datetime import date
@@ -17,10 +17,17 @@ WEEK, NEXT = Window(date(2026, 11, 1), date(2026, 11, 7)), Window(date(2026, 11,
 DAYS = FetchUnit("act_1", (WEEK,), Increment.DAY, QuerySpec())
 RANGES = FetchUnit("act_1", (WEEK, NEXT), Increment.RANGE, QuerySpec())
 ROW: dict[str, Any] = {
-    "account_id": "1", "ad_id": "23847", "date_start": "2026-11-07", "date_stop": "2026-11-07", "impressions": "185",
-    "spend": "14.35", "ctr": "4.864865", "ad_name": "NaN", "account_currency": "EUR",
+    "account_id": "1",
+    "ad_id": "23847",
+    "date_start": "2026-11-07",
+    "date_stop": "2026-11-07",
+    "impressions": "185",
+    "spend": "14.35",
+    "ctr": "4.864865",
+    "ad_name": "NaN",
+    "account_currency": "EUR",
     "actions": [{"action_type": "link_click", "value": "9", "1d_click": "9"}],
-}  # fmt: skip
+}
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text()),
     lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)),
@@ -29,7 +36,7 @@ json_values = st.recursive(
 
 
 def nested(depth: int) -> Any:
-    """A list in a list, so many times."""
+    """A list nested so many times."""
     found: Any = "1"
     for _ in range(depth):
         found = [found]
@@ -37,7 +44,7 @@ def nested(depth: int) -> Any:
 
 
 def test_good_rows_pass() -> None:
-    """Rows as the platform prints them pass, with the account's id in either form; no rows are none to refuse."""
+    """Rows as the platform prints them pass, with the account's id in either form; an empty list passes."""
     check_rows([], DAYS)
     check_rows(
         [
@@ -59,22 +66,61 @@ def test_good_rows_pass() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("account_id", "2"), ("account_id", None), ("account_id", 1), ("account_id", "act_"), ("account_id", "1 "),
-        ("account_id", "1" * 4000), ("ad_id", None), ("ad_id", 23847), ("ad_id", ""), ("ad_id", "1" * 65),
-        ("campaign_id", ["1"]), ("date_start", None), ("date_start", "2026-11-06"), ("date_start", "2026-13-01"),
-        ("date_start", "20261107"), ("date_start", 20261107), ("date_stop", "2026-W45-6"), ("date_stop", None),
-        ("spend", "NaN"), ("spend", "Infinity"), ("spend", float("nan")), ("spend", "1e999"), ("spend", True),
-        ("impressions", "1_000"), ("impressions", " 5"), ("impressions", "9" * 40), ("impressions", 10**400),
-        ("impressions", ["1"]), ("impressions", {"value": "1"}), ("clicks", "many"), ("clicks", "٣"),
-        ("actions", "9"), ("actions", {"value": "1"}), ("actions", ["link_click"]), ("actions", [{"value": "inf"}]),
-        ("actions", [{"action_type": 7}]), ("actions", [{"1d_click": "NaN"}]), ("actions", [{"x": nested(9)}]),
-        ("account_currency", "U" * 320), ("account_currency", 1), ("ad_name", "a" * 100_000), ("ad_name", "a\0b"),
-        ("ad_name", ["a"]), ("news", "-infinity"), ("news", nested(50)), ("news", [0] * 100_000),
-        ("news", float("inf")), ("news", 10**30), ("news", b"x"), ("x" * 5000, "1"), ("", "1"),
+        ("account_id", "2"),
+        ("account_id", None),
+        ("account_id", 1),
+        ("account_id", "act_"),
+        ("account_id", "1 "),
+        ("account_id", "1" * 4000),
+        ("ad_id", None),
+        ("ad_id", 23847),
+        ("ad_id", ""),
+        ("ad_id", "1" * 65),
+        ("campaign_id", ["1"]),
+        ("date_start", None),
+        ("date_start", "2026-11-06"),
+        ("date_start", "2026-13-01"),
+        ("date_start", "20261107"),
+        ("date_start", 20261107),
+        ("date_stop", "2026-W45-6"),
+        ("date_stop", None),
+        ("spend", "NaN"),
+        ("spend", "Infinity"),
+        ("spend", float("nan")),
+        ("spend", "1e999"),
+        ("spend", True),
+        ("impressions", "1_000"),
+        ("impressions", " 5"),
+        ("impressions", "9" * 40),
+        ("impressions", 10**400),
+        ("impressions", ["1"]),
+        ("impressions", {"value": "1"}),
+        ("clicks", "many"),
+        ("clicks", "٣"),
+        ("actions", "9"),
+        ("actions", {"value": "1"}),
+        ("actions", ["link_click"]),
+        ("actions", [{"value": "inf"}]),
+        ("actions", [{"action_type": 7}]),
+        ("actions", [{"1d_click": "NaN"}]),
+        ("actions", [{"x": nested(9)}]),
+        ("account_currency", "U" * 320),
+        ("account_currency", 1),
+        ("ad_name", "a" * 100_000),
+        ("ad_name", "a\0b"),
+        ("ad_name", ["a"]),
+        ("news", "-infinity"),
+        ("news", nested(50)),
+        ("news", [0] * 100_000),
+        ("news", float("inf")),
+        ("news", 10**30),
+        ("news", b"x"),
+        ("x" * 5000, "1"),
+        ("", "1"),
     ],
-)  # fmt: skip
-def test_a_bad_row_refuses_the_answer(field: str, value: Any) -> None:
-    """One foreign or malformed value among good rows refuses all of them, and is named by field and row."""
+)
+def test_a_bad_row_refuses_the_response(field: str, value: Any) -> None:
+    """One foreign or malformed value among good rows refuses all, and the error names field and row."""
     with pytest.raises(Corrupt) as caught:
         check_rows([ROW, ROW | {field: value}], DAYS)
     assert caught.value.code == ROW_ERROR_CODE
@@ -83,8 +129,8 @@ def test_a_bad_row_refuses_the_answer(field: str, value: Any) -> None:
     assert len(str(caught.value)) < 300
 
 
-def test_days_that_were_not_asked_for() -> None:
-    """A day before or after the window, and a range that is none of the windows, are foreign."""
+def test_days_that_were_not_requested() -> None:
+    """A day before or after the window, and a range that is none of the windows, are refused."""
     for day in ("2026-10-31", "2026-11-08"):
         with pytest.raises(Corrupt, match=day):
             check_rows([ROW | {"date_start": day, "date_stop": day}], DAYS)
@@ -95,7 +141,7 @@ def test_days_that_were_not_asked_for() -> None:
 
 @pytest.mark.parametrize("level", ["campaign", "adset", "account"])
 def test_the_ids_follow_the_level(level: str) -> None:
-    """A row has the id of its own level; those below are not missed."""
+    """A row has the id of its own level; ids of lower levels may be missing."""
     unit = replace(DAYS, spec=QuerySpec(level=level))
     row = {name: value for name, value in ROW.items() if name != "ad_id"}
     check_rows([row | {f"{level}_id": "1"}], unit, numeric_ids=True)
@@ -104,22 +150,22 @@ def test_the_ids_follow_the_level(level: str) -> None:
 
 
 def test_ids_of_tables_may_be_any_text() -> None:
-    """Only where ids are the platform's must they be digits."""
+    """Only the platform's ids must be digits."""
     check_rows([ROW | {"ad_id": "creative-7 (b)"}], DAYS)
     with pytest.raises(Corrupt, match="ad_id"):
         check_rows([ROW | {"ad_id": "creative-7 (b)"}], DAYS, numeric_ids=True)
 
 
-def test_objects_that_were_not_asked_for() -> None:
-    """A unit about some objects takes no row of another, and none of those that it leaves out."""
+def test_objects_that_were_not_requested() -> None:
+    """A unit restricted to objects accepts no row of another, and none of an excluded one."""
     check_rows([ROW], replace(DAYS, filters=(("ad.id", "IN", "7,23847"), ("campaign.id", "IN", "3"))))
     for wanted in (("ad.id", "IN", "7,8"), ("ad.id", "NOT_IN", "23847")):
         with pytest.raises(Corrupt, match="23847, which was not asked for"):
             check_rows([ROW], replace(DAYS, filters=(wanted,)))
 
 
-def test_no_row_is_without_bounds() -> None:
-    """A row of too many fields is refused, and so is what is no row."""
+def test_rows_are_bounded() -> None:
+    """A row with too many fields is refused, and so is anything that is not an object."""
     with pytest.raises(Corrupt, match="fields"):
         check_rows([ROW | {f"f{number}": "1" for number in range(MAX_FIELDS)}], DAYS)
     with pytest.raises(Corrupt, match="no object"):
@@ -127,7 +173,7 @@ def test_no_row_is_without_bounds() -> None:
 
 
 def test_messages_repeat_no_text() -> None:
-    """A refused value may hold anything, a secret too: only ids and days are shown."""
+    """A refused value may contain a secret: messages show only ids and days."""
     for field in ROW:
         with pytest.raises(Corrupt) as caught:
             check_rows([ROW | {field: "EAAsecret0123456789" * 2000}], DAYS, numeric_ids=True)
@@ -140,15 +186,15 @@ def test_messages_repeat_no_text() -> None:
 
 @pytest.mark.parametrize("bad", [{}, {"id": None}, {"id": 5}, {"id": "x"}, {"id": "9" * 400}])
 def test_listed_objects_have_ids(bad: dict[str, Any]) -> None:
-    """Objects are listed by ids of digits, every one."""
+    """Every listed object has an id of digits."""
     check_ids([{"id": "31"}, {"id": "32"}])
     with pytest.raises(Corrupt, match="row 2"):
         check_ids([{"id": "31"}, bad])
 
 
 @given(st.dictionaries(st.one_of(st.sampled_from(sorted(ROW)), st.text()), json_values))
-def test_whatever_comes_passes_or_is_corrupt(changes: dict[str, Any]) -> None:
-    """No value ends in any other error, and what passes is the unit's own."""
+def test_any_row_passes_or_is_corrupt(changes: dict[str, Any]) -> None:
+    """No value causes any other error, and what passes belongs to the unit."""
     row = ROW | changes
     try:
         check_rows([row], DAYS, numeric_ids=True)

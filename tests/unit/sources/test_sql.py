@@ -1,4 +1,4 @@
-"""The SQL source on a real PostgreSQL server, whose types and comparisons are stricter than SQLite's."""
+"""Tests of the SQL source on PostgreSQL, whose types and comparisons are stricter than SQLite's."""
 
 from datetime import date
 from typing import Any
@@ -10,12 +10,13 @@ from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources import sql
 from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource, session_zone_statement
+from adwarm.sources.tabular import TableOptions
 
 WINDOW = Window(date(2026, 11, 2), date(2026, 11, 3))
 
 
-def landed(url: str, account_type: str, day_type: str, account: str) -> Engine:
-    """A table of four days, as a loader would land it, in a schema of its own."""
+def create_table(url: str, account_type: str, day_type: str, account: str) -> Engine:
+    """A table of four days in a schema of its own."""
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS ads CASCADE"))
@@ -41,8 +42,8 @@ def landed(url: str, account_type: str, day_type: str, account: str) -> Engine:
 @pytest.mark.parametrize(("account_type", "account"), [("bigint", "7"), ("numeric", "7"), ("text", "act_7")])
 @pytest.mark.parametrize("day_type", ["date", "timestamp", "timestamptz", "text"])
 def test_types_of_a_warehouse(postgres_url: str, account_type: str, account: str, day_type: str) -> None:
-    """Whatever the types of account and day, the two days of the window come out in the platform's form."""
-    engine = landed(postgres_url, account_type, day_type, account)
+    """Whatever the types of account and day, the two days of the window are returned in the platform's form."""
+    engine = create_table(postgres_url, account_type, day_type, account)
     try:
         source = SqlSource(engine, "ads.insights")
         assert list(source.list_accounts()) == [source.get_account("act_7")]
@@ -71,15 +72,15 @@ SESSIONS = ("America/Los_Angeles", "UTC", "Pacific/Auckland")
 
 def days_of(engine: Engine, table: str, **options: Any) -> list[str]:
     """The days of the window's rows."""
-    source = SqlSource(engine, table, **options)
+    source = SqlSource(engine, table, TableOptions(**options))
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=("impressions",)))
     page = source.submit(unit)
     assert isinstance(page, ResultPage)
     return [row["date_start"] for row in page.rows]
 
 
-def moments(url: str, session: str, *texts: str) -> Engine:
-    """A session in a zone of its own, over a table whose days are moments, and a view that casts them to days."""
+def create_time_table(url: str, session: str, *texts: str) -> Engine:
+    """A session with a zone, a table whose days are times, and a view that casts them to days."""
     engine = create_engine(url, connect_args={"options": f"-c timezone={session}"})
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS ads CASCADE"))
@@ -112,7 +113,7 @@ def test_days_do_not_follow_the_session(
     Moments are so even where the session's zone is left as it is.
     """
     midnights = [f"2026-11-0{day} 00:00+00" for day in (1, 2, 3, 4)]
-    engine = moments(postgres_url, session, *midnights)
+    engine = create_time_table(postgres_url, session, *midnights)
     if not told:
         monkeypatch.setattr(sql, "_SESSION_ZONE", {})
         table = "ads.insights"
@@ -126,27 +127,27 @@ def test_days_do_not_follow_the_session(
 @pytest.mark.parametrize("session", SESSIONS)
 @pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/Sao_Paulo"])
 @pytest.mark.parametrize("table", ["ads.insights", "ads.days"])
-def test_moments_are_days_of_the_zone_that_is_named(postgres_url: str, session: str, zone: str, table: str) -> None:
-    """Where a setting names a zone, its midnights are days, to the minute before the next."""
+def test_times_are_days_of_the_configured_zone(postgres_url: str, session: str, zone: str, table: str) -> None:
+    """Where a setting names a zone, days begin at its midnight, to the minute."""
     offset = {"Asia/Tokyo": "+09", "America/Sao_Paulo": "-03"}[zone]
     times = ("2026-11-01 23:59", "2026-11-02 00:00", "2026-11-03 23:59", "2026-11-04 00:00")
-    engine = moments(postgres_url, session, *(f"{moment}{offset}" for moment in times))
+    engine = create_time_table(postgres_url, session, *(f"{moment}{offset}" for moment in times))
     try:
         assert days_of(engine, table, day_zone=zone) == ["2026-11-02", "2026-11-03"]
     finally:
         engine.dispose()
 
 
-def test_how_a_session_is_told_its_zone() -> None:
-    """Each database in its own words; MySQL gets UTC as an offset, since it may not know zones by name."""
+def test_the_statement_that_sets_a_sessions_zone() -> None:
+    """Each database has its own; MySQL gets UTC as an offset, since it may not know zones by name."""
     assert session_zone_statement("mysql", "UTC") == "SET time_zone = '+00:00'"
     assert session_zone_statement("mariadb", "Asia/Tokyo") == "SET time_zone = 'Asia/Tokyo'"
     assert session_zone_statement("postgresql", "UTC") == "SET LOCAL TIME ZONE 'UTC'"
     assert session_zone_statement("sqlite", "UTC") is None
 
 
-def test_the_threads_of_a_process_share_a_tables_connections(postgres_url: str) -> None:
-    """Sources are made per thread; together they hold no more connections than the pool has."""
+def test_the_threads_of_a_process_share_connections(postgres_url: str) -> None:
+    """Each thread has its own source; together they hold no more connections than the pool has."""
     from adwarm.settings import SqlSettings
 
     limits = SqlSettings(pool_size=2)

@@ -1,4 +1,4 @@
-"""Tables of many shapes become rows of one form."""
+"""Tests of reading tables of many shapes as rows of one form."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -15,7 +15,7 @@ from adwarm.sources.formats import format_day, format_field, format_id
 from adwarm.sources.parquet import ParquetSource
 from adwarm.sources.protocol import Increment, ResultPage
 from adwarm.sources.sql import SqlSource
-from adwarm.sources.tabular import TabularSource
+from adwarm.sources.tabular import TableOptions, TabularSource
 
 DAY = date(2026, 11, 2)
 WINDOW = Window(DAY, date(2026, 11, 3))
@@ -35,14 +35,14 @@ def rows(source: TabularSource, increment: Increment = Increment.DAY, window: Wi
 def parquet(tmp_path: Path, *records: dict[str, Any], **options: Any) -> ParquetSource:
     """Records as one Parquet file."""
     pd.DataFrame(list(records)).to_parquet(tmp_path / "t.parquet", index=False)
-    return ParquetSource(f"file://{tmp_path}/t.parquet", **options)
+    return ParquetSource(f"file://{tmp_path}/t.parquet", TableOptions(**options))
 
 
 def sql(tmp_path: Path, *records: dict[str, Any], **options: Any) -> SqlSource:
-    """Records as a table of a database that is opened by its URL."""
+    """Records as a database table, opened by URL."""
     url = f"sqlite:///{tmp_path}/t.db"
     pd.DataFrame(list(records)).to_sql("insights", create_engine(url), index=False)
-    return SqlSource(url, **options)
+    return SqlSource(url, options=TableOptions(**options))
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
@@ -51,7 +51,7 @@ def sql(tmp_path: Path, *records: dict[str, Any], **options: Any) -> SqlSource:
     "day", ["2026-11-02", DAY, datetime(2026, 11, 2, 13, 30), "2026-11-02T00:00:00+00:00", "2026-11-02 05:00:00"]
 )
 def test_account_and_day_of_any_type(tmp_path: Path, make: Any, account: Any, day: Any) -> None:
-    """Accounts as text, bare or as numbers, and days as text, dates or moments, are all found."""
+    """Accounts as text or numbers, and days as text, dates or times, are all found."""
     other = BASE | {"account_id": account, "date_start": day, "ad_id": "2"}
     stranger = other | {"account_id": 8 if isinstance(account, int) else "8"}
     (row,) = rows(make(tmp_path, other, stranger))
@@ -60,7 +60,7 @@ def test_account_and_day_of_any_type(tmp_path: Path, make: Any, account: Any, da
 
 @pytest.mark.parametrize("make", [parquet, sql])
 def test_only_days_of_the_window(tmp_path: Path, make: Any) -> None:
-    """The days before and after the window stay out, to the minute."""
+    """Rows before and after the window are left out, to the minute."""
     moments = [
         datetime(2026, 11, 1, 23, 59),
         datetime(2026, 11, 2),
@@ -72,8 +72,8 @@ def test_only_days_of_the_window(tmp_path: Path, make: Any) -> None:
 
 
 @pytest.mark.parametrize("kept_in", ["UTC", "America/Los_Angeles", "Pacific/Auckland"])
-def test_moments_with_a_zone(tmp_path: Path, kept_in: str) -> None:
-    """Moments that carry a zone are UTC's days, whatever zone they are kept in, unless another one is named."""
+def test_times_with_a_zone(tmp_path: Path, kept_in: str) -> None:
+    """Times with a zone are UTC days, whatever their zone, unless another one is configured."""
     midnights = [pd.Timestamp(f"2026-11-0{day}", tz=UTC).tz_convert(kept_in) for day in (1, 2, 3, 4)]
     source = parquet(tmp_path, *(BASE | {"date_start": moment} for moment in midnights))
     assert [row["date_start"] for row in rows(source)] == ["2026-11-02", "2026-11-03"]
@@ -83,8 +83,8 @@ def test_moments_with_a_zone(tmp_path: Path, kept_in: str) -> None:
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
-def test_other_names_and_own_names(tmp_path: Path, make: Any) -> None:
-    """Common other names are understood by themselves, one's own by a mapping."""
+def test_aliases_and_mapped_names(tmp_path: Path, make: Any) -> None:
+    """Common aliases are known; other names need a column map."""
     record = {
         "ad_account_id": "7",
         "creative": 12.0,
@@ -109,23 +109,23 @@ TWICE = (BASE | {"etl": "2026-11-03"}, BASE | {"etl": "2026-11-04", "impressions
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
-def test_appended_loads_do_not_double(tmp_path: Path, make: Any) -> None:
-    """A day that was loaded twice counts once, as the newest load has it by the column that a person names."""
+def test_appended_loads_count_once(tmp_path: Path, make: Any) -> None:
+    """A day that was loaded twice counts once, as in the newest load by the mapped column."""
     (row,) = rows(make(tmp_path, *TWICE, columns={"loaded_at": "etl"}), Increment.RANGE)
     assert (row["impressions"], row["spend"]) == ("300", "2.00")
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
 @pytest.mark.parametrize("increment", list(Increment))
-def test_doubles_without_an_order_are_refused(tmp_path: Path, make: Any, increment: Increment) -> None:
-    """Where nothing tells which of two rows is the newer one, neither is served, nor their sum."""
+def test_duplicates_without_an_order_are_refused(tmp_path: Path, make: Any, increment: Increment) -> None:
+    """Where no column tells the newer of two rows, neither is returned, nor their sum."""
     with pytest.raises(BadRequest, match="2 rows of ad 1 on 2026-11-02"):
         rows(make(tmp_path, *TWICE), increment)
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
-def test_ids_that_no_column_holds(tmp_path: Path, make: Any) -> None:
-    """The account of every row may be a constant; then it is the only account there is."""
+def test_a_constant_account(tmp_path: Path, make: Any) -> None:
+    """The account of every row may be a constant; then it is the only account."""
     record = {name: value for name, value in BASE.items() if name != "account_id"}
     source = make(tmp_path, record, constants={"account_id": "7", "campaign_name": "Only"})
     assert list(source.list_accounts()) == [source.get_account("act_7")] == [Account("act_7")]
@@ -134,7 +134,7 @@ def test_ids_that_no_column_holds(tmp_path: Path, make: Any) -> None:
         source.get_account("act_9")
     for constants in ({"spend": "1"}, {"account_id": "shop"}, {"ad_id": " "}):
         with pytest.raises(BadRequest):
-            ParquetSource(str(tmp_path), constants=constants)
+            ParquetSource(str(tmp_path), TableOptions(constants=constants))
 
 
 LEVELS = ("account", "campaign", "adset", "ad")
@@ -150,7 +150,7 @@ TREE = [
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("increment", list(Increment))
 def test_a_table_of_ads_serves_the_levels_above(tmp_path: Path, make: Any, level: str, increment: Increment) -> None:
-    """Each level has a row for each of its objects, a day or in all, and the same sums in all."""
+    """Each level has a row per object and day or window, with the same sums in all."""
     source = make(tmp_path, *TREE)
     spec = QuerySpec(level, (*(f"{name}_id" for name in LEVELS), *FIELDS))
     (unit,) = source.plan(Account("act_7"), [WINDOW], increment, spec)
@@ -165,7 +165,7 @@ def test_a_table_of_ads_serves_the_levels_above(tmp_path: Path, make: Any, level
 
 
 def test_a_table_states_its_level(tmp_path: Path) -> None:
-    """A table by campaign serves campaigns and accounts; ads are refused, and so is a level that is none."""
+    """A table by campaign serves campaigns and accounts; ads and unknown levels are refused."""
     source = parquet(tmp_path, *({**row, "ad_id": None} for row in TREE[1:3]), level="campaign")
     assert source.capabilities.levels == {"account", "campaign"}
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec("campaign", FIELDS))
@@ -179,15 +179,15 @@ def test_a_table_states_its_level(tmp_path: Path) -> None:
         parquet(tmp_path, BASE, level="pixel")
 
 
-def test_rows_that_are_not_sane_are_refused(tmp_path: Path) -> None:
-    """What leaves a table is judged as every source's rows are: by field, and as a whole."""
+def test_malformed_rows_are_refused(tmp_path: Path) -> None:
+    """Rows of a table are checked like those of every source."""
     source = parquet(tmp_path, BASE | {"actions": [{"action_type": "purchase", "value": "NaN"}]})
     with pytest.raises(Corrupt, match="actions"):
         rows(source)
 
 
 def test_a_table_has_no_end_of_history(tmp_path: Path) -> None:
-    """Rows of any age are read: a table keeps what it has."""
+    """Rows of any age are read."""
     source = parquet(tmp_path, BASE | {"date_start": "2016-02-29"})
     assert (source.capabilities.retention_days, source.capabilities.oldest_day(DAY)) == (None, date.min)
     old = date(2016, 2, 29)
@@ -195,7 +195,7 @@ def test_a_table_has_no_end_of_history(tmp_path: Path) -> None:
 
 
 def test_the_currency_of_the_rows(tmp_path: Path) -> None:
-    """The account's currency is that of its rows where they have one, unless a person names it."""
+    """The account has the currency of its rows, unless the options set one."""
     one, two = BASE | {"account_currency": "EUR"}, BASE | {"ad_id": "2", "account_currency": "JPY"}
     assert parquet(tmp_path, one).get_account("act_7").currency == "EUR"
     assert parquet(tmp_path, one, currency="CHF").get_account("act_7").currency == "CHF"
@@ -204,7 +204,7 @@ def test_the_currency_of_the_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [parquet, sql])
 def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
-    """Totals add up what adds up, divide the sums, take the last day's names and leave out people."""
+    """Totals sum additive figures, divide the sums, use the last day's names and leave out reach."""
     second = BASE | {"date_start": "2026-11-03", "impressions": 300, "clicks": 1, "spend": 0.25, "reach": 5, "ctr": 9.0}
     (row,) = rows(make(tmp_path, BASE | {"reach": 4, "ctr": 9.0}, second), Increment.RANGE)
     assert row == {
@@ -220,7 +220,7 @@ def test_totals_sum_and_divide(tmp_path: Path, make: Any) -> None:
 
 
 def test_days_without_delivery_have_no_row(tmp_path: Path) -> None:
-    """A row of zeros is left out, one that only cost money is not, and an absent value is an absent field."""
+    """A row of zeros is left out, a row with spend only is not, and a null is an absent field."""
     idle = BASE | {"ad_id": "2", "impressions": 0, "clicks": 0, "spend": 0.0}
     late = BASE | {"ad_id": "4", "impressions": 0, "clicks": 0, "spend": 0.5}
     blank = BASE | {"ad_id": "3", "spend": None}
@@ -230,7 +230,7 @@ def test_days_without_delivery_have_no_row(tmp_path: Path) -> None:
 
 
 def test_actions_stay_lists(tmp_path: Path) -> None:
-    """Actions come out as lists, whether the table holds lists or JSON text."""
+    """Actions are lists, whether the table holds lists or JSON text."""
     actions = [{"action_type": "purchase", "value": "2"}]
     (native,) = rows(parquet(tmp_path, BASE | {"actions": actions}))
     (text,) = rows(sql(tmp_path, BASE | {"actions": '[{"action_type":"purchase","value":"2"}]'}))
@@ -245,7 +245,7 @@ def test_hive_folders(tmp_path: Path) -> None:
 
 
 def test_pages_and_new_data(tmp_path: Path) -> None:
-    """Pages follow each other without gaps, and a new report sees what was added since."""
+    """Pages follow each other without gaps, and a new report includes rows that were added since."""
     source = parquet(tmp_path, *(BASE | {"ad_id": str(n)} for n in range(5)), page_size=2)
     (unit,) = source.plan(Account("act_7"), [WINDOW], Increment.DAY, QuerySpec(fields=FIELDS))
     first = source.submit(unit)
@@ -261,21 +261,21 @@ def test_pages_and_new_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
-def test_a_table_without_its_keys_is_named(tmp_path: Path, make: Any) -> None:
-    """A missing key column is refused with its name and the columns there are."""
+def test_a_missing_key_column_is_named(tmp_path: Path, make: Any) -> None:
+    """The error names the missing column and the existing ones."""
     with pytest.raises(BadRequest, match="ad_id, date_start among account_id, spend"):
         rows(make(tmp_path, {"account_id": "7", "spend": 1}))
 
 
-def test_a_metric_that_is_no_number_is_named(tmp_path: Path) -> None:
-    """A metric that cannot be a number is refused with its column."""
+def test_a_metric_that_is_not_a_number_is_named(tmp_path: Path) -> None:
+    """The error names its column."""
     with pytest.raises(BadRequest, match="spend holds 'lots'"):
         rows(parquet(tmp_path, BASE | {"spend": "lots"}))
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
-def test_an_account_without_a_row_is_not_denied_for_ever(tmp_path: Path, make: Any) -> None:
-    """An account whose rows have not landed is refused by its id, and not marked as denied."""
+def test_an_account_without_a_row_is_not_denied(tmp_path: Path, make: Any) -> None:
+    """An account whose rows are not loaded yet is refused by its id, and not marked as denied."""
     source = make(tmp_path, BASE)
     assert source.get_account("act_7") == Account("act_7")
     with pytest.raises(BadRequest, match="act_9"):
@@ -294,8 +294,8 @@ def test_an_account_without_a_row_is_not_denied_for_ever(tmp_path: Path, make: A
         (lambda path: SqlSource("postgresql://user:s3cret@127.0.0.1:9/db"), Transient),
     ],
 )
-def test_what_cannot_be_read_is_said(tmp_path: Path, source: Any, expected: type[AdwarmError]) -> None:
-    """A missing file, table, driver or server is an error of ours that shows no password."""
+def test_unreadable_tables_raise_an_error(tmp_path: Path, source: Any, expected: type[AdwarmError]) -> None:
+    """A missing file, table, driver or server is an adwarm error that shows no password."""
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(expected) as caught:
         list(source(tmp_path).list_accounts())
@@ -303,7 +303,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, source: Any, expected: type
 
 
 def test_values_in_the_platforms_form() -> None:
-    """Numbers of any type print as the platform prints them."""
+    """Numbers of any type are printed as the platform prints them."""
     assert format_field("impressions", 12.0) == "12"
     assert format_field("spend", Decimal("14.3500")) == "14.35"
     assert format_field("ctr", "4.8648648") == "4.864865"

@@ -1,4 +1,4 @@
-"""Plans cover what is wanted in the fewest requests; splits lose nothing."""
+"""Tests of planning the fewest requests and of splitting them."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -36,7 +36,7 @@ windows = st.lists(
 
 
 def fewest(days: set[date], limit: int) -> int:
-    """The least number of spans of `limit` days that cover `days`: take them greedily from the first."""
+    """The least number of spans of `limit` days that cover `days`: greedily from the first day."""
     count, until = 0, date.min
     for day in sorted(days):
         if day > until:
@@ -46,7 +46,7 @@ def fewest(days: set[date], limit: int) -> int:
 
 @given(windows)
 def test_days_are_covered_once_by_the_fewest_spans(wanted: list[Window]) -> None:
-    """Every wanted day is in exactly one span, no span is too long, and no plan has fewer."""
+    """Every requested day is in exactly one span, no span is too long, and no plan has fewer."""
     units = plan_units(CAPS, ACCOUNT, wanted, Increment.DAY, SPEC)
     spans = [unit.windows[0] for unit in units]
     days = {day for window in wanted for day in window.days()}
@@ -56,23 +56,23 @@ def test_days_are_covered_once_by_the_fewest_spans(wanted: list[Window]) -> None
 
 
 @given(windows)
-def test_windows_are_asked_for_once(wanted: list[Window]) -> None:
-    """Every distinct window of totals is in exactly one unit, as many to a unit as may be."""
+def test_windows_are_requested_once(wanted: list[Window]) -> None:
+    """Every distinct window of totals is in exactly one unit, with as many per unit as allowed."""
     units = plan_units(CAPS, ACCOUNT, wanted, Increment.RANGE, SPEC)
     assert [window for unit in units for window in unit.windows] == sorted(set(wanted))
     assert len(units) == ceil(len(set(wanted)) / 3)
 
 
 @given(windows, st.sampled_from(list(Increment)))
-def test_the_order_of_the_question_does_not_matter(wanted: list[Window], increment: Increment) -> None:
-    """Plans are deterministic: the same windows in any order, or twice, give the same units."""
+def test_the_order_of_windows_does_not_matter(wanted: list[Window], increment: Increment) -> None:
+    """The same windows in any order, or twice, give the same units."""
     expected = plan_units(CAPS, ACCOUNT, wanted, increment, SPEC)
     assert plan_units(CAPS, ACCOUNT, [*wanted[::-1], *wanted], increment, SPEC) == expected
 
 
 @given(windows, st.sampled_from(list(Increment)))
 def test_splits_end_and_lose_nothing(wanted: list[Window], increment: Increment) -> None:
-    """Splitting on and on ends with single days or windows, which together are the whole."""
+    """Repeated splitting ends with single days or windows, which together are the whole."""
     for unit in plan_units(CAPS, ACCOUNT, wanted, increment, SPEC):
         pieces, done = [unit], []
         while pieces:
@@ -85,20 +85,20 @@ def test_splits_end_and_lose_nothing(wanted: list[Window], increment: Increment)
         assert increment is Increment.RANGE or all(len(piece.windows[0]) == 1 for piece in done)
 
 
-def test_nothing_wanted_nothing_asked() -> None:
-    """No windows, no units."""
+def test_no_windows_give_no_units() -> None:
+    """An empty list of windows plans nothing."""
     assert plan_units(CAPS, ACCOUNT, [], Increment.DAY, SPEC) == []
     assert plan_units(CAPS, ACCOUNT, [], Increment.RANGE, SPEC) == []
 
 
 def test_an_unknown_level_is_named() -> None:
-    """A level that the source does not have is refused with those it has."""
+    """An unknown level is refused with the levels that the source has."""
     with pytest.raises(BadRequest, match="ad"):
         plan_units(CAPS, ACCOUNT, [Window(START, START)], Increment.DAY, QuerySpec(level="campaign"))
 
 
 def test_split_keeps_the_query() -> None:
-    """Halves ask the same question of the same account."""
+    """Both halves have the query and the account of the whole."""
     unit = FetchUnit("act_1", (Window(START, START + timedelta(days=2)),), Increment.DAY, SPEC, (("a", "b", "c"),))
     assert {(part.account_id, part.spec, part.filters) for part in split_by_time(unit)} == {
         ("act_1", SPEC, (("a", "b", "c"),))
@@ -106,8 +106,8 @@ def test_split_keeps_the_query() -> None:
 
 
 @given(st.integers(1, 350))
-def test_narrowing_names_every_object_once(count: int) -> None:
-    """Units about objects hold each of them once, at least two to a level and never too many to a request."""
+def test_splitting_by_objects_covers_each_object_once(count: int) -> None:
+    """Units hold each object once, at least two units per level and never too many objects per request."""
     ids = [str(number) for number in range(count)]
     parts = split_by_objects(FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC), "campaign", ids)
     named = [filtered_objects(part) for part in parts]
@@ -118,7 +118,7 @@ def test_narrowing_names_every_object_once(count: int) -> None:
 
 @given(st.integers(1, 60))
 def test_halving_objects_ends_with_one_each(count: int) -> None:
-    """Splitting by ids on and on ends with one object a unit, and loses none."""
+    """Repeated splitting by ids ends with one object per unit, and loses none."""
     pieces = split_by_objects(
         FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC), "ad", [str(n) for n in range(count)]
     )
@@ -131,7 +131,7 @@ def test_halving_objects_ends_with_one_each(count: int) -> None:
 
 
 def test_levels_go_down_to_the_querys_own() -> None:
-    """A unit is divided by campaigns, then ad sets, then ads; one about campaigns ends there, an account at once."""
+    """A unit is split by campaigns, then ad sets, then ads; one by campaign ends there, one by account at once."""
     unit = FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC)
     seen = []
     while (level := level_below(unit)) is not None:
@@ -143,14 +143,14 @@ def test_levels_go_down_to_the_querys_own() -> None:
 
 
 def with_spec(unit: FetchUnit, level: str) -> FetchUnit:
-    """A unit about one campaign, at another level."""
+    """A unit restricted to one campaign, at another level."""
     return restrict_to_objects(
         FetchUnit("act_1", unit.windows, Increment.DAY, QuerySpec(level=level)), "campaign", ["1"]
     )
 
 
-def test_leaving_objects_out_keeps_what_was_named() -> None:
-    """Objects that are left out come on top of those that are named; other fields ask the same of the same."""
+def test_excluding_objects_keeps_the_restriction() -> None:
+    """Excluded objects are added to the filters; other fields keep the rest of the request."""
     unit = exclude_objects(FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC), {"9", "8"})
     assert unit.filters == (("ad.id", "NOT_IN", "8,9"),)
     assert restrict_to_objects(unit, "campaign", ["3"]).filters == (
@@ -160,8 +160,8 @@ def test_leaving_objects_out_keeps_what_was_named() -> None:
     assert with_fields(unit, ("spend",)).spec.fields == ("spend",)
 
 
-def test_a_unit_is_known_by_what_it_asks() -> None:
-    """Equal questions have equal hashes whatever their page size; any other question has another."""
+def test_the_hash_of_a_unit_identifies_its_request() -> None:
+    """Equal requests have equal hashes whatever their page size; other requests have others."""
     unit = FetchUnit("act_1", (Window(START, START),), Increment.DAY, SPEC)
     others = [
         replace(unit, account_id="act_2"),

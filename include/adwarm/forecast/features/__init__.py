@@ -1,1 +1,1 @@
-"""Turns opens into the features that a forecast is made from."""
+"""Features of the boosted model, computed from opens."""

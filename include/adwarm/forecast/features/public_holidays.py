@@ -1,8 +1,8 @@
-"""Public holidays by country: known ahead, and as quiet as the log's earlier ones were.
+"""Reduces the forecast on public holidays by as much as earlier holidays of the same country in the log were quieter.
 
-The country is that of the reader's zone, under whichever name it goes: browsers report old ones (`Asia/Calcutta`). A
-zone without one (`UTC`) or with a country that has no calendar has no holidays, and where people come on holidays as on
-any day, nothing changes.
+The country follows from the reader's zone, also under its old names, which browsers report (`Asia/Calcutta`). A zone
+without a country (`UTC`), or whose country has no calendar, has no holidays. Where readers come on holidays as on any
+day, nothing changes.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import zone
 
 _EPOCH = date(1970, 1, 1).toordinal()
-_PULL_DAYS, _PULL_OPENS = 0.5, 5.0
-"""Usual days, and first opens, that the belief in an ordinary day is worth."""
+_PRIOR_DAYS, _PRIOR_OPENS = 0.5, 5.0
+"""Usual days, and first opens, that the prior of an ordinary day is worth."""
 _CLOCK_CHANGE = 4
 _ACROSS_BORDERS = {
     "Africa/Asmera": "ER",
@@ -35,45 +35,45 @@ _ACROSS_BORDERS = {
     "Pacific/Truk": "FM",
     "Pacific/Yap": "FM",
 }
-"""Names that the database links to a zone of another country, because the clocks agree."""
+"""Names that the database links to a zone of another country because the clocks agree."""
 _ABBREVIATIONS = frozenset({"CET", "EET", "EST", "HST", "MET", "MST", "WET"})
-"""Clocks of several countries; the one whose zone the database links them to is no better a guess than another."""
+"""Clocks that several countries share, so that none of them can be told."""
 
 
 @dataclass(frozen=True)
 class HolidayEffect:
-    """What is left of a usual day's first opens on a public holiday.
+    """The share of a usual day's first opens that is left on a public holiday.
 
     Attributes:
-        by_country: ISO code to a share, 0 to 1. A country without a holiday in what was learned from is left out, and
-            its holidays count as usual days.
+        by_country: ISO code to a share, 0 to 1. Countries without a holiday in the training data are left out; their
+            holidays count as usual days.
     """
 
     by_country: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, grid: OpenGrid) -> "HolidayEffect":
-        """Return what the holidays in the grid say, against the middle one of the same weekday in other weeks."""
-        seen: dict[str, list[tuple[float, float]]] = {}
-        for place, name in enumerate(grid.zones):
+        """Return the effect of the holidays in the grid, against the median of the same weekday in other weeks."""
+        days_by_country: dict[str, list[tuple[float, float]]] = {}
+        for index, name in enumerate(grid.zones):
             country = country_of(name)
             if country:
-                seen.setdefault(country, []).extend(_against_usual(grid, place, country))
-        return cls({country: _share(days) for country, days in sorted(seen.items()) if days})
+                days_by_country.setdefault(country, []).extend(_compare_with_usual(grid, index, country))
+        return cls({country: _share(days) for country, days in sorted(days_by_country.items()) if days})
 
     def get_shares(self, grid: OpenGrid, key: Ints, column: Ints) -> Floats:
-        """Return the share for each pair of key and column, 1 where the reader's day is no holiday."""
+        """Return the share per pair of key and column; 1 where the reader's day is no holiday."""
         result = np.ones(len(key))
         day, zone_of = grid.local_day(key, column), grid.zone_of[key]
-        for place, name in enumerate(grid.zones):
+        for index, name in enumerate(grid.zones):
             country = country_of(name)
             if country in self.by_country:
-                here = np.flatnonzero(zone_of == place)
-                result[here[np.isin(day[here], days_off(country, day[here]))]] = self.by_country[country]
+                pairs = np.flatnonzero(zone_of == index)
+                result[pairs[np.isin(day[pairs], days_off(country, day[pairs]))]] = self.by_country[country]
         return result
 
     def get_share(self, zone_name: str, moment: datetime) -> float:
-        """Return the share for a moment in a reader's zone."""
+        """Return the share at a moment in a reader's zone; 1 when it is no holiday there."""
         country = country_of(zone_name)
         if country not in self.by_country:
             return 1.0
@@ -82,7 +82,7 @@ class HolidayEffect:
 
 
 def country_of(zone_name: str) -> str:
-    """Return the ISO code of the country that an IANA zone was made for, empty when it belongs to none."""
+    """Return the ISO code of an IANA zone's country, empty when it has none."""
     return _countries().get(zone_name, "")
 
 
@@ -91,22 +91,22 @@ def days_off(country: str, days: Ints) -> Ints:
     if not len(days):
         return np.zeros(0, np.int64)
     first, last = (date.fromordinal(_EPOCH + int(day)).year for day in (days.min(), days.max()))
-    found = [day for year in range(first, last + 1) for day in _holidays(country, year)]
-    return np.array(found, np.int64)
+    holiday_days = [day for year in range(first, last + 1) for day in _holidays(country, year)]
+    return np.array(holiday_days, np.int64)
 
 
 def _share(days: list[tuple[float, float]]) -> float:
-    """Return opens over usual opens, leaning on 1: one quiet holiday is little evidence."""
+    """Return opens divided by usual opens, shrunk towards 1 because one quiet holiday is little evidence."""
     opens, usual = sum(opens for opens, _ in days), sum(usual for _, usual in days)
-    pull = _PULL_DAYS * usual / len(days) + _PULL_OPENS
-    return min((opens + pull) / (usual + pull), 1.0)
+    prior = _PRIOR_DAYS * usual / len(days) + _PRIOR_OPENS
+    return min((opens + prior) / (usual + prior), 1.0)
 
 
-def _against_usual(grid: OpenGrid, place: int, country: str) -> Iterator[tuple[float, float]]:
-    """Yield first opens and usual first opens of each holiday that the keys of a zone have lived through."""
-    opens = np.diff(grid.firsts[grid.zone_of == place].sum(axis=0, dtype=np.int64))
+def _compare_with_usual(grid: OpenGrid, zone_index: int, country: str) -> Iterator[tuple[float, float]]:
+    """Yield first opens and usual first opens of each holiday in the grid, over the keys of one zone."""
+    opens = np.diff(grid.firsts[grid.zone_of == zone_index].sum(axis=0, dtype=np.int64))
     column = np.arange(grid.column_count)
-    day = (column + grid.origin + grid.offset[place, : grid.column_count]) // SLOTS_PER_DAY
+    day = (column + grid.origin + grid.offset[zone_index, : grid.column_count]) // SLOTS_PER_DAY
     if not len(day):
         return
     size = np.bincount(day - day[0])
@@ -131,19 +131,19 @@ def _holidays(country: str, year: int) -> tuple[int, ...]:
 
 @lru_cache(maxsize=1)
 def _countries() -> dict[str, str]:
-    """Return zone to country as the time zone database has it, one country per zone, old names of a zone among them."""
+    """Return the country of each zone in the time zone database, old names of zones included."""
     rows = (line.split("\t") for line in _database("zone.tab") if not line.startswith("#"))
-    known = {row[2]: row[0] for row in rows}
-    found = dict(known)
+    listed = {row[2]: row[0] for row in rows}
+    countries = dict(listed)
     # A link reads `L target name`; a target may be a link itself.
     links = {name: target for _, target, name in map(str.split, _database("tzdata.zi", "L "))}
-    for name in links.keys() - known.keys() - _ABBREVIATIONS:
+    for name in links.keys() - listed.keys() - _ABBREVIATIONS:
         target = links[name]
-        while target not in known and target in links:
+        while target not in listed and target in links:
             target = links[target]
-        if country := _ACROSS_BORDERS.get(name) or known.get(target):
-            found[name] = country
-    return found
+        if country := _ACROSS_BORDERS.get(name) or listed.get(target):
+            countries[name] = country
+    return countries
 
 
 def _database(name: str, start: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""The other reports of an account: which one was just opened tells which one comes next."""
+"""The other reports of an account: which one was just opened helps to predict which one comes next."""
 
 from dataclasses import dataclass
 
@@ -7,36 +7,36 @@ import numpy as np
 from adwarm.forecast.features.grid import OpenGrid
 from adwarm.foundation.arrow_arrays import Ints
 
-MOST = 8
-"""Kinds of report that are looked at; an account seldom has more than a handful."""
-NONE = -1
+MAX_KINDS = 8
+"""Report kinds that become features; an account seldom has more than a handful."""
+NO_KIND = -1
 
 
 @dataclass(frozen=True)
 class SiblingReports:
-    """The kinds of report, `date_range/report`, that are most opened, the most opened first.
+    """The most opened report kinds, `date_range/report`, the most opened first.
 
-    They are the same for all accounts, so what one account shows of their order is learned for every other.
+    They are the same for all accounts, so what is learned from one account applies to every other.
     """
 
-    kinds: tuple[str, ...] = ()
+    report_kinds: tuple[str, ...] = ()
 
     @classmethod
     def most_opened(cls, grid: OpenGrid) -> "SiblingReports":
-        """Return the kinds with most first opens in `grid`."""
-        opened = np.bincount(grid.kind_of, weights=grid.firsts[:, -1], minlength=len(grid.kinds))
-        order = np.argsort(-opened, kind="stable")[:MOST]
-        return cls(tuple(grid.kinds[place] for place in order.tolist()))
+        """Return the report kinds with most first opens in `grid`."""
+        opened = np.bincount(grid.report_kind_of, weights=grid.firsts[:, -1], minlength=len(grid.report_kinds))
+        order = np.argsort(-opened, kind="stable")[:MAX_KINDS]
+        return cls(tuple(grid.report_kinds[index] for index in order.tolist()))
 
     def rank(self, grid: OpenGrid) -> Ints:
-        """Return, per key, the place of its kind among `kinds`, or `NONE`."""
-        places = {kind: place for place, kind in enumerate(self.kinds)}
-        return np.array([places.get(kind, NONE) for kind in grid.kinds], np.int64)[grid.kind_of]
+        """Return, per key, the index of its kind in `report_kinds`, or `NO_KIND`."""
+        ranks = {kind: rank for rank, kind in enumerate(self.report_kinds)}
+        return np.array([ranks.get(kind, NO_KIND) for kind in grid.report_kinds], np.int64)[grid.report_kind_of]
 
     def keys(self, grid: OpenGrid) -> Ints:
-        """Return accounts x kinds: the account's key of that kind, or `NONE`."""
+        """Return accounts x kinds: the account's key of that kind, or `NO_KIND`."""
         rank = self.rank(grid)
-        found = np.full((int(grid.account.max(initial=0)) + 1, len(self.kinds)), NONE, np.int64)
-        named = np.flatnonzero(rank != NONE)
-        found[grid.account[named], rank[named]] = named
-        return found
+        keys = np.full((int(grid.account.max(initial=0)) + 1, len(self.report_kinds)), NO_KIND, np.int64)
+        ranked = np.flatnonzero(rank != NO_KIND)
+        keys[grid.account[ranked], rank[ranked]] = ranked
+        return keys

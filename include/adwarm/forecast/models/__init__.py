@@ -1,1 +1,1 @@
-"""The models that turn features into calibrated probabilities."""
+"""Forecast models and the calibration of their probabilities."""

@@ -1,10 +1,12 @@
-"""The adwarm model at work: chances of the coming life by what was opened lately, told apart into hours by the week.
+"""The adwarm model: recent opens give the chance of an open soon, the weekly profile distributes it over the hours.
 
-The model says how likely a first open is within the life of an entry fetched now. The key's own weekly rhythm says when
-in that time, and goes on after it. Without recent opens the rhythm alone speaks.
+`BoostedModel` predicts how likely a first open is within the lifetime of an entry that is fetched now.
+`BoostedForecast` combines it with the key's weekly profile (`SeasonalForecast`), which says when inside that time the
+open comes, and which alone covers the time after it and keys without recent opens.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -12,70 +14,214 @@ import numpy as np
 import pandas as pd
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.batch_predict import predict_in_batches
-from adwarm.forecast.features.grid import SLOT_MICROS
-from adwarm.forecast.models.boosted_model import HISTORY_MICROS, BoostedModel
+from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_WEEK, OpenGrid, PopulationTotals
+from adwarm.forecast.features.key_features import build_features
+from adwarm.forecast.features.public_holidays import HolidayEffect
+from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.models.seasonal import FEATURES, FLOOR, SeasonalForecast
+from adwarm.forecast.models.classifiers import Classifier, predict_each
+from adwarm.forecast.models.seasonal import FEATURES, MIN_PROBABILITY, SeasonalForecast
 from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens
 from adwarm.forecast.serialization import decode_model, encode_model
-from adwarm.foundation.arrow_arrays import Floats, Ints
+from adwarm.forecast.training.backtest import warm_value
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints, Ints32
 from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import LocalSlot, local_slots
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
 VERSION = "4"
-EVEN = 0.2
-"""Share of a chance that is spread evenly over its hours: people also come at hours they never came at before."""
-ASLEEP = 0.01
-"""Opens expected within the life below which a key alone does not keep its account awake."""
-AWAKE_FOR = timedelta(hours=3)
-TICK = timedelta(microseconds=1)
-_SURE = 1.0 - 1e-9
-HOUR = timedelta(hours=1)
+HISTORY_MICROS = 8 * SLOTS_PER_WEEK * SLOT_MICROS
+"""How much history the model reads, microseconds."""
+RECENT_ACTIVITY = timedelta(hours=3)
+"""An account with an open this recently is active, and the model predicts its keys."""
+MIN_EXPECTED_OPENS = 0.01
+"""Opens that the weekly profile expects within the lifetime from which a key makes its account active."""
+EVEN_SHARE = 0.2
+"""Share of a chance that is spread evenly over its hours: readers also come at hours they never came at before."""
+SEASONAL_ONLY = "week"
+"""Name of the blend that uses the weekly profile alone, when there is too little to learn from."""
+_PAIRS_PER_BLOCK = 60_000
+_MAX_CHANCE = 1.0 - 1e-9
+_MICROSECOND, _HOUR = timedelta(microseconds=1), timedelta(hours=1)
 
 SlotChance = tuple[LocalSlot, Floats]
-"""A part of an hour, and the chance of a first open in it per key."""
+"""A part of a local hour, and the chance of a first open in it per key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Horizons:
+    """The times that chances are predicted for, in slots of 15 minutes.
+
+    Attributes:
+        step: until the next decision.
+        lifetime: how long an entry is fresh.
+        delay: how long an open takes to reach the log, microseconds.
+    """
+
+    step: int = 1
+    lifetime: int = 12
+    delay: int = 0
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """The two predicted windows, the shorter one first."""
+        return self.step, self.lifetime
+
+
+@dataclass(frozen=True)
+class BoostedModel:
+    """A trained model of first opens; `adwarm.forecast.training.boosted_training` trains it.
+
+    Attributes:
+        horizons: the windows it predicts.
+        classifier: predicts a chance per window from features.
+        siblings: the report kinds whose latest opens are features.
+        calibration: calibrates the chance of the lifetime window.
+        blend: name of the combination of classifiers that was chosen on the held-out days.
+        hit_shares: per blend, the share of first opens that it served there.
+        never_warms: whether warming does not pay on this log; every warm value is 0 then.
+        holidays: the share of a usual day's opens that is left on public holidays.
+    """
+
+    horizons: Horizons
+    classifier: Classifier
+    siblings: SiblingReports
+    calibration: Calibration = field(default_factory=Calibration)
+    blend: str = SEASONAL_ONLY
+    hit_shares: dict[str, float] = field(default_factory=dict)
+    never_warms: bool = False
+    holidays: HolidayEffect = field(default_factory=HolidayEffect)
+
+    def predict(self, grid: OpenGrid, key: Ints, column: Ints) -> tuple[Floats, Floats]:
+        """Return, per pair of key and column, the value of a warm and the chance of a first open within the lifetime.
+
+        The value uses the uncalibrated chances, because the classifier was chosen by how they rank keys.
+
+        Args:
+            grid: the opens; nothing at or right of a pair's column is read.
+            key: row of the key in the grid, one per pair.
+            column: column of the decision, one per pair.
+        """
+        chances = predict_in_blocks([self.classifier], grid, key, column, self.siblings)[0]
+        share = self.holidays.get_shares(grid, key, column)
+        calibrated = self.calibration(chances[-1]) * share
+        value = warm_value(chances * share, self.horizons.windows, calibrated)
+        return np.zeros(len(value)) if self.never_warms else value, calibrated
+
+
+def predict_in_blocks(
+    classifiers: list[Classifier], grid: OpenGrid, key: Ints, column: Ints, siblings: SiblingReports
+) -> list[Floats]:
+    """Return each classifier's chances, windows x pairs; works block by block to bound the memory of the features."""
+    blocks = [slice(start, start + _PAIRS_PER_BLOCK) for start in range(0, max(len(key), 1), _PAIRS_PER_BLOCK)]
+    chances = [
+        predict_each(classifiers, build_features(grid, key[block], column[block], siblings)[0]) for block in blocks
+    ]
+    return [np.concatenate(parts, axis=1) for parts in zip(*chances, strict=True)]
+
+
+def predict_in_batches(
+    model: BoostedModel, opens: Opens, at: int, *, keys_at_once: int = 1_000, selected: Bools | None = None
+) -> tuple[Floats, Floats]:
+    """Return, per key, the value of a warm at `at` and the chance of a first open within the lifetime.
+
+    Memory does not grow with the number of keys. Accounts are never split, so an account with more keys than
+    `keys_at_once` is predicted as one batch.
+
+    Args:
+        opens: the history; opens that are not known at `at` are ignored.
+        at: microseconds since 1970.
+        selected: per key, whether a value is needed; the keys of accounts without such a key get NaN.
+    """
+    delay = model.horizons.delay
+    opens = opens.before(at - delay)
+    recent = opens.since(at - HISTORY_MICROS)
+    value, chance = np.full(opens.key_count, np.nan), np.full(opens.key_count, np.nan)
+    needed = np.ones(opens.key_count, np.bool_) if selected is None else selected
+    population = PopulationTotals.from_opens(recent, at, delay)
+    by_key = np.argsort(recent.key, kind="stable")
+    bounds = np.searchsorted(recent.key[by_key], np.arange(opens.key_count + 1))
+    for keys in _batches(opens.account, needed, keys_at_once):
+        rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
+        grid = OpenGrid.from_opens(_take_keys(recent, keys, rows), at, delay=delay, population=population)
+        column = np.full(len(keys), at // SLOT_MICROS - grid.origin)
+        value[keys], chance[keys] = model.predict(grid, np.arange(len(keys)), column)
+    return value, chance
+
+
+def _batches(account: Ints32, needed: Bools, keys_at_once: int) -> Iterator[Ints]:
+    """Yield the keys of the accounts that have a needed key, whole accounts together."""
+    order: Ints = np.argsort(account, kind="stable").astype(np.int64)
+    order = order[np.isin(account[order], account[needed])]
+    start = 0
+    while start < len(order):
+        last = account[order[min(start + keys_at_once, len(order)) - 1]]
+        end = int(np.searchsorted(account[order], last, "right"))
+        yield order[start:end]
+        start = end
+
+
+def _take_keys(opens: Opens, keys: Ints, rows: Ints) -> Opens:
+    """Return the opens at `rows`, with `keys` and their accounts renumbered from 0."""
+    number = np.zeros(opens.key_count, np.int32)
+    number[keys] = np.arange(len(keys), dtype=np.int32)
+    return replace(
+        opens,
+        ts=opens.ts[rows],
+        key=number[opens.key[rows]],
+        first=opens.first[rows],
+        account_id=opens.account_id[keys],
+        date_range=opens.date_range[keys],
+        report=opens.report[keys],
+        zone=opens.zone[keys],
+        account=np.unique(opens.account[keys], return_inverse=True)[1].astype(np.int32),
+        first_ts=opens.first_ts[keys],
+    )
 
 
 @dataclass(frozen=True)
 class BoostedForecast:
-    """A trained adwarm model; see `adwarm.forecast.protocol.Forecast`.
+    """A trained adwarm model with the weekly profile of each key; implements `adwarm.forecast.protocol.Forecast`.
 
     Attributes:
-        id: SHA-256 of what it was trained on, and how.
-        model: states chances from the opens of the last weeks.
-        rhythm: the weekly rhythm trained on the same opens.
-        curve: makes what both say together come true; see `calibrated`.
+        id: SHA-256 of the training data and the training's parameters.
+        model: predicts the chance within the lifetime from recent opens.
+        seasonal: the weekly profile trained on the same opens.
+        calibration: calibrates what both predict together; see `calibrated`.
     """
 
     id: str
     model: BoostedModel
     seasonal: SeasonalForecast
-    curve: Calibration = field(default_factory=Calibration)
+    calibration: Calibration = field(default_factory=Calibration)
     kind: str = field(default=KIND, init=False)
     version: str = field(default=VERSION, init=False)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "BoostedForecast":
-        """Return the forecast whose stored form is `data`.
+        """Return the forecast that `to_bytes` stored.
 
         Raises:
-            Corrupt: `data` is not a stored forecast of this version, or holds anything but numbers of its models.
+            Corrupt: `data` is not a stored forecast of this version, or holds a type that is not trusted.
         """
         parts = decode_model(data, KIND, VERSION)
-        return cls(parts["id"], parts["model"], SeasonalForecast.from_bytes(parts["rhythm"]), parts["curve"])
+        return cls(parts["id"], parts["model"], SeasonalForecast.from_bytes(parts["seasonal"]), parts["calibration"])
 
     def to_bytes(self) -> bytes:
         """Return the stored form, written by skops."""
-        parts = {"id": self.id, "model": self.model, "rhythm": self.seasonal.to_bytes(), "curve": self.curve}
+        parts = {
+            "id": self.id,
+            "model": self.model,
+            "seasonal": self.seasonal.to_bytes(),
+            "calibration": self.calibration,
+        }
         return encode_model(parts, KIND, VERSION)
 
-    def calibrated(self, curve: Calibration) -> "BoostedForecast":
-        """Return the same with a curve that was learned on held-back time; it has an id of its own."""
-        name = hashlib.sha256(f"{self.id} {curve}".encode()).hexdigest()
-        return replace(self, id=name, curve=curve)
+    def calibrated(self, calibration: Calibration) -> "BoostedForecast":
+        """Return the same forecast with a calibration that was fitted on held-out time; its id differs."""
+        name = hashlib.sha256(f"{self.id} {calibration}".encode()).hexdigest()
+        return replace(self, id=name, calibration=calibration)
 
     @property
     def trained_from(self) -> datetime:
@@ -89,128 +235,148 @@ class BoostedForecast:
 
     @property
     def features(self) -> list[str]:
-        """What the model looks at, in words."""
-        looks = ["time since the last open", "opens of today against usual", "the same time on earlier days", "streaks"]
+        """The groups of features, described for humans."""
         return [
             *FEATURES,
-            *looks,
+            "time since the last open",
+            "opens of today against usual",
+            "the same time on earlier days",
+            "streaks",
             "opens of the account's other reports, and which of them",
-            "when the account's people come",
-            "how busy everybody is",
+            "when the account's readers usually arrive",
+            "how busy all readers are",
             "public holidays of the reader's country",
         ]
 
     @property
     def keys(self) -> pd.DataFrame:
-        """The keys it knows: account_id, date_range, report, time_zone."""
+        """The known keys: account_id, date_range, report, time_zone."""
         return self.seasonal.keys
 
     @property
     def lookback(self) -> timedelta:
-        """How far before the asked moment it wants to see opens."""
+        """How much history before the predicted time `predict` uses."""
         return timedelta(microseconds=HISTORY_MICROS)
 
     @property
-    def life(self) -> timedelta:
-        """The time its chances are of."""
-        return timedelta(microseconds=self.model.reach.life * SLOT_MICROS)
+    def lifetime(self) -> timedelta:
+        """The window, from the last known open on, that the model predicts."""
+        return timedelta(microseconds=self.model.horizons.lifetime * SLOT_MICROS)
 
     def predict(
-        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = FLOOR
+        self, start: datetime, horizon: timedelta, recent: RecentOpens | None = None, *, floor: float = MIN_PROBABILITY
     ) -> pd.DataFrame:
-        """Return the chance of a first open per key and reader's hour; see the protocol.
+        """Return the chance of a first open per key and local hour; see the protocol.
 
-        The model speaks as of `recent.until`. What it says of the time since then is left out; when that is all of its
-        life, the rhythm alone speaks.
+        The model predicts the lifetime that begins at `recent.until`; the part of it before `start` is cut off. After
+        the lifetime, or without recent opens, the weekly profile alone predicts.
         """
         start = utc(start)
-        end, seen = start + horizon, min(utc(recent.until), start) if recent else start - self.life
-        told_until = max(seen + self.life, start)
-        zones = [(name, rows, self._rhythm(name, rows, seen, told_until)) for name, rows in self.seasonal.zones()]
-        silent = np.full(len(self.keys), np.nan)
-        model = self._told(recent.opens, seen, zones) if recent and told_until > start else silent
+        end, cutoff = start + horizon, min(utc(recent.until), start) if recent else start - self.lifetime
+        modeled_until = max(cutoff + self.lifetime, start)
+        zones = [
+            (name, rows, self._seasonal_chances(name, rows, cutoff, modeled_until))
+            for name, rows in self.seasonal.zones()
+        ]
+        chances = np.full(len(self.keys), np.nan)
+        if recent and modeled_until > start:
+            chances = self._predict_lifetime(recent.opens, cutoff, zones)
         parts: list[pd.DataFrame] = []
         for name, rows, slots in zones:
-            told = calibrate_slots(_clipped(self._shared_out(slots, model[rows]), start, end), self.curve)
-            later = _clipped(self._rhythm(name, rows, told_until, end), start, end)
-            for slot, stated in [*told, *later]:
-                kept = stated > floor
-                parts.append(self.seasonal.slot_frame(slot, rows[kept], stated[kept]))
+            modeled = calibrate_slots(
+                _clip(self._spread_over_slots(slots, chances[rows]), start, end), self.calibration
+            )
+            later = _clip(self._seasonal_chances(name, rows, modeled_until, end), start, end)
+            for slot, chance in [*modeled, *later]:
+                likely = chance > floor
+                parts.append(self.seasonal.slot_frame(slot, rows[likely], chance[likely]))
         return self.seasonal.in_order(parts)
 
-    def _told(self, known: Opens, at: datetime, zones: list[tuple[str, Ints, list[SlotChance]]]) -> Floats:
-        """Return, per key of the rhythm, the model's chance within its life from `at` on.
+    def _predict_lifetime(self, opens: Opens, at: datetime, zones: list[tuple[str, Ints, list[SlotChance]]]) -> Floats:
+        """Return, per key of the weekly profile, the model's chance within the lifetime from `at` on.
 
-        It is NaN, and the rhythm alone speaks, for a key without an open in all the time looked back on, and for the
-        keys of an account that is asleep: nobody has opened one for hours, nor does any as a rule come soon.
+        It is NaN for keys without an open in the lookback, and for keys of inactive accounts: none was opened in the
+        last hours, and the weekly profile expects none soon.
         """
         micros = to_micros(at)
-        known = known.before(micros)
+        opens = opens.before(micros)
         expected = np.zeros(len(self.keys))
         for _, rows, slots in zones:
             expected[rows] = sum((chance for _, chance in slots), np.zeros(len(rows)))
-        place = self._places(known)
-        found = place >= 0
-        awake = found & (expected[place] >= ASLEEP)
-        awake[np.unique(known.since(micros - AWAKE_FOR // TICK).key)] = True
-        stated = np.full(len(self.keys), np.nan)
-        stated[place[found]] = predict_in_batches(self.model, known, micros, selected=awake)[1][found]
-        return stated
+        index = self._key_indices(opens)
+        in_profile = index >= 0
+        active = in_profile & (expected[index] >= MIN_EXPECTED_OPENS)
+        active[np.unique(opens.since(micros - RECENT_ACTIVITY // _MICROSECOND).key)] = True
+        chances = np.full(len(self.keys), np.nan)
+        chances[index[in_profile]] = predict_in_batches(self.model, opens, micros, selected=active)[1][in_profile]
+        return chances
 
-    def _places(self, known: Opens) -> Ints:
-        """Return the place of each known key among the rhythm's, -1 for those it does not know."""
-        named = pd.MultiIndex.from_frame(self.keys[KEY_COLUMNS])
-        asked = pd.MultiIndex.from_arrays([known.account_id, known.date_range, known.report], names=KEY_COLUMNS)
-        return np.asarray(named.get_indexer(asked), np.int64)
+    def _key_indices(self, opens: Opens) -> Ints:
+        """Return, per key of `opens`, its row in `keys`, or -1."""
+        profile_keys = pd.MultiIndex.from_frame(self.keys[KEY_COLUMNS])
+        opened_keys = pd.MultiIndex.from_arrays([opens.account_id, opens.date_range, opens.report], names=KEY_COLUMNS)
+        return np.asarray(profile_keys.get_indexer(opened_keys), np.int64)
 
-    def _rhythm(self, name: str, rows: Ints, start: datetime, end: datetime) -> list[SlotChance]:
-        """Return the chances by the week alone of the keys at `rows`, of zone `name`; holidays are as quiet as ever."""
+    def _seasonal_chances(self, zone_name: str, rows: Ints, start: datetime, end: datetime) -> list[SlotChance]:
+        """Return the weekly profile's chances per slot for the keys at `rows`, reduced on public holidays."""
         parts: list[SlotChance] = []
-        for slot in local_slots(name, start, end):
-            share = slot.share * self.model.holidays.get_share(name, slot.start)
-            parts.append((slot, np.minimum(self.seasonal.rates(slot.hour_of_week, rows) * share, _SURE)))
+        for slot in local_slots(zone_name, start, end):
+            share = slot.share * self.model.holidays.get_share(zone_name, slot.start)
+            parts.append((slot, np.minimum(self.seasonal.rates(slot.hour_of_week, rows) * share, _MAX_CHANCE)))
         return parts
 
-    def _shared_out(self, slots: list[SlotChance], chance: Floats) -> list[SlotChance]:
-        """Tell the chances of the life apart into its slots, so that together they say what the model says."""
-        hazards = [-np.log1p(-stated) for _, stated in slots]
-        whole, seconds, known = sum(hazards, np.zeros(len(chance))), self.life.total_seconds(), ~np.isnan(chance)
-        told = [
-            chance_in_part(chance, hazard, whole, (slot.end - slot.start).total_seconds() / seconds)
+    def _spread_over_slots(self, slots: list[SlotChance], chance: Floats) -> list[SlotChance]:
+        """Distribute the model's chance over the slots; keys whose chance is NaN keep the weekly profile's chances.
+
+        The chance of at least one open over all slots is the model's.
+        """
+        hazards = [-np.log1p(-seasonal) for _, seasonal in slots]
+        total, seconds, is_modeled = (
+            sum(hazards, np.zeros(len(chance))),
+            self.lifetime.total_seconds(),
+            ~np.isnan(chance),
+        )
+        spread = [
+            chance_in_part(chance, hazard, total, (slot.end - slot.start).total_seconds() / seconds)
             for (slot, _), hazard in zip(slots, hazards, strict=True)
         ]
-        return [(slot, np.where(known, own, stated)) for (slot, stated), own in zip(slots, told, strict=True)]
+        return [
+            (slot, np.where(is_modeled, modeled, seasonal))
+            for (slot, seasonal), modeled in zip(slots, spread, strict=True)
+        ]
 
 
-def chance_in_part(chance: Floats, hazard: Floats, whole: Floats, length: float) -> Floats:
-    """Return the chance of a first open in a part of the time that `chance` is of.
+def chance_in_part(chance: Floats, hazard: Floats, total_hazard: Floats, length: float) -> Floats:
+    """Return the chance of a first open in a part of the time that `chance` covers.
 
     Args:
-        hazard: the rhythm's expected opens in the part.
-        whole: those in all of the time.
-        length: the part's share of the time.
+        chance: of the whole time, per key.
+        hazard: the weekly profile's expected opens in the part.
+        total_hazard: its expected opens in the whole time.
+        length: the part's share of the time, 0 to 1.
     """
-    own = np.divide(hazard, whole, out=np.full(np.shape(hazard), length), where=whole > 0)
-    weight = (1.0 - EVEN) * own + EVEN * length
-    result: Floats = -np.expm1(np.log1p(-np.minimum(chance, _SURE)) * weight)
+    own = np.divide(hazard, total_hazard, out=np.full(np.shape(hazard), length), where=total_hazard > 0)
+    weight = (1.0 - EVEN_SHARE) * own + EVEN_SHARE * length
+    result: Floats = -np.expm1(np.log1p(-np.minimum(chance, _MAX_CHANCE)) * weight)
     return result
 
 
-def calibrate_slots(parts: list[SlotChance], curve: Calibration) -> list[SlotChance]:
-    """Return the parts of a time with chances that together are the calibrated chance of all of it."""
-    none = sum((np.log1p(-np.minimum(chance, _SURE)) for _, chance in parts), np.zeros(1))
-    wanted = np.log1p(-np.minimum(curve(-np.expm1(none)), _SURE))
-    stretch = np.divide(wanted, none, out=np.ones_like(none), where=none < 0)
-    return [(slot, -np.expm1(stretch * np.log1p(-np.minimum(chance, _SURE)))) for slot, chance in parts]
+def calibrate_slots(parts: list[SlotChance], calibration: Calibration) -> list[SlotChance]:
+    """Return the slots with chances that together give the calibrated chance of the whole time."""
+    # Log chances of no open add up over slots, so one factor on them moves the chance of the whole to its target.
+    log_none = sum((np.log1p(-np.minimum(chance, _MAX_CHANCE)) for _, chance in parts), np.zeros(1))
+    target = np.log1p(-np.minimum(calibration(-np.expm1(log_none)), _MAX_CHANCE))
+    factor = np.divide(target, log_none, out=np.ones_like(log_none), where=log_none < 0)
+    return [(slot, -np.expm1(factor * np.log1p(-np.minimum(chance, _MAX_CHANCE)))) for slot, chance in parts]
 
 
-def _clipped(parts: list[SlotChance], start: datetime, end: datetime) -> list[SlotChance]:
-    """Return what lies in `[start, end)`; a slot that is cut keeps the share of its chance."""
-    found = []
+def _clip(parts: list[SlotChance], start: datetime, end: datetime) -> list[SlotChance]:
+    """Return the slots inside `[start, end)`; a slot that is cut keeps the matching share of its chance."""
+    clipped = []
     for slot, chance in parts:
         since, until = max(slot.start, start), min(slot.end, end)
         if since < until:
             share = (until - since) / (slot.end - slot.start)
-            cut = replace(slot, start=since, end=until, begins_at=slot.begins_at + (since - slot.start) / HOUR)
-            found.append((cut, -np.expm1(share * np.log1p(-np.minimum(chance, _SURE)))))
-    return found
+            cut = replace(slot, start=since, end=until, begins_at=slot.begins_at + (since - slot.start) / _HOUR)
+            clipped.append((cut, -np.expm1(share * np.log1p(-np.minimum(chance, _MAX_CHANCE)))))
+    return clipped

@@ -1,49 +1,55 @@
-"""Makes stated chances come true: a rising curve with three numbers, learned on weeks the model has not seen.
+"""Calibrates predicted chances with a monotonic curve of three parameters, fitted on time the model has not seen.
 
-Beta calibration (Kull et al., 2017): a logistic regression on log(p) and -log(1-p). Unlike steps it keeps the order of
-any two chances, so that calibrating never changes what is warmed first.
+Beta calibration (Kull et al., 2017): a logistic regression on log(p) and -log(1-p). Unlike isotonic regression it keeps
+the order of any two chances, so calibration never changes what is warmed first.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
-from adwarm.foundation.arrow_arrays import Floats
+from adwarm.foundation.arrow_arrays import Bools, Floats
 
-_EDGE = 1e-6
-_LEAST = 30
+_MIN_CHANCE = 1e-6
+_MIN_LABELS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`low` and `high` stretch the chance near 0 and near 1 (1 is as it was), `shift` moves all."""
+    """A calibration curve; the default is the identity.
+
+    Attributes:
+        low: slope near 0; 1 leaves the chances as they are.
+        high: slope near 1; likewise.
+        shift: added to the log odds.
+    """
 
     low: float = 1.0
     high: float = 1.0
     shift: float = 0.0
 
     def __call__(self, chance: Floats) -> Floats:
-        """Return calibrated chances; never falls where `chance` rises."""
-        sure = np.clip(chance, _EDGE, 1.0 - _EDGE)
-        odds = self.low * np.log(sure) - self.high * np.log1p(-sure) + self.shift
-        result: Floats = 1.0 / (1.0 + np.exp(-odds))
+        """Return calibrated chances; monotonic in `chance`."""
+        bounded = np.clip(chance, _MIN_CHANCE, 1.0 - _MIN_CHANCE)
+        log_odds = self.low * np.log(bounded) - self.high * np.log1p(-bounded) + self.shift
+        result: Floats = 1.0 / (1.0 + np.exp(-log_odds))
         return result
 
     def shrunk(self, trust: float) -> "Calibration":
-        """Return the curve between leaving chances as they are (`trust` 0) and this one (1)."""
+        """Return the curve between the identity (`trust` 0) and this one (1)."""
         return Calibration(1.0 + trust * (self.low - 1.0), 1.0 + trust * (self.high - 1.0), trust * self.shift)
 
 
-def calibrate(chance: Floats, happened: npt.NDArray[np.bool_], weight: Floats) -> Calibration:
-    """Return the curve that fits what happened; the identity when too little happened to tell."""
-    if happened.sum() < _LEAST or (~happened).sum() < _LEAST:
+def calibrate(chance: Floats, label: Bools, weight: Floats) -> Calibration:
+    """Return the curve fitted to labels; the identity with fewer than `_MIN_LABELS` positive or negative ones."""
+    if label.sum() < _MIN_LABELS or (~label).sum() < _MIN_LABELS:
         return Calibration()
-    sure = np.clip(chance, _EDGE, 1.0 - _EDGE)
-    sides = np.stack([np.log(sure), -np.log1p(-sure)], axis=1)
+    bounded = np.clip(chance, _MIN_CHANCE, 1.0 - _MIN_CHANCE)
+    sides = np.stack([np.log(bounded), -np.log1p(-bounded)], axis=1)
+    # A negative slope would reverse the order of chances; then one side alone is fitted.
     for columns in ([0, 1], [0], [1]):
-        fitted = LogisticRegression(C=100.0, max_iter=200).fit(sides[:, columns], happened, weight)
+        fitted = LogisticRegression(C=100.0, max_iter=200).fit(sides[:, columns], label, weight)
         slope = np.zeros(2)
         slope[columns] = fitted.coef_[0]
         if slope.min() >= 0.0 and slope.max() > 0.0:

@@ -1,7 +1,7 @@
-"""Three ways to turn features into chances, from the plainest to the most able. Which is right depends on the log.
+"""Three classifiers that turn features into chances, from the plainest to the strongest. Which fits depends on the log.
 
-Each states two chances per pair of key and quarter of an hour: of a first open soon (before the next decision), and
-within the life of an entry fetched now.
+Each predicts two chances per pair of key and slot of 15 minutes: of a first open before the next decision, and within
+the lifetime of an entry fetched now.
 """
 
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from adwarm.foundation.arrow_arrays import Floats, Floats32
+from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints
 
-_EDGE = 1e-5
+_MIN_CHANCE = 1e-5
 _SEED = 20_130
-_ROUNDS = 100
+_ITERATIONS = 100
 _BINS = 160
-_MANY = 3_000
-HOPELESS = 0.002
-"""Chance of an open within the life below which trees are not asked: they take most of the time."""
-_LEAST = 40
-"""First opens among the rows below which nothing is fitted."""
+_LARGE_TREE_LABELS = 3_000
+"""Positive labels from which trees get 31 leaves instead of 10."""
+MIN_TREE_CHANCE = 0.002
+"""Chance of an open within the lifetime below which trees are skipped, because they take most of the time."""
+_MIN_LABELS = 40
+"""Positive, and negative, labels that fitting needs."""
 _RATES = (
     "how_0_1",
     "how_0_4",
@@ -56,23 +56,23 @@ _SIZES = (
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """Rows to learn from.
+    """Pairs of key and slot to learn from.
 
     Attributes:
         rows: pairs x features.
-        names: of the features.
+        feature_names: one per column of `rows`.
         weight: how many pairs of the log each row stands for.
-        came: windows x pairs: whether a first open came in each window, the shortest first.
+        labels: windows x pairs: whether a first open came in each window, the shortest window first.
     """
 
     rows: Floats32
     feature_names: Sequence[str]
     weight: Floats
-    labels: npt.NDArray[np.bool_]
+    labels: Bools
 
 
 class Classifier(Protocol):
-    """A fitted model."""
+    """A fitted classifier."""
 
     def predict_proba(self, rows: Floats32) -> Floats:
         """Return windows x rows: the chance of a first open in each window, the shortest first."""
@@ -81,133 +81,159 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class SeasonalBaseline:
-    """The shrunk weekly rhythm itself; nothing is fitted, so nothing can be overfitted."""
+    """The shrunk weekly profile itself, read from the features. Nothing is fitted, so it cannot overfit.
 
-    places: Sequence[int]
+    Attributes:
+        columns: per window, the feature that holds its chance.
+    """
+
+    columns: Sequence[int]
 
     @classmethod
-    def of(cls, names: Sequence[str], windows: Sequence[int]) -> "SeasonalBaseline":
-        """Return the one whose windows come nearest to `windows`, in quarters of an hour."""
-        near = [min((1, 4, 12), key=lambda size: abs(size - slots)) for slots in windows]
-        return cls([list(names).index(f"week_0_{size}") for size in near])
+    def from_features(cls, names: Sequence[str], windows: Sequence[int]) -> "SeasonalBaseline":
+        """Return the baseline that reads the features whose windows come nearest to `windows`, in slots."""
+        nearest = [min((1, 4, 12), key=lambda size: abs(size - slots)) for slots in windows]
+        return cls([list(names).index(f"week_0_{size}") for size in nearest])
 
     def predict_proba(self, rows: Floats32) -> Floats:
-        """See `Candidate`."""
-        return rows[:, self.places].T.astype(np.float64)
+        """See `Classifier`."""
+        return rows[:, self.columns].T.astype(np.float64)
 
 
 @dataclass(frozen=True)
 class LogisticClassifier:
-    """A logistic regression on the odds of the rates and the logarithms of the sizes: few numbers, learned quickly."""
+    """A logistic regression on log odds of rates and logarithms of sizes: few coefficients, which little data can fit.
 
-    rates: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
+    Attributes:
+        rate_columns: features that are rates, 0 to 1.
+        size_columns: features that are counts or ages.
+        mean: of the transformed features, for standardizing.
+        spread: their standard deviation.
+        models: one fitted regression per window.
+    """
+
+    rate_columns: Ints
+    size_columns: Ints
     mean: Floats
     spread: Floats
     models: Sequence[Any]
 
     @classmethod
-    def fit(cls, lesson: TrainingSet) -> "LogisticClassifier":
-        """Return the regression fitted to the lesson."""
-        places = [np.array([list(lesson.feature_names).index(name) for name in names]) for names in (_RATES, _SIZES)]
-        drawn = _drawn(lesson.rows, *places)
-        mean, spread = drawn.mean(axis=0), drawn.std(axis=0) + 1e-9
-        scaled = (drawn - mean) / spread
-        weight = lesson.weight / lesson.weight.mean()
-        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, came, weight) for came in lesson.labels]
-        return cls(places[0], places[1], mean, spread, models)
+    def fit(cls, training_set: TrainingSet) -> "LogisticClassifier":
+        """Return the regressions fitted to the training set."""
+        names = list(training_set.feature_names)
+        rates, sizes = (np.array([names.index(name) for name in group]) for group in (_RATES, _SIZES))
+        transformed = _transform(training_set.rows, rates, sizes)
+        mean, spread = transformed.mean(axis=0), transformed.std(axis=0) + 1e-9
+        scaled = (transformed - mean) / spread
+        weight = training_set.weight / training_set.weight.mean()
+        models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, label, weight) for label in training_set.labels]
+        return cls(rates, sizes, mean, spread, models)
 
     def predict_proba(self, rows: Floats32) -> Floats:
-        """See `Candidate`."""
-        scaled = (_drawn(rows, self.rates, self.sizes) - self.mean) / self.spread
+        """See `Classifier`."""
+        scaled = (_transform(rows, self.rate_columns, self.size_columns) - self.mean) / self.spread
         return np.stack([model.predict_proba(scaled)[:, 1] for model in self.models])
 
 
 @dataclass(frozen=True)
 class BoostedTrees:
-    """Gradient boosted trees on all features, each of which is cut into at most `_BINS` parts beforehand.
+    """Gradient boosted trees on all features, each of which is binned beforehand.
 
-    The library cuts features itself, but with weighted rows takes longer for it than for the trees.
+    The library would bin the features itself, but with weighted rows that takes longer than the trees.
+
+    Attributes:
+        edges: per feature, the lower edges of its bins; at most `_BINS`.
+        models: one fitted ensemble of trees per window.
     """
 
     edges: Sequence[Floats32]
     models: Sequence[Any]
 
     @classmethod
-    def fit(cls, lesson: TrainingSet) -> "BoostedTrees":
-        """Return trees fitted to the lesson, smaller ones when it is short."""
-        edges = _edges(lesson.rows)
-        binned = replace(lesson, rows=_binned(lesson.rows, edges))
+    def fit(cls, training_set: TrainingSet) -> "BoostedTrees":
+        """Return trees fitted to the training set; they have fewer leaves when it has few positive labels."""
+        edges = _bin_edges(training_set.rows)
+        binned = replace(training_set, rows=_to_bins(training_set.rows, edges))
         with ThreadPoolExecutor(2) as pool:
-            return cls(edges, list(pool.map(partial(_trees, binned), lesson.labels)))
+            return cls(edges, list(pool.map(partial(_fit_trees, binned), training_set.labels)))
 
     def predict_proba(self, rows: Floats32) -> Floats:
-        """See `Candidate`."""
-        binned = _binned(rows, self.edges)
+        """See `Classifier`."""
+        binned = _to_bins(rows, self.edges)
         with threadpool_limits(1, "openmp"), ThreadPoolExecutor(2) as pool:
-            return np.stack(list(pool.map(partial(_chance, binned), self.models)))
+            return np.stack(list(pool.map(partial(_positive_proba, binned), self.models)))
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """The weighted mean of candidates' odds."""
+    """The weighted mean of several classifiers' log odds."""
 
     parts: Sequence[Classifier]
     weights: Sequence[float]
 
     def predict_proba(self, rows: Floats32) -> Floats:
-        """See `Candidate`."""
+        """See `Classifier`."""
         return mean_of_odds(predict_each(self.parts, rows), self.weights)
 
 
-def predict_each(parts: Sequence[Classifier], rows: Floats32) -> list[Floats]:
-    """Return what each part states. Where the part before sees no hope, trees are spared, and repeat what it says."""
-    stated: list[Floats] = []
-    for part in parts:
-        if stated and isinstance(part, BoostedTrees):
-            hope = np.flatnonzero(stated[-1][-1] >= HOPELESS)
-            own = stated[-1].copy()
-            if len(hope):
-                own[:, hope] = part.predict_proba(rows[hope])
-            stated.append(own)
+def predict_each(classifiers: Sequence[Classifier], rows: Floats32) -> list[Floats]:
+    """Return each classifier's chances, windows x rows.
+
+    Trees are skipped for rows to which the classifier before them gives less than `MIN_TREE_CHANCE`; those rows repeat
+    its chances.
+    """
+    chances: list[Floats] = []
+    for classifier in classifiers:
+        if chances and isinstance(classifier, BoostedTrees):
+            likely = np.flatnonzero(chances[-1][-1] >= MIN_TREE_CHANCE)
+            own = chances[-1].copy()
+            if len(likely):
+                own[:, likely] = classifier.predict_proba(rows[likely])
+            chances.append(own)
         else:
-            stated.append(part.predict_proba(rows))
-    return stated
+            chances.append(classifier.predict_proba(rows))
+    return chances
 
 
-def mean_of_odds(stated: Sequence[Floats], weights: Sequence[float]) -> Floats:
-    """Return the weighted mean of stated chances, taken of their odds."""
-    odds = sum((weight * _odds(chance) for chance, weight in zip(stated, weights, strict=True)), np.zeros(1))
-    result: Floats = 1.0 / (1.0 + np.exp(-odds))
+def mean_of_odds(chances: Sequence[Floats], weights: Sequence[float]) -> Floats:
+    """Return the chances whose log odds are the weighted mean of those of `chances`."""
+    log_odds = sum((weight * _log_odds(chance) for chance, weight in zip(chances, weights, strict=True)), np.zeros(1))
+    result: Floats = 1.0 / (1.0 + np.exp(-log_odds))
     return result
 
 
-def _edges(rows: Floats32) -> list[Floats32]:
-    shares = np.linspace(0.0, 1.0, _BINS)
-    found = []
-    for values in rows.T:
-        known = np.sort(values[~np.isnan(values)])
-        found.append(np.unique(known[(shares * (len(known) - 1)).astype(np.int64)]) if len(known) else known)
-    return found
+def can_learn(training_set: TrainingSet) -> bool:
+    """Return whether every window has enough positive and negative labels to fit anything."""
+    return all(min(int(label.sum()), int((~label).sum())) >= _MIN_LABELS for label in training_set.labels)
 
 
-def _binned(rows: Floats32, edges: Sequence[Floats32]) -> Floats32:
+def _bin_edges(rows: Floats32) -> list[Floats32]:
+    quantiles = np.linspace(0.0, 1.0, _BINS)
+    edges = []
+    for column in rows.T:
+        values = np.sort(column[~np.isnan(column)])
+        edges.append(np.unique(values[(quantiles * (len(values) - 1)).astype(np.int64)]) if len(values) else values)
+    return edges
+
+
+def _to_bins(rows: Floats32, edges: Sequence[Floats32]) -> Floats32:
     result = np.empty(rows.shape, np.float32)
-    for place, values in enumerate(edges):
-        column = rows[:, place]
-        result[:, place] = np.where(np.isnan(column), -1, np.searchsorted(values, column, "right"))
+    for index, column_edges in enumerate(edges):
+        column = rows[:, index]
+        result[:, index] = np.where(np.isnan(column), -1, np.searchsorted(column_edges, column, "right"))
     return result
 
 
-def _chance(binned: Floats32, model: Any) -> Floats:
-    stated: Floats = model.predict_proba(binned)[:, 1]
-    return stated
+def _positive_proba(binned: Floats32, model: Any) -> Floats:
+    chance: Floats = model.predict_proba(binned)[:, 1]
+    return chance
 
 
-def _trees(lesson: TrainingSet, seen: npt.NDArray[np.bool_]) -> Any:
-    leaves = 31 if seen.sum() > _MANY else 10
+def _fit_trees(training_set: TrainingSet, label: Bools) -> Any:
+    leaves = 31 if label.sum() > _LARGE_TREE_LABELS else 10
     trees = HistGradientBoostingClassifier(
-        max_iter=_ROUNDS,
+        max_iter=_ITERATIONS,
         learning_rate=0.07,
         max_leaf_nodes=leaves,
         min_samples_leaf=60,
@@ -216,24 +242,21 @@ def _trees(lesson: TrainingSet, seen: npt.NDArray[np.bool_]) -> Any:
         early_stopping=False,
         random_state=_SEED,
     )
-    # One thread per model: a team of threads that waits for each other at every split is slow on a busy machine.
+    # One OpenMP thread per model: threads that wait for each other at every split are slow on a busy machine.
     with threadpool_limits(1, "openmp"):
-        return trees.fit(lesson.rows, seen, sample_weight=lesson.weight)
+        return trees.fit(training_set.rows, label, sample_weight=training_set.weight)
 
 
-def can_learn(lesson: TrainingSet) -> bool:
-    """Return whether enough happened, and enough did not, to fit anything."""
-    return all(min(int(seen.sum()), int((~seen).sum())) >= _LEAST for seen in lesson.labels)
-
-
-def _drawn(rows: Floats32, rates: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> Floats:
+def _transform(rows: Floats32, rates: Ints, sizes: Ints) -> Floats:
+    """Return log odds of the rates, logarithms of the sizes, and whether the key was opened in the last 1 and 3 h."""
     chance = rows[:, rates].astype(np.float64)
     size = rows[:, sizes].astype(np.float64)
-    recent = (rows[:, sizes[[3, 3]]] < np.array([4.0, 12.0])).astype(np.float64)
-    return np.concatenate([_odds(chance), np.log(size + 0.1), recent], axis=1)
+    since_open = sizes[[3, 3]]
+    is_recent = (rows[:, since_open] < np.array([4.0, 12.0])).astype(np.float64)
+    return np.concatenate([_log_odds(chance), np.log(size + 0.1), is_recent], axis=1)
 
 
-def _odds(chance: Floats) -> Floats:
-    sure = np.clip(chance, _EDGE, 1.0 - _EDGE)
-    result: Floats = np.log(sure) - np.log1p(-sure)
+def _log_odds(chance: Floats) -> Floats:
+    bounded = np.clip(chance, _MIN_CHANCE, 1.0 - _MIN_CHANCE)
+    result: Floats = np.log(bounded) - np.log1p(-bounded)
     return result

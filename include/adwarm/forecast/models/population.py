@@ -1,7 +1,7 @@
-"""The population's week: one profile for all keys, in their readers' time, each at its own level.
+"""The population's weekly profile: one profile for all keys, in their readers' time, scaled to each key's level.
 
-The plainest forecast that is still worth something. It has few numbers, each learned from everybody, so there is little
-in it that can go wrong: the review falls back to it when the probabilities of a finer model do not come true.
+The simplest forecast that is useful. It has few parameters, each learned from all readers, so little can go wrong: the
+policy review falls back to it when the probabilities of a finer model are off.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ VERSION = "1"
 
 @dataclass(frozen=True)
 class PopulationForecast(SeasonalForecast):
-    """A trained population profile; see `adwarm.forecast.protocol.Forecast`.
+    """A trained population profile; implements `adwarm.forecast.protocol.Forecast`.
 
-    A key's chance in an hour is the population's, times the key's level: how often it was opened against what the
-    population's profile would have it opened. A level leans on that of the middle key, which is low where few keys are
-    busy and many idle, so that new and rare keys get small numbers.
+    A key's chance in an hour is the population's, times the key's level: its opens divided by those that the
+    population's profile expects of it. Levels are shrunk towards the median key's, which is low where few keys are
+    busy and many idle, so that new and rare keys get small chances.
     """
 
     kind: str = field(default=KIND, init=False)
@@ -34,12 +34,12 @@ class PopulationForecast(SeasonalForecast):
 
     @property
     def features(self) -> list[str]:
-        """What the model looks at, in words."""
+        """The groups of features, described for humans."""
         return ["hour of the reader's week", "level of the key", "profile of the population"]
 
     @cached_property
     def id(self) -> str:
-        """SHA-256 in hex of everything the model learned; another than that of other models of the same opens."""
+        """SHA-256 in hex of everything the model learned; differs from that of other kinds of the same opens."""
         return hashlib.sha256(f"{KIND} {VERSION} {fingerprint(self.observations)}".encode()).hexdigest()
 
     def rates(self, hour: int, rows: npt.NDArray[Any] | None = None) -> Floats:
@@ -49,15 +49,15 @@ class PopulationForecast(SeasonalForecast):
 
     @cached_property
     def _level(self) -> Floats:
-        """Per key, its opens over what the population's profile would have it open."""
-        seen = self.observations
-        clock, expected = seen.clock(), np.zeros(len(seen.keys))
-        shape = np.array([self.population(hour) for hour in range(WEEK_HOURS)])
+        """Per key, its opens divided by those that the population's profile expects."""
+        observations = self.observations
+        clock, expected = observations.clock(), np.zeros(len(observations.keys))
+        profile = np.array([self.population(hour) for hour in range(WEEK_HOURS)])
         for hour in range(WEEK_HOURS):
-            expected += exposure(seen, clock, hour) * shape[hour]
-        opens = np.bincount(seen.cell_key, seen.cell_weight, len(seen.keys))
-        known = expected > 0
-        middle = float(np.median(opens[known] / expected[known])) if known.any() else 1.0
-        pull = seen.strengths.key * shape.sum()
-        level: Floats = (opens + pull * min(middle, 1.0)) / np.maximum(expected + pull, 1e-12)
+            expected += exposure(observations, clock, hour) * profile[hour]
+        opens = np.bincount(observations.cell_key, observations.cell_weight, len(observations.keys))
+        is_exposed = expected > 0
+        median = float(np.median(opens[is_exposed] / expected[is_exposed])) if is_exposed.any() else 1.0
+        prior = observations.strengths.key * profile.sum()
+        level: Floats = (opens + prior * min(median, 1.0)) / np.maximum(expected + prior, 1e-12)
         return level

@@ -1,1 +1,1 @@
-"""Trains forecasts, compares them on days they have not seen, and chooses one."""
+"""Trains forecasts, evaluates them on held-out days, and promotes the best."""

@@ -1,7 +1,7 @@
-"""Chooses between candidates by what counts: hits for the same calls, played over held-back weeks of training.
+"""Compares classifiers by hits at equal calls, simulated over held-out days of the training data.
 
-Log loss is a poor judge here: on logs of irregular people it prefers a model that sorts the many hopeless hours well to
-one that finds the few that are worth a warm.
+Log loss would choose badly here: on logs of irregular readers it prefers a model that ranks the many unlikely hours
+well to one that finds the few that are worth a warm.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,94 +9,91 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
-from adwarm.foundation.arrow_arrays import Floats
+from adwarm.foundation.arrow_arrays import Floats, Ints
 
 MULTIPLES = (1.25, 1.5, 2.0, 2.5, 3.0)
-"""Calls, as multiples of those of no warming, at which hits are compared."""
+"""Calls, as multiples of those without warming, at which hits are compared."""
 CALLS_PER_HIT = 50
-"""What a first open served fresh is worth at most, in calls. Where fewer warms than that meet one, none is sent."""
-FLOOR = 1.0 / CALLS_PER_HIT
-PAYS = 1.0 / 8
-"""First opens per call that doubling the calls has to gain, or the log counts as one that cannot be foreseen."""
+"""The most calls that a first open served fresh is worth; nothing is warmed where a hit needs more warms."""
+MIN_CHANCE = 1.0 / CALLS_PER_HIT
+MIN_HITS_PER_CALL = 1.0 / 8
+"""First opens gained per extra call when calls are doubled, below which the log counts as unpredictable."""
 GROUPS = 20
+"""Groups of keys and weekdays for the jackknife."""
 _THRESHOLDS = 14
 _TINY = 1e-6
 
 
-def warm_value(stated: Floats, windows: Sequence[int], chance: Floats) -> Floats:
-    """Return how much a warm now is worth, for ranking; 0 where it never is.
+def warm_value(chances: Floats, windows: Sequence[int], calibrated: Floats) -> Floats:
+    """Return the value of a warm now, for ranking keys; 0 where a warm is never worth it.
 
-    An open within the life is what pays for a warm. But waiting costs nothing while none is likely before the next
-    decision, and a later warm lasts longer. So a warm is worth little when either is unlikely: it is the harmonic mean
-    of the chances of a life at the pace of each window.
+    An open within the lifetime is what pays for a warm. But waiting costs nothing while no open is likely before the
+    next decision, and a later warm stays fresh longer. So the value is low when either is unlikely: it is the harmonic
+    mean of the chances, each scaled from its window to the lifetime.
 
     Args:
-        stated: windows x pairs, the chance of a first open in each window; the last is the life.
-        windows: their lengths.
-        chance: that within the life, calibrated.
+        chances: windows x pairs, the chance of a first open in each window; the last is the lifetime.
+        windows: their lengths in slots.
+        calibrated: the calibrated chance within the lifetime.
     """
-    paces = (windows[-1] / size * np.maximum(part, _TINY) for size, part in zip(windows, stated, strict=True))
-    mean = len(windows) / sum((1.0 / pace for pace in paces), np.zeros(1))
-    result: Floats = np.where(chance >= FLOOR, mean, 0.0)
+    scaled = (windows[-1] / size * np.maximum(part, _TINY) for size, part in zip(windows, chances, strict=True))
+    mean = len(windows) / sum((1.0 / chance for chance in scaled), np.zeros(1))
+    result: Floats = np.where(calibrated >= MIN_CHANCE, mean, 0.0)
     return result
 
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """How a candidate did.
+    """The outcome of one backtest.
 
     Attributes:
-        hits: share of first opens served fresh, averaged over `MULTIPLES`.
-        without: the same with each of `GROUPS` parts of the play left out.
-        yields: first opens more that are served fresh, per call more, when calls are doubled.
+        hit_share: share of first opens served fresh, averaged over `MULTIPLES`.
+        jackknife_hit_shares: the same with each of `GROUPS` groups left out.
+        hits_per_call: extra first opens served fresh per extra call, when calls are doubled.
     """
 
     hit_share: float
-    without: Floats
+    jackknife_hit_shares: Floats
     hits_per_call: float
 
     @property
     def pays(self) -> bool:
-        """Whether doubling the calls is worth it. If not even that is, opens cannot be foreseen here."""
-        return self.hits_per_call >= PAYS
+        """Whether doubling the calls is worth it; if not, opens on this log cannot be predicted."""
+        return self.hits_per_call >= MIN_HITS_PER_CALL
 
     def beats(self, other: "BacktestResult") -> bool:
-        """Whether it is ahead by more than two standard errors of the difference (jackknife)."""
-        gaps = self.without - other.without
+        """Whether it is better by more than two standard errors of the difference (jackknife)."""
+        gaps = self.jackknife_hit_shares - other.jackknife_hit_shares
         error = np.sqrt((GROUPS - 1) / GROUPS * np.square(gaps - gaps.mean()).sum())
         return bool(self.hit_share - other.hit_share > 2.0 * error)
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """Held-back time to play: decisions at `columns`, entries fresh for `life` columns.
+    """Simulates warming over held-out time.
 
     Attributes:
-        grid: what was opened.
+        grid: the opens.
         columns: the decisions, ascending and evenly spaced.
-        life: how long an entry is fresh.
+        lifetime: how long an entry is fresh, in slots.
     """
 
     grid: OpenGrid
-    columns: npt.NDArray[np.int64]
-    life: int
+    columns: Ints
+    lifetime: int
 
-    def hit_share(self, worth: Floats) -> float:
-        """Return the share of first opens served fresh; see `standing`."""
-        return self.run(worth).hit_share
+    def hit_share(self, value: Floats) -> float:
+        """Return the share of first opens served fresh; see `run`."""
+        return self.run(value).hit_share
 
-    def run(self, worth: Floats) -> BacktestResult:
-        """Return the share of first opens served fresh, averaged over `MULTIPLES`, warming by `worth`.
-
-        `worth` is decisions x keys.
-        """
-        calls, hits, firsts = self._play(worth, _thresholds(worth))
-        left = np.concatenate([np.ones((1, GROUPS)), 1.0 - np.eye(GROUPS)])
-        played = zip(left @ calls.T, left @ hits.T, left @ firsts, strict=True)
-        shares = np.stack([_read_off(*parts) for parts in played])
+    def run(self, value: Floats) -> BacktestResult:
+        """Return the outcome of warming by `value`, decisions x keys: the higher, the sooner a key is warmed."""
+        calls, hits, firsts = self._simulate(value, _thresholds(value))
+        weights = np.concatenate([np.ones((1, GROUPS)), 1.0 - np.eye(GROUPS)])
+        samples = zip(weights @ calls.T, weights @ hits.T, weights @ firsts, strict=True)
+        shares = np.stack([_shares_at_multiples(*sample) for sample in samples])
         means = shares[:, 1:].mean(axis=1)
         gained = (shares[0, 1 + MULTIPLES.index(2.0)] - shares[0, 0]) * firsts.sum()
         return BacktestResult(float(means[0]), means[1:], float(gained / max(calls[0].sum(), 1.0)))
@@ -107,16 +104,16 @@ class Backtest:
         group = (self.grid.account[None, :] * 3 + np.arange(7)[:, None]) % GROUPS
         return np.asarray(np.eye(GROUPS)[group])
 
-    def _play(self, worth: Floats, thresholds: Floats) -> tuple[Floats, Floats, Floats]:
+    def _simulate(self, value: Floats, thresholds: Floats) -> tuple[Floats, Floats, Floats]:
         """Return calls and hits, thresholds x groups, and first opens per group."""
         grid, step = self.grid, int(self.columns[1] - self.columns[0]) if len(self.columns) > 1 else 1
         stale_from = np.zeros((len(thresholds), grid.key_count), np.int64)
         calls, hits, firsts = *np.zeros((2, len(thresholds), GROUPS)), np.zeros(GROUPS)
-        for decision, start in zip(worth, self.columns.tolist(), strict=True):
+        for decision, start in zip(value, self.columns.tolist(), strict=True):
             member = self._members[start // SLOTS_PER_DAY % 7]
             warm = (decision[None, :] >= thresholds[:, None]) & (stale_from <= start)
             calls += warm @ member
-            stale_from[warm] = start + self.life
+            stale_from[warm] = start + self.lifetime
             for column in range(start, min(start + step, grid.column_count)):
                 opened = np.flatnonzero(grid.opens[:, column + 1] > grid.opens[:, column])
                 if not len(opened):
@@ -126,29 +123,29 @@ class Backtest:
                 hits += (fresh & first) @ member[opened]
                 firsts += first @ member[opened]
                 calls += ~fresh @ member[opened]
-                stale_from[:, opened] = np.where(fresh, stale_from[:, opened], column + self.life)
+                stale_from[:, opened] = np.where(fresh, stale_from[:, opened], column + self.lifetime)
         return calls, hits, firsts
 
 
-def best(standings: Mapping[str, BacktestResult]) -> str:
-    """Return the name of the candidate with most hits; the first stays unless it is beaten clearly.
+def choose_best(results: Mapping[str, BacktestResult]) -> str:
+    """Return the name of the result with most hits; the first one stays unless another beats it clearly.
 
-    Held-back weeks are few, so the one that is right for most logs needs evidence against it, not for it.
+    Held-out days are few, so the blend that is right for most logs needs evidence against it, not for it.
     """
-    usual = next(iter(standings))
-    ahead = [name for name, standing in standings.items() if standing.beats(standings[usual])]
-    return max(ahead, key=lambda name: standings[name].hit_share, default=usual)
+    usual = next(iter(results))
+    better = [name for name, result in results.items() if result.beats(results[usual])]
+    return max(better, key=lambda name: results[name].hit_share, default=usual)
 
 
-def _read_off(calls: Floats, hits: Floats, firsts: float) -> Floats:
-    """Return the share of hits without warming, and at `MULTIPLES`."""
+def _shares_at_multiples(calls: Floats, hits: Floats, firsts: float) -> Floats:
+    """Return the share of first opens served fresh without warming, and at `MULTIPLES`."""
     multiple, share = calls / max(calls[0], 1.0), hits / max(firsts, 1.0)
     order = np.argsort(multiple, kind="stable")
     return np.concatenate([share[:1], np.interp(MULTIPLES, multiple[order], share[order])])
 
 
-def _thresholds(worth: Floats) -> Floats:
-    positive = worth[worth > 0]
+def _thresholds(value: Floats) -> Floats:
+    positive = value[value > 0]
     if not len(positive):
         return np.array([np.inf])
     shares = np.geomspace(1e-4, 1.0, _THRESHOLDS)

@@ -1,4 +1,4 @@
-"""How good a forecast is on time it has not seen: asked at every decision, compared with what was opened then."""
+"""Evaluates a forecast on held-out time: its chances at every decision, compared with the opens that followed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.metrics import brier_score_loss, log_loss
 
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import data_cutoff_at
@@ -21,11 +22,11 @@ from adwarm.foundation.local_time import WEEK_HOURS
 from adwarm.patterns.opens import Opens
 from adwarm.settings import Settings
 
-LIKELY = 0.1
-"""Calibration is judged where the probability is at least this."""
-MASS_BINS = 10
-SAMPLE = 300
-"""Keys that are asked about; of accounts drawn without looking at them."""
+MIN_LIKELY_CHANCE = 0.1
+"""Calibration is measured over cases with at least this chance."""
+CALIBRATION_BINS = 10
+SAMPLE_KEYS = 300
+"""Keys to evaluate, of randomly drawn accounts."""
 _SEED = 515
 _TINY = 1e-6
 _QUARTERS = 4
@@ -33,16 +34,17 @@ _QUARTERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """How good stated chances of a first open within the life of an entry were.
+    """Quality of predicted chances of a first open within the lifetime of an entry.
 
     Attributes:
         hits: share of first opens served fresh, averaged over 1.25 to 3 times the calls of no warming.
         brier: mean squared error.
-        skill: 1 - brier / brier of stating the base rate everywhere.
+        skill: 1 - brier / brier of predicting the base rate everywhere.
         log_loss: mean negative log likelihood.
-        ece: mean gap between stated and true, over ten bins of equal size, where `LIKELY` or more was stated.
-        likely_share: share of the cases that this is over.
-        base_rate: share of the cases that came true.
+        ece: mean gap between predicted and true share, over ten bins of equal size, where the chance is at least
+            `MIN_LIKELY_CHANCE`.
+        likely_share: share of the cases that `ece` covers.
+        base_rate: share of the cases with a first open.
         cases: keys times decisions.
     """
 
@@ -62,79 +64,79 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Holdout:
-    """Time that is kept from training, and some keys to ask about.
+    """Held-out time with a sample of keys to evaluate.
 
     Attributes:
-        grid: what was opened, up to the end of that time.
-        names: of the grid's keys: account_id, date_range, report.
-        columns: when decisions are taken.
-        seen: per decision, the column up to which opens are known then.
-        life: how long an entry is fresh, in quarters of an hour.
+        grid: the opens of the sampled keys, up to the end of that time.
+        keys: the grid's keys: account_id, date_range, report.
+        columns: the decisions.
+        cutoff_columns: per decision, the column up to which opens are known then.
+        lifetime: how long an entry is fresh, in slots of 15 minutes.
     """
 
     grid: OpenGrid
-    names: pd.DataFrame
+    keys: pd.DataFrame
     columns: Ints
-    seen: Ints
-    life: int
+    cutoff_columns: Ints
+    lifetime: int
 
     @classmethod
     def from_opens(
-        cls, known: Opens, since: datetime, until: datetime, settings: Settings, life: int
+        cls, opens: Opens, since: datetime, until: datetime, settings: Settings, lifetime: int
     ) -> "Holdout | None":
-        """Return what is held back between two moments of a log, or None when there is nothing to ask about."""
+        """Return the holdout between two moments of a log, or None when it has no key or no decision."""
         start, end = to_micros(since), to_micros(until)
-        known = known.before(end)
-        some = known.select_keys(sample_keys(known.account[: known.before(start).key_count], SAMPLE))
-        grid = OpenGrid.from_opens(some, end, population=PopulationTotals.from_opens(known, end))
+        opens = opens.before(end)
+        sample = opens.select_keys(sample_keys(opens.account[: opens.before(start).key_count], SAMPLE_KEYS))
+        grid = OpenGrid.from_opens(sample, end, population=PopulationTotals.from_opens(opens, end))
         step = max(1, settings.step // timedelta(microseconds=SLOT_MICROS))
-        columns = np.arange(grid.column(start), grid.column_count - life, step, dtype=np.int64)
+        columns = np.arange(grid.column(start), grid.column_count - lifetime, step, dtype=np.int64)
         if not grid.key_count or not len(columns):
             return None
         moments = [from_micros(int(column + grid.origin) * SLOT_MICROS) for column in columns]
-        seen = np.array([grid.column(to_micros(data_cutoff_at(at, settings))) for at in moments], np.int64)
-        names = pd.DataFrame(dict(zip(KEY_COLUMNS, (some.account_id, some.date_range, some.report), strict=True)))
-        return cls(grid, names, columns, seen, life)
+        cutoffs = np.array([grid.column(to_micros(data_cutoff_at(at, settings))) for at in moments], np.int64)
+        keys = pd.DataFrame(dict(zip(KEY_COLUMNS, (sample.account_id, sample.date_range, sample.report), strict=True)))
+        return cls(grid, keys, columns, cutoffs, lifetime)
 
     def evaluate(self, forecast: SeasonalForecast | BoostedForecast) -> tuple[Metrics, Calibration]:
-        """Return how well a forecast did that was trained on the time before, and the curve that makes it come true.
+        """Return the metrics of a forecast trained on the time before, and the calibration fitted on the holdout.
 
-        The score is of calibrated chances, each day's by a curve that was learned on the other days. The weekly rhythm
-        has no curve.
+        The metrics are of calibrated chances, each day's by a calibration that was fitted on the other days. A
+        `SeasonalForecast` is not calibrated.
         """
         key = np.tile(np.arange(self.grid.key_count, dtype=np.int64), len(self.columns))
         column = np.repeat(self.columns, self.grid.key_count)
-        happened = self.grid.has_first_open(key, column, self.life)
-        chance = self._stated(forecast, key, column)
-        curve = Calibration()
+        happened = self.grid.has_first_open(key, column, self.lifetime)
+        chance = self._chances(forecast, key, column)
+        calibration = Calibration()
         if isinstance(forecast, BoostedForecast):
-            curve = _curve(chance, happened)
-            odd = column // SLOTS_PER_DAY % 2 == 1
-            chance = np.where(
-                odd, _curve(chance[~odd], happened[~odd])(chance), _curve(chance[odd], happened[odd])(chance)
-            )
-        course = Backtest(self.grid, self.columns, self.life)
-        hits = course.hit_share(chance.reshape(len(self.columns), self.grid.key_count))
-        return _score(chance, happened, hits), curve
+            calibration = _calibrate(chance, happened)
+            is_odd_day = column // SLOTS_PER_DAY % 2 == 1
+            by_even_days = _calibrate(chance[~is_odd_day], happened[~is_odd_day])
+            by_odd_days = _calibrate(chance[is_odd_day], happened[is_odd_day])
+            chance = np.where(is_odd_day, by_even_days(chance), by_odd_days(chance))
+        backtest = Backtest(self.grid, self.columns, self.lifetime)
+        hits = backtest.hit_share(chance.reshape(len(self.columns), self.grid.key_count))
+        return _metrics(chance, happened, hits), calibration
 
-    def _stated(self, forecast: SeasonalForecast | BoostedForecast, key: Ints, column: Ints) -> Floats:
-        """Return the chance of a first open within the life, as it is stated at each decision."""
-        weekly = forecast.seasonal if isinstance(forecast, BoostedForecast) else forecast
-        hazard = self._hazards(weekly)
-        coming = hazard[key, column + self.life] - hazard[key, column]
+    def _chances(self, forecast: SeasonalForecast | BoostedForecast, key: Ints, column: Ints) -> Floats:
+        """Return the chance of a first open within the lifetime, as predicted at each decision."""
+        seasonal = forecast.seasonal if isinstance(forecast, BoostedForecast) else forecast
+        hazard = self._hazards(seasonal)
+        coming = hazard[key, column + self.lifetime] - hazard[key, column]
         if not isinstance(forecast, BoostedForecast):
-            plain: Floats = -np.expm1(-coming)
-            return plain
-        seen, life = np.repeat(self.seen, self.grid.key_count), forecast.model.reach.life
-        whole = hazard[key, np.minimum(seen + life, self.grid.column_count)] - hazard[key, seen]
-        told = forecast.model.predict(self.grid, key, seen)[1]
-        return chance_in_part(told, np.minimum(coming, whole), whole, min(1.0, self.life / life))
+            chance: Floats = -np.expm1(-coming)
+            return chance
+        cutoff, lifetime = np.repeat(self.cutoff_columns, self.grid.key_count), forecast.model.horizons.lifetime
+        total = hazard[key, np.minimum(cutoff + lifetime, self.grid.column_count)] - hazard[key, cutoff]
+        modeled = forecast.model.predict(self.grid, key, cutoff)[1]
+        return chance_in_part(modeled, np.minimum(coming, total), total, min(1.0, self.lifetime / lifetime))
 
-    def _hazards(self, weekly: SeasonalForecast) -> Floats:
-        """Return, per key and column, the opens that the rhythm expects left of the column."""
-        named = pd.MultiIndex.from_frame(weekly.keys[KEY_COLUMNS])
-        rows = np.asarray(named.get_indexer(pd.MultiIndex.from_frame(self.names)))
-        rates = np.stack([weekly.rates(hour)[rows] * (rows >= 0) for hour in range(WEEK_HOURS)], axis=1)
+    def _hazards(self, seasonal: SeasonalForecast) -> Floats:
+        """Return, per key and column, the opens that the weekly profile expects left of the column."""
+        profile_keys = pd.MultiIndex.from_frame(seasonal.keys[KEY_COLUMNS])
+        rows = np.asarray(profile_keys.get_indexer(pd.MultiIndex.from_frame(self.keys)))
+        rates = np.stack([seasonal.rates(hour)[rows] * (rows >= 0) for hour in range(WEEK_HOURS)], axis=1)
         expected = -np.log1p(-np.minimum(rates / _QUARTERS, 1.0 - _TINY))
         columns = np.arange(self.grid.column_count)
         total = np.zeros((self.grid.key_count, self.grid.column_count + 1))
@@ -144,20 +146,21 @@ class Holdout:
         return total
 
 
-def _curve(chance: Floats, happened: Bools) -> Calibration:
+def _calibrate(chance: Floats, happened: Bools) -> Calibration:
     return calibrate(chance, happened, np.ones(len(chance)))
 
 
-def _score(chance: Floats, happened: Bools, hits: float) -> Metrics:
+def _metrics(chance: Floats, happened: Bools, hits: float) -> Metrics:
     rate = float(happened.mean())
-    brier, plain = float(np.square(chance - happened).mean()), rate * (1.0 - rate)
-    sure = np.clip(np.where(happened, chance, 1.0 - chance), _TINY, 1.0)
-    likely = chance >= LIKELY
+    brier, brier_of_rate = float(brier_score_loss(happened, chance, labels=[False, True])), rate * (1.0 - rate)
+    # A chance of exactly 0 or 1 that is wrong would make the log loss infinite.
+    bounded = np.where(happened, np.maximum(chance, _TINY), np.minimum(chance, 1.0 - _TINY))
+    likely = chance >= MIN_LIKELY_CHANCE
     return Metrics(
         hits,
         brier,
-        1.0 - brier / plain if plain else 0.0,
-        float(-np.log(sure).mean()),
+        1.0 - brier / brier_of_rate if brier_of_rate else 0.0,
+        float(log_loss(happened, bounded, labels=[False, True])),
         _ece(chance[likely], happened[likely]),
         float(likely.mean()),
         rate,
@@ -167,12 +170,12 @@ def _score(chance: Floats, happened: Bools, hits: float) -> Metrics:
 
 def _ece(chance: Floats, happened: Bools) -> float:
     order = np.argsort(chance, kind="stable")
-    bins: Sequence[Ints] = [part for part in np.array_split(order, MASS_BINS) if len(part)]
+    bins: Sequence[Ints] = [part for part in np.array_split(order, CALIBRATION_BINS) if len(part)]
     gaps = [len(part) * abs(float(chance[part].mean() - happened[part].mean())) for part in bins]
     return sum(gaps) / len(order) if len(order) else 0.0
 
 
-def sample_keys(account: npt.NDArray[np.int32], most: int) -> Ints:
-    """Return at most `most` keys, numbered as in `account`, of accounts that are drawn once and for all."""
+def sample_keys(account: npt.NDArray[np.int32], max_keys: int) -> Ints:
+    """Return at most `max_keys` keys, numbered as in `account`, of accounts drawn with a fixed seed."""
     rank = np.random.default_rng(_SEED).permutation(int(account.max(initial=-1)) + 1)
-    return np.sort(np.argsort(rank[account], kind="stable")[:most]).astype(np.int64)
+    return np.sort(np.argsort(rank[account], kind="stable")[:max_keys]).astype(np.int64)

@@ -1,7 +1,7 @@
-"""What the log says, boiled down: per key and hour of the week, how often it was first opened, and since when.
+"""Aggregates first opens for the seasonal forecast: counts per key and hour of the week, and time observed.
 
-At most one open counts per key, hour and week, so a share of these is a probability. Nothing at or after
-`trained_until` is looked at.
+At most one open counts per key, hour and week, so their share of the weeks is a probability. Opens at or after
+`trained_until` are ignored.
 """
 
 from dataclasses import dataclass
@@ -12,36 +12,46 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.forecast.open_minute import early_minutes
 from adwarm.forecast.protocol import KEY_COLUMNS
-from adwarm.foundation.arrow_arrays import Floats
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints16, Ints32
 from adwarm.foundation.clock import utc
 from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
 from adwarm.foundation.local_time import hours_into_week, zone_or_default
 from adwarm.settings import Settings
 
+EARLY_QUANTILE = 0.05
+"""Share of an hour's first opens that may come before the predicted minute, so that the fetch is done before most."""
+PRIOR_OPENS = 8.0
+"""Observations that the minute of the wider group is worth: of the key for a cell, of the population for a key."""
+
 
 @dataclass(frozen=True, slots=True)
 class PriorStrengths:
-    """How fast evidence ages (days) and what the priors are worth (weeks)."""
+    """How fast observations decay, and what the priors are worth.
+
+    Attributes:
+        half_life_days: age at which an observation counts half.
+        key: weeks that the prior of a key is worth.
+        account: weeks that the prior of an account is worth.
+    """
 
     half_life_days: float
     key: float
     account: float
 
     def decay(self, age_hours: Any) -> Any:
-        """Return the weight, 0 to 1, of evidence that is `age_hours` old."""
+        """Return the weight, 0 to 1, of an observation that is `age_hours` old."""
         return 0.5 ** (age_hours / (24.0 * self.half_life_days))
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Arrays over keys, and arrays over cells (a key and an hour of the week with opens, sorted by hour, then key).
+    """Arrays over keys, and over cells: pairs of key and hour of the week with opens, sorted by hour, then key.
 
     Attributes:
         keys: account_id, date_range, report, time_zone; sorted, one row per key.
-        span_hours: per key, how long it has been watched, up to `trained_until`.
-        newcomer: per key, whether it appeared while the log was watched. Its first open started the watch and is
+        span_hours: per key, how long it was observed, up to `trained_until`.
+        newcomer: per key, whether it appeared during the observed time. Its first open started the observation and is
             therefore no evidence of how often it is opened.
         early: per key, an early minute of the first open inside an hour.
         cell_key: row of the key.
@@ -53,12 +63,12 @@ class Observations:
 
     keys: pd.DataFrame
     span_hours: Floats
-    newcomer: npt.NDArray[np.bool_]
+    newcomer: Bools
     early: Floats
-    cell_key: npt.NDArray[np.int32]
-    cell_hour: npt.NDArray[np.int16]
+    cell_key: Ints32
+    cell_hour: Ints16
     cell_weight: Floats
-    cell_opens: npt.NDArray[np.int32]
+    cell_opens: Ints32
     cell_early: Floats
     trained_from: datetime
     trained_until: datetime
@@ -72,23 +82,22 @@ class Observations:
 
 
 def build_observations(first_opens: pd.DataFrame, settings: Settings, trained_until: datetime) -> Observations:
-    """Return what can be learned from `first_opens` (account_id, date_range, report, time_zone, ts in UTC).
+    """Return the observations in `first_opens` (account_id, date_range, report, time_zone, ts in UTC).
 
-    Only the last `forecast.history_days` before `trained_until` are learned from; older rows only tell that a key is
-    no newcomer.
+    Only the last `forecast.history_days` before `trained_until` count; older rows only show that a key is no newcomer.
     """
     until = utc(trained_until)
     frame = _before(first_opens, until)
     oldest = frame["ts"].min().to_pydatetime() if len(frame) else until
     since = max(until - timedelta(days=settings.forecast.history_days), oldest)
     code = frame.groupby(KEY_COLUMNS, sort=True).ngroup().to_numpy()
-    known_since = frame.groupby(code, sort=True)["ts"].min()
+    first_open = frame.groupby(code, sort=True)["ts"].min()
     recent = (frame["ts"] >= since).to_numpy()
-    alive, row = np.unique(code[recent], return_inverse=True)
+    recent_keys, row = np.unique(code[recent], return_inverse=True)
     frame = frame[recent].reset_index(drop=True)
     keys = _keys(frame, row, settings.default_zone)
     events = _events(frame, row, keys, until)
-    newcomer, span = _watched(events, known_since.iloc[alive], since, until, len(keys))
+    newcomer, span = _observed_spans(events, first_open.iloc[recent_keys], since, until, len(keys))
     params = settings.forecast
     strengths = PriorStrengths(params.half_life_days, params.key_strength, params.account_strength)
     cells = _cells(events, newcomer, strengths)
@@ -115,7 +124,7 @@ def _before(first_opens: pd.DataFrame, until: datetime) -> pd.DataFrame:
 
 
 def _keys(frame: pd.DataFrame, row: npt.NDArray[Any], default_zone: str) -> pd.DataFrame:
-    """One row per key, in the order of `row`; a key's zone is that of its latest open, if it is a zone."""
+    """Return one row per key, in the order of `row`; the zone is that of the last open, or the default if invalid."""
     names = frame["time_zone"]
     valid = {name: zone_or_default(name, default_zone) for name in names.unique()}
     zones = names.map(lambda name: valid.get(name, default_zone)).astype(object)
@@ -124,7 +133,7 @@ def _keys(frame: pd.DataFrame, row: npt.NDArray[Any], default_zone: str) -> pd.D
 
 
 def _events(frame: pd.DataFrame, row: npt.NDArray[Any], keys: pd.DataFrame, until: datetime) -> pd.DataFrame:
-    """One row per key and local hour with an open: row, hour_of_week, minute, age of the hour's start in hours."""
+    """Return, per key and local hour with an open: row, hour_of_week, minute, age of the hour's start in hours."""
     zones = pd.Series(keys["time_zone"].to_numpy(dtype=object)[row], dtype=object)
     local = _localize(frame["ts"], zones)
     age = (pd.Timestamp(until) - frame["ts"]).dt.total_seconds().to_numpy(np.float64) / 3600.0
@@ -153,20 +162,20 @@ def _localize(moments: pd.Series, zones: pd.Series) -> pd.DataFrame:
     })
 
 
-def _watched(
-    events: pd.DataFrame, known_since: pd.Series, since: datetime, until: datetime, keys: int
-) -> tuple[npt.NDArray[np.bool_], Floats]:
-    """Whether each key is a newcomer, and for how many hours it has been watched."""
-    # A key first seen in the opening week was most likely there before, as its weekly rhythm would show only then.
-    newcomer = (known_since >= pd.Timestamp(since + timedelta(days=7))).to_numpy()
+def _observed_spans(
+    events: pd.DataFrame, first_open: pd.Series, since: datetime, until: datetime, keys: int
+) -> tuple[Bools, Floats]:
+    """Return, per key, whether it is a newcomer, and for how many hours it was observed."""
+    # A key first opened in the first week most likely existed before: weekly opens can take a week to show up.
+    newcomer = (first_open >= pd.Timestamp(since + timedelta(days=7))).to_numpy()
     whole = (until - since) / timedelta(hours=1)
     oldest: Floats = np.zeros(keys)
     np.maximum.at(oldest, events["row"].to_numpy(), events["age"].to_numpy())
     return newcomer, np.where(newcomer, oldest - 1.0, np.maximum(oldest, whole))
 
 
-def _cells(events: pd.DataFrame, newcomer: npt.NDArray[np.bool_], strengths: PriorStrengths) -> pd.DataFrame:
-    """Opens per hour of the week and key: `weight` and `opens`."""
+def _cells(events: pd.DataFrame, newcomer: Bools, strengths: PriorStrengths) -> pd.DataFrame:
+    """Return `weight` and `opens` per hour of the week and key."""
     row = events["row"].to_numpy()
     weight = strengths.decay(events["age"].to_numpy())
     first = np.ones(len(row), bool)
@@ -174,3 +183,32 @@ def _cells(events: pd.DataFrame, newcomer: npt.NDArray[np.bool_], strengths: Pri
     weight[first & newcomer[row]] = 0.0
     grouped = events.assign(weight=weight).groupby(["hour_of_week", "row"], sort=True)["weight"]
     return grouped.agg(weight="sum", opens="size").reset_index()
+
+
+def early_minutes(events: pd.DataFrame, keys: int) -> tuple[Floats, Floats]:
+    """Return early minutes of the first open in an hour, 0 to 60: per key, and per cell (hour of week, key), sorted.
+
+    Args:
+        events: row, hour_of_week and minute of each observed first open.
+        keys: number of keys.
+    """
+    minute = events["minute"].to_numpy(np.float64)
+    row = events["row"].to_numpy(np.int64)
+    population = float(np.quantile(minute, EARLY_QUANTILE, method="lower")) if len(minute) else 0.0
+    _, quantile, count = _grouped_quantile(row, minute)
+    per_key = _shrink(quantile, count, np.full(keys, population))
+    cell, quantile, count = _grouped_quantile(events["hour_of_week"].to_numpy(np.int64) * max(keys, 1) + row, minute)
+    return per_key, _shrink(quantile, count, per_key[cell % max(keys, 1)])
+
+
+def _shrink(own: Floats, count: Floats, wider: Floats) -> Floats:
+    # The wider group's minute may only move a cell earlier: a minute too late costs a wait, one too early a minute.
+    return (own * count + np.minimum(own, wider) * PRIOR_OPENS) / (count + PRIOR_OPENS)
+
+
+def _grouped_quantile(group: npt.NDArray[Any], value: Floats) -> tuple[npt.NDArray[Any], Floats, Floats]:
+    """Return each group (sorted), the lower `EARLY_QUANTILE` of its values, and its size."""
+    order = np.lexsort((value, group))
+    names, start, count = np.unique(group[order], return_index=True, return_counts=True)
+    position = start + np.floor(EARLY_QUANTILE * (count - 1)).astype(np.int64)
+    return names, value[order][position], count.astype(np.float64)

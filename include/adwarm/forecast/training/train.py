@@ -1,31 +1,104 @@
-"""Trains the models on what the store holds, lets them compete on the last week, and makes the better one live."""
+"""Trains each kind of forecast on what the store holds, compares them on the last week, and promotes the best.
 
-from collections.abc import Collection, Mapping
+A trainer is a pure function of opens, settings and a moment; everything below `TRAINERS` reads and writes the store.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine
-
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.forecast.models.boosted import BoostedForecast
+from adwarm.forecast.data_cutoff import max_data_age
+from adwarm.forecast.features.grid import SLOT_MICROS
+from adwarm.forecast.models.boosted import KIND as ADWARM
+from adwarm.forecast.models.boosted import VERSION, BoostedForecast, Horizons
 from adwarm.forecast.models.calibration import Calibration
+from adwarm.forecast.models.population import KIND as POPULATION
+from adwarm.forecast.models.population import PopulationForecast
+from adwarm.forecast.models.seasonal import KIND as HOUR_OF_WEEK
+from adwarm.forecast.models.seasonal import SeasonalForecast
+from adwarm.forecast.protocol import Forecast
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
-from adwarm.forecast.training.metrics import Holdout, Metrics
-from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS, Trainer, entry_lifetime_slots
+from adwarm.forecast.training.boosted_training import train_model
+from adwarm.forecast.training.metrics import Holdout, Metrics, sample_keys
+from adwarm.forecast.training.observations import build_observations
 from adwarm.foundation.clock import utc
 from adwarm.model import Account, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.settings import Settings
-from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
+from adwarm.store import Context, accounts, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy
 
+MAX_TRAINING_KEYS = 3_000
+"""Keys that the adwarm model learns from; of more keys, those of randomly drawn accounts, to bound memory."""
+_QUARTER = timedelta(microseconds=SLOT_MICROS)
+
+
+def train_seasonal(opens: Opens, settings: Settings, until: datetime) -> SeasonalForecast:
+    """Return the weekly profiles learned from the opens before `until`."""
+    return SeasonalForecast(build_observations(opens.before(to_micros(until)).only_first().to_frame(), settings, until))
+
+
+def train_population(opens: Opens, settings: Settings, until: datetime) -> PopulationForecast:
+    """Return the population's weekly profile learned from the opens before `until`."""
+    return PopulationForecast(train_seasonal(opens, settings, until).observations)
+
+
+def train_boosted(opens: Opens, settings: Settings, until: datetime) -> BoostedForecast:
+    """Return the adwarm model with the weekly profiles, learned from the opens before `until`.
+
+    The model has no feature that identifies a key, so a sample of accounts is enough; the profiles cover every key.
+    """
+    opens = opens.before(to_micros(until))
+    seasonal = train_seasonal(opens, settings, until)
+    horizons = get_horizons(settings)
+    sample = opens.select_keys(sample_keys(opens.account, MAX_TRAINING_KEYS))
+    return BoostedForecast(
+        _identity(opens, horizons, seasonal), train_model(sample, to_micros(until), horizons), seasonal
+    )
+
+
+Trainer = Callable[[Opens, Settings, datetime], SeasonalForecast | BoostedForecast]
+TRAINERS: dict[str, Trainer] = {
+    POPULATION: train_population,
+    HOUR_OF_WEEK: train_seasonal,
+    ADWARM: train_boosted,
+}
+"""By kind, the plainest first."""
+COMPETING_KINDS = (HOUR_OF_WEEK, ADWARM)
+"""Kinds that are compared; the better one goes live. Others are trained only after somebody or a review chose them."""
+
+
+def get_horizons(settings: Settings) -> Horizons:
+    """Return the windows to predict: the planning step, and the lifetime of today's data plus the age of the log."""
+    data_age = -(-max_data_age(settings) // _QUARTER)
+    return Horizons(max(1, settings.step // _QUARTER), entry_lifetime_slots(settings) + data_age)
+
+
+def entry_lifetime_slots(settings: Settings) -> int:
+    """Return how long an entry with today's data is fresh, in slots of 15 minutes, at most a day."""
+    return max(1, min(96, settings.freshness_rules.today // _QUARTER))
+
+
+def _identity(opens: Opens, horizons: Horizons, seasonal: Forecast) -> str:
+    """Return a SHA-256 of everything that the trained forecast depends on."""
+    digest = hashlib.sha256(
+        json.dumps([ADWARM, VERSION, horizons.step, horizons.lifetime, horizons.delay, seasonal.id]).encode()
+    )
+    for values in (opens.ts, opens.key, opens.first):
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
 HOLDOUT_PERIOD = timedelta(days=7)
-LEAST_LOG = timedelta(days=7)
-"""Log before the held-back week below which nothing competes."""
+MIN_LOG_BEFORE_HOLDOUT = timedelta(days=7)
+"""Log before the held-out week that comparing kinds needs."""
 MIN_IMPROVEMENT = 0.005
-"""Share of first opens by which a model must beat plainer ones on the held-back week."""
+"""Share of first opens by which a kind must beat a plainer one on the held-out week."""
 
 
 @dataclass(frozen=True)
@@ -33,41 +106,40 @@ class TrainedForecasts:
     """Trained and stored forecasts, none of them live yet.
 
     Attributes:
-        snapshots: by kind; their metrics are of the held-back week (see `scoring.Score`), empty when the log is short.
-        better: the kind that did better.
-        why: in words.
+        snapshots: by kind; their metrics are of the held-out week (see `Metrics`), empty when the log is too short.
+        best_kind: the kind to promote.
+        reason: why, in one sentence.
     """
 
     snapshots: Mapping[str, Snapshot]
     best_kind: str
-    why: str
+    reason: str
 
 
-def train_and_promote(
-    engine: Engine, objects: ObjectStore, settings: Settings, until: datetime, now: datetime
-) -> dict[str, Any]:
-    """Train on the opens before `until`, make the better forecast live, and return its figures.
+def train_and_promote(context: Context, until: datetime, now: datetime) -> dict[str, Any]:
+    """Train on the opens before `until`, promote the best forecast, and return its figures as JSON values.
 
-    `forecast.model` forces a kind; else a kind that was chosen for the policy stays; else the better one goes live.
-    Accounts that the log names for the first time are stored, their zone being a guess until the upstream tells it.
+    The setting `forecast.model` forces a kind; otherwise a kind that was chosen for the policy stays; otherwise the
+    best one goes live. Accounts that the log names for the first time are stored with a guessed zone, until the
+    platform returns theirs.
     """
-    opens = load_training_opens(engine, objects, settings, until)
-    accounts.insert_discovered(engine, _named(opens), now)
-    with read_transaction(engine) as connection:
+    opens = load_training_opens(context, until)
+    accounts.insert_discovered(context.engine, _accounts(opens), now)
+    with read_transaction(context.engine) as connection:
         policy = find_policy(connection)
-    chosen = policy.chosen_kind if policy is not None and settings.forecast.model == "auto" else None
-    made = train_candidates(engine, objects, settings, until, now, opens=opens, kinds={*COMPETING_KINDS, chosen})
-    kind, why = made.best_kind, made.why
-    if policy is not None and chosen in made.snapshots:
-        kind, why = str(chosen), f"chosen by {policy.chosen_by}: {policy.chosen_why}"
-    snapshot = made.snapshots[kind]
-    promote_snapshot(engine, snapshot.id, now)
-    with read_transaction(engine) as connection:
-        hours = aggregates.list_hours(connection, _since(settings, until), until)
+    chosen = policy.chosen_kind if policy is not None and context.settings.forecast.model == "auto" else None
+    trained = train_candidates(context, until, now, opens=opens, kinds={*COMPETING_KINDS, chosen})
+    kind, reason = trained.best_kind, trained.reason
+    if policy is not None and chosen in trained.snapshots:
+        kind, reason = str(chosen), f"chosen by {policy.chosen_by}: {policy.chosen_why}"
+    snapshot = trained.snapshots[kind]
+    promote_snapshot(context.engine, snapshot.id, now)
+    with read_transaction(context.engine) as connection:
+        hours = aggregates.list_hours(connection, _since(context.settings, until), until)
     return {
         "snapshot": snapshot.id,
         "kind": kind,
-        "why": why,
+        "why": reason,
         "opens": sum(hour.opens for hour in hours),
         "first_opens": int(opens.first.sum()),
         "keys": snapshot.keys,
@@ -75,78 +147,83 @@ def train_and_promote(
     }
 
 
-def load_training_opens(engine: Engine, objects: ObjectStore, settings: Settings, until: datetime) -> Opens:
-    """Return the opens that training goes by: those of the last `forecast.history_days` before `until`."""
-    since = _since(settings, until)
-    opens = load_opens(engine, objects, since - FIRST_OPEN_QUIET, until, default_zone=settings.default_zone)
-    kept = opens.since(to_micros(since))
-    return kept.select_keys(kept.opened_keys())
+def load_training_opens(context: Context, until: datetime) -> Opens:
+    """Return the opens to train on: those of the last `forecast.history_days` before `until`."""
+    since = _since(context.settings, until)
+    # First opens at the start are known only with the quiet time before them.
+    opens = load_opens(
+        context.engine, context.objects, since - FIRST_OPEN_QUIET, until, default_zone=context.settings.default_zone
+    )
+    opens = opens.since(to_micros(since))
+    return opens.select_keys(opens.opened_keys())
 
 
 def train_candidates(
-    engine: Engine,
-    objects: ObjectStore,
-    settings: Settings,
+    context: Context,
     until: datetime,
     now: datetime,
     *,
     opens: Opens | None = None,
     kinds: Collection[str | None] = COMPETING_KINDS,
 ) -> TrainedForecasts:
-    """Train some kinds of forecast on the opens before `until`, score it on the last week, and store it.
+    """Train kinds of forecast on the opens before `until`, evaluate them on the last week, and store them.
 
-    For the scores each is trained without that week; what is stored is trained on everything. The plainer kind is
-    better unless it is clearly beaten. With `forecast.model` naming a kind, only that one is trained.
+    For the evaluation each is trained without that week; the stored ones are trained on everything. The plainer kind is
+    the best unless it is clearly beaten. When `forecast.model` names a kind, only that one is trained.
 
     Args:
-        opens: as `load_opens` gives them, where they are at hand.
-        kinds: which to train; only those in `COMPETING` can be found better.
+        context: the store and the settings.
+        until: end of the opens to train on, UTC.
+        now: when the snapshots are created.
+        opens: the result of `load_training_opens`, if it is loaded already.
+        kinds: kinds to train; only those in `COMPETING_KINDS` can be the best.
     """
-    until = utc(until)
-    known = load_training_opens(engine, objects, settings, until) if opens is None else opens
+    until, settings = utc(until), context.settings
+    if opens is None:
+        opens = load_training_opens(context, until)
     forced = settings.forecast.model
-    wanted = kinds if forced == "auto" else {forced}
-    trainers = {kind: trainer for kind, trainer in TRAINERS.items() if kind in wanted}
-    tried = _tried(known, settings, until, trainers)
-    stored = {}
+    selected = kinds if forced == "auto" else {forced}
+    trainers = {kind: trainer for kind, trainer in TRAINERS.items() if kind in selected}
+    evaluations = _evaluate(opens, settings, until, trainers)
+    snapshots = {}
     for kind, trainer in trainers.items():
-        forecast = trainer(known, settings, until)
-        score, curve = tried.get(kind, (None, None))
-        if curve is not None and isinstance(forecast, BoostedForecast):
-            forecast = forecast.calibrated(curve)
-        stored[kind] = save_snapshot(engine, objects, forecast, metrics=score.to_dict() if score else {}, at=now)
-    hits = {kind: score.hits for kind, (score, _) in tried.items()}
-    better, why = (forced, "the setting forecast.model names it") if forced != "auto" else _better(hits)
-    return TrainedForecasts(stored, better, why)
+        forecast = trainer(opens, settings, until)
+        metrics, calibration = evaluations.get(kind, (None, None))
+        if calibration is not None and isinstance(forecast, BoostedForecast):
+            forecast = forecast.calibrated(calibration)
+        snapshots[kind] = save_snapshot(context, forecast, metrics=metrics.to_dict() if metrics else {}, at=now)
+    hits = {kind: metrics.hits for kind, (metrics, _) in evaluations.items()}
+    best, reason = (forced, "the setting forecast.model names it") if forced != "auto" else _choose_best(hits)
+    return TrainedForecasts(snapshots, best, reason)
 
 
-def _tried(
-    known: Opens, settings: Settings, until: datetime, trainers: Mapping[str, Trainer]
+def _evaluate(
+    opens: Opens, settings: Settings, until: datetime, trainers: Mapping[str, Trainer]
 ) -> dict[str, tuple[Metrics, Calibration]]:
-    """Train each kind without the last week; return how well it did on it, and the curve that was learned there."""
+    """Train each kind without the last week; return metrics and calibration on it, nothing on a short log."""
     split = until - HOLDOUT_PERIOD
-    if not len(known) or from_micros(int(known.ts[0])) > split - LEAST_LOG:
+    if not len(opens) or from_micros(int(opens.ts[0])) > split - MIN_LOG_BEFORE_HOLDOUT:
         return {}
-    held = Holdout.from_opens(known, split, until, settings, entry_lifetime_slots(settings))
-    if held is None:
+    holdout = Holdout.from_opens(opens, split, until, settings, entry_lifetime_slots(settings))
+    if holdout is None:
         return {}
-    return {kind: held.evaluate(trainer(known, settings, split)) for kind, trainer in trainers.items()}
+    return {kind: holdout.evaluate(trainer(opens, settings, split)) for kind, trainer in trainers.items()}
 
 
-def _better(hits: Mapping[str, float]) -> tuple[str, str]:
-    """Return the competing kind with most hits, the plainer one unless it is clearly beaten, and why."""
-    plain, able = COMPETING_KINDS
-    if plain not in hits or able not in hits:
-        return plain, "the log is too short for models to compete on its last week"
-    why = f"hits on the held-back week: {able} {hits[able]:.3f}, {plain} {hits[plain]:.3f}"
-    return (able if hits[able] >= hits[plain] + MIN_IMPROVEMENT else plain), why
+def _choose_best(hits: Mapping[str, float]) -> tuple[str, str]:
+    """Return the compared kind with most hits and the reason; the plainer kind unless it is clearly beaten."""
+    plainer, finer = COMPETING_KINDS
+    if plainer not in hits or finer not in hits:
+        return plainer, "the log is too short for models to compete on its last week"
+    reason = f"hits on the held-out week: {finer} {hits[finer]:.3f}, {plainer} {hits[plainer]:.3f}"
+    return (finer if hits[finer] >= hits[plainer] + MIN_IMPROVEMENT else plainer), reason
 
 
 def _since(settings: Settings, until: datetime) -> datetime:
     return utc(until) - timedelta(days=settings.forecast.history_days)
 
 
-def _named(opens: Opens) -> list[Account]:
-    """Return the accounts of opens, each in the zone of its latest key."""
+def _accounts(opens: Opens) -> list[Account]:
+    """Return the accounts of the opens, each in the zone of its last key."""
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
     return [Account(str(name), str(zone), str(zone), currency="") for name, zone in zones.items()]

@@ -1,4 +1,4 @@
-"""The token and the app it belongs to, held so that neither shows up in a printed value."""
+"""The access token and its app, stored so that no printed value shows a secret."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from adwarm.settings import SourceSettings
 
 @dataclass(frozen=True, slots=True)
 class MetaCredentials:
-    """What the platform knows the caller by.
+    """The credentials of a connection.
 
     Attributes:
-        app_id: names the app's capacity scope; without it the token's scope stands for the app.
-        app_secret: signs the token with every call when set.
+        app_id: names the app's capacity scope; without it, the token's scope stands for the app.
+        app_secret: signs the token in every call when set.
     """
 
     access_token: SecretStr
@@ -38,8 +38,8 @@ class MetaCredentials:
     def digest(self) -> str:
         """Sixteen hex digits that change when the token, the app or its secret does."""
         secret = self.app_secret.get_secret_value() if self.app_secret else ""
-        words = "\0".join([self.access_token.get_secret_value(), self.app_id or "", secret])
-        return hashlib.sha256(words.encode()).hexdigest()[:16]
+        parts = "\0".join([self.access_token.get_secret_value(), self.app_id or "", secret])
+        return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
     @property
     def token_scope(self) -> Scope:

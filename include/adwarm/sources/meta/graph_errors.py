@@ -1,6 +1,6 @@
-"""The platform's error codes as data, and what each asks of a caller.
+"""The platform's error codes as a table, and the error that each becomes.
 
-The body's code decides, never the HTTP status alone. Messages keep code, subcode and trace id; tokens are cut out.
+The code in the body decides, not the HTTP status alone. Messages keep code, subcode and trace id, but no tokens.
 """
 
 import re
@@ -23,11 +23,11 @@ from adwarm.foundation.errors import (
 )
 from adwarm.foundation.redaction import redact
 from adwarm.model import Scope, UsageSample
-from adwarm.sources.meta.platform_time import MAX_WAIT_SECONDS
+from adwarm.sources.meta.response_headers import MAX_WAIT_SECONDS
 
 
 class ErrorAction(StrEnum):
-    """What a good client does about an error."""
+    """What the client does about an error."""
 
     RETRY = "retry"
     PARK_ACCOUNT = "park the account"
@@ -48,12 +48,12 @@ class ErrorRule:
     """One line of the code table.
 
     Attributes:
-        seconds: how long to park when the platform names no time.
-        seconds_full: the same for an app with full access, where that differs.
-        firm: holds even when the platform calls the error transient.
-        smaller_page: what shrinks may be the page alone.
-        in_background: a report made in the background may manage what a call cannot.
-        until_mended: what is parked stays useless until a person has done something about it.
+        park_seconds: how long to park when the platform names no time.
+        park_seconds_full_access: the same for an app with full access, where that differs.
+        ignores_transient_flag: applies even when the platform calls the error transient.
+        smaller_page: a smaller page may be enough to shrink the request.
+        in_background: an async report may succeed where a call fails.
+        needs_human: the parked scope stays unusable until a human fixes the cause.
     """
 
     reaction: ErrorAction
@@ -121,19 +121,19 @@ BY_CODE: dict[int, ErrorRule] = {
     2635: _FIRM_FAIL,
     3018: _FIRM_FAIL,
 }
-_MAX_WORDS = 400
-_MAX_READ = 4_000
+_MAX_MESSAGE = 400
+_MAX_FIELD = 4_000
 _MAX_CODE = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """Whom an error is about: the scopes of the call, and the secrets that its message must not repeat.
+    """The call that an error concerns: its scopes, and the secrets that the message must not repeat.
 
     Attributes:
-        full_access: whether the app has full access, which shortens some blocks.
-        names_account: whether the call's address is the account itself, so that what is missing is the account; the
-            platform says so also of what this token may not see.
+        full_access: whether the app has full access, which shortens some parks.
+        is_account_node: whether the call's path is the account itself, so a missing object is the account; the platform
+            also says so of an account that the token may not see.
     """
 
     account_id: str | None
@@ -145,19 +145,19 @@ class CallContext:
     is_account_node: bool = False
 
 
-def find_rule(code: int, subcode: int | None, words: str, status: int, *, transient: bool) -> ErrorRule:
-    """Return the line of the table for an error.
+def find_rule(code: int, subcode: int | None, text: str, status: int, *, transient: bool) -> ErrorRule:
+    """Return the rule for an error.
 
     Args:
         code: the body's `code`.
         subcode: the body's `error_subcode`.
-        words: the body's message.
-        status: HTTP status, which decides only about codes the table does not know.
-        transient: whether the body says `is_transient`; its absence means nothing.
+        text: the body's message.
+        status: HTTP status, which decides only for codes that the table does not know.
+        transient: whether the body says `is_transient`; when absent, it means nothing.
     """
     rule = BY_SUBCODE.get((code, subcode)) if subcode is not None else None
     if rule is None:
-        rule = next((found for number, pattern, found in BY_MESSAGE if number == code and pattern.search(words)), None)
+        rule = next((item for number, pattern, item in BY_MESSAGE if number == code and pattern.search(text)), None)
     if rule is None:
         rule = BY_CODE.get(code) or _by_status(status)
     return _RETRY if transient and rule.reaction is ErrorAction.FAIL and not rule.ignores_transient_flag else rule
@@ -171,46 +171,51 @@ def parse_error(
     now: datetime,
     retry_after: float | None = None,
 ) -> AdwarmError:
-    """Return the error that the body of an answer means; `body` is the value of its `error` key.
+    """Return the error for the `error` object of a response body.
 
     Args:
-        body: `code`, `error_subcode`, `message` and the like, of whatever types.
+        body: `code`, `error_subcode`, `message` and the like, of any types.
         status: HTTP status.
-        caller: whom the error is about.
-        usage: what the answer's headers said.
-        now: the moment by which a parking time is stated.
-        retry_after: seconds that the answer's own header asks for.
+        caller: the call that failed.
+        usage: the usage in the response headers.
+        now: the time relative to which parking times are stated.
+        retry_after: seconds in the `Retry-After` header.
     """
     code, subcode = _integer(body.get("code")), _integer(body.get("error_subcode"))
-    words = _text(body.get("message"))
-    rule = find_rule(code or 0, subcode, words, status, transient=body.get("is_transient") is True)
+    text = _text(body.get("message"))
+    rule = find_rule(code or 0, subcode, text, status, transient=body.get("is_transient") is True)
     message = describe_error(body, status, caller.secrets)
     number = str(code) if subcode is None else f"{code}/{subcode}"
     if rule.reaction in _PARKING:
-        return _throttled(message, number, rule, caller, usage, now, retry_after)
-    return _plain(message, number, rule, caller, retry_after)
+        scope = _parked_scope(rule, caller)
+        requested = [sample.regain_seconds for sample in usage if sample.scope == scope and sample.regain_seconds]
+        requested += [retry_after] if retry_after else []
+        return _throttled(message, number, rule, caller, requested, now)
+    return _unparked_error(message, number, rule, caller, retry_after)
 
 
 def too_many_requests(caller: CallContext, now: datetime, retry_after: float | None) -> Throttled:
-    """Return the error of an HTTP 429 without an error of the platform's own."""
-    words = "Meta answered with HTTP 429 and no error of its own"
-    return _throttled(words, "http_429", _ACCOUNT_SOON, caller, (), now, retry_after)
+    """Return the error of an HTTP 429 response without an error body."""
+    message = "Meta responded with HTTP 429 and no error of its own"
+    return _throttled(message, "http_429", _ACCOUNT_SOON, caller, [retry_after] if retry_after else [], now)
 
 
 def describe_error(body: Mapping[str, Any], status: int, secrets: Sequence[str]) -> str:
-    """Return an error body in one line, with code, subcode and trace id, without secrets or addresses."""
-    words = [_text(body[name]) for name in ("message", "error_user_msg") if body.get(name)]
+    """Return an error body as one line with code, subcode and trace id, without secrets or URLs."""
+    texts = [_text(body[name]) for name in ("message", "error_user_msg") if body.get(name)]
     facts = [f"HTTP {status}"]
     facts += [
         f"{label} {_text(body[name])[:80]}"
         for label, name in (("code", "code"), ("subcode", "error_subcode"), ("trace", "fbtrace_id"))
         if body.get(name) is not None
     ]
-    message = redact(" / ".join(words), secrets, hide_urls=True)[:_MAX_WORDS]
+    message = redact(" / ".join(texts), secrets, hide_urls=True)[:_MAX_MESSAGE]
     return f"Meta: {message or 'no message'} ({redact(', '.join(facts), secrets, hide_urls=True)})"
 
 
-def _plain(message: str, number: str, rule: ErrorRule, caller: CallContext, retry_after: float | None) -> AdwarmError:
+def _unparked_error(
+    message: str, number: str, rule: ErrorRule, caller: CallContext, retry_after: float | None
+) -> AdwarmError:
     reaction = rule.reaction
     if reaction is ErrorAction.RETRY:
         return Transient(message, code=number, retry_after=retry_after)
@@ -221,34 +226,28 @@ def _plain(message: str, number: str, rule: ErrorRule, caller: CallContext, retr
     if reaction is ErrorAction.MISSING and not caller.is_account_node:
         return NotFound(message, code=number)
     if reaction in {ErrorAction.STOP_ACCOUNT, ErrorAction.MISSING} and caller.account_id is not None:
-        words = f"{message}; ask the owner of {caller.account_id} for access, or give the token the right ads_read"
-        return Denied(words, account_id=caller.account_id, code=number)
+        message = f"{message}; ask the owner of {caller.account_id} for access, or give the token the right ads_read"
+        return Denied(message, account_id=caller.account_id, code=number)
     return BadRequest(message, code=number)
 
 
-def _throttled(
-    message: str,
-    number: str,
-    rule: ErrorRule,
-    caller: CallContext,
-    usage: Sequence[UsageSample],
-    now: datetime,
-    retry_after: float | None,
-) -> Throttled:
+def _parked_scope(rule: ErrorRule, caller: CallContext) -> Scope:
     scope = {ErrorAction.PARK_APP: caller.app, ErrorAction.PARK_TOKEN: caller.token}.get(rule.reaction, caller.account)
-    scope = scope or caller.token
-    asked = [sample.regain_seconds for sample in usage if sample.scope == scope and sample.regain_seconds]
-    asked += [retry_after] if retry_after else []
-    usual = (
-        rule.park_seconds_full_access
-        if caller.full_access and rule.park_seconds_full_access is not None
-        else rule.park_seconds
-    )
-    seconds = min(MAX_WAIT_SECONDS, max(asked, default=usual))
+    return scope or caller.token
+
+
+def _throttled(
+    message: str, number: str, rule: ErrorRule, caller: CallContext, requested: Sequence[float], now: datetime
+) -> Throttled:
+    """Return the error that parks a scope for the longest `requested` seconds, else for the rule's."""
+    default = rule.park_seconds
+    if caller.full_access and rule.park_seconds_full_access is not None:
+        default = rule.park_seconds_full_access
+    scope, seconds = _parked_scope(rule, caller), min(MAX_WAIT_SECONDS, max(requested, default=default))
     until = now + timedelta(seconds=seconds)
     if rule.needs_human:
-        words = f"{message}; the {scope.kind} is parked until it is put right in the platform's own settings"
-        return Blocked(words, scope=str(scope), until=until, retry_after=seconds, code=number)
+        message = f"{message}; the {scope.kind} is parked until it is put right in the platform's own settings"
+        return Blocked(message, scope=str(scope), until=until, retry_after=seconds, code=number)
     return Throttled(message, scope=str(scope), until=until, retry_after=seconds, code=number)
 
 
@@ -259,7 +258,7 @@ def _by_status(status: int) -> ErrorRule:
 
 
 def _integer(value: Any) -> int | None:
-    """Return a code as a number; what is none, or none that the platform could have, is as if it were missing."""
+    """Return a code as a number; None for anything that cannot be a code of the platform."""
     if isinstance(value, str) and len(value) > len(str(_MAX_CODE)) + 1:
         return None
     try:
@@ -270,7 +269,7 @@ def _integer(value: Any) -> int | None:
 
 
 def _text(value: Any) -> str:
-    """Return a part of an error body as bounded text; what is no text or number may be nested without end."""
+    """Return a field of an error body as bounded text; empty for other types, which may be nested without end."""
     if isinstance(value, str):
-        return value[:_MAX_READ]
+        return value[:_MAX_FIELD]
     return str(value) if isinstance(value, int | float) else ""

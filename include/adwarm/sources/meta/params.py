@@ -1,4 +1,4 @@
-"""A unit as the parameters of an insights call."""
+"""Builds the parameters of insights calls from fetch units."""
 
 from typing import Any
 
@@ -12,8 +12,13 @@ _OWN_IDS = {
     "campaign": ("account_id", "campaign_id"),
     "account": ("account_id",),
 }
-_BELOW = {"ad": (), "adset": ("ad_",), "campaign": ("ad_", "adset_"), "account": ("ad_", "adset_", "campaign_")}
-_IMPLIED = frozenset({"date_start", "date_stop"})
+_PREFIXES_BELOW = {
+    "ad": (),
+    "adset": ("ad_",),
+    "campaign": ("ad_", "adset_"),
+    "account": ("ad_", "adset_", "campaign_"),
+}
+_IMPLIED_FIELDS = frozenset({"date_start", "date_stop"})
 _STATUSES = {
     "campaign": ("ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES"),
     "adset": ("ACTIVE", "PAUSED", "DELETED", "ARCHIVED", "IN_PROCESS", "WITH_ISSUES", "CAMPAIGN_PAUSED"),
@@ -32,11 +37,11 @@ _STATUSES = {
         "PENDING_BILLING_INFO",
     ),
 }
-"""Every standing an object can have: a question about some objects is otherwise about the active ones only."""
+"""Every status of an object: without this list, a call restricted to objects returns the active ones only."""
 
 
 def async_report_params(unit: FetchUnit) -> dict[str, Any]:
-    """Return the parameters that have `unit` made in the background.
+    """Return the parameters that start an async report of `unit`.
 
     Raises:
         BadRequest: as for `request_params`.
@@ -47,16 +52,16 @@ def async_report_params(unit: FetchUnit) -> dict[str, Any]:
 
 
 def object_params(level: str, page_size: int, cursor: str | None) -> dict[str, Any]:
-    """Return the parameters that list objects of `level`, whatever their standing."""
+    """Return the parameters that list objects of `level` with any status."""
     params: dict[str, Any] = {"fields": "id", "effective_status": list(_STATUSES[level]), "limit": page_size}
     return params if cursor is None else params | {"after": cursor}
 
 
 def request_params(unit: FetchUnit, page_size: int, cursor: str | None = None) -> dict[str, Any]:
-    """Return the parameters that ask for the page of `unit` after `cursor`.
+    """Return the parameters that request the page of `unit` after `cursor`.
 
     Raises:
-        BadRequest: the unit wants days over several windows, which the platform would answer with totals.
+        BadRequest: the unit has days over several windows, for which the platform would return totals.
     """
     params: dict[str, Any] = {
         "level": unit.spec.level,
@@ -74,16 +79,18 @@ def request_params(unit: FetchUnit, page_size: int, cursor: str | None = None) -
 
 
 def requested_fields(unit: FetchUnit) -> tuple[str, ...]:
-    """Return the fields to ask for: the ids that name a row, then the query's own that its level has."""
+    """Return the fields to request: the ids that identify a row, then the query's own fields that its level has."""
     level = unit.spec.level
-    own = (name for name in unit.spec.fields if not name.startswith(_BELOW[level]) and name not in _IMPLIED)
+    own = (
+        name for name in unit.spec.fields if not name.startswith(_PREFIXES_BELOW[level]) and name not in _IMPLIED_FIELDS
+    )
     return tuple(dict.fromkeys([*_OWN_IDS[level], *own]))
 
 
 def _time(unit: FetchUnit) -> dict[str, Any]:
     if unit.increment is Increment.DAY:
         if len(unit.windows) != 1:
-            raise BadRequest(f"days can be asked for over one window at a time, not over {len(unit.windows)}")
+            raise BadRequest(f"days can be requested for one window at a time, not for {len(unit.windows)}")
         return {"time_range": _span(unit.windows[0]), "time_increment": 1}
     if len(unit.windows) == 1:
         return {"time_range": _span(unit.windows[0])}
@@ -95,14 +102,14 @@ def _span(window: Window) -> dict[str, str]:
 
 
 def _filtering(unit: FetchUnit) -> list[dict[str, Any]]:
-    found = [
+    filters = [
         {"field": name, "operator": operator, "value": _value(operator, value)}
         for name, operator, value in unit.filters
     ]
     level = unit.spec.level
     if level in _STATUSES and any(name.endswith(".id") for name, _, _ in unit.filters):
-        found.append({"field": f"{level}.effective_status", "operator": "IN", "value": list(_STATUSES[level])})
-    return found
+        filters.append({"field": f"{level}.effective_status", "operator": "IN", "value": list(_STATUSES[level])})
+    return filters
 
 
 def _value(operator: str, value: str) -> Any:

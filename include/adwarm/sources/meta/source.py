@@ -1,4 +1,4 @@
-"""Meta's insights as a source: calls that answer at once, reports made in the background, usage with every answer."""
+"""Meta's insights as a source: synchronous calls, async reports, and usage with every response."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,17 +7,23 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
-from adwarm.sources.cursors import CursorTrail
-from adwarm.sources.meta.account_discovery import parse_account, parse_listed_account
-from adwarm.sources.meta.async_runs import POLL_FIELDS, parse_progress, parse_run_id
 from adwarm.sources.meta.credentials import MetaCredentials
-from adwarm.sources.meta.paging import next_cursor, parse_rows
 from adwarm.sources.meta.params import async_report_params, object_params, request_params
+from adwarm.sources.meta.response_bodies import (
+    POLL_FIELDS,
+    next_cursor,
+    parse_account,
+    parse_listed_account,
+    parse_progress,
+    parse_rows,
+    parse_run_id,
+)
 from adwarm.sources.meta.transport import BatchCall, GraphResponse, GraphTransport
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
     Capabilities,
+    CursorTrail,
     FetchUnit,
     Increment,
     ResultPage,
@@ -35,9 +41,9 @@ class MetaSource:
 
     Args:
         credentials: the token, and the app it belongs to.
-        settings: address, version, page size, timeouts.
-        connection: the name under which accounts of this token are kept.
-        clock: the time by which parking times are stated.
+        settings: URL, version, page size, timeouts.
+        connection: the name under which the accounts of this token are stored.
+        clock: the clock of parking times.
     """
 
     name = "meta"
@@ -65,7 +71,7 @@ class MetaSource:
 
     @property
     def clock_offset_seconds(self) -> float | None:
-        """How far the platform's clock is ahead of `clock`, as its last answers say; None before the first."""
+        """How far the platform's clock is ahead of `clock`, in seconds; None before the first response."""
         return self._graph.clock_offset_seconds
 
     def get_account(self, account_id: str) -> Account:
@@ -73,16 +79,16 @@ class MetaSource:
 
         Raises:
             Transient, Throttled, Denied, TokenDead, BadRequest: as the platform says.
-            Corrupt: the answer is about another account, or malformed.
+            Corrupt: the response is about another account, or malformed.
         """
-        answer = self._graph.get((account_id,), {"fields": _ACCOUNT_FIELDS}, account_id)
-        return parse_account(answer.body, account_id, self.connection)
+        response = self._graph.get((account_id,), {"fields": _ACCOUNT_FIELDS}, account_id)
+        return parse_account(response.body, account_id, self.connection)
 
     def list_accounts(self) -> Iterator[Account]:
         """Yield every account the token can read, a page of them per request.
 
         Raises:
-            Corrupt: an account has no id or is malformed, or the pages go round in a circle.
+            Corrupt: an account has no id or is malformed, or the pages form a loop.
         """
         cursors = CursorTrail()
         cursor: str | None = None
@@ -98,7 +104,7 @@ class MetaSource:
                 return
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
-        """Return the account's, the app's and the token's scope; without an app id the token's stands for both."""
+        """Return the scopes of the account, the app and the token; without an app id, the token's stands for both."""
         credentials = self._credentials
         chain = (Scope(ScopeKind.ACCOUNT, account_id), credentials.app_scope, credentials.token_scope)
         return tuple(dict.fromkeys(chain))
@@ -118,36 +124,36 @@ class MetaSource:
         return self.read(unit, None)
 
     def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
-        """Have a report run made of the unit. Costs one request.
+        """Start a report run of the unit. Costs one request.
 
         Raises:
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
         """
-        answer = self._graph.post((unit.account_id, "insights"), async_report_params(unit), unit.account_id)
-        return AsyncReportHandle(parse_run_id(answer.body), unit)
+        response = self._graph.post((unit.account_id, "insights"), async_report_params(unit), unit.account_id)
+        return AsyncReportHandle(parse_run_id(response.body), unit)
 
     def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
-        """Return where each run stands. Costs one request for all of them, and a call of the platform for each.
+        """Return the progress of each run. Costs one request for all of them, and one platform call for each.
 
         Raises:
-            Transient, Throttled, TokenDead, BadRequest: nothing was learned of any.
+            Transient, Throttled, TokenDead, BadRequest: the request failed for all runs.
         """
         if not handles:
             return {}
         entries = [BatchCall(f"{handle.id}?fields={POLL_FIELDS}", handle.unit.account_id) for handle in handles]
         now = self._clock.now()
         return {
-            handle: parse_progress(handle.id, answer, self._graph.call_context(handle.unit.account_id), now)
-            for handle, answer in zip(handles, self._graph.batch(entries), strict=True)
+            handle: parse_progress(handle.id, response, self._graph.call_context(handle.unit.account_id), now)
+            for handle, response in zip(handles, self._graph.batch(entries), strict=True)
         }
 
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
-        """Return the page after `cursor`, of a unit or of a run that is ready. Costs one request.
+        """Return the page after `cursor` of a unit, or of a run that is ready. Costs one request.
 
         Raises:
             NotFound: the platform no longer knows the run.
             Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest: as the platform says.
-            Corrupt: a row is not one that was asked for, or malformed; nothing of the page may be kept.
+            Corrupt: a row was not requested or is malformed; no row of the page may be kept.
         """
         unit = target.unit if isinstance(target, AsyncReportHandle) else target
         size = unit.page_size or self._page_size
@@ -160,14 +166,14 @@ class MetaSource:
         return page
 
     def split(self, unit: FetchUnit) -> list[FetchUnit]:
-        """Return two halves of the unit, by its windows, its days or the objects it names; nothing when none can be."""
+        """Return two halves of the unit, by windows, days or objects; empty when it cannot be halved."""
         return split_by_time(unit) or split_by_ids(unit)
 
     def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
-        """Return a page of the campaigns, ad sets or ads of what `unit` is about. Costs one request.
+        """Return a page of the campaigns, ad sets or ads in `unit`. Costs one request.
 
         Raises:
-            BadRequest: the unit is about several objects, or the platform says so.
+            BadRequest: the unit is restricted to several objects, or the platform says so.
             Transient, Throttled, Denied, TokenDead: as the platform says.
             Corrupt: an object has no id, or one that is malformed.
         """
@@ -180,6 +186,6 @@ class MetaSource:
         return page
 
     def _page(self, path: tuple[str, ...], params: dict[str, Any], account_id: str) -> ResultPage:
-        answer: GraphResponse = self._graph.get(path, params, account_id)
-        after = next_cursor(answer.body, params.get("after"))
-        return ResultPage(parse_rows(answer.body), after, answer.usage, self._version, answer.size_bytes)
+        response: GraphResponse = self._graph.get(path, params, account_id)
+        after = next_cursor(response.body, params.get("after"))
+        return ResultPage(parse_rows(response.body), after, response.usage, self._version, response.size_bytes)

@@ -1,9 +1,9 @@
-"""One guarded call to the Graph API: what comes back is a decoded object or an error of `adwarm.foundation.errors`.
+"""Calls the Graph API; a call returns a decoded object or raises an error of `adwarm.foundation.errors`.
 
-facebook-business carries the call (session, signature, version, address); everything it leaves open is closed here: the
-token travels in the `Authorization` header only, every call has one deadline, the size of an answer is bounded while it
-is read (both in `wire`), and status, content type and body are judged before the SDK sees them. No redirect is
-followed. No error repeats a token or an address, and none is of a library's own kind.
+facebook-business makes the call (session, signature, version, URL). This module adds what the SDK lacks: the token is
+sent in the `Authorization` header only, a call has one deadline and a size limit (both in `wire`), status, content type
+and body are checked before the SDK sees them, and redirects are not followed. No error contains a token or a URL, and
+none is an exception class of a library.
 """
 
 import http.client
@@ -28,8 +28,7 @@ from adwarm.model import Scope, ScopeKind, UsageSample
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.graph_errors import CallContext, parse_error, too_many_requests
-from adwarm.sources.meta.platform_time import ClockOffset, parse_retry_after
-from adwarm.sources.meta.usage_headers import parse_usage_headers
+from adwarm.sources.meta.response_headers import ClockOffset, parse_retry_after, parse_usage_headers
 from adwarm.sources.meta.wire import CallBounds, apply_bounds, read_body, too_large_error
 
 _JSON_TYPES = frozenset({"application/json", "text/javascript", "application/javascript"})
@@ -46,7 +45,7 @@ _RAISED_BY_LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class GraphResponse:
-    """A decoded answer and what its headers said about quotas; `size` in bytes."""
+    """A decoded response with the usage in its headers."""
 
     body: dict[str, Any]
     usage: tuple[UsageSample, ...]
@@ -55,7 +54,7 @@ class GraphResponse:
 
 @dataclass(frozen=True, slots=True)
 class BatchCall:
-    """One GET of a batch: its path and query below the version, and the account it is about."""
+    """One GET of a batch: path and query relative to the version, and the account it concerns."""
 
     relative_url: str
     account_id: str
@@ -70,7 +69,7 @@ class _Received:
 
 
 class _Bearer(AuthBase):
-    """Puts the token in the header; unlike a session header it also wins over a stray .netrc file."""
+    """Puts the token in the header; unlike a session header, this takes precedence over a .netrc file."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -99,43 +98,43 @@ class GraphTransport:
 
     @property
     def clock_offset_seconds(self) -> float | None:
-        """How far the platform's clock is ahead of ours, as its answers say; None before one did."""
+        """How far the platform's clock is ahead of ours, in seconds; None before the first response."""
         return self._offset.seconds
 
     def get(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> GraphResponse:
-        """Return the answer to a GET of `path` below the version.
+        """Return the response to a GET of `path`.
 
         Args:
-            path: the parts of the path.
+            path: the segments of the path below the version.
             params: query parameters; lists and dicts are sent as JSON.
-            account_id: the account that the call is about, for errors and usage.
+            account_id: the account that the call concerns, for errors and usage.
 
         Raises:
-            Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest, NotFound: as the answer says.
+            Transient, Throttled, TooMuchData, Denied, TokenDead, BadRequest, NotFound: as the response says.
         """
         return self._parse_response(self._call("GET", path, params), self.call_context(account_id, path))
 
     def post(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> GraphResponse:
-        """Return the answer to a POST of `params` as a form; otherwise as `get`."""
+        """Return the response to a POST of `params` as a form; otherwise like `get`."""
         return self._parse_response(self._call("POST", path, params), self.call_context(account_id, path))
 
     def batch(self, calls: Sequence[BatchCall]) -> list[GraphResponse | AdwarmError]:
-        """Make up to 50 GETs in one request and return the answer to each, in order, or its own error.
+        """Make up to 50 GETs in one request, and return the response or the error of each, in order.
 
         Raises:
             Transient, Throttled, TokenDead, BadRequest: the batch as a whole failed.
         """
-        wanted = [{"method": "GET", "relative_url": f"{self._version}/{entry.relative_url}"} for entry in calls]
-        received = self._call("POST", (), {"batch": wanted, "include_headers": "true"})
-        answers = self._decoded(received, self.call_context(None))
-        if not isinstance(answers, list):
+        batch = [{"method": "GET", "relative_url": f"{self._version}/{entry.relative_url}"} for entry in calls]
+        received = self._call("POST", (), {"batch": batch, "include_headers": "true"})
+        responses = self._decoded(received, self.call_context(None))
+        if not isinstance(responses, list):
             self._parse_response(received, self.call_context(None))
-        if not isinstance(answers, list) or len(answers) != len(calls):
-            raise Transient("Meta's answer to a batch has not one answer for each of its calls", code="batch")
-        return [self._parse_batch_item(answer, entry) for answer, entry in zip(answers, calls, strict=True)]
+        if not isinstance(responses, list) or len(responses) != len(calls):
+            raise Transient("Meta's response to a batch has not one response for each of its calls", code="batch")
+        return [self._parse_batch_item(response, entry) for response, entry in zip(responses, calls, strict=True)]
 
     def call_context(self, account_id: str | None, path: tuple[str, ...] = ()) -> CallContext:
-        """Return the scopes that a call of `path` about `account_id` draws on."""
+        """Return the scopes and secrets of a call of `path` about `account_id`."""
         credentials = self._credentials
         token = credentials.access_token.get_secret_value()
         secret = credentials.app_secret.get_secret_value() if credentials.app_secret else ""
@@ -159,81 +158,81 @@ class GraphTransport:
             self._http.close()
             raise
         except _RAISED_BY_LIBRARIES as error:
-            failure = _unreachable(error, self._bounds)
-        if failure is not None:  # raised here, outside the handler: the original's text holds the address
-            self._http.close()  # whatever still comes belongs to no later call
+            failure = _network_error(error, self._bounds)
+        if failure is not None:  # outside the handler, so that no chained exception shows the URL
+            self._http.close()  # the rest of the response must not be read by a later call
             raise failure
         if self._received is None:
-            raise Transient("Meta sent no answer", code="no_answer")
+            raise Transient("Meta sent no response", code="no_answer")
         return self._received
 
     def _receive(self, response: requests.Response, **_: Any) -> requests.Response:
-        """Take the answer, bounded, and leave the SDK an empty one: it would parse every row a second time.
+        """Read the response within its bounds, and hand the SDK an empty one, so that it parses no rows a second time.
 
-        So it sees no redirect either, which it would follow.
+        The SDK sees no redirect either, which it would follow.
         """
         self._bounds.mark_head_complete()
         self._offset.record(response.headers.get("Date"))
         content = read_body(response, self._bounds)
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         self._received = _Received(response.status_code, kind, response.headers, content)
-        taken = requests.Response()
-        taken.status_code, taken.request, taken.url, taken.encoding = 200, response.request, response.url, "utf-8"
-        taken.raw = response.raw
-        return taken
+        empty = requests.Response()
+        empty.status_code, empty.request, empty.url, empty.encoding = 200, response.request, response.url, "utf-8"
+        empty.raw = response.raw
+        return empty
 
     def _parse_response(self, received: _Received, caller: CallContext) -> GraphResponse:
         body = self._decoded(received, caller)
         if not isinstance(body, dict):
             raise self._not_an_object(received, caller)
-        now, asked = self._clock.now(), self._retry_after(received)
+        now, retry_after = self._clock.now(), self._retry_after(received)
         if "error" in body:
             error = body["error"] if isinstance(body["error"], dict) else {"message": body["error"]}
             usage = parse_usage_headers(received.headers, caller.account, caller.app, error.get("code"))
-            raise parse_error(error, received.status, caller, usage, now, asked)
+            raise parse_error(error, received.status, caller, usage, now, retry_after)
         if received.status != 200:
-            raise self._odd_status(received, caller)
+            raise self._status_error(received, caller)
         usage = parse_usage_headers(received.headers, caller.account, caller.app)
         return GraphResponse(body, usage, len(received.content))
 
-    def _parse_batch_item(self, answer: Any, entry: BatchCall) -> GraphResponse | AdwarmError:
-        if not isinstance(answer, dict):  # null: the platform ran out of time before this call
+    def _parse_batch_item(self, response: Any, entry: BatchCall) -> GraphResponse | AdwarmError:
+        if not isinstance(response, dict):  # null: the platform ran out of time before this call
             return Transient("Meta did not get to this call of a batch", code="not_reached")
-        code, content = answer.get("code"), answer.get("body")
+        code, content = response.get("code"), response.get("body")
         if not isinstance(code, int) or not isinstance(content, str):
-            return Transient("Meta's answer to a call of a batch has no status or no body", code="not_json")
-        received = _Received(code, "application/json", _headers_of(answer.get("headers")), content.encode())
+            return Transient("Meta's response to a call of a batch has no status or no body", code="not_json")
+        received = _Received(code, "application/json", _headers_of(response.get("headers")), content.encode())
         try:
             return self._parse_response(received, self.call_context(entry.account_id))
         except AdwarmError as error:
             return error
 
     def _decoded(self, received: _Received, caller: CallContext) -> Any:
-        """Return the body of an answer, whatever JSON it is."""
+        """Return the JSON value of a body."""
         if received.content_type not in _JSON_TYPES:
             if received.status == 200:
                 kind = redact(received.content_type[:60], caller.secrets, hide_urls=True)
-                raise Transient(f"Meta answered with {kind or 'no content type'}", code="not_json")
-            raise self._odd_status(received, caller)
+                raise Transient(f"Meta responded with {kind or 'no content type'}", code="not_json")
+            raise self._status_error(received, caller)
         try:
             return orjson.loads(received.content)
-        except ValueError:  # cut short, nested beyond bounds, or no JSON at all, whatever the status was
-            self._http.close()  # the rest of it must not begin the next answer
-        raise Transient("Meta's answer is not complete JSON", code="not_json")
+        except ValueError:  # truncated, nested too deeply, or not JSON, with any status
+            self._http.close()  # the rest must not be read as the next response
+        raise Transient("Meta's response is not complete JSON", code="not_json")
 
     def _not_an_object(self, received: _Received, caller: CallContext) -> AdwarmError:
         if received.status >= 400:
-            return self._odd_status(received, caller)
-        return Transient("Meta's answer is not a complete JSON object", code="not_json")
+            return self._status_error(received, caller)
+        return Transient("Meta's response is not a complete JSON object", code="not_json")
 
-    def _odd_status(self, received: _Received, caller: CallContext) -> AdwarmError:
-        status, asked = received.status, self._retry_after(received)
+    def _status_error(self, received: _Received, caller: CallContext) -> AdwarmError:
+        status, retry_after = received.status, self._retry_after(received)
         if status == 429:
-            return too_many_requests(caller, self._clock.now(), asked)
+            return too_many_requests(caller, self._clock.now(), retry_after)
         if status >= 500 or status in {408, 425}:
-            words = f"Meta answered with HTTP {status} and no error of its own"
-            return Transient(words, code=f"http_{status}", retry_after=asked)
-        return BadRequest(f"HTTP {status} is not an answer of the Graph API; check graph_url", code=f"http_{status}")
+            message = f"Meta responded with HTTP {status} and no error of its own"
+            return Transient(message, code=f"http_{status}", retry_after=retry_after)
+        return BadRequest(f"HTTP {status} is not a response of the Graph API; check graph_url", code=f"http_{status}")
 
     def _retry_after(self, received: _Received) -> float | None:
         lowered = {name.lower(): value for name, value in received.headers.items()}
@@ -266,21 +265,21 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _unreachable(error: Exception, bounds: CallBounds) -> AdwarmError:
+def _network_error(error: Exception, bounds: CallBounds) -> AdwarmError:
     if bounds.is_too_large:
         return too_large_error(bounds.max_bytes)
     if bounds.is_late:
-        return Transient("Meta's answer did not come to its end in time", code="timeout")
+        return Transient("Meta's response did not come to its end in time", code="timeout")
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.Timeout | TimeoutError | WireTimeout) or isinstance(cause, WireTimeout):
-        return Transient("Meta did not answer in time", code="timeout")
+        return Transient("Meta did not respond in time", code="timeout")
     if isinstance(error, requests.URLRequired | requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
         return BadRequest("graph_url is not a valid address; write it as https://host", code="graph_url")
     return Transient(f"the connection to Meta failed ({type(error).__name__})", code="connection")
 
 
 def _headers_of(items: Any) -> dict[str, str]:
-    """Return the headers of one answer in a batch; what is no header is left out."""
-    found = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    pairs = [(item.get("name"), item.get("value")) for item in found]
+    """Return the headers of one response in a batch; malformed ones are left out."""
+    entries = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    pairs = [(item.get("name"), item.get("value")) for item in entries]
     return {name: value for name, value in pairs if isinstance(name, str) and isinstance(value, str)}

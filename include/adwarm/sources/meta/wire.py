@@ -1,9 +1,9 @@
-"""The wire below the transport: a call ends by its deadline and within its bytes, whatever comes at whatever pace.
+"""Bounds of a call below the transport: a call ends by its deadline and within its size limit.
 
-A socket's own timeout starts anew with every byte, so an answer at one byte a second would hold a call for days. Here
-each read from the socket is given no more than what is left of the call: until its head is complete, and until its end.
-The same place counts bytes, so that no endless line, header or chunk fills the memory, and compressed answers are
-opened in bounded steps.
+A socket's timeout restarts with every byte, so a response of one byte per second would hold a call for days. Here each
+read from the socket gets no more time than the call has left: for its head, and for the whole. The bytes are counted in
+the same place, so that no endless line, header or chunk fills the memory. Compressed bodies are decompressed in bounded
+steps.
 """
 
 import http.client
@@ -24,20 +24,20 @@ from urllib3.poolmanager import PoolManager
 from adwarm.foundation.errors import TooMuchData, Transient
 
 _CHUNK = 65_536
-_HEAD_ROOM = 8 * 2**20
-_PLAIN = frozenset({"", "identity"})
-_PACKED = frozenset({"gzip", "x-gzip", "deflate"})
+_HEAD_BYTES = 8 * 2**20
+_UNCOMPRESSED = frozenset({"", "identity"})
+_COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP_OR_ZLIB, _RAW_DEFLATE = 47, -15
 
 
 class CallBounds:
-    """What one call may still take. Used by one thread at a time; `begin` starts the next call.
+    """The time and bytes that one call may still take. Used by one thread at a time; `start` begins the next call.
 
     Args:
-        head_seconds: until the head of the answer is complete, and the longest silence.
-        whole_seconds: until its last byte.
-        most_bytes: decoded bytes of a body; on the wire the head has some room besides.
-        monotonic: seconds that never go back.
+        head_seconds: time until the head of the response is complete, and the longest pause between two reads.
+        whole_seconds: time until the last byte.
+        max_bytes: decoded bytes of a body; on the wire, the head has an allowance of its own.
+        monotonic: a clock in seconds that never goes back.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class CallBounds:
         """Start a call."""
         self.is_late = self.is_too_large = False
         self._in_head = True
-        self._began = self._monotonic()
-        self._bytes_left = self.max_bytes + _HEAD_ROOM
+        self._started = self._monotonic()
+        self._bytes_left = self.max_bytes + _HEAD_BYTES
 
     def mark_head_complete(self) -> None:
-        """From here on the deadline of the whole call counts."""
+        """Switch from the deadline of the head to that of the whole call."""
         self._in_head = False
 
     def read_timeout_seconds(self) -> float:
@@ -69,17 +69,17 @@ class CallBounds:
             TimeoutError: none are left.
         """
         whole = min(self._head_seconds, self._whole_seconds) if self._in_head else self._whole_seconds
-        left = self._began + whole - self._monotonic()
+        left = self._started + whole - self._monotonic()
         if left <= 0:
             self.is_late = True
             raise TimeoutError("the call's time is up")
         return min(self._head_seconds, left)
 
     def count_bytes(self, count: int) -> None:
-        """Count bytes that came.
+        """Count received bytes.
 
         Raises:
-            ConnectionAbortedError: they are too many.
+            ConnectionAbortedError: the call exceeds its size limit.
         """
         self._bytes_left -= count
         if self._bytes_left < 0:
@@ -88,7 +88,7 @@ class CallBounds:
 
 
 class _BoundedReads(io.RawIOBase):
-    """Reads of a socket within a call's bounds."""
+    """Reads from a socket within the bounds of a call."""
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, bounds: CallBounds) -> None:
         super().__init__()
@@ -110,14 +110,14 @@ class _BoundedReads(io.RawIOBase):
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Connections whose answers are read within `bounds`."""
+    """An adapter whose responses are read within `bounds`."""
 
     def __init__(self, bounds: CallBounds) -> None:
         self._pools = _bounded_pools(bounds)
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools of direct connections."""
+        """Create the pools of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         self._bound(self.poolmanager)
 
@@ -132,7 +132,7 @@ class BoundedAdapter(HTTPAdapter):
 
 
 def apply_bounds(session: requests.Session, bounds: CallBounds) -> None:
-    """Let every call of `session` keep within `bounds`, accept what can be opened in steps, and keep no cookie."""
+    """Bound every call of `session`, request only encodings that are decompressed in steps, and store no cookies."""
     adapter = BoundedAdapter(bounds)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
@@ -141,90 +141,90 @@ def apply_bounds(session: requests.Session, bounds: CallBounds) -> None:
 
 
 def read_body(response: requests.Response, bounds: CallBounds) -> bytes:
-    """Read and decode a body; the connection of one that is not read to its end is closed.
+    """Read and decode a body; on an error, the connection is closed.
 
     Raises:
-        TooMuchData: it is larger than it may be.
-        Transient: it is coded in a way that was not asked for, or damaged.
-        OSError, HTTPError: it does not come.
+        TooMuchData: the body exceeds the size limit.
+        Transient: its encoding was not requested, or it is damaged.
+        OSError, HTTPError: it cannot be read.
     """
     try:
         coding = response.headers.get("Content-Encoding", "").strip().lower()
-        if coding in _PLAIN:
+        if coding in _UNCOMPRESSED:
             return _read_all(response, bounds, None)
-        if coding in _PACKED:
+        if coding in _COMPRESSED:
             return _read_all(response, bounds, _Decompressor())
-        raise Transient(f"Meta's answer is coded in a way that was not asked for ({coding[:20]!r})", code="encoding")
+        raise Transient(f"Meta's response is coded in a way that was not asked for ({coding[:20]!r})", code="encoding")
     except BaseException:
         response.close()
         raise
 
 
-def too_large_error(most: int) -> TooMuchData:
-    """Return the error about an answer of more than `most` bytes."""
-    words = f"Meta's answer is larger than {most} bytes; ask for fewer days or fields"
-    return TooMuchData(words, code="too_large", smaller_page=True)
+def too_large_error(max_bytes: int) -> TooMuchData:
+    """Return the error for a response of more than `max_bytes`."""
+    message = f"Meta's response is larger than {max_bytes} bytes; ask for fewer days or fields"
+    return TooMuchData(message, code="too_large", smaller_page=True)
 
 
 class _Decompressor:
-    """Opens gzip (of several members too), zlib and bare deflate, never more than asked at a time."""
+    """Decompresses gzip (also of several members), zlib and raw deflate in bounded steps."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(_GZIP_OR_ZLIB)
         self._fresh = True
 
-    def decompress(self, data: bytes, most: int) -> bytes:
-        """Return what `data` adds, at most `most` bytes and one more, which tells that there is more.
+    def decompress(self, data: bytes, limit: int) -> bytes:
+        """Return the decompressed `data`, cut after `limit` bytes and one more, which shows that there is more.
 
         Raises:
-            zlib.error: it is damaged.
+            zlib.error: the data is damaged.
         """
-        found = bytearray()
-        while data and len(found) <= most:
+        content = bytearray()
+        while data and len(content) <= limit:
             if self._inner.eof:
                 self._inner, self._fresh = zlib.decompressobj(_GZIP_OR_ZLIB), True
             try:
-                found += self._inner.decompress(data, most + 1 - len(found))
+                content += self._inner.decompress(data, limit + 1 - len(content))
             except zlib.error:
                 if not self._fresh:
                     raise
                 self._inner = zlib.decompressobj(_RAW_DEFLATE)
-                found += self._inner.decompress(data, most + 1 - len(found))
+                content += self._inner.decompress(data, limit + 1 - len(content))
             self._fresh = False
             data = self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
-        return bytes(found)
+        return bytes(content)
 
     @property
     def is_whole(self) -> bool:
         return self._inner.eof or self._fresh
 
 
-def _read_all(response: requests.Response, bounds: CallBounds, unpacker: _Decompressor | None) -> bytes:
-    content, most = bytearray(), bounds.max_bytes
+def _read_all(response: requests.Response, bounds: CallBounds, decompressor: _Decompressor | None) -> bytes:
+    content, limit = bytearray(), bounds.max_bytes
     try:
         while data := response.raw.read(_CHUNK, decode_content=False):
-            content += data if unpacker is None else unpacker.decompress(data, most - len(content))
-            if len(content) > most:
-                raise too_large_error(most)
+            content += data if decompressor is None else decompressor.decompress(data, limit - len(content))
+            if len(content) > limit:
+                raise too_large_error(limit)
     except zlib.error:
-        raise Transient("Meta's answer is damaged: it cannot be unpacked", code="encoding") from None
-    if unpacker is not None and not unpacker.is_whole:
-        raise Transient("Meta's answer is cut short: it cannot be unpacked to its end", code="encoding")
+        raise Transient("Meta's response is damaged: it cannot be unpacked", code="encoding") from None
+    if decompressor is not None and not decompressor.is_whole:
+        raise Transient("Meta's response is cut short: it cannot be unpacked to its end", code="encoding")
     return bytes(content)
 
 
 def _bounded_pools(bounds: CallBounds) -> dict[str, type[HTTPConnectionPool]]:
-    class Answer(http.client.HTTPResponse):
+    class BoundedResponse(http.client.HTTPResponse):
         def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
             super().__init__(sock, *args, **kwargs)
             plain = self.fp.detach()
             self.fp = io.BufferedReader(_BoundedReads(sock, plain, bounds))
 
     class Plain(HTTPConnection):
-        response_class = Answer
+        response_class = BoundedResponse
 
     class Secure(HTTPSConnection):
-        response_class = Answer
+        response_class = BoundedResponse
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain

@@ -1,4 +1,4 @@
-"""What the model is told of an account: when its people come, since when they are there, what they opened before."""
+"""Account features: when its readers arrive, since when they are active, and which reports they opened before."""
 
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.forecast.features.account_features import add_arrivals, add_sibling_recency
-from adwarm.forecast.features.context import FeatureContext
+from adwarm.forecast.features.feature_context import FeatureContext
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.features.key_features import build_features
 from adwarm.forecast.features.sibling_reports import SiblingReports
@@ -28,23 +28,23 @@ def opens(*moments: tuple[str, str, datetime]) -> Opens:
 
 
 def micros(moment: datetime) -> int:
-    """Return a moment as the core counts it."""
+    """Return a moment of the wall clock in microseconds since 1970."""
     return int(moment.timestamp()) * 1_000_000
 
 
-def ask(log: Opens, at: datetime) -> FeatureContext:
-    """Ask about all keys of `log` at one moment, from a grid that ends a day later."""
+def context_at(log: Opens, at: datetime) -> FeatureContext:
+    """Return the context of all keys of `log` at one moment, from a grid that ends a day later."""
     grid = OpenGrid.from_opens(log, micros(at + timedelta(days=1)))
     return FeatureContext(grid, np.arange(grid.key_count), np.full(grid.key_count, grid.column(micros(at))))
 
 
-def found(asked: FeatureContext, name: str) -> npt.NDArray[np.float64]:
+def feature(context: FeatureContext, name: str) -> npt.NDArray[np.float64]:
     """Return one feature of all keys."""
-    return np.asarray(asked.features[name], np.float64)
+    return np.asarray(context.features[name], np.float64)
 
 
 def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, datetime]]:
-    """Return, per day, somebody who comes at nine with one report, and opens the other three quarters later."""
+    """Return one visit per day: one report at nine, the other three quarters of an hour later."""
     days = [MONDAY + timedelta(days=day, hours=9) for day in range(count)]
     return [
         (account, name, day + wait)
@@ -54,49 +54,49 @@ def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, dat
 
 
 @pytest.mark.parametrize(("wait", "came"), [(0, 1.0), (45, 0.0)])
-def test_arrivals_are_told_from_presence(wait: int, came: float) -> None:
-    """At nine somebody comes every day; at a quarter to ten they are there but do not come, as nobody was away."""
-    asked = ask(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
-    add_arrivals(asked)
-    assert np.allclose(found(asked, "arrival_day_4"), came)
-    assert np.allclose(found(asked, "arrival_week_12"), came)
-    assert np.allclose(found(asked, "there_day_4"), 1.0)
+def test_arrivals_differ_from_presence(wait: int, came: float) -> None:
+    """Every day has an arrival at nine; at a quarter to ten the account is active, but nobody arrives."""
+    context = context_at(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
+    add_arrivals(context)
+    assert np.allclose(feature(context, "arrival_day_4"), came)
+    assert np.allclose(feature(context, "arrival_week_12"), came)
+    assert np.allclose(feature(context, "there_day_4"), 1.0)
 
 
-def test_arrivals_keep_to_the_wall_clock() -> None:
-    """The day after the clocks were set on, nine is still when they come, though it is an hour earlier in UTC."""
-    asked = ask(opens(*working_days(28)), MONDAY + timedelta(days=28, hours=9))
-    add_arrivals(asked)
-    assert np.allclose(found(asked, "arrival_day_4"), 1.0)
+def test_arrivals_follow_the_wall_clock() -> None:
+    """After the clocks go forward arrivals are still expected at nine, an hour earlier in UTC."""
+    context = context_at(opens(*working_days(28)), MONDAY + timedelta(days=28, hours=9))
+    add_arrivals(context)
+    assert np.allclose(feature(context, "arrival_day_4"), 1.0)
 
 
-def test_who_came_is_remembered_until_they_come_again() -> None:
-    """The last arrival is that of nine, not the later open of the same visit; before any, it is long ago."""
+def test_the_last_arrival_stays_until_the_next_one() -> None:
+    """The last arrival is that of nine, not the later open of the same visit; before any, the age is the maximum."""
     log = opens(*working_days(3), ("act_2", "today", MONDAY + timedelta(days=2, hours=12)))
-    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    add_arrivals(asked)
-    since = dict(zip(log.account_id.tolist(), found(asked, "since_arrival").tolist(), strict=True))
+    context = context_at(log, MONDAY + timedelta(days=2, hours=11))
+    add_arrivals(context)
+    since = dict(zip(log.account_id.tolist(), feature(context, "since_arrival").tolist(), strict=True))
     assert since["act_1"] == 8
     assert since["act_2"] >= SLOTS_PER_DAY
 
 
-def test_the_latest_open_of_each_kind_is_known_to_all_reports_of_the_account() -> None:
-    """Both reports know how long ago each was opened; a kind that the account never opened is unknown."""
+def test_every_report_of_an_account_has_the_age_of_each_sibling() -> None:
+    """Both reports get the age of the last open of each; a kind that the account never opened is NaN."""
     log = opens(*working_days(3), ("act_2", "last_90d", MONDAY))
-    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    add_sibling_recency(asked, SiblingReports(("today/default", "last_7d/default", "last_90d/default")))
+    context = context_at(log, MONDAY + timedelta(days=2, hours=11))
+    add_sibling_recency(context, SiblingReports(("today/default", "last_7d/default", "last_90d/default")))
     for key, (account, kind) in enumerate(zip(log.account_id.tolist(), log.date_range.tolist(), strict=True)):
-        told = [found(asked, f"since_kind_{place}")[key] for place in range(3)]
-        assert np.array_equal(told, [8, 5, np.nan] if account == "act_1" else [np.nan, np.nan, 59 * 4], equal_nan=True)
-        assert found(asked, "kind")[key] == ["today", "last_7d", "last_90d"].index(kind)
+        ages = [feature(context, f"since_kind_{place}")[key] for place in range(3)]
+        assert np.array_equal(ages, [8, 5, np.nan] if account == "act_1" else [np.nan, np.nan, 59 * 4], equal_nan=True)
+        assert feature(context, "kind")[key] == ["today", "last_7d", "last_90d"].index(kind)
 
 
-def test_a_kind_that_will_be_opened_later_is_not_yet_known() -> None:
-    """A key of the grid whose first open lies ahead is as unknown as one that does not exist."""
+def test_a_kind_opened_later_is_unknown() -> None:
+    """A key whose first open comes later has the same features as one that does not exist."""
     log = opens(*working_days(3), ("act_1", "last_90d", MONDAY + timedelta(days=2, hours=12)))
-    asked = ask(log, MONDAY + timedelta(days=2, hours=11))
-    add_sibling_recency(asked, SiblingReports(("last_90d/default",)))
-    assert np.isnan(found(asked, "since_kind_0")).all()
+    context = context_at(log, MONDAY + timedelta(days=2, hours=11))
+    add_sibling_recency(context, SiblingReports(("last_90d/default",)))
+    assert np.isnan(feature(context, "since_kind_0")).all()
 
 
 @settings(max_examples=25)
@@ -106,10 +106,10 @@ def test_a_kind_that_will_be_opened_later_is_not_yet_known() -> None:
     ),
     st.data(),
 )
-def test_features_are_the_same_whoever_asks_and_whatever_comes_later(
+def test_features_depend_on_the_past_of_their_own_pair_only(
     events: list[tuple[int, int, int]], data: st.DataObject
 ) -> None:
-    """No feature depends on the other pairs that are asked for with it, nor on opens at or after its moment."""
+    """No feature depends on the other pairs in the call, nor on opens at or after its column."""
     named = [
         (f"act_{account}", f"range_{kind}", MONDAY + timedelta(minutes=15 * slot)) for account, kind, slot in events
     ]
@@ -123,8 +123,8 @@ def test_features_are_the_same_whoever_asks_and_whatever_comes_later(
     key = np.arange(known.key_count)
     column = np.full(known.key_count, cut.column(moment))
     among = np.tile(np.arange(whole.key_count), 2)
-    told, _ = build_features(
+    ages, _ = build_features(
         whole, among, np.repeat([cut.column(moment), whole.column_count - 1], whole.key_count), siblings
     )
     alone, _ = build_features(cut, key, column, siblings)
-    assert np.array_equal(told[: known.key_count], alone, equal_nan=True)
+    assert np.array_equal(ages[: known.key_count], alone, equal_nan=True)

@@ -1,4 +1,4 @@
-"""A holiday is expected to be as quiet as earlier ones of its country were, and other days stay as they are."""
+"""The effect of public holidays: reduced as much as earlier ones of the same country, other days unchanged."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -11,7 +11,8 @@ import pytest
 
 from adwarm.forecast.features.grid import OpenGrid
 from adwarm.forecast.features.public_holidays import HolidayEffect, country_of, days_off
-from adwarm.forecast.models.boosted_model import BoostedModel, Horizons, train
+from adwarm.forecast.models.boosted import BoostedModel, Horizons
+from adwarm.forecast.training.boosted_training import train_model
 from adwarm.patterns.opens import Opens, opens_from_frame
 
 EASTER_MONDAY, WHIT_MONDAY = date(2026, 4, 6), date(2026, 5, 25)
@@ -36,12 +37,12 @@ def micros(day: date, hour: int = 0, zone: str = "Europe/Amsterdam") -> int:
 
 
 def shares(opens: Opens, until: date = FIRST + timedelta(days=56)) -> dict[str, float]:
-    """Return what the log teaches."""
+    """Return the fitted shares by country."""
     return HolidayEffect.fit(OpenGrid.from_opens(opens, micros(until))).by_country
 
 
 def test_the_country_is_that_of_the_zone() -> None:
-    """Zones of one country name it; UTC and what nobody knows name none."""
+    """Zones of one country return it; UTC and unknown names return none."""
     assert country_of("Europe/Amsterdam") == "NL"
     assert country_of("America/New_York") == "US"
     assert country_of("UTC") == country_of("Mars/Olympus") == ""
@@ -79,12 +80,12 @@ def test_the_country_is_that_of_the_zone() -> None:
     ],
 )
 def test_old_names_of_a_zone_have_its_country(name: str, country: str) -> None:
-    """Browsers report names that the database keeps for compatibility; a clock of several countries names none."""
+    """Old names, which browsers report, return the country of the zone; a clock of several countries returns none."""
     assert country_of(name) == country
 
 
 def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
-    """Names with one zone's clock are one country, unless the zone is linked across a border or names no place."""
+    """All names of a zone return its country, unless the link crosses a border or the name is no place."""
     lines = files("tzdata.zoneinfo").joinpath("tzdata.zi").read_text(encoding="utf-8").splitlines()
     target = {name: zone for kind, zone, name, *_ in (line.split(" ") + [""] * 3 for line in lines) if kind == "L"}
     foreign = {
@@ -114,21 +115,21 @@ def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
 
 
 def test_an_old_name_has_the_holidays_of_the_new_one() -> None:
-    """Republic Day is off for a reader whose browser says Calcutta."""
+    """Republic Day is a holiday for a reader whose browser reports Calcutta."""
     share, noon = HolidayEffect({"IN": 0.25}), datetime(2026, 1, 26, 6, 30, tzinfo=UTC)
     assert share.get_share("Asia/Calcutta", noon) == share.get_share("Asia/Kolkata", noon) == 0.25
 
 
 def test_holidays_come_from_the_country_and_the_year() -> None:
     """Days count from 1970; a range over New Year has the holidays of both years; unknown countries have none."""
-    found = days_off("NL", np.array([(day - date(1970, 1, 1)).days for day in (date(2025, 12, 1), date(2026, 6, 1))]))
-    assert {(day - date(1970, 1, 1)).days for day in (date(2025, 12, 26), EASTER_MONDAY, WHIT_MONDAY)} <= set(found)
+    result = days_off("NL", np.array([(day - date(1970, 1, 1)).days for day in (date(2025, 12, 1), date(2026, 6, 1))]))
+    assert {(day - date(1970, 1, 1)).days for day in (date(2025, 12, 26), EASTER_MONDAY, WHIT_MONDAY)} <= set(result)
     assert not len(days_off("NL", np.zeros(0, np.int64)))
     assert not len(days_off("XX", np.array([20_000])))
 
 
-def test_quiet_holidays_leave_little_and_busy_ones_change_nothing() -> None:
-    """The more quiet holidays there were, the smaller the share; where people came as usual it is 1."""
+def test_quiet_holidays_reduce_the_share_and_busy_ones_do_not() -> None:
+    """The share falls with the number of quiet holidays; it is 1 when opens were as usual."""
     one, many = ({EASTER_MONDAY}, {EASTER_MONDAY, date(2026, 4, 3), date(2026, 4, 27), date(2026, 5, 14)})
     quiet, quieter, busy = (shares(log("Europe/Amsterdam", closed))["NL"] for closed in (one, many, set()))
     assert busy == 1.0
@@ -136,7 +137,7 @@ def test_quiet_holidays_leave_little_and_busy_ones_change_nothing() -> None:
     assert quieter < 0.4
 
 
-def test_a_log_without_a_holiday_or_a_country_says_nothing() -> None:
+def test_a_log_without_a_holiday_or_a_country_has_no_effect() -> None:
     """June has no Dutch holiday, and UTC is no country."""
     june = log("Europe/Amsterdam", set())
     june = OpenGrid.from_opens(
@@ -147,7 +148,7 @@ def test_a_log_without_a_holiday_or_a_country_says_nothing() -> None:
 
 
 def test_nothing_after_the_end_of_training_is_read() -> None:
-    """A holiday that is not over yet teaches nothing."""
+    """A holiday that is not over at the end of training is ignored."""
     opens, until = log("Europe/Amsterdam", {EASTER_MONDAY, WHIT_MONDAY}, days=70), date(2026, 5, 25)
     cut = opens.before(micros(until))
     whole = HolidayEffect.fit(OpenGrid.from_opens(opens, micros(until)))
@@ -158,20 +159,20 @@ def test_nothing_after_the_end_of_training_is_read() -> None:
 def model() -> BoostedModel:
     """A model of an office that was closed on each holiday of eight weeks, up to the day before Whit Monday."""
     closed = {EASTER_MONDAY, date(2026, 4, 3), date(2026, 4, 27), date(2026, 5, 14), date(2026, 5, 15)}
-    return train(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Horizons(4, 12))
+    return train_model(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Horizons(4, 12))
 
 
 def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> None:
-    """At nine on Whit Monday chance and worth are the usual ones times the share; on Tuesday nothing is taken off."""
+    """At nine on Whit Monday chance and value are the usual ones times the share; on Tuesday they are unchanged."""
     opens = log("Europe/Amsterdam", set(), days=55)
     plain = replace(model, holidays=HolidayEffect())
     for day, share in ((WHIT_MONDAY, model.holidays.by_country["NL"]), (WHIT_MONDAY + timedelta(days=1), 1.0)):
         at = micros(day, 9)
         grid = OpenGrid.from_opens(opens.before(at), at)
         key = np.arange(grid.key_count)
-        told, usual = (each.predict(grid, key, np.full(grid.key_count, grid.column(at))) for each in (model, plain))
-        assert np.allclose(told[1], usual[1] * share)
-        assert (told[0] <= usual[0]).all()
+        reduced, usual = (each.predict(grid, key, np.full(grid.key_count, grid.column(at))) for each in (model, plain))
+        assert np.allclose(reduced[1], usual[1] * share)
+        assert (reduced[0] <= usual[0]).all()
         assert usual[1].max() > 0.5
     assert model.holidays.by_country["NL"] < 0.4
 
@@ -180,7 +181,7 @@ def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> No
     ("day", "holiday"),
     [(WHIT_MONDAY, True), (WHIT_MONDAY - timedelta(days=1), True), (WHIT_MONDAY + timedelta(days=1), False)],
 )
-def test_a_moment_is_judged_by_the_readers_date(day: date, holiday: bool) -> None:
+def test_the_readers_date_decides(day: date, holiday: bool) -> None:
     """Just after midnight in Amsterdam it is still yesterday in UTC."""
     share = HolidayEffect({"NL": 0.25})
     moment = datetime(day.year, day.month, day.day, 0, 30, tzinfo=ZoneInfo("Europe/Amsterdam"))

@@ -1,11 +1,11 @@
-"""The kinds of report that a model looks at are the most opened ones, and mean the same in every grid."""
+"""Sibling reports: the most opened kinds, which mean the same in every grid."""
 
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
 from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid
-from adwarm.forecast.features.sibling_reports import MOST, NONE, SiblingReports
+from adwarm.forecast.features.sibling_reports import MAX_KINDS, NO_KIND, SiblingReports
 from adwarm.patterns.opens import Opens, opens_from_frame
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -27,35 +27,37 @@ def grid_of(*named: tuple[str, str, str, int]) -> OpenGrid:
     return OpenGrid.from_opens(log(*named), END)
 
 
-def test_the_most_opened_kinds_are_kept_over_all_accounts() -> None:
-    """Opens of a kind add up over accounts; reports of one date range are told apart; no more than `MOST` are kept."""
+def test_the_most_opened_kinds_of_all_accounts_are_used() -> None:
+    """Opens of a kind add up over accounts; reports of one date range are separate; at most `MAX_KINDS` are used."""
     grid = grid_of(
         ("a", "today", "ads", 3), ("b", "today", "ads", 3), ("a", "last_7d", "ads", 5), ("a", "today", "x", 1)
     )
-    assert SiblingReports.most_opened(grid).kinds == ("today/ads", "last_7d/ads", "today/x")
-    many = grid_of(*(("a", f"range_{number:02}", "ads", 20 - number) for number in range(MOST + 4)))
-    assert SiblingReports.most_opened(many).kinds == tuple(f"range_{number:02}/ads" for number in range(MOST))
+    assert SiblingReports.most_opened(grid).report_kinds == ("today/ads", "last_7d/ads", "today/x")
+    many = grid_of(*(("a", f"range_{number:02}", "ads", 20 - number) for number in range(MAX_KINDS + 4)))
+    assert SiblingReports.most_opened(many).report_kinds == tuple(
+        f"range_{number:02}/ads" for number in range(MAX_KINDS)
+    )
 
 
 def test_a_log_without_opens_has_no_kinds() -> None:
     """An empty grid gives an empty tuple."""
     grid = OpenGrid.from_opens(log(("a", "today", "ads", 1)).before(0), 10 * SLOT_MICROS)
-    assert SiblingReports.most_opened(grid).kinds == ()
+    assert SiblingReports.most_opened(grid).report_kinds == ()
 
 
 def test_an_accounts_keys_are_found_by_kind_in_any_grid() -> None:
-    """In a grid with other keys in another order, ranks stay, and what an account does not have is `NONE`."""
+    """In a grid with other keys in another order the ranks stay; a kind that an account lacks is `NO_KIND`."""
     siblings = SiblingReports(("today/ads", "last_7d/ads"))
     grid = grid_of(("b", "last_7d", "ads", 2), ("b", "last_90d", "ads", 1), ("a", "today", "ads", 2))
     keys = {(account, kind): key for key, (account, kind) in enumerate(_names(grid))}
-    found = siblings.keys(grid)
+    result = siblings.keys(grid)
     first, second = (int(grid.account[keys[name]]) for name in (("b", "last_7d/ads"), ("a", "today/ads")))
-    assert found[first].tolist() == [NONE, keys["b", "last_7d/ads"]]
-    assert found[second].tolist() == [keys["a", "today/ads"], NONE]
+    assert result[first].tolist() == [NO_KIND, keys["b", "last_7d/ads"]]
+    assert result[second].tolist() == [keys["a", "today/ads"], NO_KIND]
     rank = siblings.rank(grid)
     assert [rank[keys[name]] for name in (("b", "last_7d/ads"), ("b", "last_90d/ads"), ("a", "today/ads"))] == [
         1,
-        NONE,
+        NO_KIND,
         0,
     ]
 
@@ -63,6 +65,6 @@ def test_an_accounts_keys_are_found_by_kind_in_any_grid() -> None:
 def _names(grid: OpenGrid) -> list[tuple[str, str]]:
     accounts = ["a", "b"]
     return [
-        (accounts[number], grid.kinds[kind])
-        for number, kind in zip(grid.account.tolist(), grid.kind_of.tolist(), strict=True)
+        (accounts[number], grid.report_kinds[kind])
+        for number, kind in zip(grid.account.tolist(), grid.report_kind_of.tolist(), strict=True)
     ]

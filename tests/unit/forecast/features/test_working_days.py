@@ -1,4 +1,4 @@
-"""Days without anybody are told from worked ones, by the past alone."""
+"""Working days are told from days without readers, by past opens alone."""
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from adwarm.patterns.opens import Opens, opens_from_frame
 START = pd.Timestamp("2026-01-05", tz="UTC")
 
 
-def crowd(days: int, off: set[int], per_day: int = 12) -> PopulationTotals:
-    """Return what everybody did in `days` days: so many keys are opened each morning, except on days `off`."""
+def population_of(days: int, off: set[int], per_day: int = 12) -> PopulationTotals:
+    """Return the population of `days` days: so many keys are opened each morning, except on days `off`."""
     return PopulationTotals.from_opens(log(days, off, per_day), int((START + pd.Timedelta(days=days)).value // 1000))
 
 
@@ -30,25 +30,25 @@ def log(days: int, off: set[int], per_day: int) -> Opens:
 
 
 def test_a_break_is_not_worked() -> None:
-    """Two weeks off are no worked days; the days before and after are."""
+    """Two weeks off are no working days; the days before and after are."""
     off = set(range(28, 42))
-    days = WorkingDays(crowd(56, off), np.array([56 * SLOTS_PER_DAY]))
+    days = WorkingDays(population_of(56, off), np.array([56 * SLOTS_PER_DAY]))
     assert sorted(56 - days.ages()) == sorted(set(range(56)) - off)
     assert days.count_worked(DAYS).tolist() == [42.0]
     assert days.was_worked(1).tolist() == [True]
     assert days.was_worked(20).tolist() == [False]
 
 
-def test_where_few_people_are_a_day_without_them_is_usual() -> None:
+def test_with_few_readers_an_empty_day_is_a_working_day() -> None:
     """With three opens a day, an empty day is chance and not a holiday."""
-    days = WorkingDays(crowd(28, {10, 20}, per_day=3), np.array([28 * SLOTS_PER_DAY]))
+    days = WorkingDays(population_of(28, {10, 20}, per_day=3), np.array([28 * SLOTS_PER_DAY]))
     assert len(days.ages()) == 28
 
 
 @pytest.mark.parametrize("column", [10 * SLOTS_PER_DAY + 7, 30 * SLOTS_PER_DAY, 41 * SLOTS_PER_DAY + 50])
 def test_nothing_after_the_column_is_read(column: int) -> None:
-    """Seen from a column, later days change nothing."""
-    whole = WorkingDays(crowd(56, {9, 29, 30}), np.array([column]))
+    """Later days change nothing for a column."""
+    whole = WorkingDays(population_of(56, {9, 29, 30}), np.array([column]))
     opens, at = log(56, {9, 29, 30}, 12), int(START.value // 1000) + column * SLOT_MICROS
     cut = WorkingDays(PopulationTotals.from_opens(opens.before(at), at), np.array([column]))
     assert whole.ages().tolist() == cut.ages().tolist()

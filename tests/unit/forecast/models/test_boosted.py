@@ -1,4 +1,4 @@
-"""The adwarm model at work: by what was opened lately, told apart into hours, stored as data."""
+"""The adwarm forecast: predictions by recent opens, distribution over hours, stored form, batches of keys."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,16 +12,18 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from adwarm.forecast import serialization
-from adwarm.forecast.batch_predict import predict_in_batches
+from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid
 from adwarm.forecast.features.public_holidays import HolidayEffect
-from adwarm.forecast.models.boosted import EVEN, BoostedForecast, chance_in_part
+from adwarm.forecast.models.boosted import EVEN_SHARE, BoostedForecast, Horizons, chance_in_part, predict_in_batches
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, RecentOpens
-from adwarm.forecast.training.trainers import train_boosted
+from adwarm.forecast.training.boosted_training import train_model
+from adwarm.forecast.training.train import train_boosted
 from adwarm.foundation.errors import AdwarmError, Corrupt
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
+from tests.unit.forecast.training.test_boosted_training import log, micros
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
@@ -29,7 +31,7 @@ SETTINGS = Settings(forecast={"log_every_minutes": 15})
 
 
 def _office(days: int = 63, accounts: int = 8) -> pd.DataFrame:
-    """People who come at nine on two days of three, each a little later than the one before, on a random day."""
+    """Accounts opened around nine on two days of three, each a little later than the one before."""
     draw = np.random.default_rng(3)
     rows = [
         {
@@ -65,62 +67,62 @@ def _ask(forecast: BoostedForecast, opens: Opens | None, at: datetime, seen: dat
     return forecast.predict(at, DAY, recent, floor=0.0)
 
 
-def test_the_frame_is_the_seam_s(forecast: BoostedForecast, known: Opens) -> None:
-    """Rows by key and time, with the documented columns, whole hours told apart and evidence in them."""
+def test_the_frame_has_the_columns_of_the_protocol(forecast: BoostedForecast, known: Opens) -> None:
+    """Rows are sorted by key and time, with the documented columns, a row per hour, and evidence."""
     at = MONDAY - 3 * DAY + 7.25 * HOUR
-    found = _ask(forecast, known, at)
-    assert list(found.columns) == PROBABILITY_COLUMNS
-    assert len(found.groupby(["account_id", "date_range"])) == 16
-    assert (found["slot_start"].min(), found["slot_end"].max()) == (pd.Timestamp(at), pd.Timestamp(at + DAY))
-    assert found["probability"].between(0, 1).all()
-    assert (found["predicted_open"] >= found["slot_start"]).all()
-    assert (found["predicted_open"] < found["slot_end"]).all()
-    nine = found[(found["hour_of_week"] % 24 == 9) & (found["account_id"] == "act_1")]
+    result = _ask(forecast, known, at)
+    assert list(result.columns) == PROBABILITY_COLUMNS
+    assert len(result.groupby(["account_id", "date_range"])) == 16
+    assert (result["slot_start"].min(), result["slot_end"].max()) == (pd.Timestamp(at), pd.Timestamp(at + DAY))
+    assert result["probability"].between(0, 1).all()
+    assert (result["predicted_open"] >= result["slot_start"]).all()
+    assert (result["predicted_open"] < result["slot_end"]).all()
+    nine = result[(result["hour_of_week"] % 24 == 9) & (result["account_id"] == "act_1")]
     assert (nine["opens"] > 0).all()
     assert (nine["weeks"] >= nine["opens"]).all()
 
 
-def test_slots_together_say_what_the_model_says(forecast: BoostedForecast, known: Opens) -> None:
-    """The chance of no open in any slot of the life is one less the model's chance."""
-    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.life
-    found = _ask(forecast, known, at)
-    inside = found[found["slot_end"] <= pd.Timestamp(at + forecast.life)]
+def test_slots_together_have_the_model_s_chance(forecast: BoostedForecast, known: Opens) -> None:
+    """The chance of no open in any slot of the lifetime is one minus the model's chance."""
+    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.lifetime
+    result = _ask(forecast, known, at)
+    inside = result[result["slot_end"] <= pd.Timestamp(at + forecast.lifetime)]
     none = (1 - inside["probability"]).groupby([inside["account_id"], inside["date_range"]]).prod()
     model = predict_in_batches(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), micros)[1]
     model = model[np.argsort([str(known.report_key(key)) for key in range(known.key_count)])]
     names = forecast.keys[["account_id", "date_range"]].itertuples(index=False, name=None)
     assert model.max() > 0.5
-    for told, name in zip(model, names, strict=True):
-        assert 1 - none[name] == pytest.approx(told, abs=1e-9)
+    for predicted, name in zip(model, names, strict=True):
+        assert 1 - none[name] == pytest.approx(predicted, abs=1e-9)
 
 
-def test_accounts_asleep_go_by_the_week(
+def test_inactive_accounts_use_the_weekly_profile(
     forecast: BoostedForecast, known: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nobody came for hours and hardly anybody ever comes soon, the model is not asked; one open wakes all."""
-    asked: list[int] = []
+    """Without recent opens and with few expected an account is not modeled; one open activates all its keys."""
+    selected_counts: list[int] = []
 
-    def counted(*args: Any, asked_for: list[int] = asked, **options: Any) -> Any:
-        asked_for.append(int(options["selected"].sum()))
+    def counting(*args: Any, counts: list[int] = selected_counts, **options: Any) -> Any:
+        counts.append(int(options["selected"].sum()))
         return predict_in_batches(*args, **options)
 
-    monkeypatch.setattr("adwarm.forecast.models.boosted.predict_in_batches", counted)
-    quiet = BoostedForecast(forecast.id, forecast.model, _Asleep(forecast.seasonal.observations))
-    at = MONDAY - 3 * DAY + 6 * HOUR - forecast.life
+    monkeypatch.setattr("adwarm.forecast.models.boosted.predict_in_batches", counting)
+    quiet = BoostedForecast(forecast.id, forecast.model, _Inactive(forecast.seasonal.observations))
+    at = MONDAY - 3 * DAY + 6 * HOUR - forecast.lifetime
     assert_frame_equal(_ask(quiet, known, at), quiet.seasonal.predict(at, DAY, floor=0.0))
     came = pd.DataFrame([{**known.to_frame().iloc[0].to_dict(), "ts": pd.Timestamp(at - HOUR)}])
     assert not _ask(quiet, opens_from_frame(pd.concat([known.to_frame(), came])), at).equals(_ask(quiet, known, at))
-    assert asked[:2] == [0, 1]
+    assert selected_counts[:2] == [0, 1]
 
 
-class _Asleep(SeasonalForecast):
-    """A rhythm that expects nobody."""
+class _Inactive(SeasonalForecast):
+    """A weekly profile that expects almost no opens."""
 
     def rates(self, hour: int, rows: Any = None) -> Any:
         return super().rates(hour, rows) * 1e-3
 
 
-def test_what_happened_lately_counts(forecast: BoostedForecast, known: Opens) -> None:
+def test_recent_opens_change_the_forecast(forecast: BoostedForecast, known: Opens) -> None:
     """A key that was opened half an hour ago is less likely to be opened first again than one that was not."""
     day = MONDAY - 3 * DAY
     at = day + 9 * HOUR
@@ -134,31 +136,29 @@ def test_what_happened_lately_counts(forecast: BoostedForecast, known: Opens) ->
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 7 * 96 - 1), st.integers(0, 6))
-def test_nothing_after_what_is_known_is_looked_at(
-    forecast: BoostedForecast, known: Opens, quarter: int, behind: int
-) -> None:
-    """The log cut at the moment up to which it is known gives the same frame as the whole log."""
+def test_opens_after_the_cutoff_are_ignored(forecast: BoostedForecast, known: Opens, quarter: int, behind: int) -> None:
+    """The log cut at the cutoff gives the same frame as the whole log."""
     at = MONDAY - 7 * DAY + quarter * timedelta(minutes=15)
     seen = at - behind * timedelta(minutes=15)
     cut = opens_from_frame(known.to_frame()[lambda frame: frame["ts"] < pd.Timestamp(seen)])
     assert_frame_equal(_ask(forecast, cut, at, seen), _ask(forecast, known, at, seen))
 
 
-def test_a_log_that_stopped_leaves_the_rhythm(forecast: BoostedForecast, known: Opens) -> None:
-    """Without recent opens, or with none as late as its life reaches back, the weekly rhythm alone speaks."""
+def test_without_recent_opens_the_weekly_profile_predicts(forecast: BoostedForecast, known: Opens) -> None:
+    """Without recent opens, or with a cutoff a lifetime ago, the weekly profile alone predicts."""
     at = MONDAY - 2 * DAY
     plain = forecast.seasonal.predict(at, DAY, floor=0.0)
     assert_frame_equal(_ask(forecast, None, at), plain)
-    assert_frame_equal(_ask(forecast, known, at, at - forecast.life), plain)
-    assert not _ask(forecast, known, at, at - forecast.life + HOUR).equals(plain)
+    assert_frame_equal(_ask(forecast, known, at, at - forecast.lifetime), plain)
+    assert not _ask(forecast, known, at, at - forecast.lifetime + HOUR).equals(plain)
 
 
-def test_a_curve_moves_the_chance_of_the_whole_time(forecast: BoostedForecast, known: Opens) -> None:
-    """What the slots of the life say together is what the curve makes of what they said before; ids differ."""
-    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.life
+def test_calibration_moves_the_chance_of_the_whole_lifetime(forecast: BoostedForecast, known: Opens) -> None:
+    """The chance over all slots of the lifetime is the calibrated chance; the ids differ."""
+    at = MONDAY - 3 * DAY + 10 * HOUR - forecast.lifetime
     curve = Calibration(1.2, 0.8, -0.4)
     frames = [_ask(each, known, at) for each in (forecast, forecast.calibrated(curve))]
-    plain, moved = (frame[frame["slot_end"] <= pd.Timestamp(at + forecast.life)] for frame in frames)
+    plain, moved = (frame[frame["slot_end"] <= pd.Timestamp(at + forecast.lifetime)] for frame in frames)
     names = ["account_id", "date_range"]
     whole = [1 - (1 - frame["probability"]).groupby([frame[name] for name in names]).prod() for frame in (plain, moved)]
     assert whole[1].to_numpy() == pytest.approx(curve(whole[0].to_numpy()), abs=1e-9)
@@ -166,18 +166,18 @@ def test_a_curve_moves_the_chance_of_the_whole_time(forecast: BoostedForecast, k
     assert forecast.calibrated(curve).id != forecast.id
 
 
-def test_stored_and_read_back_it_says_the_same(forecast: BoostedForecast, known: Opens) -> None:
-    """The stored form holds all that was learned, and its id."""
+def test_the_stored_form_gives_the_same_forecast(forecast: BoostedForecast, known: Opens) -> None:
+    """The stored form holds everything learned, and the id."""
     forecast = forecast.calibrated(Calibration(0.9, 1.1, 0.1))
     again = BoostedForecast.from_bytes(forecast.to_bytes())
     at = MONDAY - 3 * DAY + 7 * HOUR
-    assert (again.id, again.curve) == (forecast.id, forecast.curve)
+    assert (again.id, again.calibration) == (forecast.id, forecast.calibration)
     assert (again.trained_until, again.features) == (MONDAY - 7 * DAY, forecast.features)
     assert_frame_equal(_ask(again, known, at), _ask(forecast, known, at), check_dtype=False)
 
 
 def test_equal_training_gives_an_equal_id() -> None:
-    """The id is that of the opens, the terms and the version; a day more of log is another id."""
+    """The id depends on the opens, the horizons and the version; a day more of log changes it."""
     few = opens_from_frame(_office(12, 2))
     ids = [train_boosted(few, SETTINGS, MONDAY - days * DAY).id for days in (1, 1, 2)]
     assert ids[0] == ids[1] != ids[2]
@@ -185,7 +185,7 @@ def test_equal_training_gives_an_equal_id() -> None:
 
 
 def test_only_known_types_are_read(forecast: BoostedForecast) -> None:
-    """A type that is no plain data of ours is refused when stored and when read, and so is damage and another kind."""
+    """An untrusted type is rejected when stored and when read, and so are damaged bytes and another kind."""
     data = forecast.to_bytes()
     with pytest.raises(Corrupt, match="another version 1 of scikit-learn"):
         serialization.decode_model(data, "another", "1")
@@ -198,24 +198,59 @@ def test_only_known_types_are_read(forecast: BoostedForecast) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.floats(0.1, 3)), min_size=1, max_size=8), st.floats(0, 1))
-def test_shares_multiply_to_the_whole(parts: list[tuple[float, float]], chance: float) -> None:
-    """However a time is cut, the chances of its parts together are the chance of the whole; none is empty."""
+def test_chances_of_parts_combine_to_the_whole(parts: list[tuple[float, float]], chance: float) -> None:
+    """However a time is divided, the chances of its parts combine to the chance of the whole; none is zero."""
     hazards, lengths = np.array(parts).T
     whole, seconds = np.array([hazards.sum()]), lengths.sum()
     none = 1.0
     for hazard, length in zip(hazards, lengths, strict=True):
         part = chance_in_part(np.array([chance]), np.array([hazard]), whole, length / seconds)[0]
-        assert 1 - part <= (1 - min(chance, 1 - 1e-9)) ** (EVEN * length / seconds) + 1e-12
+        assert 1 - part <= (1 - min(chance, 1 - 1e-9)) ** (EVEN_SHARE * length / seconds) + 1e-12
         none *= 1 - part
     assert 1 - none == pytest.approx(min(chance, 1 - 1e-9), abs=1e-6)
 
 
 def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: BoostedForecast) -> None:
-    """On Easter Monday in Rome the week promises its usual chances times the share; the next day it does not."""
+    """On Easter Monday in Rome the chances are the usual ones times the share; on the next day the usual ones."""
     shares: list[dict[str, float]] = [{}, {"IT": 0.25}]
     both = [replace(forecast, model=replace(forecast.model, holidays=HolidayEffect(share))) for share in shares]
     easter_monday = datetime(2026, 4, 5, 22, tzinfo=UTC)
-    usual, told = (_ask(each, None, easter_monday) for each in both)
+    usual, predicted = (_ask(each, None, easter_monday) for each in both)
     assert usual["probability"].max() > 0.4
-    assert np.allclose(told["probability"], 0.25 * usual["probability"])
+    assert np.allclose(predicted["probability"], 0.25 * usual["probability"])
     assert_frame_equal(*(_ask(each, None, easter_monday + DAY) for each in both))
+
+
+@pytest.mark.parametrize("keys_at_once", [1, 4, 100])
+def test_batches_change_nothing(keys_at_once: int) -> None:
+    """Value and chance do not depend on the number of keys per batch."""
+    opens, at = log(), micros(45, 8)
+    model = train_model(opens, micros(10), Horizons(4, 12))
+    grid = OpenGrid.from_opens(opens.before(at), at)
+    keys = opens.before(at).key_count
+    together = model.predict(grid, np.arange(keys), np.full(keys, at // SLOT_MICROS - grid.origin))
+
+    worth, chance = predict_in_batches(model, opens, at, keys_at_once=keys_at_once)
+
+    assert np.allclose(worth, together[0])
+    assert np.allclose(chance, together[1])
+    assert chance.max() > 0
+
+
+def test_accounts_without_a_selected_key_are_skipped() -> None:
+    """All keys of an account with a selected key are predicted; the other accounts get NaN."""
+    opens, at = log(), micros(45, 8)
+    model = train_model(opens, micros(10), Horizons(4, 12))
+    whole, known = predict_in_batches(model, opens, at)[1], opens.before(at)
+    selected = np.arange(known.key_count) == 3
+    chance = predict_in_batches(model, opens, at, selected=selected)[1]
+    same = known.account == known.account[3]
+    assert np.allclose(chance[same], whole[same])
+    assert np.isnan(chance[~same]).all()
+
+
+def test_an_empty_log_gives_no_values() -> None:
+    """An empty log has no keys to predict."""
+    empty = opens_from_frame(log().to_frame()).before(0)
+    worth, _ = predict_in_batches(train_model(empty, micros(0), Horizons()), empty, micros(0))
+    assert len(worth) == 0

@@ -1,4 +1,4 @@
-"""Calibration makes chances true without changing their order."""
+"""Calibration corrects chances without changing their order."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -7,42 +7,42 @@ from hypothesis import strategies as st
 from adwarm.forecast.models.calibration import Calibration, calibrate
 
 
-def test_overstated_chances_come_true() -> None:
+def test_overstated_chances_are_corrected() -> None:
     """Chances that are twice too high are halved."""
     generator = np.random.default_rng(3)
     stated = generator.uniform(0.02, 0.9, 20_000)
     happened = generator.random(20_000) < stated / 2
-    found = calibrate(stated, happened, np.ones(20_000))(stated)
+    result = calibrate(stated, happened, np.ones(20_000))(stated)
     for low, high in ((0.0, 0.3), (0.3, 0.6), (0.6, 0.9)):
         band = (stated >= low) & (stated < high)
-        assert abs(found[band].mean() - happened[band].mean()) < 0.03
+        assert abs(result[band].mean() - happened[band].mean()) < 0.03
 
 
 def test_little_evidence_changes_nothing() -> None:
-    """A handful of opens is no ground for a curve."""
+    """With few labels the curve is the identity."""
     assert calibrate(np.full(50, 0.2), np.arange(50) < 5, np.ones(50)) == Calibration()
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=50), st.integers(0, 50))
-def test_the_curve_never_falls(chances: list[float], seed: int) -> None:
-    """Whatever it was learned from, a higher chance stays no lower."""
+def test_the_curve_is_monotonic(chances: list[float], seed: int) -> None:
+    """Whatever it was fitted to, a higher chance stays no lower."""
     generator = np.random.default_rng(seed)
     stated, happened = generator.random(500), generator.random(500) < generator.random()
-    found = calibrate(stated, happened, np.ones(500))(np.sort(np.array(chances)))
-    assert (np.diff(found) >= -1e-12).all()
-    assert ((found >= 0) & (found <= 1)).all()
+    result = calibrate(stated, happened, np.ones(500))(np.sort(np.array(chances)))
+    assert (np.diff(result) >= -1e-12).all()
+    assert ((result >= 0) & (result <= 1)).all()
 
 
 @given(st.floats(0, 3), st.floats(0, 3), st.floats(-2, 2), st.floats(0, 1))
-def test_a_curve_that_leans_lies_between_itself_and_nothing(
+def test_a_shrunk_curve_lies_between_the_identity_and_itself(
     low: float, high: float, shift: float, trust: float
 ) -> None:
-    """Half trusted it says something between the stated chance and what it would make of it; it still never falls."""
+    """With half the trust it lies between the given and the calibrated chance, and stays monotonic."""
     curve, stated = Calibration(low, high, shift), np.linspace(0.01, 0.99, 50)
-    told, leaning = curve(stated), curve.shrunk(trust)(stated)
-    assert (leaning >= np.minimum(stated, told) - 1e-9).all()
-    assert (leaning <= np.maximum(stated, told) + 1e-9).all()
+    calibrated, leaning = curve(stated), curve.shrunk(trust)(stated)
+    assert (leaning >= np.minimum(stated, calibrated) - 1e-9).all()
+    assert (leaning <= np.maximum(stated, calibrated) + 1e-9).all()
     assert (np.diff(leaning) >= -1e-12).all()
     assert np.allclose(curve.shrunk(0.0)(stated), stated)
-    assert np.allclose(curve.shrunk(1.0)(stated), told)
+    assert np.allclose(curve.shrunk(1.0)(stated), calibrated)

@@ -1,4 +1,4 @@
-"""The population's week as a forecast."""
+"""The population's weekly profile as a forecast."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -41,15 +41,15 @@ def chance(model: SeasonalForecast, date_range: str, hour: int) -> float:
     return float(model.rates(hour)[place])
 
 
-def test_every_key_has_the_shape_of_all(opens: pd.DataFrame) -> None:
-    """A key with hours of its own is taken for one like the others, at its own level."""
+def test_every_key_has_the_population_s_profile(opens: pd.DataFrame) -> None:
+    """A key with hours of its own gets the population's profile at its own level."""
     model = profile(opens)
     assert chance(model, "today", 9) > 0.5 > chance(model, "today", 17)
     assert chance(model, "last_3d", 9) == pytest.approx(chance(model, "today", 9), rel=0.05)
     assert chance(model, "last_3d", 24 * 5 + 9) < 0.05
 
 
-def test_rare_and_new_keys_stay_quiet(opens: pd.DataFrame, make_opens: MakeOpens) -> None:
+def test_rare_and_new_keys_get_small_chances(opens: pd.DataFrame, make_opens: MakeOpens) -> None:
     """A key that was opened once, long ago or yesterday, gets a small part of what a busy one gets."""
     idle = [make_opens([MONDAY - n * DAY], f"act_{n}", "last_90d") for n in range(10, 30)]
     newcomer = make_opens([MONDAY - DAY], "act_9", "last_month")
@@ -59,7 +59,7 @@ def test_rare_and_new_keys_stay_quiet(opens: pd.DataFrame, make_opens: MakeOpens
     assert chance(model, "last_month", 9) < 0.4 * busy
 
 
-def test_expected_opens_are_those_that_come(opens: pd.DataFrame) -> None:
+def test_expected_opens_match_observed_ones(opens: pd.DataFrame) -> None:
     """Over a week like the others, the chances of all keys add up to about the opens of all keys."""
     model = profile(opens)
     stated = sum(float(model.rates(hour).sum()) for hour in range(168))
@@ -67,7 +67,7 @@ def test_expected_opens_are_those_that_come(opens: pd.DataFrame) -> None:
 
 
 def test_the_stored_form_gives_the_same_forecast(opens: pd.DataFrame) -> None:
-    """It comes back with its id, which is not that of the finer model of the same opens."""
+    """Its id is stored, and differs from that of the seasonal forecast of the same opens."""
     model = profile(opens)
     again = PopulationForecast.from_bytes(model.to_bytes())
     assert (again.id, again.kind) == (model.id, KIND)
@@ -77,6 +77,6 @@ def test_the_stored_form_gives_the_same_forecast(opens: pd.DataFrame) -> None:
         PopulationForecast.from_bytes(SeasonalForecast(model.observations).to_bytes())
 
 
-def test_nothing_seen_predicts_nothing(opens: pd.DataFrame) -> None:
+def test_an_empty_log_gives_an_empty_forecast(opens: pd.DataFrame) -> None:
     """Without a log there is an empty forecast."""
     assert profile(opens[:0]).predict(MONDAY, DAY).empty

@@ -1,4 +1,4 @@
-"""The hour-of-week forecast: honest chances, right hours, and no look ahead."""
+"""The seasonal forecast: calibrated chances, the right hours, and no look-ahead."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -31,39 +31,39 @@ def _weekly(weeks: int, hours: int = 9, minutes: int = 20, until: datetime = MON
     return [until - timedelta(weeks=week) + timedelta(hours=hours, minutes=minutes) for week in range(1, weeks + 1)]
 
 
-def test_a_weekly_rhythm_is_learned(make_opens: MakeOpens) -> None:
+def test_a_weekly_profile_is_learned(make_opens: MakeOpens) -> None:
     """Eight Mondays at nine make the next Monday at nine likely, and every other hour unlikely."""
-    found = _train(make_opens(_weekly(8))).predict(MONDAY, 7 * DAY, floor=0.0)
-    best = found.sort_values("probability").iloc[-1]
+    result = _train(make_opens(_weekly(8))).predict(MONDAY, 7 * DAY, floor=0.0)
+    best = result.sort_values("probability").iloc[-1]
     assert best["slot_start"] == MONDAY + 9 * HOUR
     assert best["probability"] > 0.6
     assert (best["opens"], best["weeks"], best["hour_of_week"]) == (8, 8, 9)
     assert best["slot_start"] <= best["predicted_open"] <= best["slot_start"] + timedelta(minutes=20)
-    assert found["probability"].drop(best.name).max() < 0.1
+    assert result["probability"].drop(best.name).max() < 0.1
 
 
-def test_rare_and_new_keys_stay_quiet(make_opens: MakeOpens) -> None:
+def test_rare_and_new_keys_get_small_chances(make_opens: MakeOpens) -> None:
     """A key opened once, long ago or yesterday, gets a small chance at every hour."""
     regular = [make_opens(_weekly(8, hours=h), f"act_{h}") for h in range(8, 18)]
     once = make_opens([MONDAY - 4 * DAY + 9 * HOUR], "act_90")
     old = make_opens([MONDAY - 50 * DAY + 9 * HOUR], "act_91")
-    found = _train(pd.concat([*regular, once, old])).predict(MONDAY, 7 * DAY, floor=0.0)
-    rare = found[found["account_id"].isin(["act_90", "act_91"])]
+    result = _train(pd.concat([*regular, once, old])).predict(MONDAY, 7 * DAY, floor=0.0)
+    rare = result[result["account_id"].isin(["act_90", "act_91"])]
     assert len(rare) == 2 * 168
     assert rare["probability"].max() < 0.2
 
 
-def test_a_new_key_leans_on_its_account(make_opens: MakeOpens) -> None:
-    """A range seen once is likelier at the hours its account is busy in than at others."""
+def test_a_new_key_is_shrunk_towards_its_account(make_opens: MakeOpens) -> None:
+    """A range opened once is likelier in the account's busy hours than in others."""
     busy = [make_opens(_weekly(8, hours=14), "act_1", name) for name in ("last_14d", "last_30d", "yesterday")]
     new = make_opens([MONDAY - 3 * DAY], "act_1", "today")
-    found = _train(pd.concat([*busy, new])).predict(MONDAY, DAY, floor=0.0)
-    chance = found[found["date_range"] == "today"].set_index("hour_of_week")["probability"]
+    result = _train(pd.concat([*busy, new])).predict(MONDAY, DAY, floor=0.0)
+    chance = result[result["date_range"] == "today"].set_index("hour_of_week")["probability"]
     assert chance[14] > 5 * chance[3]
 
 
 def test_a_part_of_an_hour_has_a_part_of_its_chance(make_opens: MakeOpens) -> None:
-    """From half past, half the chance of the hour is left, and the open is predicted in what is left."""
+    """From half past, half the chance of the hour is left, and the open is predicted in the rest of the hour."""
     model = _train(make_opens(_weekly(8)))
     whole = model.predict(MONDAY + 9 * HOUR, HOUR).iloc[0]
     half = model.predict(MONDAY + 9.5 * HOUR, HOUR / 2).iloc[0]
@@ -72,15 +72,15 @@ def test_a_part_of_an_hour_has_a_part_of_its_chance(make_opens: MakeOpens) -> No
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
-def test_the_readers_clock_is_followed_through_its_changes(make_opens: MakeOpens, zone: str) -> None:
-    """Nine o'clock stays nine o'clock where people live, whatever the clocks did in between."""
+def test_the_readers_wall_clock_is_followed(make_opens: MakeOpens, zone: str) -> None:
+    """Nine o'clock stays nine o'clock in the reader's zone over clock changes."""
     here = ZoneInfo(zone)
     for change in (datetime(2026, 3, 30), datetime(2026, 4, 6), datetime(2026, 11, 2)):
         days = [change - timedelta(days=back) for back in range(1, 40)]
         moments = [day.replace(hour=9, minute=5, tzinfo=here).astimezone(UTC) for day in days]
         until = change.replace(tzinfo=here).astimezone(UTC)
-        found = _train(make_opens(moments, zone=zone), until).predict(until, DAY)
-        best = found.sort_values("probability").iloc[-1]
+        result = _train(make_opens(moments, zone=zone), until).predict(until, DAY)
+        best = result.sort_values("probability").iloc[-1]
         assert best["slot_start"] == change.replace(hour=9, tzinfo=here).astimezone(UTC)
         assert best["probability"] > 0.4
 
@@ -89,12 +89,12 @@ def test_later_opens_outweigh_earlier_ones(make_opens: MakeOpens) -> None:
     """A key that moved from nine to eleven is expected at eleven."""
     old = [MONDAY - timedelta(weeks=week) + 9 * HOUR for week in (5, 6, 7, 8)]
     new = [MONDAY - timedelta(weeks=week) + 11 * HOUR for week in (1, 2, 3, 4)]
-    found = _train(make_opens(old + new)).predict(MONDAY, DAY).set_index("hour_of_week")["probability"]
-    assert found[11] > found[9]
+    result = _train(make_opens(old + new)).predict(MONDAY, DAY).set_index("hour_of_week")["probability"]
+    assert result[11] > result[9]
 
 
 def test_the_stored_form_gives_the_same_forecast(make_opens: MakeOpens) -> None:
-    """What is written and read again predicts the same, and has the same id and the same bytes."""
+    """Written and read again it predicts the same, with the same id and the same bytes."""
     parts = [make_opens(_weekly(8, hours=h), f"act_{h % 3}", zone=z) for h, z in ((9, "UTC"), (11, "Asia/Kolkata"))]
     model = _train(pd.concat(parts))
     again = SeasonalForecast.from_bytes(model.to_bytes())
@@ -105,16 +105,16 @@ def test_the_stored_form_gives_the_same_forecast(make_opens: MakeOpens) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"not parquet", b"PAR1" * 4])
 def test_other_bytes_are_corrupt(data: bytes) -> None:
-    """Bytes that are no forecast are refused."""
+    """Bytes that are no forecast are rejected."""
     with pytest.raises(Corrupt, match="train a new one"):
         SeasonalForecast.from_bytes(data)
 
 
-def test_nothing_seen_predicts_nothing(make_opens: MakeOpens) -> None:
+def test_an_empty_log_gives_an_empty_forecast(make_opens: MakeOpens) -> None:
     """An empty log gives an empty forecast of the same shape, which can be stored."""
     model = _train(make_opens([]))
-    found = model.predict(MONDAY, DAY)
-    assert (len(found), list(found.columns)) == (0, PROBABILITY_COLUMNS)
+    result = model.predict(MONDAY, DAY)
+    assert (len(result), list(result.columns)) == (0, PROBABILITY_COLUMNS)
     assert SeasonalForecast.from_bytes(model.to_bytes()).id == model.id
 
 
@@ -137,7 +137,7 @@ def _log(rows: list[tuple[int, int, int]]) -> pd.DataFrame:
 
 @settings(max_examples=60, deadline=None)
 @given(opens_strategy, st.integers(1, 70 * 24))
-def test_what_comes_later_changes_nothing(rows: list[tuple[int, int, int]], hours: int) -> None:
+def test_opens_after_training_change_nothing(rows: list[tuple[int, int, int]], hours: int) -> None:
     """A log cut at the end of training gives the same forecast as the whole log."""
     log, until = _log(rows), MONDAY - 60 * DAY + hours * HOUR
     whole, cut = _train(log, until), _train(log[log["ts"] < pd.Timestamp(until)], until)
@@ -147,14 +147,14 @@ def test_what_comes_later_changes_nothing(rows: list[tuple[int, int, int]], hour
 
 @settings(max_examples=60, deadline=None)
 @given(opens_strategy, st.randoms(use_true_random=False))
-def test_chances_are_chances_whatever_the_order(rows: list[tuple[int, int, int]], random: object) -> None:
-    """All chances lie in 0 to 1, evidence adds up, and the order of the log's rows does not matter."""
+def test_chances_are_valid_for_any_row_order(rows: list[tuple[int, int, int]], random: object) -> None:
+    """Chances lie in 0 to 1, evidence is consistent, and row order does not matter."""
     log = _log(rows)
     model = _train(log, MONDAY)
-    found = model.predict(MONDAY, 2 * DAY, floor=0.0)
-    assert found["probability"].between(0, 1).all()
-    assert (found["opens"] <= found["weeks"]).all()
-    assert ((found["slot_start"] <= found["predicted_open"]) & (found["predicted_open"] < found["slot_end"])).all()
+    result = model.predict(MONDAY, 2 * DAY, floor=0.0)
+    assert result["probability"].between(0, 1).all()
+    assert (result["opens"] <= result["weeks"]).all()
+    assert ((result["slot_start"] <= result["predicted_open"]) & (result["predicted_open"] < result["slot_end"])).all()
     shuffled = list(rows)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     counted = _train(_log(shuffled), MONDAY).observations

@@ -1,4 +1,4 @@
-"""What a warm is worth, and which blend stays, follow from chances and from what was played."""
+"""The value of a warm, backtests, and the choice of a blend."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
-from adwarm.forecast.training.backtest import FLOOR, GROUPS, PAYS, Backtest, BacktestResult, best, warm_value
+from adwarm.forecast.training.backtest import (
+    GROUPS,
+    MIN_CHANCE,
+    MIN_HITS_PER_CALL,
+    Backtest,
+    BacktestResult,
+    choose_best,
+    warm_value,
+)
 from adwarm.patterns.opens import opens_from_frame
 
 WINDOWS = (1, 4, 12)
@@ -14,34 +22,34 @@ CHANCE = st.floats(0.001, 0.999)
 
 
 @given(CHANCE, CHANCE, CHANCE, CHANCE)
-def test_worth_rises_with_each_chance(soon: float, between: float, life: float, more: float) -> None:
-    """More chance in any window never makes a warm worth less, and the floor alone makes it worth nothing."""
+def test_the_value_rises_with_each_chance(soon: float, between: float, life: float, more: float) -> None:
+    """A higher chance in any window never lowers the value; below the minimum chance it is 0."""
     stated = np.array([[soon, max(soon, more)], [between, between], [life, life]])
-    value = warm_value(stated, WINDOWS, np.array([FLOOR, FLOOR]))
+    value = warm_value(stated, WINDOWS, np.array([MIN_CHANCE, MIN_CHANCE]))
     assert 0 < value[0] <= value[1]
-    assert warm_value(stated, WINDOWS, np.array([FLOOR / 2, FLOOR]))[0] == 0
+    assert warm_value(stated, WINDOWS, np.array([MIN_CHANCE / 2, MIN_CHANCE]))[0] == 0
 
 
-def test_waiting_is_worth_more_than_warming_early() -> None:
-    """Of two keys equally likely within the life, the one that is due soon is warmed first."""
+def test_a_key_that_is_due_soon_has_the_higher_value() -> None:
+    """Of two keys with equal chances within the lifetime, the one due sooner has the higher value."""
     stated = np.array([[0.001, 0.1], [0.01, 0.3], [0.6, 0.6]])
     early, due = warm_value(stated, WINDOWS, stated[-1])
     assert due > 5 * early
 
 
-def standing(hits: float, spread: float = 0.0) -> BacktestResult:
-    """Return a standing whose parts lie `spread` apart."""
+def result(hits: float, spread: float = 0.0) -> BacktestResult:
+    """Return a result whose jackknife shares lie `spread` apart."""
     return BacktestResult(hits, hits + spread * np.linspace(-1, 1, GROUPS), 1.0)
 
 
 def test_the_usual_blend_stays_unless_it_is_clearly_beaten() -> None:
-    """A lead within the noise of the held-back weeks changes nothing; a clear one does."""
-    assert best({"usual": standing(0.5), "other": standing(0.52, spread=0.05)}) == "usual"
-    assert best({"usual": standing(0.5), "other": standing(0.52, spread=0.001), "worse": standing(0.4)}) == "other"
+    """A lead within the noise of the held-out days changes nothing; a clear one does."""
+    assert choose_best({"usual": result(0.5), "other": result(0.52, spread=0.05)}) == "usual"
+    assert choose_best({"usual": result(0.5), "other": result(0.52, spread=0.001), "worse": result(0.4)}) == "other"
 
 
-def played(regular: bool) -> BacktestResult:
-    """Return how foresight does on keys opened daily, or guesswork on keys opened at any time, every fourth day."""
+def backtested(regular: bool) -> BacktestResult:
+    """Return the result on keys opened daily at their hour, or on keys opened at random times every fourth day."""
     generator, start = np.random.default_rng(5), pd.Timestamp("2026-01-05", tz="UTC")
     rows = [
         (f"act_{key}", start + pd.Timedelta(days=day, hours=float(9 if regular else generator.uniform(0, 24))))
@@ -58,9 +66,9 @@ def played(regular: bool) -> BacktestResult:
     return Backtest(grid, columns, 12).run(likely)
 
 
-def test_foresight_pays_and_guesswork_does_not() -> None:
-    """Where opens come at their hour, doubling the calls pays; where they come at any hour, it does not."""
-    assert played(regular=True).pays
-    assert played(regular=True).hit_share > 0.9
-    assert not played(regular=False).pays
-    assert played(regular=False).hits_per_call < PAYS / 2
+def test_warming_pays_only_on_predictable_opens() -> None:
+    """Doubling the calls pays when opens come at their hour, and does not when they come at any hour."""
+    assert backtested(regular=True).pays
+    assert backtested(regular=True).hit_share > 0.9
+    assert not backtested(regular=False).pays
+    assert backtested(regular=False).hits_per_call < MIN_HITS_PER_CALL / 2

@@ -1,4 +1,4 @@
-"""Forecasts are asked about time they have not seen, and compared with what was opened then."""
+"""Forecasts are evaluated on held-out time."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from adwarm.forecast.models.calibration import Calibration
-from adwarm.forecast.training.metrics import SAMPLE, Holdout
-from adwarm.forecast.training.trainers import entry_lifetime_slots, train_boosted, train_population, train_seasonal
+from adwarm.forecast.training.metrics import SAMPLE_KEYS, Holdout
+from adwarm.forecast.training.train import entry_lifetime_slots, train_boosted, train_population, train_seasonal
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 
@@ -34,17 +34,17 @@ def _log(keys: int = 12, weeks: int = 8) -> Opens:
     return opens_from_frame(frame.assign(ts=pd.to_datetime(frame["ts"], utc=True), time_zone="UTC"))
 
 
-def _held(known: Opens) -> Holdout:
-    held = Holdout.from_opens(known, SPLIT, MONDAY, SETTINGS, entry_lifetime_slots(SETTINGS))
-    assert held is not None
-    return held
+def _holdout(known: Opens) -> Holdout:
+    holdout = Holdout.from_opens(known, SPLIT, MONDAY, SETTINGS, entry_lifetime_slots(SETTINGS))
+    assert holdout is not None
+    return holdout
 
 
-def test_regular_keys_are_foreseen() -> None:
-    """Models that know each key's hour do far better than the base rate, and than everybody's profile."""
+def test_regular_keys_are_predicted_well() -> None:
+    """Models that know each key's hour are far better than the base rate and the population's profile."""
     known = _log()
-    held = _held(known)
-    scores = {train: held.evaluate(train(known, SETTINGS, SPLIT))[0] for train in (train_seasonal, train_population)}
+    holdout = _holdout(known)
+    scores = {train: holdout.evaluate(train(known, SETTINGS, SPLIT))[0] for train in (train_seasonal, train_population)}
     weekly, plain = scores[train_seasonal], scores[train_population]
     assert weekly.base_rate == plain.base_rate == pytest.approx(0.8 * 3 / 24, abs=0.02)
     assert weekly.skill > 0.5 > plain.skill
@@ -55,34 +55,34 @@ def test_regular_keys_are_foreseen() -> None:
     assert weekly.cases == 12 * (168 - 3)
 
 
-def test_what_is_held_back_is_not_trained_on() -> None:
-    """Scores do not depend on what a forecast could have seen of the week: trained with it or cut, they are equal."""
+def test_held_out_opens_do_not_reach_training() -> None:
+    """Metrics are the same whether the log for training goes on into the held-out week or is cut before it."""
     known = _log()
-    held = _held(known)
+    holdout = _holdout(known)
     cut = known.before(int(SPLIT.timestamp()) * 10**6)
     for train in (train_seasonal, train_population):
-        assert held.evaluate(train(known, SETTINGS, SPLIT)) == held.evaluate(train(cut, SETTINGS, SPLIT))
+        assert holdout.evaluate(train(known, SETTINGS, SPLIT)) == holdout.evaluate(train(cut, SETTINGS, SPLIT))
 
 
-def test_the_curve_makes_chances_come_true() -> None:
-    """The adwarm model's chances come with a curve that was learned on the held-back week; the rhythm's with none."""
+def test_calibration_corrects_the_chances() -> None:
+    """The adwarm model gets a calibration fitted on the held-out week; the seasonal forecast gets none."""
     known = _log()
-    held = _held(known)
-    assert held.evaluate(train_seasonal(known, SETTINGS, SPLIT))[1] == Calibration()
-    score, curve = held.evaluate(train_boosted(known, SETTINGS, SPLIT))
+    holdout = _holdout(known)
+    assert holdout.evaluate(train_seasonal(known, SETTINGS, SPLIT))[1] == Calibration()
+    score, curve = holdout.evaluate(train_boosted(known, SETTINGS, SPLIT))
     assert curve != Calibration()
     assert score.ece < 0.1
 
 
 def test_many_keys_are_sampled_by_account() -> None:
-    """Of more keys than the sample some accounts are asked about, whole but for the last."""
-    held = _held(_log(keys=2 * SAMPLE, weeks=2))
-    assert held.grid.key_count == SAMPLE
-    assert (held.names.groupby("account_id").size() == 2).mean() > 0.99
+    """Of more keys than the sample, whole accounts are evaluated, except for the last one."""
+    holdout = _holdout(_log(keys=2 * SAMPLE_KEYS, weeks=2))
+    assert holdout.grid.key_count == SAMPLE_KEYS
+    assert (holdout.keys.groupby("account_id").size() == 2).mean() > 0.99
 
 
-def test_nothing_to_ask_about() -> None:
-    """A log without a key before the week, or without room for a life, has no score."""
+def test_a_holdout_without_keys_or_decisions_is_none() -> None:
+    """A log without a key before the week, or a week shorter than the lifetime, has no holdout."""
     known = _log()
     assert Holdout.from_opens(known, MONDAY - timedelta(days=300), MONDAY - timedelta(days=299), SETTINGS, 12) is None
     assert Holdout.from_opens(known, MONDAY - timedelta(hours=2), MONDAY, SETTINGS, 12) is None

@@ -1,4 +1,4 @@
-"""What counts as evidence."""
+"""Observations of first opens, and early minutes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from adwarm.forecast.training.observations import build_observations
+from adwarm.forecast.training.observations import PRIOR_OPENS, build_observations, early_minutes
 from adwarm.settings import Settings
 from tests.unit.forecast.conftest import MakeOpens
 
@@ -23,8 +23,8 @@ def test_one_open_counts_per_hour_and_week(make_opens: MakeOpens) -> None:
     assert seen.cell_opens.tolist() == [2]
 
 
-def test_evidence_fades_with_age(make_opens: MakeOpens) -> None:
-    """An hour one half-life back weighs half."""
+def test_observations_decay_with_age(make_opens: MakeOpens) -> None:
+    """An open one half-life ago counts half."""
     old, settings = MONDAY - timedelta(days=28), Settings(forecast={"half_life_days": 28})
     seen = build_observations(make_opens([old, MONDAY - timedelta(hours=1)]), settings, MONDAY)
     assert dict(zip(seen.cell_hour.tolist(), seen.cell_weight.tolist(), strict=True)) == {
@@ -34,7 +34,7 @@ def test_evidence_fades_with_age(make_opens: MakeOpens) -> None:
 
 
 def test_a_newcomers_first_open_is_no_evidence(make_opens: MakeOpens) -> None:
-    """The open that made a key known says when it appeared, not how often it is opened."""
+    """The first open of a new key shows when it appeared, not how often it is opened."""
     long_known = make_opens([MONDAY - timedelta(weeks=7)], "act_1")
     new = make_opens([MONDAY - timedelta(weeks=2)], "act_2")
     seen = build_observations(pd.concat([long_known, new]), SETTINGS, MONDAY)
@@ -45,8 +45,8 @@ def test_a_newcomers_first_open_is_no_evidence(make_opens: MakeOpens) -> None:
     assert seen.span_hours.tolist() == [7 * 168, 2 * 168 - 1]
 
 
-def test_rows_before_the_history_only_tell_that_a_key_is_known(make_opens: MakeOpens) -> None:
-    """An open older than the history adds no evidence, but its key is no newcomer."""
+def test_rows_before_the_history_only_make_a_key_no_newcomer(make_opens: MakeOpens) -> None:
+    """An open older than the history is not counted, but its key is no newcomer."""
     moments = [MONDAY - timedelta(days=80), MONDAY - timedelta(days=10)]
     seen = build_observations(make_opens(moments), SETTINGS, MONDAY)
     assert seen.newcomer.tolist() == [False]
@@ -55,7 +55,7 @@ def test_rows_before_the_history_only_tell_that_a_key_is_known(make_opens: MakeO
 
 
 def test_a_keys_zone_is_that_of_its_latest_open(make_opens: MakeOpens) -> None:
-    """Readers move; a zone nobody knows becomes the default."""
+    """The zone of the last open counts; an unknown zone becomes the default."""
     hour = timedelta(hours=1)
     moved = [make_opens([MONDAY - 9 * hour], zone="Europe/Rome"), make_opens([MONDAY - hour], zone="Asia/Kolkata")]
     lost = make_opens([MONDAY - hour], "act_2", zone="Nowhere/At_All")
@@ -65,7 +65,32 @@ def test_a_keys_zone_is_that_of_its_latest_open(make_opens: MakeOpens) -> None:
 
 
 def test_an_empty_log_is_no_error(make_opens: MakeOpens) -> None:
-    """Nothing seen is an answer too."""
+    """An empty log gives empty observations."""
     seen = build_observations(make_opens([]), SETTINGS, MONDAY)
     assert len(seen.keys) == 0
     assert np.sum(seen.cell_opens) == 0
+
+
+def _events(minutes: list[float], hour: int = 9, row: int = 0) -> pd.DataFrame:
+    return pd.DataFrame({"row": row, "hour_of_week": hour, "minute": minutes})
+
+
+def test_a_steady_key_gets_its_own_minute() -> None:
+    """With much evidence the prediction comes close to, and not after, the usual minute."""
+    _, cell = early_minutes(_events([40.0] * 100), 1)
+    assert cell.tolist() == pytest.approx([40.0])
+
+
+def test_few_observations_are_shrunk_to_the_earlier_population() -> None:
+    """One late open among many early ones does not make the fetch late."""
+    population = _events([5.0] * 50, row=0)
+    _, cell = early_minutes(pd.concat([population, _events([50.0], row=1)], ignore_index=True), 2)
+    assert cell[1] == pytest.approx(5.0, abs=(50 - 5) / PRIOR_OPENS * 2)
+    assert cell[1] < 20
+
+
+def test_shrinking_never_makes_a_minute_later() -> None:
+    """A key that is early stays early, however late the others are."""
+    late = _events([55.0] * 50, row=0)
+    key, cell = early_minutes(pd.concat([late, _events([3.0], row=1)], ignore_index=True), 2)
+    assert key[1] == cell[1] == pytest.approx(3.0)

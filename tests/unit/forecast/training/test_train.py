@@ -1,4 +1,4 @@
-"""Training reads the store, lets the models compete, stores them, and makes one live."""
+"""Training reads the store, compares the kinds, stores them, and promotes one."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, load_forecast
-from adwarm.forecast.training.train import _better, train_and_promote, train_candidates
-from adwarm.forecast.training.trainers import COMPETING_KINDS, TRAINERS
+from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, _choose_best, train_and_promote, train_candidates
 from adwarm.patterns.ingest.run import ingest
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, write_transaction
@@ -21,7 +20,7 @@ MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **forecast: Any) -> Settings:
+def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **forecast: Any) -> Context:
     """Read a log of some days in which three accounts are opened each morning, and one by a machine."""
     rows = [
         {
@@ -36,68 +35,69 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, days: int, **for
     ]
     (tmp_path / "log.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
     settings = Settings(access_log_url=str(tmp_path / "log.jsonl"), forecast=forecast)
-    ingest(Context(engine, objects, settings), MONDAY, window=(MONDAY - days * DAY, MONDAY))
-    return settings
+    context = Context(engine, objects, settings)
+    ingest(context, MONDAY, window=(MONDAY - days * DAY, MONDAY))
+    return context
 
 
-def test_the_better_one_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """All kinds are stored with their scores, window and features; one is live, and the reason is told."""
-    settings = _read(sqlite_engine, objects, tmp_path, 20)
-    found = train_and_promote(sqlite_engine, objects, settings, MONDAY, MONDAY)
+def test_the_best_kind_goes_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """All kinds are stored with metrics, window and features; one is live, with a reason."""
+    context = _read(sqlite_engine, objects, tmp_path, 20)
+    result = train_and_promote(context, MONDAY, MONDAY)
     with write_transaction(sqlite_engine) as connection:
         rows = {row.kind: row for row in connection.execute(select(forecast_snapshot))}
     assert set(rows) == set(COMPETING_KINDS)
     for row in rows.values():
         assert {"hits", "brier", "log_loss", "ece"} <= set(row.metrics)
         assert (row.trained_until, row.keys) == (MONDAY, 3)
-        assert load_forecast(sqlite_engine, objects, row.id).features == row.features
-    assert get_live_snapshot(sqlite_engine).id == rows[found["kind"]].id == found["snapshot"]
-    assert found["why"].startswith("hits on the held-back week: adwarm ")
-    assert (found["opens"], found["first_opens"], found["keys"]) == (60, 60, 3)
+        assert load_forecast(context, row.id).features == row.features
+    assert get_live_snapshot(sqlite_engine).id == rows[result["kind"]].id == result["snapshot"]
+    assert result["why"].startswith("hits on the held-out week: adwarm ")
+    assert (result["opens"], result["first_opens"], result["keys"]) == (60, 60, 3)
     assert set(accounts.get_many(sqlite_engine)) == {"act_1", "act_2", "act_3"}
     assert accounts.get_many(sqlite_engine)["act_1"].reader_zone == "Europe/Rome"
 
 
-def test_a_short_log_goes_by_the_week(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """With less than a week before the last one nothing competes; an empty log trains too."""
-    settings = _read(sqlite_engine, objects, tmp_path, 10)
-    found = train_and_promote(sqlite_engine, objects, settings, MONDAY, MONDAY)
-    assert (found["kind"], found["metrics"]) == ("hour_of_week", {})
-    assert "too short" in found["why"]
-    empty = train_and_promote(sqlite_engine, objects, settings, MONDAY - 90 * DAY, MONDAY)
+def test_a_short_log_promotes_the_weekly_profile(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """With less than a week before the last one nothing is compared; an empty log trains too."""
+    context = _read(sqlite_engine, objects, tmp_path, 10)
+    result = train_and_promote(context, MONDAY, MONDAY)
+    assert (result["kind"], result["metrics"]) == ("hour_of_week", {})
+    assert "too short" in result["why"]
+    empty = train_and_promote(context, MONDAY - 90 * DAY, MONDAY)
     assert (empty["keys"], empty["opens"]) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", list(TRAINERS))
 def test_a_kind_can_be_forced(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path, kind: str) -> None:
-    """The setting trains and makes live one kind only."""
-    settings = _read(sqlite_engine, objects, tmp_path, 16, model=kind)
-    assert train_and_promote(sqlite_engine, objects, settings, MONDAY, MONDAY)["kind"] == kind
-    assert get_live_forecast(sqlite_engine, objects).kind == kind
+    """The setting trains and promotes one kind only."""
+    context = _read(sqlite_engine, objects, tmp_path, 16, model=kind)
+    assert train_and_promote(context, MONDAY, MONDAY)["kind"] == kind
+    assert get_live_forecast(context).kind == kind
     with write_transaction(sqlite_engine) as connection:
         assert connection.execute(select(forecast_snapshot.c.kind)).scalars().all() == [kind]
 
 
 def test_a_chosen_kind_stays(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """What was chosen for the policy, by a person or by a fall back, is kept by the next training."""
-    settings = _read(engine, objects, tmp_path, 10)
-    train_and_promote(engine, objects, settings, MONDAY - DAY, MONDAY)
+    """The next training keeps the kind that was chosen by a human or by a fallback."""
+    context = _read(engine, objects, tmp_path, 10)
+    train_and_promote(context, MONDAY - DAY, MONDAY)
     with write_transaction(engine) as connection:
         record_choice(connection, "population", by="ada", why="approved", at=MONDAY)
-    found = train_and_promote(engine, objects, settings, MONDAY, MONDAY)
-    assert (found["kind"], found["why"]) == ("population", "chosen by ada: approved")
+    result = train_and_promote(context, MONDAY, MONDAY)
+    assert (result["kind"], result["why"]) == ("population", "chosen by ada: approved")
 
 
 def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """Training candidates stores them for a review and changes no policy; equal training stores nothing new."""
-    settings = _read(sqlite_engine, objects, tmp_path, 10)
-    live = train_and_promote(sqlite_engine, objects, settings, MONDAY - DAY, MONDAY)
-    made = train_candidates(sqlite_engine, objects, settings, MONDAY, MONDAY)
+    """Candidates are stored and change no policy; equal training stores nothing new."""
+    context = _read(sqlite_engine, objects, tmp_path, 10)
+    live = train_and_promote(context, MONDAY - DAY, MONDAY)
+    made = train_candidates(context, MONDAY, MONDAY)
     assert get_live_snapshot(sqlite_engine).id == live["snapshot"] != made.snapshots["hour_of_week"].id
-    assert train_candidates(sqlite_engine, objects, settings, MONDAY, MONDAY).snapshots == made.snapshots
+    assert train_candidates(context, MONDAY, MONDAY).snapshots == made.snapshots
 
 
-@pytest.mark.parametrize(("hits", "better"), [((0.6, 0.7), "adwarm"), ((0.6, 0.604), "hour_of_week")])
+@pytest.mark.parametrize(("hits", "best"), [((0.6, 0.7), "adwarm"), ((0.6, 0.604), "hour_of_week")])
 def test_a_plainer_kind_stays_unless_clearly_beaten(hits: tuple[float, ...], better: str) -> None:
     """A gain within the noise of a week changes nothing."""
-    assert _better(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == better
+    assert _choose_best(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == better

@@ -1,4 +1,4 @@
-"""The code table, line by line."""
+"""Tests of the table of error codes."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ CALLER = CallContext("act_1", ACCOUNT, APP, TOKEN, ("s3cret-token",))
 
 
 def classify(code: Any, subcode: int | None = None, status: int = 400, **more: Any) -> AdwarmError:
-    """The error that a code means."""
+    """The error for a code."""
     usage = more.pop("usage", ())
     return parse_error({"code": code, "error_subcode": subcode, **more}, status, CALLER, usage, NOW)
 
@@ -65,7 +65,7 @@ def classify(code: Any, subcode: int | None = None, status: int = 400, **more: A
     ],
 )
 def test_what_each_code_means(code: Any, subcode: int | None, message: str, kind: type[AdwarmError]) -> None:
-    """Each line of the table becomes its own kind of error, and no throttle."""
+    """Each row of the table becomes its own kind of error, and no throttle."""
     error = classify(code, subcode, message=message)
     assert type(error) is kind
 
@@ -91,7 +91,7 @@ def test_what_each_code_means(code: Any, subcode: int | None, message: str, kind
     ],
 )
 def test_what_each_throttle_parks(code: int, subcode: int | None, scope: Scope, seconds: float) -> None:
-    """Each throttle names what to leave alone, and for how long when the platform does not say; transient or not."""
+    """Each throttle names the scope to park, and how long when the platform does not say."""
     for transient in (True, False):
         error = classify(code, subcode, is_transient=transient)
         assert isinstance(error, Throttled)
@@ -100,7 +100,7 @@ def test_what_each_throttle_parks(code: int, subcode: int | None, scope: Scope, 
 
 
 def test_the_platforms_own_time_wins() -> None:
-    """A time to regain access that came for the parked scope replaces the table's; another scope's does not."""
+    """A regain time for the parked scope replaces the table's; one for another scope does not."""
     usage = (UsageSample(ACCOUNT, 100, 1140.0), UsageSample(APP, 100, 9000.0))
     error = classify(80000, 2446079, usage=usage)
     assert isinstance(error, Throttled)
@@ -108,7 +108,7 @@ def test_the_platforms_own_time_wins() -> None:
 
 
 def test_transient_means_retry_except_where_waiting_cannot_help() -> None:
-    """`is_transient` turns a plain failure into a retry; too much data and firm failures stay what they are."""
+    """`is_transient` turns a plain failure into a retry; too much data and permanent failures stay."""
     assert type(classify(100, None, is_transient=True)) is Transient
     assert type(classify(9999, None, is_transient=True)) is Transient
     assert type(classify(100, 1487534, is_transient=True)) is TooMuchData
@@ -116,18 +116,21 @@ def test_transient_means_retry_except_where_waiting_cannot_help() -> None:
 
 
 def test_the_status_decides_only_unknown_codes() -> None:
-    """HTTP 500 with an unknown code is retried, 429 parks the account, and a known code beats the status."""
+    """HTTP 500 with an unknown code is retried, 429 parks the account, and a known code wins over the status."""
     assert type(classify(9999, status=500)) is Transient
     assert isinstance(classify(None, status=429), Throttled)
     assert type(classify(190, status=500)) is TokenDead
 
 
-def test_facts_stay_and_secrets_go() -> None:
-    """The message keeps code, subcode, status and trace id; token, address and anything like a token are cut out."""
+def test_messages_keep_facts_and_hide_secrets() -> None:
+    """The message keeps code, subcode, status and trace id; tokens and URLs are removed."""
     error = classify(
-        190, 463, message="Malformed token s3cret-token at https://graph/x?access_token=abc EAAB0123456789ABCDEF",
-        fbtrace_id="Atrace", error_user_msg="access_token=zzz",
-    )  # fmt: skip
+        190,
+        463,
+        message="Malformed token s3cret-token at https://graph/x?access_token=abc EAAB0123456789ABCDEF",
+        fbtrace_id="Atrace",
+        error_user_msg="access_token=zzz",
+    )
     text = str(error)
     for fact in ("HTTP 400", "code 190", "subcode 463", "trace Atrace"):
         assert fact in text
@@ -136,12 +139,15 @@ def test_facts_stay_and_secrets_go() -> None:
     assert error.code == "190/463"
 
 
-def test_what_too_much_data_asks_for() -> None:
-    """Each way of being too much says what may help besides fewer days: a smaller page, time, or neither."""
+def test_remedies_for_too_much_data() -> None:
+    """Each kind says what may help besides fewer days: a smaller page, an async report, or neither."""
     helps = {
-        (1, None): (True, True), (100, 1487534): (False, False), (100, 1504018): (False, True),
-        (2, 1504038): (False, True), (-3, 1504045): (False, False),
-    }  # fmt: skip
+        (1, None): (True, True),
+        (100, 1487534): (False, False),
+        (100, 1504018): (False, True),
+        (2, 1504038): (False, True),
+        (-3, 1504045): (False, False),
+    }
     for (code, subcode), expected in helps.items():
         error = classify(code, subcode, message="Please reduce the amount of data")
         assert isinstance(error, TooMuchData)
@@ -149,7 +155,7 @@ def test_what_too_much_data_asks_for() -> None:
 
 
 def test_full_access_shortens_the_score_block() -> None:
-    """The score limiter blocks an app with full access for a minute only."""
+    """The score limiter parks an app with full access for one minute only."""
     full = replace(CALLER, full_access=True)
     for code, subcode in ((17, 2446079), (613, 1487742)):
         error = parse_error({"code": code, "error_subcode": subcode}, 400, full, (), NOW)
@@ -159,7 +165,7 @@ def test_full_access_shortens_the_score_block() -> None:
 
 
 def test_denied_names_the_account() -> None:
-    """A denial says whose account; without an account it is a bad request."""
+    """A denial names the account; without an account it is a bad request."""
     error = classify(200, message="no ads_read")
     assert isinstance(error, Denied)
     assert error.account_id == "act_1"
@@ -177,58 +183,115 @@ UNSUPPORTED = (
     ("body", "status", "kind"),
     [
         # singer-io/tap-facebook issue 93
-        ({"type": "GraphMethodException", "message": UNSUPPORTED.format("act_1"), "code": 100,
-          "fbtrace_id": "AkC_QOl81J_K3geIwCnMSj9", "error_subcode": 33}, 400, Denied),
+        (
+            {
+                "type": "GraphMethodException",
+                "message": UNSUPPORTED.format("act_1"),
+                "code": 100,
+                "fbtrace_id": "AkC_QOl81J_K3geIwCnMSj9",
+                "error_subcode": 33,
+            },
+            400,
+            Denied,
+        ),
         # facebookarchive/php-graph-sdk issue 999: the same without a subcode
         ({"message": UNSUPPORTED.format("act_1"), "code": 100}, 400, Denied),
         # airbytehq/airbyte, unit tests of source-facebook-marketing
         ({"message": "(#100) Missing permissions", "type": "OAuthException", "code": 100}, 400, Denied),
         ({"code": 200, "message": "(#200) Requires business_management permission to manage the object"}, 403, Denied),
-        ({"message": "An unknown error occurred", "type": "OAuthException", "code": 1, "error_subcode": 2853001,
-          "is_transient": False, "error_user_title": "profile is not linked to delegate page",
-          "error_user_msg": "profile should always be linked to delegate page"}, 400, BadRequest),
+        (
+            {
+                "message": "An unknown error occurred",
+                "type": "OAuthException",
+                "code": 1,
+                "error_subcode": 2853001,
+                "is_transient": False,
+                "error_user_title": "profile is not linked to delegate page",
+                "error_user_msg": "profile should always be linked to delegate page",
+            },
+            400,
+            BadRequest,
+        ),
         ({"code": 1, "message": "An unknown error occurred", "error_subcode": 99}, 500, Transient),
-        ({"message": "Error validating access token: Session has expired on Friday, 18-Aug",
-          "type": "OAuthException", "code": 190, "error_subcode": 463}, 400, TokenDead),
+        (
+            {
+                "message": "Error validating access token: Session has expired on Friday, 18-Aug",
+                "type": "OAuthException",
+                "code": 190,
+                "error_subcode": 463,
+            },
+            400,
+            TokenDead,
+        ),
         # maiha/facebook.cr issues 2 and 3: the second came and went by itself, and says nothing of permissions
         ({"message": "(#10) Permission Denied.", "type": "OAuthException", "code": 10}, 400, Denied),
         ({"message": "Unsupported get request.", "type": "GraphMethodException", "code": 100}, 400, BadRequest),
         # facebook-php-business-sdk issues 213, 329, 17 and 363
         ({"message": "(#275) Cannot determine the target object for this request.", "code": 275}, 400, Denied),
-        ({"message": "(#273) This Ads API call requires the user to be admin of the ad account.", "code": 273}, 400,
-         Denied),
-        ({"message": "(#294) Managing advertisements requires the extended permission ads_management", "code": 294},
-         403, Denied),
-        ({"message": "(#3) Application does not have the capability to make this API call.",
-          "type": "OAuthException", "code": 3}, 400, Blocked),
+        (
+            {"message": "(#273) This Ads API call requires the user to be admin of the ad account.", "code": 273},
+            400,
+            Denied,
+        ),
+        (
+            {"message": "(#294) Managing advertisements requires the extended permission ads_management", "code": 294},
+            403,
+            Denied,
+        ),
+        (
+            {
+                "message": "(#3) Application does not have the capability to make this API call.",
+                "type": "OAuthException",
+                "code": 3,
+            },
+            400,
+            Blocked,
+        ),
         # jgorset/facepy issue 135, facebook-csharp-sdk issues 97 and 382
-        ({"message": "An active access token must be used to query information about the current user.",
-          "type": "OAuthException", "code": 2500}, 400, TokenDead),
+        (
+            {
+                "message": "An active access token must be used to query information about the current user.",
+                "type": "OAuthException",
+                "code": 2500,
+            },
+            400,
+            TokenDead,
+        ),
         ({"message": "Incorrect signature", "code": 104}, 400, TokenDead),
         ({"message": "Unknown path components: /insight", "type": "OAuthException", "code": 2500}, 400, BadRequest),
         # dektrium/yii2-user issue 305, facebook-php-business-sdk issue 21
-        ({"message": "API calls from the server require an appsecret_proof argument",
-          "type": "GraphMethodException", "code": 100}, 400, TokenDead),
+        (
+            {
+                "message": "API calls from the server require an appsecret_proof argument",
+                "type": "GraphMethodException",
+                "code": 100,
+            },
+            400,
+            TokenDead,
+        ),
         ({"message": "Invalid appsecret_proof provided in the API argument", "code": 100}, 400, TokenDead),
     ],
-)  # fmt: skip
-def test_recorded_answers_about_an_account(body: dict[str, Any], status: int, kind: type[AdwarmError]) -> None:
-    """Bodies that the platform sent to others, in answer to a call of an account's own address."""
+)
+def test_recorded_responses_about_an_account(body: dict[str, Any], status: int, kind: type[AdwarmError]) -> None:
+    """Recorded bodies of calls whose path is the account."""
     error = parse_error(body, status, replace(CALLER, is_account_node=True), (), NOW)
     assert type(error) is kind
 
 
-@pytest.mark.parametrize("body", [
-    {"code": 100, "error_subcode": 33, "message": UNSUPPORTED.format("6023")},
-    {"code": 100, "message": UNSUPPORTED.format("6023")},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"code": 100, "error_subcode": 33, "message": UNSUPPORTED.format("6023")},
+        {"code": 100, "message": UNSUPPORTED.format("6023")},
+    ],
+)
 def test_a_missing_object_is_not_a_missing_account(body: dict[str, Any]) -> None:
-    """Of a report or a campaign the same words mean that it is not there, and nothing about the account."""
+    """For a report or a campaign the same message means that the object is missing, not the account."""
     assert type(parse_error(body, 400, CALLER, (), NOW)) is NotFound
 
 
 def test_a_blocked_app_is_one_scope() -> None:
-    """A missing capability parks the app, no account, and says that a person has to act; so does a policy block."""
+    """A missing capability parks the app and no account, and says that a human must act; so does a policy block."""
     app, token = classify(3), classify(368)
     assert isinstance(app, Blocked)
     assert isinstance(token, Blocked)
@@ -236,8 +299,8 @@ def test_a_blocked_app_is_one_scope() -> None:
     assert "put right" in str(app)
 
 
-def test_the_answers_own_wait_is_kept() -> None:
-    """`Retry-After` sets the time of a 429 and of a passing failure, unless the usage asks for longer."""
+def test_retry_after_is_kept() -> None:
+    """It sets the time of a 429 and of a transient failure, unless the usage asks for longer."""
     for error in (parse_error({}, 429, CALLER, (), NOW, 77.0), too_many_requests(CALLER, NOW, 77.0)):
         assert isinstance(error, Throttled)
         assert (error.scope, error.retry_after, error.until) == (str(ACCOUNT), 77.0, NOW + timedelta(seconds=77))
@@ -249,14 +312,14 @@ def test_the_answers_own_wait_is_kept() -> None:
 
 
 def test_no_wait_is_beyond_the_calendar() -> None:
-    """A regain time of a billion minutes is a moment that can be told."""
+    """A regain time of a billion minutes still gives a valid time."""
     error = parse_error({"code": 80000}, 400, CALLER, (UsageSample(ACCOUNT, 100, 6e10),), NOW, 1e300)
     assert isinstance(error, Throttled)
     assert error.until == NOW + timedelta(days=365)
 
 
 def test_odd_error_bodies() -> None:
-    """Codes and words of any size and nesting end as a bounded message and a code that a column holds."""
+    """Codes and messages of any size and nesting give a bounded message and a code that fits its column."""
     nested: Any = "x"
     for _ in range(5_000):
         nested = [nested]
@@ -271,9 +334,13 @@ def test_odd_error_bodies() -> None:
         assert "\0" not in str(error)
 
 
-@given(st.dictionaries(st.sampled_from(["code", "error_subcode", "message", "is_transient", "fbtrace_id"]),
-                       st.one_of(st.none(), st.integers(), st.text(), st.booleans(), st.lists(st.integers()))),
-       st.integers(100, 599))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from(["code", "error_subcode", "message", "is_transient", "fbtrace_id"]),
+        st.one_of(st.none(), st.integers(), st.text(), st.booleans(), st.lists(st.integers())),
+    ),
+    st.integers(100, 599),
+)
 def test_any_body_becomes_an_error(body: dict[str, Any], status: int) -> None:
-    """Whatever an error body holds, an error of ours comes out."""
+    """Whatever an error body holds, the result is an adwarm error."""
     assert str(parse_error(body, status, CALLER, (), NOW))

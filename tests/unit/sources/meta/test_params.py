@@ -1,4 +1,4 @@
-"""A unit becomes the parameters it means."""
+"""Tests of building the parameters of a call from a unit."""
 
 from datetime import date
 
@@ -30,7 +30,7 @@ def test_days_of_one_window() -> None:
 
 
 def test_several_windows_are_time_ranges() -> None:
-    """Totals of several windows go out as time_ranges and without an increment; the cursor goes along."""
+    """Totals of several windows are sent as time_ranges without an increment, with the cursor."""
     params = request_params(unit(FIRST, SECOND), 50, "abc")
     assert [span["since"] for span in params["time_ranges"]] == ["2026-11-01", "2026-11-08"]
     assert "time_increment" not in params
@@ -65,7 +65,7 @@ def test_attribution_and_filters() -> None:
     ]
 
 
-def test_a_level_asks_for_its_own_ids() -> None:
-    """Above ad level, fields of what lies below are left out: the platform has none for such a row."""
+def test_a_level_requests_its_own_ids() -> None:
+    """Above the ad level, fields of lower levels are left out: the platform has none for such a row."""
     spec = QuerySpec("campaign", ("ad_id", "adset_name", "campaign_name", "spend"))
     assert request_params(unit(FIRST, spec=spec), 50)["fields"] == "account_id,campaign_id,campaign_name,spend"

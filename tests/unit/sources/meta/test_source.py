@@ -1,4 +1,4 @@
-"""Meta as a source: its pager, its accounts and its scopes."""
+"""Tests of Meta as a source: pages, accounts and scopes."""
 
 from datetime import date
 
@@ -22,7 +22,7 @@ def row(ad: str, **more: object) -> dict[str, object]:
 
 
 def paging(after: str | None, *, more: bool) -> dict[str, object]:
-    """A paging object; `next` leads to a host that must never be called."""
+    """A paging object; `next` points to a host that must never be called."""
     found: dict[str, object] = {"cursors": {"before": "b", "after": after} if after else {}}
     return found | ({"next": f"http://127.0.0.1:9/steal?access_token=x&after={after or 'fromnext'}"} if more else {})
 
@@ -35,7 +35,7 @@ def first_page(source: MetaSource) -> ResultPage:
 
 
 def test_only_a_missing_next_ends_a_report(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """An empty page that names a next one is read past, and a cursor without `next` is the end."""
+    """An empty page with a next one is followed, and a cursor without `next` is the end."""
     scripted.add_reply({"data": [row("1", spend=None)], "paging": paging("c1", more=True)})
     scripted.add_reply({"data": [], "paging": paging("c2", more=True)})
     scripted.add_reply({"data": [row("2")], "paging": paging("c3", more=False)})
@@ -53,7 +53,7 @@ def test_only_a_missing_next_ends_a_report(scripted: ScriptedServer, meta: MetaS
 
 
 def test_a_cursor_only_in_next(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """A page whose cursors are missing is continued by the cursor that `next` names, not by its address."""
+    """A page without cursors is continued by the cursor in the `next` URL, without calling that URL."""
     scripted.add_reply({"data": [], "paging": paging(None, more=True)})
     assert first_page(meta).next_cursor == "fromnext"
 
@@ -71,21 +71,21 @@ def test_a_cursor_only_in_next(scripted: ScriptedServer, meta: MetaSource) -> No
         {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "c" * 5000}}},
     ],
 )
-def test_answers_that_would_lose_rows(scripted: ScriptedServer, meta: MetaSource, body: object) -> None:
-    """A next page without a new cursor, or an answer without rows, is an error and not an end."""
+def test_responses_that_would_lose_rows(scripted: ScriptedServer, meta: MetaSource, body: object) -> None:
+    """A next page without a new cursor, or a response without rows, is an error and not an end."""
     scripted.add_reply(body)
     with pytest.raises(Transient):
         meta.read(UNIT, "same")
 
 
 def test_usage_comes_with_the_page(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """The headers of an answer are part of the page."""
+    """The usage in the headers is part of the page."""
     scripted.add_reply({"data": []}, X_Ad_Account_Usage='{"acc_id_util_pct": 12.5}')
     assert first_page(meta).usage == (UsageSample(Scope(ScopeKind.ACCOUNT, "act_1"), 12.5),)
 
 
-def test_a_throttle_uses_the_headers_of_its_own_answer(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """The refused call's own header says how long the account is parked."""
+def test_a_throttle_uses_the_headers_of_its_own_response(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """The header of the refused call says how long the account is parked."""
     usage = '{"1":[{"type":"ads_insights","call_count":100,"estimated_time_to_regain_access":19}]}'
     scripted.add_reply({"error": {"code": 80000, "error_subcode": 2446079}}, 400, X_Business_Use_Case_Usage=usage)
     with pytest.raises(Throttled) as caught:
@@ -93,8 +93,8 @@ def test_a_throttle_uses_the_headers_of_its_own_answer(scripted: ScriptedServer,
     assert (caught.value.scope, caught.value.retry_after) == ("account:act_1", 1140)
 
 
-def test_an_accounts_facts(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """Zone, currency and standing come from the platform; a zone that nobody knows counts as UTC."""
+def test_the_fields_of_an_account(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """Zone, currency and status come from the platform; an unknown zone counts as UTC."""
     scripted.add_reply({"timezone_name": "Asia/Tokyo", "currency": "JPY", "account_status": 101, "id": "act_1"})
     scripted.add_reply({"timezone_name": "Mars/Base", "id": "act_1"})
     assert meta.get_account("act_1") == Account(
@@ -144,15 +144,17 @@ def test_foreign_and_malformed_rows_are_refused(
         ("timezone_name", ["UTC"]),
     ],
 )
-def test_an_account_is_itself(scripted: ScriptedServer, meta: MetaSource, field: str, value: object) -> None:
-    """An account's answer that is another's, or that no column could hold, is refused."""
+def test_a_response_about_another_account_is_refused(
+    scripted: ScriptedServer, meta: MetaSource, field: str, value: object
+) -> None:
+    """A response about another account, or one that fits no column, is refused."""
     scripted.add_reply({"account_id": "1", "id": "act_1", "timezone_name": "UTC", "currency": "EUR", field: value})
     with pytest.raises(Corrupt, match=r"account_id|currency|timezone_name"):
         meta.get_account("act_1")
 
 
 def test_an_account_without_an_id_is_refused(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """Facts that name no account are nobody's; in a list as well."""
+    """Also in a list of accounts."""
     scripted.add_reply({"timezone_name": "UTC", "currency": "EUR"})
     scripted.add_reply({"data": [{"id": "act_5"}, {"currency": "EUR"}]})
     with pytest.raises(Corrupt, match="missing"):
@@ -161,8 +163,8 @@ def test_an_account_without_an_id_is_refused(scripted: ScriptedServer, meta: Met
         list(meta.list_accounts())
 
 
-def test_accounts_in_a_circle(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """Pages that lead back to one that was read are followed no further."""
+def test_accounts_in_a_loop(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """Pages that lead back to an earlier one are not followed."""
     for number, cursor in enumerate("abab"):
         scripted.add_reply({"data": [{"id": f"act_{number}"}], "paging": paging(cursor, more=True)})
     with pytest.raises(Corrupt, match="circle"):
@@ -171,7 +173,7 @@ def test_accounts_in_a_circle(scripted: ScriptedServer, meta: MetaSource) -> Non
 
 
 def test_scopes_name_no_secret() -> None:
-    """A call draws on account, app and token; the token goes by a hash, and stands for an app that is not named."""
+    """A call draws on account, app and token; the token is named by a hash, and stands for an unnamed app."""
     settings = SourceSettings()
     named = MetaSource(MetaCredentials(SecretStr(TOKEN), "77"), settings).scopes("act_1")
     assert [str(scope.kind) for scope in named] == ["account", "app", "token"]
@@ -179,8 +181,8 @@ def test_scopes_name_no_secret() -> None:
     assert len(MetaSource(MetaCredentials(SecretStr(TOKEN)), settings).scopes("act_1")) == 2
 
 
-def test_a_credential_goes_by_a_digest_of_all_of_it() -> None:
-    """Another token, app or secret is another credential; the digest is stable and shows none of them."""
+def test_the_digest_covers_every_credential() -> None:
+    """Another token, app or secret has another digest; it is stable and reveals none of them."""
     made = [
         MetaCredentials(SecretStr(token), app, SecretStr(secret) if secret else None)
         for token, app, secret in ((TOKEN, "77", "s"), (TOKEN, "77", None), (TOKEN, None, None), ("other", "77", "s"))
@@ -191,8 +193,8 @@ def test_a_credential_goes_by_a_digest_of_all_of_it() -> None:
     assert {len(digest) for digest in digests} == {16}
 
 
-def test_the_platforms_clock_is_told(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """The source tells how far the platform's clock is ahead, once an answer came with a date."""
+def test_the_clock_offset_of_the_platform(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """The source reports how far the platform's clock is ahead once a response had a date."""
     assert meta.clock_offset_seconds is None
     scripted.add_reply({"id": "act_1", "currency": "EUR"}, Date="Wed, 25 Nov 2026 13:00:00 GMT")
     meta.get_account("act_1")
@@ -206,7 +208,7 @@ def test_credentials_need_a_token() -> None:
     assert MetaCredentials.from_settings(SourceSettings(access_token=SecretStr("t"))).app_id is None
 
 
-def test_only_versions_that_are_spoken() -> None:
+def test_only_supported_versions() -> None:
     """The newest version by default, the one before on request, and no other, by settings or connection."""
     assert SourceSettings().api_version == "v26.0"
     assert SourceSettings(api_version="v25.0").api_version == "v25.0"

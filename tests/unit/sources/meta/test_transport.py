@@ -1,4 +1,4 @@
-"""The guarded call: every odd answer becomes the right error, and the token is nowhere but in its header."""
+"""Tests of Graph API calls: every odd response becomes the right error, and the token is only in its header."""
 
 import gzip
 import logging
@@ -27,16 +27,16 @@ def graph(scripted: ScriptedServer, clock: VirtualClock) -> GraphTransport:
     return GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
 
 
-def test_the_token_travels_in_its_header_only(scripted: ScriptedServer, graph: GraphTransport) -> None:
-    """The query holds the parameters and no token; the header holds the token."""
+def test_the_token_is_only_in_its_header(scripted: ScriptedServer, graph: GraphTransport) -> None:
+    """The query has the parameters and no token."""
     scripted.add_reply({"ok": 1})
     assert graph.get(("act_1", "insights"), {"limit": 5, "time_range": {"since": "x"}}).body == {"ok": 1}
     assert scripted.paths == ["/v26.0/act_1/insights?limit=5&time_range=%7B%22since%22%3A%22x%22%7D"]
     assert scripted.headers[0]["Authorization"] == f"Bearer {TOKEN}"
 
 
-def test_the_secret_signs(scripted: ScriptedServer, clock: VirtualClock) -> None:
-    """With an app secret the call carries a proof, and still no token."""
+def test_the_app_secret_signs_the_call(scripted: ScriptedServer, clock: VirtualClock) -> None:
+    """With an app secret the call has a proof, and still no token."""
     credentials = MetaCredentials(SecretStr(TOKEN), "7", SecretStr("sec"))
     scripted.add_reply({"ok": 1})
     GraphTransport(credentials, SourceSettings(graph_url=scripted.url, api_version="v25.0"), clock).get(("me",), {})
@@ -73,10 +73,10 @@ def test_the_secret_signs(scripted: ScriptedServer, clock: VirtualClock) -> None
         (b"{}", 200, "", Transient),
     ],
 )
-def test_odd_answers(
+def test_odd_responses(
     scripted: ScriptedServer, graph: GraphTransport, body: bytes, status: int, kind: str, expected: type[AdwarmError]
 ) -> None:
-    """Pages of HTML, cut JSON, errors under HTTP 200 and wrong statuses each become the error they are."""
+    """HTML pages, truncated JSON, errors under HTTP 200 and wrong statuses each become their error."""
     scripted.add_reply(body, status, kind)
     with pytest.raises(expected) as caught:
         graph.get(("act_1",), {}, "act_1")
@@ -98,7 +98,7 @@ def test_odd_answers(
 def test_a_429_waits_as_long_as_it_says(
     scripted: ScriptedServer, graph: GraphTransport, kind: str, asked: str, seconds: float
 ) -> None:
-    """`Retry-After` in seconds or as a date parks the account for that long; without one it is a minute."""
+    """`Retry-After` in seconds or as a date parks the account that long; without it, one minute."""
     date = "Wed, 25 Nov 2026 12:00:00 GMT"
     scripted.add_reply({"error": {"message": "slow down"}}, 429, kind, Retry_After=asked, Date=date)
     with pytest.raises(Throttled) as caught:
@@ -106,8 +106,8 @@ def test_a_429_waits_as_long_as_it_says(
     assert (caught.value.scope, caught.value.retry_after) == ("account:act_1", seconds)
 
 
-def test_a_503_says_when_to_come_back(scripted: ScriptedServer, graph: GraphTransport) -> None:
-    """A passing failure keeps the wait that came with it."""
+def test_a_503_keeps_its_retry_after(scripted: ScriptedServer, graph: GraphTransport) -> None:
+    """A transient failure keeps the wait that came with it."""
     scripted.add_reply(HTML, 503, "text/html", Retry_After="7")
     with pytest.raises(Transient) as caught:
         graph.get(("act_1",), {}, "act_1")
@@ -116,7 +116,7 @@ def test_a_503_says_when_to_come_back(scripted: ScriptedServer, graph: GraphTran
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(scripted: ScriptedServer, graph: GraphTransport, status: int) -> None:
-    """An answer that leads elsewhere is an error, and nothing is asked there: not on this host, nor on another."""
+    """A redirect is an error, on the same host and to another."""
     with socket.create_server(("127.0.0.1", 0)) as elsewhere:
         elsewhere.settimeout(0.05)
         port = elsewhere.getsockname()[1]
@@ -130,7 +130,7 @@ def test_no_redirect_is_followed(scripted: ScriptedServer, graph: GraphTransport
 
 
 def test_cookies_are_not_kept(scripted: ScriptedServer, graph: GraphTransport) -> None:
-    """What one answer sets, no later call sends."""
+    """No later call sends a cookie that a response set."""
     scripted.add_reply({"ok": 1}, Set_Cookie="a=b; Path=/")
     scripted.add_reply({"ok": 2})
     for _ in range(2):
@@ -139,7 +139,7 @@ def test_cookies_are_not_kept(scripted: ScriptedServer, graph: GraphTransport) -
 
 
 def test_the_platforms_clock(scripted: ScriptedServer, graph: GraphTransport) -> None:
-    """The offset to the platform's `Date` is the median of the last answers; one odd date moves nothing."""
+    """The offset to the platform's `Date` is the median of the last responses; one wrong date changes nothing."""
     assert graph.clock_offset_seconds is None
     for date in (
         "odd",
@@ -153,8 +153,8 @@ def test_the_platforms_clock(scripted: ScriptedServer, graph: GraphTransport) ->
     assert graph.clock_offset_seconds == 7_200
 
 
-def test_a_large_answer_is_not_read_to_its_end(scripted: ScriptedServer, graph: GraphTransport) -> None:
-    """More bytes than allowed mean too much data, compressed or not, and the next call works again."""
+def test_a_large_response_is_not_read_to_its_end(scripted: ScriptedServer, graph: GraphTransport) -> None:
+    """More bytes than allowed are too much data, compressed or not, and the next call works."""
     bomb = gzip.compress(b" " * 5_000_000)
     scripted.add_reply(b" " * 60_000)
     scripted.add_reply(bomb, Content_Encoding="gzip")
@@ -166,14 +166,14 @@ def test_a_large_answer_is_not_read_to_its_end(scripted: ScriptedServer, graph: 
 
 
 def test_a_connection_that_breaks(scripted: ScriptedServer, graph: GraphTransport) -> None:
-    """A body that ends too early is transient."""
+    """A truncated body is transient."""
     scripted.add_reply(b'{"data":', cut=100)
     with pytest.raises(Transient):
         graph.get(("act_1",), {})
 
 
-def test_a_server_that_never_answers(clock: VirtualClock) -> None:
-    """A silent server runs into the read timeout and says so; a closed port is a failed connection."""
+def test_a_server_that_never_responds(clock: VirtualClock) -> None:
+    """A silent server causes a read timeout; a closed port is a failed connection."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         settings = SourceSettings(graph_url=url, read_timeout=0.05)
@@ -185,15 +185,15 @@ def test_a_server_that_never_answers(clock: VirtualClock) -> None:
     assert caught.value.code == "connection"
 
 
-def test_a_wrong_address_is_a_bad_request(clock: VirtualClock) -> None:
-    """An address that is none is the caller's mistake."""
+def test_a_wrong_url_is_a_bad_request(clock: VirtualClock) -> None:
+    """An invalid URL is the caller's error."""
     settings = SourceSettings(graph_url="nonsense")
     with pytest.raises(BadRequest, match="graph_url"):
         GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock).get(("me",), {})
 
 
 class _Everything(logging.Handler):
-    """Keeps every message that any part of the process logs."""
+    """Collects every log message of the process."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -204,7 +204,7 @@ class _Everything(logging.Handler):
 
 
 def test_the_token_appears_nowhere(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """No error, traceback, log line, address or printed value repeats the token, whatever the platform echoes."""
+    """No error, traceback, log line, URL or printed value contains the token, whatever the platform echoes."""
     scripted.add_reply({"error": {"code": 190, "message": f"Malformed access token {TOKEN}", "fbtrace_id": TOKEN}}, 400)
     scripted.add_reply(f"<html>{TOKEN}</html>".encode(), 502, "text/html")
     scripted.add_reply(b'{"data":', cut=100)
@@ -234,8 +234,8 @@ def test_the_token_appears_nowhere(scripted: ScriptedServer, meta: MetaSource) -
     assert TOKEN not in shown
 
 
-def test_nothing_global_is_touched(graph: GraphTransport) -> None:
-    """Making a transport leaves the SDK's default api, its class-wide address and the exception hook as they were."""
+def test_no_global_state_changes(graph: GraphTransport) -> None:
+    """A new transport leaves the SDK's default api, its class-wide URL and the exception hook unchanged."""
     from facebook_business.api import FacebookAdsApi
     from facebook_business.session import FacebookSession
 

@@ -1,4 +1,4 @@
-"""A call ends by its deadline and within its bytes, against servers that write to the socket what they like."""
+"""Tests of the bounds of a call: deadline and size, against servers that write raw bytes."""
 
 import gzip
 import socket
@@ -38,7 +38,7 @@ def at_once(data: bytes) -> Script:
 
 
 def trickling(fast: bytes, piece: bytes = b"x") -> Script:
-    """Send `fast`, and then a piece every few hundredths of a second, for ever."""
+    """Send `fast`, then a piece every few hundredths of a second, without end."""
 
     def send(connection: socket.socket) -> None:
         connection.sendall(fast)
@@ -50,7 +50,7 @@ def trickling(fast: bytes, piece: bytes = b"x") -> Script:
 
 
 def flooding(fast: bytes, piece: bytes) -> Script:
-    """Send `fast`, and then pieces as fast as they go, for ever."""
+    """Send `fast`, then pieces as fast as possible, without end."""
 
     def send(connection: socket.socket) -> None:
         connection.sendall(fast)
@@ -61,13 +61,13 @@ def flooding(fast: bytes, piece: bytes) -> Script:
 
 
 def silent(connection: socket.socket) -> None:
-    """Say nothing until the caller hangs up."""
+    """Send nothing until the caller hangs up."""
     while connection.recv(4096):
         continue
 
 
-class Raw:
-    """A server on this machine that does as its script says with each connection."""
+class RawServer:
+    """A local server that runs its script for each connection."""
 
     def __init__(self) -> None:
         self.script: Script = silent
@@ -94,22 +94,22 @@ class Raw:
 
 
 @pytest.fixture
-def raw() -> Iterator[Raw]:
-    """A server that writes what it likes."""
-    server = Raw()
+def raw() -> Iterator[RawServer]:
+    """A server that writes raw bytes."""
+    server = RawServer()
     yield server
     server.close()
 
 
 @pytest.fixture
-def graph(raw: Raw, clock: VirtualClock) -> GraphTransport:
+def graph(raw: RawServer, clock: VirtualClock) -> GraphTransport:
     """A transport with short deadlines."""
     settings = SourceSettings(graph_url=raw.url, read_timeout=0.3, call_timeout=0.6, max_response_bytes=MOST)
     return GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
 
 
 def failure(graph: GraphTransport) -> AdwarmError:
-    """How a call ends."""
+    """The error of a call."""
     with pytest.raises(AdwarmError) as caught:
         graph.get(("act_1",), {}, "act_1")
     return caught.value
@@ -144,8 +144,8 @@ def failure(graph: GraphTransport) -> AdwarmError:
         "packed",
     ],
 )
-def test_no_trickle_outlives_its_deadline(raw: Raw, graph: GraphTransport, script: Script) -> None:
-    """A head or a body that comes a byte at a time, and never ends, ends with the call's deadline."""
+def test_no_trickle_outlives_its_deadline(raw: RawServer, graph: GraphTransport, script: Script) -> None:
+    """A head or body of one byte at a time without end fails at the call's deadline."""
     raw.script = script
     began = time.monotonic()
     error = failure(graph)
@@ -154,7 +154,7 @@ def test_no_trickle_outlives_its_deadline(raw: Raw, graph: GraphTransport, scrip
 
 
 def test_no_handshake_outlives_its_deadline(clock: VirtualClock) -> None:
-    """A server that trickles its half of a TLS handshake is left as well."""
+    """So does a TLS handshake."""
 
     def trickle(server: socket.socket) -> None:
         with suppress(OSError):
@@ -175,8 +175,8 @@ def test_no_handshake_outlives_its_deadline(clock: VirtualClock) -> None:
     assert (type(error), error.code) == (Transient, "timeout")
 
 
-def test_a_slow_answer_in_time_is_an_answer(raw: Raw, clock: VirtualClock) -> None:
-    """A body that takes longer than its head may, but not too long, is read."""
+def test_a_slow_response_within_the_deadline_is_read(raw: RawServer, clock: VirtualClock) -> None:
+    """A body that takes longer than the head may, but not too long, is read."""
 
     def send(connection: socket.socket) -> None:
         connection.sendall(HEAD + b"Content-Length: 10\r\n\r\n")
@@ -203,7 +203,9 @@ def test_a_slow_answer_in_time_is_an_answer(raw: Raw, clock: VirtualClock) -> No
     ],
     ids=["status", "headers", "close", "chunks", "negative chunk", "chunk size", "trailer"],
 )
-def test_no_flood_fills_the_memory(raw: Raw, graph: GraphTransport, script: Script, kind: type[AdwarmError]) -> None:
+def test_no_flood_fills_the_memory(
+    raw: RawServer, graph: GraphTransport, script: Script, kind: type[AdwarmError]
+) -> None:
     """Whatever part of an answer has no end, the call ends within its bytes and time."""
     raw.script = script
     began = time.monotonic()
@@ -235,7 +237,7 @@ def test_no_flood_fills_the_memory(raw: Raw, graph: GraphTransport, script: Scri
         b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
     ],
 )
-def test_broken_answers_are_errors_with_a_reason(raw: Raw, graph: GraphTransport, answer: bytes) -> None:
+def test_broken_answers_are_errors_with_a_reason(raw: RawServer, graph: GraphTransport, answer: bytes) -> None:
     """What is no answer ends as an error of our own that names no address and no token, and never as a library's."""
     raw.script = at_once(answer)
     error = failure(graph)
@@ -245,7 +247,7 @@ def test_broken_answers_are_errors_with_a_reason(raw: Raw, graph: GraphTransport
     assert error.__context__ is None or not isinstance(error.__context__, OSError)
 
 
-def test_what_a_lying_length_leaves_behind(raw: Raw, graph: GraphTransport) -> None:
+def test_what_a_lying_length_leaves_behind(raw: RawServer, graph: GraphTransport) -> None:
     """Bytes beyond an answer that said it was shorter never become the next one."""
     body = b'{"data": [1, 2, 3]}'
     planted = HEAD + b'Content-Length: 12\r\n\r\n{"planted":1}'
@@ -256,7 +258,7 @@ def test_what_a_lying_length_leaves_behind(raw: Raw, graph: GraphTransport) -> N
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, lambda data: zlib.compress(data)[2:-4]])
-def test_a_bomb_is_not_unpacked(raw: Raw, graph: GraphTransport, pack: Callable[[bytes], bytes]) -> None:
+def test_a_bomb_is_not_unpacked(raw: RawServer, graph: GraphTransport, pack: Callable[[bytes], bytes]) -> None:
     """An answer that unpacks to more than it may is too much data, and one that does not is read."""
     raw.script = at_once(
         HEAD

@@ -1,0 +1,140 @@
+"""`adwarm backfill`: estimates and runs a backfill of historical days."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adwarm.cli.options import AtOption, JsonOption, ReportOption, clock_at, parse_day
+from adwarm.cli.output import print_fields, print_json
+
+if TYPE_CHECKING:
+    from adwarm.model import Account, Window
+    from adwarm.prefetch.estimate import Estimate
+    from adwarm.runtime import Runtime
+    from adwarm.sources.protocol import InsightsSource
+
+app = typer.Typer(
+    help="Backfill historical days; `backfill estimate` prints the cost first.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+FromOption = Annotated[str, typer.Option("--from", help="First day, such as 2026-08-01.")]
+ToOption = Annotated[str, typer.Option("--to", help="Last day, included.")]
+AccountsOption = Annotated[
+    list[str] | None, typer.Option("--accounts", help="Ids separated by commas; default: all known accounts.")
+]
+
+
+@app.command("estimate")
+def estimate_backfill(
+    *,
+    since: FromOption,
+    until: ToOption,
+    accounts: AccountsOption = None,
+    report: ReportOption = "default",
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print how many requests and hours a backfill takes, given what is stored. Makes no upstream call."""
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime(clock=clock_at(at))
+    cost = _estimate(runtime, _select_accounts(runtime, accounts), _parse_window(since, until), report)
+    print_fields(f"Backfill {since}..{until}", cost.to_dict(), as_json=as_json)
+
+
+@app.command("run")
+def run(
+    *,
+    since: FromOption,
+    until: ToOption,
+    accounts: AccountsOption = None,
+    report: ReportOption = "default",
+    batch: Annotated[int, typer.Option(help="Accounts per batch.", min=1)] = 50,
+    ask_denied: Annotated[bool, typer.Option("--ask-denied", help="Try accounts again that were denied.")] = False,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch the missing days, newest first, at low priority. It may be stopped at any time; a rerun resumes.
+
+    An account that was denied less than a day ago is not called. The command exits with 1 until it can be read.
+    """
+    from adwarm.prefetch.backfill import run_backfill
+    from adwarm.runtime import Runtime
+
+    runtime, window = Runtime(clock=clock_at(at)), _parse_window(since, until)
+    chosen = [*_select_accounts(runtime, accounts), *_denied_accounts(runtime, accounts)]
+    if ask_denied:
+        _clear_denials(runtime, chosen)
+    chosen = chosen or _save_source_accounts(runtime)
+    typer.echo(f"estimate: {_estimate(runtime, chosen, window, report)}", err=True)
+    result = run_backfill(runtime.prefetch_engine(), chosen, window, report=report, batch_size=batch)
+    fields = result.to_dict()
+    if as_json:
+        print_json(fields)
+    else:
+        reasons = fields.pop("reasons")
+        print_fields(f"Backfill {window}", fields)
+        for name, reason in reasons.items():
+            typer.echo(f"{name}: {reason}", err=True)
+    if result.reasons:
+        raise typer.Exit(1)
+
+
+def _parse_window(since: str, until: str) -> "Window":
+    from adwarm.model import Window
+
+    return Window(parse_day(since), parse_day(until))
+
+
+def _select_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["Account"]:
+    from adwarm.store import accounts
+
+    ids = [name.strip() for text in names or [] for name in text.split(",") if name.strip()]
+    return accounts.list_selected(runtime.engine, ids, runtime.clock.now(), runtime.settings.default_zone)
+
+
+def _denied_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["Account"]:
+    """Return all denied accounts unless accounts are named, so that the result lists them with the reason."""
+    from adwarm.store import accounts
+
+    stored = [] if names else accounts.list_as_of(runtime.engine, runtime.clock.now()).values()
+    return [account for account in stored if account.status == "denied"]
+
+
+def _clear_denials(runtime: "Runtime", chosen: Sequence["Account"]) -> None:
+    from adwarm.store import denials
+
+    denials.lift(runtime.engine, [account.id for account in chosen])
+
+
+def _save_source_accounts(runtime: "Runtime") -> list["Account"]:
+    """Save the accounts that the source lists, one request per hundred, and return the active ones."""
+    from adwarm.store import accounts
+
+    listed = list(_make_source(runtime).list_accounts())
+    accounts.save(runtime.engine, listed, runtime.clock.now())
+    return [account for account in listed if account.status == "active"]
+
+
+def _make_source(runtime: "Runtime") -> "InsightsSource":
+    from adwarm.runtime import source_factory
+
+    return source_factory(runtime.settings, runtime.clock)()
+
+
+def _estimate(runtime: "Runtime", chosen: Sequence["Account"], window: "Window", report: str) -> "Estimate":
+    from adwarm.foundation.errors import BadRequest
+    from adwarm.prefetch.backfill import find_missing_spans, validate_range
+    from adwarm.prefetch.estimate import estimate
+
+    if not chosen:
+        raise BadRequest(
+            "no accounts are known yet; name some with --accounts, or run the backfill: it lists those of the source"
+        )
+    now = runtime.clock.now()
+    validate_range(window, now, [partial(_make_source, runtime)])
+    missing = find_missing_spans(runtime.engine, runtime.settings, chosen, window, now, report)
+    return estimate(runtime.engine, runtime.settings, ((item.account, item.spans) for item in missing), report)

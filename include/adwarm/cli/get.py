@@ -1,0 +1,71 @@
+"""`adwarm get`: reads one report."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwarm.cli.options import (
+    AccountArgument,
+    AtOption,
+    DateRangeArgument,
+    JsonOption,
+    ReportOption,
+    clock_at,
+    parse_option,
+)
+from adwarm.cli.output import print_json
+
+if TYPE_CHECKING:
+    from adwarm.serving import ReadResult
+    from adwarm.store.entries import Entry
+
+_ACTOR_HINT = "is not an actor; write human, embedded, api or warmer"
+
+
+def get(
+    account: AccountArgument,
+    date_range: DateRangeArgument,
+    *,
+    report: ReportOption = "default",
+    actor: Annotated[str, typer.Option(help="Who reads: human, embedded, api or warmer.")] = "api",
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch on a miss, with critical priority.")] = False,
+    meta: Annotated[
+        bool, typer.Option("--meta", help="Print status, age, source and sizes instead of the report.")
+    ] = False,
+    at: AtOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read one report as the read API does, and print its JSON. Without --json, its age goes to standard error."""
+    from adwarm.foundation.errors import NotFound
+    from adwarm.model import Actor, ReportKey
+    from adwarm.runtime import Runtime
+    from adwarm.serving import read_or_fetch
+
+    runtime = Runtime(clock=clock_at(at))
+    key, reader_class = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
+    if fetch:
+        result = read_or_fetch(runtime.reader, runtime.prefetch_engine, key, reader_class)
+    else:
+        result = runtime.reader.read(key, reader_class)
+    if result.entry is None:
+        raise NotFound(f"{key}: {result.reason}; `adwarm get --fetch` fetches it")
+    if meta:
+        print_json(_result_fields(result, result.entry))
+        return
+    if not as_json:
+        note = f"{result.status}, {result.age_seconds or 0:.0f} s old, {result.entry.key.window}"
+        typer.echo(f"{note}; {result.reason}" if result.reason else note, err=True)
+    sys.stdout.buffer.write(runtime.reader.get_body(result) + b"\n")
+
+
+def _result_fields(result: "ReadResult", entry: "Entry") -> dict[str, Any]:
+    names = ("fetched_at", "expires_at", "source", "api_version", "complete", "settled", "degraded", "data_version")
+    sizes = ("codec", "raw_bytes", "stored_bytes")
+    return {
+        "status": result.status.value,
+        "reason": result.reason,
+        "age_seconds": result.age_seconds,
+        "window": str(entry.key.window),
+        **{name: getattr(entry, name) for name in (*names, *sizes)},
+    }

@@ -1,0 +1,166 @@
+"""`adwarm replay`: replays an access log against warming policies."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwarm.cli.options import parse_timestamp
+from adwarm.cli.output import print_table
+from adwarm.foundation.errors import BadRequest
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from adwarm.replay.replay_run import PolicyProgress, ReplayResult, TrainTestSplit
+    from adwarm.settings import Settings
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
+_TRAINING, _TEST = timedelta(weeks=8), timedelta(weeks=4)
+
+
+def replay(
+    log: Annotated[str, typer.Argument(help="Access log: file, folder, glob or URL.")],
+    *,
+    train_from: Annotated[str | None, typer.Option(help="UTC day or time; 8 weeks before --test-from.")] = None,
+    test_from: Annotated[str | None, typer.Option(help="UTC day or time; 4 weeks before --test-to.")] = None,
+    test_to: Annotated[str | None, typer.Option(help="UTC day or time, excluded; the log's end.")] = None,
+    policy: Annotated[str, typer.Option(help="Names separated by commas, or all. Your own: module:Class.")] = "all",
+    at: Annotated[str, typer.Option(help="Call budgets to compare, as multiples of the calls without warming.")] = (
+        "1.25,1.5,1.75,2,2.5,3,4"
+    ),
+    ttl: Annotated[str, typer.Option(help="How long an entry is fresh, such as 3h; class: by its date range.")] = "3h",
+    step: Annotated[str, typer.Option(help="Time between decisions; minutes without a unit.")] = "15m",
+    lag: Annotated[str, typer.Option(help="Delay until the log shows an open; minutes without a unit.")] = "5m",
+    latency: Annotated[
+        str, typer.Option(help="From a decision until its warms can be served; seconds without a unit.")
+    ] = "30s",
+    fetch: Annotated[str, typer.Option(help="How long a reader waits at a miss; seconds without a unit.")] = "5s",
+    cost: Annotated[
+        str, typer.Option(help="Unit of cost: key, or requests (keys fetched together share requests).")
+    ] = "key",
+    min_opens: Annotated[int, typer.Option(help="Skip keys with fewer opens in training.", min=0)] = 20,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the HTML page to this file.")] = None,
+    warms_out: Annotated[Path | None, typer.Option(help="Write every warm to this Parquet file.")] = None,
+) -> None:
+    """Replay a log: what each policy would have fetched, served and wasted. Makes no upstream call."""
+    from adwarm.replay.replay_run import ReplayConfig, read_opens
+    from adwarm.replay.replay_run import replay as run
+    from adwarm.settings import load_settings
+
+    if cost not in {"key", "requests"}:
+        raise BadRequest(f"--cost {cost!r} is neither key nor requests")
+    config = ReplayConfig(
+        None if ttl == "class" else parse_duration(ttl, "h"),
+        parse_duration(step, "m"),
+        parse_duration(lag, "m"),
+        parse_duration(latency, "s"),
+        parse_duration(fetch, "s"),
+        parse_multiples(at),
+        "requests" if cost == "requests" else "key",
+    )
+    settings = load_settings()
+    split = _parse_split(log, settings, train_from, test_from, test_to)
+    opens = read_opens(log, settings, split, min_opens)
+    names = [name.strip() for name in policy.split(",") if name.strip()]
+    with _progress_bars() as on_progress:
+        result = run(opens, split, config, names, settings, on_progress)
+    _write_files(result, json_file, html, warms_out)
+    _print_curves(result.document)
+
+
+def parse_duration(text: str, unit: str) -> timedelta:
+    """Return the duration in `text`, such as `3h`, `15m` or `30s`; `unit` is used when `text` names none.
+
+    Raises:
+        BadRequest: `text` is not a duration.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if not match:
+        raise BadRequest(f"{text!r} is not a duration; write one such as 30s, 15m or 3h")
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2] or unit])
+
+
+def parse_multiples(text: str) -> list[float]:
+    """Return the comma-separated numbers in `text`, each once, ascending.
+
+    Raises:
+        BadRequest: one is not a number.
+    """
+    try:
+        return sorted({float(part) for part in text.split(",") if part.strip()})
+    except ValueError:
+        raise BadRequest(f"--at {text!r} is not a list of numbers; write one such as 1.5,2,3") from None
+
+
+def _parse_split(
+    log: str, settings: "Settings", train_from: str | None, test_from: str | None, test_to: str | None
+) -> "TrainTestSplit":
+    """Return the training and test periods; by default the log's last 4 weeks are tested, and 8 weeks before train."""
+    from adwarm.access_log import log_span
+    from adwarm.replay.replay_run import TrainTestSplit
+
+    end = parse_timestamp(test_to, "--test-to") if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
+    test = parse_timestamp(test_from, "--test-from") if test_from else end - _TEST
+    return TrainTestSplit(parse_timestamp(train_from, "--train-from") if train_from else test - _TRAINING, test, end)
+
+
+@contextmanager
+def _progress_bars() -> Iterator["PolicyProgress"]:
+    """Show one progress bar per policy on standard error."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        tasks: dict[str, TaskID] = {}
+
+        def advance(name: str, share: float) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=1.0)
+            progress.advance(tasks[name], share)
+
+        yield advance
+
+
+def _write_files(result: "ReplayResult", json_file: Path | None, html: Path | None, warms_out: Path | None) -> None:
+    import orjson
+
+    for path in (json_file, html, warms_out):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    if json_file is not None:
+        json_file.write_bytes(orjson.dumps(result.document, option=orjson.OPT_INDENT_2) + b"\n")
+    if html is not None:
+        from adwarm.replay.replay_page import render_page
+
+        html.write_text(render_page(result.document), encoding="utf-8")
+    if warms_out is not None:
+        warms = result.warms
+        columns = ["ts", "account_id", "date_range", "at", "confidence"]
+        columns = ["policy"] * (warms["policy"].nunique() > 1) + columns
+        columns += ["report"] * bool((warms["report"] != "default").any())
+        warms[columns].to_parquet(warms_out, index=False)
+
+
+def _print_curves(document: dict[str, Any]) -> None:
+    first = document["policies"][0]["read_off_curve"]
+    columns = ["policy", *(f"{row['multiple']:g}x" for row in first), "most", "ECE"]
+    rows = []
+    for policy in document["policies"]:
+        most = max(policy["curve"], key=lambda row: row["first_open_hit_ratio"])
+        quality = policy["probability"]
+        ratios = [row["first_open_hit_ratio"] if row["within_reach"] else None for row in policy["read_off_curve"]]
+        best = f"{most['first_open_hit_ratio']:.3f} at {most['multiple']:.2f}x"
+        rows.append([policy["name"], *ratios, best, quality["ece"] if quality else None])
+    log = document["log"]
+    title = (
+        f"First-open hit ratio at multiples of the calls of no warming "
+        f"({log['keys']:,} keys, {log['scored_first_opens']:,} first opens)"
+    )
+    print_table(title, columns, rows)

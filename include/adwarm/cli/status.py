@@ -1,0 +1,175 @@
+"""`adwarm status`: what is stored, planned, queued, running and limited."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from adwarm.cli.options import JsonOption
+from adwarm.cli.output import print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from adwarm.backpressure import AdmissionStatus, ScopeStatus
+    from adwarm.model import Job
+    from adwarm.runtime import Runtime
+
+_JOB_COLUMNS = ("dag", "started", "status", "done", "failed", "requests", "left")
+_USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "open", "age", "late")
+_MAX_ROWS = 20
+"""Rows to show of each table of limits."""
+
+
+def status(*, as_json: JsonOption = False) -> None:
+    """Show what is stored, planned, queued, running and limited."""
+    from adwarm.runtime import Runtime
+    from adwarm.store import entries, jobs, read_traffic, warms
+
+    runtime = Runtime()
+    now, admission = runtime.clock.now(), runtime.admission.status()
+    document: dict[str, Any] = {
+        "at": now,
+        "entries": entries.get_totals(runtime.engine),
+        "warms": warms.count_by_status(runtime.engine),
+        "usage_7d": [asdict(usage) for usage in warms.get_usage(runtime.engine, now - timedelta(days=7))],
+        "forecast": _forecast_fields(runtime),
+        "review": _review_fields(runtime),
+        "traffic_24h": read_traffic.get_totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
+        "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
+        "queue": runtime.queue.status().to_dict(),
+        "admission": admission.to_dict(),
+    }
+    if as_json:
+        print_json(document)
+        return
+    print_fields("Stored", document["entries"])
+    print_fields("Warms", document["warms"])
+    print_table(
+        "Warms of the last 7 days by reason; shadow warms as if they had been fetched",
+        _USAGE_COLUMNS,
+        [[item[name] for name in _USAGE_COLUMNS] for item in document["usage_7d"]],
+        "none yet",
+    )
+    print_fields("Forecast", document["forecast"])
+    print_fields("Review", document["review"])
+    print_fields("Last 24 hours", document["traffic_24h"])
+    print_table("Jobs", _JOB_COLUMNS, [_job_row(job) for job in document["jobs"]], "none yet")
+    _print_queue(document["queue"])
+    _print_limits(admission)
+
+
+def _forecast_fields(runtime: "Runtime") -> dict[str, Any]:
+    from adwarm.forecast.snapshot import get_live_snapshot
+    from adwarm.foundation.errors import NotFound
+
+    try:
+        live = get_live_snapshot(runtime.engine)
+    except NotFound as error:
+        return {"live": None, "why": str(error)}
+    return {
+        "live": live.id[:12],
+        "kind": live.kind,
+        "trained_until": live.trained_until,
+        "keys": live.keys,
+        **_choice_fields(runtime),
+        **live.metrics,
+    }
+
+
+def _choice_fields(runtime: "Runtime") -> dict[str, Any]:
+    """Return who chose the live kind, when and why; empty when training chose it."""
+    from adwarm.store import read_transaction
+    from adwarm.store.snapshots import find_policy
+
+    with read_transaction(runtime.engine) as connection:
+        policy = find_policy(connection)
+    if policy is None or not policy.chosen_kind:
+        return {}
+    return {"chosen_by": policy.chosen_by, "chosen_at": policy.chosen_at, "chosen_why": policy.chosen_why}
+
+
+def _review_fields(runtime: "Runtime") -> dict[str, Any]:
+    """Return the result of the newest policy review, and the path of its page."""
+    from adwarm.store import read_transaction
+    from adwarm.store.reviews import find_newest_review
+
+    with read_transaction(runtime.engine) as connection:
+        review = find_newest_review(connection)
+    if review is None:
+        return {"verdict": None, "why": "no review yet; the DAG adwarm_policy_review runs one every Monday"}
+    fields = {
+        "why": review.figures["why"],
+        "at": review.at,
+        "verdict": review.result,
+        "live_kind": review.live_kind,
+        "proposed_kind": review.proposed_kind,
+        "decided_by": review.decided_by,
+        "decided_at": review.decided_at,
+        "report": review.page,
+    }
+    return {name: value for name, value in fields.items() if value is not None or name == "why"}
+
+
+def _job_fields(job: "Job", now: datetime) -> dict[str, Any]:
+    return {**asdict(job), "remaining_seconds": job.remaining_seconds(now)}
+
+
+def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
+    left = job["remaining_seconds"]
+    return (
+        job["dag_id"],
+        job["started_at"],
+        job["status"],
+        f"{job['done']:,} of {job['total']:,}",
+        job["failed"],
+        job["requests"],
+        "-" if left is None else f"{left:,.0f} s",
+    )
+
+
+def _print_queue(queue: dict[str, Any]) -> None:
+    classes = {name: row for name, row in queue.items() if isinstance(row, dict)}
+    print_table(
+        f"Queue: {queue['pending']} of {queue['size']} pending",
+        ("class", "pending", "processing", "oldest seconds"),
+        [(name, row["pending"], row["processing"], row["oldest_seconds"]) for name, row in classes.items()],
+    )
+
+
+def _print_limits(admission: "AdmissionStatus") -> None:
+    """Print the limits of shared and busy scopes, the parked scopes, and the breakers.
+
+    The breaker of an account is shown only when it is not closed.
+    """
+    busy = [scope for scope in admission.scopes if scope.in_flight or _is_shared(scope)]
+    print_table(
+        f"Limits{_truncation_note(busy)}",
+        ("scope", "limit", "in flight", "pace", "% used", "tokens"),
+        [(s.scope, s.limit, s.in_flight, s.pace, s.usage, s.tokens) for s in busy[:_MAX_ROWS]],
+        "nothing was called yet",
+    )
+    parked = sorted(admission.parked, key=lambda scope: (not _is_shared(scope), scope.parked_until))
+    print_table(
+        f"Parked{_truncation_note(parked)}",
+        ("scope", "since", "until", "why"),
+        [(s.scope, s.parked_since, s.parked_until, s.parked_why) for s in parked[:_MAX_ROWS]],
+        "nothing; every scope may be called",
+    )
+    breakers = [breaker for breaker in admission.breakers if breaker.account is None or breaker.why is not None]
+    print_table(
+        f"Breakers{_truncation_note(breakers)}",
+        ("source", "account", "state", "since", "tested next", "failed", "calls", "why"),
+        [
+            (b.source, b.account, b.state, b.since, b.probe_at, b.error_rate, b.calls, b.why)
+            for b in breakers[:_MAX_ROWS]
+        ],
+        "no calls yet",
+    )
+
+
+def _is_shared(scope: "ScopeStatus") -> bool:
+    """Whether a scope is wider than one account. Idle accounts are left out, because they may be thousands."""
+    return not scope.scope.startswith("account:")
+
+
+def _truncation_note(rows: Sequence[object]) -> str:
+    return f": the first {_MAX_ROWS} of {len(rows):,}; --json shows all" if len(rows) > _MAX_ROWS else ""

@@ -1,0 +1,218 @@
+"""Trains the adwarm model from the opens before a moment; the result is a pure function of them and of the horizons.
+
+Training holds out the last working days, backtests blends of a plain and two stronger classifiers on them, calibrates
+the chosen blend there, and fits its classifiers again on everything.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
+from adwarm.forecast.features.key_features import build_features
+from adwarm.forecast.features.public_holidays import HolidayEffect
+from adwarm.forecast.features.sibling_reports import SiblingReports
+from adwarm.forecast.features.working_days import WorkingDays
+from adwarm.forecast.models.boosted import HISTORY_MICROS, SEASONAL_ONLY, BoostedModel, Horizons, predict_in_blocks
+from adwarm.forecast.models.calibration import calibrate
+from adwarm.forecast.models.classifiers import (
+    BoostedTrees,
+    Classifier,
+    Ensemble,
+    LogisticClassifier,
+    SeasonalBaseline,
+    TrainingSet,
+    can_learn,
+    mean_of_odds,
+)
+from adwarm.forecast.training.backtest import Backtest, BacktestResult, choose_best, warm_value
+from adwarm.foundation.arrow_arrays import Bools, Ints
+from adwarm.patterns.opens import Opens
+
+USUAL = "linear and trees"
+"""The blend that is right for most logs; another one has to beat it clearly."""
+_TREE_OPENS, _MIN_TREE_WEIGHT = 2_000, 0.4
+"""First opens at which trees weigh as much as the regression, and the least they weigh."""
+_ROWS, _TRIAL_ROWS, _CALIBRATION_ROWS = 120_000, 50_000, 25_000
+_BACKTEST_KEYS, _BACKTEST_OPENS, _MAX_BACKTEST_KEYS = 120, 400, 1_000
+_CALIBRATION_TRUST = 2 / 3
+"""How far the calibration is followed: it was fitted on few days, for a model that had less to learn from."""
+_MIN_WORKING_DAYS, _MAX_HELD_OUT_DAYS = 18, 14
+"""Working days that training needs, and how many at most it holds out, or skips at the start to look back on."""
+_SEED = 1_986
+
+
+@dataclass(frozen=True)
+class _History:
+    """The opens to learn from.
+
+    Attributes:
+        known: the opens in the columns in which they became known; features come from it.
+        true: the opens in the columns in which they happened; labels come from it. The same grid without a delay.
+        horizons: the windows to predict.
+    """
+
+    known: OpenGrid
+    true: OpenGrid
+    horizons: Horizons
+
+    @classmethod
+    def from_opens(cls, opens: Opens, until: int, horizons: Horizons) -> "_History":
+        since = until - HISTORY_MICROS
+        known = OpenGrid.from_opens(opens, until, since=since, delay=horizons.delay)
+        return cls(known, OpenGrid.from_opens(opens, until, since=since) if horizons.delay else known, horizons)
+
+    @property
+    def end(self) -> int:
+        """The first column whose lifetime window is not over yet."""
+        return self.known.column_count - self.horizons.lifetime
+
+    @cached_property
+    def siblings(self) -> SiblingReports:
+        """The report kinds that were opened most."""
+        return SiblingReports.most_opened(self.known)
+
+    @cached_property
+    def ages(self) -> Ints:
+        """How many days ago each working day was, the latest first."""
+        return WorkingDays(self.known.population, np.array([self.known.column_count])).ages()
+
+    def working_columns(self, start: int, end: int) -> Ints:
+        """Return the columns in `[start, end)` that lie in working days."""
+        column = np.arange(start, end, dtype=np.int64)
+        return column[np.isin((self.known.column_count - column + SLOTS_PER_DAY - 1) // SLOTS_PER_DAY, self.ages)]
+
+    def true_column(self, column: Ints) -> Ints:
+        """Return the columns of `true` that begin at the same moments as those of `known`."""
+        return column + (self.known.origin - self.true.origin)
+
+    def labels(self, key: Ints, column: Ints) -> Bools:
+        """Return windows x pairs: whether a first open came."""
+        true_column = self.true_column(column)
+        return np.stack([self.true.has_first_open(key, true_column, slots) for slots in self.horizons.windows])
+
+
+def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
+    """Return the model learned from the opens before `until`, microseconds since 1970, and from nothing else.
+
+    With too few working days or first opens the model is the weekly profile alone.
+    """
+    history = _History.from_opens(opens.before(until), until, horizons)
+    grid = history.known
+    names = build_features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), history.siblings)[1]
+    seasonal = SeasonalBaseline.from_features(names, horizons.windows)
+    ages = history.ages
+    if not grid.key_count or len(ages) < _MIN_WORKING_DAYS:
+        return BoostedModel(horizons, seasonal, history.siblings)
+    part = min(_MAX_HELD_OUT_DAYS, len(ages) // 4)
+    start, split, half = (
+        int(grid.column_count - SLOTS_PER_DAY * ages[index]) for index in (-part - 1, part - 1, part // 2 - 1)
+    )
+    trial = _draw_training_set(history, start, split - horizons.lifetime, _TRIAL_ROWS)
+    if not can_learn(trial):
+        return BoostedModel(horizons, seasonal, history.siblings)
+    classifiers: list[Classifier] = [seasonal, LogisticClassifier.fit(trial), BoostedTrees.fit(trial)]
+    blends = _blends(int(grid.firsts[:, -1].sum()))
+    chosen = _choose_blend(history, classifiers, blends, split, half)
+    weights = blends[chosen.blend]
+    training_set = _draw_training_set(history, start, history.end, _ROWS)
+    fitted: list[Classifier] = [
+        seasonal,
+        LogisticClassifier.fit(training_set) if weights[1] else classifiers[1],
+        BoostedTrees.fit(training_set) if weights[2] else classifiers[2],
+    ]
+    return replace(chosen, classifier=_blend(fitted, weights), holidays=HolidayEffect.fit(history.true))
+
+
+def _blends(first_opens: int) -> dict[str, tuple[float, float, float]]:
+    """Return the blends to compare, the usual one first: weights of weekly profile, regression and trees.
+
+    Args:
+        first_opens: number of first opens to learn from. Trees weigh more the more there are.
+    """
+    trees = max(first_opens / (first_opens + _TREE_OPENS), _MIN_TREE_WEIGHT)
+    return {USUAL: (0.0, 1.0 - trees, trees), "week and linear": (0.5, 0.5, 0.0), SEASONAL_ONLY: (1.0, 0.0, 0.0)}
+
+
+def _blend(classifiers: Sequence[Classifier], weights: Sequence[float]) -> Classifier:
+    used = [(classifier, weight) for classifier, weight in zip(classifiers, weights, strict=True) if weight]
+    return used[0][0] if len(used) == 1 else Ensemble(*map(list, zip(*used, strict=True)))
+
+
+def _choose_blend(
+    history: _History, classifiers: list[Classifier], blends: Mapping[str, Sequence[float]], split: int, half: int
+) -> BoostedModel:
+    """Backtest each blend on the held-out days and return the chosen one, calibrated on their first half.
+
+    A model is used for a week or less until the next training, so calibration weeks after the split says little.
+
+    Args:
+        split: column at which the held-out days begin.
+        half: column at which their second half begins.
+    """
+    horizons, keys = history.horizons, _sample_accounts(history, split)
+    columns = np.arange(split, history.end, horizons.step, dtype=np.int64)
+    backtest = Backtest(_take_keys(history.true, keys), history.true_column(columns), horizons.lifetime)
+    key, column = np.tile(keys, len(columns)), np.repeat(columns, len(keys))
+    chances = predict_in_blocks(classifiers, history.known, key, column, history.siblings)
+
+    def run(weights: Sequence[float]) -> BacktestResult:
+        value = warm_value(mean_of_odds(chances, weights), horizons.windows, np.ones(1))
+        return backtest.run(value.reshape(len(columns), len(keys)))
+
+    results = {name: run(weights) for name, weights in blends.items()}
+    name = choose_best(results)
+    classifier, held_out = (
+        _blend(classifiers, blends[name]),
+        _draw_training_set(history, split, half, _CALIBRATION_ROWS),
+    )
+    chance = classifier.predict_proba(held_out.rows)[-1]
+    calibration = calibrate(chance, held_out.labels[-1], held_out.weight).shrunk(_CALIBRATION_TRUST)
+    hit_shares = {name: result.hit_share for name, result in results.items()}
+    never_warms = not results[name].pays
+    return BoostedModel(horizons, classifier, history.siblings, calibration, name, hit_shares, never_warms)
+
+
+def _sample_accounts(history: _History, split: int) -> Ints:
+    """Return the keys of randomly drawn accounts: about a hundred keys, more when few of them were opened."""
+    grid = history.true
+    order = np.random.default_rng(_SEED).permutation(len(grid.account_keys))
+    key = np.argsort(np.argsort(order)[grid.account], kind="stable")
+    opened = np.cumsum(grid.firsts[key, -1] - grid.firsts[key, split])
+    enough = max(_BACKTEST_KEYS, int(np.searchsorted(opened, _BACKTEST_OPENS)) + 1)
+    return np.sort(key[: min(enough, _MAX_BACKTEST_KEYS)]).astype(np.int64)
+
+
+def _take_keys(grid: OpenGrid, keys: Ints) -> OpenGrid:
+    return replace(
+        grid,
+        opens=grid.opens[keys],
+        firsts=grid.firsts[keys],
+        account=grid.account[keys],
+        zone_of=grid.zone_of[keys],
+        report_kind_of=grid.report_kind_of[keys],
+    )
+
+
+def _draw_training_set(history: _History, start: int, end: int, rows: int) -> TrainingSet:
+    """Draw about `rows` pairs of key and column from the working days in `[start, end)`.
+
+    Pairs with an open soon, or with activity in the account, are drawn more often; weights undo that.
+    """
+    generator, grid = np.random.default_rng(_SEED), history.known
+    columns = history.working_columns(start, end)
+    pairs = len(columns) * grid.key_count
+    drawn = min(pairs, 20 * rows)
+    flat = generator.choice(pairs, drawn, replace=False) if drawn < pairs else np.arange(pairs)
+    key, column = flat % grid.key_count, columns[flat // grid.key_count]
+    labels = history.labels(key, column)
+    account = grid.account[key]
+    is_active = grid.account_opens[account, column] > grid.account_opens[account, np.maximum(column - 12, 0)]
+    share = np.where(labels[0], 1.0, np.where(labels[-1] | is_active, 0.5, 0.1))
+    share *= min(1.0, rows / share.sum())
+    selected = generator.random(drawn) < share
+    key, column, weight = key[selected], column[selected], pairs / drawn / share[selected]
+    features, names = build_features(grid, key, column, history.siblings)
+    return TrainingSet(features, names, weight, labels[:, selected])

@@ -1,0 +1,295 @@
+"""Replays warming policies over an access log: thresholds from the training part, then one pass over the test part.
+
+No open after a decision's cutoff reaches a policy, no open of the test part reaches a threshold, and equal inputs give
+equal results.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from adwarm.access_log import read_events
+from adwarm.access_log.timestamps import to_micros
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest
+from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens, factorize, keep_human_events, opens_from_frame
+from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
+from adwarm.replay.entry_lifetimes import EntryLifetime, FixedLifetime, FreshnessLifetime
+from adwarm.replay.policies import load_policies
+from adwarm.replay.policy import Policy, ReplayTiming
+from adwarm.replay.request_count import PlannedRequestCounter
+from adwarm.replay.results import REFERENCE_POLICIES, DeferredMetrics, PolicyResult, compare_policies, policy_result
+from adwarm.replay.simulate import (
+    iter_rankings,
+    learn_thresholds,
+    simulate,
+)
+from adwarm.settings import Settings
+
+TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
+THRESHOLD_PERIOD = 14 * DAY
+"""The end of the training part, on which thresholds are learned, microseconds."""
+_COLUMNS = ("account_id", "date_range", "report", "time_zone")
+
+PolicyProgress = Callable[[str, float], None]
+"""Called with a policy's name and the share of its work, 0 to 1, that was just done."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainTestSplit:
+    """Start of training, start of the test, and its end; UTC. Each moment belongs to the part that it begins.
+
+    Raises:
+        BadRequest: training is shorter than 14 days, or the test shorter than a day.
+    """
+
+    train_from: datetime
+    test_from: datetime
+    test_to: datetime
+
+    def __post_init__(self) -> None:
+        if self.test_from - self.train_from < timedelta(days=14):
+            raise BadRequest("training needs 14 days or more; move --train-from back or --test-from on")
+        if self.test_to - self.test_from < timedelta(days=1):
+            raise BadRequest("the scored part is shorter than a day; move --test-to on")
+
+    def micros(self) -> tuple[int, int, int]:
+        """Return the three moments in microseconds since 1970."""
+        return to_micros(utc(self.train_from)), to_micros(utc(self.test_from)), to_micros(utc(self.test_to))
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """How a log is replayed.
+
+    Attributes:
+        ttl: how long an entry is fresh; None: by class of its date range, as the settings say.
+        step: time between two decisions.
+        lag: how long an open takes to become known.
+        latency: from a warm's start until its entry can be served.
+        fetch: how long a reader waits at a miss.
+        targets: multiples of the calls without warming to aim at.
+        cost: what a call is: a fetched `key`, or the upstream `requests` of all keys fetched together.
+        reference: the policy that the others are compared with; None: the first of `REFERENCE_POLICIES` among them.
+
+    Raises:
+        BadRequest: a value is out of range.
+    """
+
+    ttl: timedelta | None = timedelta(hours=3)
+    step: timedelta = timedelta(minutes=15)
+    lag: timedelta = timedelta(minutes=5)
+    latency: timedelta = timedelta(seconds=30)
+    fetch: timedelta = timedelta(seconds=5)
+    targets: Sequence[float] = TARGETS
+    cost: Literal["key", "requests"] = "key"
+    reference: str | None = None
+
+    def __post_init__(self) -> None:
+        if not timedelta(minutes=1) <= self.step <= timedelta(days=1):
+            raise BadRequest("--step must be between a minute and a day")
+        if self.ttl is not None and self.ttl <= timedelta(0):
+            raise BadRequest("--ttl must be longer than nothing, such as 3h")
+        if not self.targets or min(self.targets) < 1:
+            raise BadRequest("--at takes multiples of the calls of no warming, 1 or more, such as 1.5,2,3")
+
+    def timing(self, settings: Settings) -> ReplayTiming:
+        """Return the timing that policies get."""
+        ttl = self.ttl or settings.freshness_rules.today
+        return ReplayTiming(_micros(self.step), _micros(self.lag), _micros(self.latency), _micros(ttl))
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """The result of a replay.
+
+    Attributes:
+        document: all figures as JSON values; keys `log`, `rules`, `policies` and `compared`.
+        warms: policy, ts (UTC, when the fetch starts), account_id, date_range, report, at (the target multiple) and
+            confidence (the probability if the policy states one, else its warm value), one row per warm.
+    """
+
+    document: dict[str, Any]
+    warms: pd.DataFrame
+
+
+def read_opens(url: str, settings: Settings, split: TrainTestSplit, min_opens: int) -> Opens:
+    """Return the human opens of a log from the start of training to the end of the test.
+
+    Args:
+        url: file, folder, glob or URL of the log.
+        settings: how logs are read.
+        split: the moments.
+        min_opens: keys with fewer opens in training are left out; with 0 all keys stay, also those that first appear
+            in the test.
+
+    Raises:
+        NotFound: there is no log at `url`.
+        BadRequest: no key has enough opens.
+    """
+    start, test, _ = split.micros()
+    # The quiet time before the start tells which opens of the first half hour are first opens.
+    since = split.train_from - FIRST_OPEN_QUIET
+    tables = [
+        pa.Table.from_batches([keep_human_events(batch)]).select(["ts", *_COLUMNS])
+        for batch in read_events(url, settings, since=since, until=split.test_to)
+    ]
+    if not tables:
+        raise BadRequest(f"the log has no opens between {split.train_from} and {split.test_to}; check the dates")
+    frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    opens = select_keys(opens_from_frame(frame, settings.default_zone), start, test, min_opens)
+    if not len(opens.since(test)):
+        raise BadRequest(f"no key has {min_opens} opens in training and one after; lower --min-opens")
+    return opens
+
+
+def select_keys(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
+    """Return the opens from `start` on of keys with at least `min_opens` opens before `test`, renumbered from 0."""
+    opens_in_time = opens.since(start)
+    counts = np.bincount(opens_in_time.before(test).key, minlength=opens_in_time.key_count)
+    selected = counts[opens_in_time.key] >= min_opens
+    ts, old_key, first = opens_in_time.ts[selected], opens_in_time.key[selected], opens_in_time.first[selected]
+    keys, at = np.unique(old_key, return_index=True)
+    order = np.argsort(at, kind="stable")
+    keys, at = keys[order], at[order]
+    key = np.full(opens.key_count, -1, np.int32)
+    key[keys] = np.arange(len(keys), dtype=np.int32)
+    names = {name: getattr(opens, name)[keys] for name in ("account_id", "date_range", "report", "zone")}
+    account = factorize(opens.account[keys])
+    return replace(opens, ts=ts, key=key[old_key], first=first, account=account, first_ts=ts[at], **names)
+
+
+def replay(
+    opens: Opens,
+    split: TrainTestSplit,
+    config: ReplayConfig,
+    names: Sequence[str | Policy],
+    settings: Settings,
+    on_progress: PolicyProgress | None = None,
+) -> ReplayResult:
+    """Replay policies over `opens`.
+
+    Args:
+        opens: as `read_opens` returns them.
+        split: the moments.
+        config: how to replay.
+        names: the policies, as `load_policies` takes them.
+        settings: freshness rules, and the time zone of keys without one.
+        on_progress: is called as the work proceeds.
+
+    Raises:
+        BadRequest: there is no such policy.
+    """
+    start, test, end = split.micros()
+    inputs = _simulation_inputs(opens, config, settings, start, end)
+    periods = (
+        EvaluationPeriod(max(test - THRESHOLD_PERIOD, start + (test - start) // 2), test),
+        EvaluationPeriod(test, end),
+    )
+    results, warms = [], []
+    for policy in load_policies(names, opens, inputs.lifetime):
+        result, counts = _replay_policy(policy, inputs, config, periods, on_progress or _ignore_progress)
+        results.append(result)
+        warms.append(_warms(policy.name, result, counts, opens))
+    document = {
+        "log": _log_document(opens, split),
+        "rules": _config_document(config),
+        "policies": [result.document for result in results],
+        "compared": compare_policies(results, (config.reference,) if config.reference else REFERENCE_POLICIES),
+    }
+    return ReplayResult(document, pd.concat(warms, ignore_index=True))
+
+
+def _simulation_inputs(
+    opens: Opens, config: ReplayConfig, settings: Settings, start: int, end: int
+) -> SimulationInputs:
+    freshness = settings.freshness_rules
+    lifetime: EntryLifetime = (
+        FreshnessLifetime(opens, start, end, freshness) if config.ttl is None else FixedLifetime(_micros(config.ttl))
+    )
+    # Without latency fetches are ideal: a miss fills the cache at once, though its reader waits.
+    delays = FetchDelays(_micros(config.latency), min(_micros(config.fetch), _micros(config.latency)))
+    counter = PlannedRequestCounter(opens, freshness) if config.cost == "requests" else None
+    return SimulationInputs(opens, config.timing(settings), lifetime, delays, counter)
+
+
+def _replay_policy(
+    policy: Policy,
+    inputs: SimulationInputs,
+    config: ReplayConfig,
+    periods: tuple[EvaluationPeriod, EvaluationPeriod],
+    on_progress: PolicyProgress,
+) -> tuple[PolicyResult, SimulationCounts]:
+    """Learn thresholds on the first period, and evaluate the policy with them on the second."""
+    threshold_period, test_period = periods
+    share = (threshold_period.end - threshold_period.start) / (test_period.end - threshold_period.start)
+    thresholds = learn_thresholds(
+        policy, inputs, threshold_period, config.targets, lambda done: on_progress(policy.name, done * share)
+    )
+    opens, timing = inputs.opens, inputs.timing
+    rankings = iter_rankings(
+        policy, opens, test_period, timing, lambda done: on_progress(policy.name, done * (1 - share))
+    )
+    metrics = DeferredMetrics(policy, opens, timing, test_period.end)
+    target_columns = np.unique(np.searchsorted(-thresholds.curve, -thresholds.target))
+    counts = simulate(inputs, test_period, metrics.observe(rankings), thresholds.curve, target_columns)
+    calls = inputs.calls(counts, test_period)
+    fetch_seconds = config.fetch.total_seconds()
+    return policy_result(policy, thresholds, counts, calls, fetch_seconds, metrics.compute()), counts
+
+
+def _warms(name: str, result: PolicyResult, counts: SimulationCounts, opens: Opens) -> pd.DataFrame:
+    """Return the warms at each target's threshold."""
+    batches = [batch for batch in counts.fetches if batch.is_warm]
+    parts = [np.zeros(0, np.int64)] * 3 + [np.zeros(0)]
+    if batches:
+        names = ("column", "key", "at", "confidence")
+        parts = [np.concatenate([getattr(batch, part) for batch in batches]) for part in names]
+    column, key, at, confidence = parts
+    frames = []
+    for target, target_column in result.target_columns:
+        rows = np.flatnonzero(column == target_column)
+        rows = rows[np.lexsort((key[rows], at[rows]))]
+        keys = {name: getattr(opens, name)[key[rows]] for name in ("account_id", "date_range", "report")}
+        frame = pd.DataFrame({"policy": name, "ts": pd.to_datetime(at[rows], unit="us", utc=True), **keys})
+        frames.append(frame.assign(at=float(target), confidence=confidence[rows]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _log_document(opens: Opens, split: TrainTestSplit) -> dict[str, Any]:
+    _, test, end = split.micros()
+    scored_opens = opens.since(test).before(end)
+    return {
+        "keys": opens.key_count,
+        "accounts": len(np.unique(opens.account)),
+        "train_from": split.train_from.isoformat(),
+        "test_from": split.test_from.isoformat(),
+        "test_to": split.test_to.isoformat(),
+        "training_opens": len(opens.before(test)),
+        "scored_opens": len(scored_opens),
+        "scored_first_opens": int(scored_opens.first.sum()),
+    }
+
+
+def _config_document(config: ReplayConfig) -> dict[str, Any]:
+    spans = {name: getattr(config, name).total_seconds() for name in ("step", "lag", "latency", "fetch")}
+    return {
+        **{f"{name}_seconds": value for name, value in spans.items()},
+        "ttl_seconds": "class" if config.ttl is None else config.ttl.total_seconds(),
+        "targets": list(config.targets),
+        "cost": config.cost,
+        "thresholds_learned_on_days": THRESHOLD_PERIOD // DAY,
+    }
+
+
+def _micros(span: timedelta) -> int:
+    return span // timedelta(microseconds=1)
+
+
+def _ignore_progress(_name: str, _share: float) -> None:
+    return

@@ -1,0 +1,218 @@
+"""Parses the bodies of responses: pages of rows, accounts, and the progress of async reports.
+
+Pages follow the platform's rules: only a missing `next` ends a report, so an empty page in the middle loses nothing.
+The URL in `next` may contain a token; it is neither called nor stored, and the next page is requested by its cursor.
+
+A response about another account than the requested one, or a malformed account, is refused as a whole.
+
+An async report is ready only when its status is `Job Completed` at 100 %: a report may be at 100 % and still running.
+"""
+
+import logging
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, Denied, NotFound, TokenDead, Transient
+from adwarm.foundation.local_time import zone
+from adwarm.model import Account, normalize_account_id
+from adwarm.sources.meta.graph_errors import CallContext, parse_error
+from adwarm.sources.meta.transport import GraphResponse
+from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
+from adwarm.sources.row_check import MAX_CURRENCY, ROW_ERROR_CODE
+
+_MAX_CURSOR = 4_000
+_MAX_URL = 64_000
+
+
+def parse_rows(body: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of a response without fields that are null.
+
+    Raises:
+        Transient: the body has no list of rows.
+    """
+    rows = body.get("data")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise Transient("Meta's response has no list of rows", code="no_data")
+    return [_without_nulls(row) for row in rows]
+
+
+def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None} if None in row.values() else row
+
+
+def next_cursor(body: dict[str, Any], before: str | None) -> str | None:
+    """Return the cursor of the next page; None at the end.
+
+    Raises:
+        Transient: the body names a next page without a cursor, or with the cursor of the page just read: reading on
+            would lose rows or never end.
+    """
+    paging = body.get("paging")
+    if not isinstance(paging, dict) or not paging.get("next"):
+        return None
+    cursors = paging.get("cursors")
+    after = cursors.get("after") if isinstance(cursors, dict) else None
+    if not after:  # an empty page may come without cursors; its `next` still names one
+        after = _cursor_in_url(paging["next"])
+    if not isinstance(after, str) or after in {"", before} or len(after) > _MAX_CURSOR:
+        raise Transient("Meta's response names a next page but no new cursor for it", code="no_cursor")
+    return after
+
+
+def _cursor_in_url(url: Any) -> str:
+    if not isinstance(url, str) or len(url) > _MAX_URL:
+        return ""
+    try:
+        return parse_qs(urlsplit(url).query).get("after", [""])[0]
+    except ValueError:  # not a URL
+        return ""
+
+
+logger = logging.getLogger(__name__)
+_CLOSED = (101, 202)
+_MAX_ZONE = 64
+_ID = re.compile(r"(?:act_)?\d{1,20}", re.ASCII)
+_CURRENCY = re.compile(rf"[A-Za-z]{{1,{MAX_CURRENCY}}}", re.ASCII)
+
+
+def parse_account(body: Mapping[str, Any], expected_id: str, connection: str) -> Account:
+    """Return the account `expected_id` from `body`; an unknown time zone counts as UTC.
+
+    Raises:
+        Corrupt: `body` is about another account, or zone or currency are malformed.
+    """
+    account_id = _account_id(body)
+    if account_id != expected_id:
+        raise _corrupt("account_id", f"is {account_id}, and {expected_id} was asked about")
+    time_zone, currency = body.get("timezone_name") or "UTC", body.get("currency") or "USD"
+    if not isinstance(time_zone, str) or len(time_zone) > _MAX_ZONE:
+        raise _corrupt("timezone_name", f"is not text of up to {_MAX_ZONE} characters")
+    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
+        raise _corrupt("currency", f"is not a code of up to {MAX_CURRENCY} letters")
+    try:
+        zone(time_zone)
+    except BadRequest:
+        shown = repr(time_zone) if "/" in time_zone else "without a name such as Europe/Berlin"  # it might be anything
+        logger.warning("%s has the unknown time zone %s; its days are counted in UTC", expected_id, shown)
+        time_zone = "UTC"
+    status = "closed" if body.get("account_status") in _CLOSED else "active"
+    return Account(expected_id, time_zone, time_zone, currency, connection, status)
+
+
+def parse_listed_account(body: Mapping[str, Any], connection: str) -> Account:
+    """Return an account of a list; otherwise like `parse_account`."""
+    return parse_account(body, _account_id(body), connection)
+
+
+def _account_id(body: Mapping[str, Any]) -> str:
+    """Return the account in `id` and `account_id`; both must agree if both are present."""
+    ids = [body[name] for name in ("account_id", "id") if body.get(name) is not None]
+    if not ids:
+        raise _corrupt("account_id", "is missing")
+    if not all(isinstance(name, str) and _ID.fullmatch(name) for name in ids):
+        raise _corrupt("account_id", "is no account id")
+    first, *others = (normalize_account_id(name) for name in ids)
+    if any(other != first for other in others):
+        raise _corrupt("id", f"is {others[0]}, and account_id is {first}")
+    return first
+
+
+def _corrupt(field: str, fault: str) -> Corrupt:
+    return Corrupt(f"{field} {fault}; the account's response is refused, nothing of it is kept", code=ROW_ERROR_CODE)
+
+
+POLL_FIELDS = (
+    "id,async_status,async_percent_completion,error_code,error_subcode,error_message,error_user_title,error_user_msg"
+)
+_STATES = {
+    "Job Not Started": AsyncReportState.PENDING,
+    "Job Started": AsyncReportState.PENDING,
+    "Job Running": AsyncReportState.PENDING,
+    "Job Completed": AsyncReportState.READY,
+    "Job Failed": AsyncReportState.FAILED,
+    "Job Skipped": AsyncReportState.EXPIRED,
+}
+_FULL_PERCENT = 100.0
+_RUN_ID = re.compile(r"\d{1,32}", re.ASCII)
+_MAX_RUN_ID = 40
+
+
+def parse_run_id(body: Mapping[str, Any]) -> str:
+    """Return the id of the report run that a submit started.
+
+    Raises:
+        Transient: the body names none.
+    """
+    run_id = body.get("report_run_id") or body.get("id")
+    if (
+        isinstance(run_id, bool)
+        or not isinstance(run_id, str | int)
+        or not _RUN_ID.fullmatch(str(run_id)[:_MAX_RUN_ID])
+    ):
+        raise Transient("Meta's response to a submit names no report run", code="no_run_id")
+    return str(run_id)
+
+
+def parse_progress(
+    run: str, response: GraphResponse | AdwarmError, caller: CallContext, now: datetime
+) -> AsyncReportProgress:
+    """Return the progress of a report run.
+
+    Args:
+        run: id of the run.
+        response: the response of the poll, or its error.
+        caller: the scopes of the run's account, for the error of a failed run.
+        now: the time relative to which parking times are stated.
+
+    Raises:
+        TokenDead: the token is no longer valid, so no poll can succeed.
+    """
+    if isinstance(response, TokenDead):
+        raise response
+    if isinstance(response, NotFound):
+        return AsyncReportProgress(AsyncReportState.UNKNOWN, error=response)
+    if isinstance(response, Denied):
+        return AsyncReportProgress(AsyncReportState.FAILED, error=response)
+    if isinstance(response, AdwarmError):
+        return AsyncReportProgress(AsyncReportState.PENDING, error=response)
+    body = response.body
+    run_id = body.get("id")
+    if run_id is not None and (not isinstance(run_id, str | int) or str(run_id) != run):
+        foreign = Corrupt("id is that of another run; the response is refused", code="row")
+        return AsyncReportProgress(AsyncReportState.PENDING, error=foreign)
+    percent = _percent(body.get("async_percent_completion"))
+    state = _STATES.get(_status(body), AsyncReportState.PENDING)
+    if state is AsyncReportState.READY and percent < _FULL_PERCENT:
+        state = AsyncReportState.PENDING
+    error = _run_error(body, caller, now) if state in {AsyncReportState.FAILED, AsyncReportState.EXPIRED} else None
+    return AsyncReportProgress(state, percent, error, response.usage)
+
+
+def _run_error(body: Mapping[str, Any], caller: CallContext, now: datetime) -> AdwarmError:
+    """Return why a run failed; a run without a reason (before v25.0, or skipped) may succeed the next time."""
+    if body.get("error_code") is None:
+        return Transient(f"Meta: {_status(body)[:40]} without a reason", code="report")
+    fields = {
+        "code": "error_code",
+        "error_subcode": "error_subcode",
+        "message": "error_message",
+        "error_user_msg": "error_user_msg",
+    }
+    return parse_error({name: body.get(field) for name, field in fields.items()}, 200, caller, (), now)
+
+
+def _status(body: Mapping[str, Any]) -> str:
+    status = body.get("async_status")
+    return status if isinstance(status, str) else ""
+
+
+def _percent(value: Any) -> float:
+    try:
+        percent = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return min(_FULL_PERCENT, max(0.0, percent)) if math.isfinite(percent) else 0.0

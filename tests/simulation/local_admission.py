@@ -1,0 +1,79 @@
+"""Admission with its state in memory, for simulations and tests."""
+
+import threading
+from collections.abc import Callable, Sequence
+from random import Random
+
+from adwarm.backpressure.admission import CallOutcome, Decision, Grant, Rejected, ReturnedBlock, Wait
+from adwarm.backpressure.shared_budget import SharedBudget
+from adwarm.backpressure.status import AdmissionStatus
+from adwarm.model import Priority, Scope
+from adwarm.settings import BackpressureSettings
+
+
+class LocalAdmission:
+    """Admission over one `SharedBudget`. Safe to share between threads.
+
+    Args:
+        settings: of the budget.
+        rng: spreads the ends of parks.
+        time: returns the current time in seconds; any clock that runs forwards.
+    """
+
+    def __init__(self, settings: BackpressureSettings, *, rng: Random, time: Callable[[], float]) -> None:
+        self.budget = SharedBudget(settings, rng)
+        self._time = time
+        self._lock = threading.Lock()
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        """Request one slot in every scope, the fleet included, and `cost` tokens of the rate.
+
+        Raises:
+            BadRequest: `cost` is not positive.
+        """
+        with self._lock:
+            return self.budget.admit(scopes, priority, cost, source=source, now=self._time())
+
+    def acquire_block(
+        self,
+        scopes: Sequence[Scope],
+        priority: Priority,
+        *,
+        source: str,
+        permits: int,
+        returned: Sequence[ReturnedBlock] = (),
+    ) -> Decision:
+        """Release the `returned` blocks, and request a block of up to `permits` calls."""
+        with self._lock:
+            now = self._time()
+            self.budget.release_blocks(returned, now)
+            return self.budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
+
+    def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
+        """Return blocks and learn from the outcomes of their calls. A second release has no effect."""
+        with self._lock:
+            self.budget.release_blocks(blocks, self._time())
+
+    def check_hard_limits(self, scopes: Sequence[Scope], priority: Priority, *, source: str) -> Wait | Rejected | None:
+        """Return what forbids such a call now, whoever holds a slot; None when nothing does."""
+        with self._lock:
+            return self.budget.check_hard_limits(scopes, priority, source=source, now=self._time())
+
+    def renew(self, grant: Grant) -> Grant:
+        """Extend the grant's lease.
+
+        Raises:
+            Transient: the lease had expired, so another caller may hold the slot.
+        """
+        with self._lock:
+            return self.budget.renew(grant, self._time())
+
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
+        """Return the grant and learn from the outcome. A second release has no effect."""
+        with self._lock:
+            self.budget.release(grant, outcome, self._time())
+
+    def status(self) -> AdmissionStatus:
+        """Return limits, calls in flight, parked scopes and breakers, as they are now."""
+        with self._lock:
+            return self.budget.status(self._time())

@@ -1,0 +1,106 @@
+"""The command line as a whole: help, `python -m adwarm`, and errors that every command reports in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from adwarm.settings import load_settings
+
+from .conftest import Adwarm
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (("plan",), "adwarm_access_patterns"),
+        (("patterns",), "adwarm_access_patterns"),
+        (("fatigue", "act_1"), "adwarm_daily_insights"),
+    ],
+)
+def test_missing_data_names_the_dag_that_creates_it(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
+    """The error names the DAG that creates the missing data, in one line or as JSON."""
+    result = adwarm(*words)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+    assert advice in result.stderr
+    assert advice in adwarm(*words, "--json").json["error"]
+
+
+BAD = {
+    "account": (("get", "../etc/passwd", "today"), "account id"),
+    "account to warm": (("warm", "x", "--range", "today"), "account id"),
+    "account to score": (("fatigue", "act_x"), "account id"),
+    "range": (("get", "act_1", "sometime"), "date range"),
+    "range to warm": (("warm", "act_1", "--range", "2026-02-30..2026-03-01"), "2026-02-30"),
+    "moment": (("plan", "--at", "soon"), "is not a timestamp"),
+    "moment to warm": (("warm", "act_1", "--range", "today", "--at", "soon"), "is not a timestamp"),
+    "priority": (("warm", "act_1", "--range", "today", "--priority", "asap"), "critical"),
+    "actor": (("get", "act_1", "today", "--actor", "cat"), "embedded"),
+    "report": (("get", "act_1", "today", "--report", "nonsense"), "is not configured"),
+    "day": (("fatigue", "act_1", "--as-of", "then"), "is not a day"),
+}
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_an_invalid_argument_is_one_line(adwarm: Adwarm, words: str) -> None:
+    """The error is one line without a traceback that says what to write; the exit code is 1, also with --json."""
+    line, expected = BAD[words]
+    result = adwarm(*line)
+    assert (result.exit_code, result.stderr.count("\n"), result.stdout) == (1, 1, "")
+    assert expected in result.stderr
+    assert expected in adwarm(*line, "--json").json["error"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("warm", "act_1", "--range", "today"),
+        ("get", "act_1", "today"),
+        ("status",),
+        ("plan",),
+        ("patterns",),
+        ("fatigue", "act_1"),
+        ("verify",),
+        ("db", "upgrade"),
+        ("db", "current"),
+    ],
+)
+def test_an_invalid_setting_is_one_line_without_its_secret(
+    adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Every command names the variable; the message on a missing database contains no password."""
+    monkeypatch.setenv("ADWARM_DATABASE_URL", "postgresql://adwarm:hunter2@127.0.0.1:1/adwarm")
+    gone = adwarm(*command)
+    monkeypatch.setenv("ADWARM_BATCH_SIZE", "hunter2")
+    bad = adwarm(*command)
+    assert (gone.exit_code, gone.stderr.count("\n"), bad.exit_code, bad.stderr.count("\n")) == (1, 1, 1, 1)
+    assert "ADWARM_DATABASE_URL" in gone.stderr
+    assert "ADWARM_BATCH_SIZE" in bad.stderr
+    assert "hunter2" not in gone.stderr + bad.stderr + gone.stdout + bad.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`adwarm --help` imports no heavy package."""
+    script = (
+        "import sys; sys.argv = ['adwarm', '--help']\n"
+        "from adwarm.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n"
+        "    heavy = {'pandas', 'numpy', 'pyarrow', 'sqlalchemy', 'facebook_business', 'sklearn', 'airflow'}\n"
+        "    print(sorted(heavy & set(sys.modules)))\n"
+    )
+    environment = {"PYTHONPATH": str(ROOT / "include"), "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+    assert "warm" in done.stdout
+
+
+def test_python_m_adwarm_is_the_same(home: Path) -> None:
+    """The module runs like the command, and an error is one line there too."""
+    environment = {"PYTHONPATH": str(ROOT / "include"), "ADWARM_HOME": str(home), "PATH": ""}
+    words = [sys.executable, "-m", "adwarm", "get", "nobody", "today"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n"), "Traceback" in done.stderr) == (1, 1, False)
+    assert load_settings().home == home

@@ -1,0 +1,40 @@
+"""`adwarm doctor`: each check, and what it says to fix."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+
+from .conftest import Adwarm, learn_forecast
+
+
+def test_every_check_runs(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a log two checks fail and say what to do; with a log all pass."""
+    result = adwarm("doctor", "--json")
+    assert result.exit_code == 1
+    wrong = {check["name"]: check["detail"] for check in result.json if not check["ok"]}
+    assert set(wrong) == {"access log", "forecast"}
+    assert "ADWARM_ACCESS_LOG_URL" in wrong["access log"]
+    learn_forecast(tmp_path, monkeypatch)
+    healthy = adwarm("doctor")
+    assert healthy.exit_code == 0
+    assert "FIX" not in healthy.stdout
+
+
+def test_the_doctor_compares_clocks(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock more than an hour off the platform's is reported with its direction."""
+    with SimulatorServer(SimulatorConfig(ads=1, now=datetime.now(UTC) - timedelta(days=60))) as behind:
+        monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", behind.url)
+        (check,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "clock"]
+    assert not check["ok"]
+    assert "1440.0 h ahead of the platform's" in check["detail"]
+
+
+def test_the_doctor_of_bad_settings(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an invalid setting, the settings check fails and no other check runs."""
+    monkeypatch.setenv("ADWARM_WORKERS", "none")
+    (check,) = adwarm("doctor", "--json").json
+    assert (check["ok"], "ADWARM_WORKERS" in check["detail"]) == (False, True)

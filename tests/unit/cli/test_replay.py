@@ -1,0 +1,87 @@
+"""The command `adwarm replay`, from a log to its three files."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from adwarm.cli.app import app
+from adwarm.cli.replay import parse_duration, parse_multiples
+from adwarm.foundation.errors import BadRequest
+
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """Six weeks in which two accounts are opened every working day."""
+    rows = [
+        (START + timedelta(days=day, hours=8 + number, minutes=(day * 7) % 50), f"act_{number + 1}", "today")
+        for day in range(42)
+        for number in range(2)
+        if day % 7 < 5
+    ]
+    path = tmp_path / "opens.parquet"
+    pd.DataFrame(rows, columns=["ts", "account_id", "date_range"]).to_parquet(path)
+    return path
+
+
+def _run(log: Path, *options: str) -> object:
+    days = ["--train-from", "2026-01-05", "--test-from", "2026-02-02", "--test-to", "2026-02-16", "--min-opens", "5"]
+    return CliRunner().invoke(app, ["replay", str(log), *days, *options], catch_exceptions=False)
+
+
+def test_it_writes_figures_page_and_warms(log: Path, tmp_path: Path) -> None:
+    """JSON, HTML and Parquet contain the same replay; the warms have the documented columns."""
+    found, page, warms = (tmp_path / "out" / name for name in ("f.json", "p.html", "w.parquet"))
+    files = ["--json", str(found), "--html", str(page), "--warms-out", str(warms)]
+    done = _run(log, "--policy", "hour-of-week", "--step", "60", "--lag", "0", "--latency", "0", *files)
+    frame, document = pd.read_parquet(warms), orjson.loads(found.read_bytes())
+
+    assert done.exit_code == 0  # type: ignore[attr-defined]
+    assert list(frame.columns) == ["ts", "account_id", "date_range", "at", "confidence"]
+    assert str(frame["ts"].dt.tz) == "UTC"
+    assert document["rules"]["step_seconds"] == 3600
+    assert len(frame) == sum(row["warms"] for row in document["policies"][0]["targets"])
+    assert "hour-of-week" in page.read_text(encoding="utf-8")
+
+
+def test_several_policies_are_distinguished(log: Path, tmp_path: Path) -> None:
+    """With several policies each warm names its policy."""
+    _run(log, "--policy", "everything,same-hour-yesterday", "--at", "2,50", "--warms-out", str(tmp_path / "w.parquet"))
+
+    assert set(pd.read_parquet(tmp_path / "w.parquet")["policy"]) == {"everything", "same-hour-yesterday"}
+
+
+def test_days_default_to_the_end_of_the_log(log: Path) -> None:
+    """Without days, the last weeks of the log are scored; the log may be shorter than the training period."""
+    done = CliRunner().invoke(app, ["replay", str(log), "--policy", "none", "--min-opens", "1"], catch_exceptions=False)
+
+    assert done.exit_code == 0
+    assert "none" in done.output
+
+
+def test_durations_and_multiples_are_parsed() -> None:
+    """Durations have units, a bare number uses the option's unit; the error on an invalid value shows an example."""
+    assert [parse_duration(text, "m") for text in ("90s", "15m", "3h", "2d", "60", "0")] == [
+        timedelta(seconds=90),
+        timedelta(minutes=15),
+        timedelta(hours=3),
+        timedelta(days=2),
+        timedelta(hours=1),
+        timedelta(0),
+    ]
+    assert parse_multiples("2, 1.5,") == [1.5, 2.0]
+    with pytest.raises(BadRequest, match="such as 30s"):
+        parse_duration("soon", "m")
+    with pytest.raises(BadRequest, match=r"1\.5,2,3"):
+        parse_multiples("two")
+
+
+def test_unknown_costs_are_rejected(log: Path) -> None:
+    """`--cost` accepts only key and requests."""
+    with pytest.raises(BadRequest, match="--cost"):
+        _run(log, "--cost", "money")

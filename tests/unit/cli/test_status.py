@@ -1,0 +1,148 @@
+"""`adwarm status`: what is stored, the forecast, the newest review, limits, parked scopes and breakers."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
+from adwarm.cli.status import _forecast_fields, _review_fields
+from adwarm.model import PolicyReview, Priority, Scope, Snapshot
+from adwarm.recovery import Alert
+from adwarm.runtime import Runtime
+from adwarm.settings import Settings
+from adwarm.store import write_transaction
+from adwarm.store.reviews import save_review
+from adwarm.store.snapshots import insert_snapshot, record_choice, set_policy
+
+from .conftest import Adwarm
+
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Runtime:
+    """A home with a live forecast."""
+    made = Runtime(Settings(home=tmp_path))
+    snapshot = Snapshot(
+        id="a" * 64,
+        kind="population",
+        version="1",
+        object_hash="f" * 64,
+        trained_from=NOW,
+        trained_until=NOW,
+        keys=3,
+        features=(),
+        metrics={"ece": 0.1},
+        created_at=NOW,
+    )
+    with write_transaction(made.engine) as connection:
+        insert_snapshot(connection, snapshot)
+        set_policy(connection, "a" * 64, NOW)
+    return made
+
+
+def test_status_shows_what_is_stored(adwarm: Adwarm) -> None:
+    """Empty at first; after a warm and a read it shows entries, traffic and limits, as tables and as JSON."""
+    assert adwarm("status", "--json").json["entries"]["entries"] == 0
+    adwarm("warm", "act_1", "--range", "yesterday")
+    adwarm("get", "act_1", "yesterday", "--actor", "human")
+    document = adwarm("status", "--json").json
+    assert (document["entries"]["entries"], document["traffic_24h"]["hits"]) == (1, 1)
+    assert document["forecast"]["live"] is None
+    shown = adwarm("status")
+    assert shown.exit_code == 0
+    assert all(title in shown.stdout for title in ("Stored", "Warms", "Forecast", "Last 24 hours", "Jobs", "Limits"))
+
+
+def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
+    decision = runtime.admission.admit([Scope.parse(scope)], Priority.HIGH, source="meta")
+    assert isinstance(decision, Granted)
+    runtime.admission.release(decision.grant, outcome)
+
+
+def test_status_shows_limits_parks_and_breakers(adwarm: Adwarm) -> None:
+    """It shows calls in flight by class, parked scopes with times and reason, and open breakers with their cause."""
+    quiet = adwarm("status").stdout
+    runtime = Runtime()
+    for _ in range(runtime.settings.backpressure.breaker_min_calls - 1):
+        _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
+    runtime.admission.admit([Scope.parse("account:act_3")], Priority.LOW, source="meta")
+    _settle(runtime, "account:act_1", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
+    _settle(runtime, "account:act_2", CallOutcome(CallOutcomeKind.FAILED))
+    document = adwarm("status", "--json").json["admission"]
+    shown = adwarm("status").stdout
+
+    [parked] = [scope for scope in document["scopes"] if scope["parked_until"]]
+    source, breaker = document["breakers"]
+    assert "every scope may be called" in quiet
+    assert (parked["scope"], source["account"], source["state"]) == ("account:act_1", None, "closed")
+    assert (breaker["source"], breaker["account"], breaker["state"]) == ("meta", "act_2", "open")
+    assert parked["parked_since"] < parked["parked_until"]
+    assert parked["parked_why"]
+    assert breaker["why"]
+    assert all(words in shown for words in ("low 1", "act_1", "throttled", breaker["why"].split()[0]))
+
+
+def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Adwarm) -> None:
+    """The first of many parked accounts are shown, with their number."""
+    adwarm("status")
+    runtime = Runtime()
+    for number in range(25):
+        _settle(runtime, f"account:act_{number}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600))
+
+    assert "the first 20 of 25" in adwarm("status").stdout
+
+
+def test_an_overlong_park_is_cut_and_alerts(adwarm: Adwarm) -> None:
+    """A park of a billion minutes is cut to a day, status shows it, and each scope alerts once."""
+    adwarm("status")
+    runtime, heard = Runtime(), list[Alert]()
+    runtime.pipeline._alerts._sink = SimpleNamespace(alert=heard.append)  # type: ignore[assignment]
+    for _ in range(2):
+        _settle(runtime, f"account:act_{len(heard)}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=6e10))
+    shown = adwarm("status", "--json").json["admission"]["scopes"]
+
+    assert [(alert.source, alert.kind) for alert in heard] == [
+        ("account:act_0", "OverlongPark"),
+        ("account:act_1", "OverlongPark"),
+    ]
+    assert "ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS" in heard[0].message
+    assert all(scope["parked_until"] < "2100" for scope in shown if scope["parked_until"])
+
+
+def test_who_chose_the_kind_is_shown(runtime: Runtime) -> None:
+    """The choice is empty while training made it; otherwise it has name, time and reason."""
+    assert "chosen_by" not in _forecast_fields(runtime)
+    with write_transaction(runtime.engine) as connection:
+        record_choice(connection, "population", by="ada", why="it promises less", at=NOW)
+    found = _forecast_fields(runtime)
+    assert (found["kind"], found["chosen_by"], found["chosen_at"], found["chosen_why"]) == (
+        "population",
+        "ada",
+        NOW,
+        "it promises less",
+    )
+
+
+def test_the_newest_review_is_named(runtime: Runtime) -> None:
+    """It shows verdict, reason and page; before the first review, the DAG that runs it."""
+    assert "adwarm_policy_review" in _review_fields(runtime)["why"]
+    with write_transaction(runtime.engine) as connection:
+        save_review(
+            connection,
+            PolicyReview(
+                run_id="r",
+                at=NOW,
+                result="kept",
+                live_kind="population",
+                proposed_kind=None,
+                proposed_snapshot=None,
+                page="/reports/review.html",
+                figures={"why": "nothing is better"},
+            ),
+        )
+    found = _review_fields(runtime)
+    assert (found["verdict"], found["why"], found["report"]) == ("kept", "nothing is better", "/reports/review.html")
+    assert "decided_by" not in found

@@ -1,0 +1,141 @@
+"""Curves with bootstrap intervals, and probability metrics."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score, brier_score_loss, log_loss
+
+from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.replay.cache_simulation import SimulationCounts
+from adwarm.replay.policy import PredictedEvent, Ranking, ReplayTiming
+from adwarm.replay.results import ProbabilityMetrics, confidence_interval, curve_points, resampled_ratio
+
+
+def _counts(cells: int) -> SimulationCounts:
+    rng = np.random.default_rng(5)
+    counts = SimulationCounts.empty(cells, 1, 3)
+    counts.opens[:] = counts.first_opens[:] = rng.integers(5, 20, cells)
+    for column, share in enumerate((0.3, 0.5, 0.9)):
+        counts.first_hits[:, column] = np.round(counts.first_opens * share)
+        counts.warms[:, column] = counts.first_opens * column
+        counts.misses[:, column] = counts.first_opens - counts.first_hits[:, column]
+    return counts
+
+
+def test_the_curve_is_read_between_its_points() -> None:
+    """Multiples are of the first column's calls; between thresholds the ratio is interpolated."""
+    counts = _counts(50)
+    result = curve_points(counts, counts.calls(), np.array([1.0, 9.0]))
+
+    assert result.multiple[0] == 1.0
+    assert result.ratio_at[0] == pytest.approx(result.ratio[0])
+    assert result.ratio_at[1] == pytest.approx(result.ratio[2])
+
+
+def test_equal_logs_are_resampled_alike() -> None:
+    """The same draws for every policy, and in every run."""
+    counts = _counts(30)
+    first, second = (curve_points(counts, counts.calls(), np.array([1.5])).resampled for _ in range(2))
+
+    assert np.array_equal(first, second)
+    low, high = confidence_interval(resampled_ratio(counts, 1))
+    assert low <= counts.first_hits[:, 1].sum() / counts.first_opens.sum() <= high
+
+
+def test_calls_of_a_week_without_an_open_count() -> None:
+    """Unused warms in a week without opens count as calls."""
+    counts = _counts(10)
+    before = curve_points(counts, counts.calls(), np.array([1.0])).multiple[1]
+    counts.opens[0] = counts.first_opens[0] = 0
+    counts.first_hits[0] = counts.misses[0] = 0
+    counts.warms[0] = (0, 500, 500)
+
+    assert curve_points(counts, counts.calls(), np.array([1.0])).multiple[1] > before + 1
+
+
+def test_nothing_to_resample_gives_zeros() -> None:
+    """A log without opens has a ratio of 0, not an error."""
+    counts = SimulationCounts.empty(0, 1, 2)
+
+    assert curve_points(counts, counts.calls(), np.array([1.0])).ratio_at.tolist() == [0.0]
+    assert confidence_interval(resampled_ratio(counts, 0)) == [0.0, 0.0]
+
+
+def test_a_curve_below_the_calls_of_no_warming_is_read_at_one() -> None:
+    """A policy with fewer calls than no warming has its ratio at any budget."""
+    counts = SimulationCounts.empty(5, 1, 2)
+    counts.opens[:] = counts.first_opens[:] = 10
+    counts.misses[:] = (10, 0)
+    counts.warms[:] = (0, 9)
+    counts.first_hits[:] = (0, 10)
+
+    assert curve_points(counts, counts.calls(), np.array([1.5, 2.0])).ratio_at.tolist() == [1.0, 1.0]
+
+
+HOUR = 3_600_000_000
+KEYS, HOURS = 40, 500
+TIMING = ReplayTiming(HOUR, 0, 0, 3 * HOUR)
+
+
+def _simulated_opens(seed: int) -> tuple[Opens, np.ndarray, np.ndarray]:
+    """Opens drawn from given chances: chances and outcomes, keys x hours."""
+    rng = np.random.default_rng(seed)
+    chance = rng.beta(0.5, 2, (KEYS, HOURS))
+    happened = rng.random((KEYS, HOURS)) < chance
+    key, hour = np.nonzero(happened)
+    rows = pd.DataFrame({"account_id": [f"act_{k:03}" for k in [*range(KEYS), *key]], "date_range": "today"})
+    hours = [0] * KEYS + (hour + 1).tolist()
+    return (
+        opens_from_frame(rows.assign(ts=pd.to_datetime([h * HOUR for h in hours], unit="us", utc=True))),
+        chance,
+        happened,
+    )
+
+
+def _quality(stated: np.ndarray, opens: Opens) -> dict:
+    quality = ProbabilityMetrics(opens, PredictedEvent(HOUR, first_opens_only=False), TIMING, (HOURS + 1) * HOUR)
+    for hour in range(HOURS):
+        quality.update((hour + 1) * HOUR, Ranking(0, np.arange(KEYS, dtype=np.int32), np.ones(KEYS), stated[:, hour]))
+    result = quality.compute()
+    assert result is not None
+    return result
+
+
+def test_true_probabilities_are_calibrated_and_skilful() -> None:
+    """The chances that opens were drawn from have a small ECE; halved ones a large one."""
+    opens, chance, _ = _simulated_opens(1)
+
+    assert _quality(chance, opens)["ece"] < 0.02
+    assert _quality(chance / 2, opens)["ece"] > 0.1
+    assert _quality(chance, opens)["skill"] > 0.2
+
+
+def test_metrics_equal_those_of_scikit_learn() -> None:
+    """Brier, log loss and PR-AUC equal scikit-learn's, up to the width of the bins."""
+    opens, chance, happened = _simulated_opens(2)
+    result, flat, true = _quality(chance, opens), chance.ravel(), happened.ravel()
+
+    assert result["cases"] == KEYS * HOURS
+    assert result["base_rate"] == pytest.approx(true.mean())
+    assert result["brier"] == pytest.approx(brier_score_loss(true, flat))
+    assert result["log_loss"] == pytest.approx(log_loss(true, flat), abs=1e-3)
+    assert result["pr_auc"] == pytest.approx(average_precision_score(true, flat), abs=2e-3)
+
+
+def test_bins_are_of_equal_size_and_hold_the_likely_cases() -> None:
+    """Ten bins with about the same number of cases, all with a probability of a tenth or more."""
+    opens, chance, _ = _simulated_opens(3)
+    result = _quality(chance, opens)
+    sizes = [row["cases"] for row in result["bins"]]
+
+    assert len(sizes) == 10
+    assert max(sizes) < 1.1 * min(sizes)
+    assert sum(sizes) / result["cases"] == pytest.approx(result["ece_share_of_cases"])
+    assert min(row["stated"] for row in result["bins"]) >= 0.0999
+
+
+def test_without_probabilities_there_are_no_metrics() -> None:
+    """A policy that states no probability has no metrics."""
+    opens, _, _ = _simulated_opens(4)
+
+    assert ProbabilityMetrics(opens, PredictedEvent(HOUR), TIMING, HOUR).compute() is None

@@ -1,0 +1,435 @@
+"""The code rules of CONTRIBUTING.md, checked by reading the source: sizes, names, errors, time, imports and tests."""
+
+import ast
+import graphlib
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import grimp
+import pytest
+from vulture import Vulture
+
+ROOT = Path(__file__).resolve().parents[2]
+MIGRATIONS = ROOT / "include/adwarm/store/migrations/versions"
+SHIPPED = ("include", "plugins", "dags", "dev")
+PACKAGES = {"adwarm": "include", "graph_simulator": "include", "adwarm_airflow": "plugins"}
+
+FILE_LINES = 500
+MEDIAN_LINES = 150
+FUNCTION_LINES = 60
+DAG_LINES = 120
+DAG_FUNCTION_LINES = 5
+PARAMETERS = 6
+UNFORMATTED = 20
+HEAVY_IMPORTS = {"pandas", "numpy", "sqlalchemy", "pyarrow", "airflow"}
+
+VAGUE = {"util", "utils", "helper", "helpers", "common", "manager", "managers", "misc"}
+UNSAFE_STORES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+WALL_CLOCK = {
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.today",
+    "date.today",
+    "time.time",
+    "time.time_ns",
+    "time.sleep",
+}
+GENERATORS = {"random.Random", "random.SystemRandom"}
+SEEDED = {"random.default_rng", "random.Generator", "random.SeedSequence", "random.PCG64"}
+OWN_CLOCK = {
+    "include/adwarm/foundation/clock.py",
+    "include/graph_simulator/platform_clock.py",
+    "dev/up.py",  # waits for real processes
+}
+MANY_PARAMETERS_ALLOWED = {
+    "adwarm/backpressure/gate:_wait_for_grant",
+    "adwarm/backpressure/gate:acquire_grant",
+    "adwarm/backpressure/token_bucket:_may_take",
+    "adwarm/fatigue/account_scores:_score_one",
+    "adwarm/forecast/training/train:train_candidates",
+    "adwarm/planning/decide:decide",
+    "adwarm/planning/decide:save_plan",
+    "adwarm/planning/plan:plan_warms",
+    "adwarm/planning/strategy_plan:decide_strategies",
+    "adwarm/prefetch/entry_builder:build_entry",
+    "adwarm/prefetch/refresh:plan_refresh",
+    "adwarm/recovery/pipeline:__init__",
+    "adwarm/replay/cache_simulation:__init__",
+    "adwarm/replay/results:_at_target",
+    "adwarm/replay/results:policy_result",
+    "adwarm/replay/run:replay",
+    "adwarm/sources/meta/graph_errors:_throttled",
+    "adwarm/sources/tabular:__init__",
+    "graph_simulator/ads:_daily",
+    "graph_simulator/errors:__init__",
+}
+"""Functions with more than six parameters: `path:function`."""
+UNUSED_ALLOWED = Path(__file__).with_name("unused_allowed.txt")
+FRAMEWORK_DECORATORS = ["@app.*", "@router.*", "@event.*", "@field_validator", "@model_validator"]
+"""Functions with these decorators are called by typer, FastAPI, SQLAlchemy or pydantic."""
+
+ASSERTING = ("assert", "check", "expect", "raises", "warns", "fail")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Rule = Callable[[ast.AST], list[str]]
+
+
+def _sources(*folders: str) -> list[Path]:
+    found = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
+    return [path for path in found if "__pycache__" not in path.parts]
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def _lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _functions(tree: ast.AST) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def _dotted(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def _long_functions(tree: ast.AST) -> list[str]:
+    return [f.name for f in _functions(tree) if (f.end_lineno or f.lineno) - f.lineno >= FUNCTION_LINES]
+
+
+def _long_dag_functions(tree: ast.AST) -> list[str]:
+    """Functions with too many lines of their own; docstrings and nested functions do not count."""
+
+    def length(function: Function) -> int:
+        body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+        own = (node for node in body if not isinstance(node, Function))
+        return sum((node.end_lineno or node.lineno) - node.lineno + 1 for node in own)
+
+    return [f.name for f in _functions(tree) if length(f) > DAG_FUNCTION_LINES]
+
+
+def _many_parameters(tree: ast.AST) -> list[str]:
+    """Functions with too many parameters; `self`, `cls`, `*args` and `**kwargs` do not count."""
+
+    def count(function: Function) -> int:
+        names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
+        own = names[1:] if names[:1] in (["self"], ["cls"]) else names
+        return len(own) + len(function.args.kwonlyargs)
+
+    return [f.name for f in _functions(tree) if count(f) > PARAMETERS]
+
+
+def _many_positional_parameters(tree: ast.AST) -> list[str]:
+    """Functions with too many positional parameters: the options of a command are keyword-only."""
+    return [f.name for f in _functions(tree) if len(f.args.posonlyargs) + len(f.args.args) > PARAMETERS]
+
+
+def _asserts(tree: ast.AST) -> list[str]:
+    return [f"line {node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+
+
+def _unfinished(tree: ast.AST) -> list[str]:
+    raised = ((node.lineno, node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc)
+    named = ((line, error.func if isinstance(error, ast.Call) else error) for line, error in raised)
+    return [f"line {line}" for line, error in named if _dotted(error) == "NotImplementedError"]
+
+
+def _silent_handlers(tree: ast.AST) -> list[str]:
+    """Handlers that do nothing, or that catch everything and neither raise, log nor use the error."""
+
+    def silent(handler: ast.ExceptHandler) -> bool:
+        if handler.type is None or all(isinstance(node, ast.Pass) or _is_ellipsis(node) for node in handler.body):
+            return True
+        if _dotted(handler.type) not in {"Exception", "BaseException"}:
+            return False
+        inside = [node for statement in handler.body for node in ast.walk(statement)]
+        used = any(isinstance(node, ast.Name) and node.id == handler.name for node in inside)
+        logged = any(isinstance(node, ast.Call) and _dotted(node.func).endswith(".exception") for node in inside)
+        return not used and not logged and not any(isinstance(node, ast.Raise) for node in inside)
+
+    handlers = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+    suppressed = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and _dotted(node.func).endswith("suppress")
+        and {_dotted(argument) for argument in node.args} & {"Exception", "BaseException"}
+    ]
+    return [f"line {node.lineno}" for node in (*filter(silent, handlers), *suppressed)]
+
+
+def _is_ellipsis(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and node.value.value is ...
+
+
+def _unsafe_stores(tree: ast.AST) -> list[str]:
+    imports = [name for name in _imported(tree) if name.split(".")[0] in UNSAFE_STORES]
+    calls = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and "pickle" in node.attr]
+    return imports + calls
+
+
+def _wall_clock(tree: ast.AST) -> list[str]:
+    """Calls that read the clock or the global random generator. A generator created from a seed is fine."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    found = []
+    for node in calls:
+        name = ".".join(_dotted(node.func).split(".")[-2:])
+        seeded = name in SEEDED and bool(node.args)
+        if name in WALL_CLOCK or (name.startswith("random.") and name not in GENERATORS and not seeded):
+            found.append(f"{name} in line {node.lineno}")
+    return found
+
+
+def _airflow_imports(tree: ast.AST) -> list[str]:
+    return [name for name in _imported(tree) if name.split(".")[0] in {"airflow", "adwarm_airflow"}]
+
+
+def _vague_names(tree: ast.AST) -> list[str]:
+    named = (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    return [name for name in named if re.search(r"(Manager|Helper|Util|Utils)$", name)]
+
+
+def _offences(rule: Rule, paths: Iterable[Path]) -> dict[str, list[str]]:
+    found = {_name(path): rule(_tree(path)) for path in paths}
+    return {name: offences for name, offences in found.items() if offences}
+
+
+BREACHES: list[tuple[Rule, str]] = [
+    (_many_parameters, "def f(self, a, b, c, d, *, e, f, g): ..."),
+    (_many_positional_parameters, "def f(a, b, c, d, e, f, g): ..."),
+    (_long_functions, "def f():\n" + "    x = 1\n" * FUNCTION_LINES),
+    (_long_dag_functions, "def f():\n    'Doc.'\n" + "    x = 1\n" * (DAG_FUNCTION_LINES + 1)),
+    (_asserts, "assert True"),
+    (_unfinished, "raise NotImplementedError('later')"),
+    (_silent_handlers, "try:\n    f()\nexcept:\n    log()"),
+    (_silent_handlers, "try:\n    f()\nexcept ValueError:\n    pass"),
+    (_silent_handlers, "try:\n    f()\nexcept Exception:\n    x = 1"),
+    (_silent_handlers, "with suppress(Exception):\n    f()"),
+    (_unsafe_stores, "import pickle"),
+    (_unsafe_stores, "frame.to_pickle('x')"),
+    (_wall_clock, "from datetime import datetime\ndatetime.now(UTC)"),
+    (_wall_clock, "import time\ntime.sleep(1)"),
+    (_wall_clock, "import random\nrandom.random()"),
+    (_wall_clock, "import numpy as np\nnp.random.default_rng()"),
+    (_airflow_imports, "def f():\n    from airflow.sdk import DAG"),
+    (_vague_names, "class CacheManager: ..."),
+]
+
+
+@pytest.mark.parametrize(("rule", "source"), BREACHES)
+def test_each_rule_can_fail(rule: Rule, source: str) -> None:
+    """Each rule reports code that breaks it."""
+    assert rule(ast.parse(source))
+
+
+def test_files_stay_small() -> None:
+    """No file is longer than the limit, and most are far shorter. Migrations are exempt."""
+    lengths = {_name(p): _lines(p) for p in _sources(*SHIPPED) if MIGRATIONS not in p.parents}
+
+    assert {name: length for name, length in lengths.items() if length > FILE_LINES} == {}
+    assert statistics.median(lengths.values()) <= MEDIAN_LINES
+
+
+def test_functions_stay_small() -> None:
+    """No function is longer than the limit."""
+    sources = [path for path in _sources(*SHIPPED) if MIGRATIONS not in path.parents]
+
+    assert _offences(_long_functions, sources) == {}
+
+
+def test_dag_files_only_declare() -> None:
+    """A DAG file is short, and its functions only call the package."""
+    sources = _sources("dags")
+
+    assert {_name(path): _lines(path) for path in sources if _lines(path) > DAG_LINES} == {}
+    assert _offences(_long_dag_functions, sources) == {}
+
+
+@pytest.mark.parametrize("rule", [_asserts, _unfinished, _silent_handlers, _unsafe_stores, _vague_names])
+def test_shipped_code_obeys(rule: Rule) -> None:
+    """Shipped code has no assert, no NotImplementedError, no swallowed error, no pickle and no vague class name."""
+    assert _offences(rule, _sources(*SHIPPED)) == {}
+
+
+def test_no_comment_postpones_work() -> None:
+    """Shipped code has no TODO, FIXME, XXX or HACK."""
+    marks = re.compile(r"#.*\b(TODO|FIXME|XXX|HACK)\b")
+    sources = _sources(*SHIPPED)
+
+    assert [_name(path) for path in sources if marks.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_clocks_and_random_generators_are_injected() -> None:
+    """Only the clock module reads the system clock; nothing draws from the global random generator."""
+    sources = [path for path in _sources("include", "dev") if _name(path) not in OWN_CLOCK]
+
+    assert _offences(_wall_clock, sources) == {}
+
+
+def test_the_core_does_not_import_airflow() -> None:
+    """Nothing under include/ imports Airflow or the adapters, not even inside a function."""
+    assert _offences(_airflow_imports, _sources("include")) == {}
+
+
+def test_names_say_what_is_inside() -> None:
+    """No module or folder is called utils, helpers, common or manager."""
+    folders = (*SHIPPED, "tests", "docs", "examples")
+    parts = {part for path in _sources(*folders) for part in path.relative_to(ROOT).with_suffix("").parts}
+
+    assert [part for part in sorted(parts) if VAGUE & set(part.lower().split("_"))] == []
+
+
+def test_few_functions_have_many_parameters() -> None:
+    """No function has more than six parameters, except those on the reviewed list; commands may have more options."""
+    commands = ROOT / "include/adwarm/cli"
+    sources = [path for path in _sources(*SHIPPED) if MIGRATIONS not in path.parents]
+    long = _offences(_many_parameters, (path for path in sources if commands not in path.parents))
+    found = {f"{path.removesuffix('.py').split('/', 1)[1]}:{name}" for path, names in long.items() for name in names}
+
+    assert sorted(found - MANY_PARAMETERS_ALLOWED) == []
+    assert sorted(MANY_PARAMETERS_ALLOWED - found) == [], "shorter or gone; delete these lines from the list"
+    assert _offences(_many_positional_parameters, commands.glob("*.py")) == {}
+
+
+def test_the_formatter_is_rarely_switched_off() -> None:
+    """Few statements are exempt from the formatter."""
+    marks = {_name(path): path.read_text(encoding="utf-8").count("# fmt: ") for path in _sources(*SHIPPED)}
+
+    assert sum(marks.values()) <= UNFORMATTED, {name: count for name, count in marks.items() if count}
+
+
+def _import_time_lines(tree: ast.AST) -> set[int]:
+    """Lines of the imports that run when a module is imported, so not those inside functions."""
+    lines: set[int] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            lines.add(node.lineno)
+        elif not isinstance(node, Function | ast.Lambda):
+            lines |= _import_time_lines(node)
+    return lines
+
+
+def test_no_modules_import_each_other() -> None:
+    """The modules of the packages can be ordered so that each imports only modules before it."""
+    graph = grimp.build_graph(*PACKAGES, exclude_type_checking_imports=True, cache_dir=None)
+    imports: dict[str, set[str]] = {}
+    for module in graph.modules:
+        path = (ROOT / PACKAGES[module.partition(".")[0]]).joinpath(*module.split("."))
+        lines = _import_time_lines(_tree(path / "__init__.py" if path.is_dir() else path.with_suffix(".py")))
+        imports[module] = {
+            imported
+            for imported in graph.find_modules_directly_imported_by(module)
+            if any(
+                detail["line_number"] in lines
+                for detail in graph.get_import_details(importer=module, imported=imported)
+            )
+        }
+
+    assert len(imports) > 100
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a cycle of imports: {' <- '.join(error.args[1])}")
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    """`import adwarm` loads no pandas, NumPy, SQLAlchemy, PyArrow or Airflow."""
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, adwarm; print(*sorted(sys.modules))"],
+        env={"PYTHONPATH": str(ROOT / "include"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert HEAVY_IMPORTS & set(done.stdout.split()) == set()
+
+
+def test_nothing_is_unused() -> None:
+    """Every function, class, method and field is used, except the names on the reviewed list, each with its reason."""
+    lines = UNUSED_ALLOWED.read_text(encoding="utf-8").splitlines()
+    reasons = dict(line.split(maxsplit=1) for line in lines if line and not line.startswith("#"))
+    vulture = Vulture(ignore_decorators=FRAMEWORK_DECORATORS)
+    vulture.scavenge([str(ROOT / name) for name in SHIPPED], exclude=[str(MIGRATIONS)])
+    unused = {item.name: f"{_name(Path(item.filename))}:{item.first_lineno}" for item in vulture.get_unused_code(60)}
+
+    assert {name: place for name, place in unused.items() if name not in reasons} == {}
+    assert sorted(set(reasons) - set(unused)) == [], "used or gone; delete these lines from the list"
+
+
+def test_the_import_contracts_hold() -> None:
+    """The import-linter contracts in pyproject.toml are kept."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-cache"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "include"), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _tests() -> Iterator[tuple[str, Function]]:
+    for path in _sources("tests"):
+        if path.name.startswith("test_"):
+            yield from ((_name(path), f) for f in _functions(_tree(path)) if f.name.startswith("test_"))
+
+
+def _proves_something(function: Function, asserting: set[str]) -> bool:
+    """A test proves something when it asserts, expects an error, or calls an asserting function of its module."""
+    calls = (_dotted(node.func).split(".")[-1] for node in ast.walk(function) if isinstance(node, ast.Call))
+    known = any(name in asserting or name.lstrip("_").startswith(ASSERTING) for name in calls)
+    return known or bool(_asserts(function))
+
+
+def test_every_test_says_what_it_proves() -> None:
+    """Each test has a docstring."""
+    assert [f"{name}::{f.name}" for name, f in _tests() if not ast.get_docstring(f)] == []
+
+
+def test_every_test_proves_something() -> None:
+    """Each test asserts or expects an error."""
+    asserting = {(_name(path), f.name) for path in _sources("tests") for f in _functions(_tree(path)) if _asserts(f)}
+    idle = [
+        f"{name}::{f.name}"
+        for name, f in _tests()
+        if not _proves_something(f, {function for path, function in asserting if path == name})
+    ]
+
+    assert idle == []
+
+
+def test_tests_read_no_log_and_do_not_sleep() -> None:
+    """No test reads captured logs, and no unit test sleeps."""
+    logged = [f"{name}::{f.name}" for name, f in _tests() if "caplog" in {arg.arg for arg in f.args.args}]
+    slept = _offences(
+        lambda tree: [node for node in _wall_clock(tree) if node.startswith("time.sleep")], _sources("tests/unit")
+    )
+
+    assert logged == []
+    assert slept == {}
