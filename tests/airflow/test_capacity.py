@@ -239,7 +239,7 @@ def test_a_run_that_waits_holds_no_slot_and_finishes_by_itself(
 
 
 def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backfilled day is planned in the lowest class, and a live warm that asks later is let in before it."""
+    """A backfilled day is planned in the lowest class, and a live warm that asks later is admitted before it."""
     from adwarm_airflow.tasks import daily
 
     monkeypatch.setenv("ADWARM_BACKPRESSURE__MAX_CONCURRENT", "1")
@@ -269,7 +269,7 @@ def test_a_backfill_yields_to_live_warming(runtime: Runtime, monkeypatch: pytest
 
 
 def test_what_waits_for_a_report_is_woken_by_time(runtime: Runtime) -> None:
-    """Capacity is no help there: the trigger fires when the time is over, with nothing to ask for or no room."""
+    """Capacity is no help there: the trigger fires at its deadline, with no call to preview or no capacity."""
     from adwarm_airflow.triggers import CapacityTrigger
 
     park(runtime, "account:act_801")

@@ -1,4 +1,4 @@
-"""Reading a million events into quarter-hour slots, against pandas doing the same to the whole file at once."""
+"""Reads a million events into slots of a quarter of an hour, compared with pandas on the whole file at once."""
 
 import tempfile
 import tracemalloc
@@ -18,7 +18,7 @@ SPAN_SECONDS = 28 * 86_400
 
 
 def write_log(folder: Path) -> Path:
-    """A seeded log: 1,000 accounts, four ranges, four weeks, in order."""
+    """Write a seeded log: 1,000 accounts, four ranges, four weeks, in order."""
     rng = np.random.default_rng(7)
     start = int(datetime(2026, 1, 5, tzinfo=UTC).timestamp())
     moments = np.sort(rng.integers(0, SPAN_SECONDS, EVENTS)) + start
@@ -35,8 +35,8 @@ def write_log(folder: Path) -> Path:
     return path
 
 
-def ours(path: Path) -> int:
-    """Stream the file into slots."""
+def count_slots(path: Path) -> int:
+    """Count slots in a stream of batches."""
     slots = SlotAggregator()
     for batch in read_events(str(path), Settings()):
         slots.add(batch)
@@ -44,7 +44,7 @@ def ours(path: Path) -> int:
 
 
 def pandas_whole(path: Path) -> int:
-    """The same table by pandas, the file in memory."""
+    """Count the same slots with pandas, the whole file in memory."""
     frame = pd.read_parquet(path)
     slot = frame["ts"].dt.floor("15min")
     keys = ["account_id", "date_range", "time_zone", slot.rename("slot")]
@@ -56,7 +56,7 @@ def run() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_log(Path(folder))
         rows = []
-        for what, call in (("pandas, whole file (peer)", pandas_whole), ("adwarm, streamed", ours)):
+        for what, call in (("pandas, whole file (peer)", pandas_whole), ("adwarm, streamed", count_slots)):
             seconds = median_seconds(lambda call=call: call(path), repeats=3)
             tracemalloc.start()
             slots = call(path)

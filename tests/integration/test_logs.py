@@ -1,4 +1,4 @@
-"""The same opens are learned from any format of log, and a forecast can be trained on each real one."""
+"""Every log format gives the same opens, and a forecast can be trained on each real log."""
 
 import gzip
 from collections.abc import Callable
@@ -61,7 +61,7 @@ FORMATS: dict[str, Callable[[], bytes]] = {
 }
 
 
-def _learned(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, Settings]:
+def _ingest(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, Settings]:
     engine, objects = open_engine(f"sqlite:///{home}/adwarm.db"), ObjectStore(str(home / "data"))
     upgrade(engine)
     settings = Settings(access_log_url=str(url))
@@ -72,21 +72,21 @@ def _learned(home: Path, url: Path, until: datetime) -> tuple[Any, ObjectStore, 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_first_opens(tmp_path: Path, name: str, packed: bool) -> None:
-    """Parquet, JSON lines, CSV and the combined format, plain and gzipped, teach the same."""
+    """Parquet, JSON lines, CSV and the combined format, plain and gzipped, give the same first opens."""
     data = FORMATS[name]()
     path = tmp_path / (f"{name}.gz" if packed else name)
     path.write_bytes(gzip.compress(data) if packed else data)
-    engine, objects, _ = _learned(tmp_path / "home", path, END)
-    found = first_opens(load_slots(engine, objects, START - timedelta(hours=1), END))
+    engine, objects, _ = _ingest(tmp_path / "home", path, END)
+    first = first_opens(load_slots(engine, objects, START - timedelta(hours=1), END))
     # Each key comes back after 42 minutes, longer than the quiet time, so every open is a first one.
-    wanted = [(event["account_id"], event["date_range"], pd.Timestamp(event["ts"])) for event in EVENTS]
-    assert list(found[["account_id", "date_range", "ts"]].itertuples(index=False, name=None)) == wanted
+    expected = [(event["account_id"], event["date_range"], pd.Timestamp(event["ts"])) for event in EVENTS]
+    assert list(first[["account_id", "date_range", "ts"]].itertuples(index=False, name=None)) == expected
 
 
 def _trained(home: Path, log: Path) -> dict[str, Any]:
     _, last, events = log_span(str(log), Settings())
     until = last + timedelta(seconds=1)
-    context = Context(*_learned(home, log, until))
+    context = Context(*_ingest(home, log, until))
     figures = train_and_promote(context, until, until)
     ahead = get_live_forecast(context).predict(until, timedelta(hours=24), floor=0.01)
     assert events >= figures["opens"] > 0
@@ -96,7 +96,7 @@ def _trained(home: Path, log: Path) -> dict[str, Any]:
 
 @pytest.mark.long
 def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
-    """What the quickstart reads can be learned from."""
+    """A forecast can be trained on the log of the quickstart."""
     figures = _trained(tmp_path, EXAMPLE)
     assert figures["keys"] > 0
     assert figures["ahead"] > 0

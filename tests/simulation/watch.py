@@ -21,7 +21,7 @@ class InvariantChecker:
     """Checks the events of a simulation.
 
     Attributes:
-        parked_until: until when the platform asked that a scope is not called, as far as the budget was told.
+        parked_until: until when the platform asked that a scope is not called, as far as the budget knows.
         windows: checked periods in which every class always had a call waiting for the fleet.
         open_grants: grants whose calls have not ended.
         waits: seconds from a request to its call, by class.
@@ -48,7 +48,7 @@ class InvariantChecker:
         return self._digest.hexdigest()
 
     def on_parked(self, scope: Scope, until: float) -> None:
-        """Note that the budget was told to park a scope."""
+        """Record that the budget parks a scope."""
         self.parked_until[scope] = max(self.parked_until.get(scope, 0.0), until)
 
     def on_call_started(self, grant: Grant, waited: float, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Reads access events in bounded memory; a malformed line costs that line only."""
+"""Reads access events in bounded memory; a malformed line is quarantined and the rest is read."""
 
 from adwarm.access_log.events import EVENT_SCHEMA
 from adwarm.access_log.log_files import LogFile, list_files

@@ -1,7 +1,7 @@
-"""Where to start reading a text log again: the offset before which every event is older than a given hour.
+"""Finds where to resume reading a text log: the offset before which every event is older than a given hour.
 
-The log need not be in order. An entry (hour, offset) says that the events before `offset` are all of earlier hours; it
-is made when a block of lines reaches a later hour than any block before it.
+The log need not be in order. An entry (hour, offset) states that all events before `offset` are of earlier hours; it is
+added when a block of lines contains a later hour than any block before it.
 """
 
 from collections.abc import Iterable
@@ -21,23 +21,23 @@ class Checkpoints:
         return self._entries[-1][0] if self._entries else None
 
     def add(self, micros: int, start: int) -> None:
-        """Record that the block at `start` reaches up to the moment `micros`."""
+        """Record that the newest event of the block at `start` is at `micros`."""
         hour = micros // HOUR
         if self.latest is None or hour > self.latest:
             self._entries.append((hour, start))
 
     def find_offset(self, hour: int) -> int | None:
-        """Return where the events from `hour` on begin; None when there are none."""
-        return next((offset for reached, offset in self._entries if reached >= hour), None)
+        """Return the offset before which all events are older than `hour`; None when no event is as new."""
+        return next((offset for latest, offset in self._entries if latest >= hour), None)
 
     def before(self, offset: int) -> "Checkpoints":
-        """Return the entries that stay true when the file is read again from `offset`."""
+        """Return the entries that stay valid when the file is read again from `offset`."""
         return Checkpoints(entry for entry in self._entries if entry[1] < offset)
 
     def to_rows(self, limit: int = 256) -> list[list[int]]:
         """Return at most `limit` entries, ready to be stored.
 
-        Entries are thinned by letting an hour start where the one before it does, which is early but never wrong.
+        Entries are thinned by giving an hour the offset of the entry before it, which reads more but misses nothing.
         """
         entries = list(self._entries)
         while len(entries) > limit:

@@ -1,4 +1,4 @@
-"""Words of a log, checked once each and counted as small numbers from then on."""
+"""Encodes the text columns of a log: each distinct value is validated once and then represented by a code."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,16 +21,19 @@ from adwarm.model.windows import validate_date_range
 REJECTED = -1
 _CACHE_LIMIT = 500_000
 _CACHE_MAX_LENGTH = 256
-"""A longer raw word is not kept, so that hostile ones take no memory."""
+"""Longer raw values are not cached, so that hostile ones take no memory."""
 _NOT_TEXT = "\0"
-"""Stands for what is no text at all. It has no canonical form where one is needed."""
+"""Stands for values that are not text. It has no canonical form where one is required."""
 
 
 class ValueEncoder(dict[Any, int]):
-    """Maps a raw word to the code of its canonical form; `REJECTED` when it has none.
+    """Maps a raw value to the code of its canonical form; `REJECTED` when it has none.
 
-    Codes are stable for the life of the vocabulary. The cache of raw words is bounded, the canonical words are not:
-    they are as many as the answer.
+    Codes are stable for the life of the encoder. The cache of raw values is bounded. The canonical values are not: the
+    result contains each of them.
+
+    Args:
+        canonical: returns the canonical form of a value or of a missing one, None when there is none.
     """
 
     def __init__(self, canonical: Callable[[str | None], str | None]) -> None:
@@ -45,7 +48,7 @@ class ValueEncoder(dict[Any, int]):
         return self._encoder.values
 
     def __missing__(self, raw: Any) -> int:
-        if type(raw) is int:  # not kept: as a key, 1 is the same as True and 1.0
+        if type(raw) is int:  # not cached: as a key, 1 equals True and 1.0
             return self._code(str(raw) if abs(raw) < 10**20 else _NOT_TEXT)
         if raw is not None and type(raw) is not str:
             return self._code(_NOT_TEXT)
@@ -65,7 +68,7 @@ class ValueEncoder(dict[Any, int]):
         values = list(values)
         try:
             return np.fromiter(map(self.__getitem__, values), np.int32, len(values))
-        except TypeError:  # a list or an object where a word should be
+        except TypeError:  # a list or an object instead of text
             return np.fromiter((self._encode_any(value) for value in values), np.int32, len(values))
 
     def _encode_any(self, value: Any) -> int:
@@ -80,18 +83,18 @@ class ValueEncoder(dict[Any, int]):
         if not pa.types.is_dictionary(column.type):
             try:
                 column = column.cast(pa.string()).dictionary_encode()
-            except CONVERSION_ERRORS:  # some of it is no text
+            except CONVERSION_ERRORS:  # some values are not text
                 return self.encode(to_python_values(column))
-        words = column.dictionary
-        if self._last is None or not self._last[0].equals(words):  # a row group's batches share their dictionary
-            self._last = (words, self.encode([*to_python_values(words), None]))
-        known, indices = self._last[1], column.indices
+        dictionary = column.dictionary
+        if self._last is None or not self._last[0].equals(dictionary):  # a row group's batches share their dictionary
+            self._last = (dictionary, self.encode([*to_python_values(dictionary), None]))
+        codes, nullable = self._last[1], column.indices
         if column.null_count:
-            indices = indices.fill_null(len(known) - 1)
-        places: Codes = to_numpy(indices)
-        if len(places) and not 0 <= places.min() <= places.max() < len(known):
-            raise pa.ArrowInvalid("a value points to a word that is not there")
-        return known[places]
+            nullable = nullable.fill_null(len(codes) - 1)
+        indices: Codes = to_numpy(nullable)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < len(codes):
+            raise pa.ArrowInvalid("a value points to a dictionary entry that does not exist")
+        return codes[indices]
 
     def to_arrow(self, codes: Codes) -> pa.DictionaryArray:
         """Return `codes`, none of them rejected, as an Arrow column."""
@@ -99,23 +102,23 @@ class ValueEncoder(dict[Any, int]):
 
 
 def account_encoder() -> ValueEncoder:
-    """Account ids, in their canonical form."""
+    """Return an encoder of account ids."""
     return ValueEncoder(_checked(normalize_account_id))
 
 
 def date_range_encoder() -> ValueEncoder:
-    """Presets and absolute ranges."""
+    """Return an encoder of date presets and absolute ranges."""
     return ValueEncoder(_checked(lambda text: validate_date_range(text.strip())))
 
 
 def report_encoder(configured: Iterable[str]) -> ValueEncoder:
-    """Names of configured reports; a log that names none means the default."""
+    """Return an encoder of the names of configured reports; a missing name means the default report."""
     names = {*configured, "default"}
     return ValueEncoder(lambda text: text if text in names else "default" if not text else None)
 
 
 def time_zone_encoder() -> ValueEncoder:
-    """IANA zones; empty where there is none of that name."""
+    """Return an encoder of IANA zones; an unknown zone becomes empty."""
 
     def canonical(text: str | None) -> str:
         if not text or len(text) > 64:
@@ -129,12 +132,12 @@ def time_zone_encoder() -> ValueEncoder:
 
 
 def actor_encoder() -> ValueEncoder:
-    """Actor classes; human where the log names none that exists."""
-    known = {str(actor) for actor in Actor}
+    """Return an encoder of actor classes; an unknown class becomes human."""
+    actors = {str(actor) for actor in Actor}
 
     def canonical(text: str | None) -> str:
-        word = text.strip().lower() if text else ""
-        return word if word in known else str(Actor.HUMAN)
+        name = text.strip().lower() if text else ""
+        return name if name in actors else str(Actor.HUMAN)
 
     return ValueEncoder(canonical)
 

@@ -1,33 +1,32 @@
-"""Turns raw columns of a log into a batch of events; a row that is not one is rejected alone."""
+"""Turns raw columns of a log into batches of events in `EVENT_SCHEMA`; invalid rows are rejected one by one."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import dictionary_columns
 from adwarm.access_log.dictionary_columns import REJECTED
 from adwarm.access_log.timestamps import INVALID, parse_column, parse_values
-from adwarm.foundation.arrow_arrays import Codes, Micros, to_arrow_array, to_python_values
+from adwarm.foundation.arrow_arrays import Bools, Codes, Micros, to_arrow_array, to_python_values
 from adwarm.settings import Settings
 
-_WORD = pa.dictionary(pa.int32(), pa.string())
+_STRINGS = pa.dictionary(pa.int32(), pa.string())
 
 EVENT_SCHEMA = pa.schema([
     pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
-    pa.field("account_id", _WORD, nullable=False),
-    pa.field("date_range", _WORD, nullable=False),
-    pa.field("report", _WORD, nullable=False),
-    pa.field("time_zone", _WORD, nullable=False),
-    pa.field("actor", _WORD, nullable=False),
+    pa.field("account_id", _STRINGS, nullable=False),
+    pa.field("date_range", _STRINGS, nullable=False),
+    pa.field("report", _STRINGS, nullable=False),
+    pa.field("time_zone", _STRINGS, nullable=False),
+    pa.field("actor", _STRINGS, nullable=False),
     pa.field("hit", pa.bool_()),
     pa.field("latency_ms", pa.float64()),
 ])
-"""`time_zone` is empty where the log names none that exists; `actor` is human where the log does not say."""
+"""`time_zone` is empty where the log names no valid zone; `actor` is human where the log names no valid actor."""
 
 REQUIRED_COLUMNS = ("ts", "account_id", "date_range")
 TEXT_COLUMNS = ("account_id", "date_range", "report", "time_zone", "actor")
@@ -35,16 +34,16 @@ LOG_COLUMNS = ("ts", *TEXT_COLUMNS, "hit", "latency_ms", "latency")
 """Columns a log may have; `latency` is another name for `latency_ms`, and all but the required are optional."""
 
 Reject = Callable[[str, int], None]
-"""Told the reason and the number of the row, counted within the columns."""
+"""Called with the reason and the index of the row within the columns."""
 
 _FLAGS = {"true": True, "hit": True, "yes": True, "1": True, "false": False, "miss": False, "no": False, "0": False}
 
 
 class EventBuilder:
-    """Checks and codes the columns of one log; words it has seen cost a dictionary look-up.
+    """Validates and encodes the columns of one log; a value seen before costs one dictionary look-up.
 
     Attributes:
-        latest: a later moment than this is no event but a broken clock; None when that cannot be judged.
+        max_timestamp: later timestamps (microseconds) are rejected as those of a wrong clock; None: no limit.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -58,7 +57,7 @@ class EventBuilder:
         }
 
     def from_lists(self, columns: Mapping[str, Sequence[Any]], rows: int, reject: Reject) -> pa.RecordBatch:
-        """Return the events of columns of Python values; a column that is not there is empty."""
+        """Return the events of columns of Python values; a missing column is empty."""
         codes = {
             name: self._encoders[name].encode(columns[name]) if name in columns else self._missing(name, rows)
             for name in TEXT_COLUMNS
@@ -68,7 +67,7 @@ class EventBuilder:
         return self._batch(parse_values(columns["ts"]), codes, hit, _durations(latency, rows), reject)
 
     def from_arrow(self, batch: pa.RecordBatch, reject: Reject) -> pa.RecordBatch:
-        """Return the events of a batch of a columnar log."""
+        """Return the events of an Arrow batch of a columnar log."""
         rows, names = batch.num_rows, set(batch.schema.names)
         codes = {
             name: self._encoders[name].encode_column(batch.column(name)) if name in names else self._missing(name, rows)
@@ -84,14 +83,14 @@ class EventBuilder:
     def _batch(
         self, micros: Micros, codes: dict[str, Codes], hit: pa.Array, latency: pa.Array, reject: Reject
     ) -> pa.RecordBatch:
-        wrong: dict[str, npt.NDArray[np.bool_]] = {"ts": micros == INVALID}
+        invalid: dict[str, Bools] = {"ts": micros == INVALID}
         if self.max_timestamp is not None:
-            wrong["future"] = micros > self.max_timestamp
-        wrong |= {name: codes[name] == REJECTED for name in ("account_id", "date_range", "report")}
-        bad = np.logical_or.reduce(list(wrong.values()))
+            invalid["future"] = micros > self.max_timestamp
+        invalid |= {name: codes[name] == REJECTED for name in ("account_id", "date_range", "report")}
+        bad = np.logical_or.reduce(list(invalid.values()))
         if bad.any():
             for row in np.flatnonzero(bad).tolist():
-                reject(next(reason for reason, mask in wrong.items() if mask[row]), row)
+                reject(next(reason for reason, mask in invalid.items() if mask[row]), row)
             good = ~bad
             micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
             hit, latency = hit.filter(pa.array(good)), latency.filter(pa.array(good))

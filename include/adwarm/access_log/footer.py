@@ -1,7 +1,7 @@
-"""Reads rows and statistics out of a Parquet footer, without trusting it.
+"""Reads row counts and statistics from an untrusted Parquet footer.
 
-pyarrow ends the process when it is asked for the statistics of a footer in which some bytes are wrong, so they are read
-here. The footer is in Thrift's compact protocol: <https://parquet.apache.org/docs/file-format/metadata/>.
+pyarrow aborts the process when it reads the statistics of some damaged footers, so they are parsed here. The footer is
+encoded in Thrift's compact protocol: <https://parquet.apache.org/docs/file-format/metadata/>.
 """
 
 import io
@@ -22,11 +22,11 @@ Fields = dict[int, Any]
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """What the footer says of a row group.
+    """A row group as the footer describes it.
 
     Attributes:
-        least: the smallest value of the column, as stored; None when it does not say.
-        most: the largest one.
+        min_value: the smallest value of the column, as stored; None when the footer has no statistics.
+        max_value: the largest one.
     """
 
     rows: int
@@ -63,7 +63,7 @@ def _parse_row_groups(thrift: "_CompactReader", column: int) -> list[RowGroup]:
         return thrift.struct({_COLUMNS: lambda: thrift.item(column, chunk), _ROWS: thrift.number})
 
     footer = thrift.struct({_ROW_GROUPS: lambda: list(thrift.items(group))})
-    return [_to_row_group(found) for found in footer[_ROW_GROUPS]]
+    return [_to_row_group(group) for group in footer[_ROW_GROUPS]]
 
 
 def _to_row_group(group: Fields) -> RowGroup:
@@ -74,23 +74,23 @@ def _to_row_group(group: Fields) -> RowGroup:
 
 
 class _CompactReader:
-    """Reads values of the compact protocol one after the other; what is not wanted is passed over."""
+    """Reads values of the compact protocol in sequence and skips those that are not needed."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
 
     def struct(self, field_readers: Mapping[int, Callable[[], Any]]) -> Fields:
-        """Return the wanted fields of a struct, by number."""
-        found: Fields = {}
+        """Return the fields of a struct that have a reader, by number."""
+        fields: Fields = {}
         field = 0
         while head := self._byte():
             field = field + (head >> 4) if head >> 4 else self.number()
             if field in field_readers:
-                found[field] = field_readers[field]()
+                fields[field] = field_readers[field]()
             else:
                 self._skip(head & 15)
-        return found
+        return fields
 
     def items(self, read: Callable[[], Any]) -> Iterator[Any]:
         """Yield the items of a list."""
@@ -103,13 +103,13 @@ class _CompactReader:
         size, kind = self._list_head()
         if number >= size:
             raise ValueError(f"a list of {size} without the item {number}")
-        found = None
-        for place in range(size):
-            if place == number:
-                found = read()
+        value = None
+        for index in range(size):
+            if index == number:
+                value = read()
             else:
                 self._skip(kind)
-        return found
+        return value
 
     def number(self) -> int:
         """Return an integer of any width."""
@@ -157,7 +157,7 @@ class _CompactReader:
             size = self._varint()
             kinds = self._byte() if size else 0
             self._skip_many(size, [kinds >> 4, kinds & 15])
-        elif kind not in {_TRUE, _FALSE}:  # which a field says with its kind
+        elif kind not in {_TRUE, _FALSE}:  # booleans have no bytes of their own
             raise ValueError(f"a value of the unknown kind {kind}")
 
     def _skip_many(self, size: int, kinds: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""Cuts a byte stream into blocks of whole lines, with the offset of each, in bounded memory."""
+"""Splits a byte stream into blocks of whole lines with their offsets, in bounded memory."""
 
 import gzip
 import zlib
@@ -7,34 +7,38 @@ from dataclasses import dataclass
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
+
+from adwarm.foundation.arrow_arrays import Ints
 
 RejectAt = Callable[[str, int, bytes], None]
-"""Told the reason, the offset of the line and how the line begins."""
+"""Called with the reason, the offset of the line and the beginning of the line."""
 
 BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class LineBlock:
-    """Some lines that follow each other, without their ends.
+    """Consecutive lines without their line ends.
 
     Attributes:
-        end: offset where the next block starts; at a last line that has no end yet, the start of that line, so that
+        end: offset where the next block starts; after a last line without a line end, the start of that line, so that
             it is read again when it is complete.
-        offsets: of each line.
+        offsets: the offset of each line.
     """
 
     start: int
     end: int
     lines: list[bytes]
-    offsets: npt.NDArray[np.int64]
+    offsets: Ints
 
 
 def line_blocks(
     stream: IO[bytes], reject: RejectAt, *, start: int = 0, stop: int | None = None, max_line: int = 65_536
 ) -> Iterator[LineBlock]:
-    """Yield the lines of `stream`, which stands at `start`, up to the offset `stop`."""
+    """Yield the lines of `stream`, which is positioned at `start`, up to the offset `stop`.
+
+    Lines longer than `max_line` bytes are rejected as `too_long`; a damaged gzip stream ends as `truncated`.
+    """
     position, rest, skipping = start, b"", False
     source = _Source(stream, reject)
     while chunk := source.read(BLOCK_BYTES if stop is None else stop - position - len(rest), position):
@@ -56,7 +60,7 @@ def line_blocks(
 
 
 class _Source:
-    """Reads a stream up to where it is damaged, and says once that it is."""
+    """Reads a stream up to where it is damaged, and rejects the damage once."""
 
     def __init__(self, stream: IO[bytes], reject: RejectAt) -> None:
         self._stream = stream
@@ -70,7 +74,7 @@ class _Source:
         if not isinstance(self._stream, gzip.GzipFile):
             return self._stream.read(size)
         parts: list[bytes] = []
-        try:  # in small steps: a read that fails would take along what was whole
+        try:  # in small steps: a large read that fails would lose the undamaged bytes before the damage
             while size > 0 and (part := self._stream.read1(size)):
                 parts.append(part)
                 size -= len(part)

@@ -41,11 +41,11 @@ _UNSUPPORTED = {
 }
 _LOCAL = "file://"
 _NameFilter = Callable[[str], bool]
-"""Whether a file of that name is meant."""
+"""Whether a file of that name belongs to the log."""
 
-_is_link = os.path.islink  # unlike the method of a path, it does not raise where a folder is closed
+_is_link = os.path.islink  # Path.is_symlink raises in a folder without permission
 FILE_ERRORS = (BadRequest, pa.ArrowException, EOFError, zlib.error, UnicodeDecodeError, OSError)
-"""What reading a damaged file may raise; ask `is_of_file` about what was caught."""
+"""Errors that reading a damaged file may raise; `is_file_error` tells whether the file is at fault."""
 
 _FILE_ERRNOS = frozenset({
     errno.EACCES,
@@ -65,11 +65,11 @@ class LogFile:
     """One file of a log.
 
     Attributes:
-        path: absolute, or the URL; what the file is known by.
+        path: absolute path, or URL; identifies the file.
         size: bytes as stored.
-        mtime: seconds since the epoch; 0 where the storage does not say.
-        problem: why it is not read; empty when nothing speaks against it.
-        reason: what the quarantine counts the problem as.
+        mtime: seconds since the epoch; 0 where the storage has none.
+        problem: why it is not read; empty when it is.
+        reason: the quarantine's reason for the problem.
     """
 
     path: str
@@ -86,18 +86,18 @@ class LogFile:
         return cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if self.is_gzipped else raw)
 
     def open_at(self, offset: int) -> IO[bytes]:
-        """Open the content at `offset`; a compressed file is read up to there."""
+        """Open the content at `offset`; a compressed file is decompressed up to there."""
         stream = self.open()
         try:
             stream.seek(offset)
         except (EOFError, zlib.error, gzip.BadGzipFile):
-            return stream  # shorter than it was: the first read says so
+            return stream  # truncated since; the first read fails
         return stream
 
 
 @dataclass(frozen=True, slots=True)
 class _FileCandidate:
-    """A file that may be read, or what speaks against it."""
+    """A file that may be read, or the problem with it."""
 
     path: Any
     problem: str = ""
@@ -105,24 +105,24 @@ class _FileCandidate:
 
 
 def list_files(url: str) -> list[LogFile]:
-    """Return the files of the log, by path; those that must not or cannot be read say why.
+    """Return the files of the log, by path; those that must not or cannot be read have a `problem`.
 
     Raises:
-        NotFound: there is nothing at `url`.
+        NotFound: there is no file at `url`.
     """
-    found = sorted(_files(url), key=lambda file: file.path)
-    if not found:
+    files = sorted(_files(url), key=lambda file: file.path)
+    if not files:
         raise NotFound(f"there is no access log at {url}; give a file, a folder or a glob in ADWARM_ACCESS_LOG_URL")
-    return found
+    return files
 
 
 def _files(url: str) -> Iterator[LogFile]:
     is_local = "://" not in url or url.startswith(_LOCAL)
     scheme = _LOCAL if url.startswith(_LOCAL) else ""
     candidates = _unique_files(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
-    for found in candidates:
-        path = f"{scheme}{found.path}"
-        file = _unreadable_file(path, found.problem, found.reason) if found.problem else _inspect(found.path, path)
+    for item in candidates:
+        path = f"{scheme}{item.path}"
+        file = _unreadable_file(path, item.problem, item.reason) if item.problem else _inspect(item.path, path)
         if file is not None:
             yield file
 
@@ -130,7 +130,7 @@ def _files(url: str) -> Iterator[LogFile]:
 def _path(url: str) -> Any:
     if "://" not in url or url.startswith(_LOCAL):
         return Path(url.removeprefix(_LOCAL))
-    from upath import UPath  # a sixth of the time that counting a local log takes to start
+    from upath import UPath  # imported late, because it is slow to import and local logs do without
 
     return UPath(url)
 
@@ -164,24 +164,24 @@ def _candidates(url: str) -> list[_FileCandidate]:
 
 
 def _glob(url: str) -> tuple[str, str]:
-    """Return the folder that holds all a glob may mean, and the glob from there on; empty when it is none."""
+    """Return the folder that contains all matches of a glob, and the rest of the glob; empty when it is not a glob."""
     glob = re.search(r"[*?\[]", url)
     cut = url.rfind("/", 0, glob.start()) + 1 if glob else len(url)
     return url[:cut], url[cut:]
 
 
 def _matches_glob(name: str, pattern: str) -> bool:
-    """Whether a glob means the file: hidden ones only when it says so, as in a shell."""
+    """Whether a glob includes the file: hidden files only when it names them, as in a shell."""
     return not name.startswith(".") or pattern.rpartition("/")[2].startswith(".")
 
 
 def _is_log(name: str) -> bool:
-    known = _SUFFIXES.get(Path(name.removesuffix(".gz")).suffix.lower())
-    return not name.startswith((".", "_")) and bool(known or _LOG_NAME.fullmatch(name))
+    log_format = _SUFFIXES.get(Path(name.removesuffix(".gz")).suffix.lower())
+    return not name.startswith((".", "_")) and bool(log_format or _LOG_NAME.fullmatch(name))
 
 
 def _inspect(path: Any, name: str) -> LogFile | None:
-    """Return what a look at the file tells; None when it is gone since it was listed."""
+    """Return the file with its size and format; None when it was removed since it was listed."""
     try:
         stat = path.stat()
         with path.open("rb") as file:
@@ -204,7 +204,7 @@ def _unreadable_file(name: str, problem: str, reason: str) -> LogFile:
 
 
 def _unsupported_format(content: bytes) -> str:
-    """Return what is wrong with content that is no log by its first bytes."""
+    """Return why content with these first bytes cannot be read; empty when it can."""
     kind = next((kind for magic, kind in _UNSUPPORTED.items() if content.startswith(magic)), "")
     return kind and f"it holds {kind}, which is not read; give UTF-8 text or Parquet, plain or with gzip"
 
@@ -213,7 +213,7 @@ def _decompress(head: bytes) -> bytes:
     try:
         return zlib.decompressobj(31).decompress(head, 4096)
     except zlib.error:
-        return b""  # reading it says where it is damaged
+        return b""  # reading the file reports the damage
 
 
 def _format(name: str, content: bytes) -> Format:
@@ -230,22 +230,22 @@ def _sniff_format(head: bytes) -> Format:
 
 
 def _scan_folder(folder: Path, name_filter: _NameFilter) -> Iterator[_FileCandidate]:
-    """Yield the files below `folder`, what cannot be looked into, and what leads out of it."""
+    """Yield the files below `folder`, the folders that cannot be read, and the symlinks that lead out of it."""
     root = Path(os.path.realpath(folder))
-    closed: list[OSError] = []
-    for place, folders, names in os.walk(folder, onerror=closed.append):
-        # A folder that is linked to from within is found where it lies; one outside is to be named.
-        linked = [name for name in folders if _is_link(Path(place, name))]
+    errors: list[OSError] = []
+    for parent, folders, names in os.walk(folder, onerror=errors.append):
+        # A linked folder inside the log is found where it lies; a link to a folder outside must be reported.
+        linked = [name for name in folders if _is_link(Path(parent, name))]
         for name in (*linked, *filter(name_filter, names)):
-            yield from _check_candidate(Path(place, name), root)
-    for error in closed:
+            yield from _check_candidate(Path(parent, name), root)
+    for error in errors:
         if not is_file_error(error):
             raise error
         yield _FileCandidate(Path(str(error.filename)), describe_error(error))
 
 
 def _scan_glob(folder: Path, pattern: str, name_filter: _NameFilter) -> Iterator[_FileCandidate]:
-    """Yield the files below `folder` that a glob means, and those of them that lead out of it."""
+    """Yield the files below `folder` that match a glob, and the symlinks among them that lead out of it."""
     root = Path(os.path.realpath(folder))
     for path in folder.glob(pattern):
         if name_filter(path.name):
@@ -253,7 +253,7 @@ def _scan_glob(folder: Path, pattern: str, name_filter: _NameFilter) -> Iterator
 
 
 def _unique_files(candidates: Iterable[_FileCandidate]) -> Iterator[_FileCandidate]:
-    """Yield each local file once: one that a symlink leads to is read where it lies."""
+    """Yield each local file once: a symlink to another file of the log is left out."""
     seen: set[str] = set()
     for item in sorted(candidates, key=lambda item: (_is_link(item.path), str(item.path))):
         real = os.path.realpath(item.path)
@@ -263,7 +263,7 @@ def _unique_files(candidates: Iterable[_FileCandidate]) -> Iterator[_FileCandida
 
 
 def _check_candidate(path: Path, root: Path) -> Iterator[_FileCandidate]:
-    """Yield the file, or what is wrong with it; nothing when it is none, or gone."""
+    """Yield the file, or the problem with it; nothing when it is not a file or was removed."""
     real = Path(os.path.realpath(path))
     if not real.is_relative_to(root):
         yield _FileCandidate(
@@ -280,10 +280,10 @@ def _check_candidate(path: Path, root: Path) -> Iterator[_FileCandidate]:
 
 
 def is_file_error(error: BaseException) -> bool:
-    """Whether the error says that this one file is damaged, closed to us or gone.
+    """Whether the error means that this one file is damaged, not permitted or gone.
 
-    Arrow and gzip report damage as an OSError without a number. A connection that breaks, a disk that fails and a read
-    that was interrupted are no fault of the file.
+    Arrow and gzip report damage as an OSError without a number. A broken connection, a failing disk and an interrupted
+    read are not the fault of the file and must stop the run.
     """
     if isinstance(error, (ConnectionError, TimeoutError, pa.ArrowCancelled)):
         return False
@@ -291,6 +291,6 @@ def is_file_error(error: BaseException) -> bool:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what the error says, without the path that is named beside it."""
-    told = error.strerror if isinstance(error, OSError) else None
-    return told or str(error) or type(error).__name__
+    """Return the error's message without the path in it."""
+    message = error.strerror if isinstance(error, OSError) else None
+    return message or str(error) or type(error).__name__

@@ -1,7 +1,7 @@
 """Reads a log as batches of events, in bounded memory, whatever its format.
 
-Every reader of a log goes through `LogReader.pieces`. A line, row or file that cannot be read lands in the quarantine;
-a failing network or disk raises.
+All reading goes through `LogReader.read_file`. A line, row or file that cannot be read is quarantined; a failing
+network or disk raises.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """A batch of events and where in its file it stood: byte offsets, or row numbers of a Parquet file."""
+    """A batch of events and its position in the file: byte offsets, or row numbers of a Parquet file."""
 
     batch: pa.RecordBatch
     start: int
@@ -38,7 +38,7 @@ class EventBatch:
 
 
 class LogReader:
-    """Reads files of one log with the words it has already checked.
+    """Reads the files of one log; values validated in one file are not validated again in the next.
 
     Attributes:
         unreadable: paths of files that could not be read to their end.
@@ -63,18 +63,18 @@ class LogReader:
         """Yield the events of `file`.
 
         Args:
-            since: events before it may be left out, where that saves work; likewise from `until` on.
-            start: offset to begin at, the start of a line; of Parquet the row groups that reach beyond this row.
-            stop: offset to end at; of Parquet the row groups that begin before this row.
-            quiet_before: lines before this offset were judged by an earlier run and are not counted again.
+            since: events before it may be left out where that saves work; likewise events from `until` on.
+            start: offset to begin at, the start of a line; in Parquet, row groups that end before this row are skipped.
+            stop: offset to end at; in Parquet, row groups that begin at or after this row are skipped.
+            skip_rejects_before: rejects before this offset were counted by an earlier run and are not counted again.
         """
-        # An event cannot be newer than the file that holds it; the slack is for clocks that are wrong.
+        # An event cannot be newer than its file; the slack allows for wrong clocks.
         self._events.max_timestamp = int((file.mtime + _CLOCK_SLACK) * 1_000_000) if file.mtime else None
         if file.problem:
             self._quarantine_file(file, file.problem, file.reason)
             return
         if not file.size and file.format != "parquet":
-            return  # a log that was rotated and has no line yet
+            return  # a rotated log without lines
         try:
             if file.format == "parquet":
                 yield from self._parquet(file, _micros(since), _micros(until), start, stop)
@@ -96,7 +96,7 @@ class LogReader:
             for first, batch in columnar.iter_batches(parquet, since, until, start, stop):
 
                 def reject(reason: str, row: int, first: int = first, batch: pa.RecordBatch = batch) -> None:
-                    excerpt = format_row(batch, row) if self.quarantine.has_room(reason) else ""
+                    excerpt = format_row(batch, row) if self.quarantine.can_keep(reason) else ""
                     self.quarantine.add(reason, file.path, first + row, excerpt)
 
                 yield EventBatch(self._events.from_arrow(batch, reject), first, first + batch.num_rows)
@@ -121,7 +121,7 @@ class LogReader:
         return self._events.from_lists(raw.columns, len(raw.rows), lambda reason, row: refuse(reason, raw.rows[row]))
 
     def _parser(self, file: LogFile) -> tuple[Parser, int]:
-        """Return the parser of `file`, and where its first record starts."""
+        """Return the parser of `file`, and the offset of its first record."""
         if file.format == "jsonl":
             return JsonLinesParser(), 0
         if file.format == "combined":
@@ -147,7 +147,7 @@ def read_events(
 
     Args:
         start_offsets: for text files by path, the offset to begin at.
-        quarantine: takes what could not be read.
+        quarantine: collects what could not be read.
 
     Raises:
         NotFound: there is no log at `url`.
@@ -157,18 +157,18 @@ def read_events(
     reader = LogReader(settings, quarantine)
     for file in files:
         start = (start_offsets or {}).get(file.path, 0)
-        for piece in reader.read_file(file, since=since, until=until, start=start):
-            batch = filter_window(piece.batch, _micros(since), _micros(until))
+        for event_batch in reader.read_file(file, since=since, until=until, start=start):
+            batch = filter_window(event_batch.batch, _micros(since), _micros(until))
             if batch.num_rows:
                 yield batch
     require_readable(files, reader)
 
 
 def require_readable(files: list[LogFile], reader: LogReader) -> None:
-    """Raise when not one of `files` could be read.
+    """Raise when none of `files` could be read.
 
     Raises:
-        BadRequest: with what was wrong.
+        BadRequest: names the first file and why it could not be read.
     """
     if files and all(file.path in reader.unreadable for file in files):
         raise BadRequest(f"no file of the access log can be read: {describe_unreadable(reader.quarantine.samples)}")
@@ -185,13 +185,13 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
     first, last, events = [], [], 0
     files = list_files(url)
     for file in files:
-        found = parquet_span(file) if file.format == "parquet" else None
-        if found is None:
-            found = _scan(reader, file)
-        if found[2]:
-            first.append(found[0])
-            last.append(found[1])
-            events += found[2]
+        span = parquet_span(file) if file.format == "parquet" else None
+        if span is None:
+            span = _scan(reader, file)
+        if span[2]:
+            first.append(span[0])
+            last.append(span[1])
+            events += span[2]
     if not events:
         require_readable(files, reader)
         raise NotFound(f"the access log at {url} holds no event")
@@ -199,27 +199,27 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
 
 
 def parquet_span(file: LogFile) -> tuple[int, int, int] | None:
-    """Return first and last moment in microseconds and the rows of a Parquet file, if its statistics tell them."""
+    """Return the first and last timestamp (microseconds) and the rows of a Parquet file; None without statistics."""
 
-    def told(parquet: columnar.ParquetLog) -> tuple[int, int, int] | None:
+    def run(parquet: columnar.ParquetLog) -> tuple[int, int, int] | None:
         span = columnar.get_span(parquet)
         return None if span is None else (*span, parquet.rows)
 
-    return _query_parquet(file, told)
+    return _query_parquet(file, run)
 
 
 def parquet_groups(file: LogFile, since: datetime | None, until: datetime | None) -> list[tuple[int, int]]:
-    """Return first row and rows of the row groups that may hold events of the window; none when it is no Parquet."""
+    """Return first row and rows of the row groups that may hold events of the window; none when it is not Parquet."""
 
-    def told(parquet: columnar.ParquetLog) -> list[tuple[int, int]]:
-        found = columnar.groups_in_window(parquet, _micros(since), _micros(until))
-        return [(first, rows) for _, rows, first in found]
+    def run(parquet: columnar.ParquetLog) -> list[tuple[int, int]]:
+        groups = columnar.groups_in_window(parquet, _micros(since), _micros(until))
+        return [(first, rows) for _, rows, first in groups]
 
-    return _query_parquet(file, told) or []
+    return _query_parquet(file, run) or []
 
 
 def _query_parquet(file: LogFile, query: Callable[[columnar.ParquetLog], Result]) -> Result | None:
-    """Return what a Parquet file answers; None when it cannot be read, which reading it will put on record."""
+    """Return the result of `query`; None when the file cannot be read, which reading it will quarantine."""
     if file.problem:
         return None
     try:
@@ -233,16 +233,16 @@ def _query_parquet(file: LogFile, query: Callable[[columnar.ParquetLog], Result]
 
 def _scan(reader: LogReader, file: LogFile) -> tuple[int, int, int]:
     first, last, events = np.iinfo(np.int64).max, np.iinfo(np.int64).min, 0
-    for piece in reader.read_file(file):
-        if piece.batch.num_rows:
-            moments = timestamp_column(piece.batch)
+    for batch in (event_batch.batch for event_batch in reader.read_file(file)):
+        if batch.num_rows:
+            moments = timestamp_column(batch)
             first, last = min(first, int(moments.min())), max(last, int(moments.max()))
-            events += piece.batch.num_rows
+            events += batch.num_rows
     return first, last, events
 
 
 def timestamp_column(batch: pa.RecordBatch, name: str = "ts") -> Micros:
-    """Return the moments in a column of timestamps, in microseconds."""
+    """Return a column of timestamps in microseconds."""
     column = batch.column(name)
     return to_numpy(column).astype(np.int64, copy=False)
 

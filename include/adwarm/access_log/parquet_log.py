@@ -1,4 +1,4 @@
-"""Reads Parquet logs batch by batch; row groups outside the wanted window are skipped by their statistics."""
+"""Reads Parquet logs in batches; row groups outside the window are skipped by their statistics."""
 
 import json
 import tempfile
@@ -19,8 +19,8 @@ from adwarm.foundation.errors import BadRequest
 
 BATCH_ROWS = 32_768
 _MAGIC = b"PAR1"
-_SWELLING, _UNPACKED_BYTES = 100, 1 << 30
-"""Parquet is packed already: gzip takes little more off it."""
+_MAX_EXPANSION, _EXTRA_BYTES = 100, 1 << 30
+"""Limits of what a gzipped file may expand to. Parquet is compressed already, so gzip hardly shrinks it."""
 
 Span = tuple[int, int]
 _LARGEST = 1 << 62
@@ -33,40 +33,40 @@ _MICROS: dict[str, Callable[[int], int]] = {
 
 
 class ParquetLog:
-    """A Parquet log that is open.
+    """An open Parquet log.
 
     Attributes:
-        groups: number, rows, first row and span of each row group; the span is None when the statistics do not tell.
-        rows: of all row groups.
+        groups: number, rows, first row and span of each row group; the span is None without usable statistics.
+        rows: rows of all row groups.
     """
 
     def __init__(self, source: Any) -> None:
         """Open `source`.
 
         Raises:
-            BadRequest: it is not Parquet, or its columns are not those of a log.
+            BadRequest: the file is not Parquet, or its columns are not those of a log.
         """
         try:
             metadata = pq.read_metadata(source)
             schema = metadata.schema
             paths = [schema.column(index).path for index in range(len(schema))]
-            words = [name for name in TEXT_COLUMNS if name in paths]
+            text_columns = [name for name in TEXT_COLUMNS if name in paths]
             self.file = pq.ParquetFile(
-                source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, read_dictionary=words
+                source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, read_dictionary=text_columns
             )
             _require_columns(self.file.schema_arrow)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise BadRequest(f"it is not Parquet: {str(error)[:200]}") from error
-        place = paths.index("ts")
-        found = row_groups(source, place)
-        if len(found) != metadata.num_row_groups:
+        column = paths.index("ts")
+        groups = row_groups(source, column)
+        if len(groups) != metadata.num_row_groups:
             raise BadRequest("its footer is damaged: it names row groups that are not there")
-        firsts = [0, *accumulate(group.rows for group in found)]
-        unit = _unit(schema.column(place))
+        firsts = [0, *accumulate(group.rows for group in groups)]
+        unit = _unit(schema.column(column))
         self.rows = firsts[-1]
         self.groups = [
             (number, group.rows, first, _span(group, unit))
-            for number, (group, first) in enumerate(zip(found, firsts, strict=False))
+            for number, (group, first) in enumerate(zip(groups, firsts, strict=False))
         ]
 
 
@@ -75,27 +75,27 @@ def open_parquet(file: LogFile) -> Iterator[ParquetLog]:
     """Open a Parquet log for reading in bounded memory.
 
     Raises:
-        BadRequest: it is not Parquet, or its columns are not those of a log.
-        EOFError: it is packed with gzip and ends too early; zlib.error and OSError when it is damaged otherwise.
+        BadRequest: the file is not Parquet, or its columns are not those of a log.
+        EOFError: its gzip stream is truncated; zlib.error and OSError when it is damaged otherwise.
     """
     with tempfile.TemporaryFile() as unpacked, file.open() as raw:
-        if file.is_gzipped:  # Parquet is read from its end: it has to be whole first
-            _unpack(file, raw, unpacked)
+        if file.is_gzipped:  # Parquet is read from its end, so it is decompressed as a whole first
+            _decompress(file, raw, unpacked)
         yield ParquetLog(unpacked if file.is_gzipped else raw)
 
 
-def _unpack(file: LogFile, packed: IO[bytes], target: IO[bytes]) -> None:
-    """Unpack a file onto the disk, within bounds: what is no Parquet or swells beyond reason is given up."""
-    part = packed.read(len(_MAGIC))
-    if part != _MAGIC:
+def _decompress(file: LogFile, compressed: IO[bytes], target: IO[bytes]) -> None:
+    """Decompress a file to disk, within a size limit; stop early when it is not Parquet."""
+    chunk = compressed.read(len(_MAGIC))
+    if chunk != _MAGIC:
         raise BadRequest(f"it is not Parquet: it does not begin with {_MAGIC.decode()}")
-    room = _SWELLING * file.size + _UNPACKED_BYTES
-    while part:
-        room -= len(part)
-        if room < 0:
-            raise BadRequest(f"it unpacks to more than {_SWELLING} times its size; give it without gzip")
-        target.write(part)
-        part = packed.read(1 << 20)
+    remaining = _MAX_EXPANSION * file.size + _EXTRA_BYTES
+    while chunk:
+        remaining -= len(chunk)
+        if remaining < 0:
+            raise BadRequest(f"it unpacks to more than {_MAX_EXPANSION} times its size; give it without gzip")
+        target.write(chunk)
+        chunk = compressed.read(1 << 20)
 
 
 def _require_columns(schema: pa.Schema) -> None:
@@ -114,12 +114,12 @@ def _require_columns(schema: pa.Schema) -> None:
 def iter_batches(
     log: ParquetLog, since: int | None, until: int | None, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Yield the number of the first row with each batch that may hold events of the half-open window.
+    """Yield the batches that may hold events of the half-open window, each with the number of its first row.
 
-    Only row groups are read that reach beyond the row `start` and begin before the row `stop`.
+    Only row groups that end after the row `start` and begin before the row `stop` are read.
     """
     schema = log.file.schema_arrow
-    # An optional column of lists or structs says nothing; it is as if it were not there.
+    # An optional column of lists or structs is ignored.
     columns = [name for name in LOG_COLUMNS if name in schema.names and not pa.types.is_nested(schema.field(name).type)]
     for group, rows, first_row in groups_in_window(log, since, until):
         if first_row + rows <= start or (stop is not None and first_row >= stop):
@@ -140,10 +140,12 @@ def groups_in_window(log: ParquetLog, since: int | None, until: int | None) -> I
 
 
 def get_span(log: ParquetLog) -> Span | None:
-    """Return the first and last moment by the statistics; None when they do not tell."""
+    """Return the first and last timestamp by the statistics; None when a row group has no usable ones."""
     spans = [span for _, rows, _, span in log.groups if rows]
-    known = [span for span in spans if span]
-    return (min(s[0] for s in known), max(s[1] for s in known)) if known and len(known) == len(spans) else None
+    if not spans or not all(spans):
+        return None
+    firsts, lasts = zip(*(span for span in spans if span), strict=True)
+    return min(firsts), max(lasts)
 
 
 def _before(moment: int, since: int | None) -> bool:
@@ -151,7 +153,7 @@ def _before(moment: int, since: int | None) -> bool:
 
 
 def _unit(column: Any) -> str:
-    """Return what the stored integers of `ts` count; empty when they are no moments, and number when it is open."""
+    """Return the unit of the stored integers of `ts`: "number" when it depends on their size, empty without one."""
     kind = json.loads(column.logical_type.to_json())
     if kind["Type"] in {"Timestamp", "Date"}:
         return str(kind.get("timeUnit", "days"))
@@ -169,7 +171,7 @@ def _span(group: RowGroup, unit: str) -> Span | None:
         return None
     first, last = (int.from_bytes(end, "little", signed=True) for end in (group.min_value, group.max_value))
     if unit == "number":
-        # Numbers of mixed units are ordered otherwise than the moments they mean.
+        # Numbers of mixed units are not in the order of their timestamps.
         same_unit = len(str(abs(first))) // 3 == len(str(abs(last))) // 3
         ends = parse_values([first, last]) if same_unit else np.array([INVALID])
     else:

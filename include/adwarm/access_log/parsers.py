@@ -1,4 +1,4 @@
-"""One parser per text format: from lines to raw columns. What a parser does not understand it rejects, line by line."""
+"""Parses lines into raw columns, with one parser per text format; a line that cannot be parsed is rejected."""
 
 import csv
 import re
@@ -20,10 +20,11 @@ Reject = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class RawColumns:
-    """Values as the log has them.
+    """Values as they are in the log.
 
     Attributes:
-        rows: for each value the number of the line it came from.
+        rows: for each value, the index of its line.
+        columns: values by column name.
     """
 
     rows: list[int]
@@ -31,7 +32,7 @@ class RawColumns:
 
 
 class Parser(Protocol):
-    """Parses some lines; the reasons of those it refuses go to `reject` with the line's number."""
+    """Parses lines, and calls `reject` with the reason and the index of each line that cannot be parsed."""
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the columns of the lines that could be parsed."""
@@ -39,10 +40,10 @@ class Parser(Protocol):
 
 
 class JsonLinesParser:
-    """One JSON object a line. NaN, broken UTF-8 and endless nesting are errors of that line."""
+    """One JSON object a line. NaN, invalid UTF-8 and excessive nesting reject that line."""
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
-        """Return the known fields of each object."""
+        """Return the log's columns of each object."""
         rows: list[int] = []
         objects: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
@@ -63,7 +64,7 @@ class JsonLinesParser:
 
 
 class CsvParser:
-    """Comma-separated values under a header. A record is one line, so an open quote cannot swallow the next."""
+    """Comma-separated values with a header. A record is one line, so an open quote does not extend to the next line."""
 
     def __init__(self, header: bytes) -> None:
         self.header = header.rstrip(b"\r\n")
@@ -80,7 +81,7 @@ class CsvParser:
         self._indexes = {name: names.index(name) for name in LOG_COLUMNS if name in names}
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
-        """Return the known columns of each line that has as many fields as the header."""
+        """Return the log's columns of each line that has as many fields as the header."""
         rows: list[int] = []
         records: list[list[str]] = []
         for number, line in enumerate(lines):
@@ -104,10 +105,9 @@ class CsvParser:
 class CombinedLogParser:
     """The combined log format of web servers.
 
-    An open is a GET that the path pattern maps to a report and that was answered; one that the reader gave up waiting
-    for (status 499) is an open too, and a miss. Other requests, and those answered with 4xx or 5xx, are counted by
-    `ignore`. The user agent tells persons from programs; a time in seconds behind it, as nginx writes its request time,
-    is the latency.
+    An open is a GET whose path matches the pattern of reports and whose status is not 4xx or 5xx. A request that the
+    client closed before the response (status 499) is an open and a miss. All other requests are counted by `ignore`.
+    The user agent gives the actor; a number of seconds after it, as nginx writes its request time, is the latency.
     """
 
     def __init__(self, path_pattern: str, ignore: Callable[[], None]) -> None:
@@ -120,19 +120,19 @@ class CombinedLogParser:
         self._ignore = ignore
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
-        """Return moment, key, actor and, where the log tells, miss and latency of each open."""
+        """Return timestamp, key, actor and, where the log has them, miss and latency of each open."""
         rows: list[int] = []
         records: list[tuple[Any, ...]] = []
         for number, line in enumerate(lines):
             try:
-                found = _COMBINED.match(line.decode())
+                match = _COMBINED.match(line.decode())
             except UnicodeDecodeError:
                 reject("encoding", number)
                 continue
-            if not found:
+            if not match:
                 reject("format", number)
                 continue
-            time, method, path, status, agent = found.groups()
+            time, method, path, status, agent = match.groups()
             opened = method == "GET" and (status[0] not in "45" or status == _CLIENT_CLOSED_REQUEST)
             key = self._path.search(path) if opened else None
             if key is None:
@@ -140,9 +140,9 @@ class CombinedLogParser:
                 continue
             rows.append(number)
             hit = False if status == _CLIENT_CLOSED_REQUEST else None
-            latency = _latency_ms(found.string[found.end() :])
-            who = classify_actor(agent).value
-            records.append((_log_time(time), key["account_id"], key["date_range"], who, hit, latency))
+            latency = _latency_ms(match.string[match.end() :])
+            actor = classify_actor(agent).value
+            records.append((_log_time(time), key["account_id"], key["date_range"], actor, hit, latency))
         names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms")
         return RawColumns(rows, {name: [record[at] for record in records] for at, name in enumerate(names)})
 
@@ -169,6 +169,6 @@ def _log_time(text: str) -> int | None:
 
 
 def _latency_ms(tail: str) -> float | None:
-    """Return the first time in seconds with milliseconds; other numbers there may be anything."""
-    found = _SECONDS.search(tail) if tail else None
-    return float(found[1]) * 1000 if found else None
+    """Return the first number with three decimals, taken as seconds, in milliseconds; other numbers are ambiguous."""
+    match = _SECONDS.search(tail) if tail else None
+    return float(match[1]) * 1000 if match else None

@@ -1,6 +1,6 @@
-"""Keeps what could not be read: every line and file counted by reason, a bounded number kept with file and text.
+"""Records what could not be read: all lines and files are counted by reason, a bounded number is kept as samples.
 
-Credentials in a kept excerpt are blanked, so that the quarantine may be shown.
+Credentials in samples are redacted, so that the quarantine may be shown.
 """
 
 from collections import Counter
@@ -13,16 +13,16 @@ from adwarm.foundation.redaction import redact
 
 _EXCERPT = 200
 FILE_REASONS = frozenset({"unreadable", "symlink"})
-"""Reasons that concern a whole file. However many lines are rejected, files are named too."""
+"""Reasons that concern a whole file. Files have a limit of their own, so many rejected lines cannot hide them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RejectedSample:
-    """One line, or file, that was not read.
+    """A line or file that was not read.
 
     Attributes:
-        offset: bytes into the (decompressed) file; for Parquet the row's number.
-        excerpt: how the line begins; of a file, why it was not read.
+        offset: bytes into the decompressed file; in Parquet the number of the row.
+        excerpt: the beginning of the line; for a file, why it was not read.
     """
 
     file: str
@@ -36,8 +36,8 @@ class Quarantine:
     """The rejected lines and files of one run.
 
     Attributes:
-        limit: how many lines, and as many files, are kept as samples; all are counted.
-        ignored: requests of a web server's log that open no report; they are nothing to worry about.
+        limit: how many lines, and how many files, are kept as samples; all are counted.
+        ignored: requests of a web server's log that open no report; not rejected.
     """
 
     limit: int = 1000
@@ -52,21 +52,21 @@ class Quarantine:
         """Lines rejected so far."""
         return self.by_reason.total()
 
-    def has_room(self, reason: str) -> bool:
-        """Whether a line or file rejected for that reason would be kept."""
+    def can_keep(self, reason: str) -> bool:
+        """Whether a line or file rejected for that reason would be kept as a sample."""
         return (self._files if reason in FILE_REASONS else self._lines) < self.limit
 
     def add(self, reason: str, file: str, offset: int, excerpt: str | bytes = b"") -> None:
-        """Count one line or file, and keep it while there is room."""
+        """Count one line or file, and keep it as a sample below the limit."""
         self.by_reason[reason] += 1
-        if self.has_room(reason):
+        if self.can_keep(reason):
             self._add_sample(RejectedSample(file, int(offset), reason, _redact_excerpt(excerpt)))
 
     def merge(self, by_reason: Mapping[str, int], samples: Iterable[RejectedSample]) -> None:
-        """Take over what another run has counted and kept, while there is room."""
+        """Add the counts of another run, and its samples below the limit."""
         self.by_reason.update(by_reason)
         for sample in samples:
-            if self.has_room(sample.reason):
+            if self.can_keep(sample.reason):
                 self._add_sample(sample)
 
     def _add_sample(self, sample: RejectedSample) -> None:
@@ -77,7 +77,7 @@ class Quarantine:
             self._lines += 1
 
     def add_count(self, reason: str, count: int) -> None:
-        """Count lines of which no sample is kept."""
+        """Count lines without keeping samples."""
         if count:
             self.by_reason[reason] += int(count)
 
@@ -92,9 +92,9 @@ def files_first(samples: Iterable[RejectedSample]) -> list[RejectedSample]:
 
 
 def describe_unreadable(samples: Iterable[RejectedSample]) -> str:
-    """Return why the first file that could not be read was not."""
-    named = (f"{sample.file}: {sample.excerpt}" for sample in samples if sample.reason in FILE_REASONS)
-    return next(named, "see the quarantine")
+    """Return the first unreadable file and why it could not be read."""
+    messages = (f"{sample.file}: {sample.excerpt}" for sample in samples if sample.reason in FILE_REASONS)
+    return next(messages, "see the quarantine")
 
 
 def _redact_excerpt(excerpt: str | bytes) -> str:

@@ -1,7 +1,7 @@
-"""Times as logs write them, to microseconds since the epoch in UTC, column-wise.
+"""Parses the timestamps of logs, by column, into microseconds since 1970 in UTC.
 
-Numbers are seconds, milliseconds, microseconds or nanoseconds by their size; text is ISO 8601, in UTC where it names no
-zone. What is none of these, or lies outside 1990 to 2100, becomes `BAD`; nothing raises.
+Numbers are seconds, milliseconds, microseconds or nanoseconds, depending on their size; text is ISO 8601, in UTC where
+it names no zone. Anything else, and any time outside 1990 to 2100, becomes `INVALID`; nothing raises.
 """
 
 import math
@@ -38,7 +38,7 @@ EARLIEST, LATEST = (to_micros(datetime(year, 1, 1, tzinfo=UTC)) for year in (199
 
 
 def parse_values(values: Sequence[Any]) -> Micros:
-    """Return `values`, as they came out of a log, as microseconds."""
+    """Return raw values of a log as microseconds."""
     kinds = set(map(type, values))
     found = None
     if kinds == {str}:
@@ -66,7 +66,7 @@ def parse_column(column: pa.Array) -> Micros:
 
 
 def mark_implausible(micros: Micros) -> Micros:
-    """Return `micros` with what no access log can hold marked as `BAD`."""
+    """Return `micros` with times outside 1990 to 2100 replaced by `INVALID`."""
     if len(micros) and micros.min() >= EARLIEST and micros.max() < LATEST:
         return micros
     return np.where((micros < EARLIEST) | (micros >= LATEST), INVALID, micros)

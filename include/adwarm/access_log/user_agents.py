@@ -1,8 +1,8 @@
-"""Tells from a user agent who was there: a person at a browser, a program, or adwarm itself.
+"""Classifies the sender of a request by its user agent: a human with a browser, a program, or adwarm itself.
 
-Crawlers are told by the published list of the package crawler-user-agents; libraries, uptime monitors and load
-balancers that it does not have, by a short list here. What neither names is a person: one open too many costs less than
-a reader who is overlooked.
+Crawlers are recognized by the published list of the package crawler-user-agents; libraries, uptime monitors and load
+balancers that are missing there, by a short list here. All others count as human: counting one open too many costs less
+than missing a reader.
 """
 
 import re
@@ -11,11 +11,11 @@ from functools import lru_cache
 from adwarm.model import Actor
 
 _LONGEST = 1024
-"""No agent that anybody means is longer; the rest is not looked at, so that what is remembered stays small."""
+"""Longer agents are truncated, which bounds the cache."""
 _KEY = 3
 _LITERAL = re.compile(r"(?:[^\\^$*+?.()\[\]{}|]|\\\W)+")
 _HUMAN_PATTERNS = frozenset({r"AP3A\.240617\.008", r"Code\/1\.", "Fluid", "MetaIAB Facebook", r"Trae\/"})
-"""Published patterns that name what persons use: a build of Android, desktop applications, the browser in an app."""
+"""Published patterns that match what humans use: a build of Android, desktop applications, browsers inside apps."""
 _LIBRARIES = (
     r"AHC|akka-http|Alamofire|ApacheBench|Apache-CXF|Apache-Http\w+|Artillery|aws-cli|aws-sdk\S*|axios|Azure|Boto3|Bun|"
     r"Cohttp|cpp-httplib|curl|Dart|Deno|dotnet\S*|Embarcadero|facebook\S*sdk\S*|Faraday|fasthttp|Feign|Fiddler|gaxios|"
@@ -38,14 +38,14 @@ _ANYWHERE = (
 )
 _START = re.compile(rf"(?:{_LIBRARIES}|{_MONITORS})(?![\w-])", re.IGNORECASE)
 _WORD = re.compile(_ANYWHERE)
-"""Searched in lower case, which takes a tenth of the time of ignoring the case."""
+"""Searched in lower case, which takes a tenth of the time of a case-insensitive search."""
 
 
 class _CrawlerPatterns:
-    """The published patterns. Those without a wildcard, which most are, are found by how they start.
+    """The published patterns. Literal patterns, which most are, are indexed by their first characters.
 
-    A name with which all its published examples begin is looked for at the beginning only: elsewhere it may be that of
-    the application in which a person's browser runs.
+    A name with which all its published examples begin is searched at the beginning only: elsewhere it may name the
+    application in which a human's browser runs.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class _CrawlerPatterns:
 
 
 def classify_actor(agent: str | None) -> Actor:
-    """Return who sends the user agent; a person where the log names none."""
+    """Return the actor class of a user agent; human where the log has none."""
     return _actor(agent[:_LONGEST]) if agent else Actor.HUMAN
 
 

@@ -49,7 +49,7 @@ class ClassDemand(msgspec.Struct, array_like=True):
 
     Attributes:
         last_request_at: the last request of each class.
-        last_wait_at: the last time each class was told to wait for this scope.
+        last_wait_at: the last time each class had to wait for this scope.
         waiting_since: when the current wait of each class began.
     """
 

@@ -102,7 +102,7 @@ class GroupCommitter(Generic[Job]):
             self._work(take)
         except BaseException as raised:
             error = raised
-        if not batch:  # `work` failed before it took any; they must not wait for ever
+        if not batch:  # `work` failed before it took any; they must not wait forever
             take()
         with self._changed:
             self._has_leader = False

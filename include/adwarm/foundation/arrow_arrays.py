@@ -66,7 +66,7 @@ def to_arrow_array(values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array:
 
 def to_string_array(values: Sequence[str]) -> pa.Array:
     """Return texts as an Arrow array."""
-    encoded = [word.encode() for word in values]
+    encoded = [value.encode() for value in values]
     ends = np.zeros(len(encoded) + 1, np.int32)
-    np.cumsum([len(word) for word in encoded], out=ends[1:])
+    np.cumsum([len(value) for value in encoded], out=ends[1:])
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded)))

@@ -1,4 +1,4 @@
-"""Keeps the memory of a run near what it uses."""
+"""Settings of the memory allocators that return free memory to the system."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,15 +6,15 @@ from contextlib import contextmanager
 import pyarrow as pa
 
 ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-"""Environment of a process with many threads, so that free memory goes back to the system; read once, at its start.
+"""Environment variables for a process with many threads; allocators read them once, when the process starts.
 
-Without it the C library keeps an arena of free memory for each thread, and Arrow a pool of its own.
+Without them the C library keeps an arena of free memory for each thread, and Arrow a pool of its own.
 """
 
 
 @contextmanager
 def system_memory_pool() -> Iterator[None]:
-    """Let Arrow give memory back to the system as soon as it is free; its own pool keeps some 50 MB for later."""
+    """Let Arrow return memory to the system as soon as it is free; its own pool retains about 50 MB."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:

@@ -1,4 +1,4 @@
-"""Lets a thread work ahead of its reader: Arrow and numpy leave the interpreter's lock, so two cores share the work."""
+"""Runs producers in threads. Arrow and numpy release the interpreter's lock, so the threads run in parallel."""
 
 import queue
 import threading
@@ -20,46 +20,46 @@ class _End:
 
 
 @dataclass(frozen=True, slots=True)
-class _Made(Generic[Item]):
+class _Produced(Generic[Item]):
     item: Item
 
 
 def iterate_in_background(source: Iterable[Item], depth: int = 2) -> Iterator[Item]:
-    """Yield what `source` yields, at most `depth` items made before they are asked for.
+    """Yield the items of `source`, which a thread reads up to `depth` items ahead.
 
-    An error of `source` is raised here, after the items before it. When the reader stops early, so does the thread.
+    An error of `source` is raised after the items before it. The thread stops when the caller stops early.
     """
-    made: queue.Queue[_Made[Item] | _End] = queue.Queue(depth)
+    items: queue.Queue[_Produced[Item] | _End] = queue.Queue(depth)
     stopped = threading.Event()
-    worker = threading.Thread(target=_work, args=(source, made, stopped), name="adwarm-ahead", daemon=True)
+    worker = threading.Thread(target=_produce, args=(source, items, stopped), name="adwarm-ahead", daemon=True)
     worker.start()
     try:
-        while isinstance(found := made.get(), _Made):
-            yield found.item
-        if found.error is not None:
-            raise found.error
+        while isinstance(entry := items.get(), _Produced):
+            yield entry.item
+        if entry.error is not None:
+            raise entry.error
     finally:
         stopped.set()
         worker.join()
 
 
-def _work(source: Iterable[Item], made: "queue.Queue[_Made[Item] | _End]", stopped: threading.Event) -> None:
+def _produce(source: Iterable[Item], items: "queue.Queue[_Produced[Item] | _End]", stopped: threading.Event) -> None:
     error: BaseException | None = None
     try:
         for item in source:
-            if not _handed_over(_Made(item), made, stopped):
+            if not _put(_Produced(item), items, stopped):
                 return
     except BaseException as raised:
         error = raised
-    _handed_over(_End(error), made, stopped)
+    _put(_End(error), items, stopped)
 
 
-def _handed_over(
-    thing: "_Made[Item] | _End", made: "queue.Queue[_Made[Item] | _End]", stopped: threading.Event
+def _put(
+    entry: "_Produced[Item] | _End", items: "queue.Queue[_Produced[Item] | _End]", stopped: threading.Event
 ) -> bool:
     while not stopped.is_set():
         try:
-            made.put(thing, timeout=_POLL_SECONDS)
+            items.put(entry, timeout=_POLL_SECONDS)
         except queue.Full:
             continue
         return True

@@ -1,4 +1,4 @@
-"""Brings slots back from the store, and tells first opens from the rest."""
+"""Loads slots from the store and finds the first opens in them."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,7 +28,10 @@ def load_slots(
     """Return the slots that start in the half-open window, by slot and key.
 
     Args:
-        default_zone: the reader zone where neither the log nor the account has one.
+        default_zone: the zone of readers where neither the log nor the account has one.
+
+    Returns:
+        The columns of `SLOT_SCHEMA`, names as strings.
     """
     tables = [_plain(table) for table in iter_slots(engine, objects, since, until)]
     slots = (pa.concat_tables(tables) if tables else _plain(SLOT_SCHEMA.empty_table())).to_pandas()
@@ -37,30 +40,30 @@ def load_slots(
 
 
 def iter_slots(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> Iterator[pa.Table]:
-    """Yield the slots that start in the half-open window, in `SLOT_SCHEMA`, object by object."""
+    """Yield the slots that start in the half-open window, in `SLOT_SCHEMA`, one table per stored object."""
     with read_transaction(engine) as connection:
         rows = aggregates.list_hours(connection, floor_to(utc(since), _HOUR), utc(until))
-    held: dict[str, list[datetime]] = defaultdict(list)
+    hours_by_object: dict[str, list[datetime]] = defaultdict(list)
     for row in rows:
-        held[row.object_hash].append(row.hour)
-    for digest, wanted in held.items():
+        hours_by_object[row.object_hash].append(row.hour)
+    for digest, hours in hours_by_object.items():
         table = pq.read_table(pa.BufferReader(objects.get(digest)))
         slot = table["slot"]
         hour = pc.floor_temporal(slot, unit="hour")
         chosen = pc.and_(
             pc.greater_equal(slot, pa.scalar(since, slot.type)), pc.less(slot, pa.scalar(until, slot.type))
         )
-        yield table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(wanted, slot.type))))
+        yield table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(hours, slot.type))))
 
 
 def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
-    """Return the first opens: those that come after 30 quiet minutes of the same key, whoever opened it before.
+    """Return the first opens; see `first_open_mask`.
 
-    Slots tell them exactly, because no two opens in a quarter of an hour are 30 minutes apart. The first open of each
-    key counts, so load slots from half an hour before the moment you ask about.
+    Slots are exact enough, because no two opens in a quarter of an hour are 30 minutes apart. The first open of each
+    key is included, so load slots from `FIRST_OPEN_QUIET` before the period of interest.
 
     Returns:
-        Columns account_id, date_range, report, time_zone and ts, by moment and key.
+        Columns account_id, date_range, report, time_zone and ts, by ts and key.
     """
     if slots.empty:
         return slots[[*_KEY, "time_zone"]].assign(ts=slots["first_ts"])
@@ -70,12 +73,12 @@ def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
     # A slot has a row for each reader zone, so that the latest open is not always that of the row before.
     latest = pd.Series(last[order]).groupby(key[order], sort=False).cummax().to_numpy()
     rows = order[first_open_mask(key[order], opened[order], latest)]
-    found = slots.iloc[rows][[*_KEY, "time_zone", "first_ts"]].rename(columns={"first_ts": "ts"})
-    return pd.DataFrame(found.sort_values(["ts", *_KEY], ignore_index=True))
+    first = slots.iloc[rows][[*_KEY, "time_zone", "first_ts"]].rename(columns={"first_ts": "ts"})
+    return pd.DataFrame(first.sort_values(["ts", *_KEY], ignore_index=True))
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """Return the table with words as text; dictionaries differ from object to object."""
+    """Return the table with strings instead of dictionaries, which differ between objects."""
     fields = [
         pa.field(field.name, pa.string() if pa.types.is_dictionary(field.type) else field.type) for field in SLOT_SCHEMA
     ]
@@ -83,10 +86,10 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _with_zones(engine: Engine, slots: pd.DataFrame, default_zone: str) -> pd.DataFrame:
-    """Fill in the reader zone where the log did not name one: the account's, else the default."""
+    """Fill in the reader zone where the log names none: the account's, else the default."""
     unnamed = slots["time_zone"] == ""
     if unnamed.any():
         owners = slots.loc[unnamed, "account_id"]
-        known = {name: found.reader_zone for name, found in accounts.get_many(engine, list(owners.unique())).items()}
-        slots.loc[unnamed, "time_zone"] = [known.get(owner, default_zone) for owner in owners]
+        zones = {name: row.reader_zone for name, row in accounts.get_many(engine, list(owners.unique())).items()}
+        slots.loc[unnamed, "time_zone"] = [zones.get(owner, default_zone) for owner in owners]
     return slots

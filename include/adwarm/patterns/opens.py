@@ -1,7 +1,7 @@
-"""Opens of a log as sorted arrays, with keys as numbers: what forecasts learn from and replay plays back.
+"""Opens of a log as sorted arrays with numbered keys, for training and replay, and the definition of a first open.
 
-Keys are numbered in the order of their first open, and keep the zone of that open. A log that is cut at a moment
-therefore gives the same numbers as the whole one, and `before` shows nothing of what comes later, not even that a key
+Keys are numbered in the order of their first open, and keep the zone of that open. A log that is truncated at a moment
+therefore gives the same numbers as the whole log, and `before` reveals nothing of what comes later, not even that a key
 will exist.
 """
 
@@ -26,12 +26,12 @@ KEY_COLUMNS = ["account_id", "date_range", "report"]
 
 @dataclass(frozen=True)
 class Opens:
-    """Arrays over opens (sorted by moment), and arrays over keys.
+    """Arrays over opens, sorted by time, and arrays over keys.
 
     Attributes:
         ts: microseconds since 1970, UTC, ascending.
         key: number of the key, 0 to `keys` - 1, in the order of first opens.
-        first: whether it is a first open: 30 quiet minutes of the key before it.
+        first: whether it is a first open; see `FIRST_OPEN_QUIET`.
         account_id: per key.
         date_range: per key.
         report: per key.
@@ -63,7 +63,7 @@ class Opens:
         return ReportKey(str(self.account_id[key]), str(self.date_range[key]), str(self.report[key]))
 
     def before(self, moment: int) -> "Opens":
-        """Return the opens strictly before `moment` (microseconds) and the keys they name; arrays are views."""
+        """Return the opens strictly before `moment` (microseconds) and their keys; arrays are views."""
         rows = int(np.searchsorted(self.ts, moment, "left"))
         keys = int(np.searchsorted(self.first_ts, moment, "left"))
         return Opens(
@@ -88,7 +88,7 @@ class Opens:
         return replace(self, ts=self.ts[self.first], key=self.key[self.first], first=self.first[self.first])
 
     def select_keys(self, keys: Ints) -> "Opens":
-        """Return the opens of `keys` (numbers, ascending), which are numbered anew, as are their accounts."""
+        """Return the opens of `keys` (numbers, ascending); keys and accounts are renumbered."""
         number = np.full(self.key_count, -1, np.int32)
         number[keys] = np.arange(len(keys), dtype=np.int32)
         rows = np.flatnonzero(number[self.key] >= 0)
@@ -111,12 +111,12 @@ class Opens:
     def to_frame(self) -> pd.DataFrame:
         """Return account_id, date_range, report, time_zone and ts (UTC), one row per open."""
         columns = {"account_id": self.account_id, "date_range": self.date_range, "report": self.report}
-        frame = pd.DataFrame({name: words[self.key] for name, words in columns.items()})
+        frame = pd.DataFrame({name: values[self.key] for name, values in columns.items()})
         return frame.assign(time_zone=self.zone[self.key], ts=pd.to_datetime(self.ts, unit="us", utc=True))
 
 
 def opens_from_frame(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
-    """Return the opens of `frame`: account_id, date_range, ts (UTC), and report and time_zone where it has them."""
+    """Return the opens of `frame`: columns account_id, date_range, ts (UTC) and, optionally, report and time_zone."""
     frame = frame.assign(
         report=frame.get("report", "default"),
         time_zone=frame.get("time_zone", default_zone),
@@ -145,9 +145,9 @@ def opens_from_frame(frame: pd.DataFrame, default_zone: str = "UTC") -> Opens:
     )
 
 
-def factorize(words: npt.NDArray[Any]) -> Codes:
-    """Return the words as numbers, counted up in the order of their first appearance."""
-    return np.asarray(pd.factorize(words)[0], np.int32)
+def factorize(values: npt.NDArray[Any]) -> Codes:
+    """Return the values as numbers, in the order of their first appearance."""
+    return np.asarray(pd.factorize(values)[0], np.int32)
 
 
 def first_open_mask(key: npt.NDArray[Any], opened: Micros, last_opened: Micros) -> Bools:

@@ -1,7 +1,7 @@
-"""Counts opens by key and quarter of an hour: the aggregate everything later learns from.
+"""Counts opens by key and quarter of an hour, the aggregate that everything else is derived from.
 
-Slots of two logs add up to the slots of both, and the order of events is of no account. Only opens by persons count.
-Memory is bounded by a buffer: what exceeds it goes to a temporary file and is merged day by day.
+Slots of two logs add up to the slots of both, and event order does not matter. Only human opens count. Memory is
+bounded by a buffer: what exceeds it goes to a temporary file and is merged day by day.
 """
 
 import tempfile
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from adwarm.access_log.log_reader import timestamp_column
 from adwarm.access_log.timestamps import SECOND
-from adwarm.foundation.arrow_arrays import Codes, Ints
+from adwarm.foundation.arrow_arrays import Codes, Ints, Micros
 from adwarm.foundation.dictionary_encoder import DictionaryEncoder, dictionary_column
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import keep_human_events
@@ -24,23 +24,23 @@ SLOT_SECONDS = 900
 SLOT_MICROS = SLOT_SECONDS * SECOND
 SLOTS_PER_DAY = 86_400 // SLOT_SECONDS
 
-_WORD = pa.dictionary(pa.int32(), pa.string())
-_MOMENT = pa.timestamp("us", "UTC")
+_STRINGS = pa.dictionary(pa.int32(), pa.string())
+_TIMESTAMP = pa.timestamp("us", "UTC")
 SLOT_SCHEMA = pa.schema([
-    pa.field("account_id", _WORD, nullable=False),
-    pa.field("date_range", _WORD, nullable=False),
-    pa.field("report", _WORD, nullable=False),
-    pa.field("time_zone", _WORD, nullable=False),
-    pa.field("slot", _MOMENT, nullable=False),
+    pa.field("account_id", _STRINGS, nullable=False),
+    pa.field("date_range", _STRINGS, nullable=False),
+    pa.field("report", _STRINGS, nullable=False),
+    pa.field("time_zone", _STRINGS, nullable=False),
+    pa.field("slot", _TIMESTAMP, nullable=False),
     pa.field("opens", pa.uint32(), nullable=False),
-    pa.field("first_ts", _MOMENT, nullable=False),
-    pa.field("last_ts", _MOMENT, nullable=False),
+    pa.field("first_ts", _TIMESTAMP, nullable=False),
+    pa.field("last_ts", _TIMESTAMP, nullable=False),
 ])
 """One row per key, reader zone and slot; `slot` is the start of a quarter of an hour in UTC."""
 
 
-# A row is coded in two numbers: account and range in `pair`, slot, report and zone in `place`. Slots come first in
-# `place`, so that rows sorted by it lie day by day.
+# A row's key is two numbers: account and date range in `pair`; slot, report and zone in `place`. The slot is in the
+# high bits of `place`, so rows sorted by it are in order of days.
 _ROW = np.dtype([("place", "<i8"), ("pair", "<i8"), ("opens", "<i8"), ("first", "<i8"), ("last", "<i8")])
 _ASPECT_BITS = 13
 _ASPECT_MASK = (1 << _ASPECT_BITS) - 1
@@ -49,15 +49,15 @@ _MAX_OPENS = int(np.iinfo(np.uint32).max)
 
 
 class SlotAggregator:
-    """Adds up batches of events, or slots that were made before.
+    """Adds up batches of events, or of existing slots.
 
     Args:
-        buffer_rows: rows kept in memory, 40 bytes each, before the rest goes to a temporary file.
+        buffer_rows: rows kept in memory, 40 bytes each, before they are written to a temporary file.
     """
 
     def __init__(self, buffer_rows: int = 500_000) -> None:
         self._limit = buffer_rows
-        self._columns = {name: DictionaryEncoder() for name in ("account_id", "date_range", "report", "time_zone")}
+        self._encoders = {name: DictionaryEncoder() for name in ("account_id", "date_range", "report", "time_zone")}
         self._aspects: dict[int, int] = {}
         self._buffer: list[npt.NDArray[Any]] = []
         self._buffered = 0
@@ -65,7 +65,7 @@ class SlotAggregator:
         self._pairs_by_report: dict[int, Ints] = {}
 
     def add(self, events: pa.RecordBatch) -> None:
-        """Count the opens by persons in a batch of events."""
+        """Count the human opens in a batch of events, in `EVENT_SCHEMA`."""
         events = keep_human_events(events)
         moments = timestamp_column(events)
         self._append(events, moments // SLOT_MICROS, np.ones(len(moments), np.int64), moments, moments)
@@ -78,7 +78,7 @@ class SlotAggregator:
             self._append(batch, starts // SLOT_MICROS, opens, first, last)
 
     def merge(self, other: "SlotAggregator") -> None:
-        """Add what `other` has counted; `other` stays as it is."""
+        """Add the counts of `other`, which stays unchanged."""
         for _, table in other.days():
             self.add_slots(table)
 
@@ -88,18 +88,18 @@ class SlotAggregator:
         return pa.concat_tables(tables).unify_dictionaries() if tables else SLOT_SCHEMA.empty_table()
 
     def days(self) -> Iterator[tuple[int, pa.Table]]:
-        """Yield day by day, counted since the epoch, the slots of each UTC day that has any."""
+        """Yield each UTC day that has slots, as days since the epoch, with its slots."""
         self._compact()
         parts = [(None, *_day_bounds(rows), rows) for rows in self._buffer]
         spilled = [(file, days, bounds, None) for file, days, bounds in self._spills]
-        order = {name: words.sorted_values() for name, words in self._columns.items()}
+        order = {name: encoder.sorted_values() for name, encoder in self._encoders.items()}
         for day in sorted({int(day) for _, days, _, _ in (*parts, *spilled) for day in days}):
-            found = (_day_rows(file, days, bounds, held, day) for file, days, bounds, held in (*parts, *spilled))
-            rows = [some for some in found if len(some)]
+            parts_of_day = (_day_rows(file, days, bounds, rows, day) for file, days, bounds, rows in (*parts, *spilled))
+            rows = [part for part in parts_of_day if len(part)]
             yield day, self._decode(rows[0] if len(rows) == 1 else _merge(rows), order)
 
     def count_keys(self) -> int:
-        """Return how many distinct keys have been counted."""
+        """Return the number of distinct keys counted so far."""
         for rows in self._buffer:
             self._note_keys(rows)
         return sum(map(len, self._pairs_by_report.values()))
@@ -116,12 +116,12 @@ class SlotAggregator:
     def _append(self, batch: pa.RecordBatch, slot: Ints, opens: Ints, first: Ints, last: Ints) -> None:
         if not len(slot):
             return
-        codes = {name: words.encode_column(batch.column(name)) for name, words in self._columns.items()}
+        codes = {name: encoder.encode_column(batch.column(name)) for name, encoder in self._encoders.items()}
         rows = np.empty(len(slot), _ROW)
         rows["place"] = (slot << _ASPECT_BITS) | self._aspect(codes["report"], codes["time_zone"])
         rows["pair"] = (codes["account_id"].astype(np.int64) << 32) | codes["date_range"]
         rows["opens"], rows["first"], rows["last"] = opens, first, last
-        rows = _reduce(rows)  # while it is in the cache
+        rows = _reduce(rows)  # cheaper now, while the rows are in the CPU cache
         self._buffer.append(rows)
         self._buffered += len(rows)
         if self._buffered >= self._limit:
@@ -130,14 +130,14 @@ class SlotAggregator:
                 self._spill()
 
     def _aspect(self, report: Codes, time_zone: Codes) -> Ints:
-        """Return a small code for report and zone together."""
+        """Return one small code for each combination of report and zone."""
         codes, uniques = pd.factorize((report.astype(np.int64) << 32) | time_zone)
-        known = np.array([self._aspects.setdefault(int(both), len(self._aspects)) for both in uniques], np.int64)
+        numbers = np.array([self._aspects.setdefault(int(both), len(self._aspects)) for both in uniques], np.int64)
         if len(self._aspects) > 1 << _ASPECT_BITS:
             raise BadRequest(
                 "the access log mixes more than 8192 combinations of report and time zone; use fewer reports"
             )
-        return known[codes]
+        return numbers[codes]
 
     def _compact(self) -> None:
         if len(self._buffer) > 1 or self._buffered >= self._limit:
@@ -165,19 +165,19 @@ class SlotAggregator:
         place = _order([slot - slot.min(), *ranks.values()])
         words = [_column(order[name][0], ranks[name][place]) for name in ranks]
         opens = pa.array(np.minimum(rows["opens"], _MAX_OPENS)[place].astype(np.uint32))
-        moments = [_moments(values[place]) for values in (slot * SLOT_MICROS, rows["first"], rows["last"])]
+        moments = [_timestamps(values[place]) for values in (slot * SLOT_MICROS, rows["first"], rows["last"])]
         return pa.Table.from_arrays([*words, moments[0], opens, *moments[1:]], schema=SLOT_SCHEMA)
 
 
 def _merge(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Return what `_reduced` does of the parts together, each of which it has returned before; empties `parts`."""
+    """Return `_reduce` of all parts, each of which is reduced already; empties `parts` to save memory."""
     together = [np.concatenate(parts)]
     parts.clear()
-    return _reduce(together.pop(), kind="stable")  # quick where runs are sorted
+    return _reduce(together.pop(), kind="stable")  # fast on sorted runs
 
 
 def _reduce(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "quicksort") -> npt.NDArray[Any]:
-    """Return one row per key and slot, sorted by slot."""
+    """Return one row per key, zone and slot, sorted by slot."""
     if not len(rows):
         return rows
     rows = rows.take(_order([rows["place"], rows["pair"] >> 32, rows["pair"] & 0xFFFFFFFF], kind))
@@ -193,7 +193,7 @@ def _reduce(rows: npt.NDArray[Any], kind: Literal["quicksort", "stable"] = "quic
 
 
 def _order(columns: list[Ints], kind: Literal["quicksort", "stable"] = "quicksort") -> Ints:
-    """Return the order by the first column, then the next; all are positive."""
+    """Return the order by the first column, then the next; values are not negative."""
     widths = [int(column.max()).bit_length() for column in columns]
     if sum(widths) > _KEY_BITS:
         return np.lexsort(columns[::-1])
@@ -205,37 +205,37 @@ def _order(columns: list[Ints], kind: Literal["quicksort", "stable"] = "quicksor
 
 
 def _day_bounds(rows: npt.NDArray[Any]) -> tuple[Ints, Ints]:
-    """Return the days of sorted rows, and where each begins, with the end at the end."""
+    """Return the days of sorted rows, and the index at which each begins, followed by the number of rows."""
     days = (rows["place"] >> _ASPECT_BITS) // SLOTS_PER_DAY
     starts = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
     return days[starts], np.append(starts, len(rows))
 
 
 def _day_rows(
-    file: IO[bytes] | None, days: Ints, bounds: Ints, held: npt.NDArray[Any] | None, day: int
+    file: IO[bytes] | None, days: Ints, bounds: Ints, rows: npt.NDArray[Any] | None, day: int
 ) -> npt.NDArray[Any]:
-    at = int(np.searchsorted(days, day))
-    if at == len(days) or days[at] != day:
+    index = int(np.searchsorted(days, day))
+    if index == len(days) or days[index] != day:
         return np.empty(0, _ROW)
-    start, end = int(bounds[at]), int(bounds[at + 1])
-    if held is not None:
-        return held[start:end]
+    start, end = int(bounds[index]), int(bounds[index + 1])
+    if rows is not None:
+        return rows[start:end]
     if file is None:
         return np.empty(0, _ROW)
     file.seek(start * _ROW.itemsize)
     return np.fromfile(file, _ROW, end - start)
 
 
-def _column(words: pa.Array, codes: Ints) -> pa.DictionaryArray:
-    """Return a column whose dictionary holds only the words in use, so that equal rows give equal bytes."""
-    used = np.zeros(len(words), np.bool_)
+def _column(values: pa.Array, codes: Ints) -> pa.DictionaryArray:
+    """Return a column whose dictionary holds only the values in use, so that equal rows give equal bytes."""
+    used = np.zeros(len(values), np.bool_)
     used[codes] = True
-    places = (np.cumsum(used) - 1).astype(np.int32)[codes]
-    return dictionary_column(places, words.filter(pa.array(used)))
+    new_codes = (np.cumsum(used) - 1)[codes]
+    return dictionary_column(new_codes, values.filter(pa.array(used)))
 
 
-def _moments(micros: Ints) -> pa.Array:
-    return pa.array(micros, pa.int64()).cast(_MOMENT)
+def _timestamps(micros: Micros) -> pa.Array:
+    return pa.array(micros, pa.int64()).cast(_TIMESTAMP)
 
 
 def _micros(column: pa.Array) -> Ints:

@@ -9,7 +9,7 @@ from adwarm.access_log.timestamps import HOUR
 
 @given(st.lists(st.integers(0, 400), max_size=300), st.integers(0, 420), st.sampled_from([4, 256]))
 def test_every_event_of_an_hour_lies_behind_its_start(hours: list[int], wanted: int, limit: int) -> None:
-    """However disordered the log is, and however thinned the entries are, no wanted block lies before the start."""
+    """Whatever the order of the log and the thinning of the entries, no event of the hour lies before its offset."""
     checkpoints = Checkpoints()
     for start, hour in enumerate(hours):
         checkpoints.add(hour * HOUR, start)
@@ -22,7 +22,7 @@ def test_every_event_of_an_hour_lies_behind_its_start(hours: list[int], wanted: 
 
 
 def test_entries_before_an_offset_stay() -> None:
-    """What is read again makes its own entries anew."""
+    """Entries from the offset on are dropped, because reading again adds them."""
     checkpoints = Checkpoints([(1, 0), (2, 50), (3, 90)])
     assert checkpoints.before(90).to_rows() == [[1, 0], [2, 50]]
     assert checkpoints.latest == 3

@@ -1,4 +1,4 @@
-"""Words are checked once and keep their code."""
+"""Values are validated once and keep their code."""
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ ANYTHING = st.recursive(
 
 @given(st.lists(ANYTHING))
 def test_nothing_in_a_column_of_accounts_raises(values: list[object]) -> None:
-    """Whatever JSON puts there is an account id or is rejected; codes name valid ids only."""
+    """Any JSON value is an account id or is rejected; codes belong to valid ids only."""
     accounts = dictionary_columns.account_encoder()
     codes = accounts.encode(values)
     assert len(codes) == len(values)
@@ -38,13 +38,13 @@ def test_spellings_of_an_account_share_a_code() -> None:
 
 @pytest.mark.parametrize("values", [["Mars/Olympus", None, "", "../../etc/passwd", "Europe/Berlin"]])
 def test_an_unknown_zone_is_empty_and_never_an_error(values: list[str | None]) -> None:
-    """A line is not lost over its time zone."""
+    """A line is not rejected for its time zone."""
     zones = dictionary_columns.time_zone_encoder()
     assert [zones.canonical_values[code] for code in zones.encode(values)] == ["", "", "", "", "Europe/Berlin"]
 
 
 def test_an_unknown_actor_is_human() -> None:
-    """A line is not lost over its actor either."""
+    """A line is not rejected for its actor."""
     actors = dictionary_columns.actor_encoder()
     assert [actors.canonical_values[code] for code in actors.encode(["api", "robot", None, 7])] == [
         "api",
@@ -55,7 +55,7 @@ def test_an_unknown_actor_is_human() -> None:
 
 
 def test_a_report_must_be_configured() -> None:
-    """No report means the default one; one that no setting names is rejected."""
+    """A missing report is the default one; a report that is not in the settings is rejected."""
     reports = dictionary_columns.report_encoder(["default", "video"])
     assert [
         reports.canonical_values[code] if code >= 0 else None for code in reports.encode([None, "", "video", "nope"])
@@ -68,7 +68,7 @@ def test_a_report_must_be_configured() -> None:
 
 
 def test_dictionary_columns_are_coded_by_their_dictionary() -> None:
-    """Nulls and repeated words of an Arrow column get the codes that the words get alone."""
+    """Nulls and repeated values of an Arrow column get the same codes as single values."""
     ranges = dictionary_columns.date_range_encoder()
     column = pa.array(["today", None, "last_7d", "today", "nope"]).dictionary_encode()
     assert ranges.encode_column(column).tolist() == [0, REJECTED, 1, 0, REJECTED]
@@ -76,17 +76,17 @@ def test_dictionary_columns_are_coded_by_their_dictionary() -> None:
 
 
 @pytest.mark.parametrize("place", [3, 2**31 - 1, -1])
-def test_a_value_that_points_beyond_the_words_is_damage(place: int) -> None:
-    """Neither another word nor a raw error comes of a damaged dictionary."""
+def test_an_index_beyond_the_dictionary_is_damage(place: int) -> None:
+    """A damaged index gives an Arrow error, not another value."""
     places = pa.Array.from_buffers(pa.int32(), 2, [None, pa.py_buffer(np.array([0, place], np.int32))])
     column = pa.DictionaryArray.from_arrays(places, pa.array(["1", "2"]), safe=False)
-    with pytest.raises(pa.ArrowInvalid, match="not there"):
+    with pytest.raises(pa.ArrowInvalid, match="does not exist"):
         dictionary_columns.account_encoder().encode_column(column)
 
 
 @pytest.mark.parametrize("value", [["api"], {"a": 1}, 1.5, True, 10**30])
-def test_what_is_no_word_is_not_told_or_rejected(value: object) -> None:
-    """It has no zone and no class, which count as not told, and is neither an account nor a report."""
+def test_a_value_that_is_not_text_is_missing_or_rejected(value: object) -> None:
+    """As a zone or an actor it counts as missing; as an account or a report it is rejected."""
     zones, actors = dictionary_columns.time_zone_encoder(), dictionary_columns.actor_encoder()
     assert [zones.canonical_values[code] for code in zones.encode([value])] == [""]
     assert [actors.canonical_values[code] for code in actors.encode([value])] == ["human"]

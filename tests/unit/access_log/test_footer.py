@@ -1,4 +1,4 @@
-"""Footers are read as pyarrow reads them where they are whole, and refused where they are not."""
+"""Intact footers are read like pyarrow reads them, and damaged ones are rejected."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ def _parquet(moments: pa.Array, **how: object) -> bytes:
 @pytest.mark.parametrize("version", ["1.0", "2.4", "2.6"])
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 def test_rows_and_statistics_are_those_pyarrow_tells(unit: str, version: str) -> None:
-    """Between nested columns, in every unit and version of the format."""
+    """Holds between nested columns, in every unit and version of the format."""
     data = _parquet(pa.array(MOMENTS, pa.timestamp(unit, "UTC")), version=version)
     metadata = pq.read_metadata(io.BytesIO(data))
     paths = [metadata.schema.column(index).path for index in range(len(metadata.schema))]
@@ -55,7 +55,7 @@ def test_rows_and_statistics_are_those_pyarrow_tells(unit: str, version: str) ->
     ids=str,
 )
 def test_the_span_is_that_of_the_moments(tmp_path: Path, kind: pa.DataType) -> None:
-    """Whatever type a log stores its moments in; a day is its midnight."""
+    """Holds for every type of timestamp; a date is its midnight."""
     exact = pa.array(MOMENTS, pa.timestamp("s"))
     if pa.types.is_integer(kind):
         moments = exact.cast(pa.int64()).cast(kind)
@@ -70,14 +70,14 @@ def test_the_span_is_that_of_the_moments(tmp_path: Path, kind: pa.DataType) -> N
 
 @pytest.mark.parametrize("moments", [pa.array(["2026-03-02"] * 40), pa.array([1.5] * 40), pa.array([1, 2**60] * 20)])
 def test_what_statistics_cannot_tell_is_left_open(tmp_path: Path, moments: pa.Array) -> None:
-    """Text and fractions are ordered otherwise than moments, and so are numbers of several units."""
+    """Text, fractions and numbers of several units are not in the order of their timestamps."""
     (tmp_path / "a.parquet").write_bytes(_parquet(moments))
     with open_parquet(list_files(str(tmp_path))[0]) as log:
         assert get_span(log) is None
 
 
 def test_a_log_without_statistics_says_so() -> None:
-    """The rows are known, the span is not."""
+    """Its rows are known, its span is None."""
     data = _parquet(pa.array(MOMENTS, pa.timestamp("us")), write_statistics=False)
     assert row_groups(io.BytesIO(data), 3)[0] == RowGroup(30, None, None)
 
@@ -92,7 +92,7 @@ def _read_or_refused(data: bytes, column: int) -> bool:
 @given(st.binary(max_size=300), st.integers(0, 400))
 @settings(max_examples=300)
 def test_a_footer_of_any_bytes_is_read_or_refused(footer: bytes, size: int) -> None:
-    """Nothing but one error comes of it, at once."""
+    """Random bytes raise one kind of error, quickly."""
     data = b"PAR1" + footer + size.to_bytes(4, "little") + b"PAR1"
     assert _read_or_refused(data, 0)
 
@@ -100,7 +100,7 @@ def test_a_footer_of_any_bytes_is_read_or_refused(footer: bytes, size: int) -> N
 @given(st.lists(st.tuples(st.integers(0, 1200), st.integers(0, 255)), min_size=1, max_size=5))
 @settings(max_examples=200, deadline=None)
 def test_a_changed_footer_is_read_or_refused(changes: list[tuple[int, int]]) -> None:
-    """Lengths, counts and kinds that are wrong lead neither out of the footer nor around in circles."""
+    """Wrong lengths, counts and kinds lead neither outside the footer nor into endless loops."""
     data = bytearray(_WHOLE)
     for place, value in changes:
         data[-9 - place] = value

@@ -1,4 +1,4 @@
-"""Streams are cut into whole lines, whatever is in them."""
+"""Streams are split into whole lines, whatever they contain."""
 
 import io
 from unittest import mock
@@ -26,7 +26,7 @@ def _read(data: bytes, block: int, **limits: int) -> tuple[list[tuple[int, bytes
 
 @given(st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), st.integers(1, 64))
 def test_lines_and_offsets_do_not_depend_on_the_blocks(wanted: list[bytes], block: int) -> None:
-    """Every line that is not empty comes out once, with the offset where it stands."""
+    """Every line that is not empty is yielded once, with its offset."""
     data = b"".join(line + b"\n" for line in wanted)
     found, rejected, end = _read(data, block)
     assert [line for _, line in found] == [line for line in wanted if line]
@@ -44,13 +44,13 @@ def test_a_line_that_is_too_long_costs_itself_alone(block: int) -> None:
 
 
 def test_an_unfinished_last_line_is_read_and_kept_for_the_next_time() -> None:
-    """The end points to the start of a line without an end, so that it is read again when it is whole."""
+    """`end` is the start of a line without a line end, so that it is read again when it is complete."""
     found, _, end = _read(b"one\ntwo", 1000)
     assert found == [(0, b"one"), (4, b"two")]
     assert end == 4
 
 
-def test_reading_stops_where_it_is_told_to() -> None:
+def test_reading_ends_at_the_stop_offset() -> None:
     """`stop` is an offset between lines; nothing from there on is read."""
     found, _, end = _read(b"one\ntwo\nthree\n", 5, start=4, stop=8)
     assert found == [(4, b"two")]

@@ -1,4 +1,4 @@
-"""Files are found, told apart, and left alone where they lie outside, are closed, or are gone."""
+"""Files are found and their formats detected; files outside the folder, not permitted or gone are reported."""
 
 import errno
 import gzip
@@ -35,7 +35,7 @@ def _named(quarantine: Quarantine) -> list[tuple[str, str]]:
 
 
 def _refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
-    """Let the system refuse to open one file."""
+    """Make the system refuse to open one file."""
     opened: Callable[..., Any] = Path.open
 
     def refusing(path: Path, *args: Any, **more: Any) -> Any:
@@ -47,7 +47,7 @@ def _refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int) -> None:
 
 
 def test_a_symlink_out_of_the_folder_is_named_and_not_followed(tmp_path: Path, log: Path) -> None:
-    """Neither a file nor a folder elsewhere is read through the log's folder, by folder or by glob."""
+    """No file or folder outside the log's folder is read, whether the log is a folder or a glob."""
     (tmp_path / "secret").mkdir()
     (tmp_path / "secret" / "s.jsonl").write_bytes(LINE)
     (log / "file.jsonl").symlink_to(tmp_path / "secret" / "s.jsonl")
@@ -65,7 +65,7 @@ def test_a_symlink_out_of_the_folder_is_named_and_not_followed(tmp_path: Path, l
 
 
 def test_a_log_of_nothing_but_symlinks_out_of_it_is_refused(tmp_path: Path) -> None:
-    """Reading nothing in silence would look like a quiet day."""
+    """An error is better than a silent day without opens."""
     (tmp_path / "elsewhere.jsonl").write_bytes(LINE)
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "a.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
@@ -74,7 +74,7 @@ def test_a_log_of_nothing_but_symlinks_out_of_it_is_refused(tmp_path: Path) -> N
 
 
 def test_what_a_symlink_within_the_folder_leads_to_is_read_once(log: Path) -> None:
-    """The current file under a second name does not count twice; loops and pipes are passed over."""
+    """A second name of the current file does not count twice; loops and pipes are skipped."""
     (log / "current.jsonl").symlink_to(log / "a.jsonl")
     (log / "again").symlink_to(log)
     (log / "loop.jsonl").symlink_to(log / "loop.jsonl")
@@ -87,7 +87,7 @@ def test_what_a_symlink_within_the_folder_leads_to_is_read_once(log: Path) -> No
 
 
 def test_the_folder_and_a_file_given_by_name_may_be_symlinks(tmp_path: Path, log: Path) -> None:
-    """Who names a path means what lies behind it."""
+    """A path in the settings is followed."""
     (tmp_path / "link").symlink_to(log)
     (tmp_path / "file.jsonl").symlink_to(log / "a.jsonl")
     for url in (tmp_path / "link", tmp_path / "link" / "*.jsonl", tmp_path / "file.jsonl", f"file://{log}"):
@@ -99,7 +99,7 @@ def test_the_folder_and_a_file_given_by_name_may_be_symlinks(tmp_path: Path, log
 def test_a_closed_file_is_named_and_the_others_are_read(
     log: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """A file that the system does not let us open costs itself."""
+    """A file without read permission is reported, and the others are read."""
     (log / "closed.jsonl").write_bytes(LINE)
     _refuse(monkeypatch, "closed.jsonl", number)
     events, quarantine = _read(log)
@@ -110,7 +110,7 @@ def test_a_closed_file_is_named_and_the_others_are_read(
 
 
 def test_a_closed_folder_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lies below it is not missed in silence."""
+    """A folder without read permission is reported."""
     (log / "closed").mkdir()
     looked: Callable[..., Any] = os.scandir
 
@@ -125,7 +125,7 @@ def test_a_closed_folder_is_named(log: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_file_that_vanishes_before_it_is_looked_at_is_not_listed(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was never there."""
+    """It counts as if it had never existed."""
     (log / "gone.jsonl").write_bytes(LINE)
     _refuse(monkeypatch, "gone.jsonl", errno.ENOENT)
     events, quarantine = _read(log)
@@ -144,7 +144,7 @@ def test_a_file_that_vanishes_before_it_is_read_is_named(log: Path, monkeypatch:
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ENOSPC])
 def test_what_is_wrong_with_the_machine_stops_the_run(log: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """A failing disk is no fault of one file: going on would publish too little."""
+    """A failing disk is not the fault of one file; continuing would publish too little."""
     _refuse(monkeypatch, "a.jsonl", number)
     with pytest.raises(OSError, match=os.strerror(number)):
         _read(log)
@@ -164,7 +164,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_file_with_the_wrong_content_is_one_rejection(log: Path, name: str) -> None:
-    """Packed, binary or misnamed files are told by their first bytes, instead of line by line."""
+    """Compressed, binary or misnamed files are rejected as a whole by their first bytes, not line by line."""
     (log / name).write_bytes(FOREIGN[name])
     events, quarantine = _read(log)
     assert (events, _named(quarantine)) == (1, [(name, "unreadable")])
@@ -172,7 +172,7 @@ def test_a_file_with_the_wrong_content_is_one_rejection(log: Path, name: str) ->
 
 @pytest.mark.parametrize("name", ["b.jsonl", "c.csv", "d.log", "e.csv.gz"])
 def test_an_empty_file_is_an_empty_log(log: Path, name: str) -> None:
-    """A log that was just rotated holds nothing, and nothing is wrong with it."""
+    """A log that was just rotated has no events and no errors."""
     (log / name).touch()
     events, quarantine = _read(log)
     assert (events, quarantine.count) == (1, 0)
@@ -180,7 +180,7 @@ def test_an_empty_file_is_an_empty_log(log: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["b.jsonl.gz", "c.csv.gz", "d.log.gz", "opens.log", "e.parquet.gz"])
 def test_damaged_gzip_is_one_rejection(log: Path, name: str) -> None:
-    """A header without a body, or with a wrong one, is told once, whatever it was to hold."""
+    """A header without a body, or with a damaged one, is rejected once, whatever the format."""
     for data in (b"\x1f\x8b", b"\x1f\x8b\x08\x00" + b"\xff" * 200, gzip.compress(LINE * 500)[:20]):
         (log / name).write_bytes(data)
         events, quarantine = _read(log)
@@ -189,7 +189,7 @@ def test_damaged_gzip_is_one_rejection(log: Path, name: str) -> None:
 
 
 def test_a_path_that_cannot_be_is_no_log(tmp_path: Path, log: Path) -> None:
-    """Below a file, or too long to exist, there is nothing."""
+    """A path below a file, or one that is too long, does not exist."""
     for url in (log / "a.jsonl" / "b", tmp_path / ("x" * 300), f"{tmp_path}/a\0b"):
         with pytest.raises(NotFound):
             _read(url)

@@ -1,4 +1,4 @@
-"""The same events come out of every format, place and packing."""
+"""Every format, location and compression gives the same events."""
 
 import gzip
 import tracemalloc
@@ -59,7 +59,7 @@ def _rows(url: object, quarantine: Quarantine | None = None, **window: Any) -> l
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_gives_the_same_events(tmp_path: Path, name: str, packed: bool) -> None:
-    """Parquet, JSON lines, CSV and the combined format, plain and gzipped, are one log."""
+    """Parquet, JSON lines, CSV and the combined format, plain and gzipped, give the same events."""
     data = FORMATS[name](EVENTS)
     path = tmp_path / (f"{name}.gz" if packed else name)
     path.write_bytes(gzip.compress(data) if packed else data)
@@ -71,14 +71,14 @@ def test_every_format_gives_the_same_events(tmp_path: Path, name: str, packed: b
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_name_that_says_nothing_is_no_obstacle(tmp_path: Path, name: str) -> None:
-    """The format is told from the first bytes."""
+    """The format is detected from the first bytes."""
     path = tmp_path / "opens"
     path.write_bytes(FORMATS[name](EVENTS))
     assert _rows(path) == EVENTS
 
 
 def test_folders_and_globs_are_one_log(tmp_path: Path) -> None:
-    """Folders are read recursively; other files and hidden ones are passed over; a glob picks."""
+    """Folders are read recursively, without other and hidden files; a glob selects files."""
     (tmp_path / "2026" / "03").mkdir(parents=True)
     (tmp_path / "a.jsonl").write_bytes(_jsonl(EVENTS[:50]))
     (tmp_path / "2026" / "03" / "b.csv").write_bytes(_csv(EVENTS[50:]))
@@ -91,7 +91,7 @@ def test_folders_and_globs_are_one_log(tmp_path: Path) -> None:
 
 
 def test_a_log_behind_a_url_is_read_like_a_local_one() -> None:
-    """Any fsspec URL will do."""
+    """Any fsspec URL works."""
     with fsspec.open("memory://logs/march/log.jsonl", "wb") as file:
         file.write(_jsonl(EVENTS))
     with fsspec.open("memory://logs/march/log.parquet", "wb") as file:
@@ -111,7 +111,7 @@ def test_no_log_is_an_error_that_says_what_to_set(tmp_path: Path) -> None:
 
 
 def test_a_bad_row_costs_itself_and_says_where_it_was(tmp_path: Path) -> None:
-    """Each bad field is named with the offset of its line, or the row of a Parquet file."""
+    """Each bad field is rejected with the offset of its line, or the row of a Parquet file."""
     bad = [
         EVENTS[0] | {"ts": None},
         EVENTS[0] | {"account_id": "'; DROP TABLE"},
@@ -142,14 +142,14 @@ def test_a_report_that_is_not_configured_is_rejected(tmp_path: Path) -> None:
 def test_garbage_between_events_harms_none_of_them(
     tmp_path_factory: pytest.TempPathFactory, garbage: list[bytes]
 ) -> None:
-    """Whatever bytes stand between two events, both are read, and nothing raises."""
+    """Whatever bytes are between two events, both are read, and nothing raises."""
     path = tmp_path_factory.mktemp("garbage") / "log.jsonl"
     path.write_bytes(_jsonl(EVENTS[:1]) + b"".join(line + b"\n" for line in garbage) + _jsonl(EVENTS[1:2]))
     assert _rows(path) == EVENTS[:2]
 
 
 def test_a_torn_archive_gives_what_is_whole(tmp_path: Path) -> None:
-    """A gzip that ends too early is counted once, and its first lines are read."""
+    """A truncated gzip is counted once, and its first lines are read."""
     path = tmp_path / "log.jsonl.gz"
     path.write_bytes(gzip.compress(_jsonl(EVENTS * 50))[:-200])
     quarantine = Quarantine()
@@ -158,7 +158,7 @@ def test_a_torn_archive_gives_what_is_whole(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_read_does_not_stop_the_rest(tmp_path: Path) -> None:
-    """A broken Parquet file lands in the quarantine; only when nothing is readable is it an error."""
+    """A broken Parquet file is quarantined; only a log without a readable file is an error."""
     (tmp_path / "a.parquet").write_bytes(b"PAR1 but not really")
     with pytest.raises(BadRequest, match="not Parquet"):
         _rows(tmp_path)
@@ -204,7 +204,7 @@ ODD = NESTED | {
 @pytest.mark.parametrize("kind", NESTED)
 @pytest.mark.parametrize("column", ["ts", "account_id", "date_range"])
 def test_a_needed_column_of_nested_values_costs_the_file(tmp_path: Path, column: str, kind: str) -> None:
-    """The other files are read, and the quarantine names the file, the column and what it holds."""
+    """The other files are read, and the quarantine gives the file, the column and its type."""
     (tmp_path / "a.parquet").write_bytes(_columns(**{column: NESTED[kind]}))
     (tmp_path / "b.jsonl").write_bytes(_jsonl(EVENTS))
     quarantine = Quarantine()
@@ -230,7 +230,7 @@ def test_an_optional_column_of_any_type_costs_nothing(tmp_path: Path, column: st
 @pytest.mark.parametrize("kind", sorted(ODD.keys() - NESTED.keys()))
 @pytest.mark.parametrize("column", ["ts", "account_id", "date_range", "report"])
 def test_a_needed_column_of_the_wrong_type_costs_its_rows(tmp_path: Path, column: str, kind: str) -> None:
-    """Each row is judged alone, and every one that is kept as a sample can be shown."""
+    """Each row is validated alone, and every sample can be shown."""
     (tmp_path / "a.parquet").write_bytes(_columns(**{column: ODD[kind]}))
     quarantine = Quarantine()
     assert len(_rows(tmp_path, quarantine)) + quarantine.count == 2
@@ -239,7 +239,7 @@ def test_a_needed_column_of_the_wrong_type_costs_its_rows(tmp_path: Path, column
 
 
 def test_columns_that_bear_the_same_name_cost_the_file(tmp_path: Path) -> None:
-    """Which of them is meant cannot be told."""
+    """A file with two columns of one name is ambiguous."""
     table = pa.table([pa.array(["1"])] * 4, names=["ts", "account_id", "date_range", "account_id"])
     pq.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(BadRequest, match="several columns named account_id"):
@@ -249,7 +249,7 @@ def test_columns_that_bear_the_same_name_cost_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [["api"], {"a": 1}, 1.5, True, 10**30, "x" * 1000])
 @pytest.mark.parametrize("name", ["time_zone", "actor", "hit", "latency"])
 def test_an_optional_value_of_any_type_costs_nothing(tmp_path: Path, name: str, value: object) -> None:
-    """Not its line, and not the file: what is no word counts as not told."""
+    """Neither its line nor the file is rejected: a value that is not text counts as missing."""
     path = tmp_path / "log.jsonl"
     path.write_bytes(_jsonl([EVENTS[0] | {name: value} if value != 10**30 else EVENTS[0], EVENTS[1]]))
     if value == 10**30:
@@ -260,7 +260,7 @@ def test_an_optional_value_of_any_type_costs_nothing(tmp_path: Path, name: str, 
 
 
 def test_one_damaged_file_among_many_costs_itself(tmp_path: Path) -> None:
-    """Whatever byte of a Parquet file is wrong, it is quarantined with its reason, and every other file is read."""
+    """Whichever byte of a Parquet file is wrong, it is quarantined with its reason, and every other file is read."""
     whole = _parquet(EVENTS)
     for number in range(20):
         (tmp_path / f"{number:02}.parquet").write_bytes(whole)
@@ -303,7 +303,7 @@ def test_no_damage_to_a_parquet_file_stops_the_read(
 
 
 def test_statistics_of_another_column_are_not_taken_for_moments(tmp_path: Path) -> None:
-    """A file whose `ts` is a struct has no span; the last column's figures are not its moments."""
+    """A file whose `ts` is a struct has no span; statistics of the last column are not used."""
     table = {"account_id": ["1"], "date_range": ["today"], "ts": [{"x": 1}], "z": [1_772_500_000]}
     pq.write_table(pa.table(table), tmp_path / "a.parquet")
     (tmp_path / "b.jsonl").write_bytes(_jsonl(EVENTS))
@@ -311,8 +311,8 @@ def test_statistics_of_another_column_are_not_taken_for_moments(tmp_path: Path) 
 
 
 def test_a_bomb_within_gzip_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What swells beyond reason does not fill the disk, and what is no Parquet is not unpacked at all."""
-    monkeypatch.setattr("adwarm.access_log.parquet_log._UNPACKED_BYTES", 1 << 20)
+    """A file that expands too much does not fill the disk, and one that is not Parquet is not decompressed."""
+    monkeypatch.setattr("adwarm.access_log.parquet_log._EXTRA_BYTES", 1 << 20)
     (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(b"PAR1" + bytes(20 << 20)))
     (tmp_path / "b.parquet.gz").write_bytes(gzip.compress(bytes(20 << 20)))
     (tmp_path / "c.jsonl").write_bytes(_jsonl(EVENTS))
@@ -325,7 +325,7 @@ def test_a_bomb_within_gzip_is_given_up(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_flood_of_bad_lines_takes_no_memory_and_hide_no_file(tmp_path: Path) -> None:
-    """All are counted and a thousand kept, in a few megabytes; a broken file behind them is named all the same."""
+    """All are counted and a thousand kept, in a few megabytes; a broken file after them is still reported."""
     lines = (b'{"ts": oops}\n' + b"x\n" + b'{"ts":1,"account_id":"%s","date_range":"always"}\n' % (b"n" * 300)) * 20_000
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines, 1))
     (tmp_path / "b.parquet").write_bytes(b"PAR1 but not really")
@@ -345,7 +345,7 @@ def test_a_flood_of_bad_lines_takes_no_memory_and_hide_no_file(tmp_path: Path) -
 
 
 def test_long_words_are_not_remembered(tmp_path: Path) -> None:
-    """Half a million ids as long as lines would fill the memory; none of them is kept."""
+    """Half a million ids as long as lines would fill the memory; none is cached."""
     path = tmp_path / "log.jsonl"
     path.write_bytes(_jsonl([EVENTS[0] | {"account_id": f"{number}" + "x" * 60_000} for number in range(400)]))
     tracemalloc.start()
@@ -358,7 +358,7 @@ def test_long_words_are_not_remembered(tmp_path: Path) -> None:
 
 
 def test_row_groups_outside_the_window_are_not_read(tmp_path: Path) -> None:
-    """Statistics spare the reading of row groups; rows keep their numbers."""
+    """Row groups are skipped by their statistics; rows keep their numbers."""
     path = tmp_path / "log.parquet"
     path.write_bytes(_parquet(EVENTS, group=10))
     reader = LogReader(Settings())
@@ -367,7 +367,7 @@ def test_row_groups_outside_the_window_are_not_read(tmp_path: Path) -> None:
 
 
 def test_reading_can_begin_at_an_offset(tmp_path: Path) -> None:
-    """An offset between two lines leaves out what stands before; a CSV log keeps its header."""
+    """An offset between two lines skips what is before it; a CSV log keeps its header."""
     for name, write in (("log.jsonl", _jsonl), ("log.csv", _csv)):
         path = tmp_path / name
         path.write_bytes(write(EVENTS))
@@ -375,7 +375,7 @@ def test_reading_can_begin_at_an_offset(tmp_path: Path) -> None:
 
 
 def test_optional_columns_never_cost_a_line(tmp_path: Path) -> None:
-    """Odd values of time_zone, actor, hit and latency fall back to unknown."""
+    """Invalid values of time_zone, actor, hit and latency count as unknown."""
     odd = {"time_zone": "Nowhere", "actor": "robot", "hit": "maybe", "latency": "fast"}
     good = {"time_zone": "Asia/Tokyo", "actor": "api", "hit": "miss", "latency": 12}
     path = tmp_path / "log.jsonl"

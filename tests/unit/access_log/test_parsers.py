@@ -1,4 +1,4 @@
-"""Each text format: what is an event, and what costs its line."""
+"""Each text format yields its events and rejects invalid lines alone."""
 
 import pytest
 
@@ -28,14 +28,14 @@ def _parse(parser: Parser, *lines: bytes) -> tuple[dict[str, list[object]], list
     ],
 )
 def test_a_hostile_json_line_costs_itself_alone(line: bytes) -> None:
-    """NaN, deep nesting, broken UTF-8, other values than objects: the neighbours are read."""
+    """NaN, deep nesting, invalid UTF-8 and other values than objects do not affect the other lines."""
     columns, rejected = _parse(JsonLinesParser(), b'{"ts": 1}', line, b'{"ts": 2}')
     assert columns["ts"] == [1, 2]
     assert rejected == [("json", 1)]
 
 
 def test_an_open_quote_in_csv_costs_one_line() -> None:
-    """The rows after an unterminated quote are not swallowed."""
+    """The rows after an unterminated quote are read."""
     parser = CsvParser(b"ts,account_id,date_range\n")
     columns, rejected = _parse(parser, b"1,act_1,today", b'2,"act_2,today', b"3,act_3,today", b"4,act_4", b"\xff,a,b")
     assert columns["account_id"] == ["act_1", "act_3"]
@@ -43,7 +43,7 @@ def test_an_open_quote_in_csv_costs_one_line() -> None:
 
 
 def test_csv_columns_go_by_their_names() -> None:
-    """Order does not matter, unknown columns are passed over, quotes and a byte order mark are understood."""
+    """Order does not matter, unknown columns are ignored, quotes and a byte order mark are understood."""
     parser = CsvParser(b'\xef\xbb\xbfdate_range,"who",account_id,ts\r\n')
     columns, rejected = _parse(parser, b'today,"a, b",act_1,1\r')
     assert columns == {"ts": ["1"], "account_id": ["act_1"], "date_range": ["today"]}
@@ -51,7 +51,7 @@ def test_csv_columns_go_by_their_names() -> None:
 
 
 def test_a_csv_header_must_name_the_columns() -> None:
-    """A log without a usable header is refused with the names that are missing."""
+    """A log without a usable header is rejected with the missing names."""
     with pytest.raises(BadRequest, match="date_range"):
         CsvParser(b"ts,account_id\n")
 
@@ -62,7 +62,7 @@ def _combined(ignored: list[int] | None = None) -> CombinedLogParser:
 
 
 def test_requests_of_a_web_server_become_opens() -> None:
-    """Path gives account and range, the brackets give the moment, the agent tells programs from people."""
+    """The path gives account and range, the brackets the time, the user agent the actor."""
     line = b'10.0.0.1 - bob [08/Mar/2026:02:30:15 -0500] "GET /act/act_12/insights/last_7d?x=1 HTTP/1.1" 200 5 "-" "%s"'
     columns, rejected = _parse(_combined(), line % b"Mozilla/5.0", line % b"curl/8.5", line % b"adwarm/0.1")
     assert columns["account_id"] == ["act_12"] * 3
@@ -76,7 +76,7 @@ NGINX = b'h - - [08/Mar/2026:02:30:15 +0000] "GET /act/12/reports/today HTTP/1.1
 
 
 def test_a_reader_who_gave_up_waiting_has_opened_and_missed() -> None:
-    """Status 499 is an open without an answer; the time it took stands behind the agent."""
+    """Status 499 is an open and a miss; its latency follows the user agent."""
     columns, rejected = _parse(_combined(), NGINX % (b"499", b" 29.870"), NGINX % (b"200", b" 0.012"))
     assert (columns["hit"], columns["latency_ms"]) == ([False, None], [29_870.0, 12.0])
     assert columns["actor"] == ["human", "human"]
@@ -85,7 +85,7 @@ def test_a_reader_who_gave_up_waiting_has_opened_and_missed() -> None:
 
 @pytest.mark.parametrize("status", [b"400", b"401", b"404", b"429", b"500", b"502", b"503", b"504", b"599"])
 def test_a_refused_or_failed_request_is_no_open(status: bytes) -> None:
-    """Nobody read a report there; it is ignored, not rejected."""
+    """A request with an error status is ignored, not rejected."""
     ignored: list[int] = []
     columns, rejected = _parse(_combined(ignored), NGINX % (status, b" 0.500"))
     assert columns["ts"] == []
@@ -95,7 +95,7 @@ def test_a_refused_or_failed_request_is_no_open(status: bytes) -> None:
 
 @pytest.mark.parametrize("status", [b"200", b"206", b"304"])
 def test_an_answered_request_is_an_open(status: bytes) -> None:
-    """A page that the browser had kept was opened too."""
+    """A page from the browser's cache was opened too."""
     assert len(_parse(_combined(), NGINX % (status, b""))[0]["ts"]) == 1
 
 
@@ -114,12 +114,12 @@ def test_an_answered_request_is_an_open(status: bytes) -> None:
     ],
 )
 def test_latency_is_read_where_it_is_a_time(tail: bytes, latency: float | None) -> None:
-    """Seconds with milliseconds are a time; addresses, bytes and ratios are not."""
+    """Seconds with milliseconds are a latency; addresses, bytes and ratios are not."""
     assert _parse(_combined(), NGINX % (b"200", tail))[0]["latency_ms"] == [latency]
 
 
 def test_quotes_within_a_header_do_not_hide_the_agent() -> None:
-    """A server writes a quote with a backslash; the agent behind it is still read."""
+    """Servers escape a quote with a backslash; the user agent after it is still read."""
     line = rb'h - - [08/Mar/2026:02:30:15 +0000] "GET /act/12/reports/today HTTP/1.1" 200 0 "a\"b" "curl/8.5 \"x\""'
     assert _parse(_combined(), line)[0]["actor"] == ["api"]
 
@@ -135,12 +135,12 @@ def test_other_requests_are_no_opens_and_no_errors(request_line: bytes) -> None:
 
 
 def test_a_line_that_is_not_combined_is_rejected() -> None:
-    """Free text in the log costs its line."""
+    """Other text in the log is rejected line by line."""
     assert _parse(_combined(), b"server started")[1] == [("format", 0)]
 
 
 @pytest.mark.parametrize("pattern", ["(", "/(?P<account_id>.*)"])
 def test_an_unusable_path_pattern_is_refused(pattern: str) -> None:
-    """The message names the setting."""
+    """The error names the setting."""
     with pytest.raises(BadRequest, match="PATH_PATTERN"):
         CombinedLogParser(pattern, lambda: None)

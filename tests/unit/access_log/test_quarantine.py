@@ -1,4 +1,4 @@
-"""All is counted, little is kept, nothing secret is shown."""
+"""Everything is counted, samples are bounded, and secrets are redacted."""
 
 import orjson
 
@@ -19,7 +19,7 @@ def test_samples_are_bounded_and_counts_are_not() -> None:
 
 
 def test_credentials_in_an_excerpt_are_blanked() -> None:
-    """The quarantine may be shown to people who may not have the token."""
+    """The quarantine may be shown to readers without access to the token."""
     quarantine = Quarantine()
     quarantine.add("json", "log", 0, b'GET /?access_token=EAAB123 {"password": "hunter2"} ' + b"x" * 1000)
     shown = quarantine.samples[0].excerpt
@@ -29,7 +29,7 @@ def test_credentials_in_an_excerpt_are_blanked() -> None:
 
 
 def test_files_are_kept_beside_the_lines() -> None:
-    """However many lines are rejected, the files are named, within their own bound, and come first."""
+    """However many lines are rejected, files have their own limit and come first."""
     one, other = Quarantine(limit=3), Quarantine(limit=3)
     for number in range(10):
         one.add("json", "a.jsonl", number, "line")
@@ -40,4 +40,4 @@ def test_files_are_kept_beside_the_lines() -> None:
     assert [sample.file for sample in one.samples] == ["a.jsonl"] * 3 + ["0.parquet", "1.parquet", "2.parquet"]
     assert [sample.file for sample in files_first(one.samples)][:3] == ["0.parquet", "1.parquet", "2.parquet"]
     assert describe_unreadable(one.samples) == "0.parquet: damaged"
-    assert not one.has_room("unreadable")
+    assert not one.can_keep("unreadable")

@@ -1,4 +1,4 @@
-"""Times of every spelling end up as the same microseconds."""
+"""Timestamps in every notation give the same microseconds."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -32,7 +32,7 @@ MICROS = to_micros(AT)
     ],
 )
 def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
-    """Epoch numbers of any unit and ISO text with or without a zone mean the same moment."""
+    """Epoch numbers of any unit and ISO text with or without a zone mean the same time."""
     assert parse_values([value]).tolist() == [MICROS]
     assert parse_values([value, None]).tolist() == [MICROS, INVALID]
 
@@ -58,19 +58,19 @@ def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
     ],
 )
 def test_what_is_no_moment_of_a_log_is_bad(value: Any) -> None:
-    """Nothing raises: what cannot be a moment of an access log becomes BAD."""
+    """Nothing raises: a value that cannot be a time of an access log becomes INVALID."""
     assert parse_values([value]).tolist() == [INVALID]
 
 
 def test_one_bad_text_leaves_the_others_alone() -> None:
-    """A column with one bad text still yields the good moments, zoned and not."""
+    """A column with one invalid text still yields the valid times, with and without a zone."""
     found = parse_values(["2026-03-08T07:30:15Z", "nonsense", "2026-03-08T07:30:15"])
     assert found.tolist() == [MICROS, INVALID, MICROS]
 
 
 @given(st.datetimes(datetime(1991, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC)))
 def test_moments_survive_the_round_trip(moment: datetime) -> None:
-    """Microseconds lose nothing, and ISO text of any moment is read exactly."""
+    """Microseconds lose nothing, and ISO text of any time is read exactly."""
     assert from_micros(to_micros(moment)) == moment
     assert parse_values([moment.isoformat()]).tolist() == [to_micros(moment)]
 
@@ -86,7 +86,7 @@ def test_moments_survive_the_round_trip(moment: datetime) -> None:
     ],
 )
 def test_arrow_columns_of_every_type_are_understood(column: pa.Array) -> None:
-    """Timestamps of any unit and zone, numbers and text in a columnar log mean the same; null is bad."""
+    """Timestamps of any unit and zone, numbers and text in a columnar log mean the same; null is invalid."""
     assert parse_column(column).tolist() == [MICROS, INVALID]
 
 

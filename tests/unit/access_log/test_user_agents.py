@@ -1,4 +1,4 @@
-"""Programs are told from persons by their user agents."""
+"""User agents tell programs from humans."""
 
 import time
 from pathlib import Path
@@ -43,7 +43,7 @@ MONITORS = [
 
 
 def test_published_crawlers_are_programs() -> None:
-    """Of the published examples at least 98 in a hundred are told; the rest are browsers that the list mistakes."""
+    """At least 98 % of the published examples are recognized; the rest are browsers that the list mistakes."""
     examples = {example for entry in CRAWLER_USER_AGENTS_DATA for example in entry["instances"]}
     missed = {example for example in examples if classify_actor(example) is not Actor.API}
     assert len(examples) > 2000
@@ -51,15 +51,15 @@ def test_published_crawlers_are_programs() -> None:
     assert all(example.startswith("Mozilla/5.0 (") for example in missed)
 
 
-def test_browsers_are_persons() -> None:
-    """Not one of two hundred agents of browsers is taken for a program."""
+def test_browsers_are_human() -> None:
+    """None of two hundred browser agents counts as a program."""
     assert len(set(BROWSERS)) == len(BROWSERS) >= 200
     assert [agent for agent in BROWSERS if classify_actor(agent) is not Actor.HUMAN] == []
 
 
 @pytest.mark.parametrize("agent", [*LIBRARIES, *MONITORS])
 def test_libraries_and_monitors_are_programs(agent: str) -> None:
-    """Nobody is waiting for their answer."""
+    """Requests of libraries and monitors are not opens by readers."""
     assert classify_actor(agent) is Actor.API
 
 
@@ -68,20 +68,20 @@ def test_libraries_and_monitors_are_programs(agent: str) -> None:
     ["Mozilla/5.0 (compatible; Brandnewbot/0.1)", "Mozilla/5.0 (compatible; Newcomer/1.0; +https://example.com/about)"],
 )
 def test_crawlers_nobody_has_published_give_themselves_away(agent: str) -> None:
-    """A name that ends in bot, or an address to complain to, is no browser's."""
+    """A name that ends in bot, or a contact address, does not belong to a browser."""
     assert classify_actor(agent) is Actor.API
 
 
-def test_adwarm_knows_itself_and_an_unknown_agent_is_a_person() -> None:
-    """A log that names no agent, and an application of somebody's own, count as persons."""
+def test_adwarm_is_the_warmer_and_an_unknown_agent_is_human() -> None:
+    """A missing agent and an unknown application count as human."""
     assert classify_actor("adwarm/0.1") is Actor.WARMER
     assert {classify_actor(agent) for agent in (None, "", "-", "AcmeDashboards/3.2 (iPhone; iOS 18.1)")} == {
         Actor.HUMAN
     }
 
 
-def test_what_is_remembered_is_bounded() -> None:
-    """An agent as long as a line is cut before it is kept, and is judged by its beginning."""
+def test_the_cache_is_bounded() -> None:
+    """A very long agent is truncated before it is cached, and classified by its beginning."""
     user_agents._actor.cache_clear()
     tail = "x" * 60_000
     assert {classify_actor(f"curl/8 {number} {tail}") for number in range(50)} == {Actor.API}
@@ -89,8 +89,8 @@ def test_what_is_remembered_is_bounded() -> None:
     assert classify_actor("Mozilla/5.0 " + tail + " Googlebot/2.1") is Actor.HUMAN
 
 
-def test_an_agent_is_judged_once() -> None:
-    """A hundred thousand lines of two hundred agents cost the look-up, not the judging."""
+def test_an_agent_is_classified_once() -> None:
+    """A hundred thousand lines of two hundred agents cost cache look-ups."""
     user_agents._actor.cache_clear()
     start = time.process_time()
     for _ in range(500):

@@ -85,7 +85,7 @@ def test_a_slowly_growing_overload_is_detected() -> None:
 
 
 def test_a_platform_that_stays_slower_is_normal_after_half_an_hour() -> None:
-    """Old periods are dropped, so the limit is not held down for ever."""
+    """Old periods are dropped, so the limit is not held down forever."""
     running, now = LatencyBaseline(), 1e9
     _, now = observe_calls(300, 2.0, running, now)
     _, now = observe_calls(2400, 8.0, running, now)

@@ -73,7 +73,7 @@ def test_the_wait_is_exact() -> None:
 
 
 def test_a_cost_above_the_burst_goes_when_full_and_leaves_a_debt() -> None:
-    """A large call is not refused for ever, and later calls wait for its debt."""
+    """A large call is not refused forever, and later calls wait for its debt."""
     assert alone(8.0, 20) == 0
     assert pytest.approx(13 / 5) == alone(-12.0, 1)
 

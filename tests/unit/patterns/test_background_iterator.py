@@ -1,4 +1,4 @@
-"""Working ahead changes nothing but the time it takes."""
+"""Background iteration yields the same items and errors as direct iteration."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def test_items_come_in_order(items: list[int | None], depth: int) -> None:
 
 
 def test_an_error_comes_after_the_items_before_it() -> None:
-    """The reader sees what was made, then the error itself."""
+    """The caller gets the items before the error, then the error itself."""
 
     def source() -> Iterator[int]:
         yield 1
@@ -29,8 +29,8 @@ def test_an_error_comes_after_the_items_before_it() -> None:
         next(found)
 
 
-def test_a_reader_who_leaves_stops_the_thread() -> None:
-    """An endless source is not read on, and no thread stays behind."""
+def test_a_caller_that_stops_ends_the_thread() -> None:
+    """An endless source is not read on, and no thread remains."""
 
     def endless() -> Iterator[int]:
         while True:

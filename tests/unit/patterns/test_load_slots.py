@@ -1,4 +1,4 @@
-"""Slots come back as they were stored, and tell first opens exactly."""
+"""Slots are loaded as they were stored, and give exact first opens."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,7 @@ def _slots(moments: list[pd.Timestamp], zones: list[str]) -> pd.DataFrame:
 
 @given(st.lists(st.tuples(st.integers(0, 600), st.sampled_from(["UTC", "Asia/Tokyo"])), min_size=1, max_size=40))
 def test_first_opens_from_slots_are_those_of_the_events(events: list[tuple[int, str]]) -> None:
-    """Slots lose nothing that the rule of 30 quiet minutes needs, with readers of one key in several zones."""
+    """Slots keep what the rule of 30 minutes needs, also when a key's readers are in several zones."""
     moments = sorted(START + pd.Timedelta(minutes=at) for at, _ in events)
     expected = [
         at
@@ -58,7 +58,7 @@ def _write(path: Path, moments: list[datetime]) -> Settings:
 
 
 def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """The window is half-open and may cut an hour; hours of several days and objects come in order."""
+    """The window is half-open and may start within an hour; hours of several days and objects are in order."""
     start = datetime(2026, 3, 7, 22, tzinfo=UTC)
     moments = [start + timedelta(minutes=20 * n) for n in range(24)]
     settings = _write(tmp_path / "log.jsonl", moments)

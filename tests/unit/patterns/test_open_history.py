@@ -1,4 +1,4 @@
-"""Opens come back from the store as replay has them from the log itself."""
+"""Opens loaded from the store equal those that replay reads from the log itself."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,10 +44,10 @@ def _quarters(opens: Opens) -> set[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_store_knows_what_the_log_says(
+def test_the_store_gives_the_opens_of_the_log(
     sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path, seed: int
 ) -> None:
-    """Quarters with an open, first opens, keys in the order of their first open and their zones are the same."""
+    """Slots with an open, first opens, keys in the order of their first open and their zones are the same."""
     events = _events(seed, 900)
     _store(sqlite_engine, objects, tmp_path, events)
     found, direct = load_opens(sqlite_engine, objects, START, END), opens_from_frame(events)
@@ -63,7 +63,7 @@ def test_the_store_knows_what_the_log_says(
 
 
 def test_the_window_is_half_open(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """Quarters are taken whole, as they start; nothing known gives no keys."""
+    """Whole slots are loaded by their start; an empty window has no keys."""
     events = _events(7, 300)
     _store(sqlite_engine, objects, tmp_path, events)
     since, until = datetime(2026, 3, 8, 6, 15, tzinfo=UTC), datetime(2026, 3, 9, 3, 30, tzinfo=UTC)
@@ -75,7 +75,7 @@ def test_the_window_is_half_open(sqlite_engine: Engine, objects: ObjectStore, tm
 
 
 def test_readers_in_several_zones_share_a_key(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """They share its quarters and its quiet time; its zone is that of whoever came last."""
+    """They share its slots and its quiet time; the key has the zone of the latest open."""
     minutes = (0, 5, 20, 70, 91)
     events = pd.DataFrame({
         "ts": pd.to_datetime([START + timedelta(minutes=at) for at in minutes], utc=True),
@@ -91,7 +91,7 @@ def test_readers_in_several_zones_share_a_key(sqlite_engine: Engine, objects: Ob
 
 
 def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
-    """Where the log names no zone, the account's reader zone counts, else the default; machines' opens do not."""
+    """Where the log names no zone, the account's counts, else the default; opens of programs do not count."""
     writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
     for account, actor in (("act_1", Actor.HUMAN), ("act_2", Actor.EMBEDDED), ("act_3", Actor.API)):
         writer.append(START, ReportKey(account, "today"), actor=actor)

@@ -1,4 +1,4 @@
-"""Opens as arrays: first opens, numbers that hold when the log is cut, and views that hide the future."""
+"""Opens as arrays: first opens, stable key numbers in a truncated log, and views without the future."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -51,7 +51,7 @@ def test_a_cut_log_gives_the_view_of_the_whole_one(events: list[tuple[int, int]]
 
 
 def test_a_frame_comes_back_as_it_was() -> None:
-    """Arrays turn back into rows, in the order of time."""
+    """Arrays convert back to rows in order of time."""
     frame = _frame([(5, 1), (2, 0), (90, 1)])
     back = opens_from_frame(frame).to_frame()
 
@@ -61,7 +61,7 @@ def test_a_frame_comes_back_as_it_was() -> None:
 
 
 def test_an_empty_log_has_no_keys() -> None:
-    """Nothing in, nothing out."""
+    """An empty log gives empty arrays."""
     opens = opens_from_frame(_frame([(0, 0)])).before(_micros(0))
 
     assert (len(opens), opens.key_count) == (0, 0)

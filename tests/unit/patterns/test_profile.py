@@ -1,4 +1,4 @@
-"""Profiles show habits where there are any, and none where there are none."""
+"""Profiles show habits where there are any, and none in random traffic."""
 
 import json
 import random
@@ -59,12 +59,12 @@ def test_even_traffic_has_neither_peaks_nor_quiet_hours() -> None:
 
 
 def test_one_open_is_no_peak() -> None:
-    """A single open ever says nothing about a habit."""
+    """A single open is not significant."""
     assert build_profile(_slots([pd.Timestamp("2026-03-02 14:00", tz="UTC")])).peak_hours == []
 
 
 def test_hours_without_any_open_can_be_quiet() -> None:
-    """Nights that never saw an open are in the profile, given enough of a log to know."""
+    """Nights without any open are quiet hours, if the log is long enough."""
     days = pd.date_range("2026-01-05", periods=7 * 30, tz="UTC")
     moments = [day + pd.Timedelta(minutes=60 * hour) for day in days for hour in range(8, 20)]
     found = build_profile(_slots(moments))
@@ -81,7 +81,7 @@ def test_rates_do_not_depend_on_where_the_log_ends() -> None:
 
 
 def test_popular_ranges_have_shares_and_the_profile_is_json() -> None:
-    """Ranges come most popular first, and the whole goes through JSON."""
+    """Ranges are in order of popularity, and the profile can be dumped as JSON."""
     moments = list(pd.date_range("2026-02-02 12:00", periods=4, tz="UTC"))
     slots = pd.concat([_slots(moments[:3]), _slots(moments[3:], date_range="last_7d")], ignore_index=True)
     found = build_profile(slots)
@@ -90,7 +90,7 @@ def test_popular_ranges_have_shares_and_the_profile_is_json() -> None:
 
 
 def test_a_profile_of_nothing_is_empty() -> None:
-    """No opens make a dense vector of zeros and no division by zero."""
+    """No opens give zeros and no division by zero."""
     found = build_profile(_slots([pd.Timestamp("2026-03-02", tz="UTC")]).iloc[:0])
     assert found.hour_of_week == [0] * WEEK_HOURS
     assert (found.first_opens, found.peak_hours, found.quiet_hours, found.popular_ranges) == (0, [], [], [])

@@ -1,4 +1,4 @@
-"""Slots of the parts add up to the slots of the whole."""
+"""Slots of parts of a log add up to the slots of the whole log."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -48,7 +48,7 @@ def _slots(*batches: list[Event], buffer_rows: int = 1_000_000) -> SlotAggregato
 
 
 def _counted(events: list[Event]) -> list[dict[str, object]]:
-    """The same by hand, one event at a time."""
+    """Count slots one event at a time."""
     found: dict[tuple[object, ...], list[datetime]] = {}
     for at, account, name, zone, actor in events:
         if actor in {"human", "embedded"}:
@@ -63,8 +63,8 @@ def _counted(events: list[Event]) -> list[dict[str, object]]:
 
 
 @given(st.lists(EVENT, max_size=60))
-def test_slots_count_what_a_person_would_count(events: list[Event]) -> None:
-    """Opens, first and last moment of each key and slot agree with a plain count; programs do not count."""
+def test_slots_equal_a_count_of_single_events(events: list[Event]) -> None:
+    """Opens, first and last time of each key and slot are the same; programs do not count."""
     slots = _slots(events)
     assert slots.table().to_pylist() == _counted(events)
     assert slots.count_keys() == len({event[1:3] for event in events if event[4] in {"human", "embedded"}})
@@ -72,7 +72,7 @@ def test_slots_count_what_a_person_would_count(events: list[Event]) -> None:
 
 @given(st.lists(EVENT, max_size=40), st.lists(EVENT, max_size=40), st.randoms(use_true_random=False))
 def test_slots_of_two_logs_merge_into_the_slots_of_both(one: list[Event], two: list[Event], random: object) -> None:
-    """slots(A + B) == merge(slots(A), slots(B)), in whatever order the lines stand."""
+    """slots(A + B) == merge(slots(A), slots(B)), in any order of the lines."""
     whole = [*one, *two]
     random.shuffle(whole)  # type: ignore[attr-defined]
     merged = _slots(one)
@@ -83,7 +83,7 @@ def test_slots_of_two_logs_merge_into_the_slots_of_both(one: list[Event], two: l
 @given(st.lists(st.lists(EVENT, max_size=20), max_size=8), st.integers(1, 40))
 @settings(max_examples=50)
 def test_a_small_buffer_changes_nothing(batches: list[list[Event]], buffer_rows: int) -> None:
-    """What went to temporary files on the way gives the same slots, days and keys."""
+    """Spilling to temporary files gives the same slots, days and keys."""
     small, large = _slots(*batches, buffer_rows=buffer_rows), _slots(*batches)
     assert small.table().equals(large.table())
     assert small.count_keys() == large.count_keys()
@@ -91,7 +91,7 @@ def test_a_small_buffer_changes_nothing(batches: list[list[Event]], buffer_rows:
 
 
 def test_an_empty_aggregate_is_an_empty_table() -> None:
-    """Nothing counted is a table with the right columns and no rows."""
+    """The table has the right columns and no rows."""
     assert _slots([]).table().equals(SLOT_SCHEMA.empty_table())
     assert _slots().count_keys() == 0
 
@@ -107,6 +107,6 @@ def test_days_are_cut_at_midnight_utc(count: int) -> None:
 
 @given(st.lists(st.tuples(*[st.one_of(st.integers(0, 3), st.integers(0, 2**40))] * 3), min_size=1))
 def test_rows_are_ordered_the_same_however_wide_their_numbers(rows: list[tuple[int, int, int]]) -> None:
-    """One packed key, or column by column where it would not fit: the order is that of the tuples."""
+    """Rows sorted by one packed key, or by column where it does not fit, are in the order of their tuples."""
     order = _order(list(np.array(rows, np.int64).T))
     assert [rows[at] for at in order] == sorted(rows)

@@ -34,7 +34,7 @@ def record(tracker: IsolationTracker, successes: int, failures: int) -> None:
 def test_a_source_that_fails_too_often_is_isolated_for_five_minutes(
     tracker: IsolationTracker, clock: VirtualClock
 ) -> None:
-    """Three failures of five calls isolate it; it may be used again when the time is over."""
+    """Three failures of five calls isolate it; it may be used again after that."""
     record(tracker, 2, 3)
     clock.sleep(100)
     assert tracker.remaining_seconds("warehouse") == pytest.approx(200)

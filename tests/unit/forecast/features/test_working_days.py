@@ -1,4 +1,4 @@
-"""Working days are told from days without readers, by past opens alone."""
+"""Working days and days without readers are distinguished by past opens alone."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""A log that is shared among workers comes to what one reader makes of it, whoever dies on the way."""
+"""A log that several workers read gives what one reader gives, whichever worker fails."""
 
 import gzip
 import random
@@ -78,7 +78,7 @@ def _line(at: datetime, account: int = 1) -> bytes:
 
 
 def _write(log: Path, events: int, seed: int = 1, bad: bool = True) -> None:
-    """Files of every kind, out of order over some days, with broken lines."""
+    """Write files of every format, out of order over several days, with broken lines."""
     rng = random.Random(seed)
     rows = [(START + timedelta(minutes=rng.randrange(6000)), rng.randrange(1, 9)) for _ in range(events)]
     log.mkdir(exist_ok=True)
@@ -98,10 +98,10 @@ def _write(log: Path, events: int, seed: int = 1, bad: bool = True) -> None:
     events=st.integers(60, 300), share=st.integers(5, 150), seed=st.integers(0, 5), block=st.sampled_from([200, 2**20])
 )
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_shares_come_to_the_whole(
+def test_splits_give_the_result_of_one_reader(
     tmp_path_factory: pytest.TempPathFactory, events: int, share: int, seed: int, block: int
 ) -> None:
-    """Hours, objects, files and figures are those of one reader, however the log is cut; reading twice adds nothing."""
+    """Hours, objects, files and figures equal those of one reader for any split; reading twice adds nothing."""
     root = tmp_path_factory.mktemp("shares")
     log = root / "log"
     _write(log, events, seed)
@@ -121,8 +121,8 @@ def test_shares_come_to_the_whole(
     assert many.quarantine_hash == one.quarantine_hash
 
 
-def test_late_events_and_growth_are_judged_alike(tmp_path: Path) -> None:
-    """A second run that maps reopens hours, counts what is too late, and counts no old line again."""
+def test_late_events_and_growth_are_handled_like_one_reader(tmp_path: Path) -> None:
+    """A second run with splits recomputes late hours, counts events that are too late, and counts no old line again."""
     log = tmp_path / "log"
     _write(log, 200)
     houses = Pipeline(log, tmp_path / "one"), Pipeline(log, tmp_path / "many", share_events=25)
@@ -140,8 +140,8 @@ def test_late_events_and_growth_are_judged_alike(tmp_path: Path) -> None:
     assert reports[0].rejected_by_reason["json"] == 1
 
 
-def test_a_window_is_shared_too(tmp_path: Path) -> None:
-    """A window that was asked for is replaced whole, and moves neither files nor watermark."""
+def test_an_explicit_window_can_be_split(tmp_path: Path) -> None:
+    """The window's hours are replaced; neither the progress of files nor the watermark changes."""
     log = tmp_path / "log"
     _write(log, 200)
     houses = Pipeline(log, tmp_path / "one"), Pipeline(log, tmp_path / "many")
@@ -152,8 +152,8 @@ def test_a_window_is_shared_too(tmp_path: Path) -> None:
     assert houses[1].files() == []
 
 
-def test_nothing_is_published_before_all_shares_are_adopted(tmp_path: Path, engine: Engine) -> None:
-    """Shares alone publish nothing; adopting publishes all, and adopting again is no error and changes nothing."""
+def test_nothing_is_published_before_the_commit(tmp_path: Path, engine: Engine) -> None:
+    """Reading splits publishes nothing; the commit publishes everything, and a second commit changes nothing."""
     log = tmp_path / "log"
     _write(log, 150)
     pipeline = Pipeline(log, tmp_path / "many", engine)
@@ -170,8 +170,8 @@ def test_nothing_is_published_before_all_shares_are_adopted(tmp_path: Path, engi
     assert (pipeline.published(), pipeline.files()) == before
 
 
-def test_a_run_that_was_overtaken_is_not_adopted(tmp_path: Path) -> None:
-    """When another run has moved the watermark since the plan was made, its hours stand."""
+def test_a_run_with_an_old_watermark_is_not_committed(tmp_path: Path) -> None:
+    """When another run has moved the watermark since planning, the hours of that run stay."""
     log = tmp_path / "log"
     _write(log, 150)
     pipeline = Pipeline(log, tmp_path / "many")
@@ -194,7 +194,7 @@ def _rewrite(path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "spoil"), [("a.jsonl", _cut), ("d.parquet", _rewrite), ("b.csv", Path.unlink)])
 def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callable[[Path], object]) -> None:
-    """A file that was cut, rewritten or removed since it was planned stops its share; one that grew does not."""
+    """A file that was truncated, rewritten or removed since planning stops its split; one that grew does not."""
     log = tmp_path / "log"
     _write(log, 150)
     pipeline = Pipeline(log, tmp_path / "many")
@@ -213,7 +213,7 @@ def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callab
 
 
 def test_a_damaged_file_counts_up_to_the_damage(tmp_path: Path) -> None:
-    """Rows behind a damaged row group are left out, as one reader would have stopped there."""
+    """Rows after a damaged row group are left out, as one reader would have stopped there."""
     log = tmp_path / "log"
     _write(log, 300)
     data = bytearray((log / "d.parquet").read_bytes())
@@ -230,8 +230,8 @@ def test_a_damaged_file_counts_up_to_the_damage(tmp_path: Path) -> None:
     assert shared.files() == whole.files()
 
 
-def test_a_log_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
-    """When no file can be read, the run fails and says why."""
+def test_a_log_without_a_readable_file_is_an_error(tmp_path: Path) -> None:
+    """The run fails and gives the reason."""
     log = tmp_path / "log"
     log.mkdir()
     (log / "a.csv").write_text("moment,key\n" + "x,y\n" * 4000)
@@ -240,8 +240,8 @@ def test_a_log_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
         pipeline.shared(START)
 
 
-def test_a_small_log_stays_in_one_piece(tmp_path: Path) -> None:
-    """There is one share when there is little to read, and none when nothing changed."""
+def test_a_small_log_is_one_split(tmp_path: Path) -> None:
+    """There is one split when there is little to read, and none when nothing changed."""
     log = tmp_path / "log"
     _write(log, 100)
     pipeline = Pipeline(log, tmp_path / "one", share_events=1_000_000)

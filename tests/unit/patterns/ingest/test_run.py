@@ -1,4 +1,4 @@
-"""However the log is read, in one go, in steps or by windows, the same hours come out."""
+"""The log gives the same hours whether it is read at once, in steps or by windows."""
 
 import errno
 import gzip
@@ -78,7 +78,7 @@ def small(tmp_path: Path) -> Pipeline:
 
 
 def test_the_first_run_reads_everything_up_to_now(pipeline: Pipeline) -> None:
-    """Hours are counted by persons' opens; what is later than now waits for its time, in an unchanged file too."""
+    """Hours count human opens; events later than now are counted by a later run, in an unchanged file too."""
     pipeline.append([START, START + HOUR / 4, START + 3 * HOUR])
     report = pipeline.ingest(START + 2 * HOUR)
     assert pipeline.hours() == [(START, 2)]
@@ -106,7 +106,7 @@ def test_an_unchanged_log_is_not_read_again(pipeline: Pipeline, monkeypatch: pyt
 
 
 def test_late_events_reopen_their_hour_and_older_ones_are_counted(pipeline: Pipeline) -> None:
-    """An event two days late replaces its hour; one older than that is rejected as late."""
+    """An event two days late recomputes its hour; an older one is rejected as late."""
     pipeline.append([START, START + 60 * HOUR])
     pipeline.ingest(START + 60 * HOUR + HOUR / 2)
     pipeline.append([START + 20 * HOUR, START + HOUR])
@@ -116,7 +116,7 @@ def test_late_events_reopen_their_hour_and_older_ones_are_counted(pipeline: Pipe
 
 
 def test_only_the_end_of_a_long_file_is_read_again(small: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A grown file is entered at a checkpoint, not at its start."""
+    """A grown file is read from a checkpoint, not from its start."""
     monkeypatch.setattr("adwarm.access_log.lines.BLOCK_BYTES", 256)
     small.append([START + n * HOUR for n in range(200)])
     small.ingest(START + 200 * HOUR)
@@ -135,7 +135,7 @@ def test_only_the_end_of_a_long_file_is_read_again(small: Pipeline, monkeypatch:
 
 
 def test_hours_that_files_share_are_counted_from_all_of_them(pipeline: Pipeline) -> None:
-    """A new event in one file does not cost the hour what another, unchanged file holds of it."""
+    """A new event in one file does not drop events of the same hour in another, unchanged file."""
     pipeline.append([START, START + HOUR], "a.jsonl")
     pipeline.append([START], "b.jsonl", account="act_2")
     pipeline.ingest(START + 2 * HOUR)
@@ -145,7 +145,7 @@ def test_hours_that_files_share_are_counted_from_all_of_them(pipeline: Pipeline)
 
 
 def test_a_window_is_replaced_whole(pipeline: Pipeline) -> None:
-    """Exactly the hours that touch the window are counted anew, at any time; an hour without events is gone."""
+    """Exactly the hours that touch the window are recomputed, at any time; an hour without events is removed."""
     pipeline.append([START + n * HOUR for n in range(5)])
     pipeline.ingest(START + 5 * HOUR)
     (pipeline.log / "a.jsonl").unlink()
@@ -181,7 +181,7 @@ STEP = st.tuples(
 def test_reading_in_steps_gives_what_one_run_gives(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, list[tuple[int, str]]]], block: int
 ) -> None:
-    """Whatever comes in between runs, up to 47 hours late or ahead of the clock: nothing is lost or doubled."""
+    """Whatever is added between runs, up to 47 hours late or ahead of the clock, nothing is lost or counted twice."""
     stepwise, whole = (Pipeline(tmp_path_factory.mktemp("steps") / name) for name in ("stepwise", "whole"))
     for pipeline in (stepwise, whole):
         (pipeline.log / "c.csv").write_text("account_id,date_range,ts\n")
@@ -228,8 +228,8 @@ def test_a_killed_run_changes_nothing_and_the_next_does_its_work(
     assert pipeline.hours() == [(START, 1), (START + HOUR, 1)]
 
 
-def test_a_run_that_was_overtaken_steps_back(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When another run moved the watermark meanwhile, nothing is published over it."""
+def test_a_run_that_was_overtaken_publishes_nothing(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another run moved the watermark in the meantime, its hours stay."""
     pipeline.append([START])
     put = pipeline.objects.put
 
@@ -266,7 +266,7 @@ def test_bad_lines_are_counted_once_and_kept_with_their_offset(pipeline: Pipelin
 
 
 def test_a_line_that_is_still_being_written_is_not_lost(small: Pipeline) -> None:
-    """The last line counts when it is complete, whether the reader came in the middle of it or not."""
+    """The last line counts when it is complete, even if an earlier run read half of it."""
     line = _line(START + HOUR)
     small.append([START])
     with (small.log / "a.jsonl").open("ab") as file:
@@ -280,7 +280,7 @@ def test_a_line_that_is_still_being_written_is_not_lost(small: Pipeline) -> None
 
 @pytest.mark.parametrize("rotation", ["removed", "truncated", "renamed"])
 def test_rotation_does_not_empty_hours(small: Pipeline, rotation: str) -> None:
-    """Whether the old file is removed, emptied or renamed, the hours it filled keep what they had."""
+    """Whether the old file is removed, emptied or renamed, its hours keep their opens."""
     small.append([START + n * HOUR / 4 for n in range(8)], "a.log")
     small.ingest(START + 2 * HOUR)
     before = small.hours()
@@ -298,7 +298,7 @@ def test_rotation_does_not_empty_hours(small: Pipeline, rotation: str) -> None:
 
 
 def test_a_parquet_file_that_grew_is_read_by_its_statistics(small: Pipeline) -> None:
-    """Its newer rows count, its older ones are not called late."""
+    """Its newer rows count, and its older rows are not counted as late."""
     moments = [START + n * HOUR for n in range(100)]
 
     def write(count: int) -> None:
@@ -315,7 +315,7 @@ def test_a_parquet_file_that_grew_is_read_by_its_statistics(small: Pipeline) -> 
 
 
 def test_a_new_parquet_file_of_long_ago_is_late(small: Pipeline) -> None:
-    """Its rows are counted as late; a window brings them in."""
+    """Its rows are counted as late; an explicit window reads them."""
     small.append([START + 100 * HOUR])
     small.ingest(START + 101 * HOUR)
     rows = [{"ts": START + n * HOUR, "account_id": "act_1", "date_range": "today"} for n in range(5)]
@@ -326,7 +326,7 @@ def test_a_new_parquet_file_of_long_ago_is_late(small: Pipeline) -> None:
 
 
 def test_a_compressed_file_that_grew_is_read_on(small: Pipeline) -> None:
-    """Appending a member to a gzip is a common way to rotate; offsets count the decompressed bytes."""
+    """A gzip file can grow by a member; offsets count decompressed bytes."""
     path = small.log / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b"".join(_line(START + n * HOUR) for n in range(3))))
     small.ingest(START + 3 * HOUR)
@@ -338,7 +338,7 @@ def test_a_compressed_file_that_grew_is_read_on(small: Pipeline) -> None:
 
 
 def test_a_touched_file_is_the_same_log(small: Pipeline) -> None:
-    """A new time stamp alone makes nothing late and doubles nothing."""
+    """A new modification time alone makes nothing late and doubles nothing."""
     small.append([START + n * HOUR for n in range(0, 100, 10)])
     small.ingest(START + 100 * HOUR)
     before = small.hours()
@@ -348,7 +348,7 @@ def test_a_touched_file_is_the_same_log(small: Pipeline) -> None:
 
 
 def test_a_clock_that_was_set_back_cuts_nothing(small: Pipeline) -> None:
-    """A run with an earlier now leaves later hours and the watermark alone."""
+    """A run with an earlier now leaves later hours and the watermark unchanged."""
     small.append([START + n * HOUR for n in range(5)])
     small.ingest(START + 5 * HOUR)
     before = small.hours()
@@ -358,13 +358,13 @@ def test_a_clock_that_was_set_back_cuts_nothing(small: Pipeline) -> None:
 
 
 def test_a_log_must_be_set(small: Pipeline) -> None:
-    """The message names the setting."""
+    """The error names the setting."""
     with pytest.raises(BadRequest, match="ADWARM_ACCESS_LOG_URL"):
         ingest(Context(small.engine, small.objects, Settings()), START)
 
 
 def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small: Pipeline) -> None:
-    """Through slots and back, the first opens of a real log are those that its events have."""
+    """The first opens of the stored slots equal those of the log's events."""
     log = Settings(access_log_url=str(shared_log))
     first, last, events = log_span(str(shared_log), log)
     report = ingest(Context(small.engine, small.objects, log), last + HOUR)
@@ -378,7 +378,7 @@ def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small:
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_published(pipeline: Pipeline, tmp_path: Path) -> None:
-    """A broken file, a symlink out of the folder and a flood of bad lines cost no open of the other files."""
+    """A broken file, a symlink out of the folder and many bad lines cost no open of the other files."""
     pipeline.append([START, START + HOUR])
     (pipeline.log / "b.jsonl").write_bytes(b"no line\n" * 3000)
     (pipeline.log / "c.parquet").write_bytes(b"PAR1 but not really")
@@ -397,7 +397,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_published(pipeline: Pipeli
 
 
 def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: Pipeline) -> None:
-    """The others are published; what an earlier run has read of the vanished one stays."""
+    """The other files are published; what an earlier run has read of the missing file stays."""
     small.append([START], "a.jsonl")
     small.append([START + HOUR], "b.jsonl", "act_2")
     small.ingest(START + 2 * HOUR)
@@ -412,7 +412,7 @@ def test_a_file_that_vanishes_between_plan_and_reading_costs_itself(small: Pipel
 
 
 def test_a_file_that_is_closed_for_a_while_loses_nothing(small: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its hours stay while it cannot be opened, at planning or at reading, and what came in is read afterwards."""
+    """Its hours stay while it cannot be opened, at planning or at reading, and new events are read afterwards."""
     small.append([START], "a.jsonl")
     small.append([START, START + HOUR], "b.jsonl", "act_2")
     small.ingest(START + 2 * HOUR)
@@ -437,7 +437,7 @@ def test_a_file_that_is_closed_for_a_while_loses_nothing(small: Pipeline, monkey
 def test_planning_survives_a_file_that_changes_under_it(
     small: Pipeline, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Looking where its lines end, or where it could be cut, is no reason to give up the run."""
+    """Errors while looking for line ends do not stop the run."""
     small.append([START + n * HOUR / 60 for n in range(50)])
     small.append([START], "b.jsonl")
     small.ingest(START + HOUR)
@@ -459,8 +459,8 @@ def test_planning_survives_a_file_that_changes_under_it(
     assert small.hours() == [(START, 51)]
 
 
-def test_a_symlink_that_is_left_alone_does_not_keep_a_quiet_log_busy(small: Pipeline, tmp_path: Path) -> None:
-    """When nothing has changed but a symlink stands in the folder, nothing is read."""
+def test_a_skipped_symlink_does_not_make_an_unchanged_log_read_again(small: Pipeline, tmp_path: Path) -> None:
+    """When nothing has changed except for a skipped symlink in the folder, nothing is read."""
     (tmp_path / "elsewhere.jsonl").write_bytes(_line(START))
     (small.log / "e.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
     small.append([START])
