@@ -47,7 +47,7 @@ test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 4
 test-long: $(READY) ## Run the tests that take half a minute or more: a forecast of each real log, no look-ahead
 	@$(BIN)/pytest -q --numprocesses 2 -m long
 
-test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check every promise at every event
+test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check every invariant at every event
 	@$(BIN)/python -m tests.simulation
 
 test-stateful: $(READY) ## Search for a sequence of events that breaks breaker, limiter, queue or shares
