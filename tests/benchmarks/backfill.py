@@ -29,7 +29,7 @@ from adwarm.runtime import Runtime
 from adwarm.store import read_transaction
 from adwarm.store.tables import partition
 from tests.benchmarks.meta import digest, runtime_at
-from tests.benchmarks.verdicts import TargetResults
+from tests.benchmarks.targets import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)

@@ -1,10 +1,10 @@
-"""First-open hit ratio of the policy adwarm at 1.5, 2 and 3 times the calls of no warming, beside every baseline.
+"""First-open hit ratio of the policy adwarm at 1.5, 2 and 3 times the calls without warming, beside every baseline.
 
     python -m tests.benchmarks.forecast FOLDER
 
-`FOLDER` holds access logs under the names below; without it, or where one is missing, the example log that comes with
-the package is played. Each log is replayed twice: with no lag and no latency, and with a lag of 5 minutes and a latency
-of 30 seconds. Where a log has several windows their hits are pooled, weighted by first opens.
+`FOLDER` holds access logs under the names below; without it, or where one is missing, the example log of the
+repository is replayed. Each log is replayed twice: with no lag and no latency, and with a lag of 5 minutes and a
+latency of 30 seconds. Where a log has several windows their hits are pooled, weighted by first opens.
 """
 
 import argparse
@@ -34,10 +34,12 @@ SETTINGS = {"no lag": (timedelta(0), timedelta(0)), "lag 5 min": (timedelta(minu
 
 @dataclass(frozen=True)
 class Case:
-    """A log and the windows of twelve weeks that are played, eight to learn from and four scored.
+    """A log and the windows of twelve weeks to replay, eight of training and four of test.
 
     Attributes:
+        log: its name.
         windows: first days; empty: the four densest that do not overlap.
+        min_opens: keys with fewer opens in training are left out.
     """
 
     log: str
@@ -67,7 +69,7 @@ class Job:
 
 
 def densest(path: Path, count: int = 4, weeks: int = 12) -> list[datetime]:
-    """Return the starts of the windows with the most events, none overlapping another; weeks begin on Thursdays."""
+    """Return the starts of the windows with the most events that do not overlap; weeks begin on Thursdays."""
     seconds = pq.read_table(path, columns=["ts"])["ts"].to_numpy()
     week = seconds.astype("datetime64[s]").astype(np.int64) // int(WEEK.total_seconds())
     per_week = np.bincount(week - week.min())
@@ -81,20 +83,20 @@ def densest(path: Path, count: int = 4, weeks: int = 12) -> list[datetime]:
 
 
 def run_job(job: Job) -> dict[str, Any]:
-    """Replay, and return the document with the time it took."""
+    """Run a replay, and return its job, document and duration."""
     lag, latency = SETTINGS[job.setting]
     settings = load_settings()
     split = TrainTestSplit(job.start, job.start + 8 * WEEK, job.start + 12 * WEEK)
     opens = read_opens(job.path, settings, split, job.min_opens)
     started = time.perf_counter()
-    found = replay(
+    result = replay(
         opens, split, ReplayConfig(lag=lag, latency=latency, targets=TARGETS), [*job.policy.split(",")], settings
     )
-    return {"job": job, "seconds": time.perf_counter() - started, "document": found.document}
+    return {"job": job, "seconds": time.perf_counter() - started, "document": result.document}
 
 
 def jobs_of(folder: Path | None, names: Sequence[str], policy: str) -> list[Job]:
-    """Return what is to be replayed."""
+    """Return the replays to run."""
     jobs = []
     for case in CASES:
         path = folder / f"{case.log}.parquet" if folder else None
@@ -113,63 +115,65 @@ def _example_start(path: Path) -> datetime:
     return datetime(last.year, last.month, last.day, tzinfo=UTC) - 12 * WEEK + timedelta(days=1)
 
 
-def pooled(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def pool_rows(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a row per policy: hit ratios at the targets over all windows, weighted by first opens."""
-    weights = [item["document"]["log"]["scored_first_opens"] for item in found]
+    weights = [item["document"]["log"]["scored_first_opens"] for item in results]
     rows = []
-    for place, policy in enumerate(found[0]["document"]["policies"]):
-        mine = [item["document"]["policies"][place] for item in found]
+    for index, policy in enumerate(results[0]["document"]["policies"]):
+        windows = [item["document"]["policies"][index] for item in results]
         row: dict[str, Any] = {"what": policy["name"]}
         for target in TARGETS:
-            reads = [_at(each, target) for each in mine]
-            row[f"{target:g}x"] = float(np.average(reads, weights=weights))
-        row["most calls"] = max(point["multiple"] for each in mine for point in each["curve"])
-        eces = [each["probability"]["ece"] or 0.0 for each in mine if each["probability"]]
+            ratios = [_ratio_at(each, target) for each in windows]
+            row[f"{target:g}x"] = float(np.average(ratios, weights=weights))
+        row["most calls"] = max(point["multiple"] for each in windows for point in each["curve"])
+        eces = [each["probability"]["ece"] or 0.0 for each in windows if each["probability"]]
         row["ECE"] = float(np.mean(eces)) if eces else "-"
         rows.append(row)
     return rows
 
 
-def _at(policy: dict[str, Any], target: float) -> float:
+def _ratio_at(policy: dict[str, Any], target: float) -> float:
     return float(next(row["first_open_hit_ratio"] for row in policy["read_off_curve"] if row["multiple"] == target))
 
 
-def half_width(found: Sequence[dict[str, Any]], rival: str, target: float) -> float:
-    """Return half the width of the paired 95 % interval of the difference to `rival`; of the widest window."""
+def half_width(results: Sequence[dict[str, Any]], baseline: str, target: float) -> float:
+    """Return half the width of the paired 95 % interval of the difference to `baseline`, of the widest window."""
     widths = []
-    for item in found:
+    for item in results:
         table = item["document"]["compared"]
-        rows = table["against"].get(rival, []) if table else []
+        rows = table["against"].get(baseline, []) if table else []
         widths += [(row["interval"][1] - row["interval"][0]) / 2 for row in rows if row["multiple"] == target]
     return max(widths, default=0.0)
 
 
-def verdicts(log: str, rows: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> list[tuple[str, bool]]:
-    """Return what was aimed at for this log, and whether it was met."""
+def check_targets(
+    log: str, rows: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]
+) -> list[tuple[str, bool]]:
+    """Return each target of this log, and whether it was met."""
     by_name = {row["what"]: row for row in rows}
     ours = by_name.get("adwarm")
-    rivals = {name: row for name, row in by_name.items() if name not in BOUNDS and name != "adwarm"}
+    baselines = {name: row for name, row in by_name.items() if name not in BOUNDS and name != "adwarm"}
     if ours is None:
         return []
     if log == "loan_desk":
         return [(f"{at} {ours[at]:.3f} >= {aim}", ours[at] >= aim) for at, aim in (("2x", 0.92), ("3x", 0.975))]
     if log == "helpdesk":
-        best = max(row["2x"] for row in rivals.values())
+        best = max(row["2x"] for row in baselines.values())
         return [(f"2x {ours['2x']:.3f} >= best baseline {best:.3f} + 0.03", ours["2x"] >= best + 0.03)]
     if log == "sparse_customers":
         return [(f"most calls {ours['most calls']:.3f} <= 1.05", ours["most calls"] <= 1.05)]
     lines = []
     for target in TARGETS:
         at = f"{target:g}x"
-        name, row = max(rivals.items(), key=lambda item: item[1][at])
-        slack = half_width(found, name, target)
+        name, row = max(baselines.items(), key=lambda item: item[1][at])
+        slack = half_width(results, name, target)
         text = f"{at} {ours[at]:.3f} >= {name} {row[at]:.3f} - {slack:.3f}"
         lines.append((text, ours[at] >= row[at] - slack))
     return lines
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run and report."""
+    """Run the replays, print the tables, and check the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--logs", default="", help="names with commas between; all by default")
@@ -178,16 +182,16 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     jobs = jobs_of(options.folder, [name for name in options.logs.split(",") if name], options.policy)
     with ProcessPoolExecutor(options.processes) as pool:
-        found = list(pool.map(run_job, jobs))
+        results = list(pool.map(run_job, jobs))
     lines = []
     for log, setting in dict.fromkeys((job.log, job.setting) for job in jobs):
-        mine = [item for item in found if (item["job"].log, item["job"].setting) == (log, setting)]
-        rows = pooled(mine)
-        seconds = sum(item["seconds"] for item in mine)
-        windows = ", ".join(f"{item['job'].start + 8 * WEEK:%Y-%m-%d}" for item in mine)
+        of_setting = [item for item in results if (item["job"].log, item["job"].setting) == (log, setting)]
+        rows = pool_rows(of_setting)
+        seconds = sum(item["seconds"] for item in of_setting)
+        windows = ", ".join(f"{item['job'].start + 8 * WEEK:%Y-%m-%d}" for item in of_setting)
         slug = f"forecast-{log}-{setting.replace(' ', '-')}"
         save_results(slug, f"{log}, {setting}, scored four weeks from {windows}; {seconds:.0f} s", rows)
-        lines += [(f"{log}, {setting}: {text}", met) for text, met in verdicts(log, rows, mine)]
+        lines += [(f"{log}, {setting}: {text}", met) for text, met in check_targets(log, rows, of_setting)]
     for text, met in lines:
         print("PASS" if met else "FAIL", text)
     (FOLDER / "forecast.json").write_text(json.dumps([{"aim": text, "met": met} for text, met in lines], indent=2))

@@ -22,7 +22,7 @@ from typing import Any
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from tests.benchmarks.measure import peak_mb
-from tests.benchmarks.verdicts import TargetResults
+from tests.benchmarks.targets import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 DATE_RANGE = "last_30d"

@@ -31,7 +31,7 @@ from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.fault_profile import FaultProfile, parse_fault_profile
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.meta import RowDifference, by_key, expected_rows, stored_rows, temporary_runtime
-from tests.benchmarks.verdicts import TargetResults
+from tests.benchmarks.targets import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 11, 25, 1, tzinfo=UTC)

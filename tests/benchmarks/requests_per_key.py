@@ -21,7 +21,7 @@ from adwarm.store import accounts, entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.meta import SPEC, RowDifference, expected_rows, save_accounts, set_time, temporary_runtime
-from tests.benchmarks.verdicts import TargetResults
+from tests.benchmarks.targets import TargetResults
 
 RANGES = ("last_7d", "last_30d", "yesterday", "today")
 ZONES = ("UTC", "America/New_York", "Europe/Berlin")

@@ -1,14 +1,5 @@
-"""Scores the fatigue of ads, each against its own past. Everything exported here is pure: rows in, scores out."""
+"""Scores the fatigue of ads, each against its own past: rows in, scores out. `account_scores` scores what is stored."""
 
-from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, ScoreCurve
-from adwarm.fatigue.score import CALCULATOR_VERSION, score_account, status_of
+from adwarm.fatigue.score import score_account
 
-__all__ = [
-    "ALGORITHM_CURVE",
-    "AUDIENCE_CURVE",
-    "CALCULATOR_VERSION",
-    "CREATIVE_CURVE",
-    "ScoreCurve",
-    "score_account",
-    "status_of",
-]
+__all__ = ["score_account"]

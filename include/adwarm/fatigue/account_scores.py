@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 import orjson
 
 from adwarm.compression import decompress
-from adwarm.fatigue import CALCULATOR_VERSION, score_account
+from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import Settings

@@ -160,29 +160,29 @@ def baseline_ctr(days: Iterable[Delivery], prior_clicks: float) -> float | None:
     Each day is shrunk towards the rate of all days by the impressions that `prior_clicks` clicks take, because the
     plain median of days with few impressions is zero.
     """
-    known = with_clicks(days)
-    overall = sum_deliveries(known).ctr
+    clicked = with_clicks(days)
+    overall = sum_deliveries(clicked).ctr
     if not overall:
         return None
     weight = prior_clicks / overall
-    return median(((day.clicks or 0.0) + prior_clicks) / (day.impressions + weight) for day in known)
+    return median(((day.clicks or 0.0) + prior_clicks) / (day.impressions + weight) for day in clicked)
 
 
 def baseline_cpm(days: Iterable[Delivery], prior_impressions: float) -> float | None:
     """Return the median daily price of a thousand impressions, each day shrunk to all days; None without spend."""
-    known = with_spend(days)
-    whole = sum_deliveries(known)
-    if not whole.impressions or not whole.spend:
+    paid = with_spend(days)
+    total = sum_deliveries(paid)
+    if not total.impressions or not total.spend:
         return None
-    price = whole.spend / whole.impressions
+    price = total.spend / total.impressions
     return 1000 * median(
-        ((day.spend or 0.0) + prior_impressions * price) / (day.impressions + prior_impressions) for day in known
+        ((day.spend or 0.0) + prior_impressions * price) / (day.impressions + prior_impressions) for day in paid
     )
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return math.fsum(known) if known else None
+    present = [value for value in values if value is not None]
+    return math.fsum(present) if present else None
 
 
 def read_ad_key(row: InsightsRow) -> AdKey:

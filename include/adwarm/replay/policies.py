@@ -25,7 +25,7 @@ class AdwarmPolicy:
 
     name = "adwarm"
     about = (
-        "The chance of a first open within the life of an entry, by the model that did best on held-out weeks of "
+        "The chance of a first open within the lifetime of an entry, by the model that did best on held-out weeks of "
         "training, weighed by how soon it is due."
     )
 

@@ -97,12 +97,12 @@ def _add_day(context: FeatureContext, lag: int, sums: dict[Window, _Sums]) -> No
     grid, earlier, worked = context.grid, context.columns_before(lag), context.working_days.was_worked(lag)
     opens = context.count_windows(grid.firsts, context.key, earlier, WINDOWS)
     for (begin, end), day in sums.items():
-        known = (earlier + begin >= grid.start) & worked
+        is_observed = (earlier + begin >= grid.start) & worked
         opened = np.minimum(opens[begin, end], 1.0)
-        day.own += DAY_DECAY**lag * known * opened
-        day.observed += DAY_DECAY**lag * known
+        day.own += DAY_DECAY**lag * is_observed * opened
+        day.observed += DAY_DECAY**lag * is_observed
         if lag in _LAGS and (begin, end) == _LAGGED:
-            context.features[f"lag_{lag}"] = np.where(known, opened, np.nan)
+            context.features[f"lag_{lag}"] = np.where(is_observed, opened, np.nan)
 
 
 def _add_week(context: FeatureContext, week: int, sums: dict[Window, _Sums]) -> None:
@@ -149,7 +149,7 @@ def _add_today(context: FeatureContext, midnight: Ints) -> None:
     grid, key, column, account = context.grid, context.key, context.column, context.account
     elapsed = column - midnight
     today = context.count_between(grid.firsts, key, midnight, column)
-    usual, usually, others, crowd, weeks = (np.zeros(len(key)) for _ in range(5))
+    usual, usually, others, busy, weeks = (np.zeros(len(key)) for _ in range(5))
     for week in range(1, _WEEKS + 1):
         earlier = context.columns_before(7 * week)
         weight = WEEK_DECAY**week * ((earlier - elapsed >= grid.start) & context.working_days.was_worked(7 * week))
@@ -157,17 +157,17 @@ def _add_today(context: FeatureContext, midnight: Ints) -> None:
         usual += weight * opens
         usually += weight * (opens > 0)
         others += weight * context.count_between(grid.account_firsts, account, earlier - elapsed, earlier)
-        crowd += weight * context.count_between(grid.population.opens, None, earlier - 4, earlier)
+        busy += weight * context.count_between(grid.population.opens, None, earlier - 4, earlier)
         weeks += weight
     weeks = np.maximum(weeks, 1e-9)
-    lately = context.count_between(grid.population.opens, None, column - 4, column)
+    recent = context.count_between(grid.population.opens, None, column - 4, column)
     context.features |= {
         "today": today,
         "usual": usual / weeks,
         "usually_opened": usually / weeks,
         "account_today": context.count_between(grid.account_firsts, account, midnight, column) - today,
         "account_usual": others / weeks,
-        "crowd": (lately + 1.0) / (crowd / weeks + 1.0),
+        "crowd": (recent + 1.0) / (busy / weeks + 1.0),
         "crowd_today": context.count_between(grid.population.firsts, None, midnight, column)
         / grid.population.keys[column],
         "yesterday": context.count_between(grid.firsts, key, midnight - SLOTS_PER_DAY, midnight),

@@ -37,7 +37,7 @@ _ACROSS_BORDERS = {
 }
 """Names that the database links to a zone of another country because the clocks agree."""
 _ABBREVIATIONS = frozenset({"CET", "EET", "EST", "HST", "MET", "MST", "WET"})
-"""Clocks that several countries share, so that none of them can be told."""
+"""Clocks that several countries share, so that the country is unknown."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,6 @@ class BoostedModel:
         siblings: the report kinds whose latest opens are features.
         calibration: calibrates the chance of the lifetime window.
         blend: name of the combination of classifiers that was chosen on the held-out days.
-        hit_shares: per blend, the share of first opens that it served there.
         never_warms: whether warming does not pay on this log; every warm value is 0 then.
         holidays: the share of a usual day's opens that is left on public holidays.
     """
@@ -89,7 +88,6 @@ class BoostedModel:
     siblings: SiblingReports
     calibration: Calibration = field(default_factory=Calibration)
     blend: str = SEASONAL_ONLY
-    hit_shares: dict[str, float] = field(default_factory=dict)
     never_warms: bool = False
     holidays: HolidayEffect = field(default_factory=HolidayEffect)
 

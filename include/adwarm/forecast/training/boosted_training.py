@@ -170,9 +170,8 @@ def _choose_blend(
     )
     chance = classifier.predict_proba(held_out.rows)[-1]
     calibration = calibrate(chance, held_out.labels[-1], held_out.weight).shrunk(_CALIBRATION_TRUST)
-    hit_shares = {name: result.hit_share for name, result in results.items()}
     never_warms = not results[name].pays
-    return BoostedModel(horizons, classifier, history.siblings, calibration, name, hit_shares, never_warms)
+    return BoostedModel(horizons, classifier, history.siblings, calibration, name, never_warms)
 
 
 def _sample_accounts(history: _History, split: int) -> Ints:

@@ -150,7 +150,7 @@ def train_and_promote(context: Context, until: datetime, now: datetime) -> dict[
 def load_training_opens(context: Context, until: datetime) -> Opens:
     """Return the opens to train on: those of the last `forecast.history_days` before `until`."""
     since = _since(context.settings, until)
-    # First opens at the start are known only with the quiet time before them.
+    # Which opens at the start are first opens follows from the quiet time before them.
     opens = load_opens(
         context.engine, context.objects, since - FIRST_OPEN_QUIET, until, default_zone=context.settings.default_zone
     )

@@ -1,4 +1,4 @@
-"""Targets with their verdicts: a line each, PASS or FAIL, and an exit code."""
+"""Checks benchmark results against targets: a line each, PASS or FAIL, and an exit code."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -8,7 +8,14 @@ from tests.benchmarks.measure import save_results
 
 @dataclass
 class TargetResult:
-    """One target: what was found, what it is held against, and whether it holds."""
+    """One target and its measured value.
+
+    Attributes:
+        what: what was measured.
+        found: the value, as text.
+        target: the target, as text.
+        holds: whether it is met.
+    """
 
     what: str
     found: str
@@ -25,18 +32,18 @@ class TargetResults:
     results: list[TargetResult] = field(default_factory=list)
 
     def check_at_most(self, what: str, value: float, limit: float) -> None:
-        """Hold `value` against an upper limit."""
+        """Check `value` against an upper limit."""
         self.results.append(
             TargetResult(what, f"{value:,.3f}".rstrip("0").rstrip("."), f"<= {limit:,g}", value <= limit)
         )
 
     def check_equal(self, what: str, value: Any, expected: Any) -> None:
-        """Hold `value` against the one right value."""
+        """Check that `value` equals `expected`."""
         self.results.append(TargetResult(what, str(value), f"= {expected}", value == expected))
 
     def finish(self, rows: list[dict[str, Any]]) -> int:
-        """Print the figures and a line per target, write them down, and return the exit code."""
-        save_results(self.name, self.title, rows, verdicts=[asdict(verdict) for verdict in self.results])
-        for verdict in self.results:
-            print(f"{'PASS' if verdict.holds else 'FAIL'}  {verdict.what}: {verdict.found} (target {verdict.target})")
-        return 0 if all(verdict.holds for verdict in self.results) else 1
+        """Print and save the rows and a line per target; return the exit code."""
+        save_results(self.name, self.title, rows, verdicts=[asdict(result) for result in self.results])
+        for result in self.results:
+            print(f"{'PASS' if result.holds else 'FAIL'}  {result.what}: {result.found} (target {result.target})")
+        return 0 if all(result.holds for result in self.results) else 1
