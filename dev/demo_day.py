@@ -174,10 +174,7 @@ class DemoReport:
         runtime, counts = readers.runtime, readers.counts
         trained = learned["train_forecast"]
         read = learned.get("adopt_shares") or learned["read_log"]
-        zone_name = runtime.settings.default_zone
-        slots = load_slots(
-            runtime.engine, runtime.objects, day.start - FIRST_OPEN_QUIET, day.end, default_zone=zone_name
-        )
+        slots = load_slots(runtime.context, day.start - FIRST_OPEN_QUIET, day.end)
         mark_warm_outcomes(runtime.context, day.end, log_end=day.end)
         statuses = warms.count_by_status(runtime.engine)
         planned = warms.list_by_reason(runtime.engine, WarmReason.PREDICTED_OPEN)

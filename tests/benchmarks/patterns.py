@@ -23,7 +23,8 @@ import pyarrow.parquet as pq
 
 from adwarm.patterns.load_slots import iter_slots
 from adwarm.patterns.slot_counts import SLOT_MICROS
-from adwarm.store import ObjectStore, open_engine
+from adwarm.settings import Settings
+from adwarm.store import Context, ObjectStore, open_engine
 from tests.benchmarks.contenders import CONTENDERS, KEYS
 from tests.benchmarks.measure import save_results
 
@@ -97,7 +98,7 @@ def prepare(name: str, folder: Path) -> None:
 def ingested_slots(folder: Path) -> pa.Table:
     """Return the slots that adwarm has published, in the columns and the order of the peers' tables."""
     engine, objects = open_engine(f"sqlite:///{folder}/adwarm.db"), ObjectStore(str(folder / "data"))
-    table = pa.concat_tables(iter_slots(engine, objects, START, START + timedelta(days=DAYS)))
+    table = pa.concat_tables(iter_slots(Context(engine, objects, Settings()), START, START + timedelta(days=DAYS)))
     slot = pc.divide(pc.cast(table["slot"], pa.int64()), SLOT_MICROS)
     return table.drop_columns(["report"]).set_column(table.column_names.index("slot") - 1, "slot", slot)
 

@@ -77,7 +77,7 @@ def test_every_format_gives_the_same_first_opens(tmp_path: Path, name: str, pack
     path = tmp_path / (f"{name}.gz" if packed else name)
     path.write_bytes(gzip.compress(data) if packed else data)
     engine, objects, _ = _ingest(tmp_path / "home", path, END)
-    first = first_opens(load_slots(engine, objects, START - timedelta(hours=1), END))
+    first = first_opens(load_slots(Context(engine, objects, Settings()), START - timedelta(hours=1), END))
     # Each key comes back after 42 minutes, longer than the quiet time, so every open is a first one.
     expected = [(event["account_id"], event["date_range"], pd.Timestamp(event["ts"])) for event in EVENTS]
     assert list(first[["account_id", "date_range", "ts"]].itertuples(index=False, name=None)) == expected

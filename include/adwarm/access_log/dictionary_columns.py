@@ -42,11 +42,6 @@ class ValueEncoder(dict[Any, int]):
         self._encoder = DictionaryEncoder()
         self._last: tuple[pa.Array, Codes] | None = None
 
-    @property
-    def canonical_values(self) -> list[str]:
-        """The canonical form of each code."""
-        return self._encoder.values
-
     def __missing__(self, raw: Any) -> int:
         if type(raw) is int:  # not cached: as a key, 1 equals True and 1.0
             return self._code(str(raw) if abs(raw) < 10**20 else _NOT_TEXT)

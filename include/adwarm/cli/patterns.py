@@ -48,8 +48,8 @@ def _print_profile(days: int, *, as_json: bool) -> None:
     if not hours:
         raise NotFound("no access log has been read yet; run the DAG adwarm_access_patterns")
     until = max(row.hour for row in hours) + timedelta(hours=1)
-    since, zone = until - timedelta(days=days), runtime.settings.default_zone
-    fields = build_profile(load_slots(runtime.engine, runtime.objects, since, until, default_zone=zone)).to_dict()
+    since = until - timedelta(days=days)
+    fields = build_profile(load_slots(runtime.context, since, until)).to_dict()
     if as_json:
         print_json(fields)
         return

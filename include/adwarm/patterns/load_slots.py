@@ -9,45 +9,40 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sqlalchemy import Engine
 
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.patterns.opens import first_open_mask
 from adwarm.patterns.slot_counts import SLOT_SCHEMA
-from adwarm.store import accounts, aggregates
+from adwarm.store import Context, accounts, aggregates
 from adwarm.store.database import read_transaction
-from adwarm.store.objects import ObjectStore
 
 _KEY = ["account_id", "date_range", "report"]
 _HOUR = timedelta(hours=1)
 
 
-def load_slots(
-    engine: Engine, objects: ObjectStore, since: datetime, until: datetime, *, default_zone: str = "UTC"
-) -> pd.DataFrame:
+def load_slots(context: Context, since: datetime, until: datetime) -> pd.DataFrame:
     """Return the slots that start in the half-open window, by slot and key.
 
-    Args:
-        default_zone: the zone of readers where neither the log nor the account has one.
+    Where the log names no reader zone, it is the account's, else the default zone of the settings.
 
     Returns:
         The columns of `SLOT_SCHEMA`, names as strings.
     """
-    tables = [_plain(table) for table in iter_slots(engine, objects, since, until)]
+    tables = [_plain(table) for table in iter_slots(context, since, until)]
     slots = (pa.concat_tables(tables) if tables else _plain(SLOT_SCHEMA.empty_table())).to_pandas()
     slots = slots.sort_values(["slot", *_KEY, "time_zone"], ignore_index=True)
-    return _with_zones(engine, slots, default_zone)
+    return _with_zones(context, slots)
 
 
-def iter_slots(engine: Engine, objects: ObjectStore, since: datetime, until: datetime) -> Iterator[pa.Table]:
+def iter_slots(context: Context, since: datetime, until: datetime) -> Iterator[pa.Table]:
     """Yield the slots that start in the half-open window, in `SLOT_SCHEMA`, one table per stored object."""
-    with read_transaction(engine) as connection:
+    with read_transaction(context.engine) as connection:
         rows = aggregates.list_hours(connection, floor_to(utc(since), _HOUR), utc(until))
     hours_by_object: dict[str, list[datetime]] = defaultdict(list)
     for row in rows:
         hours_by_object[row.object_hash].append(row.hour)
     for digest, hours in hours_by_object.items():
-        table = pq.read_table(pa.BufferReader(objects.get(digest)))
+        table = pq.read_table(pa.BufferReader(context.objects.get(digest)))
         slot = table["slot"]
         hour = pc.floor_temporal(slot, unit="hour")
         chosen = pc.and_(
@@ -85,11 +80,13 @@ def _plain(table: pa.Table) -> pa.Table:
     return table.select(SLOT_SCHEMA.names).cast(pa.schema(fields))
 
 
-def _with_zones(engine: Engine, slots: pd.DataFrame, default_zone: str) -> pd.DataFrame:
+def _with_zones(context: Context, slots: pd.DataFrame) -> pd.DataFrame:
     """Fill in the reader zone where the log names none: the account's, else the default."""
     unnamed = slots["time_zone"] == ""
     if unnamed.any():
         owners = slots.loc[unnamed, "account_id"]
-        zones = {name: row.reader_zone for name, row in accounts.get_many(engine, list(owners.unique())).items()}
-        slots.loc[unnamed, "time_zone"] = [zones.get(owner, default_zone) for owner in owners]
+        zones = {
+            name: row.reader_zone for name, row in accounts.get_many(context.engine, list(owners.unique())).items()
+        }
+        slots.loc[unnamed, "time_zone"] = [zones.get(owner, context.settings.default_zone) for owner in owners]
     return slots

@@ -17,24 +17,20 @@ from adwarm.foundation.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.load_slots import iter_slots
 from adwarm.patterns.opens import Opens, factorize, first_open_mask
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
-from adwarm.store import ObjectStore, accounts, aggregates, read_transaction
+from adwarm.store import Context, accounts, aggregates, read_transaction
 
 _NAMES = ("account_id", "date_range", "report", "time_zone")
 _DTYPES = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
 
 
-def load_opens(
-    engine: Engine, objects: ObjectStore, since: datetime, until: datetime, *, default_zone: str = "UTC"
-) -> Opens:
+def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     """Return the opens of the slots that start in the half-open window.
 
-    The first open of each key counts as a first open. A key's zone is that of its latest slot.
-
-    Args:
-        default_zone: the zone of readers where neither the log nor the account has one.
+    The first open of each key counts as a first open. A key's zone is that of its latest slot; where the
+    log names none, it is the account's, else the default zone of the settings.
     """
     encoders = {name: DictionaryEncoder() for name in _NAMES}
-    tables = iter_slots(engine, objects, since, until)
+    tables = iter_slots(context, since, until)
     batches = [_encode_batch(batch, encoders) for table in tables for batch in table.cast(SLOT_SCHEMA).to_batches()]
     columns = [_concatenate(batches, column, dtype) for column, dtype in enumerate(_DTYPES)]
     batches.clear()
@@ -50,7 +46,7 @@ def load_opens(
     at = at[appearance]
     account_id, date_range, report = (column[key[at]] for column in keys)
     latest = (len(key) - 1 - np.unique(key[::-1], return_index=True)[1])[appearance]
-    zones = _zones(engine, _decode(encoders["time_zone"], zone[latest]), account_id, default_zone)
+    zones = _zones(context, _decode(encoders["time_zone"], zone[latest]), account_id)
     return Opens(
         first, number[sorted_number], is_first, account_id, date_range, report, zones, factorize(account_id), first[at]
     )
@@ -107,11 +103,11 @@ def _decode(encoder: DictionaryEncoder, code: Codes) -> Strings:
     return np.array(encoder.values, dtype=object)[code]
 
 
-def _zones(engine: Engine, logged: Strings, account_id: Strings, default: str) -> Strings:
+def _zones(context: Context, logged: Strings, account_id: Strings) -> Strings:
     """Fill in the zone where the log names none: the account's, else the default."""
     unnamed = np.flatnonzero(logged == "")
-    rows = accounts.get_many(engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}
+    rows = accounts.get_many(context.engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}
     for index in unnamed.tolist():
         account = rows.get(account_id[index])
-        logged[index] = account.reader_zone if account else default
+        logged[index] = account.reader_zone if account else context.settings.default_zone
     return logged

@@ -213,8 +213,7 @@ def _get_recent_opens(context: Context, forecast: Forecast, decided_at: datetime
     if not forecast.lookback:
         return None
     until = data_cutoff_at(decided_at, context.settings)
-    zone = context.settings.default_zone
-    opens = load_opens(context.engine, context.objects, until - forecast.lookback, until, default_zone=zone)
+    opens = load_opens(context, until - forecast.lookback, until)
     return RecentOpens(opens, min(until, find_log_end(context.engine) or until))
 
 

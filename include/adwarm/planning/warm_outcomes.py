@@ -90,7 +90,7 @@ def _simulate_fetches(
 
 
 def _load_opens(context: Context, since: datetime, until: datetime) -> dict[ReportKey, list[TimeSpan]]:
-    slots = load_slots(context.engine, context.objects, since, until)
+    slots = load_slots(context, since, until)
     opens: dict[ReportKey, list[TimeSpan]] = defaultdict(list)
     columns = ["account_id", "date_range", "report", "first_ts", "last_ts"]
     for account, date_range, report, first, last in slots[columns].itertuples(index=False, name=None):

@@ -158,9 +158,7 @@ def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
 
 def _load_opens(context: Context, split: TrainTestSplit) -> Opens:
     since = split.train_from - FIRST_OPEN_QUIET
-    opens = load_opens(
-        context.engine, context.objects, since, split.test_to, default_zone=context.settings.default_zone
-    )
+    opens = load_opens(context, since, split.test_to)
     opens = opens.since(to_micros(split.train_from))
     return sample_accounts(opens.select_keys(opens.opened_keys()), context.settings.review.max_keys)
 

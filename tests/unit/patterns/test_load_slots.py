@@ -63,7 +63,9 @@ def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectSto
     moments = [start + timedelta(minutes=20 * n) for n in range(24)]
     settings = _write(tmp_path / "log.jsonl", moments)
     ingest(Context(sqlite_engine, objects, settings), start + timedelta(days=2))
-    found = load_slots(sqlite_engine, objects, start + timedelta(minutes=30), start + timedelta(hours=4))
+    found = load_slots(
+        Context(sqlite_engine, objects, Settings()), start + timedelta(minutes=30), start + timedelta(hours=4)
+    )
     assert found["first_ts"].tolist() == [
         at for at in moments if start + timedelta(minutes=30) <= at < start + timedelta(hours=4)
     ]
@@ -77,7 +79,7 @@ def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectSto
         "first_ts",
         "last_ts",
     ]
-    assert load_slots(sqlite_engine, objects, start - timedelta(days=9), start).empty
+    assert load_slots(Context(sqlite_engine, objects, Settings()), start - timedelta(days=9), start).empty
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -89,5 +91,7 @@ def test_a_log_without_zones_takes_the_accounts_zone(
     if known:
         accounts.save(sqlite_engine, [Account("act_1", reader_zone="Asia/Tokyo")], at)
     ingest(Context(sqlite_engine, objects, _write(tmp_path / "log.jsonl", [at])), at + timedelta(hours=1))
-    found = load_slots(sqlite_engine, objects, at, at + timedelta(hours=1), default_zone="Europe/Berlin")
+    found = load_slots(
+        Context(sqlite_engine, objects, Settings(default_zone="Europe/Berlin")), at, at + timedelta(hours=1)
+    )
     assert found["time_zone"].tolist() == ["Asia/Tokyo" if known else "Europe/Berlin"]

@@ -50,7 +50,7 @@ def test_the_store_gives_the_opens_of_the_log(
     """Slots with an open, first opens, keys in the order of their first open and their zones are the same."""
     events = _events(seed, 900)
     _store(sqlite_engine, objects, tmp_path, events)
-    found, direct = load_opens(sqlite_engine, objects, START, END), opens_from_frame(events)
+    found, direct = load_opens(Context(sqlite_engine, objects, Settings()), START, END), opens_from_frame(events)
     assert [found.report_key(key) for key in range(found.key_count)] == [
         direct.report_key(key) for key in range(direct.key_count)
     ]
@@ -67,10 +67,10 @@ def test_the_window_is_half_open(sqlite_engine: Engine, objects: ObjectStore, tm
     events = _events(7, 300)
     _store(sqlite_engine, objects, tmp_path, events)
     since, until = datetime(2026, 3, 8, 6, 15, tzinfo=UTC), datetime(2026, 3, 9, 3, 30, tzinfo=UTC)
-    found = load_opens(sqlite_engine, objects, since, until)
+    found = load_opens(Context(sqlite_engine, objects, Settings()), since, until)
     inside = events[(events["ts"] >= since) & (events["ts"] < until)]
     assert _quarters(found) == _quarters(opens_from_frame(inside))
-    nothing = load_opens(sqlite_engine, objects, END, END + timedelta(days=1))
+    nothing = load_opens(Context(sqlite_engine, objects, Settings()), END, END + timedelta(days=1))
     assert (len(nothing), nothing.key_count) == (0, 0)
 
 
@@ -85,7 +85,7 @@ def test_readers_in_several_zones_share_a_key(sqlite_engine: Engine, objects: Ob
         "time_zone": ["UTC", "Asia/Tokyo", "UTC", "UTC", "Asia/Tokyo"],
     })
     _store(sqlite_engine, objects, tmp_path, events)
-    found = load_opens(sqlite_engine, objects, START, END)
+    found = load_opens(Context(sqlite_engine, objects, Settings()), START, END)
     assert found.zone.tolist() == ["Asia/Tokyo"]
     assert (_quarters(found), found.first.tolist()) == (_quarters(opens_from_frame(events)), [True, False, True, False])
 
@@ -97,5 +97,7 @@ def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: Object
         writer.append(START, ReportKey(account, "today"), actor=actor)
     ingest(Context(sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log"))), END)
     accounts.save(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
-    found = load_opens(sqlite_engine, objects, START - timedelta(hours=1), END, default_zone="Europe/Rome")
+    found = load_opens(
+        Context(sqlite_engine, objects, Settings(default_zone="Europe/Rome")), START - timedelta(hours=1), END
+    )
     assert dict(zip(found.account_id, found.zone, strict=True)) == {"act_1": "Asia/Tokyo", "act_2": "Europe/Rome"}

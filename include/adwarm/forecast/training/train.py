@@ -151,9 +151,7 @@ def load_training_opens(context: Context, until: datetime) -> Opens:
     """Return the opens to train on: those of the last `forecast.history_days` before `until`."""
     since = _since(context.settings, until)
     # Which opens at the start are first opens follows from the quiet time before them.
-    opens = load_opens(
-        context.engine, context.objects, since - FIRST_OPEN_QUIET, until, default_zone=context.settings.default_zone
-    )
+    opens = load_opens(context, since - FIRST_OPEN_QUIET, until)
     opens = opens.since(to_micros(since))
     return opens.select_keys(opens.opened_keys())
 

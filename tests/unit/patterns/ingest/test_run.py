@@ -58,7 +58,7 @@ class Pipeline:
             return [(row.hour, row.opens) for row in aggregates.list_hours(connection)]
 
     def slots(self) -> list[dict[str, Any]]:
-        return load_slots(self.engine, self.objects, *EVER).to_dict("records")
+        return load_slots(self.context(), *EVER).to_dict("records")
 
 
 def _line(at: datetime, account: str = "act_1") -> bytes:
@@ -368,7 +368,7 @@ def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small:
     log = Settings(access_log_url=str(shared_log))
     first, last, events = log_span(str(shared_log), log)
     report = ingest(Context(small.engine, small.objects, log), last + HOUR)
-    found = first_opens(load_slots(small.engine, small.objects, first - HOUR, last + HOUR))
+    found = first_opens(load_slots(small.context(), first - HOUR, last + HOUR))
     frame = pd.read_parquet(shared_log).sort_values(["account_id", "date_range", "ts"])
     gap = frame.groupby(["account_id", "date_range"])["ts"].diff()
     expected = frame[gap.isna() | (gap >= pd.Timedelta(minutes=30))]
