@@ -106,7 +106,7 @@ bench-backfill: $(READY) ## Backfill 90 days of 200 accounts, and kill it halfwa
 bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and without the allocator's settings
 	@$(BIN)/python -m tests.benchmarks.memory
 
-bench-patterns: $(READY) ## Count 10 and 50 million events beside DuckDB and Polars
+bench-patterns: $(READY) ## Ingest 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
 	@$(BIN)/python -m tests.benchmarks.patterns
 

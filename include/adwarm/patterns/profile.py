@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import pdtr, pdtrc  # type: ignore[import-untyped]
+from scipy.special import pdtr, pdtrc
 
 from adwarm.foundation.arrow_arrays import Floats
 from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
