@@ -137,6 +137,7 @@ def test_several_connections_are_named_with_commas(connection: Any, monkeypatch:
     from adwarm_airflow.task_context import open_runtime
 
     engine = open_runtime(conn_id=f"{first}, second").prefetch_engine()
-    assert set(engine.sources) == {"second"}
-    apps = [str(make().scopes("act_1")[1]) for make in (engine.make_source, engine.sources["second"])]
+    sources = engine.sources
+    assert set(sources.factories) == {"second"}
+    apps = [str(make().scopes("act_1")[1]) for make in sources.all_factories()]
     assert apps == ["app:77", "app:88"]

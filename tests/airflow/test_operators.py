@@ -92,7 +92,7 @@ def test_a_clear_lifts_a_denial_and_a_retry_does_not(runtime: Runtime, simulator
     accounts.save(runtime.engine, [Account("act_508", status="denied")], datetime.now(UTC))
     from adwarm_airflow.task_context import open_runtime
 
-    source = open_runtime(conn_id="facebook_default").prefetch_engine().make_source()
+    source = open_runtime(conn_id="facebook_default").prefetch_engine().sources.make_default()
     denials.record(runtime.engine, "act_508", source.connection, source.credential, "no", datetime.now(UTC))
     operator, calls = _prefetch(accounts=["508"], date_ranges=["yesterday"]), simulator.calls()["total"]
     for _ in range(2):

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import orjson
 from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
+from adwarm.prefetch.batch import SourcePool
 from adwarm.runtime import Runtime, source_factory
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
@@ -169,8 +170,8 @@ def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
         database_time=lambda connection: clock.now().timestamp(),
     )
     prefetch = runtime.prefetch_engine()
-    prefetch.sources = {"mortal": source_factory(runtime.settings, clock)}
-    return prefetch
+    factories = {"mortal": source_factory(runtime.settings, clock)}
+    return replace(prefetch, sources=SourcePool(prefetch.sources.make_default, factories))
 
 
 def _until_done(prefetch: PrefetchEngine, scene: StormScenario, clock: PlatformClock) -> dict[str, KeyOutcome]:
