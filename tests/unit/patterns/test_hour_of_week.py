@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.events import EVENT_SCHEMA
 from adwarm.patterns import hour_of_week
 from adwarm.patterns.hour_of_week import HOUR_SCHEMA, count_log, count_slots
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
+from tests.unit.patterns.conftest import Event, event_batch
 
 ZONES = [
     "UTC",
@@ -27,7 +27,6 @@ ZONES = [
     "Australia/Lord_Howe",
 ]
 START = datetime(2026, 3, 1, tzinfo=UTC)  # six weeks over four changes of clocks
-Event = tuple[int, str, str, str, str]
 
 EVENT = st.tuples(
     st.one_of(
@@ -46,27 +45,10 @@ EVENT = st.tuples(
 )
 
 
-def _batch(events: list[Event]) -> pa.RecordBatch:
-    rows = [
-        {
-            "ts": START + timedelta(seconds=at),
-            "account_id": account,
-            "date_range": name,
-            "report": "default",
-            "time_zone": zone,
-            "actor": actor,
-            "hit": None,
-            "latency_ms": None,
-        }
-        for at, account, name, zone, actor in events
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=EVENT_SCHEMA)
-
-
 def _table(*parts: list[Event], default_zone: str = "UTC") -> pa.Table:
     slots = SlotAggregator()
     for events in parts:
-        slots.add(_batch(events))
+        slots.add(event_batch(START, events))
     return count_slots((table for _, table in slots.days()), default_zone)
 
 
@@ -97,7 +79,7 @@ def test_counts_do_not_depend_on_how_slots_are_split(events: list[Event], size: 
         patch.setattr(hour_of_week, "_MERGE_ROWS", merge_rows)
         assert _table(*pieces).equals(whole)
     slots = SlotAggregator()
-    slots.add(_batch(events))
+    slots.add(event_batch(START, events))
     assert count_slots([slots.table()]).equals(whole)
 
 

@@ -3,16 +3,14 @@
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.access_log.events import EVENT_SCHEMA
 from adwarm.patterns.slot_counts import SLOT_SCHEMA, SlotAggregator, _order
+from tests.unit.patterns.conftest import Event, event_batch
 
 START = datetime(2026, 3, 7, 22, tzinfo=UTC)
-Event = tuple[int, str, str, str, str]
 
 EVENT = st.tuples(
     st.integers(0, 60 * 60 * 24),
@@ -23,27 +21,10 @@ EVENT = st.tuples(
 )
 
 
-def _batch(events: list[Event]) -> pa.RecordBatch:
-    rows = [
-        {
-            "ts": START + timedelta(seconds=at),
-            "account_id": account,
-            "date_range": name,
-            "report": "default",
-            "time_zone": zone,
-            "actor": actor,
-            "hit": None,
-            "latency_ms": None,
-        }
-        for at, account, name, zone, actor in events
-    ]
-    return pa.RecordBatch.from_pylist(rows, schema=EVENT_SCHEMA)
-
-
 def _slots(*batches: list[Event], buffer_rows: int = 1_000_000) -> SlotAggregator:
     slots = SlotAggregator(buffer_rows)
     for events in batches:
-        slots.add(_batch(events))
+        slots.add(event_batch(START, events))
     return slots
 
 
