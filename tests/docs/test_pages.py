@@ -1,4 +1,4 @@
-"""The commands and programs of the pages that a newcomer works through."""
+"""The commands and programs of the pages with commands or Python."""
 
 import json
 import re
@@ -7,39 +7,40 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import ROOT, RUN_PAGES, Block, find_blocks
+from tests.docs.blocks import ROOT, Block, find_blocks, find_pages_to_run
 from tests.docs.conftest import Checkout, Shell
 
 SIMULATOR_PORT = "8900"
 pytestmark = pytest.mark.timeout(1_800)  # whichever test comes first waits for the demo
 
 
-def _run(shell: Shell, block: Block, checkout: Checkout, port: int) -> None:
-    """Run a block as it stands, but on a port that is free here."""
+def _run(shell: Shell, block: Block, checkout: Checkout, port: int) -> str:
+    """Run a block as it stands, but on a port that is free here, and return its error; empty when there is none."""
     text = block.text.replace(f"127.0.0.1:{SIMULATOR_PORT}", f"127.0.0.1:{port}")
     text = text.replace("adwarm simulate ", f"adwarm simulate --port {port} ").replace(f" --port {SIMULATOR_PORT}", "")
-    if block.is_shell:
-        shell.run(text)
-    elif name := block.file_name:
-        (checkout.folder / name).write_text(text, encoding="utf-8")
-    elif block.language == "python":
-        (checkout.folder / "block.py").write_text(text, encoding="utf-8")
-        shell.run("python block.py")
+    if block.language == "python":
+        (checkout.folder / (block.file_name or "block.py")).write_text(text, encoding="utf-8")
+        text = "" if block.file_name else "python block.py"
+    elif not block.is_shell:
+        return ""
+    code, output = shell.run(text)
+    return f"{block} ended with {code}:\n{output}" if code else ""
 
 
-@pytest.mark.parametrize("page", RUN_PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", find_pages_to_run(), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_the_blocks_of_a_page_run(page: Path, shell: Shell, checkout: Checkout, free_port: int) -> None:
     """Every block of the page runs in its order, in one shell with a fresh home, except those that say why not."""
-    for block in find_blocks(page):
-        if block.reason is None:
-            _run(shell, block, checkout, free_port)
+    runnable = [block for block in find_blocks(page) if block.reason is None]
+
+    assert [error for block in runnable if (error := _run(shell, block, checkout, free_port))] == []
 
 
 def test_the_next_steps_of_the_demo_run(shell: Shell, checkout: Checkout) -> None:
     """The commands that the demo prints at its end work as they stand, and the plan that they show is not empty."""
     steps = re.findall(r"^  (\S.*?) +# ", checkout.demo.partition("Next, in this shell")[2], re.MULTILINE)
-    output = shell.run("\n".join(step for step in steps if step != "make up"))
+    code, output = shell.run("\n".join(step for step in steps if step != "make up"))
 
+    assert code == 0, output
     assert steps[0] == "source .adwarm/demo/env"
     assert re.search(r"Plan at .* UTC: [1-9]\d* of 400 keys", output)
 
