@@ -32,7 +32,7 @@ def main() -> int:
     port = int(os.environ.get("ADWARM_UP_PORT") or _free_port(8080))
     simulator = _free_port(8900)
     (UP_HOME / "airflow").mkdir(parents=True, exist_ok=True)
-    docs = _free_port(8001)
+    docs = _free_port(8002)
     env = _environment(port, simulator, _start_metadata_server())
     env.setdefault("ADWARM_DOCS_URL", f"http://127.0.0.1:{docs}/")
     password = _get_or_create_password(env)
