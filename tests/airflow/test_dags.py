@@ -58,7 +58,9 @@ def test_the_owner_links_to_the_docs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert owner_links() == {"adwarm": "https://docs.example.com/from-a-file/"}
 
     monkeypatch.setenv("ADWARM_DOCS_URL", "http://127.0.0.1:8001/")
-    assert DAG("linked", schedule=None, **dag_kwargs("doc", Tag.WARMING)).owner_links == {"adwarm": "http://127.0.0.1:8001/"}
+    assert DAG("linked", schedule=None, **dag_kwargs("doc", Tag.WARMING)).owner_links == {
+        "adwarm": "http://127.0.0.1:8001/"
+    }
 
     monkeypatch.setenv("ADWARM_DOCS_URL", "docs/README.md")
     with pytest.raises(BadRequest, match="ADWARM_DOCS_URL"):
