@@ -8,7 +8,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup demo up down test test-long test-hostile test-interop test-simulation test-stateful lint format bench \
+.PHONY: help setup demo up down test test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-memory bench-requests bench-storm docs docs-build lock clean
 
@@ -40,6 +40,9 @@ down: $(READY) ## Stop all of it
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
 	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile
+
+test-docs: $(READY) ## Run every command and program of README, quickstart and how-to that needs no network
+	@$(BIN)/pytest -q tests/docs
 
 test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 45 ways, beside healthy accounts
 	@$(BIN)/pytest -q tests/hostile

@@ -28,8 +28,8 @@ from adwarm.foundation.local_time import zone
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from dev.demo_day import DemoReport, Readers, ReplayDay, choose_day, replay_without_warming
-from dev.environment import DEMO_HOME, ROOT, TOKEN, local_environment, log_url
+from dev.demo_day import DemoReport, Readers, ReplayDay, choose_day, measure_times, replay_without_warming
+from dev.environment import DEMO_HOME, ROOT, TOKEN, local_environment, log_url, write_shell_environment
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -40,6 +40,8 @@ STEP = timedelta(hours=1)
 STRATEGY_ACCOUNTS = 5
 UNREACHABLE_URL = "http://127.0.0.1:9"
 """Placeholder until the simulator runs."""
+SIMULATE_URL = "http://127.0.0.1:8900"
+"""Where `adwarm simulate` listens unless told otherwise."""
 
 
 @dataclass
@@ -93,10 +95,21 @@ class Demo:
         report = DemoReport.gather(
             readers, day, learned, simulator.calls(), replay_without_warming(day, readers.runtime)
         )
-        seconds = time.monotonic() - self.started
-        report.show(self.console, seconds)
-        report.write(self.home / "summary.json", seconds)
+        times = measure_times(time.monotonic() - self.started)
+        report.show(self.console, times)
+        report.write(self.home / "summary.json", times)
+        self._show_next_steps(day, chosen[0])
         return report.exit_code(self.console)
+
+    def _show_next_steps(self, day: ReplayDay, account_id: str) -> None:
+        """Write the environment for a shell, and print what to do in it.
+
+        The demo's simulator ends with it, so the environment names the port that `adwarm simulate` listens on.
+        """
+        noon = day.end + timedelta(hours=12)
+        path = self.home / "env"
+        write_shell_environment(path, local_environment(self.home, SIMULATE_URL, log_url()), DEMO_TIME=noon.isoformat())
+        next_steps(self.console, path, account_id)
 
     def _step_through_day(
         self,
@@ -128,6 +141,21 @@ class Demo:
     def _progress(self) -> Progress:
         columns = (TextColumn("{task.description:<44}"), BarColumn(), TimeElapsedColumn())
         return Progress(*columns, console=self.console, transient=False)
+
+
+def next_steps(console: Console, env: Path, account_id: str) -> None:
+    """Print commands that work as they stand, after the first of them has set up the shell from the file `env`."""
+    shown = env.relative_to(Path.cwd()) if env.is_relative_to(Path.cwd()) else env
+    console.print("\n[bold]Next[/bold], in this shell; DEMO_TIME is noon of the day after the replayed one:")
+    for command, meaning in (
+        (f"source {shown}", "the demo's home and settings, and the commands"),
+        ('adwarm plan --at "$DEMO_TIME"', "what the next decision would warm, and why"),
+        ("adwarm patterns", "when reports are opened"),
+        (f"adwarm fatigue {account_id}", "the ads of an account, the most fatigued first"),
+        ("adwarm status", "what is stored, and how good the forecast is"),
+        ("make up", "the same in Airflow, on data that ends today"),
+    ):
+        console.print(f"  {command:<34} # {meaning}", markup=False, highlight=False, soft_wrap=True)
 
 
 def training_conf(until: datetime, days: int) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 import pandas as pd
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from adwarm.access_log import log_span, read_events
 from adwarm.access_log.timestamps import from_micros, to_micros
@@ -22,6 +24,7 @@ from adwarm.model import Account, Actor, ReportKey, Warm, WarmReason
 from adwarm.patterns.load_slots import load_slots
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, opens_from_frame
 from adwarm.planning.expiry import useful_until
+from adwarm.planning.explanations import format_amount
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, read_or_fetch
@@ -135,16 +138,36 @@ class Readers:
                 self.counts.add(item, hit=result.status is ReadStatus.HIT)
 
 
-def replay_without_warming(day: ReplayDay, runtime: Runtime) -> HitCounts:
-    """Return the counts of a cache that only misses fill, under the same freshness rules."""
+@dataclass
+class OnDemandCounts(HitCounts):
+    """The counts of a day on which only a reader's open fetches a report.
+
+    Attributes:
+        unread: first opens that waited because nobody had opened the report on that day.
+        expired: first opens that waited because the entry of an earlier open had expired.
+    """
+
+    unread: int = 0
+    expired: int = 0
+
+
+def replay_without_warming(day: ReplayDay, runtime: Runtime) -> OnDemandCounts:
+    """Return the counts of a store that is empty when the day begins and that only misses fill.
+
+    The freshness rules are those of the day with warming, which also begins with an empty store.
+    """
     fresh_until: dict[ReportKey, datetime] = {}
-    counts = HitCounts()
+    counts = OnDemandCounts()
     for item in day.opens:
-        hit = item.at < fresh_until.get(item.key, item.at)
+        expiry = fresh_until.get(item.key)
+        hit = expiry is not None and item.at < expiry
         counts.add(item, hit=hit)
-        if not hit:
-            account = Account(item.key.account_id, day.zone, day.zone)
-            fresh_until[item.key] = useful_until(item.key, account, item.at, runtime.settings.freshness_rules)
+        if hit:
+            continue
+        counts.unread += item.first and expiry is None
+        counts.expired += item.first and expiry is not None
+        account = Account(item.key.account_id, day.zone, day.zone)
+        fresh_until[item.key] = useful_until(item.key, account, item.at, runtime.settings.freshness_rules)
     return counts
 
 
@@ -168,7 +191,7 @@ class DemoReport:
         day: ReplayDay,
         learned: Mapping[str, Any],
         calls: CallCounts,
-        without_warming: HitCounts,
+        without_warming: OnDemandCounts,
     ) -> "DemoReport":
         """Collect the figures from the store, the simulator and the replay; `learned` are those of the training run."""
         runtime, counts = readers.runtime, readers.counts
@@ -211,25 +234,29 @@ class DemoReport:
                 "first_open_hit_ratio": round(counts.first_open_ratio, 4),
                 "first_open_hit_ratio_without_warming": round(without_warming.first_open_ratio, 4),
                 "calls_without_warming": without_warming.opens - without_warming.hits,
+                "unread_without_warming": without_warming.unread,
+                "expired_without_warming": without_warming.expired,
                 "unanswered": len(counts.errors),
             },
             problems=counts.errors[:10],
         )
 
-    def show(self, console: Console, seconds: float) -> None:
-        """Print the table; `seconds` is the wall time of the demo."""
+    def show(self, console: Console, times: Mapping[str, float]) -> None:
+        """Print the table; `times` are those of `measure_times`."""
         table = Table(title="Results", show_header=False, title_justify="left", pad_edge=False)
-        for name, value in self._lines(seconds):
+        table.add_column(no_wrap=True)
+        table.add_column()
+        for name, value in self._lines(times):
             table.add_row(name, value)
         console.print(table)
         console.print("\n[bold]Three of the planned warms[/bold]")
         for example in self.examples:
-            expected = f"open expected {example['predicted_open']}, confidence {example['confidence']:.2f}"
-            console.print(f"  {example['key']}: {expected}\n    {example['why']}", highlight=False)
+            expected = f"open expected {example['predicted_open']}, probability {format_amount(example['confidence'])}"
+            console.print(Padding(Text(f"{example['key']}: {expected}"), (0, 0, 0, 2), expand=False))
+            console.print(Padding(Text(example["why"]), (0, 0, 0, 4), expand=False))
 
-    def write(self, path: Path, seconds: float) -> None:
+    def write(self, path: Path, times: Mapping[str, float]) -> None:
         """Write the figures as JSON; only the part `times` differs between equal runs."""
-        times = {"wall_seconds": round(seconds, 1), "peak_memory_mb": _peak_memory_mb()}
         path.write_bytes(orjson.dumps({**asdict(self), "times": times}, option=orjson.OPT_INDENT_2))
 
     def exit_code(self, console: Console) -> int:
@@ -238,7 +265,7 @@ class DemoReport:
             console.print(f"[red]{text}[/red]")
         return 1 if self.problems else 0
 
-    def _lines(self, seconds: float) -> list[tuple[str, str]]:
+    def _lines(self, times: Mapping[str, float]) -> list[tuple[str, str]]:
         log, plan, stored, served = self.log, self.plan, self.stored, self.served
         ratio = stored["stored_bytes"] / stored["raw_bytes"] if stored["raw_bytes"] else 1.0
         learned = f"{log['opens_learned']:,} ({log['first_opens_learned']:,} first opens)"
@@ -261,14 +288,27 @@ class DemoReport:
             ("bytes before and after compression", compressed),
             ("fatigue scores by band", ", ".join(f"{name} {count:,}" for name, count in self.fatigue.items())),
             ("first opens served fresh", f"{with_warming}, {without_warming}"),
-            ("wall time, peak memory", f"{seconds:.0f} s, {_peak_memory_mb():,} MB"),
+            (f"why {without_warming}", self._why_without()),
+            ("wall time, peak memory", f"{times['wall_seconds']:.0f} s, {times['peak_memory_mb']:,} MB"),
         ]
 
+    def _why_without(self) -> str:
+        """Return why first opens wait without warming: each is counted under one reason, or served."""
+        served = self.served
+        unread, expired = served["unread_without_warming"], served["expired_without_warming"]
+        text = (
+            f"nothing is fetched before a reader asks: {unread:,} of {served['first_opens']:,} are the first open of "
+            f"their report that day, {expired:,} come after the entry of an earlier open has expired"
+        )
+        found = served["first_opens"] - unread - expired
+        return f"{text}, {found:,} find an entry" if found else text
 
-def _peak_memory_mb() -> int:
-    """Return the peak memory of this process in MB."""
+
+def measure_times(seconds: float) -> dict[str, float]:
+    """Return the demo's wall time, and the peak memory of this process in MB."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+    peak = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+    return {"wall_seconds": round(seconds, 1), "peak_memory_mb": peak}
 
 
 def _examples(rows: list[Warm]) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
@@ -16,6 +18,8 @@ TOKEN = "simulated-token"
 
 _FIXED = ("ADWARM_HOME", "ADWARM_DATABASE_URL", "ADWARM_DATA_URL", "ADWARM_ACCESS_LOG_URL", "ADWARM_SOURCE__")
 """Settings that a local run sets itself: its folders, its log and its source."""
+_SHELL_VARIABLES = ("AIRFLOW", "ADWARM_", "PYTHONPATH", *ALLOCATOR)
+"""Beginnings of the variables that a shell takes over from a local run."""
 
 
 def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str]:
@@ -66,3 +70,22 @@ def log_url() -> str:
     """Return the log in `ADWARM_ACCESS_LOG_URL` as an absolute path or URL; the example log when it is not set."""
     configured = os.environ.get("ADWARM_ACCESS_LOG_URL")
     return configured if configured and "://" in configured else str(Path(configured or EXAMPLE_LOG).absolute())
+
+
+def write_shell_environment(path: Path, environment: Mapping[str, str], **more: str) -> None:
+    """Write the file that a shell sources for the `airflow` and `adwarm` commands to work on a local run.
+
+    Only its owner can read it. It holds the variables of Airflow, adwarm and the allocator, and the folder of this
+    interpreter for PATH.
+
+    Args:
+        path: the file.
+        environment: the variables of the run.
+        more: further variables, written as they are.
+    """
+    variables = {name: value for name, value in environment.items() if name.startswith(_SHELL_VARIABLES)} | more
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
+    path.touch(mode=0o600)
+    path.write_text(
+        "".join([*lines, f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH\n"]), encoding="utf-8"
+    )

@@ -3,7 +3,6 @@
 import json
 import os
 import secrets
-import shlex
 import socket
 import subprocess
 import sys
@@ -12,12 +11,10 @@ import urllib.request
 import warnings
 from pathlib import Path
 
-from adwarm.patterns.arrow_memory import ALLOCATOR
 from dev.down import MARK, find_processes, record_session, stop_stack
-from dev.environment import ROOT, UP_HOME, local_environment, log_url
+from dev.environment import ROOT, UP_HOME, local_environment, log_url, write_shell_environment
 
 _START_SECONDS = 180
-_SHELL_VARIABLES = ("AIRFLOW", "ADWARM_", "PYTHONPATH", *ALLOCATOR)
 _DAGS = (
     "adwarm_access_patterns",
     "adwarm_intelligent_warming",
@@ -35,13 +32,16 @@ def main() -> int:
     port = int(os.environ.get("ADWARM_UP_PORT") or _free_port(8080))
     simulator = _free_port(8900)
     (UP_HOME / "airflow").mkdir(parents=True, exist_ok=True)
+    docs = _free_port(8002)
     env = _environment(port, simulator, _start_metadata_server())
+    env.setdefault("ADWARM_DOCS_URL", f"http://127.0.0.1:{docs}/")
     password = _get_or_create_password(env)
-    _write_environment(env)
+    write_shell_environment(UP_HOME / "env", {name: value for name, value in env.items() if name != MARK})
     _say("preparing demo data: the example log, moved to end this week, and a forecast trained on it")
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True)
     subprocess.run([sys.executable, "-m", "dev.prepare"], env=env, cwd=ROOT, check=True)
     _start(["-m", "adwarm", "simulate", "--port", str(simulator), "--accounts", "0"], env, "simulator.log")
+    _start(["-m", "dev.docs", str(docs)], env, "docs.log")
     _start(["-m", "airflow", "standalone"], env, "airflow.log")
     _say("starting Airflow ...")
     if not _wait_until_healthy(f"http://127.0.0.1:{port}/api/v2/monitor/health"):
@@ -53,6 +53,7 @@ def main() -> int:
         subprocess.run(command, env=env, check=False, capture_output=True)  # noqa: S603 -- our own DAG ids
     _say(f"Airflow runs on http://127.0.0.1:{port}  user: admin  password: {password}")
     _say(f"to use its airflow and adwarm commands: source {UP_HOME / 'env'}")
+    _say(f"documentation: {env['ADWARM_DOCS_URL']}")
     _say(f"logs: {UP_HOME}/airflow.log; stop everything with `make down`")
     return 0
 
@@ -87,18 +88,6 @@ def _environment(port: int, simulator: int, metadata: str) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(UP_HOME / "airflow" / "passwords.json"),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
-
-
-def _write_environment(env: dict[str, str]) -> None:
-    """Write the shell variables for the `airflow` and `adwarm` commands of this installation."""
-    variables = {name: value for name, value in env.items() if name.startswith(_SHELL_VARIABLES)}
-    variables.pop(MARK)
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(variables.items())]
-    path = UP_HOME / "env"
-    path.touch(mode=0o600)
-    path.write_text(
-        "".join([*lines, f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH\n"]), encoding="utf-8"
-    )
 
 
 def _get_or_create_password(env: dict[str, str]) -> str:

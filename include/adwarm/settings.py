@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -351,6 +351,9 @@ class Settings(BaseSettings):
     data_url: str | None = Field(None, description="Folder or fsspec URL of the objects; by default in `home`.")
     access_log_url: str | None = Field(None, description="Short form of ADWARM_ACCESS_LOG__URL.")
     default_zone: str = Field("UTC", description="Time zone of accounts and readers whose own is unknown.")
+    docs_url: HttpUrl | None = Field(
+        None, description="Where you publish the site of `make docs-build`: the owner of the DAGs links there."
+    )
     batch_size: int = Field(
         50, ge=1, le=5_000, description="Keys per mapped task, or more if `MAX_BATCHES` requires it."
     )

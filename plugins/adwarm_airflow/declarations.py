@@ -1,5 +1,6 @@
 """Declarations that the DAG files share: defaults, tags, schedules and typed params. Imports only the SDK."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -9,6 +10,7 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataInterv
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger
 
+OWNER = "adwarm"
 START_DATE = datetime(2024, 1, 1, tzinfo=UTC)
 ACCOUNT_PATTERN = r"^(act_)?[0-9]{1,20}$"
 PRIORITIES = ["critical", "high", "normal", "low"]
@@ -35,6 +37,22 @@ def cron_or_request_schedule(cron: str) -> AssetOrTimeSchedule:
     return AssetOrTimeSchedule(timetable=cron_schedule(cron), assets=[requests])
 
 
+def owner_links() -> dict[str, str]:
+    """Return the link of the DAGs' owner: the documentation at `ADWARM_DOCS_URL`, or none when it is not set.
+
+    Reading all settings would slow down every parse, so they are read only when one of their sources may hold it.
+
+    Raises:
+        AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
+    """
+    if not os.environ.keys() & {"ADWARM_DOCS_URL", "ADWARM_CONFIG"}:
+        return {}
+    from adwarm.settings import load_settings
+
+    url = load_settings().docs_url
+    return {OWNER: str(url)} if url else {}
+
+
 def dag_kwargs(
     doc: str, *tags: Tag, max_active_runs: int = 1, timeout: timedelta = timedelta(hours=6)
 ) -> dict[str, Any]:
@@ -45,12 +63,12 @@ def dag_kwargs(
         "max_active_runs": max_active_runs,
         "dagrun_timeout": timeout,
         "default_args": {
-            "owner": "adwarm",
+            "owner": OWNER,
             "retries": 2,
             "retry_delay": timedelta(seconds=30),
             "retry_policy": AdwarmRetryPolicy(),
         },
-        "owner_links": {"adwarm": "https://airflow.apache.org/"},
+        "owner_links": owner_links(),
         "tags": [Tag.ADWARM, *tags],
         "doc_md": doc,
     }

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
-from adwarm_airflow.declarations import Tag
+from adwarm.foundation.errors import BadRequest
+from adwarm_airflow.declarations import Tag, dag_kwargs, owner_links
+from tests.docs.blocks import find_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "dags").glob("*.py"))
@@ -43,6 +46,27 @@ def test_every_dag_follows_the_rules(dags: dict[str, Any], dag_id: str) -> None:
     assert all(param.description and param.schema.get("title") for param in params)
 
 
+def test_the_owner_links_to_the_docs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without an address there is no link; one from the environment or the file is the owner's; a path is refused."""
+    monkeypatch.delenv("ADWARM_DOCS_URL", raising=False)
+    monkeypatch.delenv("ADWARM_CONFIG", raising=False)
+    assert dag_kwargs("doc")["owner_links"] == {}
+
+    config = tmp_path / "adwarm.toml"
+    config.write_text('docs_url = "https://docs.example.com/from-a-file/"\n', encoding="utf-8")
+    monkeypatch.setenv("ADWARM_CONFIG", str(config))
+    assert owner_links() == {"adwarm": "https://docs.example.com/from-a-file/"}
+
+    monkeypatch.setenv("ADWARM_DOCS_URL", "http://127.0.0.1:8001/")
+    assert DAG("linked", schedule=None, **dag_kwargs("doc", Tag.WARMING)).owner_links == {
+        "adwarm": "http://127.0.0.1:8001/"
+    }
+
+    monkeypatch.setenv("ADWARM_DOCS_URL", "docs/README.md")
+    with pytest.raises(BadRequest, match="ADWARM_DOCS_URL"):
+        owner_links()
+
+
 @pytest.mark.parametrize("dag_id", sorted(IDS))
 def test_serialization_is_stable(dags: dict[str, Any], dag_id: str) -> None:
     """Serializing twice gives equal results, so parsing creates no new version of the DAG."""
@@ -52,6 +76,22 @@ def test_serialization_is_stable(dags: dict[str, Any], dag_id: str) -> None:
 
     assert first == DagSerialization.serialize_dag(dags[dag_id])
     assert dag_id == DagSerialization.deserialize_dag(first).dag_id
+
+
+def test_the_dags_of_the_docs_load(airflow_home: Path, tmp_path: Path) -> None:
+    """Each example of an operator is a DAG file that Airflow loads as it stands, with the operator as its one task."""
+    from airflow.dag_processing.dagbag import BundleDagBag
+
+    page = ROOT / "docs/how-to/operators-in-your-dag.md"
+    blocks = [block for block in find_blocks(page) if block.language == "python"]
+    for number, block in enumerate(blocks):
+        (tmp_path / f"example_{number}.py").write_text(block.text, encoding="utf-8")
+    bag = BundleDagBag(tmp_path, bundle_path=tmp_path, bundle_name="examples")
+
+    assert bag.import_errors == {}
+    assert len(bag.dags) == len(blocks)
+    assert all(f"{type(dag.tasks[0]).__name__}(" in page.read_text(encoding="utf-8") for dag in bag.dags.values())
+    assert [dag_id for dag_id, dag in bag.dags.items() if len(dag.tasks) != 1] == []
 
 
 def test_the_queue_is_watched_and_polled(dags: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 """Output of the commands: tables for humans, one JSON document for programs."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -38,6 +40,17 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     for text in texts:
         table.add_row(*text)
     console.print(table)
+
+
+def print_lines(lines: Iterable[tuple[int, str]]) -> None:
+    """Print lines of text; a terminal wraps each at its width, with the rest indented by the number beside it.
+
+    To a file or a pipe each is written whole, so that a search finds it.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for indent, line in lines:
+        parts = [line] if width is None else textwrap.wrap(line, max(width, 40), subsequent_indent=" " * indent)
+        print("\n".join(parts))
 
 
 def print_fields(title: str, fields: Mapping[str, Any], *, as_json: bool = False) -> None:

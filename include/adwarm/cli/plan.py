@@ -1,14 +1,22 @@
 """`adwarm plan`: the plan that the next decision would make."""
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adwarm.cli.options import AtOption, JsonOption, clock_at
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.output import print_json, print_lines
 
 if TYPE_CHECKING:
-    from adwarm.planning.recommendation import Recommendation
+    from datetime import datetime
+
+    from adwarm.planning.recommendation import Recommendation, WarmPlan
+
+_MAX_KEY_WIDTH = 34
+"""The longest key that leaves room for the figures on a line of 80 columns."""
+_WIDTHS = (11, 11, 8, 8, 8)
+"""Columns of the figures: expected, warm at, chance, worth, price."""
 
 
 def plan(
@@ -39,17 +47,61 @@ def plan(
             "items": [_item_fields(item) for item in items],
         })
         return
-    print_table(
-        f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(forecast_plan.recommendations):,} of "
-        f"{forecast_plan.considered:,} keys, {forecast_plan.fresh_total:,} fresh already, "
-        f"{forecast_plan.cut_total:,} cut",
-        ("key", "expected", "p", "worth", "price", "warm at", "why"),
-        [
-            (str(x.key), x.predicted_open, x.confidence, x.benefit, x.price, x.warm_at, _reason(x.explanation))
-            for x in items
-        ],
-        "no open is expected before the next decision",
+    print_lines(_lines(forecast_plan, decided_at, limit))
+
+
+def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tuple[int, str]]:
+    """Yield the lines of the page, each with the indent of its wrapped parts: the title, then the planned and the cut.
+
+    A row of figures is at most 80 columns wide; every sentence has a line of its own.
+    """
+    yield (
+        0,
+        (
+            f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(plan.recommendations):,} of {plan.considered:,} keys, "
+            f"{plan.fresh_total:,} fresh already, {plan.cut_total:,} cut"
+        ),
     )
+    if not plan.recommendations and not plan.cut:
+        yield 0, "no open is expected before the next decision"
+        return
+    planned, cut = plan.recommendations[:limit], plan.cut[:limit]
+    width = max((len(str(item.key)) for item in (*planned, *cut) if len(str(item.key)) <= _MAX_KEY_WIDTH), default=3)
+    yield 0, _row("key", ("expected", "warm at", "chance", "worth", "price"), width)
+    for item in planned:
+        yield from _item_lines(item, decided_at, width)
+    if len(planned) < len(plan.recommendations):
+        yield 0, f"{len(plan.recommendations) - len(planned):,} more are planned; --limit shows more of them"
+    if cut:
+        yield 0, f"Cut, {len(cut):,} of {plan.cut_total:,}, the best first:"
+    for item in cut:
+        yield from _item_lines(item, decided_at, width)
+
+
+def _item_lines(item: "Recommendation", decided_at: "datetime", width: int) -> Iterator[tuple[int, str]]:
+    """Yield an item's figures, why it is cut, and why it is likely; a long key has its own line above them."""
+    from adwarm.planning.explanations import format_amount
+
+    key = str(item.key)
+    if len(key) > width:
+        yield 0, key
+        key = ""
+    times = (_format_time(moment, decided_at) for moment in (item.predicted_open, item.warm_at))
+    figures = (*times, *(format_amount(value) for value in (item.confidence, item.benefit, item.price)))
+    yield 0, _row(key, figures, width)
+    for sentence in (item.explanation.get("cut"), item.explanation.get("why")):
+        if sentence:
+            yield 2, f"  {sentence}"
+
+
+def _row(key: str, figures: Sequence[str], width: int) -> str:
+    return f"{key:{width}}" + "".join(f"{text:>{size}}" for text, size in zip(figures, _WIDTHS, strict=True))
+
+
+def _format_time(moment: "datetime", decided_at: "datetime") -> str:
+    """Return the time of day in UTC, with the days that lie between it and the decision if there are any."""
+    days = (moment.date() - decided_at.date()).days
+    return f"{moment:%H:%M} +{days}d" if days else f"{moment:%H:%M}"
 
 
 def _item_fields(item: "Recommendation") -> dict[str, Any]:
@@ -65,7 +117,3 @@ def _item_fields(item: "Recommendation") -> dict[str, Any]:
         "price": item.price,
         **item.explanation,
     }
-
-
-def _reason(explanation: dict[str, Any]) -> str:
-    return str(explanation.get("cut") or explanation.get("why") or "-")

@@ -20,7 +20,7 @@ from adwarm.foundation.arrow_arrays import Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
 from adwarm.planning.expiry import NEVER
-from adwarm.planning.explanations import Evidence, explain_chance, explain_cut, explain_opens, explain_price
+from adwarm.planning.explanations import Chance, Evidence, explain_cut, explain_price, explain_warm, format_amount
 from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, select_warms
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 from adwarm.settings import PlanningSettings
@@ -34,6 +34,7 @@ MAX_LISTED_CUTS = 200
 _MAX_HORIZON_MS = 10**10
 """About four months in milliseconds: longer than any plan."""
 _NEVER_MS = 10**12
+_HOUR = timedelta(hours=1)
 
 
 class PlanningView(Protocol):
@@ -278,26 +279,35 @@ def _recommend(
 ) -> Recommendation:
     row = candidates.slots.frame.iloc[candidates.rows[index]]
     evidence = Evidence(int(row["opens"]), int(row["weeks"]), int(row["hour_of_week"]), str(row["time_zone"]))
-    chance, end = round(float(candidates.chance[index]), 6), candidates.ends[index]
-    benefit = round(chance * open_value, 6)
+    lifetime, end = round(float(candidates.chance[index]), 6), candidates.ends[index]
+    benefit = round(lifetime * open_value, 6)
+    chance = _chance_of(candidates, index, lifetime, end)
     priced = {} if cost is None else {"cost": explain_price(cost), "calls": round(cost.calls, 4)}
     return Recommendation(
         key=candidates.keys[index],
         predicted_open=utc(row["predicted_open"].to_pydatetime()),
-        confidence=chance,
+        confidence=lifetime,
         warm_at=candidates.warm_at[index],
         benefit=benefit,
         price=0.0 if cost is None else round(cost.price, 6),
         calls=0.0 if cost is None else cost.calls,
         expires_at=None if end == NEVER else end,
         explanation={
-            "why": f"{explain_opens(evidence)}; {explain_chance(chance, None if end == NEVER else end)}",
-            "probability": round(float(row["probability"]), 6),
+            "why": explain_warm(evidence, chance),
+            "probability": round(chance.in_hour, 6),
             "evidence": evidence._asdict(),
-            "benefit": f"saves {chance:.2f} waits on average, worth {benefit:.2f} calls",
+            "benefit": f"saves {format_amount(lifetime)} waits on average, worth {format_amount(benefit)} calls",
             **priced,
         },
     )
+
+
+def _chance_of(candidates: _Candidates, index: int, lifetime: float, end: datetime) -> Chance:
+    """Return the probabilities that explain a candidate; the forecast reaches `LOOKAHEAD` from the decision."""
+    slots, row = candidates.slots, candidates.rows[index]
+    start, share = int(slots.start[row]), int(slots.end[row] - slots.start[row]) / _ms(_HOUR)
+    reach = utc(slots.frame["slot_start"].iloc[row].to_pydatetime()) + LOOKAHEAD - timedelta(milliseconds=start)
+    return Chance(float(slots.probability[row]), min(share, 1.0), lifetime, end if end <= reach else None)
 
 
 def _ms(span: timedelta) -> int:

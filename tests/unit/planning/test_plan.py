@@ -184,7 +184,7 @@ def test_an_entry_that_never_expires_covers_every_slot() -> None:
     rows = [_slot(NOW + 15 * MINUTE + hour * HOUR, 0.2, early=0.1) for hour in range(6)]
     (result,) = _plan(rows, expires=lambda keys, moments: [NEVER] * len(keys)).recommendations
     assert result.confidence == pytest.approx(1 - 0.8**6, abs=1e-6)
-    assert result.explanation["why"].endswith("likely to be opened")
+    assert result.explanation["why"].endswith("74% within a day; the fetched entry lasts longer")
 
 
 def test_the_entry_must_outlast_the_session() -> None:

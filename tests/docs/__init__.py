@@ -1,0 +1,1 @@
+"""Runs the commands and programs of the documentation as they stand: `make test-docs`."""

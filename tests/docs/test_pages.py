@@ -1,0 +1,72 @@
+"""The commands and programs of the pages with commands or Python."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import ROOT, Block, find_blocks, find_pages_to_run
+from tests.docs.conftest import Checkout, Shell
+
+SIMULATOR_PORT = "8900"
+pytestmark = pytest.mark.timeout(1_800)  # whichever test comes first waits for the demo
+
+
+def _run(shell: Shell, block: Block, checkout: Checkout, port: int) -> str:
+    """Run a block as it stands, but on a port that is free here, and return its error; empty when there is none."""
+    text = block.text.replace(f"127.0.0.1:{SIMULATOR_PORT}", f"127.0.0.1:{port}")
+    text = text.replace("adwarm simulate ", f"adwarm simulate --port {port} ").replace(f" --port {SIMULATOR_PORT}", "")
+    if block.language == "python":
+        (checkout.folder / (block.file_name or "block.py")).write_text(text, encoding="utf-8")
+        text = "" if block.file_name else "python block.py"
+    elif not block.is_shell:
+        return ""
+    code, output = shell.run(text)
+    return f"{block} ended with {code}:\n{output}" if code else ""
+
+
+@pytest.mark.parametrize("page", find_pages_to_run(), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_the_blocks_of_a_page_run(page: Path, shell: Shell, checkout: Checkout, free_port: int) -> None:
+    """Every block of the page runs in its order, in one shell with a fresh home, except those that say why not."""
+    runnable = [block for block in find_blocks(page) if block.reason is None]
+
+    assert [error for block in runnable if (error := _run(shell, block, checkout, free_port))] == []
+
+
+def test_the_next_steps_of_the_demo_run(shell: Shell, checkout: Checkout) -> None:
+    """The commands that the demo prints at its end work as they stand, and the plan that they show is not empty."""
+    steps = re.findall(r"^  (\S.*?) +# ", checkout.demo.partition("Next, in this shell")[2], re.MULTILINE)
+    code, output = shell.run("\n".join(step for step in steps if step != "make up"))
+
+    assert code == 0, output
+    assert steps[0] == "source .adwarm/demo/env"
+    assert re.search(r"Plan at .* UTC: [1-9]\d* of 400 keys", output)
+
+
+def test_the_sample_of_the_readme_is_what_the_demo_prints(checkout: Checkout) -> None:
+    """The README's sample has the lines of the real output; only figures may differ, by the load of the machine."""
+    sample = next(block.text for block in find_blocks(ROOT / "README.md") if block.text.startswith("Results"))
+
+    assert _without_figures(sample) == _without_figures(checkout.demo[checkout.demo.index("Results") :])
+
+
+def _without_figures(text: str) -> list[str]:
+    """Return the first words of each row of the table, and the commands below it."""
+    rows = re.findall(r"^│(\S[^│]*?) *│", text, re.MULTILINE)
+    commands = re.findall(r"^  (\S.*?) +# (.*)$", text, re.MULTILINE)
+    assert len(rows) > 10
+    assert commands
+    return [re.sub(r"\d+", "0", line) for line in (*rows, *map(" # ".join, commands))]
+
+
+def test_the_figures_are_in_the_summary_too(checkout: Checkout) -> None:
+    """The table and summary.json agree on what was served without warming, and why."""
+    summary = json.loads((checkout.folder / ".adwarm/demo/summary.json").read_text(encoding="utf-8"))
+    served = summary["served"]
+    waits = served["unread_without_warming"] + served["expired_without_warming"]
+
+    assert waits == round(served["first_opens"] * (1 - served["first_open_hit_ratio_without_warming"]))
+    assert f"{served['unread_without_warming']:,} of {served['first_opens']:,}" in " ".join(checkout.demo.split())
+    assert subprocess.run(["bash", "-n", str(checkout.folder / ".adwarm/demo/env")], check=False).returncode == 0

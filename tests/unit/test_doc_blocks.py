@@ -1,0 +1,170 @@
+"""The commands and programs in the documentation name what exists. `make test-docs` also runs them."""
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from adwarm.cli.app import app
+from tests.docs.blocks import ALL_PAGES, REASONS, ROOT, SHELL, Block, find_blocks, find_pages_to_run
+
+BLOCKS = [block for page in ALL_PAGES for block in find_blocks(page)]
+SHELL_BLOCKS = [block for block in BLOCKS if block.is_shell]
+INLINE = re.compile(r"`((?:adwarm|make|airflow) [^`]+)`")
+DAGS = {path.stem for path in (ROOT / "dags").glob("adwarm_*.py")}
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+USAGE_ERROR: Any = typer.BadParameter.__base__
+"""What the command line raises for anything that it cannot parse; typer exports only this subclass."""
+AIRFLOW = {
+    "backfill create": {
+        "--dag-id",
+        "--from-date",
+        "--to-date",
+        "--max-active-runs",
+        "--reprocess-behavior",
+        "--dry-run",
+    }
+}
+
+
+def _commands(text: str) -> Iterator[list[str]]:
+    """Yield the words of each simple command of a shell block, without variables that are set before it."""
+    joined = re.sub(r"\\\n", " ", text)
+    if subprocess.run(["bash", "-n"], input=joined, text=True, capture_output=True, check=False).returncode:
+        raise ValueError(f"bash cannot parse {text}")
+    lexer = shlex.shlex(re.sub(r"(^|\s)#.*$", "", joined, flags=re.MULTILINE), posix=True, punctuation_chars=";&|()\n")
+    lexer.whitespace_split, lexer.commenters, lexer.whitespace = True, "", " \t"
+    words: list[str] = []
+    for word in [*lexer, ";"]:
+        if set(word) <= set(";&|()\n"):
+            while words and re.match(r"[A-Z_]+=", words[0]):
+                words.pop(0)
+            if words:
+                yield words
+            words = []
+        else:
+            words.append(word)
+
+
+def _check_adwarm(words: list[str]) -> None:
+    """Parse the words as the command line does; nothing is run.
+
+    Raises:
+        UsageError: the command or an option does not exist, or an argument lacks.
+    """
+    command: Any = typer.main.get_command(app)
+    name, rest = "adwarm", words[1:]
+    while hasattr(command, "commands"):
+        context = command.make_context(name, list(rest), resilient_parsing=not rest)
+        name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
+    command.make_context(name, list(rest))
+
+
+def _fault(words: list[str]) -> str | None:
+    """Return what a command names that does not exist."""
+    program, *rest = words
+    if program == "adwarm":
+        try:
+            _check_adwarm(words)
+        except USAGE_ERROR as error:
+            return f"{shlex.join(words)}: {error.format_message()}"
+    if program == "make" and (unknown := [word for word in rest if "=" not in word and word not in TARGETS]):
+        return f"no target {unknown}"
+    if program == "airflow":
+        known = next((options for name, options in AIRFLOW.items() if rest[:2] == name.split()), None)
+        used = {word for word in rest if word.startswith("--")}
+        if known is None or used - known:
+            return f"unknown to this test: {shlex.join(words)}"
+        if "--dag-id" in rest and rest[rest.index("--dag-id") + 1] not in DAGS:
+            return f"no DAG {rest[rest.index('--dag-id') + 1]}"
+    return None
+
+
+@pytest.mark.parametrize("block", SHELL_BLOCKS, ids=str)
+def test_commands_in_blocks_exist(block: Block) -> None:
+    """Each command parses: its options, its arguments, its make target, its DAG; each file of the repository exists."""
+    commands = list(_commands(block.text))
+    faults = [fault for words in commands if (fault := _fault(words))]
+    paths = [word for words in commands for word in words if re.match(r"(examples|dags|docs|include|tests)/", word)]
+
+    assert commands
+    assert faults == []
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_in_sentences_exist(page: Any) -> None:
+    """A command between code marks exists, and so do the options that it is shown with."""
+    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    faults = []
+    for text in INLINE.findall(prose):
+        words = text.split()
+        command: Any = typer.main.get_command(app)
+        if words[0] == "make":
+            faults += [text for word in words[1:2] if word not in TARGETS]
+        if words[0] != "adwarm":
+            continue
+        rest = words[1:]
+        while rest and rest[0] in getattr(command, "commands", {}):
+            command = command.commands[rest.pop(0)]
+        options = {option for param in command.params for option in param.opts} | {"--help"}
+        is_unknown = hasattr(command, "commands") and any(
+            not word.startswith("-") and word.islower() for word in rest[:1]
+        )
+        faults += [text] if is_unknown or {w.split("=")[0] for w in rest if w.startswith("--")} - options else []
+
+    assert faults == []
+
+
+def test_a_block_is_left_out_for_a_reason() -> None:
+    """A block that is not run says why, from a short list, and contains what the reason speaks of."""
+    left_out = [block for block in BLOCKS if block.reason is not None]
+    marks = sum(
+        len(re.findall(r"^ *<!-- not run:", page.read_text(encoding="utf-8"), re.MULTILINE)) for page in ALL_PAGES
+    )
+
+    assert [str(block) for block in left_out if not re.search(REASONS.get(block.reason or "", "$^"), block.text)] == []
+    assert len(left_out) == marks, "a mark stands right above its block"
+
+
+def test_most_blocks_are_run() -> None:
+    """The pages with commands have blocks that run, and none holds a path that is only an example."""
+    blocks = [block for page in find_pages_to_run() for block in find_blocks(page) if block.is_shell]
+    run = [block for block in blocks if block.reason is None]
+
+    assert len(run) >= len(blocks) / 2
+    assert [str(block) for block in run if "/path/to" in block.text] == []
+
+
+@pytest.mark.parametrize("text", ["adwarm plan --nowhere\n", "adwarm get act_1\n", "adwarm dance\n", "make tea\n",
+                                  "airflow backfill create --dag-id adwarm_nothing\n"])  # fmt: skip
+def test_a_wrong_command_is_found(text: str) -> None:
+    """An option, an argument, a command, a target and a DAG that do not exist are each named."""
+    assert [fault for words in _commands(text) if (fault := _fault(words))]
+
+
+def test_a_command_line_is_split_as_a_shell_does() -> None:
+    """Comments, quotes, continuations, pipes and variables before a command do not hide it."""
+    text = 'A=1 adwarm plan \\\n  --at "a b" | head -3 # a comment; make tea\nsource x && make up &\n'
+
+    assert list(_commands(text)) == [
+        ["adwarm", "plan", "--at", "a b"], ["head", "-3"], ["source", "x"], ["make", "up"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=str)
+def test_json_is_json(block: Block) -> None:
+    """Every JSON example parses."""
+    assert json.loads(block.text)
+
+
+def test_every_fence_names_its_language() -> None:
+    """A block without a language would be neither checked nor run."""
+    known = {*SHELL, "python", "json", "toml", "text", "sql", "nginx", "pycon", "yaml"}
+
+    assert [str(block) for block in BLOCKS if block.language not in known] == []
