@@ -36,15 +36,15 @@ level = "campaign"
 Database and objects are files in one folder, the home, unless `ADWARM_DATABASE_URL` and `ADWARM_DATA_URL` name other
 places. The home is
 
-1. `ADWARM_HOME`, or `home` in the file. `~` is expanded. A relative path gives a warning: each working folder would have
-   a home of its own;
+1. `ADWARM_HOME`, or `home` in the file. `~` is expanded. A relative path gives a warning: each working folder would
+   have a home of its own;
 2. else the folder `adwarm` in `AIRFLOW_HOME`, when that variable is set;
 3. else the user's data folder: `~/.local/share/adwarm` on Linux, `~/Library/Application Support/adwarm` on macOS.
 
 Airflow's processes and the `adwarm` command share a home when both have the same `AIRFLOW_HOME` or `ADWARM_HOME`, or
-neither. Only its user can read a new home. `adwarm doctor` names the home in use and the rule that chose it, with a note
-when the home is new or relative. Earlier versions used `.adwarm` in the working folder: the doctor notes one that lies
-there, and you can set `ADWARM_HOME` to it, or move its contents.
+neither. Only its user can read a new home. `adwarm doctor` names the home in use and the rule that chose it, with a
+note when the home is new or relative. Earlier versions used `.adwarm` in the working folder: the doctor notes one that
+lies there, and you can set `ADWARM_HOME` to it, or move its contents.
 
 """
 
