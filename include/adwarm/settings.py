@@ -455,6 +455,7 @@ OTHER_VARIABLES = (
     "ADWARM_IMAGE",  # docker-compose.yaml
     "ADWARM_POSTGRES_PASSWORD",
     "ADWARM_LOCAL_STACK",  # `make up`
+    "ADWARM_UP_LAST_SIMULATOR",
     "ADWARM_UP_PORT",
     "ADWARM_UP_SOURCE_LOG",
 )
