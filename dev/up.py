@@ -93,13 +93,19 @@ def _start_parts(now: Installation, env: dict[str, str], simulator: int) -> int:
         _say(f"Airflow did not become healthy in {_START_SECONDS} s; its log is {UP_HOME / 'airflow.log'}")
         stop_stack()
         return 1
-    if not now.dags_unpaused:  # later a paused DAG is the user's choice
-        for dag_id in _DAGS:
-            command = [sys.executable, "-m", "airflow", "dags", "unpause", "--yes", dag_id]
-            subprocess.run(command, env=env, check=False, capture_output=True)  # noqa: S603 -- our own DAG ids
-        replace(now, dags_unpaused=True).save(UP_HOME)
+    _unpause_dags(now, env)
     _say_login(now, password)
     return 0
+
+
+def _unpause_dags(installation: Installation, env: dict[str, str]) -> None:
+    """Unpause the DAGs, once: later a paused DAG is the user's choice."""
+    if installation.dags_unpaused:
+        return
+    for dag_id in _DAGS:
+        command = [sys.executable, "-m", "airflow", "dags", "unpause", "--yes", dag_id]
+        subprocess.run(command, env=env, check=False, capture_output=True)  # noqa: S603 -- our own DAG ids
+    replace(installation, dags_unpaused=True).save(UP_HOME)
 
 
 def _show_running(installation: Installation) -> int:
@@ -107,6 +113,8 @@ def _show_running(installation: Installation) -> int:
     if not installation.url or not _wait_until_healthy(installation.url):
         _say("a part of it runs, but Airflow is not healthy; stop it with `make down`, then start it again")
         return 1
+    if not installation.dags_unpaused:  # the first start was interrupted
+        _unpause_dags(installation, _environment(installation, installation, _start_metadata_server()))
     _say("it runs already; `make down` stops it")
     _say_login(installation, _get_or_create_password(UP_HOME))
     return 0

@@ -46,7 +46,7 @@ def test_a_second_start_prints_the_login_again(
     home: Path, healthy_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """While it runs, the command succeeds with the same URL and password, and starts nothing."""
-    Installation(healthy_url).save(home)
+    Installation(healthy_url, dags_unpaused=True).save(home)
     (home / "airflow" / "passwords.json").write_text(json.dumps({"admin": "pass-word"}))
     monkeypatch.setattr(up, "find_processes", lambda: ["a process"])
     assert up.main() == 0
