@@ -75,7 +75,7 @@ def _start_parts(now: Installation, env: dict[str, str], simulator: int) -> int:
     """Prepare data and connection, start simulator and Airflow, and print how to use them."""
     password = _get_or_create_password(UP_HOME)
     _write_environment(env)
-    _say("preparing data: a log that ends this week, and a forecast trained on it")
+    _say("preparing data and connection ...")
     for arguments in (["airflow", "db", "migrate"], ["dev.prepare"], ["dev.connection"]):
         done = subprocess.run(  # noqa: S603 -- our own modules
             [sys.executable, "-m", *arguments], env=env, cwd=ROOT, check=False, capture_output=True, text=True
