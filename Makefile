@@ -7,6 +7,7 @@ INTEROP := .adwarm/interop
 export PATH := $(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
+export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down test test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \

@@ -1,4 +1,4 @@
-"""Prepares the data of `make up`: moves the log to the present, reads it into aggregates, and trains a forecast."""
+"""Prepares the data of `make up` at the first start: a log that ends now, its aggregates, and a forecast."""
 
 import os
 import sys
@@ -8,7 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from adwarm.access_log import log_span, read_events
+from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_and_promote
+from adwarm.foundation.errors import AdwarmError, NotFound
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
@@ -18,16 +20,30 @@ WEEK = timedelta(days=7)
 
 
 def main() -> int:
-    """Prepare the data. The moved log is written only once, so a second start keeps it."""
-    runtime = Runtime()
-    now = runtime.clock.now()
-    target = UP_HOME / "access_log.parquet"
-    if not target.exists():
-        move_to_now(os.environ["ADWARM_UP_SOURCE_LOG"], runtime.settings, now, target)
-    ingest(runtime.context, now)
-    figures = train_and_promote(runtime.context, now, now)
-    print(f"trained on {figures['opens']:,} opens of {figures['keys']:,} keys")
+    """Prepare the data, and print what was done or the error in one line."""
+    try:
+        print(prepare(Runtime(), os.environ["ADWARM_UP_SOURCE_LOG"], UP_HOME / "access_log.parquet"))
+    except AdwarmError as error:
+        print(error, file=sys.stderr)
+        return 1
     return 0
+
+
+def prepare(runtime: Runtime, source: str, target: Path) -> str:
+    """Move the log at `source` to `target`, read it and train, each unless it is done, and return what was done.
+
+    Later starts change nothing: the DAG adwarm_access_patterns reads what has become the past, and trains daily.
+    """
+    now = runtime.clock.now()
+    if not target.exists():
+        move_to_now(source, runtime.settings, now, target)
+    try:
+        live = get_live_snapshot(runtime.engine)
+    except NotFound:
+        ingest(runtime.context, now)
+        figures = train_and_promote(runtime.context, now, now)
+        return f"trained on {figures['opens']:,} opens of {figures['keys']:,} keys"
+    return f"the data is there; the forecast was trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 
 
 def move_to_now(url: str, settings: Settings, now: datetime, target: Path) -> None:
@@ -42,7 +58,9 @@ def move_to_now(url: str, settings: Settings, now: datetime, target: Path) -> No
         frame = batch.to_pandas()
         frame["ts"] = _add_local_weeks(frame["ts"], frame["time_zone"].astype(str), weeks)
         frames.append(frame)
-    pd.concat(frames, ignore_index=True).sort_values("ts").to_parquet(target, index=False)
+    partial = target.with_name(f"{target.name}.partial")  # a start that is interrupted leaves no half log behind
+    pd.concat(frames, ignore_index=True).sort_values("ts").to_parquet(partial, index=False)
+    partial.replace(target)
 
 
 def _add_local_weeks(timestamps: pd.Series, zones: pd.Series, weeks: int) -> pd.Series:

@@ -9,7 +9,9 @@ import sys
 import time
 import urllib.request
 import warnings
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dev.down import MARK, find_processes, record_session, stop_stack
 from dev.environment import ROOT, UP_HOME, local_environment, log_url, write_shell_environment
@@ -24,38 +26,117 @@ _DAGS = (
 )
 
 
+@dataclass
+class Installation:
+    """What a start leaves for the next one, in `state.json`: addresses, the log it was made from, and what is done."""
+
+    url: str = ""
+    simulator: str = ""
+    docs: str = ""
+    source_log: str = ""
+    dags_unpaused: bool = False
+
+    @classmethod
+    def load(cls, home: Path) -> "Installation":
+        """Return the installation under `home`; an empty one at the first start."""
+        path = home / "state.json"
+        return cls(**json.loads(path.read_text(encoding="utf-8"))) if path.exists() else cls()
+
+    def save(self, home: Path) -> None:
+        """Write the installation under `home`."""
+        (home / "state.json").write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+
+
 def main() -> int:
-    """Start everything, wait until it is healthy, and print the URL and the login."""
+    """Start everything, wait until it is healthy, and print the URL and the login; also when it runs already."""
+    before = Installation.load(UP_HOME)
     if find_processes():
-        _say("already running; `make down` stops it")
+        return _show_running(before)
+    if is_other_log(before):
+        _say(f"this installation was made from {before.source_log}; to use {log_url()}, remove {UP_HOME} first")
         return 1
-    port = int(os.environ.get("ADWARM_UP_PORT") or _free_port(8080))
-    simulator = _free_port(8900)
     (UP_HOME / "airflow").mkdir(parents=True, exist_ok=True)
-    docs = _free_port(8002)
-    env = _environment(port, simulator, _start_metadata_server())
-    env.setdefault("ADWARM_DOCS_URL", f"http://127.0.0.1:{docs}/")
-    password = _get_or_create_password(env)
+    port = int(os.environ.get("ADWARM_UP_PORT") or _free_port(_port_of(before.url) or 8080))
+    simulator = _free_port(_port_of(before.simulator) or 8900)
+    docs = _free_port(_port_of(before.docs) or 8002)
+    now = Installation(
+        f"http://127.0.0.1:{port}",
+        f"http://127.0.0.1:{simulator}",
+        f"http://127.0.0.1:{docs}/",
+        before.source_log or log_url(),
+        before.dags_unpaused,
+    )
+    env = _environment(now, before, _start_metadata_server())
+    now.save(UP_HOME)
+    return _start_parts(now, env)
+
+
+def _start_parts(now: Installation, env: dict[str, str]) -> int:
+    """Prepare data and connection, start simulator and Airflow, and print how to use them."""
+    password = _get_or_create_password(UP_HOME)
     write_shell_environment(UP_HOME / "env", {name: value for name, value in env.items() if name != MARK})
-    _say("preparing demo data: the example log, moved to end this week, and a forecast trained on it")
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=env, check=True, capture_output=True)
-    subprocess.run([sys.executable, "-m", "dev.prepare"], env=env, cwd=ROOT, check=True)
-    _start(["-m", "adwarm", "simulate", "--port", str(simulator), "--accounts", "0"], env, "simulator.log")
-    _start(["-m", "dev.docs", str(docs)], env, "docs.log")
+    _say("preparing data and connection ...")
+    for arguments in (["airflow", "db", "migrate"], ["dev.prepare"], ["dev.connection"]):
+        done = subprocess.run(  # noqa: S603 -- our own modules
+            [sys.executable, "-m", *arguments], env=env, cwd=ROOT, check=False, capture_output=True, text=True
+        )
+        if done.returncode:
+            _say(f"{' '.join(arguments)} failed:\n{(done.stderr or done.stdout)[-2000:].strip()}")
+            stop_stack()
+            return 1
+        if arguments[0] != "airflow":
+            _say(done.stdout.strip().splitlines()[-1])
+    _start(
+        ["-m", "adwarm", "simulate", "--port", str(_port_of(now.simulator)), "--accounts", "0"], env, "simulator.log"
+    )
+    _start(["-m", "dev.docs", str(_port_of(now.docs))], env, "docs.log")
     _start(["-m", "airflow", "standalone"], env, "airflow.log")
     _say("starting Airflow ...")
-    if not _wait_until_healthy(f"http://127.0.0.1:{port}/api/v2/monitor/health"):
+    if not _wait_until_healthy(now.url):
         _say(f"Airflow did not become healthy in {_START_SECONDS} s; its log is {UP_HOME / 'airflow.log'}")
         stop_stack()
         return 1
+    _unpause_dags(now, env)
+    _say_login(now, password)
+    return 0
+
+
+def _unpause_dags(installation: Installation, env: dict[str, str]) -> None:
+    """Unpause the DAGs, once: later a paused DAG is the user's choice."""
+    if installation.dags_unpaused:
+        return
     for dag_id in _DAGS:
         command = [sys.executable, "-m", "airflow", "dags", "unpause", "--yes", dag_id]
         subprocess.run(command, env=env, check=False, capture_output=True)  # noqa: S603 -- our own DAG ids
-    _say(f"Airflow runs on http://127.0.0.1:{port}  user: admin  password: {password}")
-    _say(f"to use its airflow and adwarm commands: source {UP_HOME / 'env'}")
-    _say(f"documentation: {env['ADWARM_DOCS_URL']}")
-    _say(f"logs: {UP_HOME}/airflow.log; stop everything with `make down`")
+    replace(installation, dags_unpaused=True).save(UP_HOME)
+
+
+def _show_running(installation: Installation) -> int:
+    """Print the URL and the login of the installation that runs, once it is healthy."""
+    if not installation.url or not _wait_until_healthy(installation.url):
+        _say("a part of it runs, but Airflow is not healthy; stop it with `make down`, then start it again")
+        return 1
+    if not installation.dags_unpaused:  # the first start was interrupted
+        _unpause_dags(installation, _environment(installation, installation, _start_metadata_server()))
+    _say("it runs already; `make down` stops it")
+    _say_login(installation, _get_or_create_password(UP_HOME))
     return 0
+
+
+def _say_login(installation: Installation, password: str) -> None:
+    _say(f"Airflow runs on {installation.url}  user: admin  password: {password}")
+    _say(f"to use its airflow and adwarm commands: source {UP_HOME / 'env'}")
+    _say(f"documentation: {installation.docs}")
+    _say(f"logs: {UP_HOME}/airflow.log; stop everything with `make down`")
+
+
+def is_other_log(before: Installation) -> bool:
+    """Return whether the user names another log than the one that the installation was made from."""
+    return bool(os.environ.get("ADWARM_ACCESS_LOG_URL") and before.source_log not in {"", log_url()})
+
+
+def _port_of(url: str) -> int | None:
+    return urlsplit(url).port
 
 
 def _start_metadata_server() -> str:
@@ -72,27 +153,33 @@ def _start_metadata_server() -> str:
     return uri.replace("postgresql://", "postgresql+psycopg2://", 1)
 
 
-def _environment(port: int, simulator: int, metadata: str) -> dict[str, str]:
-    log = UP_HOME / "access_log.parquet"
-    env = local_environment(UP_HOME, f"http://127.0.0.1:{simulator}", str(log))
+def _environment(now: Installation, before: Installation, metadata: str) -> dict[str, str]:
+    env = local_environment(UP_HOME, now.simulator, str(UP_HOME / "access_log.parquet"))
+    env.setdefault("ADWARM_DOCS_URL", now.docs)
+    env.pop("AIRFLOW_CONN_FACEBOOK_DEFAULT")  # it is in Airflow's database, where the UI shows it
     return {
         **env,
         MARK: str(UP_HOME),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": metadata,
-        "ADWARM_UP_SOURCE_LOG": log_url(),
-        "AIRFLOW__API__PORT": str(port),
+        "ADWARM_UP_SOURCE_LOG": now.source_log,
+        "ADWARM_UP_LAST_SIMULATOR": before.simulator,
+        "AIRFLOW__API__PORT": str(_port_of(now.url)),
         "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API__BASE_URL": now.url,
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{now.url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(UP_HOME / "airflow" / "passwords.json"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(_passwords_file(UP_HOME)),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
     }
 
 
-def _get_or_create_password(env: dict[str, str]) -> str:
+def _passwords_file(home: Path) -> Path:
+    return home / "airflow" / "passwords.json"
+
+
+def _get_or_create_password(home: Path) -> str:
     """Return the password of the user admin, generated at the first start into a file that only its owner can read."""
-    path = Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    path = _passwords_file(home)
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(json.dumps({"admin": secrets.token_urlsafe(12)}), encoding="utf-8")
@@ -114,8 +201,9 @@ def _start(arguments: list[str], env: dict[str, str], log: str) -> None:
     record_session(process.pid)
 
 
-def _wait_until_healthy(url: str) -> bool:
+def _wait_until_healthy(base_url: str) -> bool:
     """Return whether every part of Airflow became healthy in time."""
+    url = f"{base_url}/api/v2/monitor/health"
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         try:

@@ -16,8 +16,9 @@ INTRO = """# Settings
 
 Every setting is an environment variable. Two underscores separate a section from its setting:
 `ADWARM_PLANNING__MIN_CONFIDENCE=0.3`. The same names, in lower case and without the prefix, can be set in a TOML file
-named by `ADWARM_CONFIG`; a variable overrides the file. Write lists and tables as JSON in a variable. An invalid value
-stops the process with a message that names the variable.
+named by `ADWARM_CONFIG`; a variable overrides the file. Write lists and tables as JSON in a variable. An empty variable
+counts as unset. An invalid value stops the process with a message that names the variable. So does a variable with the
+prefix `ADWARM_`, or a key of the file, that is no setting; the message gives the nearest name.
 
 ```toml
 # ADWARM_CONFIG=/etc/adwarm.toml
@@ -29,6 +30,21 @@ min_confidence = 0.3
 [reports.campaigns]          # a second report: opened as `report=campaigns`
 level = "campaign"
 ```
+
+## Home
+
+Database and objects are files in one folder, the home, unless `ADWARM_DATABASE_URL` and `ADWARM_DATA_URL` name other
+places. The home is
+
+1. `ADWARM_HOME`, or `home` in the file. `~` is expanded. A relative path gives a warning: each working folder would
+   have a home of its own;
+2. else the folder `adwarm` in `AIRFLOW_HOME`, when that variable is set;
+3. else the user's data folder: `~/.local/share/adwarm` on Linux, `~/Library/Application Support/adwarm` on macOS.
+
+Airflow's processes and the `adwarm` command share a home when both have the same `AIRFLOW_HOME` or `ADWARM_HOME`, or
+neither. Only its user can read a new home. `adwarm doctor` names the home in use and the rule that chose it, with a
+note when the home is new or relative. Earlier versions used `.adwarm` in the working folder: the doctor notes one that
+lies there, and you can set `ADWARM_HOME` to it, or move its contents.
 
 """
 

@@ -1,17 +1,18 @@
 """Every setting with its default and meaning. No other module reads `ADWARM_*`.
 
 Values come from the environment (`ADWARM_DATABASE_URL`, `ADWARM_PLANNING__MIN_CONFIDENCE`, ...), and from the TOML file
-that `ADWARM_CONFIG` names; the environment wins.
+that `ADWARM_CONFIG` names; the environment wins. A name that is no setting is refused.
 """
 
+import logging
 import os
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,7 +21,9 @@ from pydantic_settings import (
 )
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.home import HomeChoice, absolute_path, choose_home
 from adwarm.foundation.local_time import zone
+from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
 
 
@@ -58,12 +61,7 @@ class AccessLogSettings(_Section):
         r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.-]+)",
         description="Combined log format: regular expression that reads `account_id` and `date_range` from the path.",
     )
-    late_hours: int = Field(
-        48,
-        ge=0,
-        le=24 * 14,
-        description="Events up to this late reopen their hour.",
-    )
+    late_hours: int = Field(48, ge=0, le=24 * 14, description="Events up to this late reopen their hour.")
     max_line_bytes: int = Field(65_536, ge=256, description="Longer lines are quarantined.")
     share_events: int = Field(
         5_000_000,
@@ -105,9 +103,7 @@ class ForecastSettings(_Section):
         4.0, gt=0, description="Weight of the account's profile for a key, in weeks of observations."
     )
     account_strength: float = Field(
-        20.0,
-        gt=0,
-        description="Weight of the population's profile for an account, in weeks.",
+        20.0, gt=0, description="Weight of the population's profile for an account, in weeks."
     )
 
 
@@ -149,11 +145,7 @@ class ReviewSettings(_Section):
         lt=1,
         description="Calibration error (ECE), overstated probabilities only, above which the review falls back.",
     )
-    min_cases: int = Field(
-        2_000,
-        ge=1,
-        description="Predictions of 0.1 and more that calibration needs.",
-    )
+    min_cases: int = Field(2_000, ge=1, description="Predictions of 0.1 and more that calibration needs.")
     min_gain: float = Field(
         0.005, ge=0, lt=1, description="Gain in first-open hit ratio that a policy needs to be proposed."
     )
@@ -250,9 +242,7 @@ class CompressionSettings(_Section):
     zstd_level: int = Field(8, ge=1, le=19, description="zstd level.")
     threshold_bytes: int = Field(512, ge=0, description="Smaller payloads are stored uncompressed.")
     max_decoded_bytes: int = Field(
-        64 * 2**20,
-        ge=1024,
-        description="Larger decompressed payloads are refused (decompression bombs).",
+        64 * 2**20, ge=1024, description="Larger decompressed payloads are refused (decompression bombs)."
     )
     cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of decompressed payloads.")
 
@@ -343,10 +333,14 @@ class Settings(BaseSettings):
     """All settings of one process."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ADWARM_", env_nested_delimiter="__", frozen=True, extra="ignore", env_ignore_empty=True
+        env_prefix="ADWARM_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
     )
 
-    home: Path = Field(Path(".adwarm"), description="Folder of the default database and object store.")
+    home: Path = Field(
+        default_factory=lambda: choose_home(os.environ).path,
+        description="Folder of the default database and object store; unset: `adwarm` in `AIRFLOW_HOME`, without "
+        "that in the user's data folder.",
+    )
     database_url: str | None = Field(None, description="SQLAlchemy URL of the database; by default SQLite in `home`.")
     data_url: str | None = Field(None, description="Folder or fsspec URL of the objects; by default in `home`.")
     access_log_url: str | None = Field(None, description="Short form of ADWARM_ACCESS_LOG__URL.")
@@ -388,6 +382,11 @@ class Settings(BaseSettings):
         """Keep the report `default` when only further reports are set."""
         return {"default": ReportSettings(), **reports}
 
+    @field_validator("home")
+    @classmethod
+    def _home_is_absolute(cls, home: Path) -> Path:
+        return absolute_path(home)
+
     @field_validator("default_zone")
     @classmethod
     def _zone_exists(cls, name: str) -> str:
@@ -411,12 +410,12 @@ class Settings(BaseSettings):
     @cached_property
     def database(self) -> str:
         """The effective SQLAlchemy URL."""
-        return self.database_url or f"sqlite:///{(self.home / 'adwarm.db').absolute()}"
+        return self.database_url or f"sqlite:///{self.home / 'adwarm.db'}"
 
     @cached_property
     def data(self) -> str:
         """The effective folder or URL of the object store."""
-        return self.data_url or str((self.home / "data").absolute())
+        return self.data_url or str(self.home / "data")
 
     @cached_property
     def log_url(self) -> str | None:
@@ -454,20 +453,43 @@ class Settings(BaseSettings):
         return spec if configured.fields is None else replace(spec, fields=configured.fields)
 
 
+OTHER_VARIABLES = (
+    "ADWARM_CONFIG",  # the settings file
+    "ADWARM_IMAGE",  # docker-compose.yaml
+    "ADWARM_POSTGRES_PASSWORD",
+    "ADWARM_LOCAL_STACK",  # `make up`
+    "ADWARM_UP_LAST_SIMULATOR",
+    "ADWARM_UP_PORT",
+    "ADWARM_UP_SOURCE_LOG",
+)
+"""Names with the prefix that are no settings; every other name is refused."""
+NAMES = SettingNames(Settings, "ADWARM_", OTHER_VARIABLES)
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Return the settings of this process.
 
     Raises:
-        BadRequest: a value is not valid; the message names the variable and the reason, and no secret.
+        BadRequest: a name is no setting, or a value is not valid; the message names each variable and the reason, and
+            contains no value.
     """
-    path = os.environ.get("ADWARM_CONFIG")
-    if path and not Path(path).is_file():
-        raise BadRequest(f"ADWARM_CONFIG names {path!r}, which is not a file")
-    try:
-        return Settings(**overrides)
-    except ValidationError as error:
-        reasons = "; ".join(
-            f"ADWARM_{'__'.join(str(part) for part in item['loc']).upper()}: {item['msg']}"
-            for item in error.errors(include_input=False, include_url=False)
-        )
-        raise BadRequest(f"settings are not valid: {reasons}") from None
+    choice = home_choice()
+    if choice.is_relative and "home" not in overrides:
+        _warn_of_relative_home(choice)
+    return load(Settings, NAMES, os.environ, overrides)
+
+
+def home_choice() -> HomeChoice:
+    """Return how the home of this process was chosen.
+
+    Raises:
+        BadRequest: the settings file cannot be read.
+    """
+    file = read_settings_file(os.environ.get("ADWARM_CONFIG"), "ADWARM_CONFIG")
+    return choose_home(os.environ, file.get("home"))
+
+
+@cache  # once in a process
+def _warn_of_relative_home(choice: HomeChoice) -> None:
+    """Log that the home depends on the working folder, so that every process may find another one."""
+    logging.getLogger(__name__).warning("the home %s is relative; this process uses %s", choice.rule, choice.path)

@@ -91,7 +91,7 @@ def test_airflow_services_share_folders_and_settings(name: str) -> None:
     assert environment["AIRFLOW__CORE__LOAD_EXAMPLES"] == "false"
     assert environment["AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER"] == "1"
     assert int(environment["AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"]) > 20
-    assert environment["ADWARM_DATABASE_URL"].endswith("@postgres/adwarm")
+    assert environment["ADWARM_DATABASE_URL"].endswith("@postgres/adwarm}")
 
 
 @pytest.mark.parametrize("name", AIRFLOW)
@@ -141,7 +141,7 @@ def test_secrets_come_from_the_environment_only() -> None:
         f"{name}.{key}": str(value)
         for name, service in SERVICES.items()
         for key, value in service.get("environment", {}).items()
-        if value is not None and SECRET_NAME.search(key)
+        if value not in {None, ""} and SECRET_NAME.search(key)
     }
     defaults = re.findall(r"\$\{([A-Za-z_]*(?:PASSWORD|SECRET|FERNET)[A-Za-z_]*):?-", TEXT)
 

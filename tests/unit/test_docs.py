@@ -22,7 +22,7 @@ import adwarm
 from adwarm.backpressure.status import BreakerStatus, ScopeStatus
 from adwarm.cli.app import app
 from adwarm.replay.policy import SimplePolicy
-from adwarm.settings import Settings
+from adwarm.settings import OTHER_VARIABLES, Settings
 from adwarm.store.tables import metadata
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +31,6 @@ PAGES = sorted([*DOCS.rglob("*.md"), *(p for p in ROOT.glob("*.md"))])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"\bADWARM_[A-Z0-9_]*[A-Z0-9]\b")
-NOT_SETTINGS = {"ADWARM_CONFIG", "ADWARM_IMAGE", "ADWARM_POSTGRES_PASSWORD"}
 
 
 def _name(page: Path) -> str:
@@ -58,7 +57,7 @@ def _targets(page: Path) -> list[tuple[Path, str]]:
 
 
 def _variables() -> set[str]:
-    names = set(NOT_SETTINGS)
+    names = set(OTHER_VARIABLES)
     for name, field in Settings.model_fields.items():
         names.add(f"ADWARM_{name.upper()}")
         section = field.annotation
@@ -160,7 +159,7 @@ def test_a_missing_description_is_reported() -> None:
 def test_every_setting_is_documented() -> None:
     """Each setting has a row with a meaning on the settings page."""
     rows = _rows(_text(DOCS / "reference/settings.md"))
-    plain = {name for name in _variables() - NOT_SETTINGS if name not in _containers()}
+    plain = {name for name in _variables() - set(OTHER_VARIABLES) if name not in _containers()}
 
     assert sorted(name for name in plain if not rows.get(name)) == []
 

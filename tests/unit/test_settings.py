@@ -1,5 +1,8 @@
 """Settings: sources and their precedence, invalid values, and no secret in any message."""
 
+import re
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,7 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.settings import Settings, load_settings
+from adwarm.settings import NAMES, OTHER_VARIABLES, Settings, home_choice, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TOML = """
 default_zone = "Asia/Tokyo"
@@ -35,11 +40,13 @@ def toml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_defaults_need_no_environment() -> None:
-    """Without any variable the defaults work, and everything is in one folder."""
+def test_defaults_need_no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any variable the defaults work, and everything is in one folder that the working folder does not move."""
     found = load_settings()
-    assert found.database == f"sqlite:///{Path('.adwarm/adwarm.db').absolute()}"
-    assert found.data == str(Path(".adwarm/data").absolute())
+    monkeypatch.chdir(tmp_path)
+    assert found.home == load_settings().home == home_choice().path
+    assert found.database == f"sqlite:///{found.home}/adwarm.db"
+    assert found.data == str(found.home / "data")
     assert found.log_url is None
     assert found.step == timedelta(minutes=15)
     assert found.freshness_rules.today == timedelta(hours=3)
@@ -95,7 +102,6 @@ def test_a_missing_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         ("ADWARM_DEFAULT_ZONE", "Mars/Olympus", "Europe/Berlin"),
         ("ADWARM_BACKPRESSURE__SHARES", "[0.5, 0.5, 0.5, 0.5]", "add up to 1"),
         ("ADWARM_SOURCE__TABLE", "ads; DROP TABLE entry", "pattern"),
-        ("ADWARM_PLANNING__MIN_CONFIDENC", "0.3", "[Ee]xtra"),
     ],
 )
 def test_a_wrong_value_names_its_variable_and_the_reason(
@@ -166,3 +172,77 @@ def test_further_reports_keep_the_default_one(monkeypatch: pytest.MonkeyPatch) -
     assert load_settings().spec("default") == built_in
     monkeypatch.setenv("ADWARM_REPORTS__DEFAULT__LEVEL", "adset")
     assert load_settings().spec("default").level == "adset"
+
+
+def test_the_home_is_in_airflows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's processes and the commands beside them share `$AIRFLOW_HOME/adwarm`."""
+    monkeypatch.setenv("AIRFLOW_HOME", "/opt/airflow")
+    assert load_settings().database == "sqlite:////opt/airflow/adwarm/adwarm.db"
+
+
+def test_a_relative_home_is_absolute_and_warned_of_once(tmp_path: Path) -> None:
+    """Standard error names the folder that the process uses, once; an argument needs no warning."""
+    script = "from adwarm import load_settings as load; print(*(s.home for s in (load(), load(), load(home='there'))))"
+    done = _run(script, tmp_path, ADWARM_HOME="here")
+    assert done.stdout.split() == [str(tmp_path / "here"), str(tmp_path / "here"), str(tmp_path / "there")]
+    assert done.stderr == f"the home set by ADWARM_HOME is relative; this process uses {tmp_path / 'here'}\n"
+
+
+def _run(script: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": "", "PYTHONPATH": str(ROOT / "include"), **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_the_working_folder_stays_clean(tmp_path: Path) -> None:
+    """A process that starts in a folder it may not write to, as Airflow's may in `/`, keeps its data in the home."""
+    script = "from adwarm import Runtime; print(Runtime().engine.url.database)"
+    done = _run(script, Path("/"), AIRFLOW_HOME=str(tmp_path))
+    assert done.stdout.strip() == str(tmp_path / "adwarm" / "adwarm.db")
+    assert (tmp_path / "adwarm").stat().st_mode & 0o777 == 0o700
+    assert not Path("/.adwarm").exists()
+
+
+def test_a_misspelled_name_is_refused_wherever_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables and keys of the file, on top and in sections, with the names that were probably meant, all at once."""
+    (tmp_path / "adwarm.toml").write_text("workrs = 3\n[planing]\nstep_minutes = 5\n", encoding="utf-8")
+    monkeypatch.setenv("ADWARM_CONFIG", str(tmp_path / "adwarm.toml"))
+    for name in ("ADWARM_DATABSE_URL", "ADWARM_SOURCE_ACCESS_TOKEN", "ADWARM_PLANNING__MIN_CONFIDENC"):
+        monkeypatch.setenv(name, "hush")
+    with pytest.raises(BadRequest) as caught:
+        load_settings()
+    meant = re.findall(r"(\w+) is not a setting; did you mean (\w+)\?", str(caught.value))
+    assert dict(meant) == {
+        "ADWARM_DATABSE_URL": "ADWARM_DATABASE_URL",
+        "ADWARM_SOURCE_ACCESS_TOKEN": "ADWARM_SOURCE__ACCESS_TOKEN",
+        "ADWARM_PLANNING__MIN_CONFIDENC": "ADWARM_PLANNING__MIN_CONFIDENCE",
+        "ADWARM_WORKRS": "ADWARM_WORKERS",
+        "ADWARM_PLANING": "ADWARM_PLANNING",
+    }
+    assert "hush" not in str(caught.value)
+
+
+def test_a_file_that_is_not_toml_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the file and the line."""
+    (tmp_path / "adwarm.toml").write_text("workers = 3\nhome = \n", encoding="utf-8")
+    monkeypatch.setenv("ADWARM_CONFIG", str(tmp_path / "adwarm.toml"))
+    with pytest.raises(BadRequest, match=r"adwarm.toml', which is not TOML: .* line 2"):
+        load_settings()
+
+
+def test_every_name_in_the_repository_is_known() -> None:
+    """Scripts, containers and the local stack use no name that would be refused."""
+    folders = ("dags", "plugins", "dev", "config", "examples")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files += [ROOT / name for name in ("Makefile", "Dockerfile", "docker-compose.yaml", ".env.example")]
+    texts = [path.read_text(encoding="utf-8") for path in files if path.suffix not in {".parquet", ".pyc", ".png"}]
+    used = {name for text in texts for name in re.findall(r"\bADWARM_[A-Z0-9_]*[A-Z0-9]\b", text)}
+    sections = {name.rpartition("__")[0] for name in NAMES}
+    assert len(used) > len(OTHER_VARIABLES)
+    assert NAMES.find_unknown(dict.fromkeys(used - sections, "1")) == []
+    assert set(OTHER_VARIABLES) - {"ADWARM_CONFIG"} <= used

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import adwarm
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"adwarm": "include", "graph_simulator": "include", "adwarm_airflow": "plugins"}
 
@@ -35,6 +37,11 @@ def test_it_holds_every_file_of_the_packages(names: set[str]) -> None:
 
     assert packed == files
     assert {f"{package}/py.typed" for package in PACKAGES} <= packed
+
+
+def test_its_version_is_the_packages(names: set[str]) -> None:
+    """The version is written in one place, `adwarm.__version__`."""
+    assert f"adwarm-{adwarm.__version__}.dist-info/METADATA" in names
 
 
 def test_it_holds_no_tests_and_no_local_stack(names: set[str]) -> None:

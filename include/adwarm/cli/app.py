@@ -4,6 +4,7 @@ Commands import heavy packages inside their functions, so that `adwarm --help` s
 """
 
 import sys
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -25,17 +26,29 @@ from adwarm.cli import (
     verify,
     warm,
 )
-from adwarm.cli.output import print_error, print_unexpected_error
+from adwarm.cli.options import show_version
+from adwarm.cli.output import print_error, print_unexpected_error, print_usage_error
 from adwarm.foundation.errors import AdwarmError
 
 app = typer.Typer(
     name="adwarm",
-    help="Keeps ad dashboards warm: what will be opened, what is stored, what is limited, and why.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback()
+def adwarm(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", "-V", callback=show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Keeps ad dashboards warm: what will be opened, what is stored, what is limited, and why."""
+
+
 app.command("plan")(plan.plan)
 app.command("warm")(warm.warm)
 app.command("get")(get.get)
@@ -53,18 +66,25 @@ app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
 
 
+UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]  # typer publishes no base class
+"""What typer raises for a command line that it cannot read."""
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 an error or an incomplete result, 2 wrong usage, 130 interrupted."""
+    as_json = "--json" in sys.argv
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except UsageError as error:
+        sys.exit(print_usage_error(error, as_json=as_json))
     except AdwarmError as error:
-        print_error(Console(stderr=True), error, as_json="--json" in sys.argv)
+        print_error(Console(stderr=True), error, as_json=as_json)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:
         from adwarm.cli.crash_report import describe_unexpected_error
 
         line, path = describe_unexpected_error(error)
-        print_unexpected_error(Console(stderr=True), line, type(error).__name__, path, as_json="--json" in sys.argv)
+        print_unexpected_error(Console(stderr=True), line, type(error).__name__, path, as_json=as_json)
         sys.exit(1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.home import make_private_folder
 from adwarm.foundation.redaction import redact
 
 _MAX_MESSAGE_CHARS = 300
@@ -46,13 +47,13 @@ def _errors_folder() -> Path:
     from adwarm.settings import load_settings
 
     try:
-        return load_settings().home.absolute() / "errors"
+        return load_settings().home / "errors"
     except AdwarmError:
         return Path(tempfile.gettempdir()) / "adwarm-errors"
 
 
 def _write_private_file(folder: Path, name: str, text: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private_folder(folder)
     path = folder / name
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(text)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,25 +17,31 @@ if TYPE_CHECKING:
 
 @dataclass
 class CheckResult:
-    """Result of one check: its name, whether it passed, and details or what to fix."""
+    """Result of one check: its name, whether it passed, details or what to fix, and whether to look at it anyway."""
 
     name: str
     ok: bool
     detail: str
+    warning: bool = False
+
+    @property
+    def mark(self) -> str:
+        """The first column of the table."""
+        return "FIX" if not self.ok else "note" if self.warning else "ok"
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, database, object store, access log, forecast, source, clock and zones.
+    """Check settings, home, database, object store, access log, forecast, source, clock and zones.
 
-    Each line shows details or what to fix. Exits with 1 when a check fails.
+    Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
     """
     from adwarm.runtime import Runtime
-    from adwarm.settings import load_settings
 
-    checks = [_run_check("settings", lambda: f"valid; home is {load_settings().home.absolute()}")]
+    checks = [_run_check("settings", _check_settings)]
     if checks[0].ok:
         runtime = Runtime()
         checks += [
+            _check_home(runtime),  # before the database, which creates the folder
             _run_check("database", lambda: f"{runtime.engine.dialect.name}, schema up to date"),
             _run_check("object store", lambda: _check_objects(runtime)),
             _run_check("access log", lambda: _check_log(runtime)),
@@ -46,7 +53,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([vars(check) for check in checks])
     else:
-        print_table("adwarm doctor", ("", "", ""), [("ok" if c.ok else "FIX", c.name, c.detail) for c in checks])
+        print_table("adwarm doctor", ("", "", ""), [(c.mark, c.name, c.detail) for c in checks])
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
@@ -59,6 +66,33 @@ def _run_check(name: str, check: Callable[[], str]) -> CheckResult:
         return CheckResult(name, False, str(error))
     except Exception as error:
         return CheckResult(name, False, f"{type(error).__name__}; check the setting behind it")
+
+
+def _check_settings() -> str:
+    from adwarm.settings import load_settings
+
+    load_settings()
+    return "valid"
+
+
+def _check_home(runtime: "Runtime") -> CheckResult:
+    """Return the home with the rule that chose it, and a note when it may not be the one that was meant."""
+    from adwarm.settings import home_choice
+
+    home, choice, notes = runtime.settings.home, home_choice(), []
+    if choice.is_relative:
+        notes.append("it depends on the working folder; write an absolute path")
+    if _is_used(runtime) and not (home.is_dir() and any(home.iterdir())):
+        notes.append("it is new and empty; if you expected data, another process uses another home")
+    left = Path.cwd() / ".adwarm"
+    if (left / "adwarm.db").is_file() and not (home.exists() and left.samefile(home)):
+        notes.append(f"{left} holds a database that is not used; set ADWARM_HOME to it, or move it")
+    return CheckResult("home", True, "; ".join([f"{home}, {choice.rule}", *notes]), warning=bool(notes))
+
+
+def _is_used(runtime: "Runtime") -> bool:
+    """Whether database or objects are in the home."""
+    return runtime.settings.database_url is None or runtime.settings.data_url is None
 
 
 def _check_objects(runtime: "Runtime") -> str:

@@ -19,6 +19,15 @@ PriorityOption = Annotated[str, typer.Option("--priority", help="critical, high,
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
+def show_version(wanted: bool) -> None:
+    """Print the version of the running code and end the command line, when `wanted`."""
+    from adwarm import __version__
+
+    if wanted:
+        typer.echo(f"adwarm {__version__}")
+        raise typer.Exit
+
+
 def clock_at(text: str | None) -> Clock:
     """Return a clock frozen at `text`, or the system clock when `text` is empty.
 

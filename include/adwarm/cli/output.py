@@ -1,4 +1,10 @@
-"""Output of the commands: tables for humans, one JSON document for programs."""
+"""Output of the commands: tables for humans, one JSON document for programs.
+
+`--json` means the same for every command. Standard output is exactly one JSON document, also when the command fails;
+notes and progress go to standard error. Names are lower case with underscores, timestamps are ISO 8601 with an offset,
+days `YYYY-MM-DD`, durations numbers whose name says the unit. An error is `{"error": MESSAGE, "kind": CLASS}`, with
+`retry_after` in seconds where waiting helps. Exit codes are those of the same command without `--json`.
+"""
 
 import shutil
 import sys
@@ -21,9 +27,14 @@ _NAME_WIDTH = 24
 
 
 def print_json(document: object) -> None:
-    """Print `document` as JSON; timestamps become ISO 8601 text, values of unknown types their `str`."""
-    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
-    sys.stdout.buffer.write(orjson.dumps(document, default=str, option=options) + b"\n")
+    """Print `document` as JSON; a timestamp without a zone is UTC, values of unknown types become their `str`."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC
+    sys.stdout.buffer.write(orjson.dumps(document, default=_to_json, option=options) + b"\n")
+
+
+def _to_json(value: object) -> object:
+    """Return a value of another type as one that JSON has; timestamps of pandas are a subclass of datetime."""
+    return datetime.fromisoformat(value.isoformat()) if isinstance(value, datetime) else str(value)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
@@ -68,6 +79,16 @@ def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
         print_json({"error": str(error), "kind": type(error).__name__, **hint})
     else:
         _print_line(console, str(error))
+
+
+def print_usage_error(error: Exception, *, as_json: bool) -> int:
+    """Print an error in the command line as typer does, or as JSON on standard output, and return the exit code."""
+    if as_json:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        print_json({"error": message, "kind": "UsageError"})
+    elif hasattr(error, "show"):
+        error.show()
+    return int(getattr(error, "exit_code", 2))
 
 
 def print_unexpected_error(console: Console, line: str, kind: str, traceback: Path | None, *, as_json: bool) -> None:

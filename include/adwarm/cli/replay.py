@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import parse_timestamp
-from adwarm.cli.output import print_table
+from adwarm.cli.options import JsonOption, parse_timestamp
+from adwarm.cli.output import print_json, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -45,9 +45,10 @@ def replay(
         str, typer.Option(help="Unit of cost: key, or requests (keys fetched together share requests).")
     ] = "key",
     min_opens: Annotated[int, typer.Option(help="Skip keys with fewer opens in training.", min=0)] = 20,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures to this file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write all figures to this file, as JSON.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the HTML page to this file.")] = None,
     warms_out: Annotated[Path | None, typer.Option(help="Write every warm to this Parquet file.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Replay a log: what each policy would have fetched, served and wasted. Makes no upstream call."""
     from adwarm.replay.replay_run import ReplayConfig, read_opens
@@ -71,8 +72,11 @@ def replay(
     names = [name.strip() for name in policy.split(",") if name.strip()]
     with _progress_bars() as on_progress:
         result = run(opens, split, config, names, settings, on_progress)
-    _write_files(result, json_file, html, warms_out)
-    _print_curves(result.document)
+    _write_files(result, out, html, warms_out)
+    if as_json:
+        print_json(result.document)
+    else:
+        _print_curves(result.document)
 
 
 def parse_duration(text: str, unit: str) -> timedelta:
@@ -128,14 +132,14 @@ def _progress_bars() -> Iterator["PolicyProgress"]:
         yield advance
 
 
-def _write_files(result: "ReplayResult", json_file: Path | None, html: Path | None, warms_out: Path | None) -> None:
+def _write_files(result: "ReplayResult", figures: Path | None, html: Path | None, warms_out: Path | None) -> None:
     import orjson
 
-    for path in (json_file, html, warms_out):
+    for path in (figures, html, warms_out):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-    if json_file is not None:
-        json_file.write_bytes(orjson.dumps(result.document, option=orjson.OPT_INDENT_2) + b"\n")
+    if figures is not None:
+        figures.write_bytes(orjson.dumps(result.document, option=orjson.OPT_INDENT_2) + b"\n")
     if html is not None:
         from adwarm.replay.replay_page import render_page
 

@@ -24,6 +24,7 @@ from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Insert
 
 from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.home import make_private_folder
 from adwarm.settings import SqlSettings
 
 _LIMITS = "adwarm_limits"
@@ -150,7 +151,7 @@ def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
     except OSError as error:
         raise BadRequest(
             f"the folder {folder} of the database cannot be created ({type(error).__name__}); check ADWARM_HOME and "

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import adwarm as adwarm_package
 from adwarm.settings import load_settings
 
 from .conftest import Adwarm
@@ -80,6 +81,13 @@ def test_an_invalid_setting_is_one_line_without_its_secret(
     assert "ADWARM_DATABASE_URL" in gone.stderr
     assert "ADWARM_BATCH_SIZE" in bad.stderr
     assert "hunter2" not in gone.stderr + bad.stderr + gone.stdout + bad.stdout
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_the_running_codes(adwarm: Adwarm, option: str) -> None:
+    """Both spellings print the version of the package that runs, which is the one that the wheel carries."""
+    result = adwarm(option)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"adwarm {adwarm_package.__version__}\n", "")
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -33,6 +33,29 @@ def test_the_doctor_compares_clocks(adwarm: Adwarm, monkeypatch: pytest.MonkeyPa
     assert "1440.0 h ahead of the platform's" in check["detail"]
 
 
+def test_the_doctor_names_the_home(adwarm: Adwarm, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home comes with the rule that chose it; a note says when it is new, relative, or another one lies around."""
+
+    def check() -> tuple[bool, str]:
+        (found,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "home"]
+        assert found["ok"]
+        return found["warning"], found["detail"]
+
+    monkeypatch.chdir(tmp_path)
+    warned, detail = check()
+    assert (warned, f"{home}, set by ADWARM_HOME; it is new and empty" in detail) == (True, True)
+    assert check() == (False, f"{home}, set by ADWARM_HOME")
+    (tmp_path / ".adwarm").mkdir()
+    (tmp_path / ".adwarm" / "adwarm.db").touch()
+    monkeypatch.setenv("ADWARM_HOME", "home")
+    warned, detail = check()
+    assert warned
+    assert "it depends on the working folder" in detail
+    assert f"{tmp_path / '.adwarm'} holds a database that is not used" in detail
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / ".adwarm"))
+    assert check() == (False, f"{tmp_path / '.adwarm'}, set by ADWARM_HOME")
+
+
 def test_the_doctor_of_bad_settings(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     """With an invalid setting, the settings check fails and no other check runs."""
     monkeypatch.setenv("ADWARM_WORKERS", "none")

@@ -37,7 +37,7 @@ def _run(log: Path, *options: str) -> object:
 def test_it_writes_figures_page_and_warms(log: Path, tmp_path: Path) -> None:
     """JSON, HTML and Parquet contain the same replay; the warms have the documented columns."""
     found, page, warms = (tmp_path / "out" / name for name in ("f.json", "p.html", "w.parquet"))
-    files = ["--json", str(found), "--html", str(page), "--warms-out", str(warms)]
+    files = ["--out", str(found), "--html", str(page), "--warms-out", str(warms)]
     done = _run(log, "--policy", "hour-of-week", "--step", "60", "--lag", "0", "--latency", "0", *files)
     frame, document = pd.read_parquet(warms), orjson.loads(found.read_bytes())
 

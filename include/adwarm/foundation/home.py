@@ -1,0 +1,61 @@
+"""Where adwarm keeps its database and objects when nothing else is configured."""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_data_path
+
+
+@dataclass(frozen=True)
+class HomeChoice:
+    """The home of a process: its folder, the rule that chose it, and whether it depends on the working folder."""
+
+    path: Path
+    rule: str
+    is_relative: bool
+
+
+def choose_home(environment: Mapping[str, str], configured: str | None = None) -> HomeChoice:
+    """Return the home of a process.
+
+    `ADWARM_HOME`, else `configured`, else the folder `adwarm` in `AIRFLOW_HOME`, so that Airflow's processes and the
+    commands beside them share one home, else the user's data folder.
+
+    Args:
+        environment: variables of the process; the case of `ADWARM_HOME` does not matter.
+        configured: the home in the settings file.
+    """
+    named = next((value for name, value in environment.items() if name.upper() == "ADWARM_HOME" and value), None)
+    airflow_home = environment.get("AIRFLOW_HOME")
+    if named or configured:
+        rule, path = ("ADWARM_HOME", named) if named else ("the file in ADWARM_CONFIG", str(configured))
+        return HomeChoice(absolute_path(path), f"set by {rule}", _is_relative(path))
+    if airflow_home:  # read as Airflow reads it
+        path = os.path.expandvars(airflow_home)
+        return HomeChoice(absolute_path(path) / "adwarm", "in AIRFLOW_HOME", _is_relative(path))
+    return HomeChoice(user_data_path("adwarm", appauthor=False).absolute(), "in the user's data folder", False)
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create `folder` and its missing parents for this user alone; what exists keeps its rights.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    for path in [*reversed(folder.parents), folder]:
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def absolute_path(path: str | Path) -> Path:
+    """Return `path` with `~` expanded, made absolute by the working folder; links are kept."""
+    expanded = Path(path)
+    with suppress(RuntimeError):  # the user has no home folder
+        expanded = expanded.expanduser()
+    return expanded.absolute()
+
+
+def _is_relative(path: str) -> bool:
+    return not path.startswith("~") and not Path(path).is_absolute()
