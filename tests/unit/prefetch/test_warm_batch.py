@@ -9,7 +9,7 @@ import pytest
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus
 from adwarm.prefetch import BatchResult
-from adwarm.prefetch.warm_batch import lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
+from adwarm.prefetch.warm_batch import Pace, lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, read_traffic, warms
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
@@ -74,7 +74,7 @@ def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
 def test_pauses_come_between_groups(bench: PrefetchHarness) -> None:
     """Five keys in groups of two take two pauses, and none before the first or after the last."""
     _plan(bench, *[_row(f"act_{n}") for n in range(1, 6)])
-    warm_batch(bench.prefetch, RUN, 0, pause_seconds=10, slice_size=2)
+    warm_batch(bench.prefetch, RUN, 0, pace=Pace(slice_size=2, pause_seconds=10))
     assert (bench.clock.now() - NOW).total_seconds() == pytest.approx(20, abs=1)
     assert {row.status for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
 
