@@ -77,7 +77,7 @@ def adwarm_strategy_warming() -> None:
 
         return warming.plan_strategies(context)
 
-    @task
+    @task(trigger_rule="all_done_min_one_success")
     def score(**context: Any) -> dict[str, Any]:
         """Score each warmed account as of its newest complete day."""
         from adwarm_airflow.tasks import warming
