@@ -5,6 +5,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+
 if TYPE_CHECKING:
     from adwarm.planning.strategy_use import StrategyReport
 
@@ -46,7 +48,7 @@ def table_row(report: "StrategyReport", at: datetime) -> Sequence[Any]:
     fields, definition = report_fields(report, at), definition_fields(report)
     seconds, keys = fields["oldest_seconds"], fields["keys"]
     return (
-        fields["name"],
+        escape(fields["name"]),
         fields["status"],
         f"{definition.get('cron')} {definition.get('time_zone')}",
         "-" if keys is None else f"{fields['fresh']:,} of {keys:,}",

@@ -22,6 +22,7 @@ from adwarm.store import Context, strategy_warms
 
 ATTEMPT_PERIOD = timedelta(days=60)
 """A key that was tried before that counts as never tried."""
+_RATIO_PERIOD = timedelta(days=7)
 _HOUR = timedelta(hours=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -210,6 +211,8 @@ class _Planner:
         candidates = self._price(recommend_strategy(strategy, free, self._at, attempts))
         if is_form:
             candidates = [replace(item, strategy=None) for item in candidates]
+        ratio = strategy_warms.get_call_ratio(self._engine, strategy.name, self._at - _RATIO_PERIOD, self._at)
+        candidates = [replace(item, calls=item.calls * ratio) for item in candidates]
         limit = strategy.max_calls_per_hour
         planned, cut = _split(candidates, limit if is_form else self._get_calls_left(strategy), limit)
         self._taken.update(item.key for item in planned)

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import groupby
+from itertools import accumulate, groupby
 
 from sqlalchemy import Engine
 
@@ -72,17 +72,35 @@ def warm_batch(
     for index, (priority, rows) in enumerate(slices):
         if index and pace.pause_seconds:
             prefetch.clock.sleep(pace.pause_seconds)
-        if pace.max_calls and _count_calls(prefetch, run_id, rows[0].strategy) >= pace.max_calls:
-            _cut(prefetch.engine, run_id, [row for _, later in slices[index:] for row in later], pace.max_calls)
+        affordable = _affordable(prefetch, run_id, rows, pace.max_calls)
+        if len(affordable) < len(rows):
+            rest = [*rows[len(affordable) :], *(row for _, later in slices[index + 1 :] for row in later)]
+            _cut(prefetch.engine, run_id, rest, pace.max_calls)
+        if not affordable:
             break
         done = prefetch.run(
-            [_to_request(row) for row in rows],
+            [_to_request(row) for row in affordable],
             priority,
             wait_seconds=wait_seconds,
             progress=lambda outcomes: _record_outcomes(prefetch, run_id, outcomes),
         )
         result.outcomes.extend(done.outcomes)
+        if len(affordable) < len(rows):
+            break
     return result
+
+
+def _affordable(prefetch: PrefetchEngine, run_id: str, rows: Sequence[Warm], max_calls: int) -> Sequence[Warm]:
+    """Return the first of `rows` whose planned calls fit into what is left of the budget.
+
+    The first one is fetched with an unused budget even when it takes more than all of it.
+    """
+    if not max_calls:
+        return rows
+    spent = _count_calls(prefetch, run_id, rows[0].strategy)
+    totals = list(accumulate(row.price for row in rows))
+    fitting = sum(spent < max_calls and spent + total <= max_calls for total in totals)
+    return rows[: fitting or int(spent == 0)]
 
 
 def _count_calls(prefetch: PrefetchEngine, run_id: str, strategy: str | None) -> int:

@@ -13,6 +13,8 @@ from adwarm.store.tables import warm as table
 from adwarm.store.tables import warming_job
 
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
+_ENOUGH_CALLS = 20.0
+"""Planned calls from which on the calls of a strategy are estimated by what its fetches took."""
 _NOT_TRIED = ("cut", "shadow")
 
 
@@ -81,6 +83,27 @@ def get_run_calls(engine: Engine, run_id: str) -> int:
     query = select(func.coalesce(func.sum(table.c.requests), 0)).where(table.c.run_id == run_id)
     with read_transaction(engine) as connection:
         return int(connection.execute(query).scalar_one())
+
+
+def get_call_ratio(engine: Engine, strategy: str, since: datetime, until: datetime) -> float:
+    """Return the calls that a strategy's fetches took per planned call, 0.25 to 4; 1 while few are stored.
+
+    One request may cover more than was planned, and a large answer takes several.
+
+    Args:
+        engine: the database.
+        strategy: name of the strategy.
+        since: earliest decision time of the warms to count, UTC.
+        until: end of the decision times, exclusive.
+    """
+    query = select(func.sum(table.c.requests), func.sum(table.c.price)).where(
+        table.c.strategy == strategy, table.c.status == "fetched", table.c.mode == "live"
+    )
+    with read_transaction(engine) as connection:
+        taken, planned = connection.execute(query.where(table.c.decided_at >= since, table.c.decided_at < until)).one()
+    if not planned or planned < _ENOUGH_CALLS:
+        return 1.0
+    return min(4.0, max(0.25, int(taken) / float(planned)))
 
 
 def list_in_flight(engine: Engine, run_id: str, since: datetime, until: datetime) -> dict[ReportKey, str | None]:

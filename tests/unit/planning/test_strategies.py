@@ -234,3 +234,16 @@ def test_only_bad_strategies_are_an_error(bench: PrefetchHarness) -> None:
     with pytest.raises(BadRequest, match=r"adwarm strategy set.*broken: no range.*odd: .*sales"):
         _decide(bench, odd, problems={"broken": "no range"})
     assert warms.list_by_run(bench.engine, RUN) == []
+
+
+def test_the_budget_is_counted_in_calls_as_they_were_taken(bench: PrefetchHarness) -> None:
+    """Once enough is stored, a strategy whose fetches took half of the planned calls plans twice as many reports."""
+    strategy = Strategy("s", ("yesterday",), max_calls_per_hour=2)
+    for number in range(10):
+        run_id = f"adwarm_strategy_warming/{number}"
+        assert _decide(bench, strategy, run_id=run_id).total("planned") == 2
+        [first, second] = _rows(bench, run_id=run_id)
+        _finish(bench, run_id, [first], 1, WarmStatus.FETCHED)
+        _finish(bench, run_id, [second], 0, WarmStatus.FETCHED)
+        bench.clock.sleep(3600)
+    assert _decide(bench, strategy, run_id="adwarm_strategy_warming/last").total("planned") == 4
