@@ -1,8 +1,9 @@
 """### Keep chosen reports ready
 
-Every 6 hours: warms the reports of the enabled strategies (table `strategy`) in progressive batches, each strategy
-within its own hourly budget, and skips what is fresh. From the trigger form or the REST API: warms the accounts and
-ranges you name.
+Every 15 minutes: warms the reports of the strategies that are due (`adwarm strategy list`), each with its own schedule,
+hourly budget, batch size, delay and parallel batches, skips what is fresh, and scores the warmed accounts. When no
+strategy is due, every task is skipped. From the trigger form or the REST API: warms the accounts and ranges you name,
+the strategies you name, or every enabled strategy when you name neither.
 
 `dry_run` saves the plan and makes no call.
 """
@@ -26,9 +27,16 @@ from adwarm_airflow.operators import WarmBatchOperator
 @dag(
     dag_id="adwarm_strategy_warming",
     dag_display_name="adwarm: strategy warming",
-    schedule=cron_schedule("0 */6 * * *"),
+    schedule=cron_schedule("*/15 * * * *"),
     params={
-        "accounts": accounts_param("Account ids, one per line; empty: all enabled strategies."),
+        "accounts": accounts_param("Account ids, one per line, warmed as the rest of the form says."),
+        "strategies": Param(
+            None,
+            type=["null", "array"],
+            items={"type": "string", "minLength": 1},
+            title="Strategies",
+            description="Names, one per line, each at its own pace; no names and no accounts: all enabled ones.",
+        ),
         "date_ranges": Param(
             ["yesterday", "last_7d", "last_30d"],
             type="array",
@@ -60,24 +68,33 @@ from adwarm_airflow.operators import WarmBatchOperator
     **dag_kwargs(__doc__, Tag.WARMING, max_active_runs=4),
 )
 def adwarm_strategy_warming() -> None:
-    """Plan, warm, close the run."""
+    """Plan, warm, score, close the run."""
 
     @task
     def plan(**context: Any) -> list[dict[str, Any]]:
-        """Validate the form, save the plan, and return arguments for each of its batches."""
+        """Select strategies, save the plan, and return arguments for each of its lanes; skip when nothing is due."""
         from adwarm_airflow.tasks import warming
 
         return warming.plan_strategies(context)
 
-    @task(trigger_rule="none_failed")
+    @task(trigger_rule="all_done_min_one_success")
+    def score(**context: Any) -> dict[str, Any]:
+        """Score each warmed account as of its newest complete day."""
+        from adwarm_airflow.tasks import warming
+
+        return warming.score_warmed_accounts(context)
+
+    @task(trigger_rule="none_failed_min_one_success")
     def account(**context: Any) -> dict[str, Any]:
         """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming
 
         return warming.close_run(context)
 
-    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}", max_active_tis_per_dagrun=2)
-    warm.expand_kwargs(plan()) >> account()
+    lanes, closed = plan(), account()
+    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}").expand_kwargs(lanes)
+    lanes >> closed
+    warm >> [score(), closed]
 
 
 strategy_warming = adwarm_strategy_warming()

@@ -119,7 +119,9 @@ class PlanningSettings(_Section):
     step_minutes: int = Field(15, ge=5, le=1440, description="Time between two decisions.")
     lead_seconds: float = Field(60, ge=0, description="Start latency, added to the p95 duration of a fetch.")
     session_minutes: float = Field(30, ge=0, description="How long after the predicted open an entry must stay fresh.")
-    max_calls_per_hour: int = Field(600, ge=1, description="Upstream calls per hour for planned warms.")
+    max_calls_per_hour: int = Field(
+        600, ge=1, description="Upstream calls per hour for warms that the forecast plans; each strategy has its own."
+    )
     max_account_calls_per_hour: int = Field(60, ge=1, description="The same for one account.")
     day_close_after_minutes: int = Field(
         30, ge=0, description="Minutes from an account's midnight to finalizing its day."

@@ -23,6 +23,7 @@ from adwarm.cli import (
     replay,
     simulate,
     status,
+    strategy,
     verify,
     warm,
 )
@@ -61,6 +62,7 @@ app.command("allow")(allow.allow)
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
+app.add_typer(strategy.app, name="strategy")
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_fields, print_json, print_table
+from adwarm.cli.strategy_fields import COLUMNS, report_fields, table_row
 
 if TYPE_CHECKING:
     from adwarm.backpressure import AdmissionStatus, ScopeStatus
@@ -21,11 +22,13 @@ _MAX_ROWS = 20
 
 def status(*, as_json: JsonOption = False) -> None:
     """Show what is stored, planned, queued, running and limited."""
+    from adwarm.planning.strategy_use import report_strategies
     from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, read_traffic, warms
 
     runtime = Runtime()
     now, admission = runtime.clock.now(), runtime.admission.status()
+    strategies = report_strategies(runtime.context, now)
     document: dict[str, Any] = {
         "at": now,
         "entries": entries.get_totals(runtime.engine),
@@ -33,6 +36,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "usage_7d": [asdict(usage) for usage in warms.get_usage(runtime.engine, now - timedelta(days=7))],
         "forecast": _forecast_fields(runtime),
         "review": _review_fields(runtime),
+        "strategies": [report_fields(report, now) for report in strategies],
         "traffic_24h": read_traffic.get_totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
         "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
         "queue": runtime.queue.status().to_dict(),
@@ -49,6 +53,8 @@ def status(*, as_json: JsonOption = False) -> None:
         [[item[name] for name in _USAGE_COLUMNS] for item in document["usage_7d"]],
         "none yet",
     )
+    rows = [table_row(report, now) for report in strategies]
+    print_table("Strategies; used, wasted and calls of the last 30 days", COLUMNS, rows, "none")
     print_fields("Forecast", document["forecast"])
     print_fields("Review", document["review"])
     print_fields("Last 24 hours", document["traffic_24h"])

@@ -12,7 +12,7 @@ from adwarm.model.job import Job
 from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, matches_key, normalize_account_id, resolve_key
 from adwarm.model.policy import DeployedPolicy, PolicyReview, Snapshot
 from adwarm.model.row import Row
-from adwarm.model.strategy import Strategy
+from adwarm.model.strategy import StoredStrategy, Strategy, StrategyState
 from adwarm.model.warm import PlannedWarm, Warm, WarmResult, WarmStatus, WarmUse
 from adwarm.model.windows import PRESETS, Window, resolve_window
 
@@ -36,7 +36,9 @@ __all__ = [
     "Scope",
     "ScopeKind",
     "Snapshot",
+    "StoredStrategy",
     "Strategy",
+    "StrategyState",
     "UsageSample",
     "Warm",
     "WarmReason",

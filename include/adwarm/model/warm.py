@@ -55,6 +55,7 @@ class PlannedWarm:
         price: cost of the warm in upstream calls, higher when the quota is scarce.
         explanation: JSON values for humans: `why`, and `cut` when the warm is not carried out.
         expires_at: when an entry fetched at `warm_at` would expire; None when it is final.
+        strategy: the stored strategy that keeps the key warm; None when it is planned for another reason.
     """
 
     key: ReportKey
@@ -71,6 +72,7 @@ class PlannedWarm:
     price: float = 0.0
     explanation: Mapping[str, Any] = field(default_factory=dict)
     expires_at: datetime | None = None
+    strategy: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,10 @@ class StoreView:
         """Return every stored account."""
         return list(self._accounts.values())
 
+    def is_verified(self, account_id: str) -> bool:
+        """Whether the account is stored with the zone and currency that the upstream reports."""
+        return account_id in self._accounts and self._accounts[account_id].is_verified
+
     def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
         """Return until when an entry fetched at each moment would answer its key."""
         rules = self._settings.freshness_rules
@@ -91,12 +95,18 @@ class StoreView:
 
     def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
         """Return until when the entry stored for each key at its moment is fresh; None when nothing is stored."""
+        return [lifetime and lifetime.expires_at for lifetime in self.get_lifetimes(keys, moments)]
+
+    def get_lifetimes(
+        self, keys: Sequence[ReportKey], moments: Sequence[datetime]
+    ) -> list[entries.EntryLifetime | None]:
+        """Return when the entry stored for each key at its moment was fetched and expires; None when none is stored."""
         resolved = [
             resolve_key(key, self.get_account(key.account_id), self._settings.spec(key.report), at)
             for key, at in zip(keys, moments, strict=True)
         ]
-        expiries = entries.find_expiries(self._engine, resolved)
-        return [expiries.get(key) for key in resolved]
+        lifetimes = entries.find_lifetimes(self._engine, resolved)
+        return [lifetimes.get(key) for key in resolved]
 
     def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
         """Return which requests a fetch of each key at its moment would take, given the stored days."""
@@ -164,12 +174,24 @@ def save_plan(
     All keys of an account share a batch.
     """
     batches = batch_by_account(chosen, context.settings.batch_size, context.settings.max_batches)
+    return save_batches(context.engine, run_id, decided_at, mode, batches, cut)
+
+
+def save_batches(
+    engine: Engine,
+    run_id: str,
+    decided_at: datetime,
+    mode: Mode,
+    batches: Sequence[Sequence[Recommendation]],
+    cut: Sequence[Recommendation] = (),
+) -> int:
+    """Store a run's plan, whose batches are numbered from 0, and return how many of them are to be carried out."""
     status = WarmStatus.SHADOW if mode is Mode.SHADOW else WarmStatus.PLANNED
     planned = [
         _planned_warm(item, decided_at, mode, status, number) for number, batch in enumerate(batches) for item in batch
     ]
     planned += [_planned_warm(item, decided_at, mode, WarmStatus.CUT, 0) for item in cut]
-    warms.replace_plan(context.engine, run_id, planned)
+    warms.replace_plan(engine, run_id, planned)
     return 0 if mode is Mode.SHADOW else len(batches)
 
 
@@ -284,4 +306,5 @@ def _planned_warm(
         price=item.price,
         explanation=item.explanation,
         expires_at=item.expires_at,
+        strategy=item.strategy,
     )

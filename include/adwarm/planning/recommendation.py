@@ -27,6 +27,7 @@ class Recommendation:
         priority: urgency of the fetch.
         calls: its share of the upstream calls that the fetch takes.
         expires_at: UTC; when an entry fetched at `warm_at` would stop answering the key; None when it would not.
+        strategy: the stored strategy that keeps the key warm; None for any other reason.
     """
 
     key: ReportKey
@@ -41,6 +42,7 @@ class Recommendation:
     priority: Priority = Priority.NORMAL
     calls: float = 1.0
     expires_at: datetime | None = None
+    strategy: str | None = None
 
     def with_status(self, status: RecommendationStatus, why: str) -> "Recommendation":
         """Return a copy with another status and `why` as its reason."""

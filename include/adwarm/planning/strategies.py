@@ -1,23 +1,30 @@
-"""Strategies: keys that are kept warm on a schedule, whatever the forecast says, within hourly budgets of their own."""
+"""Strategies: keys that are kept warm on a schedule, whatever the forecast says, each with its own budget and pace.
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+Of the keys that are not fresh, those that were never tried come first, then those that were tried longest ago. So a
+budget that is smaller than the number of keys rotates over all of them. A key that several strategies name is planned
+by the first. A strategy that cannot be planned stops no other.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine
-
+from adwarm.fetch_plan.request_cost import RequestCost
+from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, Mode, ReportKey, Strategy, WarmReason, normalize_account_id
-from adwarm.planning.call_budget import split_by_budget
-from adwarm.planning.decide import StoreView, get_calls_left_this_hour, save_plan
+from adwarm.planning.decide import StoreView, save_batches
 from adwarm.planning.plan import MAX_LISTED_CUTS
-from adwarm.planning.recommendation import Recommendation
-from adwarm.store import Context, write_transaction
-from adwarm.store.strategies import list_strategies, seed_strategies
+from adwarm.planning.recommendation import Recommendation, batch_by_account
+from adwarm.planning.strategy_schedule import StrategySelection, record_problems
+from adwarm.store import Context, strategy_warms
 
-DEFAULT_STRATEGIES = (Strategy("default_dashboards", ("yesterday", "last_7d", "last_30d")),)
-"""Stored when the table of strategies is empty."""
+ATTEMPT_PERIOD = timedelta(days=60)
+"""A key that was tried before that counts as never tried."""
+_RATIO_PERIOD = timedelta(days=7)
+_HOUR = timedelta(hours=1)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def expand_keys(strategy: Strategy, accounts: Iterable[Account]) -> list[ReportKey]:
@@ -28,24 +35,29 @@ def expand_keys(strategy: Strategy, accounts: Iterable[Account]) -> list[ReportK
     Args:
         strategy: the strategy.
         accounts: the stored accounts.
-
-    Raises:
-        BadRequest: an account id or a date range is not valid, or every named account is excluded.
     """
     by_id = {account.id: account for account in accounts}
     excluded = {normalize_account_id(text) for text in strategy.excluded_accounts}
     named = by_id if strategy.accounts is None else {normalize_account_id(text) for text in strategy.accounts}
     chosen = sorted(name for name in named if name not in excluded)
-    if strategy.accounts is not None and not chosen:
-        raise BadRequest(f"strategy {strategy.name!r} names no account that it does not also exclude")
     active = [name for name in chosen if name not in by_id or by_id[name].status == "active"]
     ranges = dict.fromkeys(strategy.date_ranges)
     return [ReportKey.parse(name, date_range, strategy.report) for name in active for date_range in ranges]
 
 
-def recommend_strategy(strategy: Strategy, accounts: Iterable[Account], at: datetime) -> list[Recommendation]:
-    """Return a recommendation for each key of the strategy, due at `at`."""
-    why = f"kept warm by the strategy {strategy.name!r}"
+def recommend_strategy(
+    strategy: Strategy, keys: Iterable[ReportKey], at: datetime, attempts: Mapping[ReportKey, datetime] | None = None
+) -> list[Recommendation]:
+    """Return a recommendation for each key of the strategy, due at `at`, in the order of their turn.
+
+    Args:
+        strategy: the strategy.
+        keys: some of its keys.
+        at: the decision time, UTC.
+        attempts: when each key was tried last; a key that is not in it comes first.
+    """
+    tried = attempts or {}
+    order = sorted(enumerate(keys), key=lambda item: (tried.get(item[1], _NEVER), item[1].account_id, item[0]))
     return [
         Recommendation(
             key,
@@ -55,11 +67,29 @@ def recommend_strategy(strategy: Strategy, accounts: Iterable[Account], at: date
             reason=WarmReason.STRATEGY,
             benefit=1.0,
             price=1.0,
-            explanation={"why": why},
+            explanation={"why": f"kept warm by the strategy {strategy.name!r}; {_describe_attempt(tried.get(key))}"},
             priority=strategy.urgency,
+            strategy=strategy.name,
         )
-        for key in expand_keys(strategy, accounts)
+        for _, key in order
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Keys of one strategy that are fetched one batch after the other; its lanes run at the same time.
+
+    Attributes:
+        batch: number of the lane in the plan of the run.
+        slice_size: keys of a batch.
+        pause_seconds: pause between two batches.
+        max_calls: upstream calls that the strategy may make in an hour, or the run in all when a form describes it.
+    """
+
+    batch: int
+    slice_size: int
+    pause_seconds: float
+    max_calls: int
 
 
 @dataclass
@@ -68,83 +98,179 @@ class StrategyPlanSummary:
 
     Attributes:
         run_id: the run whose plan it is.
-        strategies: names of the planned strategies.
-        planned: keys to fetch.
-        fresh: keys left out because their entry is fresh.
-        cut: keys left out because of the hourly budgets.
-        batches: batches to carry out.
+        strategies: by name of a planned strategy how many of its keys are planned, fresh, cut by the budget, and being
+            fetched by another run, and the number of its lanes.
+        problems: by name of a strategy that could not be planned, why.
+        lanes: what there is to carry out; none in a dry run.
         examples: the first planned keys.
     """
 
     run_id: str
-    strategies: list[str]
-    planned: int = 0
-    fresh: int = 0
-    cut: int = 0
-    batches: int = 0
+    strategies: dict[str, dict[str, int]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    lanes: list[Lane] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
+
+    def total(self, name: str) -> int:
+        """Return the sum of one count, such as `planned`, over the strategies."""
+        return sum(counts[name] for counts in self.strategies.values())
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        return dict(vars(self))
+        return {**vars(self), "lanes": len(self.lanes)}
 
 
-def list_enabled_strategies(engine: Engine) -> list[Strategy]:
-    """Return the enabled strategies; an empty table gets the default strategies first.
-
-    Raises:
-        BadRequest: a row holds a value that is not valid.
-    """
-    with write_transaction(engine) as connection:
-        seed_strategies(connection, DEFAULT_STRATEGIES)
-        return list_strategies(connection, enabled_only=True)
+@dataclass(frozen=True, slots=True)
+class _StrategyPlan:
+    lanes: list[list[Recommendation]]
+    cut: list[Recommendation]
+    counts: dict[str, int]
 
 
 def decide_strategies(
     context: Context,
-    strategies: Sequence[Strategy],
+    selection: StrategySelection,
     decided_at: datetime,
     run_id: str,
     *,
+    form: Strategy | None = None,
     dry_run: bool = False,
-    is_manual: bool = False,
 ) -> StrategyPlanSummary:
-    """Plan every strategy in `strategies` and store the plan; a dry run stores it as a shadow plan.
+    """Plan the selected strategies and store the plan; a dry run stores it as a shadow plan.
+
+    Why a strategy could not be planned is stored with it.
 
     Args:
         context: database, objects and settings.
-        strategies: what to plan; a key that several of them name is planned by the first.
+        selection: what to plan; each strategy may make its `max_calls_per_hour` less what it has used in this hour.
         decided_at: the decision time, UTC.
         run_id: the run whose plan it is.
+        form: what a human has described for this run alone; planned first, and may make its whole `max_calls_per_hour`.
         dry_run: store the plan as a shadow plan, which no batch carries out.
-        is_manual: whether a human described the strategies. A manual strategy may make its whole `max_calls_per_hour`;
-            any other may make that less what strategies have used in this hour.
 
     Raises:
-        BadRequest: a strategy names an account or a range that is not valid.
+        BadRequest: no strategy could be planned; the message says why for each. No plan is stored then.
     """
-    view = StoreView(context, decided_at)
-
-    def calls(strategy: Strategy) -> int:
-        limit = strategy.max_calls_per_hour
-        return limit if is_manual else get_calls_left_this_hour(context, decided_at, run_id, limit)
-
-    chosen: dict[ReportKey, Recommendation] = {}
-    summary = StrategyPlanSummary(run_id, [strategy.name for strategy in strategies])
-    rejected: list[Recommendation] = []
-    for strategy in strategies:
-        candidates = [
-            item for item in recommend_strategy(strategy, view.list_accounts(), decided_at) if item.key not in chosen
-        ]
-        fresh_until = view.get_fresh_until([item.key for item in candidates], [decided_at] * len(candidates))
-        stale = [item for item, end in zip(candidates, fresh_until, strict=True) if end is None or end <= decided_at]
-        planned, cut = split_by_budget(stale, calls(strategy))
-        chosen.update({item.key: item for item in planned})
-        rejected.extend(cut)
-        summary.fresh += len(candidates) - len(stale)
-        summary.cut += len(cut)
-    mode = Mode.SHADOW if dry_run else Mode.LIVE
-    summary.planned = len(chosen)
-    summary.batches = save_plan(context, run_id, decided_at, mode, list(chosen.values()), rejected[:MAX_LISTED_CUTS])
-    summary.examples = [str(item.key) for item in list(chosen.values())[:5]]
+    planner = _Planner(context, decided_at, run_id)
+    summary = StrategyPlanSummary(run_id, problems=dict(selection.problems))
+    lanes: list[list[Recommendation]] = []
+    cut: list[Recommendation] = []
+    for strategy in [form, *selection.strategies] if form else selection.strategies:
+        try:
+            plan = planner.plan(strategy, is_form=strategy is form)
+        except BadRequest as error:
+            summary.problems[strategy.name] = str(error)
+            continue
+        summary.strategies[strategy.name] = plan.counts
+        pace = (strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour)
+        summary.lanes += [Lane(len(lanes) + number, *pace) for number in range(len(plan.lanes))]
+        lanes += plan.lanes
+        cut += plan.cut
+    record_problems(
+        context.engine, {name: why for name, why in summary.problems.items() if not form or name != form.name}
+    )
+    if summary.problems and not summary.strategies:
+        raise BadRequest(describe_problems(summary.problems))
+    save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, cut)
+    summary.lanes = [] if dry_run else summary.lanes
+    summary.examples = [str(item.key) for lane in lanes for item in lane][:5]
     return summary
+
+
+def describe_problems(problems: Mapping[str, str]) -> str:
+    """Return one line that says why strategies could not be planned, and how to mend them."""
+    reasons = " | ".join(f"{name}: {why}" for name, why in problems.items())
+    return f"no strategy could be planned; mend them with `adwarm strategy set`, or disable them: {reasons}"
+
+
+class _Planner:
+    """Plans strategies one after the other; a key belongs to the first that names it."""
+
+    def __init__(self, context: Context, decided_at: datetime, run_id: str) -> None:
+        self._engine = context.engine
+        self._at = decided_at
+        self._run_id = run_id
+        self._view = StoreView(context, decided_at)
+        self._in_flight = strategy_warms.list_in_flight(context.engine, run_id, decided_at - _HOUR, decided_at)
+        self._taken: set[ReportKey] = set()
+
+    def plan(self, strategy: Strategy, *, is_form: bool) -> _StrategyPlan:
+        """Return the plan of one strategy.
+
+        Raises:
+            BadRequest: its report is not configured.
+        """
+        keys = [key for key in expand_keys(strategy, self._view.list_accounts()) if key not in self._taken]
+        moments = [self._at] * len(keys)
+        fresh_until = self._view.get_fresh_until(keys, moments)
+        stale = [key for key, end in zip(keys, fresh_until, strict=True) if end is None or end <= self._at]
+        free = [key for key in stale if key not in self._in_flight]
+        attempts = strategy_warms.get_last_attempts(
+            self._engine, {key.account_id for key in free}, self._at - ATTEMPT_PERIOD, self._at
+        )
+        candidates = self._price(recommend_strategy(strategy, free, self._at, attempts))
+        if is_form:
+            candidates = [replace(item, strategy=None) for item in candidates]
+        ratio = strategy_warms.get_call_ratio(self._engine, strategy.name, self._at - _RATIO_PERIOD, self._at)
+        candidates = [replace(item, calls=item.calls * ratio) for item in candidates]
+        limit = strategy.max_calls_per_hour
+        planned, cut = _split(candidates, limit if is_form else self._get_calls_left(strategy), limit)
+        self._taken.update(item.key for item in planned)
+        lanes = batch_by_account(planned, strategy.batch_size, strategy.max_parallel_batches)
+        counts = {
+            "planned": len(planned),
+            "fresh": len(keys) - len(stale),
+            "cut": len(cut),
+            "in_flight": len(stale) - len(free),
+            "lanes": len(lanes),
+        }
+        return _StrategyPlan(lanes, cut[:MAX_LISTED_CUTS], counts)
+
+    def _get_calls_left(self, strategy: Strategy) -> int:
+        """Return the calls that the strategy may still make in this hour; each key in flight counts as one."""
+        hour = floor_to(self._at, _HOUR)
+        spent = strategy_warms.get_calls(
+            self._engine, strategy.name, hour, hour + _HOUR, before=(self._at, self._run_id)
+        )
+        promised = sum(name == strategy.name for name in self._in_flight.values())
+        return max(0, strategy.max_calls_per_hour - spent - promised)
+
+    def _price(self, candidates: Sequence[Recommendation]) -> list[Recommendation]:
+        """Set the calls of each candidate: those that the candidates of its account before it do not make already."""
+        keys = [item.key for item in candidates]
+        costs = self._view.get_request_costs(keys, [self._at] * len(keys))
+        paid: set[tuple[str, ...]] = set()
+        priced = []
+        for item, cost in zip(candidates, costs, strict=True):
+            parts = self._list_requests(item.key, cost)
+            priced.append(replace(item, calls=float(len(parts - paid)), price=float(len(parts - paid))))
+            paid |= parts
+        return priced
+
+    def _list_requests(self, key: ReportKey, cost: RequestCost) -> set[tuple[str, ...]]:
+        """Return the requests of a key; keys of an account share the look-up, those of a report the others."""
+        needed = {"days": cost.days, "summary": cost.summary}
+        requests: set[tuple[str, ...]] = {(key.account_id, key.report, name) for name, due in needed.items() if due}
+        return requests if self._view.is_verified(key.account_id) else requests | {(key.account_id,)}
+
+
+def _split(
+    candidates: Sequence[Recommendation], calls: int, limit: int
+) -> tuple[list[Recommendation], list[Recommendation]]:
+    """Return the candidates that get their turn within `calls` upstream calls, and the others, which say why.
+
+    The first that does not fit ends the turn, so that nothing overtakes it. One that takes more than the whole hourly
+    `limit` gets its turn when all of that is left.
+    """
+    left, number = float(calls), 0
+    while number < len(candidates) and min(candidates[number].calls, limit) <= left:
+        left -= candidates[number].calls
+        number += 1
+    why = "cut by the budget: {} upstream calls were left this hour, and {} reports that waited longer came before it"
+    return list(candidates[:number]), [
+        item.with_status("cut", why.format(calls, number + rank)) for rank, item in enumerate(candidates[number:])
+    ]
+
+
+def _describe_attempt(at: datetime | None) -> str:
+    return f"tried last at {at:%Y-%m-%d %H:%M} UTC" if at else "never tried before"

@@ -6,22 +6,46 @@
 | any other                 | that outcome                                                   |
 | `failed`, `stale`         | `planned` again when the batch is reopened                     |
 | `denied`                  | `planned` again when a human reopens the batch                 |
+| not reached in the budget | `cut`; a later run plans it                                    |
 """
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import accumulate, groupby
 
 from sqlalchemy import Engine
 
+from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError, Denied
 from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.engine import PrefetchEngine
-from adwarm.store import denials, warms
+from adwarm.store import denials, strategy_warms, warms
 
 log = logging.getLogger(__name__)
+_HOUR = timedelta(hours=1)
 _RETRIED_STATUSES = frozenset({KeyStatus.PARKED})
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a batch may go.
+
+    Attributes:
+        slice_size: keys between two pauses; 0 for all at once.
+        pause_seconds: length of a pause.
+        max_calls: upstream calls that the strategy of the batch may make in the hour of the clock, or its run in all
+            when a form describes it; the rest of the batch is cut then. 0 for no limit.
+    """
+
+    slice_size: int = 0
+    pause_seconds: float = 0.0
+    max_calls: int = 0
+
+
+_AT_ONCE = Pace()
 
 
 def warm_batch(
@@ -30,8 +54,7 @@ def warm_batch(
     number: int,
     *,
     wait_seconds: float | None = None,
-    pause_seconds: float = 0.0,
-    slice_size: int | None = None,
+    pace: Pace = _AT_ONCE,
 ) -> BatchResult:
     """Fetch the planned warms of batch `number` of a run and return the outcome of each key.
 
@@ -42,23 +65,56 @@ def warm_batch(
         run_id: the run whose plan it is.
         number: number of the batch.
         wait_seconds: how long a call may wait for admission.
-        pause_seconds: pause between two groups of keys, which a strategy may set.
-        slice_size: keys between two pauses; all at once by default.
+        pace: the pauses and the budget, which a strategy sets.
     """
     result = BatchResult()
-    for index, (priority, rows) in enumerate(
-        _split_by_priority(warms.list_planned(prefetch.engine, run_id, number), slice_size)
-    ):
-        if index and pause_seconds:
-            prefetch.clock.sleep(pause_seconds)
+    slices = list(_split_by_priority(warms.list_planned(prefetch.engine, run_id, number), pace.slice_size))
+    for index, (priority, rows) in enumerate(slices):
+        if index and pace.pause_seconds:
+            prefetch.clock.sleep(pace.pause_seconds)
+        affordable = _affordable(prefetch, run_id, rows, pace.max_calls)
+        if len(affordable) < len(rows):
+            rest = [*rows[len(affordable) :], *(row for _, later in slices[index + 1 :] for row in later)]
+            _cut(prefetch.engine, run_id, rest, pace.max_calls)
+        if not affordable:
+            break
         done = prefetch.run(
-            [_to_request(row) for row in rows],
+            [_to_request(row) for row in affordable],
             priority,
             wait_seconds=wait_seconds,
             progress=lambda outcomes: _record_outcomes(prefetch, run_id, outcomes),
         )
         result.outcomes.extend(done.outcomes)
+        if len(affordable) < len(rows):
+            break
     return result
+
+
+def _affordable(prefetch: PrefetchEngine, run_id: str, rows: Sequence[Warm], max_calls: int) -> Sequence[Warm]:
+    """Return the first of `rows` whose planned calls fit into what is left of the budget.
+
+    The first one is fetched with an unused budget even when it takes more than all of it.
+    """
+    if not max_calls:
+        return rows
+    spent = _count_calls(prefetch, run_id, rows[0].strategy)
+    totals = list(accumulate(row.price for row in rows))
+    fitting = sum(spent < max_calls and spent + total <= max_calls for total in totals)
+    return rows[: fitting or int(spent == 0)]
+
+
+def _count_calls(prefetch: PrefetchEngine, run_id: str, strategy: str | None) -> int:
+    """Return the calls of a strategy in the current hour; without a strategy those of the run."""
+    if strategy is None:
+        return strategy_warms.get_run_calls(prefetch.engine, run_id)
+    hour = floor_to(prefetch.clock.now(), _HOUR)
+    return strategy_warms.get_calls(prefetch.engine, strategy, hour, hour + _HOUR)
+
+
+def _cut(engine: Engine, run_id: str, rows: Sequence[Warm], max_calls: int) -> None:
+    why = f"cut by the budget: its {max_calls} upstream calls were used up before its turn"
+    log.info("%d reports are left to a later run: the budget of %d upstream calls is used up", len(rows), max_calls)
+    strategy_warms.cut_planned(engine, run_id, rows, why)
 
 
 def reopen_batch(engine: Engine, run_id: str, number: int, *, by_human: bool) -> int:
@@ -111,15 +167,29 @@ def _outcome(warm: Warm) -> KeyOutcome:
     )
 
 
-def _split_by_priority(rows: list[Warm], size: int | None) -> Iterator[tuple[Priority, list[Warm]]]:
+def _split_by_priority(rows: list[Warm], size: int) -> Iterator[tuple[Priority, list[Warm]]]:
     """Yield groups of one priority each, the most urgent first, so that every call is admitted in its own class."""
     by_priority: dict[Priority, list[Warm]] = {}
     for row in rows:
         by_priority.setdefault(row.priority, []).append(row)
     for priority in sorted(by_priority):
-        group = by_priority[priority]
-        for start in range(0, len(group), size or len(group)):
-            yield priority, group[start : start + (size or len(group))]
+        yield from ((priority, group) for group in _slices(by_priority[priority], size))
+
+
+def _slices(rows: list[Warm], size: int) -> Iterator[list[Warm]]:
+    """Yield at most `size` rows at a time; keys of an account stay together where they fit, to share its requests."""
+    group: list[Warm] = []
+    for _, of_account in groupby(rows, key=lambda row: row.key.account_id):
+        account_rows = list(of_account)
+        if size and group and len(group) + len(account_rows) > size:
+            yield group
+            group = []
+        group += account_rows
+        while size and len(group) > size:
+            yield group[:size]
+            group = group[size:]
+    if group:
+        yield group
 
 
 def _to_request(warm: Warm) -> KeyRequest:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Row, and_, delete, func, select
 
@@ -43,6 +43,13 @@ class Entry:
         return not self.degraded and (self.expires_at is None or at < self.expires_at)
 
 
+class EntryLifetime(NamedTuple):
+    """When an entry was fetched and when it expires; `FOREVER` when its data is final."""
+
+    fetched_at: datetime
+    expires_at: datetime
+
+
 def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
     """Return an entry and its sealed bytes, or None."""
     query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash).where(_matches(key))
@@ -62,19 +69,26 @@ def list_entries(engine: Engine, account_id: str | None = None) -> list[Entry]:
 
 def find_expiries(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, datetime]:
     """Return when each entry expires, `FOREVER` for final ones. Missing and degraded entries are left out."""
+    return {key: lifetime.expires_at for key, lifetime in find_lifetimes(engine, keys).items()}
+
+
+def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, EntryLifetime]:
+    """Return when each entry was fetched and when it expires. Missing and degraded entries are left out."""
     requested = set(keys)
     accounts = sorted({key.account_id for key in requested})
-    expiries: dict[EntryKey, datetime] = {}
-    columns = (table.c.account_id, table.c.since, table.c.until, table.c.spec_hash, table.c.expires_at)
+    lifetimes: dict[EntryKey, EntryLifetime] = {}
+    names = ("account_id", "since", "until", "spec_hash", "fetched_at", "expires_at")
     with read_transaction(engine) as connection:
         for start in range(0, len(accounts), 500):
             some = accounts[start : start + 500]
-            query = select(*columns).where(table.c.account_id.in_(some), table.c.degraded.is_(False))
+            query = select(*(table.c[name] for name in names)).where(
+                table.c.account_id.in_(some), table.c.degraded.is_(False)
+            )
             for row in connection.execute(query):
                 key = EntryKey(row.account_id, Window(row.since, row.until), row.spec_hash)
                 if key in requested:
-                    expiries[key] = row.expires_at or FOREVER
-    return expiries
+                    lifetimes[key] = EntryLifetime(row.fetched_at, row.expires_at or FOREVER)
+    return lifetimes
 
 
 def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> None:

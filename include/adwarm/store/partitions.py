@@ -98,6 +98,21 @@ def publish(
     upsert(connection, table, rows)
 
 
+def find_newest_complete_days(engine: Engine, account_ids: Sequence[str], spec_hash: str) -> dict[str, date]:
+    """Return the newest stored day of each account that had ended when it was fetched, where there is one."""
+    days: dict[str, date] = {}
+    with read_transaction(engine) as connection:
+        for start in range(0, len(account_ids), 500):
+            some = table.c.account_id.in_(account_ids[start : start + 500])
+            query = (
+                select(table.c.account_id, func.max(table.c.day))
+                .where(some, table.c.spec_hash == spec_hash, table.c.complete)
+                .group_by(table.c.account_id)
+            )
+            days.update({row[0]: row[1] for row in connection.execute(query)})
+    return days
+
+
 def get_rows_per_day(engine: Engine, spec_hash: str) -> dict[str, float]:
     """Return the mean number of rows per stored day, by account."""
     query = (

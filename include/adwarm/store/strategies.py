@@ -1,44 +1,134 @@
-"""Stored strategies. Seeding the defaults never overwrites a user's row."""
+"""Stored strategies: their definitions, which users edit, and apart from these their state.
+
+A change of the definition keeps the state, with two exceptions: a strategy whose latest planning failed is due at once,
+and a strategy that is enabled again is no longer retired.
+"""
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, delete, or_, select, update
 
-from adwarm.model import Strategy
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import StoredStrategy, Strategy, StrategyState
 from adwarm.store.database import insert_new, upsert
 from adwarm.store.tables import strategy as table
+from adwarm.store.tables import strategy_state as states
+
+_FIELDS = tuple(field.name for field in fields(Strategy))
+_STATE = tuple(field.name for field in fields(StrategyState))
+_MAX_PROBLEM = 500
+_LISTS = ("date_ranges", "accounts", "excluded_accounts")
 
 
-def list_strategies(connection: Connection, *, enabled_only: bool = False) -> list[Strategy]:
-    """Return the strategies, sorted by name.
+def list_strategies(connection: Connection) -> list[StoredStrategy]:
+    """Return every strategy with its state, sorted by name. A row that is not valid says why."""
+    query = select(table, *(states.c[name].label(f"state_{name}") for name in _STATE))
+    query = query.outerjoin(states, states.c.name == table.c.name).order_by(table.c.name)
+    return [_stored(row) for row in connection.execute(query)]
+
+
+def find_strategy(connection: Connection, name: str) -> StoredStrategy | None:
+    """Return a strategy with its state, or None."""
+    return next((stored for stored in list_strategies(connection) if stored.name == name), None)
+
+
+def save_strategy(connection: Connection, strategy: Strategy, at: datetime) -> None:
+    """Insert the strategy, or replace the definition of the one of the same name; `at` is the time of the change."""
+    before = find_strategy(connection, strategy.name)
+    upsert(connection, table, [_row(strategy)])
+    values: dict[str, Any] = {"removed_at": None}
+    if strategy.enabled and not (before and before.enabled):
+        values |= _enabled(at)
+    if before is None or before.problem:
+        values |= {"planned_slot": None, "planned_run": None, "problem": None}
+    _update_state(connection, strategy.name, values)
+
+
+def set_enabled(connection: Connection, name: str, enabled: bool, at: datetime) -> bool:
+    """Enable or disable a strategy, also one whose row is not valid; False when there is none of that name."""
+    before = find_strategy(connection, name)
+    if before is None:
+        return False
+    connection.execute(update(table).where(table.c.name == name).values(enabled=enabled))
+    if enabled and not before.enabled:
+        _update_state(connection, name, _enabled(at))
+    return True
+
+
+def remove_strategy(connection: Connection, name: str, at: datetime) -> bool:
+    """Remove a strategy; False when there is none of that name. A default that was removed is not created again."""
+    if not connection.execute(delete(table).where(table.c.name == name)).rowcount:
+        return False
+    _update_state(connection, name, {**dict.fromkeys(_STATE), "removed_at": at})
+    return True
+
+
+def seed_strategies(connection: Connection, strategies: Iterable[Strategy], at: datetime) -> None:
+    """Insert the strategies that never were in the database."""
+    seen = set(connection.execute(select(states.c.name)).scalars())
+    new = [strategy for strategy in strategies if strategy.name not in seen]
+    insert_new(connection, table, [_row(strategy) for strategy in new])
+    insert_new(connection, states, [{"name": strategy.name, "enabled_at": at} for strategy in new])
+
+
+def claim_slot(connection: Connection, name: str, slot: datetime, run_id: str) -> bool:
+    """Record that a run plans the due time `slot`; False when another run has planned it, or a later one.
+
+    The run that has planned it may claim it again, so that its retry plans the same.
+    """
+    insert_new(connection, states, [{"name": name}])
+    is_open = or_(states.c.planned_slot.is_(None), states.c.planned_slot < slot, states.c.planned_run == run_id)
+    values = {"planned_slot": slot, "planned_run": run_id, "problem": None}
+    return bool(connection.execute(update(states).where(states.c.name == name, is_open).values(**values)).rowcount)
+
+
+def record_problem(connection: Connection, name: str, problem: str) -> None:
+    """Record why a strategy could not be planned."""
+    _update_state(connection, name, {"problem": problem[:_MAX_PROBLEM]})
+
+
+def record_check(connection: Connection, name: str, at: datetime, retired_why: str | None = None) -> None:
+    """Record that the use of a strategy was checked; with `retired_why` it is retired: disabled, with that reason."""
+    values: dict[str, Any] = {"checked_at": at}
+    if retired_why is not None:
+        values |= {"retired_at": at, "retired_why": retired_why}
+        connection.execute(update(table).where(table.c.name == name).values(enabled=False))
+    _update_state(connection, name, values)
+
+
+def _enabled(at: datetime) -> dict[str, Any]:
+    return {"enabled_at": at, "retired_at": None, "retired_why": None}
+
+
+def _update_state(connection: Connection, name: str, values: dict[str, Any]) -> None:
+    insert_new(connection, states, [{"name": name}])
+    connection.execute(update(states).where(states.c.name == name).values(**values))
+
+
+def _stored(row: Row[Any]) -> StoredStrategy:
+    values = {name: getattr(row, name) for name in _FIELDS}
+    state = StrategyState(**{name: getattr(row, f"state_{name}") for name in _STATE})
+    try:
+        strategy = Strategy(**{name: _value(name, value) for name, value in values.items()})
+    except BadRequest as error:
+        return StoredStrategy(row.name, bool(row.enabled), None, str(error)[:_MAX_PROBLEM], state, values)
+    return StoredStrategy(row.name, strategy.enabled, strategy, state.problem, state, values)
+
+
+def _value(name: str, value: Any) -> Any:
+    """Return the value of a column as the model has it.
 
     Raises:
-        BadRequest: a row, which a user may have edited by hand, holds a value that is not valid.
+        BadRequest: a JSON column does not hold a list of texts.
     """
-    query = select(table).order_by(table.c.name)
-    if enabled_only:
-        query = query.where(table.c.enabled)
-    return [_strategy(row) for row in connection.execute(query)]
-
-
-def save_strategy(connection: Connection, strategy: Strategy) -> None:
-    """Insert the strategy, or replace the one of the same name."""
-    upsert(connection, table, [_row(strategy)])
-
-
-def seed_strategies(connection: Connection, strategies: Iterable[Strategy]) -> None:
-    """Insert the strategies whose names are not stored yet."""
-    insert_new(connection, table, [_row(strategy) for strategy in strategies])
-
-
-def _strategy(row: Row[Any]) -> Strategy:
-    values = dict(row._mapping)
-    values["date_ranges"] = tuple(row.date_ranges or ())
-    values["accounts"] = None if row.accounts is None else tuple(row.accounts)
-    values["excluded_accounts"] = tuple(row.excluded_accounts or ())
-    return Strategy(**values)
+    if name not in _LISTS or (name == "accounts" and value is None):
+        return value
+    if not isinstance(value, list | None) or not all(isinstance(text, str) for text in value or ()):
+        raise BadRequest(f"{name} is not a list of texts")
+    return tuple(value or ())
 
 
 def _row(strategy: Strategy) -> dict[str, Any]:

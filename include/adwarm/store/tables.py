@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -104,6 +105,24 @@ strategy = Table(
     _col("delay_seconds", Float, 5.0),
     _col("max_parallel_batches", Integer, 2),
     _col("max_calls_per_hour", Integer, 100),
+    Column("cron", String(120), nullable=False, default="0 */6 * * *", server_default="0 */6 * * *"),
+    Column("time_zone", String(64), nullable=False, default="UTC", server_default="UTC"),
+    Column("retire_unused", Boolean, nullable=False, default=False, server_default=false()),
+)
+
+# One row per strategy, kept when it is removed; apart from the definition, which users edit.
+strategy_state = Table(
+    "strategy_state",
+    metadata,
+    _key("name", String(80)),
+    Column("planned_slot", UtcDateTime()),
+    Column("planned_run", String(250)),
+    Column("problem", Text),
+    Column("enabled_at", UtcDateTime()),
+    Column("checked_at", UtcDateTime()),
+    Column("retired_at", UtcDateTime()),
+    Column("retired_why", Text),
+    Column("removed_at", UtcDateTime()),
 )
 
 # Grows with the entries. Garbage collection deletes a payload 24 hours after its last entry is gone.
@@ -289,10 +308,12 @@ warm = Table(
     Column("seconds", Float),
     Column("used", Boolean),
     Column("first_use", UtcDateTime()),
+    Column("strategy", String(80)),
     Index(None, "run_id", "batch"),
     Index(None, "account_id", "date_range", "fetched_at"),
     Index(None, "decided_at"),
     Index(None, "used", "status"),
+    Index(None, "strategy", "decided_at"),
 )
 
 # Grows with every run. No retention yet.

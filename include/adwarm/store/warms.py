@@ -260,6 +260,7 @@ def _row(warm: PlannedWarm) -> dict[str, Any]:
         "explanation": warm.explanation,
         "status": str(warm.status),
         "expires_at": warm.expires_at,
+        "strategy": warm.strategy,
     }
 
 

@@ -25,17 +25,25 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         batch: number of the batch.
         pause_seconds: pause between groups of `slice_size` keys.
         slice_size: keys between two pauses; 0 for no pause.
+        max_calls: upstream calls that the strategy of the batch may make in an hour; 0 for no limit.
     """
 
-    template_fields: Sequence[str] = ("batch", "pause_seconds", "slice_size", "conn_id")
+    template_fields: Sequence[str] = ("batch", "pause_seconds", "slice_size", "max_calls", "conn_id")
 
     def __init__(
-        self, *, batch: int, pause_seconds: float | str = 0.0, slice_size: int | str = 0, **kwargs: Any
+        self,
+        *,
+        batch: int,
+        pause_seconds: float | str = 0.0,
+        slice_size: int | str = 0,
+        max_calls: int | str = 0,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.batch = batch
         self.pause_seconds = pause_seconds
         self.slice_size = slice_size
+        self.max_calls = max_calls
 
     def prepare_attempt(self, context: Context, *, by_human: bool) -> None:
         """Set failed warms of the batch back to planned, and after a clear by a human also denied ones."""
@@ -67,7 +75,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
 
     def prefetch(self, context: Context) -> BatchResult:
         """Warm the rest of the batch."""
-        from adwarm.prefetch.warm_batch import warm_batch
+        from adwarm.prefetch.warm_batch import Pace, warm_batch
         from adwarm_airflow.task_context import open_runtime
 
         run = _run_window(context)
@@ -76,8 +84,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
             run.run_id,
             int(self.batch),
             wait_seconds=SHORT_WAIT_SECONDS,
-            pause_seconds=float(self.pause_seconds),
-            slice_size=int(self.slice_size) or None,
+            pace=Pace(int(self.slice_size), float(self.pause_seconds), int(self.max_calls)),
         )
 
 

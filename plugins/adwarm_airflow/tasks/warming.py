@@ -2,19 +2,30 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import date, timedelta
+from dataclasses import asdict
+from datetime import date, datetime, timedelta
 from typing import Any
+
+from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
 from adwarm.model import Mode, Strategy, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.decide import decide
-from adwarm.planning.strategies import decide_strategies, list_enabled_strategies
+from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies
+from adwarm.planning.strategy_schedule import (
+    StrategySelection,
+    list_enabled_names,
+    select_due,
+    select_enabled,
+    select_named,
+)
+from adwarm.planning.strategy_use import check_unused
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
-from adwarm.store import accounts, denials, jobs, warms
+from adwarm.store import accounts, denials, jobs, partitions, warms
 from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
 
@@ -43,37 +54,46 @@ def plan(context: Mapping[str, Any]) -> list[int]:
 
 
 def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Plan the enabled strategies, or the one in the trigger form, and return the arguments of each batch.
+    """Plan the strategies of the run, and return the arguments of each lane.
+
+    A scheduled run plans what is due. A triggered one plans what its form says, or every enabled strategy when the form
+    names neither accounts nor strategies. Once a day it also checks whether anybody uses the strategies.
 
     Raises:
-        BadRequest: the form contains an account, a range or a priority that is not valid.
+        AirflowSkipException: no strategy is due, or none is enabled.
+        BadRequest: the form contains a value that is not valid, or no strategy could be planned.
         Denied: every account in the form was denied less than a day ago; clearing the task lifts the denials.
     """
-    run = resolve_run_window(context, timedelta(hours=6))
+    run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
-    params = context["params"]
-    form_strategies = _strategies_from_form(params)
+    decided_at, mode = resolve_decision(context, timedelta(minutes=1))
+    dry_run = bool(context["params"].get("dry_run")) or mode is Mode.SHADOW
+    form = _strategy_from_form(context["params"])
+    form_accounts = [normalize_account_id(text) for text in (form and form.accounts) or ()]
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
-        denials.lift(runtime.engine, _strategy_account_ids(form_strategies))
-    _check_denials(runtime, _strategy_account_ids(form_strategies))
-    chosen = form_strategies or list_enabled_strategies(runtime.engine)
-    decided_at, _ = resolve_decision(context, timedelta(minutes=1))
-    summary = decide_strategies(
-        runtime.context,
-        chosen,
-        decided_at,
-        run.run_id,
-        dry_run=bool(params.get("dry_run")),
-        is_manual=bool(form_strategies),
-    )
-    log.info("decided: %s", summary.to_dict())
-    _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned)
-    pace = {
-        "slice_size": min((item.batch_size for item in chosen), default=5),
-        "pause_seconds": max((item.delay_seconds for item in chosen), default=5.0),
-    }
-    return [{"batch": number, **pace} for number in range(summary.batches)]
+        denials.lift(runtime.engine, form_accounts)
+    _check_denials(runtime, form_accounts)
+    selection = _select_strategies(context, runtime, run.run_id, decided_at, dry_run=dry_run)
+    if form is None and selection.is_empty:
+        raise AirflowSkipException("no strategy is due")
+    summary = decide_strategies(runtime.context, selection, decided_at, run.run_id, form=form, dry_run=dry_run)
+    _log_strategies(summary)
+    _start_job(runtime, run, sum(counts["planned"] for counts in summary.strategies.values()) if summary.lanes else 0)
+    return [asdict(lane) for lane in summary.lanes]
+
+
+def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Score each account that this run has warmed, as of the newest complete day that is stored for it."""
+    run = resolve_run_window(context, HOUR)
+    runtime = open_runtime(run.clock)
+    if runtime.settings.spec("default").level != "ad":
+        log.info("no scores: the report `default` has no rows of ads")
+        return ScoringResult().to_dict()
+    rows = warms.list_by_run(runtime.engine, run.run_id)
+    ids = sorted({row.key.account_id for row in rows if row.status.is_served})
+    days = partitions.find_newest_complete_days(runtime.engine, ids, runtime.settings.spec("default").hash)
+    return summarize_scores(score_accounts(runtime.context, sorted(days.items()), run.clock.now()))
 
 
 def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,26 +146,45 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     return {**figures, "canary": canary.read, "used": outcomes.used, "wasted": outcomes.wasted, **would}
 
 
-def _strategies_from_form(params: Mapping[str, Any]) -> list[Strategy]:
+def _select_strategies(
+    context: Mapping[str, Any], runtime: Runtime, run_id: str, at: datetime, *, dry_run: bool
+) -> StrategySelection:
+    """Return the stored strategies that the run plans. A dry run leaves the schedule as it is."""
+    params, run = context["params"], context["dag_run"]
+    if names := [str(name).strip() for name in params.get("strategies") or ()]:
+        return select_named(runtime.engine, names, at)
+    if params.get("accounts"):
+        return StrategySelection()
+    if not dry_run:
+        for name, text in check_unused(runtime.context, at).items():
+            log.warning("strategy %s: %s", name, text)
+    is_triggered = str(getattr(run.run_type, "value", run.run_type)) == "manual"
+    if dry_run:
+        return select_named(runtime.engine, list_enabled_names(runtime.engine, at), at)
+    return (select_enabled if is_triggered else select_due)(runtime.engine, run_id, at)
+
+
+def _log_strategies(summary: StrategyPlanSummary) -> None:
+    for name, counts in summary.strategies.items():
+        log.info("strategy %s: %s", name, ", ".join(f"{what} {count:,}" for what, count in counts.items()))
+    for name, problem in summary.problems.items():
+        log.error("strategy %s is left out: %s; mend it with `adwarm strategy set`", name, problem)
+    log.info("decided: %s", summary.to_dict())
+
+
+def _strategy_from_form(params: Mapping[str, Any]) -> Strategy | None:
+    """Return the strategy that the form describes for this run alone; None when it names no account."""
     if not params.get("accounts"):
-        return []
-    ranges = tuple(params.get("date_ranges") or ("yesterday", "last_7d", "last_30d"))
-    return [
-        Strategy(
-            "trigger form",
-            ranges,
-            priority=str(params.get("priority") or "low"),
-            accounts=tuple(params["accounts"]),
-            batch_size=int(params.get("batch_size", 5)),
-            delay_seconds=float(params.get("delay_seconds", 5)),
-            max_calls_per_hour=int(params.get("max_calls") or 100),
-        )
-    ]
-
-
-def _strategy_account_ids(strategies: list[Strategy]) -> list[str]:
-    """Return the ids of the accounts in `strategies`."""
-    return [normalize_account_id(text) for strategy in strategies for text in strategy.accounts or ()]
+        return None
+    return Strategy(
+        "trigger form",
+        tuple(params.get("date_ranges") or ("yesterday", "last_7d", "last_30d")),
+        priority=str(params.get("priority") or "low"),
+        accounts=tuple(params["accounts"]),
+        batch_size=int(params.get("batch_size", 5)),
+        delay_seconds=float(params.get("delay_seconds", 5)),
+        max_calls_per_hour=int(params.get("max_calls") or 100),
+    )
 
 
 def _check_denials(runtime: Runtime, ids: list[str]) -> None:

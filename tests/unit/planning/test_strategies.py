@@ -1,25 +1,17 @@
-"""Strategies: their keys, and the stored plan within their budgets."""
+"""Strategies: their keys, and the stored plan, each within its own budget and in the order of their turn."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Account, Priority, ReportKey, Strategy, WarmReason, WarmResult, WarmStatus
-from adwarm.planning.strategies import (
-    DEFAULT_STRATEGIES,
-    StrategyPlanSummary,
-    decide_strategies,
-    expand_keys,
-    list_enabled_strategies,
-    recommend_strategy,
-)
+from adwarm.model import Account, Priority, ReportKey, Strategy, Warm, WarmReason, WarmResult, WarmStatus
+from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies, expand_keys, recommend_strategy
+from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, StrategySelection
 from adwarm.prefetch import KeyRequest
-from adwarm.store import warms
-from adwarm.store.database import write_transaction
-from adwarm.store.strategies import save_strategy
+from adwarm.store import accounts, jobs, warms
 from tests.unit.conftest import NOW, PrefetchHarness
 
 KNOWN = [Account("act_2"), Account("act_1"), Account("act_3", status="denied")]
@@ -28,12 +20,8 @@ KNOWN = [Account("act_2"), Account("act_1"), Account("act_3", status="denied")]
 def test_the_default_covers_the_usual_dashboard() -> None:
     """An empty installation keeps three ranges of every active account warm, at low priority."""
     (strategy,) = DEFAULT_STRATEGIES
-    assert (strategy.urgency, strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour) == (
-        Priority.LOW,
-        5,
-        5.0,
-        100,
-    )
+    pace = (strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour, strategy.cron)
+    assert (strategy.urgency, *pace) == (Priority.LOW, 5, 5.0, 100, "0 */6 * * *")
     assert expand_keys(strategy, KNOWN) == [
         ReportKey(account, name) for account in ("act_1", "act_2") for name in ("yesterday", "last_7d", "last_30d")
     ]
@@ -57,14 +45,19 @@ def test_includes_and_excludes() -> None:
         ({"date_ranges": ()}, "names no date range"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"delay_seconds": -1.0}, "delay_seconds"),
+        ({"delay_seconds": 10_000.0}, "at most 3,600"),
+        ({"batch_size": "many"}, "batch_size"),
         ({"priority": "urgent"}, "critical, high, normal, low"),
+        ({"cron": "0 7 * *"}, "five fields"),
+        ({"time_zone": "Europe/Belin"}, "IANA"),
+        ({"name": " s"}, "name"),
         ({"report": "No Such"}, "report"),
     ],
 )
 def test_invalid_values_are_refused(values: dict[str, Any], message: str) -> None:
     """Each invalid value is refused with the reason."""
     with pytest.raises(BadRequest, match=message):
-        expand_keys(Strategy(**{"name": "s", "date_ranges": ("today",), **values}), KNOWN)
+        Strategy(**{"name": "s", "date_ranges": ("today",), **values})
 
 
 def test_medium_is_another_word_for_normal() -> None:
@@ -74,7 +67,8 @@ def test_medium_is_another_word_for_normal() -> None:
 
 def test_recommendations_of_a_strategy() -> None:
     """Each key is due at once, with the strategy's priority and name."""
-    result = recommend_strategy(Strategy("mornings", ("today",), priority="high"), KNOWN, NOW)
+    strategy = Strategy("mornings", ("today",), priority="high")
+    result = recommend_strategy(strategy, expand_keys(strategy, KNOWN), NOW)
     assert [(item.key.account_id, item.warm_at, item.priority, item.reason) for item in result] == [
         (account, NOW, Priority.HIGH, WarmReason.STRATEGY) for account in ("act_1", "act_2")
     ]
@@ -85,20 +79,25 @@ RUN = "adwarm_strategy_warming/r1"
 PAIR = Strategy("pair", ("yesterday", "last_7d"), accounts=("act_1", "act_2"))
 
 
-def _decide(
-    bench: PrefetchHarness, *strategies: Strategy, dry_run: bool = False, by_hand: bool = False
-) -> StrategyPlanSummary:
-    return decide_strategies(
-        bench.prefetch.context, strategies, bench.clock.now(), RUN, dry_run=dry_run, is_manual=by_hand
-    )
+@pytest.fixture(autouse=True)
+def stored_accounts(bench: PrefetchHarness) -> None:
+    """Accounts with the zone that the upstream reports, so that a fetch takes no look-up."""
+    accounts.save(bench.engine, [Account(f"act_{number}") for number in range(1, 7)], NOW)
 
 
-def test_an_empty_installation_gets_its_defaults_once(bench: PrefetchHarness) -> None:
-    """Defaults are stored when the table is empty; a strategy that was disabled stays disabled."""
-    assert list_enabled_strategies(bench.engine) == list(DEFAULT_STRATEGIES)
-    with write_transaction(bench.engine) as connection:
-        save_strategy(connection, replace(DEFAULT_STRATEGIES[0], enabled=False))
-    assert list_enabled_strategies(bench.engine) == []
+def _decide(bench: PrefetchHarness, *strategies: Strategy, run_id: str = RUN, **kwargs: Any) -> StrategyPlanSummary:
+    selection = StrategySelection(list(strategies), kwargs.pop("problems", {}))
+    return decide_strategies(bench.prefetch.context, selection, bench.clock.now(), run_id, **kwargs)
+
+
+def _rows(bench: PrefetchHarness, status: str = "planned", run_id: str = RUN) -> list[Warm]:
+    return [row for row in warms.list_by_run(bench.engine, run_id) if row.status == status]
+
+
+def _finish(bench: PrefetchHarness, run_id: str, rows: list[Warm], calls: int, status: WarmStatus) -> None:
+    at: datetime | None = bench.clock.now() if status is WarmStatus.FETCHED else None
+    results = [WarmResult(warm_id=row.id, status=status, fetched_at=at, requests=calls) for row in rows]
+    warms.finish(bench.engine, run_id, results, 0, [])
 
 
 def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
@@ -106,51 +105,145 @@ def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
     bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
     assert first == second
-    assert (first.planned, first.fresh, first.cut, first.batches) == (3, 1, 0, 1)
+    assert first.strategies == {"pair": {"planned": 3, "fresh": 1, "cut": 0, "in_flight": 0, "lanes": 1}}
     rows = warms.list_by_run(bench.engine, RUN)
-    assert {(row.key.account_id, row.key.date_range, row.reason) for row in rows} == {
-        ("act_1", "last_7d", "strategy"),
-        ("act_2", "last_7d", "strategy"),
-        ("act_2", "yesterday", "strategy"),
+    assert {(row.key.account_id, row.key.date_range, row.reason, row.strategy) for row in rows} == {
+        ("act_1", "last_7d", "strategy", "pair"),
+        ("act_2", "last_7d", "strategy", "pair"),
+        ("act_2", "yesterday", "strategy", "pair"),
     }
     assert first.to_dict()["examples"]
 
 
 def test_two_strategies_plan_a_key_once(bench: PrefetchHarness) -> None:
-    """A key of both belongs to the first, with its priority."""
-    urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",))
-    assert _decide(bench, urgent, PAIR).planned == 4
-    rows = warms.list_by_run(bench.engine, RUN)
-    assert {(row.key.account_id, row.key.date_range): row.priority for row in rows}[
-        "act_1", "yesterday"
-    ] is Priority.HIGH
+    """A key of both belongs to the first, with its priority, pace and budget."""
+    urgent = Strategy("urgent", ("yesterday",), priority="high", accounts=("act_1",), batch_size=1, delay_seconds=0)
+    summary = _decide(bench, urgent, PAIR)
+    assert (
+        summary.total("planned"),
+        [(lane.batch, lane.slice_size, lane.pause_seconds) for lane in summary.lanes],
+    ) == (
+        4,
+        [(0, 1, 0), (1, 5, 5.0)],
+    )
+    rows = {(row.key.account_id, row.key.date_range): row for row in warms.list_by_run(bench.engine, RUN)}
+    row = rows["act_1", "yesterday"]
+    assert (row.priority, row.strategy, row.batch, rows["act_1", "last_7d"].batch) == (Priority.HIGH, "urgent", 0, 1)
 
 
-def test_the_budget_of_the_hour_cuts_with_a_reason(bench: PrefetchHarness) -> None:
-    """What strategies used this hour counts, but not for a manual strategy."""
-    tight = Strategy("tight", ("yesterday", "last_7d"), accounts=("act_1", "act_2"), max_calls_per_hour=3)
-    assert (_decide(bench, tight).planned, _decide(bench, tight).cut) == (3, 1)
-    rows = warms.list_by_run(bench.engine, RUN)
-    assert [row.explanation["cut"][:17] for row in rows if row.status == "cut"] == ["cut by the budget"]
-    fetched = WarmResult(warm_id=rows[0].id, status=WarmStatus.FETCHED, fetched_at=NOW, requests=3)
-    warms.finish(bench.engine, RUN, [fetched], 3, [])
-    assert _decide(bench, tight).planned == 0
-    assert _decide(bench, tight, by_hand=True).planned == 3
+def test_each_strategy_gets_its_lanes(bench: PrefetchHarness) -> None:
+    """As many lanes as batches may run at the same time, none empty, with all keys of an account in one."""
+    wide = Strategy("wide", ("yesterday", "last_7d"), batch_size=2, max_parallel_batches=4)
+    narrow = Strategy("narrow", ("today",), batch_size=2, max_parallel_batches=1)
+    summary = _decide(bench, narrow, wide)
+    assert [counts["lanes"] for counts in summary.strategies.values()] == [1, 4]
+    lanes: dict[str, set[int]] = {}
+    for row in _rows(bench):
+        lanes.setdefault(f"{row.strategy} {row.key.account_id}", set()).add(row.batch)
+    assert all(len(numbers) == 1 for numbers in lanes.values())
+
+
+def test_the_budget_is_the_strategys_own(bench: PrefetchHarness) -> None:
+    """Calls of this hour count for the strategy that made them, also failed ones; the next hour starts anew."""
+    tight = Strategy("tight", ("yesterday",), max_calls_per_hour=3)
+    other = Strategy("other", ("today",), max_calls_per_hour=2)
+    assert _decide(bench, tight, other).strategies["tight"]["planned"] == 3
+    [first, second, *_] = [row for row in _rows(bench) if row.strategy == "tight"]
+    assert {row.explanation["cut"][:17] for row in _rows(bench, "cut")} == {"cut by the budget"}
+    _finish(bench, RUN, [first], 2, WarmStatus.FETCHED)
+    _finish(bench, RUN, [second], 1, WarmStatus.FAILED)
+    bench.clock.sleep(60)
+    later = _decide(bench, tight, other, run_id="adwarm_strategy_warming/r2")
+    assert [counts["planned"] for counts in later.strategies.values()] == [0, 2]
     bench.clock.sleep(timedelta(hours=1).total_seconds())
-    assert _decide(bench, tight).planned == 3
+    assert _decide(bench, tight, run_id="adwarm_strategy_warming/r3").total("planned") == 3
+
+
+def test_a_form_may_use_its_whole_budget(bench: PrefetchHarness) -> None:
+    """What a human describes is planned first, is no stored strategy's, and has a budget for its run alone."""
+    form = replace(PAIR, name="trigger form", max_calls_per_hour=2)
+    for run_id in (RUN, "adwarm_strategy_warming/r2"):
+        summary = _decide(bench, replace(PAIR, max_calls_per_hour=9), form=form, run_id=run_id)
+        assert [counts["planned"] for counts in summary.strategies.values()] == [2, 2]
+        _finish(bench, run_id, _rows(bench, run_id=run_id), 1, WarmStatus.FAILED)
+    assert {row.strategy for row in _rows(bench, "failed")} == {None, "pair"}
+
+
+def test_keys_of_an_account_share_their_calls(bench: PrefetchHarness) -> None:
+    """Two ranges need days and a summary: two calls together. An account that is not verified needs a look-up."""
+    ranges = ("last_7d", "last_14d")
+    assert (
+        _decide(bench, Strategy("s", ranges, accounts=("act_1", "act_2"), max_calls_per_hour=3)).total("planned") == 2
+    )
+    unknown = Strategy("s", ranges, accounts=("act_99", "act_98"), max_calls_per_hour=5)
+    assert _decide(bench, unknown).total("planned") == 2
+
+
+def test_a_budget_below_the_calls_of_one_report_still_warms(bench: PrefetchHarness) -> None:
+    """A report that takes two calls gets its turn with a budget of one call an hour."""
+    tiny = Strategy("tiny", ("last_7d",), max_calls_per_hour=1)
+    assert _decide(bench, tiny).total("planned") == 1
+
+
+def test_a_small_budget_rotates_over_all_keys(bench: PrefetchHarness) -> None:
+    """Every key gets its turn before any gets a second one, also while some of them always fail."""
+    strategy = Strategy("turns", ("yesterday", "today"), max_calls_per_hour=2)
+    order = []
+    for number in range(6):
+        run_id = f"adwarm_strategy_warming/{number}"
+        _decide(bench, strategy, run_id=run_id)
+        rows = _rows(bench, run_id=run_id)
+        order += [str(row.key) for row in rows]
+        _finish(bench, run_id, rows, 1, WarmStatus.FAILED if number % 2 else WarmStatus.FETCHED)
+        bench.clock.sleep(3600)
+    assert len(order) >= 12
+    assert len(set(order[:12])) == 12
+
+
+def test_keys_in_flight_are_left_to_their_run(bench: PrefetchHarness) -> None:
+    """Keys that a running run still has to fetch are not planned again, and count in the budget."""
+    strategy = Strategy("s", ("yesterday",), max_calls_per_hour=4)
+    _decide(bench, strategy)
+    jobs.start(bench.engine, RUN, "adwarm_strategy_warming", 4, NOW)
+    bench.clock.sleep(900)
+    again = _decide(bench, strategy, run_id="adwarm_strategy_warming/r2").strategies["s"]
+    assert (again["planned"], again["in_flight"], again["cut"]) == (0, 4, 2)
+    bench.clock.sleep(3600)
+    assert _decide(bench, strategy, run_id="adwarm_strategy_warming/r3").strategies["s"]["in_flight"] == 0
 
 
 def test_a_dry_run_is_a_shadow_plan(bench: PrefetchHarness) -> None:
-    """The plan is stored, and no batch carries it out."""
+    """The plan is stored, and no lane carries it out."""
     summary = _decide(bench, PAIR, dry_run=True)
-    assert (summary.planned, summary.batches) == (4, 0)
+    assert (summary.total("planned"), summary.lanes) == (4, [])
     assert {(row.status, row.mode) for row in warms.list_by_run(bench.engine, RUN)} == {("shadow", "shadow")}
 
 
-def test_a_bad_account_or_range_stores_nothing(bench: PrefetchHarness) -> None:
-    """The message names the invalid value."""
-    with pytest.raises(BadRequest, match="nonsense"):
-        _decide(bench, Strategy("bad", ("nonsense",), accounts=("act_1",)))
-    with pytest.raises(BadRequest, match="account id"):
-        _decide(bench, Strategy("bad", ("today",), accounts=("../x",)))
+def test_one_bad_strategy_stops_no_other(bench: PrefetchHarness) -> None:
+    """A row that is not valid and a report that is not configured are named; the other strategy is planned."""
+    odd = Strategy("odd", ("today",), report="sales")
+    summary = _decide(bench, odd, PAIR, problems={"broken": "batch_size must be at least 1"})
+    assert (set(summary.strategies), set(summary.problems)) == ({"pair"}, {"odd", "broken"})
+    assert "'sales' is not configured" in summary.problems["odd"]
+    assert len(_rows(bench)) == 4
+
+
+def test_only_bad_strategies_are_an_error(bench: PrefetchHarness) -> None:
+    """The error names each of them and the command that mends them, and no plan is stored."""
+    odd = Strategy("odd", ("today",), report="sales")
+    with pytest.raises(BadRequest, match=r"adwarm strategy set.*broken: no range.*odd: .*sales"):
+        _decide(bench, odd, problems={"broken": "no range"})
     assert warms.list_by_run(bench.engine, RUN) == []
+
+
+def test_the_budget_is_counted_in_calls_as_they_were_taken(bench: PrefetchHarness) -> None:
+    """Once enough is stored, a strategy whose fetches took half of the planned calls plans twice as many reports."""
+    strategy = Strategy("s", ("yesterday",), max_calls_per_hour=2)
+    for number in range(10):
+        run_id = f"adwarm_strategy_warming/{number}"
+        assert _decide(bench, strategy, run_id=run_id).total("planned") == 2
+        [first, second] = _rows(bench, run_id=run_id)
+        _finish(bench, run_id, [first], 1, WarmStatus.FETCHED)
+        _finish(bench, run_id, [second], 0, WarmStatus.FETCHED)
+        bench.clock.sleep(3600)
+    assert _decide(bench, strategy, run_id="adwarm_strategy_warming/last").total("planned") == 4

@@ -9,7 +9,7 @@ import pytest
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus
 from adwarm.prefetch import BatchResult
-from adwarm.prefetch.warm_batch import lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
+from adwarm.prefetch.warm_batch import Pace, lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, read_traffic, warms
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
@@ -74,7 +74,7 @@ def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
 def test_pauses_come_between_groups(bench: PrefetchHarness) -> None:
     """Five keys in groups of two take two pauses, and none before the first or after the last."""
     _plan(bench, *[_row(f"act_{n}") for n in range(1, 6)])
-    warm_batch(bench.prefetch, RUN, 0, pause_seconds=10, slice_size=2)
+    warm_batch(bench.prefetch, RUN, 0, pace=Pace(slice_size=2, pause_seconds=10))
     assert (bench.clock.now() - NOW).total_seconds() == pytest.approx(20, abs=1)
     assert {row.status for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
 
@@ -193,3 +193,34 @@ def test_a_stale_key_is_tried_again_too(bench: PrefetchHarness) -> None:
     bench.source.script = {}
     assert _attempt(bench).failure() is None
     assert _statuses(bench)[-1] == "fetched"
+
+
+def test_a_batch_stops_at_the_budget_of_its_strategy(bench: PrefetchHarness) -> None:
+    """What no longer fits into the hour is cut with a reason and leaves the job; the next hour has a new budget."""
+    accounts.save(bench.engine, [Account(f"act_{number}") for number in range(1, 6)], NOW)
+    rows = [_row(f"act_{number}", strategy="s", price=1.0) for number in range(1, 6)]
+    _plan(bench, *rows)
+    warm_batch(bench.prefetch, RUN, 0, pace=Pace(slice_size=2, max_calls=3))
+    assert _statuses(bench) == ["fetched"] * 3 + ["cut"] * 2
+    assert "3 upstream calls were used up" in warms.list_by_run(bench.engine, RUN)[-1].explanation["cut"]
+    job = jobs.finish(bench.engine, RUN, NOW)
+    assert (job.total, job.done, job.status) == (3, 3, "completed")
+    bench.clock.sleep(3600)
+    warms.replace_plan(bench.engine, "dag/2", [_row("act_4", strategy="s", price=2.0)])
+    warm_batch(bench.prefetch, "dag/2", 0, pace=Pace(max_calls=1))
+    assert [row.status for row in warms.list_by_run(bench.engine, "dag/2")] == ["fetched"]
+
+
+def test_an_account_stays_in_one_group(bench: PrefetchHarness) -> None:
+    """Groups hold at most their size, and keys of an account share a group where they fit."""
+    sizes = []
+    run = bench.prefetch.run
+
+    def watched(requests: Any, *args: Any, **kwargs: Any) -> Any:
+        sizes.append([item.key.account_id for item in requests])
+        return run(requests, *args, **kwargs)
+
+    bench.prefetch.run = watched  # type: ignore[method-assign]
+    _plan(bench, *[_row(f"act_{n}", name) for n in (1, 2) for name in ("yesterday", "today")], _row("act_3"))
+    warm_batch(bench.prefetch, RUN, 0, pace=Pace(slice_size=3))
+    assert sizes == [["act_1"] * 2, ["act_2", "act_2", "act_3"]]

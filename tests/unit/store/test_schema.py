@@ -7,9 +7,11 @@ import orjson
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy import Connection, Engine, inspect, select, text
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.model import Strategy, StrategyState
+from adwarm.store import tables
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.schema import (
     VERSION_TABLE,
@@ -21,6 +23,7 @@ from adwarm.store.schema import (
     reset,
     upgrade,
 )
+from adwarm.store.strategies import list_strategies
 from adwarm.store.tables import metadata, payload
 from tests.unit.conftest import NOW
 
@@ -96,3 +99,36 @@ def test_export_and_reset(development_database: Engine, tmp_path: Path) -> None:
     assert get_current_revision(development_database) == get_head_revision()
     with read_transaction(development_database) as connection:
         assert connection.execute(select(payload)).all() == []
+
+
+@pytest.fixture
+def first_release_database(engine: Engine) -> Iterator[Engine]:
+    """A database at the first revision, with a strategy and a warm in it."""
+    downgrade(engine, "1")
+    strategy = {"name": "mornings", "enabled": True, "date_ranges": '["today"]', "report": "default", "priority": "low"}
+    pace = {"batch_size": 5, "delay_seconds": 5.0, "max_parallel_batches": 2, "max_calls_per_hour": 7}
+    warm = {"run_id": "r", "batch": 0, "account_id": "act_1", "date_range": "today", "report": "default"}
+    scores = {"confidence": 0.0, "benefit": 0.0, "price": 0.0, "explanation": "{}", "status": "fetched", "requests": 1}
+    kinds = {"reason": "strategy", "mode": "live", "priority": "low", "decided_at": NOW.replace(tzinfo=None)}
+    with write_transaction(engine) as connection:
+        _insert(connection, "strategy", strategy | pace | {"accounts": "null", "excluded_accounts": "[]"})
+        _insert(connection, "warm", warm | scores | kinds)
+    yield engine
+    upgrade(engine)
+
+
+def _insert(connection: Connection, table: str, values: dict[str, object]) -> None:
+    names = ", ".join(values)
+    connection.execute(text(f"INSERT INTO {table} ({names}) VALUES (:{', :'.join(values)})"), values)
+
+
+def test_an_older_database_keeps_its_strategies(first_release_database: Engine) -> None:
+    """The upgrade keeps strategies and warms; a strategy gets the schedule that every one had before."""
+    upgrade(first_release_database)
+
+    with read_transaction(first_release_database) as connection:
+        [stored] = list_strategies(connection)
+        [warm] = connection.execute(select(tables.warm)).all()
+    assert stored.strategy == Strategy("mornings", ("today",), max_calls_per_hour=7)
+    assert stored.state == StrategyState()
+    assert (warm.run_id, warm.strategy) == ("r", None)

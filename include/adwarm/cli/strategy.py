@@ -1,0 +1,302 @@
+"""`adwarm strategy`: strategies, which keep named reports warm on a schedule."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwarm.cli.options import JsonOption
+from adwarm.cli.output import print_fields, print_json, print_table
+from adwarm.cli.strategy_fields import COLUMNS, definition_fields, report_fields, table_row
+from adwarm.foundation.errors import BadRequest, NotFound
+
+if TYPE_CHECKING:
+    from adwarm.model import Strategy
+    from adwarm.planning.strategy_changes import StrategyChange
+    from adwarm.planning.strategy_use import StrategyReport
+    from adwarm.runtime import Runtime
+
+app = typer.Typer(help="Keep named reports warm on a schedule.", no_args_is_help=True, rich_markup_mode=None)
+NameArgument = Annotated[str, typer.Argument(help="Name of the strategy.")]
+_SHOWN_TIMES = 5
+_SHOWN_RUNS = 5
+_USAGE = ("used_30d", "wasted_30d", "open_30d", "calls_30d", "runs_30d")
+
+
+@app.callback()
+def strategy() -> None:
+    """Keep named reports warm on a schedule. The DAG adwarm_strategy_warming plans what is due every 15 minutes."""
+
+
+@app.command("list")
+def list_strategies(*, as_json: JsonOption = False) -> None:
+    """List the strategies: how much of each is fresh, what the last 30 days brought, and when it runs next."""
+    from adwarm.runtime import Runtime
+
+    _, reports, at = _load(Runtime())
+    if as_json:
+        print_json([report_fields(report, at) for report in reports.values()])
+    else:
+        rows = [table_row(report, at) for report in reports.values()]
+        print_table("Strategies", COLUMNS, rows, "none; create one with `adwarm strategy set`")
+
+
+@app.command("show")
+def show_strategy(name: NameArgument, *, as_json: JsonOption = False) -> None:
+    """Show one strategy: definition, next due times in its zone, coverage, use and latest runs."""
+    from adwarm.runtime import Runtime
+    from adwarm.store import strategy_warms
+
+    runtime, reports, at = _load(Runtime())
+    report = _find(reports, name)
+    times = _due_times(report.stored.strategy, at)
+    runs = strategy_warms.list_runs(runtime.engine, name, _SHOWN_RUNS)
+    fields = report_fields(report, at)
+    if as_json:
+        document = {"due": times, "runs": [{field: getattr(run, field) for field in run.__slots__} for run in runs]}
+        print_json({**fields, **document})
+        return
+    definition = {key: _text(value, key) for key, value in definition_fields(report).items()}
+    print_fields(f"Strategy {name}: {report.status}", definition)
+    if report.note:
+        typer.echo(f"Note: {report.note}")
+    print_fields(
+        "Next due", {str(number): f"{moment:%a %Y-%m-%d %H:%M %Z}" for number, moment in enumerate(times, start=1)}
+    )
+    cells = table_row(report, at)
+    coverage = {"fresh": cells[3], "oldest": cells[4], "next run": cells[8]}
+    print_fields("Now, and in the last 30 days", {**coverage, **{key[:-4]: fields[key] for key in _USAGE}})
+    columns = ("run", "decided", "fetched", "failed", "cut", "calls")
+    rows = [(x.run_id, x.decided_at, x.fetched, x.failed, x.cut, x.calls) for x in runs]
+    print_table("Latest runs", columns, rows, "none yet")
+
+
+@app.command("set")
+def set_strategy(
+    name: NameArgument,
+    *,
+    date_ranges: Annotated[
+        list[str] | None, typer.Option("--range", help="A date range; may be given more than once.")
+    ] = None,
+    accounts: Annotated[
+        list[str] | None, typer.Option("--account", help="An account; may be given more than once.")
+    ] = None,
+    all_accounts: Annotated[bool, typer.Option("--all-accounts", help="Every stored account.")] = False,
+    excluded: Annotated[
+        list[str] | None, typer.Option("--exclude", help="An account to leave out; may be given more than once.")
+    ] = None,
+    no_exclusions: Annotated[bool, typer.Option("--no-exclusions", help="Leave out no account.")] = False,
+    report: Annotated[str | None, typer.Option(help="Name of a report in the settings.")] = None,
+    priority: Annotated[str | None, typer.Option(help="critical, high, normal or low.")] = None,
+    cron: Annotated[str | None, typer.Option(help="When it is due: five fields, such as '0 7 * * mon-fri'.")] = None,
+    time_zone: Annotated[str | None, typer.Option(help="IANA zone of the schedule, such as Europe/Berlin.")] = None,
+    max_calls_per_hour: Annotated[int | None, typer.Option(help="Upstream calls that it may make in an hour.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Reports fetched before the next pause.")] = None,
+    delay_seconds: Annotated[float | None, typer.Option(help="Pause between two batches.")] = None,
+    max_parallel_batches: Annotated[int | None, typer.Option(help="Batches that run at the same time.")] = None,
+    retire_unused: Annotated[
+        bool | None, typer.Option(help="Whether it is disabled once nobody has used its warms for 30 days.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a strategy, or change the given options of one and leave the others.
+
+    A new strategy needs a date range. It is due at once, then on its schedule.
+    """
+    from adwarm.planning.strategy_changes import apply_changes, check_changes
+    from adwarm.runtime import Runtime
+
+    values = {
+        "date_ranges": date_ranges,
+        "accounts": accounts,
+        "excluded_accounts": [] if no_exclusions else excluded,
+        "report": report,
+        "priority": priority,
+        "cron": cron,
+        "time_zone": time_zone,
+        "max_calls_per_hour": max_calls_per_hour,
+        "batch_size": batch_size,
+        "delay_seconds": delay_seconds,
+        "max_parallel_batches": max_parallel_batches,
+        "retire_unused": retire_unused,
+    }
+    given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    if (all_accounts and accounts) or (no_exclusions and excluded):
+        raise BadRequest("give either accounts, or --all-accounts and --no-exclusions, not both of one kind")
+    if all_accounts:
+        given["accounts"] = None
+    runtime = Runtime()
+    changes = check_changes(runtime.engine, runtime.settings, {name: given}, runtime.clock.now())
+    apply_changes(runtime.engine, changes, runtime.clock.now())
+    _print_change(runtime, changes[0], as_json=as_json)
+
+
+@app.command("enable")
+def enable_strategies(
+    names: Annotated[list[str], typer.Argument(help="Names.")], *, as_json: JsonOption = False
+) -> None:
+    """Let the schedule plan strategies again; a retired one starts anew."""
+    _set_enabled(names, enabled=True, as_json=as_json)
+
+
+@app.command("disable")
+def disable_strategies(
+    names: Annotated[list[str], typer.Argument(help="Names.")], *, as_json: JsonOption = False
+) -> None:
+    """Keep strategies, and plan them no more."""
+    _set_enabled(names, enabled=False, as_json=as_json)
+
+
+@app.command("remove")
+def remove_strategies(
+    names: Annotated[list[str], typer.Argument(help="Names.")], *, as_json: JsonOption = False
+) -> None:
+    """Remove strategies. What they have fetched stays."""
+    from adwarm.runtime import Runtime
+    from adwarm.store import write_transaction
+    from adwarm.store.strategies import remove_strategy
+
+    runtime, reports, at = _load(Runtime())
+    for name in names:
+        _find(reports, name)
+    with write_transaction(runtime.engine) as connection:
+        for name in names:
+            remove_strategy(connection, name, at)
+    _print_names("removed", names, as_json=as_json)
+
+
+@app.command("import")
+def import_strategies(
+    file: Annotated[Path, typer.Argument(help="A TOML file with a table [strategies.NAME] for each strategy.")],
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file and write nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Create or change the strategies of a TOML file.
+
+    The whole file is checked first. Fields that it leaves out, and strategies that it does not name, stay as they are.
+    """
+    from adwarm.planning.strategy_changes import apply_changes, check_changes
+    from adwarm.runtime import Runtime
+
+    definitions = _read_toml(file)
+    runtime = Runtime()
+    at = runtime.clock.now()
+    changes = check_changes(runtime.engine, runtime.settings, definitions, at)
+    if not dry_run:
+        apply_changes(runtime.engine, changes, at)
+    _, reports, _ = _load(runtime)
+    others = [name for name in reports if name not in definitions]
+    if as_json:
+        groups = {
+            kind: [change.strategy.name for change in changes if change.kind == kind]
+            for kind in ("added", "changed", "unchanged")
+        }
+        print_json({**groups, "not_in_file": others, "dry_run": dry_run})
+        return
+    rows = [(change.strategy.name, change.kind, _describe_changes(change)) for change in changes]
+    rows += [(name, "not in the file", "left as it is") for name in others]
+    title = f"{file}: nothing is written, because of --dry-run" if dry_run else f"{file}: imported"
+    print_table(title, ("strategy", "change", "fields"), rows)
+
+
+def _load(runtime: "Runtime") -> "tuple[Runtime, dict[str, StrategyReport], datetime]":
+    from adwarm.planning.strategy_use import report_strategies
+
+    at = runtime.clock.now()
+    return runtime, {report.stored.name: report for report in report_strategies(runtime.context, at)}, at
+
+
+def _find(reports: "Mapping[str, StrategyReport]", name: str) -> "StrategyReport":
+    if name not in reports:
+        names = ", ".join(reports) or "none yet; create one with `adwarm strategy set`"
+        raise NotFound(f"there is no strategy {name[:90]!r}; the strategies are {names}")
+    return reports[name]
+
+
+def _set_enabled(names: list[str], *, enabled: bool, as_json: bool) -> None:
+    from adwarm.runtime import Runtime
+    from adwarm.store import write_transaction
+    from adwarm.store.strategies import set_enabled
+
+    runtime, reports, at = _load(Runtime())
+    for name in names:
+        _find(reports, name)
+    with write_transaction(runtime.engine) as connection:
+        for name in names:
+            set_enabled(connection, name, enabled, at)
+    _print_names("enabled" if enabled else "disabled", names, as_json=as_json)
+
+
+def _print_names(done: str, names: list[str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({done: names})
+    else:
+        print_table(done, ("strategy",), [(name,) for name in names])
+
+
+def _print_change(runtime: "Runtime", change: "StrategyChange", *, as_json: bool) -> None:
+    _, reports, at = _load(runtime)
+    next_run = reports[change.strategy.name].next_run
+    if as_json:
+        changes = {key: {"before": pair[0], "after": pair[1]} for key, pair in change.changes.items()}
+        print_json({"name": change.strategy.name, "change": change.kind, "fields": changes, "next_run": next_run})
+        return
+    fields = {key: f"{_text(old, key)} -> {_text(new, key)}" for key, (old, new) in change.changes.items()}
+    if change.is_new:
+        fields = {key: _text(new, key) for key, (_, new) in change.changes.items()}
+    due = "at the next run of the DAG" if next_run == at else next_run or "never; it is disabled"
+    print_fields(f"Strategy {change.strategy.name}: {change.kind}", {**fields, "next run": due})
+
+
+def _describe_changes(change: "StrategyChange") -> str:
+    return "; ".join(
+        f"{key} {_text(new, key)}" if change.is_new else f"{key} {_text(old, key)} -> {_text(new, key)}"
+        for key, (old, new) in change.changes.items()
+    )
+
+
+def _text(value: object, key: str) -> str:
+    """Return the value of a field for a cell."""
+    if value is None and key == "accounts":
+        return "all"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
+
+
+def _due_times(strategy: "Strategy | None", at: datetime) -> list[datetime]:
+    """Return the next due times in the zone of the strategy; none when it is disabled or not valid."""
+    from adwarm.foundation.cron import list_next
+    from adwarm.foundation.local_time import zone
+
+    if strategy is None or not strategy.enabled:
+        return []
+    times = list_next(strategy.cron, strategy.time_zone, at, _SHOWN_TIMES)
+    return [moment.astimezone(zone(strategy.time_zone)) for moment in times]
+
+
+def _read_toml(file: Path) -> dict[str, dict[str, Any]]:
+    """Return the definitions in a TOML file by name.
+
+    Raises:
+        BadRequest: the file cannot be read, is not TOML, or holds something else than strategies.
+    """
+    import tomllib
+
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadRequest(f"{file} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise BadRequest(f"{file} is not valid TOML: {error}") from None
+    hint = "write a table [strategies.NAME] for each strategy"
+    strategies = document.pop("strategies", None)
+    if not isinstance(strategies, dict) or not strategies:
+        raise BadRequest(f"{file} holds no strategies; {hint}")
+    if document:
+        raise BadRequest(f"{file} holds {next(iter(document))!r}, which is no strategy; {hint}")
+    for name, values in strategies.items():
+        if not isinstance(values, dict):
+            raise BadRequest(f"{file}: {name!r} is not a table; {hint}")
+    return strategies

@@ -1,0 +1,120 @@
+"""Which strategies a run plans: those that are due, those that a human has named, or all enabled ones.
+
+| strategy                                                       | due                                           |
+|----------------------------------------------------------------|-----------------------------------------------|
+| never planned                                                  | at once                                       |
+| its cron has an occurrence between the last planned one and now | once, however many occurrences were missed   |
+| planned by this run before                                     | again, so that a retry plans the same         |
+| its latest planning failed                                     | at its next occurrence, or once it is changed |
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from adwarm.foundation.cron import find_latest
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import StoredStrategy, Strategy
+from adwarm.store import strategy_warms, write_transaction
+from adwarm.store.strategies import claim_slot, list_strategies, record_problem, seed_strategies
+
+DEFAULT_STRATEGIES = (Strategy("default_dashboards", ("yesterday", "last_7d", "last_30d")),)
+"""Stored in a new database, once: a default that is removed stays removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StrategySelection:
+    """The strategies of one run.
+
+    Attributes:
+        strategies: what to plan, sorted by name, or in the order in which a human has named them.
+        problems: by name of a strategy whose row is not valid, why.
+    """
+
+    strategies: list[Strategy] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to plan and nothing to report."""
+        return not self.strategies and not self.problems
+
+
+def load_strategies(engine: Engine, at: datetime) -> list[StoredStrategy]:
+    """Return every strategy with its state; a new database gets the default strategies first."""
+    with write_transaction(engine) as connection:
+        seed_strategies(connection, DEFAULT_STRATEGIES, at)
+        return list_strategies(connection)
+
+
+def select_due(engine: Engine, run_id: str, at: datetime) -> StrategySelection:
+    """Claim the enabled strategies that are due at `at` for a run, and return them.
+
+    A due strategy belongs to one run: a second one that selects at the same time does not get it.
+
+    Args:
+        engine: the database.
+        run_id: the run that plans them.
+        at: its decision time, UTC; the same for each of its retries.
+    """
+    repeated = strategy_warms.list_strategies_of_run(engine, run_id)
+    return _claim(engine, run_id, at, [stored for stored in load_strategies(engine, at) if stored.enabled], repeated)
+
+
+def select_enabled(engine: Engine, run_id: str, at: datetime) -> StrategySelection:
+    """Return every enabled strategy, due or not; the schedule takes their due times up to `at` as planned."""
+    enabled = [stored for stored in load_strategies(engine, at) if stored.enabled]
+    return _claim(engine, run_id, at, enabled, {stored.name for stored in enabled})
+
+
+def list_enabled_names(engine: Engine, at: datetime) -> list[str]:
+    """Return the names of the enabled strategies."""
+    return [stored.name for stored in load_strategies(engine, at) if stored.enabled]
+
+
+def select_named(engine: Engine, names: Sequence[str], at: datetime) -> StrategySelection:
+    """Return the strategies with these names, also disabled ones; their schedule does not change.
+
+    Raises:
+        BadRequest: there is no strategy of one of the names; the message lists those that there are.
+    """
+    stored = {item.name: item for item in load_strategies(engine, at)}
+    chosen = [stored.get(name) or _unknown(name, stored) for name in dict.fromkeys(names)]
+    return _selection(chosen)
+
+
+def record_problems(engine: Engine, problems: dict[str, str]) -> None:
+    """Record why strategies could not be planned, for `adwarm strategy list`."""
+    with write_transaction(engine) as connection:
+        for name, problem in problems.items():
+            record_problem(connection, name, problem)
+
+
+def _claim(
+    engine: Engine, run_id: str, at: datetime, candidates: Sequence[StoredStrategy], repeated: set[str]
+) -> StrategySelection:
+    """Claim the slot of each candidate; those in `repeated` are returned even when their slot is claimed already."""
+    with write_transaction(engine) as connection:
+        due = [item for item in candidates if _claim_one(connection, item, run_id, at) or item.name in repeated]
+    return _selection(due)
+
+
+def _claim_one(connection: Connection, stored: StoredStrategy, run_id: str, at: datetime) -> bool:
+    if stored.strategy is None:
+        # No schedule can be read from such a row: it is reported once, when its problem is new.
+        return stored.problem != stored.state.problem
+    return claim_slot(connection, stored.name, find_latest(stored.strategy.cron, stored.strategy.time_zone, at), run_id)
+
+
+def _selection(chosen: Sequence[StoredStrategy]) -> StrategySelection:
+    return StrategySelection(
+        [item.strategy for item in chosen if item.strategy is not None],
+        {item.name: item.problem or "" for item in chosen if item.strategy is None},
+    )
+
+
+def _unknown(name: str, stored: dict[str, StoredStrategy]) -> StoredStrategy:
+    names = ", ".join(sorted(stored)) or "none yet; create one with `adwarm strategy set`"
+    raise BadRequest(f"there is no strategy {name[:90]!r}; the strategies are {names}")

@@ -1,0 +1,185 @@
+"""What strategies are good for: how much of each is fresh, whether anybody opens it, and when nobody does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from adwarm.foundation.cron import find_latest, list_next
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import StoredStrategy, Strategy
+from adwarm.patterns.open_history import find_log_end
+from adwarm.planning.decide import StoreView
+from adwarm.planning.strategies import expand_keys
+from adwarm.planning.strategy_schedule import load_strategies
+from adwarm.store import Context, aggregates, read_transaction, strategy_warms, write_transaction
+from adwarm.store.strategies import record_check
+from adwarm.store.strategy_warms import StrategyUsage
+
+USE_PERIOD = timedelta(days=30)
+"""A strategy whose warms nobody used in this time is unused."""
+MIN_WASTED = 20
+"""Fewer wasted warms than this say nothing about a strategy."""
+_NO_ACCOUNT = "none of its accounts is active"
+_MAX_LOG_AGE = timedelta(days=3)
+_CHECK_EVERY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of a strategy's keys are fresh now.
+
+    Attributes:
+        keys: its keys.
+        fresh: those with a fresh entry.
+        oldest_at: when the oldest of those entries was fetched; None when there is none.
+    """
+
+    keys: int
+    fresh: int
+    oldest_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyReport:
+    """One strategy as users see it.
+
+    Attributes:
+        stored: the strategy and its state.
+        usage: its fetched warms of the last 30 days; None when there are none.
+        coverage: how many of its keys are fresh; None when its row is not valid.
+        next_run: when the schedule plans it next, UTC; None when it does not.
+        unused: why it counts as unused; None when it does not.
+    """
+
+    stored: StoredStrategy
+    usage: StrategyUsage | None
+    coverage: Coverage | None
+    next_run: datetime | None
+    unused: str | None
+
+    @property
+    def status(self) -> str:
+        """`enabled`, `disabled`, `retired` or `invalid`."""
+        if self.stored.strategy is None:
+            return "invalid"
+        if self.stored.enabled:
+            return "enabled"
+        return "retired" if self.stored.state.retired_at else "disabled"
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know: a problem, that it was retired, or that nobody uses it; None when all is well."""
+        retired = self.stored.state.retired_why if self.status == "retired" else None
+        empty = _NO_ACCOUNT if self.coverage is not None and not self.coverage.keys else None
+        return self.stored.problem or retired or self.unused or empty
+
+
+def report_strategies(context: Context, at: datetime) -> list[StrategyReport]:
+    """Return every strategy as of `at`, sorted by name; a new database gets the default strategies first."""
+    stored = load_strategies(context.engine, at)
+    view = StoreView(context, at)
+    log = _LogState.read(context, at)
+    usage = strategy_warms.get_usage(context.engine, at - USE_PERIOD, at + timedelta(microseconds=1))
+    return [
+        StrategyReport(
+            item,
+            usage.get(item.name),
+            _get_coverage(view, item.strategy, at),
+            get_next_run(item, at),
+            _find_unused(context, item, usage.get(item.name), log, at),
+        )
+        for item in stored
+    ]
+
+
+def get_next_run(stored: StoredStrategy, at: datetime) -> datetime | None:
+    """Return when the schedule plans the strategy next: `at` when it is due, else its next occurrence, or None."""
+    strategy, planned = stored.strategy, stored.state.planned_slot
+    if strategy is None or not stored.enabled:
+        return None
+    if planned is None or find_latest(strategy.cron, strategy.time_zone, at) > planned:
+        return at
+    return list_next(strategy.cron, strategy.time_zone, at)[0]
+
+
+def check_unused(context: Context, at: datetime) -> dict[str, str]:
+    """Check once a day for each enabled strategy whether anybody uses its warms, and retire those that may be retired.
+
+    Returns:
+        By name of an unused strategy that was checked now, what to log.
+    """
+    due = [item for item in load_strategies(context.engine, at) if item.enabled and _is_check_due(item, at)]
+    if not due:
+        return {}
+    log = _LogState.read(context, at)
+    usage = strategy_warms.get_usage(context.engine, at - USE_PERIOD, at)
+    unused = {item.name: _find_unused(context, item, usage.get(item.name), log, at) for item in due}
+    lines = {}
+    with write_transaction(context.engine) as connection:
+        for item in due:
+            why = unused[item.name]
+            retired = why if item.strategy is not None and item.strategy.retire_unused else None
+            record_check(connection, item.name, at, retired)
+            if why:
+                lines[item.name] = f"{why}; it is disabled now" if retired else f"{why}; {_ADVICE}"
+    return lines
+
+
+_ADVICE = "disable it, or let it retire itself with `adwarm strategy set NAME --retire-unused`"
+
+
+@dataclass(frozen=True, slots=True)
+class _LogState:
+    """Whether the access log says anything about the use of warms.
+
+    Attributes:
+        is_current: whether it was read to within three days.
+        opens: opens that it holds in the last 30 days.
+    """
+
+    is_current: bool
+    opens: int
+
+    @classmethod
+    def read(cls, context: Context, at: datetime) -> "_LogState":
+        """Read the state of the log at `at`."""
+        end = find_log_end(context.engine)
+        with read_transaction(context.engine) as connection:
+            hours = aggregates.list_hours(connection, at - USE_PERIOD, at)
+        return cls(end is not None and end >= at - _MAX_LOG_AGE, sum(hour.opens for hour in hours))
+
+
+def _is_check_due(stored: StoredStrategy, at: datetime) -> bool:
+    return stored.state.checked_at is None or stored.state.checked_at <= at - _CHECK_EVERY
+
+
+def _find_unused(
+    context: Context, stored: StoredStrategy, usage: StrategyUsage | None, log: _LogState, at: datetime
+) -> str | None:
+    """Return why a strategy counts as unused; None when it is used, or too little is recorded to say so."""
+    is_proven = usage is not None and not usage.used and usage.wasted >= MIN_WASTED and log.is_current and log.opens
+    if usage is None or not is_proven:
+        return None
+    enabled_at = stored.state.enabled_at
+    if enabled_at is not None and enabled_at > at - USE_PERIOD:
+        return None
+    # The first warm of the period may come some time after its start; an older one shows that it is not new.
+    older = strategy_warms.get_usage(context.engine, at - 2 * USE_PERIOD, at - USE_PERIOD + _CHECK_EVERY)
+    if stored.name not in older:
+        return None
+    return (
+        f"nobody opened what it warmed in the last {USE_PERIOD.days} days: {usage.wasted:,} warms "
+        f"({usage.calls:,} upstream calls) expired unopened"
+    )
+
+
+def _get_coverage(view: StoreView, strategy: Strategy | None, at: datetime) -> Coverage | None:
+    if strategy is None:
+        return None
+    keys = expand_keys(strategy, view.list_accounts())
+    try:
+        lifetimes = view.get_lifetimes(keys, [at] * len(keys))
+    except BadRequest:  # its report is not configured; the next run records that as its problem
+        return Coverage(len(keys), 0, None)
+    fresh: Sequence[datetime] = [item.fetched_at for item in lifetimes if item is not None and item.expires_at > at]
+    return Coverage(len(keys), len(fresh), min(fresh, default=None))

@@ -1,0 +1,74 @@
+"""Cron expressions in a zone: validation, and occurrences around clock changes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.foundation.cron import check_cron, find_latest, list_next
+from adwarm.foundation.errors import BadRequest
+
+BERLIN, LORD_HOWE = "Europe/Berlin", "Australia/Lord_Howe"
+
+
+def _at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "",
+        "hello",
+        "0 7 * *",
+        "* * * * * *",
+        "61 * * * *",
+        "0 0 30 2 *",
+        "@reboot",
+        "H 7 * * *",
+        "0 R * * *",
+        "0 r(1-5) * * *",
+    ],
+)
+def test_invalid_expressions_are_refused(expression: str) -> None:
+    """Also what croniter accepts and would give another schedule to each process, or one without any occurrence."""
+    with pytest.raises(BadRequest, match="five fields"):
+        check_cron(expression)
+
+
+@pytest.mark.parametrize("expression", ["@daily", "0 7 * * mon-fri", "*/15 6-9 * jan,mar 1#2", "0 0 l * *"])
+def test_usual_expressions_are_accepted(expression: str) -> None:
+    """Aliases, names, ranges and the last day of a month."""
+    check_cron(expression)
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "after", "expected"),
+    [
+        ("30 2 * * *", BERLIN, "2026-03-28T12:00", ["03-29 01:30", "03-30 00:30"]),  # 02:30 is skipped: at 03:30
+        ("30 2 * * *", BERLIN, "2026-10-24T12:00", ["10-25 00:30", "10-26 01:30"]),  # 02:30 twice: the first one
+        ("0 * * * *", BERLIN, "2026-10-24T23:30", ["10-25 00:00", "10-25 01:00", "10-25 02:00"]),  # both 02:00
+        ("0 * * * *", BERLIN, "2026-03-28T23:30", ["03-29 00:00", "03-29 01:00", "03-29 02:00"]),
+        ("0 * * * *", LORD_HOWE, "2019-10-05T14:50", ["10-05 15:30", "10-05 16:00"]),  # 02:00 is skipped: at 02:30
+        ("0 7 * * mon-fri", BERLIN, "2026-11-27T12:00", ["11-30 06:00", "12-01 06:00"]),
+    ],
+)
+def test_next_occurrences(expression: str, zone: str, after: str, expected: list[str]) -> None:
+    """A skipped time runs later the same day, a repeated one once, an hourly one every hour."""
+    assert [f"{moment:%m-%d %H:%M}" for moment in list_next(expression, zone, _at(after), len(expected))] == expected
+
+
+@given(
+    st.sampled_from(["0 7 * * mon-fri", "30 2 * * *", "0 * * * *", "*/15 * * * *", "0 */6 * * *"]),
+    st.sampled_from(["UTC", BERLIN, LORD_HOWE, "America/New_York"]),
+    st.datetimes(datetime(2026, 1, 1), datetime(2026, 12, 31)),
+)
+def test_latest_and_next_agree(expression: str, zone: str, moment: datetime) -> None:
+    """The latest occurrence at a moment is the last one before the next one."""
+    at = moment.replace(tzinfo=UTC)
+    first, second = list_next(expression, zone, at, 2)
+    assert at < first < second
+    assert find_latest(expression, zone, first) == first
+    assert find_latest(expression, zone, second - timedelta(seconds=1)) == first
+    assert find_latest(expression, zone, at) <= at

@@ -1,0 +1,112 @@
+"""Which strategies a run plans: due ones by their own schedules, named ones, or all."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, update
+
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import Strategy
+from adwarm.planning.strategy_schedule import (
+    DEFAULT_STRATEGIES,
+    StrategySelection,
+    list_enabled_names,
+    load_strategies,
+    record_problems,
+    select_due,
+    select_enabled,
+    select_named,
+)
+from adwarm.store import write_transaction
+from adwarm.store.strategies import remove_strategy, save_strategy, set_enabled
+from adwarm.store.tables import strategy as table
+
+MIDNIGHT = datetime(2026, 10, 24, tzinfo=UTC)
+STEP = timedelta(minutes=15)
+
+
+def _save(engine: Engine, *strategies: Strategy) -> None:
+    with write_transaction(engine) as connection:
+        for strategy in strategies:
+            save_strategy(connection, strategy, MIDNIGHT)
+
+
+@pytest.fixture
+def empty(engine: Engine) -> Engine:
+    """A database whose default strategy was removed."""
+    load_strategies(engine, MIDNIGHT)
+    with write_transaction(engine) as connection:
+        remove_strategy(connection, DEFAULT_STRATEGIES[0].name, MIDNIGHT)
+    return engine
+
+
+def _names(selection: StrategySelection) -> list[str]:
+    return [strategy.name for strategy in selection.strategies]
+
+
+def test_a_new_database_gets_the_default_once(engine: Engine) -> None:
+    """The default is there, is due at once, and stays removed once it is removed."""
+    assert [stored.strategy for stored in load_strategies(engine, MIDNIGHT)] == list(DEFAULT_STRATEGIES)
+    assert _names(select_due(engine, "d/1", MIDNIGHT)) == ["default_dashboards"]
+    with write_transaction(engine) as connection:
+        remove_strategy(connection, "default_dashboards", MIDNIGHT)
+    assert load_strategies(engine, MIDNIGHT) == []
+    assert select_due(engine, "d/2", MIDNIGHT + timedelta(days=1)).is_empty
+
+
+def test_each_is_due_on_its_own_schedule(sqlite_engine: Engine) -> None:
+    """Over the two days of a clock change, each is planned once per occurrence, at the first run after it."""
+    _save(
+        sqlite_engine,
+        Strategy("berlin", ("today",), cron="30 2 * * *", time_zone="Europe/Berlin"),
+        Strategy("six hours", ("today",)),
+    )
+    planned: dict[str, list[str]] = {}
+    for number in range(96):
+        at = MIDNIGHT + number * timedelta(minutes=30) + timedelta(minutes=1)
+        for name in _names(select_due(sqlite_engine, f"d/{number}", at)):
+            planned.setdefault(name, []).append(f"{at:%d %H:%M}")
+    assert planned["six hours"] == [f"{day} {hour:02}:01" for day in (24, 25) for hour in (0, 6, 12, 18)]
+    # The first is due at once. 02:30 is 00:30 UTC on both days; on the second it comes twice and counts once.
+    assert planned["berlin"] == ["24 00:01", "24 00:31", "25 00:31"]
+
+
+def test_missed_slots_count_once_and_a_retry_repeats(empty: Engine) -> None:
+    """After a day without a run a strategy is due once; a retry of that run gets it again, another run does not."""
+    _save(empty, Strategy("s", ("today",), cron="0 * * * *"))
+    at = MIDNIGHT + timedelta(days=1)
+    assert [_names(select_due(empty, run, at)) for run in ("d/1", "d/2", "d/1")] == [["s"], [], ["s"]]
+    assert _names(select_due(empty, "d/3", at + timedelta(minutes=59))) == []
+    assert _names(select_due(empty, "d/4", at + timedelta(minutes=60))) == ["s"]
+
+
+def test_disabled_ones_wait_until_a_human_names_them(empty: Engine) -> None:
+    """The schedule leaves them out; naming one plans it, and leaves the schedule as it is."""
+    _save(empty, Strategy("off", ("today",), enabled=False), Strategy("on", ("today",)))
+    assert list_enabled_names(empty, MIDNIGHT) == ["on"]
+    assert _names(select_named(empty, ["off", "on", "off"], MIDNIGHT)) == ["off", "on"]
+    assert _names(select_due(empty, "d/1", MIDNIGHT)) == ["on"]
+    with write_transaction(empty) as connection:
+        set_enabled(connection, "off", True, MIDNIGHT)
+    assert _names(select_due(empty, "d/2", MIDNIGHT)) == ["off"]
+    with pytest.raises(BadRequest, match="no strategy 'typo'; the strategies are off, on"):
+        select_named(empty, ["typo"], MIDNIGHT)
+
+
+def test_all_enabled_ones_count_as_planned(empty: Engine) -> None:
+    """A run of everything takes them whether they are due or not, and the schedule continues after it."""
+    _save(empty, Strategy("s", ("today",)))
+    assert [_names(select_enabled(empty, f"d/{run}", MIDNIGHT)) for run in (1, 2)] == [["s"], ["s"]]
+    assert select_due(empty, "d/3", MIDNIGHT + timedelta(hours=5)).is_empty
+
+
+def test_an_invalid_row_is_reported_once(empty: Engine) -> None:
+    """A run gets its problem; while that stays the same no further scheduled run does, and runs of everything do."""
+    _save(empty, Strategy("bad", ("today",)), Strategy("good", ("today",)))
+    with write_transaction(empty) as connection:
+        connection.execute(update(table).where(table.c.name == "bad").values(cron="never"))
+    first = select_due(empty, "d/1", MIDNIGHT)
+    assert (_names(first), list(first.problems)) == (["good"], ["bad"])
+    record_problems(empty, first.problems)
+    assert select_due(empty, "d/2", MIDNIGHT + STEP).is_empty
+    assert list(select_enabled(empty, "d/3", MIDNIGHT).problems) == ["bad"]

@@ -1,0 +1,104 @@
+"""What strategies are good for: coverage, the next run, and when nobody uses one."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Strategy, WarmReason, WarmStatus
+from adwarm.planning.strategy_use import MIN_WASTED, StrategyReport, check_unused, report_strategies
+from adwarm.prefetch import KeyRequest
+from adwarm.store import accounts, aggregates, warms, write_transaction
+from adwarm.store.aggregates import HourAggregate
+from adwarm.store.strategies import claim_slot, save_strategy, set_enabled
+from adwarm.store.tables import warm
+from tests.unit.conftest import NOW, PrefetchHarness
+
+DAY = timedelta(days=1)
+LONG_AGO = NOW - 90 * DAY
+
+
+@pytest.fixture(autouse=True)
+def strategies(bench: PrefetchHarness) -> None:
+    """Two strategies that were created long ago; the second may retire itself. The log was read until now."""
+    accounts.save(bench.engine, [Account("act_1"), Account("act_2")], NOW)
+    with write_transaction(bench.engine) as connection:
+        for name, retire in (("keeper", False), ("leaver", True)):
+            save_strategy(connection, Strategy(name, ("yesterday",), retire_unused=retire), LONG_AGO)
+        hour = NOW - timedelta(hours=1)
+        aggregates.replace_hours(connection, hour, NOW, [HourAggregate(hour, "h", 5, 1)], NOW)
+        aggregates.set_watermark(connection, NOW, NOW)
+
+
+def _warms(bench: PrefetchHarness, name: str, days: Any, used: bool = False) -> None:
+    plan = [
+        PlannedWarm(
+            key=ReportKey("act_1", "yesterday"),
+            reason=WarmReason.STRATEGY,
+            status=WarmStatus.FETCHED,
+            decided_at=NOW - day * DAY,
+            strategy=name,
+        )
+        for day in days
+    ]
+    run_id = f"d/{name}/{used}"
+    warms.replace_plan(bench.engine, run_id, plan)
+    with write_transaction(bench.engine) as connection:
+        values = {"used": used, "fetched_at": NOW - DAY, "requests": 2}
+        connection.execute(warm.update().where(warm.c.run_id == run_id).values(**values))
+
+
+def _report(bench: PrefetchHarness, name: str, at: datetime = NOW) -> StrategyReport:
+    return next(item for item in report_strategies(bench.prefetch.context, at) if item.stored.name == name)
+
+
+def test_coverage_counts_fresh_keys(bench: PrefetchHarness) -> None:
+    """Fresh keys of all keys, the age of the oldest, and the next run: now while it is due, then its next slot."""
+    bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
+    at = NOW + timedelta(hours=1)
+    report = _report(bench, "keeper", at)
+    assert report.coverage is not None
+    assert (report.coverage.keys, report.coverage.fresh, report.coverage.oldest_at) == (2, 1, NOW)
+    assert (report.status, report.note, report.next_run) == ("enabled", None, at)
+    with write_transaction(bench.engine) as connection:
+        claim_slot(connection, "keeper", NOW, "d/1")
+    assert _report(bench, "keeper", at).next_run == NOW + timedelta(hours=6)
+    with write_transaction(bench.engine) as connection:
+        set_enabled(connection, "keeper", False, NOW)
+    assert (_report(bench, "keeper").next_run, _report(bench, "keeper").status) == (None, "disabled")
+
+
+def test_an_unused_strategy_says_so_and_retires_if_it_may(bench: PrefetchHarness) -> None:
+    """Both say so; one is disabled with the reason; the check runs once a day; enabling starts the time anew."""
+    for name in ("keeper", "leaver"):
+        _warms(bench, name, [*range(1, 29), 31])
+    unused = _report(bench, "keeper").unused
+    assert unused is not None
+    assert "28 warms (56 upstream calls) expired unopened" in unused
+    lines = check_unused(bench.prefetch.context, NOW)
+    assert ("--retire-unused" in lines["keeper"], "disabled now" in lines["leaver"]) == (True, True)
+    report = _report(bench, "leaver")
+    assert (report.status, report.stored.state.retired_at, report.note) == ("retired", NOW, unused)
+    assert check_unused(bench.prefetch.context, NOW + timedelta(hours=23)) == {}
+    assert list(check_unused(bench.prefetch.context, NOW + DAY)) == ["keeper"]
+    with write_transaction(bench.engine) as connection:
+        set_enabled(connection, "leaver", True, NOW)
+    assert (_report(bench, "leaver").status, _report(bench, "leaver").unused) == ("enabled", None)
+
+
+@pytest.mark.parametrize("reason", ["one was used", "too few", "too new", "log not read", "no open in the log"])
+def test_too_little_is_no_proof(bench: PrefetchHarness, reason: str) -> None:
+    """A use, few warms, a strategy that is new, or a log that says nothing keep a strategy."""
+    days = [*range(1, 29), *([] if reason == "too new" else [31])]
+    _warms(bench, "leaver", [*range(2, MIN_WASTED), 31] if reason == "too few" else days)
+    if reason == "one was used":
+        _warms(bench, "leaver", [3], used=True)
+    with write_transaction(bench.engine) as connection:
+        if reason in {"log not read", "no open in the log"}:
+            aggregates.replace_hours(connection, LONG_AGO, NOW + DAY, [], NOW)
+        if reason == "log not read":
+            old = NOW - 4 * DAY
+            aggregates.replace_hours(connection, old, NOW, [HourAggregate(old, "h", 5, 1)], NOW)
+            aggregates.set_watermark(connection, old, NOW)
+    assert check_unused(bench.prefetch.context, NOW) == {}
+    assert _report(bench, "leaver").status == "enabled"
