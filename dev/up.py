@@ -19,6 +19,7 @@ from dev.environment import ROOT, UP_HOME, local_environment, log_url
 _START_SECONDS = 180
 _SHELL_VARIABLES = ("AIRFLOW", "ADWARM_", "PYTHONPATH", *ALLOCATOR)
 _DAGS = (
+    "adwarm_maintenance",
     "adwarm_access_patterns",
     "adwarm_intelligent_warming",
     "adwarm_strategy_warming",
