@@ -4,7 +4,8 @@ Every 15 minutes: plans the reports that are likely to be opened before the next
 shared limits, settles and scores the accounts whose day has just ended (reason `day_closed`), and marks earlier warms
 as used or wasted. A backfilled run plans in shadow mode: it saves its plan and makes no call.
 
-**Needs** a trained forecast (`adwarm_access_patterns`) and a connection of type `facebook_social`.
+**Needs** a connection of type `facebook_social`, and a trained forecast (`adwarm_access_patterns`); before that, only
+ended days are completed.
 """
 
 from typing import Any

@@ -18,6 +18,7 @@ from dev.environment import ROOT, UP_HOME, local_environment, log_url, write_she
 
 _START_SECONDS = 180
 _DAGS = (
+    "adwarm_maintenance",
     "adwarm_access_patterns",
     "adwarm_intelligent_warming",
     "adwarm_strategy_warming",

@@ -13,6 +13,7 @@ from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQue
 from adwarm.backpressure.memory_pressure import machine_turn
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
+from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.batch import SourceFactory, SourcePool
@@ -157,6 +158,20 @@ class Runtime:
             self.owner,
             release_grants=self.block_admission.release_idle,
         )
+
+    def source_factories(self) -> dict[str, SourceFactory]:
+        """Return what builds the source of each connection, by name; that of the settings is `default`.
+
+        Raises:
+            BadRequest: a required setting is missing; the message names it.
+        """
+        connections = connection_factories(self.settings, self.clock) if self.sources is None else self.sources
+        return {"default": self.default_source_factory, **connections}
+
+    def account_discovery(self, *, with_retries: bool = True) -> AccountDiscovery:
+        """Return a new discovery of accounts; without retries, a call that fails is not made again."""
+        pipeline = self.pipeline if with_retries else None
+        return AccountDiscovery(self.context, self.single_call_admission, pipeline, self.clock)
 
     def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
         """Return a new worker for the request queue that takes `batch_size` requests at a time."""

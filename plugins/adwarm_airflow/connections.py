@@ -18,6 +18,8 @@ from adwarm_airflow.table_connections import table_source_factory
 
 DEFAULT_CONNECTION = "facebook_default"
 META_TYPE = "facebook_social"
+NO_CONNECTION = "no_connection"
+"""Code of the error about a connection that does not exist."""
 _PLAIN_EXTRAS = ("graph_url", "api_version", "app_id", "access_tier")
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,8 @@ def connection_source_factory(
             return _settings_source_factory(settings, clock, "does not exist")
         raise BadRequest(
             f"connection {conn_id!r} does not exist; check its name, or create one of type facebook_social with "
-            "app_id, app_secret and access_token in its extra"
+            "app_id, app_secret and access_token in its extra",
+            code=NO_CONNECTION,
         ) from None
     if connection.conn_type != META_TYPE:
         return table_source_factory(settings, connection, conn_id)

@@ -23,6 +23,7 @@ class Tag(StrEnum):
     LEARNING = "learning"
     WARMING = "warming"
     BACKFILLABLE = "backfillable"
+    MAINTENANCE = "maintenance"
 
 
 def cron_schedule(cron: str) -> CronDataIntervalTimetable:

@@ -21,6 +21,7 @@ IDS = {
     "adwarm_daily_insights",
     "adwarm_request_queue",
     "adwarm_policy_review",
+    "adwarm_maintenance",
 }
 
 

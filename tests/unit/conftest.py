@@ -19,6 +19,7 @@ from adwarm.recovery import RecoveryPipeline
 from adwarm.serving import Reader, ReadResult, read_or_fetch
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.sources.protocol import (
+    AccountPage,
     AsyncReportHandle,
     AsyncReportProgress,
     Capabilities,
@@ -64,6 +65,10 @@ class ScriptedSource:
     def list_accounts(self) -> list[Account]:
         """Return no account."""
         return []
+
+    def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
+        """Return no account."""
+        return AccountPage(())
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """Return the account's own scope."""

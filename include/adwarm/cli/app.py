@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from adwarm.cli import (
+    accounts,
     allow,
     backfill,
     cache,
@@ -58,6 +59,7 @@ app.command("status")(status.status)
 app.command("patterns")(patterns.patterns)
 app.command("fatigue")(fatigue.fatigue)
 app.command("verify")(verify.verify)
+app.add_typer(accounts.app, name="accounts")
 app.command("allow")(allow.allow)
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(cache.app, name="cache")

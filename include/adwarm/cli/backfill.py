@@ -68,7 +68,7 @@ def run(
     chosen = [*_select_accounts(runtime, accounts), *_denied_accounts(runtime, accounts)]
     if ask_denied:
         _clear_denials(runtime, chosen)
-    chosen = chosen or _save_source_accounts(runtime)
+    chosen = chosen or _discover_accounts(runtime)
     typer.echo(f"estimate: {_estimate(runtime, chosen, window, report)}", err=True)
     result = run_backfill(runtime.prefetch_engine(), chosen, window, report=report, batch_size=batch)
     fields = result.to_dict()
@@ -110,13 +110,17 @@ def _clear_denials(runtime: "Runtime", chosen: Sequence["Account"]) -> None:
     denials.lift(runtime.engine, [account.id for account in chosen])
 
 
-def _save_source_accounts(runtime: "Runtime") -> list["Account"]:
-    """Save the accounts that the source lists, one request per hundred, and return the active ones."""
-    from adwarm.store import accounts
+def _discover_accounts(runtime: "Runtime") -> list["Account"]:
+    """Store the accounts that the connections list, and return the active ones.
 
-    listed = list(_make_source(runtime).list_accounts())
-    accounts.save(runtime.engine, listed, runtime.clock.now())
-    return [account for account in listed if account.status == "active"]
+    Raises:
+        AdwarmError: a connection cannot be listed, and no account is known.
+    """
+    result = runtime.account_discovery().run(runtime.source_factories())
+    chosen = _select_accounts(runtime, None)
+    if result.errors and not chosen:
+        raise next(iter(result.errors.values()))
+    return chosen
 
 
 def _make_source(runtime: "Runtime") -> "InsightsSource":

@@ -1,7 +1,10 @@
 """`adwarm doctor`: checks an installation."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +15,12 @@ from adwarm.cli.output import print_json, print_table
 from adwarm.foundation.errors import AdwarmError, BadRequest
 
 if TYPE_CHECKING:
+    from adwarm.prefetch.batch import SourceFactory
     from adwarm.runtime import Runtime
+    from adwarm.settings import SourceSettings
+
+_LONGEST_LIST = timedelta(seconds=20)
+"""How long the accounts of one connection are listed; with more, the count is a lower bound."""
 
 
 @dataclass
@@ -31,7 +39,7 @@ class CheckResult:
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, home, database, object store, access log, forecast, source, clock and zones.
+    """Check settings, home, database, object store, access log, forecast, connections, clock and zones.
 
     Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
     """
@@ -46,7 +54,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
             _run_check("object store", lambda: _check_objects(runtime)),
             _run_check("access log", lambda: _check_log(runtime)),
             _run_check("forecast", lambda: _check_forecast(runtime)),
-            _run_check("source", lambda: _check_source(runtime)),
+            *_check_connections(runtime),
             _run_check("clock", lambda: _check_clock(runtime)),
             _run_check("time zones", lambda: _check_zones(runtime)),
         ]
@@ -114,12 +122,50 @@ def _check_forecast(runtime: "Runtime") -> str:
     return f"{live.kind}, {live.keys:,} keys, trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 
 
-def _check_source(runtime: "Runtime") -> str:
-    from adwarm.runtime import source_factory
+def _check_connections(runtime: "Runtime") -> list[CheckResult]:
+    """Check each connection: how many accounts it can read. Calls are made once, within seconds, under admission."""
+    try:
+        quick = _quick_runtime(runtime)
+        sources = quick.source_factories()
+    except AdwarmError as error:
+        return [CheckResult("connection default", False, str(error))]
+    return [
+        _run_check(f"connection {name}", partial(_check_connection, quick, name, make_source))
+        for name, make_source in sources.items()
+    ]
 
-    source = source_factory(runtime.settings)()
-    first = next(iter(source.list_accounts()), None)
-    return f"{source.name} responds; " + (f"first account {first.id}" if first else "it lists no account")
+
+def _quick_runtime(runtime: "Runtime") -> "Runtime":
+    """Return a runtime with short timeouts, so that a platform that does not respond is noticed soon."""
+    from adwarm.runtime import Runtime
+
+    settings = runtime.settings
+
+    def shorten(source: "SourceSettings") -> "SourceSettings":
+        limits = {"read_timeout": min(source.read_timeout, 10.0), "call_timeout": min(source.call_timeout, 15.0)}
+        return source.model_copy(update=limits)
+
+    backpressure = settings.backpressure.model_copy(update={"timeout_seconds": 10.0})
+    connections = {name: shorten(source) for name, source in settings.connections.items()}
+    update = {"source": shorten(settings.source), "connections": connections, "backpressure": backpressure}
+    return Runtime(settings.model_copy(update=update), runtime.clock)
+
+
+def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory") -> str:
+    from adwarm.maintenance.account_changes import describe_error
+
+    until = runtime.clock.now() + _LONGEST_LIST
+    found = runtime.account_discovery(with_retries=False).read(name, make_source, until=until)
+    if found.error is not None:
+        raise BadRequest(describe_error(found.error))
+    if not found.accounts:
+        return "responds, and lists no account; assign ad accounts to the user of its token"
+    problems = f"; {len(found.problems):,} need a look: {found.problems[0]}" if found.problems else ""
+    count = f"at least {len(found.accounts):,}" if found.is_cut else f"{len(found.accounts):,}"
+    noun = "account" if len(found.accounts) == 1 else "accounts"
+    reasons = Counter(account.status_reason for account in found.accounts.values() if account.status_reason)
+    notes = "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(3))
+    return f"{count} {noun}" + (f", {sum(reasons.values()):,} not simply active: {notes}" if reasons else "") + problems
 
 
 def _check_clock(runtime: "Runtime") -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from adwarm.foundation.errors import AdwarmError, Refused
 
@@ -49,7 +50,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     for number, name in enumerate(columns):
         table.add_column(name, overflow="fold", no_wrap=names_fit and number == 0)
     for text in texts:
-        table.add_row(*text)
+        table.add_row(*map(Text, text))  # an account may be named "[draft]", which is no markup
     console.print(table)
 
 

@@ -3,7 +3,7 @@
 Everything here is immutable and does no I/O. Warmer and reader resolve keys through `resolve_key` only.
 """
 
-from adwarm.model.account import Account
+from adwarm.model.account import Account, AccountRecord
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.enums import Actor, Mode, Priority, WarmReason
 from adwarm.model.fatigue_score import FatigueScore, FatigueStatus
@@ -19,6 +19,7 @@ from adwarm.model.windows import PRESETS, Window, resolve_window
 __all__ = [
     "PRESETS",
     "Account",
+    "AccountRecord",
     "Actor",
     "DeployedPolicy",
     "EntryKey",

@@ -23,7 +23,8 @@ _HOUR = timedelta(hours=1)
 def load_slots(context: Context, since: datetime, until: datetime) -> pd.DataFrame:
     """Return the slots that start in the half-open window, by slot and key.
 
-    Where the log names no reader zone, it is the account's, else the default zone of the settings.
+    The reader zone is the one that a user has set for the account, else that of the log, else the account's, else the
+    default zone of the settings.
 
     Returns:
         The columns of `SLOT_SCHEMA`, names as strings.
@@ -81,7 +82,11 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _with_zones(context: Context, slots: pd.DataFrame) -> pd.DataFrame:
-    """Fill in the reader zone where the log names none: the account's, else the default."""
+    """Put in the reader zones that users have set, and where the log names none, the account's, else the default."""
+    set_zones = accounts.get_user_zones(context.engine)
+    is_set = slots["account_id"].isin(list(set_zones))
+    if is_set.any():
+        slots.loc[is_set, "time_zone"] = slots.loc[is_set, "account_id"].map(set_zones)
     unnamed = slots["time_zone"] == ""
     if unnamed.any():
         owners = slots.loc[unnamed, "account_id"]

@@ -26,8 +26,8 @@ _DTYPES = (np.int32, np.int32, np.int32, np.int32, np.int64, np.int32)
 def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     """Return the opens of the slots that start in the half-open window.
 
-    The first open of each key counts as a first open. A key's zone is that of its latest slot; where the
-    log names none, it is the account's, else the default zone of the settings.
+    The first open of each key counts as a first open. A key's zone is the one that a user has set for its account, else
+    that of its latest slot in the log, else the account's, else the default zone of the settings.
     """
     encoders = {name: DictionaryEncoder() for name in _NAMES}
     tables = iter_slots(context, since, until)
@@ -48,7 +48,16 @@ def load_opens(context: Context, since: datetime, until: datetime) -> Opens:
     latest = (len(key) - 1 - np.unique(key[::-1], return_index=True)[1])[appearance]
     zones = _zones(context, _decode(encoders["time_zone"], zone[latest]), account_id)
     return Opens(
-        first, number[sorted_number], is_first, account_id, date_range, report, zones, factorize(account_id), first[at]
+        first,
+        number[sorted_number],
+        is_first,
+        account_id,
+        date_range,
+        report,
+        zones,
+        factorize(account_id),
+        first[at],
+        accounts.get_holiday_countries(context.engine),
     )
 
 
@@ -104,7 +113,10 @@ def _decode(encoder: DictionaryEncoder, code: Codes) -> Strings:
 
 
 def _zones(context: Context, logged: Strings, account_id: Strings) -> Strings:
-    """Fill in the zone where the log names none: the account's, else the default."""
+    """Put in the zones that users have set, and where the log names none, the account's, else the default."""
+    set_zones = accounts.get_user_zones(context.engine)
+    for index, name in enumerate(account_id.tolist() if set_zones else ()):
+        logged[index] = set_zones.get(name, logged[index])
     unnamed = np.flatnonzero(logged == "")
     rows = accounts.get_many(context.engine, sorted(set(account_id[unnamed].tolist()))) if len(unnamed) else {}
     for index in unnamed.tolist():

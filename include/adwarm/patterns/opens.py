@@ -5,7 +5,8 @@ therefore gives the same numbers as the whole log, and `before` reveals nothing 
 will exist.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -38,6 +39,7 @@ class Opens:
         zone: per key, the reader's IANA zone.
         account: per key, number of its account, in the order of first opens.
         first_ts: per key, its first open, microseconds.
+        holiday_countries: by account id, the country of its readers' holidays where their zone does not say it.
     """
 
     ts: Micros
@@ -49,6 +51,7 @@ class Opens:
     zone: Strings
     account: Codes
     first_ts: Micros
+    holiday_countries: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ts)
@@ -76,6 +79,7 @@ class Opens:
             self.zone[:keys],
             self.account[:keys],
             self.first_ts[:keys],
+            self.holiday_countries,
         )
 
     def since(self, moment: int) -> "Opens":
@@ -102,6 +106,7 @@ class Opens:
             self.zone[keys],
             factorize(self.account[keys]),
             self.first_ts[keys],
+            self.holiday_countries,
         )
 
     def opened_keys(self) -> Ints:

@@ -19,6 +19,7 @@ from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import Forecast, RecentOpens
 from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.foundation.clock import floor_to
+from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode, PlannedWarm, ReportKey, WarmReason, WarmStatus, Window, resolve_key
 from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
@@ -39,7 +40,11 @@ LIVE_DAG = "adwarm_intelligent_warming"
 
 @dataclass(frozen=True, slots=True)
 class PlanSummary:
-    """A stored plan in numbers; small enough for an XCom."""
+    """A stored plan in numbers; small enough for an XCom.
+
+    Attributes:
+        without_forecast: why no open was predicted; empty when a forecast is live.
+    """
 
     run_id: str
     decided_at: datetime
@@ -50,6 +55,7 @@ class PlanSummary:
     cut: int
     fresh: int
     batches: int
+    without_forecast: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -133,14 +139,16 @@ class StoreView:
 def decide(context: Context, decided_at: datetime, run_id: str, mode: Mode) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
-    In shadow mode the plan is stored and no batch carries it out.
-
-    Raises:
-        NotFound: no forecast has been trained yet.
+    In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, the plan holds only the
+    accounts whose day is closed.
     """
     settings = context.settings
     view = StoreView(context, decided_at)
-    plan = build_forecast_plan(context, decided_at, run_id, view)
+    without_forecast = ""
+    try:
+        plan = build_forecast_plan(context, decided_at, run_id, view)
+    except NotFound as error:
+        plan, without_forecast = WarmPlan(), str(error)
     closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
     candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
     spent = math.ceil(sum(item.calls for item in plan.recommendations) - _ROUNDING)
@@ -158,6 +166,7 @@ def decide(context: Context, decided_at: datetime, run_id: str, mode: Mode) -> P
         plan.cut_total + len(over_budget),
         plan.fresh_total,
         batches,
+        without_forecast,
     )
 
 
@@ -211,10 +220,11 @@ def build_forecast_plan(
     """
     planning = context.settings.planning
     horizon = context.settings.step + timedelta(seconds=planning.lead_seconds)
+    view = view or StoreView(context, decided_at)
     return plan_warms(
         PlanTiming(decided_at, horizon, _get_lead_time(context)),
-        _predict(context, decided_at),
-        view or StoreView(context, decided_at),
+        _without_closed(_predict(context, decided_at), view),
+        view,
         planning,
         _get_quota(context, decided_at, run_id),
     )
@@ -228,6 +238,12 @@ def _predict(context: Context, decided_at: datetime) -> pd.DataFrame:
     forecast = get_live_forecast(context)
     recent = _get_recent_opens(context, forecast, decided_at)
     return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
+
+
+def _without_closed(predictions: pd.DataFrame, view: StoreView) -> pd.DataFrame:
+    """Leave out closed accounts: they deliver nothing new, and a reader who asks for one is answered on demand."""
+    closed = [account.id for account in view.list_accounts() if account.status == "closed"]
+    return predictions[~predictions["account_id"].isin(closed)].reset_index(drop=True) if closed else predictions
 
 
 def _get_recent_opens(context: Context, forecast: Forecast, decided_at: datetime) -> RecentOpens | None:

@@ -318,7 +318,7 @@ class AccountFetch:
         """Record the denial of this credential. An account that is not stored yet is saved in the default zone."""
         context, name, source = self.context, self._account_id, self._fetcher.source
         zone, now = context.settings.default_zone, context.clock.now()
-        accounts.insert_discovered(context.engine, [Account(name, zone, zone, currency="")], now)
+        accounts.insert_discovered(context.engine, [Account(name, zone, "", currency="")], now)
         denials.record(context.engine, name, source.connection, source.credential, str(error), now)
 
     def _find_with_older_entry(self, indexes: Iterable[int]) -> set[int]:

@@ -128,7 +128,10 @@ LAYOUTS: Final[Mapping[str, Layout]] = {
                 LookupTable("account_history", "account_id", {"account_name": "name"}, _SYNCED),
             ),
             account_table=LookupTable(
-                "account_history", "account_id", {"data_zone": "timezone_name", "currency": "currency"}, _SYNCED
+                "account_history",
+                "account_id",
+                {"data_zone": "timezone_name", "currency": "currency", "name": "name"},
+                _SYNCED,
             ),
         ),
         Layout("airbyte", "ads_insights"),

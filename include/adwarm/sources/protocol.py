@@ -5,7 +5,7 @@ The prefetch engine owns budget, concurrency, parking, retries and writes. A sou
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from enum import StrEnum
@@ -88,6 +88,20 @@ class ResultPage:
 
 
 @dataclass(frozen=True, slots=True)
+class AccountPage:
+    """The accounts of one response. Only `next_cursor is None` means the end.
+
+    Attributes:
+        problems: accounts that were left out because their response is malformed, and values that were replaced.
+    """
+
+    accounts: tuple[Account, ...]
+    next_cursor: str | None = None
+    usage: tuple[UsageSample, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AsyncReportHandle:
     """A report that the upstream makes in the background."""
 
@@ -142,11 +156,25 @@ class InsightsSource(Protocol):
         ...
 
     def list_accounts(self) -> Iterable[Account]:
-        """Yield every account the credentials can read."""
+        """Yield every account the credentials can read. Costs a request per page, without admission."""
+        ...
+
+    def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
+        """Return the accounts after `cursor` that the credentials can read. Costs at most one request.
+
+        An account whose response is malformed is left out and named in `problems`.
+
+        Args:
+            cursor: None for the first page.
+            page_size: accounts per page; the source's default when None.
+        """
         ...
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
-        """Return the scope chain a call for the account draws on, narrowest first, without the fleet."""
+        """Return the scope chain a call for the account draws on, narrowest first, without the fleet.
+
+        An empty id means a call about no account, such as a list of accounts.
+        """
         ...
 
     def plan(
@@ -182,6 +210,21 @@ class InsightsSource(Protocol):
     def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
         """Return a page of the objects of `level` in `unit`, each row with an `id`; for sources that list objects."""
         ...
+
+
+def iter_accounts(source: InsightsSource) -> Iterator[Account]:
+    """Yield the accounts of every page of a source.
+
+    Raises:
+        Corrupt: the pages form a loop.
+    """
+    cursors, cursor = CursorTrail(), None
+    while True:
+        page = source.list_account_page(cursor)
+        yield from page.accounts
+        cursor = cursors.follow(page.next_cursor)
+        if cursor is None:
+            return
 
 
 @dataclass

@@ -41,12 +41,14 @@ from adwarm.sources.layouts import (
     select_lookups,
 )
 from adwarm.sources.protocol import (
+    AccountPage,
     AsyncReportHandle,
     AsyncReportProgress,
     Capabilities,
     FetchUnit,
     Increment,
     ResultPage,
+    iter_accounts,
 )
 from adwarm.sources.row_check import check_rows
 from adwarm.sources.units import LEVELS, plan_units, split_by_time
@@ -157,12 +159,28 @@ class TabularSource(ABC):
 
     def list_accounts(self) -> Iterator[Account]:
         """Yield every account that has a row, in the order of ids."""
+        return iter_accounts(self)
+
+    def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
+        """Return every account that has a row, in the order of ids: one page, whatever the arguments.
+
+        Raises:
+            BadRequest: the table lacks a column.
+            Transient: the table cannot be read at the moment.
+        """
+        del cursor, page_size
         columns = self._mapping()
         fixed = self._fixed_account(columns)
         values = [(fixed,)] if fixed else self._distinct([columns["account_id"]])
+        ids, problems = _valid_ids(value for (value,) in values if not is_absent(value))
         details, currencies = self._account_details(fixed), self._currencies(columns, fixed)
-        for account in sorted({normalize_account_id(format_id(value)) for (value,) in values if not is_absent(value)}):
-            yield self._account(account, details, currencies)
+        found = []
+        for account_id in ids:
+            try:
+                found.append(self._account(account_id, details, currencies))
+            except BadRequest as error:
+                problems.append(f"{account_id} is left out: {error}")
+        return AccountPage(tuple(found), problems=tuple(problems))
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """Return no scope: a table has no quota."""
@@ -253,7 +271,7 @@ class TabularSource(ABC):
         currency = (
             self._options.currency or own.get("currency") or (next(iter(in_rows)) if len(in_rows) == 1 else "USD")
         )
-        return Account(account, data_zone, data_zone, currency, self.connection)
+        return Account(account, data_zone, data_zone, currency, self.connection, name=own.get("name") or "")
 
     def _account_details(self, account: str | None) -> dict[str, dict[str, str]]:
         """Return the fields of one account, or of all, from the loader's table of accounts."""
@@ -268,7 +286,8 @@ class TabularSource(ABC):
         by_account: dict[str, set[str]] = {}
         for value, currency in pairs:
             if not is_absent(value) and not is_absent(currency):
-                by_account.setdefault(account or normalize_account_id(format_id(value)), set()).add(format_id(currency))
+                owner_id = account or next(iter(_valid_ids([value])[0]), "")
+                by_account.setdefault(owner_id, set()).add(format_id(currency))
         return by_account
 
     def _mapping(self) -> dict[str, str]:
@@ -368,6 +387,18 @@ def _validate_constants(constants: Mapping[str, str]) -> dict[str, str]:
     if "account_id" in constants:
         normalize_account_id(str(constants["account_id"]))
     return {name: str(value).strip() for name, value in constants.items()}
+
+
+def _valid_ids(values: Iterable[Any]) -> tuple[list[str], list[str]]:
+    """Return the account ids in `values`, sorted, and what is wrong with the values that are none."""
+    ids: set[str] = set()
+    problems: list[str] = []
+    for value in values:
+        try:
+            ids.add(normalize_account_id(format_id(value)))
+        except BadRequest as error:
+            problems.append(f"rows are left out: {error}")
+    return sorted(ids), sorted(problems)
 
 
 def _is_requested(daily: DailyRow, unit: FetchUnit) -> bool:

@@ -1,21 +1,28 @@
-"""Accounts: time zones, currency, connection and status, read once from the upstream.
+"""Accounts: time zones, currency, connection and status, as the upstream reports them and as the user has set them.
 
-An account is `denied` once every configured connection was denied; `denials` records which ones.
+What the user has set is stored in columns of its own (`user_...`) and replaces what the upstream says whenever an
+account is read, so nothing that comes from the upstream can overwrite it. An account is `denied` once every configured
+connection was denied; `denials` records which ones.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, select, update
 
-from adwarm.model import Account, normalize_account_id
+from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.model import Account, AccountRecord, normalize_account_id
 from adwarm.store.database import insert_new, read_transaction, upsert, write_transaction
 from adwarm.store.tables import account as table
 
 DENIAL_PERIOD = timedelta(days=1)
 """A denied account is tried again after this long, because its owner may have granted access."""
+USER_SETTINGS = ("user_reader_zone", "user_status", "user_connection", "holiday_country")
+"""Columns that only the user sets."""
+_MAX_REASON = 500
+_MAX_NAME = 255
 
 
 def get(engine: Engine, account_id: str) -> Account | None:
@@ -62,18 +69,94 @@ def list_selected(engine: Engine, selected: Sequence[str], at: datetime, default
     return [stored.get(name) or Account(name, default_zone, default_zone, currency="") for name in ids]
 
 
+def list_records(engine: Engine, at: datetime) -> dict[str, AccountRecord]:
+    """Return all accounts by id with what their user has set, without denials that have expired at `at`."""
+    with read_transaction(engine) as connection:
+        return read_records(connection, at)
+
+
+def read_records(connection: Connection, at: datetime, *, lock: bool = False) -> dict[str, AccountRecord]:
+    """Return all accounts by id, like `list_records`.
+
+    Args:
+        connection: the transaction to read in.
+        at: the time at which denials are judged.
+        lock: keep others from changing the rows until the transaction ends.
+    """
+    query = select(table).order_by(table.c.id)
+    rows = connection.execute(query.with_for_update() if lock else query).all()
+    return {row.id: _record(row, at) for row in rows}
+
+
+def get_user_zones(engine: Engine) -> dict[str, str]:
+    """Return the reader zones that users have set, by account id."""
+    return _get_set_column(engine, "user_reader_zone")
+
+
+def get_holiday_countries(engine: Engine) -> dict[str, str]:
+    """Return the holiday countries that users have set, by account id."""
+    return _get_set_column(engine, "holiday_country")
+
+
 def save(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
-    """Store accounts as the upstream reports them. The stored reader zone is kept."""
+    """Store accounts as the upstream reports them. What the log said about the reader zone is kept."""
     rows = [_row(item, at) for item in accounts]
     with write_transaction(engine) as connection:
         upsert(connection, table, rows, preserve=("reader_zone",))
 
 
+def save_listed(connection: Connection, accounts: Iterable[Account], at: datetime) -> None:
+    """Store accounts that a connection lists, and that they were seen at `at`; otherwise like `save`."""
+    rows = [{**_row(item, at), "last_seen_at": at} for item in accounts]
+    upsert(connection, table, rows, preserve=("reader_zone",))
+
+
+def save_listed_denied(connection: Connection, accounts: Iterable[Account], at: datetime) -> None:
+    """Store name, zone and currency of listed accounts whose data is denied; the denial stays as old as it is."""
+    for item in accounts:
+        values = {name: _row(item, at)[name] for name in ("name", "data_zone", "currency")}
+        connection.execute(update(table).where(table.c.id == item.id).values(**values, last_seen_at=at))
+
+
+def mark_seen(connection: Connection, ids: Sequence[str], at: datetime) -> None:
+    """Record that discovery has seen accounts whose row needs no other change."""
+    for start in range(0, len(ids), 500):
+        some = table.c.id.in_(ids[start : start + 500])
+        connection.execute(update(table).where(some).values(last_seen_at=at))
+
+
 def insert_discovered(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
-    """Store accounts that the access log names, without a currency. Accounts that are stored already do not change."""
+    """Store accounts that the access log names, without a currency. Accounts that are stored already do not change.
+
+    An empty reader zone means that the log names none: it is then the data zone, once that is known.
+    """
     rows = [_row(item, at) for item in accounts]
     with write_transaction(engine) as connection:
         insert_new(connection, table, rows)
+
+
+def set_by_user(engine: Engine, account_id: str, values: Mapping[str, str | None]) -> None:
+    """Store what the user sets for an account.
+
+    Args:
+        engine: the database.
+        account_id: a stored account.
+        values: columns in `USER_SETTINGS`, each with its value; None clears it.
+
+    Raises:
+        NotFound: no such account is stored.
+        BadRequest: a column is not one that users set.
+    """
+    unknown = sorted(set(values) - set(USER_SETTINGS))
+    if unknown:
+        raise BadRequest(f"{', '.join(unknown)} cannot be set; choose from {', '.join(USER_SETTINGS)}")
+    with write_transaction(engine) as connection:
+        changed = connection.execute(update(table).where(table.c.id == account_id).values(**values))
+        if changed.rowcount == 0:
+            raise NotFound(
+                f"{account_id} is not a stored account; `adwarm accounts discover` lists those of the connections, and "
+                "`adwarm accounts list` shows what is stored"
+            )
 
 
 def set_status(engine: Engine, account_id: str, status: str, reason: str, at: datetime) -> None:
@@ -82,17 +165,65 @@ def set_status(engine: Engine, account_id: str, status: str, reason: str, at: da
         connection.execute(
             update(table)
             .where(table.c.id == account_id)
-            .values(status=status, status_reason=reason[:500], updated_at=at)
+            .values(status=status, status_reason=reason[:_MAX_REASON], updated_at=at)
         )
+
+
+def _get_set_column(engine: Engine, name: str) -> dict[str, str]:
+    column = table.c[name]
+    with read_transaction(engine) as connection:
+        rows = connection.execute(select(table.c.id, column).where(column.is_not(None))).all()
+    return {row[0]: row[1] for row in rows}
 
 
 def _with_expired_denial(row: Row[Any]) -> Account:
     account = _account(row)
-    return replace(account, status="active") if account.status == "denied" else account
+    return replace(account, status="active", status_reason="") if account.status == "denied" else account
 
 
 def _account(row: Row[Any]) -> Account:
-    return Account(row.id, row.data_zone, row.reader_zone, row.currency, row.connection, row.status)
+    """Return the account with what its user has set. A denial outranks a status `active` of the user."""
+    status, reason = row.status, row.status_reason or ""
+    if row.user_status == "closed" or (row.user_status and status != "denied"):
+        status, reason = row.user_status, _user_reason(row)
+    return Account(
+        row.id,
+        row.data_zone,
+        row.user_reader_zone or row.reader_zone or row.data_zone,
+        row.currency,
+        row.user_connection or row.connection,
+        status,
+        row.name or "",
+        reason,
+    )
+
+
+def _user_reason(row: Row[Any]) -> str:
+    if row.user_status == row.status:
+        return row.status_reason or ""
+    return f"set by hand; without that: {row.status}" + (f" ({row.status_reason})" if row.status_reason else "")
+
+
+def _record(row: Row[Any], at: datetime) -> AccountRecord:
+    is_expired = row.status == "denied" and row.updated_at <= at - DENIAL_PERIOD
+    account = _with_expired_denial(row) if is_expired else _account(row)
+    return AccountRecord(
+        account,
+        platform_status="active" if is_expired else row.status,
+        platform_reason="" if is_expired else row.status_reason or "",
+        platform_connection=row.connection,
+        updated_at=row.updated_at,
+        last_seen=row.last_seen_at,
+        user_reader_zone=row.user_reader_zone or "",
+        user_status=row.user_status or "",
+        user_connection=row.user_connection or "",
+        holiday_country=row.holiday_country or "",
+        denials={
+            connection: denial["credential"]
+            for connection, denial in (row.denials or {}).items()
+            if at - datetime.fromisoformat(denial["at"]) < DENIAL_PERIOD
+        },
+    )
 
 
 def _row(item: Account, at: datetime) -> dict[str, Any]:
@@ -100,8 +231,10 @@ def _row(item: Account, at: datetime) -> dict[str, Any]:
         "id": item.id,
         "connection": item.connection,
         "data_zone": item.data_zone,
-        "reader_zone": item.reader_zone,
+        "reader_zone": "" if item.is_verified and item.reader_zone == item.data_zone else item.reader_zone,
         "currency": item.currency,
         "status": item.status,
+        "status_reason": item.status_reason[:_MAX_REASON] or None,
+        "name": item.name[:_MAX_NAME] or None,
         "updated_at": at,
     }

@@ -88,6 +88,25 @@ account = Table(
     Column("status_reason", Text),
     _col("updated_at", UtcDateTime()),
     Column("denials", JSON),
+    Column("name", String(255)),
+    Column("last_seen_at", UtcDateTime()),
+    Column("user_reader_zone", String(64)),
+    Column("user_status", String(16)),
+    Column("user_connection", String(250)),
+    Column("holiday_country", String(2)),
+)
+
+# One row per connection: when its accounts were last listed, and why that failed.
+account_discovery = Table(
+    "account_discovery",
+    metadata,
+    _key("connection", String(250)),
+    _col("credential", String(64), ""),
+    _col("attempted_at", UtcDateTime()),
+    Column("completed_at", UtcDateTime()),
+    _col("listed", Integer, 0),
+    Column("error", Text),
+    _col("is_temporary", Boolean, False),
 )
 
 # One row per strategy; users edit it.

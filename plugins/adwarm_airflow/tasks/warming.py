@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
-from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
+from adwarm.foundation.errors import AdwarmError, Denied, Permanent
 from adwarm.model import Mode, Strategy, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies
@@ -34,18 +34,15 @@ log = logging.getLogger(__name__)
 
 
 def plan(context: Mapping[str, Any]) -> list[int]:
-    """Plan the run, and return the numbers of its batches; none while no forecast is trained."""
+    """Plan the run, and return the numbers of its batches; without a forecast, only those of ended days."""
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
     decided_at, mode = resolve_decision(context, runtime.settings.step)
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
-    try:
-        summary = decide(runtime.context, decided_at, run.run_id, mode)
-    except NotFound as error:
-        log.warning("nothing is planned: %s", error)
-        _start_job(runtime, run, 0)
-        return []
+    summary = decide(runtime.context, decided_at, run.run_id, mode)
+    if summary.without_forecast:
+        log.warning("no open is predicted, only ended days are completed: %s", summary.without_forecast)
     log.info("decided: %s", summary.to_dict())
     for row in warms.list_by_run(runtime.engine, run.run_id)[:5]:
         log.info("%s %s at %s: %s", row.key.account_id, row.key.date_range, row.warm_at, row.explanation.get("why"))

@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from adwarm.model import Account, Actor, ReportKey
 from adwarm.patterns.ingest.run import ingest
+from adwarm.patterns.load_slots import load_slots
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.serving.open_log import AccessLogWriter
@@ -101,3 +102,18 @@ def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: Object
         Context(sqlite_engine, objects, Settings(default_zone="Europe/Rome")), START - timedelta(hours=1), END
     )
     assert dict(zip(found.account_id, found.zone, strict=True)) == {"act_1": "Asia/Tokyo", "act_2": "Europe/Rome"}
+
+
+def test_a_zone_set_by_a_user_outranks_the_logs(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Training and profiles agree on it; other accounts keep the log's zone, and holiday countries come along."""
+    _store(sqlite_engine, objects, tmp_path, _events(3, 400))
+    accounts.save(sqlite_engine, [Account("act_1"), Account("act_2")], END)
+    accounts.set_by_user(sqlite_engine, "act_1", {"user_reader_zone": "Asia/Tokyo", "holiday_country": "JP"})
+    context = Context(sqlite_engine, objects, Settings())
+    found = load_opens(context, START, END)
+    zones = dict(zip(found.account_id.tolist(), found.zone.tolist(), strict=True))
+    slots = load_slots(context, START, END)
+    expected = {f"act_{n}": "Asia/Tokyo" if n == 1 else "Europe/Rome" for n in range(1, 6)}
+    assert zones == dict(zip(slots["account_id"], slots["time_zone"], strict=True)) == expected
+    assert found.holiday_countries == {"act_1": "JP"}
+    assert found.before(int(found.ts[9])).holiday_countries == {"act_1": "JP"}

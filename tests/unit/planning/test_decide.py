@@ -60,10 +60,28 @@ def _stored(engine: Engine, run: str = RUN) -> list[tuple[Any, ...]]:
     return [(row.key.account_id, row.key.date_range, row.reason, row.status) for row in warms.list_by_run(engine, run)]
 
 
-def test_without_a_forecast_nothing_is_decided(engine: Engine, objects: ObjectStore) -> None:
-    """The message says what trains one."""
+def test_without_a_forecast_only_days_are_closed(engine: Engine, objects: ObjectStore) -> None:
+    """A preview says what trains one; a run completes the days that have ended, and says why it predicts nothing."""
+    context = _context(engine, objects)
     with pytest.raises(NotFound, match="adwarm_access_patterns"):
-        decide(_context(engine, objects), NINE, RUN, Mode.LIVE)
+        build_forecast_plan(context, NINE)
+    accounts.save(engine, [Account("act_1", "UTC", "UTC", "EUR"), Account("act_2", status="closed")], NINE)
+    closes_at = get_close_time(Account("act_1"), MONDAY.date(), context.settings.planning)
+    summary = decide(context, closes_at, RUN, Mode.LIVE)
+    assert (summary.planned, summary.closing, summary.batches) == (0, 1, 1)
+    assert "adwarm_access_patterns" in summary.without_forecast
+    assert [row[0] for row in _stored(engine)] == ["act_1"]
+
+
+def test_closed_accounts_are_not_warmed(learned: Engine, objects: ObjectStore) -> None:
+    """Neither those that the platform has closed nor those that the user has; a user may open one again."""
+    accounts.save(learned, [Account("act_1", status="closed"), Account("act_2")], NINE)
+    accounts.set_by_user(learned, "act_2", {"user_status": "closed"})
+    decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
+    assert [row[0] for row in _stored(learned)] == ["act_3"]
+    accounts.set_by_user(learned, "act_1", {"user_status": "active"})
+    decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
+    assert [row[0] for row in _stored(learned)] == ["act_1", "act_3"]
 
 
 def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) -> None:

@@ -302,6 +302,22 @@ def test_unreadable_tables_raise_an_error(tmp_path: Path, source: Any, expected:
     assert "s3cret" not in str(caught.value)
 
 
+def test_an_odd_account_stops_no_other(tmp_path: Path) -> None:
+    """A value that is no account id is left out of the list and named."""
+    frame = pd.DataFrame({
+        "account_id": ["7", "abc", "8", None],
+        "ad_id": ["1", "2", "3", "4"],
+        "date_start": ["2026-11-01"] * 4,
+        "account_currency": ["EUR", "EUR", "USD", "EUR"],
+    })
+    frame.to_parquet(tmp_path / "rows.parquet")
+    page = ParquetSource(str(tmp_path / "rows.parquet")).list_account_page(None)
+    assert [(account.id, account.currency) for account in page.accounts] == [("act_7", "EUR"), ("act_8", "USD")]
+    (problem,) = page.problems
+    assert "'abc'" in problem
+    assert page.next_cursor is None
+
+
 def test_values_in_the_platforms_form() -> None:
     """Numbers of any type are printed as the platform prints them."""
     assert format_field("impressions", 12.0) == "12"

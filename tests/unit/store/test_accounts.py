@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import Engine
 
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account
-from adwarm.store import accounts
+from adwarm.store import accounts, denials, write_transaction
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SEEN = Account("act_1", "Asia/Tokyo", "Asia/Tokyo", currency="")
@@ -59,3 +61,68 @@ def test_a_denial_expires_after_a_day(engine: Engine) -> None:
 
     assert stands(AT + timedelta(hours=23)) == ["denied", "closed"]
     assert stands(AT + timedelta(hours=24)) == ["active", "closed"]
+
+
+def test_a_guessed_reader_zone_gives_way_to_the_data_zone(engine: Engine) -> None:
+    """Where the log names no zone, the readers' zone is the default until the upstream reports the account's."""
+    accounts.insert_discovered(engine, [Account("act_1", "UTC", "", currency="")], AT)
+    assert accounts.get(engine, "act_1") == Account("act_1", "UTC", "UTC", currency="")
+    accounts.save(engine, [TOLD], AT)
+    assert accounts.get(engine, "act_1") == TOLD
+
+
+def test_what_the_user_sets_outranks_the_upstream(engine: Engine) -> None:
+    """It survives what the upstream saves later, and clearing it shows the upstream's values again."""
+    accounts.save(engine, [TOLD, Account("act_2")], AT)
+    values = {"user_reader_zone": "Asia/Tokyo", "user_status": "closed", "user_connection": "mine"}
+    accounts.set_by_user(engine, "act_1", {**values, "holiday_country": "JP"})
+    accounts.save(engine, [TOLD], AT)
+    expected = Account("act_1", "Europe/Rome", "Asia/Tokyo", "EUR", "mine", "closed")
+    assert accounts.get(engine, "act_1") == accounts.list_as_of(engine, AT)["act_1"] == expected
+    assert accounts.list_selected(engine, [], AT, "UTC") == [Account("act_2")]
+    assert accounts.get_user_zones(engine) == {"act_1": "Asia/Tokyo"}
+    assert accounts.get_holiday_countries(engine) == {"act_1": "JP"}
+    record = accounts.list_records(engine, AT)["act_1"]
+    assert (record.platform_status, record.platform_connection) == ("active", "main")
+    assert "by hand" in record.account.status_reason
+    accounts.set_by_user(engine, "act_1", dict.fromkeys(values))
+    assert accounts.get(engine, "act_1") == TOLD
+
+
+def test_only_stored_accounts_and_user_columns_can_be_set(engine: Engine) -> None:
+    """The errors say what to do."""
+    with pytest.raises(NotFound, match="accounts discover"):
+        accounts.set_by_user(engine, "act_1", {"holiday_country": "DE"})
+    accounts.save(engine, [TOLD], AT)
+    with pytest.raises(BadRequest, match="status"):
+        accounts.set_by_user(engine, "act_1", {"status": "closed"})
+
+
+@pytest.mark.parametrize(("user", "within", "after"), [("active", "denied", "active"), ("closed", "closed", "closed")])
+def test_a_denial_and_the_users_status(engine: Engine, user: str, within: str, after: str) -> None:
+    """A denial outranks `active` for a day; `closed` outranks a denial, and outlives it."""
+    accounts.save(engine, [TOLD], AT)
+    accounts.set_by_user(engine, "act_1", {"user_status": user})
+    accounts.set_status(engine, "act_1", "denied", "no", AT)
+    denials.record(engine, "act_1", "main", "token", "no", AT)
+    later = AT + accounts.DENIAL_PERIOD
+    assert accounts.list_as_of(engine, AT)["act_1"].status == within
+    assert accounts.list_as_of(engine, later)["act_1"].status == after
+    records = [accounts.list_records(engine, at)["act_1"] for at in (AT, later)]
+    assert [item.account.status for item in records] == [within, after]
+    assert [item.denials for item in records] == [{"main": "token"}, {}]
+
+
+def test_listing_a_denied_account_does_not_prolong_its_denial(engine: Engine) -> None:
+    """Name and zone are stored; the denial ends when it would have ended."""
+    accounts.save(engine, [TOLD], AT)
+    accounts.set_status(engine, "act_1", "denied", "no", AT)
+    noon = AT + timedelta(hours=12)
+    with write_transaction(engine) as connection:
+        accounts.save_listed_denied(
+            connection, [Account("act_1", "Asia/Tokyo", "Asia/Tokyo", "JPY", name="Shop")], noon
+        )
+    record = accounts.list_records(engine, noon)["act_1"]
+    assert (record.account.status, record.account.data_zone, record.account.name) == ("denied", "Asia/Tokyo", "Shop")
+    assert record.last_seen == noon
+    assert accounts.list_as_of(engine, AT + timedelta(hours=24))["act_1"].status == "active"

@@ -10,8 +10,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, inspect, select, text
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import Strategy, StrategyState
-from adwarm.store import tables
+from adwarm.model import Account, Strategy, StrategyState
+from adwarm.store import accounts, tables
+from adwarm.store.account_discoveries import list_attempts
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.schema import (
     VERSION_TABLE,
@@ -132,3 +133,23 @@ def test_an_older_database_keeps_its_strategies(first_release_database: Engine) 
     assert stored.strategy == Strategy("mornings", ("today",), max_calls_per_hour=7)
     assert stored.state == StrategyState()
     assert (warm.run_id, warm.strategy) == ("r", None)
+
+
+def test_a_filled_database_of_revision_1_upgrades(engine: Engine) -> None:
+    """Its accounts keep their values; the new columns are empty, and nothing counts as set by hand."""
+    try:
+        downgrade(engine, "1")
+        with write_transaction(engine) as connection:
+            connection.execute(
+                text(
+                    "INSERT INTO account (id, connection, data_zone, reader_zone, currency, status, updated_at) "
+                    "VALUES ('act_1', 'main', 'Europe/Rome', 'Asia/Tokyo', 'EUR', 'closed', :at)"
+                ),
+                {"at": NOW.replace(tzinfo=None) if engine.dialect.name == "sqlite" else NOW},
+            )
+    finally:
+        upgrade(engine)
+    record = accounts.list_records(engine, NOW)["act_1"]
+    assert record.account == Account("act_1", "Europe/Rome", "Asia/Tokyo", "EUR", "main", "closed")
+    assert (record.user_status, record.user_reader_zone, record.last_seen) == ("", "", None)
+    assert list_attempts(engine) == {}

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from adwarm.foundation.arrow_arrays import Bools, Codes, Ints, Ints32
+from adwarm.foundation.arrow_arrays import Bools, Codes, Ints, Ints32, Strings
 from adwarm.foundation.local_hours import to_local_micros
 from adwarm.patterns.opens import Opens
 
@@ -38,6 +38,7 @@ class OpenGrid:
         report_kind_of: per key, index of its kind in `report_kinds`.
         account_keys: accounts x columns: keys of the account that had been opened by then, 1 or more.
         population: totals over all keys, also when the grid holds only some of them.
+        own_country: per key, the holiday country that its account has of its own; empty where it is that of the zone.
     """
 
     origin: int
@@ -52,6 +53,7 @@ class OpenGrid:
     report_kind_of: Ints
     account_keys: Ints32
     population: "PopulationTotals"
+    own_country: Strings
 
     @classmethod
     def from_opens(
@@ -94,6 +96,7 @@ class OpenGrid:
             kind_of.astype(np.int64),
             np.maximum(account_keys, 1),
             population,
+            np.array([opens.holiday_countries.get(name, "") for name in opens.account_id.tolist()], dtype=object),
         )
 
     @property

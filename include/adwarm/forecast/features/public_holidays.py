@@ -1,8 +1,8 @@
 """Reduces the forecast on public holidays by as much as earlier holidays of the same country in the log were quieter.
 
-The country follows from the reader's zone, also under its old names, which browsers report (`Asia/Calcutta`). A zone
-without a country (`UTC`), or whose country has no calendar, has no holidays. Where readers come on holidays as on any
-day, nothing changes.
+The country is the one that a user has set for the account. Else it follows from the reader's zone, also under its old
+names, which browsers report (`Asia/Calcutta`). A zone without a country (`UTC`), or whose country has no calendar, has
+no holidays. Where readers come on holidays as on any day, nothing changes.
 """
 
 from collections.abc import Iterator
@@ -15,14 +15,16 @@ import holidays
 import numpy as np
 
 from adwarm.forecast.features.grid import SLOTS_PER_DAY, OpenGrid
-from adwarm.foundation.arrow_arrays import Floats, Ints
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
 
 _EPOCH = date(1970, 1, 1).toordinal()
 _PRIOR_DAYS, _PRIOR_OPENS = 0.5, 5.0
 """Usual days, and first opens, that the prior of an ordinary day is worth."""
 _CLOCK_CHANGE = 4
+_CODE_LENGTH = 2
 _ACROSS_BORDERS = {
     "Africa/Asmera": "ER",
     "Africa/Timbuktu": "ML",
@@ -55,26 +57,29 @@ class HolidayEffect:
     def fit(cls, grid: OpenGrid) -> "HolidayEffect":
         """Return the effect of the holidays in the grid, against the median of the same weekday in other weeks."""
         days_by_country: dict[str, list[tuple[float, float]]] = {}
-        for index, name in enumerate(grid.zones):
-            country = country_of(name)
-            if country:
-                days_by_country.setdefault(country, []).extend(_compare_with_usual(grid, index, country))
+        for index, country, keys in _groups(grid):
+            days_by_country.setdefault(country, []).extend(_compare_with_usual(grid, index, country, keys))
         return cls({country: _share(days) for country, days in sorted(days_by_country.items()) if days})
 
     def get_shares(self, grid: OpenGrid, key: Ints, column: Ints) -> Floats:
         """Return the share per pair of key and column; 1 where the reader's day is no holiday."""
         result = np.ones(len(key))
-        day, zone_of = grid.local_day(key, column), grid.zone_of[key]
-        for index, name in enumerate(grid.zones):
-            country = country_of(name)
+        day = grid.local_day(key, column)
+        for _, country, keys in _groups(grid):
             if country in self.by_country:
-                pairs = np.flatnonzero(zone_of == index)
+                pairs = np.flatnonzero(keys[key])
                 result[pairs[np.isin(day[pairs], days_off(country, day[pairs]))]] = self.by_country[country]
         return result
 
-    def get_share(self, zone_name: str, moment: datetime) -> float:
-        """Return the share at a moment in a reader's zone; 1 when it is no holiday there."""
-        country = country_of(zone_name)
+    def get_share(self, zone_name: str, moment: datetime, own_country: str = "") -> float:
+        """Return the share at a moment in a reader's zone; 1 when it is no holiday there.
+
+        Args:
+            zone_name: the reader's zone.
+            moment: UTC.
+            own_country: the country of the account's holidays, when it is not that of the zone.
+        """
+        country = own_country or country_of(zone_name)
         if country not in self.by_country:
             return 1.0
         day = np.array([utc(moment).astimezone(zone(zone_name)).toordinal() - _EPOCH])
@@ -86,6 +91,20 @@ def country_of(zone_name: str) -> str:
     return _countries().get(zone_name, "")
 
 
+def check_country(code: str) -> str:
+    """Return the ISO code of a country whose holidays are known, in capitals.
+
+    Raises:
+        BadRequest: there is no such country, or no calendar for it.
+    """
+    country = code.strip().upper()
+    if len(country) != _CODE_LENGTH or country not in holidays.list_supported_countries(include_aliases=False):
+        raise BadRequest(
+            f"no holidays are known for country {code[:20]!r}; write a code of two letters such as DE, US or BR"
+        )
+    return country
+
+
 def days_off(country: str, days: Ints) -> Ints:
     """Return the public holidays of the years that `days` lie in; both count days since 1970."""
     if not len(days):
@@ -95,6 +114,16 @@ def days_off(country: str, days: Ints) -> Ints:
     return np.array(holiday_days, np.int64)
 
 
+def _groups(grid: OpenGrid) -> Iterator[tuple[int, str, Bools]]:
+    """Yield zone index, holiday country and the mask of the keys that have both; others are left out."""
+    own = grid.own_country.astype(str)
+    for index, name in enumerate(grid.zones):
+        in_zone = grid.zone_of == index
+        for text in np.unique(own[in_zone]).tolist():
+            if country := text or country_of(name):
+                yield index, country, in_zone & (own == text)
+
+
 def _share(days: list[tuple[float, float]]) -> float:
     """Return opens divided by usual opens, shrunk towards 1 because one quiet holiday is little evidence."""
     opens, usual = sum(opens for opens, _ in days), sum(usual for _, usual in days)
@@ -102,9 +131,9 @@ def _share(days: list[tuple[float, float]]) -> float:
     return min((opens + prior) / (usual + prior), 1.0)
 
 
-def _compare_with_usual(grid: OpenGrid, zone_index: int, country: str) -> Iterator[tuple[float, float]]:
-    """Yield first opens and usual first opens of each holiday in the grid, over the keys of one zone."""
-    opens = np.diff(grid.firsts[grid.zone_of == zone_index].sum(axis=0, dtype=np.int64))
+def _compare_with_usual(grid: OpenGrid, zone_index: int, country: str, keys: Bools) -> Iterator[tuple[float, float]]:
+    """Yield first opens and usual first opens of each holiday in the grid, over some keys of one zone."""
+    opens = np.diff(grid.firsts[keys].sum(axis=0, dtype=np.int64))
     column = np.arange(grid.column_count)
     day = (column + grid.origin + grid.offset[zone_index, : grid.column_count]) // SLOTS_PER_DAY
     if not len(day):

@@ -6,7 +6,7 @@ open comes, and which alone covers the time after it and keys without recent ope
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ from adwarm.forecast.models.seasonal import FEATURES, MIN_PROBABILITY, SeasonalF
 from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens
 from adwarm.forecast.serialization import decode_model, encode_model
 from adwarm.forecast.training.backtest import warm_value
-from adwarm.foundation.arrow_arrays import Bools, Floats, Ints, Ints32
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints, Ints32, Strings
 from adwarm.foundation.clock import utc
 from adwarm.foundation.local_time import LocalSlot, local_slots
 from adwarm.patterns.opens import Opens
@@ -272,8 +272,9 @@ class BoostedForecast:
         start = utc(start)
         end, cutoff = start + horizon, min(utc(recent.until), start) if recent else start - self.lifetime
         modeled_until = max(cutoff + self.lifetime, start)
+        countries = recent.opens.holiday_countries if recent else {}
         zones = [
-            (name, rows, self._seasonal_chances(name, rows, cutoff, modeled_until))
+            (name, rows, self._seasonal_chances((name, rows), countries, cutoff, modeled_until))
             for name, rows in self.seasonal.zones()
         ]
         chances = np.full(len(self.keys), np.nan)
@@ -284,7 +285,7 @@ class BoostedForecast:
             modeled = calibrate_slots(
                 _clip(self._spread_over_slots(slots, chances[rows]), start, end), self.calibration
             )
-            later = _clip(self._seasonal_chances(name, rows, modeled_until, end), start, end)
+            later = _clip(self._seasonal_chances((name, rows), countries, modeled_until, end), start, end)
             for slot, chance in [*modeled, *later]:
                 likely = chance > floor
                 parts.append(self.seasonal.slot_frame(slot, rows[likely], chance[likely]))
@@ -315,13 +316,32 @@ class BoostedForecast:
         opened_keys = pd.MultiIndex.from_arrays([opens.account_id, opens.date_range, opens.report], names=KEY_COLUMNS)
         return np.asarray(profile_keys.get_indexer(opened_keys), np.int64)
 
-    def _seasonal_chances(self, zone_name: str, rows: Ints, start: datetime, end: datetime) -> list[SlotChance]:
-        """Return the weekly profile's chances per slot for the keys at `rows`, reduced on public holidays."""
+    def _seasonal_chances(
+        self, zone_rows: tuple[str, Ints], countries: Mapping[str, str], start: datetime, end: datetime
+    ) -> list[SlotChance]:
+        """Return the weekly profile's chances per slot for the keys of one zone, reduced on public holidays.
+
+        Args:
+            zone_rows: a zone and the rows of its keys.
+            countries: by account id, the countries of holidays that accounts have of their own.
+            start: UTC.
+            end: UTC.
+        """
+        zone_name, rows = zone_rows
+        own = self._own_countries(rows, countries)
         parts: list[SlotChance] = []
         for slot in local_slots(zone_name, start, end):
-            share = slot.share * self.model.holidays.get_share(zone_name, slot.start)
+            share = np.full(len(rows), slot.share * self.model.holidays.get_share(zone_name, slot.start))
+            for country in set(own.tolist()) - {""}:
+                share[own == country] = slot.share * self.model.holidays.get_share(zone_name, slot.start, country)
             parts.append((slot, np.minimum(self.seasonal.rates(slot.hour_of_week, rows) * share, _MAX_CHANCE)))
         return parts
+
+    def _own_countries(self, rows: Ints, countries: Mapping[str, str]) -> Strings:
+        if not countries:
+            return np.full(len(rows), "", dtype=object)
+        names = self.keys["account_id"].to_numpy(dtype=object)[rows]
+        return np.array([countries.get(str(name), "") for name in names], dtype=object)
 
     def _spread_over_slots(self, slots: list[SlotChance], chance: Floats) -> list[SlotChance]:
         """Distribute the model's chance over the slots; keys whose chance is NaN keep the weekly profile's chances.

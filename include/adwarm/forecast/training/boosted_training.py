@@ -192,6 +192,7 @@ def _take_keys(grid: OpenGrid, keys: Ints) -> OpenGrid:
         account=grid.account[keys],
         zone_of=grid.zone_of[keys],
         report_kind_of=grid.report_kind_of[keys],
+        own_country=grid.own_country[keys],
     )
 
 

@@ -91,6 +91,8 @@ def _identity(opens: Opens, horizons: Horizons, seasonal: Forecast) -> str:
     )
     for values in (opens.ts, opens.key, opens.first):
         digest.update(values.tobytes())
+    if opens.holiday_countries:
+        digest.update(json.dumps(sorted(opens.holiday_countries.items())).encode())
     return digest.hexdigest()
 
 
@@ -124,7 +126,7 @@ def train_and_promote(context: Context, until: datetime, now: datetime) -> dict[
     platform returns theirs.
     """
     opens = load_training_opens(context, until)
-    accounts.insert_discovered(context.engine, _accounts(opens), now)
+    accounts.insert_discovered(context.engine, _accounts(opens, context.settings.default_zone), now)
     with read_transaction(context.engine) as connection:
         policy = find_policy(connection)
     chosen = policy.chosen_kind if policy is not None and context.settings.forecast.model == "auto" else None
@@ -221,7 +223,13 @@ def _since(settings: Settings, until: datetime) -> datetime:
     return utc(until) - timedelta(days=settings.forecast.history_days)
 
 
-def _accounts(opens: Opens) -> list[Account]:
-    """Return the accounts of the opens, each in the zone of its last key."""
+def _accounts(opens: Opens, default_zone: str) -> list[Account]:
+    """Return the accounts of the opens, each in the zone of its last key.
+
+    The default zone stands for none: the readers of such an account live in its data zone, once that is known.
+    """
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
-    return [Account(str(name), str(zone), str(zone), currency="") for name, zone in zones.items()]
+    return [
+        Account(str(name), str(zone), "" if zone == default_zone else str(zone), currency="")
+        for name, zone in zones.items()
+    ]

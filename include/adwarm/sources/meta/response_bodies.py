@@ -1,14 +1,11 @@
-"""Parses the bodies of responses: pages of rows, accounts, and the progress of async reports.
+"""Parses the bodies of responses: pages of rows, and the progress of async reports.
 
 Pages follow the platform's rules: only a missing `next` ends a report, so an empty page in the middle loses nothing.
 The URL in `next` may contain a token; it is neither called nor stored, and the next page is requested by its cursor.
 
-A response about another account than the requested one, or a malformed account, is refused as a whole.
-
 An async report is ready only when its status is `Job Completed` at 100 %: a report may be at 100 % and still running.
 """
 
-import logging
 import math
 import re
 from collections.abc import Mapping
@@ -16,13 +13,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, Denied, NotFound, TokenDead, Transient
-from adwarm.foundation.local_time import zone
-from adwarm.model import Account, normalize_account_id
+from adwarm.foundation.errors import AdwarmError, Corrupt, Denied, NotFound, TokenDead, Transient
 from adwarm.sources.meta.graph_errors import CallContext, parse_error
 from adwarm.sources.meta.transport import GraphResponse
 from adwarm.sources.protocol import AsyncReportProgress, AsyncReportState
-from adwarm.sources.row_check import MAX_CURRENCY, ROW_ERROR_CODE
 
 _MAX_CURSOR = 4_000
 _MAX_URL = 64_000
@@ -70,59 +64,6 @@ def _cursor_in_url(url: Any) -> str:
         return parse_qs(urlsplit(url).query).get("after", [""])[0]
     except ValueError:  # not a URL
         return ""
-
-
-logger = logging.getLogger(__name__)
-_CLOSED = (101, 202)
-_MAX_ZONE = 64
-_ID = re.compile(r"(?:act_)?\d{1,20}", re.ASCII)
-_CURRENCY = re.compile(rf"[A-Za-z]{{1,{MAX_CURRENCY}}}", re.ASCII)
-
-
-def parse_account(body: Mapping[str, Any], expected_id: str, connection: str) -> Account:
-    """Return the account `expected_id` from `body`; an unknown time zone counts as UTC.
-
-    Raises:
-        Corrupt: `body` is about another account, or zone or currency are malformed.
-    """
-    account_id = _account_id(body)
-    if account_id != expected_id:
-        raise _corrupt("account_id", f"is {account_id}, and {expected_id} was asked about")
-    time_zone, currency = body.get("timezone_name") or "UTC", body.get("currency") or "USD"
-    if not isinstance(time_zone, str) or len(time_zone) > _MAX_ZONE:
-        raise _corrupt("timezone_name", f"is not text of up to {_MAX_ZONE} characters")
-    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
-        raise _corrupt("currency", f"is not a code of up to {MAX_CURRENCY} letters")
-    try:
-        zone(time_zone)
-    except BadRequest:
-        shown = repr(time_zone) if "/" in time_zone else "without a name such as Europe/Berlin"  # it might be anything
-        logger.warning("%s has the unknown time zone %s; its days are counted in UTC", expected_id, shown)
-        time_zone = "UTC"
-    status = "closed" if body.get("account_status") in _CLOSED else "active"
-    return Account(expected_id, time_zone, time_zone, currency, connection, status)
-
-
-def parse_listed_account(body: Mapping[str, Any], connection: str) -> Account:
-    """Return an account of a list; otherwise like `parse_account`."""
-    return parse_account(body, _account_id(body), connection)
-
-
-def _account_id(body: Mapping[str, Any]) -> str:
-    """Return the account in `id` and `account_id`; both must agree if both are present."""
-    ids = [body[name] for name in ("account_id", "id") if body.get(name) is not None]
-    if not ids:
-        raise _corrupt("account_id", "is missing")
-    if not all(isinstance(name, str) and _ID.fullmatch(name) for name in ids):
-        raise _corrupt("account_id", "is no account id")
-    first, *others = (normalize_account_id(name) for name in ids)
-    if any(other != first for other in others):
-        raise _corrupt("id", f"is {others[0]}, and account_id is {first}")
-    return first
-
-
-def _corrupt(field: str, fault: str) -> Corrupt:
-    return Corrupt(f"{field} {fault}; the account's response is refused, nothing of it is kept", code=ROW_ERROR_CODE)
 
 
 POLL_FIELDS = (

@@ -7,31 +7,31 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, QuerySpec, Scope, ScopeKind, Window
 from adwarm.settings import SourceSettings
+from adwarm.sources.meta.account_bodies import parse_account, parse_account_list
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.params import async_report_params, object_params, request_params
 from adwarm.sources.meta.response_bodies import (
     POLL_FIELDS,
     next_cursor,
-    parse_account,
-    parse_listed_account,
     parse_progress,
     parse_rows,
     parse_run_id,
 )
 from adwarm.sources.meta.transport import BatchCall, GraphResponse, GraphTransport
 from adwarm.sources.protocol import (
+    AccountPage,
     AsyncReportHandle,
     AsyncReportProgress,
     Capabilities,
-    CursorTrail,
     FetchUnit,
     Increment,
     ResultPage,
+    iter_accounts,
 )
 from adwarm.sources.row_check import check_ids, check_rows
 from adwarm.sources.units import filtered_objects, plan_units, split_by_ids, split_by_time
 
-_ACCOUNT_FIELDS = "account_id,timezone_name,currency,account_status"
+_ACCOUNT_FIELDS = "account_id,name,timezone_name,currency,account_status"
 _NODES_PER_PAGE = 100
 _EDGES = {"campaign": "campaigns", "adset": "adsets", "ad": "ads"}
 
@@ -88,26 +88,28 @@ class MetaSource:
         """Yield every account the token can read, a page of them per request.
 
         Raises:
-            Corrupt: an account has no id or is malformed, or the pages form a loop.
+            Corrupt: the pages form a loop.
         """
-        cursors = CursorTrail()
-        cursor: str | None = None
-        while True:
-            params: dict[str, Any] = {"fields": _ACCOUNT_FIELDS, "limit": _NODES_PER_PAGE}
-            if cursor is not None:
-                params["after"] = cursor
-            body = self._graph.get(("me", "adaccounts"), params).body
-            for item in parse_rows(body):
-                yield parse_listed_account(item, self.connection)
-            cursor = cursors.follow(next_cursor(body, cursor))
-            if cursor is None:
-                return
+        return iter_accounts(self)
+
+    def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
+        """Return a page of the accounts that the token can read. Costs one request.
+
+        Raises:
+            Transient, Throttled, TooMuchData, TokenDead, BadRequest: as the platform says.
+        """
+        params: dict[str, Any] = {"fields": _ACCOUNT_FIELDS, "limit": page_size or _NODES_PER_PAGE}
+        if cursor is not None:
+            params["after"] = cursor
+        response = self._graph.get(("me", "adaccounts"), params)
+        found, problems = parse_account_list(parse_rows(response.body), self.connection)
+        return AccountPage(found, next_cursor(response.body, cursor), response.usage, problems)
 
     def scopes(self, account_id: str) -> tuple[Scope, ...]:
         """Return the scopes of the account, the app and the token; without an app id, the token's stands for both."""
         credentials = self._credentials
-        chain = (Scope(ScopeKind.ACCOUNT, account_id), credentials.app_scope, credentials.token_scope)
-        return tuple(dict.fromkeys(chain))
+        account = (Scope(ScopeKind.ACCOUNT, account_id),) if account_id else ()
+        return tuple(dict.fromkeys((*account, credentials.app_scope, credentials.token_scope)))
 
     def plan(
         self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec

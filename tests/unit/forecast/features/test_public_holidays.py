@@ -10,10 +10,14 @@ import pandas as pd
 import pytest
 
 from adwarm.forecast.features.grid import OpenGrid
-from adwarm.forecast.features.public_holidays import HolidayEffect, country_of, days_off
-from adwarm.forecast.models.boosted import BoostedModel, Horizons
+from adwarm.forecast.features.public_holidays import HolidayEffect, check_country, country_of, days_off
+from adwarm.forecast.models.boosted import BoostedForecast, BoostedModel, Horizons
+from adwarm.forecast.protocol import RecentOpens
 from adwarm.forecast.training.boosted_training import train_model
+from adwarm.forecast.training.train import train_seasonal
+from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens, opens_from_frame
+from adwarm.settings import Settings
 
 EASTER_MONDAY, WHIT_MONDAY = date(2026, 4, 6), date(2026, 5, 25)
 FIRST = date(2026, 3, 30)
@@ -189,3 +193,42 @@ def test_the_readers_date_decides(day: date, holiday: bool) -> None:
     assert (
         share.get_share("UTC", moment) == share.get_share("America/New_York", datetime(2026, 6, 2, tzinfo=UTC)) == 1.0
     )
+
+
+def test_an_accounts_own_country_outranks_its_zone() -> None:
+    """Readers in UTC who keep Dutch holidays are learned from and reduced as such; the others in UTC are not."""
+    opens = replace(log("UTC", {EASTER_MONDAY}), holiday_countries={"act_1": "NL"})
+    until = micros(WHIT_MONDAY, 9)
+    grid = OpenGrid.from_opens(opens.before(until), until)
+    effect = HolidayEffect.fit(OpenGrid.from_opens(opens, micros(FIRST + timedelta(days=50))))
+    assert list(effect.by_country) == ["NL"]
+    key = np.arange(grid.key_count)
+    shares_of = effect.get_shares(grid, key, np.full(grid.key_count, grid.column(until)))
+    is_dutch = opens.account_id[: grid.key_count] == "act_1"
+    assert is_dutch.any()
+    assert (shares_of[is_dutch] == effect.by_country["NL"]).all()
+    assert (shares_of[~is_dutch] == 1.0).all()
+
+
+def test_the_weekly_profile_uses_the_accounts_own_country(model: BoostedModel) -> None:
+    """Far from now only the profile predicts: the account with a country of its own gets that country's share."""
+    opens = log("Europe/Amsterdam", set(), days=55)
+    sunday = datetime(2026, 5, 24, tzinfo=UTC)
+    forecast = BoostedForecast("f", model, train_seasonal(opens, Settings(), sunday))
+    moment = datetime(2026, 5, 25, 6, tzinfo=UTC)
+    usual, own = (
+        forecast.predict(
+            moment, timedelta(hours=6), RecentOpens(replace(opens, holiday_countries=countries), sunday), floor=0.0
+        ).set_index(["account_id", "date_range", "report", "slot_start"])["probability"]
+        for countries in ({}, {"act_1": "US"})
+    )
+    changed = usual.index[(own - usual).abs() > 1e-9]
+    assert set(changed.get_level_values("account_id")) == {"act_1"}
+
+
+def test_a_country_must_have_holidays() -> None:
+    """Codes are accepted in any case; unknown ones are refused with an example."""
+    assert check_country(" de ") == "DE"
+    for code in ("XX", "DEU", "", "Germany"):
+        with pytest.raises(BadRequest, match="such as DE"):
+            check_country(code)

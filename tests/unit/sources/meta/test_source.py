@@ -154,13 +154,50 @@ def test_a_response_about_another_account_is_refused(
 
 
 def test_an_account_without_an_id_is_refused(scripted: ScriptedServer, meta: MetaSource) -> None:
-    """Also in a list of accounts."""
+    """A response about an account without an id is refused."""
     scripted.add_reply({"timezone_name": "UTC", "currency": "EUR"})
-    scripted.add_reply({"data": [{"id": "act_5"}, {"currency": "EUR"}]})
     with pytest.raises(Corrupt, match="missing"):
         meta.get_account("act_1")
-    with pytest.raises(Corrupt, match="missing"):
-        list(meta.list_accounts())
+
+
+def test_a_page_of_accounts(scripted: ScriptedServer, meta: MetaSource) -> None:
+    """Names, statuses and usage are read; a malformed account is left out and named, and stops no other."""
+    listed = [
+        {"id": "act_5", "name": " [draft]\n\x1b[31mA ", "timezone_name": "Asia/Calcutta", "account_status": 2},
+        {"currency": "EUR"},
+        {"id": "act_6", "timezone_name": "Europe/Nowhere", "account_status": 101},
+        {"id": "act_7", "currency": 7},
+        {"id": "act_8", "timezone_name": "UTC", "account_status": "x"},
+        {"id": "act_9", "timezone_name": "UTC", "account_status": 55},
+    ]
+    scripted.add_reply({"data": listed, "paging": paging("c1", more=True)})
+    page = meta.list_account_page("c0", 25)
+    assert "after=c0" in scripted.paths[-1]
+    assert "limit=25" in scripted.paths[-1]
+    assert page.next_cursor == "c1"
+    found = {account.id: account for account in page.accounts}
+    assert list(found) == ["act_5", "act_6", "act_8", "act_9"]
+    assert (found["act_5"].name, found["act_5"].data_zone) == ("[draft] [31mA", "Asia/Calcutta")
+    assert (found["act_5"].status, "disabled" in found["act_5"].status_reason) == ("active", True)
+    assert (found["act_6"].status, found["act_6"].data_zone) == ("closed", "UTC")
+    assert "no number" in found["act_8"].status_reason
+    assert "55" in found["act_9"].status_reason
+    assert [text.split(" ")[0] for text in page.problems] == ["an", "act_6", "an"]
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        *((code, "active") for code in (1, 2, 3, 7, 8, 9, 100, 201)),
+        *((code, "closed") for code in (101, 202)),
+    ],
+)
+def test_every_status_of_the_platform(scripted: ScriptedServer, meta: MetaSource, code: int, status: str) -> None:
+    """Only closed accounts are closed; every other state than plainly active has a reason."""
+    scripted.add_reply({"data": [{"id": "act_5", "timezone_name": "UTC", "account_status": code}]})
+    (account,) = meta.list_account_page(None).accounts
+    assert account.status == status
+    assert bool(account.status_reason) == (code not in {1, 201})
 
 
 def test_accounts_in_a_loop(scripted: ScriptedServer, meta: MetaSource) -> None:

@@ -1,0 +1,49 @@
+"""### Keep the store healthy
+
+Every 15 minutes. Discovers accounts: once a day, and at once for a new connection or a changed token, asks each
+connection which ad accounts it can read, and stores their zone, currency and status. The other DAGs then know every
+account, also without an access log. What was set by `adwarm accounts set` stays.
+
+Skipped while no connection is defined or none is due; the task's log says why. A connection that cannot be read fails
+the task once a day, and the accounts of the others are stored.
+"""
+
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+
+from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, dag_kwargs
+
+
+@dag(
+    dag_id="adwarm_maintenance",
+    dag_display_name="adwarm: maintenance",
+    schedule=cron_schedule("*/15 * * * *"),
+    params={
+        "discover_now": Param(
+            False,
+            type="boolean",
+            title="Discover now",
+            description="List the accounts of every connection even if that was done less than a day ago.",
+        ),
+        "connection": connection_param(),
+    },
+    **dag_kwargs(__doc__, Tag.MAINTENANCE),
+)
+def adwarm_maintenance() -> None:
+    """Discover accounts."""
+
+    @task
+    def discover_accounts(**context: Any) -> dict[str, Any]:
+        """List the accounts of each connection that is due, and store them."""
+        from adwarm_airflow.tasks import maintenance
+
+        return maintenance.discover_accounts(context)
+
+    discover_accounts()
+
+
+maintenance = adwarm_maintenance()
+
+if __name__ == "__main__":
+    maintenance.test()

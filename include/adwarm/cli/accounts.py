@@ -1,0 +1,275 @@
+"""`adwarm accounts`: lists, discovers and sets ad accounts."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwarm.cli.options import JsonOption
+from adwarm.cli.output import print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from adwarm.maintenance.account_changes import AccountChange, DiscoveryResult
+    from adwarm.model import AccountRecord
+
+app = typer.Typer(
+    help="Ad accounts: list what is stored, discover what the connections can read, set zone, country and status.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+_COLUMNS = (
+    "account",
+    "name",
+    "data zone",
+    "reader zone",
+    "currency",
+    "status",
+    "why",
+    "connection",
+    "holidays",
+    "last seen",
+)
+_COLUMN_OF = {
+    "reader-zone": "user_reader_zone",
+    "holiday-country": "holiday_country",
+    "status": "user_status",
+    "connection": "user_connection",
+}
+_STATUSES = ("active", "closed", "denied")
+_MAX_SHOWN = 20
+_MAX_CONNECTION = 250
+
+
+@app.command("list")
+def list_accounts(
+    accounts: Annotated[list[str] | None, typer.Argument(help="Only these accounts; default: all.")] = None,
+    *,
+    status: Annotated[str | None, typer.Option(help="Only accounts that are active, closed or denied.")] = None,
+    connection: Annotated[str | None, typer.Option(help="Only accounts that this connection reads.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the stored accounts: zones, currency, status and why, connection, holidays, when discovery last saw them.
+
+    A star marks what was set by hand.
+    """
+    from adwarm.foundation.errors import BadRequest
+    from adwarm.model import normalize_account_id
+    from adwarm.runtime import Runtime
+    from adwarm.store import accounts as account_table
+
+    if status is not None and status not in _STATUSES:
+        raise BadRequest(f"--status {status[:40]!r} is not one of {', '.join(_STATUSES)}")
+    ids = {normalize_account_id(text) for text in accounts or ()}
+    runtime = Runtime()
+    stored = account_table.list_records(runtime.engine, runtime.clock.now())
+    records = [
+        record
+        for name, record in stored.items()
+        if (not ids or name in ids)
+        and status in {None, record.account.status}
+        and connection in {None, record.account.connection}
+    ]
+    if as_json:
+        print_json([_record_fields(record) for record in records])
+        return
+    empty = "none matches" if stored else "none yet; `adwarm accounts discover` asks the connections"
+    print_table(
+        f"Accounts: {len(records):,} of {len(stored):,}" if records else "Accounts",
+        _COLUMNS,
+        [_record_row(record) for record in records],
+        empty,
+    )
+
+
+@app.command("discover")
+def discover(
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the connections, store nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask every connection of the settings which accounts it can read, and store them.
+
+    What was set by hand stays. Exits with 1 when a connection could not be read; the others are stored. In Airflow the
+    DAG adwarm_maintenance does this daily for its own connections.
+    """
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    result = runtime.account_discovery().run(runtime.source_factories(), dry_run=dry_run)
+    if as_json:
+        print_json(_result_fields(result, dry_run=dry_run))
+    else:
+        _print_result(result, dry_run=dry_run)
+    if result.errors:
+        raise typer.Exit(1)
+
+
+@app.command("set")
+def set_account(
+    account: Annotated[str, typer.Argument(help="Account id, such as act_1234.")],
+    *,
+    reader_zone: Annotated[str | None, typer.Option(help="Time zone of its readers, such as Europe/Berlin.")] = None,
+    holiday_country: Annotated[str | None, typer.Option(help="Country of its holidays, such as DE.")] = None,
+    status: Annotated[str | None, typer.Option(help="active or closed, whatever the platform says.")] = None,
+    connection: Annotated[str | None, typer.Option(help="Name of the connection that reads it.")] = None,
+    clear: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Forget what was set: reader-zone, holiday-country, status or connection; repeat for several."
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set what discovery cannot know or should not decide; discovery never changes it.
+
+    Status, connection and holiday country apply from the next plan on. A reader zone applies to patterns at once and to
+    the forecast after its next daily training; no log is read again.
+    """
+    from adwarm.foundation.errors import BadRequest
+    from adwarm.model import normalize_account_id
+    from adwarm.runtime import Runtime
+    from adwarm.store import accounts as account_table
+
+    account_id = normalize_account_id(account)
+    given = {
+        "reader-zone": reader_zone,
+        "holiday-country": holiday_country,
+        "status": status,
+        "connection": connection,
+    }
+    values: dict[str, str | None] = {
+        _COLUMN_OF[name]: _check(name, text.strip()) for name, text in given.items() if text is not None
+    }
+    for name in clear or ():
+        if name not in _COLUMN_OF:
+            raise BadRequest(f"--clear {name[:40]!r} is not one of {', '.join(_COLUMN_OF)}")
+        if _COLUMN_OF[name] in values:
+            raise BadRequest(f"{name} is set and cleared at once; leave one of them out")
+        values[_COLUMN_OF[name]] = None
+    if not values:
+        raise BadRequest(f"nothing to set; give one of --{', --'.join(_COLUMN_OF)}, or --clear with one of their names")
+    runtime = Runtime()
+    account_table.set_by_user(runtime.engine, account_id, values)
+    record = account_table.list_records(runtime.engine, runtime.clock.now())[account_id]
+    fields = _record_fields(record)
+    print_fields(
+        account_id,
+        fields if as_json else {**fields, "set_by_hand": ", ".join(fields["set_by_hand"]) or None},
+        as_json=as_json,
+    )
+    if values.get("user_connection") and connection not in {"default", *runtime.settings.connections}:
+        typer.echo(
+            f"{connection} is no connection of these settings; the parameter `connection` of the DAGs must name it",
+            err=True,
+        )
+
+
+def _check(name: str, text: str) -> str:
+    """Return the value as it is stored.
+
+    Raises:
+        BadRequest: it is not valid; the message says what to write.
+    """
+    from adwarm.foundation.errors import BadRequest
+    from adwarm.foundation.local_time import zone
+
+    if name == "reader-zone":
+        return zone(text).key
+    if name == "holiday-country":
+        from adwarm.forecast.features.public_holidays import check_country
+
+        return check_country(text)
+    if name == "status" and text not in {"active", "closed"}:
+        raise BadRequest(f"--status {text[:40]!r} cannot be set; write active or closed")
+    if name == "connection" and not 0 < len(text) <= _MAX_CONNECTION:
+        raise BadRequest(f"--connection must be a name of up to {_MAX_CONNECTION} characters")
+    return text
+
+
+def _record_fields(record: "AccountRecord") -> dict[str, Any]:
+    account = record.account
+    return {
+        "id": account.id,
+        "name": account.name or None,
+        "data_zone": account.data_zone,
+        "reader_zone": account.reader_zone,
+        "currency": account.currency or None,
+        "status": account.status,
+        "status_reason": account.status_reason or None,
+        "connection": account.connection,
+        "holiday_country": record.holiday_country or None,
+        "last_seen": record.last_seen,
+        "set_by_hand": _set_by_hand(record),
+    }
+
+
+def _set_by_hand(record: "AccountRecord") -> list[str]:
+    return [name for name, column in _COLUMN_OF.items() if getattr(record, column)]
+
+
+def _record_row(record: "AccountRecord") -> tuple[Any, ...]:
+    account, by_hand = record.account, _set_by_hand(record)
+
+    def mark(name: str, text: str) -> str:
+        return f"{text} *" if name in by_hand else text
+
+    return (
+        account.id,
+        account.name or None,
+        account.data_zone if account.is_verified else f"{account.data_zone} (a guess)",
+        mark("reader-zone", account.reader_zone),
+        account.currency or None,
+        mark("status", account.status),
+        account.status_reason or None,
+        mark("connection", account.connection),
+        mark("holiday-country", record.holiday_country) if record.holiday_country else None,
+        record.last_seen,
+    )
+
+
+def _result_fields(result: "DiscoveryResult", *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "connections": [item.to_dict() for item in result.connections],
+        "accounts": [
+            {"id": item.account.id, "name": item.account.name or None, "kind": item.kind, "changes": item.changes}
+            for item in result.changes
+        ],
+    }
+
+
+def _print_result(result: "DiscoveryResult", *, dry_run: bool) -> None:
+    from adwarm.maintenance.account_changes import ChangeKind
+
+    print_table(
+        "Discovery, nothing stored" if dry_run else "Discovery",
+        ("connection", "listed", "new", "changed", "unchanged", "denied", "no longer listed", "error"),
+        [
+            (c.connection, c.listed, c.new, c.changed, c.unchanged, c.denied, len(c.gone), c.error or None)
+            for c in result.connections
+        ],
+    )
+    shown = [item for item in result.changes if item.kind is not ChangeKind.UNCHANGED]
+    if shown:
+        more = f": the first {_MAX_SHOWN} of {len(shown):,}; --json shows all" if len(shown) > _MAX_SHOWN else ""
+        rows = [(item.account.id, item.account.name or None, _describe(item)) for item in shown[:_MAX_SHOWN]]
+        print_table(f"Accounts{more}", ("account", "name", "what"), rows)
+    for item in result.connections:
+        for problem in item.problems[:_MAX_SHOWN]:
+            typer.echo(f"{item.connection}: {problem}", err=True)
+        if item.gone:
+            typer.echo(
+                f"{item.connection} no longer lists {', '.join(item.gone[:_MAX_SHOWN])}; they stay as they are",
+                err=True,
+            )
+
+
+def _describe(item: "AccountChange") -> str:
+    from adwarm.maintenance.account_changes import ChangeKind
+
+    account = item.account
+    if item.kind is ChangeKind.CHANGED:
+        return "; ".join(f"{name}: {old or 'none'} -> {new or 'none'}" for name, (old, new) in item.changes.items())
+    if item.kind is ChangeKind.DENIED:
+        return "its data was denied less than a day ago; `adwarm allow` tries again at once"
+    reason = f" ({account.status_reason})" if account.status_reason else ""
+    return f"new: {account.data_zone}, {account.currency}, {account.status}{reason}"

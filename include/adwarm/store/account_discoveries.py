@@ -1,0 +1,72 @@
+"""When the accounts of each connection were last listed, with which credential, and why that failed."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, select
+
+from adwarm.store.database import read_transaction, upsert
+from adwarm.store.tables import account_discovery as table
+
+_MAX_ERROR = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryAttempt:
+    """The last attempt to list the accounts of a connection.
+
+    Attributes:
+        connection: name of the connection.
+        credential: digest of the credential that was used; empty where there is none.
+        attempted_at: when it was tried.
+        completed_at: when a list was last read to its end; None if never.
+        listed: accounts in that list.
+        error: why the last attempt failed; empty when it did not.
+        is_temporary: whether the same attempt may succeed soon.
+    """
+
+    connection: str
+    credential: str
+    attempted_at: datetime
+    completed_at: datetime | None
+    listed: int
+    error: str = ""
+    is_temporary: bool = False
+
+
+def list_attempts(engine: Engine) -> dict[str, DiscoveryAttempt]:
+    """Return the last attempt of each connection by name."""
+    with read_transaction(engine) as connection:
+        rows = connection.execute(select(table).order_by(table.c.connection)).all()
+    return {
+        row.connection: DiscoveryAttempt(
+            row.connection,
+            row.credential,
+            row.attempted_at,
+            row.completed_at,
+            row.listed,
+            row.error or "",
+            row.is_temporary,
+        )
+        for row in rows
+    }
+
+
+def save_success(connection: Connection, name: str, credential: str, listed: int, at: datetime) -> None:
+    """Record that the accounts of a connection were listed."""
+    row = {
+        "connection": name,
+        "credential": credential,
+        "attempted_at": at,
+        "completed_at": at,
+        "listed": listed,
+        "error": None,
+        "is_temporary": False,
+    }
+    upsert(connection, table, [row])
+
+
+def save_failure(connection: Connection, attempt: DiscoveryAttempt) -> None:
+    """Record that the accounts of a connection could not be listed; the last complete list stays known."""
+    row = {**asdict(attempt), "error": attempt.error[:_MAX_ERROR]}
+    upsert(connection, table, [row], preserve=("completed_at", "listed"))

@@ -1,0 +1,113 @@
+"""Tasks of `adwarm_maintenance`: discover the accounts of the connections."""
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import BadRequest
+from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
+from adwarm.maintenance.account_discovery import is_postponed
+from adwarm.prefetch.batch import SourceFactory
+from adwarm.prefetch.batch_result import most_severe_error, with_message
+from adwarm.runtime import connection_factories
+from adwarm.settings import Settings
+from adwarm.sources.protocol import InsightsSource
+from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory
+from adwarm_airflow.run_window import resolve_run_window
+from adwarm_airflow.task_context import connection_names, open_runtime
+
+STEP = timedelta(minutes=15)
+_MAX_LINES = 10
+log = logging.getLogger(__name__)
+
+
+def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
+    """List the accounts of every connection that is due, store them, and return the numbers by connection.
+
+    A connection is due once a day, and at once when it is new or its credential has changed. The trigger form can ask
+    for all of them, and a retry of the task tries all again.
+
+    Raises:
+        AirflowSkipException: no connection is defined, none is due, or the platform asks to wait.
+        AdwarmError: the most serious error of the connections that could not be listed; the others are stored. Such a
+            connection is tried again the next day, or as soon as its credential changes.
+    """
+    run = resolve_run_window(context, STEP)
+    runtime, params = open_runtime(run.clock), context["params"]
+    sources = _open_sources(runtime.settings, str(params.get("connection") or DEFAULT_CONNECTION), run.clock)
+    discovery = runtime.account_discovery()
+    if not params.get("discover_now") and context["ti"].try_number == 1:
+        sources, reasons = discovery.list_due(sources)
+        for reason in reasons:
+            log.info("not due: %s", reason)
+        if not sources:
+            raise AirflowSkipException("no connection is due: " + " | ".join(reasons[:_MAX_LINES]))
+    result = discovery.run(sources)
+    _log_result(result)
+    _raise_errors(result)
+    return result.to_dict()
+
+
+def _open_sources(settings: Settings, conn_id: str, clock: Clock) -> dict[str, SourceFactory]:
+    """Return the factories by connection; that of a connection that is not valid raises its error.
+
+    Raises:
+        AirflowSkipException: no connection is defined at all.
+    """
+    names = connection_names(conn_id)
+    sources: dict[str, SourceFactory] = {}
+    missing = []
+    for name in names:
+        try:
+            sources[name] = connection_source_factory(settings, name, clock)
+        except BadRequest as error:
+            sources[name] = _raising(error)
+            missing += [str(error)] if error.code == NO_CONNECTION else []
+    if len(names) == 1:
+        sources.update(connection_factories(settings, clock))
+    if len(missing) == len(sources):
+        raise AirflowSkipException("there is nothing to discover: " + " | ".join(missing))
+    return sources
+
+
+def _raising(error: BadRequest) -> Callable[[], InsightsSource]:
+    def make_source() -> InsightsSource:
+        raise error
+
+    return make_source
+
+
+def _log_result(result: DiscoveryResult) -> None:
+    for item in result.connections:
+        log.info(
+            "connection %s: %d accounts listed, %d new, %d changed, %d unchanged, %d denied",
+            item.connection,
+            *(item.listed, item.new, item.changed, item.unchanged, item.denied),
+        )
+        for problem in item.problems[:_MAX_LINES]:
+            log.warning("connection %s: %s", item.connection, problem)
+        if item.gone:
+            log.warning(
+                "connection %s no longer lists %s; they stay as they are: `adwarm accounts list` says when each was "
+                "last seen, `adwarm accounts set ID --status closed` ends its warming",
+                item.connection,
+                ", ".join(item.gone[:_MAX_LINES]),
+            )
+    for change in [item for item in result.changes if item.changes][:_MAX_LINES]:
+        log.info("%s changed: %s", change.account.id, change.changes)
+
+
+def _raise_errors(result: DiscoveryResult) -> None:
+    texts = [f"connection {name}: {describe_error(error)}" for name, error in result.errors.items()]
+    failed = [error for error in result.errors.values() if not is_postponed(error)]
+    error = most_severe_error(failed)
+    if error is not None:
+        raise with_message(error, " | ".join(texts))
+    if len(texts) == len(result.connections):
+        raise AirflowSkipException("the next run tries again: " + " | ".join(texts))
+    for text in texts:
+        log.warning("%s; the next run tries again", text)
