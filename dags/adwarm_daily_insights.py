@@ -13,6 +13,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import (
+    BATCH_LABEL,
     Tag,
     accounts_param,
     connection_param,
@@ -75,7 +76,8 @@ def adwarm_daily_insights() -> None:
         return daily.compact_store(context)
 
     batches = plan_day()
-    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}").expand(batch=batches)
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
+    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
     batches >> warm >> score_day() >> account() >> compact_store()
 
 

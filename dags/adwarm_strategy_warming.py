@@ -12,6 +12,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import (
+    BATCH_LABEL,
     PRIORITIES,
     Tag,
     accounts_param,
@@ -76,7 +77,8 @@ def adwarm_strategy_warming() -> None:
 
         return warming.close_run(context)
 
-    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}", max_active_tis_per_dagrun=2)
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
+    warm = WarmBatchOperator.partial(task_id="warm", max_active_tis_per_dagrun=2, **arguments)
     warm.expand_kwargs(plan()) >> account()
 
 

@@ -11,6 +11,8 @@ from adwarm_airflow.triggers import PendingRequestsTrigger
 
 START_DATE = datetime(2024, 1, 1, tzinfo=UTC)
 ACCOUNT_PATTERN = r"^(act_)?[0-9]{1,20}$"
+BATCH_LABEL = "{{ task.batch_label(dag_run) }}"
+"""Names the mapped tasks of a `WarmBatchOperator` in the grid by their accounts."""
 PRIORITIES = ["critical", "high", "normal", "low"]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Account, Mode, ReportKey, Strategy, WarmReason, normalize_account_id
 from adwarm.planning.call_budget import split_by_budget
 from adwarm.planning.decide import StoreView, get_calls_left_this_hour, save_plan
@@ -87,6 +88,14 @@ class StrategyPlanSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return dict(vars(self))
+
+    def __str__(self) -> str:
+        reports = f"{self.planned:,} of {format_count(self.planned + self.fresh + self.cut, 'report')}"
+        where = f" in {format_count(self.batches, 'batch', 'batches')}" if self.batches else ""
+        names = format_some(self.strategies, 5)
+        left_out = f"{self.fresh:,} fresh already, {self.cut:,} cut by the hourly budget"
+        first = f"; first {format_some(self.examples, 3)}" if self.examples else ""
+        return f"planned {reports} of the strategies {names}{where}; {left_out}{first}"
 
 
 def list_enabled_strategies(engine: Engine) -> list[Strategy]:

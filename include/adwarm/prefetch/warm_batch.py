@@ -15,9 +15,11 @@ from datetime import date
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import AdwarmError, Denied
+from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.engine import PrefetchEngine
+from adwarm.prefetch.progress_log import ProgressLog
 from adwarm.store import denials, warms
 
 log = logging.getLogger(__name__)
@@ -46,18 +48,19 @@ def warm_batch(
         slice_size: keys between two pauses; all at once by default.
     """
     result = BatchResult()
-    for index, (priority, rows) in enumerate(
-        _split_by_priority(warms.list_planned(prefetch.engine, run_id, number), slice_size)
-    ):
-        if index and pause_seconds:
-            prefetch.clock.sleep(pause_seconds)
-        done = prefetch.run(
-            [_to_request(row) for row in rows],
-            priority,
-            wait_seconds=wait_seconds,
-            progress=lambda outcomes: _record_outcomes(prefetch, run_id, outcomes),
-        )
-        result.outcomes.extend(done.outcomes)
+    planned = warms.list_planned(prefetch.engine, run_id, number)
+    with ProgressLog(len(planned), log.log) as progress:
+
+        def record(outcomes: Sequence[KeyOutcome]) -> None:
+            _record_outcomes(prefetch, run_id, outcomes)
+            progress.add(outcomes)
+
+        for index, (priority, rows) in enumerate(_split_by_priority(planned, slice_size)):
+            if index and pause_seconds:
+                prefetch.clock.sleep(pause_seconds)
+            requests = [_to_request(row) for row in rows]
+            done = prefetch.run(requests, priority, wait_seconds=wait_seconds, progress=record, heartbeat=progress.tick)
+            result.outcomes.extend(done.outcomes)
     return result
 
 
@@ -75,7 +78,7 @@ def reopen_batch(engine: Engine, run_id: str, number: int, *, by_human: bool) ->
         lift_denials(engine, run_id, number)
     again = warms.reopen(engine, run_id, number, warms.FAILED | warms.DENIED if by_human else warms.FAILED)
     if again:
-        log.info("%d keys of the batch failed before; trying them again", again)
+        log.info("%s of the batch failed before; trying again", format_count(again, "report"))
     return again
 
 
@@ -84,7 +87,7 @@ def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
     rows = [row for row in warms.list_by_run(engine, run_id) if number is None or row.batch == number]
     lifted = denials.lift(engine, dict.fromkeys(row.key.account_id for row in rows))
     if lifted:
-        log.info("trying %d denied accounts again, because a human cleared the task", len(lifted))
+        log.info("a human cleared the task: calling %s again", format_count(len(lifted), "denied account"))
     return len(lifted)
 
 

@@ -7,10 +7,12 @@ from typing import Any
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
+from adwarm.foundation.wording import format_count
 from adwarm.model import Mode, Strategy, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import decide_strategies, list_enabled_strategies
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
+from adwarm.prefetch.outcome_text import describe_denied
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
@@ -19,6 +21,8 @@ from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_w
 from adwarm_airflow.task_context import open_runtime
 
 HOUR = timedelta(hours=1)
+_SHOWN_WARMS = 5
+_SHOWN_ERRORS = 10
 log = logging.getLogger(__name__)
 
 
@@ -35,9 +39,9 @@ def plan(context: Mapping[str, Any]) -> list[int]:
         log.warning("nothing is planned: %s", error)
         _start_job(runtime, run, 0)
         return []
-    log.info("decided: %s", summary.to_dict())
-    for row in warms.list_by_run(runtime.engine, run.run_id)[:5]:
-        log.info("%s %s at %s: %s", row.key.account_id, row.key.date_range, row.warm_at, row.explanation.get("why"))
+    log.info("%s", summary)
+    for row in warms.list_by_run(runtime.engine, run.run_id)[:_SHOWN_WARMS]:
+        log.info("%s, to be fetched at %s: %s", row.key, f"{row.warm_at:%H:%M} UTC", row.explanation.get("why"))
     _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned + summary.closing)
     return list(range(summary.batches))
 
@@ -67,7 +71,7 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
         dry_run=bool(params.get("dry_run")),
         is_manual=bool(form_strategies),
     )
-    log.info("decided: %s", summary.to_dict())
+    log.info("%s", summary)
     _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned)
     pace = {
         "slice_size": min((item.batch_size for item in chosen), default=5),
@@ -93,7 +97,9 @@ def summarize_scores(result: ScoringResult) -> dict[str, Any]:
     Raises:
         Permanent: there are accounts to score, and none could be scored.
     """
-    log.info("scored: %s", result.to_dict())
+    log.info("%s", result)
+    for text in result.errors[:_SHOWN_ERRORS]:
+        log.warning("%s", text)
     if result.errors and not result.accounts + result.unchanged:
         raise Permanent("no account could be scored: " + " | ".join(result.errors[:3]))
     return result.to_dict()
@@ -114,10 +120,14 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     canary = read_back(runtime.reader, keys)
     outcomes = mark_warm_outcomes(runtime.context, run.clock.now())
     shadow = mark_warm_outcomes(runtime.context, run.clock.now(), mode=Mode.SHADOW)
-    for text in job.errors[:10]:
+    for text in job.errors[:_SHOWN_ERRORS]:
         log.warning("%s", text)
+    log.info("%s", job)
+    log.info("read %s back as a reader would: %d failed", format_count(canary.read, "report"), len(canary.misses))
+    log.info("earlier warms: %s", outcomes)
+    if denied := accounts.list_denied(runtime.engine, run.clock.now()):
+        log.warning("%s", describe_denied(denied, context["params"].get("connection")))
     figures = {name: getattr(job, name) for name in ("status", "total", "done", "failed", "requests")}
-    log.info("job: %s; canary read %d; used %d, wasted %d", figures, canary.read, outcomes.used, outcomes.wasted)
     if canary.misses:
         raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
     if job.status == "failed":
