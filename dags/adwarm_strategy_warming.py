@@ -19,6 +19,7 @@ from adwarm_airflow.declarations import (
     connection_param,
     cron_schedule,
     dag_kwargs,
+    date_ranges_param,
     timestamp_param,
 )
 from adwarm_airflow.operators import WarmBatchOperator
@@ -30,13 +31,7 @@ from adwarm_airflow.operators import WarmBatchOperator
     schedule=cron_schedule("0 */6 * * *"),
     params={
         "accounts": accounts_param("Account ids, one per line; empty: all enabled strategies."),
-        "date_ranges": Param(
-            ["yesterday", "last_7d", "last_30d"],
-            type="array",
-            items={"type": "string", "minLength": 1},
-            title="Date ranges",
-            description="Presets such as last_7d, or YYYY-MM-DD..YYYY-MM-DD, one per line.",
-        ),
+        "date_ranges": date_ranges_param(["yesterday", "last_7d", "last_30d"]),
         "priority": Param(
             "low", enum=PRIORITIES, title="Priority", description="Class of the calls when capacity is short."
         ),

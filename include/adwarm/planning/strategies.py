@@ -95,7 +95,7 @@ class StrategyPlanSummary:
         names = format_some(self.strategies, 5)
         left_out = f"{self.fresh:,} fresh already, {self.cut:,} cut by the hourly budget"
         first = f"; first {format_some(self.examples, 3)}" if self.examples else ""
-        return f"planned {reports} of the strategies {names}{where}; {left_out}{first}"
+        return f"planned {reports} ({names}){where}; {left_out}{first}"
 
 
 def list_enabled_strategies(engine: Engine) -> list[Strategy]:

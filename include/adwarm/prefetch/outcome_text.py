@@ -55,16 +55,25 @@ def describe_denied(denied: Mapping[str, str], connection: str | None = None) ->
         denied: reasons by account id.
         connection: name of the connection that may not read them, or several separated by commas.
     """
-    names = [f"{account_id} ({redact(reason)})" for account_id, reason in denied.items()]
     verb = "is" if len(denied) == 1 else "are"
     whom = f"connection {connection}" if connection else "the access token"
-    return f"{format_count(len(denied), 'account')} {verb} denied to {whom}: {format_some(names, _SHOWN_DENIALS)}"
+    return f"{format_count(len(denied), 'account')} {verb} denied to {whom}: {_names_with_reasons(denied)}"
+
+
+def describe_left_out(denied: Mapping[str, str]) -> str:
+    """Return a line that names accounts that a run left out because they were denied before it."""
+    accounts = format_count(len(denied), "account")
+    return f"{accounts} left out, denied less than a day ago: {_names_with_reasons(denied)}"
 
 
 def list_denied(outcomes: Sequence[KeyOutcome]) -> dict[str, str]:
     """Return the denied accounts of a batch with their reasons."""
     denied = (item for item in outcomes if item.status is KeyStatus.DENIED)
     return {item.request.key.account_id: item.reason or "no reason given" for item in denied}
+
+
+def _names_with_reasons(denied: Mapping[str, str]) -> str:
+    return format_some([f"{name} ({redact(reason)})" for name, reason in denied.items()], _SHOWN_DENIALS)
 
 
 def _facts(outcome: KeyOutcome, first: KeyOutcome | None) -> list[str]:

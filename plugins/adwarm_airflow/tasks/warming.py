@@ -1,18 +1,18 @@
 """Tasks of the warming DAGs: plan, score settled days, finish the job, mark warm outcomes, read keys back."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, NotFound, Permanent
 from adwarm.foundation.wording import format_count
-from adwarm.model import Mode, Strategy, WarmReason, WarmStatus, normalize_account_id
+from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import decide_strategies, list_enabled_strategies
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
-from adwarm.prefetch.outcome_text import describe_denied
+from adwarm.prefetch.outcome_text import describe_denied, describe_left_out
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
@@ -120,13 +120,10 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     canary = read_back(runtime.reader, keys)
     outcomes = mark_warm_outcomes(runtime.context, run.clock.now())
     shadow = mark_warm_outcomes(runtime.context, run.clock.now(), mode=Mode.SHADOW)
-    for text in job.errors[:_SHOWN_ERRORS]:
-        log.warning("%s", text)
     log.info("%s", job)
     log.info("read %s back as a reader would: %d failed", format_count(canary.read, "report"), len(canary.misses))
     log.info("earlier warms: %s", outcomes)
-    if denied := accounts.list_denied(runtime.engine, run.clock.now()):
-        log.warning("%s", describe_denied(denied, context["params"].get("connection")))
+    _log_failures(context, runtime, rows)
     figures = {name: getattr(job, name) for name in ("status", "total", "done", "failed", "requests")}
     if canary.misses:
         raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
@@ -134,6 +131,20 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
         raise Permanent("every key of the run failed: " + " | ".join(job.errors[:3]))
     would = {"shadow_used": shadow.used, "shadow_wasted": shadow.wasted}
     return {**figures, "canary": canary.read, "used": outcomes.used, "wasted": outcomes.wasted, **would}
+
+
+def _log_failures(context: Mapping[str, Any], runtime: Runtime, rows: Sequence[Warm]) -> None:
+    """Log which reports failed, and which accounts were denied in the run or left out because they had been before."""
+    params = context["params"]
+    failed = [f"{row.key}: {row.error}" for row in rows if row.status in {WarmStatus.FAILED, WarmStatus.STALE}]
+    for text in failed[:_SHOWN_ERRORS]:
+        log.warning("%s", text)
+    denied = {row.key.account_id: str(row.error) for row in rows if row.status is WarmStatus.DENIED}
+    if denied:
+        log.warning("%s", describe_denied(denied, params.get("connection")))
+    before = {} if params.get("accounts") else accounts.list_denied(runtime.engine, runtime.clock.now())
+    if left_out := {name: reason for name, reason in before.items() if name not in denied}:
+        log.warning("%s", describe_left_out(left_out))
 
 
 def _strategies_from_form(params: Mapping[str, Any]) -> list[Strategy]:

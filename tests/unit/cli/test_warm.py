@@ -10,7 +10,7 @@ def test_warm_makes_reports_fresh(adwarm: Adwarm) -> None:
     assert (first["fetched"], first["keys"]) == (4, 4)
     assert all(item["stored_bytes"] for item in first["outcomes"])
     assert again.exit_code == 0
-    assert "4 keys, 0 upstream requests" in again.stdout
+    assert "4 reports: 4 fresh already; no request" in again.stdout
 
 
 def test_warm_says_what_failed_and_ends_with_1(adwarm: Adwarm) -> None:
