@@ -19,3 +19,11 @@ def test_warm_says_what_failed_and_ends_with_1(adwarm: Adwarm) -> None:
     assert result.exit_code == 1
     assert [item["account_id"] for item in result.json["outcomes"] if item["status"] != "fetched"] == ["act_9"]
     assert result.json["outcomes"][1]["reason"]
+
+
+def test_warm_explains_a_report_that_took_no_request(adwarm: Adwarm) -> None:
+    """A day that is stored already becomes a report without a request, and the table says why."""
+    adwarm("warm", "act_1", "--range", "last_7d")
+    shown = adwarm("warm", "act_1", "--range", "yesterday").stdout
+    assert "1 report: 1 fetched; no request needed" in shown
+    assert "assembled from stored days; no request needed" in shown
