@@ -21,7 +21,7 @@ _LIST_COLUMNS = ("id", "report", "status", "class", "enqueued", "ended", "error"
 def request(
     request_id: Annotated[
         int | None,
-        typer.Argument(metavar="[ID]", help="Id that `adwarm enqueue` printed; default: the newest requests."),
+        typer.Argument(metavar="ID", help="Id that `adwarm enqueue` printed; default: the newest requests."),
     ] = None,
     *,
     limit: Annotated[int, typer.Option(help="Requests to list without an ID.", min=1, max=1000)] = 20,

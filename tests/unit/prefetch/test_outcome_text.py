@@ -83,7 +83,7 @@ def test_a_summary_counts_in_words() -> None:
 
 
 def test_a_report_without_a_request_is_explained() -> None:
-    """Stored days and the account's other requests are told apart; a report that took a request needs no reason."""
+    """Stored days differ from the account's other requests; a report that took a request needs no reason."""
     stored = outcome(KeyStatus.FETCHED)
 
     assert describe_stored_days(stored, 0) == "assembled from stored days; no request needed"
