@@ -328,7 +328,7 @@ class RequestQueue:
         with read_transaction(self._engine) as connection:
             return get_position(requests.list_open(connection), self.rules, request_id, self._time(connection))
 
-    def list_recent(self, limit: int) -> list[QueuedRequest]:
+    def list_newest(self, limit: int) -> list[QueuedRequest]:
         """Return the newest requests, of any status; a pending one past its deadline reads as expired."""
         with read_transaction(self._engine) as connection:
             now = self._time(connection)

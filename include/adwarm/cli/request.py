@@ -165,7 +165,7 @@ def describe_answer(answer: dict[str, Any]) -> str:
 def _print_list(runtime: "Runtime", limit: int, *, as_json: bool) -> None:
     from adwarm.store.requests import to_datetime
 
-    listed = runtime.queue.list_recent(limit)
+    listed = runtime.queue.list_newest(limit)
     rows = [
         {
             "id": item.id,

@@ -455,8 +455,8 @@ def test_recent_requests_are_listed(queue_of: MakeQueue, time: DatabaseClock) ->
     third = queue.enqueue(key(2), NORMAL).id
     time.now += 10_000
 
-    assert [item.id for item in queue.list_recent(2)] == [third, second]
-    statuses = [item.status for item in queue.list_recent(9)]
+    assert [item.id for item in queue.list_newest(2)] == [third, second]
+    statuses = [item.status for item in queue.list_newest(9)]
     assert statuses == [RequestStatus.EXPIRED, RequestStatus.COMPLETED, RequestStatus.COMPLETED]
     newest = queue.find_newest_completed(key(1))
     assert newest is not None
