@@ -41,7 +41,7 @@ def adwarm_access_patterns() -> None:
 
         return learning.read_log(context)
 
-    @task
+    @task(map_index_template="{{ task.op_kwargs['share']['label'] }}")
     def read_share(share: dict[str, Any], **context: Any) -> dict[str, Any]:
         """Read one split of the log; publish nothing."""
         from adwarm_airflow.tasks import learning

@@ -5,7 +5,9 @@ days of the aligned 30-day span that contains the day, settles them, and scores 
 day has not ended are left to a later run. Days older than 28 days are final: rerunning such a day makes no call. A
 scheduled run ends by compacting final months.
 
-**Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`.
+**Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`. The backfill form
+passes its parameters only when you also tick *Override parameters on existing runs*, even where no run exists yet;
+without the tick every run covers every active account. The first task logs how many that is, and what it takes.
 """
 
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import (
+    BATCH_LABEL,
     Tag,
     accounts_param,
     connection_param,
@@ -31,6 +34,13 @@ from adwarm_airflow.operators import WarmBatchOperator
     params={
         "day": day_param("The day to complete; empty: the day of the run."),
         "accounts": accounts_param("Account ids, one per line; empty: every known account."),
+        "confirm_all_accounts": Param(
+            False,
+            type="boolean",
+            title="Confirm all accounts",
+            description="In a backfill that names no account: whether it may cover more accounts than "
+            "ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE; unused while that is unset.",
+        ),
         "frequency": Param(
             False,
             type="boolean",
@@ -75,7 +85,8 @@ def adwarm_daily_insights() -> None:
         return daily.compact_store(context)
 
     batches = plan_day()
-    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}").expand(batch=batches)
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
+    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
     batches >> warm >> score_day() >> account() >> compact_store()
 
 

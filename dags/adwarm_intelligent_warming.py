@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, dag_kwargs, timestamp_param
+from adwarm_airflow.declarations import BATCH_LABEL, Tag, connection_param, cron_schedule, dag_kwargs, timestamp_param
 from adwarm_airflow.operators import WarmBatchOperator
 
 
@@ -54,7 +54,8 @@ def adwarm_intelligent_warming() -> None:
         return warming.close_run(context)
 
     batches = plan()
-    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}").expand(batch=batches)
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
+    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
     batches >> warm >> score_closed_days() >> account()
 
 

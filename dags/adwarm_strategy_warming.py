@@ -13,12 +13,14 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import (
+    BATCH_LABEL,
     PRIORITIES,
     Tag,
     accounts_param,
     connection_param,
     cron_schedule,
     dag_kwargs,
+    date_ranges_param,
     timestamp_param,
 )
 from adwarm_airflow.operators import WarmBatchOperator
@@ -37,13 +39,7 @@ from adwarm_airflow.operators import WarmBatchOperator
             title="Strategies",
             description="Names, one per line, each at its own pace; no names and no accounts: all enabled ones.",
         ),
-        "date_ranges": Param(
-            ["yesterday", "last_7d", "last_30d"],
-            type="array",
-            items={"type": "string", "minLength": 1},
-            title="Date ranges",
-            description="Presets such as last_7d, or YYYY-MM-DD..YYYY-MM-DD, one per line.",
-        ),
+        "date_ranges": date_ranges_param(["yesterday", "last_7d", "last_30d"]),
         "priority": Param(
             "low", enum=PRIORITIES, title="Priority", description="Class of the calls when capacity is short."
         ),
@@ -92,7 +88,8 @@ def adwarm_strategy_warming() -> None:
         return warming.close_run(context)
 
     lanes, closed = plan(), account()
-    warm = WarmBatchOperator.partial(task_id="warm", conn_id="{{ params.connection }}").expand_kwargs(lanes)
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
+    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand_kwargs(lanes)
     lanes >> closed
     warm >> [score(), closed]
 

@@ -128,6 +128,11 @@ class PlanningSettings(_Section):
     )
     day_close_spread_minutes: int = Field(150, ge=1, description="Minutes over which a zone's accounts are spread.")
     history_days: int = Field(37, ge=8, le=90, description="Days of rows that finalizing a day completes.")
+    confirm_backfill_above: int | None = Field(
+        None,
+        ge=0,
+        description="A backfill that names no account must be confirmed if it covers more than this; unset: never.",
+    )
 
 
 class ReviewSettings(_Section):

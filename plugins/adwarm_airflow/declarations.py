@@ -7,12 +7,15 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataIntervalTimetable, Param
 
+from adwarm.model.windows import DATE_RANGE_PATTERN
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger
 
 OWNER = "adwarm"
 START_DATE = datetime(2024, 1, 1, tzinfo=UTC)
 ACCOUNT_PATTERN = r"^(act_)?[0-9]{1,20}$"
+BATCH_LABEL = "{{ task.batch_label(dag_run) }}"
+"""Names the mapped tasks of a `WarmBatchOperator` in the grid by their accounts."""
 PRIORITIES = ["critical", "high", "normal", "low"]
 
 
@@ -90,9 +93,26 @@ def accounts_param(description: str) -> Param:
     return Param(
         None,
         type=["null", "array"],
-        items={"type": "string", "pattern": ACCOUNT_PATTERN},
+        items={"type": "string", "pattern": ACCOUNT_PATTERN, "description": "act_ and up to 20 digits"},
         title="Accounts",
         description=f"{description} An id is act_ and up to 20 digits, such as act_1234.",
+    )
+
+
+def date_ranges_param(default: list[str]) -> Param:
+    """Return the param for date ranges; Airflow rejects a run with any other text."""
+    return Param(
+        default,
+        type="array",
+        minItems=1,
+        items={
+            "type": "string",
+            "pattern": DATE_RANGE_PATTERN,
+            "description": "a preset such as last_7d, or two days such as 2026-11-01..2026-11-30",
+        },
+        title="Date ranges",
+        description="One per line: a preset such as yesterday, last_7d, last_30d or this_month, or two days such as "
+        "2026-11-01..2026-11-30.",
     )
 
 

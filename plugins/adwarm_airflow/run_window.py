@@ -57,8 +57,12 @@ def resolve_run_window(context: Mapping[str, Any], grain: timedelta) -> RunWindo
     else:
         end = floor_to(as_of or utc(context.get("logical_date") or run.run_after), grain)
         window = (end - grain, end)
-    run_id = f"{run.dag_id}/{run.run_id}"[:250]
-    return RunWindow(run_id, window, bool(param_window) or is_backfill, is_backfill, clock)
+    return RunWindow(make_run_id(run), window, bool(param_window) or is_backfill, is_backfill, clock)
+
+
+def make_run_id(run: Any) -> str:
+    """Return what identifies an Airflow run across all DAGs: the id of its DAG and its own."""
+    return f"{run.dag_id}/{run.run_id}"[:250]
 
 
 def resolve_decision(context: Mapping[str, Any], step: timedelta) -> tuple[datetime, Mode]:

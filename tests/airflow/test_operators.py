@@ -187,6 +187,14 @@ def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None
     (tmp_path / "a.json").write_text('{"a": 1}' * 2_000)
     files = CompressEntriesOperator(task_id="t", path=str(tmp_path), include=["a.json"]).execute(CONTEXT)
     assert files["stored_bytes"] < files["raw_bytes"]
+    assert {path.name for path in tmp_path.glob("a.*")} == {"a.json", "a.json.zst"}
+    assert CompressEntriesOperator(task_id="t", path=str(tmp_path), include=["a.json"]).execute(CONTEXT)["skipped"] == 1
+    (tmp_path / "a.json.zst").write_bytes(b"another file")
+    with pytest.raises(Permanent, match=r"none of 1 files could be compressed.*holds something else"):
+        CompressEntriesOperator(task_id="t", path=str(tmp_path), include=["a.json"]).execute(CONTEXT)
+    (tmp_path / "a.json.zst").unlink()
+    CompressEntriesOperator(task_id="t", path=str(tmp_path), include=["a.json"], keep_original=False).execute(CONTEXT)
+    assert {path.name for path in tmp_path.glob("a.*")} == {"a.json.zst"}
     with pytest.raises(BadRequest, match="codec 'rar'"):
         CompressEntriesOperator(task_id="t", codec="rar").execute(CONTEXT)
 

@@ -37,7 +37,7 @@ from adwarm.store.database import database_time, read_transaction, write_transac
 from adwarm.store.requests import QueuedRequest, RequestStatus
 
 RETENTION_SECONDS = 7 * 86_400.0
-"""How long an ended request is kept."""
+"""How long an ended request and its result can be looked up."""
 _MAX_HINT_SECONDS = 60.0
 _FIRST_BACKOFF_SECONDS = 5.0
 
@@ -181,6 +181,16 @@ def _class_status(
     return ClassStatus(len(ages), sum(item.priority is priority for item in processing), max(ages, default=None))
 
 
+def get_position(open_requests: Sequence[QueuedRequest], rules: QueueRules, request_id: int, now: float) -> int | None:
+    """Return the position of a pending request in the order of service, from 1; None when it is not pending.
+
+    Requests that pause before their next attempt come after those that are ready.
+    """
+    pending = [item for item in open_requests if item.status is RequestStatus.PENDING and item.deadline > now]
+    line = sorted(pending, key=lambda item: ((item.not_before or 0.0) > now, rules.sort_key(item)))
+    return next((number for number, item in enumerate(line, start=1) if item.id == request_id), None)
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """A caller's reference to a request; `joined` when an equal one was open already."""
@@ -311,9 +321,23 @@ class RequestQueue:
         """Return a request as it is now; a pending one past its deadline reads as expired. None for an unknown id."""
         with read_transaction(self._engine) as connection:
             request, now = requests.find(connection, request_id), self._time(connection)
-        if request and request.status is RequestStatus.PENDING and request.deadline <= now:
-            return replace(request, status=RequestStatus.EXPIRED, error=request.error or "no worker took it in time")
-        return request
+        return _as_of(request, now) if request else None
+
+    def find_position(self, request_id: int) -> int | None:
+        """Return the position of a pending request in the order of service; None when it is not pending."""
+        with read_transaction(self._engine) as connection:
+            return get_position(requests.list_open(connection), self.rules, request_id, self._time(connection))
+
+    def list_newest(self, limit: int) -> list[QueuedRequest]:
+        """Return the newest requests, of any status; a pending one past its deadline reads as expired."""
+        with read_transaction(self._engine) as connection:
+            now = self._time(connection)
+            return [_as_of(item, now) for item in requests.list_newest(connection, limit)]
+
+    def find_newest_completed(self, key: ReportKey) -> QueuedRequest | None:
+        """Return the newest completed request for a report; None when there is none in the last seven days."""
+        with read_transaction(self._engine) as connection:
+            return requests.find_newest_completed(connection, key)
 
     def status(self) -> QueueStatus:
         """Return the pending and processing requests by class; pending ones past their deadline are left out."""
@@ -377,6 +401,12 @@ class RequestQueue:
         """Return the deadline in force; another caller may have joined since the request was dequeued."""
         request = requests.find(connection, claim.request.id)
         return claim.request.deadline if request is None else request.deadline
+
+
+def _as_of(request: QueuedRequest, now: float) -> QueuedRequest:
+    if request.status is RequestStatus.PENDING and request.deadline <= now:
+        return replace(request, status=RequestStatus.EXPIRED, error=request.error or "no worker took it in time")
+    return request
 
 
 def _end(

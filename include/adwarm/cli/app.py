@@ -22,6 +22,7 @@ from adwarm.cli import (
     patterns,
     plan,
     replay,
+    request,
     simulate,
     status,
     strategy,
@@ -55,6 +56,7 @@ app.command("plan")(plan.plan)
 app.command("warm")(warm.warm)
 app.command("get")(get.get)
 app.command("enqueue")(enqueue.enqueue)
+app.command("request")(request.request)
 app.command("status")(status.status)
 app.command("patterns")(patterns.patterns)
 app.command("fatigue")(fatigue.fatigue)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwarm.cli.options import AtOption, JsonOption, ReportOption, clock_at, parse_day
-from adwarm.cli.output import print_fields, print_json
+from adwarm.cli.output import print_fields, print_json, write_to_stderr
 
 if TYPE_CHECKING:
     from adwarm.model import Account, Window
@@ -53,6 +53,13 @@ def run(
     accounts: AccountsOption = None,
     report: ReportOption = "default",
     batch: Annotated[int, typer.Option(help="Accounts per batch.", min=1)] = 50,
+    confirm_all_accounts: Annotated[
+        bool,
+        typer.Option(
+            "--confirm-all-accounts",
+            help="Backfill all accounts even if they are more than ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE.",
+        ),
+    ] = False,
     ask_denied: Annotated[bool, typer.Option("--ask-denied", help="Try accounts again that were denied.")] = False,
     at: AtOption = None,
     as_json: JsonOption = False,
@@ -61,7 +68,8 @@ def run(
 
     An account that was denied less than a day ago is not called. The command exits with 1 until it can be read.
     """
-    from adwarm.prefetch.backfill import run_backfill
+    from adwarm.foundation.wording import format_count
+    from adwarm.prefetch.backfill import require_confirmation, run_backfill
     from adwarm.runtime import Runtime
 
     runtime, window = Runtime(clock=clock_at(at)), _parse_window(since, until)
@@ -69,8 +77,13 @@ def run(
     if ask_denied:
         _clear_denials(runtime, chosen)
     chosen = chosen or _discover_accounts(runtime)
+    names = "named" if accounts else "none named: every active account"
+    typer.echo(f"{format_count(len(chosen), 'account')}, {names}", err=True)
     typer.echo(f"estimate: {_estimate(runtime, chosen, window, report)}", err=True)
-    result = run_backfill(runtime.prefetch_engine(), chosen, window, report=report, batch_size=batch)
+    if not accounts and not confirm_all_accounts:
+        require_confirmation(runtime.settings, len(chosen), "add --confirm-all-accounts, or name some with --accounts")
+    engine = runtime.prefetch_engine()
+    result = run_backfill(engine, chosen, window, report=report, batch_size=batch, write=write_to_stderr)
     fields = result.to_dict()
     if as_json:
         print_json(fields)

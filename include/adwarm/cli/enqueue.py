@@ -1,6 +1,6 @@
 """`adwarm enqueue`: adds a request to the queue."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,11 @@ from adwarm.cli.options import (
     ReportOption,
     parse_option,
 )
-from adwarm.cli.output import print_fields
+from adwarm.cli.output import print_json, print_table
+from adwarm.cli.request import answer_fields, describe_answer, describe_request, request_fields
 
 if TYPE_CHECKING:
+    from adwarm.model import ReportKey
     from adwarm.runtime import Runtime
     from adwarm.store.requests import QueuedRequest
 
@@ -34,7 +36,7 @@ def enqueue(
 ) -> None:
     """Queue a request for a report, or join an equal pending one. The DAG adwarm_request_queue processes it.
 
-    With `--wait`, exits with 1 unless the request completes in time.
+    A report that is fresh already is not queued. With `--wait`, exits with 1 unless the request completes in time.
     """
     from adwarm.model import Priority, ReportKey
     from adwarm.runtime import Runtime
@@ -42,12 +44,37 @@ def enqueue(
     runtime = Runtime()
     key, priority_class = ReportKey.parse(account, date_range, report), parse_option(Priority.parse, priority)
     runtime.settings.spec(report)  # fails here for an unknown report, not later in a worker
+    if _is_fresh(runtime, key):
+        _print_fresh(runtime, key, as_json=as_json)
+        return
     ticket = runtime.queue.enqueue(key, priority_class, wait_seconds=wait)
-    request = _wait_for_request(runtime, ticket.id, wait or 0.0)
-    fields = {"id": ticket.id, "key": str(key), "joined": ticket.joined, **_request_fields(request)}
-    print_fields(f"Request {ticket.id}", fields, as_json=as_json)
+    queued = _wait_for_request(runtime, ticket.id, wait or 0.0)
+    details = {"status": "forgotten"} if queued is None else request_fields(runtime, queued)
+    fields = {"id": ticket.id, "key": str(key), "joined": ticket.joined, **details}
+    if as_json:
+        print_json(fields)
+    else:
+        print_table(f"Request {ticket.id}", ("", ""), describe_request(fields).items())
+        typer.echo(f"`adwarm request {ticket.id}` shows how it is going, and its result for seven days after its end.")
     if wait and fields["status"] != "completed":
         raise typer.Exit(1)
+
+
+def _is_fresh(runtime: "Runtime", key: "ReportKey") -> bool:
+    from adwarm.serving import ReadStatus
+
+    return runtime.reader.read(key, record_traffic=False).status is ReadStatus.HIT
+
+
+def _print_fresh(runtime: "Runtime", key: "ReportKey", *, as_json: bool) -> None:
+    """Print that nothing was queued, and the completed request that fetched the report, if there was one."""
+    done = runtime.queue.find_newest_completed(key)
+    answer = answer_fields(runtime, key)
+    if as_json:
+        print_json({"id": done and done.id, "key": str(key), "joined": False, "status": "fresh", "answer": answer})
+        return
+    by = f"; request {done.id} fetched it" if done else ""
+    typer.echo(f"{key} is fresh already, so nothing was queued{by}: {describe_answer(answer)}")
 
 
 def _wait_for_request(runtime: "Runtime", request_id: int, seconds: float) -> "QueuedRequest | None":
@@ -60,19 +87,3 @@ def _wait_for_request(runtime: "Runtime", request_id: int, seconds: float) -> "Q
         pause = min(_POLL_SECONDS, seconds - waited)
         runtime.clock.sleep(pause)
         waited += pause
-
-
-def _request_fields(request: "QueuedRequest | None") -> dict[str, Any]:
-    from adwarm.store.requests import to_datetime
-
-    if request is None:
-        return {"status": "forgotten"}
-    return {
-        "status": request.status.value,
-        "priority": request.priority.name.lower(),
-        "enqueued_at": to_datetime(request.enqueued_at),
-        "deadline": to_datetime(request.deadline),
-        "attempts": request.attempts,
-        "error": request.error,
-        "result": request.result,
-    }

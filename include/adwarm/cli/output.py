@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -71,6 +72,12 @@ def print_fields(title: str, fields: Mapping[str, Any], *, as_json: bool = False
         print_json(fields)
     else:
         print_table(title, ("", ""), fields.items())
+
+
+def write_to_stderr(level: int, line: str) -> None:
+    """Write a line of progress on standard error, whatever its level."""
+    del level
+    typer.echo(line, err=True)
 
 
 def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:

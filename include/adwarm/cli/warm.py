@@ -1,13 +1,16 @@
 """`adwarm warm`: fetches reports now."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adwarm.cli.options import AtOption, JsonOption, PriorityOption, ReportOption, clock_at, parse_option
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.output import print_json, print_table, write_to_stderr
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from adwarm.prefetch import KeyOutcome
 
 
@@ -26,24 +29,44 @@ def warm(
     """
     from adwarm.model import Priority, ReportKey
     from adwarm.prefetch import KeyRequest
+    from adwarm.prefetch.outcome_text import describe_result, describe_stored_days
+    from adwarm.prefetch.progress_log import ProgressLog
     from adwarm.runtime import Runtime
 
     keys = [ReportKey.parse(account, name, report) for account in accounts for name in date_ranges]
     priority_class = parse_option(Priority.parse, priority)
-    result = Runtime(clock=clock_at(at)).prefetch_engine().run([KeyRequest(key) for key in keys], priority_class)
+    engine, requests = Runtime(clock=clock_at(at)).prefetch_engine(), [KeyRequest(key) for key in keys]
+    with ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress:
+        result = engine.run(requests, priority_class, progress=progress.add, heartbeat=progress.tick)
+    calls = _calls_by_account(result.outcomes)
     if as_json:
         print_json({**result.summary(), "outcomes": [_outcome_fields(outcome) for outcome in result.outcomes]})
     else:
         print_table(
-            f"{len(result.outcomes)} keys, {result.calls} upstream requests",
-            ("key", "status", "requests", "bytes", "expires", "reason"),
+            describe_result(result),
+            ("key", "status", "rows", "requests", "bytes", "expires", "reason"),
             [
-                (str(x.request.key), x.status.value, x.calls, x.stored_bytes, x.expires_at, x.reason)
+                (
+                    str(x.request.key),
+                    x.status.value,
+                    x.rows,
+                    x.calls,
+                    x.stored_bytes,
+                    x.expires_at,
+                    x.reason or describe_stored_days(x, calls[x.request.key.account_id]),
+                )
                 for x in result.outcomes
             ],
         )
     if not all(outcome.status.is_served for outcome in result.outcomes):
         raise typer.Exit(1)
+
+
+def _calls_by_account(outcomes: "Sequence[KeyOutcome]") -> Counter[str]:
+    calls: Counter[str] = Counter()
+    for outcome in outcomes:
+        calls[outcome.request.key.account_id] += outcome.calls
+    return calls
 
 
 def _outcome_fields(outcome: "KeyOutcome") -> dict[str, Any]:
@@ -52,6 +75,8 @@ def _outcome_fields(outcome: "KeyOutcome") -> dict[str, Any]:
         "date_range": outcome.request.key.date_range,
         "status": outcome.status.value,
         "requests": outcome.calls,
+        "rows": outcome.rows,
+        "seconds": outcome.seconds,
         "fetched_at": outcome.fetched_at,
         "expires_at": outcome.expires_at,
         "raw_bytes": outcome.raw_bytes,

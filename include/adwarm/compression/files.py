@@ -1,8 +1,9 @@
-"""Compresses files in place: `a.json` becomes `a.json.zst`, in the codec's standard file format.
+"""Writes a compressed copy beside each file: `a.json.zst` beside `a.json`, in the codec's standard file format.
 
-A file is deleted only after its compressed copy was written to disk, read back, decoded and compared, and only while
-the file is still the one that was read. Files that do not shrink or that fail stay as they are; the result says which
-and why. Running it again changes nothing.
+The original stays unless the caller asks to delete it. It is deleted only after its compressed copy was written to
+disk, read back, decoded and compared, and only while it is still the file that was read. A file that has the name of
+the copy is never replaced: when it decodes to the original, the original counts as compressed already, otherwise it
+fails. Files that do not shrink or that fail stay as they are; the result says which and why.
 """
 
 import os
@@ -21,33 +22,66 @@ from adwarm.settings import CompressionSettings
 SUFFIXES: Final[dict[Codec, str]] = {"zstd": ".zst", "gzip": ".gz", "brotli": ".br"}
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A compressed copy.
+
+    Attributes:
+        path: the copy.
+        raw_bytes: size of the original.
+        stored_bytes: size of the copy.
+        is_original_deleted: whether the original was deleted.
+    """
+
+    path: str
+    raw_bytes: int
+    stored_bytes: int
+    is_original_deleted: bool
+
+    def __str__(self) -> str:
+        ratio = self.stored_bytes / self.raw_bytes if self.raw_bytes else 1.0
+        original = "deleted" if self.is_original_deleted else "kept"
+        sizes = f"{self.raw_bytes:,} bytes became {self.stored_bytes:,} ({ratio:.0%})"
+        return f"wrote {self.path}: {sizes}; the original is {original}"
+
+
 @dataclass(slots=True)
 class FileCompressionResult:
     """The result for each file.
 
     Attributes:
-        compressed: the new files, in order.
-        skipped: files left as they are, with the reason.
+        written: the compressed copies, in order.
+        skipped: files without a new copy, with the reason.
         failed: files that could not be compressed, with the reason.
-        raw_bytes: size of the compressed files before.
-        stored_bytes: size of the compressed files after.
     """
 
-    compressed: list[str] = field(default_factory=list)
+    written: list[WrittenFile] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    raw_bytes: int = 0
-    stored_bytes: int = 0
+
+    @property
+    def raw_bytes(self) -> int:
+        """Size of the originals of the copies."""
+        return sum(file.raw_bytes for file in self.written)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the copies."""
+        return sum(file.stored_bytes for file in self.written)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return counts and sizes; small enough for an XCom."""
         return {
-            "compressed": self.compressed,
-            "skipped": self.skipped,
-            "failed": self.failed,
+            "written": len(self.written),
+            "skipped": len(self.skipped),
+            "failed": len(self.failed),
             "raw_bytes": self.raw_bytes,
             "stored_bytes": self.stored_bytes,
         }
+
+    def __str__(self) -> str:
+        sizes = f"{self.raw_bytes:,} bytes became {self.stored_bytes:,}"
+        return f"{len(self.written):,} written ({sizes}), {len(self.skipped):,} skipped, {len(self.failed):,} failed"
 
 
 def compress_path(
@@ -55,6 +89,8 @@ def compress_path(
     settings: CompressionSettings,
     include: Sequence[str] = ("*.json", "*.txt"),
     exclude: Sequence[str] = (),
+    *,
+    keep_original: bool = True,
 ) -> FileCompressionResult:
     """Compress a file, or the files under a folder whose name matches `include` and not `exclude`.
 
@@ -65,6 +101,7 @@ def compress_path(
         settings: codec, levels and limits.
         include: patterns of file names in a folder.
         exclude: patterns of file names to leave out.
+        keep_original: whether the originals stay beside their copies.
 
     Raises:
         NotFound: there is nothing at `path`.
@@ -79,7 +116,7 @@ def compress_path(
     result = FileCompressionResult()
     for file in _matching(root, include, exclude):
         try:
-            _compress(file, codec, settings, result)
+            _compress(file, codec, settings, result, keep_original=keep_original)
         except (OSError, AdwarmError) as error:
             result.failed[str(file)] = str(error)
     return result
@@ -96,36 +133,63 @@ def _matching(root: Path, include: Sequence[str], exclude: Sequence[str]) -> Ite
             yield file
 
 
-def _compress(file: Path, codec: Codec, settings: CompressionSettings, result: FileCompressionResult) -> None:
+def _compress(
+    file: Path, codec: Codec, settings: CompressionSettings, result: FileCompressionResult, *, keep_original: bool
+) -> None:
     before, target = file.stat(), Path(f"{file}{SUFFIXES[codec]}")
-    reason = _reason_to_skip(file, before.st_size, target, settings)
+    reason = _reason_to_skip(file, before.st_size, settings)
     if reason:
         result.skipped[str(file)] = reason
         return
     raw = file.read_bytes()
-    body = encode(raw, codec, settings)
-    if len(body) >= len(raw):
-        result.skipped[str(file)] = "it does not shrink"
-        return
-    _write_verified(target, body, raw, codec, before)
+    if target.exists():
+        _check_copy(target, raw, codec)
+        if keep_original:
+            result.skipped[str(file)] = f"{target.name} holds it already"
+            return
+    else:
+        body = encode(raw, codec, settings)
+        if len(body) >= len(raw):
+            result.skipped[str(file)] = "it does not shrink"
+            return
+        _write_verified(target, body, raw, codec, before)
+        if _has_changed(file, before):
+            target.unlink()
+            raise Corrupt("it changed while it was compressed; it stays as it is")
+    if not keep_original:
+        if _has_changed(file, before):
+            raise Corrupt("it changed while its copy was compared; it stays as it is")
+        file.unlink()
+    result.written.append(WrittenFile(str(target), len(raw), target.stat().st_size, not keep_original))
+
+
+def _check_copy(target: Path, raw: bytes, codec: Codec) -> None:
+    """Check that an existing copy decodes to the original.
+
+    Raises:
+        Corrupt: it holds something else.
+    """
+    try:
+        is_same = decode(target.read_bytes(), codec, len(raw)) == raw
+    except AdwarmError:
+        is_same = False
+    if not is_same:
+        raise Corrupt(f"{target.name} exists and holds something else; both stay as they are, move one away")
+
+
+def _has_changed(file: Path, before: os.stat_result) -> bool:
     after = file.stat()
-    if (after.st_mtime_ns, after.st_size, after.st_ino) != (before.st_mtime_ns, before.st_size, before.st_ino):
-        target.unlink()
-        raise Corrupt("it changed while it was compressed; it stays as it is")
-    file.unlink()
-    result.compressed.append(str(target))
-    result.raw_bytes += len(raw)
-    result.stored_bytes += len(body)
+    return (after.st_mtime_ns, after.st_size, after.st_ino) != (before.st_mtime_ns, before.st_size, before.st_ino)
 
 
-def _reason_to_skip(file: Path, size: int, target: Path, settings: CompressionSettings) -> str | None:
+def _reason_to_skip(file: Path, size: int, settings: CompressionSettings) -> str | None:
     if file.suffix in SUFFIXES.values():
         return "it is already compressed"
     if size < settings.threshold_bytes:
         return f"it is smaller than {settings.threshold_bytes} bytes"
     if size > settings.max_decoded_bytes:
         return f"it is larger than {settings.max_decoded_bytes} bytes"
-    return f"{target.name} already exists" if target.exists() else None
+    return None
 
 
 def _write_verified(target: Path, body: bytes, raw: bytes, codec: Codec, like: os.stat_result) -> None:

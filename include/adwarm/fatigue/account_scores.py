@@ -9,6 +9,7 @@ import orjson
 from adwarm.compression import decompress
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.foundation.wording import format_count
 from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import Settings
 from adwarm.store import Context, entries, partitions, scores
@@ -37,6 +38,17 @@ class ScoringResult:
     def to_dict(self) -> dict[str, object]:
         """Return the counts as JSON values."""
         return dict(vars(self))
+
+    def __str__(self) -> str:
+        if not self.accounts + self.unchanged + self.without_data + len(self.errors):
+            return "no account to score"
+        ads = format_count(sum(self.bands.values()), "ad")
+        bands = ", ".join(f"{count:,} {name}" for name, count in sorted(self.bands.items()))
+        parts = [f"scored {ads} of {format_count(self.accounts, 'account')}" + (f" ({bands})" if bands else "")]
+        parts += [f"{self.unchanged:,} unchanged since their last score"] if self.unchanged else []
+        parts += [f"{self.without_data:,} without a stored day"] if self.without_data else []
+        parts += [f"{len(self.errors):,} could not be scored"] if self.errors else []
+        return "; ".join(parts)
 
 
 def score_accounts(context: Context, pairs: Sequence[tuple[str, date]], now: datetime) -> ScoringResult:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.foundation.wording import format_count
 from adwarm.maintenance.garbage_collection import delete_orphans
 from adwarm.store import Context, partitions
 from adwarm.store.database import write_transaction
@@ -39,6 +40,12 @@ class CompactionResult:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return dict(vars(self))
+
+    def __str__(self) -> str:
+        months = f"compacted {format_count(self.months, 'final account-month')}"
+        objects = f"{format_count(self.days, 'day')} from {format_count(self.objects_before, 'object')}"
+        deleted = f"deleted {format_count(self.orphans, 'unused object')} and {format_count(self.payloads, 'payload')}"
+        return f"{months} ({objects}); {deleted}" if self.months else f"no month to compact; {deleted}"
 
 
 def compact(context: Context, now: datetime) -> CompactionResult:

@@ -1,5 +1,6 @@
 """Compresses stored entries with another codec where that makes them smaller."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -8,9 +9,18 @@ from sqlalchemy import Engine
 
 from adwarm.compression import compress, decompress
 from adwarm.foundation.errors import Corrupt
+from adwarm.foundation.wording import format_count
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
 from adwarm.store.database import write_transaction
+
+
+def describe_recompression(counts: Mapping[str, Any], codec: str) -> str:
+    """Return the counts of `recompress_entries` in a sentence."""
+    entries_text = f"{counts['repacked']:,} of {format_count(counts['entries'], 'stored entry', 'stored entries')}"
+    sizes = f"{counts['bytes_before']:,} bytes became {counts['bytes_after']:,}"
+    damaged = f"; {counts['corrupt']:,} are damaged and will be fetched again" if counts["corrupt"] else ""
+    return f"{entries_text} are smaller by {codec} and were replaced: {sizes}{damaged}"
 
 
 def recompress_entries(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from adwarm.foundation.wording import format_count
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -31,6 +33,12 @@ class Job:
     started_at: datetime
     finished_at: datetime | None
     errors: tuple[str, ...]
+
+    def __str__(self) -> str:
+        if not self.total:
+            return "nothing was planned, so nothing was fetched"
+        reports = f"{self.done:,} of {format_count(self.total, 'report')} are fresh, {self.failed:,} failed"
+        return f"{reports}; {format_count(self.requests, 'request')}"
 
     def remaining_seconds(self, now: datetime) -> float | None:
         """Return how long the job still takes at its average pace; None before its first key, 0 when finished."""

@@ -20,6 +20,7 @@ from adwarm.forecast.protocol import Forecast, RecentOpens
 from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import NotFound
+from adwarm.foundation.wording import format_count
 from adwarm.model import Account, Mode, PlannedWarm, ReportKey, WarmReason, WarmStatus, Window, resolve_key
 from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
@@ -65,6 +66,14 @@ class PlanSummary:
             "mode": str(self.mode),
             **{name: getattr(self, name) for name in ("considered", "planned", "closing", "cut", "fresh", "batches")},
         }
+
+    def __str__(self) -> str:
+        keys = f"{self.planned:,} of {format_count(self.considered, 'report')} that may be opened soon"
+        days = f", and {format_count(self.closing, 'account')} whose day has ended" if self.closing else ""
+        left_out = f"{self.fresh:,} fresh already, {self.cut:,} cut by the hourly budget"
+        where = f" in {format_count(self.batches, 'batch', 'batches')}" if self.batches else ""
+        shadow = " (shadow mode: no call is made)" if self.mode is Mode.SHADOW else ""
+        return f"planned {keys}{days}{where}{shadow}; {left_out}"
 
 
 class StoreView:

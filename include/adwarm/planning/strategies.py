@@ -13,6 +13,7 @@ from typing import Any
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.wording import format_count
 from adwarm.model import Account, Mode, ReportKey, Strategy, WarmReason, normalize_account_id
 from adwarm.planning.decide import StoreView, save_batches
 from adwarm.planning.plan import MAX_LISTED_CUTS
@@ -118,6 +119,21 @@ class StrategyPlanSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {**vars(self), "lanes": len(self.lanes)}
+
+    def __str__(self) -> str:
+        return (
+            "; ".join(_describe_counts(name, counts) for name, counts in self.strategies.items())
+            or "nothing is planned"
+        )
+
+
+def _describe_counts(name: str, counts: Mapping[str, int]) -> str:
+    total = sum(counts[what] for what in ("planned", "fresh", "cut", "in_flight"))
+    reports = f"{counts['planned']:,} of {format_count(total, 'report')}"
+    lanes = f" in {format_count(counts['lanes'], 'lane')}" if counts["lanes"] else ""
+    elsewhere = f", {counts['in_flight']:,} being fetched by another run" if counts["in_flight"] else ""
+    left_out = f"{counts['fresh']:,} fresh already, {counts['cut']:,} cut by the hourly budget{elsewhere}"
+    return f"strategy {name}: planned {reports}{lanes}; {left_out}"
 
 
 @dataclass(frozen=True, slots=True)

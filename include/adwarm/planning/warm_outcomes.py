@@ -36,6 +36,11 @@ class WarmOutcomes:
     wasted: int
     open: int
 
+    def __str__(self) -> str:
+        if not self.used + self.wasted + self.open:
+            return "none to evaluate"
+        return f"{self.used:,} were opened while fresh, {self.wasted:,} expired unopened, {self.open:,} are open yet"
+
 
 def mark_warm_outcomes(
     context: Context, now: datetime, log_end: datetime | None = None, *, mode: Mode = Mode.LIVE

@@ -146,7 +146,7 @@ class AccountFetch:
         names = {key: self.requests[index].key for index, key in stale.items()}
         report = self.requests[0].key.report
         refresh = AccountRefresh(
-            fetcher, account, report, lease, now, lambda key, entry: self._mark_fetched(stale, key, entry)
+            fetcher, account, report, lease, now, lambda key, entry, rows: self._mark_fetched(stale, key, entry, rows)
         )
         hints = FetchHints()
         try:
@@ -265,7 +265,7 @@ class AccountFetch:
         for index in keys:
             self._finished[index] = KeyOutcome(self.requests[index], KeyStatus.FRESH)
 
-    def _mark_fetched(self, stale: dict[int, EntryKey], key: EntryKey, entry: Entry) -> None:
+    def _mark_fetched(self, stale: dict[int, EntryKey], key: EntryKey, entry: Entry, rows: int) -> None:
         seconds = time.monotonic() - self._started
         for index in [index for index, other in stale.items() if other == key]:
             self._finished[index] = KeyOutcome(
@@ -273,6 +273,7 @@ class AccountFetch:
                 KeyStatus.FETCHED,
                 fetched_at=entry.fetched_at,
                 expires_at=entry.expires_at,
+                rows=rows,
                 raw_bytes=entry.raw_bytes,
                 stored_bytes=entry.stored_bytes,
                 reason=entry.degraded_reason,

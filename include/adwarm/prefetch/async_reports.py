@@ -260,6 +260,12 @@ class ReportPoller:
     _schedules: dict[str, ReportSchedule] = field(default_factory=dict)
     _polls: dict[Future[PollResult], str] = field(default_factory=dict)
 
+    @property
+    def waiting(self) -> int:
+        """How many threads wait for a report."""
+        with self._changed:
+            return len(self._waiting)
+
     def wait(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
         """Block until the report has ended; return how, and how many calls were made to poll it.
 

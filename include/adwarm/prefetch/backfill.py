@@ -8,9 +8,10 @@ The estimate counts pages from the rows that the account had on its stored days;
 accounts; without those, from an assumption that the estimate names.
 """
 
+import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -21,13 +22,16 @@ from adwarm.fetch_plan.planner import aligned_blocks, plan_fetch
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.local_time import local_day
+from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus, with_message
 from adwarm.prefetch.engine import PrefetchEngine
+from adwarm.prefetch.progress_log import ProgressLog, Write
 from adwarm.settings import Settings
 from adwarm.store import Context, jobs, partitions, warms
 
+log = logging.getLogger(__name__)
 PLATFORM_RETENTION_DAYS = 1122
 """37 months: how long the platform keeps data."""
 DAG = "backfill"
@@ -107,10 +111,15 @@ class Estimate:
         return {name: round(value, 5) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
     def __str__(self) -> str:
+        if not self.requests:
+            return "nothing is missing, so no request is needed"
+        if not self.days:
+            return f"no day is missing; about {format_count(self.requests, 'request')} for range summaries"
         return (
-            f"{self.days:,} account-days of {self.accounts:,} accounts in {self.spans:,} spans: "
-            f"about {self.requests:,} requests, {self.hours_alone:.2f} h alone, "
-            f"{self.hours_shared:.2f} h beside other work ({self.rows_per_day:.0f} rows a day, {self.rows_from})"
+            f"{format_count(self.days, 'account-day')} of {format_count(self.accounts, 'account')}: about "
+            f"{format_count(self.requests, 'request')}, {format_duration(self.hours_alone * 3600)} alone or "
+            f"{format_duration(self.hours_shared * 3600)} beside other work "
+            f"({self.rows_per_day:.0f} rows a day, {self.rows_from})"
         )
 
 
@@ -134,6 +143,25 @@ def validate_range(window: Window, now: datetime, factories: Iterable[SourceFact
             raise BadRequest(f"the platform keeps 37 months; {window.since} is older, begin on {oldest} or later")
     if window.since >= today:
         raise BadRequest(f"{window.since} has not ended yet; end on {today - timedelta(days=1)} or earlier")
+
+
+def require_confirmation(settings: Settings, accounts: int, how: str) -> None:
+    """Check that a backfill of all accounts, which nobody has confirmed, is small enough.
+
+    Args:
+        settings: `planning.confirm_backfill_above` is the limit.
+        accounts: accounts that it covers.
+        how: what to do to confirm it, or to name accounts.
+
+    Raises:
+        BadRequest: it covers more accounts than the limit.
+    """
+    limit = settings.planning.confirm_backfill_above
+    if limit is not None and accounts > limit:
+        raise BadRequest(
+            f"this backfill names no account, so it covers all {accounts:,}; more than {limit:,} "
+            f"(ADWARM_PLANNING__CONFIRM_BACKFILL_ABOVE) have to be confirmed: {how}"
+        )
 
 
 def find_missing_spans(
@@ -194,7 +222,7 @@ def run_backfill(
     *,
     report: str = "default",
     batch_size: int = 50,
-    progress: Callable[[MissingSpans, KeyOutcome], None] | None = None,
+    write: Write = log.log,
 ) -> BackfillResult:
     """Fetch what is missing, block by block and batch by batch of accounts, at low priority.
 
@@ -206,7 +234,7 @@ def run_backfill(
         window: the range of days.
         report: name of the report.
         batch_size: accounts in one batch.
-        progress: called with each account-block and its outcome.
+        write: writes the progress every 10 seconds; to the log by default.
 
     Raises:
         BadRequest: the range cannot be backfilled.
@@ -219,17 +247,16 @@ def run_backfill(
     jobs.start(prefetch.engine, run_id, DAG, len(gaps), prefetch.clock.now())
     done = BackfillResult(len(gaps))
     denied: set[str] = set()
-    for batch in _batches(gaps, batch_size):
-        left = [gap for gap in batch if gap.account.id not in denied]
-        ended = []
-        for gap, outcome in _fetch_batch(prefetch, left, report):
-            ended.append(outcome)
-            _record_outcome(prefetch.engine, run_id, done, gap, outcome)
-            if outcome.status is KeyStatus.DENIED:
-                denied.add(gap.account.id)
-            if progress:
-                progress(gap, outcome)
-        _raise_if_all_failed(ended)
+    with ProgressLog(len(gaps), write, "account-block", is_listing=False) as progress:
+        for batch in _batches(gaps, batch_size):
+            left = [gap for gap in batch if gap.account.id not in denied]
+            ended = []
+            for gap, outcome in _fetch_batch(prefetch, left, report, progress):
+                ended.append(outcome)
+                _record_outcome(prefetch.engine, run_id, done, gap, outcome)
+                if outcome.status is KeyStatus.DENIED:
+                    denied.add(gap.account.id)
+            _raise_if_all_failed(ended)
     jobs.finish(prefetch.engine, run_id, prefetch.clock.now())
     return done
 
@@ -256,14 +283,15 @@ def _batches(gaps: Sequence[MissingSpans], size: int) -> Iterator[list[MissingSp
 
 
 def _fetch_batch(
-    prefetch: PrefetchEngine, gaps: Sequence[MissingSpans], report: str
+    prefetch: PrefetchEngine, gaps: Sequence[MissingSpans], report: str, progress: ProgressLog
 ) -> Iterator[tuple[MissingSpans, KeyOutcome]]:
     """Yield each gap with its final outcome, after waiting for the parked ones."""
     left = list(gaps)
     for _ in range(_MAX_ROUNDS):
         if not left:
             return
-        outcomes = prefetch.run([_to_request(gap, report) for gap in left], Priority.LOW).outcomes
+        requests = [_to_request(gap, report) for gap in left]
+        outcomes = prefetch.run(requests, Priority.LOW, progress=progress.add, heartbeat=progress.tick).outcomes
         pairs = list(zip(left, outcomes, strict=True))
         parked = [(gap, outcome) for gap, outcome in pairs if outcome.status is KeyStatus.PARKED]
         yield from (pair for pair in pairs if pair[1].status is not KeyStatus.PARKED)

@@ -144,6 +144,7 @@ class Batch:
         wait_seconds: how long a call may wait for admission.
         poller: polls the async reports.
         monotonic: measures the time limits.
+        on_heartbeat: called about once a second with the number of reports that the batch waits for.
     """
 
     settings: Settings
@@ -151,6 +152,7 @@ class Batch:
     wait_seconds: float
     poller: ReportPoller
     monotonic: Callable[[], float] = time.monotonic
+    on_heartbeat: Callable[[int], None] | None = None
     _slots: threading.Semaphore = field(init=False)
     _started: float = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -241,6 +243,8 @@ class Batch:
                 lease.renew_if_due()
             except AdwarmError as error:  # the next heartbeat tries again; an expired lease is noticed as lost
                 log.warning("%s: the lease could not be renewed: %s", lease.record.name, error)
+        if self.on_heartbeat:
+            self.on_heartbeat(self.poller.waiting)
 
 
 @dataclass

@@ -61,6 +61,7 @@ class KeyOutcome:
         calls: upstream calls; those of an account count for the first of its fetched keys.
         fetched_at: when the data was fetched, UTC.
         expires_at: until when the entry is fresh, UTC; None when it is final or was not fetched.
+        rows: daily rows in the fetched entry; None when it was not fetched by this batch.
         raw_bytes: size of the entry's document.
         stored_bytes: size of the entry as stored.
         reason: why the key did not end fresh, or what its entry lacks, for humans.
@@ -76,6 +77,7 @@ class KeyOutcome:
     calls: int = 0
     fetched_at: datetime | None = None
     expires_at: datetime | None = None
+    rows: int | None = None
     raw_bytes: int = 0
     stored_bytes: int = 0
     reason: str | None = None

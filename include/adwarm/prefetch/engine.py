@@ -15,6 +15,7 @@ from adwarm.prefetch.batch import Batch, FetchContext
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
 
 Progress = Callable[[Sequence[KeyOutcome]], None]
+Heartbeat = Callable[[int], None]
 
 
 @dataclass
@@ -28,6 +29,7 @@ class PrefetchEngine(FetchContext):
         *,
         wait_seconds: float | None = None,
         progress: Progress | None = None,
+        heartbeat: Heartbeat | None = None,
     ) -> BatchResult:
         """Make every key in `requests` fresh and return the outcome of each, in order.
 
@@ -38,11 +40,14 @@ class PrefetchEngine(FetchContext):
                 do; `backpressure.timeout_seconds` by default. A report that takes longer ends as parked, and the next
                 run continues it.
             progress: called with the outcomes of each account as it ends, from several threads.
+            heartbeat: called about once a second while the batch runs, from the caller's thread, with the number of
+                async reports that the batch waits for.
         """
         groups: dict[tuple[str, str], list[KeyRequest]] = {}
         for item in requests:
             groups.setdefault((item.key.account_id, item.key.report), []).append(item)
         batch = self._make_batch(priority, wait_seconds)
+        batch.on_heartbeat = heartbeat
         fetches = [AccountFetch(self, batch, group, progress) for group in groups.values()]
         threads = max(1, min(len(fetches), max(self.settings.max_threads, self.settings.workers)))
         # By identity: two requests may be equal, and each has an outcome of its own.

@@ -21,8 +21,10 @@ from adwarm.backpressure import Admission, CallOutcome, ClaimedRequest, Decision
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
 from adwarm.foundation.errors import Refused as RefusedError
+from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
+from adwarm.prefetch.progress_log import ProgressLog
 
 BATCH_SIZE = 10
 _DEADLINE_RETRY_SECONDS = 1.0
@@ -54,6 +56,19 @@ class DrainResult:
     def to_dict(self) -> dict[str, int]:
         """Return the counts; small enough for an XCom."""
         return {name: getattr(self, name) for name in ("completed", "failed", "given_back", "lost", "requests")}
+
+    def __str__(self) -> str:
+        ended = self.completed + self.failed + self.given_back + self.lost
+        if not ended:
+            return "no request was ready"
+        counts = {
+            "completed": self.completed,
+            "failed": self.failed,
+            "back in the queue for a later try": self.given_back,
+            "taken over by another worker": self.lost,
+        }
+        parts = [f"{count:,} {name}" for name, count in counts.items() if count]
+        return f"{format_count(ended, 'request')}: {', '.join(parts)}; {format_count(self.requests, 'upstream call')}"
 
 
 @dataclass
@@ -133,7 +148,14 @@ class QueueWorker:
         wait = min(longest, self.prefetch.settings.backpressure.timeout_seconds)
         requests = [KeyRequest(claim.request.key, reference=claim.request.id) for claim in claims]
         try:
-            return engine.run(requests, claims[0].request.priority, wait_seconds=wait).outcomes
+            with ProgressLog(len(requests), log.log) as progress:
+                return engine.run(
+                    requests,
+                    claims[0].request.priority,
+                    wait_seconds=wait,
+                    progress=progress.add,
+                    heartbeat=progress.tick,
+                ).outcomes
         except AdwarmError as error:
             log.warning("a batch of the queue failed as a whole: %s", error)
             return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error), error=error) for item in requests]

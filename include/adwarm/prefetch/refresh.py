@@ -66,7 +66,7 @@ class AccountRefresh:
         report: name of the report; every key is of this one.
         lease: the lease of the account's data.
         now: the moment at which windows were resolved, UTC.
-        on_published: called with each entry as soon as it is stored.
+        on_published: called with each entry and its number of daily rows, as soon as it is stored.
     """
 
     fetcher: Fetcher
@@ -74,7 +74,7 @@ class AccountRefresh:
     report: str
     lease: FetchLease
     now: datetime
-    on_published: Callable[[EntryKey, Entry], None]
+    on_published: Callable[[EntryKey, Entry, int], None]
     _remaining: dict[EntryKey, ReportKey] = field(default_factory=dict)
     _states: dict[date, PartitionState] = field(default_factory=dict)
     _pending_days: set[date] = field(default_factory=set)
@@ -264,7 +264,8 @@ class AccountRefresh:
         for key, (entry, _) in built.items():
             del self._remaining[key]
             self._new_summaries.pop(key.window, None)
-            self.on_published(key, entry)
+            rows = sum(self._states[day].rows for day in key.window.days() if day in self._states)
+            self.on_published(key, entry, rows)
 
     def _delete_damaged_days(self, damaged: DamagedObjects) -> None:
         """Delete stored days whose objects are lost or damaged, so that they are fetched again."""

@@ -19,9 +19,11 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError, Denied
+from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.engine import PrefetchEngine
+from adwarm.prefetch.progress_log import ProgressLog
 from adwarm.store import denials, strategy_warms, warms
 
 log = logging.getLogger(__name__)
@@ -68,25 +70,28 @@ def warm_batch(
         pace: the pauses and the budget, which a strategy sets.
     """
     result = BatchResult()
-    slices = list(_split_by_priority(warms.list_planned(prefetch.engine, run_id, number), pace.slice_size))
-    for index, (priority, rows) in enumerate(slices):
-        if index and pace.pause_seconds:
-            prefetch.clock.sleep(pace.pause_seconds)
-        affordable = _affordable(prefetch, run_id, rows, pace.max_calls)
-        if len(affordable) < len(rows):
-            rest = [*rows[len(affordable) :], *(row for _, later in slices[index + 1 :] for row in later)]
-            _cut(prefetch.engine, run_id, rest, pace.max_calls)
-        if not affordable:
-            break
-        done = prefetch.run(
-            [_to_request(row) for row in affordable],
-            priority,
-            wait_seconds=wait_seconds,
-            progress=lambda outcomes: _record_outcomes(prefetch, run_id, outcomes),
-        )
-        result.outcomes.extend(done.outcomes)
-        if len(affordable) < len(rows):
-            break
+    planned = warms.list_planned(prefetch.engine, run_id, number)
+    slices = list(_split_by_priority(planned, pace.slice_size))
+    with ProgressLog(len(planned), log.log) as progress:
+
+        def record(outcomes: Sequence[KeyOutcome]) -> None:
+            _record_outcomes(prefetch, run_id, outcomes)
+            progress.add(outcomes)
+
+        for index, (priority, rows) in enumerate(slices):
+            if index and pace.pause_seconds:
+                prefetch.clock.sleep(pace.pause_seconds)
+            affordable = _affordable(prefetch, run_id, rows, pace.max_calls)
+            if len(affordable) < len(rows):
+                rest = [*rows[len(affordable) :], *(row for _, later in slices[index + 1 :] for row in later)]
+                _cut(prefetch.engine, run_id, rest, pace.max_calls)
+            if not affordable:
+                break
+            requests = [_to_request(row) for row in affordable]
+            done = prefetch.run(requests, priority, wait_seconds=wait_seconds, progress=record, heartbeat=progress.tick)
+            result.outcomes.extend(done.outcomes)
+            if len(affordable) < len(rows):
+                break
     return result
 
 
@@ -131,7 +136,7 @@ def reopen_batch(engine: Engine, run_id: str, number: int, *, by_human: bool) ->
         lift_denials(engine, run_id, number)
     again = warms.reopen(engine, run_id, number, warms.FAILED | warms.DENIED if by_human else warms.FAILED)
     if again:
-        log.info("%d keys of the batch failed before; trying them again", again)
+        log.info("%s of the batch failed before; trying again", format_count(again, "report"))
     return again
 
 
@@ -140,7 +145,7 @@ def lift_denials(engine: Engine, run_id: str, number: int | None = None) -> int:
     rows = [row for row in warms.list_by_run(engine, run_id) if number is None or row.batch == number]
     lifted = denials.lift(engine, dict.fromkeys(row.key.account_id for row in rows))
     if lifted:
-        log.info("trying %d denied accounts again, because a human cleared the task", len(lifted))
+        log.info("a human cleared the task: calling %s again", format_count(len(lifted), "denied account"))
     return len(lifted)
 
 

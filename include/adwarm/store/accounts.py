@@ -98,6 +98,17 @@ def get_holiday_countries(engine: Engine) -> dict[str, str]:
     return _get_set_column(engine, "holiday_country")
 
 
+def list_denied(engine: Engine, at: datetime) -> dict[str, str]:
+    """Return the accounts that are denied at `at`, with the reason of each."""
+    query = select(table.c.id, table.c.status_reason).where(
+        table.c.status == "denied", table.c.updated_at > at - DENIAL_PERIOD
+    )
+    with read_transaction(engine) as connection:
+        return {
+            row.id: row.status_reason or "no reason given" for row in connection.execute(query.order_by(table.c.id))
+        }
+
+
 def save(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
     """Store accounts as the upstream reports them. What the log said about the reader zone is kept."""
     rows = [_row(item, at) for item in accounts]

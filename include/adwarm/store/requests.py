@@ -94,10 +94,21 @@ def find(connection: Connection, request_id: int) -> QueuedRequest | None:
     return None if row is None else _request(row)
 
 
+def list_newest(connection: Connection, limit: int) -> list[QueuedRequest]:
+    """Return the newest requests of any status, newest first."""
+    return [_request(row) for row in connection.execute(select(table).order_by(table.c.id.desc()).limit(limit))]
+
+
+def find_newest_completed(connection: Connection, key: ReportKey) -> QueuedRequest | None:
+    """Return the request for the key that was completed last."""
+    query = select(table).where(*_same_key(key), table.c.status == RequestStatus.COMPLETED)
+    row = connection.execute(query.order_by(table.c.finished_at.desc(), table.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else _request(row)
+
+
 def find_in_flight(connection: Connection, key: ReportKey) -> QueuedRequest | None:
     """Return the pending or processing request for the key; there is at most one."""
-    same = (table.c.account_id == key.account_id, table.c.date_range == key.date_range, table.c.report == key.report)
-    row = connection.execute(select(table).where(*same, table.c.status.in_(_OPEN))).one_or_none()
+    row = connection.execute(select(table).where(*_same_key(key), table.c.status.in_(_OPEN))).one_or_none()
     return None if row is None else _request(row)
 
 
@@ -177,6 +188,10 @@ _TIMESTAMP_COLUMNS = frozenset({"enqueued_at", "deadline", "lease_until", "finis
 def to_datetime(seconds: float) -> datetime:
     """Return seconds since the epoch as a UTC datetime."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _same_key(key: ReportKey) -> tuple[ColumnElement[bool], ...]:
+    return (table.c.account_id == key.account_id, table.c.date_range == key.date_range, table.c.report == key.report)
 
 
 def _lease_expired(now: float) -> ColumnElement[bool]:

@@ -67,6 +67,14 @@ def list_ended(engine: Engine, run_id: str, number: int) -> list[Warm]:
     return _list(engine, select(table).where(*chosen).order_by(table.c.id))
 
 
+def list_batch_accounts(engine: Engine, run_id: str, number: int) -> list[str]:
+    """Return the accounts of one batch in the order of the plan, each once."""
+    chosen = (table.c.run_id == run_id, table.c.batch == number, table.c.status.not_in(("cut", "shadow")))
+    query = select(table.c.account_id).where(*chosen).group_by(table.c.account_id).order_by(func.min(table.c.id))
+    with read_transaction(engine) as connection:
+        return list(connection.execute(query).scalars())
+
+
 def list_by_run(engine: Engine, run_id: str) -> list[Warm]:
     """Return every warm of a run in the order of its plan."""
     return _list(engine, select(table).where(table.c.run_id == run_id).order_by(table.c.id))

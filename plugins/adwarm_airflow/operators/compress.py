@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 
 
 class CompressEntriesOperator(BaseOperator):
-    """Recompresses stored entries where that makes them smaller, or compresses the matching files beneath a path.
+    """Writes compressed copies of the files beneath a path, or recompresses stored entries where that saves space.
 
-    Every result is decoded and compared before it replaces anything. Returns counts, and bytes before and after.
+    A copy is written beside its original, with the suffix of its codec (`.zst`, `.gz` or `.br`); the log names each
+    with its size. The original is kept unless `keep_original` is false, and an existing file is never replaced. Every
+    copy and every entry is decoded and compared before anything is deleted or replaced. Returns counts, and bytes
+    before and after. The task fails when there were files to compress and none could be.
 
     Args:
         path: a file or folder; None for the entries of the store.
-        codec: zstd, gzip, brotli or identity.
+        codec: zstd, gzip, brotli or, for entries, identity.
         include: file patterns, used with a path.
+        keep_original: whether the original files stay; used with a path.
     """
 
     template_fields: Sequence[str] = ("path", "codec")
@@ -32,30 +36,53 @@ class CompressEntriesOperator(BaseOperator):
         path: str | None = None,
         codec: str = "zstd",
         include: Sequence[str] = ("*.json", "*.txt"),
+        keep_original: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.path = path
         self.codec = codec
         self.include = include
+        self.keep_original = keep_original
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Compress, and return counts and bytes.
 
         Raises:
             BadRequest: the codec does not exist.
+            NotFound: there is nothing at the path.
+            Permanent: every file failed.
         """
-        from adwarm.compression import compress_path
         from adwarm.foundation.clock import SystemClock
-        from adwarm.maintenance.recompression import recompress_entries
+        from adwarm.maintenance.recompression import describe_recompression, recompress_entries
         from adwarm_airflow.task_context import open_runtime
 
         del context
         runtime = open_runtime()
         compression = _compression_settings(runtime.settings, self.codec)
         if self.path:
-            return compress_path(self.path, compression, include=tuple(self.include)).to_dict()
-        return recompress_entries(runtime.engine, compression, SystemClock().now())
+            return self._compress_files(self.path, compression)
+        counts = recompress_entries(runtime.engine, compression, SystemClock().now())
+        self.log.info("%s", describe_recompression(counts, self.codec))
+        return counts
+
+    def _compress_files(self, path: str, compression: CompressionSettings) -> dict[str, Any]:
+        """Compress the files, and log what was written, skipped and failed."""
+        from adwarm.compression import compress_path
+        from adwarm.foundation.errors import Permanent
+
+        result = compress_path(path, compression, tuple(self.include), keep_original=self.keep_original)
+        for file in result.written:
+            self.log.info("%s", file)
+        for name, reason in result.skipped.items():
+            self.log.info("skipped %s: %s", name, reason)
+        for name, reason in result.failed.items():
+            self.log.warning("failed: %s: %s", name, reason)
+        self.log.info("%s", result)
+        if result.failed and not result.written and not result.skipped:
+            name, reason = next(iter(result.failed.items()))
+            raise Permanent(f"none of {len(result.failed)} files could be compressed; the first, {name}: {reason}")
+        return result.to_dict()
 
 
 def _compression_settings(settings: Settings, codec: str) -> CompressionSettings:

@@ -55,9 +55,7 @@ class DrainRequestsOperator(BaseOperator):
         if size < 1 or not seconds > 0:
             raise BadRequest(f"batch_size {size} must be at least 1, and max_seconds {seconds} above 0")
         result = open_runtime(conn_id=self.conn_id).queue_worker(size).drain(seconds)
-        for text in result.errors[:20]:
-            self.log.warning("%s", text)
-        self.log.info("requests: %s", result.to_dict())
+        self.log.info("%s", result)
         error = most_severe_error(result.failures)
         if isinstance(error, TokenDead) and not result.completed:
             raise with_message(error, "no request was completed; the first reasons: " + " | ".join(result.errors[:3]))

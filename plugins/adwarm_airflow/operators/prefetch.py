@@ -83,6 +83,7 @@ class PrefetchInsightsOperator(BaseOperator):
 
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; Airflow calls this again after each deferral."""
+        from adwarm.prefetch.outcome_text import describe_denied, describe_result, list_denied
         from adwarm_airflow.task_context import connection_change_warnings
 
         del event
@@ -91,19 +92,20 @@ class PrefetchInsightsOperator(BaseOperator):
             self.log.warning("%s", text)
         parked = _parked(result)
         if parked and self.deferrable and deferrals < MAX_DEFERRALS:
+            self.log.info("%s", describe_result(result))
             self.log.info(
-                "%d reports wait for capacity, deferring; the first one, of %s: %s",
-                len(parked),
-                parked[0].request.key.account_id,
+                "%s for capacity; until then the task is deferred and holds no worker slot. The first one, %s: %s",
+                "1 report waits" if len(parked) == 1 else f"{len(parked):,} reports wait",
+                parked[0].request.key,
                 parked[0].reason,
             )
             idle_deferrals = 0 if result.summary()["fetched"] else deferrals
             trigger = self._capacity_trigger(parked, self.waiting_priority(context, parked))
             self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": idle_deferrals + 1})
-        for text in result.errors():
-            self.log.warning("%s", text)
         full = self.full_result(context, result)
-        self.log.info("outcomes: %s", full.summary())
+        self.log.info("%s", describe_result(full))
+        if denied := list_denied(full.outcomes):
+            self.log.warning("%s", describe_denied(denied, self.conn_id))
         if failure := full.failure():
             raise failure
         return full.summary()
@@ -145,16 +147,22 @@ class PrefetchInsightsOperator(BaseOperator):
         """
         from adwarm.model import Priority, ReportKey
         from adwarm.prefetch import KeyRequest
+        from adwarm.prefetch.progress_log import ProgressLog
         from adwarm_airflow.params import parse_param
         from adwarm_airflow.task_context import open_runtime
 
         del context
         keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]
         priority = parse_param(Priority.parse, self.priority)
-        runtime = open_runtime(conn_id=self.conn_id)
-        return runtime.prefetch_engine().run(
-            [KeyRequest(key) for key in keys], priority, wait_seconds=SHORT_WAIT_SECONDS
-        )
+        engine = open_runtime(conn_id=self.conn_id).prefetch_engine()
+        with ProgressLog(len(keys), self.log.log) as progress:
+            return engine.run(
+                [KeyRequest(key) for key in keys],
+                priority,
+                wait_seconds=SHORT_WAIT_SECONDS,
+                progress=progress.add,
+                heartbeat=progress.tick,
+            )
 
 
 def _parked(result: BatchResult) -> list[KeyOutcome]:

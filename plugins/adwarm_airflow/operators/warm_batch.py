@@ -44,6 +44,19 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         self.pause_seconds = pause_seconds
         self.slice_size = slice_size
         self.max_calls = max_calls
+        self._label = ""
+
+    def batch_label(self, dag_run: Any) -> str:
+        """Return the name of the mapped task in the grid, such as `batch 3: act_1, act_2 and 14 more`."""
+        from adwarm.foundation.wording import format_some
+        from adwarm.store import warms
+        from adwarm_airflow.run_window import make_run_id
+        from adwarm_airflow.task_context import open_runtime
+
+        if not self._label:
+            ids = warms.list_batch_accounts(open_runtime().engine, make_run_id(dag_run), int(self.batch))
+            self._label = f"batch {self.batch}: {format_some(ids, 2)}"
+        return self._label
 
     def prepare_attempt(self, context: Context, *, by_human: bool) -> None:
         """Set failed warms of the batch back to planned, and after a clear by a human also denied ones."""

@@ -1,40 +1,49 @@
 """Tasks of `adwarm_daily_insights`: plan the accounts of a day, estimate the requests, compact the store."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 from adwarm.fetch_plan.planner import get_day_close_windows
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day
+from adwarm.foundation.wording import format_count, format_some
 from adwarm.maintenance.compaction import compact
-from adwarm.model import Account, Mode, Window
+from adwarm.model import Account, Mode, Window, resolve_key
 from adwarm.planning.day_close import recommend_day_close
 from adwarm.planning.decide import save_plan
-from adwarm.prefetch.backfill import estimate, get_account_missing_spans, validate_range
+from adwarm.prefetch.backfill import estimate, get_account_missing_spans, require_confirmation, validate_range
 from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
-from adwarm.store import accounts, jobs
+from adwarm.store import accounts, entries, jobs
 from adwarm_airflow.connections import DEFAULT_CONNECTION
 from adwarm_airflow.params import get_day_param
 from adwarm_airflow.run_window import RunWindow, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
 
 DAY = timedelta(days=1)
+HOW_TO_CONFIRM = (
+    "in the backfill form tick 'Override parameters on existing runs', without which Airflow passes no parameters, "
+    "and then tick 'Confirm all accounts' or name accounts; with `airflow backfill create` add --dag-run-conf "
+    """'{"confirm_all_accounts": true}' or '{"accounts": ["act_1234"]}'"""
+)
+"""What to do when a backfill of all accounts has to be confirmed."""
 log = logging.getLogger(__name__)
 
 
 def plan_day(context: Mapping[str, Any]) -> list[int]:
     """Plan the fetches that complete the run's day, and return the numbers of their batches.
 
-    The XCom `estimate` holds the number of requests and hours, before the first call. Accounts whose day has not ended
+    Before the first call the log says which accounts the run covers and what it takes, for the day alone and with the
+    rest of its 30-day block; the XCom `estimate` holds the figures of the block. Accounts whose day has not ended
     are left out and counted in the log. A scheduled run also takes the day before, which had not ended in western zones
     when its own run started. The calls have low priority, so live warming goes first.
 
     Raises:
-        BadRequest: an account id is not valid, the day is older than the source keeps, or it has ended for no account.
+        BadRequest: an account id is not valid, the day is older than the source keeps, it has ended for no account, or
+            a backfill of all accounts has to be confirmed.
     """
     run = resolve_run_window(context, DAY)
     runtime = open_runtime(run.clock)
@@ -46,14 +55,21 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     chosen = accounts.list_selected(runtime.engine, account_ids, now, runtime.settings.default_zone)
+    log.info("%s", describe_selection([item.id for item in chosen], is_named=bool(account_ids)))
     pairs = [(item, each) for each in days for item in chosen if local_day(now, item.data_zone) > each]
     still_open = len(chosen) * len(days) - len(pairs)
     if still_open:
-        log.info("%d account-days have not ended and are left to a later run", still_open)
+        log.info(
+            "%s not ended yet; left to a later run", format_count(still_open, "account-day has", "account-days have")
+        )
     if chosen and not pairs:
         raise BadRequest(f"{day} has not ended for any account; choose an earlier day")
     with_week = not run.is_backfill or bool(context["params"].get("frequency"))
     context["ti"].xcom_push("estimate", _estimate_pairs(runtime, now, pairs, with_week=with_week))
+    if run.is_backfill:
+        log.info("the backfill's runs for other days of the block find those days stored, and fetch none again")
+    if run.is_backfill and not account_ids and not context["params"].get("confirm_all_accounts"):
+        require_confirmation(runtime.settings, len(chosen), HOW_TO_CONFIRM)
     return _save_plan(runtime, run, now, pairs, with_week=with_week)
 
 
@@ -66,8 +82,17 @@ def compact_store(context: Mapping[str, Any]) -> dict[str, Any]:
     result = compact(runtime.context, runtime.clock.now())
     for text in result.errors:
         log.warning("%s", text)
-    log.info("compacted: %s", result.to_dict())
+    log.info("%s", result)
     return {"compacted": True, **result.to_dict(), "errors": len(result.errors)}
+
+
+def describe_selection(ids: Sequence[str], *, is_named: bool) -> str:
+    """Return which accounts a run covers, such as `400 accounts, none named: every active account`."""
+    if not ids:
+        return "no account is known yet; name some under Accounts"
+    if is_named:
+        return f"{format_count(len(ids), 'account')} named: {format_some(ids, 5)}"
+    return f"{format_count(len(ids), 'account')}, none named: every active account"
 
 
 def _source_factories(run: RunWindow, context: Mapping[str, Any]) -> list[SourceFactory]:
@@ -83,7 +108,13 @@ def _source_factories(run: RunWindow, context: Mapping[str, Any]) -> list[Source
 def _estimate_pairs(
     runtime: Runtime, now: datetime, pairs: list[tuple[Account, date]], *, with_week: bool
 ) -> dict[str, Any]:
-    """Estimate the requests that complete the days, and log the estimate."""
+    """Estimate the requests that complete the days and their blocks, and log both estimates."""
+    days = sorted({day for _, day in pairs})
+    alone = [
+        (item, get_account_missing_spans(runtime.context, item, Window(day, day), now, "default"))
+        for item, day in pairs
+    ]
+    log.info("%s alone: %s", " and ".join(map(str, days)) or "no day", estimate(runtime.context, alone, "default"))
     history: dict[str, list[Window]] = {}
     by_id = {item.id: item for item, _ in pairs}
     for item, day in pairs:
@@ -97,10 +128,18 @@ def _estimate_pairs(
         hull = Window(min(window.since for window in windows), max(window.until for window in windows))
         spans = get_account_missing_spans(runtime.context, account, hull, now, "default")
         missing.append((account, spans))
-    weeks = sum(bool(spans) for _, spans in missing) if with_week else 0
+    weeks = _count_due_weeks(runtime, now, pairs) if with_week else 0
     cost = estimate(runtime.context, missing, "default", summaries=weeks)
-    log.info("estimate: %s", cost)
+    log.info("with the 30-day block around it and the days before that its score compares: %s", cost)
     return cost.to_dict()
+
+
+def _count_due_weeks(runtime: Runtime, now: datetime, pairs: list[tuple[Account, date]]) -> int:
+    """Return how many weeks that end on the days have no fresh entry; each takes a request for its range summary."""
+    spec = runtime.settings.spec("default")
+    weeks = [resolve_key(recommend_day_close(item, day, now).key, item, spec, now) for item, day in pairs]
+    expiries = entries.find_expiries(runtime.engine, weeks)
+    return sum(key not in expiries or expiries[key] <= now for key in weeks)
 
 
 def _save_plan(
@@ -109,5 +148,5 @@ def _save_plan(
     items = [recommend_day_close(item, each, now, with_week_summary=with_week) for item, each in pairs]
     batches = save_plan(runtime.context, run.run_id, now, Mode.LIVE, items)
     jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], len(items), now)
-    log.info("%d account-days in %d batches", len(items), batches)
+    log.info("planned %s in %s", format_count(len(items), "account-day"), format_count(batches, "batch", "batches"))
     return list(range(batches))

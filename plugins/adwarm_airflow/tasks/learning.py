@@ -8,6 +8,7 @@ from typing import Any
 from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.errors import NotFound
+from adwarm.foundation.wording import format_count
 from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
 from adwarm.patterns.ingest.run import IngestResult, plan_ingest, run_locally
 from adwarm.runtime import Runtime
@@ -30,9 +31,12 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     window = run.window if run.is_explicit else None
     planned = plan_ingest(runtime.context, run.clock.now(), window=window)
     if len(planned.splits) > 1:
-        log.info("split into %d tasks", len(planned.splits))
+        count = len(planned.splits)
+        log.info(
+            "there is much to read: %d mapped tasks read a split of the log each, and adopt_shares publishes", count
+        )
         plan = save_plan(runtime.objects, planned)
-        return [{"plan": plan, "number": number} for number in range(len(planned.splits))]
+        return [{"plan": plan, "number": n, "label": f"split {n + 1} of {count}"} for n in range(count)]
     figures = _summarize_ingest(run_locally(runtime.context, planned))
     context["ti"].xcom_push(key="figures", value=figures)
     return []
@@ -55,7 +59,7 @@ def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any
 
 def _summarize_ingest(result: IngestResult) -> dict[str, Any]:
     figures = {"events": result.events, "rejected": result.rejected, "hours": result.hours, "keys": result.keys}
-    log.info("read: %s; rejected because: %s", figures, result.rejected_by_reason)
+    log.info("%s", result)
     for sample in result.samples:
         log.warning("quarantined: %s", sample)
     return {**figures, "rejected_by_reason": result.rejected_by_reason}
@@ -65,14 +69,24 @@ def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
     """Train the forecast once a day, or when the form asks for it; a backfill does not train."""
     run = resolve_run_window(context, HOUR)
     if run.is_backfill:
+        log.info("not trained: a backfill trains nothing")
         return {"trained": False, "why": "a backfill trains nothing"}
     runtime = open_runtime(run.clock)
     until = _training_cutoff(run, runtime)
     is_forced = bool((context.get("params") or {}).get("train_now"))
     if not is_forced and (reason := _skip_reason(runtime, until)):
+        log.info("not trained: the live forecast is less than a day old, %s", reason)
         return {"trained": False, "why": reason}
+    log.info("training on the opens up to %s; this may take some minutes", f"{until:%Y-%m-%d %H:%M} UTC")
     figures = train_and_promote(runtime.context, until, run.clock.now())
-    log.info("trained: %s", figures)
+    log.info(
+        "trained on %s of %s; the forecast %s is live: %s",
+        format_count(figures["first_opens"], "first open"),
+        format_count(figures["keys"], "report"),
+        figures["kind"],
+        figures["why"],
+    )
+    log.info("its metrics: %s", ", ".join(f"{name} {value:g}" for name, value in figures["metrics"].items()) or "none")
     return {"trained": True, **figures}
 
 

@@ -35,7 +35,8 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     now = run.window[1] if run.is_backfill else run.clock.now()
     reviewed = replace(runtime.context, settings=settings)
     made = review_policies(reviewed, now, run.run_id, apply_result=not run.is_backfill)
-    log.info("%s: %s; report: %s", made.result, made.figures["why"], made.page)
+    log.info("result of the review: %s. %s", made.result.replace("_", " "), made.figures["why"])
+    log.info("its page: %s", made.page)
     return {
         "run_id": made.run_id,
         "verdict": made.result,
@@ -73,7 +74,9 @@ def _log_decision(decided: PolicyReview) -> dict[str, Any]:
         "proposed_kind": decided.proposed_kind,
         "decided_by": decided.decided_by,
     }
-    log.info("decided: %s", figures)
+    proposed = f", proposed {decided.proposed_kind}" if decided.proposed_kind else ""
+    by = f", decided by {decided.decided_by}" if decided.decided_by else ""
+    log.info("%s: live %s%s%s", decided.result.replace("_", " "), decided.live_kind, proposed, by)
     return figures
 
 

@@ -1,7 +1,7 @@
 """Tasks of the warming DAGs: plan, score settled days, finish the job, mark warm outcomes, read keys back."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.foundation.errors import AdwarmError, Denied, Permanent
-from adwarm.model import Mode, Strategy, WarmReason, WarmStatus, normalize_account_id
+from adwarm.foundation.wording import format_count
+from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.decide import decide
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies
 from adwarm.planning.strategy_schedule import (
@@ -22,6 +23,7 @@ from adwarm.planning.strategy_schedule import (
 )
 from adwarm.planning.strategy_use import check_unused
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
+from adwarm.prefetch.outcome_text import describe_denied, describe_left_out
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
@@ -30,6 +32,8 @@ from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_w
 from adwarm_airflow.task_context import open_runtime
 
 HOUR = timedelta(hours=1)
+_SHOWN_WARMS = 5
+_SHOWN_ERRORS = 10
 log = logging.getLogger(__name__)
 
 
@@ -43,9 +47,9 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     summary = decide(runtime.context, decided_at, run.run_id, mode)
     if summary.without_forecast:
         log.warning("no open is predicted, only ended days are completed: %s", summary.without_forecast)
-    log.info("decided: %s", summary.to_dict())
-    for row in warms.list_by_run(runtime.engine, run.run_id)[:5]:
-        log.info("%s %s at %s: %s", row.key.account_id, row.key.date_range, row.warm_at, row.explanation.get("why"))
+    log.info("%s", summary)
+    for row in warms.list_by_run(runtime.engine, run.run_id)[:_SHOWN_WARMS]:
+        log.info("%s, to be fetched at %s: %s", row.key, f"{row.warm_at:%H:%M} UTC", row.explanation.get("why"))
     _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned + summary.closing)
     return list(range(summary.batches))
 
@@ -76,7 +80,7 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise AirflowSkipException("no strategy is due")
     summary = decide_strategies(runtime.context, selection, decided_at, run.run_id, form=form, dry_run=dry_run)
     _log_strategies(summary)
-    _start_job(runtime, run, sum(counts["planned"] for counts in summary.strategies.values()) if summary.lanes else 0)
+    _start_job(runtime, run, summary.total("planned") if summary.lanes else 0)
     return [asdict(lane) for lane in summary.lanes]
 
 
@@ -110,7 +114,9 @@ def summarize_scores(result: ScoringResult) -> dict[str, Any]:
     Raises:
         Permanent: there are accounts to score, and none could be scored.
     """
-    log.info("scored: %s", result.to_dict())
+    log.info("%s", result)
+    for text in result.errors[:_SHOWN_ERRORS]:
+        log.warning("%s", text)
     if result.errors and not result.accounts + result.unchanged:
         raise Permanent("no account could be scored: " + " | ".join(result.errors[:3]))
     return result.to_dict()
@@ -131,16 +137,31 @@ def close_run(context: Mapping[str, Any]) -> dict[str, Any]:
     canary = read_back(runtime.reader, keys)
     outcomes = mark_warm_outcomes(runtime.context, run.clock.now())
     shadow = mark_warm_outcomes(runtime.context, run.clock.now(), mode=Mode.SHADOW)
-    for text in job.errors[:10]:
-        log.warning("%s", text)
+    log.info("%s", job)
+    log.info("read %s back as a reader would: %d failed", format_count(canary.read, "report"), len(canary.misses))
+    log.info("earlier warms: %s", outcomes)
+    _log_failures(context, runtime, rows)
     figures = {name: getattr(job, name) for name in ("status", "total", "done", "failed", "requests")}
-    log.info("job: %s; canary read %d; used %d, wasted %d", figures, canary.read, outcomes.used, outcomes.wasted)
     if canary.misses:
         raise AdwarmError("warmed keys could not be read back: " + " | ".join(canary.misses[:5]))
     if job.status == "failed":
         raise Permanent("every key of the run failed: " + " | ".join(job.errors[:3]))
     would = {"shadow_used": shadow.used, "shadow_wasted": shadow.wasted}
     return {**figures, "canary": canary.read, "used": outcomes.used, "wasted": outcomes.wasted, **would}
+
+
+def _log_failures(context: Mapping[str, Any], runtime: Runtime, rows: Sequence[Warm]) -> None:
+    """Log which reports failed, and which accounts were denied in the run or left out because they had been before."""
+    params = context["params"]
+    failed = [f"{row.key}: {row.error}" for row in rows if row.status in {WarmStatus.FAILED, WarmStatus.STALE}]
+    for text in failed[:_SHOWN_ERRORS]:
+        log.warning("%s", text)
+    denied = {row.key.account_id: str(row.error) for row in rows if row.status is WarmStatus.DENIED}
+    if denied:
+        log.warning("%s", describe_denied(denied, params.get("connection")))
+    before = {} if params.get("accounts") else accounts.list_denied(runtime.engine, runtime.clock.now())
+    if left_out := {name: reason for name, reason in before.items() if name not in denied}:
+        log.warning("%s", describe_left_out(left_out))
 
 
 def _select_strategies(
@@ -162,11 +183,9 @@ def _select_strategies(
 
 
 def _log_strategies(summary: StrategyPlanSummary) -> None:
-    for name, counts in summary.strategies.items():
-        log.info("strategy %s: %s", name, ", ".join(f"{what} {count:,}" for what, count in counts.items()))
+    log.info("%s", summary)
     for name, problem in summary.problems.items():
         log.error("strategy %s is left out: %s; mend it with `adwarm strategy set`", name, problem)
-    log.info("decided: %s", summary.to_dict())
 
 
 def _strategy_from_form(params: Mapping[str, Any]) -> Strategy | None:

@@ -411,3 +411,54 @@ def test_a_wait_keeps_the_error_of_an_earlier_attempt(queue_of: MakeQueue, time:
         queue.requeue(claim, reason, retry_after=wait)
         seen_errors.append(find(queue, ticket.id).error)
     assert seen_errors == ["parked", "down", "down", "down", "odd", "odd"]
+
+
+def test_a_position_is_the_order_of_service(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """Urgent requests come first, then the older ones; one that pauses comes last; one that is not pending has none."""
+    queue = queue_of()
+    tickets = [queue.enqueue(key(n), priority).id for n, priority in enumerate((LOW, NORMAL, HIGH, NORMAL))]
+    assert [queue.find_position(number) for number in tickets] == [4, 2, 1, 3]
+
+    (claim,) = queue.dequeue(1)
+    queue.requeue(claim, "parked", retry_after=60)
+    assert [queue.find_position(number) for number in tickets] == [3, 1, 4, 2]
+    time.now += 61
+    assert queue.find_position(tickets[2]) == 1
+    queue.dequeue(1)
+    assert queue.find_position(tickets[2]) is None
+    time.now += 10_000
+    assert [queue.find_position(number) for number in tickets] == [None] * 4
+
+
+def test_a_result_can_be_looked_up_for_a_week(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """A day after its end, and just before a week has passed, a request still has its result; then it is deleted."""
+    queue = queue_of()
+    ended = queue.enqueue(key(1), NORMAL).id
+    queue.ack(queue.dequeue(1)[0], {"status": "fetched", "requests": 2})
+    for seconds in (86_400, 7 * 86_400 - 86_460):
+        time.now += seconds
+        queue.delete_old()
+        assert find(queue, ended).result == {"status": "fetched", "requests": 2}
+    time.now += 120
+    assert queue.delete_old() == 1
+    assert queue.find(ended) is None
+
+
+def test_recent_requests_are_listed(queue_of: MakeQueue, time: DatabaseClock) -> None:
+    """The newest first, up to the limit; a late one reads as expired, and the newest completed one is found by key."""
+    queue = queue_of()
+    first = queue.enqueue(key(1), NORMAL).id
+    queue.ack(queue.dequeue(1)[0], {"status": "fetched"})
+    time.now += 1
+    second = queue.enqueue(key(1), NORMAL).id
+    queue.ack(queue.dequeue(1)[0], {"status": "fresh"})
+    third = queue.enqueue(key(2), NORMAL).id
+    time.now += 10_000
+
+    assert [item.id for item in queue.list_newest(2)] == [third, second]
+    statuses = [item.status for item in queue.list_newest(9)]
+    assert statuses == [RequestStatus.EXPIRED, RequestStatus.COMPLETED, RequestStatus.COMPLETED]
+    newest = queue.find_newest_completed(key(1))
+    assert newest is not None
+    assert (newest.id, first < second) == (second, True)
+    assert queue.find_newest_completed(key(2)) is None

@@ -10,7 +10,7 @@ def test_warm_makes_reports_fresh(adwarm: Adwarm) -> None:
     assert (first["fetched"], first["keys"]) == (4, 4)
     assert all(item["stored_bytes"] for item in first["outcomes"])
     assert again.exit_code == 0
-    assert "4 keys, 0 upstream requests" in again.stdout
+    assert "4 reports: 4 fresh already; no request" in again.stdout
 
 
 def test_warm_says_what_failed_and_ends_with_1(adwarm: Adwarm) -> None:
@@ -19,3 +19,11 @@ def test_warm_says_what_failed_and_ends_with_1(adwarm: Adwarm) -> None:
     assert result.exit_code == 1
     assert [item["account_id"] for item in result.json["outcomes"] if item["status"] != "fetched"] == ["act_9"]
     assert result.json["outcomes"][1]["reason"]
+
+
+def test_warm_explains_a_report_that_took_no_request(adwarm: Adwarm) -> None:
+    """A day that is stored already becomes a report without a request, and the table says why."""
+    adwarm("warm", "act_1", "--range", "last_7d")
+    shown = adwarm("warm", "act_1", "--range", "yesterday").stdout
+    assert "1 report: 1 fetched; no request needed" in shown
+    assert "assembled from stored days; no request needed" in shown

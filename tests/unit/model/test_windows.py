@@ -1,5 +1,6 @@
 """Windows: every preset at the edges of months, quarters, years and clock changes."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day, zone
 from adwarm.model import PRESETS, ReportKey, Window, resolve_window
-from adwarm.model.windows import MAX_DAYS, validate_date_range
+from adwarm.model.windows import DATE_RANGE_PATTERN, MAX_DAYS, validate_date_range
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Apia"]
 DAYS = st.dates(date(1990, 1, 1), date(2090, 1, 1))
@@ -200,3 +201,30 @@ def test_an_unknown_zone_is_refused(name: str) -> None:
     """Invalid names, paths among them, open no file; the message says what to write."""
     with pytest.raises(BadRequest, match="use an IANA name such as Europe/Berlin"):
         zone(name)
+
+
+@pytest.mark.parametrize("text", [*PRESETS, "2026-01-31..2026-12-01"])
+def test_the_pattern_of_forms_accepts_what_is_valid(text: str) -> None:
+    """Every preset and every pair of days matches, as the parser accepts them."""
+    assert validate_date_range(text)
+    assert re.search(DATE_RANGE_PATTERN, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "last_8d",
+        "Last_7d",
+        " last_7d",
+        "last_7d,today",
+        "2026-13-01..2026-12-01",
+        "2026-01-32..2026-02-01",
+        "2026-01-01",
+    ],
+)
+def test_the_pattern_of_forms_rejects_the_rest(text: str) -> None:
+    """What no date range can be is rejected by the pattern and by the parser."""
+    assert not re.search(DATE_RANGE_PATTERN, text)
+    with pytest.raises(BadRequest):
+        validate_date_range(text)

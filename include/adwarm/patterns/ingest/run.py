@@ -13,6 +13,7 @@ from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.wording import format_count
 from adwarm.patterns.ingest.commit import combine_results, commit_hours, require_readable
 from adwarm.patterns.ingest.plan import IngestPlan, plan_live, plan_window
 from adwarm.patterns.ingest.read_split import SplitResult, read_split
@@ -50,6 +51,16 @@ class IngestResult:
     quarantine_hash: str | None
     opens: int = 0
     ignored: int = 0
+
+    def __str__(self) -> str:
+        reports = "" if self.keys is None else f" of {format_count(self.keys, 'report')}"
+        hours = format_count(self.hours, "hour")
+        parts = [f"read {format_count(self.events, 'event')}{reports}; {format_count(self.opens, 'open')} in {hours}"]
+        parts += [f"{format_count(self.ignored, 'other request')} ignored"] if self.ignored else []
+        if self.rejected:
+            why = ", ".join(f"{count:,} {reason}" for reason, count in self.rejected_by_reason.items())
+            parts.append(f"{format_count(self.rejected, 'line')} rejected ({why})")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

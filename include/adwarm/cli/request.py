@@ -1,0 +1,184 @@
+"""`adwarm request`: the state of a queued request, and where its answer is."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwarm.cli.options import JsonOption
+from adwarm.cli.output import format_value, print_json, print_table
+
+if TYPE_CHECKING:
+    from adwarm.model import ReportKey
+    from adwarm.runtime import Runtime
+    from adwarm.store.requests import QueuedRequest
+
+QUEUE_DAG_INTERVAL = timedelta(minutes=5)
+"""How often the DAG `adwarm_request_queue` runs where no triggerer starts it earlier."""
+_LIST_COLUMNS = ("id", "report", "status", "class", "enqueued", "ended", "error")
+
+
+def request(
+    request_id: Annotated[
+        int | None,
+        typer.Argument(metavar="ID", help="Id that `adwarm enqueue` printed; default: the newest requests."),
+    ] = None,
+    *,
+    limit: Annotated[int, typer.Option(help="Requests to list without an ID.", min=1, max=1000)] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a queued request: its state, position, deadline and error, and where its answer is.
+
+    Without ID, lists the newest requests. An ended request can be looked up for seven days.
+    """
+    from adwarm.foundation.errors import NotFound
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    if request_id is None:
+        _print_list(runtime, limit, as_json=as_json)
+        return
+    queued = runtime.queue.find(request_id)
+    if queued is None:
+        raise NotFound(
+            f"there is no request {request_id}; `adwarm request` lists the newest; each is kept a week after its end"
+        )
+    fields = request_fields(runtime, queued)
+    if as_json:
+        print_json(fields)
+    else:
+        print_table(f"Request {queued.id}", ("", ""), describe_request(fields).items())
+
+
+def request_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any]:
+    """Return a request, its position and its answer as JSON values."""
+    from adwarm.backpressure.request_queue import RETENTION_SECONDS
+    from adwarm.store.requests import to_datetime
+
+    finished = None if queued.finished_at is None else to_datetime(queued.finished_at)
+    return {
+        "id": queued.id,
+        "key": str(queued.key),
+        "status": queued.status.value,
+        "priority": queued.priority.name.lower(),
+        "enqueued_at": to_datetime(queued.enqueued_at),
+        "deadline": to_datetime(queued.deadline),
+        "attempts": queued.attempts,
+        "error": queued.error,
+        "result": queued.result,
+        "finished_at": finished,
+        "kept_until": finished and finished + timedelta(seconds=RETENTION_SECONDS),
+        **_queue_fields(runtime, queued),
+        "answer": answer_fields(runtime, queued.key),
+    }
+
+
+def next_queue_run(now: datetime) -> datetime:
+    """Return when the DAG `adwarm_request_queue` runs next by its schedule, UTC."""
+    from adwarm.foundation.clock import floor_to
+
+    return floor_to(now, QUEUE_DAG_INTERVAL) + QUEUE_DAG_INTERVAL
+
+
+def _queue_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any]:
+    """Return position, pause and next run of a pending request; empty values for any other."""
+    from adwarm.store.requests import RequestStatus, to_datetime
+
+    if queued.status is not RequestStatus.PENDING:
+        return {"position": None, "not_before": None, "next_run": None, "has_active_worker": None}
+    return {
+        "position": runtime.queue.find_position(queued.id),
+        "not_before": None if queued.not_before is None else to_datetime(queued.not_before),
+        "next_run": next_queue_run(runtime.clock.now()),
+        "has_active_worker": runtime.queue.status().has_active_worker,
+    }
+
+
+def answer_fields(runtime: "Runtime", key: "ReportKey") -> dict[str, Any]:
+    """Return the command that reads the report, and the state of what is stored for it now."""
+    from adwarm.foundation.errors import BadRequest
+
+    command = f"adwarm get {key.account_id} {key.date_range}"
+    command += "" if key.report == "default" else f" --report {key.report}"
+    try:
+        stored = runtime.reader.read(key, record_traffic=False)
+    except BadRequest as error:  # the report was removed from the settings meanwhile
+        return {"command": command, "status": "miss", "reason": str(error), "fetched_at": None, "fresh_until": None}
+    entry = stored.entry
+    return {
+        "command": command,
+        "status": stored.status.value,
+        "reason": stored.reason,
+        "fetched_at": entry and entry.fetched_at,
+        "fresh_until": entry and entry.expires_at,
+    }
+
+
+def describe_request(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return what to show of a request, in words; empty values are left out."""
+    if "answer" not in fields:
+        return fields
+    result = fields["result"] or {}
+    lines = {
+        "report": fields["key"],
+        "state": f"{fields['status']}, joined an equal request" if fields.get("joined") else fields["status"],
+        "position": fields["position"],
+        "taken": _pickup(fields),
+        "class": fields["priority"],
+        "enqueued": fields["enqueued_at"],
+        "deadline": fields["deadline"] if fields["finished_at"] is None else None,
+        "ended": fields["finished_at"],
+        "tries": fields["attempts"] or None,
+        "error": fields["error"],
+        "result": ", ".join(
+            f"{name} {format_value(result[name])}" for name in ("status", "requests") if name in result
+        ),
+        "answer": describe_answer(fields["answer"]),
+        "kept until": fields["kept_until"],
+    }
+    return {name: value for name, value in lines.items() if value not in {None, ""}}
+
+
+def _pickup(fields: dict[str, Any]) -> str | None:
+    """Return when a pending request is taken."""
+    if fields["status"] != "pending":
+        return None
+    if fields["has_active_worker"]:
+        return "a worker is draining the queue now"
+    wait = f"not before {fields['not_before']:%H:%M:%S} UTC; then " if fields["not_before"] else ""
+    return (
+        f"{wait}within seconds by the DAG adwarm_request_queue where a triggerer runs, else in its run at "
+        f"{fields['next_run']:%H:%M} UTC"
+    )
+
+
+def describe_answer(answer: dict[str, Any]) -> str:
+    """Return what is stored for a report, and the command that reads it."""
+    if answer["status"] == "miss":
+        return f"none yet: {answer['reason']}"
+    until = answer["fresh_until"]
+    fresh = "final" if until is None else f"fresh until {format_value(until)}"
+    state = fresh if answer["status"] == "hit" else f"stale ({answer['reason']})"
+    return f"`{answer['command']}` reads it; {state}"
+
+
+def _print_list(runtime: "Runtime", limit: int, *, as_json: bool) -> None:
+    from adwarm.store.requests import to_datetime
+
+    listed = runtime.queue.list_newest(limit)
+    rows = [
+        {
+            "id": item.id,
+            "key": str(item.key),
+            "status": item.status.value,
+            "priority": item.priority.name.lower(),
+            "enqueued_at": to_datetime(item.enqueued_at),
+            "finished_at": None if item.finished_at is None else to_datetime(item.finished_at),
+            "error": item.error,
+        }
+        for item in listed
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table("Requests, the newest first", _LIST_COLUMNS, [tuple(row.values()) for row in rows], "none yet")

@@ -1,0 +1,123 @@
+"""What a run's form accepts, what Airflow calls things, and how mapped tasks are named."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adwarm.cli.request import QUEUE_DAG_INTERVAL
+from adwarm.model import PRESETS
+from adwarm_airflow.declarations import BATCH_LABEL
+from adwarm_airflow.tasks.daily import HOW_TO_CONFIRM, describe_selection
+
+ROOT = Path(__file__).resolve().parents[2]
+OVERRIDE = "Override parameters on existing runs"
+
+
+def _merged(dag: Any, conf: dict[str, Any]) -> Any:
+    """The params of a run, checked as the scheduler's side checks the form: from the serialized DAG."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    stored = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    return stored.params.deep_merge(conf).validate()
+
+
+@pytest.mark.parametrize(
+    "ranges", [["last_8d"], ["yesterday", "2026-13-01..2026-12-01"], ["yesterday,today"], [""], [], None]
+)
+def test_a_wrong_date_range_is_rejected_when_it_is_triggered(dags: dict[str, Any], ranges: Any) -> None:
+    """The run is not created, and the message says what to write."""
+    from airflow.exceptions import ParamValidationError
+
+    with pytest.raises(ParamValidationError, match="date_ranges") as rejected:
+        _merged(dags["adwarm_strategy_warming"], {"date_ranges": ranges})
+    if ranges and all(ranges):
+        assert "a preset such as last_7d, or two days" in str(rejected.value)
+
+
+def test_every_preset_is_accepted_by_the_form(dags: dict[str, Any]) -> None:
+    """All presets, and two days, in one run."""
+    ranges = [*PRESETS, "2026-11-01..2026-11-30"]
+
+    assert _merged(dags["adwarm_strategy_warming"], {"date_ranges": ranges})["date_ranges"] == ranges
+
+
+def test_every_list_of_date_ranges_is_checked(dags: dict[str, Any]) -> None:
+    """No DAG has a param for date ranges that takes any text."""
+    params = [dag.params.get_param(name) for dag in dags.values() for name in dag.params if "range" in name]
+
+    assert params
+    assert all("last_7d" in param.schema["items"]["pattern"] for param in params)
+
+
+def test_the_words_about_the_backfill_form_are_airflows_own(dags: dict[str, Any]) -> None:
+    """The check box that the error, the DAG's text and the guide name is called so in the installed Airflow."""
+    spec = importlib.util.find_spec("airflow")
+    assert spec is not None
+    assert spec.origin is not None
+    words = json.loads((Path(spec.origin).parent / "ui/dist/i18n/locales/en/components.json").read_text("utf-8"))
+    guide = (ROOT / "docs/how-to/backfill.md").read_text("utf-8")
+    title = dags["adwarm_daily_insights"].params.get_param("confirm_all_accounts").schema["title"]
+
+    assert words["backfill"]["overrideExistingParams"] == OVERRIDE
+    for text in (HOW_TO_CONFIRM, guide, " ".join(dags["adwarm_daily_insights"].doc_md.split())):
+        assert OVERRIDE in text
+    assert title in HOW_TO_CONFIRM
+    assert title in guide
+
+
+def test_the_schedule_of_the_queue_is_the_one_that_requests_name(dags: dict[str, Any]) -> None:
+    """`adwarm request` names the next run by the schedule of the DAG."""
+    minutes = int(QUEUE_DAG_INTERVAL.total_seconds() // 60)
+
+    assert dags["adwarm_request_queue"].timetable.timetable.expression == f"*/{minutes} * * * *"
+
+
+def test_every_mapped_task_has_a_name(dags: dict[str, Any]) -> None:
+    """A mapped task is named by what it works on, not by a number."""
+    mapped = {
+        (dag.dag_id, task.task_id): task.map_index_template
+        for dag in dags.values()
+        for task in dag.tasks
+        if type(task).__name__ in {"MappedOperator", "DecoratedMappedOperator"}
+    }
+
+    assert len(mapped) == 4
+    assert mapped.pop(("adwarm_access_patterns", "read_share")) == "{{ task.op_kwargs['share']['label'] }}"
+    assert set(mapped.values()) == {BATCH_LABEL}
+
+
+def test_a_batch_is_named_by_its_accounts(airflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label has the number of the batch and its first accounts, each once; cut warms do not count."""
+    from datetime import UTC, datetime
+
+    from adwarm.model import PlannedWarm, ReportKey, WarmReason, WarmStatus
+    from adwarm.runtime import Runtime
+    from adwarm.store import warms
+    from adwarm_airflow.operators import WarmBatchOperator
+
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
+    now = datetime.now(UTC)
+
+    def row(number: int, **values: Any) -> PlannedWarm:
+        key = ReportKey(f"act_{number}", values.pop("date_range", "today"))
+        return PlannedWarm(key=key, reason=WarmReason.STRATEGY, decided_at=now, warm_at=now, **values)
+
+    rows = [row(n, batch=1, date_range=name) for n in range(3, 7) for name in ("today", "yesterday")]
+    warms.replace_plan(Runtime().engine, "dag/run", [*rows, row(9), row(1, status=WarmStatus.CUT)])
+    labels = [
+        WarmBatchOperator(task_id="t", batch=n).batch_label(SimpleNamespace(dag_id="dag", run_id="run"))
+        for n in (0, 1, 2)
+    ]
+
+    assert labels == ["batch 0: act_9", "batch 1: act_3, act_4 and 2 more", "batch 2: none"]
+
+
+def test_the_accounts_of_a_run_are_described() -> None:
+    """Named accounts, all of them, and none known yet."""
+    assert describe_selection(["act_1"] * 400, is_named=False) == "400 accounts, none named: every active account"
+    assert describe_selection(["act_1"], is_named=True) == "1 account named: act_1"
+    assert "no account is known yet" in describe_selection([], is_named=False)

@@ -1,0 +1,102 @@
+"""The sentences in which runs sum up what they did: one for each kind of result."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from adwarm.fatigue.account_scores import ScoringResult
+from adwarm.maintenance.compaction import CompactionResult
+from adwarm.maintenance.recompression import describe_recompression
+from adwarm.model import Mode
+from adwarm.model.job import Job
+from adwarm.patterns.ingest.run import IngestResult
+from adwarm.planning.decide import PlanSummary
+from adwarm.planning.strategies import StrategyPlanSummary
+from adwarm.planning.warm_outcomes import WarmOutcomes
+from adwarm.prefetch.backfill import Estimate
+from adwarm.prefetch.queue_worker import DrainResult
+
+AT = datetime(2026, 11, 26, tzinfo=UTC)
+
+
+def _job(total: int, done: int, failed: int, requests: int) -> Job:
+    return Job("dag/1", "dag", "completed", total, done, failed, requests, AT, AT, ())
+
+
+def _ingest(rejected: dict[str, int], keys: int | None = 312, ignored: int = 0) -> IngestResult:
+    return IngestResult(12_345, sum(rejected.values()), rejected, [], 48, keys, AT, AT, None, 900, ignored)
+
+
+CASES: list[tuple[Any, str]] = [
+    (
+        PlanSummary("dag/1", AT, Mode.LIVE, 400, 12, 2, 8, 380, 3),
+        (
+            "planned 12 of 400 reports that may be opened soon, and 2 accounts whose day has ended in 3 batches; "
+            "380 fresh already, 8 cut by the hourly budget"
+        ),
+    ),
+    (
+        PlanSummary("dag/1", AT, Mode.SHADOW, 1, 1, 0, 0, 0, 0),
+        (
+            "planned 1 of 1 report that may be opened soon (shadow mode: no call is made); "
+            "0 fresh already, 0 cut by the hourly budget"
+        ),
+    ),
+    (
+        StrategyPlanSummary("dag/1", ["morning"], planned=2, fresh=1, cut=3, batches=1, examples=["act_1 today"]),
+        "planned 2 of 6 reports (morning) in 1 batch; 1 fresh already, 3 cut by the hourly budget; first act_1 today",
+    ),
+    (_job(16, 15, 1, 20), "15 of 16 reports are fresh, 1 failed; 20 requests"),
+    (_job(0, 0, 0, 0), "nothing was planned, so nothing was fetched"),
+    (WarmOutcomes(3, 1, 5), "3 were opened while fresh, 1 expired unopened, 5 are open yet"),
+    (WarmOutcomes(0, 0, 0), "none to evaluate"),
+    (
+        ScoringResult(2, 1, 1, ["x"], {"healthy": 5, "critical": 1}),
+        (
+            "scored 6 ads of 2 accounts (1 critical, 5 healthy); 1 unchanged since their last score; "
+            "1 without a stored day; 1 could not be scored"
+        ),
+    ),
+    (ScoringResult(), "no account to score"),
+    (
+        CompactionResult(2, 9, 61, 1, 0),
+        "compacted 2 final account-months (61 days from 9 objects); deleted 1 unused object and 0 payloads",
+    ),
+    (CompactionResult(), "no month to compact; deleted 0 unused objects and 0 payloads"),
+    (
+        DrainResult(10, 1, 1, 0, 7),
+        ("12 requests: 10 completed, 1 failed, 1 back in the queue for a later try; 7 upstream calls"),
+    ),
+    (DrainResult(), "no request was ready"),
+    (
+        _ingest({"not JSON": 3, "no timestamp": 2}),
+        "read 12,345 events of 312 reports; 900 opens in 48 hours; 5 lines rejected (3 not JSON, 2 no timestamp)",
+    ),
+    (_ingest({}, None, 7), "read 12,345 events; 900 opens in 48 hours; 7 other requests ignored"),
+    (
+        Estimate(2, 60, 2, 6, 50.0, "assumed", 1.0, 0.001, 1.5),
+        (
+            "60 account-days of 2 accounts: about 6 requests, 3.6 s alone or 1.5 h beside other work "
+            "(50 rows a day, assumed)"
+        ),
+    ),
+    (Estimate(0, 0, 0, 2, 50.0, "assumed", 1.0, 0.1, 0.1), "no day is missing; about 2 requests for range summaries"),
+    (Estimate(0, 0, 0, 0, 50.0, "assumed", 1.0, 0.0, 0.0), "nothing is missing, so no request is needed"),
+]
+
+
+@pytest.mark.parametrize(("result", "sentence"), CASES, ids=[f"{number}" for number in range(len(CASES))])
+def test_a_result_is_a_sentence(result: Any, sentence: str) -> None:
+    """Counts in words, without empty parts."""
+    assert str(result) == sentence
+
+
+def test_recompression_is_a_sentence() -> None:
+    """What became smaller, by how much, and what was damaged."""
+    counts = {"entries": 9, "repacked": 4, "corrupt": 1, "bytes_before": 90_000, "bytes_after": 70_000}
+
+    assert describe_recompression(counts, "brotli") == (
+        "4 of 9 stored entries are smaller by brotli and were replaced: 90,000 bytes became 70,000; "
+        "1 are damaged and will be fetched again"
+    )
