@@ -24,9 +24,14 @@ def print_json(document: object) -> None:
     sys.stdout.buffer.write(orjson.dumps(document, default=str, option=options) + b"\n")
 
 
+def make_console() -> Console:
+    """Return the console on standard output; a file or a pipe, which has no width, gets a wide one."""
+    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
     """Print `rows` under their column names, or `empty` when there are none."""
-    console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+    console = make_console()
     texts = [[format_value(value) for value in row] for row in rows]
     if not texts:
         console.print(f"{title}: {empty}")
