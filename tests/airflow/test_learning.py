@@ -11,7 +11,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import Context, aggregates, open_engine, read_transaction, upgrade
+from adwarm.store import Context, access_patterns, aggregates, open_engine, read_transaction, upgrade
 
 from .conftest import NOW
 
@@ -95,3 +95,16 @@ def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, mo
     assert task_states["read_share", -1] == task_states["adopt_shares", -1] == "skipped"
     assert task_states["train_forecast", -1] == "success"
     assert hours(home.engine)
+
+
+def test_access_patterns_are_stored_once_a_day(dags: dict[str, Any], home: Runtime) -> None:
+    """The first run stores the patterns of every account of the log, and a second one within a day says why not."""
+    first, second = (dags[DAG].test(logical_date=None, run_conf=CONF) for _ in range(2))
+
+    [stored, skipped] = [run.get_task_instance("store_patterns").xcom_pull("store_patterns") for run in (first, second)]
+    summaries = access_patterns.list_summaries(home.engine)
+    assert stored["stored"]
+    assert stored["accounts"] == len(summaries) - 1 > 10
+    assert {"all"} < {row.account_id for row in summaries}
+    assert all(row.observed_until == NOW for row in summaries)
+    assert (skipped["stored"], skipped["why"]) == (False, f"patterns up to {NOW:%Y-%m-%d %H:%M} UTC are stored")

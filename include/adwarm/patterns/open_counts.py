@@ -1,6 +1,7 @@
 """Counts first opens by account and local hour, in one pass over slots.
 
-Memory is bounded by a day of slots, the distinct report keys, and the hours in which accounts were opened.
+Memory is bounded by the slots of the busiest day, the distinct report keys, and the hours in which accounts were
+opened.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +24,11 @@ from adwarm.store import Context, accounts
 ReaderZones = Callable[[Sequence[str]], Mapping[str, str]]
 """Returns the reader zones of accounts, by account id; accounts without one are left out."""
 
+_Columns = tuple[Codes, Codes, Ints, Codes, Micros, Micros, Micros]
+"""Account, date range, key, zone, slot, and first and last open in it."""
+
+# Days with few rows are counted together; a month of three million keys fits into the 63 bits of `_find_first`.
+_DAYS_AT_ONCE, _ROWS_AT_ONCE = 31, 50_000
 _QUIET_MICROS = FIRST_OPEN_QUIET // timedelta(microseconds=1)
 _SHIFT = 32
 _MASK = (1 << _SHIFT) - 1
@@ -69,29 +75,19 @@ class FirstOpenCounter:
         self._hours, self._zone_opens, self._range_opens = CellCounts(), CellCounts(), CellCounts()
         self._keys, self._last = np.empty(0, np.int64), np.empty(0, np.int64)
         self._started, self._account_zone = np.empty(0, np.int64), np.empty(0, np.int32)
+        self._pending: list[_Columns] = []
+        self._pending_days = 0
 
     def add_day(self, day: Iterable[pa.Table]) -> None:
         """Count the slots of one UTC day, in `SLOT_SCHEMA`, in any order. Days have to come in order."""
-        parts = [self._encode(batch) for table in day for batch in table.to_batches() if len(batch)]
-        if not parts:
-            return
-        account, date_range, key, zone, slot, opened, last = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
-        order = np.lexsort((last, opened, key))
-        first = np.zeros(len(key), np.bool_)
-        first[order] = self._find_first(key[order], opened[order], last[order])
-        account, date_range, zone, slot = account[first], date_range[first], zone[first], slot[first]
-        self._note_starts(account, opened[first])
-        zone = self._fill_zones(account, zone)
-        one = np.ones(len(account), np.int64)
-        owner = account.astype(np.int64) << _SHIFT
-        self._hours.add(owner | local_hours_in_zones(slot, zone, self._zones.values), one)
-        self._zone_opens.add(owner | zone, one)
-        self._range_opens.add(owner | date_range, one)
+        self._pending += [self._encode(batch) for table in day for batch in table.to_batches() if len(batch)]
+        self._pending_days += 1
+        if self._pending_days >= _DAYS_AT_ONCE or sum(len(part[0]) for part in self._pending) >= _ROWS_AT_ONCE:
+            self._count_pending()
 
     def counts(self) -> OpenCounts:
         """Return what has been counted so far."""
+        self._count_pending()
         keys = np.bincount(self._keys >> _ACCOUNT_SHIFT, minlength=len(self._accounts.values))
         return OpenCounts(
             accounts=list(self._accounts.values),
@@ -104,7 +100,26 @@ class FirstOpenCounter:
             range_names=list(self._ranges.values),
         )
 
-    def _encode(self, batch: pa.RecordBatch) -> tuple[Codes, Codes, Ints, Codes, Micros, Micros, Micros]:
+    def _count_pending(self) -> None:
+        parts, self._pending, self._pending_days = self._pending, [], 0
+        if not parts:
+            return
+        columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+        account, date_range, key, zone, slot, opened, last = columns
+        order = np.lexsort((last, opened, key))
+        first = np.zeros(len(key), np.bool_)
+        first[order] = self._find_first(key[order], opened[order], last[order])
+        account, date_range, zone, slot = account[first], date_range[first], zone[first], slot[first]
+        self._note_starts(account, opened[first])
+        zone = self._fill_zones(account, zone)
+        one = np.ones(len(account), np.int64)
+        owner = account.astype(np.int64) << _SHIFT
+        zone_names = [name or self._default_zone for name in self._zones.values]  # no row has an empty name any more
+        self._hours.add(owner | local_hours_in_zones(slot, zone, zone_names), one)
+        self._zone_opens.add(owner | zone, one)
+        self._range_opens.add(owner | date_range, one)
+
+    def _encode(self, batch: pa.RecordBatch) -> _Columns:
         account = self._accounts.encode_column(batch.column("account_id"))
         date_range = self._ranges.encode_column(batch.column("date_range"))
         report = self._reports.encode_column(batch.column("report"))

@@ -23,6 +23,8 @@ PEAKS_PER_DAY = 3
 MAX_RANGES = 20
 """Popular ranges of a profile, at most."""
 _FEW_OPENS = 40
+_SESSIONS = 1.5
+"""Dispersion from which opens are said to come in sessions."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_DAY = date(1970, 1, 1)
 
@@ -79,12 +81,8 @@ class AccessProfiles:
 
     def row(self, number: int) -> AccessProfile:
         """Return the profile in a row."""
-        opens, observed, rate = (
-            self.opens[number],
-            self.observed[number],
-            _divide(self.opens[number], self.observed[number]),
-        )
-        keys = self.counts.keys
+        opens, observed, keys = self.opens[number], self.observed[number], self.counts.keys
+        rate = _divide(opens, observed)
         return AccessProfile(
             account_id=self.ids[number],
             first_opens=int(opens.sum()),
@@ -118,11 +116,13 @@ class AccessProfiles:
         if self.busy[number].any() or self.quiet[number].any():
             return ""
         opens, weeks = int(self.opens[number].sum()), float(self.observed[number].mean())
+        if not opens:
+            return "nobody opened a report"
         if weeks < MIN_WEEKS:
             return f"observed for {weeks:.1f} weeks; busy and quiet hours need at least {MIN_WEEKS}"
         if opens / self.dispersion[number] < _FEW_OPENS:
-            sessions = "" if self.dispersion[number] < 1.5 else ", most of them in the same few sessions"
-            return f"{opens:,} first opens in {weeks:.1f} weeks are too few to tell busy from quiet hours{sessions}"
+            sessions = "" if self.dispersion[number] < _SESSIONS else ", many of them in the same sessions"
+            return f"too few first opens: {opens:,} in {weeks:.1f} weeks{sessions}"
         return "opens are spread over the week: no hour differs significantly from the others"
 
 
@@ -208,7 +208,7 @@ def _observed_hours(counts: OpenCounts, size: int, until: datetime) -> tuple[Flo
     earliest = counts.started.min(initial=np.iinfo(np.int64).max)
     opened = np.append(earliest, counts.started)[row]
     day = np.empty(len(row), np.int64)
-    for number in np.unique(zone).tolist():
+    for number in zones.tolist():
         own = zone == number
         day[own] = to_local_micros(opened[own], counts.zone_names[number]) // DAY_MICROS
     spans, which = np.unique(np.stack([zone, day]), axis=1, return_inverse=True)
