@@ -20,7 +20,7 @@ END = MONDAY + timedelta(weeks=8)
 
 @pytest.fixture
 def context(engine: Engine, objects: ObjectStore, tmp_path: Path) -> Context:
-    """Eight weeks of opens at nine and ten in Berlin on working days, by act_1; act_2 was opened once, on the first Tuesday."""
+    """Eight weeks of opens at nine and ten in Berlin on working days, by act_1. One open by act_2 at first."""
     moments = pd.date_range("2026-09-07", periods=56, tz="Europe/Berlin")
     working = moments[moments.day_of_week < 5]
     opens = [working + pd.DateOffset(hours=9), working + pd.DateOffset(hours=10), moments[1:2]]
