@@ -32,7 +32,7 @@ def draw_heat_map(
                 text.append(f" {dot * width:>2}", _QUIET_STYLE)
             else:
                 mark, style = ("*", _PEAK_STYLE) if hour in peak else (" ", _BUSY_STYLE if hour in busy else "")
-                text.append(f"{mark}{symbols[levels[hour]] * width:>2}", style)
+                text.append(f"{mark + symbols[levels[hour]] * width:>3}", style)
         text.append("\n")
     marks = f"{symbols[1]} to {symbols[-1]}: first opens per hour, up to {max(rate, default=0.0):,.3g}"
     text.append(f"    {marks}; * peak hour; {dot} quiet hour", "dim")

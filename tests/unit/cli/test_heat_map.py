@@ -20,7 +20,7 @@ def _draw(encoding: str, *, color: bool) -> str:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "full", "half", "quiet"), [("utf-8", "*██", " ▄▄", "··"), ("ascii", "* 9", "  5", " .")]
+    ("encoding", "full", "half", "quiet"), [("utf-8", "*██", " ▄▄", "··"), ("ascii", " *9", "  5", " .")]
 )
 def test_marks_replace_color(encoding: str, full: str, half: str, quiet: str) -> None:
     """Each hour is three characters under its number: a bar or digit for the rate, an asterisk for a peak, or dots."""
