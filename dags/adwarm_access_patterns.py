@@ -1,8 +1,9 @@
 """### Learn when each report is opened
 
-Every hour: reads the new part of the access log, replaces the aggregates of the hours in it, and trains the forecast
-once a day. A run with a window (from the trigger form or a backfill) reads that whole window; a backfill does not
-train. A run with much to read splits the work into mapped tasks, and publishes when all of them have finished.
+Every hour: reads the new part of the access log and replaces the aggregates of the hours in it. Once a day: stores the
+access patterns of every account in SQL, and trains the forecast. A run with a window (from the trigger form or a
+backfill) reads that whole window; a backfill neither stores patterns nor trains. A run with much to read splits the
+work into mapped tasks, and publishes when all of them have finished.
 
 **Needs** `ADWARM_ACCESS_LOG_URL`: a file, folder, glob or fsspec URL.
 """
@@ -25,14 +26,14 @@ from adwarm_airflow.declarations import Tag, cron_schedule, dag_kwargs, timestam
             False,
             type="boolean",
             title="Train now",
-            description="Train the forecast even if it is less than a day old.",
+            description="Train the forecast and store the access patterns, even if they are less than a day old.",
         ),
         "decision_time": timestamp_param("Act as of this time; empty: now. For replays of the past."),
     },
     **dag_kwargs(__doc__, Tag.LEARNING, Tag.BACKFILLABLE),
 )
 def adwarm_access_patterns() -> None:
-    """Read the log, then train."""
+    """Read the log, then store the patterns and train."""
 
     @task
     def read_log(**context: Any) -> list[dict[str, Any]]:
@@ -62,10 +63,17 @@ def adwarm_access_patterns() -> None:
 
         return learning.train_forecast(context)
 
+    @task(trigger_rule="none_failed")
+    def store_patterns(**context: Any) -> dict[str, Any]:
+        """Store peak and quiet hours, the week's profile and popular ranges in SQL once a day."""
+        from adwarm_airflow.tasks import learning
+
+        return learning.store_patterns(context)
+
     splits = read_log()
-    trained = train_forecast()
-    adopt_shares(read_share.expand(share=splits)) >> trained
-    splits >> trained
+    done = [train_forecast(), store_patterns()]
+    adopt_shares(read_share.expand(share=splits)) >> done
+    splits >> done
 
 
 access_patterns = adwarm_access_patterns()

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
         Window,
         resolve_window,
     )
+    from adwarm.patterns.log_profile import profile_log
+    from adwarm.patterns.stored_patterns import load_access_profiles, load_patterns, load_popular_ranges
     from adwarm.prefetch import BatchResult, KeyRequest
     from adwarm.replay.policy import SimplePolicy
     from adwarm.runtime import Runtime
@@ -71,7 +73,11 @@ __all__ = [
     "Transient",
     "Window",
     "__version__",
+    "load_access_profiles",
+    "load_patterns",
+    "load_popular_ranges",
     "load_settings",
+    "profile_log",
     "read_events",
     "read_or_fetch",
     "resolve_window",
@@ -80,6 +86,7 @@ __all__ = [
 
 _ERRORS = "adwarm.foundation.errors"
 _MODEL = "adwarm.model"
+_STORED_PATTERNS = "adwarm.patterns.stored_patterns"
 _MODULES = {
     "Account": _MODEL,
     "AdwarmError": _ERRORS,
@@ -105,7 +112,11 @@ _MODULES = {
     "TooMuchData": _ERRORS,
     "Transient": _ERRORS,
     "Window": _MODEL,
+    "load_access_profiles": _STORED_PATTERNS,
+    "load_patterns": _STORED_PATTERNS,
+    "load_popular_ranges": _STORED_PATTERNS,
     "load_settings": "adwarm.settings",
+    "profile_log": "adwarm.patterns.log_profile",
     "read_events": "adwarm.access_log",
     "read_or_fetch": "adwarm.serving",
     "resolve_window": _MODEL,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import Context, aggregates, open_engine, read_transaction, upgrade
+from adwarm.store import Context, access_patterns, aggregates, open_engine, read_transaction, upgrade
 
 from .conftest import NOW
 
@@ -86,7 +87,7 @@ def test_a_failed_split_publishes_nothing(dags: dict[str, Any], home: Runtime, m
 
 
 def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default one task reads a log of this size; the tasks for splits are skipped, and training runs."""
+    """By default one task reads a log of this size and those for splits are skipped; patterns and forecast follow."""
     monkeypatch.delenv("ADWARM_ACCESS_LOG__SHARE_EVENTS")
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
@@ -95,3 +96,27 @@ def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, mo
     assert task_states["read_share", -1] == task_states["adopt_shares", -1] == "skipped"
     assert task_states["train_forecast", -1] == "success"
     assert hours(home.engine)
+    assert task_states["store_patterns", -1] == "success"
+    summaries = access_patterns.list_summaries(home.engine)
+    assert len(summaries) > 10
+    assert {row.observed_until for row in summaries} == {NOW}
+
+
+def test_access_patterns_are_stored_once_a_day(home: Runtime) -> None:
+    """The first call stores the patterns of the log, a second one says why it does not, and the form can force it."""
+    from adwarm_airflow.tasks import learning
+
+    ingest(home.context, NOW, window=WINDOW)
+    run = SimpleNamespace(run_type="manual", dag_id=DAG, run_id="manual", run_after=NOW)
+    backfill = SimpleNamespace(run_type="backfill", dag_id=DAG, run_id="backfill", run_after=NOW)
+    skipped = learning.store_patterns({"dag_run": backfill, "params": CONF})
+    first, second, forced = (
+        learning.store_patterns({"dag_run": run, "params": {**CONF, "train_now": train_now}})
+        for train_now in (False, False, True)
+    )
+
+    assert skipped == {"stored": False, "why": "a backfill stores no patterns"}
+    assert first["stored"]
+    assert first["accounts"] == len(access_patterns.list_summaries(home.engine)) - 1
+    assert second == {"stored": False, "why": f"patterns up to {NOW:%Y-%m-%d %H:%M} UTC are stored"}
+    assert forced == first

@@ -16,9 +16,10 @@ from adwarm.access_log import log_span
 from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load_slots import first_opens, load_slots
+from adwarm.patterns.load_slots import load_slots
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
+from tests.unit.patterns.conftest import first_opens
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 END = START + timedelta(days=3)

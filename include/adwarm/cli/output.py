@@ -39,9 +39,14 @@ def _to_json(value: object) -> object:
     return datetime.fromisoformat(value.isoformat()) if isinstance(value, datetime) else str(value)
 
 
+def make_console() -> Console:
+    """Return the console on standard output; a file or a pipe, which has no width, gets a wide one."""
+    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
     """Print `rows` under their column names, or `empty` when there are none."""
-    console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+    console = make_console()
     texts = [[format_value(value) for value in row] for row in rows]
     if not texts:
         console.print(f"{title}: {empty}")

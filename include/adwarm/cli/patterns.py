@@ -7,89 +7,184 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_fields, print_json, print_table
+from adwarm.cli.output import make_console, print_json, print_table
+from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    from adwarm.patterns.profile import AccessProfiles
+
 _BUSIEST_HOURS = 5
-_MAX_LIST_ITEMS = 12
 
 
 def patterns(
     log: Annotated[str | None, typer.Argument(help="Count only this log: file, folder, glob or URL.")] = None,
     *,
-    days: Annotated[int, typer.Option(help="Days to look at, back from the last hour read.", min=1)] = 56,
+    account: Annotated[str | None, typer.Option(help="Show this account; by default all together.")] = None,
+    days: Annotated[
+        int | None, typer.Option(help="Days to look at, back from the last hour read; default: the forecast's.", min=1)
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the heat map to this file.")] = None,
     out: Annotated[Path | None, typer.Option(help="With a log: write its table to this Parquet file.")] = None,
-    limit: Annotated[int, typer.Option(help="With a log: reports to show.", min=1)] = 20,
+    limit: Annotated[int, typer.Option(help="Accounts, or with a log reports, to show.", min=1)] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Show when reports are opened: peak and quiet hours, the week, popular ranges.
+    """Show when reports are opened: a heat map of the week, peak and quiet hours, popular ranges.
 
     With a log, count its opens by report and hour of the reader's week; all days count and nothing is stored.
     """
+    from adwarm.model import ALL_ACCOUNTS, normalize_account_id
+
+    account_id = ALL_ACCOUNTS if account is None else normalize_account_id(account)
     if log is None:
-        _print_profile(days, as_json=as_json)
+        if out is not None:
+            raise BadRequest("--out writes the counts of a log; name the log, as in `adwarm patterns LOG --out FILE`")
+        _print_profile(_load_profiles(days), account_id, limit, html, {}, as_json=as_json)
     else:
-        _print_log_counts(log, limit, out, as_json=as_json)
+        if days is not None:
+            raise BadRequest("--days looks back from the stored log; a log that is named is counted whole")
+        profiles, counts = _profile_log(log, out)
+        reports = _describe_reports(counts, account_id, limit)
+        reports["written_to"] = None if out is None else str(out)
+        _print_profile(profiles, account_id, limit, html, reports, as_json=as_json)
 
 
-def _print_profile(days: int, *, as_json: bool) -> None:
+def _load_profiles(days: int | None) -> "AccessProfiles":
     from adwarm.foundation.errors import NotFound
-    from adwarm.patterns.load_slots import load_slots
-    from adwarm.patterns.profile import build_profile
+    from adwarm.patterns.open_counts import count_first_opens
+    from adwarm.patterns.profile import build_profiles
     from adwarm.runtime import Runtime
     from adwarm.store import aggregates, read_transaction
 
     runtime = Runtime()
     with read_transaction(runtime.engine) as connection:
-        hours = aggregates.list_hours(connection)
-    if not hours:
+        newest = aggregates.find_newest_hour(connection)
+    if newest is None:
         raise NotFound("no access log has been read yet; run the DAG adwarm_access_patterns")
-    until = max(row.hour for row in hours) + timedelta(hours=1)
-    since = until - timedelta(days=days)
-    fields = build_profile(load_slots(runtime.context, since, until)).to_dict()
-    if as_json:
-        print_json(fields)
-        return
-    title = f"Opens in the {days} days before {until:%Y-%m-%d %H:%M} UTC"
-    print_fields(title, {name: _shorten(value) for name, value in fields.items()})
+    until = newest + timedelta(hours=1)
+    since = until - timedelta(days=days or runtime.settings.forecast.history_days)
+    return build_profiles(count_first_opens(runtime.context, since, until), until)
 
 
-def _shorten(value: object) -> object:
-    if not isinstance(value, list):
-        return value
-    rest = len(value) - _MAX_LIST_ITEMS
-    items = ", ".join(str(item) for item in value[:_MAX_LIST_ITEMS])
-    return items + (f" and {rest} more" if rest > 0 else "") if value else "none"
-
-
-def _print_log_counts(log: str, limit: int, out: Path | None, *, as_json: bool) -> None:
-    """Count `log`, write the counts to `out` if given, and print the most opened reports with their busiest hours."""
+def _profile_log(log: str, out: Path | None) -> tuple["AccessProfiles", "pa.Table"]:
     import pyarrow.parquet as pq
 
-    from adwarm.patterns.hour_of_week import count_log
+    from adwarm.patterns.log_profile import profile_and_count_log
     from adwarm.settings import load_settings
 
-    counts = count_log(log, load_settings())
+    profiles, counts = profile_and_count_log(log, load_settings())
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(counts, out, compression="zstd")
+    return profiles, counts
+
+
+def _print_profile(
+    profiles: "AccessProfiles",
+    account_id: str,
+    limit: int,
+    html: Path | None,
+    reports: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    from adwarm.patterns.pattern_document import describe_profiles
+
+    document = describe_profiles(profiles, account_id, limit)
+    if html is not None:
+        _write_page(html, document)
+    if as_json:
+        print_json({**document, **reports, "page": None if html is None else str(html)})
+        return
+    _print_week(document)
+    _print_lists(document, reports)
+    if html is not None:
+        make_console().print(f"wrote {html}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _write_page(path: Path, document: dict[str, Any]) -> None:
+    from adwarm.patterns.pattern_page import render_page
+
+    text = render_page(document)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadRequest(
+            f"--html {path} cannot be written ({error.strerror}); name a file in a writable folder"
+        ) from None
+
+
+def _print_week(document: dict[str, Any]) -> None:
+    """Print title, heat map, and what is significant."""
+    from adwarm.cli.heat_map import draw_heat_map
+    from adwarm.patterns.pattern_document import describe_title, describe_zones
+
+    console = make_console()
+    hours = (set(document[name]) for name in ("busy_hours", "peak_hours", "quiet_hours"))
+    title = describe_title(document)
+    for line in (
+        title,
+        f"Hours on the readers' clocks: {describe_zones(document['time_zones'])}",
+        draw_heat_map(console, document["rate"], *hours),
+    ):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    for name in ("busy", "quiet"):
+        if text := document[name]:
+            console.print(f"{name.capitalize()}: {text}", markup=False, highlight=False, soft_wrap=True)
+    if document["evidence"]:
+        console.print(f"No busy or quiet hours: {document['evidence']}", markup=False, highlight=False, soft_wrap=True)
+    print_table(
+        "The week",
+        ("weekday", "opens a day", "peak hours", "quiet hours"),
+        [
+            (day["weekday"], day["opens_per_day"], ", ".join(day["peak_hours"]), ", ".join(day["quiet_hours"]))
+            for day in document["weekdays"]
+        ],
+    )
+
+
+def _print_lists(document: dict[str, Any], reports: dict[str, Any]) -> None:
+    """Print popular ranges, and the most opened accounts or reports."""
+    print_table(
+        "Popular ranges",
+        ("range", "first opens", "share"),
+        [(row["date_range"], row["opens"], f"{row['share']:.1%}") for row in document["popular_ranges"]],
+        "none",
+    )
+    if reports:
+        print_table(
+            f"The most opened of {reports['reports']:,} reports, by the hour of the reader's week",
+            ("account", "range", "opens", "busiest hours"),
+            [
+                (row["account_id"], row["date_range"], row["opens"], _format_hours(row["busiest"]))
+                for row in reports["most_opened"]
+            ],
+            "the log holds no open by a human",
+        )
+    elif rows := document["most_opened_accounts"]:
+        print_table(
+            f"The most opened of {document['accounts']:,} accounts",
+            ("account", "first opens", "busy", "quiet"),
+            [(row["account_id"], row["first_opens"], row["busy"] or "-", row["quiet"] or "-") for row in rows],
+        )
+
+
+def _describe_reports(counts: "pa.Table", account_id: str, limit: int) -> dict[str, Any]:
+    """Return the most opened reports of a log, of all accounts or of one, with their busiest hours."""
+    from adwarm.model import ALL_ACCOUNTS
+
     frame = counts.to_pandas()
+    if account_id != ALL_ACCOUNTS:
+        frame = frame[frame["account_id"] == account_id]
     totals = frame.groupby(["account_id", "date_range"], observed=True)["opens"].sum()
     rows = [
         _report_counts(frame, account, name, int(total)) for (account, name), total in totals.nlargest(limit).items()
     ]
-    if as_json:
-        print_json({"reports": len(totals), "written_to": None if out is None else str(out), "most_opened": rows})
-        return
-    print_table(
-        f"The most opened of {len(totals):,} reports, by the hour of the reader's week",
-        ("account", "range", "opens", "busiest hours"),
-        [(row["account_id"], row["date_range"], row["opens"], _format_hours(row["busiest"])) for row in rows],
-        "the log holds no open by a human",
-    )
+    return {"reports": len(totals), "most_opened": rows}
 
 
 def _report_counts(frame: "pd.DataFrame", account_id: str, date_range: str, opens: int) -> dict[str, Any]:
@@ -99,6 +194,9 @@ def _report_counts(frame: "pd.DataFrame", account_id: str, date_range: str, open
 
 
 def _format_hours(busiest: list[dict[str, int]]) -> str:
+    from adwarm.patterns.hour_ranges import SHORT_DAYS, format_time
+
     return ", ".join(
-        f"{_DAYS[row['hour_of_week'] // 24]} {row['hour_of_week'] % 24:02d}:00 ({row['opens']:,})" for row in busiest
+        f"{SHORT_DAYS[row['hour_of_week'] // 24]} {format_time(row['hour_of_week'])} ({row['opens']:,})"
+        for row in busiest
     )

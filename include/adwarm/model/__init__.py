@@ -3,6 +3,7 @@
 Everything here is immutable and does no I/O. Warmer and reader resolve keys through `resolve_key` only.
 """
 
+from adwarm.model.access_profile import ALL_ACCOUNTS, WEEKDAYS, AccessProfile, PopularRange
 from adwarm.model.account import Account, AccountRecord
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.enums import Actor, Mode, Priority, WarmReason
@@ -17,7 +18,10 @@ from adwarm.model.warm import PlannedWarm, Warm, WarmResult, WarmStatus, WarmUse
 from adwarm.model.windows import PRESETS, Window, resolve_window
 
 __all__ = [
+    "ALL_ACCOUNTS",
     "PRESETS",
+    "WEEKDAYS",
+    "AccessProfile",
     "Account",
     "AccountRecord",
     "Actor",
@@ -30,6 +34,7 @@ __all__ = [
     "Mode",
     "PlannedWarm",
     "PolicyReview",
+    "PopularRange",
     "Priority",
     "QuerySpec",
     "ReportKey",

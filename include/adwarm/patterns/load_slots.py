@@ -1,17 +1,15 @@
-"""Loads slots from the store and finds the first opens in them."""
+"""Loads slots from the store."""
 
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adwarm.foundation.clock import floor_to, utc
-from adwarm.patterns.opens import first_open_mask
 from adwarm.patterns.slot_counts import SLOT_SCHEMA
 from adwarm.store import Context, accounts, aggregates
 from adwarm.store.database import read_transaction
@@ -50,27 +48,6 @@ def iter_slots(context: Context, since: datetime, until: datetime) -> Iterator[p
             pc.greater_equal(slot, pa.scalar(since, slot.type)), pc.less(slot, pa.scalar(until, slot.type))
         )
         yield table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(hours, slot.type))))
-
-
-def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
-    """Return the first opens; see `first_open_mask`.
-
-    Slots are exact enough, because no two opens in a quarter of an hour are 30 minutes apart. The first open of each
-    key is included, so load slots from `FIRST_OPEN_QUIET` before the period of interest.
-
-    Returns:
-        Columns account_id, date_range, report, time_zone and ts, by ts and key.
-    """
-    if slots.empty:
-        return slots[[*_KEY, "time_zone"]].assign(ts=slots["first_ts"])
-    key = slots.groupby(_KEY, sort=False, observed=True).ngroup().to_numpy()
-    opened, last = (slots[name].to_numpy("datetime64[us]").astype(np.int64) for name in ("first_ts", "last_ts"))
-    order = np.lexsort((last, opened, key))
-    # A slot has a row for each reader zone, so that the latest open is not always that of the row before.
-    latest = pd.Series(last[order]).groupby(key[order], sort=False).cummax().to_numpy()
-    rows = order[first_open_mask(key[order], opened[order], latest)]
-    first = slots.iloc[rows][[*_KEY, "time_zone", "first_ts"]].rename(columns={"first_ts": "ts"})
-    return pd.DataFrame(first.sort_values(["ts", *_KEY], ignore_index=True))
 
 
 def _plain(table: pa.Table) -> pa.Table:

@@ -1,106 +1,262 @@
-"""Profiles when reports are opened: hours of the reader's week, peak and quiet hours, weekdays, popular ranges.
+"""Profiles when reports are opened: hours of the reader's week, busy, peak and quiet hours, weekdays, popular ranges.
 
 Counts are of first opens and rates are per observed hour, so neither reloads nor a log that ends in the middle of a
-week bias them. An hour is a peak or quiet only if the difference is statistically significant; uniform traffic has
-neither.
+week bias them. All accounts are profiled at once. `significance` decides which hours are busy or quiet.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
-import pandas as pd
-from scipy.special import pdtr, pdtrc
 
-from adwarm.foundation.arrow_arrays import Floats
-from adwarm.foundation.local_hours import HOUR_MICROS, hours_of_week, to_local_micros
-from adwarm.foundation.local_time import WEEK_HOURS
-from adwarm.patterns.load_slots import first_opens
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import NotFound
+from adwarm.foundation.local_hours import DAY_MICROS, HOUR_MICROS, hours_of_week, to_local_micros
+from adwarm.foundation.local_time import WEEK_HOURS, local_midnight
+from adwarm.model import ALL_ACCOUNTS, AccessProfile, PopularRange
+from adwarm.patterns.open_counts import OpenCounts
+from adwarm.patterns.significance import MIN_WEEKS, estimate_dispersion, find_busy_hours, find_quiet_hours
 
-_SIGNIFICANCE = 0.05 / WEEK_HOURS  # Bonferroni: one false positive in 20 profiles, over all hours of the week
-_PEAK_RATIO, _QUIET_RATIO = 1.5, 0.5
+PEAKS_PER_DAY = 3
+MAX_RANGES = 20
+"""Popular ranges of a profile, at most."""
+_FEW_OPENS = 40
+_SESSIONS = 1.5
+"""Dispersion from which opens are said to come in sessions."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = date(1970, 1, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class AccessProfile:
-    """A profile of opens. Hours of the week run from 0, Monday 00:00 in the reader's zone, to 167.
+@dataclass(frozen=True)
+class AccessProfiles:
+    """Profiles of all accounts, as arrays with a row per account and a column per hour of the week. Row 0 is of all.
 
     Attributes:
-        days: observed days.
-        peak_hours: hours of the week with a rate significantly above the mean.
-        quiet_hours: hours of the week with a rate significantly below the mean.
-        hour_of_week: first opens in each hour of the week.
-        rate: first opens per observed hour, for each hour of the week.
-        weekday: first opens per observed day, Monday first.
-        popular_ranges: date range, first opens and their fraction of all; the most popular first.
+        ids: `all`, then account ids.
+        opens: first opens.
+        observed: how often each hour of the week was observed.
+        active_weeks: in how many weeks each hour had a first open.
+        busy: whether the rate is significantly above the mean.
+        peak: whether it is one of the up to three busiest busy hours of its weekday.
+        quiet: whether the hour is very likely opened at less than half the mean rate.
+        started: per row, start of the local day of the first open, microseconds.
+        dispersion: per row; see `significance.estimate_dispersion`.
+        until: end of the observed period.
     """
 
-    first_opens: int
-    keys: int
-    days: float
-    time_zones: list[str]
-    hour_of_week: list[int]
-    rate: list[float]
-    peak_hours: list[int]
-    quiet_hours: list[int]
-    weekday: list[float]
-    popular_ranges: list[tuple[str, int, float]]
+    ids: list[str]
+    opens: Ints
+    observed: Floats
+    active_weeks: Ints
+    busy: Bools
+    peak: Bools
+    quiet: Bools
+    started: Ints
+    dispersion: Floats
+    until: datetime
+    counts: OpenCounts
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the profile as plain values, ready for JSON."""
-        return asdict(self)
+    def __iter__(self) -> Iterator[AccessProfile]:
+        return (self.row(number) for number in range(len(self.ids)))
+
+    @property
+    def rate(self) -> Floats:
+        """First opens per observed hour."""
+        return _divide(self.opens, self.observed)
+
+    def get(self, account_id: str = ALL_ACCOUNTS) -> AccessProfile:
+        """Return the profile of an account, by default that of all.
+
+        Raises:
+            NotFound: the account was not opened.
+        """
+        if account_id not in self.ids:
+            raise NotFound(
+                f"{account_id} was not opened by a human in the {(self.until - self._since(0)).days} observed days; "
+                f"{len(self.ids) - 1:,} accounts were"
+            )
+        return self.row(self.ids.index(account_id))
+
+    def row(self, number: int) -> AccessProfile:
+        """Return the profile in a row."""
+        opens, observed, keys = self.opens[number], self.observed[number], self.counts.keys
+        rate = _divide(opens, observed)
+        return AccessProfile(
+            account_id=self.ids[number],
+            first_opens=int(opens.sum()),
+            keys=int(keys[number - 1] if number else keys.sum()),
+            since=self._since(number),
+            until=self.until,
+            weeks=round(float(observed.mean()), 2),
+            time_zones=dict(_named_sums(self.counts.zones, self.counts.zone_names, number)),
+            hour_of_week=tuple(opens.tolist()),
+            observed=tuple(observed.round(3).tolist()),
+            rate=tuple(rate.round(4).tolist()),
+            active_weeks=tuple(self.active_weeks[number].tolist()),
+            weekday=tuple(rate.reshape(7, 24).sum(axis=1).round(3).tolist()),
+            busy_hours=tuple(np.flatnonzero(self.busy[number]).tolist()),
+            peak_hours=tuple(np.flatnonzero(self.peak[number]).tolist()),
+            quiet_hours=tuple(np.flatnonzero(self.quiet[number]).tolist()),
+            popular_ranges=self._popular_ranges(number),
+            evidence=self._evidence(number),
+        )
+
+    def _since(self, number: int) -> datetime:
+        return _EPOCH + timedelta(microseconds=int(self.started[number]))
+
+    def _popular_ranges(self, number: int) -> tuple[PopularRange, ...]:
+        total = max(int(self.opens[number].sum()), 1)
+        rows = _named_sums(self.counts.ranges, self.counts.range_names, number)[:MAX_RANGES]
+        return tuple(PopularRange(name, opens, round(opens / total, 4)) for name, opens in rows)
+
+    def _evidence(self, number: int) -> str:
+        """Return why no hour is called busy or quiet; empty when some are."""
+        if self.busy[number].any() or self.quiet[number].any():
+            return ""
+        opens, weeks = int(self.opens[number].sum()), float(self.observed[number].mean())
+        if not opens:
+            return "nobody opened a report"
+        if weeks < MIN_WEEKS:
+            return f"observed for {weeks:.1f} weeks; busy and quiet hours need at least {MIN_WEEKS}"
+        if opens / self.dispersion[number] < _FEW_OPENS:
+            sessions = "" if self.dispersion[number] < _SESSIONS else ", many of them in the same sessions"
+            return f"too few first opens: {opens:,} in {weeks:.1f} weeks{sessions}"
+        return "opens are spread over the week: no hour differs significantly from the others"
 
 
-def build_profile(slots: pd.DataFrame) -> AccessProfile:
-    """Return the profile of `slots` (see `load_slots`), observed from their first to their last day."""
-    first = first_opens(slots)
-    counts, exposure = np.zeros(WEEK_HOURS), np.zeros(WEEK_HOURS)
-    span = pd.DatetimeIndex([first["ts"].min(), first["ts"].max()])
-    for zone_name, moments in first.groupby("time_zone", sort=True)["ts"]:
-        counts += hour_of_week_counts(moments, str(zone_name))
-        exposure += len(moments) / len(first) * _observed_hours(span, str(zone_name))
-    rate = np.divide(counts, exposure, out=np.zeros(WEEK_HOURS), where=exposure > 0)
-    peaks, quiet = _extremes(counts, exposure)
-    days = exposure.reshape(7, 24).sum(axis=1) / 24
-    weekday = np.divide(counts.reshape(7, 24).sum(axis=1), days, out=np.zeros(7), where=days > 0)
-    ranges = first["date_range"].value_counts()
-    return AccessProfile(
-        first_opens=len(first),
-        keys=len(first[["account_id", "date_range", "report"]].drop_duplicates()),
-        days=round(float(exposure.sum()) / 24, 2),
-        time_zones=sorted(first["time_zone"].unique().tolist()),
-        hour_of_week=counts.astype(int).tolist(),
-        rate=rate.round(4).tolist(),
-        peak_hours=peaks,
-        quiet_hours=quiet,
-        weekday=weekday.round(3).tolist(),
-        popular_ranges=[(str(name), int(n), round(int(n) / len(first), 4)) for name, n in ranges.items()],
+def build_profiles(counts: OpenCounts, until: datetime) -> AccessProfiles:
+    """Return the profiles of all accounts, each observed from the local day of its first open.
+
+    Args:
+        counts: the first opens.
+        until: end of the observed period, after the last open; the hours of this moment are not observed any more.
+    """
+    order = sorted(range(len(counts.accounts)), key=lambda code: counts.accounts[code])
+    counts = _reordered(counts, order)
+    size = len(counts.accounts)
+    opens, squares, active = _hour_sums(counts, size)
+    observed, started = _observed_hours(counts, size, utc(until))
+    dispersion = estimate_dispersion(opens, squares, observed)
+    enough = (observed.mean(axis=1) >= MIN_WEEKS)[:, np.newaxis]
+    busy = enough & find_busy_hours(opens, observed, active, dispersion)
+    quiet = enough & find_quiet_hours(opens, observed, dispersion)
+    return AccessProfiles(
+        ids=[ALL_ACCOUNTS, *counts.accounts],
+        opens=opens.astype(np.int64),
+        observed=observed,
+        active_weeks=active.astype(np.int64),
+        busy=busy,
+        peak=_find_peaks(busy, _divide(opens, observed)),
+        quiet=quiet,
+        started=started,
+        dispersion=dispersion,
+        until=utc(until),
+        counts=counts,
     )
 
 
-def hour_of_week_counts(moments: pd.Series, zone_name: str) -> Floats:
-    """Return how many of the UTC moments fall in each hour of the week of the zone."""
-    return _count_hours(pd.DatetimeIndex(moments), zone_name)
+def _reordered(counts: OpenCounts, order: list[int]) -> OpenCounts:
+    """Return the counts with the accounts numbered in the given order."""
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+
+    def renumber(cells: Ints) -> Ints:
+        renumbered = np.stack([rank[cells[0]], cells[1], cells[2]])
+        return renumbered[:, np.argsort(renumbered[0], kind="stable")]
+
+    return replace(
+        counts,
+        accounts=[counts.accounts[code] for code in order],
+        started=counts.started[order],
+        keys=counts.keys[order],
+        hours=renumber(counts.hours),
+        zones=renumber(counts.zones),
+        ranges=renumber(counts.ranges),
+    )
 
 
-def _observed_hours(span: pd.DatetimeIndex, zone_name: str) -> Floats:
-    """Return how often each hour of the week occurred from the first to the last local day of `span`."""
-    first, last = span.tz_convert(zone_name).normalize()
-    return _count_hours(pd.date_range(first, last + pd.DateOffset(days=1), freq="h", inclusive="left"), zone_name)
+def _hour_sums(counts: OpenCounts, size: int) -> tuple[Floats, Floats, Floats]:
+    """Return opens, squared opens of single weeks, and weeks with an open, by row and hour of the week."""
+    account, hour, opens = counts.hours
+    cell = (account + 1) * WEEK_HOURS + hours_of_week(hour)
+    together, all_opens = _sum_by(hour, opens)
+    cells = np.concatenate([hours_of_week(together), cell])
+    values = np.concatenate([all_opens, opens]).astype(np.float64)
+
+    def sums(weights: Floats) -> Floats:
+        return np.bincount(cells, weights, (size + 1) * WEEK_HOURS).astype(np.float64).reshape(size + 1, WEEK_HOURS)
+
+    return sums(values), sums(values**2), sums(np.ones(len(values)))
 
 
-def _count_hours(moments: pd.DatetimeIndex, zone_name: str) -> Floats:
-    micros = moments.tz_convert("UTC").tz_localize(None).to_numpy("datetime64[us]").astype(np.int64)
-    hours = hours_of_week(to_local_micros(micros, zone_name) // HOUR_MICROS)
-    return np.bincount(hours, minlength=WEEK_HOURS).astype(np.float64)
+def _sum_by(group: Ints, values: Ints) -> tuple[Ints, Ints]:
+    names, number = np.unique(group, return_inverse=True)
+    return names, np.bincount(number, values, len(names)).astype(np.int64)
 
 
-def _extremes(counts: Floats, exposure: Floats) -> tuple[list[int], list[int]]:
-    """Return the hours of the week whose rate is significantly above, and below, the mean of all."""
-    if not counts.sum():
-        return [], []
-    expected = exposure * counts.sum() / exposure.sum()
-    # pdtr and pdtrc are the tails of the Poisson distribution: chances of at most, and of more than, a count.
-    is_peak = (counts > _PEAK_RATIO * expected) & (pdtrc(counts - 1, expected) < _SIGNIFICANCE)
-    is_quiet = (counts < _QUIET_RATIO * expected) & (pdtr(counts, expected) < _SIGNIFICANCE)
-    return np.flatnonzero(is_peak).tolist(), np.flatnonzero(is_quiet).tolist()
+def _observed_hours(counts: OpenCounts, size: int, until: datetime) -> tuple[Floats, Ints]:
+    """Return how often each hour of the week occurred in the observed time of each row, and when that began.
+
+    Where a row has several zones, the mean of their hours, weighted by opens.
+    """
+    account, zone, opens = counts.zones
+    zones, all_opens = _sum_by(zone, opens)
+    row = np.concatenate([np.zeros(len(zones), np.int64), account + 1])
+    zone, opens = np.concatenate([zones, zone]), np.concatenate([all_opens, opens])
+    earliest = counts.started.min(initial=np.iinfo(np.int64).max)
+    opened = np.append(earliest, counts.started)[row]
+    day = np.empty(len(row), np.int64)
+    for number in zones.tolist():
+        own = zone == number
+        day[own] = to_local_micros(opened[own], counts.zone_names[number]) // DAY_MICROS
+    spans, which = np.unique(np.stack([zone, day]), axis=1, return_inverse=True)
+    end = (until - _EPOCH) // timedelta(microseconds=1)
+    starts = [_midnight(int(day), counts.zone_names[int(zone)]) for zone, day in spans.T]
+    hours = np.stack(
+        [_hours_between(start, end, counts.zone_names[int(zone)]) for start, zone in zip(starts, spans[0], strict=True)]
+        or [np.zeros(WEEK_HOURS)]
+    )
+    total = np.bincount(row, opens, size + 1)
+    share = opens / total[row]
+    observed, began = np.zeros((size + 1, WEEK_HOURS)), np.full(size + 1, end)
+    np.add.at(observed, row, share[:, np.newaxis] * hours[which.ravel()])
+    np.minimum.at(began, row, np.array(starts, np.int64)[which.ravel()])
+    return observed, began
+
+
+def _midnight(day: int, zone_name: str) -> int:
+    moment = local_midnight(_EPOCH_DAY + timedelta(days=day), zone_name)
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _hours_between(start: int, end: int, zone_name: str) -> Floats:
+    """Return how often each hour of the zone's week begins in the half-open span, given in microseconds."""
+    hours = to_local_micros(np.arange(start, end, HOUR_MICROS), zone_name) // HOUR_MICROS
+    return np.bincount(hours_of_week(hours), minlength=WEEK_HOURS).astype(np.float64)
+
+
+def _find_peaks(busy: Bools, rate: Floats) -> Bools:
+    """Return the up to three busy hours of each weekday with the highest rates; of equal rates the earlier one."""
+    ranked = np.where(busy, rate, -1.0).reshape(-1, 7, 24)
+    order = np.argsort(-ranked, axis=2, kind="stable")
+    rank = np.argsort(order, axis=2, kind="stable").reshape(busy.shape)
+    peak: Bools = busy & (rank < PEAKS_PER_DAY)
+    return peak
+
+
+def _divide(opens: Floats | Ints, observed: Floats) -> Floats:
+    result: Floats = np.divide(opens, observed, out=np.zeros(observed.shape), where=observed > 0)
+    return result
+
+
+def _named_sums(cells: Ints, names: list[str], number: int) -> list[tuple[str, int]]:
+    """Return names and counts of a row, the highest count first; `cells` is sorted by account."""
+    if number:
+        begin, end = np.searchsorted(cells[0], [number - 1, number])
+        codes, counts = cells[1, begin:end], cells[2, begin:end]
+    else:
+        codes, counts = _sum_by(cells[1], cells[2])
+    rows = [(names[code], count) for code, count in zip(codes.tolist(), counts.tolist(), strict=True)]
+    return sorted(rows, key=lambda row: (-row[1], row[0]))

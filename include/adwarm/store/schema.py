@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.pattern_tables import access_pattern
 
 VERSION_TABLE = "adwarm_alembic"
 _LOCK_TIMEOUT = "10min"
@@ -142,6 +143,4 @@ def _config() -> Config:
 
 
 def _metadata() -> MetaData:
-    from adwarm.store.tables import metadata
-
-    return metadata
+    return access_pattern.metadata  # of all tables: the module of this one imports the others

@@ -1,7 +1,8 @@
-"""Tasks of `adwarm_access_patterns`: read the log, in one task or split among several, and train the forecast."""
+"""Tasks of `adwarm_access_patterns`: read the log, in one task or split, store access patterns, train the forecast."""
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from adwarm.foundation.errors import NotFound
 from adwarm.foundation.wording import format_count
 from adwarm.patterns.ingest.distributed import commit_saved_plan, read_saved_split, save_plan
 from adwarm.patterns.ingest.run import IngestResult, plan_ingest, run_locally
+from adwarm.patterns.stored_patterns import update_patterns
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, read_transaction
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
@@ -73,8 +75,7 @@ def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
         return {"trained": False, "why": "a backfill trains nothing"}
     runtime = open_runtime(run.clock)
     until = _training_cutoff(run, runtime)
-    is_forced = bool((context.get("params") or {}).get("train_now"))
-    if not is_forced and (reason := _skip_reason(runtime, until)):
+    if not _is_forced(context) and (reason := _skip_reason(runtime, until)):
         log.info("not trained: the live forecast is less than a day old, %s", reason)
         return {"trained": False, "why": reason}
     log.info("training on the opens up to %s; this may take some minutes", f"{until:%Y-%m-%d %H:%M} UTC")
@@ -88,6 +89,31 @@ def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
     )
     log.info("its metrics: %s", ", ".join(f"{name} {value:g}" for name, value in figures["metrics"].items()) or "none")
     return {"trained": True, **figures}
+
+
+def store_patterns(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Store the access patterns in SQL once a day, or when the form asks for it; a backfill does not."""
+    run = resolve_run_window(context, HOUR)
+    if run.is_backfill:
+        return {"stored": False, "why": "a backfill stores no patterns"}
+    runtime = open_runtime(run.clock)
+    until = _training_cutoff(run, runtime)
+    update = update_patterns(runtime.context, until, run.clock.now(), force=_is_forced(context))
+    if update.why:
+        log.info("patterns not stored: %s", update.why)
+        return {"stored": False, "why": update.why}
+    log.info(
+        "stored the patterns of %d accounts (%d with busy hours, %d with quiet hours); removed %d accounts",
+        update.accounts,
+        update.busy,
+        update.quiet,
+        update.removed,
+    )
+    return {"stored": True, **asdict(update)}
+
+
+def _is_forced(context: Mapping[str, Any]) -> bool:
+    return bool((context.get("params") or {}).get("train_now"))
 
 
 def _skip_reason(runtime: Runtime, until: datetime) -> str | None:

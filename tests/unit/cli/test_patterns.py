@@ -1,4 +1,4 @@
-"""`adwarm patterns LOG`: counts one log."""
+"""`adwarm patterns`: the stored opens, or one log."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,6 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from adwarm.cli.app import app
+from adwarm.model import ReportKey
+from adwarm.patterns.ingest.run import ingest
+from adwarm.runtime import Runtime
+from adwarm.serving.open_log import AccessLogWriter
+from tests.unit.cli.conftest import Adwarm
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -51,3 +56,48 @@ def test_hours_are_shown_as_weekday_and_time(log: Path) -> None:
     done = CliRunner().invoke(app, ["patterns", str(log)])
     assert "Mon 09:00 (6)" in done.stdout
     assert "Tue 23:00 (1)" in done.stdout
+
+
+def test_a_log_gets_a_heat_map(log: Path) -> None:
+    """The week is drawn with a row per weekday; three weeks of Mondays at nine are a peak, and the rest is quiet."""
+    done = CliRunner().invoke(app, ["patterns", str(log), "--account", "act_2"])
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("act_2: 3 first opens in 2.")
+    assert lines[1] == "Hours on the readers' clocks: Europe/Berlin"
+    assert [line[:3] for line in lines[3:10]] == ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+    assert "No busy or quiet hours: observed for 2." in done.stdout
+
+
+def test_options_that_do_not_fit_are_refused(adwarm: Adwarm, log: Path, tmp_path: Path) -> None:
+    """Each error says what to do: wrong id, unknown account, --out without a log, --days with one, unwritable page."""
+    for words, message in {
+        ("--out", "x.parquet"): "--out writes the counts of a log",
+        (str(log), "--days", "3"): "--days looks back from the stored log",
+        (str(log), "--account", "everyone"): "act_ and up to 20 digits",
+        (str(log), "--account", "act_9"): "act_9 was not opened by a human in the 14 observed days; 3 accounts were",
+        (str(log), "--html", str(log / "page.html")): "cannot be written",
+        (): "no access log has been read yet",
+    }.items():
+        done = adwarm("patterns", *words)
+        assert (done.exit_code, message in done.stderr.replace("\n", " ")) == (1, True), (words, done.stderr)
+
+
+def test_the_stored_opens_of_an_account(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text, JSON and page of the stored log agree on peaks and quiet hours; all accounts are the default."""
+    writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
+    for day in range(1, 29):
+        writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
+    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log"))
+    ingest(Runtime().context, datetime(2026, 10, 29, tzinfo=UTC))
+    page = tmp_path / "pages" / "week.html"
+    document = adwarm("patterns", "--account", "1", "--json", "--html", str(page)).json
+    monday = document["weekdays"][0]
+    assert (monday["weekday"], monday["peak_hours"]) == ("Monday", ["09:00"])
+    assert monday["quiet_hours"] == ["00:00-09:00", "10:00-24:00"]
+    assert (document["account_id"], document["quiet"], document["page"]) == ("act_1", "Mon-Sun 10:00-09:00", str(page))
+    assert "Mon-Sun 10:00-09:00" in page.read_text(encoding="utf-8")
+    text = adwarm("patterns").stdout
+    assert "1 account: 28 first opens in 3.9 weeks" in text
+    assert "Quiet: Mon-Sun 10:00-09:00" in text
+    assert "The most opened of 1 accounts" in text
+    assert adwarm("patterns", "--days", "2", "--json").json["evidence"].startswith("observed for 0.")

@@ -2,9 +2,15 @@
 
 from datetime import datetime, timedelta
 
+import pandas as pd
 import pyarrow as pa
 
 from adwarm.access_log.events import EVENT_SCHEMA
+from adwarm.model import AccessProfile
+from adwarm.patterns.open_counts import FirstOpenCounter, OpenCounts
+from adwarm.patterns.opens import FIRST_OPEN_QUIET
+from adwarm.patterns.profile import build_profiles
+from adwarm.patterns.slot_counts import SlotAggregator
 
 Event = tuple[int, str, str, str, str]
 """Seconds after the start, account, date range, reader zone and actor class."""
@@ -26,3 +32,37 @@ def event_batch(start: datetime, events: list[Event]) -> pa.RecordBatch:
         for at, account, name, zone, actor in events
     ]
     return pa.RecordBatch.from_pylist(rows, schema=EVENT_SCHEMA)
+
+
+def first_opens(slots: pd.DataFrame) -> pd.DataFrame:
+    """Return key, reader zone and time (`ts`) of each first open in `slots`, one key at a time, by time and key."""
+    rows = []
+    for key, group in slots.groupby(["account_id", "date_range", "report"], observed=True):
+        latest = None
+        for slot in group.sort_values(["first_ts", "last_ts"]).itertuples():
+            if latest is None or slot.first_ts - latest >= FIRST_OPEN_QUIET:
+                rows.append((*key, slot.time_zone, slot.first_ts))
+            latest = slot.last_ts if latest is None else max(latest, slot.last_ts)
+    names = ["account_id", "date_range", "report", "time_zone", "ts"]
+    return pd.DataFrame(rows, columns=names).sort_values(["ts", *names[:3]], ignore_index=True)
+
+
+def count_opens(start: datetime, events: list[Event], counter: FirstOpenCounter | None = None) -> OpenCounts:
+    """Return the first opens of the events, their times counted from `start`."""
+    slots, counter = SlotAggregator(), counter or FirstOpenCounter("UTC")
+    slots.add(event_batch(start, events))
+    for _, table in slots.days():
+        counter.add_day([table])
+    return counter.counts()
+
+
+def profile_moments(
+    moments: pd.DatetimeIndex, zone: str = "UTC", date_range: str = "today", until: datetime | None = None
+) -> AccessProfile:
+    """Return the profile of one account that is opened at `moments`, observed to the end of the last hour."""
+    start = moments.min().to_pydatetime()
+    seconds = ((moments - moments.min()) // pd.Timedelta(seconds=1)).tolist()
+    counts = count_opens(start, [(at, "act_1", date_range, zone, "human") for at in seconds])
+    return build_profiles(counts, until or (moments.max().floor("h") + pd.Timedelta(hours=1)).to_pydatetime()).get(
+        "act_1"
+    )

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns import hour_of_week
-from adwarm.patterns.hour_of_week import HOUR_SCHEMA, count_log, count_slots
+from adwarm.patterns import cell_counts
+from adwarm.patterns.hour_of_week import HOUR_SCHEMA, count_slots
+from adwarm.patterns.log_profile import profile_and_count_log
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from tests.unit.patterns.conftest import Event, event_batch
@@ -76,7 +77,7 @@ def test_counts_do_not_depend_on_how_slots_are_split(events: list[Event], size: 
     whole = _table(events)
     pieces = [events[at : at + size] for at in range(0, len(events), size)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hour_of_week, "_MERGE_ROWS", merge_rows)
+        patch.setattr(cell_counts, "_MERGE_ROWS", merge_rows)
         assert _table(*pieces).equals(whole)
     slots = SlotAggregator()
     slots.add(event_batch(START, events))
@@ -105,7 +106,7 @@ def test_a_log_of_any_format_is_counted_in_the_default_zone(tmp_path: Path, suff
         frame.to_parquet(path, index=False, row_group_size=50)
     else:
         frame.to_json(path, orient="records", lines=True, date_format="iso")
-    found = count_log(str(path), Settings(default_zone="Asia/Kathmandu")).to_pandas()
+    found = profile_and_count_log(str(path), Settings(default_zone="Asia/Kathmandu"))[1].to_pandas()
     expected = moments.tz_convert("Asia/Kathmandu")
     counts = pd.Series(expected.day_of_week * 24 + expected.hour).value_counts()
     assert dict(zip(found["hour_of_week"], found["opens"], strict=True)) == counts.to_dict()

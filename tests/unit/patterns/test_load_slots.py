@@ -1,54 +1,18 @@
-"""Slots are loaded as they were stored, and give exact first opens."""
+"""Slots are loaded as they were stored."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
-import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from adwarm.model import Account
 from adwarm.patterns.ingest.run import ingest
-from adwarm.patterns.load_slots import first_opens, load_slots
+from adwarm.patterns.load_slots import load_slots
 from adwarm.settings import Settings
 from adwarm.store import Context, accounts
 from adwarm.store.objects import ObjectStore
-
-START = pd.Timestamp("2026-03-07 22:00", tz="UTC")
-
-
-def _slots(moments: list[pd.Timestamp], zones: list[str]) -> pd.DataFrame:
-    frame = pd.DataFrame({"ts": pd.DatetimeIndex(moments), "time_zone": zones})
-    frame = frame.assign(account_id="act_1", date_range="today", report="default", slot=frame["ts"].dt.floor("15min"))
-    keys = ["account_id", "date_range", "report", "time_zone", "slot"]
-    return frame.groupby(keys, as_index=False).agg(opens=("ts", "size"), first_ts=("ts", "min"), last_ts=("ts", "max"))
-
-
-@given(st.lists(st.tuples(st.integers(0, 600), st.sampled_from(["UTC", "Asia/Tokyo"])), min_size=1, max_size=40))
-def test_first_opens_from_slots_are_those_of_the_events(events: list[tuple[int, str]]) -> None:
-    """Slots keep what the rule of 30 minutes needs, also when a key's readers are in several zones."""
-    moments = sorted(START + pd.Timedelta(minutes=at) for at, _ in events)
-    expected = [
-        at
-        for before, at in zip([None, *moments], moments, strict=False)
-        if before is None or at - before >= pd.Timedelta(minutes=30)
-    ]
-    slots = _slots([START + pd.Timedelta(minutes=at) for at, _ in events], [zone for _, zone in events])
-    assert first_opens(slots)["ts"].tolist() == expected
-
-
-def test_first_opens_of_nothing_are_nothing() -> None:
-    """An empty frame keeps its columns."""
-    assert list(first_opens(_slots([START], ["UTC"]).iloc[:0]).columns) == [
-        "account_id",
-        "date_range",
-        "report",
-        "time_zone",
-        "ts",
-    ]
 
 
 def _write(path: Path, moments: list[datetime]) -> Settings:

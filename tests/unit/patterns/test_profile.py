@@ -1,96 +1,146 @@
 """Profiles show habits where there are any, and none in random traffic."""
 
-import json
 import random
+from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import pandas as pd
 import pytest
 
+from adwarm.foundation.errors import NotFound
 from adwarm.foundation.local_time import WEEK_HOURS
-from adwarm.patterns.profile import build_profile, hour_of_week_counts
+from adwarm.patterns.open_counts import FirstOpenCounter
+from adwarm.patterns.profile import build_profiles
+from tests.unit.patterns.conftest import count_opens, profile_moments
+
+MONDAY = datetime(2026, 2, 2, tzinfo=UTC)
 
 
-def _slots(moments: list[pd.Timestamp], zone: str = "UTC", date_range: str = "today") -> pd.DataFrame:
-    index = pd.DatetimeIndex(moments)
-    return pd.DataFrame({
-        "account_id": "act_1",
-        "date_range": date_range,
-        "report": "default",
-        "time_zone": zone,
-        "slot": index.floor("15min"),
-        "opens": 1,
-        "first_ts": index,
-        "last_ts": index,
-    })
-
-
-def _office(zone: str, weeks: int = 8) -> list[pd.Timestamp]:
+def _office(zone: str, weeks: int = 8) -> pd.DatetimeIndex:
     days = pd.date_range("2026-02-02", periods=7 * weeks, tz=zone)
-    return [
+    return pd.DatetimeIndex([
         (day + pd.DateOffset(hours=hour)).tz_convert("UTC") for day in days if day.day_of_week < 5 for hour in (9, 14)
-    ]
+    ])
 
 
 def test_habits_keep_their_hour_over_a_change_of_clocks() -> None:
     """Nine in the morning in New York is hour 9 before and after 8 March 2026."""
-    found = build_profile(_slots(_office("America/New_York"), "America/New_York"))
-    busy = [hour for hour, count in enumerate(found.hour_of_week) if count]
-    assert busy == [day * 24 + hour for day in range(5) for hour in (9, 14)]
-    assert found.peak_hours == busy
-    assert found.weekday == [2, 2, 2, 2, 2, 0, 0]
+    profile = profile_moments(_office("America/New_York"), "America/New_York")
+    hours = [hour for hour, count in enumerate(profile.hour_of_week) if count]
+    assert hours == [day * 24 + hour for day in range(5) for hour in (9, 14)]
+    assert list(profile.peak_hours) == list(profile.busy_hours) == hours
+    assert set(profile.quiet_hours) == set(range(WEEK_HOURS)) - set(hours)
+    assert profile.weekday == (2, 2, 2, 2, 2, 0, 0)
+    assert {profile.active_weeks[hour] for hour in hours} == {8}
 
 
 @pytest.mark.parametrize(("zone", "hour"), [("Asia/Tokyo", 9), ("Asia/Kolkata", 5), ("UTC", 0)])
 def test_the_hour_is_the_readers(zone: str, hour: int) -> None:
-    """00:30 UTC on a Monday is 09:30 in Tokyo and 06:00 in Kolkata, on any server."""
-    at = pd.DatetimeIndex([pd.Timestamp("2026-03-02 00:29", tz="UTC")])
-    assert np.flatnonzero(hour_of_week_counts(at.to_series(), zone)).tolist() == [hour]
+    """00:29 UTC on a Monday is 09:29 in Tokyo and 05:59 in Kolkata, on any server."""
+    profile = profile_moments(pd.DatetimeIndex(["2026-03-02T00:29:00Z"]), zone)
+    assert [at for at, count in enumerate(profile.hour_of_week) if count] == [hour]
+    assert profile.time_zones == {zone: 1}
 
 
-def test_even_traffic_has_neither_peaks_nor_quiet_hours() -> None:
-    """Opens spread by chance over the week make no pattern."""
+def test_even_traffic_has_neither_busy_nor_quiet_hours() -> None:
+    """Opens spread by chance over the week make no pattern, and the profile says so."""
     chance = random.Random(7)
     start = pd.Timestamp("2026-01-05", tz="UTC")
     moments = sorted(start + pd.Timedelta(minutes=40 * n + chance.randrange(5)) for n in range(12 * 7 * 36))
-    found = build_profile(_slots(moments))
-    assert found.peak_hours == []
-    assert found.quiet_hours == []
+    profile = profile_moments(pd.DatetimeIndex(moments))
+    assert (profile.busy_hours, profile.peak_hours, profile.quiet_hours) == ((), (), ())
+    assert profile.evidence == "opens are spread over the week: no hour differs significantly from the others"
 
 
 def test_one_open_is_no_peak() -> None:
-    """A single open is not significant."""
-    assert build_profile(_slots([pd.Timestamp("2026-03-02 14:00", tz="UTC")])).peak_hours == []
+    """A single open proves nothing, and the profile says what is missing."""
+    profile = profile_moments(pd.DatetimeIndex(["2026-03-02T14:00:00Z"]))
+    assert (profile.first_opens, profile.peak_hours, profile.quiet_hours) == (1, (), ())
+    assert profile.evidence.startswith("observed for 0.1 weeks; ")
+    late = profile_moments(pd.DatetimeIndex(["2026-03-02T14:00:00Z"]), until=datetime(2026, 5, 4, tzinfo=UTC))
+    assert late.evidence == "too few first opens: 1 in 9.0 weeks"
 
 
-def test_hours_without_any_open_can_be_quiet() -> None:
-    """Nights without any open are quiet hours, if the log is long enough."""
-    days = pd.date_range("2026-01-05", periods=7 * 30, tz="UTC")
-    moments = [day + pd.Timedelta(minutes=60 * hour) for day in days for hour in range(8, 20)]
-    found = build_profile(_slots(moments))
-    assert found.quiet_hours == [h for h in range(WEEK_HOURS) if not 8 <= h % 24 < 20]
-    assert not set(found.quiet_hours) & set(found.peak_hours)
+def test_a_peak_needs_three_weeks() -> None:
+    """However many opens fall into one hour of two weeks, it is no habit yet; three weeks are one."""
+    days = pd.date_range("2026-02-02 09:00", periods=9, freq="7D", tz="UTC")
+    two, three = (
+        profile_moments(
+            pd.DatetimeIndex([*days[:weeks], *(days[0] + pd.Timedelta(hours=31 * n) for n in range(40))]).sort_values(),
+            until=days[8].to_pydatetime(),
+        )
+        for weeks in (2, 8)
+    )
+    assert 9 not in two.busy_hours
+    assert 9 in three.busy_hours
+
+
+def test_only_the_three_busiest_hours_of_a_weekday_are_peaks() -> None:
+    """Of nine busy hours the three with the highest rates are peaks; of equal ones the earlier."""
+    events = [
+        (day * 86_400 + hour * 3_600, "act_1", name, "UTC", "human")
+        for day in range(280)
+        for hour in range(9, 18)
+        for name in (("today", "last_7d") if hour in {11, 14, 15, 16} else ("today",))
+    ]
+    profile = build_profiles(count_opens(MONDAY, events), MONDAY + timedelta(days=280)).get("act_1")
+    for day in range(7):
+        assert [hour % 24 for hour in profile.peak_hours if hour // 24 == day] == [11, 14, 15]
+        assert [hour % 24 for hour in profile.busy_hours if hour // 24 == day] == list(range(9, 18))
+
+
+@pytest.mark.parametrize("weeks", [4, 30])
+def test_hours_without_any_open_are_quiet(weeks: int) -> None:
+    """Nights without any open are quiet hours."""
+    days = pd.date_range("2026-01-05", periods=7 * weeks, tz="UTC")
+    moments = [day + pd.Timedelta(hours=hour) for day in days for hour in range(8, 20)]
+    profile = profile_moments(pd.DatetimeIndex(moments))
+    assert list(profile.quiet_hours) == [h for h in range(WEEK_HOURS) if not 8 <= h % 24 < 20]
+    assert not set(profile.quiet_hours) & set(profile.busy_hours)
 
 
 def test_rates_do_not_depend_on_where_the_log_ends() -> None:
     """One open each day at noon is one a day for each weekday, whether the log ends on a Tuesday or a Sunday."""
-    moments = list(pd.date_range("2026-02-02 12:00", periods=9, tz="UTC"))
-    found = build_profile(_slots(moments))
-    assert found.weekday == [1.0] * 7
-    assert {found.rate[day * 24 + 12] for day in range(7)} == {1.0}
+    profile = profile_moments(pd.date_range("2026-02-02 12:00", periods=9, tz="UTC"))
+    assert profile.weekday == (1.0,) * 7
+    assert {profile.rate[day * 24 + 12] for day in range(7)} == {1.0}
+    assert profile.observed[12] == 2  # two Mondays up to noon, one Wednesday
+    assert profile.observed[2 * 24 + 12] == 1
 
 
-def test_popular_ranges_have_shares_and_the_profile_is_json() -> None:
-    """Ranges are in order of popularity, and the profile can be dumped as JSON."""
-    moments = list(pd.date_range("2026-02-02 12:00", periods=4, tz="UTC"))
-    slots = pd.concat([_slots(moments[:3]), _slots(moments[3:], date_range="last_7d")], ignore_index=True)
-    found = build_profile(slots)
-    assert found.popular_ranges == [("today", 3, 0.75), ("last_7d", 1, 0.25)]
-    assert json.loads(json.dumps(found.to_dict()))["keys"] == 2
+def test_the_profile_of_all_adds_up_and_each_account_has_its_own() -> None:
+    """Row 0 is of all accounts; ranges and zones are counted for each, the most popular first."""
+    events = [
+        (3600 * 9, "act_2", "today", "Europe/Berlin", "human"),
+        (3600 * 33, "act_2", "today", "Europe/Berlin", "human"),
+        (3600 * 9, "act_1", "last_7d", "Asia/Tokyo", "human"),
+        (3600 * 9 + 60, "act_1", "last_7d", "Asia/Tokyo", "human"),  # no first open
+        (3600 * 10, "act_1", "today", "UTC", "human"),
+        (3600 * 10, "act_1", "today", "UTC", "api"),
+    ]
+    profiles = build_profiles(count_opens(MONDAY, events), MONDAY + timedelta(days=21))
+    everyone, first, second = profiles
+    assert [row.account_id for row in (everyone, first, second)] == profiles.ids == ["all", "act_1", "act_2"]
+    assert [row.first_opens for row in (everyone, first, second)] == [4, 2, 2]
+    assert [row.keys for row in (everyone, first, second)] == [3, 2, 1]
+    assert list(everyone.time_zones.items()) == [("Europe/Berlin", 2), ("Asia/Tokyo", 1), ("UTC", 1)]
+    assert [tuple(item) for item in everyone.popular_ranges] == [("today", 3, 0.75), ("last_7d", 1, 0.25)]
+    assert [tuple(item) for item in second.popular_ranges] == [("today", 2, 1.0)]
+    assert {at: n for at, n in enumerate(first.hour_of_week) if n} == {18: 1, 10: 1}  # each on its reader's clock
+    with pytest.raises(NotFound, match=r"act_9 was not opened by a human in the 21 observed days; 2 accounts were"):
+        profiles.get("act_9")
 
 
-def test_a_profile_of_nothing_is_empty() -> None:
+def test_an_account_is_observed_from_its_first_open() -> None:
+    """An account that is opened for the first time in the sixth of eight weeks has been observed for three."""
+    events = [(at, account, "today", "UTC", "human") for account, at in (("act_1", 0), ("act_2", 5 * 7 * 86_400))]
+    _, first, second = build_profiles(count_opens(MONDAY, events), MONDAY + timedelta(weeks=8))
+    assert (first.weeks, second.weeks) == (8, 3)
+    assert second.since == MONDAY + timedelta(weeks=5)
+
+
+def test_the_profile_of_nothing_is_empty() -> None:
     """No opens give zeros and no division by zero."""
-    found = build_profile(_slots([pd.Timestamp("2026-03-02", tz="UTC")]).iloc[:0])
-    assert found.hour_of_week == [0] * WEEK_HOURS
-    assert (found.first_opens, found.peak_hours, found.quiet_hours, found.popular_ranges) == (0, [], [], [])
+    [profile] = build_profiles(FirstOpenCounter("UTC").counts(), MONDAY)
+    assert profile.hour_of_week == (0,) * WEEK_HOURS
+    assert (profile.first_opens, profile.peak_hours, profile.quiet_hours, profile.popular_ranges) == (0, (), (), ())
+    assert profile.evidence == "nobody opened a report"

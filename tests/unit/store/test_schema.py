@@ -14,6 +14,7 @@ from adwarm.model import Account, Strategy, StrategyState
 from adwarm.store import accounts, tables
 from adwarm.store.account_discoveries import list_attempts
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.pattern_tables import access_pattern
 from adwarm.store.schema import (
     VERSION_TABLE,
     downgrade,
@@ -50,6 +51,23 @@ def test_up_down_up(engine: Engine) -> None:
 
     assert get_head_revision() == get_current_revision(engine)
     assert set(metadata.tables) <= set(inspect(engine).get_table_names())
+
+
+def test_a_filled_database_gets_the_tables_of_access_patterns(engine: Engine) -> None:
+    """A database of the first revision keeps its rows when the tables of access patterns are added, and removed."""
+    try:
+        downgrade(engine, "1")
+        names = set(inspect(engine).get_table_names())
+        with write_transaction(engine) as connection:
+            connection.execute(payload.insert().values(hash="h", body=b"bytes", created_at=NOW))
+    finally:
+        upgrade(engine)
+
+    assert not {"access_pattern", "access_profile", "popular_range"} & names
+    assert {"access_pattern", "access_profile", "popular_range"} <= set(inspect(engine).get_table_names())
+    with read_transaction(engine) as connection:
+        assert connection.execute(select(payload.c.body)).scalar_one() == b"bytes"
+        assert connection.execute(select(access_pattern)).all() == []
 
 
 @pytest.fixture

@@ -20,12 +20,13 @@ from sqlalchemy import Engine
 from adwarm.access_log import LogReader, list_files, log_span
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.run import IngestResult, ingest, plan_ingest, run_locally
-from adwarm.patterns.load_slots import first_opens, load_slots
+from adwarm.patterns.load_slots import load_slots
 from adwarm.settings import Settings
 from adwarm.store import Context, aggregates
 from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
+from tests.unit.patterns.conftest import first_opens
 
 START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
