@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, delete, select
 
 from adwarm.model import ALL_ACCOUNTS, WEEKDAYS, AccessProfile
 from adwarm.store.database import read_transaction, upsert, write_transaction
-from adwarm.store.pattern_tables import access_pattern, access_profile, popular_range
+from adwarm.store.tables import access_pattern, access_profile, popular_range
 
 SEVERAL_ZONES = "several"
 _ACCOUNTS_AT_ONCE = 50

@@ -2,7 +2,7 @@
 
 from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Integer, String, Table, Text
 
-from adwarm.store.tables import UtcDateTime, metadata
+from adwarm.store.columns import UtcDateTime, metadata
 
 # One row per account opened in the last `ADWARM_FORECAST__HISTORY_DAYS`, and one of all; others are deleted.
 access_profile = Table(

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.pattern_tables import access_pattern
+from adwarm.store.tables import metadata
 
 VERSION_TABLE = "adwarm_alembic"
 _LOCK_TIMEOUT = "10min"
@@ -115,7 +115,7 @@ def reset(engine: Engine) -> str:
 
 def _existing_tables(connection: Connection, *further: str) -> list[str]:
     """Return the names of adwarm's tables, and of `further` ones, that the database has."""
-    return sorted({*_metadata().tables, *further} & set(inspect(connection).get_table_names()))
+    return sorted({*metadata.tables, *further} & set(inspect(connection).get_table_names()))
 
 
 def _plain(value: Any) -> str:
@@ -138,9 +138,5 @@ def _check_upgradable(revision: str | None) -> None:
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["metadata"] = _metadata()
+    config.attributes["metadata"] = metadata
     return config
-
-
-def _metadata() -> MetaData:
-    return access_pattern.metadata  # of all tables: the module of this one imports the others

@@ -3,90 +3,72 @@
 The comment above a table says whether it grows and what bounds it; docs/reference/tables.md describes the columns.
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
     Date,
-    DateTime,
-    Dialect,
     Float,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
-    TypeDecorator,
     false,
     text,
 )
 
+from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
+from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
+from adwarm.store.pattern_tables import access_pattern, access_profile, popular_range
 
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime. SQLite stores it without a zone, PostgreSQL with one."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC.
-
-        Raises:
-            ValueError: the datetime is naive.
-        """
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime cannot be stored; give it a time zone")
-        stored = value.astimezone(UTC)
-        return stored.replace(tzinfo=None) if dialect.name == "sqlite" else stored
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return an aware UTC datetime."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-_ID = BigInteger().with_variant(Integer, "sqlite")
-
-
-def _key(name: str, kind: Any) -> Column[Any]:
-    return Column(name, kind, primary_key=True)
-
-
-def _col(name: str, kind: Any, default: Any = None) -> Column[Any]:
-    return Column(name, kind, nullable=False, default=default)
-
+__all__ = [
+    "access_aggregate",
+    "access_pattern",
+    "access_profile",
+    "account",
+    "account_discovery",
+    "breaker",
+    "capacity_grant",
+    "capacity_scope",
+    "entry",
+    "error_event",
+    "fatigue_score",
+    "forecast_snapshot",
+    "healing_action",
+    "isolation",
+    "lease",
+    "log_file",
+    "metadata",
+    "partition",
+    "payload",
+    "policy",
+    "policy_review",
+    "popular_range",
+    "request",
+    "strategy",
+    "strategy_state",
+    "traffic_hour",
+    "warm",
+    "warming_job",
+    "watermark",
+]
 
 # One row per ad account.
 account = Table(
     "account",
     metadata,
-    _key("id", String(24)),
-    _col("connection", String(250), "default"),
-    _col("data_zone", String(64)),
-    _col("reader_zone", String(64)),
-    _col("currency", String(8), "USD"),
-    _col("status", String(16), "active"),
+    key_column("id", String(24)),
+    value_column("connection", String(250), "default"),
+    value_column("data_zone", String(64)),
+    value_column("reader_zone", String(64)),
+    value_column("currency", String(8), "USD"),
+    value_column("status", String(16), "active"),
     Column("status_reason", Text),
-    _col("updated_at", UtcDateTime()),
+    value_column("updated_at", UtcDateTime()),
     Column("denials", JSON),
     Column("name", String(255)),
     Column("last_seen_at", UtcDateTime()),
@@ -100,30 +82,30 @@ account = Table(
 account_discovery = Table(
     "account_discovery",
     metadata,
-    _key("connection", String(250)),
-    _col("credential", String(64), ""),
-    _col("attempted_at", UtcDateTime()),
+    key_column("connection", String(250)),
+    value_column("credential", String(64), ""),
+    value_column("attempted_at", UtcDateTime()),
     Column("completed_at", UtcDateTime()),
-    _col("listed", Integer, 0),
+    value_column("listed", Integer, 0),
     Column("error", Text),
-    _col("is_temporary", Boolean, False),
+    value_column("is_temporary", Boolean, False),
 )
 
 # One row per strategy; users edit it.
 strategy = Table(
     "strategy",
     metadata,
-    _key("name", String(80)),
-    _col("enabled", Boolean, True),
-    _col("date_ranges", JSON),
-    _col("report", String(40), "default"),
-    _col("priority", String(16), "low"),
+    key_column("name", String(80)),
+    value_column("enabled", Boolean, True),
+    value_column("date_ranges", JSON),
+    value_column("report", String(40), "default"),
+    value_column("priority", String(16), "low"),
     Column("accounts", JSON),
-    _col("excluded_accounts", JSON, list),
-    _col("batch_size", Integer, 5),
-    _col("delay_seconds", Float, 5.0),
-    _col("max_parallel_batches", Integer, 2),
-    _col("max_calls_per_hour", Integer, 100),
+    value_column("excluded_accounts", JSON, list),
+    value_column("batch_size", Integer, 5),
+    value_column("delay_seconds", Float, 5.0),
+    value_column("max_parallel_batches", Integer, 2),
+    value_column("max_calls_per_hour", Integer, 100),
     Column("cron", String(120), nullable=False, default="0 */6 * * *", server_default="0 */6 * * *"),
     Column("time_zone", String(64), nullable=False, default="UTC", server_default="UTC"),
     Column("retire_unused", Boolean, nullable=False, default=False, server_default=false()),
@@ -133,7 +115,7 @@ strategy = Table(
 strategy_state = Table(
     "strategy_state",
     metadata,
-    _key("name", String(80)),
+    key_column("name", String(80)),
     Column("planned_slot", UtcDateTime()),
     Column("planned_run", String(250)),
     Column("problem", Text),
@@ -148,35 +130,35 @@ strategy_state = Table(
 payload = Table(
     "payload",
     metadata,
-    _key("hash", String(64)),
-    _col("body", LargeBinary),
-    _col("created_at", UtcDateTime()),
+    key_column("hash", String(64)),
+    value_column("body", LargeBinary),
+    value_column("created_at", UtcDateTime()),
 )
 
 # Grows with the windows fetched; a rolling range adds one a day for each key. No retention yet.
 entry = Table(
     "entry",
     metadata,
-    _key("account_id", String(24)),
-    _key("since", Date),
-    _key("until", Date),
-    _key("spec_hash", String(12)),
-    _col("date_range", String(40)),
-    _col("report", String(40)),
+    key_column("account_id", String(24)),
+    key_column("since", Date),
+    key_column("until", Date),
+    key_column("spec_hash", String(12)),
+    value_column("date_range", String(40)),
+    value_column("report", String(40)),
     Column("payload_hash", String(64), ForeignKey("payload.hash"), nullable=False),
-    _col("codec", String(16)),
-    _col("raw_bytes", Integer),
-    _col("stored_bytes", Integer),
-    _col("fetched_at", UtcDateTime()),
+    value_column("codec", String(16)),
+    value_column("raw_bytes", Integer),
+    value_column("stored_bytes", Integer),
+    value_column("fetched_at", UtcDateTime()),
     Column("expires_at", UtcDateTime()),
-    _col("source", String(40)),
-    _col("complete", Boolean, True),
-    _col("settled", Boolean, False),
-    _col("degraded", Boolean, False),
+    value_column("source", String(40)),
+    value_column("complete", Boolean, True),
+    value_column("settled", Boolean, False),
+    value_column("degraded", Boolean, False),
     Column("degraded_reason", Text),
-    _col("data_version", Integer, 1),
-    _col("api_version", String(16), ""),
-    _col("token", BigInteger, 0),
+    value_column("data_version", Integer, 1),
+    value_column("api_version", String(16), ""),
+    value_column("token", BigInteger, 0),
     Index(None, "expires_at"),
 )
 
@@ -184,18 +166,18 @@ entry = Table(
 partition = Table(
     "partition",
     metadata,
-    _key("account_id", String(24)),
-    _key("day", Date),
-    _key("spec_hash", String(12)),
-    _col("object_hash", String(64)),
-    _col("rows", Integer),
-    _col("content_hash", String(64)),
-    _col("fetched_at", UtcDateTime()),
-    _col("complete", Boolean, True),
-    _col("settled", Boolean, False),
-    _col("data_version", Integer, 1),
-    _col("api_version", String(16), ""),
-    _col("token", BigInteger, 0),
+    key_column("account_id", String(24)),
+    key_column("day", Date),
+    key_column("spec_hash", String(12)),
+    value_column("object_hash", String(64)),
+    value_column("rows", Integer),
+    value_column("content_hash", String(64)),
+    value_column("fetched_at", UtcDateTime()),
+    value_column("complete", Boolean, True),
+    value_column("settled", Boolean, False),
+    value_column("data_version", Integer, 1),
+    value_column("api_version", String(16), ""),
+    value_column("token", BigInteger, 0),
     Column("missing", Text),
     Index(None, "object_hash"),
 )
@@ -204,10 +186,10 @@ partition = Table(
 lease = Table(
     "lease",
     metadata,
-    _key("name", String(200)),
-    _col("owner", String(80)),
-    _col("token", BigInteger),
-    _col("expires_at", UtcDateTime()),
+    key_column("name", String(200)),
+    value_column("owner", String(80)),
+    value_column("token", BigInteger),
+    value_column("expires_at", UtcDateTime()),
     Column("report_run_id", String(40)),
     Column("report_unit", String(16)),
     Column("report_at", UtcDateTime()),
@@ -221,25 +203,25 @@ lease = Table(
 log_file = Table(
     "log_file",
     metadata,
-    _key("path", String(1024)),
-    _col("size", BigInteger),
-    _col("mtime", Float),
-    _col("offset", BigInteger, 0),
-    _col("checkpoints", JSON, list),
-    _col("events", BigInteger, 0),
-    _col("rejected", BigInteger, 0),
-    _col("read_at", UtcDateTime()),
+    key_column("path", String(1024)),
+    value_column("size", BigInteger),
+    value_column("mtime", Float),
+    value_column("offset", BigInteger, 0),
+    value_column("checkpoints", JSON, list),
+    value_column("events", BigInteger, 0),
+    value_column("rejected", BigInteger, 0),
+    value_column("read_at", UtcDateTime()),
 )
 
 # Grows by 24 rows a day. No retention yet.
 access_aggregate = Table(
     "access_aggregate",
     metadata,
-    _key("hour", UtcDateTime()),
-    _col("object_hash", String(64)),
-    _col("opens", BigInteger),
-    _col("keys", Integer),
-    _col("updated_at", UtcDateTime()),
+    key_column("hour", UtcDateTime()),
+    value_column("object_hash", String(64)),
+    value_column("opens", BigInteger),
+    value_column("keys", Integer),
+    value_column("updated_at", UtcDateTime()),
     Index(None, "object_hash"),
 )
 
@@ -247,35 +229,35 @@ access_aggregate = Table(
 watermark = Table(
     "watermark",
     metadata,
-    _key("name", String(80)),
-    _col("until", UtcDateTime()),
-    _col("updated_at", UtcDateTime()),
+    key_column("name", String(80)),
+    value_column("until", UtcDateTime()),
+    value_column("updated_at", UtcDateTime()),
 )
 
 # Grows by about one row a day. No retention yet.
 forecast_snapshot = Table(
     "forecast_snapshot",
     metadata,
-    _key("id", String(64)),
-    _col("kind", String(40)),
-    _col("version", String(24)),
-    _col("object_hash", String(64)),
-    _col("trained_from", UtcDateTime()),
-    _col("trained_until", UtcDateTime()),
-    _col("keys", Integer),
-    _col("features", JSON, list),
-    _col("metrics", JSON, dict),
-    _col("created_at", UtcDateTime()),
+    key_column("id", String(64)),
+    value_column("kind", String(40)),
+    value_column("version", String(24)),
+    value_column("object_hash", String(64)),
+    value_column("trained_from", UtcDateTime()),
+    value_column("trained_until", UtcDateTime()),
+    value_column("keys", Integer),
+    value_column("features", JSON, list),
+    value_column("metrics", JSON, dict),
+    value_column("created_at", UtcDateTime()),
 )
 
 # One row.
 policy = Table(
     "policy",
     metadata,
-    _key("name", String(40)),
+    key_column("name", String(40)),
     Column("snapshot_id", String(64), ForeignKey("forecast_snapshot.id")),
-    _col("mode", String(16), "live"),
-    _col("updated_at", UtcDateTime()),
+    value_column("mode", String(16), "live"),
+    value_column("updated_at", UtcDateTime()),
     Column("chosen_kind", String(40)),
     Column("chosen_by", String(250)),
     Column("chosen_at", UtcDateTime()),
@@ -286,14 +268,14 @@ policy = Table(
 policy_review = Table(
     "policy_review",
     metadata,
-    _key("run_id", String(250)),
-    _col("at", UtcDateTime()),
-    _col("verdict", String(24)),
+    key_column("run_id", String(250)),
+    value_column("at", UtcDateTime()),
+    value_column("verdict", String(24)),
     Column("live_kind", String(40)),
     Column("proposed_kind", String(40)),
     Column("proposed_snapshot", String(64), ForeignKey("forecast_snapshot.id")),
     Column("report", Text),
-    _col("figures", JSON, dict),
+    value_column("figures", JSON, dict),
     Column("decided_by", String(250)),
     Column("decided_at", UtcDateTime()),
     Index(None, "at"),
@@ -303,27 +285,27 @@ policy_review = Table(
 warm = Table(
     "warm",
     metadata,
-    _key("id", _ID),
-    _col("run_id", String(250)),
-    _col("batch", Integer, 0),
-    _col("account_id", String(24)),
-    _col("date_range", String(40)),
-    _col("report", String(40), "default"),
-    _col("reason", String(24)),
-    _col("mode", String(16)),
-    _col("priority", String(16), "low"),
-    _col("decided_at", UtcDateTime()),
+    key_column("id", ROW_ID),
+    value_column("run_id", String(250)),
+    value_column("batch", Integer, 0),
+    value_column("account_id", String(24)),
+    value_column("date_range", String(40)),
+    value_column("report", String(40), "default"),
+    value_column("reason", String(24)),
+    value_column("mode", String(16)),
+    value_column("priority", String(16), "low"),
+    value_column("decided_at", UtcDateTime()),
     Column("predicted_open", UtcDateTime()),
     Column("warm_at", UtcDateTime()),
-    _col("confidence", Float, 0.0),
-    _col("benefit", Float, 0.0),
-    _col("price", Float, 0.0),
-    _col("explanation", JSON, dict),
-    _col("status", String(16), "planned"),
+    value_column("confidence", Float, 0.0),
+    value_column("benefit", Float, 0.0),
+    value_column("price", Float, 0.0),
+    value_column("explanation", JSON, dict),
+    value_column("status", String(16), "planned"),
     Column("error", Text),
     Column("fetched_at", UtcDateTime()),
     Column("expires_at", UtcDateTime()),
-    _col("requests", Integer, 0),
+    value_column("requests", Integer, 0),
     Column("seconds", Float),
     Column("used", Boolean),
     Column("first_use", UtcDateTime()),
@@ -339,16 +321,16 @@ warm = Table(
 warming_job = Table(
     "warming_job",
     metadata,
-    _key("run_id", String(250)),
-    _col("dag_id", String(250)),
-    _col("status", String(16)),
-    _col("total", Integer, 0),
-    _col("done", Integer, 0),
-    _col("failed", Integer, 0),
-    _col("requests", Integer, 0),
-    _col("started_at", UtcDateTime()),
+    key_column("run_id", String(250)),
+    value_column("dag_id", String(250)),
+    value_column("status", String(16)),
+    value_column("total", Integer, 0),
+    value_column("done", Integer, 0),
+    value_column("failed", Integer, 0),
+    value_column("requests", Integer, 0),
+    value_column("started_at", UtcDateTime()),
     Column("finished_at", UtcDateTime()),
-    _col("errors", JSON, list),
+    value_column("errors", JSON, list),
     Index(None, "started_at"),
 )
 
@@ -356,20 +338,20 @@ warming_job = Table(
 request = Table(
     "request",
     metadata,
-    _key("id", _ID),
-    _col("account_id", String(24)),
-    _col("date_range", String(40)),
-    _col("report", String(40), "default"),
-    _col("priority", Integer),
-    _col("status", String(16), "pending"),
-    _col("enqueued_at", UtcDateTime()),
-    _col("deadline", UtcDateTime()),
-    _col("attempts", Integer, 0),
+    key_column("id", ROW_ID),
+    value_column("account_id", String(24)),
+    value_column("date_range", String(40)),
+    value_column("report", String(40), "default"),
+    value_column("priority", Integer),
+    value_column("status", String(16), "pending"),
+    value_column("enqueued_at", UtcDateTime()),
+    value_column("deadline", UtcDateTime()),
+    value_column("attempts", Integer, 0),
     Column("owner", String(80)),
     Column("lease_until", UtcDateTime()),
     Column("error", Text),
     Column("finished_at", UtcDateTime()),
-    _col("token", BigInteger, 0),
+    value_column("token", BigInteger, 0),
     Column("not_before", UtcDateTime()),
     Column("result", JSON),
     Index(None, "status", "priority", "enqueued_at"),
@@ -385,72 +367,17 @@ request = Table(
     ),
 )
 
-# One row per account, app and token that was called.
-capacity_scope = Table(
-    "capacity_scope",
-    metadata,
-    _key("scope", String(200)),
-    _col("limit", Float),
-    _col("tokens", Float),
-    _col("refilled_at", Float),
-    Column("parked_until", Float),
-    Column("parked_why", Text),
-    Column("usage", Float),
-    _col("state", JSON, dict),
-)
-
-# One row per call or block in flight, deleted when it is released or has expired.
-capacity_grant = Table(
-    "capacity_grant",
-    metadata,
-    _key("id", String(40)),
-    _col("token", BigInteger, 0),
-    _col("scopes", JSON, list),
-    _col("priority", Integer),
-    _col("cost", Float),
-    _col("source", String(200)),
-    _col("probe", Boolean),
-    _col("permits", Integer),
-    _col("counted", Boolean),
-    _col("owner", String(120)),
-    _col("granted_at", Float),
-    _col("spend_until", Float),
-    _col("expires_at", Float),
-    Index(None, "expires_at"),
-)
-
-# One row per source and failing account; the row of an account is deleted once the account works again.
-breaker = Table(
-    "breaker",
-    metadata,
-    _key("source", String(200)),
-    _col("state", String(16)),
-    _col("changed_at", Float),
-    _col("probe_at", Float, 0.0),
-    _col("data", JSON, dict),
-)
-
-# One row per source with fallbacks.
-isolation = Table(
-    "isolation",
-    metadata,
-    _key("source", String(200)),
-    _col("state", String(16)),
-    _col("changed_at", Float),
-    _col("data", JSON, dict),
-)
-
 # Grows with failed calls. `ErrorLog` prunes it to 30 days and about 20,000 rows.
 error_event = Table(
     "error_event",
     metadata,
-    _key("id", _ID),
-    _col("at", UtcDateTime()),
-    _col("source", String(80)),
-    _col("kind", String(40)),
+    key_column("id", ROW_ID),
+    value_column("at", UtcDateTime()),
+    value_column("source", String(80)),
+    value_column("kind", String(40)),
     Column("code", String(40)),
     Column("subject", String(200)),
-    _col("message", Text),
+    value_column("message", Text),
     Index(None, "source", "at"),
 )
 
@@ -458,10 +385,10 @@ error_event = Table(
 healing_action = Table(
     "healing_action",
     metadata,
-    _key("name", String(120)),
-    _col("last_run", UtcDateTime()),
-    _col("runs", Integer, 1),
-    _col("succeeded", Boolean),
+    key_column("name", String(120)),
+    value_column("last_run", UtcDateTime()),
+    value_column("runs", Integer, 1),
+    value_column("succeeded", Boolean),
     Column("detail", Text),
 )
 
@@ -469,22 +396,22 @@ healing_action = Table(
 fatigue_score = Table(
     "fatigue_score",
     metadata,
-    _key("account_id", String(24)),
-    _key("ad_id", String(24)),
-    _key("as_of", Date),
+    key_column("account_id", String(24)),
+    key_column("ad_id", String(24)),
+    key_column("as_of", Date),
     Column("ad_name", String(400)),
-    _col("status", String(16)),
+    value_column("status", String(16)),
     Column("total", Float),
     Column("creative", Float),
     Column("audience", Float),
     Column("algorithm", Float),
-    _col("data_quality", Float),
+    value_column("data_quality", Float),
     Column("trend_per_day", Float),
-    _col("baseline", JSON, dict),
-    _col("calculator_version", String(24)),
-    _col("data_version", Integer, 1),
-    _col("settled", Boolean, False),
-    _col("calculated_at", UtcDateTime()),
+    value_column("baseline", JSON, dict),
+    value_column("calculator_version", String(24)),
+    value_column("data_version", Integer, 1),
+    value_column("settled", Boolean, False),
+    value_column("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
 )
 
@@ -492,14 +419,14 @@ fatigue_score = Table(
 traffic_hour = Table(
     "traffic_hour",
     metadata,
-    _key("hour", UtcDateTime()),
-    _key("account_id", String(24)),
-    _key("actor", String(16)),
-    _col("hits", Integer, 0),
-    _col("stale", Integer, 0),
-    _col("misses", Integer, 0),
-    _col("errors", Integer, 0),
-    _col("upstream_calls", Integer, 0),
-    _col("throttles", Integer, 0),
-    _col("latency_ms", Float, 0.0),
+    key_column("hour", UtcDateTime()),
+    key_column("account_id", String(24)),
+    key_column("actor", String(16)),
+    value_column("hits", Integer, 0),
+    value_column("stale", Integer, 0),
+    value_column("misses", Integer, 0),
+    value_column("errors", Integer, 0),
+    value_column("upstream_calls", Integer, 0),
+    value_column("throttles", Integer, 0),
+    value_column("latency_ms", Float, 0.0),
 )

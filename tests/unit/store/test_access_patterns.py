@@ -10,7 +10,7 @@ from sqlalchemy.exc import StatementError
 from adwarm.model import AccessProfile, PopularRange
 from adwarm.store import access_patterns, read_transaction
 from adwarm.store.access_patterns import DescribedProfile, replace_profiles
-from adwarm.store.pattern_tables import access_pattern
+from adwarm.store.tables import access_pattern
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 PROFILE = AccessProfile(

@@ -14,7 +14,6 @@ from adwarm.model import Account, Strategy, StrategyState
 from adwarm.store import accounts, tables
 from adwarm.store.account_discoveries import list_attempts
 from adwarm.store.database import read_transaction, write_transaction
-from adwarm.store.pattern_tables import access_pattern
 from adwarm.store.schema import (
     VERSION_TABLE,
     downgrade,
@@ -26,7 +25,7 @@ from adwarm.store.schema import (
     upgrade,
 )
 from adwarm.store.strategies import list_strategies
-from adwarm.store.tables import metadata, payload
+from adwarm.store.tables import access_pattern, metadata, payload
 from tests.unit.conftest import NOW
 
 

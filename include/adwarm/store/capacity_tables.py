@@ -1,0 +1,60 @@
+"""The tables of flow control: capacity scopes, grants, breakers and isolated sources."""
+
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text
+
+from adwarm.store.columns import key_column, metadata, value_column
+
+# One row per account, app and token that was called.
+capacity_scope = Table(
+    "capacity_scope",
+    metadata,
+    key_column("scope", String(200)),
+    value_column("limit", Float),
+    value_column("tokens", Float),
+    value_column("refilled_at", Float),
+    Column("parked_until", Float),
+    Column("parked_why", Text),
+    Column("usage", Float),
+    value_column("state", JSON, dict),
+)
+
+# One row per call or block in flight, deleted when it is released or has expired.
+capacity_grant = Table(
+    "capacity_grant",
+    metadata,
+    key_column("id", String(40)),
+    value_column("token", BigInteger, 0),
+    value_column("scopes", JSON, list),
+    value_column("priority", Integer),
+    value_column("cost", Float),
+    value_column("source", String(200)),
+    value_column("probe", Boolean),
+    value_column("permits", Integer),
+    value_column("counted", Boolean),
+    value_column("owner", String(120)),
+    value_column("granted_at", Float),
+    value_column("spend_until", Float),
+    value_column("expires_at", Float),
+    Index(None, "expires_at"),
+)
+
+# One row per source and failing account; the row of an account is deleted once the account works again.
+breaker = Table(
+    "breaker",
+    metadata,
+    key_column("source", String(200)),
+    value_column("state", String(16)),
+    value_column("changed_at", Float),
+    value_column("probe_at", Float, 0.0),
+    value_column("data", JSON, dict),
+)
+
+# One row per source with fallbacks.
+isolation = Table(
+    "isolation",
+    metadata,
+    key_column("source", String(200)),
+    value_column("state", String(16)),
+    value_column("changed_at", Float),
+    value_column("data", JSON, dict),
+)
