@@ -69,8 +69,12 @@ class LogFile:
 
     def open(self) -> IO[bytes]:
         """Open the content, decompressed."""
-        raw = _path(self.path).open("rb")
+        raw = self.open_stored()
         return cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if self.is_gzipped else raw)
+
+    def open_stored(self) -> IO[bytes]:
+        """Open the bytes as they are stored."""
+        return cast("IO[bytes]", _path(self.path).open("rb"))
 
     def open_at(self, offset: int) -> IO[bytes]:
         """Open the content at `offset`; a compressed file is decompressed up to there."""

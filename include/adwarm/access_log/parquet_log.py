@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -102,10 +102,30 @@ def open_parquet(file: LogFile, layout: ParquetLayout | None = None) -> Iterator
         BadRequest: the file is not Parquet, or its columns are not those of a log.
         EOFError: its gzip stream is truncated; zlib.error and OSError when it is damaged otherwise.
     """
+    with _open_source(file) as source:
+        yield ParquetLog(source, layout)
+
+
+def read_columns(file: LogFile) -> list[str]:
+    """Return the columns of a Parquet file, those of a log or not; see `list_columns`.
+
+    Raises:
+        BadRequest: the file is not Parquet.
+        EOFError: its gzip stream is truncated; zlib.error and OSError when it is damaged otherwise.
+    """
+    with _open_source(file) as source:
+        try:
+            return list_columns(pq.read_schema(source))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise BadRequest(f"it is not Parquet: {str(error)[:200]}") from error
+
+
+@contextmanager
+def _open_source(file: LogFile) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as unpacked, file.open() as raw:
         if file.is_gzipped:  # Parquet is read from its end, so it is decompressed as a whole first
             _decompress(file, raw, unpacked)
-        yield ParquetLog(unpacked if file.is_gzipped else raw, layout)
+        yield cast("IO[bytes]", unpacked) if file.is_gzipped else raw
 
 
 def _decompress(file: LogFile, compressed: IO[bytes], target: IO[bytes]) -> None:

@@ -96,13 +96,7 @@ class CsvParser:
     """
 
     def __init__(self, header: bytes, mapping: ColumnMapping | None = None) -> None:
-        self.header = header.rstrip(b"\r\n")
-        text = _decode(self.header.removeprefix(_BOM))
-        self.delimiter = _find_delimiter(text)
-        try:
-            self.columns = [name.strip() for name in _fields(text, self.delimiter)]
-        except csv.Error:
-            raise BadRequest("the first line of a CSV log must name its columns") from None
+        self.columns, self.delimiter = read_csv_header(header)
         found = (mapping or ColumnMapping()).find_columns(self.columns)
         if "ts" not in found and (value := _find_timestamp(self.columns)):
             raise BadRequest(
@@ -149,6 +143,20 @@ class CsvParser:
                 continue
             return record if len(record) == self._width else []
         return []
+
+
+def read_csv_header(header: bytes) -> tuple[list[str], str]:
+    """Return the names of the columns, and the delimiter.
+
+    Raises:
+        BadRequest: the line is not one of a CSV file.
+    """
+    text = _decode(header.removeprefix(_BOM).rstrip(b"\r\n"))
+    delimiter = _find_delimiter(text)
+    try:
+        return [name.strip() for name in _fields(text, delimiter)], delimiter
+    except csv.Error:
+        raise BadRequest("the first line of a CSV log must name its columns") from None
 
 
 def _count_line_ends(record: list[str]) -> int:

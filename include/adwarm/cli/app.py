@@ -17,6 +17,7 @@ from adwarm.cli import (
     enqueue,
     fatigue,
     get,
+    log,
     patterns,
     plan,
     replay,
@@ -48,6 +49,7 @@ app.command("allow")(allow.allow)
 app.add_typer(backfill.app, name="backfill")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
+app.add_typer(log.app, name="log")
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)

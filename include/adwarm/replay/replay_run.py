@@ -35,6 +35,8 @@ TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 THRESHOLD_PERIOD = 14 * DAY
 """The end of the training part, on which thresholds are learned, microseconds."""
 _COLUMNS = ("account_id", "date_range", "report", "time_zone")
+MIN_REPLAY_TRAINING, MIN_REPLAY_TEST = timedelta(days=14), timedelta(days=1)
+"""How long the parts of a log must be at least that a replay learns from and scores."""
 
 PolicyProgress = Callable[[str, float], None]
 """Called with a policy's name and the share of its work, 0 to 1, that was just done."""
@@ -53,9 +55,9 @@ class TrainTestSplit:
     test_to: datetime
 
     def __post_init__(self) -> None:
-        if self.test_from - self.train_from < timedelta(days=14):
+        if self.test_from - self.train_from < MIN_REPLAY_TRAINING:
             raise BadRequest("training needs 14 days or more; move --train-from back or --test-from on")
-        if self.test_to - self.test_from < timedelta(days=1):
+        if self.test_to - self.test_from < MIN_REPLAY_TEST:
             raise BadRequest("the scored part is shorter than a day; move --test-to on")
 
     def micros(self) -> tuple[int, int, int]:
