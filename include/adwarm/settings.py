@@ -70,7 +70,7 @@ class AccessLogSettings(_Section):
         description="Format of the timestamps as in Python's `strptime`, such as `%d/%m/%Y %H:%M`; unset: detected.",
     )
     path_pattern: str = Field(
-        r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.-]+)",
+        r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.%-]+)",
         description="Web server logs: regular expression that reads `account_id` and `date_range` from the path.",
     )
     late_hours: int = Field(

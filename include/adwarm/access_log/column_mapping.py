@@ -99,7 +99,7 @@ class ColumnMapping:
 
 def list_names(names: Iterable[str]) -> str:
     """Return names as text, a bounded number of them."""
-    shown = [name[:60] for name in names]
+    shown = [name[:60] for name in names if name]
     rest = len(shown) - _NAMES_SHOWN
     return (", ".join(shown[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")) or "none"
 

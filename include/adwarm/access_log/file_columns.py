@@ -1,7 +1,7 @@
 """Lists the columns of a log file, so that those of fields it lacks can be suggested."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,13 +60,13 @@ class FileColumns:
 def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
     """Return the columns of a file and how they are used; none when it cannot be read."""
     mapping = ColumnMapping.from_settings(settings)
+    if file.problem or not file.size:
+        return FileColumns()
     if file.format == "combined":
         return _describe_combined(mapping)
     names: list[str] = []
     delimiter = ""
     try:
-        if file.problem or not file.size:
-            return FileColumns()
         if file.format == "parquet":
             names = parquet_log.read_columns(file)
         elif file.format == "csv":
@@ -81,13 +81,15 @@ def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
     how = {name: _how(name, found, mapping) for name in mapping.fields}
     if mapping.reads_paths:
         how |= dict.fromkeys(("account_id", "date_range"), "path pattern")
-    return FileColumns(names, delimiter, found, how, suggest_columns(names, found, mapping))
+    suggested = suggest_columns(names, found, mapping)
+    how |= {name: "not found" for name in suggested if name not in how}
+    return FileColumns(names, delimiter, found, how, suggested)
 
 
 def suggest_columns(names: list[str], found: Mapping[str, str], mapping: ColumnMapping) -> dict[str, str]:
     """Return, by field without a column, an unused column whose name says that it may be meant."""
     suggested: dict[str, str] = {}
-    unused = [name for name in names if name not in found.values()]
+    unused = [name for name in plain_columns(names) if name not in found.values()]
     for is_whole in (True, False):  # `user.time_zone` is suggested only where no column is called like the field
         for name in unused:
             text = name if is_whole else name.rpartition(".")[2]
@@ -98,7 +100,14 @@ def suggest_columns(names: list[str], found: Mapping[str, str], mapping: ColumnM
     has_key = all(name in found or name in suggested or name in mapping.constants for name in needed)
     uses_path = mapping.reads_paths or ("path" in suggested and not has_key)
     dropped = needed if uses_path else REQUEST_FIELDS
-    return {name: column for name, column in suggested.items() if name not in dropped}
+    kept = [name for name in _CANDIDATES if name in suggested and name not in dropped]
+    return {name: suggested[name] for name in kept if name == "path" or name != suggested[name]}
+
+
+def plain_columns(names: Sequence[str]) -> list[str]:
+    """Return the columns that hold values: those of objects are listed by the names of their values."""
+    parents = {name.rpartition(".")[0] for name in names}
+    return [name for name in names if name and name not in parents]
 
 
 def _describe_combined(mapping: ColumnMapping) -> FileColumns:

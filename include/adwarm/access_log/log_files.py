@@ -128,16 +128,24 @@ def list_skipped(url: str, limit: int = 20) -> SkippedFiles:
     """
     count = 0
     samples: list[tuple[str, str]] = []
-    folder = _path(url)
-    if not folder.is_dir():
-        return SkippedFiles(0, [])
-    for path in sorted(folder.rglob("*"), key=str):
+    is_local = "://" not in url or url.startswith(_LOCAL)
+    folder = Path(url.removeprefix(_LOCAL)).expanduser().absolute() if is_local else _path(url)
+    for path in sorted(folder.rglob("*"), key=str) if _is_folder(folder) else ():
         reason = _skip_reason(path)
         if reason:
             count += 1
             if len(samples) < limit:
                 samples.append((str(path), reason))
     return SkippedFiles(count, samples)
+
+
+def _is_folder(path: Any) -> bool:
+    try:
+        return bool(path.is_dir())
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and not is_file_error(error):
+            raise
+        return False  # listing the log reports it
 
 
 def _skip_reason(path: Any) -> str:

@@ -39,7 +39,7 @@ class Quarantine:
 
     Attributes:
         limit: how many lines, and how many files, are kept as samples; all are counted.
-        per_reason: how many are kept as samples of one reason; None: as many as `limit`.
+        per_reason: how many lines are kept as samples of one reason; None: as many as `limit`.
         ignored: requests of a web server's log that open no report; not rejected.
         unmatched_paths: the first answered requests that the path pattern does not match, without query values.
     """
@@ -60,7 +60,8 @@ class Quarantine:
 
     def can_keep(self, reason: str) -> bool:
         """Whether a line or file rejected for that reason would be kept as a sample."""
-        if self.per_reason is not None and self.by_reason[reason] > self.per_reason:
+        is_line = reason not in FILE_REASONS
+        if is_line and self.per_reason is not None and self.by_reason[reason] > self.per_reason:
             return False
         return (self._files if reason in FILE_REASONS else self._lines) < self.limit
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.output import print_json, print_lines, print_table
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import BadRequest
 
@@ -118,7 +118,8 @@ def _print_document(document: dict[str, Any]) -> None:
     for layout in document["layouts"]:
         _print_layout(layout)
     _print_samples(document)
-    _print_figures(document)
+    if document["accepted"]:
+        _print_figures(document)
     if document["skipped"]["files"]:
         title = f"{document['skipped']['files']:,} files of the folder are skipped"
         print_table(title, ("file", "why"), document["skipped"]["samples"])
@@ -126,7 +127,7 @@ def _print_document(document: dict[str, Any]) -> None:
         print_table(
             "User agents that count as programs", ("user agent", "requests"), document["machine_agents"].items()
         )
-    print_table("Advice", ("",), [(text,) for text in document["advice"]], "nothing to change")
+    print_lines("Advice", document["advice"], "nothing to change")
 
 
 def _print_layout(layout: dict[str, Any]) -> None:
@@ -136,10 +137,11 @@ def _print_layout(layout: dict[str, Any]) -> None:
             continue
         hint = f"{item['by']}; {item['suggested']!r}?" if item["suggested"] else item["by"]
         rows.append((name, item["column"] or "-", hint))
-    names = ", ".join(layout["unused_columns"]) or "none"
-    print_table(
-        f"Columns of {layout['format']} ({layout['files']:,} files); unused: {names}", ("field", "column", "by"), rows
-    )
+    if layout["unused_columns"]:
+        rows.append(("(unused)", ", ".join(layout["unused_columns"]), "-"))
+    count = layout["files"]
+    title = f"Columns of {layout['format']}, {count:,} file{'s' if count != 1 else ''}"
+    print_table(title, ("field", "column", "by"), rows)
 
 
 def _print_samples(document: dict[str, Any]) -> None:

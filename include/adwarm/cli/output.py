@@ -26,7 +26,8 @@ def print_json(document: object) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
     """Print `rows` under their column names, or `empty` when there are none."""
-    console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    console = Console(width=width, markup=False, emoji=False)  # values may hold brackets, such as a line of a log
     texts = [[format_value(value) for value in row] for row in rows]
     if not texts:
         console.print(f"{title}: {empty}")
@@ -38,6 +39,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     for text in texts:
         table.add_row(*text)
     console.print(table)
+
+
+def print_lines(title: str, lines: Iterable[str], empty: str = "nothing") -> None:
+    """Print each line whole, so that a setting in it can be copied; `empty` when there are none."""
+    texts = [f"- {line}" for line in lines]
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print("\n".join([f"{title}:", *texts]) if texts else f"{title}: {empty}", soft_wrap=True)
 
 
 def print_fields(title: str, fields: Mapping[str, Any], *, as_json: bool = False) -> None:

@@ -2,23 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from adwarm.forecast.training.boosted_training import MIN_WORKING_DAYS
-from adwarm.forecast.training.train import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT
+from adwarm.forecast.training.requirements import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT, MIN_WORKING_DAYS
 from adwarm.foundation.arrow_arrays import Ints, to_numpy
 from adwarm.foundation.dictionary_encoder import DictionaryEncoder
 from adwarm.patterns.opens import KEY_COLUMNS, first_open_mask
-from adwarm.replay.replay_run import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING
-from adwarm.replay.review import MIN_TRAINING
+from adwarm.replay.log_requirements import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING, MIN_TRAINING, WEEK
 
 REPLAY_MIN_OPENS = 20
 """Opens that a key needs in a replay unless `--min-opens` says otherwise."""
-_WEEK = timedelta(days=7)
 _DAY_MICROS = 86_400_000_000
 _NEVER = np.iinfo(np.int64).min // 2
 _BITS = {"account_id": 28, "date_range": 24, "report": 11}
@@ -168,9 +164,8 @@ def measure_learnable(days: Iterable[tuple[int, pa.Table]], history_days: int) -
 def _list_requirements(span_days: int, recent_days_with_opens: int) -> tuple[Requirement, ...]:
     """Return what each use needs, by the rules of training, review and replay themselves."""
     return (
-        Requirement("weekly profile (hour_of_week)", 1, span_days),
         Requirement("comparing models on the last week", (HOLDOUT_PERIOD + MIN_LOG_BEFORE_HOLDOUT).days, span_days),
         Requirement("the adwarm model", MIN_WORKING_DAYS, recent_days_with_opens, "recent days with opens"),
         Requirement("adwarm replay", (MIN_REPLAY_TRAINING + MIN_REPLAY_TEST).days, span_days),
-        Requirement("policy review", (MIN_TRAINING + _WEEK).days, span_days),
+        Requirement("policy review", (MIN_TRAINING + WEEK).days, span_days),
     )

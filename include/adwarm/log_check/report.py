@@ -1,10 +1,12 @@
 """The result of a check as JSON values."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from adwarm.access_log.file_columns import plain_columns
+from adwarm.access_log.quarantine import FILE_REASONS
 from adwarm.foundation.redaction import redact
 from adwarm.log_check.check import FileCheck, LogCheck
 from adwarm.log_check.repeats import NEAR_SECONDS
@@ -16,11 +18,12 @@ _AGENT_LENGTH = 120
 def to_document(check: LogCheck, advice: Sequence[str]) -> dict[str, Any]:
     """Return everything that was found; lists are bounded, and credentials in samples are hidden."""
     learnable = check.learnable
+    problems = {sample.file: sample.excerpt for sample in check.quarantine.samples if sample.reason in FILE_REASONS}
     requirements = () if learnable is None else learnable.requirements
     return {
         "url": redact(check.url),
         "usable": check.is_usable,
-        "files": [_file(item) for item in check.files[:_MAX_FILES]],
+        "files": [_file(item, problems) for item in check.files[:_MAX_FILES]],
         "files_in_all": len(check.files),
         "layouts": _layouts(check.files),
         "skipped": {"files": check.skipped.count, "samples": [list(sample) for sample in check.skipped.samples]},
@@ -66,7 +69,8 @@ def describe_format(item: FileCheck) -> str:
     return ", ".join(parts)
 
 
-def _file(item: FileCheck) -> dict[str, Any]:
+def _file(item: FileCheck, problems: Mapping[str, str]) -> dict[str, Any]:
+    has_lines = item.accepted or item.rejected or item.ignored
     return {
         "path": redact(item.file.path),
         "format": describe_format(item),
@@ -74,7 +78,7 @@ def _file(item: FileCheck) -> dict[str, Any]:
         "accepted": item.accepted,
         "rejected": item.rejected,
         "ignored_requests": item.ignored,
-        "problem": item.file.problem or None,
+        "problem": problems.get(item.file.path) or (None if has_lines else "it holds no event"),
     }
 
 
@@ -87,7 +91,7 @@ def _layouts(files: Sequence[FileCheck]) -> list[dict[str, Any]]:
             continue
         key = (describe_format(item), tuple(columns.found.items()), tuple(columns.names))
         if key not in layouts and len(layouts) < _MAX_FILES:
-            unused = [name for name in columns.names if name not in columns.found.values()]
+            unused = [name for name in plain_columns(columns.names) if name not in columns.found.values()]
             layouts[key] = {
                 "format": describe_format(item),
                 "example": redact(item.file.path),

@@ -25,7 +25,7 @@ _REASONS = {
     "account_id": f"an account id is act_ and digits, or digits; map `account_id` in {_PREFIX}COLUMNS",
     "date_range": f"map `date_range` in {_PREFIX}COLUMNS, or the words in {_PREFIX}DATE_RANGES",
     "report": "name each report in ADWARM_REPORTS, or map `report` to another column",
-    "unreadable": "these files are not read; see their reasons",
+    "unreadable": "the list of files says why",
     "symlink": "links that lead out of the folder are not followed; name the target itself",
 }
 _MANY_REPEATS, _MANY_NEAR = 0.01, 0.10
@@ -77,8 +77,9 @@ def _about_paths(check: LogCheck, settings: Settings) -> Iterator[str]:
 
 def _about_rejects(check: LogCheck) -> Iterator[str]:
     for reason, count in check.quarantine.by_reason.most_common():
-        what = "files" if reason in FILE_REASONS else "lines"
-        yield f"{count:,} {what} rejected as {reason}: {_REASONS.get(reason, 'see the sample')}"
+        what = "file" if reason in FILE_REASONS else "line"
+        lines = f"{count:,} {what}" + ("s" if count != 1 else "")
+        yield f"{lines} rejected as {reason}: {_REASONS.get(reason, 'see the sample')}"
 
 
 def _about_values(check: LogCheck) -> Iterator[str]:

@@ -20,6 +20,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens, factorize, keep_human_events, opens_from_frame
 from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
 from adwarm.replay.entry_lifetimes import EntryLifetime, FixedLifetime, FreshnessLifetime
+from adwarm.replay.log_requirements import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING
 from adwarm.replay.policies import load_policies
 from adwarm.replay.policy import Policy, ReplayTiming
 from adwarm.replay.request_count import PlannedRequestCounter
@@ -35,8 +36,6 @@ TARGETS = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)
 THRESHOLD_PERIOD = 14 * DAY
 """The end of the training part, on which thresholds are learned, microseconds."""
 _COLUMNS = ("account_id", "date_range", "report", "time_zone")
-MIN_REPLAY_TRAINING, MIN_REPLAY_TEST = timedelta(days=14), timedelta(days=1)
-"""How long the parts of a log must be at least that a replay learns from and scores."""
 
 PolicyProgress = Callable[[str, float], None]
 """Called with a policy's name and the share of its work, 0 to 1, that was just done."""

@@ -28,6 +28,7 @@ from adwarm.forecast.models.classifiers import (
     mean_of_odds,
 )
 from adwarm.forecast.training.backtest import Backtest, BacktestResult, choose_best, warm_value
+from adwarm.forecast.training.requirements import MIN_WORKING_DAYS
 from adwarm.foundation.arrow_arrays import Bools, Ints
 from adwarm.patterns.opens import Opens
 
@@ -39,8 +40,6 @@ _ROWS, _TRIAL_ROWS, _CALIBRATION_ROWS = 120_000, 50_000, 25_000
 _BACKTEST_KEYS, _BACKTEST_OPENS, _MAX_BACKTEST_KEYS = 120, 400, 1_000
 _CALIBRATION_TRUST = 2 / 3
 """How far the calibration is followed: it was fitted on few days, for a model that had less to learn from."""
-MIN_WORKING_DAYS = 18
-"""Working days that training needs; with fewer the model is the weekly profile alone."""
 _MAX_HELD_OUT_DAYS = 14
 """Working days that training holds out at most, or skips at the start to look back on."""
 _SEED = 1_986
