@@ -12,7 +12,7 @@ import orjson
 
 from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUIRED_FIELDS, ColumnMapping, find_value
 from adwarm.access_log.timestamps import INVALID, parse_log_time, parse_values
-from adwarm.access_log.web_requests import RequestFilter, is_client_closed
+from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST, RequestFilter
 from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]
@@ -199,19 +199,21 @@ class CombinedLogParser:
         """Return timestamp, key, actor and, where the log has them, miss and latency of each open."""
         rows: list[int] = []
         records: list[tuple[Any, ...]] = []
+        find_key, classify = self._requests.find_key, self._requests.classify
         for number, line in enumerate(lines):
             match = _COMBINED.match(_decode(line))
             if not match:
                 reject("format", number)
                 continue
             time, method, path, status, agent = match.groups()
-            key = self._requests.find_key(method, path, int(status))
+            code = int(status)
+            key = find_key(method, path, code)
             if key is None:
                 continue
             rows.append(number)
-            hit = False if is_client_closed(int(status)) else None
+            hit = False if code == CLIENT_CLOSED_REQUEST else None
             latency = _latency_ms(match.string[match.end() :])
-            records.append((parse_log_time(time), *key, self._requests.classify(agent), hit, latency))
+            records.append((parse_log_time(time), *key, classify(agent), hit, latency))
         names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms")
         return RawColumns(rows, {name: [record[at] for record in records] for at, name in enumerate(names)})
 

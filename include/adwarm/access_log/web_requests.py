@@ -15,7 +15,8 @@ IgnorePath = Callable[[str | None], None]
 """Called for each request that opens no report; with its path when only the pattern did not match."""
 
 _SETTING = "ADWARM_ACCESS_LOG__PATH_PATTERN"
-_CLIENT_CLOSED_REQUEST = 499
+CLIENT_CLOSED_REQUEST = 499
+"""nginx writes this status when the reader gave up waiting."""
 _REQUEST_LINE = re.compile(r"([A-Z]{1,10}) (\S+)(?: HTTP/[0-9.]+)?")
 _AGENTS_COUNTED = 5_000
 _QUERY_VALUE = re.compile(r"=[^&#;]*")
@@ -55,14 +56,16 @@ class RequestFilter:
 
     def find_key(self, method: str, path: str, status: int) -> tuple[str | None, str | None] | None:
         """Return account and date range of an open; None when the request is none."""
-        if method != "GET" or (status >= 400 and status != _CLIENT_CLOSED_REQUEST):
+        if method != "GET" or (status >= 400 and status != CLIENT_CLOSED_REQUEST):
             self._ignore(None)
             return None
         match = self._pattern.search(path)
         if match is None:
             self._ignore(path)
             return None
-        account, date_range = (match[name] if name else None for name in self._groups)
+        account_group, range_group = self._groups
+        account = match[account_group] if account_group else None
+        date_range = match[range_group] if range_group else None
         return account, unquote(date_range) if date_range and "%" in date_range else date_range
 
     def classify(self, agent: str | None) -> str:
@@ -94,16 +97,11 @@ class RequestFilter:
         found |= {"account_id": [key[0] for key in keys], "date_range": [key[1] for key in keys]}
         if "hit" not in found and "status" in found:
             found["hit"] = [
-                False if _to_status(status) == _CLIENT_CLOSED_REQUEST else None for status in found["status"]
+                False if _to_status(status) == CLIENT_CLOSED_REQUEST else None for status in found["status"]
             ]
         if "actor" not in found and "user_agent" in found:
             found["actor"] = [self.classify(agent if isinstance(agent, str) else None) for agent in found["user_agent"]]
         return [rows[row] for row in kept], found
-
-
-def is_client_closed(status: int) -> bool:
-    """Whether the reader gave up waiting, which nginx records as the status 499."""
-    return status == _CLIENT_CLOSED_REQUEST
 
 
 def redact_path(path: str) -> str:

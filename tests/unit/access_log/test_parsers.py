@@ -57,6 +57,30 @@ def test_a_csv_header_must_name_the_columns() -> None:
         CsvParser(b"ts,account_id\n")
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|", ","])
+def test_the_delimiter_is_the_one_of_the_header(mark: str) -> None:
+    """Semicolons, tabs and bars separate fields too; quoted ones do not."""
+    parser = CsvParser(mark.join(["ts", "account_id", "date_range", "note"]).encode())
+    line = mark.join(["1", "act_1", "today", f'"a{mark}b"']).encode()
+    columns, rejected = _parse(parser, line)
+    assert (parser.delimiter, columns["account_id"], rejected) == (mark, ["act_1"], [])
+
+
+def test_a_quoted_field_may_hold_line_ends() -> None:
+    """A record over several lines is one record, and its rejected neighbors keep their own line numbers."""
+    parser = CsvParser(b"ts,account_id,date_range,note\n")
+    lines = [b'1,act_1,today,"a', b"b", b'c"', b"2,act_2,today", b'3,act_3,today,"x ""y"" z"', b'4,act_4,today,"open']
+    columns, rejected = _parse(parser, *lines)
+    assert columns["account_id"] == ["act_1", "act_3"]
+    assert rejected == [("columns", 3), ("csv", 5)]
+
+
+def test_a_file_without_a_header_is_told_so() -> None:
+    """The error quotes a value of the first line and shows a header."""
+    with pytest.raises(BadRequest, match=r"no header.*'2026-03-02T10:00:00Z'.*ts,account_id,date_range"):
+        CsvParser(b"2026-03-02T10:00:00Z,act_1,today\n")
+
+
 def _combined(ignored: list[int] | None = None) -> CombinedLogParser:
     count = ignored if ignored is not None else []
     return CombinedLogParser(RequestFilter(AccessLogSettings().path_pattern, lambda path: count.append(1)))
