@@ -123,12 +123,12 @@ def test_no_file_breaks_the_check(tmp_path_factory: pytest.TempPathFactory, cont
 
 
 def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
-    """A log eight times as long takes hardly more Python memory."""
+    """A log four times as long takes hardly more Python memory."""
     peaks = []
-    for count in (4_000, 32_000):
+    for count in (16_000, 64_000):
         (tmp_path / "a.jsonl").write_bytes(_lines(count, timedelta(seconds=1)))
         tracemalloc.start()
         assert check_log(str(tmp_path), Settings()).events == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 2.5 * peaks[0]
+    assert peaks[1] < 2 * peaks[0]
