@@ -95,3 +95,27 @@ def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, mo
     assert task_states["read_share", -1] == task_states["adopt_shares", -1] == "skipped"
     assert task_states["train_forecast", -1] == "success"
     assert hours(home.engine)
+
+
+def test_the_log_of_a_run_names_samples_paths_and_skipped_files(
+    home: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the samples are, which paths the pattern does not match, and which files of the folder are not read."""
+    from adwarm_airflow.tasks import learning
+
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "notes.md").write_text("x")
+    line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET /board/1?key=secret HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
+    (folder / "access.log").write_text(f"{line}junk\n")
+    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(folder))
+    monkeypatch.delenv("ADWARM_ACCESS_LOG__URL", raising=False)
+    runtime = Runtime()
+    with caplog.at_level("INFO"):
+        learning._summarize_ingest(ingest(runtime.context, NOW), runtime)
+    (path,) = [Path(text.removeprefix("all samples are in ")) for text in caplog.messages if "samples are in" in text]
+    assert b"junk" in path.read_bytes()
+    assert "notes.md" in caplog.text
+    assert "PATH_PATTERN" in caplog.text
+    assert "/board/1?key=" in caplog.text
+    assert "secret" not in caplog.text
