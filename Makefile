@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down test test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-memory bench-requests bench-storm docs docs-build lock clean
+	bench-backfill bench-memory bench-requests bench-storm bench-log-check docs docs-build lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -116,6 +116,9 @@ bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and
 bench-patterns: $(READY) ## Ingest 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
 	@$(BIN)/python -m tests.benchmarks.patterns
+
+bench-log-check: $(READY) ## Check logs of 1 GB in every format, beside a plain loop; SIZE_MB makes them smaller
+	@$(BIN)/python -m tests.benchmarks.log_check
 
 docs: docs-build ## Build the documentation and serve it on http://127.0.0.1:8001
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --quiet --dev-addr 127.0.0.1:8001

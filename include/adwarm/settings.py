@@ -57,9 +57,24 @@ class AccessLogSettings(_Section):
     """How the access log is read."""
 
     url: str | None = Field(None, description="File, folder or glob; a local path or any fsspec URL.")
+    columns: dict[str, str] = Field(
+        {},
+        description="Column names by field, where they differ; a dotted path, such as `user.zone`, is a nested value.",
+    )
+    constants: dict[str, str] = Field(
+        {}, description="Fields with the same value in every row, such as `date_range`; a column of the file wins."
+    )
+    date_ranges: dict[str, str] = Field(
+        {}, description='Presets by the words that the log uses for them, such as `{"Letzte Woche": "last_week"}`.'
+    )
+    timestamp_zone: str = Field("UTC", description="Time zone of timestamps that name none.")
+    timestamp_format: str | None = Field(
+        None,
+        description="Format of the timestamps as in Python's `strptime`, such as `%d/%m/%Y %H:%M`; unset: detected.",
+    )
     path_pattern: str = Field(
-        r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.-]+)",
-        description="Combined log format: regular expression that reads `account_id` and `date_range` from the path.",
+        r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.%-]+)",
+        description="Web server logs: regular expression that reads `account_id` and `date_range` from the path.",
     )
     late_hours: int = Field(48, ge=0, le=24 * 14, description="Events up to this late reopen their hour.")
     max_line_bytes: int = Field(65_536, ge=256, description="Longer lines are quarantined.")
@@ -68,6 +83,11 @@ class AccessLogSettings(_Section):
         ge=1,
         description="A run with more unread events splits the log over mapped tasks of about this many events.",
     )
+
+    @field_validator("timestamp_zone")
+    @classmethod
+    def _timestamp_zone_exists(cls, name: str) -> str:
+        return _check_zone(name)
 
 
 class FreshnessSettings(_Section):

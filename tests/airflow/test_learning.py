@@ -120,3 +120,27 @@ def test_access_patterns_are_stored_once_a_day(home: Runtime) -> None:
     assert first["accounts"] == len(access_patterns.list_summaries(home.engine)) - 1
     assert second == {"stored": False, "why": f"patterns up to {NOW:%Y-%m-%d %H:%M} UTC are stored"}
     assert forced == first
+
+
+def test_the_log_of_a_run_names_samples_paths_and_skipped_files(
+    home: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the samples are, which paths the pattern does not match, and which files of the folder are not read."""
+    from adwarm_airflow.tasks import learning
+
+    folder = tmp_path / "web"
+    folder.mkdir()
+    (folder / "notes.md").write_text("x")
+    line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET /board/1?key=secret HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
+    (folder / "access.log").write_text(f"{line}junk\n")
+    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(folder))
+    monkeypatch.delenv("ADWARM_ACCESS_LOG__URL", raising=False)
+    runtime = Runtime()
+    with caplog.at_level("INFO"):
+        learning._summarize_ingest(ingest(runtime.context, NOW), runtime)
+    (path,) = [Path(text.removeprefix("all samples are in ")) for text in caplog.messages if "samples are in" in text]
+    assert b"junk" in path.read_bytes()
+    assert "notes.md" in caplog.text
+    assert "PATH_PATTERN" in caplog.text
+    assert "/board/1?key=" in caplog.text
+    assert "secret" not in caplog.text

@@ -1,5 +1,6 @@
 """Encodes the text columns of a log: each distinct value is validated once and then represented by a code."""
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -16,7 +17,6 @@ from adwarm.foundation.dictionary_encoder import DictionaryEncoder
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
 from adwarm.model import Actor, normalize_account_id
-from adwarm.model.windows import validate_date_range
 
 REJECTED = -1
 _CACHE_LIMIT = 500_000
@@ -24,6 +24,13 @@ _CACHE_MAX_LENGTH = 256
 """Longer raw values are not cached, so that hostile ones take no memory."""
 _NOT_TEXT = "\0"
 """Stands for values that are not text. It has no canonical form where one is required."""
+_EXACT_FLOAT = 2.0**53
+_WHOLE = re.compile(r"([0-9]{1,20})\.0*")
+_SCIENTIFIC = re.compile(r"([0-9])(?:\.([0-9]{1,20}))?[eE]\+?([0-9]{1,2})")
+_REJECTED_KEPT = 10
+
+Canonical = Callable[[str | None], str | None]
+"""Returns the canonical form of a value, or of a missing one; None when there is none."""
 
 
 class ValueEncoder(dict[Any, int]):
@@ -34,10 +41,16 @@ class ValueEncoder(dict[Any, int]):
 
     Args:
         canonical: returns the canonical form of a value or of a missing one, None when there is none.
+        default: stands for a missing value.
+
+    Attributes:
+        rejected: some of the values that have no canonical form.
     """
 
-    def __init__(self, canonical: Callable[[str | None], str | None]) -> None:
+    def __init__(self, canonical: Canonical, default: str | None = None) -> None:
         super().__init__()
+        self.rejected: set[str] = set()
+        self._default = default
         self._canonical = canonical
         self._encoder = DictionaryEncoder()
         self._last: tuple[pa.Array, Codes] | None = None
@@ -45,6 +58,9 @@ class ValueEncoder(dict[Any, int]):
     def __missing__(self, raw: Any) -> int:
         if type(raw) is int:  # not cached: as a key, 1 equals True and 1.0
             return self._code(str(raw) if abs(raw) < 10**20 else _NOT_TEXT)
+        if type(raw) is float:  # an identifier that a table stores as a number
+            is_exact = raw.is_integer() and abs(raw) < _EXACT_FLOAT
+            return self._code(str(int(raw)) if is_exact else None if raw != raw else _NOT_TEXT)
         if raw is not None and type(raw) is not str:
             return self._code(_NOT_TEXT)
         if raw is not None and len(raw) > _CACHE_MAX_LENGTH:
@@ -55,7 +71,9 @@ class ValueEncoder(dict[Any, int]):
         return code
 
     def _code(self, raw: str | None) -> int:
-        value = self._canonical(raw)
+        value = self._canonical(raw or self._default)
+        if value is None and raw and len(self.rejected) < _REJECTED_KEPT:
+            self.rejected.add(raw[:_CACHE_MAX_LENGTH])
         return REJECTED if value is None else self._encoder.encode(value)
 
     def encode(self, values: Iterable[Any]) -> Codes:
@@ -76,6 +94,8 @@ class ValueEncoder(dict[Any, int]):
             ArrowInvalid: the column is damaged.
         """
         if not pa.types.is_dictionary(column.type):
+            if pa.types.is_floating(column.type):
+                return self.encode(to_python_values(column))
             try:
                 column = column.cast(pa.string()).dictionary_encode()
             except CONVERSION_ERRORS:  # some values are not text
@@ -96,48 +116,70 @@ class ValueEncoder(dict[Any, int]):
         return self._encoder.to_arrow(codes)
 
 
-def account_encoder() -> ValueEncoder:
-    """Return an encoder of account ids."""
-    return ValueEncoder(_checked(normalize_account_id))
+def account_encoder(default: str | None = None) -> ValueEncoder:
+    """Return an encoder of account ids; one that a table wrote as `1234.0` or `1.234E+3` is understood when exact."""
+    return ValueEncoder(_checked(lambda text: normalize_account_id(_undo_number(text))), default)
 
 
-def date_range_encoder() -> ValueEncoder:
-    """Return an encoder of date presets and absolute ranges."""
-    return ValueEncoder(_checked(lambda text: validate_date_range(text.strip())))
+def date_range_encoder(read: Callable[[str], str], default: str | None = None) -> ValueEncoder:
+    """Return an encoder of date ranges; see `date_range_reader`."""
+    return ValueEncoder(_checked(read), default)
 
 
-def report_encoder(configured: Iterable[str]) -> ValueEncoder:
+def report_encoder(configured: Iterable[str], default: str | None = None) -> ValueEncoder:
     """Return an encoder of the names of configured reports; a missing name means the default report."""
     names = {*configured, "default"}
-    return ValueEncoder(lambda text: text if text in names else "default" if not text else None)
+    return ValueEncoder(lambda text: text if text in names else "default" if not text else None, default)
 
 
-def time_zone_encoder() -> ValueEncoder:
-    """Return an encoder of IANA zones; an unknown zone becomes empty."""
+def time_zone_encoder(default: str | None = None) -> ValueEncoder:
+    """Return an encoder of IANA zones; an unknown zone becomes empty, and is recorded among the rejected values."""
 
     def canonical(text: str | None) -> str:
-        if not text or len(text) > 64:
+        if not text:
             return ""
         try:
-            return str(zone(text.strip()))
+            return str(zone(text.strip())) if len(text) <= 64 else _record(encoder, text)
         except BadRequest:
-            return ""
+            return _record(encoder, text)
 
-    return ValueEncoder(canonical)
+    encoder = ValueEncoder(canonical, default)
+    return encoder
 
 
-def actor_encoder() -> ValueEncoder:
-    """Return an encoder of actor classes; an unknown class becomes human."""
+def actor_encoder(default: str | None = None) -> ValueEncoder:
+    """Return an encoder of actor classes; an unknown class becomes human, and is recorded among the rejected values."""
     actors = {str(actor) for actor in Actor}
 
     def canonical(text: str | None) -> str:
         name = text.strip().lower() if text else ""
+        if name and name not in actors:
+            _record(encoder, name)
         return name if name in actors else str(Actor.HUMAN)
 
-    return ValueEncoder(canonical)
+    encoder = ValueEncoder(canonical, default)
+    return encoder
 
 
-def _checked(check: Callable[[str], str]) -> Callable[[str | None], str | None]:
+def _record(encoder: ValueEncoder, text: str) -> str:
+    if text != _NOT_TEXT and len(encoder.rejected) < _REJECTED_KEPT:
+        encoder.rejected.add(text[:_CACHE_MAX_LENGTH])
+    return ""
+
+
+def _undo_number(text: str) -> str:
+    """Return the digits of an account id that was written as a number, if none of them was rounded away."""
+    text = text.strip().lstrip("'").lower()
+    if match := _WHOLE.fullmatch(text):
+        return match[1]
+    if not (match := _SCIENTIFIC.fullmatch(text)):
+        return text
+    fraction, exponent = match[2] or "", int(match[3])
+    is_exact = len(fraction) >= exponent and not fraction[exponent:].strip("0")
+    return match[1] + fraction[:exponent] if is_exact else text
+
+
+def _checked(check: Callable[[str], str]) -> Canonical:
     def canonical(text: str | None) -> str | None:
         if not text:
             return None

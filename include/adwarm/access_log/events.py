@@ -1,7 +1,7 @@
 """Turns raw columns of a log into batches of events in `EVENT_SCHEMA`; invalid rows are rejected one by one."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import dictionary_columns
-from adwarm.access_log.dictionary_columns import REJECTED
-from adwarm.access_log.timestamps import INVALID, parse_column, parse_values
+from adwarm.access_log.column_mapping import TEXT_FIELDS
+from adwarm.access_log.date_range_words import date_range_reader
+from adwarm.access_log.dictionary_columns import REJECTED, ValueEncoder
+from adwarm.access_log.timestamps import INVALID, TimestampRules, parse_column, parse_values
 from adwarm.foundation.arrow_arrays import Bools, Codes, Micros, to_arrow_array, to_python_values
+from adwarm.foundation.errors import BadRequest
 from adwarm.settings import Settings
 
 _STRINGS = pa.dictionary(pa.int32(), pa.string())
@@ -28,11 +31,6 @@ EVENT_SCHEMA = pa.schema([
 ])
 """`time_zone` is empty where the log names no valid zone; `actor` is human where the log names no valid actor."""
 
-REQUIRED_COLUMNS = ("ts", "account_id", "date_range")
-TEXT_COLUMNS = ("account_id", "date_range", "report", "time_zone", "actor")
-LOG_COLUMNS = ("ts", *TEXT_COLUMNS, "hit", "latency_ms", "latency")
-"""Columns a log may have; `latency` is another name for `latency_ms`, and all but the required are optional."""
-
 Reject = Callable[[str, int], None]
 """Called with the reason and the index of the row within the columns."""
 
@@ -48,34 +46,52 @@ class EventBuilder:
 
     def __init__(self, settings: Settings) -> None:
         self.max_timestamp: int | None = None
-        self._encoders = {
-            "account_id": dictionary_columns.account_encoder(),
-            "date_range": dictionary_columns.date_range_encoder(),
-            "report": dictionary_columns.report_encoder(settings.reports),
-            "time_zone": dictionary_columns.time_zone_encoder(),
-            "actor": dictionary_columns.actor_encoder(),
+        log = settings.access_log
+        self._rules = TimestampRules(log.timestamp_zone, log.timestamp_format)
+        defaults = log.constants
+        self._encoders: dict[str, ValueEncoder] = {
+            "account_id": dictionary_columns.account_encoder(defaults.get("account_id")),
+            "date_range": dictionary_columns.date_range_encoder(
+                date_range_reader(log.date_ranges), defaults.get("date_range")
+            ),
+            "report": dictionary_columns.report_encoder(settings.reports, defaults.get("report")),
+            "time_zone": dictionary_columns.time_zone_encoder(defaults.get("time_zone")),
+            "actor": dictionary_columns.actor_encoder(defaults.get("actor")),
         }
+        self._require_valid(defaults)
+
+    def _require_valid(self, constants: Mapping[str, str]) -> None:
+        for name, value in constants.items():
+            encoder = self._encoders[name]
+            if encoder[None] == REJECTED or encoder.rejected:
+                raise BadRequest(f"ADWARM_ACCESS_LOG__CONSTANTS: {value[:60]!r} is not a valid {name}")
+
+    def rejected_values(self) -> dict[str, list[str]]:
+        """Return some of the values, by field, that were not understood."""
+        return {name: sorted(encoder.rejected) for name, encoder in self._encoders.items() if encoder.rejected}
 
     def from_lists(self, columns: Mapping[str, Sequence[Any]], rows: int, reject: Reject) -> pa.RecordBatch:
         """Return the events of columns of Python values; a missing column is empty."""
         codes = {
             name: self._encoders[name].encode(columns[name]) if name in columns else self._missing(name, rows)
-            for name in TEXT_COLUMNS
+            for name in TEXT_FIELDS
         }
         hit = pa.array(list(map(_flag, columns["hit"])), pa.bool_()) if "hit" in columns else pa.nulls(rows, pa.bool_())
-        latency = next((columns[name] for name in ("latency_ms", "latency") if name in columns), None)
-        return self._batch(parse_values(columns["ts"]), codes, hit, _durations(latency, rows), reject)
+        name = _latency_name(columns)
+        latency = _in_milliseconds(_durations(columns[name] if name else None, rows), name)
+        return self._batch(parse_values(columns["ts"], self._rules), codes, hit, latency, reject)
 
     def from_arrow(self, batch: pa.RecordBatch, reject: Reject) -> pa.RecordBatch:
         """Return the events of an Arrow batch of a columnar log."""
         rows, names = batch.num_rows, set(batch.schema.names)
         codes = {
             name: self._encoders[name].encode_column(batch.column(name)) if name in names else self._missing(name, rows)
-            for name in TEXT_COLUMNS
+            for name in TEXT_FIELDS
         }
         hit = _flag_column(batch.column("hit")) if "hit" in names else pa.nulls(rows, pa.bool_())
-        latency = next((batch.column(name) for name in ("latency_ms", "latency") if name in names), None)
-        return self._batch(parse_column(batch.column("ts")), codes, hit, _duration_column(latency, rows), reject)
+        name = _latency_name(names)
+        latency = _in_milliseconds(_duration_column(batch.column(name) if name else None, rows), name)
+        return self._batch(parse_column(batch.column("ts"), self._rules), codes, hit, latency, reject)
 
     def _missing(self, name: str, rows: int) -> Codes:
         return np.full(rows, self._encoders[name][None], np.int32)
@@ -94,7 +110,7 @@ class EventBuilder:
             good = ~bad
             micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
             hit, latency = hit.filter(pa.array(good)), latency.filter(pa.array(good))
-        words = [self._encoders[name].to_arrow(codes[name]) for name in TEXT_COLUMNS]
+        words = [self._encoders[name].to_arrow(codes[name]) for name in TEXT_FIELDS]
         moments = to_arrow_array(micros, EVENT_SCHEMA.field("ts").type)
         return pa.RecordBatch.from_arrays([moments, *words, hit, latency], schema=EVENT_SCHEMA)
 
@@ -109,6 +125,14 @@ def _flag_column(column: pa.Array) -> pa.Array:
     return (
         column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, to_python_values(column))), pa.bool_())
     )
+
+
+def _latency_name(columns: Collection[str]) -> str | None:
+    return next((name for name in ("latency_ms", "latency", "latency_seconds") if name in columns), None)
+
+
+def _in_milliseconds(durations: pa.Array, name: str | None) -> pa.Array:
+    return pc.multiply(durations, 1000.0) if name == "latency_seconds" else durations
 
 
 def _duration(value: Any) -> float | None:

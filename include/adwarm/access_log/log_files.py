@@ -1,4 +1,4 @@
-"""Finds the files of a log and detects their format: a file, a folder or a glob; a local path or any fsspec URL.
+"""Finds the files of a log: a file, a folder or a glob; a local path or any fsspec URL.
 
 A symlink that leads out of the folder of the log is reported and not followed.
 """
@@ -11,34 +11,21 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
+from adwarm.access_log.formats import (
+    LOG_NAMES,
+    Format,
+    decompress_head,
+    describe_unsupported,
+    detect_format,
+    has_log_name,
+    is_gzip,
+)
 from adwarm.foundation.errors import BadRequest, NotFound
 
-Format = Literal["parquet", "jsonl", "csv", "combined"]
-
-_SUFFIXES: dict[str, Format] = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "jsonl",
-    ".csv": "csv",
-}
-_LOG_NAME = re.compile(r".*\.(log|txt)([.-]\d+)?(\.gz)?", re.IGNORECASE)
-_GZIP_MAGIC, _PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
-_UNSUPPORTED = {
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"BZh91AY&SY": "bzip2",
-    b"\xfd7zXZ\x00": "xz",
-    b"PK\x03\x04": "a zip archive",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"Obj\x01": "Avro",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}
 _LOCAL = "file://"
 _NameFilter = Callable[[str], bool]
 """Whether a file of that name belongs to the log."""
@@ -82,8 +69,12 @@ class LogFile:
 
     def open(self) -> IO[bytes]:
         """Open the content, decompressed."""
-        raw = _path(self.path).open("rb")
+        raw = self.open_stored()
         return cast("IO[bytes]", gzip.GzipFile(fileobj=raw) if self.is_gzipped else raw)
+
+    def open_stored(self) -> IO[bytes]:
+        """Open the bytes as they are stored."""
+        return cast("IO[bytes]", _path(self.path).open("rb"))
 
     def open_at(self, offset: int) -> IO[bytes]:
         """Open the content at `offset`; a compressed file is decompressed up to there."""
@@ -114,6 +105,68 @@ def list_files(url: str) -> list[LogFile]:
     if not files:
         raise NotFound(f"there is no access log at {url}; give a file, a folder or a glob in ADWARM_ACCESS_LOG_URL")
     return files
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedFiles:
+    """The files of a folder that are no part of the log.
+
+    Attributes:
+        count: how many there are.
+        samples: path and reason of some of them.
+    """
+
+    count: int
+    samples: list[tuple[str, str]]
+
+
+def list_skipped(url: str, limit: int = 20) -> SkippedFiles:
+    """Return the files below the folder `url` that are not read; none when it is a file or a glob.
+
+    Args:
+        limit: how many are named.
+    """
+    count = 0
+    samples: list[tuple[str, str]] = []
+    is_local = "://" not in url or url.startswith(_LOCAL)
+    folder = Path(url.removeprefix(_LOCAL)).expanduser().absolute() if is_local else _path(url)
+    for path in sorted(folder.rglob("*"), key=str) if _is_folder(folder) else ():
+        reason = _skip_reason(path)
+        if reason:
+            count += 1
+            if len(samples) < limit:
+                samples.append((str(path), reason))
+    return SkippedFiles(count, samples)
+
+
+def _is_folder(path: Any) -> bool:
+    try:
+        return bool(path.is_dir())
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and not is_file_error(error):
+            raise
+        return False  # listing the log reports it
+
+
+def _skip_reason(path: Any) -> str:
+    """Return why a file of a folder is not read; empty when it is read, or reported as unreadable."""
+    try:
+        if not path.is_file():
+            return ""
+        if is_hidden(path.name):
+            return "hidden: its name begins with a dot or an underscore"
+        if not has_log_name(path.name):
+            return f"unknown suffix; logs end in {LOG_NAMES}"
+        return "empty" if not path.stat().st_size else ""
+    except OSError as error:
+        if not is_file_error(error):
+            raise
+        return describe_error(error)
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a folder's file of that name is left out, as Hive and Spark do."""
+    return name.startswith((".", "_"))
 
 
 def _files(url: str) -> Iterator[LogFile]:
@@ -176,8 +229,7 @@ def _matches_glob(name: str, pattern: str) -> bool:
 
 
 def _is_log(name: str) -> bool:
-    log_format = _SUFFIXES.get(Path(name.removesuffix(".gz")).suffix.lower())
-    return not name.startswith((".", "_")) and bool(log_format or _LOG_NAME.fullmatch(name))
+    return not is_hidden(name) and has_log_name(name)
 
 
 def _inspect(path: Any, name: str) -> LogFile | None:
@@ -192,41 +244,15 @@ def _inspect(path: Any, name: str) -> LogFile | None:
         if not is_file_error(error):
             raise
         return _unreadable_file(name, describe_error(error), "unreadable")
-    gzipped = head.startswith(_GZIP_MAGIC)
-    content = _decompress(head) if gzipped else head
-    form = _format(path.name, content)
+    gzipped = is_gzip(head)
+    content = decompress_head(head) if gzipped else head
+    form = detect_format(path.name, content)
     mtime = float(getattr(stat, "st_mtime", 0.0) or 0.0)
-    return LogFile(name, int(stat.st_size), mtime, form, gzipped, _unsupported_format(content))
+    return LogFile(name, int(stat.st_size), mtime, form, gzipped, describe_unsupported(content, form))
 
 
 def _unreadable_file(name: str, problem: str, reason: str) -> LogFile:
-    return LogFile(name, 0, 0.0, _format(name.rpartition("/")[2], b""), False, problem, reason)
-
-
-def _unsupported_format(content: bytes) -> str:
-    """Return why content with these first bytes cannot be read; empty when it can."""
-    kind = next((kind for magic, kind in _UNSUPPORTED.items() if content.startswith(magic)), "")
-    return kind and f"it holds {kind}, which is not read; give UTF-8 text or Parquet, plain or with gzip"
-
-
-def _decompress(head: bytes) -> bytes:
-    try:
-        return zlib.decompressobj(31).decompress(head, 4096)
-    except zlib.error:
-        return b""  # reading the file reports the damage
-
-
-def _format(name: str, content: bytes) -> Format:
-    if content.startswith(_PARQUET_MAGIC):
-        return "parquet"
-    return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix) or _sniff_format(content)
-
-
-def _sniff_format(head: bytes) -> Format:
-    first = head.lstrip(b"\xef\xbb\xbf \r\n\t").partition(b"\n")[0]
-    if first.startswith(b"{"):
-        return "jsonl"
-    return "csv" if b"account_id" in first and b"," in first else "combined"
+    return LogFile(name, 0, 0.0, detect_format(name.rpartition("/")[2], b""), False, problem, reason)
 
 
 def _scan_folder(folder: Path, name_filter: _NameFilter) -> Iterator[_FileCandidate]:

@@ -13,16 +13,25 @@ import numpy as np
 import pyarrow as pa
 
 from adwarm.access_log import parquet_log as columnar
+from adwarm.access_log.advice import describe_unmatched_paths
 from adwarm.access_log.events import EventBuilder
 from adwarm.access_log.lines import LineBlock, line_blocks
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files
-from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
+from adwarm.access_log.parsers import (
+    CombinedLogParser,
+    CsvParser,
+    JsonLinesParser,
+    Parser,
+    RawColumns,
+    is_separator_line,
+)
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
 from adwarm.access_log.timestamps import from_micros, to_micros
-from adwarm.foundation.arrow_arrays import Micros, format_row, to_numpy
+from adwarm.access_log.web_requests import RequestFilter
+from adwarm.foundation.arrow_arrays import Micros, format_row, to_numpy, to_python_values
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.settings import Settings
+from adwarm.settings import AccessLogSettings, Settings
 
 _CLOCK_SLACK = 366 * 86_400
 Result = TypeVar("Result")
@@ -42,13 +51,25 @@ class LogReader:
 
     Attributes:
         unreadable: paths of files that could not be read to their end.
+        requests: decides which requests of a web server's log are opens.
+
+    Raises:
+        BadRequest: a setting about the log's columns, values or paths is not valid.
     """
 
     def __init__(self, settings: Settings, quarantine: Quarantine | None = None) -> None:
         self.quarantine = quarantine if quarantine is not None else Quarantine()
         self.unreadable: set[str] = set()
-        self._settings = settings
+        log = settings.access_log
+        self._max_line = log.max_line_bytes
+        self._layout = columnar.ParquetLayout.from_settings(log)
+        self._mapping = self._layout.mapping
         self._events = EventBuilder(settings)
+        self.requests = RequestFilter(log.path_pattern, self.quarantine.ignore, log.constants)
+
+    def rejected_values(self) -> dict[str, list[str]]:
+        """Return some of the values, by field, that were not understood."""
+        return self._events.rejected_values()
 
     def read_file(
         self,
@@ -92,14 +113,21 @@ class LogReader:
     def _parquet(
         self, file: LogFile, since: int | None, until: int | None, start: int, stop: int | None
     ) -> Iterator[EventBatch]:
-        with columnar.open_parquet(file) as parquet:
+        with columnar.open_parquet(file, self._layout) as parquet:
             for first, batch in columnar.iter_batches(parquet, since, until, start, stop):
 
                 def reject(reason: str, row: int, first: int = first, batch: pa.RecordBatch = batch) -> None:
                     excerpt = format_row(batch, row) if self.quarantine.can_keep(reason) else ""
                     self.quarantine.add(reason, file.path, first + row, excerpt)
 
-                yield EventBatch(self._events.from_arrow(batch, reject), first, first + batch.num_rows)
+                events = self._parse_requests(batch, reject) if self._mapping.reads_paths else None
+                events = events if events is not None else self._events.from_arrow(batch, reject)
+                yield EventBatch(events, first, first + batch.num_rows)
+
+    def _parse_requests(self, batch: pa.RecordBatch, reject: Any) -> pa.RecordBatch:
+        columns = {name: to_python_values(batch.column(name)) for name in batch.schema.names}
+        rows, columns = self.requests.select_opens(columns, range(batch.num_rows))
+        return self._events.from_lists(columns, len(rows), lambda reason, row: reject(reason, rows[row]))
 
     def _text(self, file: LogFile, start: int, stop: int | None, skip_rejects_before: int) -> Iterator[EventBatch]:
         def reject(reason: str, offset: int, excerpt: bytes) -> None:
@@ -109,8 +137,7 @@ class LogReader:
         parser, first = self._parser(file)
         start = max(start, first)
         with file.open_at(start) as stream:
-            max_line = self._settings.access_log.max_line_bytes
-            for block in line_blocks(stream, reject, start=start, stop=stop, max_line=max_line):
+            for block in line_blocks(stream, reject, start=start, stop=stop, max_line=self._max_line):
                 yield EventBatch(self._parse_lines(parser, block, reject), block.start, block.end)
 
     def _parse_lines(self, parser: Parser, block: LineBlock, reject: Any) -> pa.RecordBatch:
@@ -118,20 +145,28 @@ class LogReader:
             reject(reason, int(block.offsets[line]), block.lines[line])
 
         raw = parser.parse(block.lines, refuse)
+        if self._mapping.reads_paths and "path" in raw.columns:
+            raw = RawColumns(*self.requests.select_opens(raw.columns, raw.rows))
         return self._events.from_lists(raw.columns, len(raw.rows), lambda reason, row: refuse(reason, raw.rows[row]))
 
     def _parser(self, file: LogFile) -> tuple[Parser, int]:
         """Return the parser of `file`, and the offset of its first record."""
         if file.format == "jsonl":
-            return JsonLinesParser(), 0
+            return JsonLinesParser(self._mapping), 0
         if file.format == "combined":
-            return CombinedLogParser(self._settings.access_log.path_pattern, self._count_ignored), 0
-        with file.open() as stream:
-            header = stream.readline(self._settings.access_log.max_line_bytes)
-        return CsvParser(header), len(header)
+            return CombinedLogParser(self.requests), 0
+        header, start = read_header(file, self._max_line)
+        return CsvParser(header, self._mapping), start
 
-    def _count_ignored(self) -> None:
-        self.quarantine.ignored += 1
+
+def read_header(file: LogFile, max_line: int) -> tuple[bytes, int]:
+    """Return the header of a CSV file, and the offset of the line after it."""
+    with file.open() as stream:
+        first = stream.readline(max_line)
+        if not is_separator_line(first):
+            return first, len(first)
+        header = stream.readline(max_line)
+        return header, len(first) + len(header)
 
 
 def read_events(
@@ -185,7 +220,7 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
     first, last, events = [], [], 0
     files = list_files(url)
     for file in files:
-        span = parquet_span(file) if file.format == "parquet" else None
+        span = parquet_span(file, settings.access_log) if file.format == "parquet" else None
         if span is None:
             span = _scan(reader, file)
         if span[2]:
@@ -194,36 +229,41 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
             events += span[2]
     if not events:
         require_readable(files, reader)
-        raise NotFound(f"the access log at {url} holds no event")
+        hint = describe_unmatched_paths(reader.quarantine, settings.access_log.path_pattern)
+        raise NotFound(f"the access log at {url} holds no event" + (f": {hint}" if hint else ""))
     return from_micros(min(first)), from_micros(max(last)), events
 
 
-def parquet_span(file: LogFile) -> tuple[int, int, int] | None:
+def parquet_span(file: LogFile, settings: AccessLogSettings) -> tuple[int, int, int] | None:
     """Return the first and last timestamp (microseconds) and the rows of a Parquet file; None without statistics."""
 
     def run(parquet: columnar.ParquetLog) -> tuple[int, int, int] | None:
         span = columnar.get_span(parquet)
         return None if span is None else (*span, parquet.rows)
 
-    return _query_parquet(file, run)
+    return _query_parquet(file, settings, run)
 
 
-def parquet_groups(file: LogFile, since: datetime | None, until: datetime | None) -> list[tuple[int, int]]:
+def parquet_groups(
+    file: LogFile, settings: AccessLogSettings, since: datetime | None, until: datetime | None
+) -> list[tuple[int, int]]:
     """Return first row and rows of the row groups that may hold events of the window; none when it is not Parquet."""
 
     def run(parquet: columnar.ParquetLog) -> list[tuple[int, int]]:
         groups = columnar.groups_in_window(parquet, _micros(since), _micros(until))
         return [(first, rows) for _, rows, first in groups]
 
-    return _query_parquet(file, run) or []
+    return _query_parquet(file, settings, run) or []
 
 
-def _query_parquet(file: LogFile, query: Callable[[columnar.ParquetLog], Result]) -> Result | None:
+def _query_parquet(
+    file: LogFile, settings: AccessLogSettings, query: Callable[[columnar.ParquetLog], Result]
+) -> Result | None:
     """Return the result of `query`; None when the file cannot be read, which reading it will quarantine."""
     if file.problem:
         return None
     try:
-        with columnar.open_parquet(file) as parquet:
+        with columnar.open_parquet(file, columnar.ParquetLayout.from_settings(settings)) as parquet:
             return query(parquet)
     except FILE_ERRORS as error:
         if not is_file_error(error):

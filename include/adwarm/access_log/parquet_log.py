@@ -2,20 +2,23 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adwarm.access_log.events import LOG_COLUMNS, REQUIRED_COLUMNS, TEXT_COLUMNS
+from adwarm.access_log.column_mapping import TEXT_FIELDS, ColumnMapping
 from adwarm.access_log.footer import RowGroup, row_groups
 from adwarm.access_log.log_files import LogFile
 from adwarm.access_log.timestamps import HOUR, INVALID, mark_implausible, parse_values
 from adwarm.foundation.errors import BadRequest
+from adwarm.settings import AccessLogSettings
 
 BATCH_ROWS = 32_768
 _MAGIC = b"PAR1"
@@ -32,37 +35,58 @@ _MICROS: dict[str, Callable[[int], int]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ParquetLayout:
+    """How a Parquet log is read.
+
+    Attributes:
+        mapping: which column gives which field.
+        is_utc: whether timestamps without a zone are in UTC.
+    """
+
+    mapping: ColumnMapping = field(default_factory=ColumnMapping)
+    is_utc: bool = True
+
+    @classmethod
+    def from_settings(cls, settings: AccessLogSettings) -> "ParquetLayout":
+        """Return the layout that the settings describe."""
+        return cls(ColumnMapping.from_settings(settings), settings.timestamp_zone == "UTC")
+
+
 class ParquetLog:
     """An open Parquet log.
 
     Attributes:
+        columns: by field, the column or the dotted path of a struct's field.
         groups: number, rows, first row and span of each row group; the span is None without usable statistics.
         rows: rows of all row groups.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, layout: ParquetLayout | None = None) -> None:
         """Open `source`.
 
         Raises:
             BadRequest: the file is not Parquet, or its columns are not those of a log.
         """
+        layout = layout or ParquetLayout()
         try:
             metadata = pq.read_metadata(source)
             schema = metadata.schema
             paths = [schema.column(index).path for index in range(len(schema))]
-            text_columns = [name for name in TEXT_COLUMNS if name in paths]
+            plain = layout.mapping.find_columns(paths)
+            text_columns = [column for name, column in plain.items() if name in TEXT_FIELDS]
             self.file = pq.ParquetFile(
                 source, metadata=metadata, pre_buffer=False, buffer_size=1 << 20, read_dictionary=text_columns
             )
-            _require_columns(self.file.schema_arrow)
+            self.columns = _resolve(self.file.schema_arrow, layout.mapping)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise BadRequest(f"it is not Parquet: {str(error)[:200]}") from error
-        column = paths.index("ts")
+        column = paths.index(self.columns["ts"])
         groups = row_groups(source, column)
         if len(groups) != metadata.num_row_groups:
             raise BadRequest("its footer is damaged: it names row groups that are not there")
         firsts = [0, *accumulate(group.rows for group in groups)]
-        unit = _unit(schema.column(column))
+        unit = _unit(schema.column(column), is_utc=layout.is_utc)
         self.rows = firsts[-1]
         self.groups = [
             (number, group.rows, first, _span(group, unit))
@@ -71,17 +95,37 @@ class ParquetLog:
 
 
 @contextmanager
-def open_parquet(file: LogFile) -> Iterator[ParquetLog]:
+def open_parquet(file: LogFile, layout: ParquetLayout | None = None) -> Iterator[ParquetLog]:
     """Open a Parquet log for reading in bounded memory.
 
     Raises:
         BadRequest: the file is not Parquet, or its columns are not those of a log.
         EOFError: its gzip stream is truncated; zlib.error and OSError when it is damaged otherwise.
     """
+    with _open_source(file) as source:
+        yield ParquetLog(source, layout)
+
+
+def read_columns(file: LogFile) -> list[str]:
+    """Return the columns of a Parquet file, those of a log or not; see `list_columns`.
+
+    Raises:
+        BadRequest: the file is not Parquet.
+        EOFError: its gzip stream is truncated; zlib.error and OSError when it is damaged otherwise.
+    """
+    with _open_source(file) as source:
+        try:
+            return list_columns(pq.read_schema(source))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise BadRequest(f"it is not Parquet: {str(error)[:200]}") from error
+
+
+@contextmanager
+def _open_source(file: LogFile) -> Iterator[IO[bytes]]:
     with tempfile.TemporaryFile() as unpacked, file.open() as raw:
         if file.is_gzipped:  # Parquet is read from its end, so it is decompressed as a whole first
             _decompress(file, raw, unpacked)
-        yield ParquetLog(unpacked if file.is_gzipped else raw)
+        yield cast("IO[bytes]", unpacked) if file.is_gzipped else raw
 
 
 def _decompress(file: LogFile, compressed: IO[bytes], target: IO[bytes]) -> None:
@@ -98,17 +142,55 @@ def _decompress(file: LogFile, compressed: IO[bytes], target: IO[bytes]) -> None
         chunk = compressed.read(1 << 20)
 
 
-def _require_columns(schema: pa.Schema) -> None:
-    missing = [name for name in REQUIRED_COLUMNS if name not in schema.names]
-    if missing:
-        raise BadRequest(f"it lacks the columns {', '.join(missing)}")
-    for name in LOG_COLUMNS:
-        if schema.names.count(name) > 1:
-            raise BadRequest(f"it has several columns named {name}")
-    for name in REQUIRED_COLUMNS:
-        kind = schema.field(name).type
-        if pa.types.is_nested(kind):
-            raise BadRequest(f"it has a column {name} of {str(kind)[:60]}; each row must hold one plain value")
+def list_columns(schema: pa.Schema) -> list[str]:
+    """Return the names of the columns, those of structs followed by the dotted paths of their fields."""
+    names: list[str] = []
+
+    def add(prefix: str, fields: Iterable[pa.Field]) -> None:
+        for item in fields:
+            names.append(prefix + item.name)
+            if pa.types.is_struct(item.type):
+                add(f"{prefix}{item.name}.", item.type)
+
+    add("", schema)
+    return names
+
+
+def _resolve(schema: pa.Schema, mapping: ColumnMapping) -> dict[str, str]:
+    """Return the column of each field that can be read; an optional column of lists or structs is ignored."""
+    found = mapping.resolve(list_columns(schema))
+    for column in found.values():
+        if schema.names.count(column) > 1:
+            raise BadRequest(f"it has several columns named {column}")
+    kinds = {name: _kind(schema, column) for name, column in found.items()}
+    nested = {name: kind for name, kind in kinds.items() if pa.types.is_nested(kind)}
+    for name in mapping.required:
+        if name in nested:
+            kind = str(nested[name])[:60]
+            raise BadRequest(f"it has a column {found[name]} of {kind}; each row must hold one plain value")
+    return {name: column for name, column in found.items() if name not in nested}
+
+
+def _kind(schema: pa.Schema, column: str) -> pa.DataType:
+    if column in schema.names:
+        return schema.field(column).type
+    first, *rest = column.split(".")
+    kind = schema.field(first).type
+    for name in rest:
+        kind = kind.field(name).type
+    return kind
+
+
+def _select(batch: pa.RecordBatch, columns: Mapping[str, str]) -> pa.RecordBatch:
+    """Return the columns under the names of their fields."""
+    arrays = []
+    for column in columns.values():
+        if column in batch.schema.names:
+            arrays.append(batch.column(column))
+        else:
+            first, *rest = column.split(".")
+            arrays.append(pc.struct_field(batch.column(first), rest))
+    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
 def iter_batches(
@@ -118,15 +200,14 @@ def iter_batches(
 
     Only row groups that end after the row `start` and begin before the row `stop` are read.
     """
-    schema = log.file.schema_arrow
-    # An optional column of lists or structs is ignored.
-    columns = [name for name in LOG_COLUMNS if name in schema.names and not pa.types.is_nested(schema.field(name).type)]
+    columns = list(log.columns.values())
+    is_renamed = columns != list(log.columns)
     for group, rows, first_row in groups_in_window(log, since, until):
         if first_row + rows <= start or (stop is not None and first_row >= stop):
             continue
         row = first_row
         for batch in log.file.iter_batches(BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False):
-            yield row, batch
+            yield row, _select(batch, log.columns) if is_renamed else batch
             row += batch.num_rows
         if row != first_row + rows:
             raise pa.ArrowInvalid("a row group is shorter than its header says")
@@ -152,10 +233,15 @@ def _before(moment: int, since: int | None) -> bool:
     return since is not None and moment < since
 
 
-def _unit(column: Any) -> str:
-    """Return the unit of the stored integers of `ts`: "number" when it depends on their size, empty without one."""
+def _unit(column: Any, *, is_utc: bool) -> str:
+    """Return the unit of the stored integers of `ts`: "number" when it depends on their size, empty without one.
+
+    Statistics of local times are not used.
+    """
     kind = json.loads(column.logical_type.to_json())
     if kind["Type"] in {"Timestamp", "Date"}:
+        if not is_utc and not kind.get("isAdjustedToUTC"):
+            return ""
         return str(kind.get("timeUnit", "days"))
     is_number = column.physical_type in {"INT32", "INT64"} and kind["Type"] in {"None", "Int"}
     return "number" if is_number and kind.get("isSigned", True) else ""

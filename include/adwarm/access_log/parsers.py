@@ -2,17 +2,17 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from functools import lru_cache
+from itertools import islice
 from typing import Any, Protocol
 
 import orjson
 
-from adwarm.access_log.events import LOG_COLUMNS, REQUIRED_COLUMNS
-from adwarm.access_log.timestamps import to_micros
-from adwarm.access_log.user_agents import classify_actor
+from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUIRED_FIELDS, ColumnMapping, find_value
+from adwarm.access_log.timestamps import INVALID, parse_log_time, parse_values
+from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST, RequestFilter
 from adwarm.foundation.errors import BadRequest
 
 Reject = Callable[[str, int], None]
@@ -42,58 +42,87 @@ class Parser(Protocol):
 class JsonLinesParser:
     """One JSON object a line. NaN, invalid UTF-8 and excessive nesting reject that line."""
 
+    def __init__(self, mapping: ColumnMapping | None = None) -> None:
+        self._mapping = mapping if mapping is not None and not mapping.is_identity else None
+
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the log's columns of each object."""
         rows: list[int] = []
         objects: list[dict[str, Any]] = []
         for number, line in enumerate(lines):
-            if line[:1] != b"{" and line.lstrip()[:1] != b"{":  # spares the error, which costs ten times as much
+            if line[:1] != b"{" and line.removeprefix(_BOM).lstrip()[:1] != b"{":  # an error costs ten times as much
                 if line.strip():
                     reject("json", number)
                 continue
             try:
-                found = orjson.loads(line)
+                found = orjson.loads(line.removeprefix(_BOM))
             except orjson.JSONDecodeError:
                 reject("json", number)
                 continue
             rows.append(number)
             objects.append(found)
         present = set().union(*objects) if objects else set()
-        names = [name for name in LOG_COLUMNS if name in present or name in REQUIRED_COLUMNS]
+        if self._mapping is not None:
+            return RawColumns(rows, _mapped_columns(objects, present, self._mapping))
+        names = [name for name in EVENT_FIELDS if name in present or name in REQUIRED_FIELDS]
         return RawColumns(rows, {name: [item.get(name) for item in objects] for name in names})
 
 
-class CsvParser:
-    """Comma-separated values with a header. A record is one line, so an open quote does not extend to the next line."""
+def _mapped_columns(objects: list[dict[str, Any]], present: set[str], mapping: ColumnMapping) -> dict[str, list[Any]]:
+    """Return the values of each field: from the column in the settings, in objects without it from that of its name."""
+    columns = {}
+    for name in mapping.fields:
+        column = mapping.columns.get(name, name)
+        if column == name or column in present:
+            values = [item.get(column) for item in objects] if column in present else []
+        else:
+            values = [find_value(item, column) for item in objects]
+        if column != name and name in present:
+            values = [item.get(name) if value is None else value for item, value in zip(objects, values, strict=True)]
+        if name in mapping.required or any(value is not None for value in values):
+            columns[name] = values or [None] * len(objects)
+    return columns
 
-    def __init__(self, header: bytes) -> None:
-        self.header = header.rstrip(b"\r\n")
-        try:
-            names = [name.strip() for name in _fields(self.header.decode("utf-8-sig"))]
-        except (UnicodeDecodeError, csv.Error):
-            raise BadRequest("the first line of a CSV log must name its columns, in UTF-8") from None
-        missing = [name for name in REQUIRED_COLUMNS if name not in names]
-        if missing:
+
+class CsvParser:
+    """Delimited values with a header. The delimiter is the comma, semicolon, tab or bar that the header uses.
+
+    A quoted field may hold line ends when its record is complete within the lines that are parsed together. An open
+    quote costs one line. A line that is not UTF-8 is read as Latin-1.
+
+    Attributes:
+        columns: the names in the header.
+        delimiter: the delimiter.
+    """
+
+    def __init__(self, header: bytes, mapping: ColumnMapping | None = None) -> None:
+        self.columns, self.delimiter = read_csv_header(header)
+        found = (mapping or ColumnMapping()).find_columns(self.columns)
+        if "ts" not in found and (value := _find_timestamp(self.columns)):
             raise BadRequest(
-                f"the header of the CSV log lacks {', '.join(missing)}; the first line must name the columns"
+                f"it has no header: its first line already holds a value such as {value[:40]!r}; "
+                f"add a first line that names the columns, such as {self.delimiter.join(REQUIRED_FIELDS)}"
             )
-        self._width = len(names)
-        self._indexes = {name: names.index(name) for name in LOG_COLUMNS if name in names}
+        found = (mapping or ColumnMapping()).resolve(self.columns)
+        self._width = len(self.columns)
+        self._indexes = {name: self.columns.index(column) for name, column in found.items()}
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the log's columns of each line that has as many fields as the header."""
         rows: list[int] = []
         records: list[list[str]] = []
-        for number, line in enumerate(lines):
+        delimiter, numbers = self.delimiter, iter(range(len(lines)))
+        for number in numbers:
+            text = _decode(lines[number]).rstrip("\r")
             try:
-                text = line.decode().rstrip("\r")
-                record = _fields(text) if '"' in text else text.split(",")
-            except UnicodeDecodeError:
-                reject("encoding", number)
-                continue
+                record = _fields(text, delimiter) if '"' in text else text.split(delimiter)
             except csv.Error:
-                reject("csv", number)
-                continue
+                record = self._join_lines(lines, number)
+                if not record:
+                    reject("csv", number)
+                    continue
+                for _ in islice(numbers, _count_line_ends(record)):
+                    continue
             if len(record) == self._width:
                 rows.append(number)
                 records.append(record)
@@ -101,74 +130,115 @@ class CsvParser:
                 reject("columns", number)
         return RawColumns(rows, {name: [record[at] for record in records] for name, at in self._indexes.items()})
 
+    def _join_lines(self, lines: list[bytes], first: int) -> list[str]:
+        """Return the record that begins in a line with an open quote and ends in a later one; empty when none does."""
+        text = _decode(lines[first])
+        for line in lines[first + 1 : first + _MAX_JOINED]:
+            text = f"{text}\n{_decode(line)}"
+            try:
+                record = next(csv.reader([text], delimiter=self.delimiter, strict=True), [])
+            except csv.Error as error:
+                if "unexpected end" not in str(error):
+                    return []  # what follows the quote is not the end of a field
+                continue
+            return record if len(record) == self._width else []
+        return []
+
+
+def read_csv_header(header: bytes) -> tuple[list[str], str]:
+    """Return the names of the columns, and the delimiter.
+
+    Raises:
+        BadRequest: the line is not one of a CSV file.
+    """
+    text = _decode(header.removeprefix(_BOM).rstrip(b"\r\n"))
+    delimiter = _find_delimiter(text)
+    try:
+        return [name.strip() for name in _fields(text, delimiter)], delimiter
+    except csv.Error:
+        raise BadRequest("the first line of a CSV log must name its columns") from None
+
+
+def _count_line_ends(record: list[str]) -> int:
+    return sum(value.count("\n") for value in record)
+
+
+def _decode(line: bytes) -> str:
+    """Return a line as text. One that is not UTF-8 is read as Latin-1: all that a log needs is the same in ASCII."""
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        return line.decode("latin-1")
+
+
+def _find_delimiter(header: str) -> str:
+    counts = Counter({mark: header.count(mark) for mark in _DELIMITERS})
+    return max(_DELIMITERS, key=lambda mark: counts[mark])
+
+
+def _find_timestamp(values: list[str]) -> str | None:
+    """Return the first of the values that is a timestamp."""
+    return next((value for value in values if value and parse_values([value])[0] != INVALID), None)
+
+
+def is_separator_line(line: bytes) -> bool:
+    """Whether the first line of a CSV file is `sep=;`, by which Excel names the delimiter."""
+    return line.removeprefix(_BOM).strip().lower().startswith(b"sep=")
+
 
 class CombinedLogParser:
-    """The combined log format of web servers.
+    """The common and combined log formats of web servers; see `RequestFilter` for which requests are opens.
 
-    An open is a GET whose path matches the pattern of reports and whose status is not 4xx or 5xx. A request that the
-    client closed before the response (status 499) is an open and a miss. All other requests are counted by `ignore`.
     The user agent gives the actor; a number of seconds after it, as nginx writes its request time, is the latency.
     """
 
-    def __init__(self, path_pattern: str, ignore: Callable[[], None]) -> None:
-        try:
-            self._path = re.compile(path_pattern)
-        except re.error as error:
-            raise BadRequest(f"ADWARM_ACCESS_LOG__PATH_PATTERN is not a regular expression: {error}") from None
-        if not {"account_id", "date_range"} <= set(self._path.groupindex):
-            raise BadRequest("ADWARM_ACCESS_LOG__PATH_PATTERN must name the groups account_id and date_range")
-        self._ignore = ignore
+    def __init__(self, requests: RequestFilter) -> None:
+        self._requests = requests
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return timestamp, key, actor and, where the log has them, miss and latency of each open."""
         rows: list[int] = []
         records: list[tuple[Any, ...]] = []
+        find_key, classify = self._requests.find_key, self._requests.classify
         for number, line in enumerate(lines):
-            try:
-                match = _COMBINED.match(line.decode())
-            except UnicodeDecodeError:
-                reject("encoding", number)
-                continue
+            match = _COMBINED.match(_decode(line))
             if not match:
                 reject("format", number)
                 continue
             time, method, path, status, agent = match.groups()
-            opened = method == "GET" and (status[0] not in "45" or status == _CLIENT_CLOSED_REQUEST)
-            key = self._path.search(path) if opened else None
+            code = int(status)
+            key = find_key(method, path, code)
             if key is None:
-                self._ignore()
                 continue
             rows.append(number)
-            hit = False if status == _CLIENT_CLOSED_REQUEST else None
+            hit = False if code == CLIENT_CLOSED_REQUEST else None
             latency = _latency_ms(match.string[match.end() :])
-            actor = classify_actor(agent).value
-            records.append((_log_time(time), key["account_id"], key["date_range"], actor, hit, latency))
+            records.append((parse_log_time(time), *key, classify(agent), hit, latency))
         names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms")
         return RawColumns(rows, {name: [record[at] for record in records] for at, name in enumerate(names)})
 
 
-def _fields(line: str) -> list[str]:
-    return next(csv.reader([line], strict=True), [])
+def _fields(line: str, delimiter: str) -> list[str]:
+    return next(csv.reader([line], delimiter=delimiter, strict=True), [])
 
 
+_BOM = b"\xef\xbb\xbf"
+_DELIMITERS = (",", ";", "\t", "|")
+_MAX_JOINED = 20
 _TEXT = r'[^"\\]*(?:\\.[^"\\]*)*'
 _COMBINED = re.compile(
     r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})'
     rf'(?: \S+ "{_TEXT}" "({_TEXT})")?'
 )
-_CLIENT_CLOSED_REQUEST = "499"
 _SECONDS = re.compile(r'(?:^|[\s"=:])(\d{1,6}\.\d{3})(?=["\s,;]|$)')
-
-
-@lru_cache(maxsize=4096)
-def _log_time(text: str) -> int | None:
-    try:
-        return to_micros(datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z"))
-    except (ValueError, OverflowError):
-        return None
 
 
 def _latency_ms(tail: str) -> float | None:
     """Return the first number with three decimals, taken as seconds, in milliseconds; other numbers are ambiguous."""
     match = _SECONDS.search(tail) if tail else None
     return float(match[1]) * 1000 if match else None
+
+
+def is_web_log_line(line: bytes) -> bool:
+    """Whether a line is one of the common or combined log format."""
+    return _COMBINED.match(_decode(line)) is not None

@@ -9,9 +9,11 @@ from dataclasses import asdict, dataclass, field
 
 import orjson
 
+from adwarm.access_log.web_requests import is_page_path, redact_path
 from adwarm.foundation.redaction import redact
 
 _EXCERPT = 200
+_PATHS_KEPT = 5
 FILE_REASONS = frozenset({"unreadable", "symlink"})
 """Reasons that concern a whole file. Files have a limit of their own, so many rejected lines cannot hide them."""
 
@@ -37,13 +39,17 @@ class Quarantine:
 
     Attributes:
         limit: how many lines, and how many files, are kept as samples; all are counted.
+        per_reason: how many lines are kept as samples of one reason; None: as many as `limit`.
         ignored: requests of a web server's log that open no report; not rejected.
+        unmatched_paths: the first answered requests that the path pattern does not match, without query values.
     """
 
     limit: int = 1000
     by_reason: Counter[str] = field(default_factory=Counter)
     samples: list[RejectedSample] = field(default_factory=list)
     ignored: int = 0
+    unmatched_paths: list[str] = field(default_factory=list)
+    per_reason: int | None = None
     _lines: int = 0
     _files: int = 0
 
@@ -54,6 +60,9 @@ class Quarantine:
 
     def can_keep(self, reason: str) -> bool:
         """Whether a line or file rejected for that reason would be kept as a sample."""
+        is_line = reason not in FILE_REASONS
+        if is_line and self.per_reason is not None and self.by_reason[reason] > self.per_reason:
+            return False
         return (self._files if reason in FILE_REASONS else self._lines) < self.limit
 
     def add(self, reason: str, file: str, offset: int, excerpt: str | bytes = b"") -> None:
@@ -80,6 +89,18 @@ class Quarantine:
         """Count lines without keeping samples."""
         if count:
             self.by_reason[reason] += int(count)
+
+    def ignore(self, path: str | None) -> None:
+        """Count a request that opens no report; `path` is given where only the path pattern did not match."""
+        self.ignored += 1
+        if path is not None and len(self.unmatched_paths) < _PATHS_KEPT and is_page_path(path):
+            self.add_unmatched_paths([redact_path(path)])
+
+    def add_unmatched_paths(self, paths: Iterable[str]) -> None:
+        """Keep the first few of these paths."""
+        for path in paths:
+            if path not in self.unmatched_paths and len(self.unmatched_paths) < _PATHS_KEPT:
+                self.unmatched_paths.append(path)
 
     def to_jsonl(self) -> bytes:
         """Return the samples as JSON lines."""

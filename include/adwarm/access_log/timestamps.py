@@ -1,13 +1,17 @@
 """Parses the timestamps of logs, by column, into microseconds since 1970 in UTC.
 
-Numbers are seconds, milliseconds, microseconds or nanoseconds, depending on their size; text is ISO 8601, in UTC where
-it names no zone. Anything else, and any time outside 1990 to 2100, becomes `INVALID`; nothing raises.
+Numbers are seconds, milliseconds, microseconds or nanoseconds, depending on their size; text is ISO 8601, the format of
+web server logs or that of an email's date. Where it names no zone, the zone of the rules applies. Anything else, and
+any time outside 1990 to 2100, becomes `INVALID`; nothing raises.
 """
 
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.foundation.arrow_arrays import Micros, to_numpy, to_python_values
+from adwarm.foundation.local_time import zone
 
 INVALID = np.iinfo(np.int64).min
 SECOND = 1_000_000
@@ -22,6 +27,25 @@ HOUR = 3_600 * SECOND
 _NUMBER = re.compile(r"-?[0-9]{1,25}(\.[0-9]{0,25})?")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
+_QUARTER = 900 * SECOND
+_LOG_FORMAT = "%d/%b/%Y:%H:%M:%S %z"
+_LONGEST = 40
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampRules:
+    """How timestamps are read.
+
+    Attributes:
+        zone: IANA zone of those that name none.
+        format: a format of `strptime` that is tried first.
+    """
+
+    zone: str = "UTC"
+    format: str | None = None
+
+
+DEFAULT_RULES = TimestampRules()
 
 
 def to_micros(moment: datetime) -> int:
@@ -37,32 +61,33 @@ def from_micros(micros: int) -> datetime:
 EARLIEST, LATEST = (to_micros(datetime(year, 1, 1, tzinfo=UTC)) for year in (1990, 2100))
 
 
-def parse_values(values: Sequence[Any]) -> Micros:
+def parse_values(values: Sequence[Any], rules: TimestampRules = DEFAULT_RULES) -> Micros:
     """Return raw values of a log as microseconds."""
     kinds = set(map(type, values))
     found = None
     if kinds == {str}:
-        found = _iso_column(values)
+        found = None if rules.format else _iso_column(values, rules)
     elif kinds == {int}:
         found = _integer_column(values)
     if found is None:
-        found = np.fromiter(map(_parse_one, values), np.int64, len(values))
+        found = np.fromiter((_parse_one(value, rules) for value in values), np.int64, len(values))
     return mark_implausible(found)
 
 
-def parse_column(column: pa.Array) -> Micros:
+def parse_column(column: pa.Array, rules: TimestampRules = DEFAULT_RULES) -> Micros:
     """Return an Arrow column of timestamps, dates, numbers or text as microseconds."""
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        zone = kind.tz if pa.types.is_timestamp(kind) else None
-        exact = pc.cast(column, pa.timestamp("us", zone), safe=False)
+        zone_name = kind.tz if pa.types.is_timestamp(kind) else None
+        exact = pc.cast(column, pa.timestamp("us", zone_name), safe=False)
         micros = pc.cast(exact, pa.int64())
         if micros.null_count:
             micros = pc.fill_null(micros, INVALID)
-        return mark_implausible(to_numpy(micros))
+        found = mark_implausible(to_numpy(micros))
+        return found if zone_name else _to_utc(found, rules)
     if pa.types.is_integer(kind) and not column.null_count:
         return mark_implausible(_to_microseconds(to_numpy(column).astype(np.int64)))
-    return parse_values(to_python_values(column))
+    return parse_values(to_python_values(column), rules)
 
 
 def mark_implausible(micros: Micros) -> Micros:
@@ -72,13 +97,38 @@ def mark_implausible(micros: Micros) -> Micros:
     return np.where((micros < EARLIEST) | (micros >= LATEST), INVALID, micros)
 
 
-def _iso_column(values: Sequence[str]) -> Micros | None:
+@lru_cache(maxsize=4096)
+def parse_log_time(text: str) -> int | None:
+    """Return the time of a web server's log, such as `25/Nov/2026:09:00:00 +0100`; None when it is none."""
+    try:
+        return to_micros(datetime.strptime(text, _LOG_FORMAT).astimezone(UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _to_utc(micros: Micros, rules: TimestampRules) -> Micros:
+    """Return times of the rules' zone as UTC. Of an hour that occurs twice, the first is meant."""
+    if rules.zone == "UTC" or not len(micros):
+        return micros
+    quarters, row = np.unique(micros // _QUARTER, return_inverse=True)  # zones change their clocks at whole quarters
+    here = zone(rules.zone)
+    offsets = np.zeros(len(quarters), np.int64)
+    for index, quarter in enumerate(quarters.tolist()):
+        if EARLIEST <= quarter * _QUARTER < LATEST:
+            local = from_micros(quarter * _QUARTER).replace(tzinfo=here)
+            offsets[index] = (local.utcoffset() or timedelta()) // _TICK
+    return np.where(micros == INVALID, INVALID, micros - offsets[row])
+
+
+def _iso_column(values: Sequence[str], rules: TimestampRules) -> Micros | None:
     texts = pa.array(values, pa.string())
     for kind in (pa.timestamp("us", "UTC"), pa.timestamp("us")):
         try:
-            return np.array(pc.cast(pc.cast(texts, kind), pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
+            cast = pc.cast(pc.cast(texts, kind), pa.int64())
         except pa.ArrowInvalid:
             continue
+        found = np.array(cast.to_numpy(zero_copy_only=False), dtype=np.int64)
+        return found if kind.tz else _to_utc(found, rules)
     return None
 
 
@@ -96,25 +146,53 @@ def _to_microseconds(numbers: Micros) -> Micros:
     return np.where(size < 10**11, numbers * SECOND, result)
 
 
-def _parse_one(value: Any) -> int:
+def _parse_one(value: Any, rules: TimestampRules) -> int:
     if isinstance(value, str):
-        return _parse_text(value.strip())
+        return _parse_text(value.strip(), rules)
     if isinstance(value, datetime):
-        return to_micros(value if value.tzinfo else value.replace(tzinfo=UTC))
+        return _to_moment(value, rules)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return INVALID
     return _parse_number(value)
 
 
-def _parse_text(text: str) -> int:
-    if len(text) > 40:
+def _to_moment(moment: datetime, rules: TimestampRules) -> int:
+    return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=zone(rules.zone)))
+
+
+def _parse_text(text: str, rules: TimestampRules) -> int:
+    if len(text) > _LONGEST:
         return INVALID
+    if rules.format:
+        try:
+            return _to_moment(datetime.strptime(text, rules.format), rules)  # noqa: DTZ007 - the rules name the zone
+        except (ValueError, OverflowError):
+            text = text.strip()  # other notations are understood beside the one in the settings
     if _NUMBER.fullmatch(text):
         return _parse_number(float(text) if "." in text else int(text))
     try:
-        moment = datetime.fromisoformat(text)
-        return to_micros(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+        return _to_moment(datetime.fromisoformat(_as_iso(text)), rules)
     except (ValueError, OverflowError):
+        return _parse_words(text.strip("[]"))
+
+
+def _as_iso(text: str) -> str:
+    """Return `2026/11/25 09:00:00 UTC` and the like as ISO 8601."""
+    for name in (" UTC", " GMT", "UTC"):
+        if text.endswith(name):
+            text = text[: -len(name)] + "+00:00"
+    return text.replace("/", "-", 2) if text[4:5] == "/" else text
+
+
+def _parse_words(text: str) -> int:
+    """Return the time of a web server's log or an email's date, which name the month and the zone."""
+    if "/" in text[:3]:
+        found = parse_log_time(text)
+        return INVALID if found is None else found
+    try:
+        moment = parsedate_to_datetime(text) if "," in text[:4] else None
+        return to_micros(moment) if moment is not None and moment.tzinfo else INVALID
+    except (ValueError, OverflowError, TypeError):
         return INVALID
 
 

@@ -19,6 +19,7 @@ from adwarm.cli import (
     enqueue,
     fatigue,
     get,
+    log,
     patterns,
     plan,
     replay,
@@ -67,6 +68,7 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
 app.add_typer(strategy.app, name="strategy")
+app.add_typer(log.app, name="log")
 app.command("replay")(replay.replay)
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)

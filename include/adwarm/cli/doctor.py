@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _LONGEST_LIST = timedelta(seconds=20)
 """How long the accounts of one connection are listed; with more, the count is a lower bound."""
 
+_SKIPPED_SHOWN = 3
+
 
 @dataclass
 class CheckResult:
@@ -110,9 +112,13 @@ def _check_objects(runtime: "Runtime") -> str:
 
 def _check_log(runtime: "Runtime") -> str:
     from adwarm.access_log import log_span
+    from adwarm.access_log.log_files import list_skipped
 
     first, last, events = log_span(runtime.log_url, runtime.settings)
-    return f"{events:,} events from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    skipped = list_skipped(runtime.log_url, _SKIPPED_SHOWN)
+    names = ", ".join(path for path, _ in skipped.samples)
+    rest = f"; {skipped.count:,} files of the folder are skipped, such as {names}" if skipped.count else ""
+    return f"{events:,} events from {first:%Y-%m-%d} to {last:%Y-%m-%d}{rest}"
 
 
 def _check_forecast(runtime: "Runtime") -> str:

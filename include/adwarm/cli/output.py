@@ -41,7 +41,8 @@ def _to_json(value: object) -> object:
 
 def make_console() -> Console:
     """Return the console on standard output; a file or a pipe, which has no width, gets a wide one."""
-    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(width=width, markup=False, emoji=False)  # values may hold brackets, such as a line of a log
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
@@ -69,6 +70,13 @@ def print_lines(lines: Iterable[tuple[int, str]]) -> None:
     for indent, line in lines:
         parts = [line] if width is None else textwrap.wrap(line, max(width, 40), subsequent_indent=" " * indent)
         print("\n".join(parts))
+
+
+def print_list(title: str, lines: Iterable[str], empty: str = "nothing") -> None:
+    """Print each line whole, so that a setting in it can be copied; `empty` when there are none."""
+    texts = [f"- {line}" for line in lines]
+    console = Console(markup=False, emoji=False, highlight=False)
+    console.print("\n".join([f"{title}:", *texts]) if texts else f"{title}: {empty}", soft_wrap=True)
 
 
 def print_fields(title: str, fields: Mapping[str, Any], *, as_json: bool = False) -> None:

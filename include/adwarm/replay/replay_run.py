@@ -20,6 +20,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens, factorize, keep_human_events, opens_from_frame
 from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
 from adwarm.replay.entry_lifetimes import EntryLifetime, FixedLifetime, FreshnessLifetime
+from adwarm.replay.log_requirements import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING
 from adwarm.replay.policies import load_policies
 from adwarm.replay.policy import Policy, ReplayTiming
 from adwarm.replay.request_count import PlannedRequestCounter
@@ -53,9 +54,9 @@ class TrainTestSplit:
     test_to: datetime
 
     def __post_init__(self) -> None:
-        if self.test_from - self.train_from < timedelta(days=14):
+        if self.test_from - self.train_from < MIN_REPLAY_TRAINING:
             raise BadRequest("training needs 14 days or more; move --train-from back or --test-from on")
-        if self.test_to - self.test_from < timedelta(days=1):
+        if self.test_to - self.test_from < MIN_REPLAY_TEST:
             raise BadRequest("the scored part is shorter than a day; move --test-to on")
 
     def micros(self) -> tuple[int, int, int]:

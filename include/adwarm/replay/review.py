@@ -24,6 +24,7 @@ from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
 from adwarm.replay.entry_lifetimes import FixedLifetime
+from adwarm.replay.log_requirements import MIN_TRAINING, WEEK
 from adwarm.replay.policies import load_policies
 from adwarm.replay.policy import Policy
 from adwarm.replay.replay_page import render_page
@@ -35,8 +36,7 @@ from adwarm.store.page_files import PageFolder
 from adwarm.store.reviews import find_review, save_decision, save_review
 from adwarm.store.snapshots import find_deployed_snapshot, record_choice, set_policy
 
-WEEK, HOUR = timedelta(weeks=1), timedelta(hours=1)
-MIN_TRAINING = 2 * WEEK
+HOUR = timedelta(hours=1)
 TARGETS = (1.5, 2.0, 3.0)
 REVIEW_ACTOR = "adwarm_policy_review"
 """Who chose a kind that no human chose."""

@@ -17,6 +17,7 @@ from upath import UPath
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
+from adwarm.foundation.redaction import redact
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")
@@ -62,6 +63,10 @@ class ObjectStore:
     def exists(self, digest: str, suffix: str = ".parquet") -> bool:
         """Whether the object exists."""
         return bool(self._path(digest, suffix).exists())
+
+    def describe_location(self, digest: str, suffix: str = ".parquet") -> str:
+        """Return the path or URL of an object for a person, without credentials."""
+        return redact(str(self._path(digest, suffix)))
 
     def get_modified_at(self, digest: str, suffix: str = ".parquet") -> datetime:
         """Return when the object was last written.

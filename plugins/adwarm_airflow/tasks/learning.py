@@ -6,6 +6,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from adwarm.access_log.advice import describe_path_pattern
+from adwarm.access_log.log_files import list_skipped
 from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.forecast.training.train import train_and_promote
 from adwarm.foundation.errors import NotFound
@@ -20,6 +22,7 @@ from adwarm_airflow.task_context import open_runtime
 
 HOUR = timedelta(hours=1)
 TRAINING_INTERVAL = timedelta(hours=24)
+_SKIPPED_SHOWN = 5
 log = logging.getLogger(__name__)
 
 
@@ -39,7 +42,7 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
         )
         plan = save_plan(runtime.objects, planned)
         return [{"plan": plan, "number": n, "label": f"split {n + 1} of {count}"} for n in range(count)]
-    figures = _summarize_ingest(run_locally(runtime.context, planned))
+    figures = _summarize_ingest(run_locally(runtime.context, planned), runtime)
     context["ti"].xcom_push(key="figures", value=figures)
     return []
 
@@ -56,15 +59,29 @@ def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any
     runtime = open_runtime(resolve_run_window(context, HOUR).clock)
     ordered = sorted(splits, key=lambda split: int(split["number"]))
     partials = [split["partial"] for split in ordered]
-    return _summarize_ingest(commit_saved_plan(runtime.context, ordered[0]["plan"], partials))
+    return _summarize_ingest(commit_saved_plan(runtime.context, ordered[0]["plan"], partials), runtime)
 
 
-def _summarize_ingest(result: IngestResult) -> dict[str, Any]:
+def _summarize_ingest(result: IngestResult, runtime: Runtime) -> dict[str, Any]:
     figures = {"events": result.events, "rejected": result.rejected, "hours": result.hours, "keys": result.keys}
     log.info("%s", result)
     for sample in result.samples:
         log.warning("quarantined: %s", sample)
+    if result.quarantine_hash:
+        log.warning("all samples are in %s", runtime.objects.describe_location(result.quarantine_hash, ".jsonl"))
+    pattern = runtime.settings.access_log.path_pattern
+    if not result.events and (hint := describe_path_pattern(result.ignored, result.unmatched_paths, pattern)):
+        log.warning("%s; try `adwarm log check`", hint)
+    _log_skipped(runtime)
     return {**figures, "rejected_by_reason": result.rejected_by_reason}
+
+
+def _log_skipped(runtime: Runtime) -> None:
+    """Name files of the log's folder that are not read."""
+    skipped = list_skipped(runtime.log_url, _SKIPPED_SHOWN)
+    if skipped.count:
+        names = "; ".join(f"{path}: {reason}" for path, reason in skipped.samples)
+        log.info("skipped %d files of the log's folder: %s", skipped.count, names)
 
 
 def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:

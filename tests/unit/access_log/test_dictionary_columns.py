@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log import dictionary_columns
+from adwarm.access_log.date_range_words import date_range_reader
 from adwarm.access_log.dictionary_columns import REJECTED
 
 ANYTHING = st.recursive(
@@ -26,15 +27,38 @@ def test_nothing_in_a_column_of_accounts_raises(values: list[object]) -> None:
 
 
 def test_spellings_of_an_account_share_a_code() -> None:
-    """Text with or without the prefix and plain numbers mean the same account; true is not account 1."""
-    assert dictionary_columns.account_encoder().encode(["act_1", "1", 1, " act_1 ", True, 1.0]).tolist() == [
-        0,
-        0,
-        0,
-        0,
-        REJECTED,
-        REJECTED,
-    ]
+    """Text with or without the prefix and whole numbers mean the same account; true is not account 1."""
+    same = ["act_1", "1", 1, " act_1 ", 1.0, "1.0", "'1", "ACT_1", "1E+0"]
+    accounts = dictionary_columns.account_encoder()
+    assert accounts.encode(same).tolist() == [0] * len(same)
+    assert accounts.encode([True, 1.5, 2.0**53, float("nan")]).tolist() == [REJECTED] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        ("1234567890123456.0", "act_1234567890123456"),
+        ("1.234567890123456E+15", "act_1234567890123456"),
+        ("1.23456789012345E+15", None),
+        ("1.23457E+15", None),
+        ("1.2300E+2", "act_123"),
+        ("1.2345E+2", None),
+    ],
+)
+def test_an_id_that_a_spreadsheet_rounded_is_no_account(text: str, account: str | None) -> None:
+    """A number in scientific notation is an id only when it shows every digit; a guess would name another account."""
+    accounts = dictionary_columns.account_encoder()
+    code = accounts.encode([text])
+    assert code.tolist() == ([REJECTED] if account is None else [0])
+    assert account is None or accounts.to_arrow(code).to_pylist() == [account]
+
+
+def test_a_column_of_numbers_holds_accounts() -> None:
+    """A Parquet column of integers, or of floats with nulls as pandas writes it, holds account ids."""
+    accounts = dictionary_columns.account_encoder()
+    ids = [1_234_567_890_123_456, None]
+    for kind in (pa.int64(), pa.float64()):
+        assert accounts.encode_column(pa.array(ids, kind)).tolist() == [0, REJECTED]
 
 
 @pytest.mark.parametrize("values", [["Mars/Olympus", None, "", "../../etc/passwd", "Europe/Berlin"]])
@@ -65,7 +89,7 @@ def test_a_report_must_be_configured() -> None:
 
 def test_dictionary_columns_are_coded_by_their_dictionary() -> None:
     """Nulls and repeated values of an Arrow column get the same codes as single values."""
-    ranges = dictionary_columns.date_range_encoder()
+    ranges = dictionary_columns.date_range_encoder(date_range_reader({}))
     column = pa.array(["today", None, "last_7d", "today", "nope"]).dictionary_encode()
     assert ranges.encode_column(column).tolist() == [0, REJECTED, 1, 0, REJECTED]
     assert ranges.encode_column(pa.array(["last_7d"])).tolist() == [1]
@@ -88,7 +112,7 @@ def test_a_value_that_is_not_text_is_missing_or_rejected(value: object) -> None:
     assert actors.to_arrow(actors.encode([value])).to_pylist() == ["human"]
     for needed in (
         dictionary_columns.account_encoder(),
-        dictionary_columns.date_range_encoder(),
+        dictionary_columns.date_range_encoder(date_range_reader({})),
         dictionary_columns.report_encoder(["default"]),
     ):
         assert needed.encode([value]).tolist() == [REJECTED]

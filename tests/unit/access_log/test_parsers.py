@@ -3,6 +3,7 @@
 import pytest
 
 from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
+from adwarm.access_log.web_requests import RequestFilter
 from adwarm.foundation.errors import BadRequest
 from adwarm.settings import AccessLogSettings
 
@@ -35,11 +36,11 @@ def test_a_hostile_json_line_costs_itself_alone(line: bytes) -> None:
 
 
 def test_an_open_quote_in_csv_costs_one_line() -> None:
-    """The rows after an unterminated quote are read."""
+    """The rows after an unterminated quote are read, and so are those that are not UTF-8."""
     parser = CsvParser(b"ts,account_id,date_range\n")
     columns, rejected = _parse(parser, b"1,act_1,today", b'2,"act_2,today', b"3,act_3,today", b"4,act_4", b"\xff,a,b")
-    assert columns["account_id"] == ["act_1", "act_3"]
-    assert rejected == [("csv", 1), ("columns", 3), ("encoding", 4)]
+    assert columns["account_id"] == ["act_1", "act_3", "a"]
+    assert rejected == [("csv", 1), ("columns", 3)]
 
 
 def test_csv_columns_go_by_their_names() -> None:
@@ -56,9 +57,33 @@ def test_a_csv_header_must_name_the_columns() -> None:
         CsvParser(b"ts,account_id\n")
 
 
+@pytest.mark.parametrize("mark", [";", "\t", "|", ","])
+def test_the_delimiter_is_the_one_of_the_header(mark: str) -> None:
+    """Semicolons, tabs and bars separate fields too; quoted ones do not."""
+    parser = CsvParser(mark.join(["ts", "account_id", "date_range", "note"]).encode())
+    line = mark.join(["1", "act_1", "today", f'"a{mark}b"']).encode()
+    columns, rejected = _parse(parser, line)
+    assert (parser.delimiter, columns["account_id"], rejected) == (mark, ["act_1"], [])
+
+
+def test_a_quoted_field_may_hold_line_ends() -> None:
+    """A record over several lines is one record, and its rejected neighbors keep their own line numbers."""
+    parser = CsvParser(b"ts,account_id,date_range,note\n")
+    lines = [b'1,act_1,today,"a', b"b", b'c"', b"2,act_2,today", b'3,act_3,today,"x ""y"" z"', b'4,act_4,today,"open']
+    columns, rejected = _parse(parser, *lines)
+    assert columns["account_id"] == ["act_1", "act_3"]
+    assert rejected == [("columns", 3), ("csv", 5)]
+
+
+def test_a_file_without_a_header_is_told_so() -> None:
+    """The error quotes a value of the first line and shows a header."""
+    with pytest.raises(BadRequest, match=r"no header.*'2026-03-02T10:00:00Z'.*ts,account_id,date_range"):
+        CsvParser(b"2026-03-02T10:00:00Z,act_1,today\n")
+
+
 def _combined(ignored: list[int] | None = None) -> CombinedLogParser:
     count = ignored if ignored is not None else []
-    return CombinedLogParser(AccessLogSettings().path_pattern, lambda: count.append(1))
+    return CombinedLogParser(RequestFilter(AccessLogSettings().path_pattern, lambda path: count.append(1)))
 
 
 def test_requests_of_a_web_server_become_opens() -> None:
@@ -143,4 +168,4 @@ def test_a_line_that_is_not_combined_is_rejected() -> None:
 def test_an_unusable_path_pattern_is_refused(pattern: str) -> None:
     """The error names the setting."""
     with pytest.raises(BadRequest, match="PATH_PATTERN"):
-        CombinedLogParser(pattern, lambda: None)
+        RequestFilter(pattern, lambda path: None)

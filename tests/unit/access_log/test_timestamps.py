@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.access_log.timestamps import INVALID, from_micros, parse_column, parse_values, to_micros
+from adwarm.access_log.timestamps import INVALID, TimestampRules, from_micros, parse_column, parse_values, to_micros
 
 AT = datetime(2026, 3, 8, 7, 30, 15, tzinfo=UTC)
 MICROS = to_micros(AT)
@@ -29,6 +29,11 @@ MICROS = to_micros(AT)
         str(int(AT.timestamp())),
         str(int(AT.timestamp() * 1000)),
         f"{AT.timestamp():.3f}",
+        "2026-03-08 07:30:15 UTC",
+        "2026/03/08 07:30:15",
+        "08/Mar/2026:02:30:15 -0500",
+        "[08/Mar/2026:07:30:15 +0000]",
+        "Sun, 08 Mar 2026 07:30:15 GMT",
     ],
 )
 def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
@@ -95,3 +100,40 @@ def test_a_column_of_days_is_read_as_midnights() -> None:
     day = date(2026, 3, 8)
     found = parse_column(pa.array([day], pa.date32()))
     assert from_micros(int(found[0])) == datetime(2026, 3, 8, tzinfo=UTC) + timedelta(0)
+
+
+BERLIN = TimestampRules("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "2026-03-08 08:30:15",
+        "2026-03-08T07:30:15Z",
+        datetime(2026, 3, 8, 8, 30, 15),
+        AT,
+        MICROS,
+        "2026-03-08T08:30:15.0",
+    ],
+)
+def test_a_time_without_a_zone_is_in_the_zone_of_the_rules(value: Any) -> None:
+    """Text, Python and Arrow times without a zone are local; those with one, and numbers, are not."""
+    assert parse_values([value], BERLIN).tolist() == [MICROS]
+    assert parse_values([value, "nonsense"], BERLIN).tolist() == [MICROS, INVALID]
+    if isinstance(value, datetime):
+        kind = pa.timestamp("us", "UTC" if value.tzinfo else None)
+        assert parse_column(pa.array([value, None], kind), BERLIN).tolist() == [MICROS, INVALID]
+
+
+@given(st.datetimes(datetime(1995, 1, 1), datetime(2037, 1, 1)))
+def test_local_times_are_those_of_the_standard_library(local: datetime) -> None:
+    """Whole columns are converted as single values are, also around a change of the clocks."""
+    column = parse_column(pa.array([local], pa.timestamp("us")), BERLIN).tolist()
+    assert column == parse_values([local], BERLIN).tolist() == parse_values([local.isoformat()], BERLIN).tolist()
+
+
+def test_a_format_is_tried_first() -> None:
+    """A format resolves what is ambiguous; other notations are still read."""
+    rules = TimestampRules("Europe/Berlin", "%d/%m/%Y %H:%M:%S")
+    values = ["08/03/2026 08:30:15", "2026-03-08T07:30:15Z", "03/28/2026 00:00:00"]
+    assert parse_values(values, rules).tolist() == [MICROS, MICROS, INVALID]

@@ -61,3 +61,27 @@ def test_the_doctor_of_bad_settings(adwarm: Adwarm, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("ADWARM_WORKERS", "none")
     (check,) = adwarm("doctor", "--json").json
     assert (check["ok"], "ADWARM_WORKERS" in check["detail"]) == (False, True)
+
+
+def test_the_doctor_names_skipped_files_and_unmatched_paths(
+    adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of the folder that are not read are named; a path pattern that matches nothing is the thing to fix."""
+
+    def check() -> dict[str, object]:
+        (found,) = [item for item in adwarm("doctor", "--json").json if item["name"] == "access log"]
+        return dict(found)
+
+    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log"))
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "notes.md").write_text("x")
+    line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET %s HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
+    (tmp_path / "log" / "access.log").write_text(line % "/board/1?key=s")
+    broken = check()
+    assert not broken["ok"]
+    assert "PATH_PATTERN" in str(broken["detail"])
+    assert "/board/1?key=" in str(broken["detail"])
+    (tmp_path / "log" / "access.log").write_text(line % "/accounts/1/insights/today")
+    found = check()
+    assert found["ok"]
+    assert "notes.md" in str(found["detail"])

@@ -28,6 +28,7 @@ from adwarm.forecast.models.classifiers import (
     mean_of_odds,
 )
 from adwarm.forecast.training.backtest import Backtest, BacktestResult, choose_best, warm_value
+from adwarm.forecast.training.requirements import MIN_WORKING_DAYS
 from adwarm.foundation.arrow_arrays import Bools, Ints
 from adwarm.patterns.opens import Opens
 
@@ -39,8 +40,8 @@ _ROWS, _TRIAL_ROWS, _CALIBRATION_ROWS = 120_000, 50_000, 25_000
 _BACKTEST_KEYS, _BACKTEST_OPENS, _MAX_BACKTEST_KEYS = 120, 400, 1_000
 _CALIBRATION_TRUST = 2 / 3
 """How far the calibration is followed: it was fitted on few days, for a model that had less to learn from."""
-_MIN_WORKING_DAYS, _MAX_HELD_OUT_DAYS = 18, 14
-"""Working days that training needs, and how many at most it holds out, or skips at the start to look back on."""
+_MAX_HELD_OUT_DAYS = 14
+"""Working days that training holds out at most, or skips at the start to look back on."""
 _SEED = 1_986
 
 
@@ -104,7 +105,7 @@ def train_model(opens: Opens, until: int, horizons: Horizons) -> BoostedModel:
     names = build_features(grid, np.zeros(0, np.int64), np.zeros(0, np.int64), history.siblings)[1]
     seasonal = SeasonalBaseline.from_features(names, horizons.windows)
     ages = history.ages
-    if not grid.key_count or len(ages) < _MIN_WORKING_DAYS:
+    if not grid.key_count or len(ages) < MIN_WORKING_DAYS:
         return BoostedModel(horizons, seasonal, history.siblings)
     part = min(_MAX_HELD_OUT_DAYS, len(ages) // 4)
     start, split, half = (

@@ -25,6 +25,7 @@ from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.boosted_training import train_model
 from adwarm.forecast.training.metrics import Holdout, Metrics, sample_keys
 from adwarm.forecast.training.observations import build_observations
+from adwarm.forecast.training.requirements import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT
 from adwarm.foundation.clock import utc
 from adwarm.model import Account, Snapshot
 from adwarm.patterns.open_history import load_opens
@@ -96,9 +97,6 @@ def _identity(opens: Opens, horizons: Horizons, seasonal: Forecast) -> str:
     return digest.hexdigest()
 
 
-HOLDOUT_PERIOD = timedelta(days=7)
-MIN_LOG_BEFORE_HOLDOUT = timedelta(days=7)
-"""Log before the held-out week that comparing kinds needs."""
 MIN_IMPROVEMENT = 0.005
 """Share of first opens by which a kind must beat a plainer one on the held-out week."""
 

@@ -39,6 +39,7 @@ def combine_results(objects: ObjectStore, splits: Sequence[LogSplit], results: S
     quarantine = Quarantine()
     for result in readable:
         quarantine.merge(result.by_reason, result.samples)
+        quarantine.add_unmatched_paths(result.unmatched_paths)
     unreadable = sorted({path for result in readable for path in result.unreadable})
     return SplitResult(
         days=_merge_days(objects, readable),
@@ -49,6 +50,7 @@ def combine_results(objects: ObjectStore, splits: Sequence[LogSplit], results: S
         ignored=sum(result.ignored for result in readable),
         by_reason=dict(sorted(quarantine.by_reason.items())),
         samples=quarantine.samples,
+        unmatched_paths=quarantine.unmatched_paths,
     )
 
 

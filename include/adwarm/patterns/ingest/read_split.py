@@ -26,6 +26,7 @@ from adwarm.patterns.background_iterator import iterate_in_background, map_in_ba
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
+from adwarm.settings import AccessLogSettings
 from adwarm.store import Context
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.objects import ObjectStore
@@ -44,6 +45,7 @@ class SplitResult:
         ignored: requests in a web server's log that open no report.
         by_reason: number of rejected lines and files by reason.
         samples: some of the rejected lines and files.
+        unmatched_paths: some answered requests of a web server's log that the path pattern does not match.
     """
 
     days: dict[int, list[HourAggregate]]
@@ -54,6 +56,7 @@ class SplitResult:
     ignored: int
     by_reason: dict[str, int]
     samples: list[RejectedSample]
+    unmatched_paths: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -62,6 +65,7 @@ class _SplitState:
 
     plan: IngestPlan
     reader: LogReader
+    settings: AccessLogSettings
     now: datetime
     slots: SlotAggregator = field(default_factory=SlotAggregator)
     files: list[LogFileProgress] = field(default_factory=list)
@@ -70,7 +74,7 @@ class _SplitState:
 
 def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetime) -> SplitResult:
     """Read the split and store its slots."""
-    state = _SplitState(plan, LogReader(context.settings, Quarantine()), now)
+    state = _SplitState(plan, LogReader(context.settings, Quarantine()), context.settings.access_log, now)
     with system_memory_pool():
         for split_range in split.ranges:
             _read_range(state, split_range)
@@ -87,6 +91,7 @@ def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetim
         quarantine.ignored,
         dict(sorted(quarantine.by_reason.items())),
         quarantine.samples,
+        quarantine.unmatched_paths,
     )
 
 
@@ -147,7 +152,7 @@ def _read_range(state: _SplitState, split_range: SplitRange) -> None:
     file = file_range.file
     if file.path in state.reader.unreadable:
         return
-    if file.format == "parquet" and (span := parquet_span(file)):
+    if file.format == "parquet" and (span := parquet_span(file, state.settings)):
         checkpoints = Checkpoints()
         checkpoints.add(span[1], 0)
     counts = (state.events - events, quarantine.count - rejected)

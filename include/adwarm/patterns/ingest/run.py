@@ -6,7 +6,7 @@ unreferenced objects behind, and the next run does its work.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adwarm.access_log.log_files import list_files
@@ -38,6 +38,7 @@ class IngestResult:
         quarantine_hash: the object (`.jsonl`) with up to 1000 rejected lines; None when there are none.
         opens: human opens in the published hours.
         ignored: requests in a web server's log that open no report.
+        unmatched_paths: some of those that were answered and that the path pattern does not match.
     """
 
     events: int
@@ -51,6 +52,7 @@ class IngestResult:
     quarantine_hash: str | None
     opens: int = 0
     ignored: int = 0
+    unmatched_paths: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         reports = "" if self.keys is None else f" of {format_count(self.keys, 'report')}"
@@ -114,7 +116,7 @@ def plan_ingest(context: Context, now: datetime, *, window: tuple[datetime, date
         plan = plan_window(files, rows, utc(window[0]), utc(window[1]))
     else:
         plan = plan_live(files, rows, watermark, now, timedelta(hours=settings.access_log.late_hours))
-    splits = make_splits(plan, settings.access_log.share_events, settings.max_batches)
+    splits = make_splits(plan, settings.access_log, settings.max_batches)
     return IngestRun(now, window is None, watermark, plan, splits)
 
 
@@ -150,4 +152,5 @@ def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResul
         quarantine_hash=digest,
         opens=sum(row.opens for row in hours),
         ignored=result.ignored,
+        unmatched_paths=result.unmatched_paths,
     )

@@ -12,6 +12,7 @@ from itertools import pairwise
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.log_reader import parquet_groups
 from adwarm.patterns.ingest.plan import FileRange, IngestPlan
+from adwarm.settings import AccessLogSettings
 
 _LINE_BYTES = 100
 _ROW_BYTES = 6
@@ -46,12 +47,13 @@ def single_split(plan: IngestPlan) -> list[LogSplit]:
     return [LogSplit([SplitRange(item, item.start) for item in plan.ranges])] if plan.ranges and not plan.idle else []
 
 
-def make_splits(plan: IngestPlan, split_events: int, limit: int) -> list[LogSplit]:
-    """Return about `limit` splits or fewer, of about `split_events` events each.
+def make_splits(plan: IngestPlan, settings: AccessLogSettings, limit: int) -> list[LogSplit]:
+    """Return about `limit` splits or fewer, of about `share_events` events each.
 
     There are a few more than `limit` where files cannot be divided evenly, one when there are no more than
-    `split_events` events in all, and none when there is nothing to read.
+    `share_events` events in all, and none when there is nothing to read.
     """
+    split_events = settings.share_events
     weights = [_estimate_events(file_range) for file_range in plan.ranges]
     if sum(weights) <= split_events:
         return single_split(plan)
@@ -60,7 +62,9 @@ def make_splits(plan: IngestPlan, split_events: int, limit: int) -> list[LogSpli
     small: list[SplitRange] = []
     small_weight = 0
     for file_range, weight in zip(plan.ranges, weights, strict=True):
-        parts = _split_range(plan, file_range, size) if weight > size else [SplitRange(file_range, file_range.start)]
+        parts = [SplitRange(file_range, file_range.start)]
+        if weight > size:
+            parts = _split_range(plan, file_range, settings, size)
         if small and (len(parts) > 1 or small_weight + weight > size):
             splits.append(LogSplit(small))
             small, small_weight = [], 0
@@ -86,10 +90,11 @@ def _estimate_events(file_range: FileRange) -> int:
     return max(size - file_range.start, 0) // _LINE_BYTES + 1
 
 
-def _split_range(plan: IngestPlan, file_range: FileRange, size: int) -> list[SplitRange]:
+def _split_range(plan: IngestPlan, file_range: FileRange, settings: AccessLogSettings, size: int) -> list[SplitRange]:
     """Return the range in parts of about `size` events; in one where it cannot be divided."""
     if file_range.file.format == "parquet":
-        starts = _group_starts(file_range, parquet_groups(file_range.file, *read_window(plan, file_range)), size)
+        groups = parquet_groups(file_range.file, settings, *read_window(plan, file_range))
+        starts = _group_starts(file_range, groups, size)
     elif file_range.file.is_gzipped:
         starts = []  # each worker would have to decompress all before its part
     else:

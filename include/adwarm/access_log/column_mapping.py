@@ -1,0 +1,128 @@
+"""Which column of a file gives which field of an event: by the settings, or by the same name."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adwarm.foundation.errors import BadRequest
+from adwarm.settings import AccessLogSettings
+
+REQUIRED_FIELDS = ("ts", "account_id", "date_range")
+TEXT_FIELDS = ("account_id", "date_range", "report", "time_zone", "actor")
+EVENT_FIELDS = ("ts", *TEXT_FIELDS, "hit", "latency_ms", "latency", "latency_seconds")
+"""Fields that a log may have. All but the required are optional; `latency` is another name for `latency_ms`."""
+REQUEST_FIELDS = ("path", "method", "status", "user_agent")
+"""Fields of a web server's request. They are read when the settings map `path`, which then gives account and range."""
+
+_COLUMNS, _CONSTANTS = "ADWARM_ACCESS_LOG__COLUMNS", "ADWARM_ACCESS_LOG__CONSTANTS"
+_NAMES_SHOWN = 30
+
+
+@dataclass(frozen=True)
+class ColumnMapping:
+    """The mapping of one log.
+
+    Attributes:
+        columns: by field, the name of the column or the dotted path of a nested value, as the settings say.
+        constants: by field, the value of rows that have none.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_settings(cls, settings: AccessLogSettings) -> "ColumnMapping":
+        """Return the mapping that the settings describe.
+
+        Raises:
+            BadRequest: they name a field that a log does not have.
+        """
+        _require_fields(_COLUMNS, settings.columns, (*EVENT_FIELDS, *REQUEST_FIELDS))
+        _require_fields(_CONSTANTS, settings.constants, TEXT_FIELDS)
+        mapping = cls(settings.columns, settings.constants)
+        if not mapping.reads_paths and (extra := set(settings.columns) & set(REQUEST_FIELDS)):
+            raise BadRequest(f"{_COLUMNS} maps {', '.join(sorted(extra))} but not path; map path too")
+        return mapping
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether every field has the column of its name."""
+        return not self.columns and not self.constants
+
+    @property
+    def reads_paths(self) -> bool:
+        """Whether account and range are read from the path of a request."""
+        return "path" in self.columns
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that are read."""
+        if not self.reads_paths:
+            return EVENT_FIELDS
+        return tuple(name for name in (*EVENT_FIELDS, *REQUEST_FIELDS) if name not in {"account_id", "date_range"})
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The fields for which a file must have a column."""
+        names = ("ts", "path") if self.reads_paths else REQUIRED_FIELDS
+        return tuple(name for name in names if name not in self.constants)
+
+    def find_columns(self, available: Collection[str]) -> dict[str, str]:
+        """Return the column of each field for which a file has one: the one in the settings, else that of its name."""
+        found = {}
+        for name in self.fields:
+            column = self.columns.get(name, name)
+            if column in available:
+                found[name] = column
+            elif name in available:
+                found[name] = name
+        return found
+
+    def resolve(self, available: Sequence[str]) -> dict[str, str]:
+        """Return `find_columns` of a file with these columns.
+
+        Raises:
+            BadRequest: a required field has no column, or the settings name a column that the file does not have.
+        """
+        found = self.find_columns(available)
+        mapped = [name for name in self.columns if name not in found and name not in self.constants]
+        if mapped:
+            names = ", ".join(f"{self.columns[name]!r} for {name}" for name in mapped)
+            raise BadRequest(f"{_COLUMNS} names {names}, but its columns are {list_names(available)}")
+        if missing := [name for name in self.required if name not in found]:
+            raise BadRequest(
+                f"it lacks the columns {', '.join(missing)}; its columns are {list_names(available)}; "
+                f"name them in {_COLUMNS}, or give a fixed value in {_CONSTANTS}"
+            )
+        return found
+
+
+def list_names(names: Iterable[str]) -> str:
+    """Return names as text, a bounded number of them."""
+    shown = [name[:60] for name in names if name]
+    rest = len(shown) - _NAMES_SHOWN
+    return (", ".join(shown[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")) or "none"
+
+
+def find_value(item: Any, path: str) -> Any:
+    """Return the value of a JSON object at a key or a dotted path; None when there is none.
+
+    A number in the path is the index of a list; a list at the end gives its first value.
+    """
+    value = item.get(path)
+    if value is None and "." in path:
+        value = item
+        for name in path.split("."):
+            if isinstance(value, dict):
+                value = value.get(name)
+            elif isinstance(value, list) and name.isdecimal() and int(name) < len(value):
+                value = value[int(name)]
+            else:
+                return None
+    return value[0] if isinstance(value, list) and value else value
+
+
+def _require_fields(setting: str, given: Iterable[str], fields: Sequence[str]) -> None:
+    if unknown := [name for name in given if name not in fields]:
+        known = ", ".join(fields)
+        raise BadRequest(f"{setting} has {list_names(unknown)}, which is not a field; the fields are {known}")

@@ -1,0 +1,178 @@
+"""`adwarm log`: checks an access log before anything learns from it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwarm.cli.options import JsonOption
+from adwarm.cli.output import print_json, print_list, print_table
+from adwarm.foundation.clock import SystemClock
+from adwarm.foundation.errors import BadRequest
+
+if TYPE_CHECKING:
+    from adwarm.log_check.check import CheckProgress
+
+app = typer.Typer(help="Check an access log.", no_args_is_help=True, rich_markup_mode=None)
+
+_LINE_SECONDS = 10
+_FILES_SHOWN = 20
+_OPTIONAL = {"actor", "hit", "latency_ms", "latency", "latency_seconds", "report", "method", "status", "user_agent"}
+
+
+@app.callback()
+def log() -> None:
+    """Check an access log."""
+
+
+@app.command("check")
+def check(
+    log: Annotated[
+        str | None, typer.Argument(help="File, folder, glob or URL; default: the log in the settings.")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a log as an ingest would, store nothing, and say what is found, what is not read and what to change.
+
+    Exits with 1 when the log holds no open by a human.
+    """
+    from adwarm.log_check.check import check_log
+    from adwarm.log_check.report import to_document
+    from adwarm.log_check.suggestions import suggest
+    from adwarm.settings import load_settings
+
+    settings = load_settings()
+    url = log or settings.log_url
+    if not url:
+        raise BadRequest("no access log is set; name one, or point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
+    with _progress() as on_progress:
+        found = check_log(url, settings, on_progress)
+    document = to_document(found, suggest(found, settings, SystemClock().now()))
+    if as_json:
+        print_json(document)
+    else:
+        _print_document(document)
+    if not found.is_usable:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[["CheckProgress"], None]]:
+    """Show progress on standard error: a bar on a terminal, else a line each 10 seconds."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _line_printer(console.print)
+        return
+    columns = (
+        TextColumn("reading"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def update(done: "CheckProgress") -> None:
+            text = f"{done.events:,} events, {done.rejected:,} rejected"
+            progress.update(task, completed=done.done_bytes, total=done.total_bytes, description=text)
+
+        yield update
+
+
+def _line_printer(write: Callable[[str], None]) -> Callable[["CheckProgress"], None]:
+    started = last = time.monotonic()
+
+    def update(done: "CheckProgress") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < _LINE_SECONDS:
+            return
+        last = now
+        write(
+            f"read {done.done_bytes / 1e6:,.0f} of {done.total_bytes / 1e6:,.0f} MB in {now - started:.0f} s: "
+            f"{done.events:,} events, {done.rejected:,} rejected"
+        )
+
+    return update
+
+
+def _print_document(document: dict[str, Any]) -> None:
+    files = [
+        (item["path"], item["format"], f"{item['bytes'] / 1e6:,.1f} MB", item["accepted"], item["rejected"],
+         item["ignored_requests"], item["problem"] or "")
+        for item in document["files"][:_FILES_SHOWN]
+    ]  # fmt: skip
+    rest = document["files_in_all"] - len(files)
+    print_table(
+        "Files" + (f" (and {rest:,} more)" if rest else ""),
+        ("file", "format", "size", "accepted", "rejected", "other requests", "problem"),
+        files,
+    )
+    for layout in document["layouts"]:
+        _print_layout(layout)
+    _print_samples(document)
+    if document["accepted"]:
+        _print_figures(document)
+    if document["skipped"]["files"]:
+        title = f"{document['skipped']['files']:,} files of the folder are skipped"
+        print_table(title, ("file", "why"), document["skipped"]["samples"])
+    if document["machine_agents"]:
+        print_table(
+            "User agents that count as programs", ("user agent", "requests"), document["machine_agents"].items()
+        )
+    print_list("Advice", document["advice"], "nothing to change")
+
+
+def _print_layout(layout: dict[str, Any]) -> None:
+    rows = []
+    for name, item in layout["fields"].items():
+        if item["by"] == "not found" and name in _OPTIONAL and not item["suggested"]:
+            continue
+        hint = f"{item['by']}; {item['suggested']!r}?" if item["suggested"] else item["by"]
+        rows.append((name, item["column"] or "-", hint))
+    if layout["unused_columns"]:
+        rows.append(("(unused)", ", ".join(layout["unused_columns"]), "-"))
+    count = layout["files"]
+    title = f"Columns of {layout['format']}, {count:,} file{'s' if count != 1 else ''}"
+    print_table(title, ("field", "column", "by"), rows)
+
+
+def _print_samples(document: dict[str, Any]) -> None:
+    samples = {item["reason"]: item for item in document["samples"]}
+    rows: list[tuple[Any, ...]] = []
+    for reason, count in document["rejected"].items():
+        sample = samples.get(reason)
+        place = f"{sample['file']} at {sample['offset']:,}" if sample else "-"
+        rows.append((reason, count, place, sample["excerpt"] if sample else "-"))
+    print_table("Rejected lines and files, with the first of each", ("reason", "count", "where", "sample"), rows)
+
+
+def _print_figures(document: dict[str, Any]) -> None:
+    span, repeats, learnable = document["span"], document["repeats"], document["learnable"] or {}
+    about = "about " if repeats["is_estimate"] else ""
+    rows: list[tuple[str, Any]] = [
+        ("accepted", document["accepted"]),
+        ("first event", span["first"]),
+        ("last event", span["last"]),
+        ("days", f"{span['days']:,}; {learnable.get('days_without_opens', 0):,} of them without an open"),
+        ("opens by", document["actors"] or "-"),
+        ("time zones", {name or "(none)": count for name, count in document["time_zones"].items()} or "-"),
+        ("repeated events", f"{about}{repeats['exact']:,}"),
+        (f"within {repeats['seconds']} s of the same", repeats["within_seconds"]),
+        ("human opens", learnable.get("opens", 0)),
+        ("first opens", learnable.get("first_opens", 0)),
+        ("accounts, keys", f"{learnable.get('accounts', 0):,}, {learnable.get('keys', 0):,}"),
+        ("first opens per key", learnable.get("first_opens_per_key", 0)),
+        ("keys with 20 opens", learnable.get("keys_with_enough_opens", 0)),
+    ]
+    for item in learnable.get("requirements", ()):
+        state = f"needs {item['missing_days']} more {item['unit']}" if item["missing_days"] else "enough"
+        rows.append((item["use"], f"{state} ({item['has_days']} of {item['needs_days']})"))
+    print_table("The log", ("", ""), rows)

@@ -1,0 +1,174 @@
+"""Reads a whole log as an ingest does, stores nothing, and says what was found; memory does not grow with the log."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from adwarm.access_log.file_columns import FileColumns, describe_columns
+from adwarm.access_log.log_files import FILE_ERRORS, LogFile, SkippedFiles, is_file_error, list_files, list_skipped
+from adwarm.access_log.log_reader import LogReader, parquet_groups, timestamp_column
+from adwarm.access_log.quarantine import Quarantine
+from adwarm.access_log.timestamps import from_micros
+from adwarm.foundation.arrow_arrays import to_numpy
+from adwarm.log_check.learnable import Learnable, measure_learnable
+from adwarm.log_check.repeats import RepeatCounter
+from adwarm.patterns.arrow_memory import system_memory_pool
+from adwarm.patterns.background_iterator import iterate_in_background
+from adwarm.patterns.slot_counts import SlotAggregator
+from adwarm.settings import AccessLogSettings, Settings
+
+_GZIP_TAIL = 4
+"""The last bytes of a gzip file hold the size of its content, modulo 4 GB."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckProgress:
+    """How far a check is.
+
+    Attributes:
+        done_bytes: bytes as stored, estimated within a compressed or a Parquet file.
+        total_bytes: of all files.
+        events: accepted so far.
+        rejected: lines and files so far.
+    """
+
+    done_bytes: int
+    total_bytes: int
+    events: int
+    rejected: int
+
+
+OnProgress = Callable[[CheckProgress], None]
+
+
+@dataclass
+class FileCheck:
+    """What was found in one file."""
+
+    file: LogFile
+    columns: FileColumns
+    accepted: int = 0
+    rejected: int = 0
+    ignored: int = 0
+
+
+@dataclass
+class LogCheck:
+    """What was found in a log.
+
+    Attributes:
+        files: every file, in the order of reading.
+        skipped: files of the folder that are no part of the log.
+        quarantine: counts by reason, with one sample of each.
+        rejected_values: some of the values, by field, that were not understood.
+        zones: accepted events by reader zone; empty where the log names none.
+        actors: accepted events by actor class.
+        machine_agents: requests by user agent of a program.
+        first: the first accepted event, UTC; None when there is none.
+        last: the last one.
+        repeats: repeated events.
+        learnable: what a forecast could learn.
+    """
+
+    url: str
+    files: list[FileCheck] = field(default_factory=list)
+    skipped: SkippedFiles = field(default_factory=lambda: SkippedFiles(0, []))
+    quarantine: Quarantine = field(default_factory=lambda: Quarantine(per_reason=1))
+    rejected_values: dict[str, list[str]] = field(default_factory=dict)
+    zones: Counter[str] = field(default_factory=Counter)
+    actors: Counter[str] = field(default_factory=Counter)
+    machine_agents: Counter[str] = field(default_factory=Counter)
+    first: datetime | None = None
+    last: datetime | None = None
+    repeats: RepeatCounter = field(default_factory=RepeatCounter)
+    learnable: Learnable | None = None
+
+    @property
+    def events(self) -> int:
+        """Accepted events of any actor."""
+        return self.actors.total()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a forecast could learn anything: there is at least one human open."""
+        return self.learnable is not None and self.learnable.opens > 0
+
+
+def check_log(url: str, settings: Settings, on_progress: OnProgress | None = None) -> LogCheck:
+    """Read the log at `url` to its end.
+
+    Raises:
+        NotFound: there is no log at `url`.
+        BadRequest: a setting about the log's columns, values or paths is not valid.
+    """
+    check = LogCheck(url, skipped=list_skipped(url))
+    reader = LogReader(settings, check.quarantine)
+    reader.requests.machine_agents = check.machine_agents
+    files = list_files(url)
+    total, done = sum(file.size for file in files), 0
+    slots = SlotAggregator()
+    with system_memory_pool():
+        for file in files:
+            item = FileCheck(file, describe_columns(file, settings.access_log))
+            check.files.append(item)
+            size = _estimate_end(file, settings.access_log)
+
+            def report(end: int, file: LogFile = file, size: int = size, before: int = done) -> None:
+                if on_progress is not None:
+                    share = min(end / size, 1.0) if size else 1.0
+                    so_far = before + int(file.size * share)
+                    on_progress(CheckProgress(so_far, total, check.events, check.quarantine.count))
+
+            _read_file(check, reader, item, slots, report)
+            done += file.size
+            report(size)
+        check.rejected_values = reader.rejected_values()
+        check.learnable = measure_learnable(slots.days(), settings.forecast.history_days)
+    return check
+
+
+def _read_file(
+    check: LogCheck, reader: LogReader, item: FileCheck, slots: SlotAggregator, report: Callable[[int], None]
+) -> None:
+    rejected, ignored = check.quarantine.count, check.quarantine.ignored
+    for event_batch in iterate_in_background(reader.read_file(item.file)):
+        batch = event_batch.batch
+        if batch.num_rows:
+            _count_values(check, batch)
+            check.repeats.add(batch)
+            slots.add(batch)
+            item.accepted += batch.num_rows
+        report(event_batch.end)
+    item.rejected, item.ignored = check.quarantine.count - rejected, check.quarantine.ignored - ignored
+
+
+def _count_values(check: LogCheck, batch: pa.RecordBatch) -> None:
+    for counter, name in ((check.zones, "time_zone"), (check.actors, "actor")):
+        column = batch.column(name)
+        counts = np.bincount(to_numpy(column.indices), minlength=len(column.dictionary))
+        for code in np.flatnonzero(counts).tolist():
+            counter[column.dictionary[code].as_py()] += int(counts[code])
+    moments = timestamp_column(batch)
+    first, last = from_micros(int(moments.min())), from_micros(int(moments.max()))
+    check.first = first if check.first is None else min(check.first, first)
+    check.last = last if check.last is None else max(check.last, last)
+
+
+def _estimate_end(file: LogFile, settings: AccessLogSettings) -> int:
+    """Return where the reader will be at the end of the file: bytes of content, or rows of a Parquet file."""
+    if file.format == "parquet":
+        return sum(rows for _, rows in parquet_groups(file, settings, None, None))
+    if not file.is_gzipped or file.size < _GZIP_TAIL:
+        return file.size
+    try:
+        with file.open_stored() as stored:
+            stored.seek(file.size - _GZIP_TAIL)
+            return int.from_bytes(stored.read(_GZIP_TAIL), "little")
+    except FILE_ERRORS as error:
+        if not is_file_error(error):
+            raise
+        return file.size  # reading the file reports it

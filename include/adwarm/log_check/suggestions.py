@@ -1,0 +1,130 @@
+"""Turns what a check found into sentences that name the setting to change, the most important first."""
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from adwarm.access_log.advice import describe_path_pattern
+from adwarm.access_log.column_mapping import REQUEST_FIELDS
+from adwarm.access_log.quarantine import FILE_REASONS
+from adwarm.foundation.redaction import redact
+from adwarm.log_check.check import LogCheck
+from adwarm.settings import Settings
+
+_PREFIX = "ADWARM_ACCESS_LOG__"
+_REASONS = {
+    "json": "a JSON log holds one object a line; convert it, such as by jq -c '.[]'",
+    "csv": "a quote is not closed, or text follows it; quote fields as RFC 4180 says",
+    "columns": "these lines have another number of fields than the header; quote fields that hold the delimiter",
+    "format": "these lines are not of the common or combined log format; the format of a file with another suffix than "
+    ".csv, .jsonl or .parquet is detected by its first line",
+    "too_long": f"raise {_PREFIX}MAX_LINE_BYTES",
+    "truncated": "the gzip file ends early; copy it again",
+    "future": "these times are more than a year after the file was written; check the unit and the clock",
+    "ts": f"no time is read there; map `ts` in {_PREFIX}COLUMNS, or describe it in {_PREFIX}TIMESTAMP_FORMAT",
+    "account_id": f"an account id is act_ and digits, or digits; map `account_id` in {_PREFIX}COLUMNS",
+    "date_range": f"map `date_range` in {_PREFIX}COLUMNS, or the words in {_PREFIX}DATE_RANGES",
+    "report": "name each report in ADWARM_REPORTS, or map `report` to another column",
+    "unreadable": "the list of files says why",
+    "symlink": "links that lead out of the folder are not followed; name the target itself",
+}
+_MANY_REPEATS, _MANY_NEAR = 0.01, 0.10
+_OLD = timedelta(days=7)
+
+
+def suggest(check: LogCheck, settings: Settings, now: datetime) -> list[str]:
+    """Return what to change; empty when nothing stands out.
+
+    Args:
+        now: tells an old log from a current one, UTC.
+    """
+    return [
+        *_about_columns(check, settings),
+        *_about_paths(check, settings),
+        *_about_rejects(check),
+        *_about_values(check),
+        *_about_people(check),
+        *_about_repeats(check),
+        *_about_length(check, settings, now),
+    ]
+
+
+def _about_columns(check: LogCheck, settings: Settings) -> Iterator[str]:
+    """Suggest one mapping for all files, and a zone where the log has none."""
+    suggested: dict[str, str] = {}
+    for item in check.files:
+        suggested = {**item.columns.suggested, **suggested}
+    if suggested:
+        columns = json.dumps({**settings.access_log.columns, **suggested}, ensure_ascii=False)
+        yield f"columns that may be meant: {_PREFIX}COLUMNS='{columns}'"
+        if "path" in suggested:
+            yield f"with `path` mapped, account and range come from {_PREFIX}PATH_PATTERN"
+    if check.events and set(check.zones) == {""} and "time_zone" not in suggested:
+        yield (
+            "the log names no reader zone, so patterns are learned in each account's own zone; "
+            f"map `time_zone` in {_PREFIX}COLUMNS or fix it in {_PREFIX}CONSTANTS"
+        )
+
+
+def _about_paths(check: LogCheck, settings: Settings) -> Iterator[str]:
+    requests = [item for item in check.files if item.ignored or set(item.columns.found) & set(REQUEST_FIELDS)]
+    if requests and not any(item.accepted for item in requests):
+        quarantine = check.quarantine
+        text = describe_path_pattern(quarantine.ignored, quarantine.unmatched_paths, settings.access_log.path_pattern)
+        if text:
+            yield text
+
+
+def _about_rejects(check: LogCheck) -> Iterator[str]:
+    for reason, count in check.quarantine.by_reason.most_common():
+        what = "file" if reason in FILE_REASONS else "line"
+        lines = f"{count:,} {what}" + ("s" if count != 1 else "")
+        yield f"{lines} rejected as {reason}: {_REASONS.get(reason, 'see the sample')}"
+
+
+def _about_values(check: LogCheck) -> Iterator[str]:
+    """Quote the words that were not understood."""
+    values = {name: ", ".join(redact(value)[:60] for value in found) for name, found in check.rejected_values.items()}
+    if "date_range" in values:
+        yield f"date ranges not understood: {values['date_range']}; give each a preset in {_PREFIX}DATE_RANGES"
+    if "report" in values:
+        yield f"reports that are not configured: {values['report']}; set ADWARM_REPORTS__NAME__LEVEL for each"
+    if "account_id" in values:
+        rounded = any("e+" in value.lower() for value in check.rejected_values["account_id"])
+        hint = "a spreadsheet has rounded them; export the column as text" if rounded else "write act_ and digits"
+        yield f"account ids not understood: {values['account_id']}; {hint}"
+    if "time_zone" in values:
+        yield f"time zones not understood, treated as absent: {values['time_zone']}; write names such as Europe/Berlin"
+    if "actor" in values:
+        yield f"actors not understood, treated as human: {values['actor']}; write human, embedded, api or warmer"
+
+
+def _about_people(check: LogCheck) -> Iterator[str]:
+    if check.events and not check.is_usable:
+        yield (
+            f"all {check.events:,} opens are by programs, and a forecast learns from people only; "
+            f"check the column `actor` and the user agents"
+        )
+
+
+def _about_repeats(check: LogCheck) -> Iterator[str]:
+    if check.repeats.exact > _MANY_REPEATS * max(check.events, 1):
+        yield "many lines are repeated: perhaps two files, or two servers, record the same open"
+    if check.repeats.near > _MANY_NEAR * max(check.events, 1):
+        yield "many opens follow one of the same report within seconds: perhaps a page loads its report twice"
+
+
+def _about_length(check: LogCheck, settings: Settings, now: datetime) -> Iterator[str]:
+    if check.learnable is None or not check.is_usable or check.last is None:
+        return
+    for item in check.learnable.requirements:
+        if item.missing_days:
+            yield f"{item.use} needs {item.missing_days} more {item.unit}: {item.has_days} of {item.needs_days}"
+    age = now - check.last
+    if age > timedelta(days=settings.forecast.history_days):
+        yield (
+            f"the last event is {age.days} days old, and training looks back {settings.forecast.history_days}; "
+            "raise ADWARM_FORECAST__HISTORY_DAYS, or give a newer log"
+        )
+    elif age > _OLD:
+        yield f"the last event is {age.days} days old; is the log still written?"

@@ -1,0 +1,56 @@
+"""`adwarm log check`: figures, advice, progress and exit codes."""
+
+from pathlib import Path
+
+import pytest
+
+from adwarm.cli.log import _line_printer
+from adwarm.log_check.check import CheckProgress
+
+from .conftest import Adwarm
+
+LINE = b'{"ts": "2026-03-02T10:00:00Z", "account_id": "act_1", "date_range": "today"}\n'
+
+
+def test_a_log_is_checked(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The configured log is the default; the table shows columns, figures and advice; nothing is stored."""
+    (tmp_path / "a.jsonl").write_bytes(LINE + b"[02/Mar/2026] junk\n")
+    missing = adwarm("log", "check")
+    assert missing.exit_code == 1
+    assert "ADWARM_ACCESS_LOG_URL" in missing.stderr
+    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "a.jsonl"))
+    result = adwarm("log", "check")
+    assert result.exit_code == 0
+    assert all(word in result.stdout for word in ("same name", "[02/Mar/2026] junk", "2026-03-02 10:00 UTC", "Advice:"))
+    assert not (tmp_path / "home").exists()
+
+
+def test_json_is_one_document(adwarm: Adwarm, tmp_path: Path) -> None:
+    """A program reads the same figures."""
+    (tmp_path / "a.jsonl").write_bytes(LINE)
+    result = adwarm("log", "check", str(tmp_path), "--json")
+    assert (result.exit_code, result.json["accepted"], result.json["usable"]) == (0, 1, True)
+
+
+def test_a_log_without_a_human_open_fails(adwarm: Adwarm, tmp_path: Path) -> None:
+    """The exit code is 1, and the reasons are printed."""
+    (tmp_path / "a.csv").write_text("when,who\n1,2\n")
+    result = adwarm("log", "check", str(tmp_path))
+    assert result.exit_code == 1
+    assert "it lacks the columns ts, account_id, date_range" in " ".join(result.stdout.split())
+    wrong = adwarm("log", "check", str(tmp_path / "nothing"))
+    assert (wrong.exit_code, "there is no access log" in wrong.stderr) == (1, True)
+
+
+def test_a_pipe_gets_a_line_each_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Progress in a log is rare and readable."""
+    times = iter([0.0, 1.0, 10.5, 12.0, 21.0])
+    monkeypatch.setattr("adwarm.cli.log.time.monotonic", lambda: next(times))
+    lines: list[str] = []
+    update = _line_printer(lines.append)
+    for done in range(1, 5):
+        update(CheckProgress(done * 1_000_000, 10_000_000, done * 1000, done))
+    assert lines == [
+        "read 2 of 10 MB in 10 s: 2,000 events, 2 rejected",
+        "read 4 of 10 MB in 21 s: 4,000 events, 4 rejected",
+    ]

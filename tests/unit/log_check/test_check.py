@@ -1,0 +1,134 @@
+"""A check reads what an ingest reads, and counts it; hostile files harm nothing."""
+
+import gzip
+import tracemalloc
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.access_log import read_events
+from adwarm.log_check.check import CheckProgress, check_log
+from adwarm.log_check.report import to_document
+from adwarm.log_check.suggestions import suggest
+from adwarm.settings import AccessLogSettings, Settings
+
+START = datetime(2026, 3, 2, tzinfo=UTC)
+NOW = START + timedelta(days=30)
+
+
+def _lines(count: int, step: timedelta = timedelta(minutes=20)) -> bytes:
+    return b"".join(
+        orjson.dumps({"ts": START + number * step, "account_id": f"act_{number % 3}", "date_range": "today"}) + b"\n"
+        for number in range(count)
+    )
+
+
+def test_the_figures_of_a_mixed_folder(tmp_path: Path) -> None:
+    """Every format counts; each reason has one sample with file and place; secrets are hidden."""
+    (tmp_path / "a.jsonl").write_bytes(
+        _lines(100) + b'{"access_token": "EAABsecretsecret1", "ts": 1}\n' + b"junk\n" * 3 + _lines(1)
+    )
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(
+        b"ts;account_id;date_range;time_zone;actor\n"
+        b"2026-03-20T10:00:00Z;7;Last 7 Days;Asia/Tokyo;api\n"
+        b"2026-03-20T10:00:01Z;7;Last 7 Days;Tokio;embedded\n"
+        b"2026-03-20T10:00:01Z;7;immer;Asia/Tokyo;human\n"
+    ))  # fmt: skip
+    pq.write_table(pa.Table.from_pylist([{"ts": START, "account_id": 9, "date_range": "mtd"}]), tmp_path / "c.parquet")
+    (tmp_path / "d.txt").write_bytes(b"<html></html>")
+    (tmp_path / "e.bin").write_bytes(b"x")
+    progress: list[CheckProgress] = []
+    check = check_log(str(tmp_path), Settings(), progress.append)
+    document = to_document(check, suggest(check, Settings(), NOW))
+    assert document["accepted"] == 104 == sum(batch.num_rows for batch in read_events(str(tmp_path), Settings()))
+    assert document["rejected"] == {"json": 3, "ts": 1, "date_range": 1, "unreadable": 1}
+    assert sorted(sample["reason"] for sample in document["samples"]) == ["date_range", "json", "ts", "unreadable"]
+    (sample,) = [sample for sample in document["samples"] if sample["reason"] == "json"]
+    assert (Path(sample["file"]).name, sample["excerpt"]) == ("a.jsonl", "junk")
+    assert b"secretsecret" not in orjson.dumps(document)
+    assert document["time_zones"] == {"": 103, "Asia/Tokyo": 1}
+    assert document["actors"] == {"human": 102, "api": 1, "embedded": 1}
+    assert document["repeats"]["exact"] == 1
+    assert document["not_understood"] == {"date_range": ["immer"], "time_zone": ["Tokio"]}
+    assert document["span"]["days"] == 19
+    assert document["skipped"]["files"] == 1
+    assert document["learnable"]["opens"] == 103
+    formats = {Path(item["path"]).name: item["format"] for item in document["files"]}
+    assert formats["b.csv.gz"] == "csv, delimited by ;, gzip"
+    assert progress[-1].done_bytes == progress[-1].total_bytes == sum(item["bytes"] for item in document["files"])
+    text = "\n".join(document["advice"])
+    assert all(word in text for word in ("immer", "DATE_RANGES", "Tokio", "more days of log"))
+
+
+def test_foreign_columns_are_suggested_and_the_suggestion_works(tmp_path: Path) -> None:
+    """The advised mapping, applied, reads every line."""
+    rows = [{"eventTime": START, "adAccount": {"id": "1"}, "preset": "7d", "user": {"tz": "Asia/Tokyo"}}] * 3
+    (tmp_path / "app.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    check = check_log(str(tmp_path), Settings())
+    assert (check.events, check.is_usable) == (0, False)
+    (line,) = [line for line in suggest(check, Settings(), NOW) if "COLUMNS='" in line]
+    columns = orjson.loads(line[line.index("{") : line.rindex("}") + 1])
+    mapped = Settings(access_log=AccessLogSettings(columns=columns))
+    assert check_log(str(tmp_path), mapped).events == 3
+
+
+def test_a_log_of_programs_is_not_usable(tmp_path: Path) -> None:
+    """The advice says why, and the agents are named."""
+    line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET /accounts/1/insights/today HTTP/1.1" 200 5 "-" "curl/8.5"\n'
+    (tmp_path / "access.log").write_text(line * 2)
+    check = check_log(str(tmp_path), Settings())
+    assert (check.events, check.is_usable, check.machine_agents) == (2, False, {"curl/8.5": 2})
+    assert any("by programs" in text for text in suggest(check, Settings(), NOW))
+
+
+def test_a_pattern_that_matches_nothing_is_advised(tmp_path: Path) -> None:
+    """The advice names the setting and a path of the log."""
+    line = 'h - - [02/Mar/2026:10:00:00 +0000] "GET /board/1/today?key=s HTTP/1.1" 200 5 "-" "Mozilla/5.0"\n'
+    (tmp_path / "access.log").write_text(line)
+    check = check_log(str(tmp_path), Settings())
+    (text,) = [text for text in suggest(check, Settings(), NOW) if "PATH_PATTERN" in text]
+    assert "/board/1/today?key=" in text
+
+
+def test_an_old_log_is_told_so(tmp_path: Path) -> None:
+    """Training looks back only so far."""
+    (tmp_path / "a.jsonl").write_bytes(_lines(3))
+    check = check_log(str(tmp_path), Settings())
+    assert any("HISTORY_DAYS" in text for text in suggest(check, Settings(), START + timedelta(days=100)))
+    assert any("still written" in text for text in suggest(check, Settings(), NOW))
+
+
+def test_the_good_example_has_nothing_to_fix() -> None:
+    """The example log is read without a reject."""
+    path = Path(__file__).resolve().parents[3] / "examples" / "access_log.parquet"
+    check = check_log(str(path), Settings())
+    assert check.is_usable
+    assert not check.quarantine.by_reason
+
+
+@given(st.binary(max_size=300), st.sampled_from(["a.csv", "a.jsonl", "a.log", "a.parquet", "a.csv.gz"]))
+@settings(max_examples=40, deadline=None)
+def test_no_file_breaks_the_check(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
+    """Whatever a file holds, the check ends with figures and advice that are valid JSON."""
+    folder = tmp_path_factory.mktemp("any")
+    (folder / name).write_bytes(content)
+    check = check_log(str(folder), Settings())
+    assert orjson.dumps(to_document(check, suggest(check, Settings(), NOW)))
+
+
+def test_memory_does_not_grow_with_the_log(tmp_path: Path) -> None:
+    """A log four times as long takes hardly more Python memory."""
+    peaks = []
+    for count in (16_000, 64_000):
+        (tmp_path / "a.jsonl").write_bytes(_lines(count, timedelta(seconds=1)))
+        tracemalloc.start()
+        assert check_log(str(tmp_path), Settings()).events == count
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0]
