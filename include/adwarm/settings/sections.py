@@ -1,37 +1,23 @@
-"""Every setting with its default and meaning. No other module reads `ADWARM_*`.
+"""The sections of the settings, each with its defaults and meanings."""
 
-Values come from the environment (`ADWARM_DATABASE_URL`, `ADWARM_PLANNING__MIN_CONFIDENCE`, ...), and from the TOML file
-that `ADWARM_CONFIG` names; the environment wins. A name that is no setting is refused.
-"""
+from typing import Literal
 
-import logging
-import os
-from dataclasses import replace
-from datetime import timedelta
-from functools import cache, cached_property
-from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.home import HomeChoice, absolute_path, choose_home
 from adwarm.foundation.local_time import zone
-from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
-from adwarm.model import FreshnessRules, QuerySpec
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _check_zone(name: str) -> str:
+def check_zone(name: str) -> str:
+    """Return `name`.
+
+    Raises:
+        ValueError: it is no time zone.
+    """
     try:
         zone(name)
     except BadRequest as error:
@@ -87,7 +73,7 @@ class AccessLogSettings(_Section):
     @field_validator("timestamp_zone")
     @classmethod
     def _timestamp_zone_exists(cls, name: str) -> str:
-        return _check_zone(name)
+        return check_zone(name)
 
 
 class FreshnessSettings(_Section):
@@ -345,7 +331,7 @@ class SourceSettings(_Section):
     @field_validator("day_zone")
     @classmethod
     def _day_zone_exists(cls, name: str) -> str:
-        return _check_zone(name)
+        return check_zone(name)
 
 
 class ReportSettings(_Section):
@@ -354,169 +340,3 @@ class ReportSettings(_Section):
     level: Literal["ad", "adset", "campaign", "account"] = Field("ad", description="What a row stands for.")
     fields: tuple[str, ...] | None = Field(None, description="Insights fields; unset: what the score needs.")
     attribution_windows: tuple[str, ...] = Field((), description="Such as 7d_click; empty: the platform's default.")
-
-
-class Settings(BaseSettings):
-    """All settings of one process."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="ADWARM_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
-    )
-
-    home: Path = Field(
-        default_factory=lambda: choose_home(os.environ).path,
-        description="Folder of the default database and object store; unset: `adwarm` in `AIRFLOW_HOME`, without "
-        "that in the user's data folder.",
-    )
-    database_url: str | None = Field(None, description="SQLAlchemy URL of the database; by default SQLite in `home`.")
-    data_url: str | None = Field(None, description="Folder or fsspec URL of the objects; by default in `home`.")
-    access_log_url: str | None = Field(None, description="Short form of ADWARM_ACCESS_LOG__URL.")
-    default_zone: str = Field("UTC", description="Time zone of accounts and readers whose own is unknown.")
-    docs_url: HttpUrl | None = Field(
-        None, description="Where you publish the site of `make docs-build`: the owner of the DAGs links there."
-    )
-    batch_size: int = Field(
-        50, ge=1, le=5_000, description="Keys per mapped task, or more if `MAX_BATCHES` requires it."
-    )
-    max_batches: int = Field(16, ge=1, le=128, description="Maximum mapped tasks per run.")
-    workers: int = Field(8, ge=1, le=128, description="Accounts of a batch that are fetched concurrently.")
-    max_threads: int = Field(
-        32, ge=1, le=512, description="Maximum threads per batch, including those that wait for async reports."
-    )
-    account_seconds: float = Field(
-        900, gt=0, description="Maximum time for one account of a batch; waiting for async reports does not count."
-    )
-    batch_seconds: float = Field(
-        3_600, gt=0, description="Maximum time for a batch; the remaining keys are fetched by the next attempt."
-    )
-    sql: SqlSettings = SqlSettings()
-    access_log: AccessLogSettings = AccessLogSettings()
-    freshness: FreshnessSettings = FreshnessSettings()
-    forecast: ForecastSettings = ForecastSettings()
-    planning: PlanningSettings = PlanningSettings()
-    review: ReviewSettings = ReviewSettings()
-    backpressure: BackpressureSettings = BackpressureSettings()
-    recovery: RecoverySettings = RecoverySettings()
-    compression: CompressionSettings = CompressionSettings()
-    fatigue: FatigueSettings = FatigueSettings()
-    source: SourceSettings = SourceSettings()
-    connections: dict[str, SourceSettings] = Field({}, description="Further connections by name, set like `source`.")
-    reports: dict[str, ReportSettings] = {"default": ReportSettings()}
-
-    @field_validator("reports")
-    @classmethod
-    def _default_report_stays(cls, reports: dict[str, ReportSettings]) -> dict[str, ReportSettings]:
-        """Keep the report `default` when only further reports are set."""
-        return {"default": ReportSettings(), **reports}
-
-    @field_validator("home")
-    @classmethod
-    def _home_is_absolute(cls, home: Path) -> Path:
-        return absolute_path(home)
-
-    @field_validator("default_zone")
-    @classmethod
-    def _zone_exists(cls, name: str) -> str:
-        return _check_zone(name)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments take precedence over the environment, the environment over the TOML file."""
-        del dotenv_settings, file_secret_settings
-        path = os.environ.get("ADWARM_CONFIG")
-        toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
-        return (init_settings, env_settings, *toml)
-
-    @cached_property
-    def database(self) -> str:
-        """The effective SQLAlchemy URL."""
-        return self.database_url or f"sqlite:///{self.home / 'adwarm.db'}"
-
-    @cached_property
-    def data(self) -> str:
-        """The effective folder or URL of the object store."""
-        return self.data_url or str(self.home / "data")
-
-    @cached_property
-    def log_url(self) -> str | None:
-        """The effective URL of the access log, or None."""
-        return self.access_log_url or self.access_log.url
-
-    @cached_property
-    def freshness_rules(self) -> FreshnessRules:
-        """The freshness settings as a value of the model."""
-        hours = self.freshness
-        return FreshnessRules(
-            today=timedelta(hours=hours.today_hours),
-            yesterday=timedelta(hours=hours.yesterday_hours),
-            week=timedelta(hours=hours.week_hours),
-            settling=timedelta(hours=hours.settling_hours),
-            settle_days=hours.settle_days,
-            daily_days=hours.daily_days,
-        )
-
-    @cached_property
-    def step(self) -> timedelta:
-        """Time between two decisions."""
-        return timedelta(minutes=self.planning.step_minutes)
-
-    def spec(self, report: str) -> QuerySpec:
-        """Return the query of a report.
-
-        Raises:
-            BadRequest: no such report is configured.
-        """
-        configured = self.reports.get(report)
-        if configured is None:
-            raise BadRequest(f"report {report!r} is not configured; the reports are {', '.join(sorted(self.reports))}")
-        spec = QuerySpec(level=configured.level, attribution_windows=configured.attribution_windows)
-        return spec if configured.fields is None else replace(spec, fields=configured.fields)
-
-
-OTHER_VARIABLES = (
-    "ADWARM_CONFIG",  # the settings file
-    "ADWARM_IMAGE",  # docker-compose.yaml
-    "ADWARM_POSTGRES_PASSWORD",
-    "ADWARM_LOCAL_STACK",  # `make up`
-    "ADWARM_UP_LAST_SIMULATOR",
-    "ADWARM_UP_PORT",
-    "ADWARM_UP_SOURCE_LOG",
-)
-"""Names with the prefix that are no settings; every other name is refused."""
-NAMES = SettingNames(Settings, "ADWARM_", OTHER_VARIABLES)
-
-
-def load_settings(**overrides: Any) -> Settings:
-    """Return the settings of this process.
-
-    Raises:
-        BadRequest: a name is no setting, or a value is not valid; the message names each variable and the reason, and
-            contains no value.
-    """
-    choice = home_choice()
-    if choice.is_relative and "home" not in overrides:
-        _warn_of_relative_home(choice)
-    return load(Settings, NAMES, os.environ, overrides)
-
-
-def home_choice() -> HomeChoice:
-    """Return how the home of this process was chosen.
-
-    Raises:
-        BadRequest: the settings file cannot be read.
-    """
-    file = read_settings_file(os.environ.get("ADWARM_CONFIG"), "ADWARM_CONFIG")
-    return choose_home(os.environ, file.get("home"))
-
-
-@cache  # once in a process
-def _warn_of_relative_home(choice: HomeChoice) -> None:
-    """Log that the home depends on the working folder, so that every process may find another one."""
-    logging.getLogger(__name__).warning("the home %s is relative; this process uses %s", choice.rule, choice.path)
