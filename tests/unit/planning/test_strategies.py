@@ -105,7 +105,7 @@ def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
     bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
     assert first == second
-    assert first.strategies == {"pair": {"planned": 3, "fresh": 1, "cut": 0, "in_flight": 0, "lanes": 1}}
+    assert first.strategies == {"pair": {"planned": 3, "fresh": 1, "cut": 0, "in_flight": 0, "tried": 0, "lanes": 1}}
     rows = warms.list_by_run(bench.engine, RUN)
     assert {(row.key.account_id, row.key.date_range, row.reason, row.strategy) for row in rows} == {
         ("act_1", "last_7d", "strategy", "pair"),
