@@ -132,12 +132,8 @@ class StrategyPlanSummary:
         return {**vars(self), "rechecks": rechecks, "lanes": len(self.lanes)}
 
     def __str__(self) -> str:
-        return (
-            "; ".join(
-                _describe_counts(name, counts, self.rechecks.get(name)) for name, counts in self.strategies.items()
-            )
-            or "nothing is planned"
-        )
+        parts = [_describe_counts(name, counts, self.rechecks.get(name)) for name, counts in self.strategies.items()]
+        return "; ".join(parts) or "nothing is planned"
 
 
 def _describe_counts(name: str, counts: Mapping[str, int], recheck_at: datetime | None) -> str:
@@ -206,9 +202,8 @@ def decide_strategies(
     if summary.problems and not summary.strategies:
         raise BadRequest(describe_problems(summary.problems))
     save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, cut)
-    if dry_run:
-        summary.lanes, summary.rechecks = [], {}
-    record_rechecks(context.engine, run_id, summary.rechecks)
+    summary.lanes = [] if dry_run else summary.lanes
+    summary.rechecks = {} if dry_run else record_rechecks(context.engine, run_id, summary.rechecks)
     summary.examples = [str(item.key) for lane in lanes for item in lane][:5]
     return summary
 

@@ -119,11 +119,13 @@ def record_problems(engine: Engine, problems: dict[str, str]) -> None:
             record_problem(connection, name, problem)
 
 
-def record_rechecks(engine: Engine, run_id: str, rechecks: Mapping[str, datetime]) -> None:
-    """Record when strategies are to be planned again, unless a later run than `run_id` has planned them."""
+def record_rechecks(engine: Engine, run_id: str, rechecks: Mapping[str, datetime]) -> dict[str, datetime]:
+    """Record when strategies are to be planned again, and return those for which that was recorded.
+
+    A run that has not claimed a strategy, or after which another run did, changes nothing.
+    """
     with write_transaction(engine) as connection:
-        for name, at in rechecks.items():
-            request_recheck(connection, name, run_id, at)
+        return {name: at for name, at in rechecks.items() if request_recheck(connection, name, run_id, at)}
 
 
 def get_closing_time(strategy: Strategy, slot: datetime) -> datetime:

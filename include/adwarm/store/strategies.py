@@ -95,15 +95,15 @@ def claim_recheck(connection: Connection, name: str, at: datetime, run_id: str) 
     return bool(connection.execute(update(states).where(states.c.name == name, is_open).values(**values)).rowcount)
 
 
-def request_recheck(connection: Connection, name: str, run_id: str, at: datetime) -> None:
-    """Let a strategy be planned again at `at`, or earlier when that is requested already.
+def request_recheck(connection: Connection, name: str, run_id: str, at: datetime) -> bool:
+    """Let a strategy be planned again at `at`; False when that changes nothing.
 
-    Only the run that has planned it last may request that.
+    Only the run that has claimed it last may request that, and an earlier time that is requested already stays.
     """
     is_latest = func.coalesce(states.c.recheck_run, states.c.planned_run) == run_id
     is_earlier = or_(states.c.recheck_at.is_(None), states.c.recheck_at > at)
     chosen = (states.c.name == name, is_latest, is_earlier)
-    connection.execute(update(states).where(*chosen).values(recheck_at=at))
+    return bool(connection.execute(update(states).where(*chosen).values(recheck_at=at)).rowcount)
 
 
 def record_problem(connection: Connection, name: str, problem: str) -> None:
