@@ -42,7 +42,7 @@ class Strategy:
         cron: when it is due: five cron fields, or an alias such as `@daily`.
         time_zone: IANA zone in which `cron` is read.
         open_hours: hours after a due time in which it may still fetch reports that expire then, or that its budget
-            cut; the next due time ends them early.
+            cut; fewer when its due times are closer to each other.
         retire_unused: whether it is disabled once nobody has used its warms for 30 days.
 
     Raises:

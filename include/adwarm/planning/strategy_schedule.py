@@ -7,8 +7,8 @@
 | planned by this run before                                     | again, so that a retry plans the same         |
 | its latest planning failed                                     | at its next occurrence, or once it is changed |
 
-A due time stays open for some hours, or until the next one. Reports that were fresh at the due time and expire while
-it is open, and reports that the budget cut, still get their turn: the plan says when the strategy is planned again.
+A due time stays open for some hours, at most until the next one. Reports that were fresh at the due time and expire
+while it is open, and reports that the budget cut, still get their turn: a plan says when the strategy is planned again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +32,7 @@ from adwarm.store.strategies import (
 
 DEFAULT_STRATEGIES = (Strategy("default_dashboards", ("yesterday", "last_7d", "last_30d")),)
 """Stored in a new database, once: a default that is removed stays removed."""
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,14 @@ def record_rechecks(engine: Engine, run_id: str, rechecks: Mapping[str, datetime
 
 
 def get_closing_time(strategy: Strategy, slot: datetime) -> datetime:
-    """Return when the due time `slot` closes: `open_hours` after it, or at the next due time."""
+    """Return when the due time `slot` closes: `open_hours` after it, or at the next due time.
+
+    It stays open no longer than the interval before it either: the last due time of `*/30 9-17 * * *`, 17:30, closes at
+    18:00, so that a schedule of office hours makes no calls in the evening.
+    """
     [following] = list_next(strategy.cron, strategy.time_zone, slot)
-    return min(following, slot + timedelta(hours=strategy.open_hours))
+    interval = slot - find_latest(strategy.cron, strategy.time_zone, slot - _TICK)
+    return min(following, slot + interval, slot + timedelta(hours=strategy.open_hours))
 
 
 def _claim_one(connection: Connection, stored: StoredStrategy, run_id: str, at: datetime) -> bool:
