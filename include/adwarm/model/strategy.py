@@ -62,8 +62,8 @@ class Strategy:
     max_calls_per_hour: int = 100
     cron: str = "0 */6 * * *"
     time_zone: str = "UTC"
-    retire_unused: bool = False
     open_hours: int = 6
+    retire_unused: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < len(self.name) <= _MAX_NAME or self.name != self.name.strip() or not self.name.isprintable():
