@@ -278,6 +278,7 @@ def main(arguments: Sequence[str]) -> int:
             "runs": rotation["runs until all were"],
             "reports": rotation["reports"],
             "calls": rotation["calls"],
+            "fresh": None,
         },
         *(
             {"what": item.strategy.name, "runs": item.runs, "reports": item.reports, "calls": item.calls}
