@@ -104,7 +104,7 @@ bench-storm: $(READY) ## Fetch 200 accounts in a storm, beside Airflow's own Fac
 bench-requests: $(READY) ## Count requests for a warmed key over a day
 	@$(BIN)/python -m tests.benchmarks.requests_per_key
 
-bench-strategies: $(READY) ## Rotate 1,200 reports through a budget of 100, and run two strategies through a day
+bench-strategies: $(READY) ## Rotate 1,200 reports through a budget of 100, run two strategies through a day, measure freshness
 	@$(BIN)/python -m tests.benchmarks.strategies
 
 bench-backfill: $(READY) ## Backfill 90 days of 200 accounts, and kill it halfway

@@ -1,9 +1,10 @@
 """### Keep chosen reports ready
 
 Every 15 minutes: warms the reports of the strategies that are due (`adwarm strategy list`), each with its own schedule,
-hourly budget, batch size, delay and parallel batches, skips what is fresh, and scores the warmed accounts. When no
-strategy is due, every task is skipped. From the trigger form or the REST API: warms the accounts and ranges you name,
-the strategies you name, or every enabled strategy when you name neither.
+hourly budget, batch size, delay and parallel batches, and scores the warmed accounts. What is fresh at a due time is
+warmed once it expires, and what the budget cuts in the next hours. When there is nothing to do, every task is skipped.
+From the trigger form or the REST API: warms the accounts and ranges you name, the strategies you name, or every enabled
+strategy when you name neither.
 
 `dry_run` saves the plan and makes no call.
 """

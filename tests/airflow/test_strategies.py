@@ -99,6 +99,57 @@ def test_the_form_names_strategies(runtime: Runtime) -> None:
     assert {row.strategy for row in warms.list_by_run(runtime.engine, f"{DAG}/all")} == {"hourly"}
 
 
+def _warm_and_score(lanes: list[dict[str, Any]], context: dict[str, Any]) -> dict[str, Any]:
+    """Carry out the lanes of a plan, score, and close the run, as the tasks of the DAG do; return the scores."""
+    from adwarm_airflow.operators import WarmBatchOperator
+    from adwarm_airflow.tasks import warming
+
+    for lane in lanes:
+        WarmBatchOperator(task_id="warm", **lane).prefetch(context)
+    scored = warming.score_warmed_accounts(context)
+    assert warming.close_run(context)["status"] == "completed"
+    return scored
+
+
+def test_warmed_accounts_are_scored(runtime: Runtime) -> None:
+    """The reports are fetched, the job is closed, and both accounts have scores of their newest day."""
+    lanes = _plan("first")
+    assert _warm_and_score(lanes, _context("first"))["accounts"] == 2
+    assert {row.status for row in warms.list_by_run(runtime.engine, f"{DAG}/first")} == {"fetched"}
+    assert sum(scores.count_by_status(runtime.engine, (NOW - timedelta(days=1)).date()).values())
+
+
+def test_a_run_between_due_times_plans_what_was_cut(runtime: Runtime) -> None:
+    """The next hour of the same due time gets what the budget left over; a run without anything left is skipped."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    with write_transaction(runtime.engine) as connection:
+        remove_strategy(connection, "hourly", NOW)
+        save_strategy(connection, Strategy("tight", ("yesterday",), max_calls_per_hour=1), NOW)
+    slot = -NOW.hour % 6 * 60
+    _warm_and_score(_plan("due", minutes=slot), _context("due", minutes=slot))
+    with pytest.raises(AirflowSkipException):
+        _plan("quarter", minutes=slot + 15)
+    assert len(_plan("hour", minutes=slot + 60)) == 1
+    planned = [warms.list_by_run(runtime.engine, f"{DAG}/{run}")[0].key.account_id for run in ("due", "hour")]
+    assert planned == ["act_61", "act_62"]
+    with pytest.raises(AirflowSkipException):
+        _plan("later", minutes=slot + 120)
+
+
+@pytest.mark.parametrize("task", ["score_warmed_accounts", "score_closed_days"])
+def test_scores_need_rows_of_ads(runtime: Runtime, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
+    """With a default report of campaigns the task is skipped, and says why; it does not fail each run."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from adwarm_airflow.tasks import warming
+
+    monkeypatch.setenv("ADWARM_REPORTS__DEFAULT__LEVEL", "campaign")
+    with pytest.raises(AirflowSkipException, match=r"rows of the level campaign; set ADWARM_REPORTS__DEFAULT__LEVEL"):
+        getattr(warming, task)(_context("first"))
+
+
+@pytest.mark.long
 def test_a_run_warms_and_scores(runtime: Runtime, dags: dict[str, Any]) -> None:
     """The whole DAG: the reports are fetched, the job is closed, and both accounts have scores of their newest day."""
     finished = dags[DAG].test(logical_date=None, run_conf={"decision_time": NOW.isoformat()})

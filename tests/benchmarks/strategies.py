@@ -2,6 +2,7 @@
 
 Rotation: 1,200 reports (400 accounts, three ranges) on a budget of 100 upstream calls, one run an hour.
 Day: two strategies with different schedules, budgets and paces, a run every 15 minutes from midnight to midnight.
+Freshness: the default strategy over two days, and the share of time in which its reports were fresh.
 Planning and fetching are the product's; Airflow's part, a lane as a mapped task, is a loop with a clock for each lane.
 """
 
@@ -17,7 +18,8 @@ from typing import Any
 from adwarm.foundation.clock import VirtualClock, floor_to
 from adwarm.foundation.local_time import zone
 from adwarm.model import Priority, Strategy
-from adwarm.planning.strategies import Lane, decide_strategies
+from adwarm.planning.decide import StoreView
+from adwarm.planning.strategies import Lane, decide_strategies, expand_keys
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, load_strategies, select_due
 from adwarm.prefetch.warm_batch import Pace, warm_batch
 from adwarm.runtime import Runtime
@@ -31,6 +33,8 @@ from tests.benchmarks.targets import TargetResults
 DAG = "adwarm_strategy_warming"
 START = datetime(2026, 9, 16, tzinfo=UTC)
 HOUR, STEP = timedelta(hours=1), timedelta(minutes=15)
+SAMPLED_AT = timedelta(minutes=7)
+LATENCY = timedelta(seconds=20)
 RANGES = ("yesterday", "last_7d", "last_30d")
 
 
@@ -54,6 +58,8 @@ class Day:
     runtime: Runtime
     clock: VirtualClock
     batches: list[Batch] = field(default_factory=list)
+    latency: timedelta = timedelta(0)
+    """From the due time of a run to its first fetch."""
 
     def define(self, *strategies: Strategy) -> None:
         """Make these the only strategies."""
@@ -80,7 +86,7 @@ class Day:
     def _run_lane(self, run_id: str, lane: Lane, at: datetime) -> None:
         """Fetch one lane by a clock of its own, because lanes run at the same time."""
         names = {row.id: row.strategy for row in warms.list_by_run(self.runtime.engine, run_id)}
-        prefetch = replace(self.runtime.prefetch_engine(), clock=VirtualClock(at))
+        prefetch = replace(self.runtime.prefetch_engine(), clock=VirtualClock(at + self.latency))
         fetch = prefetch.run
 
         def recorded(requests: Any, priority: Priority, **kwargs: Any) -> Any:
@@ -122,6 +128,41 @@ def measure_rotation(accounts: int = 400, budget: int = 100, runs: int = 12) -> 
         "most turns of a report": max(seen.values()),
         "most calls of a run": max(calls),
         "calls": sum(calls),
+    }
+
+
+def measure_freshness(zone: str = "UTC", accounts: int = 2, days: int = 2, **values: Any) -> dict[str, Any]:
+    """Return the share of time in which the reports of the default strategy were fresh.
+
+    Args:
+        zone: time zone of the accounts.
+        accounts: number of accounts.
+        days: length of the measurement.
+        values: fields of the strategy that differ from the default.
+    """
+    config = SimulatorConfig(accounts=accounts, ads=2, seed=7, now=START, zone=zone)
+    clock, fresh, samples, calls = VirtualClock(START), Counter[str](), 0, 0
+    with SimulatorServer(config) as server, temporary_runtime(server.url, clock) as runtime:
+        stored = save_accounts(runtime, server)
+        day = Day(server, runtime, clock, latency=LATENCY)
+        strategy = replace(DEFAULT_STRATEGIES[0], **values)
+        day.define(strategy)
+        keys = expand_keys(strategy, stored)
+        for number in range(timedelta(days=days) // STEP):
+            at = START + number * STEP
+            calls += day.run(at)
+            moment = at + SAMPLED_AT
+            ends = StoreView(runtime.context, moment).get_fresh_until(keys, [moment] * len(keys))
+            fresh.update(str(key) for key, end in zip(keys, ends, strict=True) if end is not None and end > moment)
+            samples += 1
+    shares = [fresh[str(key)] / samples for key in keys]
+    return {
+        "zone": zone,
+        "reports": len(keys),
+        "fresh": sum(shares) / len(shares),
+        "worst": min(shares),
+        "runs": len({batch.run_id for batch in day.batches}),
+        "calls": calls,
     }
 
 
@@ -167,8 +208,8 @@ class Conduct:
     hours: frozenset[int]
 
 
-def measure_day(accounts: int = 20) -> tuple[Conduct, ...]:
-    """Return what each of two strategies did from midnight to midnight."""
+def measure_day(accounts: int = 20, first_hour: int = 0, hours: int = 24) -> tuple[Conduct, ...]:
+    """Return what each of two strategies did in some hours of a day; by default from midnight to midnight."""
     config = SimulatorConfig(accounts=accounts, ads=2, seed=7, now=START)
     clock = VirtualClock(START)
     with SimulatorServer(config) as server, temporary_runtime(server.url, clock) as runtime:
@@ -176,7 +217,7 @@ def measure_day(accounts: int = 20) -> tuple[Conduct, ...]:
         day = Day(server, runtime, clock)
         strategies = two_strategies(accounts)
         day.define(*strategies)
-        for number in range(timedelta(days=1) // STEP):
+        for number in range(first_hour * HOUR // STEP, (first_hour + hours) * HOUR // STEP):
             day.run(START + number * STEP)
     return tuple(_conduct(day.batches, strategy) for strategy in strategies)
 
@@ -212,6 +253,11 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--budget", type=int, default=100)
     chosen = parser.parse_args(arguments)
     rotation, day = measure_rotation(chosen.accounts, chosen.budget), measure_day()
+    freshness = [
+        {"what": f"freshness, accounts in {zone}, open_hours {hours}", **measure_freshness(zone, open_hours=hours)}
+        for zone in ("UTC", "America/New_York")
+        for hours in (0, 6)
+    ]
     results = TargetResults("strategies", f"{rotation['reports']:,} reports, and two strategies in a day")
     results.check_equal(
         "reports warmed at least once within 12 runs", rotation["warmed at least once"], rotation["reports"]
@@ -224,17 +270,21 @@ def main(arguments: Sequence[str]) -> int:
         results.check_at_most(f"{name}: reports of a batch", item.largest_batch, strategy.batch_size)
         results.check_at_most(f"{name}: parallel batches", item.most_lanes, strategy.max_parallel_batches)
         results.check_equal(f"{name}: seconds between batches", sorted(item.delays), [float(strategy.delay_seconds)])
+    for item in freshness[1::2]:
+        results.check_at_most(f"share of time in which a report was not fresh, {item['zone']}", 1 - item["worst"], 0.05)
     rows = [
         {
             "what": "rotation",
             "runs": rotation["runs until all were"],
             "reports": rotation["reports"],
             "calls": rotation["calls"],
+            "fresh": None,
         },
         *(
             {"what": item.strategy.name, "runs": item.runs, "reports": item.reports, "calls": item.calls}
             for item in day
         ),
+        *({name: item[name] for name in ("what", "runs", "reports", "calls", "fresh")} for item in freshness),
     ]
     return results.finish(rows)
 

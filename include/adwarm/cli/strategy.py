@@ -96,9 +96,8 @@ def set_strategy(
     batch_size: Annotated[int | None, typer.Option(help="Reports fetched before the next pause.")] = None,
     delay_seconds: Annotated[float | None, typer.Option(help="Pause between two batches.")] = None,
     max_parallel_batches: Annotated[int | None, typer.Option(help="Batches that run at the same time.")] = None,
-    retire_unused: Annotated[
-        bool | None, typer.Option(help="Whether it is disabled once nobody has used its warms for 30 days.")
-    ] = None,
+    open_hours: Annotated[int | None, typer.Option(help="Hours after a due time in which it may still fetch.")] = None,
+    retire_unused: Annotated[bool | None, typer.Option(help="Disable it when nobody used it for 30 days.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a strategy, or change the given options of one and leave the others.
@@ -120,6 +119,7 @@ def set_strategy(
         "batch_size": batch_size,
         "delay_seconds": delay_seconds,
         "max_parallel_batches": max_parallel_batches,
+        "open_hours": open_hours,
         "retire_unused": retire_unused,
     }
     given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}

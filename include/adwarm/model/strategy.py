@@ -17,6 +17,7 @@ _LIMITS = {
     "delay_seconds": (0, 3_600),
     "max_parallel_batches": (1, 32),
     "max_calls_per_hour": (1, 1_000_000),
+    "open_hours": (0, 168),
 }
 _MAX_NAME = 80
 _ANY_ACCOUNT = "act_1"
@@ -40,6 +41,8 @@ class Strategy:
         max_calls_per_hour: upstream calls that the strategy may make in an hour.
         cron: when it is due: five cron fields, or an alias such as `@daily`.
         time_zone: IANA zone in which `cron` is read.
+        open_hours: hours after a due time in which it may still fetch reports that expire then, or that its budget
+            cut; fewer when its due times are closer to each other.
         retire_unused: whether it is disabled once nobody has used its warms for 30 days.
 
     Raises:
@@ -59,6 +62,7 @@ class Strategy:
     max_calls_per_hour: int = 100
     cron: str = "0 */6 * * *"
     time_zone: str = "UTC"
+    open_hours: int = 6
     retire_unused: bool = False
 
     def __post_init__(self) -> None:
@@ -100,6 +104,8 @@ class StrategyState:
     Attributes:
         planned_slot: the latest due time that was planned; None before the first one.
         planned_run: the run that planned it.
+        recheck_at: when it is to be planned again before its next due time; None when it is not.
+        recheck_run: the run that planned it again last since the due time; None when none did.
         problem: why the latest planning failed; None when it did not.
         enabled_at: when it was created or enabled last; None when it is older than this record.
         checked_at: when its use was checked last.
@@ -110,6 +116,8 @@ class StrategyState:
 
     planned_slot: datetime | None = None
     planned_run: str | None = None
+    recheck_at: datetime | None = None
+    recheck_run: str | None = None
     problem: str | None = None
     enabled_at: datetime | None = None
     checked_at: datetime | None = None

@@ -19,11 +19,20 @@ def useful_until(
     """
     window = resolve_window(key.date_range, account.data_zone, fetched_at)
     stale = expires_at(window, account.data_zone, fetched_at, rules) or NEVER
-    today = local_day(fetched_at, account.data_zone)
+    return find_range_change(key, account, fetched_at, stale) or stale
+
+
+def find_range_change(key: ReportKey, account: Account, at: datetime, before: datetime) -> datetime | None:
+    """Return the first midnight of the account, after `at` and before `before`, from which `key` covers other days.
+
+    None when there is none within a week.
+    """
+    window = resolve_window(key.date_range, account.data_zone, at)
+    today = local_day(at, account.data_zone)
     for days in range(1, _MAX_DAYS_AHEAD):
         midnight = local_midnight(today + timedelta(days=days), account.data_zone)
-        if midnight >= stale:
+        if midnight >= before:
             break
         if resolve_window(key.date_range, account.data_zone, midnight) != window:
             return midnight
-    return stale
+    return None

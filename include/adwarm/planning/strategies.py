@@ -12,19 +12,27 @@ from typing import Any
 
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.foundation.clock import floor_to
+from adwarm.foundation.cron import find_latest
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
 from adwarm.model import Account, Mode, ReportKey, Strategy, WarmReason, normalize_account_id
 from adwarm.planning.decide import StoreView, save_batches
+from adwarm.planning.expiry import find_range_change
 from adwarm.planning.plan import MAX_LISTED_CUTS
 from adwarm.planning.recommendation import Recommendation, batch_by_account
-from adwarm.planning.strategy_schedule import StrategySelection, record_problems
+from adwarm.planning.strategy_schedule import (
+    StrategySelection,
+    get_closing_time,
+    record_problems,
+    record_rechecks,
+)
 from adwarm.store import Context, strategy_warms
 
 ATTEMPT_PERIOD = timedelta(days=60)
 """A key that was tried before that counts as never tried."""
 _RATIO_PERIOD = timedelta(days=7)
 _HOUR = timedelta(hours=1)
+_TICK = timedelta(microseconds=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -99,9 +107,10 @@ class StrategyPlanSummary:
 
     Attributes:
         run_id: the run whose plan it is.
-        strategies: by name of a planned strategy how many of its keys are planned, fresh, cut by the budget, and being
-            fetched by another run, and the number of its lanes.
+        strategies: by name of a planned strategy how many of its keys are planned, fresh, cut by the budget, being
+            fetched by another run, and not fresh though tried since the due time, and the number of its lanes.
         problems: by name of a strategy that could not be planned, why.
+        rechecks: by name of a strategy that may have to be planned again before its next due time, when.
         lanes: what there is to carry out; none in a dry run.
         examples: the first planned keys.
     """
@@ -109,6 +118,7 @@ class StrategyPlanSummary:
     run_id: str
     strategies: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
+    rechecks: dict[str, datetime] = field(default_factory=dict)
     lanes: list[Lane] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
 
@@ -118,22 +128,23 @@ class StrategyPlanSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {**vars(self), "lanes": len(self.lanes)}
+        rechecks = {name: at.isoformat() for name, at in self.rechecks.items()}
+        return {**vars(self), "rechecks": rechecks, "lanes": len(self.lanes)}
 
     def __str__(self) -> str:
-        return (
-            "; ".join(_describe_counts(name, counts) for name, counts in self.strategies.items())
-            or "nothing is planned"
-        )
+        parts = [_describe_counts(name, counts, self.rechecks.get(name)) for name, counts in self.strategies.items()]
+        return "; ".join(parts) or "nothing is planned"
 
 
-def _describe_counts(name: str, counts: Mapping[str, int]) -> str:
-    total = sum(counts[what] for what in ("planned", "fresh", "cut", "in_flight"))
+def _describe_counts(name: str, counts: Mapping[str, int], recheck_at: datetime | None) -> str:
+    total = sum(counts[what] for what in ("planned", "fresh", "cut", "in_flight", "tried"))
     reports = f"{counts['planned']:,} of {format_count(total, 'report')}"
     lanes = f" in {format_count(counts['lanes'], 'lane')}" if counts["lanes"] else ""
     elsewhere = f", {counts['in_flight']:,} being fetched by another run" if counts["in_flight"] else ""
+    elsewhere += f", {counts['tried']:,} tried since the due time" if counts["tried"] else ""
     left_out = f"{counts['fresh']:,} fresh already, {counts['cut']:,} cut by the hourly budget{elsewhere}"
-    return f"strategy {name}: planned {reports}{lanes}; {left_out}"
+    again = f"; planned again after {recheck_at:%H:%M} UTC" if recheck_at else ""
+    return f"strategy {name}: planned {reports}{lanes}; {left_out}{again}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,7 @@ class _StrategyPlan:
     lanes: list[list[Recommendation]]
     cut: list[Recommendation]
     counts: dict[str, int]
+    recheck_at: datetime | None
 
 
 def decide_strategies(
@@ -173,11 +185,13 @@ def decide_strategies(
     cut: list[Recommendation] = []
     for strategy in [form, *selection.strategies] if form else selection.strategies:
         try:
-            plan = planner.plan(strategy, is_form=strategy is form)
+            plan = planner.plan(strategy, selection.rechecks.get(strategy.name), is_form=strategy is form)
         except BadRequest as error:
             summary.problems[strategy.name] = str(error)
             continue
         summary.strategies[strategy.name] = plan.counts
+        if plan.recheck_at is not None:
+            summary.rechecks[strategy.name] = plan.recheck_at
         pace = (strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour)
         summary.lanes += [Lane(len(lanes) + number, *pace) for number in range(len(plan.lanes))]
         lanes += plan.lanes
@@ -189,6 +203,7 @@ def decide_strategies(
         raise BadRequest(describe_problems(summary.problems))
     save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, cut)
     summary.lanes = [] if dry_run else summary.lanes
+    summary.rechecks = {} if dry_run else record_rechecks(context.engine, run_id, summary.rechecks)
     summary.examples = [str(item.key) for lane in lanes for item in lane][:5]
     return summary
 
@@ -210,20 +225,29 @@ class _Planner:
         self._in_flight = strategy_warms.list_in_flight(context.engine, run_id, decided_at - _HOUR, decided_at)
         self._taken: set[ReportKey] = set()
 
-    def plan(self, strategy: Strategy, *, is_form: bool) -> _StrategyPlan:
+    def plan(self, strategy: Strategy, planned_slot: datetime | None, *, is_form: bool) -> _StrategyPlan:
         """Return the plan of one strategy.
+
+        Args:
+            strategy: the strategy.
+            planned_slot: its latest due time when that was planned before, so that only keys that were not tried since
+                are planned; None when every key that is not fresh is.
+            is_form: whether a human has described it for this run alone.
 
         Raises:
             BadRequest: its report is not configured.
         """
+        slot = planned_slot or find_latest(strategy.cron, strategy.time_zone, self._at)
         keys = [key for key in expand_keys(strategy, self._view.list_accounts()) if key not in self._taken]
         moments = [self._at] * len(keys)
         fresh_until = self._view.get_fresh_until(keys, moments)
         stale = [key for key, end in zip(keys, fresh_until, strict=True) if end is None or end <= self._at]
-        free = [key for key in stale if key not in self._in_flight]
         attempts = strategy_warms.get_last_attempts(
-            self._engine, {key.account_id for key in free}, self._at - ATTEMPT_PERIOD, self._at
+            self._engine, {key.account_id for key in keys}, self._at - ATTEMPT_PERIOD, self._at
         )
+        tried = {key for key in keys if self._is_tried(key, attempts.get(key), slot)}
+        open_keys = [key for key in stale if planned_slot is None or key not in tried]
+        free = [key for key in open_keys if key not in self._in_flight]
         candidates = self._price(recommend_strategy(strategy, free, self._at, attempts))
         if is_form:
             candidates = [replace(item, strategy=None) for item in candidates]
@@ -237,10 +261,42 @@ class _Planner:
             "planned": len(planned),
             "fresh": len(keys) - len(stale),
             "cut": len(cut),
-            "in_flight": len(stale) - len(free),
+            "in_flight": len(open_keys) - len(free),
+            "tried": len(stale) - len(open_keys),
             "lanes": len(lanes),
         }
-        return _StrategyPlan(lanes, cut[:MAX_LISTED_CUTS], counts)
+        expiries = {key: end for key, end in zip(keys, fresh_until, strict=True) if key not in tried}
+        recheck_at = None if is_form else self._find_recheck(strategy, slot, keys, expiries, is_cut=bool(cut))
+        return _StrategyPlan(lanes, cut[:MAX_LISTED_CUTS], counts, recheck_at)
+
+    def _is_tried(self, key: ReportKey, tried_at: datetime | None, slot: datetime) -> bool:
+        """Whether the days that the key covers now were tried since the due time `slot`."""
+        if tried_at is None or tried_at < slot:
+            return False
+        account = self._view.get_account(key.account_id)
+        return find_range_change(key, account, tried_at, self._at + _TICK) is None
+
+    def _find_recheck(
+        self,
+        strategy: Strategy,
+        slot: datetime,
+        keys: Iterable[ReportKey],
+        expiries: Mapping[ReportKey, datetime | None],
+        *,
+        is_cut: bool,
+    ) -> datetime | None:
+        """Return when the next key gets its turn while the due time `slot` is open; None when none does.
+
+        A key gets its turn when the entry expires that it had before its turn, when its range covers other days, and,
+        when the budget has cut it, in the next hour.
+        """
+        closes = get_closing_time(strategy, slot)
+        moments = [end for end in expiries.values() if end is not None]
+        moments += [floor_to(self._at, _HOUR) + _HOUR] if is_cut else []
+        accounts = {key: self._view.get_account(key.account_id) for key in keys}
+        changes = (find_range_change(key, account, self._at, closes) for key, account in accounts.items())
+        moments += [moment for moment in changes if moment is not None]
+        return min((moment for moment in moments if self._at < moment < closes), default=None)
 
     def _get_calls_left(self, strategy: Strategy) -> int:
         """Return the calls that the strategy may still make in this hour; each key in flight counts as one."""

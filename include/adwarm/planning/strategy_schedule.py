@@ -6,22 +6,33 @@
 | its cron has an occurrence between the last planned one and now | once, however many occurrences were missed   |
 | planned by this run before                                     | again, so that a retry plans the same         |
 | its latest planning failed                                     | at its next occurrence, or once it is changed |
+
+A due time stays open for some hours, at most until the next one. Reports that were fresh at the due time and expire
+while it is open, and reports that the budget cut, still get their turn: a plan says when the strategy is planned again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.foundation.cron import find_latest
+from adwarm.foundation.cron import find_latest, list_next
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import StoredStrategy, Strategy
 from adwarm.store import strategy_warms, write_transaction
-from adwarm.store.strategies import claim_slot, list_strategies, record_problem, seed_strategies
+from adwarm.store.strategies import (
+    claim_recheck,
+    claim_slot,
+    list_strategies,
+    record_problem,
+    request_recheck,
+    seed_strategies,
+)
 
 DEFAULT_STRATEGIES = (Strategy("default_dashboards", ("yesterday", "last_7d", "last_30d")),)
 """Stored in a new database, once: a default that is removed stays removed."""
+_TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +42,13 @@ class StrategySelection:
     Attributes:
         strategies: what to plan, sorted by name, or in the order in which a human has named them.
         problems: by name of a strategy whose row is not valid, why.
+        rechecks: by name of a strategy that was planned since its latest due time, and is planned again for the reports
+            that were not tried since, that due time.
     """
 
     strategies: list[Strategy] = field(default_factory=list)
     problems: dict[str, str] = field(default_factory=dict)
+    rechecks: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -50,23 +64,37 @@ def load_strategies(engine: Engine, at: datetime) -> list[StoredStrategy]:
 
 
 def select_due(engine: Engine, run_id: str, at: datetime) -> StrategySelection:
-    """Claim the enabled strategies that are due at `at` for a run, and return them.
+    """Claim the enabled strategies that are due at `at`, or to be planned again then, for a run, and return them.
 
-    A due strategy belongs to one run: a second one that selects at the same time does not get it.
+    Such a strategy belongs to one run: a second one that selects at the same time does not get it.
 
     Args:
         engine: the database.
         run_id: the run that plans them.
         at: its decision time, UTC; the same for each of its retries.
     """
+    enabled = [stored for stored in load_strategies(engine, at) if stored.enabled]
     repeated = strategy_warms.list_strategies_of_run(engine, run_id)
-    return _claim(engine, run_id, at, [stored for stored in load_strategies(engine, at) if stored.enabled], repeated)
+    due, rechecks = [], {}
+    with write_transaction(engine) as connection:
+        for stored in enabled:
+            if _claim_one(connection, stored, run_id, at):
+                due.append(stored)
+            elif (slot := _claim_recheck(connection, stored, run_id, at)) is not None:
+                due.append(stored)
+                rechecks[stored.name] = slot
+            elif stored.name in repeated:
+                due.append(stored)
+    return _selection(due, rechecks)
 
 
 def select_enabled(engine: Engine, run_id: str, at: datetime) -> StrategySelection:
     """Return every enabled strategy, due or not; the schedule takes their due times up to `at` as planned."""
     enabled = [stored for stored in load_strategies(engine, at) if stored.enabled]
-    return _claim(engine, run_id, at, enabled, {stored.name for stored in enabled})
+    with write_transaction(engine) as connection:
+        for stored in enabled:
+            _claim_one(connection, stored, run_id, at)
+    return _selection(enabled)
 
 
 def list_enabled_names(engine: Engine, at: datetime) -> list[str]:
@@ -92,13 +120,24 @@ def record_problems(engine: Engine, problems: dict[str, str]) -> None:
             record_problem(connection, name, problem)
 
 
-def _claim(
-    engine: Engine, run_id: str, at: datetime, candidates: Sequence[StoredStrategy], repeated: set[str]
-) -> StrategySelection:
-    """Claim the slot of each candidate; those in `repeated` are returned even when their slot is claimed already."""
+def record_rechecks(engine: Engine, run_id: str, rechecks: Mapping[str, datetime]) -> dict[str, datetime]:
+    """Record when strategies are to be planned again, and return those for which that was recorded.
+
+    A run that has not claimed a strategy, or after which another run did, changes nothing.
+    """
     with write_transaction(engine) as connection:
-        due = [item for item in candidates if _claim_one(connection, item, run_id, at) or item.name in repeated]
-    return _selection(due)
+        return {name: at for name, at in rechecks.items() if request_recheck(connection, name, run_id, at)}
+
+
+def get_closing_time(strategy: Strategy, slot: datetime) -> datetime:
+    """Return when the due time `slot` closes: `open_hours` after it, or at the next due time.
+
+    It stays open no longer than the interval before it either: the last due time of `*/30 9-17 * * *`, 17:30, closes at
+    18:00, so that a schedule of office hours makes no calls in the evening.
+    """
+    [following] = list_next(strategy.cron, strategy.time_zone, slot)
+    interval = slot - find_latest(strategy.cron, strategy.time_zone, slot - _TICK)
+    return min(following, slot + interval, slot + timedelta(hours=strategy.open_hours))
 
 
 def _claim_one(connection: Connection, stored: StoredStrategy, run_id: str, at: datetime) -> bool:
@@ -108,10 +147,19 @@ def _claim_one(connection: Connection, stored: StoredStrategy, run_id: str, at: 
     return claim_slot(connection, stored.name, find_latest(stored.strategy.cron, stored.strategy.time_zone, at), run_id)
 
 
-def _selection(chosen: Sequence[StoredStrategy]) -> StrategySelection:
+def _claim_recheck(connection: Connection, stored: StoredStrategy, run_id: str, at: datetime) -> datetime | None:
+    """Claim that a strategy is planned again, and return the open due time; None when it is not to be planned."""
+    strategy, slot = stored.strategy, stored.state.planned_slot
+    if strategy is None or slot is None or at >= get_closing_time(strategy, slot):
+        return None
+    return slot if claim_recheck(connection, stored.name, at, run_id) else None
+
+
+def _selection(chosen: Sequence[StoredStrategy], rechecks: dict[str, datetime] | None = None) -> StrategySelection:
     return StrategySelection(
         [item.strategy for item in chosen if item.strategy is not None],
         {item.name: item.problem or "" for item in chosen if item.strategy is None},
+        rechecks or {},
     )
 
 

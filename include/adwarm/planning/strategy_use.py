@@ -10,7 +10,7 @@ from adwarm.model import StoredStrategy, Strategy
 from adwarm.patterns.open_history import find_log_end
 from adwarm.planning.decide import StoreView
 from adwarm.planning.strategies import expand_keys
-from adwarm.planning.strategy_schedule import load_strategies
+from adwarm.planning.strategy_schedule import get_closing_time, load_strategies
 from adwarm.store import Context, aggregates, read_transaction, strategy_warms, write_transaction
 from adwarm.store.strategies import record_check
 from adwarm.store.strategy_warms import StrategyUsage
@@ -93,13 +93,19 @@ def report_strategies(context: Context, at: datetime) -> list[StrategyReport]:
 
 
 def get_next_run(stored: StoredStrategy, at: datetime) -> datetime | None:
-    """Return when the schedule plans the strategy next: `at` when it is due, else its next occurrence, or None."""
-    strategy, planned = stored.strategy, stored.state.planned_slot
+    """Return when the strategy is planned next: `at` when it is due, else its next occurrence, or None.
+
+    Before that comes the time at which it is to be planned again for the latest due time.
+    """
+    strategy, planned, recheck = stored.strategy, stored.state.planned_slot, stored.state.recheck_at
     if strategy is None or not stored.enabled:
         return None
     if planned is None or find_latest(strategy.cron, strategy.time_zone, at) > planned:
         return at
-    return list_next(strategy.cron, strategy.time_zone, at)[0]
+    following = list_next(strategy.cron, strategy.time_zone, at)[0]
+    if recheck is None or max(recheck, at) >= get_closing_time(strategy, planned):
+        return following
+    return min(max(recheck, at), following)
 
 
 def check_unused(context: Context, at: datetime) -> dict[str, str]:

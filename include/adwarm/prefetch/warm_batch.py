@@ -84,7 +84,7 @@ def warm_batch(
             affordable = _affordable(prefetch, run_id, rows, pace.max_calls)
             if len(affordable) < len(rows):
                 rest = [*rows[len(affordable) :], *(row for _, later in slices[index + 1 :] for row in later)]
-                _cut(prefetch.engine, run_id, rest, pace.max_calls)
+                _cut(prefetch, run_id, rest, pace.max_calls)
             if not affordable:
                 break
             requests = [_to_request(row) for row in affordable]
@@ -116,10 +116,11 @@ def _count_calls(prefetch: PrefetchEngine, run_id: str, strategy: str | None) ->
     return strategy_warms.get_calls(prefetch.engine, strategy, hour, hour + _HOUR)
 
 
-def _cut(engine: Engine, run_id: str, rows: Sequence[Warm], max_calls: int) -> None:
+def _cut(prefetch: PrefetchEngine, run_id: str, rows: Sequence[Warm], max_calls: int) -> None:
     why = f"cut by the budget: its {max_calls} upstream calls were used up before its turn"
     log.info("%d reports are left to a later run: the budget of %d upstream calls is used up", len(rows), max_calls)
-    strategy_warms.cut_planned(engine, run_id, rows, why)
+    next_hour = floor_to(prefetch.clock.now(), _HOUR) + _HOUR
+    strategy_warms.cut_planned(prefetch.engine, run_id, rows, why, next_hour)
 
 
 def reopen_batch(engine: Engine, run_id: str, number: int, *, by_human: bool) -> int:

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, or_, select, update
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import StoredStrategy, Strategy, StrategyState
@@ -43,7 +43,7 @@ def save_strategy(connection: Connection, strategy: Strategy, at: datetime) -> N
     if strategy.enabled and not (before and before.enabled):
         values |= _enabled(at)
     if before is None or before.problem:
-        values |= {"planned_slot": None, "planned_run": None, "problem": None}
+        values |= dict.fromkeys(("planned_slot", "planned_run", "recheck_at", "recheck_run", "problem"))
     _update_state(connection, strategy.name, values)
 
 
@@ -81,8 +81,29 @@ def claim_slot(connection: Connection, name: str, slot: datetime, run_id: str) -
     """
     insert_new(connection, states, [{"name": name}])
     is_open = or_(states.c.planned_slot.is_(None), states.c.planned_slot < slot, states.c.planned_run == run_id)
-    values = {"planned_slot": slot, "planned_run": run_id, "problem": None}
+    values = {"planned_slot": slot, "planned_run": run_id, "problem": None, "recheck_at": None, "recheck_run": None}
     return bool(connection.execute(update(states).where(states.c.name == name, is_open).values(**values)).rowcount)
+
+
+def claim_recheck(connection: Connection, name: str, at: datetime, run_id: str) -> bool:
+    """Record that a run plans a strategy again before its next due time; False when none is due, or another run has it.
+
+    The run that has claimed it may claim it again, so that its retry plans the same.
+    """
+    is_open = or_(states.c.recheck_at <= at, states.c.recheck_run == run_id)
+    values = {"recheck_at": None, "recheck_run": run_id}
+    return bool(connection.execute(update(states).where(states.c.name == name, is_open).values(**values)).rowcount)
+
+
+def request_recheck(connection: Connection, name: str, run_id: str, at: datetime) -> bool:
+    """Let a strategy be planned again at `at`; False when that changes nothing.
+
+    Only the run that has claimed it last may request that, and an earlier time that is requested already stays.
+    """
+    is_latest = func.coalesce(states.c.recheck_run, states.c.planned_run) == run_id
+    is_earlier = or_(states.c.recheck_at.is_(None), states.c.recheck_at > at)
+    chosen = (states.c.name == name, is_latest, is_earlier)
+    return bool(connection.execute(update(states).where(*chosen).values(recheck_at=at)).rowcount)
 
 
 def record_problem(connection: Connection, name: str, problem: str) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select, upd
 from adwarm.model import ReportKey, Warm
 from adwarm.store import jobs
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.strategies import request_recheck
 from adwarm.store.tables import warm as table
 from adwarm.store.tables import warming_job
 
@@ -143,8 +144,11 @@ def get_last_attempts(
     return attempts
 
 
-def cut_planned(engine: Engine, run_id: str, rows: Sequence[Warm], why: str) -> None:
-    """Cut planned warms of a run, which no batch fetches then, and take them out of the run's job."""
+def cut_planned(engine: Engine, run_id: str, rows: Sequence[Warm], why: str, again_at: datetime) -> None:
+    """Cut planned warms of a run, which no batch fetches then, and take them out of the run's job.
+
+    Their strategies are planned again at `again_at`, when a due time of theirs is open then.
+    """
     with write_transaction(engine) as connection:
         jobs.lock(connection, run_id)
         cut = 0
@@ -154,6 +158,8 @@ def cut_planned(engine: Engine, run_id: str, rows: Sequence[Warm], why: str) -> 
             cut += connection.execute(update(table).where(*planned).values(**values)).rowcount
         smaller = {"total": warming_job.c.total - cut}
         connection.execute(update(warming_job).where(warming_job.c.run_id == run_id).values(**smaller))
+        for name in sorted({row.strategy for row in rows if row.strategy is not None}):
+            request_recheck(connection, name, run_id, again_at)
 
 
 def get_usage(engine: Engine, since: datetime, until: datetime) -> dict[str, StrategyUsage]:

@@ -109,6 +109,7 @@ strategy = Table(
     Column("cron", String(120), nullable=False, default="0 */6 * * *", server_default="0 */6 * * *"),
     Column("time_zone", String(64), nullable=False, default="UTC", server_default="UTC"),
     Column("retire_unused", Boolean, nullable=False, default=False, server_default=false()),
+    Column("open_hours", Integer, nullable=False, default=6, server_default="6"),
 )
 
 # One row per strategy, kept when it is removed; apart from the definition, which users edit.
@@ -118,6 +119,8 @@ strategy_state = Table(
     key_column("name", String(80)),
     Column("planned_slot", UtcDateTime()),
     Column("planned_run", String(250)),
+    Column("recheck_at", UtcDateTime()),
+    Column("recheck_run", String(250)),
     Column("problem", Text),
     Column("enabled_at", UtcDateTime()),
     Column("checked_at", UtcDateTime()),

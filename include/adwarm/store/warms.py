@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, func, or_, select, update
 
 from adwarm.model import Mode, PlannedWarm, Priority, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
 from adwarm.store import jobs
@@ -153,13 +153,16 @@ def get_calls_by_account(
 ) -> dict[str, int]:
     """Return the upstream calls of warms fetched in the half-open window, by account.
 
+    The calls of a warm that was not fetched, because it failed, count at its decision time.
+
     Counts the run's own warms, and those of its DAG's runs (the part of a run id before the first `/`) that were
     decided before it. Later runs are left out, so that planning a run again gives the same plan.
     """
     dag = table.c.run_id.startswith(run_id.partition("/")[0] + "/", autoescape=True)
+    failed = and_(table.c.fetched_at.is_(None), _is_within(table.c.decided_at, since, until), table.c.requests > 0)
     query = (
         select(table.c.account_id, func.sum(table.c.requests))
-        .where(table.c.fetched_at >= since, table.c.fetched_at < until, dag)
+        .where(or_(_is_within(table.c.fetched_at, since, until), failed), dag)
         .where(or_(table.c.decided_at < decided_before, table.c.run_id == run_id))
         .group_by(table.c.account_id)
     )
@@ -231,6 +234,10 @@ def count_by_status(engine: Engine) -> dict[str, int]:
             marked = select(func.count()).where(table.c.used.is_(value), table.c.status != "shadow")
             counts[name] = int(connection.execute(marked).scalar_one())
     return counts
+
+
+def _is_within(column: ColumnElement[datetime], since: datetime, until: datetime) -> ColumnElement[bool]:
+    return and_(column >= since, column < until)
 
 
 def _list(engine: Engine, query: Select[Any]) -> list[Warm]:

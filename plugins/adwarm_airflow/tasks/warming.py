@@ -57,11 +57,12 @@ def plan(context: Mapping[str, Any]) -> list[int]:
 def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Plan the strategies of the run, and return the arguments of each lane.
 
-    A scheduled run plans what is due. A triggered one plans what its form says, or every enabled strategy when the form
-    names neither accounts nor strategies. Once a day it also checks whether anybody uses the strategies.
+    A scheduled run plans what is due, and again what expired or was cut since its due time. A triggered one plans what
+    its form says, or every enabled strategy when the form names neither accounts nor strategies. Once a day it also
+    checks whether anybody uses the strategies.
 
     Raises:
-        AirflowSkipException: no strategy is due, or none is enabled.
+        AirflowSkipException: no strategy is due, or none is enabled, or what was to be planned again is fresh by now.
         BadRequest: the form contains a value that is not valid, or no strategy could be planned.
         Denied: every account in the form was denied less than a day ago; clearing the task lifts the denials.
     """
@@ -80,17 +81,21 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
         raise AirflowSkipException("no strategy is due")
     summary = decide_strategies(runtime.context, selection, decided_at, run.run_id, form=form, dry_run=dry_run)
     _log_strategies(summary)
+    if form is None and set(selection.rechecks) == set(summary.strategies) and not summary.total("planned"):
+        raise AirflowSkipException("no strategy is due, and no report was left to warm since the latest due times")
     _start_job(runtime, run, summary.total("planned") if summary.lanes else 0)
     return [asdict(lane) for lane in summary.lanes]
 
 
 def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Score each account that this run has warmed, as of the newest complete day that is stored for it."""
+    """Score each account that this run has warmed, as of the newest complete day that is stored for it.
+
+    Raises:
+        AirflowSkipException: the report `default` has no rows of ads.
+    """
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
-    if runtime.settings.spec("default").level != "ad":
-        log.info("no scores: the report `default` has no rows of ads")
-        return ScoringResult().to_dict()
+    _skip_without_ads(runtime)
     rows = warms.list_by_run(runtime.engine, run.run_id)
     ids = sorted({row.key.account_id for row in rows if row.status.is_served})
     days = partitions.find_newest_complete_days(runtime.engine, ids, runtime.settings.spec("default").hash)
@@ -98,9 +103,14 @@ def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Score the accounts whose day this run has settled."""
+    """Score the accounts whose day this run has settled.
+
+    Raises:
+        AirflowSkipException: the report `default` has no rows of ads.
+    """
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
+    _skip_without_ads(runtime)
     rows = warms.list_by_run(runtime.engine, run.run_id)
     closed = [row.key for row in rows if row.reason is WarmReason.DAY_CLOSED and row.status.is_served]
     pairs = [(key.account_id, date.fromisoformat(key.date_range.partition("..")[2])) for key in closed]
@@ -180,6 +190,15 @@ def _select_strategies(
     if dry_run:
         return select_named(runtime.engine, list_enabled_names(runtime.engine, at), at)
     return (select_enabled if is_triggered else select_due)(runtime.engine, run_id, at)
+
+
+def _skip_without_ads(runtime: Runtime) -> None:
+    level = runtime.settings.spec("default").level
+    if level != "ad":
+        raise AirflowSkipException(
+            f"no scores: they need rows of ads, and the report `default` has rows of the level {level}; "
+            "set ADWARM_REPORTS__DEFAULT__LEVEL=ad to get them"
+        )
 
 
 def _log_strategies(summary: StrategyPlanSummary) -> None:

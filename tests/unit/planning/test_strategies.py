@@ -1,17 +1,19 @@
 """Strategies: their keys, and the stored plan, each within its own budget and in the order of their turn."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, Priority, ReportKey, Strategy, Warm, WarmReason, WarmResult, WarmStatus
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies, expand_keys, recommend_strategy
-from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, StrategySelection
+from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, StrategySelection, load_strategies, select_due
 from adwarm.prefetch import KeyRequest
-from adwarm.store import accounts, jobs, warms
+from adwarm.store import accounts, jobs, warms, write_transaction
+from adwarm.store.strategies import remove_strategy, save_strategy
 from tests.unit.conftest import NOW, PrefetchHarness
 
 KNOWN = [Account("act_2"), Account("act_1"), Account("act_3", status="denied")]
@@ -105,7 +107,7 @@ def test_fresh_keys_are_left_out(bench: PrefetchHarness) -> None:
     bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
     first, second = _decide(bench, PAIR), _decide(bench, PAIR)
     assert first == second
-    assert first.strategies == {"pair": {"planned": 3, "fresh": 1, "cut": 0, "in_flight": 0, "lanes": 1}}
+    assert first.strategies == {"pair": {"planned": 3, "fresh": 1, "cut": 0, "in_flight": 0, "tried": 0, "lanes": 1}}
     rows = warms.list_by_run(bench.engine, RUN)
     assert {(row.key.account_id, row.key.date_range, row.reason, row.strategy) for row in rows} == {
         ("act_1", "last_7d", "strategy", "pair"),
@@ -247,3 +249,76 @@ def test_the_budget_is_counted_in_calls_as_they_were_taken(bench: PrefetchHarnes
         _finish(bench, run_id, [second], 0, WarmStatus.FETCHED)
         bench.clock.sleep(3600)
     assert _decide(bench, strategy, run_id="adwarm_strategy_warming/last").total("planned") == 4
+
+
+SLOTS = Strategy("slots", ("yesterday",), accounts=("act_1", "act_2"))
+DUE = datetime(2026, 11, 25, 6, tzinfo=UTC)
+HOUR, QUARTER = timedelta(hours=1), timedelta(minutes=15)
+
+
+def _run(bench: PrefetchHarness, at: datetime, *, dry_run: bool = False) -> tuple[list[str], datetime | None]:
+    """Plan what is due at `at`, or to be planned again; return the planned accounts, and when it is planned again."""
+    bench.clock.set(at)
+    run_id = _id(at)
+    selection = select_due(bench.engine, run_id, at)
+    summary = decide_strategies(bench.prefetch.context, selection, at, run_id, dry_run=dry_run)
+    planned = [row.key.account_id for row in _rows(bench, run_id=run_id)]
+    return planned, summary.rechecks.get("slots")
+
+
+def _fetch(bench: PrefetchHarness, at: datetime, *names: str) -> None:
+    bench.clock.set(at)
+    bench.prefetch.run([KeyRequest(ReportKey(name, "yesterday")) for name in names], Priority.LOW)
+
+
+def _define(bench: PrefetchHarness, strategy: Strategy) -> None:
+    load_strategies(bench.engine, NOW)
+    with write_transaction(bench.engine) as connection:
+        remove_strategy(connection, DEFAULT_STRATEGIES[0].name, NOW)
+        save_strategy(connection, strategy, NOW)
+
+
+def test_what_was_fresh_gets_its_turn_when_it_expires(bench: PrefetchHarness) -> None:
+    """At its due time one report is stale and one fresh. That one is planned once it expires; the other not again."""
+    _define(bench, SLOTS)
+    _fetch(bench, DUE - 4 * HOUR, "act_1")
+    planned, again = _run(bench, DUE)
+    assert (planned, floor_to(again or DUE, HOUR)) == (["act_2"], DUE + 2 * HOUR)
+    # The fetch of act_2 fails, and a reader fetches act_1 only after it has expired.
+    _finish(bench, _id(DUE), _rows(bench, run_id=_id(DUE)), 1, WarmStatus.FAILED)
+    assert select_due(bench.engine, "adwarm_strategy_warming/early", DUE + HOUR).is_empty
+    later = DUE + 2 * HOUR + QUARTER
+    assert _run(bench, later) == (["act_1"], None)
+    assert _run(bench, later) == (["act_1"], None)  # a retry
+    assert select_due(bench.engine, "adwarm_strategy_warming/next", later + QUARTER).is_empty
+    assert sorted(_run(bench, DUE + 6 * HOUR)[0]) == ["act_1", "act_2"]
+
+
+def test_what_the_budget_cut_gets_its_turn_in_the_next_hours(bench: PrefetchHarness) -> None:
+    """One call an hour: the second report in the second hour, and nothing after that until the next due time."""
+    _define(bench, replace(SLOTS, max_calls_per_hour=1))
+    assert _run(bench, DUE) == (["act_1"], DUE + HOUR)
+    _finish(bench, _id(DUE), _rows(bench, run_id=_id(DUE)), 1, WarmStatus.FETCHED)
+    assert _run(bench, DUE + HOUR) == (["act_2"], None)
+
+
+def test_a_range_that_moves_on_is_a_new_report(bench: PrefetchHarness) -> None:
+    """`yesterday`, fetched at its due time, covers another day from the account's midnight, and is planned again."""
+    _define(bench, replace(SLOTS, cron="0 20 * * *", accounts=("act_1",)))
+    due = DUE.replace(hour=20)
+    assert _run(bench, due) == (["act_1"], due + 4 * HOUR)
+    _fetch(bench, due, "act_1")
+    _finish(bench, _id(due), _rows(bench, run_id=_id(due)), 1, WarmStatus.FETCHED)
+    assert _run(bench, due + 4 * HOUR) == (["act_1"], None)
+
+
+def test_a_dry_run_or_a_named_run_requests_nothing(bench: PrefetchHarness) -> None:
+    """They leave the schedule as it is."""
+    _define(bench, replace(SLOTS, max_calls_per_hour=1))
+    bench.clock.set(DUE)
+    assert _decide(bench, replace(SLOTS, max_calls_per_hour=1)).rechecks == {}
+    assert _run(bench, DUE, dry_run=True)[1] is None
+
+
+def _id(at: datetime) -> str:
+    return f"adwarm_strategy_warming/{at.isoformat()}"

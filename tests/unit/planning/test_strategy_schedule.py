@@ -1,5 +1,6 @@
 """Which strategies a run plans: due ones by their own schedules, named ones, or all."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,15 +11,17 @@ from adwarm.model import Strategy
 from adwarm.planning.strategy_schedule import (
     DEFAULT_STRATEGIES,
     StrategySelection,
+    get_closing_time,
     list_enabled_names,
     load_strategies,
     record_problems,
+    record_rechecks,
     select_due,
     select_enabled,
     select_named,
 )
 from adwarm.store import write_transaction
-from adwarm.store.strategies import remove_strategy, save_strategy, set_enabled
+from adwarm.store.strategies import list_strategies, remove_strategy, save_strategy, set_enabled
 from adwarm.store.tables import strategy as table
 
 MIDNIGHT = datetime(2026, 10, 24, tzinfo=UTC)
@@ -78,6 +81,60 @@ def test_missed_slots_count_once_and_a_retry_repeats(empty: Engine) -> None:
     assert [_names(select_due(empty, run, at)) for run in ("d/1", "d/2", "d/1")] == [["s"], [], ["s"]]
     assert _names(select_due(empty, "d/3", at + timedelta(minutes=59))) == []
     assert _names(select_due(empty, "d/4", at + timedelta(minutes=60))) == ["s"]
+
+
+def _planned_again(engine: Engine, requested: datetime, *moments: datetime) -> list[bool]:
+    """Plan what is due at midnight, request to plan it again, and return whether a run at each moment does so."""
+    select_due(engine, "d/0", MIDNIGHT)
+    assert record_rechecks(engine, "d/0", {"s": requested}) == {"s": requested}
+    return ["s" in select_due(engine, f"d/{number}", at).rechecks for number, at in enumerate(moments, start=1)]
+
+
+def test_a_due_time_stays_open(empty: Engine) -> None:
+    """A run after the requested time plans the strategy again, once, with its due time; its retry does too."""
+    _save(empty, Strategy("s", ("today",)))
+    request = MIDNIGHT + timedelta(seconds=20)
+    assert _planned_again(empty, request, MIDNIGHT, MIDNIGHT + STEP, MIDNIGHT + 2 * STEP) == [False, True, False]
+    retry = select_due(empty, "d/2", MIDNIGHT + STEP)
+    assert (_names(retry), retry.rechecks) == (["s"], {"s": MIDNIGHT})
+    # The plan of an earlier run says nothing about a later one.
+    assert record_rechecks(empty, "d/0", {"s": request}) == {}
+
+
+def test_a_due_time_closes(sqlite_engine: Engine) -> None:
+    """A schedule of the night is open for six hours, or as long as its strategy says; DAGs that resume keep to it."""
+    hour = timedelta(hours=1)
+    for open_hours, expected in ((6, [True, False]), (0, [False, False])):
+        _save(sqlite_engine, Strategy("s", ("today",), cron="0 0 * * *", open_hours=open_hours))
+        late = (MIDNIGHT + 5.75 * hour, MIDNIGHT + 6 * hour)
+        runs = [_planned_again(sqlite_engine, MIDNIGHT + hour, at) for at in late]
+        assert [is_planned for [is_planned] in runs] == expected
+
+
+def test_the_next_due_time_closes_the_one_before(empty: Engine) -> None:
+    """After a pause beyond the next due time a strategy is due, and is not planned again for the one before."""
+    _save(empty, Strategy("s", ("today",), cron="@hourly"))
+    assert _planned_again(empty, MIDNIGHT + STEP, MIDNIGHT + timedelta(hours=1)) == [False]
+    with write_transaction(empty) as connection:
+        [stored] = [item for item in list_strategies(connection) if item.name == "s"]
+    assert (stored.state.planned_slot, stored.state.recheck_at) == (MIDNIGHT + timedelta(hours=1), None)
+
+
+def test_closing_times_around_a_clock_change() -> None:
+    """Six hours are six hours; the next due time is that of the local clock, an hour later when the night is longer."""
+    strategy = Strategy("s", ("today",), cron="0 0,6 * * *", time_zone="Europe/Berlin", open_hours=12)
+    slot = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    assert get_closing_time(strategy, slot) == slot + timedelta(hours=7)
+    assert get_closing_time(replace(strategy, open_hours=6), slot) == slot + timedelta(hours=6)
+
+
+@pytest.mark.parametrize(("hour", "closes"), [((9, 0), (9, 30)), ((13, 30), (14, 0)), ((17, 30), (18, 0))])
+def test_a_schedule_of_office_hours_ends_with_them(hour: tuple[int, int], closes: tuple[int, int]) -> None:
+    """The last due time of a day is open as long as the others, not until the next day's first."""
+    strategy = Strategy("s", ("today",), cron="*/30 9-17 * * mon-fri")
+    day = datetime(2026, 10, 22, tzinfo=UTC)
+    slot = day.replace(hour=hour[0], minute=hour[1])
+    assert get_closing_time(strategy, slot) == day.replace(hour=closes[0], minute=closes[1])
 
 
 def test_disabled_ones_wait_until_a_human_names_them(empty: Engine) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Strategy, WarmReason, WarmStatus
+from adwarm.planning.strategy_schedule import record_rechecks
 from adwarm.planning.strategy_use import MIN_WASTED, StrategyReport, check_unused, report_strategies
 from adwarm.prefetch import KeyRequest
 from adwarm.store import accounts, aggregates, warms, write_transaction
@@ -63,6 +64,10 @@ def test_coverage_counts_fresh_keys(bench: PrefetchHarness) -> None:
     with write_transaction(bench.engine) as connection:
         claim_slot(connection, "keeper", NOW, "d/1")
     assert _report(bench, "keeper", at).next_run == NOW + timedelta(hours=6)
+    for minutes, expected in ((20, 20), (5, 10), (-5, 10)):
+        record_rechecks(bench.engine, "d/1", {"keeper": NOW + timedelta(minutes=minutes)})
+        later = NOW + timedelta(minutes=10)
+        assert _report(bench, "keeper", later).next_run == NOW + timedelta(minutes=expected)
     with write_transaction(bench.engine) as connection:
         set_enabled(connection, "keeper", False, NOW)
     assert (_report(bench, "keeper").next_run, _report(bench, "keeper").status) == (None, "disabled")

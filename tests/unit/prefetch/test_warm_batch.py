@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
-from adwarm.model import Account, PlannedWarm, Priority, ReportKey, WarmReason, WarmStatus
+from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Strategy, WarmReason, WarmStatus
 from adwarm.prefetch import BatchResult
 from adwarm.prefetch.warm_batch import Pace, lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from adwarm.store import accounts, jobs, read_traffic, warms
+from adwarm.store import accounts, jobs, read_traffic, warms, write_transaction
+from adwarm.store.strategies import claim_slot, list_strategies, save_strategy
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 RUN = "dag/1"
@@ -209,6 +211,19 @@ def test_a_batch_stops_at_the_budget_of_its_strategy(bench: PrefetchHarness) -> 
     warms.replace_plan(bench.engine, "dag/2", [_row("act_4", strategy="s", price=2.0)])
     warm_batch(bench.prefetch, "dag/2", 0, pace=Pace(max_calls=1))
     assert [row.status for row in warms.list_by_run(bench.engine, "dag/2")] == ["fetched"]
+
+
+def test_what_a_batch_cuts_is_requested_for_the_next_hour(bench: PrefetchHarness) -> None:
+    """The strategy is planned again at the start of the next hour, when this run has planned it last."""
+    with write_transaction(bench.engine) as connection:
+        for name, run_id in (("s", RUN), ("other", "dag/2")):
+            save_strategy(connection, Strategy(name, ("yesterday",)), NOW)
+            claim_slot(connection, name, NOW, run_id)
+    _plan(bench, *[_row(f"act_{n}", strategy="s", price=1.0) for n in (1, 2)], _row("act_3", strategy="other"))
+    warm_batch(bench.prefetch, RUN, 0, pace=Pace(max_calls=1))
+    with write_transaction(bench.engine) as connection:
+        requested = {stored.name: stored.state.recheck_at for stored in list_strategies(connection)}
+    assert requested == {"s": floor_to(NOW, timedelta(hours=1)) + timedelta(hours=1), "other": None}
 
 
 def test_an_account_stays_in_one_group(bench: PrefetchHarness) -> None:

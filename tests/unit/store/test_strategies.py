@@ -11,12 +11,14 @@ from adwarm.model import Strategy, StrategyState
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.store import read_transaction, write_transaction
 from adwarm.store.strategies import (
+    claim_recheck,
     claim_slot,
     find_strategy,
     list_strategies,
     record_check,
     record_problem,
     remove_strategy,
+    request_recheck,
     save_strategy,
     seed_strategies,
     set_enabled,
@@ -40,7 +42,12 @@ def _save(engine: Engine, *strategies: Strategy) -> None:
 
 def test_strategies_survive_the_table(engine: Engine) -> None:
     """Every field comes back, and the list is sorted by name."""
-    schedule: dict[str, Any] = {"cron": "0 7 * * mon-fri", "time_zone": "Europe/Berlin", "retire_unused": True}
+    schedule: dict[str, Any] = {
+        "cron": "0 7 * * mon-fri",
+        "time_zone": "Europe/Berlin",
+        "retire_unused": True,
+        "open_hours": 2,
+    }
     strategies = [
         Strategy("b", ("today",), accounts=("act_1",), excluded_accounts=("act_2",), **schedule),
         Strategy("a", ("yesterday",), enabled=False),
@@ -98,6 +105,25 @@ def test_a_slot_belongs_to_one_run(engine: Engine) -> None:
         ]
     assert claims == [True, False, False, True, True]
     assert _stored(engine)["s"].state.planned_slot == LATER
+
+
+def test_a_recheck_belongs_to_one_run(engine: Engine) -> None:
+    """Only the latest run may request one, the earliest request counts, and one run gets it, again for its retry."""
+    _save(engine, Strategy("s", ("today",)))
+    with write_transaction(engine) as connection:
+        claim_slot(connection, "s", NOW, "r1")
+        requests = [request_recheck(connection, "s", run, at) for run, at in (("r0", NOW), ("r1", LATER), ("r1", NOW))]
+        assert requests == [False, True, True]
+        assert not request_recheck(connection, "s", "r1", LATER)
+        assert not claim_recheck(connection, "s", NOW - timedelta(minutes=1), "r2")
+        assert [claim_recheck(connection, "s", NOW, run) for run in ("r2", "r3", "r2")] == [True, False, True]
+        assert not request_recheck(connection, "s", "r1", LATER)
+        assert request_recheck(connection, "s", "r2", LATER)
+    state = _stored(engine)["s"].state
+    assert (state.planned_run, state.recheck_run, state.recheck_at) == ("r1", "r2", LATER)
+    with write_transaction(engine) as connection:
+        assert claim_slot(connection, "s", LATER, "r4")
+    assert _stored(engine)["s"].state == StrategyState(planned_slot=LATER, planned_run="r4", enabled_at=NOW)
 
 
 def test_a_change_of_the_definition_keeps_the_state(engine: Engine) -> None:

@@ -101,6 +101,14 @@ def test_calls_are_counted_by_account_dag_and_hour(engine: Engine) -> None:
     assert warms.get_calls_by_account(engine, AT, AT + HOUR, "a_b/9", AT + HOUR) == {"act_1": 6, "act_3": 3}
 
 
+def test_calls_of_failed_warms_count_at_their_decision(engine: Engine) -> None:
+    """A warm that failed has taken calls too; it has no time of a fetch, so its decision time counts."""
+    for run, decided in (("dag/1", AT), ("dag/2", AT - HOUR)):
+        (row,) = _plan(engine, run, _planned("act_1", decided_at=decided))
+        _finish(engine, row, WarmStatus.FAILED, requests=2)
+    assert warms.get_calls_by_account(engine, AT, AT + HOUR, "dag/9", AT + HOUR) == {"act_1": 2}
+
+
 def test_the_p95_of_fetches(engine: Engine) -> None:
     """0 without a fetch; else the value that 95 of 100 do not exceed."""
     assert warms.get_p95_seconds(engine) == 0
