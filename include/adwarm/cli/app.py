@@ -20,6 +20,7 @@ from adwarm.cli import (
     patterns,
     plan,
     replay,
+    review,
     simulate,
     status,
     verify,
@@ -49,6 +50,7 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
 app.command("replay")(replay.replay)
+app.add_typer(review.app, name="review")
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
 

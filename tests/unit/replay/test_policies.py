@@ -14,9 +14,10 @@ from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay import baselines
 from adwarm.replay.baselines import hour_probabilities, idle_window
 from adwarm.replay.entry_lifetimes import FixedLifetime
+from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import BUILT_IN, load_policies
 from adwarm.replay.policy import ReplayTiming
-from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
+from adwarm.replay.replay_run import ReplayConfig, replay
 from adwarm.settings import Settings
 
 HOUR, DAY = baselines.HOUR, baselines.DAY
