@@ -112,7 +112,7 @@ def let_time_pass(waiting: Any) -> None:
 
 def run(dags: dict[str, Any], **conf: Any) -> Any:
     """Runs the review as of NOW."""
-    wanted = {"decision_time": NOW.isoformat(), "policies": ["hour-of-week"], "scored_weeks": 1, **conf}
+    wanted = {"decision_time": NOW.isoformat(), "policies": ["forecast-hour-of-week"], "scored_weeks": 1, **conf}
     return dags[DAG].test(logical_date=None, run_conf=wanted)
 
 

@@ -1,7 +1,7 @@
 """`adwarm replay`: replays an access log against warming policies."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from adwarm.replay.log_split import TrainTestSplit
-from adwarm.replay.replay_run import PolicyProgress, ReplayResult
+    from adwarm.replay.replay_run import PolicyProgress, ReplayResult
     from adwarm.settings import Settings
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
@@ -106,16 +106,14 @@ def parse_multiples(text: str) -> list[float]:
 
 
 def _parse_split(
-    log: str, settings: "Settings", days: tuple[str | None, str | None, str | None], weeks: tuple[int | None, int | None]
+    log: str, settings: "Settings", days: Sequence[str | None], weeks: tuple[int | None, int | None]
 ) -> "TrainTestSplit":
     """Return the periods of training and test: from days, from numbers of weeks, or what fits the log."""
     from adwarm.access_log import log_span
     from adwarm.replay.log_split import DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS, WEEK, TrainTestSplit, split_weeks
 
     names = ("--train-from", "--test-from", "--test-to")
-    train, test, end = (
-        parse_timestamp(text, name) if text else None for text, name in zip(days, names, strict=True)
-    )
+    train, test, end = (parse_timestamp(text, name) if text else None for text, name in zip(days, names, strict=True))
     if (train and weeks[0]) or (test and weeks[1]):
         raise BadRequest("--train-weeks and --train-from, or --weeks and --test-from, say the same twice; use one")
     if end is None or not (train or test):

@@ -147,7 +147,8 @@ class SlotArrays:
 
 def _find_key_changes(frame: pd.DataFrame) -> Bools:
     """Return, per row, whether it is the first or its key is another one than that of the row before."""
-    changed = np.arange(len(frame)) == 0
+    changed: Bools = np.zeros(len(frame), np.bool_)
+    changed[:1] = True
     for column in (frame[name].to_numpy() for name in KEY_COLUMNS):
         changed[1:] |= column[1:] != column[:-1]
     return changed

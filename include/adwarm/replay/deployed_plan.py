@@ -52,7 +52,10 @@ class DeployedPlan:
         self._hour, self._spent = -1, dict[str, float]()
 
     def decide(self, at: int, likely: LikelyKeys) -> None:
-        """Plan and carry out the decision at `at`, microseconds since 1970; decisions come in the order of time."""
+        """Plan and carry out the decision at `at`, microseconds since 1970; decisions come in the order of time.
+
+        A decision without a likely key may be left out.
+        """
         if not self._period.start <= at < self._period.end:
             return
         self._open_until(at)

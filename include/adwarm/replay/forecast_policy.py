@@ -29,7 +29,7 @@ _DIGITS = 9
 """Digits kept: sums of many numbers differ in the last digits with the number of keys predicted at once."""
 
 PlanObserver = Callable[[int, LikelyKeys], None]
-"""Called with each decision's moment, microseconds since 1970, and the keys that the plan considers then."""
+"""Called with a decision's moment, microseconds since 1970, and the keys that the plan considers then, if any."""
 
 
 def get_policy_name(kind: str) -> str:
@@ -89,7 +89,7 @@ class ForecastPolicy:
         series = forecast.predict_series(starts, LOOKAHEAD, history, cutoffs)
         for index, chances in enumerate(series):
             likely = self._find_likely(forecast, chances, numbers, view, decisions.timing)
-            if self.observer is not None:
+            if self.observer is not None and likely is not None:
                 self.observer(int(decisions.at[index]), likely)
             yield self._to_ranking(index, chances, likely, numbers, view)
 
@@ -102,7 +102,8 @@ class ForecastPolicy:
 
     def _find_likely(
         self, forecast: Forecast, chances: SlotChances, numbers: Ints, view: "KeyLifetimes", timing: ReplayTiming
-    ) -> LikelyKeys:
+    ) -> LikelyKeys | None:
+        """Return the keys that the plan considers; None when no key can be due."""
         planning = self._settings.planning
         start_latency = timedelta(seconds=planning.lead_seconds)
         # In production the lead is the start latency plus the duration of a fetch, in steps of 5 s.
@@ -110,20 +111,23 @@ class ForecastPolicy:
         plan_timing = PlanTiming(chances.start, timedelta(microseconds=timing.step) + start_latency, lead)
         due_until = chances.start + plan_timing.horizon + lead
         selected = chances.find_likely(due_until, MIN_PROBABILITY) & (numbers >= 0)
+        if not selected.any():
+            return None
         frame = forecast.to_frame(chances, floor=MIN_PROBABILITY, selected=selected)
         return find_likely_keys(plan_timing, frame, view, planning.min_confidence)
 
     def _to_ranking(
-        self, index: int, chances: SlotChances, likely: LikelyKeys, numbers: Ints, view: "KeyLifetimes"
+        self, index: int, chances: SlotChances, likely: LikelyKeys | None, numbers: Ints, view: "KeyLifetimes"
     ) -> Ranking:
         known = np.flatnonzero(numbers >= 0)
         key = numbers[known]
         size = len(view.numbers)
         value, warm_at = np.zeros(size), np.full(size, to_micros(chances.start), np.int64)
-        chosen = view.get_numbers(likely.keys)
-        lasts = likely.get_lasting(timedelta(minutes=self._settings.planning.session_minutes))
-        value[chosen] = np.where(lasts, np.round(likely.chance, _DIGITS), 0.0)
-        warm_at[chosen] = [to_micros(moment) for moment in likely.warm_at]
+        if likely is not None:
+            chosen = view.get_numbers(likely.keys)
+            lasts = likely.get_lasting(timedelta(minutes=self._settings.planning.session_minutes))
+            value[chosen] = np.where(lasts, np.round(likely.chance, _DIGITS), 0.0)
+            warm_at[chosen] = [to_micros(moment) for moment in likely.warm_at]
         soon = np.round(chances.get_chance_until(chances.start + self._entry_lifetime)[known], _DIGITS)
         return Ranking(index, key.astype(np.int32), value[key], soon, warm_at[key], renew_at_expiry=True)
 

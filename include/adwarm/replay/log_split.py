@@ -53,7 +53,8 @@ def split_weeks(
         BadRequest: the log is too short; the message says how much it needs, and what would fit.
     """
     span = end - first
-    wanted = (training_weeks or DEFAULT_TRAINING_WEEKS) * WEEK, (weeks or DEFAULT_WEEKS) * WEEK
+    learned, replayed = (training_weeks or DEFAULT_TRAINING_WEEKS) * WEEK, (weeks or DEFAULT_WEEKS) * WEEK
+    needed = learned + replayed
     if span < MIN_TRAINING + DAY:
         raise BadRequest(
             f"a replay needs 15 days of log, two weeks to learn from and a day to replay; the log holds {_days(span)}: "
@@ -62,16 +63,16 @@ def split_weeks(
     least = (training_weeks or 2) * WEEK + (weeks * WEEK if weeks else DAY)
     if (training_weeks or weeks) and span < least:
         raise BadRequest(
-            f"--train-weeks {wanted[0] // WEEK} and --weeks {wanted[1] // WEEK} need {_days(sum(wanted, DAY * 0))}; the "
-            f"log holds {_days(span)}: {_offer(span)}"
+            f"--train-weeks {learned // WEEK} and --weeks {replayed // WEEK} need {_days(needed)}; "
+            f"the log holds {_days(span)}: {_offer(span)}"
         )
-    if span >= sum(wanted, DAY * 0):
-        return TrainTestSplit(end - sum(wanted, DAY * 0), end - wanted[1], end), None
-    replayed = weeks * WEEK if weeks else _fitting(span, training_weeks)
-    split = TrainTestSplit(max(first, end - replayed - wanted[0]), end - replayed, end)
+    if span >= needed:
+        return TrainTestSplit(end - needed, end - replayed, end), None
+    fitting = weeks * WEEK if weeks else _fitting(span, training_weeks)
+    split = TrainTestSplit(max(first, end - fitting - learned), end - fitting, end)
     note = (
-        f"the log holds {_days(span)}, and {wanted[0] // WEEK} weeks to learn from with {wanted[1] // WEEK} to replay "
-        f"need {_days(sum(wanted, DAY * 0))}: replaying the last {_days(replayed)}, learning from the "
+        f"the log holds {_days(span)}, and {learned // WEEK} weeks to learn from with {replayed // WEEK} to replay "
+        f"need {_days(needed)}: replaying the last {_days(fitting)}, learning from the "
         f"{_days(split.test_from - split.train_from)} before them"
     )
     return split, note

@@ -66,8 +66,8 @@ def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: Review
         )
     if (first_opens := document["log"]["scored_first_opens"]) < MIN_FIRST_OPENS:
         reason = (
-            f"too few first opens were replayed to tell policies apart: {first_opens:,}, and it takes {MIN_FIRST_OPENS}; "
-            f"more scored weeks hold more"
+            f"too few first opens were replayed to tell policies apart: {first_opens:,}, and it takes "
+            f"{MIN_FIRST_OPENS}; more scored weeks hold more"
         )
         return PolicyEvaluation(ReviewResult.KEPT, reason, None, figures)
     better = [kind for kind, name in POLICY_BY_KIND.items() if name in figures and _is_better(figures[name], rules)]

@@ -25,7 +25,7 @@ from adwarm.store.snapshots import find_policy
 from .conftest import MONDAY
 
 NOW = MONDAY + timedelta(weeks=6)
-POLICIES = ("hour-of-week", "population-profile")
+POLICIES = ("forecast-hour-of-week", "forecast-population")
 
 
 @dataclass
@@ -67,6 +67,7 @@ def deploy(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW,
     settings = Settings.model_validate({
         "home": root / "home",
         "access_log_url": str(log),
+        "planning": {"step_minutes": 60},
         "review": {"policies": POLICIES, "scored_weeks": 2, "min_cases": 100, **review},
     })
     objects = ObjectStore(settings.data)
@@ -137,7 +138,7 @@ def test_the_pages_are_written_once(deployment: _Deployment) -> None:
     assert page.parent == Path(deployment.settings.data) / "reports"
     assert "The result of this review" in page.read_text(encoding="utf-8")
     assert document["review"]["proposed_kind"] == "hour_of_week"
-    assert set(row.figures["policies"]) == {"population-profile", "hour-of-week"}
+    assert set(row.figures["policies"]) == set(POLICIES)
     assert deployment.review().at == row.at
     assert len(list(page.parent.iterdir())) == 2
 
