@@ -32,7 +32,11 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A home whose keys have hours of their own, while the live population profile knows none of them."""
     days = [MONDAY + timedelta(days=n) for n in range(35) if n % 7 < 5]
     rows = [
-        {"ts": day + timedelta(hours=key % 24, minutes=day.day), "account_id": f"act_{key}", "date_range": "last_7d"}
+        {
+            "ts": day + timedelta(hours=key % 24, minutes=10 + (day.day * 7) % 40),
+            "account_id": f"act_{key}",
+            "date_range": "last_7d",
+        }
         for day in days
         for key in range(30)
     ]
