@@ -44,6 +44,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
+    monkeypatch.setenv("ADWARM_PLANNING__STEP_MINUTES", "240")
     home = Runtime(load_settings())
     ingest(home.context, NOW)
     plain = train_candidates(home.context, NOW, NOW).snapshots["population"]
