@@ -96,6 +96,21 @@ def test_slots_together_have_the_model_s_chance(forecast: BoostedForecast, known
         assert 1 - none[name] == pytest.approx(predicted, abs=1e-9)
 
 
+def test_a_series_predicts_what_single_calls_predict(forecast: BoostedForecast, known: Opens) -> None:
+    """Moments predicted together, some from the same cutoff, give the frames of one call each."""
+    starts = [MONDAY - 3 * DAY + minutes * HOUR / 60 for minutes in (430, 485, 490, 700)]
+    cutoffs = [start.replace(minute=0) for start in starts]
+    for start, cutoff, chances in zip(
+        starts, cutoffs, forecast.predict_series(starts, DAY, known, cutoffs), strict=True
+    ):
+        assert_frame_equal(forecast.to_frame(chances, floor=0.0), _ask_until(forecast, known, start, cutoff))
+
+
+def _ask_until(forecast: BoostedForecast, opens: Opens, start: datetime, cutoff: datetime) -> pd.DataFrame:
+    micros = int(cutoff.timestamp()) * 10**6
+    return forecast.predict(start, DAY, RecentOpens(opens.before(micros), cutoff), floor=0.0)
+
+
 def test_inactive_accounts_use_the_weekly_profile(
     forecast: BoostedForecast, known: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
