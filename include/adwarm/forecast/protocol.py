@@ -151,7 +151,8 @@ class Forecast(Protocol):
     ) -> Iterator[SlotChances]:
         """Yield, for each of `starts`, what `predict` puts into a frame, given the opens before its cutoff.
 
-        Much quicker than one call of `predict` for each.
+        Much quicker than one call of `predict` for each. The look-back of all begins at the first cutoff's, so the
+        later ones use up to a day more of an old log than `predict` does.
 
         Args:
             starts: UTC, ascending, less than about a day in all.

@@ -97,7 +97,8 @@ def test_slots_together_have_the_model_s_chance(forecast: BoostedForecast, known
 
 
 def test_a_series_predicts_what_single_calls_predict(forecast: BoostedForecast, known: Opens) -> None:
-    """Moments predicted together, some from the same cutoff, give the frames of one call each."""
+    """Moments predicted together, some from the same cutoff, give the frames of single calls, within the lookback."""
+    known = known.since(int((MONDAY - 50 * DAY).timestamp()) * 10**6)
     starts = [MONDAY - 3 * DAY + minutes * HOUR / 60 for minutes in (430, 485, 490, 700)]
     cutoffs = [start.replace(minute=0) for start in starts]
     for start, cutoff, chances in zip(
