@@ -1,7 +1,7 @@
 """### Review the policies
 
 Every Monday: replays the last weeks with the live kind of forecast and the others, and writes a page and JSON on hit
-ratios, calibration and drift (folder `reports` of `ADWARM_DATA_URL`; `adwarm status` names the newest). When the live
+ratios, calibration and drift (the button *Review page* of the task `review`, or `adwarm review page`). When the live
 kind's probabilities are badly calibrated, the population profile goes live at once. When another kind is significantly
 better, the run waits for your approval under *Required Actions*; no response in time is a rejection.
 """
@@ -12,7 +12,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import Tag, cron_schedule, dag_kwargs, timestamp_param
-from adwarm_airflow.operators.approval import PromotionApprovalOperator
+from adwarm_airflow.operators.approval import PromotionApprovalOperator, ReviewPoliciesOperator
 
 
 @dag(
@@ -50,13 +50,6 @@ from adwarm_airflow.operators.approval import PromotionApprovalOperator
 def adwarm_policy_review() -> None:
     """Review, wait for approval, promote, record the decision."""
 
-    @task
-    def review(**context: Any) -> dict[str, Any]:
-        """Replay, evaluate and report; fall back when the calibration is bad."""
-        from adwarm_airflow.tasks import review
-
-        return review.review(context)
-
     @task.short_circuit
     def is_proposed(**context: Any) -> bool:
         """Continue only when there is something to approve."""
@@ -80,7 +73,7 @@ def adwarm_policy_review() -> None:
 
     body = "{{ ti.xcom_pull(task_ids='review')['body'] }}"
     approve = PromotionApprovalOperator(task_id="approve", subject="Promote a better forecast?", body=body)
-    review() >> is_proposed() >> approve >> promote() >> conclude()
+    ReviewPoliciesOperator(task_id="review") >> is_proposed() >> approve >> promote() >> conclude()
 
 
 policy_review = adwarm_policy_review()

@@ -4,6 +4,7 @@ from airflow.plugins_manager import AirflowPlugin
 
 try:
     import adwarm_airflow
+    from adwarm_airflow.review_pages import URL_PREFIX, ReviewPageLink, ReviewPages
 except ImportError as error:
     raise ImportError(
         "adwarm_airflow cannot be imported: PYTHONPATH must hold this project's include/ and plugins/ folders "
@@ -16,3 +17,5 @@ class AdwarmPlugin(AirflowPlugin):
 
     name = "adwarm"
     on_load = staticmethod(adwarm_airflow.check_core)
+    fastapi_apps = [{"app": ReviewPages(), "url_prefix": URL_PREFIX, "name": "adwarm reviews"}]  # noqa: RUF012 - read by Airflow
+    operator_extra_links = [ReviewPageLink()]  # noqa: RUF012 - read by Airflow

@@ -38,6 +38,11 @@ class RunWindow:
         return self.window[0].date()
 
 
+def stored_run_id(dag_id: str, run_id: str) -> str:
+    """Return the id of a run under which the store keeps what it made."""
+    return f"{dag_id}/{run_id}"[:250]
+
+
 def resolve_run_window(context: Mapping[str, Any], grain: timedelta) -> RunWindow:
     """Return the window of the run in `context`. The run needs no logical date.
 
@@ -57,12 +62,8 @@ def resolve_run_window(context: Mapping[str, Any], grain: timedelta) -> RunWindo
     else:
         end = floor_to(as_of or utc(context.get("logical_date") or run.run_after), grain)
         window = (end - grain, end)
-    return RunWindow(make_run_id(run), window, bool(param_window) or is_backfill, is_backfill, clock)
-
-
-def make_run_id(run: Any) -> str:
-    """Return what identifies an Airflow run across all DAGs: the id of its DAG and its own."""
-    return f"{run.dag_id}/{run.run_id}"[:250]
+    run_id = stored_run_id(run.dag_id, run.run_id)
+    return RunWindow(run_id, window, bool(param_window) or is_backfill, is_backfill, clock)
 
 
 def resolve_decision(context: Mapping[str, Any], step: timedelta) -> tuple[datetime, Mode]:

@@ -26,6 +26,7 @@ os.environ.update({
     "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{HOME}/airflow.db",
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+    "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests, long enough for a signature with SHA-512 of 64 bytes",
 })
 
 NOW = datetime(2013, 3, 22, 4, 0, tzinfo=UTC)

@@ -32,7 +32,11 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A home whose keys have hours of their own, while the live population profile knows none of them."""
     days = [MONDAY + timedelta(days=n) for n in range(35) if n % 7 < 5]
     rows = [
-        {"ts": day + timedelta(hours=key % 24, minutes=day.day), "account_id": f"act_{key}", "date_range": "last_7d"}
+        {
+            "ts": day + timedelta(hours=key % 24, minutes=10 + (day.day * 7) % 40),
+            "account_id": f"act_{key}",
+            "date_range": "last_7d",
+        }
         for day in days
         for key in range(30)
     ]
@@ -40,6 +44,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log.jsonl"))
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
+    monkeypatch.setenv("ADWARM_PLANNING__STEP_MINUTES", "240")
     home = Runtime(load_settings())
     ingest(home.context, NOW)
     plain = train_candidates(home.context, NOW, NOW).snapshots["population"]
@@ -112,7 +117,7 @@ def let_time_pass(waiting: Any) -> None:
 
 def run(dags: dict[str, Any], **conf: Any) -> Any:
     """Runs the review as of NOW."""
-    wanted = {"decision_time": NOW.isoformat(), "policies": ["hour-of-week"], "scored_weeks": 1, **conf}
+    wanted = {"decision_time": NOW.isoformat(), "policies": ["forecast-hour-of-week"], "scored_weeks": 1, **conf}
     return dags[DAG].test(logical_date=None, run_conf=wanted)
 
 

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from adwarm.replay.policies import BOUNDS
-from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, read_opens, replay
+from adwarm.replay.log_split import TrainTestSplit
+from adwarm.replay.policies import BOUNDS, BUILT_IN, FORECASTS
+from adwarm.replay.replay_run import ReplayConfig, read_opens, replay
 from adwarm.settings import load_settings
 from tests.benchmarks.measure import FOLDER, save_results
 
@@ -177,7 +178,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--logs", default="", help="names with commas between; all by default")
-    parser.add_argument("--policy", default="all")
+    parser.add_argument("--policy", default=",".join(name for name in BUILT_IN if name not in FORECASTS))
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     jobs = jobs_of(options.folder, [name for name in options.logs.split(",") if name], options.policy)

@@ -24,6 +24,7 @@ from adwarm.cli import (
     plan,
     replay,
     request,
+    review,
     simulate,
     status,
     strategy,
@@ -70,6 +71,7 @@ app.add_typer(db.app, name="db")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(log.app, name="log")
 app.command("replay")(replay.replay)
+app.add_typer(review.app, name="review")
 app.command("simulate")(simulate.simulate)
 app.command("doctor")(doctor.doctor)
 

@@ -128,6 +128,11 @@ def print_unexpected_error(console: Console, line: str, kind: str, traceback: Pa
         _print_line(console, line)
 
 
+def print_note(text: str) -> None:
+    """Print one line for people on standard error."""
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def _print_line(console: Console, line: str) -> None:
     console.print(f"adwarm: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
 

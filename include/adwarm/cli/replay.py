@@ -1,7 +1,7 @@
 """`adwarm replay`: replays an access log against warming policies."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -10,25 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adwarm.cli.options import JsonOption, parse_timestamp
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.output import print_json, print_note, print_table
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from adwarm.replay.replay_run import PolicyProgress, ReplayResult, TrainTestSplit
+    from adwarm.replay.log_split import TrainTestSplit
+    from adwarm.replay.replay_run import PolicyProgress, ReplayResult
     from adwarm.settings import Settings
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
-_TRAINING, _TEST = timedelta(weeks=8), timedelta(weeks=4)
 
 
 def replay(
     log: Annotated[str, typer.Argument(help="Access log: file, folder, glob or URL.")],
     *,
-    train_from: Annotated[str | None, typer.Option(help="UTC day or time; 8 weeks before --test-from.")] = None,
-    test_from: Annotated[str | None, typer.Option(help="UTC day or time; 4 weeks before --test-to.")] = None,
+    train_weeks: Annotated[
+        int | None, typer.Option(help="Weeks to learn from; 8, or what a shorter log holds.", min=2)
+    ] = None,
+    weeks: Annotated[
+        int | None, typer.Option(help="Weeks to replay, at the end; 4, or what fits a shorter log.", min=1)
+    ] = None,
+    train_from: Annotated[str | None, typer.Option(help="UTC day or time, instead of --train-weeks.")] = None,
+    test_from: Annotated[str | None, typer.Option(help="UTC day or time, instead of --weeks.")] = None,
     test_to: Annotated[str | None, typer.Option(help="UTC day or time, excluded; the log's end.")] = None,
     policy: Annotated[str, typer.Option(help="Names separated by commas, or all. Your own: module:Class.")] = "all",
     at: Annotated[str, typer.Option(help="Call budgets to compare, as multiples of the calls without warming.")] = (
@@ -67,7 +73,7 @@ def replay(
         "requests" if cost == "requests" else "key",
     )
     settings = load_settings()
-    split = _parse_split(log, settings, train_from, test_from, test_to)
+    split = _parse_split(log, settings, (train_from, test_from, test_to), (train_weeks, weeks))
     opens = read_opens(log, settings, split, min_opens)
     names = [name.strip() for name in policy.split(",") if name.strip()]
     with _progress_bars() as on_progress:
@@ -104,15 +110,27 @@ def parse_multiples(text: str) -> list[float]:
 
 
 def _parse_split(
-    log: str, settings: "Settings", train_from: str | None, test_from: str | None, test_to: str | None
+    log: str, settings: "Settings", days: Sequence[str | None], weeks: tuple[int | None, int | None]
 ) -> "TrainTestSplit":
-    """Return the training and test periods; by default the log's last 4 weeks are tested, and 8 weeks before train."""
+    """Return the periods of training and test: from days, from numbers of weeks, or what fits the log."""
     from adwarm.access_log import log_span
-    from adwarm.replay.replay_run import TrainTestSplit
+    from adwarm.replay.log_requirements import WEEK
+    from adwarm.replay.log_split import DEFAULT_TRAINING_WEEKS, DEFAULT_WEEKS, TrainTestSplit, split_weeks
 
-    end = parse_timestamp(test_to, "--test-to") if test_to else log_span(log, settings)[1] + timedelta(microseconds=1)
-    test = parse_timestamp(test_from, "--test-from") if test_from else end - _TEST
-    return TrainTestSplit(parse_timestamp(train_from, "--train-from") if train_from else test - _TRAINING, test, end)
+    names = ("--train-from", "--test-from", "--test-to")
+    train, test, end = (parse_timestamp(text, name) if text else None for text, name in zip(days, names, strict=True))
+    if (train and weeks[0]) or (test and weeks[1]):
+        raise BadRequest("--train-weeks and --train-from, or --weeks and --test-from, say the same twice; use one")
+    if end is None or not (train or test):
+        first, last = log_span(log, settings)[:2]
+        end = end or last + timedelta(microseconds=1)
+        if not (train or test):
+            split, note = split_weeks(first, end, *weeks)
+            if note:
+                print_note(note)
+            return split
+    test = test or end - (weeks[1] or DEFAULT_WEEKS) * WEEK
+    return TrainTestSplit(train or test - (weeks[0] or DEFAULT_TRAINING_WEEKS) * WEEK, test, end)
 
 
 @contextmanager
@@ -168,3 +186,5 @@ def _print_curves(document: dict[str, Any]) -> None:
         f"({log['keys']:,} keys, {log['scored_first_opens']:,} first opens)"
     )
     print_table(title, columns, rows)
+    headline = document["headline"]
+    print(f"{headline['policy']}: {headline['text']}.")

@@ -1,11 +1,15 @@
 """The interface of every forecast: keys, probabilities and the training window."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
+from adwarm.foundation.local_time import LocalSlot
 from adwarm.patterns.opens import Opens
 
 KEY_COLUMNS = ["account_id", "date_range", "report"]
@@ -33,6 +37,48 @@ class RecentOpens:
 
     opens: Opens
     until: datetime
+
+
+SlotChance = tuple[LocalSlot, Floats]
+"""A part of a local hour, and the chance of a first open in it per key."""
+
+
+@dataclass(frozen=True)
+class SlotChances:
+    """What a forecast predicts from one moment on, as arrays; `Forecast.to_frame` makes a frame of it.
+
+    Attributes:
+        start: begin of the predicted time, UTC.
+        key_count: number of rows of `Forecast.keys`.
+        zones: per reader zone, the rows of its keys in `Forecast.keys`, and the slots of the predicted time in order.
+    """
+
+    start: datetime
+    key_count: int
+    zones: Sequence[tuple[Ints, Sequence[SlotChance]]]
+
+    def get_chance_until(self, end: datetime) -> Floats:
+        """Return, per key, the chance of a first open before `end`; a slot that `end` cuts counts in part."""
+        log_none = np.zeros(self.key_count)
+        for rows, slots in self.zones:
+            for slot, chance in slots:
+                share = min(1.0, (end - slot.start) / (slot.end - slot.start))
+                if share > 0:
+                    log_none[rows] += share * np.log1p(-np.minimum(chance, _MAX_CHANCE))
+        result: Floats = -np.expm1(log_none)
+        return result
+
+    def find_likely(self, end: datetime, floor: float) -> Bools:
+        """Return, per key, whether a slot that begins before `end` has a chance above `floor`."""
+        likely = np.zeros(self.key_count, np.bool_)
+        for rows, slots in self.zones:
+            for slot, chance in slots:
+                if slot.start < end:
+                    likely[rows] |= chance > floor
+        return likely
+
+
+_MAX_CHANCE = 1.0 - 1e-9
 
 
 class Forecast(Protocol):
@@ -97,6 +143,32 @@ class Forecast(Protocol):
             horizon: length of the predicted time.
             recent: the opens of the lookback. Without them the forecast uses only what it learned in training.
             floor: rows with this probability or less are left out.
+        """
+        ...
+
+    def predict_series(
+        self, starts: Sequence[datetime], horizon: timedelta, opens: Opens, cutoffs: Sequence[datetime]
+    ) -> Iterator[SlotChances]:
+        """Yield, for each of `starts`, what `predict` puts into a frame, given the opens before its cutoff.
+
+        Much quicker than one call of `predict` for each. The look-back of all begins at the first cutoff's, so the
+        later ones use up to a day more of an old log than `predict` does.
+
+        Args:
+            starts: UTC, ascending, less than about a day in all.
+            horizon: length of the predicted time.
+            opens: the log; for each start those at or after its cutoff are ignored.
+            cutoffs: per start, end of the known log, UTC, ascending.
+        """
+        ...
+
+    def to_frame(self, chances: SlotChances, *, floor: float, selected: Bools | None = None) -> pd.DataFrame:
+        """Return the chances above `floor` as `predict` returns them.
+
+        Args:
+            chances: yielded by `predict_series`.
+            floor: rows with this probability or less are left out.
+            selected: per key, whether it is wanted; None: all are.
         """
         ...
 

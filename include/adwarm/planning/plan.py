@@ -9,14 +9,16 @@ candidates, those that are worth their price are planned; see `adwarm.planning.p
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.forecast.protocol import KEY_COLUMNS
-from adwarm.foundation.arrow_arrays import Floats, Ints
+from adwarm.foundation.arrow_arrays import Bools, Floats, Ints
 from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
 from adwarm.planning.expiry import NEVER
@@ -31,18 +33,23 @@ MIN_PEAK_RATIO = 0.25
 """A slot is warmed for when its probability is at least this fraction of the highest before the entry's expiry."""
 MAX_LISTED_CUTS = 200
 """How many rejected keys a plan lists, best first."""
+_STATED = ("probability", "opens", "weeks", "hour_of_week", "time_zone")
 _MAX_HORIZON_MS = 10**10
 """About four months in milliseconds: longer than any plan."""
 _NEVER_MS = 10**12
 _HOUR = timedelta(hours=1)
 
 
-class PlanningView(Protocol):
-    """What the planner reads about keys, each at its own moment (UTC)."""
+class ExpiryView(Protocol):
+    """What finding likely keys reads."""
 
     def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[datetime]:
-        """Return when an entry fetched then would stop answering the key; `NEVER` when it would not."""
+        """Return when an entry fetched then (UTC) would stop answering the key; `NEVER` when it would not."""
         ...
+
+
+class PlanningView(ExpiryView, Protocol):
+    """What the planner reads about keys, each at its own moment (UTC)."""
 
     def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[datetime | None]:
         """Return when the entry stored for the key then stops being fresh; None when nothing is stored."""
@@ -94,10 +101,10 @@ class SlotArrays:
     @classmethod
     def from_frame(cls, probabilities: pd.DataFrame, decided_at: datetime) -> "SlotArrays":
         """Return the arrays of a frame that `Forecast.predict` returned."""
-        frame = probabilities.sort_values([*KEY_COLUMNS, "slot_start"], kind="stable", ignore_index=True)
-        changed = np.arange(len(frame)) == 0
-        for column in (frame[name].to_numpy() for name in KEY_COLUMNS):
-            changed[1:] |= column[1:] != column[:-1]
+        frame, changed = probabilities, _find_key_changes(probabilities)
+        if not _is_sorted(frame, changed):
+            frame = frame.sort_values([*KEY_COLUMNS, "slot_start"], kind="stable", ignore_index=True)
+            changed = _find_key_changes(frame)
         key: Ints = np.cumsum(changed, dtype=np.int64) - 1
         probability = np.clip(frame["probability"].to_numpy(np.float64), 0.0, 1.0 - 1e-9)
         survival = np.concatenate([[0.0], np.cumsum(np.log1p(-probability))])
@@ -139,9 +146,35 @@ class SlotArrays:
         return highest
 
 
+def _find_key_changes(frame: pd.DataFrame) -> Bools:
+    """Return, per row, whether it is the first or its key is another one than that of the row before."""
+    changed: Bools = np.zeros(len(frame), np.bool_)
+    changed[:1] = True
+    for column in (frame[name].to_numpy() for name in KEY_COLUMNS):
+        changed[1:] |= column[1:] != column[:-1]
+    return changed
+
+
+def _is_sorted(frame: pd.DataFrame, changed: Bools) -> bool:
+    """Return whether the rows are in the order of key and time; forecasts return them so, and sorting takes longer."""
+    columns = (frame[name].to_numpy()[changed].tolist() for name in KEY_COLUMNS)
+    keys = list(zip(*columns, strict=True))
+    start = frame["slot_start"].to_numpy()
+    return bool((changed[1:] | (start[1:] >= start[:-1])).all()) and all(a < b for a, b in pairwise(keys))
+
+
 @dataclass(frozen=True)
-class _Candidates:
-    """Likely keys, one row of the slots each; arrays and lists of equal length."""
+class LikelyKeys:
+    """Keys that are due in a run and likely enough, one row of the slots each; arrays and lists of equal length.
+
+    Attributes:
+        slots: the probabilities.
+        rows: the row of each key's slot.
+        chance: probability of an open between that slot and the expiry of the entry.
+        keys: the report keys.
+        warm_at: when the fetch of each should start, UTC.
+        ends: until when an entry fetched then answers its key, UTC.
+    """
 
     slots: SlotArrays
     rows: Ints
@@ -150,15 +183,28 @@ class _Candidates:
     warm_at: list[datetime]
     ends: list[datetime]
 
-    def take(self, indexes: Ints) -> "_Candidates":
+    def get_lasting(self, session: timedelta) -> Bools:
+        """Return, per key, whether an entry fetched for it lasts through the predicted session."""
+        return np.array([end >= open_ + session for end, open_ in zip(self.ends, self.opens, strict=True)], np.bool_)
+
+    def take(self, indexes: Ints) -> "LikelyKeys":
+        """Return the keys at `indexes`."""
         order = indexes.tolist()
         lists = ([values[index] for index in order] for values in (self.keys, self.warm_at, self.ends))
-        return _Candidates(self.slots, self.rows[indexes], self.chance[indexes], *lists)
+        return LikelyKeys(self.slots, self.rows[indexes], self.chance[indexes], *lists)
 
     @property
     def opens(self) -> list[datetime]:
-        column = self.slots.frame["predicted_open"].iloc[self.rows]
-        return [utc(moment) for moment in column.dt.to_pydatetime()]
+        """The predicted opens, UTC."""
+        return self.evidence["predicted_open"]
+
+    @cached_property
+    def evidence(self) -> dict[str, list[Any]]:
+        """The columns of the frame that recommendations state, one value per key."""
+        frame = self.slots.frame
+        columns = {name: frame[name].to_numpy()[self.rows].tolist() for name in _STATED}
+        opens = [utc(moment) for moment in frame["predicted_open"].iloc[self.rows].dt.to_pydatetime()]
+        return {**columns, "predicted_open": opens}
 
 
 def plan_warms(
@@ -173,13 +219,29 @@ def plan_warms(
         planning: the least probability, and the length of a session.
         quota: the upstream calls of the hour.
     """
+    return plan_likely_keys(
+        find_likely_keys(timing, probabilities, view, planning.min_confidence), view, planning, quota
+    )
+
+
+def find_likely_keys(
+    timing: PlanTiming, probabilities: pd.DataFrame, view: ExpiryView, min_confidence: float
+) -> LikelyKeys:
+    """Return the keys whose warm falls due in the run and that are likely enough, each at its first such hour.
+
+    Keys do not depend on each other, so a frame of some keys gives what the frame of all gives for them.
+    """
     slots = SlotArrays.from_frame(probabilities, timing.decided_at)
-    rows = _find_due(slots, timing, planning.min_confidence)
-    likely = _find_likely(slots, rows, view, timing, planning.min_confidence)
-    session = timedelta(minutes=planning.session_minutes)
-    too_short = np.array([end < open_ + session for end, open_ in zip(likely.ends, likely.opens, strict=True)], bool)
-    lasting = likely.take(np.flatnonzero(~too_short))
-    expiring = likely.take(np.flatnonzero(too_short & (likely.chance * quota.open_value > 1.0)))
+    rows = _find_due(slots, timing, min_confidence)
+    return _find_likely(slots, rows, view, timing, min_confidence)
+
+
+def plan_likely_keys(likely: LikelyKeys, view: PlanningView, planning: PlanningSettings, quota: CallQuota) -> WarmPlan:
+    """Return the plan of a run whose likely keys are found; arguments as for `plan_warms`."""
+    session, slots = timedelta(minutes=planning.session_minutes), likely.slots
+    lasts = likely.get_lasting(session)
+    lasting = likely.take(np.flatnonzero(lasts))
+    expiring = likely.take(np.flatnonzero(~lasts & (likely.chance * quota.open_value > 1.0)))
     stale, fresh = _split_off_fresh(lasting, view, session)
     planned, cut, cut_total = _select_by_value(stale, view, quota)
     short = [_reject_too_short(expiring, index) for index in range(min(len(expiring.keys), MAX_LISTED_CUTS))]
@@ -200,8 +262,8 @@ def _find_due(slots: SlotArrays, timing: PlanTiming, min_confidence: float) -> I
 
 
 def _find_likely(
-    slots: SlotArrays, rows: Ints, view: PlanningView, timing: PlanTiming, min_confidence: float
-) -> _Candidates:
+    slots: SlotArrays, rows: Ints, view: ExpiryView, timing: PlanTiming, min_confidence: float
+) -> LikelyKeys:
     """Return the first row of each key that is likely enough and not followed by a much likelier hour."""
     decided_at = utc(timing.decided_at)
     names = slots.frame.iloc[rows][KEY_COLUMNS].itertuples(index=False, name=None)
@@ -215,12 +277,12 @@ def _find_likely(
     chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance)
     good = np.flatnonzero((chance >= min_confidence) & (slots.probability[rows] >= MIN_PEAK_RATIO * highest))
     _, first = np.unique(slots.key[rows][good], return_index=True)
-    return _Candidates(slots, rows, chance, keys, warm_at, ends).take(good[first])
+    return LikelyKeys(slots, rows, chance, keys, warm_at, ends).take(good[first])
 
 
 def _split_off_fresh(
-    candidates: _Candidates, view: PlanningView, session: timedelta
-) -> tuple[_Candidates, list[Recommendation]]:
+    candidates: LikelyKeys, view: PlanningView, session: timedelta
+) -> tuple[LikelyKeys, list[Recommendation]]:
     """Split off the candidates whose stored entry stays fresh through the predicted session."""
     opens = candidates.opens
     stored = view.get_fresh_until(candidates.keys, opens)
@@ -232,7 +294,7 @@ def _split_off_fresh(
 
 
 def _select_by_value(
-    candidates: _Candidates, view: PlanningView, quota: CallQuota
+    candidates: LikelyKeys, view: PlanningView, quota: CallQuota
 ) -> tuple[list[Recommendation], list[Recommendation], int]:
     """Return those worth their price, the best of those that only the quota rejects, and how many it rejects."""
     costs = np.array(view.get_request_costs(candidates.keys, candidates.warm_at), bool).reshape(-1, 2)
@@ -253,7 +315,7 @@ def _select_by_value(
     return sorted(planned, key=lambda item: (item.warm_at, item.key)), rejected, len(cut)
 
 
-def _reject_by_quota(candidates: _Candidates, index: int, quota: CallQuota, cost: WarmCost) -> Recommendation:
+def _reject_by_quota(candidates: LikelyKeys, index: int, quota: CallQuota, cost: WarmCost) -> Recommendation:
     limit = (
         f"{quota.max_account_calls} calls of its account"
         if cost.is_account_limit
@@ -263,21 +325,21 @@ def _reject_by_quota(candidates: _Candidates, index: int, quota: CallQuota, cost
     return item.with_status("cut", explain_cut(cost, item.benefit, limit))
 
 
-def _reject_fresh(candidates: _Candidates, index: int, end: datetime | None) -> Recommendation:
+def _reject_fresh(candidates: LikelyKeys, index: int, end: datetime | None) -> Recommendation:
     until = "for good" if end == NEVER else f"until {end:%Y-%m-%d %H:%M} UTC, past the predicted session"
     return _recommend(candidates, index).with_status("fresh", f"the stored entry stays fresh {until}")
 
 
-def _reject_too_short(candidates: _Candidates, index: int) -> Recommendation:
+def _reject_too_short(candidates: LikelyKeys, index: int) -> Recommendation:
     end = candidates.ends[index]
     why = f"an entry fetched for it would expire at {end:%Y-%m-%d %H:%M} UTC, before the session ends"
     return _recommend(candidates, index).with_status("cut", why)
 
 
 def _recommend(
-    candidates: _Candidates, index: int, open_value: float = 1.0, cost: WarmCost | None = None
+    candidates: LikelyKeys, index: int, open_value: float = 1.0, cost: WarmCost | None = None
 ) -> Recommendation:
-    row = candidates.slots.frame.iloc[candidates.rows[index]]
+    row = {name: values[index] for name, values in candidates.evidence.items()}
     evidence = Evidence(int(row["opens"]), int(row["weeks"]), int(row["hour_of_week"]), str(row["time_zone"]))
     lifetime, end = round(float(candidates.chance[index]), 6), candidates.ends[index]
     benefit = round(lifetime * open_value, 6)
@@ -285,7 +347,7 @@ def _recommend(
     priced = {} if cost is None else {"cost": explain_price(cost), "calls": round(cost.calls, 4)}
     return Recommendation(
         key=candidates.keys[index],
-        predicted_open=utc(row["predicted_open"].to_pydatetime()),
+        predicted_open=row["predicted_open"],
         confidence=lifetime,
         warm_at=candidates.warm_at[index],
         benefit=benefit,
@@ -302,7 +364,7 @@ def _recommend(
     )
 
 
-def _chance_of(candidates: _Candidates, index: int, lifetime: float, end: datetime) -> Chance:
+def _chance_of(candidates: LikelyKeys, index: int, lifetime: float, end: datetime) -> Chance:
     """Return the probabilities that explain a candidate; the forecast reaches `LOOKAHEAD` from the decision."""
     slots, row = candidates.slots, candidates.rows[index]
     start, share = int(slots.start[row]), int(slots.end[row] - slots.start[row]) / _ms(_HOUR)

@@ -217,6 +217,10 @@ class CacheSimulation:
         if self._record_misses:
             self._record_fetches(missed[None, :], np.array([key]), np.full((1, len(missed)), at), warm=False)
 
+    def get_fresh_until(self, key: Ints, column: int) -> Ints:
+        """Return until when the entries of keys are fresh in one cache, microseconds; below 0 without an entry."""
+        return np.asarray(self._fresh_until[key, column])
+
     def _start_due_warms(self, key: Ints, at: int) -> None:
         """Start the warms of the keys `key` that are due by `at`."""
         if not len(key):

@@ -48,6 +48,11 @@ class MonitoredPolicy:
         self.expected, self.variance, self.observed = np.zeros(accounts), np.zeros(accounts), np.zeros(accounts)
 
     @property
+    def wrapped(self) -> Policy:
+        """The wrapped policy."""
+        return self._policy
+
+    @property
     def name(self) -> str:
         """The wrapped policy's name."""
         return self._policy.name

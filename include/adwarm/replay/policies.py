@@ -9,11 +9,14 @@ import numpy as np
 from adwarm.forecast.features.grid import SLOT_MICROS, SLOTS_PER_DAY, OpenGrid
 from adwarm.forecast.models.boosted import HISTORY_MICROS, BoostedModel, Horizons
 from adwarm.forecast.training.boosted_training import train_model
+from adwarm.forecast.training.train import TRAINERS
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import Opens
 from adwarm.replay import baselines
 from adwarm.replay.entry_lifetimes import EntryLifetime
+from adwarm.replay.forecast_policy import ForecastPolicy, get_policy_name
 from adwarm.replay.policy import DecisionTimes, Policy, PredictedEvent, Ranking, ReplayTiming
+from adwarm.settings import Settings
 
 _MARGIN = 2 * SLOTS_PER_DAY * SLOT_MICROS
 _DIGITS = 9
@@ -21,7 +24,10 @@ _DIGITS = 9
 
 
 class AdwarmPolicy:
-    """Ranks keys by the value of a warm from the adwarm model, which each fit trains anew."""
+    """Ranks keys by the value of a warm from the adwarm model alone, which each fit trains anew.
+
+    `ForecastPolicy` replays the whole forecast that the model is part of, with the deployed plan's decision.
+    """
 
     name = "adwarm"
     about = (
@@ -70,7 +76,14 @@ class AdwarmPolicy:
             yield Ranking(index, key.astype(np.int32), value[index], chance[index], renew_at_expiry=True)
 
 
-BUILT_IN: dict[str, Callable[[Opens, EntryLifetime], Policy]] = {
+def _forecast(kind: str) -> Callable[[Opens, EntryLifetime, Settings], Policy]:
+    return lambda _opens, lifetime, settings: ForecastPolicy(kind, settings, lifetime)
+
+
+FORECASTS = {get_policy_name(kind): _forecast(kind) for kind in TRAINERS}
+"""Constructors of the policies that replay the kinds of forecast with the deployed plan, the plainest first."""
+
+BUILT_IN: dict[str, Callable[[Opens, EntryLifetime, Settings], Policy]] = {
     "none": lambda *_: baselines.NoWarming(),
     "everything": lambda *_: baselines.WarmEverything(),
     "peak-hours": lambda *_: baselines.PeakHours(),
@@ -82,27 +95,33 @@ BUILT_IN: dict[str, Callable[[Opens, EntryLifetime], Policy]] = {
     "hour-of-week": lambda *_: baselines.hour_of_week_policy(),
     "hybrid-histogram": lambda *_: baselines.HybridHistogram(),
     "adwarm": lambda *_: AdwarmPolicy(),
-    "oracle": baselines.Oracle,
+    **FORECASTS,
+    "oracle": lambda opens, lifetime, _: baselines.Oracle(opens, lifetime),
 }
-"""Constructors by name. Each gets the log and the lifetime of entries; only the oracle uses them."""
+"""Constructors by name. Each gets the log, which only the oracle uses, the lifetime of entries, and the settings."""
 
 BOUNDS = {"none", "everything", "oracle"}
 """Policies that mark the ends of the scale and do not compete."""
 
 
-def load_policies(names: Sequence[str | Policy], opens: Opens, lifetime: EntryLifetime) -> list[Policy]:
+def load_policies(
+    names: Sequence[str | Policy], opens: Opens, lifetime: EntryLifetime, settings: Settings
+) -> list[Policy]:
     """Return the policies for `names`: a built-in name, `module:Class` of the user's own, `all`, or a policy itself.
 
     Raises:
         BadRequest: there is no such policy.
     """
     expanded = [name for given in names for name in (BUILT_IN if given == "all" else [given])]
-    return [_load_policy(name, opens, lifetime) if isinstance(name, str) else name for name in dict.fromkeys(expanded)]
+    return [
+        _load_policy(name, opens, lifetime, settings) if isinstance(name, str) else name
+        for name in dict.fromkeys(expanded)
+    ]
 
 
-def _load_policy(name: str, opens: Opens, lifetime: EntryLifetime) -> Policy:
+def _load_policy(name: str, opens: Opens, lifetime: EntryLifetime, settings: Settings) -> Policy:
     if name in BUILT_IN:
-        return BUILT_IN[name](opens, lifetime)
+        return BUILT_IN[name](opens, lifetime, settings)
     module, colon, attribute = name.partition(":")
     if not colon:
         raise BadRequest(f"policy {name!r} is not one of all, {', '.join(BUILT_IN)}; your own is written module:Class")

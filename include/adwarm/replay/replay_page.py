@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from adwarm.replay.headline import HEADLINE_MULTIPLE
 from adwarm.replay.policies import BOUNDS
 
 _OURS, _BOUND = "#0b6bcb", "#9aa5b1"
@@ -20,7 +21,6 @@ _REVIEW_RESULTS = {
     "fell_back": "The population profile takes over at once",
     "proposed": "A better kind is proposed",
 }
-_HEADLINE_MULTIPLE = 2.0
 
 
 def render_page(document: dict[str, Any]) -> str:
@@ -36,7 +36,8 @@ def render_page(document: dict[str, Any]) -> str:
         .render(
             **{name: document[name] for name in ("log", "rules", "policies", "compared")},
             plot_script=Markup(get_plotlyjs()),  # noqa: S704 - the script of the plotly wheel
-            headline=_headline(document),
+            headline=document["headline"],
+            plans=[policy for policy in policies if policy["as_deployed"]],
             review=review,
             review_result=_REVIEW_RESULTS[review["verdict"]] if review else "",
             curves_plot=curves_plot(policies),
@@ -68,19 +69,8 @@ def _format_number(value: float | None, spec: str, unit: str = "") -> str:
     return "–" if value is None else f"{value:{spec}}{unit}"
 
 
-def _headline(document: dict[str, Any]) -> dict[str, Any] | None:
-    """Return what the reference policy serves at twice the calls; None when no policies were compared."""
-    compared = document["compared"]
-    if not compared:
-        return None
-    reference = next(policy for policy in document["policies"] if policy["name"] == compared["policy"])
-    row = _row_at_headline(reference["read_off_curve"])
-    ratio_of_none = reference["curve"][0]["first_open_hit_ratio"]
-    return {**row, "ratio": row["first_open_hit_ratio"], "ratio_of_none": ratio_of_none}
-
-
 def _row_at_headline(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return next((row for row in rows if row["multiple"] == _HEADLINE_MULTIPLE), rows[0])
+    return next((row for row in rows if row["multiple"] == HEADLINE_MULTIPLE), rows[0])
 
 
 def _best_ratios(policies: list[dict[str, Any]]) -> list[float]:

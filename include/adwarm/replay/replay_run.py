@@ -6,7 +6,7 @@ equal results.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal
 
 import numpy as np
@@ -14,17 +14,26 @@ import pandas as pd
 import pyarrow as pa
 
 from adwarm.access_log import read_events
-from adwarm.access_log.timestamps import to_micros
-from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens, factorize, keep_human_events, opens_from_frame
 from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
+from adwarm.replay.deployed_plan import DeployedPlan
+from adwarm.replay.drift import MonitoredPolicy
 from adwarm.replay.entry_lifetimes import EntryLifetime, FixedLifetime, FreshnessLifetime
-from adwarm.replay.log_requirements import MIN_REPLAY_TEST, MIN_REPLAY_TRAINING
+from adwarm.replay.forecast_policy import ForecastPolicy
+from adwarm.replay.headline import get_headline
+from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import load_policies
 from adwarm.replay.policy import Policy, ReplayTiming
 from adwarm.replay.request_count import PlannedRequestCounter
-from adwarm.replay.results import REFERENCE_POLICIES, DeferredMetrics, PolicyResult, compare_policies, policy_result
+from adwarm.replay.results import (
+    REFERENCE_POLICIES,
+    DeferredMetrics,
+    PolicyMeasurements,
+    PolicyResult,
+    compare_policies,
+    policy_result,
+)
 from adwarm.replay.simulate import (
     iter_rankings,
     learn_thresholds,
@@ -39,29 +48,6 @@ _COLUMNS = ("account_id", "date_range", "report", "time_zone")
 
 PolicyProgress = Callable[[str, float], None]
 """Called with a policy's name and the share of its work, 0 to 1, that was just done."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainTestSplit:
-    """Start of training, start of the test, and its end; UTC. Each moment belongs to the part that it begins.
-
-    Raises:
-        BadRequest: training is shorter than 14 days, or the test shorter than a day.
-    """
-
-    train_from: datetime
-    test_from: datetime
-    test_to: datetime
-
-    def __post_init__(self) -> None:
-        if self.test_from - self.train_from < MIN_REPLAY_TRAINING:
-            raise BadRequest("training needs 14 days or more; move --train-from back or --test-from on")
-        if self.test_to - self.test_from < MIN_REPLAY_TEST:
-            raise BadRequest("the scored part is shorter than a day; move --test-to on")
-
-    def micros(self) -> tuple[int, int, int]:
-        """Return the three moments in microseconds since 1970."""
-        return to_micros(utc(self.train_from)), to_micros(utc(self.test_from)), to_micros(utc(self.test_to))
 
 
 @dataclass(frozen=True)
@@ -110,7 +96,7 @@ class ReplayResult:
     """The result of a replay.
 
     Attributes:
-        document: all figures as JSON values; keys `log`, `rules`, `policies` and `compared`.
+        document: all figures as JSON values; keys `log`, `rules`, `policies`, `compared` and `headline`.
         warms: policy, ts (UTC, when the fetch starts), account_id, date_range, report, at (the target multiple) and
             confidence (the probability if the policy states one, else its warm value), one row per warm.
     """
@@ -143,10 +129,25 @@ def read_opens(url: str, settings: Settings, split: TrainTestSplit, min_opens: i
     if not tables:
         raise BadRequest(f"the log has no opens between {split.train_from} and {split.test_to}; check the dates")
     frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
-    opens = select_keys(opens_from_frame(frame, settings.default_zone), start, test, min_opens)
+    whole = opens_from_frame(frame, settings.default_zone)
+    opens = select_keys(whole, start, test, min_opens)
     if not len(opens.since(test)):
-        raise BadRequest(f"no key has {min_opens} opens in training and one after; lower --min-opens")
+        raise BadRequest(_describe_too_few_opens(whole.since(start), test, min_opens))
     return opens
+
+
+def _describe_too_few_opens(opens: Opens, test: int, min_opens: int) -> str:
+    """Return what the log has instead of a key with `min_opens` opens in training and one after, and what would fit."""
+    training = np.bincount(opens.before(test).key, minlength=opens.key_count)
+    opened_later = np.bincount(opens.since(test).key, minlength=opens.key_count) > 0
+    text = f"no key has {min_opens} opens in training and one after"
+    if not opened_later.any():
+        return f"{text}: the log has {len(opens):,} opens, and none in the part that is replayed; move --test-from back"
+    most = int(training[opened_later].max())
+    kept = int((opened_later & (training >= most)).sum())
+    if not most:
+        return f"{text}: those opened later were never opened in training; move --test-from on, or use --min-opens 0"
+    return f"{text}; the most is {most:,}: --min-opens {most} keeps {kept:,} of {opens.key_count:,} keys"
 
 
 def select_keys(opens: Opens, start: int, test: int, min_opens: int) -> Opens:
@@ -187,32 +188,38 @@ def replay(
         BadRequest: there is no such policy.
     """
     start, test, end = split.micros()
-    inputs = _simulation_inputs(opens, config, settings, start, end)
+    inputs = _simulation_inputs(opens, config, settings, split)
     periods = (
         EvaluationPeriod(max(test - THRESHOLD_PERIOD, start + (test - start) // 2), test),
         EvaluationPeriod(test, end),
     )
     results, warms = [], []
-    for policy in load_policies(names, opens, inputs.lifetime):
-        result, counts = _replay_policy(policy, inputs, config, periods, on_progress or _ignore_progress)
+    for policy in load_policies(names, opens, inputs.lifetime, settings):
+        result, counts = _replay_policy(policy, inputs, config, periods, settings, on_progress or _ignore_progress)
         results.append(result)
         warms.append(_warms(policy.name, result, counts, opens))
-    document = {
+    document: dict[str, Any] = {
         "log": _log_document(opens, split),
         "rules": _config_document(config),
         "policies": [result.document for result in results],
         "compared": compare_policies(results, (config.reference,) if config.reference else REFERENCE_POLICIES),
     }
+    document["headline"] = get_headline(document)
     return ReplayResult(document, pd.concat(warms, ignore_index=True))
 
 
+def get_lifetime(opens: Opens, config: ReplayConfig, settings: Settings, split: TrainTestSplit) -> EntryLifetime:
+    """Return how long entries are fresh in the replay."""
+    start, _, end = split.micros()
+    if config.ttl is None:
+        return FreshnessLifetime(opens, start, end, settings.freshness_rules)
+    return FixedLifetime(_micros(config.ttl))
+
+
 def _simulation_inputs(
-    opens: Opens, config: ReplayConfig, settings: Settings, start: int, end: int
+    opens: Opens, config: ReplayConfig, settings: Settings, split: TrainTestSplit
 ) -> SimulationInputs:
-    freshness = settings.freshness_rules
-    lifetime: EntryLifetime = (
-        FreshnessLifetime(opens, start, end, freshness) if config.ttl is None else FixedLifetime(_micros(config.ttl))
-    )
+    freshness, lifetime = settings.freshness_rules, get_lifetime(opens, config, settings, split)
     # Without latency fetches are ideal: a miss fills the cache at once, though its reader waits.
     delays = FetchDelays(_micros(config.latency), min(_micros(config.fetch), _micros(config.latency)))
     counter = PlannedRequestCounter(opens, freshness) if config.cost == "requests" else None
@@ -224,6 +231,7 @@ def _replay_policy(
     inputs: SimulationInputs,
     config: ReplayConfig,
     periods: tuple[EvaluationPeriod, EvaluationPeriod],
+    settings: Settings,
     on_progress: PolicyProgress,
 ) -> tuple[PolicyResult, SimulationCounts]:
     """Learn thresholds on the first period, and evaluate the policy with them on the second."""
@@ -237,11 +245,24 @@ def _replay_policy(
         policy, opens, test_period, timing, lambda done: on_progress(policy.name, done * (1 - share))
     )
     metrics = DeferredMetrics(policy, opens, timing, test_period.end)
+    plan = _observe_plan(policy, inputs, test_period, settings)
     target_columns = np.unique(np.searchsorted(-thresholds.curve, -thresholds.target))
     counts = simulate(inputs, test_period, metrics.observe(rankings), thresholds.curve, target_columns)
     calls = inputs.calls(counts, test_period)
-    fetch_seconds = config.fetch.total_seconds()
-    return policy_result(policy, thresholds, counts, calls, fetch_seconds, metrics.compute()), counts
+    measured = PolicyMeasurements(metrics.compute(), plan.finish() if plan else None)
+    return policy_result(policy, thresholds, counts, calls, config.fetch.total_seconds(), measured), counts
+
+
+def _observe_plan(
+    policy: Policy, inputs: SimulationInputs, period: EvaluationPeriod, settings: Settings
+) -> DeployedPlan | None:
+    """Return the simulation of a forecast's deployed plan, fed by the policy's rankings; None for other policies."""
+    forecast = policy.wrapped if isinstance(policy, MonitoredPolicy) else policy
+    if not isinstance(forecast, ForecastPolicy):
+        return None
+    plan = DeployedPlan(inputs, period, settings)
+    forecast.observer = plan.decide
+    return plan
 
 
 def _warms(name: str, result: PolicyResult, counts: SimulationCounts, opens: Opens) -> pd.DataFrame:

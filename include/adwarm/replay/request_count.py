@@ -12,6 +12,7 @@ import numpy as np
 
 from adwarm.access_log.timestamps import from_micros
 from adwarm.fetch_plan.refetch_schedule import refetch_weekday
+from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.foundation.arrow_arrays import Ints32
 from adwarm.foundation.local_time import local_day
 from adwarm.model import FreshnessRules, resolve_window
@@ -19,7 +20,7 @@ from adwarm.patterns.opens import Opens
 from adwarm.replay.cache_simulation import WEEK, EvaluationPeriod, SimulationCounts
 from adwarm.sources.protocol import Capabilities
 
-_QUARTER = 900_000_000
+QUARTER = 900_000_000
 _TICK = timedelta(microseconds=1)
 _MAX_WINDOWS = Capabilities().max_windows_per_request
 
@@ -53,6 +54,15 @@ class FetchedDays:
         if fetched and early and fetched + len(early) <= _MAX_WINDOWS:
             return 1 + bool(late)
         return requests + bool(early or late)
+
+    def get_cost(self, span: Span, today: int, now: int) -> RequestCost:
+        """Return which requests a fetch of `span` at `now` would take; changes nothing."""
+        since, until = span
+        days = any(self._is_due(day, today, now) for day in range(since, min(until, today) + 1))
+        if until == since:
+            return RequestCost(days, summary=False)
+        is_today_due = since <= today <= until and self._is_due(today, today, now)
+        return RequestCost(days, is_today_due or self._is_summary_due(span, today))
 
     def _fetch_days(self, spans: Iterable[Span], today: int, now: int) -> tuple[int, int]:
         """Fetch the due days; return how many spans and how many days that takes."""
@@ -114,8 +124,8 @@ class PlannedRequestCounter:
         fetched_days: dict[tuple[int, int], FetchedDays] = {}
         for column, account, at, keys in self._groups(counts):
             zone = str(self._opens.zone[keys[0]])
-            today = _today(zone, at // _QUARTER)
-            spans = [_span(str(self._opens.date_range[key]), zone, at // _QUARTER) for key in keys]
+            today = local_today(zone, at // QUARTER)
+            spans = [covered_days(str(self._opens.date_range[key]), zone, at // QUARTER) for key in keys]
             cell = account * weeks + min((at - period.start) // WEEK, weeks - 1)
             if (column, account) not in fetched_days:
                 fetched_days[column, account] = FetchedDays(
@@ -150,11 +160,13 @@ def _max_age(rules: FreshnessRules, age: int) -> int:
 
 
 @lru_cache(maxsize=65_536)
-def _today(zone: str, quarter: int) -> int:
-    return local_day(from_micros(quarter * _QUARTER), zone).toordinal()
+def local_today(zone: str, quarter: int) -> int:
+    """Return the local day in a quarter of an hour since 1970, as an ordinal."""
+    return local_day(from_micros(quarter * QUARTER), zone).toordinal()
 
 
 @lru_cache(maxsize=262_144)
-def _span(date_range: str, zone: str, quarter: int) -> Span:
-    window = resolve_window(date_range, zone, from_micros(quarter * _QUARTER))
+def covered_days(date_range: str, zone: str, quarter: int) -> Span:
+    """Return the days that a date range covers in a quarter of an hour since 1970."""
+    window = resolve_window(date_range, zone, from_micros(quarter * QUARTER))
     return window.since.toordinal(), window.until.toordinal()

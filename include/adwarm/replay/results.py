@@ -17,7 +17,7 @@ READ_AT = (1.5, 2.0, 3.0)
 """Multiples at which curves are always read."""
 HIT_SECONDS = 0.05
 """How long an open takes that is served from the cache."""
-REFERENCE_POLICIES = ("adwarm", "hour-of-week")
+REFERENCE_POLICIES = ("forecast-adwarm", "adwarm", "hour-of-week")
 """The policy that others are compared with by default: the first of these that was replayed."""
 SEED = 20_130_411
 ROUNDS = 1_000
@@ -50,13 +50,26 @@ class PolicyResult:
     document: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class PolicyMeasurements:
+    """What is measured during a policy's evaluation, beside its thresholds; JSON values.
+
+    Attributes:
+        probability: metrics of its probabilities; None when it states none.
+        as_deployed: the figures of its deployed plan; None when it is no forecast.
+    """
+
+    probability: dict[str, Any] | None = None
+    as_deployed: dict[str, Any] | None = None
+
+
 def policy_result(
     policy: Policy,
     thresholds: Thresholds,
     counts: SimulationCounts,
     calls: Ints32,
     fetch_seconds: float,
-    probability: dict[str, Any] | None,
+    measured: "PolicyMeasurements",
 ) -> PolicyResult:
     """Return the results of a policy.
 
@@ -66,7 +79,7 @@ def policy_result(
         counts: of the simulation.
         calls: upstream calls, cells x columns.
         fetch_seconds: how long a reader waits at a miss.
-        probability: its probability metrics; None when it states no probability.
+        measured: what was measured beside the thresholds.
     """
     read_at = sorted({*READ_AT, *thresholds.targets})
     points = curve_points(counts, calls, np.array(read_at))
@@ -90,7 +103,8 @@ def policy_result(
         ],
         "read_off_curve": _read_curve(points, read_at),
         "curve": _curve_document(thresholds.curve, counts, points),
-        "probability": probability,
+        "probability": measured.probability,
+        "as_deployed": measured.as_deployed,
     }
     return PolicyResult(policy.name, target_columns, points, read_at, document)
 

@@ -15,7 +15,9 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.snapshot import get_live_snapshot
+from adwarm.forecast.data_cutoff import data_cutoff_at
+from adwarm.forecast.protocol import Forecast
+from adwarm.forecast.snapshot import get_live_snapshot, load_forecast
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
@@ -23,12 +25,12 @@ from adwarm.model import PolicyReview, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
-from adwarm.replay.entry_lifetimes import FixedLifetime
+from adwarm.replay.forecast_policy import ForecastPolicy
 from adwarm.replay.log_requirements import MIN_TRAINING, WEEK
-from adwarm.replay.policies import load_policies
+from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policy import Policy
 from adwarm.replay.replay_page import render_page
-from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
+from adwarm.replay.replay_run import ReplayConfig, get_lifetime, replay
 from adwarm.replay.review_rules import POLICY_BY_KIND, PolicyEvaluation, ReviewResult, evaluate_policies
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import Context, aggregates, read_transaction, write_transaction
@@ -83,23 +85,32 @@ def review_policies(context: Context, now: datetime, run_id: str, *, apply_resul
 
 
 def review_log(
-    opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings
+    opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings, deployed: Forecast | None = None
 ) -> tuple[PolicyEvaluation, dict[str, Any]]:
-    """Replay the live kind's policy and the others over `opens`; return the evaluation and the page's document.
+    """Replay the live kind and the other policies over `opens`; return the evaluation and the page's document.
 
     The document is that of a replay with the key `review`.
+
+    Args:
+        opens: the log.
+        split: training and replayed weeks.
+        live_kind: the kind of forecast that is live.
+        settings: of the review, of training and of planning.
+        deployed: the live forecast, if it has seen nothing of the replayed weeks; else the kind is trained again.
     """
     rules, (start, test, end) = settings.review, split.micros()
     live = POLICY_BY_KIND[live_kind]
-    monitored = MonitoredPolicy(load_policies([live], opens, FixedLifetime(0))[0], opens, test, end)
-    names: list[str | Policy] = [monitored, *(name for name in rules.policies if name != live)]
     config = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS, reference=live)
+    forecast = ForecastPolicy(live_kind, settings, get_lifetime(opens, config, settings, split), deployed=deployed)
+    monitored = MonitoredPolicy(forecast, opens, test, end)
+    names: list[str | Policy] = [monitored, *(name for name in rules.policies if name != live)]
     document = replay(opens, split, config, names, settings).document
     evaluation = evaluate_policies(document, live_kind, rules)
     document["review"] = {
         "verdict": str(evaluation.result),
         "why": evaluation.reason,
         "live_kind": live_kind,
+        "source": _describe_source(split, live_kind, deployed),
         "proposed_kind": evaluation.new_kind,
         "max_ece": rules.max_ece,
         "min_cases": rules.min_cases,
@@ -107,6 +118,18 @@ def review_log(
         "drift": measure_drift(opens, start, test, end, monitored),
     }
     return evaluation, document
+
+
+def _describe_source(split: TrainTestSplit, kind: str, deployed: Forecast | None) -> str:
+    if deployed is not None:
+        return (
+            f"The deployed snapshot {deployed.id[:12]} itself was replayed: it was trained until "
+            f"{deployed.trained_until:%Y-%m-%d %H:%M} UTC, before the replayed weeks"
+        )
+    return (
+        f"The deployed snapshot has seen the replayed weeks, so {kind} was trained again as of "
+        f"{split.test_from:%Y-%m-%d}, and anew each week after it"
+    )
 
 
 def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> TrainTestSplit:
@@ -119,7 +142,8 @@ def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> Tra
     if weeks < 1:
         raise BadRequest(
             f"the log that was read covers {max((until - first).days, 0)} days; a review needs "
-            f"{(MIN_TRAINING + WEEK).days}, two weeks to learn from and one to score"
+            f"{(MIN_TRAINING + WEEK).days}, two weeks to learn from and one to score; until then adwarm replay replays "
+            f"the days that fit, from {(MIN_TRAINING + timedelta(days=1)).days} on"
         )
     test = until - weeks * WEEK
     return TrainTestSplit(max(first, test - rules.training_weeks * WEEK), test, until)
@@ -152,7 +176,10 @@ def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
     except BadRequest as error:
         return _ReviewDraft(ReviewResult.TOO_LITTLE_LOG, str(error), live.kind)
     opens = _load_opens(context, split)
-    evaluation, document = review_log(opens, split, live.kind, context.settings)
+    # The first decision of the replayed weeks knows the log up to its last reading.
+    is_older = live.trained_until <= data_cutoff_at(split.test_from, context.settings)
+    deployed = load_forecast(context, live.id) if is_older else None
+    evaluation, document = review_log(opens, split, live.kind, context.settings, deployed)
     return _ReviewDraft(evaluation.result, evaluation.reason, live.kind, evaluation, document)
 
 
@@ -190,6 +217,7 @@ def _to_review(
         review = draft.document["review"]
         drifted = {name: review["drift"][name] for name in ("stability", "accounts", "judged", "moved")}
         figures |= {"policies": review["figures"], "drift": drifted, "log": draft.document["log"]}
+        figures |= {"headline": draft.document["headline"], "source": review["source"]}
     proposed = snapshot if draft.result is ReviewResult.PROPOSED else None
     return PolicyReview(
         run_id=run_id,

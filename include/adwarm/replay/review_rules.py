@@ -10,15 +10,12 @@ from typing import Any
 
 from adwarm.forecast.models import boosted, population, seasonal
 from adwarm.model import PolicyReview
+from adwarm.replay.forecast_policy import get_policy_name
 from adwarm.settings import ReviewSettings
 
 COMPARED_AT = 2.0
 """The multiple of the calls without warming at which policies are compared."""
-POLICY_BY_KIND = {
-    seasonal.KIND: "hour-of-week",
-    boosted.KIND: "adwarm",
-    population.KIND: "population-profile",
-}
+POLICY_BY_KIND = {kind: get_policy_name(kind) for kind in (seasonal.KIND, boosted.KIND, population.KIND)}
 """The policy that replays each kind of forecast."""
 FALLBACK_KIND = population.KIND
 MIN_FIRST_OPENS = 100
@@ -67,10 +64,12 @@ def evaluate_policies(document: Mapping[str, Any], live_kind: str, rules: Review
         return PolicyEvaluation(
             ReviewResult.KEPT, f"{gap}, and there is nothing plainer to fall back to", None, figures
         )
-    if document["log"]["scored_first_opens"] < MIN_FIRST_OPENS:
-        return PolicyEvaluation(
-            ReviewResult.KEPT, "too few first opens were replayed to tell policies apart", None, figures
+    if (first_opens := document["log"]["scored_first_opens"]) < MIN_FIRST_OPENS:
+        reason = (
+            f"too few first opens were replayed to tell policies apart: {first_opens:,}, and it takes "
+            f"{MIN_FIRST_OPENS}; more scored weeks hold more"
         )
+        return PolicyEvaluation(ReviewResult.KEPT, reason, None, figures)
     better = [kind for kind, name in POLICY_BY_KIND.items() if name in figures and _is_better(figures[name], rules)]
     if not better:
         return PolicyEvaluation(ReviewResult.KEPT, f"no policy is surely better than {live}", None, figures)
@@ -124,14 +123,16 @@ def _figures(policy: Mapping[str, Any], compared: Mapping[str, Any] | None) -> d
 def summarize_review(review: PolicyReview) -> str:
     """Return the review as Markdown for whoever approves it; one sentence when it proposes nothing."""
     reason = str(review.figures["why"])
+    headline = get_review_headline(review)
     if review.result != ReviewResult.PROPOSED:
-        return reason
+        return f"{headline}. {reason}" if headline else reason
     log, drift = review.figures["log"], review.figures["drift"]
     names = [POLICY_BY_KIND[kind] for kind in (review.live_kind, review.proposed_kind) if kind]
     columns = [review.figures["policies"][name] for name in names]
     lines = [
         f"**{reason}.**",
         "",
+        *([f"Live: {headline[0].lower()}{headline[1:]}.", ""] if headline else []),
         f"Replayed {log['test_from'][:10]} to {log['test_to'][:10]}: {log['scored_first_opens']:,} first opens.",
         "",
         f"| | live: {names[0]} | proposed: {names[1]} |",
@@ -146,6 +147,12 @@ def summarize_review(review: PolicyReview) -> str:
         "Approve: the proposed kind goes live, and training keeps it. Reject, or no answer: nothing changes.",
     ]
     return "\n".join(lines)
+
+
+def get_review_headline(review: PolicyReview) -> str | None:
+    """Return what the live forecast achieved, in one sentence; None when nothing was replayed."""
+    headline = review.figures.get("headline")
+    return None if headline is None else str(headline["text"])
 
 
 def _line(title: str, columns: list[Mapping[str, Any]], format_column: Callable[[Mapping[str, Any]], str]) -> str:

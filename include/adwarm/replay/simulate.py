@@ -5,7 +5,7 @@ decision's cutoff are dropped here, whatever the policy returns.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -131,7 +131,10 @@ def learn_thresholds(
 
     The policy is fitted on the time before `period`, which is the end of the training part.
     """
-    rankings = list(iter_rankings(policy, inputs.opens, period, inputs.timing, on_progress))
+    rankings = [
+        (at, _keep_warmable(ranking))
+        for at, ranking in iter_rankings(policy, inputs.opens, period, inputs.timing, on_progress)
+    ]
     values = _sorted_warm_values(rankings)
     if not len(values):
         return Thresholds(np.array([NEVER_WARM]), targets, np.full(len(targets), NEVER_WARM))
@@ -146,6 +149,15 @@ def learn_thresholds(
     multiple, hits = _simulate_thresholds(inputs, period, rankings, curve)
     best = np.array([_best_threshold(curve, multiple, hits, target) for target in targets])
     return Thresholds(curve, targets, best)
+
+
+def _keep_warmable(ranking: Ranking) -> Ranking:
+    """Drop the keys that no threshold warms, and the probabilities: the rankings of weeks are held in memory."""
+    kept = np.isfinite(ranking.warm_value)
+    warm_at = None if ranking.warm_at is None else ranking.warm_at[kept]
+    return replace(
+        ranking, key=ranking.key[kept], warm_value=ranking.warm_value[kept], probability=None, warm_at=warm_at
+    )
 
 
 def _sorted_warm_values(rankings: list[tuple[int, Ranking]]) -> Floats:

@@ -147,7 +147,8 @@ class ReviewSettings(_Section):
     training_weeks: int = Field(8, ge=2, le=52, description="Training weeks before the replayed weeks.")
     scored_weeks: int = Field(2, ge=1, le=12, description="Weeks at the end of the log that are replayed and scored.")
     policies: tuple[str, ...] = Field(
-        ("hour-of-week", "adwarm", "population-profile"), description="Policies to compare with the live one."
+        ("forecast-hour-of-week", "forecast-adwarm", "forecast-population"),
+        description="Policies to compare with the live one; only those named forecast-... can be proposed.",
     )
     max_keys: int = Field(
         5_000, ge=1, description="Maximum keys to replay; with more, a sample of whole accounts is replayed."

@@ -33,11 +33,15 @@ def find_review(connection: Connection, run_id: str) -> PolicyReview | None:
     return None if row is None else _review(row)
 
 
+def list_reviews(connection: Connection, limit: int) -> list[PolicyReview]:
+    """Return at most `limit` reviews, the latest first."""
+    query = select(table).order_by(table.c.at.desc(), table.c.run_id.desc()).limit(limit)
+    return [_review(row) for row in connection.execute(query)]
+
+
 def find_newest_review(connection: Connection) -> PolicyReview | None:
     """Return the latest review, or None."""
-    query = select(table).order_by(table.c.at.desc(), table.c.run_id.desc()).limit(1)
-    row = connection.execute(query).one_or_none()
-    return None if row is None else _review(row)
+    return next(iter(list_reviews(connection, 1)), None)
 
 
 def save_decision(connection: Connection, run_id: str, decision: str, *, by: str, at: datetime) -> None:

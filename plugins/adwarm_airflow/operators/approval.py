@@ -1,4 +1,4 @@
-"""Human approval of the promotion that a review proposes; without a response it is rejected."""
+"""The review of the live policy, and the human approval of what it proposes; without a response it is rejected."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import BaseOperator
+
+from adwarm_airflow.review_pages import ReviewPageLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 ANSWERED_BY = "answered_by"
 """XCom key of the responder's name; its value is None when nobody responded in time."""
+
+
+class ReviewPoliciesOperator(BaseOperator):
+    """Replays, evaluates and reports; falls back when the calibration is bad. Links to the page that it writes."""
+
+    operator_extra_links = (ReviewPageLink(),)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Review the live policy; see `adwarm_airflow.tasks.review.review`."""
+        from adwarm_airflow.tasks import review
+
+        return review.review(context)
 
 
 class PromotionApprovalOperator(ApprovalOperator):

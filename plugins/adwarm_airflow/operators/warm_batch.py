@@ -50,11 +50,13 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         """Return the name of the mapped task in the grid, such as `batch 3: act_1, act_2 and 14 more`."""
         from adwarm.foundation.wording import format_some
         from adwarm.store import warms
-        from adwarm_airflow.run_window import make_run_id
+        from adwarm_airflow.run_window import stored_run_id
         from adwarm_airflow.task_context import open_runtime
 
         if not self._label:
-            ids = warms.list_batch_accounts(open_runtime().engine, make_run_id(dag_run), int(self.batch))
+            ids = warms.list_batch_accounts(
+                open_runtime().engine, stored_run_id(dag_run.dag_id, dag_run.run_id), int(self.batch)
+            )
             self._label = f"batch {self.batch}: {format_some(ids, 2)}"
         return self._label
 

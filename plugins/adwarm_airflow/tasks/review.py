@@ -10,9 +10,10 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import PolicyReview
 from adwarm.replay.review import promote as promote_review
 from adwarm.replay.review import reject, review_policies
-from adwarm.replay.review_rules import ReviewResult, summarize_review
+from adwarm.replay.review_rules import ReviewResult, get_review_headline, summarize_review
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.operators.approval import ANSWERED_BY
+from adwarm_airflow.review_pages import review_url
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime
 
@@ -35,17 +36,27 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
     now = run.window[1] if run.is_backfill else run.clock.now()
     reviewed = replace(runtime.context, settings=settings)
     made = review_policies(reviewed, now, run.run_id, apply_result=not run.is_backfill)
-    log.info("result of the review: %s. %s", made.result.replace("_", " "), made.figures["why"])
-    log.info("its page: %s", made.page)
+    _log_review(made)
     return {
         "run_id": made.run_id,
         "verdict": made.result,
         "live_kind": made.live_kind,
         "proposed_kind": made.proposed_kind,
         "report": made.page,
+        "page": None if made.page is None else review_url(made.run_id),
+        "headline": get_review_headline(made),
         "why": made.figures["why"],
         "body": summarize_review(made),
     }
+
+
+def _log_review(made: PolicyReview) -> None:
+    """Log what the live forecast achieved, the result, and where the page is."""
+    if headline := get_review_headline(made):
+        log.info("%s: %s. %s.", made.live_kind, headline, made.figures["source"])
+    log.info("%s: %s", made.result, made.figures["why"])
+    if made.page is not None:
+        log.info("page: %s, stored as %s", review_url(made.run_id), made.page)
 
 
 def is_proposed(context: Mapping[str, Any]) -> bool:

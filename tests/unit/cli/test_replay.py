@@ -85,3 +85,25 @@ def test_unknown_costs_are_rejected(log: Path) -> None:
     """`--cost` accepts only key and requests."""
     with pytest.raises(BadRequest, match="--cost"):
         _run(log, "--cost", "money")
+
+
+def test_a_short_log_is_replayed_as_far_as_it_goes(log: Path) -> None:
+    """Without windows the weeks that fit are replayed, and said; the headline names the multiple that was made."""
+    options = ["replay", str(log), "--policy", "same-hour-last-week", "--min-opens", "1", "--step", "60"]
+    done = CliRunner().invoke(app, options, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "the log holds 39 days" in done.stderr
+    assert "replaying the last 7 days, learning from the 32 days before" in done.stderr
+    assert "x the calls of no warming" in done.stdout
+    assert "of first opens found a fresh report (no warming: " in done.stdout
+
+
+def test_windows_that_do_not_fit_name_those_that_do(log: Path) -> None:
+    """Weeks that the log does not hold are refused with weeks that it holds; contradictions are refused too."""
+    run = CliRunner().invoke
+    with pytest.raises(BadRequest, match="need 70 days; the log holds 39 days: this fits: --train-weeks 4 --weeks 1"):
+        run(app, ["replay", str(log), "--train-weeks", "6", "--weeks", "4"], catch_exceptions=False)
+    with pytest.raises(BadRequest, match="say the same twice"):
+        run(app, ["replay", str(log), "--weeks", "2", "--test-from", "2026-02-02"], catch_exceptions=False)
+    with pytest.raises(BadRequest, match=r"the most is \d+: --min-opens \d+ keeps \d+ of 2 keys"):
+        run(app, ["replay", str(log), "--min-opens", "500"], catch_exceptions=False)

@@ -9,8 +9,9 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.replay.policies import BUILT_IN
-from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay, select_keys
+from adwarm.replay.log_split import TrainTestSplit
+from adwarm.replay.policies import BUILT_IN, FORECASTS
+from adwarm.replay.replay_run import ReplayConfig, replay, select_keys
 from adwarm.settings import Settings
 
 COLUMNS = ["ts", "account_id", "date_range", "at", "confidence"]
@@ -28,7 +29,7 @@ def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.long if name == "adwarm" else ())
+        pytest.param(name, marks=pytest.mark.long if "adwarm" in name or name in FORECASTS else ())
         for name in BUILT_IN
         if name not in {"oracle", "none"}
     ],

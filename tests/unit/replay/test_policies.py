@@ -14,9 +14,10 @@ from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.replay import baselines
 from adwarm.replay.baselines import hour_probabilities, idle_window
 from adwarm.replay.entry_lifetimes import FixedLifetime
+from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import BUILT_IN, load_policies
 from adwarm.replay.policy import ReplayTiming
-from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
+from adwarm.replay.replay_run import ReplayConfig, replay
 from adwarm.settings import Settings
 
 HOUR, DAY = baselines.HOUR, baselines.DAY
@@ -36,7 +37,7 @@ def _opens(*moments: tuple[float, str]) -> Opens:
 
 def test_all_means_every_built_in(opens: Opens) -> None:
     """`all` loads each once, also beside a name."""
-    result = load_policies(["all", "none"], opens, LIFE)
+    result = load_policies(["all", "none"], opens, LIFE, Settings())
 
     assert [policy.name for policy in result] == list(BUILT_IN)
     assert all(policy.about for policy in result)
@@ -60,7 +61,7 @@ def test_a_policy_of_ones_own_is_replayed(
 def test_a_policy_that_cannot_be_loaded_is_named(name: str, opens: Opens) -> None:
     """The message names the policy."""
     with pytest.raises(BadRequest, match=name):
-        load_policies([name], opens, LIFE)
+        load_policies([name], opens, LIFE, Settings())
 
 
 def test_popularity_ranks_by_the_opens_of_seven_days() -> None:

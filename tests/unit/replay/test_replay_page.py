@@ -5,8 +5,9 @@ import re
 import pytest
 
 from adwarm.patterns.opens import Opens
+from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.replay_page import render_page
-from adwarm.replay.replay_run import ReplayConfig, TrainTestSplit, replay
+from adwarm.replay.replay_run import ReplayConfig, replay
 from adwarm.replay.review import review_log
 from adwarm.settings import Settings
 

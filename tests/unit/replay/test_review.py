@@ -22,10 +22,16 @@ from adwarm.store import Context, ObjectStore, read_transaction
 from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
 
-from .conftest import MONDAY
+from .conftest import MONDAY, simulated_opens
 
 NOW = MONDAY + timedelta(weeks=6)
-POLICIES = ("hour-of-week", "population-profile")
+POLICIES = ("forecast-hour-of-week", "forecast-population")
+
+
+@pytest.fixture(scope="module")
+def office() -> pd.DataFrame:
+    """Six weeks of opens of enough accounts to tell forecasts apart."""
+    return simulated_opens(accounts=10)
 
 
 @dataclass
@@ -67,6 +73,7 @@ def deploy(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW,
     settings = Settings.model_validate({
         "home": root / "home",
         "access_log_url": str(log),
+        "planning": {"step_minutes": 240},
         "review": {"policies": POLICIES, "scored_weeks": 2, "min_cases": 100, **review},
     })
     objects = ObjectStore(settings.data)
@@ -135,9 +142,16 @@ def test_the_pages_are_written_once(deployment: _Deployment) -> None:
     page = Path(str(row.page))
     document = orjson.loads(page.with_suffix(".json").read_bytes())
     assert page.parent == Path(deployment.settings.data) / "reports"
-    assert "The result of this review" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "The result of this review" in text
+    headline = row.figures["headline"]["text"]
+    assert headline.startswith("With ")
+    assert headline in text
+    assert document["headline"]["text"] == headline
+    assert "has seen the replayed weeks" in row.figures["source"]
+    assert row.figures["source"] in text
     assert document["review"]["proposed_kind"] == "hour_of_week"
-    assert set(row.figures["policies"]) == {"population-profile", "hour-of-week"}
+    assert set(row.figures["policies"]) == set(POLICIES)
     assert deployment.review().at == row.at
     assert len(list(page.parent.iterdir())) == 2
 
@@ -192,9 +206,9 @@ def test_the_split_follows_the_length_of_the_log() -> None:
     assert (short.test_from, short.train_from) == (NOW - timedelta(weeks=1), NOW - timedelta(days=25))
 
 
-def test_a_sample_holds_whole_accounts(office: pd.DataFrame) -> None:
+def test_a_sample_holds_whole_accounts() -> None:
     """At most the given number of keys, or one account; the same ones in each call."""
-    opens = opens_from_frame(office)
+    opens = opens_from_frame(simulated_opens())
     some = sample_accounts(opens, 9)
     assert (some.key_count, len(set(some.account_id))) == (8, 2)
     assert set(sample_accounts(opens, 1).account_id) < set(some.account_id)

@@ -6,7 +6,7 @@ open comes, and which alone covers the time after it and keys without recent ope
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -21,12 +21,12 @@ from adwarm.forecast.features.sibling_reports import SiblingReports
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.classifiers import Classifier, predict_each
 from adwarm.forecast.models.seasonal import FEATURES, MIN_PROBABILITY, SeasonalForecast
-from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens
+from adwarm.forecast.protocol import KEY_COLUMNS, RecentOpens, SlotChance, SlotChances
 from adwarm.forecast.serialization import decode_model, encode_model
 from adwarm.forecast.training.backtest import warm_value
 from adwarm.foundation.arrow_arrays import Bools, Floats, Ints, Ints32, Strings
 from adwarm.foundation.clock import utc
-from adwarm.foundation.local_time import LocalSlot, local_slots
+from adwarm.foundation.local_time import local_slots
 from adwarm.patterns.opens import Opens
 
 KIND = "adwarm"
@@ -44,9 +44,6 @@ SEASONAL_ONLY = "week"
 _PAIRS_PER_BLOCK = 60_000
 _MAX_CHANCE = 1.0 - 1e-9
 _MICROSECOND, _HOUR = timedelta(microseconds=1), timedelta(hours=1)
-
-SlotChance = tuple[LocalSlot, Floats]
-"""A part of a local hour, and the chance of a first open in it per key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,31 +117,41 @@ def predict_in_blocks(
 
 
 def predict_in_batches(
-    model: BoostedModel, opens: Opens, at: int, *, keys_at_once: int = 1_000, selected: Bools | None = None
+    model: BoostedModel,
+    opens: Opens,
+    moments: Sequence[int],
+    *,
+    keys_at_once: int = 1_000,
+    selected: Bools | None = None,
 ) -> tuple[Floats, Floats]:
-    """Return, per key, the value of a warm at `at` and the chance of a first open within the lifetime.
+    """Return, per moment and key, the value of a warm then and the chance of a first open within the lifetime.
 
     Memory does not grow with the number of keys. Accounts are never split, so an account with more keys than
-    `keys_at_once` is predicted as one batch.
+    `keys_at_once` is predicted as one batch. Keys that are not known at a moment get NaN.
 
     Args:
-        opens: the history; opens that are not known at `at` are ignored.
-        at: microseconds since 1970.
-        selected: per key, whether a value is needed; the keys of accounts without such a key get NaN.
+        model: the model.
+        opens: the history; for each moment, opens that are not known then are ignored.
+        moments: microseconds since 1970, ascending, less than about a day in all.
+        keys_at_once: keys per batch.
+        selected: moments x keys, whether a value is needed; the keys of accounts without such a key get NaN.
     """
-    delay = model.horizons.delay
-    opens = opens.before(at - delay)
-    recent = opens.since(at - HISTORY_MICROS)
-    value, chance = np.full(opens.key_count, np.nan), np.full(opens.key_count, np.nan)
-    needed = np.ones(opens.key_count, np.bool_) if selected is None else selected
-    population = PopulationTotals.from_opens(recent, at, delay)
+    delay, last = model.horizons.delay, moments[-1]
+    opens = opens.before(last - delay)
+    recent = opens.since(moments[0] - HISTORY_MICROS)
+    value, chance = np.full((2, len(moments), opens.key_count), np.nan)
+    needed = np.ones(value.shape, np.bool_) if selected is None else selected
+    population = PopulationTotals.from_opens(recent, last, delay)
     by_key = np.argsort(recent.key, kind="stable")
     bounds = np.searchsorted(recent.key[by_key], np.arange(opens.key_count + 1))
-    for keys in _batches(opens.account, needed, keys_at_once):
+    for keys in _batches(opens.account, np.asarray(needed.any(axis=0)), keys_at_once):
         rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
-        grid = OpenGrid.from_opens(_take_keys(recent, keys, rows), at, delay=delay, population=population)
-        column = np.full(len(keys), at // SLOT_MICROS - grid.origin)
-        value[keys], chance[keys] = model.predict(grid, np.arange(len(keys)), column)
+        grid = OpenGrid.from_opens(_take_keys(recent, keys, rows), last, delay=delay, population=population)
+        for number, at in enumerate(moments):
+            is_known = opens.first_ts[keys] < at - delay
+            chosen = np.flatnonzero(is_known & np.isin(opens.account[keys], opens.account[needed[number]]))
+            column = np.full(len(chosen), at // SLOT_MICROS - grid.origin)
+            value[number, keys[chosen]], chance[number, keys[chosen]] = model.predict(grid, chosen, column)
     return value, chance
 
 
@@ -270,45 +277,78 @@ class BoostedForecast:
         the lifetime, or without recent opens, the weekly profile alone predicts.
         """
         start = utc(start)
-        end, cutoff = start + horizon, min(utc(recent.until), start) if recent else start - self.lifetime
-        modeled_until = max(cutoff + self.lifetime, start)
+        cutoff = min(utc(recent.until), start) if recent else start - self.lifetime
+        modeled = (
+            self._predict_lifetimes(recent.opens, [cutoff])[0] if recent and cutoff + self.lifetime > start else None
+        )
         countries = recent.opens.holiday_countries if recent else {}
-        zones = [
-            (name, rows, self._seasonal_chances((name, rows), countries, cutoff, modeled_until))
-            for name, rows in self.seasonal.zones()
-        ]
-        chances = np.full(len(self.keys), np.nan)
-        if recent and modeled_until > start:
-            chances = self._predict_lifetime(recent.opens, cutoff, zones)
-        parts: list[pd.DataFrame] = []
-        for name, rows, slots in zones:
-            modeled = calibrate_slots(
-                _clip(self._spread_over_slots(slots, chances[rows]), start, end), self.calibration
-            )
-            later = _clip(self._seasonal_chances((name, rows), countries, modeled_until, end), start, end)
-            for slot, chance in [*modeled, *later]:
-                likely = chance > floor
-                parts.append(self.seasonal.slot_frame(slot, rows[likely], chance[likely]))
-        return self.seasonal.in_order(parts)
+        chances = self._slot_chances((start, start + horizon), cutoff, modeled, countries)
+        return self.to_frame(chances, floor=floor)
 
-    def _predict_lifetime(self, opens: Opens, at: datetime, zones: list[tuple[str, Ints, list[SlotChance]]]) -> Floats:
-        """Return, per key of the weekly profile, the model's chance within the lifetime from `at` on.
+    def predict_series(
+        self, starts: Sequence[datetime], horizon: timedelta, opens: Opens, cutoffs: Sequence[datetime]
+    ) -> Iterator[SlotChances]:
+        """Yield the chances from each of `starts` on, given the opens before its cutoff; see the protocol."""
+        begins = [utc(start) for start in starts]
+        known = [min(utc(cutoff), start) for cutoff, start in zip(cutoffs, begins, strict=True)]
+        moments = sorted({
+            cutoff for cutoff, start in zip(known, begins, strict=True) if cutoff + self.lifetime > start
+        })
+        modeled = dict(zip(moments, self._predict_lifetimes(opens, moments), strict=True)) if moments else {}
+        for start, cutoff in zip(begins, known, strict=True):
+            yield self._slot_chances((start, start + horizon), cutoff, modeled.get(cutoff), opens.holiday_countries)
+
+    def to_frame(self, chances: SlotChances, *, floor: float, selected: Bools | None = None) -> pd.DataFrame:
+        """Return the chances above `floor`, sorted by key and time; see the protocol."""
+        return self.seasonal.to_frame(chances, floor=floor, selected=selected)
+
+    def _slot_chances(
+        self,
+        period: tuple[datetime, datetime],
+        cutoff: datetime,
+        modeled: Floats | None,
+        countries: Mapping[str, str],
+    ) -> SlotChances:
+        """Return the chances in `period`; `modeled` are the model's within the lifetime from `cutoff` on."""
+        (start, end), modeled_until = period, max(cutoff + self.lifetime, period[0])
+        chances = np.full(len(self.keys), np.nan) if modeled is None else modeled
+        zones = []
+        for name, rows in self.seasonal.zones():
+            seasonal = self._seasonal_chances((name, rows), countries, cutoff, modeled_until)
+            slots = self._spread_over_slots(seasonal, chances[rows])
+            soon = calibrate_slots(_clip(slots, start, end), self.calibration)
+            later = _clip(self._seasonal_chances((name, rows), countries, modeled_until, end), start, end)
+            zones.append((rows, [*soon, *later]))
+        return SlotChances(start, len(self.keys), zones)
+
+    def _predict_lifetimes(self, opens: Opens, cutoffs: Sequence[datetime]) -> Floats:
+        """Return, per cutoff and key of the weekly profile, the model's chance within the lifetime from the cutoff on.
 
         It is NaN for keys without an open in the lookback, and for keys of inactive accounts: none was opened in the
         last hours, and the weekly profile expects none soon.
         """
-        micros = to_micros(at)
-        opens = opens.before(micros)
-        expected = np.zeros(len(self.keys))
-        for _, rows, slots in zones:
-            expected[rows] = sum((chance for _, chance in slots), np.zeros(len(rows)))
+        moments = [to_micros(cutoff) for cutoff in cutoffs]
+        opens = opens.before(moments[-1])
         index = self._key_indices(opens)
         in_profile = index >= 0
-        active = in_profile & (expected[index] >= MIN_EXPECTED_OPENS)
-        active[np.unique(opens.since(micros - RECENT_ACTIVITY // _MICROSECOND).key)] = True
-        chances = np.full(len(self.keys), np.nan)
-        chances[index[in_profile]] = predict_in_batches(self.model, opens, micros, selected=active)[1][in_profile]
+        active = np.stack([
+            self._find_active(opens.before(at), at, index, cutoff) for at, cutoff in zip(moments, cutoffs, strict=True)
+        ])
+        chances = np.full((len(cutoffs), len(self.keys)), np.nan)
+        predicted = predict_in_batches(self.model, opens, moments, selected=active)[1]
+        chances[:, index[in_profile]] = predicted[:, in_profile]
         return chances
+
+    def _find_active(self, opens: Opens, at: int, index: Ints, cutoff: datetime) -> Bools:
+        """Return, per key of the log, whether it makes its account active at the cutoff; `opens` end there."""
+        expected = np.zeros(len(self.keys))
+        for name, rows in self.seasonal.zones():
+            slots = self._seasonal_chances((name, rows), opens.holiday_countries, cutoff, cutoff + self.lifetime)
+            expected[rows] = sum((chance for _, chance in slots), np.zeros(len(rows)))
+        active = (index >= 0) & (expected[index] >= MIN_EXPECTED_OPENS)
+        active[opens.key_count :] = False
+        active[np.unique(opens.since(at - RECENT_ACTIVITY // _MICROSECOND).key)] = True
+        return active
 
     def _key_indices(self, opens: Opens) -> Ints:
         """Return, per key of `opens`, its row in `keys`, or -1."""

@@ -17,16 +17,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, RecentOpens
+from adwarm.access_log.timestamps import SECOND, to_micros
+from adwarm.forecast.protocol import KEY_COLUMNS, PROBABILITY_COLUMNS, RecentOpens, SlotChances
 from adwarm.forecast.serialization import decode_observations, encode_observations
 from adwarm.forecast.training.observations import Observations, PriorStrengths
-from adwarm.foundation.arrow_arrays import Floats, Floats32, Ints, Ints32
+from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints, Ints32
 from adwarm.foundation.local_time import WEEK_HOURS, LocalSlot, local_slots
+from adwarm.patterns.opens import Opens
 
 KIND = "hour_of_week"
 VERSION = "1"
 FEATURES = ["hour of the reader's week", "level of the key", "profile of the account", "profile of the population"]
 MIN_PROBABILITY = 0.005
+
+_SlotColumns = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -98,13 +102,22 @@ class SeasonalForecast:
     ) -> pd.DataFrame:
         """Return the chance of a first open per key and local hour; see the protocol. `recent` is ignored."""
         del recent
-        parts: list[pd.DataFrame] = []
+        return self.to_frame(self._slot_chances(start, horizon), floor=floor)
+
+    def predict_series(
+        self, starts: Sequence[datetime], horizon: timedelta, opens: Opens, cutoffs: Sequence[datetime]
+    ) -> Iterator[SlotChances]:
+        """Yield the chances from each of `starts` on; see the protocol. `opens` and `cutoffs` are ignored."""
+        del opens, cutoffs
+        for start in starts:
+            yield self._slot_chances(start, horizon)
+
+    def _slot_chances(self, start: datetime, horizon: timedelta) -> SlotChances:
+        zones = []
         for name, rows in self.zones():
-            for slot in local_slots(name, start, start + horizon):
-                chance = self.rates(slot.hour_of_week, rows) * slot.share
-                likely = chance > floor
-                parts.append(self.slot_frame(slot, rows[likely], chance[likely]))
-        return self.in_order(parts)
+            slots = local_slots(name, start, start + horizon)
+            zones.append((rows, [(slot, self.rates(slot.hour_of_week, rows) * slot.share) for slot in slots]))
+        return SlotChances(start, len(self.keys), zones)
 
     def zones(self) -> Iterator[tuple[str, Ints]]:
         """Yield each reader zone with the rows of its keys in `keys`."""
@@ -112,32 +125,46 @@ class SeasonalForecast:
         for name in sorted(set(zones)):
             yield str(name), np.flatnonzero(zones == name)
 
-    def slot_frame(self, slot: LocalSlot, rows: Ints, chance: Floats) -> pd.DataFrame:
-        """Return the forecast of one slot for the keys at `rows`, with a column `row` instead of the keys'."""
+    def to_frame(self, chances: SlotChances, *, floor: float, selected: Bools | None = None) -> pd.DataFrame:
+        """Return the chances above `floor`, sorted by key and time; see the protocol."""
+        parts: list[_SlotColumns] = []
+        for rows, slots in chances.zones:
+            for slot, chance in slots:
+                likely = chance > floor if selected is None else (chance > floor) & selected[rows]
+                if likely.any():
+                    parts.append(self._slot_columns(slot, rows[likely], chance[likely]))
+        if not parts:
+            return _empty()
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        order = np.lexsort((columns["slot_start"], columns["row"]))
+        columns = {name: values[order] for name, values in columns.items()}
+        row = columns.pop("row")
+        data: dict[str, Any] = {name: values[row] for name, values in self._key_columns.items()} | columns
+        for name in ("slot_start", "slot_end", "predicted_open"):
+            data[name] = pd.DatetimeIndex(columns[name].view("datetime64[us]")).tz_localize("UTC")
+        return pd.DataFrame({name: data[name] for name in PROBABILITY_COLUMNS})
+
+    @cached_property
+    def _key_columns(self) -> dict[str, Any]:
+        """The columns of `keys`."""
+        return {name: self.keys[name].array for name in [*KEY_COLUMNS, "time_zone"]}
+
+    def _slot_columns(self, slot: LocalSlot, rows: Ints, chance: Floats) -> _SlotColumns:
+        """Return the frame's columns of one slot for the keys at `rows`; moments in microseconds since 1970."""
         opens, weeks, early = self._profiles.evidence(slot.hour_of_week, rows)
         latest = (slot.end - slot.start).total_seconds() - 1.0
         seconds = np.clip(np.floor(60.0 * early - 3600.0 * slot.begins_at), 0.0, max(latest, 0.0))
-        start, end = pd.Timestamp(slot.start), pd.Timestamp(slot.end)
-        predicted = start.as_unit("us") + pd.to_timedelta(seconds, unit="s").as_unit("us")
-        return pd.DataFrame({
+        start, count = to_micros(slot.start), len(rows)
+        return {
             "row": rows,
-            "slot_start": start.as_unit("us"),
-            "slot_end": end.as_unit("us"),
+            "slot_start": np.full(count, start, np.int64),
+            "slot_end": np.full(count, to_micros(slot.end), np.int64),
             "probability": chance,
-            "predicted_open": predicted,
+            "predicted_open": start + seconds.astype(np.int64) * SECOND,
             "opens": opens,
             "weeks": weeks,
-            "hour_of_week": slot.hour_of_week,
-        })
-
-    def in_order(self, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
-        """Return the frames of `slot_frame` as one, sorted by key and time, with the keys' columns."""
-        parts = [part for part in parts if len(part)]
-        if not parts:
-            return _empty()
-        slots = pd.concat(parts, ignore_index=True).sort_values(["row", "slot_start"], ignore_index=True)
-        keys = self.observations.keys.iloc[slots.pop("row").to_numpy()].reset_index(drop=True)
-        return keys.join(slots)[PROBABILITY_COLUMNS]
+            "hour_of_week": np.full(count, slot.hour_of_week, np.int64),
+        }
 
 
 @dataclass(frozen=True)

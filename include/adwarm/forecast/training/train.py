@@ -185,14 +185,35 @@ def train_candidates(
     evaluations = _evaluate(opens, settings, until, trainers)
     snapshots = {}
     for kind, trainer in trainers.items():
-        forecast = trainer(opens, settings, until)
         metrics, calibration = evaluations.get(kind, (None, None))
-        if calibration is not None and isinstance(forecast, BoostedForecast):
-            forecast = forecast.calibrated(calibration)
+        forecast = _calibrate(trainer(opens, settings, until), calibration)
         snapshots[kind] = save_snapshot(context, forecast, metrics=metrics.to_dict() if metrics else {}, at=now)
     hits = {kind: metrics.hits for kind, (metrics, _) in evaluations.items()}
     best, reason = (forced, "the setting forecast.model names it") if forced != "auto" else _choose_best(hits)
     return TrainedForecasts(snapshots, best, reason)
+
+
+def fit_forecast(kind: str, opens: Opens, settings: Settings, until: datetime) -> SeasonalForecast | BoostedForecast:
+    """Return the forecast that `train_candidates` stores for a kind, from the opens before `until`; stores nothing.
+
+    Args:
+        kind: one of `TRAINERS`.
+        opens: those of the last `forecast.history_days` before `until`.
+        settings: of the forecast.
+        until: end of the opens to train on, UTC.
+    """
+    trainer = TRAINERS[kind]
+    evaluated = {kind: trainer} if kind == ADWARM else {}  # the other kinds are not calibrated
+    calibration = _evaluate(opens, settings, until, evaluated).get(kind, (None, None))[1]
+    return _calibrate(trainer(opens, settings, until), calibration)
+
+
+def _calibrate(
+    forecast: SeasonalForecast | BoostedForecast, calibration: Calibration | None
+) -> SeasonalForecast | BoostedForecast:
+    if calibration is not None and isinstance(forecast, BoostedForecast):
+        return forecast.calibrated(calibration)
+    return forecast
 
 
 def _evaluate(

@@ -88,12 +88,28 @@ def test_slots_together_have_the_model_s_chance(forecast: BoostedForecast, known
     result = _ask(forecast, known, at)
     inside = result[result["slot_end"] <= pd.Timestamp(at + forecast.lifetime)]
     none = (1 - inside["probability"]).groupby([inside["account_id"], inside["date_range"]]).prod()
-    model = predict_in_batches(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), micros)[1]
+    model = predict_in_batches(forecast.model, known.before(micros := int(at.timestamp()) * 10**6), [micros])[1][0]
     model = model[np.argsort([str(known.report_key(key)) for key in range(known.key_count)])]
     names = forecast.keys[["account_id", "date_range"]].itertuples(index=False, name=None)
     assert model.max() > 0.5
     for predicted, name in zip(model, names, strict=True):
         assert 1 - none[name] == pytest.approx(predicted, abs=1e-9)
+
+
+def test_a_series_predicts_what_single_calls_predict(forecast: BoostedForecast, known: Opens) -> None:
+    """Moments predicted together, some from the same cutoff, give the frames of single calls, within the lookback."""
+    known = known.since(int((MONDAY - 50 * DAY).timestamp()) * 10**6)
+    starts = [MONDAY - 3 * DAY + minutes * HOUR / 60 for minutes in (430, 485, 490, 700)]
+    cutoffs = [start.replace(minute=0) for start in starts]
+    for start, cutoff, chances in zip(
+        starts, cutoffs, forecast.predict_series(starts, DAY, known, cutoffs), strict=True
+    ):
+        assert_frame_equal(forecast.to_frame(chances, floor=0.0), _ask_until(forecast, known, start, cutoff))
+
+
+def _ask_until(forecast: BoostedForecast, opens: Opens, start: datetime, cutoff: datetime) -> pd.DataFrame:
+    micros = int(cutoff.timestamp()) * 10**6
+    return forecast.predict(start, DAY, RecentOpens(opens.before(micros), cutoff), floor=0.0)
 
 
 def test_inactive_accounts_use_the_weekly_profile(
@@ -230,10 +246,10 @@ def test_batches_change_nothing(keys_at_once: int) -> None:
     keys = opens.before(at).key_count
     together = model.predict(grid, np.arange(keys), np.full(keys, at // SLOT_MICROS - grid.origin))
 
-    worth, chance = predict_in_batches(model, opens, at, keys_at_once=keys_at_once)
+    worth, chance = predict_in_batches(model, opens, [at], keys_at_once=keys_at_once)
 
-    assert np.allclose(worth, together[0])
-    assert np.allclose(chance, together[1])
+    assert np.allclose(worth[0], together[0])
+    assert np.allclose(chance[0], together[1])
     assert chance.max() > 0
 
 
@@ -241,9 +257,9 @@ def test_accounts_without_a_selected_key_are_skipped() -> None:
     """All keys of an account with a selected key are predicted; the other accounts get NaN."""
     opens, at = log(), micros(45, 8)
     model = train_model(opens, micros(10), Horizons(4, 12))
-    whole, known = predict_in_batches(model, opens, at)[1], opens.before(at)
+    whole, known = predict_in_batches(model, opens, [at])[1][0], opens.before(at)
     selected = np.arange(known.key_count) == 3
-    chance = predict_in_batches(model, opens, at, selected=selected)[1]
+    chance = predict_in_batches(model, opens, [at], selected=selected[None, :])[1][0]
     same = known.account == known.account[3]
     assert np.allclose(chance[same], whole[same])
     assert np.isnan(chance[~same]).all()
@@ -252,5 +268,5 @@ def test_accounts_without_a_selected_key_are_skipped() -> None:
 def test_an_empty_log_gives_no_values() -> None:
     """An empty log has no keys to predict."""
     empty = opens_from_frame(log().to_frame()).before(0)
-    worth, _ = predict_in_batches(train_model(empty, micros(0), Horizons()), empty, micros(0))
-    assert len(worth) == 0
+    worth, _ = predict_in_batches(train_model(empty, micros(0), Horizons()), empty, [micros(0)])
+    assert worth.shape == (1, 0)

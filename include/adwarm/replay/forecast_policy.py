@@ -1,0 +1,167 @@
+"""Replays a forecast as production uses it: its own training, its calibrated chances, and the plan's choice of keys.
+
+A key gets a value at a decision when the plan would consider it then: its warm is due before the next decision, and
+an open is likely enough before the fetched entry expires. The value is that chance. The plan compares it with a price,
+which `adwarm.replay.deployed_plan` simulates; the replay's thresholds on it draw the curve for other budgets.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from adwarm.access_log.timestamps import from_micros, to_micros
+from adwarm.forecast.data_cutoff import data_cutoff_at
+from adwarm.forecast.protocol import Forecast, SlotChances
+from adwarm.forecast.training.train import fit_forecast
+from adwarm.foundation.arrow_arrays import Ints
+from adwarm.model import ReportKey
+from adwarm.patterns.opens import Opens
+from adwarm.planning.decide import MIN_PROBABILITY
+from adwarm.planning.expiry import NEVER
+from adwarm.planning.plan import LOOKAHEAD, LikelyKeys, PlanTiming, find_likely_keys
+from adwarm.replay.entry_lifetimes import FOREVER, EntryLifetime
+from adwarm.replay.policy import DecisionTimes, PredictedEvent, Ranking, ReplayTiming
+from adwarm.settings import Settings
+
+FORECAST_PREFIX = "forecast-"
+_DIGITS = 9
+"""Digits kept: sums of many numbers differ in the last digits with the number of keys predicted at once."""
+
+PlanObserver = Callable[[int, LikelyKeys], None]
+"""Called with a decision's moment, microseconds since 1970, and the keys that the plan considers then, if any."""
+
+
+def get_policy_name(kind: str) -> str:
+    """Return the name of the policy that replays a kind of forecast, such as `forecast-hour-of-week`."""
+    return FORECAST_PREFIX + kind.replace("_", "-")
+
+
+class ForecastPolicy:
+    """Replays one kind of forecast.
+
+    Args:
+        kind: the kind of forecast.
+        settings: those of training and planning.
+        lifetime: until when entries are fresh.
+        deployed: a trained forecast of that kind; it is replayed from the end of its training on. Before that, and
+            without it, forecasts of the kind are trained during the replay on what was known then.
+    """
+
+    def __init__(
+        self, kind: str, settings: Settings, lifetime: EntryLifetime, *, deployed: Forecast | None = None
+    ) -> None:
+        self.kind, self.name = kind, get_policy_name(kind)
+        self.about = (
+            f"The forecast {kind} with its production training and calibration; keys and times are those that the plan "
+            f"considers. Trained anew every week of the replay."
+        )
+        if deployed is not None:
+            self.about = (
+                f"The deployed snapshot of the forecast {kind}, trained until {deployed.trained_until:%Y-%m-%d}."
+            )
+        self.observer: PlanObserver | None = None
+        self._settings, self._lifetime, self._deployed = settings, lifetime, deployed
+        self._forecast: Forecast | None = None
+        self._entry_lifetime = settings.freshness_rules.today
+
+    @property
+    def predicted_event(self) -> PredictedEvent | None:
+        """A first open within the lifetime of an entry with today's data that is fetched now."""
+        return PredictedEvent(self._entry_lifetime // timedelta(microseconds=1))
+
+    def fit(self, history: Opens, timing: ReplayTiming) -> None:
+        """Train anew before the next ranking, which tells the moment."""
+        self._forecast = None
+
+    def rank(self, history: Opens, decisions: DecisionTimes) -> Iterator[Ranking]:
+        """Yield each decision's chances, and a value for the keys that the plan considers."""
+        starts = [from_micros(at) for at in decisions.at.tolist()]
+        cutoffs = [
+            min(data_cutoff_at(start, self._settings), from_micros(cutoff))
+            for start, cutoff in zip(starts, decisions.cutoff.tolist(), strict=True)
+        ]
+        if self._forecast is None:
+            self._forecast = self._train(history, cutoffs[0])
+        forecast = self._forecast
+        view = KeyLifetimes(history, self._lifetime)
+        numbers = np.array([view.numbers.get(ReportKey(*row), -1) for row in _key_rows(forecast)], np.int64)
+        series = forecast.predict_series(starts, LOOKAHEAD, history, cutoffs)
+        for index, chances in enumerate(series):
+            likely = self._find_likely(forecast, chances, numbers, view, decisions.timing)
+            if self.observer is not None and likely is not None:
+                self.observer(int(decisions.at[index]), likely)
+            yield self._to_ranking(index, chances, likely, numbers, view)
+
+    def _train(self, history: Opens, until: datetime) -> Forecast:
+        if self._deployed is not None and self._deployed.trained_until <= until:
+            return self._deployed
+        since = to_micros(until - timedelta(days=self._settings.forecast.history_days))
+        known = history.before(to_micros(until)).since(since)
+        return fit_forecast(self.kind, known.select_keys(known.opened_keys()), self._settings, until)
+
+    def _find_likely(
+        self, forecast: Forecast, chances: SlotChances, numbers: Ints, view: "KeyLifetimes", timing: ReplayTiming
+    ) -> LikelyKeys | None:
+        """Return the keys that the plan considers; None when no key can be due."""
+        planning = self._settings.planning
+        start_latency = timedelta(seconds=planning.lead_seconds)
+        # In production the lead is the start latency plus the duration of a fetch, in steps of 5 s.
+        lead = start_latency + timedelta(microseconds=-(-timing.latency // 5_000_000) * 5_000_000)
+        plan_timing = PlanTiming(chances.start, timedelta(microseconds=timing.step) + start_latency, lead)
+        due_until = chances.start + plan_timing.horizon + lead
+        selected = chances.find_likely(due_until, MIN_PROBABILITY) & (numbers >= 0)
+        if not selected.any():
+            return None
+        frame = forecast.to_frame(chances, floor=MIN_PROBABILITY, selected=selected)
+        return find_likely_keys(plan_timing, frame, view, planning.min_confidence)
+
+    def _to_ranking(
+        self, index: int, chances: SlotChances, likely: LikelyKeys | None, numbers: Ints, view: "KeyLifetimes"
+    ) -> Ranking:
+        known = np.flatnonzero(numbers >= 0)
+        key = numbers[known]
+        size = len(view.numbers)
+        value, warm_at = np.zeros(size), np.full(size, to_micros(chances.start), np.int64)
+        if likely is not None:
+            chosen = view.get_numbers(likely.keys)
+            lasts = likely.get_lasting(timedelta(minutes=self._settings.planning.session_minutes))
+            value[chosen] = np.where(lasts, np.round(likely.chance, _DIGITS), 0.0)
+            warm_at[chosen] = [to_micros(moment) for moment in likely.warm_at]
+        soon = np.round(chances.get_chance_until(chances.start + self._entry_lifetime)[known], _DIGITS)
+        return Ranking(index, key.astype(np.int32), value[key], soon, warm_at[key], renew_at_expiry=True)
+
+
+class KeyLifetimes:
+    """Numbers of report keys, and when their entries expire in the replay; an `ExpiryView`.
+
+    Args:
+        opens: the keys.
+        lifetime: until when entries are fresh.
+    """
+
+    def __init__(self, opens: Opens, lifetime: EntryLifetime) -> None:
+        self.numbers = {opens.report_key(number): number for number in range(opens.key_count)}
+        self._lifetime = lifetime
+
+    def get_numbers(self, keys: Sequence[ReportKey]) -> Ints:
+        """Return the number of each key."""
+        return np.array([self.numbers[key] for key in keys], np.int64)
+
+    def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
+        """Return when an entry fetched then would stop answering the key."""
+        fetched = np.array([to_micros(moment) for moment in moments], np.int64)
+        return [to_expiry(until) for until in self._lifetime.fresh_until(self.get_numbers(keys), fetched).tolist()]
+
+
+def to_expiry(until: int) -> datetime:
+    """Return an expiry in microseconds as a moment; `NEVER` when it is out of reach."""
+    return NEVER if until >= FOREVER // 2 or until >= _LAST else from_micros(until)
+
+
+_LAST = to_micros(datetime(9000, 1, 1, tzinfo=UTC))
+
+
+def _key_rows(forecast: Forecast) -> Iterator[tuple[str, str, str]]:
+    columns = forecast.keys[["account_id", "date_range", "report"]]
+    return columns.itertuples(index=False, name=None)
