@@ -16,6 +16,7 @@ REASONS = {
     "needs a database of your own": r"postgresql://",
     "needs a bucket of your own": r"s3://",
     "needs a package index": r"\bpip install\b",
+    "needs a stored review": r"\badwarm review (show|page)\b",
     "runs for minutes": r"\bmake (test|bench|lint|docs)\b",
 }
 """Why a block is not run, each with what such a block contains, so that no reason can hide another one."""

@@ -28,6 +28,7 @@ def _ingest(rejected: dict[str, int], keys: int | None = 312, ignored: int = 0) 
     return IngestResult(12_345, sum(rejected.values()), rejected, [], 48, keys, AT, AT, None, 900, ignored)
 
 
+_COUNTS = {"planned": 0, "fresh": 4, "cut": 0, "in_flight": 0, "tried": 2, "lanes": 0}
 CASES: list[tuple[Any, str]] = [
     (
         PlanSummary("dag/1", AT, Mode.LIVE, 400, 12, 2, 8, 380, 3),
@@ -44,8 +45,19 @@ CASES: list[tuple[Any, str]] = [
         ),
     ),
     (
-        StrategyPlanSummary("dag/1", ["morning"], planned=2, fresh=1, cut=3, batches=1, examples=["act_1 today"]),
-        "planned 2 of 6 reports (morning) in 1 batch; 1 fresh already, 3 cut by the hourly budget; first act_1 today",
+        StrategyPlanSummary(
+            "dag/1",
+            {"morning": {"planned": 2, "fresh": 1, "cut": 3, "in_flight": 1, "tried": 0, "lanes": 2}, "late": _COUNTS},
+        ),
+        (
+            "strategy morning: planned 2 of 7 reports in 2 lanes; 1 fresh already, 3 cut by the hourly budget, "
+            "1 being fetched by another run; "
+            "strategy late: planned 0 of 6 reports; 4 fresh already, 0 cut by the hourly budget, 2 tried since the due time"
+        ),
+    ),
+    (
+        StrategyPlanSummary("dag/1"),
+        "nothing is planned",
     ),
     (_job(16, 15, 1, 20), "15 of 16 reports are fresh, 1 failed; 20 requests"),
     (_job(0, 0, 0, 0), "nothing was planned, so nothing was fetched"),

@@ -59,6 +59,7 @@ def write_page(
     *,
     out: Annotated[Path, typer.Option("--out", help="Write the page to this file.")] = Path("review.html"),
     open_browser: Annotated[bool, typer.Option("--open", help="Open the file in the browser.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the HTML page of a review to a file; it needs no network to be read."""
     from adwarm.replay.review_pages import read_page
@@ -67,6 +68,9 @@ def write_page(
     page = read_page(Runtime().context, run)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(page)
-    print(f"wrote {out}")
+    if as_json:
+        print_json({"written_to": str(out)})
+    else:
+        print(f"wrote {out}")
     if open_browser:
         typer.launch(out.resolve().as_uri())

@@ -20,7 +20,7 @@ from .conftest import Adwarm, learn_forecast
 
 NAIVE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-DATA_KEYS = {"reasons", "rows", "errors", "outcomes", "metrics"}
+DATA_KEYS = {"reasons", "rows", "errors", "outcomes", "metrics", "time_zones"}
 """Fields whose value is a table by account, file or the like: its keys are data."""
 
 

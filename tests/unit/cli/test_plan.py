@@ -24,7 +24,7 @@ def test_plan_and_patterns_after_training(
     shown = adwarm("plan", "--at", "2026-10-29T09:00:00+00:00")
     assert "1 of 1 keys" in shown.stdout.replace("\n", " ")
     assert adwarm("patterns", "--json").json
-    assert "Opens in the 56 days before" in adwarm("patterns").stdout
+    assert "1 account: 28 first opens" in adwarm("patterns").stdout
     assert platform.calls()["total"] == calls
 
 
