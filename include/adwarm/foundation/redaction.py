@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 HIDDEN = "[hidden]"
 MAX_CHARACTERS = 2_000
+_MIN_SECRET = 5
 
 _NAMES = (
     r"access[_-]?token|refresh[_-]?token|id[_-]?token|input[_-]?token|fb_exchange_token|appsecret_proof"
@@ -35,11 +36,13 @@ def redact(text: str, secrets: Iterable[str] = (), *, hide_urls: bool = False) -
     Hides what looks like a token, password or key. NUL characters become spaces, because PostgreSQL stores none.
 
     Args:
-        secrets: values to hide wherever they occur, whatever they look like; empty ones are ignored.
+        secrets: values to hide wherever they occur, whatever they look like. Those of less than 5 characters are ignored,
+            as in Airflow: they occur within ordinary words.
         hide_urls: also hides whole http(s) URLs.
     """
-    for secret in filter(None, secrets):
-        text = text.replace(secret, HIDDEN)
+    for secret in secrets:
+        if len(secret) >= _MIN_SECRET:
+            text = text.replace(secret, HIDDEN)
     # Cut to twice the length first: the rules then run on bounded input, and a secret that crosses the final cut is
     # still recognized.
     text = text[: 2 * MAX_CHARACTERS].replace("\0", " ")

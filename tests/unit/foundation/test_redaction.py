@@ -70,6 +70,12 @@ def test_known_secrets_and_urls_are_hidden_on_request() -> None:
     assert redact(text, ["plain"], hide_urls=True) == f"Malformed access_token={HIDDEN} at {HIDDEN} for {HIDDEN}"
 
 
+def test_a_secret_of_a_few_characters_hides_no_word() -> None:
+    """A value shorter than five characters is no credential, and hiding it would cut words apart."""
+    assert redact("the session has expired", ["x", ""]) == "the session has expired"
+    assert redact("the value is xyzzy", ["xyzzy"]) == f"the value is {HIDDEN}"
+
+
 def test_nul_characters_become_spaces() -> None:
     """PostgreSQL stores no NUL character."""
     assert redact("a\0b") == "a b"
