@@ -36,8 +36,8 @@ def redact(text: str, secrets: Iterable[str] = (), *, hide_urls: bool = False) -
     Hides what looks like a token, password or key. NUL characters become spaces, because PostgreSQL stores none.
 
     Args:
-        secrets: values to hide wherever they occur, whatever they look like. Those of less than 5 characters are ignored,
-            as in Airflow: they occur within ordinary words.
+        secrets: values to hide wherever they occur, whatever they look like. Those of less than 5 characters are
+            ignored, as in Airflow: they occur within ordinary words.
         hide_urls: also hides whole http(s) URLs.
     """
     for secret in secrets:
