@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from adwarm.access_log.user_agents import classify_actor
+from adwarm.access_log.user_agents import LONGEST_AGENT, classify_actor
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
 
@@ -70,11 +71,11 @@ class RequestFilter:
 
     def classify(self, agent: str | None) -> str:
         """Return the actor class of a user agent, and count a program's."""
-        actor = classify_actor(agent)
+        actor, is_human = _classify(agent[:LONGEST_AGENT] if agent else None)
         counts = self.machine_agents
-        if counts is not None and agent and not actor.is_human and (agent in counts or len(counts) < _AGENTS_COUNTED):
+        if counts is not None and agent and not is_human and (agent in counts or len(counts) < _AGENTS_COUNTED):
             counts[agent] += 1
-        return actor.value
+        return actor
 
     def select_opens(self, columns: dict[str, list[Any]], rows: Sequence[int]) -> tuple[list[int], Columns]:
         """Return the rows that are opens, and their columns with the key in place of the request.
@@ -102,6 +103,13 @@ class RequestFilter:
         if "actor" not in found and "user_agent" in found:
             found["actor"] = [self.classify(agent if isinstance(agent, str) else None) for agent in found["user_agent"]]
         return [rows[row] for row in kept], found
+
+
+@lru_cache(maxsize=16_384)
+def _classify(agent: str | None) -> tuple[str, bool]:
+    """Return the actor class of a user agent as text, and whether it is a human's."""
+    actor = classify_actor(agent)
+    return actor.value, actor.is_human
 
 
 def redact_path(path: str) -> str:
