@@ -13,7 +13,11 @@ from adwarm.access_log.web_requests import is_page_path, redact_path
 from adwarm.foundation.redaction import redact
 
 _EXCERPT = 200
+_PROBLEM = 1000
+"""Why a file was not read ends with advice, and is kept longer than the beginning of a line."""
 _PATHS_KEPT = 5
+_PATHS_TRIED = 1000
+"""Later paths are counted only: most of them repeat the first ones, and each costs a redaction."""
 FILE_REASONS = frozenset({"unreadable", "symlink"})
 """Reasons that concern a whole file. Files have a limit of their own, so many rejected lines cannot hide them."""
 
@@ -52,6 +56,7 @@ class Quarantine:
     per_reason: int | None = None
     _lines: int = 0
     _files: int = 0
+    _paths_tried: int = 0
 
     @property
     def count(self) -> int:
@@ -69,7 +74,8 @@ class Quarantine:
         """Count one line or file, and keep it as a sample below the limit."""
         self.by_reason[reason] += 1
         if self.can_keep(reason):
-            self._add_sample(RejectedSample(file, int(offset), reason, _redact_excerpt(excerpt)))
+            length = _PROBLEM if reason in FILE_REASONS else _EXCERPT
+            self._add_sample(RejectedSample(file, int(offset), reason, _redact_excerpt(excerpt, length)))
 
     def merge(self, by_reason: Mapping[str, int], samples: Iterable[RejectedSample]) -> None:
         """Add the counts of another run, and its samples below the limit."""
@@ -93,7 +99,10 @@ class Quarantine:
     def ignore(self, path: str | None) -> None:
         """Count a request that opens no report; `path` is given where only the path pattern did not match."""
         self.ignored += 1
-        if path is not None and len(self.unmatched_paths) < _PATHS_KEPT and is_page_path(path):
+        if path is None or len(self.unmatched_paths) >= _PATHS_KEPT or self._paths_tried >= _PATHS_TRIED:
+            return
+        if is_page_path(path):
+            self._paths_tried += 1
             self.add_unmatched_paths([redact_path(path)])
 
     def add_unmatched_paths(self, paths: Iterable[str]) -> None:
@@ -118,12 +127,12 @@ def describe_unreadable(samples: Iterable[RejectedSample]) -> str:
     return next(messages, "see the quarantine")
 
 
-def _redact_excerpt(excerpt: str | bytes) -> str:
+def _redact_excerpt(excerpt: str | bytes, length: int) -> str:
     # Twice the length is searched for credentials, so that one cut at the edge is blanked too.
-    head = excerpt[: 2 * _EXCERPT]
+    head = excerpt[: 2 * length]
     text = (
         head.decode("utf-8", "backslashreplace")
         if isinstance(head, bytes)
         else head.encode("utf-8", "replace").decode()
     )
-    return redact(text)[:_EXCERPT]
+    return redact(text)[:length]

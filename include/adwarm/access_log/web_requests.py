@@ -100,9 +100,19 @@ class RequestFilter:
             found["hit"] = [
                 False if _to_status(status) == CLIENT_CLOSED_REQUEST else None for status in found["status"]
             ]
-        if "actor" not in found and "user_agent" in found:
-            found["actor"] = [self.classify(agent if isinstance(agent, str) else None) for agent in found["user_agent"]]
-        return [rows[row] for row in kept], found
+        return [rows[row] for row in kept], self.add_actors(found)
+
+    def add_actors(self, columns: Columns) -> Columns:
+        """Return the columns with the actor of each row that names none but has a user agent."""
+        agents = columns.get("user_agent")
+        if agents is None:
+            return columns
+        actors = columns.get("actor") or [None] * len(agents)
+        given = [
+            actor if actor or not isinstance(agent, str) or not agent else self.classify(agent)
+            for actor, agent in zip(actors, agents, strict=True)
+        ]
+        return columns | {"actor": given}
 
 
 @lru_cache(maxsize=16_384)
