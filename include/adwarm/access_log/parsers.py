@@ -133,9 +133,7 @@ class CsvParser:
             joined = delimiter.join([text.rstrip("\r") for text in texts])
         return joined.split(delimiter) if texts else []
 
-    def _split_lines(
-        self, lines: list[bytes], texts: list[str], reject: Reject
-    ) -> tuple[list[int], list[list[str]]]:
+    def _split_lines(self, lines: list[bytes], texts: list[str], reject: Reject) -> tuple[list[int], list[list[str]]]:
         """Return the records, and the line in which each begins."""
         rows: list[int] = []
         records: list[list[str]] = []

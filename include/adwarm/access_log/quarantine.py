@@ -15,7 +15,6 @@ from adwarm.foundation.redaction import redact
 _EXCERPT = 200
 _PROBLEM = 1000
 """Why a file was not read ends with advice, and is kept longer than the beginning of a line."""
-_PATHS_KEPT = 5
 _PATHS_TRIED = 1000
 """Later paths are counted only: most of them repeat the first ones, and each costs a redaction."""
 FILE_REASONS = frozenset({"unreadable", "symlink"})
@@ -44,6 +43,7 @@ class Quarantine:
     Attributes:
         limit: how many lines, and how many files, are kept as samples; all are counted.
         per_reason: how many lines are kept as samples of one reason; None: as many as `limit`.
+        paths_kept: how many of the unmatched paths are kept.
         ignored: requests of a web server's log that open no report; not rejected.
         unmatched_paths: the first answered requests that the path pattern does not match, without query values.
     """
@@ -54,6 +54,7 @@ class Quarantine:
     ignored: int = 0
     unmatched_paths: list[str] = field(default_factory=list)
     per_reason: int | None = None
+    paths_kept: int = 5
     _lines: int = 0
     _files: int = 0
     _paths_tried: int = 0
@@ -99,7 +100,7 @@ class Quarantine:
     def ignore(self, path: str | None) -> None:
         """Count a request that opens no report; `path` is given where only the path pattern did not match."""
         self.ignored += 1
-        if path is None or len(self.unmatched_paths) >= _PATHS_KEPT or self._paths_tried >= _PATHS_TRIED:
+        if path is None or len(self.unmatched_paths) >= self.paths_kept or self._paths_tried >= _PATHS_TRIED:
             return
         if is_page_path(path):
             self._paths_tried += 1
@@ -108,7 +109,7 @@ class Quarantine:
     def add_unmatched_paths(self, paths: Iterable[str]) -> None:
         """Keep the first few of these paths."""
         for path in paths:
-            if path not in self.unmatched_paths and len(self.unmatched_paths) < _PATHS_KEPT:
+            if path not in self.unmatched_paths and len(self.unmatched_paths) < self.paths_kept:
                 self.unmatched_paths.append(path)
 
     def to_jsonl(self) -> bytes:
