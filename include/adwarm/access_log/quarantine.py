@@ -15,7 +15,7 @@ from adwarm.foundation.redaction import redact
 _EXCERPT = 200
 _PROBLEM = 1000
 """Why a file was not read ends with advice, and is kept longer than the beginning of a line."""
-_PATHS_TRIED = 1000
+_PATHS_TRIED = 20_000
 """Later paths are counted only: most of them repeat the first ones, and each costs a redaction."""
 FILE_REASONS = frozenset({"unreadable", "symlink"})
 """Reasons that concern a whole file. Files have a limit of their own, so many rejected lines cannot hide them."""

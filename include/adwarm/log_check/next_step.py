@@ -105,7 +105,11 @@ def propose_path_pattern(paths: Sequence[str], settings: AccessLogSettings) -> s
 def _find_places(parts: Sequence[str], fields: Sequence[str], settings: AccessLogSettings) -> list[int]:
     """Return the place of each field among the parts of a path; none when one is missing or could be at two places."""
     places = [
-        [at for at, part in enumerate(parts) if (_is_account(part) if name == "account_id" else _is_range(part, settings))]
+        [
+            at
+            for at, part in enumerate(parts)
+            if (_is_account(part) if name == "account_id" else _is_range(part, settings))
+        ]
         for name in fields
     ]
     flat = [found[0] for found in places if len(found) == 1]

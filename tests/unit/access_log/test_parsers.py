@@ -1,6 +1,8 @@
 """Each text format yields its events and rejects invalid lines alone."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
 from adwarm.access_log.web_requests import RequestFilter

@@ -53,7 +53,13 @@ def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
 @given(
     st.datetimes(datetime(1990, 1, 1), datetime(2099, 12, 31)),
     st.sampled_from(["+0000", "-0500", "+0545", "+01:00", "Z", "0100", ""]),
-    st.sampled_from(["%d/%b/%Y:%H:%M:%S", "%d/%b/%Y:%H:%M:%S.%f", "%d/%b/%Y:%H:%M", "%d/%m/%Y:%H:%M:%S", "%d/%b/%y:%I:%M:%S"]),
+    st.sampled_from([
+        "%d/%b/%Y:%H:%M:%S",
+        "%d/%b/%Y:%H:%M:%S.%f",
+        "%d/%b/%Y:%H:%M",
+        "%d/%m/%Y:%H:%M:%S",
+        "%d/%b/%y:%I:%M:%S",
+    ]),
 )
 @settings(max_examples=60, deadline=None)
 def test_the_time_of_a_web_server_is_what_the_standard_library_reads(at: datetime, offset: str, form: str) -> None:
