@@ -160,30 +160,36 @@ def _report(kind: str, path: Path) -> None:
     sys.stdout.write(json.dumps({"events": events, **figures, "peak_mb": peak_mb()}))
 
 
+def measure_format(folder: Path, name: str, size: int) -> dict[str, str | int | float]:
+    """Write a log of about `size` bytes of content, run the loop and the check on it, and return the figures."""
+    path = folder / name
+    write_log(path, size)
+    loop, check = _measure("loop", path), _measure("check", path)
+    stored = path.stat().st_size / 1e6
+    path.unlink()
+    row: dict[str, str | int | float] = {
+        "what": name,
+        "MB": stored,
+        "events": int(check["events"]),
+        "seconds": check["seconds"],
+        "MB/s": stored / check["seconds"],
+        "CPU seconds": check["cpu"],
+        "to loop": check["seconds"] / loop["seconds"],
+        "CPU to loop": check["cpu"] / loop["cpu"],
+        "peak MB": check["peak_mb"],
+        "loop's": loop["peak_mb"],
+    }
+    sys.stderr.write(f"{json.dumps(row)}\n")
+    if check["events"] != loop["events"]:
+        raise SystemExit(f"{name}: the check read {check['events']} events, the loop {loop['events']}")
+    return row
+
+
 def main() -> None:
-    """Write each log, run both on it, and save the figures."""
+    """Measure each format, and save the figures."""
     size = int(os.environ.get("SIZE_MB", "1000")) * 1_000_000
-    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in FORMATS:
-            path = Path(folder, name)
-            write_log(path, size)
-            loop, check = _measure("loop", path), _measure("check", path)
-            rows.append({
-                "what": name,
-                "MB": path.stat().st_size / 1e6,
-                "events": int(check["events"]),
-                "seconds": check["seconds"],
-                "MB/s": path.stat().st_size / 1e6 / check["seconds"],
-                "to loop": check["seconds"] / loop["seconds"],
-                "CPU to loop": check["cpu"] / loop["cpu"],
-                "peak MB": check["peak_mb"],
-                "loop's": loop["peak_mb"],
-            })
-            path.unlink()
-            sys.stderr.write(f"{json.dumps(rows[-1])}\n")
-            if check["events"] != loop["events"]:
-                raise SystemExit(f"{name}: the check read {check['events']} events, the loop {loop['events']}")
+        rows = [measure_format(Path(folder), name, size) for name in FORMATS]
     save_results("log_check", "adwarm log check, beside a plain loop", rows, size_mb=size // 1_000_000)
 
 

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from adwarm.access_log.quarantine import Quarantine
 
+_PATHS_SHOWN = 5
+
 
 def describe_unmatched_paths(quarantine: Quarantine, pattern: str) -> str:
     """Return that no request matched the path pattern, with some of their paths; empty without ignored requests."""
@@ -20,5 +22,5 @@ def describe_path_pattern(ignored: int, paths: Sequence[str], pattern: str) -> s
     """
     if not ignored:
         return ""
-    seen = f"; paths in the log: {', '.join(paths)}" if paths else "; no answered GET is among them"
+    seen = f"; paths in the log: {', '.join(paths[:_PATHS_SHOWN])}" if paths else "; no answered GET is among them"
     return f"none of {ignored:,} requests matches ADWARM_ACCESS_LOG__PATH_PATTERN, which is {pattern}{seen}"

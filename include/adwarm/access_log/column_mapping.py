@@ -9,13 +9,14 @@ from adwarm.settings import AccessLogSettings
 
 REQUIRED_FIELDS = ("ts", "account_id", "date_range")
 TEXT_FIELDS = ("account_id", "date_range", "report", "time_zone", "actor")
-EVENT_FIELDS = ("ts", *TEXT_FIELDS, "hit", "latency_ms", "latency", "latency_seconds")
-"""Fields that a log may have. All but the required are optional; `latency` is another name for `latency_ms`."""
-REQUEST_FIELDS = ("path", "method", "status", "user_agent")
+EVENT_FIELDS = ("ts", *TEXT_FIELDS, "hit", "latency_ms", "latency", "latency_seconds", "user_agent")
+"""Fields that a log may have. All but the required are optional; `latency` is another name for `latency_ms`, and
+`user_agent` gives the actor of rows that name none."""
+REQUEST_FIELDS = ("path", "method", "status")
 """Fields of a web server's request. They are read when the settings map `path`, which then gives account and range."""
 
 _COLUMNS, _CONSTANTS = "ADWARM_ACCESS_LOG__COLUMNS", "ADWARM_ACCESS_LOG__CONSTANTS"
-_NAMES_SHOWN = 30
+_NAMES_SHOWN, _LENGTH_SHOWN = 30, 400
 
 
 @dataclass(frozen=True)
@@ -90,18 +91,23 @@ class ColumnMapping:
             names = ", ".join(f"{self.columns[name]!r} for {name}" for name in mapped)
             raise BadRequest(f"{_COLUMNS} names {names}, but its columns are {list_names(available)}")
         if missing := [name for name in self.required if name not in found]:
+            fixed = [name for name in missing if name in TEXT_FIELDS]
+            advice = f"name them in {_COLUMNS}" + (f", or fix {' or '.join(fixed)} in {_CONSTANTS}" if fixed else "")
             raise BadRequest(
-                f"it lacks the columns {', '.join(missing)}; its columns are {list_names(available)}; "
-                f"name them in {_COLUMNS}, or give a fixed value in {_CONSTANTS}"
+                f"it lacks the columns {', '.join(missing)}; {advice}; its columns are {list_names(available)}"
             )
         return found
 
 
 def list_names(names: Iterable[str]) -> str:
     """Return names as text, a bounded number of them."""
-    shown = [name[:60] for name in names if name]
-    rest = len(shown) - _NAMES_SHOWN
-    return (", ".join(shown[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")) or "none"
+    texts = [name[:60] for name in names if name]
+    shown, length = 0, 0
+    while shown < min(len(texts), _NAMES_SHOWN) and length + len(texts[shown]) <= _LENGTH_SHOWN:
+        length += len(texts[shown]) + 2
+        shown += 1
+    rest = len(texts) - shown
+    return (", ".join(texts[:shown]) + (f" and {rest} more" if rest else "")) or "none"
 
 
 def find_value(item: Any, path: str) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class EventBuilder:
             name: self._encoders[name].encode(columns[name]) if name in columns else self._missing(name, rows)
             for name in TEXT_FIELDS
         }
-        hit = pa.array(list(map(_flag, columns["hit"])), pa.bool_()) if "hit" in columns else pa.nulls(rows, pa.bool_())
+        hit = _flags(columns["hit"]) if "hit" in columns else pa.nulls(rows, pa.bool_())
         name = _latency_name(columns)
         latency = _in_milliseconds(_durations(columns[name] if name else None, rows), name)
         return self._batch(parse_values(columns["ts"], self._rules), codes, hit, latency, reject)
@@ -121,6 +122,11 @@ def _flag(value: Any) -> bool | None:
     return bool(value) if isinstance(value, (bool, int)) and value in {0, 1} else None
 
 
+def _flags(values: Sequence[Any]) -> pa.Array:
+    is_plain = set(map(type, values)) <= {bool, NoneType}
+    return pa.array(values if is_plain else list(map(_flag, values)), pa.bool_())
+
+
 def _flag_column(column: pa.Array) -> pa.Array:
     return (
         column if pa.types.is_boolean(column.type) else pa.array(list(map(_flag, to_python_values(column))), pa.bool_())
@@ -144,12 +150,19 @@ def _duration(value: Any) -> float | None:
 
 
 def _durations(values: Sequence[Any] | None, rows: int) -> pa.Array:
-    return pa.nulls(rows, pa.float64()) if values is None else pa.array(list(map(_duration, values)), pa.float64())
+    if values is None:
+        return pa.nulls(rows, pa.float64())
+    if set(map(type, values)) <= {float, NoneType}:
+        return _usable_durations(pa.array(values, pa.float64()))
+    return pa.array(list(map(_duration, values)), pa.float64())
 
 
 def _duration_column(column: pa.Array | None, rows: int) -> pa.Array:
     if column is None or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
         return _durations(None if column is None else to_python_values(column), rows)
-    numbers = column.cast(pa.float64(), safe=False)
+    return _usable_durations(column.cast(pa.float64(), safe=False))
+
+
+def _usable_durations(numbers: pa.Array) -> pa.Array:
     usable = pc.and_kleene(pc.is_finite(numbers), pc.greater_equal(numbers, 0))
     return pc.if_else(usable, numbers, pa.scalar(None, pa.float64()))

@@ -33,7 +33,7 @@ _CANDIDATES = {
     "path": "path,uri,requesturi,url,requestpath,requesturl,request,originalurl",
     "method": "method,requestmethod,httpmethod,verb",
     "status": "status,statuscode,responsestatus,httpstatus,downstreamstatus,responsecode",
-    "user_agent": "useragent,httpuseragent,agent,requestuseragent",
+    "user_agent": "useragent,httpuseragent,agent,requestuseragent,browser",
 }
 _FIELD_BY_NAME = {name: field for field, names in reversed(_CANDIDATES.items()) for name in names.split(",")}
 
@@ -46,7 +46,7 @@ class FileColumns:
         names: columns, and the dotted paths of nested values.
         delimiter: of a CSV file.
         found: by field, the column that gives it.
-        how: by field, `setting`, `same name`, `constant`, `path pattern`, `format` or `not found`.
+        how: by field, `setting`, `same name`, `constant`, `path pattern`, `user agent`, `format` or `not found`.
         suggested: by field that has no column, a column that may be meant.
     """
 
@@ -81,6 +81,8 @@ def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
     how = {name: _how(name, found, mapping) for name in mapping.fields}
     if mapping.reads_paths:
         how |= dict.fromkeys(("account_id", "date_range"), "path pattern")
+    if "user_agent" in found and "actor" not in found:
+        how["actor"] = "user agent"
     suggested = suggest_columns(names, found, mapping)
     how |= {name: "not found" for name in suggested if name not in how}
     return FileColumns(names, delimiter, found, how, suggested)

@@ -120,9 +120,21 @@ class LogReader:
                     excerpt = format_row(batch, row) if self.quarantine.can_keep(reason) else ""
                     self.quarantine.add(reason, file.path, first + row, excerpt)
 
-                events = self._parse_requests(batch, reject) if self._mapping.reads_paths else None
-                events = events if events is not None else self._events.from_arrow(batch, reject)
+                if self._mapping.reads_paths:
+                    events = self._parse_requests(batch, reject)
+                else:
+                    events = self._events.from_arrow(self._add_actors(batch), reject)
                 yield EventBatch(events, first, first + batch.num_rows)
+
+    def _add_actors(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the batch with the actor of each row that names none but has a user agent."""
+        names = batch.schema.names
+        if "user_agent" not in names:
+            return batch
+        columns = {name: to_python_values(batch.column(name)) for name in ("user_agent", "actor") if name in names}
+        actors = [value if isinstance(value, str) else None for value in self.requests.add_actors(columns)["actor"]]
+        arrays = {name: batch.column(name) for name in names} | {"actor": pa.array(actors, pa.string())}
+        return pa.RecordBatch.from_pydict(arrays)
 
     def _parse_requests(self, batch: pa.RecordBatch, reject: Any) -> pa.RecordBatch:
         columns = {name: to_python_values(batch.column(name)) for name in batch.schema.names}
@@ -147,6 +159,8 @@ class LogReader:
         raw = parser.parse(block.lines, refuse)
         if self._mapping.reads_paths and "path" in raw.columns:
             raw = RawColumns(*self.requests.select_opens(raw.columns, raw.rows))
+        else:
+            raw = RawColumns(raw.rows, self.requests.add_actors(raw.columns))
         return self._events.from_lists(raw.columns, len(raw.rows), lambda reason, row: refuse(reason, raw.rows[row]))
 
     def _parser(self, file: LogFile) -> tuple[Parser, int]:

@@ -109,11 +109,37 @@ class CsvParser:
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the log's columns of each line that has as many fields as the header."""
+        texts = _decode_lines(lines)
+        values = self._split_plain(texts)
+        if values is not None:
+            columns = {name: values[at :: self._width] for name, at in self._indexes.items()}
+            return RawColumns(list(range(len(lines))), columns)
+        rows, records = self._split_lines(lines, texts, reject)
+        return RawColumns(rows, {name: [record[at] for record in records] for name, at in self._indexes.items()})
+
+    def _split_plain(self, texts: list[str]) -> list[str] | None:
+        """Return the fields of all lines, one after the other; None unless each has the header's number, unquoted.
+
+        A list for each line would take most of the time.
+        """
+        delimiter = self.delimiter
+        marks = self._width - 1
+        if any(text.count(delimiter) != marks for text in texts):
+            return None
+        joined = delimiter.join(texts)
+        if '"' in joined:
+            return None
+        if "\r" in joined:
+            joined = delimiter.join([text.rstrip("\r") for text in texts])
+        return joined.split(delimiter) if texts else []
+
+    def _split_lines(self, lines: list[bytes], texts: list[str], reject: Reject) -> tuple[list[int], list[list[str]]]:
+        """Return the records, and the line in which each begins."""
         rows: list[int] = []
         records: list[list[str]] = []
         delimiter, numbers = self.delimiter, iter(range(len(lines)))
         for number in numbers:
-            text = _decode(lines[number]).rstrip("\r")
+            text = texts[number].rstrip("\r")
             try:
                 record = _fields(text, delimiter) if '"' in text else text.split(delimiter)
             except csv.Error:
@@ -128,7 +154,7 @@ class CsvParser:
                 records.append(record)
             elif text.strip():
                 reject("columns", number)
-        return RawColumns(rows, {name: [record[at] for record in records] for name, at in self._indexes.items()})
+        return rows, records
 
     def _join_lines(self, lines: list[bytes], first: int) -> list[str]:
         """Return the record that begins in a line with an open quote and ends in a later one; empty when none does."""
@@ -171,6 +197,14 @@ def _decode(line: bytes) -> str:
         return line.decode("latin-1")
 
 
+def _decode_lines(lines: list[bytes]) -> list[str]:
+    """Return `_decode` of each line, at once where all are UTF-8."""
+    try:
+        return b"\n".join(lines).decode().split("\n") if lines else []
+    except UnicodeDecodeError:
+        return [_decode(line) for line in lines]
+
+
 def _find_delimiter(header: str) -> str:
     counts = Counter({mark: header.count(mark) for mark in _DELIMITERS})
     return max(_DELIMITERS, key=lambda mark: counts[mark])
@@ -200,8 +234,8 @@ class CombinedLogParser:
         rows: list[int] = []
         records: list[tuple[Any, ...]] = []
         find_key, classify = self._requests.find_key, self._requests.classify
-        for number, line in enumerate(lines):
-            match = _COMBINED.match(_decode(line))
+        for number, line in enumerate(_decode_lines(lines)):
+            match = _COMBINED.match(line)
             if not match:
                 reject("format", number)
                 continue
@@ -212,10 +246,11 @@ class CombinedLogParser:
                 continue
             rows.append(number)
             hit = False if code == CLIENT_CLOSED_REQUEST else None
-            latency = _latency_ms(match.string[match.end() :])
+            latency = _latency_ms(line[match.end() :])
             records.append((parse_log_time(time), *key, classify(agent), hit, latency))
         names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms")
-        return RawColumns(rows, {name: [record[at] for record in records] for at, name in enumerate(names)})
+        columns = zip(*records, strict=True) if records else [() for _ in names]
+        return RawColumns(rows, {name: list(values) for name, values in zip(names, columns, strict=True)})
 
 
 def _fields(line: str, delimiter: str) -> list[str]:

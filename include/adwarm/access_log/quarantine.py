@@ -13,7 +13,10 @@ from adwarm.access_log.web_requests import is_page_path, redact_path
 from adwarm.foundation.redaction import redact
 
 _EXCERPT = 200
-_PATHS_KEPT = 5
+_PROBLEM = 1000
+"""Why a file was not read ends with advice, and is kept longer than the beginning of a line."""
+_PATHS_TRIED = 20_000
+"""Later paths are counted only: most of them repeat the first ones, and each costs a redaction."""
 FILE_REASONS = frozenset({"unreadable", "symlink"})
 """Reasons that concern a whole file. Files have a limit of their own, so many rejected lines cannot hide them."""
 
@@ -40,6 +43,7 @@ class Quarantine:
     Attributes:
         limit: how many lines, and how many files, are kept as samples; all are counted.
         per_reason: how many lines are kept as samples of one reason; None: as many as `limit`.
+        paths_kept: how many of the unmatched paths are kept.
         ignored: requests of a web server's log that open no report; not rejected.
         unmatched_paths: the first answered requests that the path pattern does not match, without query values.
     """
@@ -50,8 +54,10 @@ class Quarantine:
     ignored: int = 0
     unmatched_paths: list[str] = field(default_factory=list)
     per_reason: int | None = None
+    paths_kept: int = 5
     _lines: int = 0
     _files: int = 0
+    _paths_tried: int = 0
 
     @property
     def count(self) -> int:
@@ -69,7 +75,8 @@ class Quarantine:
         """Count one line or file, and keep it as a sample below the limit."""
         self.by_reason[reason] += 1
         if self.can_keep(reason):
-            self._add_sample(RejectedSample(file, int(offset), reason, _redact_excerpt(excerpt)))
+            length = _PROBLEM if reason in FILE_REASONS else _EXCERPT
+            self._add_sample(RejectedSample(file, int(offset), reason, _redact_excerpt(excerpt, length)))
 
     def merge(self, by_reason: Mapping[str, int], samples: Iterable[RejectedSample]) -> None:
         """Add the counts of another run, and its samples below the limit."""
@@ -93,13 +100,16 @@ class Quarantine:
     def ignore(self, path: str | None) -> None:
         """Count a request that opens no report; `path` is given where only the path pattern did not match."""
         self.ignored += 1
-        if path is not None and len(self.unmatched_paths) < _PATHS_KEPT and is_page_path(path):
+        if path is None or len(self.unmatched_paths) >= self.paths_kept or self._paths_tried >= _PATHS_TRIED:
+            return
+        if is_page_path(path):
+            self._paths_tried += 1
             self.add_unmatched_paths([redact_path(path)])
 
     def add_unmatched_paths(self, paths: Iterable[str]) -> None:
         """Keep the first few of these paths."""
         for path in paths:
-            if path not in self.unmatched_paths and len(self.unmatched_paths) < _PATHS_KEPT:
+            if path not in self.unmatched_paths and len(self.unmatched_paths) < self.paths_kept:
                 self.unmatched_paths.append(path)
 
     def to_jsonl(self) -> bytes:
@@ -118,12 +128,12 @@ def describe_unreadable(samples: Iterable[RejectedSample]) -> str:
     return next(messages, "see the quarantine")
 
 
-def _redact_excerpt(excerpt: str | bytes) -> str:
+def _redact_excerpt(excerpt: str | bytes, length: int) -> str:
     # Twice the length is searched for credentials, so that one cut at the edge is blanked too.
-    head = excerpt[: 2 * _EXCERPT]
+    head = excerpt[: 2 * length]
     text = (
         head.decode("utf-8", "backslashreplace")
         if isinstance(head, bytes)
         else head.encode("utf-8", "replace").decode()
     )
-    return redact(text)[:_EXCERPT]
+    return redact(text)[:length]

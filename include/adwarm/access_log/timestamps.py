@@ -97,9 +97,21 @@ def mark_implausible(micros: Micros) -> Micros:
     return np.where((micros < EARLIEST) | (micros >= LATEST), INVALID, micros)
 
 
-@lru_cache(maxsize=4096)
+_WITHIN_HOUR = {f"{n // 60:02d}:{n % 60:02d}": n * SECOND for n in range(3600)}
+"""Microseconds since the full hour, by `MM:SS`."""
+
+
 def parse_log_time(text: str) -> int | None:
     """Return the time of a web server's log, such as `25/Nov/2026:09:00:00 +0100`; None when it is none."""
+    within = _WITHIN_HOUR.get(text[15:20])  # only the hour is parsed, and remembered: each line has another second
+    if within is None or text[14] != ":":
+        return _parse_log_time(text)
+    hour = _parse_log_time(f"{text[:15]}00:00{text[20:]}")
+    return None if hour is None else hour + within
+
+
+@lru_cache(maxsize=4096)
+def _parse_log_time(text: str) -> int | None:
     try:
         return to_micros(datetime.strptime(text, _LOG_FORMAT).astimezone(UTC))
     except (ValueError, OverflowError):

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from adwarm.model import Actor
 
-_LONGEST = 1024
-"""Longer agents are truncated, which bounds the cache."""
+LONGEST_AGENT = 1024
+"""Longer agents are truncated, which bounds the caches."""
 _KEY = 3
 _LITERAL = re.compile(r"(?:[^\\^$*+?.()\[\]{}|]|\\\W)+")
 _HUMAN_PATTERNS = frozenset({r"AP3A\.240617\.008", r"Code\/1\.", "Fluid", "MetaIAB Facebook", r"Trae\/"})
@@ -80,7 +80,7 @@ class _CrawlerPatterns:
 
 def classify_actor(agent: str | None) -> Actor:
     """Return the actor class of a user agent; human where the log has none."""
-    return _actor(agent[:_LONGEST]) if agent else Actor.HUMAN
+    return _actor(agent[:LONGEST_AGENT]) if agent else Actor.HUMAN
 
 
 @lru_cache(maxsize=16_384)

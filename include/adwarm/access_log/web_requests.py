@@ -3,10 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from adwarm.access_log.user_agents import classify_actor
+from adwarm.access_log.user_agents import LONGEST_AGENT, classify_actor
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
 
@@ -70,11 +71,11 @@ class RequestFilter:
 
     def classify(self, agent: str | None) -> str:
         """Return the actor class of a user agent, and count a program's."""
-        actor = classify_actor(agent)
+        actor, is_human = _classify(agent[:LONGEST_AGENT] if agent else None)
         counts = self.machine_agents
-        if counts is not None and agent and not actor.is_human and (agent in counts or len(counts) < _AGENTS_COUNTED):
+        if counts is not None and agent and not is_human and (agent in counts or len(counts) < _AGENTS_COUNTED):
             counts[agent] += 1
-        return actor.value
+        return actor
 
     def select_opens(self, columns: dict[str, list[Any]], rows: Sequence[int]) -> tuple[list[int], Columns]:
         """Return the rows that are opens, and their columns with the key in place of the request.
@@ -99,9 +100,26 @@ class RequestFilter:
             found["hit"] = [
                 False if _to_status(status) == CLIENT_CLOSED_REQUEST else None for status in found["status"]
             ]
-        if "actor" not in found and "user_agent" in found:
-            found["actor"] = [self.classify(agent if isinstance(agent, str) else None) for agent in found["user_agent"]]
-        return [rows[row] for row in kept], found
+        return [rows[row] for row in kept], self.add_actors(found)
+
+    def add_actors(self, columns: Columns) -> Columns:
+        """Return the columns with the actor of each row that names none but has a user agent."""
+        agents = columns.get("user_agent")
+        if agents is None:
+            return columns
+        actors = columns.get("actor") or [None] * len(agents)
+        given = [
+            actor if actor or not isinstance(agent, str) or not agent else self.classify(agent)
+            for actor, agent in zip(actors, agents, strict=True)
+        ]
+        return columns | {"actor": given}
+
+
+@lru_cache(maxsize=16_384)
+def _classify(agent: str | None) -> tuple[str, bool]:
+    """Return the actor class of a user agent as text, and whether it is a human's."""
+    actor = classify_actor(agent)
+    return actor.value, actor.is_human
 
 
 def redact_path(path: str) -> str:

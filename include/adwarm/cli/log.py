@@ -1,14 +1,14 @@
 """`adwarm log`: checks an access log before anything learns from it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_list, print_table
+from adwarm.cli.output import print_json, print_lines, print_table
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import BadRequest
 
@@ -19,6 +19,7 @@ app = typer.Typer(help="Check an access log.", no_args_is_help=True, rich_markup
 
 _LINE_SECONDS = 10
 _FILES_SHOWN = 20
+_FILE_REASONS = ("unreadable", "symlink")
 _OPTIONAL = {"actor", "hit", "latency_ms", "latency", "latency_seconds", "report", "method", "status", "user_agent"}
 
 
@@ -40,6 +41,7 @@ def check(
     Exits with 1 when the log holds no open by a human.
     """
     from adwarm.log_check.check import check_log
+    from adwarm.log_check.next_step import find_next_step
     from adwarm.log_check.report import to_document
     from adwarm.log_check.suggestions import suggest
     from adwarm.settings import load_settings
@@ -50,7 +52,8 @@ def check(
         raise BadRequest("no access log is set; name one, or point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
     with _progress() as on_progress:
         found = check_log(url, settings, on_progress)
-    document = to_document(found, suggest(found, settings, SystemClock().now()))
+    step = find_next_step(found, settings)
+    document = to_document(found, suggest(found, settings, SystemClock().now(), step), step)
     if as_json:
         print_json(document)
     else:
@@ -104,17 +107,20 @@ def _line_printer(write: Callable[[str], None]) -> Callable[["CheckProgress"], N
 
 
 def _print_document(document: dict[str, Any]) -> None:
-    files = [
-        (item["path"], item["format"], f"{item['bytes'] / 1e6:,.1f} MB", item["accepted"], item["rejected"],
-         item["ignored_requests"], item["problem"] or "")
-        for item in document["files"][:_FILES_SHOWN]
-    ]  # fmt: skip
-    rest = document["files_in_all"] - len(files)
+    shown = document["files"][:_FILES_SHOWN]
+    rest = document["files_in_all"] - len(shown)
     print_table(
         "Files" + (f" (and {rest:,} more)" if rest else ""),
-        ("file", "format", "size", "accepted", "rejected", "other requests", "problem"),
-        files,
-    )
+        ("file", "format", "MB", "accepted", "rejected", "other"),
+        [
+            (item["path"], item["format"], f"{item['bytes'] / 1e6:,.1f}", item["accepted"], item["rejected"],
+             item["ignored_requests"])
+            for item in shown
+        ],
+    )  # fmt: skip
+    problems = [f"{item['path']}: {item['problem']}" for item in shown if item["problem"]]
+    if problems:
+        _print_section("Problems", problems)
     for layout in document["layouts"]:
         _print_layout(layout)
     _print_samples(document)
@@ -127,7 +133,14 @@ def _print_document(document: dict[str, Any]) -> None:
         print_table(
             "User agents that count as programs", ("user agent", "requests"), document["machine_agents"].items()
         )
-    print_list("Advice", document["advice"], "nothing to change")
+    _print_section("Advice", document["advice"] or ["nothing to change"])
+    if document["next_command"]:
+        typer.echo(f"Try next, and keep the settings when they read the log:\n{document['next_command']}")
+
+
+def _print_section(title: str, lines: Iterable[str]) -> None:
+    """Print a list whose lines wrap between words on a terminal."""
+    print_lines([(0, f"{title}:"), *((2, f"- {line}") for line in lines)])
 
 
 def _print_layout(layout: dict[str, Any]) -> None:
@@ -145,16 +158,24 @@ def _print_layout(layout: dict[str, Any]) -> None:
 
 
 def _print_samples(document: dict[str, Any]) -> None:
+    """Print each reason with its first line; why a file is not read stands among the problems."""
     samples = {item["reason"]: item for item in document["samples"]}
-    rows: list[tuple[Any, ...]] = []
+    lines = []
     for reason, count in document["rejected"].items():
         sample = samples.get(reason)
-        place = f"{sample['file']} at {sample['offset']:,}" if sample else "-"
-        rows.append((reason, count, place, sample["excerpt"] if sample else "-"))
-    print_table("Rejected lines and files, with the first of each", ("reason", "count", "where", "sample"), rows)
+        if sample is None:
+            lines.append(f"{reason} {count:,}")
+        elif reason in _FILE_REASONS:
+            lines.append(f"{reason} {count:,}, first {sample['file']}")
+        else:
+            lines.append(f"{reason} {count:,}, first {sample['file']} at {sample['offset']:,}: {sample['excerpt']}")
+    if lines:
+        _print_section("Rejected lines and files, with the first of each reason", lines)
 
 
 def _print_figures(document: dict[str, Any]) -> None:
+    from adwarm.log_check.learnable import count_days
+
     span, repeats, learnable = document["span"], document["repeats"], document["learnable"] or {}
     about = "about " if repeats["is_estimate"] else ""
     rows: list[tuple[str, Any]] = [
@@ -173,6 +194,8 @@ def _print_figures(document: dict[str, Any]) -> None:
         ("keys with 20 opens", learnable.get("keys_with_enough_opens", 0)),
     ]
     for item in learnable.get("requirements", ()):
-        state = f"needs {item['missing_days']} more {item['unit']}" if item["missing_days"] else "enough"
-        rows.append((item["use"], f"{state} ({item['has_days']} of {item['needs_days']})"))
+        missing = item["missing_days"]
+        state = f"not enough, {missing} more needed" if missing else "enough"
+        has = count_days(item["has_days"], item["unit"])
+        rows.append((item["use"], f"{state}: {has}, {item['needs_days']} needed"))
     print_table("The log", ("", ""), rows)

@@ -72,13 +72,6 @@ def print_lines(lines: Iterable[tuple[int, str]]) -> None:
         print("\n".join(parts))
 
 
-def print_list(title: str, lines: Iterable[str], empty: str = "nothing") -> None:
-    """Print each line whole, so that a setting in it can be copied; `empty` when there are none."""
-    texts = [f"- {line}" for line in lines]
-    console = Console(markup=False, emoji=False, highlight=False)
-    console.print("\n".join([f"{title}:", *texts]) if texts else f"{title}: {empty}", soft_wrap=True)
-
-
 def print_fields(title: str, fields: Mapping[str, Any], *, as_json: bool = False) -> None:
     """Print names and values as a table of two columns, or as one JSON document without the title."""
     if as_json:

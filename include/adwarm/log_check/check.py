@@ -77,7 +77,7 @@ class LogCheck:
     url: str
     files: list[FileCheck] = field(default_factory=list)
     skipped: SkippedFiles = field(default_factory=lambda: SkippedFiles(0, []))
-    quarantine: Quarantine = field(default_factory=lambda: Quarantine(per_reason=1))
+    quarantine: Quarantine = field(default_factory=lambda: Quarantine(per_reason=1, paths_kept=100))
     rejected_values: dict[str, list[str]] = field(default_factory=dict)
     zones: Counter[str] = field(default_factory=Counter)
     actors: Counter[str] = field(default_factory=Counter)

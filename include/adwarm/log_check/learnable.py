@@ -40,6 +40,11 @@ class Requirement:
         return max(self.needs_days - self.has_days, 0)
 
 
+def count_days(days: int, unit: str, more: str = "") -> str:
+    """Return `3 days of log`, `1 more day of log` and the like; `more` stands before the unit."""
+    return f"{days} {more}{unit.replace('days', 'day', 1) if days == 1 else unit}"
+
+
 @dataclass(frozen=True, slots=True)
 class Learnable:
     """What a forecast could learn.

@@ -9,14 +9,20 @@ from adwarm.access_log.file_columns import plain_columns
 from adwarm.access_log.quarantine import FILE_REASONS
 from adwarm.foundation.redaction import redact
 from adwarm.log_check.check import FileCheck, LogCheck
+from adwarm.log_check.next_step import NextStep
 from adwarm.log_check.repeats import NEAR_SECONDS
 
 _MAX_FILES, _MAX_AGENTS, _MAX_ZONES, _MAX_NAMES = 100, 10, 40, 60
-_AGENT_LENGTH = 120
+_MAX_PATHS, _AGENT_LENGTH = 5, 120
 
 
-def to_document(check: LogCheck, advice: Sequence[str]) -> dict[str, Any]:
-    """Return everything that was found; lists are bounded, and credentials in samples are hidden."""
+def to_document(check: LogCheck, advice: Sequence[str], step: NextStep | None = None) -> dict[str, Any]:
+    """Return everything that was found; lists are bounded, and credentials in samples are hidden.
+
+    Args:
+        advice: what to change, see `suggest`.
+        step: the settings to try next, see `find_next_step`.
+    """
     learnable = check.learnable
     problems = {sample.file: sample.excerpt for sample in check.quarantine.samples if sample.reason in FILE_REASONS}
     requirements = () if learnable is None else learnable.requirements
@@ -31,7 +37,7 @@ def to_document(check: LogCheck, advice: Sequence[str]) -> dict[str, Any]:
         "rejected": dict(check.quarantine.by_reason.most_common()),
         "ignored_requests": check.quarantine.ignored,
         "samples": [asdict(sample) for sample in check.quarantine.samples],
-        "unmatched_paths": check.quarantine.unmatched_paths,
+        "unmatched_paths": check.quarantine.unmatched_paths[:_MAX_PATHS],
         "not_understood": {name: [redact(value) for value in found] for name, found in check.rejected_values.items()},
         "time_zones": _most_common(check.zones, _MAX_ZONES),
         "span": {
@@ -56,6 +62,7 @@ def to_document(check: LogCheck, advice: Sequence[str]) -> dict[str, Any]:
             "requirements": [{**asdict(item), "missing_days": item.missing_days} for item in requirements],
         },
         "advice": list(advice),
+        "next_command": None if step is None else step.command,
     }
 
 
@@ -91,7 +98,8 @@ def _layouts(files: Sequence[FileCheck]) -> list[dict[str, Any]]:
             continue
         key = (describe_format(item), tuple(columns.found.items()), tuple(columns.names))
         if key not in layouts and len(layouts) < _MAX_FILES:
-            unused = [name for name in plain_columns(columns.names) if name not in columns.found.values()]
+            used = {*columns.found.values(), *columns.suggested.values()}
+            unused = [name for name in plain_columns(columns.names) if name not in used]
             layouts[key] = {
                 "format": describe_format(item),
                 "example": redact(item.file.path),

@@ -1,6 +1,5 @@
 """Turns what a check found into sentences that name the setting to change, the most important first."""
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -9,6 +8,8 @@ from adwarm.access_log.column_mapping import REQUEST_FIELDS
 from adwarm.access_log.quarantine import FILE_REASONS
 from adwarm.foundation.redaction import redact
 from adwarm.log_check.check import LogCheck
+from adwarm.log_check.learnable import count_days
+from adwarm.log_check.next_step import NextStep
 from adwarm.settings import Settings
 
 _PREFIX = "ADWARM_ACCESS_LOG__"
@@ -25,23 +26,24 @@ _REASONS = {
     "account_id": f"an account id is act_ and digits, or digits; map `account_id` in {_PREFIX}COLUMNS",
     "date_range": f"map `date_range` in {_PREFIX}COLUMNS, or the words in {_PREFIX}DATE_RANGES",
     "report": "name each report in ADWARM_REPORTS, or map `report` to another column",
-    "unreadable": "the list of files says why",
+    "unreadable": "the list of problems says why",
     "symlink": "links that lead out of the folder are not followed; name the target itself",
 }
 _MANY_REPEATS, _MANY_NEAR = 0.01, 0.10
 _OLD = timedelta(days=7)
 
 
-def suggest(check: LogCheck, settings: Settings, now: datetime) -> list[str]:
+def suggest(check: LogCheck, settings: Settings, now: datetime, step: NextStep | None = None) -> list[str]:
     """Return what to change; empty when nothing stands out.
 
     Args:
         now: tells an old log from a current one, UTC.
+        step: the settings that are proposed, see `find_next_step`.
     """
     return [
-        *_about_columns(check, settings),
-        *_about_paths(check, settings),
-        *_about_rejects(check),
+        *_about_columns(check, step),
+        *_about_paths(check, settings, step),
+        *_about_rejects(check, step),
         *_about_values(check),
         *_about_people(check),
         *_about_repeats(check),
@@ -49,15 +51,13 @@ def suggest(check: LogCheck, settings: Settings, now: datetime) -> list[str]:
     ]
 
 
-def _about_columns(check: LogCheck, settings: Settings) -> Iterator[str]:
-    """Suggest one mapping for all files, and a zone where the log has none."""
-    suggested: dict[str, str] = {}
-    for item in check.files:
-        suggested = {**item.columns.suggested, **suggested}
+def _about_columns(check: LogCheck, step: NextStep | None) -> Iterator[str]:
+    """Name columns that may be meant, and say so where the log has no zone."""
+    suggested = {} if step is None else step.columns
     if suggested:
-        columns = json.dumps({**settings.access_log.columns, **suggested}, ensure_ascii=False)
-        yield f"columns that may be meant: {_PREFIX}COLUMNS='{columns}'"
-        if "path" in suggested:
+        names = ", ".join(f"{column!r} for {name}" for name, column in suggested.items())
+        yield f"columns that may be meant: {names}; the command below tries them"
+        if "path" in suggested and step is not None and not step.path_pattern:
             yield f"with `path` mapped, account and range come from {_PREFIX}PATH_PATTERN"
     if check.events and set(check.zones) == {""} and "time_zone" not in suggested:
         yield (
@@ -66,17 +66,22 @@ def _about_columns(check: LogCheck, settings: Settings) -> Iterator[str]:
         )
 
 
-def _about_paths(check: LogCheck, settings: Settings) -> Iterator[str]:
+def _about_paths(check: LogCheck, settings: Settings, step: NextStep | None) -> Iterator[str]:
     requests = [item for item in check.files if item.ignored or set(item.columns.found) & set(REQUEST_FIELDS)]
     if requests and not any(item.accepted for item in requests):
         quarantine = check.quarantine
         text = describe_path_pattern(quarantine.ignored, quarantine.unmatched_paths, settings.access_log.path_pattern)
         if text:
             yield text
+    if step is not None and step.path_pattern:
+        yield f"a pattern that reads {step.matched} of {step.paths} paths seen is in the command below"
 
 
-def _about_rejects(check: LogCheck) -> Iterator[str]:
+def _about_rejects(check: LogCheck, step: NextStep | None) -> Iterator[str]:
+    from_path = {"account_id", "date_range"} if step is not None and step.path_pattern else set()
     for reason, count in check.quarantine.by_reason.most_common():
+        if reason in from_path:
+            continue  # the proposed pattern reads both from the path
         what = "file" if reason in FILE_REASONS else "line"
         lines = f"{count:,} {what}" + ("s" if count != 1 else "")
         yield f"{lines} rejected as {reason}: {_REASONS.get(reason, 'see the sample')}"
@@ -119,7 +124,8 @@ def _about_length(check: LogCheck, settings: Settings, now: datetime) -> Iterato
         return
     for item in check.learnable.requirements:
         if item.missing_days:
-            yield f"{item.use} needs {item.missing_days} more {item.unit}: {item.has_days} of {item.needs_days}"
+            more = count_days(item.missing_days, item.unit, "more ")
+            yield f"{item.use} needs {more}: it has {item.has_days}, and needs {item.needs_days}"
     age = now - check.last
     if age > timedelta(days=settings.forecast.history_days):
         yield (

@@ -1,7 +1,7 @@
 """Tasks of `adwarm_access_patterns`: read the log, in one task or split, store access patterns, train the forecast."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
@@ -64,24 +64,26 @@ def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any
 
 def _summarize_ingest(result: IngestResult, runtime: Runtime) -> dict[str, Any]:
     figures = {"events": result.events, "rejected": result.rejected, "hours": result.hours, "keys": result.keys}
-    log.info("%s", result)
-    for sample in result.samples:
-        log.warning("quarantined: %s", sample)
-    if result.quarantine_hash:
-        log.warning("all samples are in %s", runtime.objects.describe_location(result.quarantine_hash, ".jsonl"))
-    pattern = runtime.settings.access_log.path_pattern
-    if not result.events and (hint := describe_path_pattern(result.ignored, result.unmatched_paths, pattern)):
-        log.warning("%s; try `adwarm log check`", hint)
-    _log_skipped(runtime)
+    for level, line in describe_ingest(result, runtime):
+        log.log(level, "%s", line)
     return {**figures, "rejected_by_reason": result.rejected_by_reason}
 
 
-def _log_skipped(runtime: Runtime) -> None:
-    """Name files of the log's folder that are not read."""
+def describe_ingest(result: IngestResult, runtime: Runtime) -> Iterator[tuple[int, str]]:
+    """Yield the lines of the task's log, each with its level: the figures, what was not read, and where samples are."""
+    yield logging.INFO, str(result)
+    for sample in result.samples:
+        yield logging.WARNING, f"quarantined: {sample}"
+    if result.quarantine_hash:
+        place = runtime.objects.describe_location(result.quarantine_hash, ".jsonl")
+        yield logging.WARNING, f"all samples are in {place}"
+    pattern = runtime.settings.access_log.path_pattern
+    if not result.events and (hint := describe_path_pattern(result.ignored, result.unmatched_paths, pattern)):
+        yield logging.WARNING, f"{hint}; try `adwarm log check`"
     skipped = list_skipped(runtime.log_url, _SKIPPED_SHOWN)
     if skipped.count:
         names = "; ".join(f"{path}: {reason}" for path, reason in skipped.samples)
-        log.info("skipped %d files of the log's folder: %s", skipped.count, names)
+        yield logging.INFO, f"skipped {skipped.count:,} files of the log's folder: {names}"
 
 
 def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:

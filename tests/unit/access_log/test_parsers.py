@@ -1,6 +1,8 @@
 """Each text format yields its events and rejects invalid lines alone."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from adwarm.access_log.parsers import CombinedLogParser, CsvParser, JsonLinesParser, Parser
 from adwarm.access_log.web_requests import RequestFilter
@@ -41,6 +43,18 @@ def test_an_open_quote_in_csv_costs_one_line() -> None:
     columns, rejected = _parse(parser, b"1,act_1,today", b'2,"act_2,today', b"3,act_3,today", b"4,act_4", b"\xff,a,b")
     assert columns["account_id"] == ["act_1", "act_3", "a"]
     assert rejected == [("csv", 1), ("columns", 3)]
+
+
+@given(st.lists(st.text('a,"\r\u00e9 ', max_size=6), max_size=6), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_lines_parsed_together_are_those_parsed_one_by_one(texts: list[str], is_latin: bool) -> None:
+    """Splitting many plain lines at once gives the rows and rejects of each line alone, whatever the others hold."""
+    lines = [text.encode("latin-1" if is_latin else "utf-8") for text in [*texts, "1,2,3"] if text.count('"') % 2 == 0]
+    parser = CsvParser(b"ts,account_id,date_range\n")
+    found, rejected = _parse(parser, *lines)
+    alone = [_parse(parser, line) for line in lines]
+    assert rejected == [(reason, number) for number, (_, why) in enumerate(alone) for reason, _ in why]
+    assert found == {name: [value for columns, _ in alone for value in columns[name]] for name in found}
 
 
 def test_csv_columns_go_by_their_names() -> None:

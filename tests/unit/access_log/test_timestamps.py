@@ -5,10 +5,18 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.access_log.timestamps import INVALID, TimestampRules, from_micros, parse_column, parse_values, to_micros
+from adwarm.access_log.timestamps import (
+    INVALID,
+    TimestampRules,
+    from_micros,
+    parse_column,
+    parse_log_time,
+    parse_values,
+    to_micros,
+)
 
 AT = datetime(2026, 3, 8, 7, 30, 15, tzinfo=UTC)
 MICROS = to_micros(AT)
@@ -40,6 +48,34 @@ def test_every_spelling_of_a_moment_is_understood(value: Any) -> None:
     """Epoch numbers of any unit and ISO text with or without a zone mean the same time."""
     assert parse_values([value]).tolist() == [MICROS]
     assert parse_values([value, None]).tolist() == [MICROS, INVALID]
+
+
+@given(
+    st.datetimes(datetime(1990, 1, 1), datetime(2099, 12, 31)),
+    st.sampled_from(["+0000", "-0500", "+0545", "+01:00", "Z", "0100", ""]),
+    st.sampled_from([
+        "%d/%b/%Y:%H:%M:%S",
+        "%d/%b/%Y:%H:%M:%S.%f",
+        "%d/%b/%Y:%H:%M",
+        "%d/%m/%Y:%H:%M:%S",
+        "%d/%b/%y:%I:%M:%S",
+    ]),
+)
+@settings(max_examples=60, deadline=None)
+def test_the_time_of_a_web_server_is_what_the_standard_library_reads(at: datetime, offset: str, form: str) -> None:
+    """Reading the hour once and the rest of it from a table changes nothing, for other notations neither."""
+    text = f"{at:{form}} {offset}"
+    try:
+        expected = to_micros(datetime.strptime(text, "%d/%b/%Y:%H:%M:%S %z"))
+    except ValueError:
+        expected = None
+    assert parse_log_time(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "x" * 15, "x" * 40, "08/Mar/2026:02:30:60 +0000", "08/Mar/2026:25:30:10 +0000"])
+def test_what_is_no_time_of_a_web_server_is_none(text: str) -> None:
+    """Short, long and impossible ones."""
+    assert parse_log_time(text) is None
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,21 @@ def test_a_log_without_a_human_open_fails(adwarm: Adwarm, tmp_path: Path) -> Non
     assert (wrong.exit_code, "there is no access log" in wrong.stderr) == (1, True)
 
 
+def test_the_next_command_is_a_line_of_its_own(adwarm: Adwarm, tmp_path: Path) -> None:
+    """It can be copied as a whole; problems, lengths and advice are in words."""
+    log = tmp_path / "a.csv"
+    log.write_text("when,account,range\n2026-03-02T10:00:00Z,1,7d\n")
+    first = adwarm("log", "check", str(log))
+    assert "fix account_id or date_range in ADWARM_ACCESS_LOG__CONSTANTS; its columns are when" in first.stdout
+    (command,) = [line for line in first.stdout.splitlines() if line.endswith(f"adwarm log check {log}")]
+    assert command == adwarm("log", "check", str(log), "--json").json["next_command"]
+    log.write_text("ts,account_id,date_range\n2026-03-02T10:00:00Z,1,7d\n")
+    second = adwarm("log", "check", str(log))
+    assert "not enough, 14 more needed: 0 days of log, 14 needed" in second.stdout
+    assert "needs 17 more recent days with opens: it has 1, and needs 18" in second.stdout
+    assert "Try next" not in second.stdout
+
+
 def test_a_pipe_gets_a_line_each_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Progress in a log is rare and readable."""
     times = iter([0.0, 1.0, 10.5, 12.0, 21.0])

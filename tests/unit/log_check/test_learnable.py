@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adwarm.access_log.events import EventBuilder
 from adwarm.cli.replay import replay
-from adwarm.log_check.learnable import REPLAY_MIN_OPENS, Learnable, measure_learnable
+from adwarm.log_check.learnable import REPLAY_MIN_OPENS, Learnable, count_days, measure_learnable
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
@@ -32,7 +32,7 @@ def _measure(opens: list[tuple[int, int]], history_days: int = 56) -> Learnable:
 
 
 @given(OPENS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_first_opens_are_those_that_training_counts(opens: list[tuple[int, int]]) -> None:
     """Counting day by day gives what the whole log gives at once, also across midnight."""
     frame = pd.DataFrame({
@@ -62,6 +62,12 @@ def test_missing_days_are_counted() -> None:
     }
     recent = _measure([(0, 1), (5 * day, 1), (10 * day, 1)], history_days=7).requirements[1]
     assert (recent.use, recent.has_days) == ("the adwarm model", 2)
+
+
+def test_one_day_is_a_day() -> None:
+    """The unit follows the number."""
+    assert count_days(1, "days of log", "more ") == "1 more day of log"
+    assert count_days(2, "recent days with opens") == "2 recent days with opens"
 
 
 def test_a_long_log_needs_nothing() -> None:
