@@ -52,7 +52,8 @@ CASES: list[tuple[Any, str]] = [
         (
             "strategy morning: planned 2 of 7 reports in 2 lanes; 1 fresh already, 3 cut by the hourly budget, "
             "1 being fetched by another run; "
-            "strategy late: planned 0 of 6 reports; 4 fresh already, 0 cut by the hourly budget, 2 tried since the due time"
+            "strategy late: planned 0 of 6 reports; 4 fresh already, 0 cut by the hourly budget, "
+            "2 tried since the due time"
         ),
     ),
     (
