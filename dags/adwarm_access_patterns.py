@@ -42,15 +42,15 @@ def adwarm_access_patterns() -> None:
 
         return learning.read_log(context)
 
-    @task(map_index_template="{{ task.op_kwargs['share']['label'] }}")
-    def read_share(share: dict[str, Any], **context: Any) -> dict[str, Any]:
+    @task(map_index_template="{{ task.op_kwargs['split']['label'] }}")
+    def read_split(split: dict[str, Any], **context: Any) -> dict[str, Any]:
         """Read one split of the log; publish nothing."""
         from adwarm_airflow.tasks import learning
 
-        return learning.read_split(share, context)
+        return learning.read_split(split, context)
 
     @task
-    def adopt_shares(splits: Any, **context: Any) -> dict[str, Any]:  # an XComArg while parsing, a list at run time
+    def publish_splits(splits: Any, **context: Any) -> dict[str, Any]:  # an XComArg while parsing, a list at run time
         """Publish all splits in one transaction; skipped when the log was not split."""
         from adwarm_airflow.tasks import learning
 
@@ -71,9 +71,9 @@ def adwarm_access_patterns() -> None:
         return learning.store_patterns(context)
 
     splits = read_log()
-    done = [train_forecast(), store_patterns()]
-    adopt_shares(read_share.expand(share=splits)) >> done
-    splits >> done
+    published = publish_splits(read_split.expand(split=splits))
+    [splits, published] >> train_forecast()
+    [splits, published] >> store_patterns()
 
 
 access_patterns = adwarm_access_patterns()

@@ -1,9 +1,10 @@
 """### Complete and score one day
 
 One run per day: estimates its requests (log and XCom `estimate` of the first task), fetches the accounts' missing
-days of the aligned 30-day span that contains the day, settles them, and scores ad fatigue as of the day. Accounts whose
-day has not ended are left to a later run. Days older than 28 days are final: rerunning such a day makes no call. A
-scheduled run ends by compacting final months.
+days of the aligned 30-day span that contains the day, settles those that are final, and scores ad fatigue as of the
+day. A scheduled run also completes the day before. Accounts whose day has not ended are left to a later run. Days
+older than 28 days are final: once such a day is stored, its rerun makes no call. Every run but a backfill's ends by
+compacting final months.
 
 **Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`. The backfill form
 passes its parameters only when you also tick *Override parameters on existing runs*, even where no run exists yet;
@@ -33,7 +34,10 @@ from adwarm_airflow.operators import WarmBatchOperator
     schedule=cron_schedule("0 0 * * *"),
     params={
         "day": day_param("The day to complete; empty: the day of the run."),
-        "accounts": accounts_param("Account ids, one per line; empty: every known account."),
+        "accounts": accounts_param(
+            "Account ids, one per line; empty: every active account. In a backfill also tick 'Override parameters on "
+            "existing runs', else Airflow passes none of these parameters."
+        ),
         "confirm_all_accounts": Param(
             False,
             type="boolean",
@@ -71,7 +75,7 @@ def adwarm_daily_insights() -> None:
         return warming.score_closed_days(context)
 
     @task(trigger_rule="none_failed")
-    def account(**context: Any) -> dict[str, Any]:
+    def close_run(**context: Any) -> dict[str, Any]:
         """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming
 
@@ -87,7 +91,7 @@ def adwarm_daily_insights() -> None:
     batches = plan_day()
     arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
     warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
-    batches >> warm >> score_day() >> account() >> compact_store()
+    batches >> warm >> score_day() >> close_run() >> compact_store()
 
 
 daily_insights = adwarm_daily_insights()

@@ -22,7 +22,11 @@ from adwarm_airflow.operators import WarmBatchOperator
     schedule=cron_schedule("*/15 * * * *"),
     params={
         "mode": Param(
-            "live", enum=["live", "shadow"], title="Mode", description="shadow: save the plan, make no call."
+            "live",
+            type="string",
+            enum=["live", "shadow"],
+            title="Mode",
+            description="shadow: save the plan, make no call.",
         ),
         "decision_time": timestamp_param("Decide as of this time; empty: now. For replays of the past."),
         "connection": connection_param(),
@@ -47,7 +51,7 @@ def adwarm_intelligent_warming() -> None:
         return warming.score_closed_days(context)
 
     @task(trigger_rule="none_failed")
-    def account(**context: Any) -> dict[str, Any]:
+    def close_run(**context: Any) -> dict[str, Any]:
         """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming
 
@@ -56,7 +60,7 @@ def adwarm_intelligent_warming() -> None:
     batches = plan()
     arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
     warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
-    batches >> warm >> score_closed_days() >> account()
+    batches >> warm >> score_closed_days() >> close_run()
 
 
 intelligent_warming = adwarm_intelligent_warming()

@@ -1,8 +1,8 @@
-"""### Keep the store healthy
+"""### Discover the ad accounts
 
-Every 15 minutes. Discovers accounts: once a day, and at once for a new connection or a changed token, asks each
-connection which ad accounts it can read, and stores their zone, currency and status. The other DAGs then know every
-account, also without an access log. What was set by `adwarm accounts set` stays.
+Every 15 minutes the task checks which connections are due: each once a day, and at once when it is new or its token has
+changed. It asks those which ad accounts they can read, and stores their zone, currency and status. The other DAGs then
+know every account, also without an access log. What was set by `adwarm accounts set` stays.
 
 Skipped while no connection is defined or none is due; the task's log says why. A connection that cannot be read fails
 the task once a day, and the accounts of the others are stored.

@@ -39,9 +39,10 @@ from adwarm_airflow.operators.approval import PromotionApprovalOperator, ReviewP
         "policies": Param(
             None,
             type=["null", "array"],
-            items={"type": "string", "minLength": 1},
+            items={"type": "string"},
             title="Policies",
-            description="Policies to replay beside the live kind, one per line; empty: the setting.",
+            description="Policies to replay beside the live kind, one per line; empty: the setting. An unknown name "
+            "fails the task review, whose log says which names there are.",
         ),
         "decision_time": timestamp_param("Review as of this time; empty: now."),
     },
@@ -72,8 +73,9 @@ def adwarm_policy_review() -> None:
         return review.conclude(context)
 
     body = "{{ ti.xcom_pull(task_ids='review')['body'] }}"
+    proposed = ReviewPoliciesOperator(task_id="review") >> is_proposed()
     approve = PromotionApprovalOperator(task_id="approve", subject="Promote a better forecast?", body=body)
-    ReviewPoliciesOperator(task_id="review") >> is_proposed() >> approve >> promote() >> conclude()
+    proposed >> approve >> promote() >> conclude()
 
 
 policy_review = adwarm_policy_review()

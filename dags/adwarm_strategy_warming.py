@@ -3,10 +3,10 @@
 Every 15 minutes: warms the reports of the strategies that are due (`adwarm strategy list`), each with its own schedule,
 hourly budget, batch size, delay and parallel batches, and scores the warmed accounts. What is fresh at a due time is
 warmed once it expires, and what the budget cuts in the next hours. When there is nothing to do, every task is skipped.
-From the trigger form or the REST API: warms the accounts and ranges you name, the strategies you name, or every enabled
-strategy when you name neither.
 
-`dry_run` saves the plan and makes no call.
+From the trigger form or the REST API: warms the accounts you name, in the date ranges, pace and budget of the form; the
+strategies you name, each in its own; or every enabled strategy when you name neither. *First day* and *Last day* add a
+date range of your own for the accounts. *Dry run* saves the plan and makes no call.
 """
 
 from typing import Any
@@ -15,13 +15,14 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import (
     BATCH_LABEL,
-    PRIORITIES,
     Tag,
     accounts_param,
     connection_param,
     cron_schedule,
     dag_kwargs,
     date_ranges_param,
+    day_param,
+    priority_param,
     timestamp_param,
 )
 from adwarm_airflow.operators import WarmBatchOperator
@@ -36,14 +37,15 @@ from adwarm_airflow.operators import WarmBatchOperator
         "strategies": Param(
             None,
             type=["null", "array"],
-            items={"type": "string", "minLength": 1},
+            items={"type": "string"},
             title="Strategies",
-            description="Names, one per line, each at its own pace; no names and no accounts: all enabled ones.",
+            description="Names, one per line, each at its own pace; no names and no accounts: all enabled ones. An "
+            "unknown name fails the task plan, whose log says which names there are.",
         ),
         "date_ranges": date_ranges_param(["yesterday", "last_7d", "last_30d"]),
-        "priority": Param(
-            "low", enum=PRIORITIES, title="Priority", description="Class of the calls when capacity is short."
-        ),
+        "first_day": day_param("With the last day: one more date range for the accounts; both or none.", "First day"),
+        "last_day": day_param("Included; not before the first day.", "Last day"),
+        "priority": priority_param(),
         "batch_size": Param(
             5, type="integer", minimum=1, maximum=1000, title="Batch size", description="Reports between two pauses."
         ),
@@ -82,17 +84,17 @@ def adwarm_strategy_warming() -> None:
         return warming.score_warmed_accounts(context)
 
     @task(trigger_rule="none_failed_min_one_success")
-    def account(**context: Any) -> dict[str, Any]:
+    def close_run(**context: Any) -> dict[str, Any]:
         """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming
 
         return warming.close_run(context)
 
-    lanes, closed = plan(), account()
+    lanes = plan()
     arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
     warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand_kwargs(lanes)
-    lanes >> closed
-    warm >> [score(), closed]
+    warm >> score()
+    [lanes, warm] >> close_run()
 
 
 strategy_warming = adwarm_strategy_warming()

@@ -196,7 +196,7 @@ class DemoReport:
         """Collect the figures from the store, the simulator and the replay; `learned` are those of the training run."""
         runtime, counts = readers.runtime, readers.counts
         trained = learned["train_forecast"]
-        read = learned.get("adopt_shares") or learned["read_log"]
+        read = learned.get("publish_splits") or learned["read_log"]
         slots = load_slots(runtime.context, day.start - FIRST_OPEN_QUIET, day.end)
         mark_warm_outcomes(runtime.context, day.end, log_end=day.end)
         statuses = warms.count_by_status(runtime.engine)

@@ -7,16 +7,16 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataIntervalTimetable, Param
 
-from adwarm.model.windows import DATE_RANGE_PATTERN
+from adwarm.model.windows import DATE_RANGE_PATTERN, PRESETS
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger
 
 OWNER = "adwarm"
 START_DATE = datetime(2024, 1, 1, tzinfo=UTC)
-ACCOUNT_PATTERN = r"^(act_)?[0-9]{1,20}$"
+ACCOUNT_PATTERN = r"^\s*((act_)?[0-9]{1,20})?\s*$"
+"""An account id, or an empty line: the form sends one for a line break at the end, and `get_lines_param` drops it."""
 BATCH_LABEL = "{{ task.batch_label(dag_run) }}"
 """Names the mapped tasks of a `WarmBatchOperator` in the grid by their accounts."""
-PRIORITIES = ["critical", "high", "normal", "low"]
 
 
 class Tag(StrEnum):
@@ -83,9 +83,9 @@ def timestamp_param(description: str, title: str = "Decision time") -> Param:
     return Param(None, type=["null", "string"], format="date-time", title=title, description=description)
 
 
-def day_param(description: str) -> Param:
+def day_param(description: str, title: str = "Day") -> Param:
     """Return an optional param of type day."""
-    return Param(None, type=["null", "string"], format="date", title="Day", description=description)
+    return Param(None, type=["null", "string"], format="date", title=title, description=description)
 
 
 def accounts_param(description: str) -> Param:
@@ -95,24 +95,40 @@ def accounts_param(description: str) -> Param:
         type=["null", "array"],
         items={"type": "string", "pattern": ACCOUNT_PATTERN, "description": "act_ and up to 20 digits"},
         title="Accounts",
-        description=f"{description} An id is act_ and up to 20 digits, such as act_1234.",
+        description=f"{description} An id is act_ and up to 20 digits, such as act_1234. A line that is no account id "
+        'is refused ("Bad Request").',
     )
 
 
 def date_ranges_param(default: list[str]) -> Param:
-    """Return the param for date ranges; Airflow rejects a run with any other text."""
+    """Return the param for date ranges: the form offers the presets, the REST API also takes two days.
+
+    The form sends null when every choice is removed, so null is valid; Airflow rejects a run with any other text.
+    """
     return Param(
         default,
-        type="array",
-        minItems=1,
+        type=["null", "array"],
+        examples=list(PRESETS),
+        values_display={name: name.replace("_", " ") for name in PRESETS},
         items={
             "type": "string",
             "pattern": DATE_RANGE_PATTERN,
             "description": "a preset such as last_7d, or two days such as 2026-11-01..2026-11-30",
         },
         title="Date ranges",
-        description="One per line: a preset such as yesterday, last_7d, last_30d or this_month, or two days such as "
-        "2026-11-01..2026-11-30.",
+        description="Choose one or more, or none when you give a first and a last day. The REST API also takes "
+        "texts such as 2026-11-01..2026-11-30.",
+    )
+
+
+def priority_param() -> Param:
+    """Return the param for the priority; its type makes the form refuse an emptied choice."""
+    return Param(
+        "low",
+        type="string",
+        enum=["critical", "high", "normal", "low"],
+        title="Priority",
+        description="Class of the calls when capacity is short.",
     )
 
 

@@ -50,3 +50,25 @@ def get_day_param(params: Mapping[str, Any], name: str) -> date | None:
         return date.fromisoformat(str(text))
     except ValueError:
         raise BadRequest(f"{name} {text!r} is not a day; write one such as 2026-11-25") from None
+
+
+def get_lines_param(params: Mapping[str, Any], name: str) -> list[str]:
+    """Return the lines of a param without surrounding spaces and empty lines; none when it is empty."""
+    return [text for line in params.get(name) or () if (text := str(line).strip())]
+
+
+def get_window_param(params: Mapping[str, Any], first: str, last: str) -> str | None:
+    """Return the date range `YYYY-MM-DD..YYYY-MM-DD` of two params, or None when both are empty.
+
+    Raises:
+        BadRequest: only one is given, one is not a day, or they are in the wrong order.
+    """
+    since, until = get_day_param(params, first), get_day_param(params, last)
+    if since is None and until is None:
+        return None
+    if since is None or until is None:
+        given, missing = (first, last) if since else (last, first)
+        raise BadRequest(f"{given} is given without {missing}; give both days, or neither")
+    if until < since:
+        raise BadRequest(f"{first} {since} is after {last} {until}; swap the two days")
+    return f"{since}..{until}"

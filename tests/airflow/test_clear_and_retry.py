@@ -140,14 +140,14 @@ def test_a_wrong_token_fails_until_it_is_replaced(
     run = dag.test(logical_date=None, run_conf=FORM)
     bad = {"state": "failed", "warms": ["failed"] * 2, "job": (0, 2)}
     assert _seen(runtime, run) == bad | {"tries": 1}
-    run = clear(run, "warm", "score", "account")
+    run = clear(run, "warm", "score", "close_run")
     assert _seen(runtime, run) == bad | {"tries": 2}
     assert [type(error).__name__ for error in failures] == ["TokenDead", "TokenDead"]
     assert _reason(failures[0]) == _reason(failures[1])
     assert all(f"{name} yesterday: " in str(failures[1]) for name in ACCOUNTS)
 
     connect("right")
-    run = clear(run, "warm", "score", "account")
+    run = clear(run, "warm", "score", "close_run")
     assert _seen(runtime, run) == {"state": "success", "tries": 3, "warms": ["fetched"] * 2, "job": (2, 0)}
 
 
@@ -168,7 +168,7 @@ def test_every_retry_tries_again_what_failed(
     assert platform.calls()["total"] >= 3 * len(ACCOUNTS)
 
     platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
-    run = clear(run, "warm", "score", "account")
+    run = clear(run, "warm", "score", "close_run")
     assert _seen(runtime, run) == {"state": "success", "tries": 4, "warms": ["fetched"] * 2, "job": (2, 0)}
 
 
@@ -194,12 +194,12 @@ def test_a_clear_lifts_a_denial_and_a_retry_does_not(
     assert [type(error) for error in failures] == [Denied] * 3
     assert calls == len(ACCOUNTS)
 
-    with pytest.raises(Denied, match="unless you clear this task: act_901, act_902"):
+    with pytest.raises(Denied, match=r"2 accounts left out, .*: act_901 \(.*\), act_902 \(.+\); clear this task"):
         _plan_anew()
     assert platform.calls()["total"] == calls
 
     platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
-    assert _seen(runtime, clear(run, "warm", "score", "account")) == {
+    assert _seen(runtime, clear(run, "warm", "score", "close_run")) == {
         "state": "success",
         "tries": 4,
         "warms": ["fetched"] * 2,
@@ -235,5 +235,5 @@ def test_clearing_the_plan_plans_anew(
     assert _seen(runtime, run)["warms"] == ["denied"] * 2
     platform.state.set_fault_profile(parse_fault_profile({}, "calm"))
 
-    run = clear(run, "plan", "warm", "score", "account")
+    run = clear(run, "plan", "warm", "score", "close_run")
     assert _seen(runtime, run) == {"state": "success", "tries": 2, "warms": ["fetched"] * 2, "job": (2, 0)}

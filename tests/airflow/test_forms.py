@@ -11,6 +11,7 @@ import pytest
 from adwarm.cli.request import QUEUE_DAG_INTERVAL
 from adwarm.model import PRESETS
 from adwarm_airflow.declarations import BATCH_LABEL
+from adwarm_airflow.params import get_lines_param
 from adwarm_airflow.tasks.daily import HOW_TO_CONFIRM, describe_selection
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def _merged(dag: Any, conf: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    "ranges", [["last_8d"], ["yesterday", "2026-13-01..2026-12-01"], ["yesterday,today"], [""], [], None]
+    "ranges", [["last_8d"], ["yesterday", "2026-13-01..2026-12-01"], ["yesterday,today"], [""], "yesterday"]
 )
 def test_a_wrong_date_range_is_rejected_when_it_is_triggered(dags: dict[str, Any], ranges: Any) -> None:
     """The run is not created, and the message says what to write."""
@@ -34,7 +35,7 @@ def test_a_wrong_date_range_is_rejected_when_it_is_triggered(dags: dict[str, Any
 
     with pytest.raises(ParamValidationError, match="date_ranges") as rejected:
         _merged(dags["adwarm_strategy_warming"], {"date_ranges": ranges})
-    if ranges and all(ranges):
+    if isinstance(ranges, list) and all(ranges):
         assert "a preset such as last_7d, or two days" in str(rejected.value)
 
 
@@ -43,6 +44,59 @@ def test_every_preset_is_accepted_by_the_form(dags: dict[str, Any]) -> None:
     ranges = [*PRESETS, "2026-11-01..2026-11-30"]
 
     assert _merged(dags["adwarm_strategy_warming"], {"date_ranges": ranges})["date_ranges"] == ranges
+
+
+def test_the_form_offers_every_preset_as_a_choice(dags: dict[str, Any]) -> None:
+    """A list with examples is a multiple choice in Airflow's form; with all choices removed the form sends null."""
+    schema = dags["adwarm_strategy_warming"].params.get_param("date_ranges").schema
+
+    assert schema["type"] == ["null", "array"]
+    assert schema["examples"] == list(PRESETS)
+    assert schema["values_display"]["last_7d"] == "last 7d"
+    assert _merged(dags["adwarm_strategy_warming"], {"date_ranges": None})["date_ranges"] is None
+
+
+def test_days_are_picked_and_checked(dags: dict[str, Any]) -> None:
+    """A date range of one's own is two params of format date, which Airflow's form shows as date pickers."""
+    from airflow.exceptions import ParamValidationError
+
+    dag = dags["adwarm_strategy_warming"]
+    days = {"first_day": "2026-11-01", "last_day": "2026-11-30"}
+    assert {dag.params.get_param(name).schema["format"] for name in days} == {"date"}
+    assert days.items() <= _merged(dag, days).items()
+    with pytest.raises(ParamValidationError, match="first_day"):
+        _merged(dag, {"first_day": "yesterday"})
+
+
+def test_a_choice_cannot_be_emptied(dags: dict[str, Any]) -> None:
+    """Airflow's form marks a param as required by its type; without one an emptied choice is sent as null."""
+    params = [dag.params.get_param(name) for dag in dags.values() for name in dag.params]
+    choices = [param for param in params if "enum" in param.schema]
+
+    assert len(choices) == 2
+    assert {param.schema["type"] for param in choices} == {"string"}
+
+
+@pytest.mark.parametrize("dag_id", ["adwarm_strategy_warming", "adwarm_daily_insights"])
+def test_lines_of_accounts_are_checked(dags: dict[str, Any], dag_id: str) -> None:
+    """A line break at the end, which the form sends as an empty line, is accepted; another text is refused."""
+    from airflow.exceptions import ParamValidationError
+
+    lines = ["act_1", " 22 ", ""]
+    assert _merged(dags[dag_id], {"accounts": lines})["accounts"] == lines
+    assert get_lines_param({"accounts": lines}, "accounts") == ["act_1", "22"]
+    for text in ("act_1, act_2", "shop", "act_", "act_123456789012345678901"):
+        with pytest.raises(ParamValidationError, match="accounts"):
+            _merged(dags[dag_id], {"accounts": [text]})
+    assert 'is refused ("Bad Request")' in dags[dag_id].params.get_param("accounts").description
+
+
+def test_tasks_are_declared_in_the_order_of_their_work(dags: dict[str, Any]) -> None:
+    """The reference lists the tasks of a DAG as they are declared, which is an order in which they can run."""
+    for dag in dags.values():
+        assert [task.label for task in dag.task_group.topological_sort()] == dag.task_ids
+    assert dags["adwarm_strategy_warming"].task_ids == ["plan", "warm", "score", "close_run"]
+    assert dags["adwarm_access_patterns"].task_ids[:3] == ["read_log", "read_split", "publish_splits"]
 
 
 def test_every_list_of_date_ranges_is_checked(dags: dict[str, Any]) -> None:
@@ -63,7 +117,8 @@ def test_the_words_about_the_backfill_form_are_airflows_own(dags: dict[str, Any]
     title = dags["adwarm_daily_insights"].params.get_param("confirm_all_accounts").schema["title"]
 
     assert words["backfill"]["overrideExistingParams"] == OVERRIDE
-    for text in (HOW_TO_CONFIRM, guide, " ".join(dags["adwarm_daily_insights"].doc_md.split())):
+    accounts = dags["adwarm_daily_insights"].params.get_param("accounts").description
+    for text in (HOW_TO_CONFIRM, guide, accounts, " ".join(dags["adwarm_daily_insights"].doc_md.split())):
         assert OVERRIDE in text
     assert title in HOW_TO_CONFIRM
     assert title in guide
@@ -86,7 +141,7 @@ def test_every_mapped_task_has_a_name(dags: dict[str, Any]) -> None:
     }
 
     assert len(mapped) == 4
-    assert mapped.pop(("adwarm_access_patterns", "read_share")) == "{{ task.op_kwargs['share']['label'] }}"
+    assert mapped.pop(("adwarm_access_patterns", "read_split")) == "{{ task.op_kwargs['split']['label'] }}"
     assert set(mapped.values()) == {BATCH_LABEL}
 
 

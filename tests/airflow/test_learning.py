@@ -67,7 +67,7 @@ def test_mapped_tasks_read_what_one_task_reads(
 
     task_states = states(run)
     assert run.state == "success", task_states
-    assert len([name for name, map_index in task_states if name == "read_share" and map_index >= 0]) > 1
+    assert len([name for name, map_index in task_states if name == "read_split" and map_index >= 0]) > 1
     one = open_engine(f"sqlite:///{tmp_path}/one.db")
     upgrade(one)
     ingest(Context(one, home.objects, home.settings), NOW, window=WINDOW)
@@ -82,7 +82,7 @@ def test_a_failed_split_publishes_nothing(dags: dict[str, Any], home: Runtime, m
     run = dags[DAG].test(logical_date=None, run_conf=CONF)
 
     assert run.state == "failed"
-    assert states(run)["adopt_shares", -1] == "upstream_failed"
+    assert states(run)["publish_splits", -1] == "upstream_failed"
     assert hours(home.engine) == []
 
 
@@ -93,7 +93,7 @@ def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, mo
 
     task_states = states(run)
     assert run.state == "success"
-    assert task_states["read_share", -1] == task_states["adopt_shares", -1] == "skipped"
+    assert task_states["read_split", -1] == task_states["publish_splits", -1] == "skipped"
     assert task_states["train_forecast", -1] == "success"
     assert hours(home.engine)
     assert task_states["store_patterns", -1] == "success"

@@ -99,6 +99,40 @@ def test_the_form_names_strategies(runtime: Runtime) -> None:
     assert {row.strategy for row in warms.list_by_run(runtime.engine, f"{DAG}/all")} == {"hourly"}
 
 
+def test_the_form_adds_a_date_range_of_two_days(runtime: Runtime) -> None:
+    """It is added to the chosen ranges, once; without a chosen range it is the only one; empty lines are dropped."""
+    days = {"first_day": "2013-03-01", "last_day": "2013-03-05"}
+    forms: dict[str, Any] = {
+        "both": {"date_ranges": ["yesterday", "2013-03-01..2013-03-05"]},
+        "alone": {"date_ranges": None},
+    }
+    for run_id, form in forms.items():
+        _plan(run_id, "manual", accounts=["61", ""], **days, **form)
+    planned = {
+        run_id: sorted(str(row.key.date_range) for row in warms.list_by_run(runtime.engine, f"{DAG}/{run_id}"))
+        for run_id in forms
+    }
+    assert planned == {"both": ["2013-03-01..2013-03-05", "yesterday"], "alone": ["2013-03-01..2013-03-05"]}
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ({"first_day": "2013-03-01"}, "first_day is given without last_day"),
+        ({"last_day": "2013-03-01"}, "last_day is given without first_day"),
+        ({"first_day": "2013-03-05", "last_day": "2013-03-01"}, "first_day 2013-03-05 is after last_day 2013-03-01"),
+        ({"first_day": "2000-03-05", "last_day": "2013-03-01"}, "longer than 1122 days"),
+        ({"date_ranges": None}, "no date range; choose one, or give first_day and last_day"),
+        ({"accounts": [""], "first_day": "2013-03-01", "last_day": "2013-03-05"}, "it names none; name some"),
+    ],
+)
+def test_a_wrong_window_in_the_form_is_explained(runtime: Runtime, form: dict[str, Any], message: str) -> None:
+    """The task fails with what to change, and plans nothing."""
+    with pytest.raises(BadRequest, match=message):
+        _plan("wrong", "manual", **{"accounts": ["act_61"], "date_ranges": ["yesterday"], **form})
+    assert warms.list_by_run(runtime.engine, f"{DAG}/wrong") == []
+
+
 def _warm_and_score(lanes: list[dict[str, Any]], context: dict[str, Any]) -> dict[str, Any]:
     """Carry out the lanes of a plan, score, and close the run, as the tasks of the DAG do; return the scores."""
     from adwarm_airflow.operators import WarmBatchOperator

@@ -62,7 +62,11 @@ CASES: list[tuple[Any, str]] = [
     ),
     (_job(16, 15, 1, 20), "15 of 16 reports are fresh, 1 failed; 20 requests"),
     (_job(0, 0, 0, 0), "nothing was planned, so nothing was fetched"),
-    (WarmOutcomes(3, 1, 5), "3 were opened while fresh, 1 expired unopened, 5 are open yet"),
+    (
+        WarmOutcomes(3, 1, 5),
+        "3 were opened while fresh, 1 expired unopened; 5 have not expired yet, or the log is not read that far",
+    ),
+    (WarmOutcomes(3, 1, 0), "3 were opened while fresh, 1 expired unopened"),
     (WarmOutcomes(0, 0, 0), "none to evaluate"),
     (
         ScoringResult(2, 1, 1, ["x"], {"healthy": 5, "critical": 1}),
@@ -90,11 +94,18 @@ CASES: list[tuple[Any, str]] = [
     (
         Estimate(2, 60, 2, 6, 50.0, "assumed", 1.0, 0.001, 1.5),
         (
-            "60 account-days of 2 accounts: about 6 requests, 3.6 s alone or 1.5 h beside other work "
-            "(50 rows a day, assumed)"
+            "2 accounts lack 60 days in all; fetching them takes about 6 requests, which is 3.6 s if nothing else runs "
+            "and 1.5 h beside a full load of other work (at 50 rows a day, an assumption)"
         ),
     ),
-    (Estimate(0, 0, 0, 2, 50.0, "assumed", 1.0, 0.1, 0.1), "no day is missing; about 2 requests for range summaries"),
+    (
+        Estimate(1, 1, 1, 1, 10.0, "stored days", 1.0, 0.001, 0.01),
+        (
+            "1 account lacks 1 day in all; fetching them takes about 1 request, which is 3.6 s if nothing else runs "
+            "and 36 s beside a full load of other work (at 10 rows a day, as in the stored days)"
+        ),
+    ),
+    (Estimate(0, 0, 0, 2, 50.0, "assumed", 1.0, 0.1, 0.1), "no day is missing; range summaries take about 2 requests"),
     (Estimate(0, 0, 0, 0, 50.0, "assumed", 1.0, 0.0, 0.0), "nothing is missing, so no request is needed"),
 ]
 

@@ -16,18 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-_COLUMNS = (
-    "account",
-    "name",
-    "data zone",
-    "reader zone",
-    "currency",
-    "status",
-    "why",
-    "connection",
-    "holidays",
-    "last seen",
-)
+_COLUMNS = ("account", "name", "zone", "status", "connection")
 _COLUMN_OF = {
     "reader-zone": "user_reader_zone",
     "holiday-country": "holiday_country",
@@ -47,9 +36,9 @@ def list_accounts(
     connection: Annotated[str | None, typer.Option(help="Only accounts that this connection reads.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the stored accounts: zones, currency, status and why, connection, holidays, when discovery last saw them.
+    """List the stored accounts: zone, and that of the readers when it differs, status and why, connection.
 
-    A star marks what was set by hand.
+    A star marks what was set by hand. `--json` also has currency, holiday country, and when discovery last saw it.
     """
     from adwarm.foundation.errors import BadRequest
     from adwarm.model import normalize_account_id
@@ -212,18 +201,11 @@ def _record_row(record: "AccountRecord") -> tuple[Any, ...]:
     def mark(name: str, text: str) -> str:
         return f"{text} *" if name in by_hand else text
 
-    return (
-        account.id,
-        account.name or None,
-        account.data_zone if account.is_verified else f"{account.data_zone} (a guess)",
-        mark("reader-zone", account.reader_zone),
-        account.currency or None,
-        mark("status", account.status),
-        account.status_reason or None,
-        mark("connection", account.connection),
-        mark("holiday-country", record.holiday_country) if record.holiday_country else None,
-        record.last_seen,
-    )
+    zone = account.data_zone if account.is_verified else f"{account.data_zone} (a guess)"
+    if account.reader_zone != account.data_zone or "reader-zone" in by_hand:
+        zone += f"; readers {mark('reader-zone', account.reader_zone)}"
+    status = mark("status", account.status) + (f": {account.status_reason}" if account.status_reason else "")
+    return (account.id, account.name or None, zone, status, mark("connection", account.connection))
 
 
 def _result_fields(result: "DiscoveryResult", *, dry_run: bool) -> dict[str, Any]:

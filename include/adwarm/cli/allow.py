@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.output import print_json
 
 
 def allow(
@@ -22,4 +22,4 @@ def allow(
     if as_json:
         print_json({"lifted": lifted})
     else:
-        print_table("denials lifted", ("account",), [(name,) for name in lifted], "none of them was denied")
+        typer.echo("\n".join(f"{name} is tried again" for name in lifted) or "none of them was denied")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adwarm.cli.options import AtOption, JsonOption, ReportOption, clock_at, parse_day
+from adwarm.cli.options import AtOption, JsonOption, ReportOption, clock_at, parse_day, split_commas
 from adwarm.cli.output import print_fields, print_json, write_to_stderr
 
 if TYPE_CHECKING:
@@ -105,8 +105,9 @@ def _parse_window(since: str, until: str) -> "Window":
 def _select_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["Account"]:
     from adwarm.store import accounts
 
-    ids = [name.strip() for text in names or [] for name in text.split(",") if name.strip()]
-    return accounts.list_selected(runtime.engine, ids, runtime.clock.now(), runtime.settings.default_zone)
+    return accounts.list_selected(
+        runtime.engine, split_commas(names), runtime.clock.now(), runtime.settings.default_zone
+    )
 
 
 def _denied_accounts(runtime: "Runtime", names: Sequence[str] | None) -> list["Account"]:

@@ -1,6 +1,6 @@
 """Arguments and options that several commands share, and the parsers of their values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from typing import Annotated, TypeVar
 
@@ -56,6 +56,11 @@ def parse_day(text: str) -> date:
         BadRequest: `text` is not a day.
     """
     return parse_option(date.fromisoformat, text, "is not a day; write one such as 2026-11-25")
+
+
+def split_commas(texts: Iterable[str] | None) -> list[str]:
+    """Return the values of an option that may be repeated, and whose text may hold several separated by commas."""
+    return [value for text in texts or () for part in text.split(",") if (value := part.strip())]
 
 
 def parse_option(parse: Callable[[str], T], text: str, hint: str | None = None) -> T:

@@ -9,7 +9,7 @@ days `YYYY-MM-DD`, durations numbers whose name says the unit. An error is `{"er
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,12 @@ _PIPE_WIDTH = 160
 """Columns of a table that is written to a file or a pipe, where no terminal says how wide it is."""
 _NAME_WIDTH = 24
 """A first column with no value longer than this is never wrapped."""
+_WORD_WIDTH = 12
+"""A table may break words longer than this."""
+_FRAME_WIDTH = 3
+"""Columns of the terminal that the border and the space around a value take."""
+_NONE = "-"
+"""Text of a value that is None."""
 
 
 def print_json(document: object) -> None:
@@ -46,19 +52,47 @@ def make_console() -> Console:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "nothing") -> None:
-    """Print `rows` under their column names, or `empty` when there are none."""
+    """Print `rows` under their column names and a title of one line, or `empty` when there are none.
+
+    On a terminal that is too narrow for the columns, each row becomes a block with a line for each of its values.
+    """
     console = make_console()
     texts = [[format_value(value) for value in row] for row in rows]
     if not texts:
         console.print(f"{title}: {empty}")
         return
-    table = Table(title=title, title_justify="left", pad_edge=False)
+    console.print(Text(title, style="table.title"), soft_wrap=True)  # a table would wrap it at its own width
     names_fit = max(len(text[0]) for text in texts) <= _NAME_WIDTH
+    if console.is_terminal and _get_readable_width(columns, texts, names_fit=names_fit) > console.width:
+        console.print(Text("\n".join(_describe_rows(columns, texts))))
+        return
+    table = Table(show_header=any(columns))
     for number, name in enumerate(columns):
         table.add_column(name, overflow="fold", no_wrap=names_fit and number == 0)
     for text in texts:
         table.add_row(*map(Text, text))  # an account may be named "[draft]", which is no markup
     console.print(table)
+
+
+def _get_readable_width(columns: Sequence[str], texts: Sequence[Sequence[str]], *, names_fit: bool) -> int:
+    """Return the width below which a table breaks words of common length; the first column may keep its full width."""
+    width = len(columns) * _FRAME_WIDTH + 1
+    for number, cells in enumerate(zip(columns, *texts, strict=True)):
+        if names_fit and number == 0:
+            width += max(map(len, cells))
+        else:
+            width += min(max(len(word) for cell in cells for word in cell.split() or [""]), _WORD_WIDTH)
+    return width
+
+
+def _describe_rows(columns: Sequence[str], texts: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the lines of each row: its first value, then the other values that it has, each with its column name."""
+    indent = max(map(len, columns[1:]), default=0)
+    for text in texts:
+        yield text[0]
+        yield from (
+            f"  {name:{indent}}  {value}" for name, value in zip(columns[1:], text[1:], strict=True) if value != _NONE
+        )
 
 
 def print_lines(lines: Iterable[tuple[int, str]]) -> None:
@@ -133,7 +167,7 @@ def _print_line(console: Console, line: str) -> None:
 def format_value(value: object) -> str:
     """Return `value` as text for a table cell: grouped thousands, three decimals, times in UTC, `-` for None."""
     if value is None:
-        return "-"
+        return _NONE
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M} UTC"
     if isinstance(value, float):

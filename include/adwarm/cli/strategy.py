@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption
+from adwarm.cli.options import JsonOption, split_commas
 from adwarm.cli.output import print_fields, print_json, print_table
 from adwarm.cli.strategy_fields import COLUMNS, definition_fields, report_fields, table_row
 from adwarm.foundation.errors import BadRequest, NotFound
@@ -78,14 +78,16 @@ def set_strategy(
     name: NameArgument,
     *,
     date_ranges: Annotated[
-        list[str] | None, typer.Option("--range", help="A date range; may be given more than once.")
+        list[str] | None, typer.Option("--range", help="Date ranges, separated by commas; may be repeated.")
     ] = None,
     accounts: Annotated[
-        list[str] | None, typer.Option("--account", help="An account; may be given more than once.")
+        list[str] | None,
+        typer.Option("--account", help="Account ids, separated by commas; may be repeated."),
     ] = None,
     all_accounts: Annotated[bool, typer.Option("--all-accounts", help="Every stored account.")] = False,
     excluded: Annotated[
-        list[str] | None, typer.Option("--exclude", help="An account to leave out; may be given more than once.")
+        list[str] | None,
+        typer.Option("--exclude", help="Accounts to leave out, separated by commas; may be repeated."),
     ] = None,
     no_exclusions: Annotated[bool, typer.Option("--no-exclusions", help="Leave out no account.")] = False,
     report: Annotated[str | None, typer.Option(help="Name of a report in the settings.")] = None,
@@ -108,9 +110,9 @@ def set_strategy(
     from adwarm.runtime import Runtime
 
     values = {
-        "date_ranges": date_ranges,
-        "accounts": accounts,
-        "excluded_accounts": [] if no_exclusions else excluded,
+        "date_ranges": _split("--range", date_ranges),
+        "accounts": _split("--account", accounts),
+        "excluded_accounts": [] if no_exclusions else _split("--exclude", excluded),
         "report": report,
         "priority": priority,
         "cron": cron,
@@ -202,6 +204,18 @@ def import_strategies(
     print_table(title, ("strategy", "change", "fields"), rows)
 
 
+def _split(option: str, texts: list[str] | None) -> list[str] | None:
+    """Return the values of an option, or None when it is not given, which leaves the field as it is.
+
+    Raises:
+        BadRequest: it is given without a value.
+    """
+    values = split_commas(texts)
+    if texts and not values:
+        raise BadRequest(f"{option} {texts[0]!r} has no value; leave it out, or write one")
+    return values or None
+
+
 def _load(runtime: "Runtime") -> "tuple[Runtime, dict[str, StrategyReport], datetime]":
     from adwarm.planning.strategy_use import report_strategies
 
@@ -234,7 +248,7 @@ def _print_names(done: str, names: list[str], *, as_json: bool) -> None:
     if as_json:
         print_json({done: names})
     else:
-        print_table(done, ("strategy",), [(name,) for name in names])
+        typer.echo("\n".join(f"strategy {name} is {done}" for name in names))
 
 
 def _print_change(runtime: "Runtime", change: "StrategyChange", *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import AtOption, JsonOption, PriorityOption, ReportOption, clock_at, parse_option
+from adwarm.cli.options import AtOption, JsonOption, PriorityOption, ReportOption, clock_at, parse_option, split_commas
 from adwarm.cli.output import print_json, print_table, write_to_stderr
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def warm(
     accounts: Annotated[list[str], typer.Argument(help="Account ids, such as act_1234.")],
     *,
-    date_ranges: Annotated[list[str], typer.Option("--range", help="A date range; may be given more than once.")],
+    date_ranges: Annotated[
+        list[str], typer.Option("--range", help="Date ranges, separated by commas; may be repeated.")
+    ],
     report: ReportOption = "default",
     priority: PriorityOption = "low",
     at: AtOption = None,
@@ -27,13 +29,17 @@ def warm(
 
     Exits with 1 when one of the reports could not be fetched.
     """
+    from adwarm.foundation.errors import BadRequest
     from adwarm.model import Priority, ReportKey
     from adwarm.prefetch import KeyRequest
     from adwarm.prefetch.outcome_text import describe_result, describe_stored_days
     from adwarm.prefetch.progress_log import ProgressLog
     from adwarm.runtime import Runtime
 
-    keys = [ReportKey.parse(account, name, report) for account in accounts for name in date_ranges]
+    names = split_commas(date_ranges)
+    if not names:
+        raise BadRequest("--range names no date range; write one such as yesterday")
+    keys = [ReportKey.parse(account, name, report) for account in accounts for name in names]
     priority_class = parse_option(Priority.parse, priority)
     engine, requests = Runtime(clock=clock_at(at)).prefetch_engine(), [KeyRequest(key) for key in keys]
     with ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress:

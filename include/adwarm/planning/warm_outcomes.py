@@ -39,7 +39,8 @@ class WarmOutcomes:
     def __str__(self) -> str:
         if not self.used + self.wasted + self.open:
             return "none to evaluate"
-        return f"{self.used:,} were opened while fresh, {self.wasted:,} expired unopened, {self.open:,} are open yet"
+        undecided = f"; {self.open:,} have not expired yet, or the log is not read that far" if self.open else ""
+        return f"{self.used:,} were opened while fresh, {self.wasted:,} expired unopened{undecided}"
 
 
 def mark_warm_outcomes(

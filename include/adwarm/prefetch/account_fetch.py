@@ -210,7 +210,8 @@ class AccountFetch:
         own = stored.connection if stored else ""
         names = self._list_allowed_connections(own)
         if not names:
-            message = "the account was denied to this token before"
+            reason = denials.find_reason(context.engine, account_id, context.clock.now()) or "no reason given"
+            message = f"denied less than a day ago, so not called again: {reason}"
             raise Denied(message, account_id=account_id, code=_PREVIOUSLY_DENIED)
         is_usable = stored is not None and stored.is_verified and stored.status != "denied"
         if stored is not None and is_usable and names[0] == self._source_name(own):

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 PLATFORM_RETENTION_DAYS = 1122
 """37 months: how long the platform keeps data."""
 DAG = "backfill"
+_STORED_DAYS = "stored days"
 ASSUMED_ROWS = 50.0
 """Rows of an account-day while no day is stored."""
 ASSUMED_SECONDS = 1.0
@@ -114,12 +115,14 @@ class Estimate:
         if not self.requests:
             return "nothing is missing, so no request is needed"
         if not self.days:
-            return f"no day is missing; about {format_count(self.requests, 'request')} for range summaries"
+            return f"no day is missing; range summaries take about {format_count(self.requests, 'request')}"
+        lack = format_count(self.accounts, "account lacks", "accounts lack")
+        source = "as in the stored days" if self.rows_from == _STORED_DAYS else "an assumption"
         return (
-            f"{format_count(self.days, 'account-day')} of {format_count(self.accounts, 'account')}: about "
-            f"{format_count(self.requests, 'request')}, {format_duration(self.hours_alone * 3600)} alone or "
-            f"{format_duration(self.hours_shared * 3600)} beside other work "
-            f"({self.rows_per_day:.0f} rows a day, {self.rows_from})"
+            f"{lack} {format_count(self.days, 'day')} in all; fetching them takes about "
+            f"{format_count(self.requests, 'request')}, which is {format_duration(self.hours_alone * 3600)} if nothing "
+            f"else runs and {format_duration(self.hours_shared * 3600)} beside a full load of other work "
+            f"(at {self.rows_per_day:.0f} rows a day, {source})"
         )
 
 
@@ -208,7 +211,7 @@ def estimate(context: Context, account_spans: Iterable[AccountSpans], report: st
         spans=sum(len(spans) for _, spans in missing),
         requests=requests,
         rows_per_day=average,
-        rows_from="stored days" if measured else "assumed",
+        rows_from=_STORED_DAYS if measured else "assumed",
         seconds_per_request=seconds,
         hours_alone=_hours(requests, seconds, settings, 1.0),
         hours_shared=_hours(requests, seconds, settings, settings.backpressure.shares[Priority.LOW]),

@@ -28,13 +28,13 @@ def record(engine: Engine, account_id: str, connection: str, credential: str, re
 
 def find_active(engine: Engine, account_id: str, at: datetime) -> dict[str, str]:
     """Return the connections that may not read the account at `at`, with the denied credential of each."""
-    with read_transaction(engine) as transaction:
-        denials = _get_denials(transaction, account_id)
-    return {
-        connection: denial["credential"]
-        for connection, denial in denials.items()
-        if at - datetime.fromisoformat(denial["at"]) < DENIAL_PERIOD
-    }
+    return {name: denial["credential"] for name, denial in _get_active(engine, account_id, at).items()}
+
+
+def find_reason(engine: Engine, account_id: str, at: datetime) -> str | None:
+    """Return the reason of the latest denial of the account that is valid at `at`; None without one."""
+    active = sorted(_get_active(engine, account_id, at).values(), key=lambda denial: str(denial["at"]))
+    return str(active[-1]["reason"]) if active else None
 
 
 def lift(engine: Engine, account_ids: Iterable[str]) -> list[str]:
@@ -62,6 +62,17 @@ def lift_outdated(engine: Engine, connection: str, credential: str) -> list[str]
         lifted = [row.id for row in rows if _is_outdated(row.denials, connection, credential)]
         _reactivate(transaction, lifted, {row.id: row.denials for row in rows}, connection)
     return lifted
+
+
+def _get_active(engine: Engine, account_id: str, at: datetime) -> dict[str, dict[str, Any]]:
+    """Return the denials of the account that are valid at `at`, by connection."""
+    with read_transaction(engine) as transaction:
+        denials = _get_denials(transaction, account_id)
+    return {
+        connection: denial
+        for connection, denial in denials.items()
+        if at - datetime.fromisoformat(denial["at"]) < DENIAL_PERIOD
+    }
 
 
 def _has_outdated(engine: Engine, connection: str, credential: str) -> bool:

@@ -19,7 +19,7 @@ from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, entries, jobs
 from adwarm_airflow.connections import DEFAULT_CONNECTION
-from adwarm_airflow.params import get_day_param
+from adwarm_airflow.params import get_day_param, get_lines_param
 from adwarm_airflow.run_window import RunWindow, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
 
@@ -51,7 +51,7 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     day = get_day_param(context["params"], "day") or run.day
     validate_range(Window(day, day), now + DAY, _source_factories(run, context) if day.year < now.year - 2 else ())
     days = [day] if run.is_explicit or run.is_backfill or context["params"].get("day") else [day - DAY, day]
-    account_ids = context["params"].get("accounts") or []
+    account_ids = get_lines_param(context["params"], "accounts")
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     chosen = accounts.list_selected(runtime.engine, account_ids, now, runtime.settings.default_zone)
@@ -114,7 +114,8 @@ def _estimate_pairs(
         (item, get_account_missing_spans(runtime.context, item, Window(day, day), now, "default"))
         for item, day in pairs
     ]
-    log.info("%s alone: %s", " and ".join(map(str, days)) or "no day", estimate(runtime.context, alone, "default"))
+    named = " and ".join(map(str, days)) or "no day"
+    log.info("for %s: %s", named, estimate(runtime.context, alone, "default"))
     history: dict[str, list[Window]] = {}
     by_id = {item.id: item for item, _ in pairs}
     for item, day in pairs:
@@ -130,7 +131,7 @@ def _estimate_pairs(
         missing.append((account, spans))
     weeks = _count_due_weeks(runtime, now, pairs) if with_week else 0
     cost = estimate(runtime.context, missing, "default", summaries=weeks)
-    log.info("with the 30-day block around it and the days before that its score compares: %s", cost)
+    log.info("for %s with the rest of the 30-day block and the earlier days that the scores need: %s", named, cost)
     return cost.to_dict()
 
 

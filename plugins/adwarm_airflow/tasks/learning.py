@@ -38,7 +38,7 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     if len(planned.splits) > 1:
         count = len(planned.splits)
         log.info(
-            "there is much to read: %d mapped tasks read a split of the log each, and adopt_shares publishes", count
+            "there is much to read: %d mapped tasks read a split of the log each, and publish_splits publishes", count
         )
         plan = save_plan(runtime.objects, planned)
         return [{"plan": plan, "number": n, "label": f"split {n + 1} of {count}"} for n in range(count)]

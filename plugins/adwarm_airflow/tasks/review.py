@@ -13,6 +13,7 @@ from adwarm.replay.review import reject, review_policies
 from adwarm.replay.review_rules import ReviewResult, get_review_headline, summarize_review
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.operators.approval import ANSWERED_BY
+from adwarm_airflow.params import get_lines_param
 from adwarm_airflow.review_pages import review_url
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime
@@ -99,8 +100,9 @@ def _responder(context: Mapping[str, Any]) -> str:
 def _settings_from_form(settings: Settings, params: Mapping[str, Any]) -> Settings:
     from pydantic import ValidationError
 
-    names = ("training_weeks", "scored_weeks", "policies")
-    form_values = {name: params[name] for name in names if params.get(name)}
+    form_values = {name: params[name] for name in ("training_weeks", "scored_weeks") if params.get(name)}
+    if policies := get_lines_param(params, "policies"):
+        form_values["policies"] = policies
     try:
         review_settings = ReviewSettings.model_validate({**settings.review.model_dump(), **form_values})
     except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
-from adwarm.foundation.errors import AdwarmError, Denied, Permanent
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
 from adwarm.planning.decide import decide
@@ -28,6 +28,7 @@ from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
 from adwarm.store import accounts, denials, jobs, partitions, warms
+from adwarm_airflow.params import get_lines_param, get_window_param
 from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
 
@@ -169,7 +170,7 @@ def _log_failures(context: Mapping[str, Any], runtime: Runtime, rows: Sequence[W
     denied = {row.key.account_id: str(row.error) for row in rows if row.status is WarmStatus.DENIED}
     if denied:
         log.warning("%s", describe_denied(denied, params.get("connection")))
-    before = {} if params.get("accounts") else accounts.list_denied(runtime.engine, runtime.clock.now())
+    before = {} if get_lines_param(params, "accounts") else accounts.list_denied(runtime.engine, runtime.clock.now())
     if left_out := {name: reason for name, reason in before.items() if name not in denied}:
         log.warning("%s", describe_left_out(left_out))
 
@@ -179,9 +180,9 @@ def _select_strategies(
 ) -> StrategySelection:
     """Return the stored strategies that the run plans. A dry run leaves the schedule as it is."""
     params, run = context["params"], context["dag_run"]
-    if names := [str(name).strip() for name in params.get("strategies") or ()]:
+    if names := get_lines_param(params, "strategies"):
         return select_named(runtime.engine, names, at)
-    if params.get("accounts"):
+    if get_lines_param(params, "accounts"):
         return StrategySelection()
     if not dry_run:
         for name, text in check_unused(runtime.context, at).items():
@@ -208,14 +209,28 @@ def _log_strategies(summary: StrategyPlanSummary) -> None:
 
 
 def _strategy_from_form(params: Mapping[str, Any]) -> Strategy | None:
-    """Return the strategy that the form describes for this run alone; None when it names no account."""
-    if not params.get("accounts"):
+    """Return the strategy that the form describes for this run alone; None when it names no account.
+
+    Raises:
+        BadRequest: a value is not valid, there is no date range, or days are given without accounts.
+    """
+    ids = get_lines_param(params, "accounts")
+    window = get_window_param(params, "first_day", "last_day")
+    if not ids:
+        if window:
+            raise BadRequest(
+                f"first_day and last_day ({window}) apply to the accounts of the form, and it names none; name some or "
+                "leave both days empty"
+            )
         return None
+    ranges = [*get_lines_param(params, "date_ranges"), *([window] if window else ())]
+    if not ranges:
+        raise BadRequest("the form names accounts and no date range; choose one, or give first_day and last_day")
     return Strategy(
         "trigger form",
-        tuple(params.get("date_ranges") or ("yesterday", "last_7d", "last_30d")),
+        tuple(dict.fromkeys(ranges)),
         priority=str(params.get("priority") or "low"),
-        accounts=tuple(params["accounts"]),
+        accounts=tuple(ids),
         batch_size=int(params.get("batch_size", 5)),
         delay_seconds=float(params.get("delay_seconds", 5)),
         max_calls_per_hour=int(params.get("max_calls") or 100),
@@ -225,12 +240,16 @@ def _strategy_from_form(params: Mapping[str, Any]) -> Strategy | None:
 def _check_denials(runtime: Runtime, ids: list[str]) -> None:
     """Raise Denied when all accounts are denied, so that nothing would be planned; log a warning when some are."""
     stored = accounts.list_as_of(runtime.engine, runtime.clock.now())
-    denied = [account_id for account_id in ids if account_id in stored and stored[account_id].status == "denied"]
+    denied = {
+        account_id: stored[account_id].status_reason or "no reason given"
+        for account_id in ids
+        if account_id in stored and stored[account_id].status == "denied"
+    }
     if not denied:
         return
-    message = f"denied to this token and not called for a day, unless you clear this task: {', '.join(denied[:10])}"
-    if len(denied) == len(ids):
-        raise Denied(message, account_id=denied[0])
+    message = f"{describe_left_out(denied)}; clear this task to try again before the day is over"
+    if len(denied) == len(set(ids)):
+        raise Denied(message, account_id=next(iter(denied)))
     log.warning("%s", message)
 
 

@@ -103,6 +103,18 @@ def test_a_token_without_accounts(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatc
     assert "assign ad accounts" in checks["connection default"]
 
 
+def test_the_list_shows_what_fits(adwarm: Adwarm) -> None:
+    """Five columns: the readers' zone where it differs, and the reason beside the status; the rest is in the JSON."""
+    engine, now = Runtime().engine, datetime.now(UTC)
+    accounts.save(engine, [Account("act_1", "UTC", "UTC"), Account("act_2", "UTC", "Europe/Rome")], now)
+    accounts.set_status(engine, "act_2", "denied", "no grant", now)
+    first, second = (line for line in adwarm("accounts", "list").stdout.splitlines() if "act_" in line)
+    assert [cell.strip() for cell in first.strip("│").split("│")] == ["act_1", "-", "UTC", "active", "default"]
+    assert "UTC; readers Europe/Rome" in second
+    assert "denied: no grant" in second
+    assert {"currency", "holiday_country", "last_seen"} <= set(adwarm("accounts", "list", "--json").json[0])
+
+
 def test_a_name_in_brackets(adwarm: Adwarm) -> None:
     """Brackets in a name are printed and not taken for markup."""
     accounts.save(Runtime().engine, [Account("act_1", name="[/b] [draft] shop")], datetime.now(UTC))

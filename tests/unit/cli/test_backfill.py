@@ -24,7 +24,7 @@ def test_estimate_then_run_then_nothing_left(adwarm: Adwarm, platform: Simulator
     done = adwarm("backfill", "run", *RANGE, "--accounts", "act_1,2", "--json")
     calls = platform.calls()["total"]
     assert (done.exit_code, done.json["fetched"], done.json["requests"]) == (0, done.json["blocks"], calls)
-    assert "account-days of 2 accounts" in done.stderr
+    assert "2 accounts lack" in done.stderr
 
     again = adwarm("backfill", "run", *RANGE, "--accounts", "act_1,2", "--json")
     after = adwarm("backfill", "estimate", *RANGE, "--accounts", "act_1,2", "--json").json

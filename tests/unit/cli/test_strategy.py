@@ -90,6 +90,27 @@ def test_disable_enable_and_remove(adwarm: Adwarm) -> None:
     assert "create one with" in adwarm("strategy", "list").stdout
 
 
+def test_changes_of_the_state_are_lines(adwarm: Adwarm) -> None:
+    """A line for each strategy, and no table."""
+    _make(adwarm)
+    assert adwarm("strategy", "disable", "board").stdout == "strategy board is disabled\n"
+    both = "strategy board is enabled\nstrategy default_dashboards is enabled\n"
+    assert adwarm("strategy", "enable", "board", "default_dashboards").stdout == both
+    assert adwarm("strategy", "remove", "board").stdout == "strategy board is removed\n"
+
+
+def test_lists_may_be_separated_by_commas(adwarm: Adwarm) -> None:
+    """A repeated option and one with commas mean the same; one without a value is refused."""
+    words = ("--range", "yesterday, last_7d", "--account", "1,act_2", "--account", "3", "--exclude", "2,")
+    fields = adwarm("strategy", "set", "x", *words, "--json").json["fields"]
+    assert [fields[name]["after"] for name in ("date_ranges", "accounts", "excluded_accounts")] == [
+        ["yesterday", "last_7d"],
+        ["act_1", "act_2", "act_3"],
+        ["act_2"],
+    ]
+    assert "--exclude ',' has no value" in adwarm("strategy", "set", "x", "--exclude", ",").stderr
+
+
 def test_import_says_what_it_does(adwarm: Adwarm, tmp_path: Path) -> None:
     """A dry run writes nothing; the import adds and changes; a second one changes nothing; others stay."""
     _make(adwarm)

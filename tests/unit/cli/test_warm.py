@@ -6,11 +6,12 @@ from .conftest import Adwarm
 def test_warm_makes_reports_fresh(adwarm: Adwarm) -> None:
     """The first run fetches; the second finds everything fresh and makes no call."""
     first = adwarm("warm", "act_1", "act_2", "--range", "yesterday", "--range", "last_7d", "--json").json
-    again = adwarm("warm", "act_1", "act_2", "--range", "yesterday", "--range", "last_7d")
+    again = adwarm("warm", "act_1", "act_2", "--range", "yesterday, last_7d")
     assert (first["fetched"], first["keys"]) == (4, 4)
     assert all(item["stored_bytes"] for item in first["outcomes"])
     assert again.exit_code == 0
     assert "4 reports: 4 fresh already; no request" in again.stdout
+    assert "--range names no date range" in adwarm("warm", "act_1", "--range", ",").stderr
 
 
 def test_warm_says_what_failed_and_ends_with_1(adwarm: Adwarm) -> None:

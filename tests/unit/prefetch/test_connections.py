@@ -1,5 +1,6 @@
 """Several tokens in one batch: each account is read with its own token, and none with a dead or denied one."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -90,7 +91,9 @@ def test_a_denial_belongs_to_a_credential(two_tokens: PlatformHarness) -> None:
     assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
     calls = len(two_tokens.calls())
     assert calls == 2
-    assert statuses(two_tokens.run("act_1", span="last_7d")) == ["denied"]
+    repeated = two_tokens.run("act_1", span="last_7d")
+    assert statuses(repeated) == ["denied"]
+    assert re.match(r"denied less than a day ago, so not called again: .*ads_read", str(repeated.outcomes[0].reason))
     assert len(two_tokens.calls()) == calls
     engine, prefetch = two_tokens.prefetch.engine, two_tokens.prefetch
     renewed = make_source_factory(prefetch.settings.source, "eu-token", two_tokens.clock, "default")

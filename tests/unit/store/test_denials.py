@@ -40,6 +40,15 @@ def test_a_denial_expires_after_a_day(denied: Engine) -> None:
     assert denials.find_active(denied, "act_2", AT + timedelta(days=1)) == {"eu": "b1"}
 
 
+def test_the_reason_of_a_denial_is_found(denied: Engine) -> None:
+    """The reason of the newest denial that is valid; none after a day, and for an account without one."""
+    denials.record(denied, "act_1", "default", "a1", "newest", SOON)
+    assert denials.find_reason(denied, "act_1", SOON) == "newest"
+    assert denials.find_reason(denied, "act_2", SOON) == "no"
+    assert denials.find_reason(denied, "act_2", AT + timedelta(days=1)) is None
+    assert denials.find_reason(denied, "act_3", SOON) is None
+
+
 def test_the_newest_denial_of_a_connection_counts(denied: Engine) -> None:
     """A second denial replaces the first."""
     denials.record(denied, "act_2", "default", "a2", "no", SOON)
