@@ -34,6 +34,8 @@ MIN_PEAK_RATIO = 0.25
 MAX_LISTED_CUTS = 200
 """How many rejected keys a plan lists, best first."""
 _STATED = ("probability", "opens", "weeks", "hour_of_week", "time_zone")
+_DIGITS = 6
+"""Digits of chances and benefits, as stated and as decided by; sums differ in the last digits with the other keys."""
 _MAX_HORIZON_MS = 10**10
 """About four months in milliseconds: longer than any plan."""
 _NEVER_MS = 10**12
@@ -274,7 +276,7 @@ def _find_likely(
     expiry: Ints = np.array([min(_ms(end - decided_at), _NEVER_MS) for end in ends], np.int64)
     chance, highest = slots.get_coverage(rows, expiry)
     # An entry that expires before the predicted open covers nothing; its own slot says how likely the open is.
-    chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance)
+    chance = np.round(np.where(expiry <= slots.open[rows], slots.probability[rows], chance), _DIGITS)
     good = np.flatnonzero((chance >= min_confidence) & (slots.probability[rows] >= MIN_PEAK_RATIO * highest))
     _, first = np.unique(slots.key[rows][good], return_index=True)
     return LikelyKeys(slots, rows, chance, keys, warm_at, ends).take(good[first])
@@ -301,7 +303,7 @@ def _select_by_value(
     groups = [(key.account_id, key.report) for key in candidates.keys]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     group = np.array([numbers[name] for name in groups], np.int64)
-    benefit = candidates.chance * quota.open_value
+    benefit = np.round(candidates.chance * quota.open_value, _DIGITS)
     selection = select_warms(
         WarmCandidates(benefit, group, costs[:, 0], costs[:, 1], [account for account, _ in numbers]), quota
     )
@@ -341,8 +343,8 @@ def _recommend(
 ) -> Recommendation:
     row = {name: values[index] for name, values in candidates.evidence.items()}
     evidence = Evidence(int(row["opens"]), int(row["weeks"]), int(row["hour_of_week"]), str(row["time_zone"]))
-    lifetime, end = round(float(candidates.chance[index]), 6), candidates.ends[index]
-    benefit = round(lifetime * open_value, 6)
+    lifetime, end = float(candidates.chance[index]), candidates.ends[index]
+    benefit = round(lifetime * open_value, _DIGITS)
     chance = _chance_of(candidates, index, lifetime, end)
     priced = {} if cost is None else {"cost": explain_price(cost), "calls": round(cost.calls, 4)}
     return Recommendation(
@@ -351,7 +353,7 @@ def _recommend(
         confidence=lifetime,
         warm_at=candidates.warm_at[index],
         benefit=benefit,
-        price=0.0 if cost is None else round(cost.price, 6),
+        price=0.0 if cost is None else round(cost.price, _DIGITS),
         calls=0.0 if cost is None else cost.calls,
         expires_at=None if end == NEVER else end,
         explanation={
