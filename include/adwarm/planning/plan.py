@@ -312,7 +312,7 @@ def _find_likely(
     expiry: Ints = np.array([min(_ms(end - decided_at), _NEVER_MS) for end in ends], np.int64)
     chance, highest = slots.get_coverage(rows, expiry)
     # An entry that expires before the predicted open covers nothing; its own slot says how likely the open is.
-    chance = np.round(np.where(expiry <= slots.open[rows], slots.probability[rows], chance), _DIGITS)
+    chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance).round(_DIGITS)
     good = np.flatnonzero((chance >= min_confidence) & (slots.probability[rows] >= MIN_PEAK_RATIO * highest))
     _, first = np.unique(slots.key[rows][good], return_index=True)
     return LikelyKeys(slots, rows, chance, keys, warm_at, ends).take(good[first])
