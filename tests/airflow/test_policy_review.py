@@ -16,15 +16,29 @@ from sqlalchemy.orm import joinedload
 from adwarm.forecast.snapshot import get_live_snapshot, promote_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.patterns.ingest.run import ingest
+from adwarm.replay import review
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import read_transaction
 from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
+from tests.remembered_replays import ReviewedLog, remember_replays
 
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 NOW = MONDAY + timedelta(weeks=5)
 DAG = "adwarm_policy_review"
+
+
+@pytest.fixture(scope="module")
+def replays() -> Callable[..., ReviewedLog]:
+    """Replays that the tests of this module share."""
+    return remember_replays()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, replays: Callable[..., ReviewedLog]) -> None:
+    """Replay equal logs once: the runs differ in what follows."""
+    monkeypatch.setattr(review, "review_log", replays)
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from adwarm.settings import Settings
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
+_POLICY_HELP = (
+    "Names separated by commas; all: every one but the forecasts; forecasts: forecast-population, "
+    "forecast-hour-of-week and forecast-adwarm, as they are deployed, which takes several times as long. "
+    "Your own: module:Class."
+)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d)?")
 
 
@@ -36,7 +41,7 @@ def replay(
     train_from: Annotated[str | None, typer.Option(help="UTC day or time, instead of --train-weeks.")] = None,
     test_from: Annotated[str | None, typer.Option(help="UTC day or time, instead of --weeks.")] = None,
     test_to: Annotated[str | None, typer.Option(help="UTC day or time, excluded; the log's end.")] = None,
-    policy: Annotated[str, typer.Option(help="Names separated by commas, or all. Your own: module:Class.")] = "all",
+    policy: Annotated[str, typer.Option(help=_POLICY_HELP)] = "all",
     at: Annotated[str, typer.Option(help="Call budgets to compare, as multiples of the calls without warming.")] = (
         "1.25,1.5,1.75,2,2.5,3,4"
     ),

@@ -6,7 +6,7 @@ will exist.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any
 
@@ -112,6 +112,13 @@ class Opens:
     def opened_keys(self) -> Ints:
         """Return the numbers of the keys that have an open, ascending."""
         return np.unique(self.key).astype(np.int64)
+
+    def equals(self, other: "Opens") -> bool:
+        """Return whether both hold the same opens of the same keys."""
+        names = [each.name for each in fields(self) if each.name != "holiday_countries"]
+        return self.holiday_countries == other.holiday_countries and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in names
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return account_id, date_range, report, time_zone and ts (UTC), one row per open."""

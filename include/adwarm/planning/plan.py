@@ -23,7 +23,7 @@ from adwarm.foundation.clock import utc
 from adwarm.model import ReportKey
 from adwarm.planning.expiry import NEVER
 from adwarm.planning.explanations import Chance, Evidence, explain_cut, explain_price, explain_warm, format_amount
-from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, select_warms
+from adwarm.planning.price import CallQuota, WarmCandidates, WarmCost, WarmSelection, select_warms
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 from adwarm.settings import PlanningSettings
 
@@ -34,6 +34,8 @@ MIN_PEAK_RATIO = 0.25
 MAX_LISTED_CUTS = 200
 """How many rejected keys a plan lists, best first."""
 _STATED = ("probability", "opens", "weeks", "hour_of_week", "time_zone")
+_DIGITS = 6
+"""Digits of chances and benefits, as stated and as decided by; sums differ in the last digits with the other keys."""
 _MAX_HORIZON_MS = 10**10
 """About four months in milliseconds: longer than any plan."""
 _NEVER_MS = 10**12
@@ -102,7 +104,7 @@ class SlotArrays:
     def from_frame(cls, probabilities: pd.DataFrame, decided_at: datetime) -> "SlotArrays":
         """Return the arrays of a frame that `Forecast.predict` returned."""
         frame, changed = probabilities, _find_key_changes(probabilities)
-        if not _is_sorted(frame, changed):
+        if not _is_sorted(frame, changed, _column_to_ms(frame["slot_start"], decided_at)):
             frame = frame.sort_values([*KEY_COLUMNS, "slot_start"], kind="stable", ignore_index=True)
             changed = _find_key_changes(frame)
         key: Ints = np.cumsum(changed, dtype=np.int64) - 1
@@ -155,11 +157,10 @@ def _find_key_changes(frame: pd.DataFrame) -> Bools:
     return changed
 
 
-def _is_sorted(frame: pd.DataFrame, changed: Bools) -> bool:
+def _is_sorted(frame: pd.DataFrame, changed: Bools, start: Ints) -> bool:
     """Return whether the rows are in the order of key and time; forecasts return them so, and sorting takes longer."""
     columns = (frame[name].to_numpy()[changed].tolist() for name in KEY_COLUMNS)
     keys = list(zip(*columns, strict=True))
-    start = frame["slot_start"].to_numpy()
     return bool((changed[1:] | (start[1:] >= start[:-1])).all()) and all(a < b for a, b in pairwise(keys))
 
 
@@ -207,6 +208,25 @@ class LikelyKeys:
         return {**columns, "predicted_open": opens}
 
 
+@dataclass(frozen=True)
+class SelectedKeys:
+    """The decision on the likely keys of a run.
+
+    Attributes:
+        stale: keys without an entry that stays fresh through the predicted session.
+        selection: which of these are worth their price.
+        fresh: keys with such an entry.
+        stored: until when the entry of each of these is fresh.
+        expiring: likely keys whose new entry would expire before the session ends.
+    """
+
+    stale: LikelyKeys
+    selection: WarmSelection
+    fresh: LikelyKeys
+    stored: list[datetime | None]
+    expiring: LikelyKeys
+
+
 def plan_warms(
     timing: PlanTiming, probabilities: pd.DataFrame, view: PlanningView, planning: PlanningSettings, quota: CallQuota
 ) -> WarmPlan:
@@ -238,21 +258,39 @@ def find_likely_keys(
 
 def plan_likely_keys(likely: LikelyKeys, view: PlanningView, planning: PlanningSettings, quota: CallQuota) -> WarmPlan:
     """Return the plan of a run whose likely keys are found; arguments as for `plan_warms`."""
-    session, slots = timedelta(minutes=planning.session_minutes), likely.slots
+    selected = select_likely_keys(likely, view, planning, quota)
+    planned, cut = _describe_selection(selected, quota)
+    fresh, expiring = selected.fresh, selected.expiring
+    kept = [
+        _reject_fresh(fresh, index, selected.stored[index]) for index in range(min(len(fresh.keys), MAX_LISTED_CUTS))
+    ]
+    short = [_reject_too_short(expiring, index) for index in range(min(len(expiring.keys), MAX_LISTED_CUTS))]
+    cut_total = int(selected.selection.cut.sum()) + len(expiring.keys)
+    return WarmPlan(tuple(planned), (*cut, *short), tuple(kept), likely.slots.key_count, cut_total, len(fresh.keys))
+
+
+def select_likely_keys(
+    likely: LikelyKeys, view: PlanningView, planning: PlanningSettings, quota: CallQuota
+) -> SelectedKeys:
+    """Return the decision on each likely key, without explanations; arguments as for `plan_warms`."""
+    session = timedelta(minutes=planning.session_minutes)
     lasts = likely.get_lasting(session)
     lasting = likely.take(np.flatnonzero(lasts))
     expiring = likely.take(np.flatnonzero(~lasts & (likely.chance * quota.open_value > 1.0)))
-    stale, fresh = _split_off_fresh(lasting, view, session)
-    planned, cut, cut_total = _select_by_value(stale, view, quota)
-    short = [_reject_too_short(expiring, index) for index in range(min(len(expiring.keys), MAX_LISTED_CUTS))]
-    return WarmPlan(
-        tuple(planned),
-        (*cut, *short),
-        tuple(fresh),
-        slots.key_count,
-        cut_total + len(expiring.keys),
-        len(lasting.keys) - len(stale.keys),
+    stored = view.get_fresh_until(lasting.keys, lasting.opens)
+    fresh = np.array(
+        [end is not None and end >= open_ + session for end, open_ in zip(stored, lasting.opens, strict=True)], bool
     )
+    stale = lasting.take(np.flatnonzero(~fresh))
+    costs = np.array(view.get_request_costs(stale.keys, stale.warm_at), bool).reshape(-1, 2)
+    groups = [(key.account_id, key.report) for key in stale.keys]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
+    group = np.array([numbers[name] for name in groups], np.int64)
+    benefit = np.round(stale.chance * quota.open_value, _DIGITS)
+    accounts = [account for account, _ in numbers]
+    selection = select_warms(WarmCandidates(benefit, group, costs[:, 0], costs[:, 1], accounts), quota)
+    kept = np.flatnonzero(fresh)
+    return SelectedKeys(stale, selection, lasting.take(kept), [stored[index] for index in kept.tolist()], expiring)
 
 
 def _find_due(slots: SlotArrays, timing: PlanTiming, min_confidence: float) -> Ints:
@@ -274,45 +312,23 @@ def _find_likely(
     expiry: Ints = np.array([min(_ms(end - decided_at), _NEVER_MS) for end in ends], np.int64)
     chance, highest = slots.get_coverage(rows, expiry)
     # An entry that expires before the predicted open covers nothing; its own slot says how likely the open is.
-    chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance)
+    chance = np.where(expiry <= slots.open[rows], slots.probability[rows], chance).round(_DIGITS)
     good = np.flatnonzero((chance >= min_confidence) & (slots.probability[rows] >= MIN_PEAK_RATIO * highest))
     _, first = np.unique(slots.key[rows][good], return_index=True)
     return LikelyKeys(slots, rows, chance, keys, warm_at, ends).take(good[first])
 
 
-def _split_off_fresh(
-    candidates: LikelyKeys, view: PlanningView, session: timedelta
-) -> tuple[LikelyKeys, list[Recommendation]]:
-    """Split off the candidates whose stored entry stays fresh through the predicted session."""
-    opens = candidates.opens
-    stored = view.get_fresh_until(candidates.keys, opens)
-    fresh = np.array(
-        [end is not None and end >= open_ + session for end, open_ in zip(stored, opens, strict=True)], bool
-    )
-    listed = np.flatnonzero(fresh)[:MAX_LISTED_CUTS].tolist()
-    return candidates.take(np.flatnonzero(~fresh)), [_reject_fresh(candidates, i, stored[i]) for i in listed]
-
-
-def _select_by_value(
-    candidates: LikelyKeys, view: PlanningView, quota: CallQuota
-) -> tuple[list[Recommendation], list[Recommendation], int]:
-    """Return those worth their price, the best of those that only the quota rejects, and how many it rejects."""
-    costs = np.array(view.get_request_costs(candidates.keys, candidates.warm_at), bool).reshape(-1, 2)
-    groups = [(key.account_id, key.report) for key in candidates.keys]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
-    group = np.array([numbers[name] for name in groups], np.int64)
-    benefit = candidates.chance * quota.open_value
-    selection = select_warms(
-        WarmCandidates(benefit, group, costs[:, 0], costs[:, 1], [account for account, _ in numbers]), quota
-    )
+def _describe_selection(selected: SelectedKeys, quota: CallQuota) -> tuple[list[Recommendation], list[Recommendation]]:
+    """Return the keys that are worth their price, and the best of those that only the quota rejects."""
+    stale, selection = selected.stale, selected.selection
     planned = [
-        _recommend(candidates, index, quota.open_value, selection.get_cost(index))
+        _recommend(stale, index, quota.open_value, selection.get_cost(index))
         for index in np.flatnonzero(selection.chosen).tolist()
     ]
     cut = np.flatnonzero(selection.cut)
-    best = cut[np.argsort(-benefit[cut], kind="stable")][:MAX_LISTED_CUTS]
-    rejected = [_reject_by_quota(candidates, index, quota, selection.get_cost(index)) for index in best.tolist()]
-    return sorted(planned, key=lambda item: (item.warm_at, item.key)), rejected, len(cut)
+    best = cut[np.argsort(-stale.chance[cut], kind="stable")][:MAX_LISTED_CUTS]
+    rejected = [_reject_by_quota(stale, index, quota, selection.get_cost(index)) for index in best.tolist()]
+    return sorted(planned, key=lambda item: (item.warm_at, item.key)), rejected
 
 
 def _reject_by_quota(candidates: LikelyKeys, index: int, quota: CallQuota, cost: WarmCost) -> Recommendation:
@@ -341,8 +357,8 @@ def _recommend(
 ) -> Recommendation:
     row = {name: values[index] for name, values in candidates.evidence.items()}
     evidence = Evidence(int(row["opens"]), int(row["weeks"]), int(row["hour_of_week"]), str(row["time_zone"]))
-    lifetime, end = round(float(candidates.chance[index]), 6), candidates.ends[index]
-    benefit = round(lifetime * open_value, 6)
+    lifetime, end = float(candidates.chance[index]), candidates.ends[index]
+    benefit = round(lifetime * open_value, _DIGITS)
     chance = _chance_of(candidates, index, lifetime, end)
     priced = {} if cost is None else {"cost": explain_price(cost), "calls": round(cost.calls, 4)}
     return Recommendation(
@@ -351,7 +367,7 @@ def _recommend(
         confidence=lifetime,
         warm_at=candidates.warm_at[index],
         benefit=benefit,
-        price=0.0 if cost is None else round(cost.price, 6),
+        price=0.0 if cost is None else round(cost.price, _DIGITS),
         calls=0.0 if cost is None else cost.calls,
         expires_at=None if end == NEVER else end,
         explanation={

@@ -17,7 +17,7 @@ from adwarm.fetch_plan.refetch_schedule import refetch_weekday
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.foundation.arrow_arrays import Ints
 from adwarm.model import ReportKey
-from adwarm.planning.plan import LikelyKeys, plan_likely_keys
+from adwarm.planning.plan import LikelyKeys, select_likely_keys
 from adwarm.planning.price import CallQuota
 from adwarm.replay.cache_simulation import CacheSimulation, EvaluationPeriod, SimulationCounts, SimulationInputs
 from adwarm.replay.forecast_policy import KeyLifetimes, to_expiry
@@ -60,15 +60,14 @@ class DeployedPlan:
             return
         self._open_until(at)
         self._store.update()
-        plan = plan_likely_keys(likely, self._store, self._settings.planning, self._get_quota(at))
-        chosen = plan.recommendations
-        for item in chosen:
-            name = item.key.account_id
-            self._spent[name] = self._spent.get(name, 0.0) + item.calls
-        key = self._store.get_numbers([item.key for item in chosen]).astype(np.int32)
-        warm_at = np.array([to_micros(item.warm_at) for item in chosen], np.int64)
-        confidence = np.array([item.confidence for item in chosen])
-        ranking = Ranking(0, key, np.ones(len(key)), confidence, warm_at, renew_at_expiry=True)
+        selected = select_likely_keys(likely, self._store, self._settings.planning, self._get_quota(at))
+        indexes = np.flatnonzero(selected.selection.chosen)
+        chosen = selected.stale.take(indexes)
+        for name, calls in zip(chosen.keys, selected.selection.calls[indexes].tolist(), strict=True):
+            self._spent[name.account_id] = self._spent.get(name.account_id, 0.0) + calls
+        key = self._store.get_numbers(chosen.keys).astype(np.int32)
+        warm_at = np.array([to_micros(moment) for moment in chosen.warm_at], np.int64)
+        ranking = Ranking(0, key, np.ones(len(key)), chosen.chance, warm_at, renew_at_expiry=True)
         self._cache.decide(at, min(at + self._inputs.timing.step, self._period.end), ranking)
 
     def finish(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from adwarm.foundation.arrow_arrays import Floats
 from adwarm.foundation.local_hours import hours_of_week
 from adwarm.patterns.opens import Opens
 from adwarm.replay.baselines import local_hours
-from adwarm.replay.policy import DecisionTimes, Policy, PredictedEvent, Ranking, ReplayTiming
+from adwarm.replay.policy import DecisionTimes, Policy, PredictedEvent, Ranking, ReplayTiming, find_evaluated
 
 DRIFT_THRESHOLD = 0.25
 """Population stability index above which an account has drifted; the customary bound."""
@@ -84,14 +84,16 @@ class MonitoredPolicy:
         if at < self._start or at + event.horizon > self._end or not starts_span or ranking.probability is None:
             return
         key_count = int(np.searchsorted(self._opens.first_ts, at - timing.lag, "left"))
-        is_known = ranking.key < key_count
+        evaluated = find_evaluated(ranking, self._opens, at)
+        evaluated[key_count:] = False
+        is_known = evaluated[ranking.key]
         account, chance = self._opens.account[ranking.key[is_known]], ranking.probability[is_known]
         size = len(self.expected)
         self.expected += np.bincount(account, chance, size)
         self.variance += np.bincount(account, chance * (1.0 - chance), size)
         log = self._first if event.first_opens_only else self._opens
         opened = np.unique(log.since(at).before(at + event.horizon).key)
-        self.observed += np.bincount(self._opens.account[opened[opened < key_count]], minlength=size)
+        self.observed += np.bincount(self._opens.account[opened[evaluated[opened]]], minlength=size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ which `adwarm.replay.deployed_plan` simulates; the replay's thresholds on it dra
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import Forecast, SlotChances
-from adwarm.forecast.training.train import fit_forecast
+from adwarm.forecast.training.train import TRAINERS, RepeatedTraining, fit_forecast
 from adwarm.foundation.arrow_arrays import Ints
 from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens
@@ -63,11 +64,15 @@ class ForecastPolicy:
         self.observer: PlanObserver | None = None
         self._settings, self._lifetime, self._deployed = settings, lifetime, deployed
         self._forecast: Forecast | None = None
+        self._trainer = RepeatedTraining(TRAINERS[kind])
         self._entry_lifetime = settings.freshness_rules.today
 
     @property
     def predicted_event(self) -> PredictedEvent | None:
-        """A first open within the lifetime of an entry with today's data that is fetched now."""
+        """A first open within the lifetime of an entry with today's data that is fetched now.
+
+        Chances of the time after the decision are given no open between the cutoff of the log and the decision.
+        """
         return PredictedEvent(self._entry_lifetime // timedelta(microseconds=1))
 
     def fit(self, history: Opens, timing: ReplayTiming) -> None:
@@ -91,14 +96,15 @@ class ForecastPolicy:
             likely = self._find_likely(forecast, chances, numbers, view, decisions.timing)
             if self.observer is not None and likely is not None:
                 self.observer(int(decisions.at[index]), likely)
-            yield self._to_ranking(index, chances, likely, numbers, view)
+            ranking = self._to_ranking(index, chances, likely, numbers, view)
+            yield replace(ranking, known_until=to_micros(cutoffs[index]))
 
     def _train(self, history: Opens, until: datetime) -> Forecast:
         if self._deployed is not None and self._deployed.trained_until <= until:
             return self._deployed
         since = to_micros(until - timedelta(days=self._settings.forecast.history_days))
         known = history.before(to_micros(until)).since(since)
-        return fit_forecast(self.kind, known.select_keys(known.opened_keys()), self._settings, until)
+        return fit_forecast(self.kind, known.select_keys(known.opened_keys()), self._settings, until, self._trainer)
 
     def _find_likely(
         self, forecast: Forecast, chances: SlotChances, numbers: Ints, view: "KeyLifetimes", timing: ReplayTiming

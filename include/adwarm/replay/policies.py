@@ -107,12 +107,15 @@ BOUNDS = {"none", "everything", "oracle"}
 def load_policies(
     names: Sequence[str | Policy], opens: Opens, lifetime: EntryLifetime, settings: Settings
 ) -> list[Policy]:
-    """Return the policies for `names`: a built-in name, `module:Class` of the user's own, `all`, or a policy itself.
+    """Return the policies for `names`: a built-in name, `module:Class` of the user's own, a group, or a policy itself.
+
+    The group `forecasts` holds the kinds of forecast, which take longest; `all` holds the other built-in policies.
 
     Raises:
         BadRequest: there is no such policy.
     """
-    expanded = [name for given in names for name in (BUILT_IN if given == "all" else [given])]
+    groups = {"all": [name for name in BUILT_IN if name not in FORECASTS], "forecasts": list(FORECASTS)}
+    expanded = [name for given in names for name in (groups.get(given, [given]) if isinstance(given, str) else [given])]
     return [
         _load_policy(name, opens, lifetime, settings) if isinstance(name, str) else name
         for name in dict.fromkeys(expanded)
@@ -124,7 +127,9 @@ def _load_policy(name: str, opens: Opens, lifetime: EntryLifetime, settings: Set
         return BUILT_IN[name](opens, lifetime, settings)
     module, colon, attribute = name.partition(":")
     if not colon:
-        raise BadRequest(f"policy {name!r} is not one of all, {', '.join(BUILT_IN)}; your own is written module:Class")
+        raise BadRequest(
+            f"policy {name!r} is not one of all, forecasts, {', '.join(BUILT_IN)}; your own is written module:Class"
+        )
     try:
         policy_class: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

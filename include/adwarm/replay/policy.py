@@ -31,7 +31,7 @@ from typing import Protocol
 
 import numpy as np
 
-from adwarm.foundation.arrow_arrays import Codes, Floats, Micros
+from adwarm.foundation.arrow_arrays import Bools, Codes, Floats, Micros
 from adwarm.patterns.opens import Opens
 
 
@@ -103,6 +103,24 @@ class Ranking:
     probability: Floats | None = None
     warm_at: Micros | None = None
     renew_at_expiry: bool = False
+    known_until: int | None = None
+
+
+def find_evaluated(ranking: Ranking, opens: Opens, at: int) -> Bools:
+    """Return, per key of `opens`, whether the ranking's probability is compared with what happened.
+
+    A key that was opened after the last open that the policy knows has an entry by the decision, so nothing is decided
+    on it; a chance that is given no open until then says nothing about it.
+
+    Args:
+        ranking: with probabilities.
+        opens: the whole log.
+        at: the decision, microseconds.
+    """
+    evaluated: Bools = np.ones(opens.key_count, np.bool_)
+    if ranking.known_until is not None:
+        evaluated[opens.since(ranking.known_until).before(at).key] = False
+    return evaluated
 
 
 class Policy(Protocol):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from adwarm.foundation.arrow_arrays import Codes, Floats, Ints, Ints32
+from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
 from adwarm.patterns.opens import Opens
 from adwarm.replay.cache_simulation import SimulationCounts, age_quantile
-from adwarm.replay.policy import Policy, PredictedEvent, Ranking, ReplayTiming
+from adwarm.replay.policy import Policy, PredictedEvent, Ranking, ReplayTiming, find_evaluated
 from adwarm.replay.simulate import Thresholds
 
 READ_AT = (1.5, 2.0, 3.0)
@@ -302,7 +302,8 @@ class DeferredMetrics:
 class ProbabilityMetrics:
     """Compares stated probabilities with what happened, in narrow bins, so that memory does not grow with the log.
 
-    Every known key at every decision is a case; a key that the policy does not name counts as probability 0.
+    Every known key at every decision is a case; a key that the policy does not name counts as probability 0. Keys that
+    `find_evaluated` leaves out are none.
 
     Args:
         opens: the log.
@@ -312,7 +313,7 @@ class ProbabilityMetrics:
     """
 
     def __init__(self, opens: Opens, event: PredictedEvent, timing: ReplayTiming, end: int) -> None:
-        self._opens = opens.only_first() if event.first_opens_only else opens
+        self._all_opens, self._opens = opens, opens.only_first() if event.first_opens_only else opens
         self._first_ts = opens.first_ts
         self._event, self._timing, self._end = event, timing, end
         self._cases = np.zeros(BINS, np.int64)
@@ -324,15 +325,17 @@ class ProbabilityMetrics:
     def update(self, at: int, ranking: Ranking) -> None:
         """Count the probabilities of a decision, unless their horizon ends after the log."""
         if ranking.probability is not None and at + self._event.horizon <= self._end:
-            self._count(at, ranking.key, ranking.probability)
+            self._count(at, ranking, ranking.probability)
 
-    def _count(self, at: int, key: Codes, probability: Floats) -> None:
+    def _count(self, at: int, ranking: Ranking, probability: Floats) -> None:
         key_count = int(np.searchsorted(self._first_ts, at - self._timing.lag, "left"))
         stated: Floats = np.zeros(key_count)
-        stated[key] = probability
+        stated[ranking.key] = probability
         happened = np.zeros(key_count, np.bool_)
         opened = self._opens.since(at).before(at + self._event.horizon).key
         happened[opened[opened < key_count]] = True
+        evaluated = find_evaluated(ranking, self._all_opens, at)[:key_count]
+        stated, happened = stated[evaluated], happened[evaluated]
         bins = _bin(stated)
         self._cases += np.bincount(bins, minlength=BINS)
         self._true += np.bincount(bins[happened], minlength=BINS)

@@ -64,8 +64,9 @@ def _drop_unknown_keys(ranking: Ranking, opens: Opens, cutoff: int) -> Ranking:
     if ranking.probability is not None:
         probability = np.clip(np.nan_to_num(ranking.probability[selected]), 0.0, 1.0)
     warm_at = None if ranking.warm_at is None else ranking.warm_at[selected]
-    key = ranking.key[selected]
-    return Ranking(ranking.decision, key, value[selected], probability, warm_at, ranking.renew_at_expiry)
+    return replace(
+        ranking, key=ranking.key[selected], warm_value=value[selected], probability=probability, warm_at=warm_at
+    )
 
 
 def simulate(

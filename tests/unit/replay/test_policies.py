@@ -15,7 +15,7 @@ from adwarm.replay import baselines
 from adwarm.replay.baselines import hour_probabilities, idle_window
 from adwarm.replay.entry_lifetimes import FixedLifetime
 from adwarm.replay.log_split import TrainTestSplit
-from adwarm.replay.policies import BUILT_IN, load_policies
+from adwarm.replay.policies import BUILT_IN, FORECASTS, load_policies
 from adwarm.replay.policy import ReplayTiming
 from adwarm.replay.replay_run import ReplayConfig, replay
 from adwarm.settings import Settings
@@ -36,10 +36,13 @@ def _opens(*moments: tuple[float, str]) -> Opens:
 
 
 def test_all_means_every_built_in(opens: Opens) -> None:
-    """`all` loads each once, also beside a name."""
+    """`all` and `forecasts` load each once, also beside a name; `all` leaves out the forecasts, which take longest."""
     result = load_policies(["all", "none"], opens, LIFE, Settings())
+    assert [policy.name for policy in result] == [name for name in BUILT_IN if name not in FORECASTS]
+    result = load_policies(["all", "forecasts"], opens, LIFE, Settings())
 
-    assert [policy.name for policy in result] == list(BUILT_IN)
+    assert {policy.name for policy in result} == set(BUILT_IN)
+    assert len(result) == len(BUILT_IN)
     assert all(policy.about for policy in result)
 
 

@@ -134,6 +134,25 @@ def test_bins_are_of_equal_size_and_hold_the_likely_cases() -> None:
     assert min(row["stated"] for row in result["bins"]) >= 0.0999
 
 
+def test_keys_opened_after_the_known_log_are_not_evaluated() -> None:
+    """Chances that are given no open since the known log are compared for the keys that had none."""
+    names = [f"act_{number}" for number in range(4)]
+    before = pd.DataFrame({"account_id": names, "ts": pd.to_datetime(0, unit="us", utc=True)})
+    gap = pd.DataFrame({"account_id": names[:2], "ts": pd.to_datetime(int(2.5 * HOUR), unit="us", utc=True)})
+    after = pd.DataFrame({"account_id": names[2:3], "ts": pd.to_datetime(int(3.5 * HOUR), unit="us", utc=True)})
+    opens = opens_from_frame(pd.concat([before, gap, after], ignore_index=True).assign(date_range="today"))
+    found = []
+    for known_until in (None, 2 * HOUR):
+        quality = ProbabilityMetrics(opens, PredictedEvent(HOUR), TIMING, 9 * HOUR)
+        key = np.arange(4, dtype=np.int32)
+        quality.update(3 * HOUR, Ranking(0, key, np.ones(4), np.full(4, 0.5), known_until=known_until))
+        result = quality.compute()
+        assert result is not None
+        found.append((result["cases"], result["base_rate"], result["ece"]))
+
+    assert found == [(4, 0.25, pytest.approx(0.25)), (2, 0.5, pytest.approx(0.0))]
+
+
 def test_without_probabilities_there_are_no_metrics() -> None:
     """A policy that states no probability has no metrics."""
     opens, _, _ = _simulated_opens(4)

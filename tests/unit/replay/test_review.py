@@ -1,5 +1,6 @@
 """Reviews of the live policy over a small log: page, proposal, approval, rejection, fallback."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,16 +12,18 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, promote_snapshot
-from adwarm.forecast.training.train import train_and_promote, train_candidates
+from adwarm.forecast.training.train import TRAINERS, train_and_promote, train_candidates
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import DeployedPolicy, PolicyReview
 from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.opens import opens_from_frame
+from adwarm.replay import review
 from adwarm.replay.review import REVIEW_ACTOR, choose_split, promote, reject, review_policies, sample_accounts
 from adwarm.settings import ReviewSettings, Settings
 from adwarm.store import Context, ObjectStore, read_transaction
 from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
+from tests.remembered_replays import ReviewedLog, remember_replays
 
 from .conftest import MONDAY, simulated_opens
 
@@ -32,6 +35,19 @@ POLICIES = ("forecast-hour-of-week", "forecast-population")
 def office() -> pd.DataFrame:
     """Six weeks of opens of enough accounts to tell forecasts apart."""
     return simulated_opens(accounts=10)
+
+
+@pytest.fixture(scope="module")
+def replays() -> Callable[..., ReviewedLog]:
+    """Replays that the tests of this module share."""
+    return remember_replays()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, replays: Callable[..., ReviewedLog]) -> None:
+    """Replay equal logs once, and train the plainest kind in place of the slowest, which no test here deploys."""
+    monkeypatch.setattr(review, "review_log", replays)
+    monkeypatch.setitem(TRAINERS, "adwarm", TRAINERS["population"])
 
 
 @dataclass

@@ -147,10 +147,11 @@ def predict_in_batches(
     for keys in _batches(opens.account, np.asarray(needed.any(axis=0)), keys_at_once):
         rows = np.sort(np.concatenate([by_key[bounds[key] : bounds[key + 1]] for key in keys.tolist()]))
         grid = OpenGrid.from_opens(_take_keys(recent, keys, rows), last, delay=delay, population=population)
-        for number, at in enumerate(moments):
-            is_known = opens.first_ts[keys] < at - delay
-            chosen = np.flatnonzero(is_known & np.isin(opens.account[keys], opens.account[needed[number]]))
-            column = np.full(len(chosen), at // SLOT_MICROS - grid.origin)
+        known = opens.first_ts[keys] < np.array(moments)[:, None] - delay
+        in_account = np.stack([np.isin(opens.account[keys], opens.account[row]) for row in needed])
+        number, chosen = np.nonzero(known & in_account)
+        if len(chosen):
+            column = np.array(moments)[number] // SLOT_MICROS - grid.origin
             value[number, keys[chosen]], chance[number, keys[chosen]] = model.predict(grid, chosen, column)
     return value, chance
 

@@ -29,6 +29,8 @@ KIND = "hour_of_week"
 VERSION = "1"
 FEATURES = ["hour of the reader's week", "level of the key", "profile of the account", "profile of the population"]
 MIN_PROBABILITY = 0.005
+_REMEMBERED_HOURS = 30
+"""Hours of the week whose chances are kept: decisions that follow each other predict the same day."""
 
 _SlotColumns = dict[str, npt.NDArray[Any]]
 
@@ -223,6 +225,19 @@ class _Profiles:
 
     def chance(self, hour: int) -> Floats:
         """Per key, the chance of a first open in that whole hour."""
+        chances = self._chances
+        if hour not in chances:
+            if len(chances) >= _REMEMBERED_HOURS:
+                del chances[next(iter(chances))]
+            chances[hour] = self._compute_chance(hour)
+        return chances[hour]
+
+    @cached_property
+    def _chances(self) -> dict[int, Floats]:
+        """The chances of the hours that were computed last."""
+        return {}
+
+    def _compute_chance(self, hour: int) -> Floats:
         observations, strength = self.observations, self.observations.strengths.key
         prior = np.minimum(self.level * self.accounts[self.account_of, hour], 1.0)
         cells = slice(self.bounds[hour], self.bounds[hour + 1])

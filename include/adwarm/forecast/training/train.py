@@ -193,7 +193,27 @@ def train_candidates(
     return TrainedForecasts(snapshots, best, reason)
 
 
-def fit_forecast(kind: str, opens: Opens, settings: Settings, until: datetime) -> SeasonalForecast | BoostedForecast:
+class RepeatedTraining:
+    """A trainer that trains once for the same opens.
+
+    In a replay that trains every week, what was trained a week ago is what the calibration of the next week needs.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._last: tuple[datetime, Opens, SeasonalForecast | BoostedForecast] | None = None
+
+    def __call__(self, opens: Opens, settings: Settings, until: datetime) -> SeasonalForecast | BoostedForecast:
+        """Return the forecast of the opens before `until`; the settings must be the same in each call."""
+        known = opens.before(to_micros(until))
+        if self._last is None or self._last[0] != until or not self._last[1].equals(known):
+            self._last = (until, known, self._trainer(known, settings, until))
+        return self._last[2]
+
+
+def fit_forecast(
+    kind: str, opens: Opens, settings: Settings, until: datetime, trainer: Trainer | None = None
+) -> SeasonalForecast | BoostedForecast:
     """Return the forecast that `train_candidates` stores for a kind, from the opens before `until`; stores nothing.
 
     Args:
@@ -201,8 +221,9 @@ def fit_forecast(kind: str, opens: Opens, settings: Settings, until: datetime) -
         opens: those of the last `forecast.history_days` before `until`.
         settings: of the forecast.
         until: end of the opens to train on, UTC.
+        trainer: trains the kind; that of `TRAINERS` if None.
     """
-    trainer = TRAINERS[kind]
+    trainer = trainer or TRAINERS[kind]
     evaluated = {kind: trainer} if kind == ADWARM else {}  # the other kinds are not calibrated
     calibration = _evaluate(opens, settings, until, evaluated).get(kind, (None, None))[1]
     return _calibrate(trainer(opens, settings, until), calibration)

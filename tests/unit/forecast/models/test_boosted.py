@@ -265,6 +265,19 @@ def test_accounts_without_a_selected_key_are_skipped() -> None:
     assert np.isnan(chance[~same]).all()
 
 
+def test_a_moment_without_a_selected_key_gets_no_values() -> None:
+    """Of several moments, one at which no account is selected leaves the values of the others as they are."""
+    opens, at = log(), [micros(45, 8), micros(45, 12)]
+    model = train_model(opens, micros(10), Horizons(4, 12))
+    whole = predict_in_batches(model, opens, at)[1]
+    selected = np.zeros(whole.shape, np.bool_)
+    selected[1] = True
+    chance = predict_in_batches(model, opens, at, selected=selected)[1]
+    assert np.isnan(chance[0]).all()
+    assert np.allclose(chance[1], whole[1])
+    assert np.isnan(predict_in_batches(model, opens, at, selected=~np.ones_like(selected))[1]).all()
+
+
 def test_an_empty_log_gives_no_values() -> None:
     """An empty log has no keys to predict."""
     empty = opens_from_frame(log().to_frame()).before(0)

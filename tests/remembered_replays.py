@@ -1,0 +1,31 @@
+"""Replays of reviews that tests share: equal logs are replayed once."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from adwarm.forecast.protocol import Forecast
+from adwarm.patterns.opens import Opens
+from adwarm.replay.log_split import TrainTestSplit
+from adwarm.replay.review import review_log
+from adwarm.settings import Settings
+
+ReviewedLog = tuple[Any, dict[str, Any]]
+
+
+def remember_replays() -> Callable[..., ReviewedLog]:
+    """Return a `review_log` that replays each combination of log, weeks, live kind and settings once."""
+    done: list[tuple[Opens, tuple[Any, ...], ReviewedLog]] = []
+
+    def replay(
+        opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings, deployed: Forecast | None = None
+    ) -> ReviewedLog:
+        rest = (split, live_kind, settings.review, settings.planning, settings.forecast, deployed and deployed.id)
+        for known, parameters, result in done:
+            if parameters == rest and known.equals(opens):
+                return copy.deepcopy(result)
+        result = review_log(opens, split, live_kind, settings, deployed)
+        done.append((opens, rest, copy.deepcopy(result)))
+        return result
+
+    return replay
