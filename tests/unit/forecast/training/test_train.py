@@ -5,12 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pandas as pd
 import pytest
 from sqlalchemy import Engine, select
 
+from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, load_forecast
-from adwarm.forecast.training.train import COMPETING_KINDS, TRAINERS, _choose_best, train_and_promote, train_candidates
+from adwarm.forecast.training.train import (
+    COMPETING_KINDS,
+    TRAINERS,
+    RepeatedTraining,
+    _choose_best,
+    train_and_promote,
+    train_candidates,
+)
 from adwarm.patterns.ingest.run import ingest
+from adwarm.patterns.opens import Opens, opens_from_frame
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, write_transaction
 from adwarm.store.snapshots import record_choice
@@ -101,3 +111,27 @@ def test_candidates_are_not_live(sqlite_engine: Engine, objects: ObjectStore, tm
 def test_a_plainer_kind_stays_unless_clearly_beaten(hits: tuple[float, ...], best: str) -> None:
     """A gain within the noise of a week changes nothing."""
     assert _choose_best(dict(zip(COMPETING_KINDS, hits, strict=True)))[0] == best
+
+
+def test_equal_opens_train_once() -> None:
+    """What was trained until a moment is returned again for the same opens, and trained again for others."""
+    start = pd.Timestamp("2026-03-02T09:00:00Z")
+    frame = pd.DataFrame({
+        "account_id": "act_1", "date_range": "today", "ts": [start + pd.Timedelta(days=n) for n in range(20)],
+    })  # fmt: skip
+    opens, fewer = opens_from_frame(frame), opens_from_frame(frame.iloc[1:])
+    first, second = (start.to_pydatetime() + timedelta(days=days) for days in (7, 14))
+    seen: list[tuple[int, datetime]] = []
+
+    def trainer(known: Opens, settings: Settings, until: datetime) -> SeasonalForecast:
+        seen.append((len(known), until))
+        return TRAINERS["hour_of_week"](known, settings, until)  # type: ignore[return-value]
+
+    train = RepeatedTraining(trainer)
+    made = [train(opens, Settings(), until) for until in (first, second, second)]
+    train(fewer, Settings(), second)
+
+    assert seen == [(7, first), (14, second), (13, second)]
+    assert made[1] is made[2]
+    assert not opens.equals(fewer)
+    assert opens.equals(opens_from_frame(frame))
