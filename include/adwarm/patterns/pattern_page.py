@@ -3,8 +3,9 @@
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
+from adwarm.foundation.html_templates import load_templates
 from adwarm.model import ALL_ACCOUNTS, WEEKDAYS
 from adwarm.patterns.hour_ranges import SHORT_DAYS, format_time
 from adwarm.patterns.pattern_document import describe_title, describe_zones, heat_levels
@@ -37,13 +38,7 @@ def render_page(document: dict[str, Any]) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("adwarm.patterns"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = load_templates("adwarm.patterns")
     environment.filters["number"] = lambda value, spec=",": f"{value:{spec}}"
     return environment
 

@@ -7,10 +7,11 @@ from functools import cache
 from typing import Any
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from adwarm.foundation.html_templates import load_templates
 from adwarm.replay.headline import HEADLINE_MULTIPLE
 from adwarm.replay.policies import BOUNDS
 
@@ -53,13 +54,7 @@ def render_page(document: dict[str, Any]) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("adwarm.replay"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = load_templates("adwarm.replay")
     environment.filters["number"] = _format_number
     return environment
 
