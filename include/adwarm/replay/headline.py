@@ -7,6 +7,7 @@ HEADLINE_MULTIPLE = 2.0
 """Where a policy has no operating point of its own, the headline is of the replay that aimed at this multiple."""
 _AS_AIMED = 0.05
 """Difference to the multiple aimed at that the headline does not mention."""
+_RATIOS = ("first_open_hit_ratio", "first_open_hit_ratio_of_none")
 
 
 def get_headline(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,6 +45,3 @@ def _format(figures: Mapping[str, Any]) -> str:
         f"With {multiple:.2f} x the calls of no warming{aimed}, {ratio} of first opens found a fresh report "
         f"(no warming: {none})"
     )
-
-
-_RATIOS = ("first_open_hit_ratio", "first_open_hit_ratio_of_none")
