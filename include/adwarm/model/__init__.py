@@ -4,6 +4,7 @@ Everything here is immutable and does no I/O. Warmer and reader resolve keys thr
 """
 
 from adwarm.model.access_profile import ALL_ACCOUNTS, WEEKDAYS, AccessProfile, PopularRange
+from adwarm.model.access_token import AccessToken, TokenScope
 from adwarm.model.account import Account, AccountRecord
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.enums import Actor, Mode, Priority, WarmReason
@@ -22,6 +23,7 @@ __all__ = [
     "PRESETS",
     "WEEKDAYS",
     "AccessProfile",
+    "AccessToken",
     "Account",
     "AccountRecord",
     "Actor",
@@ -45,6 +47,7 @@ __all__ = [
     "StoredStrategy",
     "Strategy",
     "StrategyState",
+    "TokenScope",
     "UsageSample",
     "Warm",
     "WarmReason",

@@ -36,6 +36,7 @@ from adwarm.settings.sections import (
     RecoverySettings,
     ReportSettings,
     ReviewSettings,
+    ServingSettings,
     SourceSettings,
     SqlSettings,
     check_zone,
@@ -54,6 +55,7 @@ __all__ = [
     "RecoverySettings",
     "ReportSettings",
     "ReviewSettings",
+    "ServingSettings",
     "Settings",
     "SourceSettings",
     "SqlSettings",
@@ -105,6 +107,7 @@ class Settings(BaseSettings):
     backpressure: BackpressureSettings = BackpressureSettings()
     recovery: RecoverySettings = RecoverySettings()
     compression: CompressionSettings = CompressionSettings()
+    serving: ServingSettings = ServingSettings()
     fatigue: FatigueSettings = FatigueSettings()
     source: SourceSettings = SourceSettings()
     connections: dict[str, SourceSettings] = Field({}, description="Further connections by name, set like `source`.")

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
@@ -61,6 +61,11 @@ class AccessLogSettings(_Section):
     path_pattern: str = Field(
         r"/(?:accounts|act)/(?P<account_id>(?:act_)?\d+)/(?:insights|reports)/(?P<date_range>[A-Za-z0-9_.%-]+)",
         description="Web server logs: regular expression that reads `account_id` and `date_range` from the path.",
+    )
+    opens_from: Literal["user", "adwarm", "both"] = Field(
+        "both",
+        description="Whose log counts opens: yours, adwarm's own, or both without counting an open twice; an account "
+        "may have its own choice.",
     )
     late_hours: int = Field(48, ge=0, le=24 * 14, description="Events up to this late reopen their hour.")
     max_line_bytes: int = Field(65_536, ge=256, description="Longer lines are quarantined.")
@@ -259,6 +264,35 @@ class CompressionSettings(_Section):
         64 * 2**20, ge=1024, description="Larger decompressed payloads are refused (decompression bombs)."
     )
     cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of decompressed payloads.")
+
+
+class ServingSettings(_Section):
+    """The read API."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8950, ge=1, le=65_535, description="Port to listen on.")
+    pointer_seconds: float = Field(
+        1.0, ge=0, le=1, description="How long an entry's row is reused without asking the database; 0: never."
+    )
+    memory_bytes: int = Field(64 * 2**20, ge=0, description="Size of the cache of response bodies in memory.")
+    disk_bytes: int = Field(2**30, ge=0, description="Size of the cache of response bodies in `home`.")
+    max_wait_seconds: float = Field(30, gt=0, le=30, description="Longest wait of a request for a missing report.")
+    max_waiters: int = Field(256, ge=1, le=10_000, description="Requests that wait at a time in one process.")
+    max_waiters_per_token: int = Field(8, ge=1, le=1_000, description="The same for one token.")
+    max_queued_per_token: int = Field(10, ge=1, le=10_000, description="Queued requests of one token.")
+    rate_per_second: float = Field(
+        1_000, gt=0, description="Requests per second and process of a token that has no rate of its own."
+    )
+    cors_origins: tuple[str, ...] = Field((), description="Origins of web pages that may call the API, as JSON.")
+    airflow_url: HttpUrl | None = Field(
+        None, description="Airflow's base URL; with a token, a miss triggers the DAG that drains the queue."
+    )
+    airflow_token: SecretStr | None = Field(None, description="Token of Airflow's API for that.")
+    log_opens: bool = Field(True, description="Whether opens are added to adwarm's own access log.")
+    log_rotate_seconds: float = Field(
+        300, ge=1, le=300, description="Age at which that log moves to the data folder, where it is read."
+    )
+    log_days: int = Field(400, ge=60, description="How long that log is kept.")
 
 
 class FatigueSettings(_Section):

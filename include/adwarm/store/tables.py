@@ -24,17 +24,21 @@ from sqlalchemy import (
 from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
 from adwarm.store.pattern_tables import access_pattern, access_profile, popular_range
+from adwarm.store.serving_tables import access_token, compression_day, entry_version, token_day
 
 __all__ = [
     "access_aggregate",
     "access_pattern",
     "access_profile",
+    "access_token",
     "account",
     "account_discovery",
     "breaker",
     "capacity_grant",
     "capacity_scope",
+    "compression_day",
     "entry",
+    "entry_version",
     "error_event",
     "fatigue_score",
     "forecast_snapshot",
@@ -51,6 +55,7 @@ __all__ = [
     "request",
     "strategy",
     "strategy_state",
+    "token_day",
     "traffic_hour",
     "warm",
     "warming_job",
@@ -76,6 +81,7 @@ account = Table(
     Column("user_status", String(16)),
     Column("user_connection", String(250)),
     Column("holiday_country", String(2)),
+    Column("opens_from", String(8)),
 )
 
 # One row per connection: when its accounts were last listed, and why that failed.
@@ -162,6 +168,10 @@ entry = Table(
     value_column("data_version", Integer, 1),
     value_column("api_version", String(16), ""),
     value_column("token", BigInteger, 0),
+    Column("content_hash", String(64)),
+    Column("content_type", String(255)),
+    Column("reads", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("last_read_at", UtcDateTime()),
     Index(None, "expires_at"),
 )
 
@@ -357,6 +367,7 @@ request = Table(
     value_column("token", BigInteger, 0),
     Column("not_before", UtcDateTime()),
     Column("result", JSON),
+    Column("token_id", String(16)),
     Index(None, "status", "priority", "enqueued_at"),
     Index(None, "finished_at"),
     Index(

@@ -1,0 +1,50 @@
+"""Problem details (RFC 9457): what the read API answers when it cannot do what was asked.
+
+A problem never contains a secret, a stack trace or the text of an unexpected error.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+CONTENT_TYPE: Final = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem(Exception):
+    """An answer other than the one that was asked for.
+
+    Attributes:
+        status: HTTP status code.
+        title: short text, the same for every problem of its kind.
+        detail: what happened and what to do, in a sentence.
+        headers: further response headers, such as `Retry-After`.
+        fields: further members of the document, such as `request_id`.
+    """
+
+    status: int
+    title: str
+    detail: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def body(self) -> bytes:
+        """Return the document."""
+        facts = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
+        return orjson.dumps({**{name: value for name, value in facts.items() if value}, **self.fields})
+
+
+def unauthorized(detail: str = "send a valid token as `Authorization: Bearer ...`") -> Problem:
+    """Return the problem of a request without a valid token."""
+    return Problem(401, "Unauthorized", detail, {"WWW-Authenticate": 'Bearer realm="adwarm"'})
+
+
+def forbidden(detail: str) -> Problem:
+    """Return the problem of a token that lacks a scope."""
+    return Problem(403, "Forbidden", detail)
+
+
+def unknown_report(detail: str = "there is no such account or report, or this token may not read it") -> Problem:
+    """Return the problem of an unknown account, and of one that the token may not read: the same for both."""
+    return Problem(404, "Not Found", detail)
