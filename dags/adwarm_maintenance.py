@@ -1,11 +1,15 @@
-"""### Discover the ad accounts
+"""### Discover the ad accounts, keep the store small
 
-Every 15 minutes the task checks which connections are due: each once a day, and at once when it is new or its token has
-changed. It asks those which ad accounts they can read, and stores their zone, currency and status. The other DAGs then
-know every account, also without an access log. What was set by `adwarm accounts set` stays.
+Every 15 minutes `discover_accounts` checks which connections are due: each once a day, and at once when it is new or
+its token has changed. It asks those which ad accounts they can read, and stores their zone, currency and status. The
+other DAGs then know every account, also without an access log. What was set by `adwarm accounts set` stays.
 
 Skipped while no connection is defined or none is due; the task's log says why. A connection that cannot be read fails
 the task once a day, and the accounts of the others are stored.
+
+`evict_entries` deletes entries whose date range means other days by now, once nobody has read them for
+`ADWARM_CACHE__KEEP_DAYS`; and while all entries exceed `ADWARM_CACHE__MAX_BYTES`, those that the forecast expects to be
+opened least. `adwarm cache purge --over-budget --dry-run` shows what the next run would delete.
 """
 
 from typing import Any
@@ -31,7 +35,7 @@ from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, da
     **dag_kwargs(__doc__, Tag.MAINTENANCE),
 )
 def adwarm_maintenance() -> None:
-    """Discover accounts."""
+    """Discover accounts; delete entries that nobody will read."""
 
     @task
     def discover_accounts(**context: Any) -> dict[str, Any]:
@@ -40,7 +44,15 @@ def adwarm_maintenance() -> None:
 
         return maintenance.discover_accounts(context)
 
+    @task
+    def evict_entries() -> dict[str, Any]:
+        """Delete entries of past windows, and over the size budget the least likely ones."""
+        from adwarm_airflow.tasks import maintenance
+
+        return maintenance.evict_entries()
+
     discover_accounts()
+    evict_entries()
 
 
 maintenance = adwarm_maintenance()

@@ -1,6 +1,7 @@
 """`adwarm_maintenance` on a fresh home: without a connection, with a wrong token, with a right one, a day later."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +11,11 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.foundation.errors import BadRequest, TokenDead
+from adwarm.model import Account, EntryKey, ReportKey, Window, resolve_key
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import accounts
+from adwarm.store import accounts, entries, write_transaction
+from adwarm.store.entries import Entry
 from adwarm_airflow.tasks.maintenance import discover_accounts
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -109,3 +112,23 @@ def test_the_other_dags_know_the_accounts(
     (run_id,) = {f"adwarm_strategy_warming/{result.run_id}"}
     warmed = {row.key.account_id for row in warms.list_by_run(runtime.engine, run_id) if row.status.is_served}
     assert warmed == {"act_1", "act_2"}
+
+
+def test_entries_of_past_windows_go(
+    dags: dict[str, Any], platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run deletes an entry whose window has passed and that nobody read for weeks, and keeps the current one."""
+    connect(monkeypatch, platform, "facebook_default", "simulated-token")
+    runtime = Runtime(load_settings())
+    now = runtime.clock.now()
+    old = (now - timedelta(days=60)).date()
+    key = EntryKey("act_1", Window(old, old), runtime.settings.spec("default").hash)
+    current = resolve_key(
+        ReportKey("act_1", "yesterday"), Account("act_1", "UTC", "UTC"), runtime.settings.spec("default"), now
+    )
+    entry = Entry(key, "yesterday", "default", "zstd", 100, 10, now - timedelta(days=59), None, "meta")
+    with write_transaction(runtime.engine) as connection:
+        items = [(entry, b"old"), (replace(entry, key=current, fetched_at=now), b"new")]
+        entries.publish(connection, items, 1, now)
+    assert dags["adwarm_maintenance"].test().state == "success"
+    assert [item.key for item in entries.list_entries(runtime.engine)] == [current]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from adwarm.runtime import Runtime
 
 _JOB_COLUMNS = ("dag", "started", "status", "done", "failed", "requests", "left")
-_USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "open", "age", "late")
+_USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "superseded", "open", "age", "late")
 _MAX_ROWS = 20
 """Rows to show of each table of limits."""
 

@@ -30,3 +30,13 @@ def format_duration(seconds: float) -> str:
     if seconds < 1.5 * _DAY:
         return f"{seconds / _HOUR:.1f} h"
     return f"{seconds / _DAY:.0f} days"
+
+
+def format_bytes(count: int) -> str:
+    """Return a number of bytes in the unit that suits it: `512 B`, `66 kB`, `1.5 MB`, `20 GB`."""
+    size = float(count)
+    for unit in ("B", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1_000
+    return f"{size:,.3g} GB" if size < 999.5 else f"{size:,.0f} GB"

@@ -86,8 +86,9 @@ class Warm(PlannedWarm):
         fetched_at: when its data was fetched; `expires_at` is then that data's expiry.
         requests: upstream calls it took.
         seconds: how long the fetch took, waiting included.
-        used: whether it was opened while fresh; None until that is known.
+        used: whether it was opened while fresh; None until that is known, and for a superseded warm.
         first_use: the first such open.
+        superseded_by: id of the newer warm of its key that replaced it before anybody opened it; None for all others.
     """
 
     id: int
@@ -98,6 +99,7 @@ class Warm(PlannedWarm):
     seconds: float | None = None
     used: bool | None = None
     first_use: datetime | None = None
+    superseded_by: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +117,16 @@ class WarmResult:
 
 @dataclass(frozen=True, slots=True)
 class WarmUse:
-    """Whether a warm was opened while fresh, and when first; `first_use` is None when it was not."""
+    """Whether a warm was opened while fresh, and when first, or which newer warm replaced it unopened.
+
+    Attributes:
+        warm_id: the warm.
+        used: None for a warm that was superseded.
+        first_use: None when it was not used.
+        superseded_by: id of the newer warm; None when it was not superseded.
+    """
 
     warm_id: int
-    used: bool
-    first_use: datetime | None
+    used: bool | None
+    first_use: datetime | None = None
+    superseded_by: int | None = None

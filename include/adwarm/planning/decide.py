@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
 from adwarm.forecast.data_cutoff import data_cutoff_at
-from adwarm.forecast.protocol import Forecast, RecentOpens
+from adwarm.forecast.protocol import KEY_COLUMNS, Forecast, RecentOpens
 from adwarm.forecast.snapshot import get_live_forecast
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import NotFound
@@ -26,7 +27,7 @@ from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
 from adwarm.planning.expiry import useful_until
-from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, PlanTiming, plan_warms
+from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, PlanTiming, SlotArrays, plan_warms
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
 from adwarm.store import Context, accounts, entries, partitions, warms
@@ -247,6 +248,22 @@ def _predict(context: Context, decided_at: datetime) -> pd.DataFrame:
     forecast = get_live_forecast(context)
     recent = _get_recent_opens(context, forecast, decided_at)
     return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
+
+
+def get_open_chances(context: Context, at: datetime) -> dict[ReportKey, float]:
+    """Return, by report key, the live forecast's chance of a first open within `LOOKAHEAD` of `at`.
+
+    Keys with no hour above `MIN_PROBABILITY` are left out.
+
+    Raises:
+        NotFound: no forecast is live yet.
+        Corrupt: its snapshot cannot be read.
+    """
+    slots = SlotArrays.from_frame(_predict(context, at), at)
+    first = np.flatnonzero(np.diff(slots.key, prepend=-1))
+    names = slots.frame.iloc[first][KEY_COLUMNS].itertuples(index=False, name=None)
+    chances = slots.get_remaining_chance()[first].tolist()
+    return {ReportKey(*map(str, name)): chance for name, chance in zip(names, chances, strict=True)}
 
 
 def _without_closed(predictions: pd.DataFrame, view: StoreView) -> pd.DataFrame:

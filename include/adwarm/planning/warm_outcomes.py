@@ -1,17 +1,23 @@
-"""Marks each warm as used or wasted, by the opens of its key while its entry was fresh.
+"""Marks each warm as used, wasted or superseded, by the opens of its key while its entry was fresh.
+
+An open is credited to the newest warm before it. Warms that failed, or whose batch found a fresh entry or served an old
+one, are not marked at all.
 
 Warms of a shadow plan are marked the same way, as if each had been fetched at its warm time. One that falls due before
 an earlier one of its key expires would have found a fresh entry and is marked `fresh`: no call would have been made.
 
 | state   | becomes | when                                                              |
 |---------|---------|-------------------------------------------------------------------|
-| fetched | used    | its key was opened between its fetch and its expiry               |
+| fetched | used    | its key was opened between its fetch and its expiry, before a newer warm |
+| fetched | superseded | a newer warm of its key was fetched before its expiry, and before any open |
 | fetched | wasted  | it expired unopened, as far as the log was read                   |
 | shadow  | fresh   | an earlier shadow warm of its key was still fresh at its warm time |
 | shadow  | used or wasted | as for `fetched`, with the warm time as the fetch time      |
 """
 
-from collections import defaultdict
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -30,26 +36,27 @@ _FETCHED = frozenset(WarmReason) - {WarmReason.DAY_CLOSED}
 
 @dataclass(frozen=True, slots=True)
 class WarmOutcomes:
-    """How many warms were marked used or wasted, and how many stay open for a later run."""
+    """How many warms were marked used, wasted or superseded, and how many stay open for a later run."""
 
     used: int
     wasted: int
     open: int
+    superseded: int = 0
 
     def __str__(self) -> str:
-        if not self.used + self.wasted + self.open:
+        if not self.used + self.wasted + self.open + self.superseded:
             return "none to evaluate"
         undecided = f"; {self.open:,} have not expired yet, or the log is not read that far" if self.open else ""
-        return f"{self.used:,} were opened while fresh, {self.wasted:,} expired unopened{undecided}"
+        replaced = f", {self.superseded:,} were replaced by a newer one unopened" if self.superseded else ""
+        return f"{self.used:,} were opened while fresh, {self.wasted:,} expired unopened{replaced}{undecided}"
 
 
 def mark_warm_outcomes(
     context: Context, now: datetime, log_end: datetime | None = None, *, mode: Mode = Mode.LIVE
 ) -> WarmOutcomes:
-    """Mark every fetched warm as used or wasted, as far as the log has been read.
+    """Mark every fetched warm as used, wasted or superseded, as far as the log has been read.
 
-    A warm is used when its key was opened between its fetch and its expiry, and wasted when it expired unopened. A
-    warm that the log does not cover yet stays open. Before any log was read, nothing is marked.
+    A warm that the log does not cover yet stays open. Before any log was read, nothing is marked.
 
     Args:
         context: database, objects and settings.
@@ -66,12 +73,34 @@ def mark_warm_outcomes(
     covered: list[Warm] = []
     if mode is Mode.SHADOW:
         pending, covered = _simulate_fetches(pending, warms.get_shadow_expiries(context.engine, now))
-    since = min((_start(warm) for warm in pending), default=now) - timedelta(minutes=15)
-    opens = _load_opens(context, since, now)
-    outcomes = [outcome for warm in pending if (outcome := _evaluate(warm, opens, now))]
-    warms.mark_uses(context.engine, outcomes, [warm.id for warm in covered])
-    used = sum(outcome.used for outcome in outcomes)
-    return WarmOutcomes(used, len(outcomes) - used, len(pending) - len(outcomes))
+    since = min((_start(warm) for warm in pending), default=now)
+    opens = _load_opens(context, since - timedelta(minutes=15), now)
+    newer = _find_successors(pending, warms.list_fetches(context.engine, since, now)) if mode is Mode.LIVE else {}
+    marks = [mark for warm in pending if (mark := _evaluate(warm, opens, now, newer.get(warm.id)))]
+    warms.mark_uses(context.engine, marks, [warm.id for warm in covered])
+    counts = Counter(mark.used for mark in marks)
+    return WarmOutcomes(counts[True], counts[False], len(pending) - len(marks), counts[None])
+
+
+def _find_successors(
+    pending: list[Warm], fetches: Sequence[tuple[ReportKey, datetime, int]]
+) -> dict[int, tuple[datetime, int]]:
+    """Return, by id of a warm, when the next warm of its key was fetched, and that one's id.
+
+    Args:
+        pending: the warms in question.
+        fetches: key, time and id of every warm fetched since the first of them, oldest first.
+    """
+    by_key: dict[ReportKey, list[tuple[datetime, int]]] = defaultdict(list)
+    for key, at, warm_id in fetches:
+        by_key[key].append((at, warm_id))
+    successors = {}
+    for warm in pending:
+        times = by_key.get(warm.key, [])
+        index = bisect_right(times, (_start(warm), warm.id))
+        if index < len(times):
+            successors[warm.id] = times[index]
+    return successors
 
 
 def _simulate_fetches(
@@ -105,14 +134,30 @@ def _load_opens(context: Context, since: datetime, until: datetime) -> dict[Repo
     return opens
 
 
-def _evaluate(warm: Warm, opens: dict[ReportKey, list[TimeSpan]], now: datetime) -> WarmUse | None:
+def _evaluate(
+    warm: Warm, opens: dict[ReportKey, list[TimeSpan]], now: datetime, newer: tuple[datetime, int] | None
+) -> WarmUse | None:
+    """Return the mark of a warm; None while it is open.
+
+    Args:
+        warm: the warm.
+        opens: first and last open of each slot, by key.
+        now: the opens are complete up to here.
+        newer: when the next warm of its key was fetched, and that one's id.
+    """
     fetched = _start(warm)
-    expires = warm.expires_at or fetched + FINAL_DATA_LIFETIME
+    end = warm.expires_at or fetched + FINAL_DATA_LIFETIME
+    replaced_by = None
+    if newer is not None and newer[0] < end:
+        end, replaced_by = newer
     spans = opens.get(warm.key, [])
-    uses = [first if first >= fetched else last for first, last in spans if last >= fetched and first < expires]
+    opens_since = (first if first >= fetched else last for first, last in spans)
+    uses = [moment for moment in opens_since if fetched <= moment < end]
     if uses:
         return WarmUse(warm.id, True, min(uses))
-    return WarmUse(warm.id, False, None) if expires <= now else None
+    if end > now:
+        return None
+    return WarmUse(warm.id, False if replaced_by is None else None, superseded_by=replaced_by)
 
 
 def _start(warm: Warm) -> datetime:

@@ -28,6 +28,7 @@ from adwarm.model import FreshnessRules, QuerySpec
 from adwarm.settings.sections import (
     AccessLogSettings,
     BackpressureSettings,
+    CacheSettings,
     CompressionSettings,
     FatigueSettings,
     ForecastSettings,
@@ -47,6 +48,7 @@ __all__ = [
     "OTHER_VARIABLES",
     "AccessLogSettings",
     "BackpressureSettings",
+    "CacheSettings",
     "CompressionSettings",
     "FatigueSettings",
     "ForecastSettings",
@@ -107,6 +109,7 @@ class Settings(BaseSettings):
     backpressure: BackpressureSettings = BackpressureSettings()
     recovery: RecoverySettings = RecoverySettings()
     compression: CompressionSettings = CompressionSettings()
+    cache: CacheSettings = CacheSettings()
     serving: ServingSettings = ServingSettings()
     fatigue: FatigueSettings = FatigueSettings()
     source: SourceSettings = SourceSettings()

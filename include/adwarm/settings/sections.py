@@ -266,6 +266,20 @@ class CompressionSettings(_Section):
     cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of decompressed payloads.")
 
 
+class CacheSettings(_Section):
+    """How much is kept of the stored entries."""
+
+    max_bytes: int = Field(
+        20 * 2**30, ge=2**20, description="Compressed bytes of all entries; above it the least likely reads go first."
+    )
+    keep_days: int = Field(
+        35,
+        ge=8,
+        description="How long an entry stays unread once its date range means other days; scores of days that are "
+        "still restated read it.",
+    )
+
+
 class ServingSettings(_Section):
     """The read API."""
 

@@ -37,6 +37,8 @@ class Entry:
     data_version: int = 1
     api_version: str = ""
     payload_hash: str = ""
+    reads: int = 0
+    last_read_at: datetime | None = None
 
     def is_fresh(self, at: datetime) -> bool:
         """Whether the entry may be served as fresh at `at`."""
@@ -115,6 +117,19 @@ def mark_degraded(engine: Engine, item: Entry, reason: str) -> None:
         connection.execute(table.update().where(same).values(degraded=True, degraded_reason=reason[:500]))
 
 
+def delete_unchanged(engine: Engine, items: Iterable[Entry]) -> list[Entry]:
+    """Delete entries that are still as they were read, and return those; their payloads stay until no row uses them."""
+    deleted = []
+    with write_transaction(engine) as connection:
+        for item in items:
+            same = and_(
+                _matches(item.key), table.c.payload_hash == item.payload_hash, table.c.fetched_at == item.fetched_at
+            )
+            if connection.execute(delete(table).where(same)).rowcount:
+                deleted.append(item)
+    return deleted
+
+
 def get_totals(engine: Engine) -> dict[str, int]:
     """Return the number of entries, and their bytes before and after compression."""
     query = select(
@@ -164,6 +179,8 @@ def _entry(row: Row[Any]) -> Entry:
         data_version=row.data_version,
         api_version=row.api_version,
         payload_hash=row.payload_hash,
+        reads=row.reads,
+        last_read_at=row.last_read_at,
     )
 
 

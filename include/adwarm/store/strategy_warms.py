@@ -166,7 +166,8 @@ def get_usage(engine: Engine, since: datetime, until: datetime) -> dict[str, Str
     """Return the cost and the use of each strategy's warms that were decided in the half-open window."""
 
     def count(value: bool | None) -> ColumnElement[int]:
-        return func.sum(case((table.c.used.is_(value), 1), else_=0))
+        marked = and_(table.c.used.is_(value), table.c.superseded_by.is_(None))
+        return func.sum(case((marked, 1), else_=0))
 
     columns = (
         table.c.strategy,

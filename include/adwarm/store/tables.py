@@ -144,7 +144,7 @@ payload = Table(
     value_column("created_at", UtcDateTime()),
 )
 
-# Grows with the windows fetched; a rolling range adds one a day for each key. No retention yet.
+# Grows with the windows fetched; a rolling range adds one a day for each key. Eviction deletes past ones.
 entry = Table(
     "entry",
     metadata,
@@ -323,6 +323,7 @@ warm = Table(
     Column("used", Boolean),
     Column("first_use", UtcDateTime()),
     Column("strategy", String(80)),
+    Column("superseded_by", BigInteger),
     Index(None, "run_id", "batch"),
     Index(None, "account_id", "date_range", "fetched_at"),
     Index(None, "decided_at"),

@@ -22,6 +22,7 @@ DENIED = frozenset({WarmStatus.DENIED})
 """Tried again only when a human asks for it."""
 _ENDED = frozenset(status for status in WarmStatus if status.is_served) | FAILED | DENIED
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
+_IS_UNMARKED = and_(table.c.used.is_(None), table.c.superseded_by.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class WarmUsage:
     Attributes:
         used: opened while fresh.
         wasted: expired unopened.
+        superseded: replaced by a newer warm of its key before anybody opened it.
         open: not known yet.
         age: median seconds from the fetch to the first use; None when none was used.
         late: median seconds from the predicted open to the first use, negative when the open came earlier; None when
@@ -41,6 +43,7 @@ class WarmUsage:
     reason: WarmReason
     used: int
     wasted: int
+    superseded: int
     open: int
     age: float | None
     late: float | None
@@ -87,10 +90,18 @@ def list_by_reason(engine: Engine, reason: WarmReason) -> list[Warm]:
 
 
 def list_unmarked(engine: Engine, before: datetime, mode: Mode = Mode.LIVE) -> list[Warm]:
-    """Return warms not yet marked used or wasted: those fetched before `before`, or shadow warms due before it."""
+    """Return warms that are not marked yet: those fetched before `before`, or shadow warms due before it."""
     shadow = mode is Mode.SHADOW
     status, moment = ("shadow", table.c.warm_at) if shadow else ("fetched", table.c.fetched_at)
-    return _list(engine, select(table).where(table.c.used.is_(None), table.c.status == status, moment < before))
+    return _list(engine, select(table).where(_IS_UNMARKED, table.c.status == status, moment < before))
+
+
+def list_fetches(engine: Engine, since: datetime, before: datetime) -> list[tuple[ReportKey, datetime, int]]:
+    """Return key, time and id of every warm fetched in the half-open window, oldest first, marked ones included."""
+    chosen = (table.c.status == "fetched", _is_within(table.c.fetched_at, since, before))
+    query = select(*_KEY, table.c.fetched_at, table.c.id).where(*chosen).order_by(table.c.fetched_at, table.c.id)
+    with read_transaction(engine) as connection:
+        return [(ReportKey(*row[:3]), row[3], int(row[4])) for row in connection.execute(query)]
 
 
 def reopen(engine: Engine, run_id: str, number: int, statuses: Collection[WarmStatus]) -> int:
@@ -135,14 +146,14 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
 
 
 def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = ()) -> None:
-    """Store which warms were used.
+    """Store which warms were used, wasted or superseded.
 
     Args:
         covered: ids of shadow warms that would have found their key fresh; they become `fresh`.
     """
     with write_transaction(engine) as connection:
         for use in uses:
-            values = {"used": use.used, "first_use": use.first_use}
+            values = {"used": use.used, "first_use": use.first_use, "superseded_by": use.superseded_by}
             connection.execute(update(table).where(table.c.id == use.warm_id).values(**values))
         for warm_id in covered:
             connection.execute(update(table).where(table.c.id == warm_id).values(status="fresh"))
@@ -205,7 +216,7 @@ def get_shadow_expiries(engine: Engine, after: datetime) -> dict[ReportKey, date
 
 def get_usage(engine: Engine, since: datetime) -> list[WarmUsage]:
     """Return how many of the warms decided since then were used, by mode and reason."""
-    columns = ("mode", "reason", "used", "fetched_at", "warm_at", "predicted_open", "first_use")
+    columns = ("mode", "reason", "used", "superseded_by", "fetched_at", "warm_at", "predicted_open", "first_use")
     query = select(*(table.c[name] for name in columns)).where(
         table.c.decided_at >= since, table.c.status.in_(("fetched", "shadow"))
     )
@@ -224,14 +235,19 @@ def count_cut(engine: Engine, reason: WarmReason) -> int:
 
 
 def count_by_status(engine: Engine) -> dict[str, int]:
-    """Return the number of warms by status, and of the live ones how many were `used` and `wasted`."""
+    """Return the number of warms by status, and of the live ones how many were `used`, `wasted` and `superseded`."""
     with read_transaction(engine) as connection:
         counts = {
             row.status: int(row.n)
             for row in connection.execute(select(table.c.status, func.count().label("n")).group_by(table.c.status))
         }
-        for name, value in (("used", True), ("wasted", False)):
-            marked = select(func.count()).where(table.c.used.is_(value), table.c.status != "shadow")
+        marks = {
+            "used": table.c.used.is_(True),
+            "wasted": table.c.used.is_(False),
+            "superseded": table.c.superseded_by.is_not(None),
+        }
+        for name, mark in marks.items():
+            marked = select(func.count()).where(mark, table.c.status != "shadow")
             counts[name] = int(connection.execute(marked).scalar_one())
     return counts
 
@@ -299,7 +315,8 @@ def _usage(mode: str, reason: str, rows: list[Row[Any]]) -> WarmUsage:
         reason=WarmReason(reason),
         used=len(used),
         wasted=sum(row.used is False for row in rows),
-        open=sum(row.used is None for row in rows),
+        superseded=sum(row.superseded_by is not None for row in rows),
+        open=sum(row.used is None and row.superseded_by is None for row in rows),
         age=median(ages) if ages else None,
         late=median(late) if late else None,
     )

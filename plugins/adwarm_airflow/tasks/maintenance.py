@@ -1,4 +1,4 @@
-"""Tasks of `adwarm_maintenance`: discover the accounts of the connections."""
+"""Tasks of `adwarm_maintenance`: discover the accounts of the connections, and delete what nobody will read."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -7,10 +7,11 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from adwarm.foundation.clock import Clock
+from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
+from adwarm.maintenance.eviction import evict
 from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import most_severe_error, with_message
 from adwarm.runtime import connection_factories
@@ -49,6 +50,16 @@ def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     result = discovery.run(sources)
     _log_result(result)
     _raise_errors(result)
+    return result.to_dict()
+
+
+def evict_entries() -> dict[str, Any]:
+    """Delete entries of past windows that nobody reads, and over the size budget the least likely ones, as of now."""
+    runtime = open_runtime(SystemClock())  # a run over a past date must not judge today's entries by that date
+    evictions, result = evict(runtime.context, runtime.clock.now())
+    log.info("%s", result)
+    for item in evictions[:_MAX_LINES]:
+        log.info("%s %s (%s): %s", item.entry.key.account_id, item.entry.date_range, item.entry.key.window, item.why)
     return result.to_dict()
 
 

@@ -10,10 +10,10 @@ from sqlalchemy import Engine
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import NotFound
-from adwarm.model import Account, Mode, WarmResult, WarmStatus
+from adwarm.model import Account, Mode, ReportKey, WarmResult, WarmStatus
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.day_close import get_close_time
-from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_this_hour
+from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_this_hour, get_open_chances
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, warms
 
@@ -84,6 +84,13 @@ def test_closed_accounts_are_not_warmed(learned: Engine, objects: ObjectStore) -
     assert [row[0] for row in _stored(learned)] == ["act_1", "act_3"]
 
 
+def test_open_chances_are_those_of_the_next_day(learned: Engine, objects: ObjectStore) -> None:
+    """A report opened every day has a high chance within a day, and one that was never opened is left out."""
+    chances = get_open_chances(_context(learned, objects), MONDAY)
+    assert set(chances) == {ReportKey(f"act_{n}", "today") for n in (1, 2, 3)}
+    assert all(0.8 < chance < 1 for chance in chances.values())
+
+
 def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) -> None:
     """Deciding again replaces what was not fetched: the same rows, once."""
     first = decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
@@ -100,7 +107,7 @@ def test_a_plan_is_stored_once_per_run(learned: Engine, objects: ObjectStore) ->
 def test_a_preview_stores_nothing(learned: Engine, objects: ObjectStore) -> None:
     """The forecast's plan can be built without storing it."""
     assert len(build_forecast_plan(_context(learned, objects), NINE).recommendations) == 3
-    assert warms.count_by_status(learned) == {"used": 0, "wasted": 0}
+    assert warms.count_by_status(learned) == {"used": 0, "wasted": 0, "superseded": 0}
 
 
 def test_shadow_plans_are_stored_and_not_carried_out(learned: Engine, objects: ObjectStore) -> None:

@@ -106,6 +106,67 @@ def test_final_data_is_marked_after_a_week(engine: Engine, objects: ObjectStore,
     assert _mark(engine, objects, late) == WarmOutcomes(0, 1, 0)
 
 
+def _fetch_at(engine: Engine, run: str, at: datetime, status: WarmStatus = WarmStatus.FETCHED) -> int:
+    """Store a warm of act_1 that ended with `status` at `at`, and return its id."""
+    warms.replace_plan(
+        engine,
+        run,
+        [PlannedWarm(key=ReportKey("act_1", "today"), reason=WarmReason.PREDICTED_OPEN, decided_at=at)],
+    )
+    (warm,) = warms.list_planned(engine, run, 0)
+    done = status is WarmStatus.FETCHED
+    result = WarmResult(
+        warm_id=warm.id,
+        status=status,
+        fetched_at=at if done else None,
+        expires_at=at + 3 * HOUR if done else None,
+    )
+    warms.finish(engine, run, [result], 1, [])
+    return warm.id
+
+
+def test_an_open_credits_the_newest_warm_before_it(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Of two warms that are fresh at an open the newer one is used, the older one superseded and not wasted."""
+    old, new = _fetch_at(engine, "dag/1", AT), _fetch_at(engine, "dag/2", AT + HOUR)
+    _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + 90 * MINUTE), ("act_9", AT + 5 * HOUR - MINUTE))
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=1, wasted=0, open=0, superseded=1)
+    rows = {row.id: row for row in warms.list_by_reason(engine, WarmReason.PREDICTED_OPEN)}
+    assert (rows[old].used, rows[old].superseded_by) == (None, new)
+    assert (rows[new].used, rows[new].superseded_by, rows[new].first_use) == (True, None, AT + 90 * MINUTE)
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(0, 0, 0)
+    (usage,) = warms.get_usage(engine, AT - HOUR)
+    assert (usage.used, usage.wasted, usage.superseded, usage.open) == (1, 0, 1, 0)
+    assert warms.count_by_status(engine)["superseded"] == 1
+
+
+def test_both_warms_are_used_when_each_was_opened(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A warm that was opened before the newer one came is used, whatever happens to the newer one."""
+    _fetch_at(engine, "dag/1", AT)
+    _fetch_at(engine, "dag/2", AT + HOUR)
+    _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 5 * HOUR - MINUTE))
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=1, wasted=1, open=0)
+
+
+def test_a_warm_marked_by_an_earlier_run_still_supersedes(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A newer warm that an earlier run has marked replaces an older one that the log did not cover then."""
+    _fetch_at(engine, "dag/2", AT + HOUR)
+    _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + 70 * MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
+    assert _mark(engine, objects, AT + 2 * HOUR) == WarmOutcomes(1, 0, 0)
+    _fetch_at(engine, "dag/1", AT)
+    assert _mark(engine, objects, AT + 2 * HOUR) == WarmOutcomes(0, 0, 0, superseded=1)
+
+
+def test_a_failed_or_stale_warm_is_neither_used_nor_wasted(
+    engine: Engine, objects: ObjectStore, tmp_path: Path
+) -> None:
+    """Only what was fetched is marked, and a warm that failed does not supersede an older one."""
+    _fetch_at(engine, "dag/1", AT)
+    for number, status in enumerate((WarmStatus.FAILED, WarmStatus.STALE, WarmStatus.DENIED, WarmStatus.FRESH)):
+        _fetch_at(engine, f"dag/{status}", AT + (number + 1) * MINUTE, status)
+    _read(engine, objects, tmp_path, AT + 5 * HOUR, ("act_1", AT + 30 * MINUTE), ("act_9", AT + 5 * HOUR - MINUTE))
+    assert _mark(engine, objects, AT + 5 * HOUR) == WarmOutcomes(used=1, wasted=0, open=0)
+
+
 def test_only_humans_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """Opens by machines and by the warmer do not count; those of an embedded dashboard do."""
     _fetched(engine, "act_1", "act_2", "act_3", "act_4")
@@ -152,6 +213,7 @@ def test_shadow_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectSt
         "reason": "predicted_open",
         "used": 1,
         "wasted": 1,
+        "superseded": 0,
         "open": 1,
         "age": 6000.0,
         "late": 5400.0,

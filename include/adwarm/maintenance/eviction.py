@@ -1,0 +1,174 @@
+"""Deletes entries that nobody will read: those of past windows, and over the size budget the least likely ones.
+
+| entry                                                              | is deleted                              |
+|--------------------------------------------------------------------|-----------------------------------------|
+| its date range means other days by now, and it was unread for `keep_days` | always                           |
+| any other, while the entries exceed `max_bytes`                    | least likely to be opened first         |
+
+The chance of an open within a day comes from the live forecast; of two entries with the same chance the one that was
+read or fetched longer ago goes first. What is deleted can be built again from the stored days with at most one call.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
+from adwarm.foundation.wording import format_bytes, format_count
+from adwarm.maintenance.garbage_collection import MIN_ORPHAN_AGE
+from adwarm.model import Account, ReportKey, resolve_key
+from adwarm.planning.decide import get_open_chances
+from adwarm.settings import Settings
+from adwarm.store import Context, accounts, entries
+from adwarm.store.entries import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """An entry and what speaks for keeping it.
+
+    Attributes:
+        entry: the entry.
+        is_current: whether its date range still means its days.
+        chance: chance that its report is opened within a day, 0 to 1; None without a forecast for it.
+    """
+
+    entry: Entry
+    is_current: bool
+    chance: float | None
+
+    @property
+    def last_used_at(self) -> datetime:
+        """When it was last read; when it was never read, when it was fetched."""
+        return max(self.entry.last_read_at or self.entry.fetched_at, self.entry.fetched_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """An entry to delete, and why."""
+
+    entry: Entry
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvictionResult:
+    """What was deleted, or would be.
+
+    Attributes:
+        entries: entries deleted.
+        stored_bytes: their compressed bytes.
+        payloads: payloads that no entry referred to any more, deleted with them.
+        kept: entries that were left because they changed meanwhile.
+        is_dry_run: whether nothing was deleted.
+    """
+
+    entries: int
+    stored_bytes: int
+    payloads: int = 0
+    kept: int = 0
+    is_dry_run: bool = False
+
+    def to_dict(self) -> dict[str, int | bool]:
+        """Return the counts as JSON values."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __str__(self) -> str:
+        if not self.entries + self.kept:
+            return "no entry to delete"
+        verb = "would delete" if self.is_dry_run else "deleted"
+        kept = f"; {format_count(self.kept, 'entry', 'entries')} changed meanwhile and stay" if self.kept else ""
+        size = format_bytes(self.stored_bytes)
+        return f"{verb} {format_count(self.entries, 'entry', 'entries')} of {size}{kept}"
+
+
+def list_stored(context: Context, now: datetime, account_id: str | None = None) -> list[StoredEntry]:
+    """Return every entry, or those of one account, newest first, with the chance that it is opened within a day."""
+    listed = entries.list_entries(context.engine, account_id)
+    known = accounts.get_many(context.engine, sorted({entry.key.account_id for entry in listed}))
+    chances = _find_chances(context, now) if listed else {}
+    return [
+        StoredEntry(
+            entry,
+            _is_current(entry, known.get(entry.key.account_id), context.settings, now),
+            chances.get(ReportKey(entry.key.account_id, entry.date_range, entry.report)),
+        )
+        for entry in listed
+    ]
+
+
+def find_evictions(stored: Sequence[StoredEntry], settings: Settings, now: datetime) -> list[Eviction]:
+    """Return the entries to delete, in the order in which they go. A pure function of its arguments."""
+    rules = settings.cache
+    past = [item for item in stored if not item.is_current and _is_unused(item, timedelta(days=rules.keep_days), now)]
+    evictions = [
+        Eviction(item.entry, f"its date range means other days, and it was not read for {rules.keep_days} days")
+        for item in past
+    ]
+    gone = {item.entry.key for item in past}
+    left = [item for item in stored if item.entry.key not in gone]
+    excess = sum(item.entry.stored_bytes for item in left) - rules.max_bytes
+    for item in sorted(left, key=_value):
+        if excess <= 0:
+            break
+        excess -= item.entry.stored_bytes
+        evictions.append(Eviction(item.entry, _describe_excess(item, rules.max_bytes)))
+    return evictions
+
+
+def delete_entries(context: Context, evictions: Sequence[Eviction], now: datetime) -> EvictionResult:
+    """Delete entries that have not changed since they were listed, and payloads unreferenced for a day."""
+    removed = entries.delete_unchanged(context.engine, [item.entry for item in evictions])
+    payloads = entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE)
+    return EvictionResult(
+        len(removed), sum(item.stored_bytes for item in removed), payloads, len(evictions) - len(removed)
+    )
+
+
+def evict(context: Context, now: datetime) -> tuple[list[Eviction], EvictionResult]:
+    """Delete what the rules say, and return it with the counts."""
+    evictions = find_evictions(list_stored(context, now), context.settings, now)
+    return evictions, delete_entries(context, evictions, now)
+
+
+def preview(evictions: Sequence[Eviction]) -> EvictionResult:
+    """Return what deleting them would do."""
+    return EvictionResult(len(evictions), sum(item.entry.stored_bytes for item in evictions), is_dry_run=True)
+
+
+def _find_chances(context: Context, now: datetime) -> Mapping[ReportKey, float]:
+    """Return the forecast's chances; none before one is live, or while its snapshot cannot be read."""
+    try:
+        return get_open_chances(context, now)
+    except (NotFound, Corrupt):
+        return {}
+
+
+def _is_current(entry: Entry, account: Account | None, settings: Settings, now: datetime) -> bool:
+    key = ReportKey(entry.key.account_id, entry.date_range, entry.report)
+    zone = settings.default_zone
+    try:
+        spec = settings.spec(entry.report)
+    except BadRequest:  # the report is no longer configured
+        return False
+    return resolve_key(key, account or Account(key.account_id, zone, zone), spec, now) == entry.key
+
+
+def _is_unused(item: StoredEntry, age: timedelta, now: datetime) -> bool:
+    return item.last_used_at <= now - age
+
+
+def _value(item: StoredEntry) -> tuple[float, datetime]:
+    """Return the key to sort by: what is not current is worth nothing, an unknown chance less than a known one."""
+    chance = -1.0 if not item.is_current else (0.0 if item.chance is None else item.chance)
+    return chance, item.last_used_at
+
+
+def _describe_excess(item: StoredEntry, max_bytes: int) -> str:
+    if not item.is_current:
+        worth = "its date range means other days"
+    elif item.chance is None:
+        worth = "no open of it is expected"
+    else:
+        worth = f"its chance of an open within a day is {item.chance:.1%}"
+    return f"the entries exceed {format_bytes(max_bytes)}, and {worth}"
