@@ -177,10 +177,10 @@ def test_an_entry_is_tried_once_per_setting(cheap: ReaderHarness) -> None:
 def test_an_entry_that_does_not_shrink_is_not_tried_again(cheap: ReaderHarness) -> None:
     """An entry that has the stronger level already stays as it is, and is marked."""
     recompress_all(cheap.engine, CHEAP.with_codec("gzip", 9), NOW)
-    before = [item.payload_hash for item in entries.list_entries(cheap.engine)]
+    before = {item.payload_hash for item in entries.list_entries(cheap.engine)}
     result = _run(cheap)
     assert (result.paying, result.recompressed) == (2, 0)
-    assert [item.payload_hash for item in entries.list_entries(cheap.engine)] == before
+    assert {item.payload_hash for item in entries.list_entries(cheap.engine)} == before
     assert _run(cheap).candidates == 0
 
 
