@@ -147,7 +147,8 @@ def _save_quiet_hours(*hours: int) -> None:
 def _save_read_entry() -> None:
     """Store an entry that was read often and never expires."""
     engine = Runtime(load_settings()).engine
-    raw = json.dumps([{"ad_id": str(n), "clicks": str(n * 7919 % 1000)} for n in range(3000)]).encode()
+    spend = [{"ad_id": str(n % 40), "spend": f"{n * n * 7919 % 100_000 / 100}"} for n in range(3000)]
+    raw = json.dumps(spend).encode()
     packed = compress(raw, CompressionSettings(zstd_level=1))
     day = START.date()
     key = EntryKey("act_1", Window(day, day), "abc")

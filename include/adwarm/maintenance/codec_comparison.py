@@ -208,7 +208,8 @@ def _advise(
     same_codec = [item for item in figures if item.codec == best.codec]
     strong = min(same_codec, key=lambda item: item.get_cost(many, price))
     current = f"{compression.codec}-{compression.level(compression.codec)}"
-    counted = f"{median:g} reads of an entry" if any(reads) else "one read of an entry, since none was counted yet,"
+    counted = f"{_format_reads(median)} of an entry"
+    counted = counted if any(reads) else f"{counted}, since none was counted yet,"
     gain = (
         "which is the current setting"
         if best.name == current
@@ -216,7 +217,7 @@ def _advise(
     )
     why = (
         f"at {counted} bytes sent and CPU time together (a CPU second counts as {price:,} bytes) are least with "
-        f"{best.name}, {gain}; for the most-read entries, {many:g} reads, with {strong.name}"
+        f"{best.name}, {gain}; for the most-read entries ({_format_reads(many)}) with {strong.name}"
     )
     return CodecComparison(
         documents=figures[0].documents,
@@ -229,3 +230,7 @@ def _advise(
         advised_recompression=strong.name,
         why=why,
     )
+
+
+def _format_reads(reads: float) -> str:
+    return f"{reads:g} read{'' if reads == 1 else 's'}"

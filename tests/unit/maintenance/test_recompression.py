@@ -146,6 +146,14 @@ def test_only_entries_whose_reads_pay_are_recompressed(cheap: ReaderHarness) -> 
     assert _codecs(cheap) == {"act_1": "gzip-9", "act_2": None}
 
 
+def test_nothing_is_recompressed_where_no_reads_pay(cheap: ReaderHarness) -> None:
+    """A run whose CPU time would cost more than all reads save says so, and leaves the entries for a later run."""
+    result = _run(cheap, step=1.0, recompress_min_saving=10**9)
+    assert (result.candidates, result.paying) == (2, 0)
+    assert str(result) == "recompressing with gzip-9 pays for none of 2 entries that were read lately"
+    assert set(_codecs(cheap).values()) == {None}
+
+
 def test_a_dry_run_changes_nothing(cheap: ReaderHarness) -> None:
     """It names the same entries with estimated sizes, stores nothing and counts no payload as compressed."""
     before = entries.list_entries(cheap.engine)
