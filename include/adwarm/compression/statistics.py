@@ -50,11 +50,6 @@ class CompressionStats:
             for codec, added in counts.items():
                 self._counts[codec] = self._counts.get(codec, CompressionCounts()) + added
 
-    def get_counts(self) -> dict[str, CompressionCounts]:
-        """Return the counts since the last flush, by codec."""
-        with self._lock:
-            return dict(self._counts)
-
     def take_counts(self) -> dict[str, CompressionCounts]:
         """Return the counts since the last flush and start at zero."""
         with self._lock:

@@ -3,7 +3,7 @@
 A stronger level pays for an entry when the bytes that it saves, times the reads that are still to come, exceed the
 price of its CPU time (`compression.recompress_min_saving`). Each figure of that is measured:
 
-- the reads to come: as many as so far, less when the entry expires sooner than the time since it was fetched;
+- the reads to come: at the rate so far until the entry expires, and not more than so far;
 - the bytes saved per read and the CPU time: from a sample of the entries at hand, and from the entries that this run
   has recompressed so far.
 
@@ -14,7 +14,7 @@ is.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Engine
@@ -40,7 +40,7 @@ READ_WITHIN: Final = timedelta(days=7)
 """Entries that were not read for longer are not expected to be read again."""
 _SAMPLED_ENTRIES = 3
 _SAMPLED_BYTES = 256 * 1024
-_SHORTEST_AGE = timedelta(hours=1)
+_SHORTEST_PERIOD = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +137,19 @@ class _Evidence:
 
 
 def estimate_reads(entry: Entry, now: datetime) -> float:
-    """Return how often an entry is expected to be read before it expires: as often as so far.
+    """Return how often an entry is expected to be read before it expires.
 
-    When it expires sooner than the time since it was fetched, the reads are cut in proportion. An entry younger than an
-    hour counts as an hour old, so that one early read does not promise many.
+    An entry that never expires is expected to be read as often as so far. Any other one is read at the rate so far, but
+    not more often. The rate counts from when the window's days were there, since reads stay when an entry is fetched
+    again, and over at least an hour, so that one early read does not promise many.
     """
     if entry.expires_at is None:
         return float(entry.reads)
-    age = max(now - entry.fetched_at, _SHORTEST_AGE)
-    return entry.reads * min(1.0, max(0.0, (entry.expires_at - now) / age))
+    is_running = entry.fetched_at.date() <= entry.key.window.until
+    first_day = entry.key.window.until + timedelta(days=0 if is_running else 1)
+    since = min(entry.fetched_at, datetime.combine(first_day, datetime.min.time(), UTC))
+    share = (entry.expires_at - now) / max(now - since, _SHORTEST_PERIOD)
+    return entry.reads * min(1.0, max(0.0, share))
 
 
 def recompress_by_benefit(

@@ -83,7 +83,7 @@ def test_caches_and_counts_last_as_long_as_the_process(desk: ReaderHarness, coun
     counted.take_counts()
     bodies = {desk.reader.get_body(desk.reader.read(KEY)) for _ in range(5)}
     assert len(bodies) == 1
-    assert sum(counts.unpacked for counts in counted.get_counts().values()) == 1
+    assert sum(counts.unpacked for counts in counted.take_counts().values()) == 1
     runtime = Runtime(desk.bench.settings)
     assert runtime.reader is runtime.reader
 
@@ -189,7 +189,7 @@ def test_a_damaged_entry_is_a_miss(desk: ReaderHarness, counted: CompressionStat
     desk.corrupt_payloads()
     counted.take_counts()
     assert desk.reader.read(KEY).status is ReadStatus.MISS
-    assert counted.get_counts()["unknown"].errors == 1
+    assert counted.take_counts()["unknown"].errors == 1
     assert desk.fetch(KEY).status is ReadStatus.FETCHED
 
 

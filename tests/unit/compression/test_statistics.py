@@ -33,7 +33,7 @@ def test_payloads_are_counted_by_codec(counted: CompressionStats) -> None:
     packed = compress(SAMPLE, SETTINGS)
     compress(b"small", SETTINGS)
     assert decompress(packed.blob, SETTINGS) == SAMPLE
-    counts = counted.get_counts()
+    counts = counted.take_counts()
     zstd, identity = counts["zstd"], counts["identity"]
     assert (zstd.packed, zstd.unpacked, zstd.raw_bytes, zstd.errors) == (1, 1, len(SAMPLE), 0)
     assert 0 < zstd.stored_bytes < len(SAMPLE)
@@ -46,9 +46,9 @@ def test_a_transcode_counts_both_of_its_halves(counted: CompressionStats) -> Non
     blob = compress(SAMPLE, SETTINGS).blob
     counted.take_counts()
     transcode(blob, "zstd", SETTINGS)
-    assert counted.get_counts() == {}
+    assert counted.take_counts() == {}
     body = transcode(blob, "gzip", SETTINGS)
-    counts = counted.get_counts()
+    counts = counted.take_counts()
     assert (counts["zstd"].unpacked, counts["gzip"].packed, counts["gzip"].stored_bytes) == (1, 1, len(body))
 
 
@@ -56,7 +56,7 @@ def test_files_are_counted(counted: CompressionStats, tmp_path: Path) -> None:
     """The copy of a file counts as compressed, and its verification as decompressed."""
     (tmp_path / "a.json").write_bytes(SAMPLE)
     compress_path(tmp_path, SETTINGS)
-    counts = counted.get_counts()["zstd"]
+    counts = counted.take_counts()["zstd"]
     assert (counts.packed, counts.unpacked, counts.raw_bytes) == (1, 1, len(SAMPLE))
 
 
@@ -66,14 +66,14 @@ def test_errors_are_counted_and_raised(counted: CompressionStats) -> None:
         decompress(b"not an envelope", SETTINGS)
     with pytest.raises(TooMuchData):
         compress(bytes(100_001), SETTINGS)
-    assert {codec: counts.errors for codec, counts in counted.get_counts().items()} == {"unknown": 1, "zstd": 1}
+    assert {codec: counts.errors for codec, counts in counted.take_counts().items()} == {"unknown": 1, "zstd": 1}
 
 
 def test_threads_lose_no_count(counted: CompressionStats) -> None:
     """Counts of many threads add up."""
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: compress(SAMPLE, SETTINGS), range(200)))
-    counts = counted.get_counts()["zstd"]
+    counts = counted.take_counts()["zstd"]
     assert (counts.packed, counts.raw_bytes) == (200, 200 * len(SAMPLE))
 
 
@@ -95,7 +95,7 @@ def test_a_flush_is_one_transaction_however_many_payloads(engine: Engine, counte
     finally:
         event.remove(engine, "commit", on_commit)
     totals = get_compression_totals(engine, AT).total
-    assert (totals.packed, totals.unpacked, counted.get_counts()) == (50, 50, {})
+    assert (totals.packed, totals.unpacked, counted.take_counts()) == (50, 50, {})
 
 
 def test_counts_survive_a_database_that_cannot_be_written(tmp_path: Path, sqlite_engine: Engine) -> None:
@@ -106,7 +106,7 @@ def test_counts_survive_a_database_that_cannot_be_written(tmp_path: Path, sqlite
     with write_transaction(sqlite_engine) as connection:
         connection.execute(compression_day.delete())
         flush_statistics(impatient, AT, statistics)
-    assert statistics.get_counts()["zstd"].packed == 1
+    assert get_compression_totals(sqlite_engine, AT).total.packed == 0
     flush_statistics(impatient, AT, statistics)
     assert get_compression_totals(sqlite_engine, AT).total == CompressionCounts(1, 0, 10, 5, 0.1)
 
@@ -117,6 +117,6 @@ def test_a_forked_child_starts_at_zero(counted: CompressionStats) -> None:
     counted.record_pack("zstd", 10, 5, 0.1)
     child = os.fork()
     if child == 0:
-        os._exit(len(counted.get_counts()))
+        os._exit(len(counted.take_counts()))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert counted.get_counts()["zstd"].packed == 1
+    assert counted.take_counts()["zstd"].packed == 1

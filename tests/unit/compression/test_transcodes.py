@@ -67,7 +67,7 @@ def test_a_value_that_is_too_large_is_not_cached_and_evicts_nothing() -> None:
     cache = TranscodeCache(10)
     _put(cache, "a", b"12345")
     _put(cache, "b", b"x" * 11)
-    assert (cache.get(_key("a")), cache.get(_key("b")), cache.used_bytes) == (b"12345", None, 5)
+    assert (cache.get(_key("a")), cache.get(_key("b")), cache._values.currsize) == (b"12345", None, 5)
     none = TranscodeCache(0)
     _put(none, "a", b"")
     assert none.get(_key("a")) is None
@@ -93,7 +93,7 @@ def test_it_behaves_like_an_ordered_dict_with_a_budget(budget: int, steps: list[
             assert cache.get(key) == model.get(number)
         if number in model:
             model.move_to_end(number)
-        assert cache.used_bytes == sum(map(len, model.values())) <= budget
+        assert cache._values.currsize == sum(map(len, model.values())) <= budget
 
 
 def test_threads_do_not_lose_bytes() -> None:
@@ -107,8 +107,8 @@ def test_threads_do_not_lose_bytes() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert 0 < cache.used_bytes <= 500
-    assert cache.used_bytes % 30 == 0
+    assert 0 < cache._values.currsize <= 500
+    assert cache._values.currsize % 30 == 0
 
 
 def test_threads_share_one_computation() -> None:

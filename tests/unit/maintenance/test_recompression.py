@@ -238,15 +238,48 @@ def test_a_damaged_candidate_is_marked(cheap: ReaderHarness) -> None:
     assert "damaged" in str(result)
 
 
-@given(reads=st.integers(0, 1000), age=st.floats(0, 500), left=st.floats(-10, 500), is_final=st.booleans())
-def test_expected_reads_never_exceed_those_so_far(reads: int, age: float, left: float, is_final: bool) -> None:
-    """They are those so far for a final entry, none after the expiry, and in between grow with the time left."""
-    key = EntryKey("act_1", Window(NOW.date(), NOW.date()), "abc")
-    until = None if is_final else NOW + left * HOUR
-    entry = Entry(key, "today", "default", "zstd", 100, 10, NOW - age * HOUR, until, "s", reads=reads)
-    expected = estimate_reads(entry, NOW)
+def _entry(days_ago: int, fetched: timedelta, left: timedelta | None, reads: int) -> Entry:
+    until = NOW.date() - timedelta(days=days_ago)
+    key = EntryKey("act_1", Window(until, until), "abc")
+    expires = None if left is None else NOW + left
+    return Entry(key, "today", "default", "zstd", 100, 10, NOW - fetched, expires, "s", reads=reads)
+
+
+@given(
+    days_ago=st.integers(-1, 40),
+    reads=st.integers(0, 1000),
+    age=st.floats(0, 500),
+    left=st.one_of(st.none(), st.floats(-10, 500)),
+)
+def test_expected_reads_never_exceed_those_so_far(days_ago: int, reads: int, age: float, left: float | None) -> None:
+    """They are those so far for a final entry, none after the expiry, and in between they grow with the time left."""
+    expected = estimate_reads(_entry(days_ago, age * HOUR, None if left is None else left * HOUR, reads), NOW)
     assert 0 <= expected <= reads
-    if is_final or left >= max(age, 1) + 0.001:
+    if left is None:
         assert expected == reads
-    if not is_final and left <= 0:
+    elif left <= 0:
         assert expected == 0
+    else:
+        assert expected <= estimate_reads(_entry(days_ago, age * HOUR, (left + 1) * HOUR, reads), NOW)
+
+
+@pytest.mark.parametrize(
+    ("days_ago", "fetched", "left", "expected"),
+    [
+        (0, 0 * HOUR, 3 * HOUR, 25),  # today's 100 reads were counted over its 12 hours
+        (1, 0 * HOUR, 6 * HOUR, 50),  # yesterday's window is asked for since midnight, 12 hours ago
+        (1, 24 * HOUR, 6 * HOUR, 100 * 6 / 36),  # it was fetched while the day was running
+        (10, 0 * HOUR, 108 * HOUR, 50),  # that window could be read for 9 days and a half, 216 hours and more
+        (0, 0 * HOUR, 500 * HOUR, 100),
+    ],
+)
+def test_expected_reads_follow_the_rate(days_ago: int, fetched: timedelta, left: timedelta, expected: float) -> None:
+    """Reads so far, over the time in which the window's days were there, give the rate until the expiry."""
+    found = estimate_reads(_entry(days_ago, fetched, left, 100), NOW)
+    assert found == pytest.approx(expected, rel=0.06)
+
+
+def test_one_early_read_does_not_promise_many() -> None:
+    """A window that began a minute ago counts as an hour old."""
+    tomorrow = _entry(-1, timedelta(minutes=1), HOUR / 2, 1)
+    assert estimate_reads(tomorrow, NOW) == 0.5
