@@ -97,7 +97,7 @@ class RecompressionResult:
             return f"no entry to recompress with {self.setting}: none was read lately and is left to be tried"
         if not self.paying and not self.is_out_of_time and not self.corrupt:
             count = format_count(self.candidates, "entry", "entries")
-            return f"recompressing with {self.setting} pays for none of {count} that were read lately"
+            return f"of {count} read lately, recompressing with {self.setting} pays for none"
         verb = "would be recompressed" if self.is_dry_run else "were recompressed"
         count = self.paying if self.is_dry_run else self.recompressed
         text = (

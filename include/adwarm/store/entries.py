@@ -100,6 +100,8 @@ def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, E
 
 def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> None:
     """Store entries with their sealed bytes, within the caller's fenced transaction; an entry's reads are kept."""
+    # In one order, as in `add_reads`, so that the two cannot wait for each other's rows.
+    items = sorted(items, key=lambda item: item[0].key)
     hashes = [sha256(blob).hexdigest() for _, blob in items]
     blobs = {digest: blob for digest, (_, blob) in zip(hashes, items, strict=True)}
     _store_payloads(connection, blobs, at)

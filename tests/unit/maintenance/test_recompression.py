@@ -150,7 +150,7 @@ def test_nothing_is_recompressed_where_no_reads_pay(cheap: ReaderHarness) -> Non
     """A run whose CPU time would cost more than all reads save says so, and leaves the entries for a later run."""
     result = _run(cheap, step=1.0, recompress_min_saving=10**9)
     assert (result.candidates, result.paying) == (2, 0)
-    assert str(result) == "recompressing with gzip-9 pays for none of 2 entries that were read lately"
+    assert str(result) == "of 2 entries read lately, recompressing with gzip-9 pays for none"
     assert set(_codecs(cheap).values()) == {None}
 
 
