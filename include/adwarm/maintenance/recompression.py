@@ -29,6 +29,7 @@ from adwarm.compression import (
 from adwarm.compression.codecs import encode
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.wording import format_count
+from adwarm.model import EntryKey
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries
 from adwarm.store.database import write_transaction
@@ -155,7 +156,7 @@ def estimate_reads(entry: Entry, now: datetime) -> float:
 def recompress_by_benefit(
     context: Context, now: datetime, policy: RecompressionPolicy | None = None
 ) -> RecompressionResult:
-    """Recompress the entries for which the stronger level pays, those with most bytes read first.
+    """Recompress the entries for which the stronger level pays, those that save most bytes per CPU second first.
 
     Args:
         context: the store and the settings.
@@ -190,6 +191,7 @@ def recompress_all(engine: Engine, compression: CompressionSettings, at: datetim
         counts["bytes_before"] += entry.stored_bytes
         counts["bytes_after"] += entry.stored_bytes
         if isinstance(loaded, Corrupt):
+            entries.mark_degraded(engine, entry, str(loaded))
             counts["corrupt"] += 1
             continue
         packed = loaded.compress(compression)
@@ -222,9 +224,9 @@ class _Document:
 
 
 def _load(engine: Engine, settings: CompressionSettings, entry: Entry) -> _Document | Corrupt | None:
-    """Return the document of an entry, verified; None when it has changed since it was listed, or may not be decoded.
+    """Return the document of an entry, verified, or the error when it is damaged.
 
-    A damaged one is marked degraded, and the error is returned.
+    None when it has changed since it was listed, or is larger than what may be decoded.
     """
     stored = entries.find(engine, entry.key)
     if stored is None or stored[0].payload_hash != entry.payload_hash or entry.raw_bytes > settings.max_decoded_bytes:
@@ -233,7 +235,6 @@ def _load(engine: Engine, settings: CompressionSettings, entry: Entry) -> _Docum
         envelope = open_envelope(stored[1])
         raw = decompress_envelope(envelope, settings)
     except Corrupt as error:
-        entries.mark_degraded(engine, entry, str(error))
         return error
     return _Document(raw, envelope.content_type, _get_name(entry))
 
@@ -258,6 +259,7 @@ class _Run:
     now: datetime
     policy: RecompressionPolicy
     evidence: _Evidence = field(default_factory=_Evidence)
+    damaged: set[EntryKey] = field(default_factory=set)
     stronger: CompressionSettings = field(init=False)
     result: RecompressionResult = field(init=False)
     _started: float = field(init=False)
@@ -275,11 +277,12 @@ class _Run:
             return
         soon = self.now + timedelta(hours=self.current.recompress_min_hours)
         listed = entries.list_to_recompress(self.engine, self.result.setting, self.now - READ_WITHIN, soon)
-        candidates = [entry for entry in listed if self.stronger.is_compressed("text/plain", _get_name(entry))]
+        candidates = [entry for entry in listed if self.current.enabled and self.current.is_included(_get_name(entry))]
+        candidates.sort(key=self._estimate_yield, reverse=True)
         self.result.candidates = len(candidates)
         self._sample(candidates[:_SAMPLED_ENTRIES])
         for entry in candidates:
-            if not self._pays(entry):
+            if entry.key in self.damaged or not self._pays(entry):
                 continue
             if self._spent() + self.evidence.estimate_seconds(entry) > self.policy.cpu_seconds:
                 self.result.is_out_of_time = True
@@ -287,13 +290,17 @@ class _Run:
             self._take(entry)
         self.result.cpu_seconds = self._spent()
 
+    def _estimate_yield(self, entry: Entry) -> float:
+        """Return what the bytes saved per CPU second are proportional to: bytes sent per byte to compress."""
+        return estimate_reads(entry, self.now) * entry.stored_bytes / max(1, entry.raw_bytes)
+
     def _spent(self) -> float:
         return self.policy.timer() - self._started + self._planned_seconds
 
     def _sample(self, sampled: Sequence[Entry]) -> None:
         """Compress the beginning of some documents by both settings, without storing anything."""
         for entry in sampled:
-            document = self._load(entry)
+            document = self._load(entry) if self._spent() < self.policy.cpu_seconds else None
             if document is None:
                 continue
             part = document.raw[:_SAMPLED_BYTES]
@@ -334,7 +341,11 @@ class _Run:
         self.result.saved_bytes_expected += round(saved * estimate_reads(entry, self.now))
 
     def _load(self, entry: Entry) -> _Document | None:
-        """Return the document of an entry; None when the entry has changed or is damaged."""
+        """Return the document of an entry; None when it has changed or is damaged, which is marked."""
         loaded = _load(self.engine, self.current, entry)
-        self.result.corrupt += int(isinstance(loaded, Corrupt))
+        if isinstance(loaded, Corrupt):
+            self.damaged.add(entry.key)
+            self.result.corrupt += 1
+            if not self.policy.dry_run:
+                entries.mark_degraded(self.engine, entry, str(loaded))
         return loaded if isinstance(loaded, _Document) else None

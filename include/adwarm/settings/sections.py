@@ -313,10 +313,11 @@ class CompressionSettings(_Section):
             name: `account/report/date range` of an entry; None when it has no name, which every pattern allows.
         """
         bare = content_type.partition(";")[0].strip().lower()
-        if not self.enabled or not any(fnmatchcase(bare, pattern.lower()) for pattern in self.content_types):
-            return False
-        if name is None:
-            return True
+        is_type_included = any(fnmatchcase(bare, pattern.lower()) for pattern in self.content_types)
+        return self.enabled and is_type_included and (name is None or self.is_included(name))
+
+    def is_included(self, name: str) -> bool:
+        """Return whether the patterns include an entry's `account/report/date range`."""
         is_included = any(fnmatchcase(name, pattern) for pattern in self.include)
         return is_included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
 

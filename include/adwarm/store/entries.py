@@ -128,8 +128,10 @@ def mark_recompressed(connection: Connection, item: Entry, setting: str) -> None
     connection.execute(table.update().where(same).values(recompressed_with=setting))
 
 
-def list_to_recompress(engine: Engine, setting: str, read_since: datetime, expires_after: datetime) -> list[Entry]:
-    """Return the entries that recompression may pay for, those with most bytes read first.
+def list_to_recompress(
+    engine: Engine, setting: str, read_since: datetime, expires_after: datetime, limit: int = 5_000
+) -> list[Entry]:
+    """Return up to `limit` entries that recompression may pay for, those with most bytes read first.
 
     Left out are degraded entries, those that were not read since `read_since` or expire before `expires_after`, and
     those on which this setting was tried.
@@ -144,6 +146,7 @@ def list_to_recompress(engine: Engine, setting: str, read_since: datetime, expir
             or_(table.c.recompressed_with.is_(None), table.c.recompressed_with != setting),
         )
         .order_by((table.c.reads * table.c.stored_bytes).desc(), *table.primary_key.columns)
+        .limit(limit)
     )
     with read_transaction(engine) as connection:
         return [_entry(row) for row in connection.execute(query)]
