@@ -97,8 +97,8 @@ class RecompressionResult:
         if not self.candidates:
             return f"no entry to recompress with {self.setting}: none was read lately and is left to be tried"
         if not self.paying and not self.is_out_of_time and not self.corrupt:
-            count = format_count(self.candidates, "entry", "entries")
-            return f"of {count} read lately, recompressing with {self.setting} pays for none"
+            entries_text = format_count(self.candidates, "entry", "entries")
+            return f"of {entries_text} read lately, recompressing with {self.setting} pays for none"
         verb = "would be recompressed" if self.is_dry_run else "were recompressed"
         count = self.paying if self.is_dry_run else self.recompressed
         text = (

@@ -203,7 +203,7 @@ def test_entries_that_expire_soon_are_left(cheap: ReaderHarness) -> None:
 
 def test_excluded_entries_are_left(cheap: ReaderHarness) -> None:
     """What the settings leave out of compression is not recompressed."""
-    assert _run(cheap, exclude=("act_1/*",)).candidates == 1
+    assert _run(cheap, exclude=("act_1/*",), dry_run=True).candidates == 1
     assert _run(cheap, enabled=False).candidates == 0
     assert _run(cheap, content_types=("application/json",), dry_run=True).candidates == 2
 
