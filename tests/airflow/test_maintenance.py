@@ -1,4 +1,4 @@
-"""`adwarm_maintenance` on a fresh home: without a connection, with a wrong token, with a right one, a day later."""
+"""`adwarm_maintenance`: discovery of accounts on a fresh home, recompression in quiet hours, and retention."""
 
 import json
 from dataclasses import replace
@@ -10,13 +10,24 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from adwarm.compression import compress
 from adwarm.foundation.errors import BadRequest, TokenDead
-from adwarm.model import Account, EntryKey, ReportKey, Window, resolve_key
+from adwarm.model import (
+    ALL_ACCOUNTS,
+    AccessProfile,
+    Account,
+    CompressionCounts,
+    EntryKey,
+    ReportKey,
+    Window,
+    resolve_key,
+)
 from adwarm.runtime import Runtime
-from adwarm.settings import load_settings
-from adwarm.store import accounts, entries, write_transaction
+from adwarm.settings import CompressionSettings, load_settings
+from adwarm.store import accounts, compression_days, entries, write_transaction
+from adwarm.store.access_patterns import DescribedProfile, replace_profiles
 from adwarm.store.entries import Entry
-from adwarm_airflow.tasks.maintenance import discover_accounts
+from adwarm_airflow.tasks.maintenance import apply_retention, discover_accounts, recompress_entries
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -132,3 +143,79 @@ def test_entries_of_past_windows_go(
         entries.publish(connection, items, 1, now)
     assert dags["adwarm_maintenance"].test().state == "success"
     assert [item.key for item in entries.list_entries(runtime.engine)] == [current]
+
+
+def _context(at: datetime, **params: Any) -> dict[str, Any]:
+    dag_run = SimpleNamespace(dag_id="adwarm_maintenance", run_id="r", run_type="scheduled", run_after=at)
+    return {"dag_run": dag_run, "params": {"decision_time": at.isoformat(), **params}}
+
+
+def _save_quiet_hours(*hours: int) -> None:
+    """Store a profile of all accounts with these quiet hours of the week, in UTC."""
+    profile = AccessProfile(
+        account_id=ALL_ACCOUNTS,
+        first_opens=1,
+        keys=1,
+        since=START,
+        until=START,
+        weeks=8.0,
+        time_zones={"UTC": 1},
+        hour_of_week=(0,) * 168,
+        observed=(1.0,) * 168,
+        rate=(0.0,) * 168,
+        active_weeks=(0,) * 168,
+        weekday=(0.0,) * 7,
+        busy_hours=(),
+        peak_hours=(),
+        quiet_hours=hours,
+        popular_ranges=(),
+        evidence="",
+    )
+    replace_profiles(Runtime(load_settings()).engine, [DescribedProfile(profile, "", "", "")], START)
+
+
+def _save_read_entry() -> None:
+    """Store an entry that was read often and never expires."""
+    engine = Runtime(load_settings()).engine
+    spend = [{"ad_id": str(n % 40), "spend": f"{n * n * 7919 % 100_000 / 100}"} for n in range(3000)]
+    raw = json.dumps(spend).encode()
+    packed = compress(raw, CompressionSettings(zstd_level=1))
+    day = START.date()
+    key = EntryKey("act_1", Window(day, day), "abc")
+    item = Entry(key, "today", "default", packed.codec, len(raw), packed.stored_bytes, START, None, "test")
+    with write_transaction(engine) as connection:
+        entries.publish(connection, [(item, packed.blob)], 1, START)
+    entries.add_reads(engine, {key: 10_000}, START)
+
+
+def test_entries_are_recompressed_in_quiet_hours() -> None:
+    """While readers are many the task is skipped, unless the form asks; in a quiet hour it runs, then none is left."""
+    wednesday_noon = 2 * 24 + 12
+    _save_read_entry()
+    _save_quiet_hours(wednesday_noon + 1)
+    with pytest.raises(AirflowSkipException, match="readers are many"):
+        recompress_entries(_context(START))
+    result = recompress_entries(_context(START + timedelta(hours=1)))
+    assert (result["setting"], result["candidates"], result["recompressed"]) == ("zstd-19", 1, 1)
+    assert result["bytes_after"] < result["bytes_before"]
+    with pytest.raises(AirflowSkipException, match="no entry to recompress"):
+        recompress_entries(_context(START, recompress_now=True))
+
+
+def test_recompression_runs_at_any_hour_without_patterns_and_can_be_switched_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without access patterns no hour is known to be quiet; a CPU time of 0 switches it off."""
+    _save_read_entry()
+    monkeypatch.setenv("ADWARM_COMPRESSION__RECOMPRESS_CPU_SECONDS", "0")
+    with pytest.raises(AirflowSkipException, match="switched off"):
+        recompress_entries(_context(START))
+    monkeypatch.delenv("ADWARM_COMPRESSION__RECOMPRESS_CPU_SECONDS")
+    assert recompress_entries(_context(START))["recompressed"] == 1
+
+
+def test_old_statistics_are_deleted() -> None:
+    """The task says how many rows of each table it has deleted."""
+    engine = Runtime(load_settings()).engine
+    compression_days.add_counts(engine, START - timedelta(days=400), {"zstd": CompressionCounts(packed=1)})
+    assert apply_retention(_context(START)) == {"compression_day": 1, "token_day": 0, "request": 0}

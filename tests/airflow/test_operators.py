@@ -11,7 +11,7 @@ import pytest
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent, Throttled, Transient
 from adwarm.model import Account
 from adwarm.runtime import Runtime
-from adwarm.store import accounts, denials, entries
+from adwarm.store import accounts, compression_days, denials, entries
 from graph_simulator.server import SimulatorServer
 
 TASK = SimpleNamespace(retries=2)
@@ -185,7 +185,11 @@ def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None
     assert (packed["entries"], packed["corrupt"]) == (1, 0)
     assert packed["bytes_after"] <= packed["bytes_before"] == runtime_bytes(packed, runtime)
     (tmp_path / "a.json").write_text('{"a": 1}' * 2_000)
+    before = compression_days.get_totals(runtime.engine, datetime.now(UTC) - timedelta(days=1)).total
     files = CompressEntriesOperator(task_id="t", path=str(tmp_path), include=["a.json"]).execute(CONTEXT)
+    counted = compression_days.get_totals(runtime.engine, datetime.now(UTC) - timedelta(days=1)).total
+    assert counted.raw_bytes - before.raw_bytes == files["raw_bytes"]
+    assert before.packed >= 2  # the report, and its recompression
     assert files["stored_bytes"] < files["raw_bytes"]
     assert {path.name for path in tmp_path.glob("a.*")} == {"a.json", "a.json.zst"}
     assert CompressEntriesOperator(task_id="t", path=str(tmp_path), include=["a.json"]).execute(CONTEXT)["skipped"] == 1

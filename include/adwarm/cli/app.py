@@ -13,6 +13,7 @@ from adwarm.cli import (
     accounts,
     allow,
     backfill,
+    bench,
     cache,
     db,
     doctor,
@@ -66,6 +67,7 @@ app.command("verify")(verify.verify)
 app.add_typer(accounts.app, name="accounts")
 app.command("allow")(allow.allow)
 app.add_typer(backfill.app, name="backfill")
+app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
 app.add_typer(strategy.app, name="strategy")

@@ -37,6 +37,7 @@ def get(
     as_json: JsonOption = False,
 ) -> None:
     """Read one report as the read API does, and print its JSON. Without --json, its age goes to standard error."""
+    from adwarm.compression import flush_statistics
     from adwarm.foundation.errors import NotFound
     from adwarm.model import Actor, ReportKey
     from adwarm.runtime import Runtime
@@ -57,6 +58,7 @@ def get(
         note = f"{result.status}, {result.age_seconds or 0:.0f} s old, {result.entry.key.window}"
         typer.echo(f"{note}; {result.reason}" if result.reason else note, err=True)
     sys.stdout.buffer.write(runtime.reader.get_body(result) + b"\n")
+    flush_statistics(runtime.engine, runtime.clock.now())
 
 
 def _result_fields(result: "ReadResult", entry: "Entry") -> dict[str, Any]:

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from adwarm.runtime import Runtime
 
 _JOB_COLUMNS = ("dag", "started", "status", "done", "failed", "requests", "left")
+_COMPRESSION_COLUMNS = (
+    "codec",
+    "packed",
+    "unpacked",
+    "saved_bytes",
+    "ratio",
+    "mean_pack_ms",
+    "mean_unpack_ms",
+    "errors",
+)
 _USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "superseded", "open", "age", "late")
 _MAX_ROWS = 20
 """Rows to show of each table of limits."""
@@ -22,6 +32,7 @@ _MAX_ROWS = 20
 
 def status(*, as_json: JsonOption = False) -> None:
     """Show what is stored, planned, queued, running and limited."""
+    from adwarm.compression import get_compression_totals
     from adwarm.planning.strategy_use import report_strategies
     from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, read_traffic, warms
@@ -32,6 +43,7 @@ def status(*, as_json: JsonOption = False) -> None:
     document: dict[str, Any] = {
         "at": now,
         "entries": entries.get_totals(runtime.engine),
+        "compression_7d": get_compression_totals(runtime.engine, now - timedelta(days=6)).to_dict(),
         "warms": warms.count_by_status(runtime.engine),
         "usage_7d": [asdict(usage) for usage in warms.get_usage(runtime.engine, now - timedelta(days=7))],
         "forecast": _forecast_fields(runtime),
@@ -46,6 +58,7 @@ def status(*, as_json: JsonOption = False) -> None:
         print_json(document)
         return
     print_fields("Stored", document["entries"])
+    _print_compression(document["compression_7d"])
     print_fields("Warms", document["warms"])
     print_table(
         "Warms of the last 7 days by reason; shadow warms as if they had been fetched",
@@ -129,6 +142,17 @@ def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
         job["failed"],
         job["requests"],
         "-" if left is None else f"{left:,.0f} s",
+    )
+
+
+def _print_compression(totals: dict[str, Any]) -> None:
+    """Print one row per codec, and one of them all when there are several."""
+    rows = [*totals["codecs"], {"codec": "all", **totals}] if len(totals["codecs"]) > 1 else totals["codecs"]
+    print_table(
+        "Compression of the last 7 days; ratio: bytes after per byte before",
+        [name.replace("_", " ") for name in _COMPRESSION_COLUMNS],
+        [[row[name] for name in _COMPRESSION_COLUMNS] for row in rows],
+        "nothing was compressed",
     )
 
 

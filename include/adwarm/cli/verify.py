@@ -14,11 +14,13 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check every stored entry and partition object against its checksum. Exits with 1 when anything is corrupt."""
+    from adwarm.compression import flush_statistics
     from adwarm.maintenance.integrity import verify_store
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
     report = verify_store(runtime.context, repair=repair)
+    flush_statistics(runtime.engine, runtime.clock.now())
     if as_json:
         print_json(report.to_dict())
     else:

@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
-from adwarm.compression.codecs import decode, encode
+from adwarm.compression.choice import decode_counted, encode_if_smaller
 from adwarm.compression.envelope import Codec, parse_codec
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound
 from adwarm.settings import CompressionSettings
@@ -148,8 +148,8 @@ def _compress(
             result.skipped[str(file)] = f"{target.name} holds it already"
             return
     else:
-        body = encode(raw, codec, settings)
-        if len(body) >= len(raw):
+        used, body = encode_if_smaller(raw, codec, settings)
+        if used != codec:
             result.skipped[str(file)] = "it does not shrink"
             return
         _write_verified(target, body, raw, codec, before)
@@ -170,7 +170,7 @@ def _check_copy(target: Path, raw: bytes, codec: Codec) -> None:
         Corrupt: it holds something else.
     """
     try:
-        is_same = decode(target.read_bytes(), codec, len(raw)) == raw
+        is_same = decode_counted(target.read_bytes(), codec, len(raw)) == raw
     except AdwarmError:
         is_same = False
     if not is_same:
@@ -201,7 +201,7 @@ def _write_verified(target: Path, body: bytes, raw: bytes, codec: Codec, like: o
             stream.write(body)
             stream.flush()
             os.fsync(stream.fileno())
-        if decode(draft.read_bytes(), codec, len(raw)) != raw:
+        if decode_counted(draft.read_bytes(), codec, len(raw)) != raw:
             raise Corrupt("the compressed copy does not decode to the file; it stays as it is")
         draft.chmod(like.st_mode & 0o7777)
         os.utime(draft, ns=(like.st_atime_ns, like.st_mtime_ns))

@@ -1,15 +1,29 @@
 """Content negotiation: which codec a client gets, by its Accept-Encoding header (RFC 9110, 12.5.3).
 
-The stored codec is chosen whenever the client accepts it, since then nothing has to be decoded.
+| Accept-Encoding                                     | response                                         |
+|-----------------------------------------------------|--------------------------------------------------|
+| absent or empty                                     | plain bytes                                      |
+| accepts the stored coding                           | the stored bytes, since nothing has to be decoded |
+| accepts others                                      | the one with the highest weight                  |
+| accepts none, but does not exclude plain bytes      | plain bytes                                      |
+| excludes plain bytes too (`identity;q=0`, `*;q=0`)  | `NotAcceptable`, status 406                      |
+
+The RFC asks for plain bytes when no coding is acceptable "unless the identity coding is indicated as unacceptable"; a
+client that says so cannot use them, so it gets the error that names the codings (RFC 9110, 15.5.7).
 """
 
 import re
 
 from adwarm.compression.envelope import Codec, parse_codec
+from adwarm.foundation.errors import BadRequest
 
 _CODINGS: dict[Codec, str] = {"zstd": "zstd", "brotli": "br", "gzip": "gzip", "identity": "identity"}
 _CODECS: dict[str, Codec] = {coding: codec for codec, coding in _CODINGS.items()} | {"x-gzip": "gzip"}
 _MEMBER = re.compile(r"(?P<coding>[!#$%&'*+\-.^_`|~0-9a-z]+)(?:\s*;\s*q=(?P<q>[01](?:\.[0-9]{0,3})?))?")
+
+
+class NotAcceptable(BadRequest):
+    """The Accept-Encoding header excludes every coding; accept one of zstd, br, gzip and identity."""
 
 
 def content_coding(codec: str) -> str:
@@ -24,9 +38,11 @@ def content_coding(codec: str) -> str:
 def choose_encoding(accept_encoding: str, stored: str) -> Codec:
     """Return the codec for a response, given a client's Accept-Encoding header and the stored codec.
 
-    A client with an empty header, or one that accepts nothing, gets plain bytes. Malformed members are ignored.
+    Malformed members are ignored. A header that is absent is passed as an empty one: any coding would be allowed, but a
+    client that lists none may have no decoder.
 
     Raises:
+        NotAcceptable: the header excludes every codec, plain bytes included.
         BadRequest: the stored codec is unknown.
     """
     stored_codec = parse_codec(stored)
@@ -35,7 +51,9 @@ def choose_encoding(accept_encoding: str, stored: str) -> Codec:
         return stored_codec
     order = tuple(_CODINGS)
     offers = [codec for codec in order if weights.get(codec, 0.0) > 0]
-    return max(offers, key=lambda codec: (weights[codec], -order.index(codec)), default="identity")
+    if not offers:
+        raise NotAcceptable
+    return max(offers, key=lambda codec: (weights[codec], -order.index(codec)))
 
 
 def _weights(accept_encoding: str) -> dict[Codec, float]:

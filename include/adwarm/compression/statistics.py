@@ -1,124 +1,90 @@
-"""Statistics of compression: bytes before and after, time by codec, and errors. Safe for many threads."""
+"""Statistics of compression: counted in memory, and added to the table `compression_day` in batches.
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+`PROCESS_STATISTICS` counts every payload that this process compresses or decompresses. Whoever ends a batch calls
+`flush_statistics`: the prefetch engine, maintenance, a command at its end, a server at most once a second. A payload
+never causes a transaction of its own.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from datetime import datetime
 from threading import Lock
-from typing import Any
+from typing import Final
 
-from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope
-from adwarm.compression.envelope import decode_envelope
+from sqlalchemy import Engine
+
 from adwarm.foundation.errors import AdwarmError
-from adwarm.settings import CompressionSettings
+from adwarm.model import CompressionCounts
+from adwarm.store import compression_days
+from adwarm.store.compression_days import CompressionTotals
 
-
-@dataclass(slots=True)
-class CodecStatistics:
-    """Totals of one codec; seconds are of wall time in one thread each."""
-
-    packed: int = 0
-    unpacked: int = 0
-    raw_bytes: int = 0
-    stored_bytes: int = 0
-    pack_seconds: float = 0.0
-    unpack_seconds: float = 0.0
+UNKNOWN: Final = "unknown"
+"""Stands for the codec of bytes whose envelope is damaged."""
+log = logging.getLogger(__name__)
 
 
 class CompressionStats:
-    """Compresses and decompresses like the plain functions, and counts.
+    """Counts by codec. Safe for many threads."""
 
-    Args:
-        timer: returns seconds.
-    """
-
-    def __init__(self, timer: Callable[[], float] = time.perf_counter) -> None:
-        self._timer = timer
+    def __init__(self) -> None:
         self._lock = Lock()
-        self._codecs: dict[str, CodecStatistics] = {}
-        self._errors: dict[str, int] = {}
+        self._counts: dict[str, CompressionCounts] = {}
 
-    def compress(
-        self,
-        raw: bytes,
-        settings: CompressionSettings,
-        *,
-        content_type: str = "application/json",
-        codec: str | None = None,
-    ) -> CompressedPayload:
-        """Compress like `choice.compress`, and count."""
-        started = self._timer()
-        try:
-            packed = compress(raw, settings, content_type=content_type, codec=codec)
-        except AdwarmError as error:
-            self.record_error(error)
-            raise
-        self.record(packed, self._timer() - started)
-        return packed
+    def record_pack(self, codec: str, raw_bytes: int, stored_bytes: int, seconds: float) -> None:
+        """Count a payload that was compressed; `codec` is `identity` when it was tried and did not shrink."""
+        counts = CompressionCounts(packed=1, raw_bytes=raw_bytes, stored_bytes=stored_bytes, pack_seconds=seconds)
+        self.add({codec: counts})
 
-    def decompress(self, blob: bytes, settings: CompressionSettings) -> bytes:
-        """Decompress like `choice.decompress`, and count."""
-        started = self._timer()
-        try:
-            envelope = decode_envelope(blob)
-            raw = decompress_envelope(envelope, settings)
-        except AdwarmError as error:
-            self.record_error(error)
-            raise
-        seconds = self._timer() - started
+    def record_unpack(self, codec: str, seconds: float) -> None:
+        """Count a payload that was decompressed."""
+        self.add({codec: CompressionCounts(unpacked=1, unpack_seconds=seconds)})
+
+    def record_error(self, codec: str = UNKNOWN) -> None:
+        """Count a payload that could not be compressed or decompressed."""
+        self.add({codec: CompressionCounts(errors=1)})
+
+    def add(self, counts: Mapping[str, CompressionCounts]) -> None:
+        """Add counts by codec."""
         with self._lock:
-            figures = self._figures(envelope.codec)
-            figures.unpacked += 1
-            figures.unpack_seconds += seconds
-        return raw
+            for codec, added in counts.items():
+                self._counts[codec] = self._counts.get(codec, CompressionCounts()) + added
 
-    def record(self, packed: CompressedPayload, seconds: float) -> None:
-        """Count a payload that was compressed in `seconds`."""
+    def take_counts(self) -> dict[str, CompressionCounts]:
+        """Return the counts since the last flush and start at zero."""
         with self._lock:
-            figures = self._figures(packed.codec)
-            figures.packed += 1
-            figures.raw_bytes += packed.raw_bytes
-            figures.stored_bytes += packed.stored_bytes
-            figures.pack_seconds += seconds
+            taken, self._counts = self._counts, {}
+            return taken
 
-    def record_error(self, error: Exception) -> None:
-        """Count an error by its class."""
-        with self._lock:
-            name = type(error).__name__
-            self._errors[name] = self._errors.get(name, 0) + 1
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the totals and the figures by codec; `ratio` is raw over stored bytes, None before the first pack."""
-        with self._lock:
-            codecs = {name: _figures_dict(figures) for name, figures in sorted(self._codecs.items())}
-            errors = dict(sorted(self._errors.items()))
-        raw = sum(figures["raw_bytes"] for figures in codecs.values())
-        stored = sum(figures["stored_bytes"] for figures in codecs.values())
-        return {
-            "packed": sum(figures["packed"] for figures in codecs.values()),
-            "unpacked": sum(figures["unpacked"] for figures in codecs.values()),
-            "raw_bytes": raw,
-            "stored_bytes": stored,
-            "saved_bytes": raw - stored,
-            "ratio": _ratio(raw, stored),
-            "codecs": codecs,
-            "errors": errors,
-        }
-
-    def _figures(self, codec: str) -> CodecStatistics:
-        return self._codecs.setdefault(codec, CodecStatistics())
+    def reset_after_fork(self) -> None:
+        """Start at zero with a new lock: the parent writes what it has counted."""
+        self._lock = Lock()  # the old one may be held by a thread that the child does not have
+        self._counts = {}
 
 
-def _figures_dict(figures: CodecStatistics) -> dict[str, Any]:
-    return {
-        "packed": figures.packed,
-        "unpacked": figures.unpacked,
-        "raw_bytes": figures.raw_bytes,
-        "stored_bytes": figures.stored_bytes,
-        "ratio": _ratio(figures.raw_bytes, figures.stored_bytes),
-        "pack_seconds": figures.pack_seconds,
-        "unpack_seconds": figures.unpack_seconds,
-    }
+PROCESS_STATISTICS: Final = CompressionStats()
+"""What this process has compressed and decompressed since the last flush."""
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=PROCESS_STATISTICS.reset_after_fork)
 
 
-def _ratio(raw: int, stored: int) -> float | None:
-    return round(raw / stored, 3) if stored else None
+def flush_statistics(engine: Engine, at: datetime, statistics: CompressionStats = PROCESS_STATISTICS) -> None:
+    """Add the counts to the UTC day of `at` in one transaction, and start at zero; without counts nothing is written.
+
+    Statistics never fail the work that they count: when the database cannot be written, the counts are kept for the
+    next flush, and a warning is logged.
+    """
+    counts = statistics.take_counts()
+    try:
+        compression_days.add_counts(engine, at, counts)
+    except AdwarmError as error:
+        statistics.add(counts)
+        log.warning("the statistics of compression are written later: %s", error)
+
+
+def get_compression_totals(engine: Engine, since: datetime) -> CompressionTotals:
+    """Return what was compressed and decompressed from the UTC day of `since` on, in total and by codec.
+
+    Counts that a process has not flushed yet are missing.
+    """
+    return compression_days.get_totals(engine, since)

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 import orjson
 
-from adwarm.compression import decompress
+from adwarm.compression import decompress, flush_statistics
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.foundation.wording import format_count
@@ -72,6 +72,7 @@ def score_accounts(context: Context, pairs: Sequence[tuple[str, date]], now: dat
             _score_one(context, account_id, as_of, now, result)
         except (Corrupt, NotFound) as error:
             result.errors.append(f"{account_id} {as_of}: {error}; run `adwarm verify --repair` and fetch it again")
+    flush_statistics(context.engine, now)
     return result
 
 

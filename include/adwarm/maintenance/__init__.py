@@ -1,1 +1,1 @@
-"""Maintains the store: compaction, garbage collection, integrity checks, recompression."""
+"""Maintains the store: compaction, garbage collection, integrity checks, recompression, retention."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from adwarm.compression import flush_statistics
 from adwarm.model import Priority
 from adwarm.prefetch.account_fetch import AccountFetch
 from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
@@ -59,6 +60,7 @@ class PrefetchEngine(FetchContext):
                 by_request = {id(outcome.request): outcome for future in futures for outcome in future.result()}
         finally:
             self.release_grants()
+            flush_statistics(self.engine, self.clock.now())
         return BatchResult([by_request[id(item)] for item in requests])
 
     def _make_batch(self, priority: Priority, wait_seconds: float | None) -> Batch:

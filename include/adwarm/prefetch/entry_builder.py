@@ -114,7 +114,8 @@ def build_entry(
         "days_fetched_at": min((state.fetched_at for state in states.values()), default=None),
         **_row_fields(daily_rows(context.objects, states, window), summary),
     }
-    packed = compress(orjson.dumps(document), settings.compression)
+    name = f"{query.key.account_id}/{query.key.report}/{query.key.date_range}"
+    packed = compress(orjson.dumps(document), settings.compression, name=name)
     entry = Entry(
         key=query.entry_key,
         date_range=query.key.date_range,

@@ -15,11 +15,14 @@ from datetime import datetime
 from enum import StrEnum
 
 from adwarm.compression import (
-    DecodedCache,
+    RepresentationKey,
+    TranscodeCache,
     choose_encoding,
     content_coding,
     decode_envelope,
     decompress,
+    hash_blob,
+    open_envelope,
     transcode,
 )
 from adwarm.foundation.clock import Clock
@@ -72,7 +75,7 @@ class Reader:
         self._engine = context.engine
         self._settings = context.settings
         self._clock = clock
-        self._cache = DecodedCache(context.settings.compression.cache_bytes)
+        self._cache = TranscodeCache(context.settings.compression.cache_bytes)
 
     def read(self, key: ReportKey, actor: Actor = Actor.HUMAN, *, record_traffic: bool = True) -> ReadResult:
         """Return the stored entry for `key` as of now; never calls the source.
@@ -94,10 +97,15 @@ class Reader:
         return result
 
     def record_read(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
-        """Add one read to the traffic of its hour; a fetch that the reader waited for counts as a miss."""
+        """Add one read to the traffic of its hour, and to its entry unless the warmer read it.
+
+        A fetch that the reader waited for counts as a miss.
+        """
         column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(result.status, "misses")
         account = result.key.account_id
         read_traffic.increment(self._engine, result.read_at, account, actor.value, latency_ms=latency_ms, **{column: 1})
+        if result.entry is not None and actor is not Actor.WARMER:
+            entries.add_reads(self._engine, {result.entry.key: 1}, result.read_at)
 
     def get_body(self, result: ReadResult) -> bytes:
         """Return the decoded JSON document of a result.
@@ -106,7 +114,8 @@ class Reader:
             NotFound: the result is a miss.
         """
         blob, settings = _require_blob(result), self._settings.compression
-        return self._cache.get_or_compute(result.key.account_id, blob, lambda: decompress(blob, settings))
+        key = RepresentationKey(hash_blob(result.key.account_id, blob), "identity")
+        return self._cache.get_or_compute(key, lambda: decompress(blob, settings))
 
     def encode(self, result: ReadResult, accept_encoding: str) -> tuple[bytes, str]:
         """Return the bytes for a client and their content coding.
@@ -119,15 +128,16 @@ class Reader:
 
         Raises:
             NotFound: the result is a miss.
+            NotAcceptable: the client excludes every coding.
         """
         blob = _require_blob(result)
         envelope = decode_envelope(blob)
         codec = choose_encoding(accept_encoding, envelope.codec)
         if codec == envelope.codec:
             return envelope.body, content_coding(codec)
-        settings = self._settings.compression
-        body = self._cache.get_or_compute(result.key.account_id, blob, lambda: transcode(blob, codec, settings), codec)
-        return body, content_coding(codec)
+        settings, coding = self._settings.compression, content_coding(codec)
+        key = RepresentationKey(hash_blob(result.key.account_id, blob), coding)
+        return self._cache.get_or_compute(key, lambda: transcode(blob, codec, settings)), coding
 
     def get_account(self, account_id: str) -> Account:
         """Return the stored account, or one in the default zone."""
@@ -153,7 +163,7 @@ class Reader:
         if stored is None:
             return f"nothing is stored for {entry_key.window}"
         try:
-            decode_envelope(stored[1])
+            open_envelope(stored[1])
         except Corrupt as error:
             entries.mark_degraded(self._engine, stored[0], str(error))
             return str(error)

@@ -1,8 +1,9 @@
 """The sections of the settings, each with its defaults and meanings."""
 
+from fnmatch import fnmatchcase
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
@@ -252,18 +253,89 @@ class RecoverySettings(_Section):
     recovery_threshold: float = Field(0.8, gt=0, le=1, description="Success rate that ends an isolation.")
 
 
-class CompressionSettings(_Section):
-    """How entries are compressed."""
+CodecName = Literal["zstd", "gzip", "brotli", "identity"]
+_STRONGEST = {"gzip": 9, "brotli": 11, "zstd": 19, "identity": 0}
+"""Strongest level of each codec. zstd could go on to 22, but those levels may need a window that browsers refuse."""
 
-    codec: Literal["zstd", "gzip", "brotli", "identity"] = Field("zstd", description="Codec of stored entries.")
+
+class CompressionSettings(_Section):
+    """How entries are compressed, and which."""
+
+    enabled: bool = Field(True, description="Whether entries are compressed; false stores them as they are.")
+    codec: CodecName = Field("zstd", description="Codec of stored entries.")
     gzip_level: int = Field(6, ge=0, le=9, description="gzip level.")
     brotli_quality: int = Field(5, ge=0, le=11, description="brotli quality.")
     zstd_level: int = Field(8, ge=1, le=19, description="zstd level.")
     threshold_bytes: int = Field(512, ge=0, description="Smaller payloads are stored uncompressed.")
+    content_types: tuple[str, ...] = Field(
+        ("application/*", "text/*"), description="Content types that are compressed, as JSON; `*` matches any text."
+    )
+    include: tuple[str, ...] = Field(
+        ("*",), description="Entries that are compressed: patterns of `account/report/date range`, as JSON."
+    )
+    exclude: tuple[str, ...] = Field((), description="Entries that are not, such as `act_1/*`; wins over `INCLUDE`.")
     max_decoded_bytes: int = Field(
         64 * 2**20, ge=1024, description="Larger decompressed payloads are refused (decompression bombs)."
     )
     cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of decompressed payloads.")
+    recompress_codec: CodecName | None = Field(
+        None, description="Codec of recompressed entries; unset: `CODEC`, so that no client needs a transcode."
+    )
+    recompress_level: int | None = Field(
+        None, ge=0, le=19, description="Level of that codec; unset: its strongest (gzip 9, brotli 11, zstd 19)."
+    )
+    recompress_cpu_seconds: float = Field(
+        20, ge=0, le=3600, description="CPU seconds that a run may spend on recompressing; 0: none."
+    )
+    recompress_min_saving: int = Field(
+        250_000, ge=0, description="Bytes that a CPU second has to save over the expected reads."
+    )
+    recompress_min_hours: float = Field(
+        1, ge=0, description="An entry that expires earlier than this is not recompressed."
+    )
+
+    @model_validator(mode="after")
+    def _recompress_level_exists(self) -> "CompressionSettings":
+        codec = self.recompress_codec or self.codec
+        if self.recompress_level is not None and self.recompress_level > _STRONGEST[codec]:
+            raise ValueError(
+                f"recompress_level {self.recompress_level} is above {_STRONGEST[codec]}, {codec}'s highest"
+            )
+        if self.recompress_level == 0 and codec == "zstd":
+            raise ValueError("recompress_level 0 does not exist for zstd; its lowest is 1")
+        return self
+
+    def is_compressed(self, content_type: str, name: str | None = None) -> bool:
+        """Return whether a payload of this type and name is compressed, if it is large enough.
+
+        Args:
+            content_type: its type; parameters such as a charset do not count.
+            name: `account/report/date range` of an entry; None when it has no name, which every pattern allows.
+        """
+        bare = content_type.partition(";")[0].strip().lower()
+        is_type_included = any(fnmatchcase(bare, pattern.lower()) for pattern in self.content_types)
+        return self.enabled and is_type_included and (name is None or self.is_included(name))
+
+    def is_included(self, name: str) -> bool:
+        """Return whether the patterns include an entry's `account/report/date range`."""
+        is_included = any(fnmatchcase(name, pattern) for pattern in self.include)
+        return is_included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+    def level(self, codec: CodecName) -> int:
+        """Return the level at which `codec` compresses; 0 for identity."""
+        levels = {"gzip": self.gzip_level, "brotli": self.brotli_quality, "zstd": self.zstd_level, "identity": 0}
+        return levels[codec]
+
+    def with_codec(self, codec: CodecName, level: int) -> "CompressionSettings":
+        """Return the same settings with another codec of stored entries, and its level."""
+        names = {"gzip": "gzip_level", "brotli": "brotli_quality", "zstd": "zstd_level"}
+        levels = {names[codec]: level} if codec in names else {}
+        return self.model_copy(update={"codec": codec, **levels})
+
+    def for_recompression(self) -> "CompressionSettings":
+        """Return the settings by which maintenance recompresses entries."""
+        codec = self.recompress_codec or self.codec
+        return self.with_codec(codec, _STRONGEST[codec] if self.recompress_level is None else self.recompress_level)
 
 
 class CacheSettings(_Section):

@@ -1,12 +1,12 @@
 """Entries: the stored answer for one account, window and query, as sealed bytes with their metadata."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, func, select
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, or_, select
 
 from adwarm.model import EntryKey, Window
 from adwarm.store.database import read_transaction, upsert, write_transaction
@@ -19,7 +19,11 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The metadata of an entry. `expires_at` is None when its data is final."""
+    """The metadata of an entry. `expires_at` is None when its data is final.
+
+    `reads` and `last_read_at` stay when the entry is fetched again. `recompressed_with` names the codec and level that
+    recompression tried on these bytes, None before it.
+    """
 
     key: EntryKey
     date_range: str
@@ -39,6 +43,7 @@ class Entry:
     payload_hash: str = ""
     reads: int = 0
     last_read_at: datetime | None = None
+    recompressed_with: str | None = None
 
     def is_fresh(self, at: datetime) -> bool:
         """Whether the entry may be served as fresh at `at`."""
@@ -94,7 +99,9 @@ def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, E
 
 
 def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> None:
-    """Store entries with their sealed bytes, within the caller's fenced transaction."""
+    """Store entries with their sealed bytes, within the caller's fenced transaction; an entry's reads are kept."""
+    # In one order, as in `add_reads`, so that the two cannot wait for each other's rows.
+    items = sorted(items, key=lambda item: item[0].key)
     hashes = [sha256(blob).hexdigest() for _, blob in items]
     blobs = {digest: blob for digest, (_, blob) in zip(hashes, items, strict=True)}
     _store_payloads(connection, blobs, at)
@@ -106,8 +113,75 @@ def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: date
     digest = sha256(sealed).hexdigest()
     _store_payloads(connection, {digest: sealed}, at)
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
-    values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
+    values = {
+        "payload_hash": digest,
+        "codec": item.codec,
+        "stored_bytes": item.stored_bytes,
+        "recompressed_with": item.recompressed_with,
+    }
     return bool(connection.execute(table.update().where(same).values(**values)).rowcount)
+
+
+def mark_recompressed(connection: Connection, item: Entry, setting: str) -> None:
+    """Note that recompression by `setting` was tried on an entry's bytes and did not make them smaller."""
+    same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
+    connection.execute(table.update().where(same).values(recompressed_with=setting))
+
+
+def list_to_recompress(
+    engine: Engine, setting: str, read_since: datetime, expires_after: datetime, limit: int = 5_000
+) -> list[Entry]:
+    """Return up to `limit` entries that recompression may pay for, those with most bytes read first.
+
+    Left out are degraded entries, those that were not read since `read_since` or expire before `expires_after`, and
+    those on which this setting was tried.
+    """
+    query = (
+        select(table)
+        .where(
+            table.c.degraded.is_(False),
+            table.c.reads > 0,
+            table.c.last_read_at >= read_since,
+            or_(table.c.expires_at.is_(None), table.c.expires_at >= expires_after),
+            or_(table.c.recompressed_with.is_(None), table.c.recompressed_with != setting),
+        )
+        .order_by((table.c.reads * table.c.stored_bytes).desc(), *table.primary_key.columns)
+        .limit(limit)
+    )
+    with read_transaction(engine) as connection:
+        return [_entry(row) for row in connection.execute(query)]
+
+
+def add_reads(engine: Engine, counts: Mapping[EntryKey, int], at: datetime) -> None:
+    """Add reads to entries in one transaction; entries that are gone are left out, and no count means no transaction.
+
+    Args:
+        engine: the database.
+        counts: reads by entry since the last call.
+        at: when the last of them was, UTC.
+    """
+    if not counts:
+        return
+    # In one order, so that two processes cannot wait for each other's rows.
+    rows = [
+        {
+            "b_account": key.account_id,
+            "b_since": key.window.since,
+            "b_until": key.window.until,
+            "b_spec": key.spec_hash,
+            "b_reads": count,
+        }
+        for key, count in sorted(counts.items())
+    ]
+    same = and_(
+        table.c.account_id == bindparam("b_account"),
+        table.c.since == bindparam("b_since"),
+        table.c.until == bindparam("b_until"),
+        table.c.spec_hash == bindparam("b_spec"),
+    )
+    with write_transaction(engine) as connection:
+        changes = {"reads": table.c.reads + bindparam("b_reads"), "last_read_at": at}
+        connection.execute(table.update().where(same).values(changes), rows)
 
 
 def mark_degraded(engine: Engine, item: Entry, reason: str) -> None:
@@ -181,6 +255,7 @@ def _entry(row: Row[Any]) -> Entry:
         payload_hash=row.payload_hash,
         reads=row.reads,
         last_read_at=row.last_read_at,
+        recompressed_with=row.recompressed_with,
     )
 
 
@@ -206,4 +281,5 @@ def _row(item: Entry, payload_hash: str, token: int) -> dict[str, Any]:
         "data_version": item.data_version,
         "api_version": item.api_version,
         "token": token,
+        "recompressed_with": item.recompressed_with,
     }

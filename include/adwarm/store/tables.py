@@ -172,6 +172,7 @@ entry = Table(
     Column("content_type", String(255)),
     Column("reads", BigInteger, nullable=False, default=0, server_default="0"),
     Column("last_read_at", UtcDateTime()),
+    Column("recompressed_with", String(16)),
     Index(None, "expires_at"),
 )
 

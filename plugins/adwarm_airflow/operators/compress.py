@@ -53,16 +53,18 @@ class CompressEntriesOperator(BaseOperator):
             NotFound: there is nothing at the path.
             Permanent: every file failed.
         """
-        from adwarm.foundation.clock import SystemClock
-        from adwarm.maintenance.recompression import describe_recompression, recompress_entries
+        from adwarm.compression import flush_statistics
+        from adwarm.maintenance.recompression import describe_recompression, recompress_all
         from adwarm_airflow.task_context import open_runtime
 
         del context
         runtime = open_runtime()
         compression = _compression_settings(runtime.settings, self.codec)
         if self.path:
-            return self._compress_files(self.path, compression)
-        counts = recompress_entries(runtime.engine, compression, SystemClock().now())
+            counts = self._compress_files(self.path, compression)
+            flush_statistics(runtime.engine, runtime.clock.now())
+            return counts
+        counts = recompress_all(runtime.engine, compression, runtime.clock.now())
         self.log.info("%s", describe_recompression(counts, self.codec))
         return counts
 
@@ -86,13 +88,12 @@ class CompressEntriesOperator(BaseOperator):
 
 
 def _compression_settings(settings: Settings, codec: str) -> CompressionSettings:
-    """Return the compression settings with another codec."""
-    from pydantic import ValidationError
+    """Return the compression settings with another codec, switched on.
 
-    from adwarm.foundation.errors import BadRequest
-    from adwarm.settings import CompressionSettings
+    Raises:
+        BadRequest: the codec does not exist.
+    """
+    from adwarm.compression.envelope import parse_codec
 
-    try:
-        return CompressionSettings.model_validate({**settings.compression.model_dump(), "codec": codec})
-    except ValidationError:
-        raise BadRequest(f"codec {codec!r} is not one of zstd, gzip, brotli, identity") from None
+    compression, name = settings.compression, parse_codec(codec)
+    return compression.with_codec(name, compression.level(name)).model_copy(update={"enabled": True})

@@ -1,4 +1,4 @@
-"""Tasks of `adwarm_maintenance`: discover the accounts of the connections, and delete what nobody will read."""
+"""Tasks of `adwarm_maintenance`: discover accounts, recompress entries, delete what is past its retention."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -9,9 +9,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
+from adwarm.maintenance import retention
 from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
 from adwarm.maintenance.eviction import evict
+from adwarm.maintenance.off_peak import is_off_peak
+from adwarm.maintenance.recompression import recompress_by_benefit
 from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import most_severe_error, with_message
 from adwarm.runtime import connection_factories
@@ -61,6 +64,35 @@ def evict_entries() -> dict[str, Any]:
     for item in evictions[:_MAX_LINES]:
         log.info("%s %s (%s): %s", item.entry.key.account_id, item.entry.date_range, item.entry.key.window, item.why)
     return result.to_dict()
+
+
+def recompress_entries(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Recompress the entries for which a stronger level pays, within the settings' CPU time, and return the numbers.
+
+    Raises:
+        AirflowSkipException: readers are many at this hour, recompression is switched off, or no entry is left to try.
+    """
+    run = resolve_run_window(context, STEP)
+    runtime = open_runtime(run.clock)
+    now = run.clock.now()
+    if not runtime.settings.compression.recompress_cpu_seconds:
+        raise AirflowSkipException("recompression is switched off (ADWARM_COMPRESSION__RECOMPRESS_CPU_SECONDS=0)")
+    if is_off_peak(runtime.engine, now) is False and not context["params"].get("recompress_now"):
+        raise AirflowSkipException("readers are many at this hour; entries are recompressed in quiet hours")
+    result = recompress_by_benefit(runtime.context, now)
+    if not result.candidates:
+        raise AirflowSkipException(str(result))
+    log.info("%s", result)
+    return result.to_dict()
+
+
+def apply_retention(context: Mapping[str, Any]) -> dict[str, int]:
+    """Delete rows past their retention, and return how many of each table."""
+    run = resolve_run_window(context, STEP)
+    runtime = open_runtime(run.clock)
+    deleted = retention.apply_retention(runtime.engine, runtime.queue, run.clock.now())
+    log.info("deleted rows past their retention: %s", deleted)
+    return deleted
 
 
 def _open_sources(settings: Settings, conn_id: str, clock: Clock) -> dict[str, SourceFactory]:

@@ -56,6 +56,20 @@ def test_status_shows_what_is_stored(adwarm: Adwarm) -> None:
     assert all(title in shown.stdout for title in ("Stored", "Warms", "Forecast", "Last 24 hours", "Jobs", "Limits"))
 
 
+def test_status_shows_what_compression_saves(adwarm: Adwarm) -> None:
+    """Nothing at first; after a warm and a read, in other processes, the bytes saved, by codec and in total."""
+    assert "nothing was compressed" in adwarm("status").stdout
+    adwarm("warm", "act_1", "--range", "last_30d")
+    adwarm("get", "act_1", "last_30d")
+    totals = adwarm("status", "--json").json["compression_7d"]
+    stored = adwarm("status", "--json").json["entries"]
+    [zstd] = [item for item in totals["codecs"] if item["codec"] == "zstd"]
+    assert (zstd["packed"], zstd["unpacked"] >= 1, totals["errors"]) == (1, True, 0)
+    assert (zstd["raw_bytes"], zstd["saved_bytes"] > 0) == (stored["raw_bytes"], True)
+    assert 0 < zstd["ratio"] < 1
+    assert "Compression of the last 7 days" in adwarm("status").stdout
+
+
 def _settle(runtime: Runtime, scope: str, outcome: CallOutcome) -> None:
     decision = runtime.admission.admit([Scope.parse(scope)], Priority.HIGH, source="meta")
     assert isinstance(decision, Granted)

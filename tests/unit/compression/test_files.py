@@ -133,8 +133,8 @@ def test_a_file_that_fails_the_round_trip_is_kept(tmp_path: Path, monkeypatch: p
     """When the round trip fails, the file stays, no draft is left, and the other files are compressed."""
     (tmp_path / "bad.json").write_bytes(TEXT)
     (tmp_path / "good.json").write_bytes(TEXT * 2)
-    real = files.decode
-    monkeypatch.setattr(files, "decode", lambda body, codec, size: real(body, codec, size)[size == len(TEXT) :])
+    real = files.decode_counted
+    monkeypatch.setattr(files, "decode_counted", lambda body, codec, size: real(body, codec, size)[size == len(TEXT) :])
     report = compress_path(tmp_path, SETTINGS, keep_original=False)
     assert _names(tmp_path) == ["bad.json", "good.json.zst"]
     assert (tmp_path / "bad.json").read_bytes() == TEXT
@@ -145,13 +145,13 @@ def test_a_file_that_changes_meanwhile_is_kept(tmp_path: Path, monkeypatch: pyte
     """A concurrent writer loses nothing."""
     file = tmp_path / "a.json"
     file.write_bytes(TEXT)
-    real = files.encode
+    real = files.encode_if_smaller
 
-    def encode_slowly(raw: bytes, codec: Any, settings: CompressionSettings) -> bytes:
+    def encode_slowly(raw: bytes, codec: Any, settings: CompressionSettings) -> tuple[Any, bytes]:
         file.write_bytes(TEXT + b"more")
         return real(raw, codec, settings)
 
-    monkeypatch.setattr(files, "encode", encode_slowly)
+    monkeypatch.setattr(files, "encode_if_smaller", encode_slowly)
     report = compress_path(file, SETTINGS)
     assert "changed" in report.failed[str(file)]
     assert _names(tmp_path) == ["a.json"]

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.compression.envelope import CODECS, Codec
-from adwarm.compression.negotiation import choose_encoding, content_coding
+from adwarm.compression.negotiation import NotAcceptable, choose_encoding, content_coding
 from adwarm.foundation.errors import BadRequest
 
 
@@ -24,7 +24,6 @@ from adwarm.foundation.errors import BadRequest
         ("gzip, identity;q=0", "identity", "gzip"),
         ("*", "zstd", "zstd"),
         ("*;q=0.5, zstd;q=0", "zstd", "brotli"),
-        ("*;q=0", "zstd", "identity"),
         ("gzip, *;q=0", "zstd", "gzip"),
         ("zstd;q=0, identity", "zstd", "identity"),
         ("identity;q=1, gzip;q=0.5", "brotli", "identity"),
@@ -32,6 +31,13 @@ from adwarm.foundation.errors import BadRequest
         ("x-gzip", "gzip", "gzip"),
         ("zstd;q=nan, gzip;q=-1, br;q=2.0, ;;,", "zstd", "identity"),
         ("gzip;q=0.001", "zstd", "gzip"),
+        ("gzip;q=0, br;q=0, zstd;q=0", "zstd", "identity"),
+        ("identity;q=0.1, *;q=0", "zstd", "identity"),
+        ("identity;q=0, gzip;q=0.1", "identity", "gzip"),
+        ("identity;q=0, *", "identity", "zstd"),
+        ("gzip;q=0.3, br;q=0.3", "zstd", "brotli"),
+        ("br;q=0, *;q=0.1, gzip;q=0.2", "brotli", "gzip"),
+        ("dcb, dcz, zstd", "zstd", "zstd"),
     ],
 )
 def test_the_codec_follows_the_standard(header: str, stored: str, chosen: str) -> None:
@@ -39,9 +45,16 @@ def test_the_codec_follows_the_standard(header: str, stored: str, chosen: str) -
     assert choose_encoding(header, stored) == chosen
 
 
-@given(header=st.text(max_size=80), stored=st.sampled_from(CODECS))
-def test_any_header_gets_a_codec(header: str, stored: Codec) -> None:
-    """No header raises."""
+@pytest.mark.parametrize("header", ["*;q=0", "identity;q=0", "identity;q=0, *;q=0", "identity;q=0, deflate"])
+def test_a_header_that_excludes_plain_bytes_too_is_an_error(header: str) -> None:
+    """Nothing may be sent that the client has excluded; the error names the codings."""
+    with pytest.raises(NotAcceptable, match="zstd, br, gzip and identity"):
+        choose_encoding(header, "zstd")
+
+
+@given(header=st.text(alphabet=st.characters(exclude_characters="0"), max_size=80), stored=st.sampled_from(CODECS))
+def test_any_header_without_an_exclusion_gets_a_codec(header: str, stored: Codec) -> None:
+    """No header raises, whatever its bytes, unless it excludes codings."""
     assert choose_encoding(header, stored) in CODECS
 
 
@@ -50,10 +63,17 @@ def test_any_header_gets_a_codec(header: str, stored: Codec) -> None:
     stored=st.sampled_from(CODECS),
 )
 def test_a_refused_coding_is_never_sent(weights: dict[str, int], stored: Codec) -> None:
-    """A coding of weight 0 is chosen only when nothing else is left, and then it is plain bytes."""
+    """A coding of weight 0 is never chosen; an error says that all are excluded, and only then."""
     header = ", ".join(f"{name};q={weight / 1000:.3f}" for name, weight in weights.items())
-    coding = content_coding(choose_encoding(header, stored))
-    assert weights.get(coding, weights.get("*", 0)) > 0 or coding == "identity"
+    others = weights.get("*", 0)
+    accepted = {name for name in ("zstd", "br", "gzip") if weights.get(name, others) > 0}
+    if weights.get("identity", weights.get("*", 1)) > 0:
+        accepted.add("identity")
+    if accepted:
+        assert content_coding(choose_encoding(header, stored)) in accepted
+    else:
+        with pytest.raises(NotAcceptable):
+            choose_encoding(header, stored)
 
 
 def test_codecs_have_their_http_names() -> None:

@@ -1,63 +1,122 @@
-"""Compression statistics: totals, times by an injected timer, errors by class."""
+"""Statistics of compression: every payload is counted by codec, and counts are written in batches."""
 
-import json
+import os
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, event
 
-from adwarm.compression.statistics import CompressionStats
+from adwarm.compression import (
+    CompressionStats,
+    compress,
+    compress_path,
+    decompress,
+    flush_statistics,
+    get_compression_totals,
+    transcode,
+)
 from adwarm.foundation.errors import Corrupt, TooMuchData
-from adwarm.settings import CompressionSettings
+from adwarm.model import CompressionCounts
+from adwarm.settings import CompressionSettings, SqlSettings
+from adwarm.store.database import open_engine, write_transaction
+from adwarm.store.tables import compression_day
 
 SETTINGS = CompressionSettings(max_decoded_bytes=100_000)
 SAMPLE = b'{"clicks":"7"},' * 200
+AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
-def test_without_a_payload_there_is_no_ratio() -> None:
-    """Empty statistics divide by nothing."""
-    assert CompressionStats().to_dict() == {
-        "packed": 0,
-        "unpacked": 0,
-        "raw_bytes": 0,
-        "stored_bytes": 0,
-        "saved_bytes": 0,
-        "ratio": None,
-        "codecs": {},
-        "errors": {},
-    }
+def test_payloads_are_counted_by_codec(counted: CompressionStats) -> None:
+    """Bytes, times and numbers of each codec; what was stored as it is counts as identity."""
+    packed = compress(SAMPLE, SETTINGS)
+    compress(b"small", SETTINGS)
+    assert decompress(packed.blob, SETTINGS) == SAMPLE
+    counts = counted.take_counts()
+    zstd, identity = counts["zstd"], counts["identity"]
+    assert (zstd.packed, zstd.unpacked, zstd.raw_bytes, zstd.errors) == (1, 1, len(SAMPLE), 0)
+    assert 0 < zstd.stored_bytes < len(SAMPLE)
+    assert zstd.pack_seconds > 0 < zstd.unpack_seconds
+    assert (identity.packed, identity.raw_bytes, identity.stored_bytes) == (1, 5, 5)
 
 
-def test_bytes_and_times_are_counted_by_codec() -> None:
-    """Each call adds its bytes and the seconds between two readings of the timer."""
-    stats = CompressionStats(timer=count(step=0.5).__next__)
-    packed = stats.compress(SAMPLE, SETTINGS)
-    stats.compress(b"small", SETTINGS)
-    assert stats.decompress(packed.blob, SETTINGS) == SAMPLE
-    result = stats.to_dict()
-    assert result["codecs"]["zstd"]["pack_seconds"] == result["codecs"]["zstd"]["unpack_seconds"] == 0.5
-    assert result["codecs"]["zstd"]["raw_bytes"] == len(SAMPLE)
-    assert result["codecs"]["identity"]["packed"] == 1
-    assert (result["packed"], result["unpacked"]) == (2, 1)
-    assert result["saved_bytes"] == result["raw_bytes"] - result["stored_bytes"]
-    assert result["ratio"] == round(result["raw_bytes"] / result["stored_bytes"], 3) > 1
-    assert json.loads(json.dumps(result)) == result
+def test_a_transcode_counts_both_of_its_halves(counted: CompressionStats) -> None:
+    """It decompresses one codec and compresses another; the stored codec itself costs nothing."""
+    blob = compress(SAMPLE, SETTINGS).blob
+    counted.take_counts()
+    transcode(blob, "zstd", SETTINGS)
+    assert counted.take_counts() == {}
+    body = transcode(blob, "gzip", SETTINGS)
+    counts = counted.take_counts()
+    assert (counts["zstd"].unpacked, counts["gzip"].packed, counts["gzip"].stored_bytes) == (1, 1, len(body))
 
 
-def test_errors_are_counted_and_raised() -> None:
-    """A failure is raised to the caller and counted."""
-    stats = CompressionStats()
+def test_files_are_counted(counted: CompressionStats, tmp_path: Path) -> None:
+    """The copy of a file counts as compressed, and its verification as decompressed."""
+    (tmp_path / "a.json").write_bytes(SAMPLE)
+    compress_path(tmp_path, SETTINGS)
+    counts = counted.take_counts()["zstd"]
+    assert (counts.packed, counts.unpacked, counts.raw_bytes) == (1, 1, len(SAMPLE))
+
+
+def test_errors_are_counted_and_raised(counted: CompressionStats) -> None:
+    """A failure is raised to the caller, and counted by codec, or as unknown when the envelope is damaged."""
     with pytest.raises(Corrupt):
-        stats.decompress(b"not an envelope", SETTINGS)
+        decompress(b"not an envelope", SETTINGS)
     with pytest.raises(TooMuchData):
-        stats.compress(bytes(100_001), SETTINGS)
-    assert stats.to_dict()["errors"] == {"Corrupt": 1, "TooMuchData": 1}
+        compress(bytes(100_001), SETTINGS)
+    assert {codec: counts.errors for codec, counts in counted.take_counts().items()} == {"unknown": 1, "zstd": 1}
 
 
-def test_threads_lose_no_count() -> None:
+def test_threads_lose_no_count(counted: CompressionStats) -> None:
     """Counts of many threads add up."""
-    stats = CompressionStats()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: stats.compress(SAMPLE, SETTINGS), range(200)))
-    assert stats.to_dict()["packed"] == 200
-    assert stats.to_dict()["raw_bytes"] == 200 * len(SAMPLE)
+        list(pool.map(lambda _: compress(SAMPLE, SETTINGS), range(200)))
+    counts = counted.take_counts()["zstd"]
+    assert (counts.packed, counts.raw_bytes) == (200, 200 * len(SAMPLE))
+
+
+def test_a_flush_is_one_transaction_however_many_payloads(engine: Engine, counted: CompressionStats) -> None:
+    """Compressing writes nothing; a flush writes all once, a second one nothing."""
+    commits: list[object] = []
+
+    def on_commit(connection: object) -> None:
+        commits.append(connection)
+
+    event.listen(engine, "commit", on_commit)
+    try:
+        for _ in range(50):
+            decompress(compress(SAMPLE, SETTINGS).blob, SETTINGS)
+        assert commits == []
+        flush_statistics(engine, AT)
+        flush_statistics(engine, AT)
+        assert len(commits) == 1
+    finally:
+        event.remove(engine, "commit", on_commit)
+    totals = get_compression_totals(engine, AT).total
+    assert (totals.packed, totals.unpacked, counted.take_counts()) == (50, 50, {})
+
+
+def test_counts_survive_a_database_that_cannot_be_written(tmp_path: Path, sqlite_engine: Engine) -> None:
+    """A flush that fails raises nothing and keeps the counts for the next one."""
+    statistics = CompressionStats()
+    statistics.record_pack("zstd", 10, 5, 0.1)
+    impatient = open_engine(str(sqlite_engine.url), SqlSettings(lock_timeout_seconds=0.01))
+    with write_transaction(sqlite_engine) as connection:
+        connection.execute(compression_day.delete())
+        flush_statistics(impatient, AT, statistics)
+    assert get_compression_totals(sqlite_engine, AT).total.packed == 0
+    flush_statistics(impatient, AT, statistics)
+    assert get_compression_totals(sqlite_engine, AT).total == CompressionCounts(1, 0, 10, 5, 0.1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform does not fork")
+def test_a_forked_child_starts_at_zero(counted: CompressionStats) -> None:
+    """What the parent has counted is written by the parent alone."""
+    counted.record_pack("zstd", 10, 5, 0.1)
+    child = os.fork()
+    if child == 0:
+        os._exit(len(counted.take_counts()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert counted.take_counts()["zstd"].packed == 1

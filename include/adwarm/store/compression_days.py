@@ -1,0 +1,85 @@
+"""Statistics of compression by UTC day and codec."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, delete, select, update
+
+from adwarm.model import CompressionCounts
+from adwarm.store.database import insert_new, read_transaction, write_transaction
+from adwarm.store.tables import compression_day as table
+
+RETENTION = timedelta(days=366)
+"""Days older than this are deleted by maintenance."""
+_NAMES = tuple(field.name for field in fields(CompressionCounts))
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionDay:
+    """The counts of one codec on one UTC day."""
+
+    day: date
+    codec: str
+    counts: CompressionCounts
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionTotals:
+    """The counts since a moment.
+
+    Attributes:
+        since: the first UTC day that is counted.
+        total: the counts over all codecs.
+        codecs: the counts by codec, in alphabetical order.
+    """
+
+    since: date
+    total: CompressionCounts
+    codecs: dict[str, CompressionCounts]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values: the totals, and the same of each codec in `codecs`."""
+        codecs = [{"codec": name, **counts.to_dict()} for name, counts in self.codecs.items()]
+        return {"since": self.since, **self.total.to_dict(), "codecs": codecs}
+
+
+def add_counts(engine: Engine, at: datetime, counts: Mapping[str, CompressionCounts]) -> None:
+    """Add counts by codec to the UTC day of `at`, in one transaction; without counts there is none."""
+    day = at.astimezone(UTC).date()
+    zero = asdict(CompressionCounts())
+    if not counts:
+        return
+    with write_transaction(engine) as connection:
+        # In one order, so that two processes cannot wait for each other's rows.
+        insert_new(connection, table, [{"day": day, "codec": codec, **zero} for codec in sorted(counts)])
+        for codec, added in sorted(counts.items()):
+            changes: dict[str, Any] = {name: table.c[name] + getattr(added, name) for name in _NAMES}
+            connection.execute(update(table).where(table.c.day == day, table.c.codec == codec).values(changes))
+
+
+def list_days(engine: Engine, since: date) -> list[CompressionDay]:
+    """Return the days from `since` on, oldest first, by codec."""
+    query = select(table).where(table.c.day >= since).order_by(table.c.day, table.c.codec)
+    with read_transaction(engine) as connection:
+        return [
+            CompressionDay(row.day, row.codec, CompressionCounts(*(getattr(row, name) for name in _NAMES)))
+            for row in connection.execute(query)
+        ]
+
+
+def get_totals(engine: Engine, since: datetime) -> CompressionTotals:
+    """Return the counts from the UTC day of `since` on."""
+    first = since.astimezone(UTC).date()
+    total, codecs = CompressionCounts(), dict[str, CompressionCounts]()
+    for item in list_days(engine, first):
+        total += item.counts
+        codecs[item.codec] = codecs.get(item.codec, CompressionCounts()) + item.counts
+    return CompressionTotals(first, total, dict(sorted(codecs.items())))
+
+
+def delete_old(engine: Engine, now: datetime) -> int:
+    """Delete the days that are older than `RETENTION`, and return how many rows that were."""
+    with write_transaction(engine) as connection:
+        return int(connection.execute(delete(table).where(table.c.day < (now - RETENTION).date())).rowcount)

@@ -1,0 +1,165 @@
+"""The cache of representations: keys, recency, the limit in bytes, and one computation per key."""
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.compression import RepresentationKey, TranscodeCache, compress, decompress, hash_blob
+from adwarm.foundation.errors import Corrupt
+from adwarm.settings import CompressionSettings
+
+
+def _key(name: str, coding: str = "br") -> RepresentationKey:
+    return RepresentationKey(name, coding)
+
+
+def _put(cache: TranscodeCache, name: str, value: bytes) -> None:
+    assert cache.get_or_compute(_key(name), lambda: value) == value
+
+
+def test_every_part_of_the_key_counts() -> None:
+    """Another document, coding, shape or dictionary is another value."""
+    cache = TranscodeCache(1000)
+    keys = [
+        RepresentationKey("a", "br"),
+        RepresentationKey("b", "br"),
+        RepresentationKey("a", "gzip"),
+        RepresentationKey("a", "br", "rows"),
+        RepresentationKey("a", "br", "columnar", "d"),
+    ]
+    for number, key in enumerate(keys):
+        cache.get_or_compute(key, lambda number=number: b"%d" % number)
+    assert [cache.get(key) for key in keys] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_stored_bytes_of_another_account_have_another_hash() -> None:
+    """The hash of stored bytes covers the account, so equal bytes of two accounts never share a value."""
+    assert hash_blob("act_1", b"x") != hash_blob("act_2", b"x")
+    assert hash_blob("act_1", b"2:x") != hash_blob("act_12", b":x")
+
+
+def test_a_refreshed_payload_never_gets_the_old_value() -> None:
+    """Blobs with the same beginning are distinct: every byte counts."""
+    settings, cache = CompressionSettings(codec="gzip"), TranscodeCache(1 << 20)
+    answers = [b'{"ad_id":"1","impressions":"1000","clicks":"%06d"},' % number * 50 for number in range(50)]
+    for raw in answers:
+        blob = compress(raw, settings).blob
+        key = RepresentationKey(hash_blob("act_1", blob), "identity")
+        assert cache.get_or_compute(key, lambda blob=blob: decompress(blob, settings)) == raw
+
+
+def test_the_least_recently_used_value_is_evicted_first() -> None:
+    """A read renews a value; insertion order alone does not decide."""
+    cache = TranscodeCache(30)
+    for name in ("a", "b", "c"):
+        _put(cache, name, name.encode() * 10)
+    assert cache.get(_key("a"))
+    _put(cache, "d", b"d" * 10)
+    assert [cache.get(_key(name)) is not None for name in ("a", "b", "c", "d")] == [True, False, True, True]
+
+
+def test_a_value_that_is_too_large_is_not_cached_and_evicts_nothing() -> None:
+    """One value over the limit leaves the others; a limit of 0 caches nothing."""
+    cache = TranscodeCache(10)
+    _put(cache, "a", b"12345")
+    _put(cache, "b", b"x" * 11)
+    assert (cache.get(_key("a")), cache.get(_key("b")), cache._values.currsize) == (b"12345", None, 5)
+    none = TranscodeCache(0)
+    _put(none, "a", b"")
+    assert none.get(_key("a")) is None
+
+
+@given(
+    budget=st.integers(0, 60),
+    steps=st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 30)), max_size=60),
+)
+def test_it_behaves_like_an_ordered_dict_with_a_budget(budget: int, steps: list[tuple[bool, int, int]]) -> None:
+    """Against a plain model: same values, same bytes, never over the limit."""
+    cache, model = TranscodeCache(budget), OrderedDict[int, bytes]()
+    for is_put, number, size in steps:
+        key = _key(str(number))
+        if is_put:
+            expected = model.get(number, bytes(size))
+            assert cache.get_or_compute(key, lambda size=size: bytes(size)) == expected
+            if number not in model and budget and size <= budget:
+                model[number] = bytes(size)
+            while sum(map(len, model.values())) > budget:
+                model.popitem(last=False)
+        else:
+            assert cache.get(key) == model.get(number)
+        if number in model:
+            model.move_to_end(number)
+        assert cache._values.currsize == sum(map(len, model.values())) <= budget
+
+
+def test_threads_do_not_lose_bytes() -> None:
+    """Many threads at once leave the sums right."""
+    cache = TranscodeCache(500)
+
+    def work(seed: int) -> None:
+        for step in range(300):
+            byte = bytes([(seed * 7 + step) % 40])
+            assert cache.get_or_compute(_key(byte.hex()), lambda byte=byte: byte * 30) == byte * 30
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert 0 < cache._values.currsize <= 500
+    assert cache._values.currsize % 30 == 0
+
+
+def test_threads_share_one_computation() -> None:
+    """Eight threads that ask for a key at once cause one computation, and other keys are computed meanwhile."""
+    cache, calls, release = TranscodeCache(100), list[int](), threading.Event()
+    ready = threading.Barrier(9)
+
+    def compute() -> bytes:
+        calls.append(1)
+        release.wait(10)
+        return b"value"
+
+    def ask() -> bytes:
+        ready.wait(10)
+        return cache.get_or_compute(_key("a"), compute)
+
+    with ThreadPoolExecutor(8) as pool:
+        futures = [pool.submit(ask) for _ in range(8)]
+        ready.wait(10)
+        assert cache.get_or_compute(_key("b"), lambda: b"b") == b"b"
+        release.set()
+        assert {future.result(10) for future in futures} == {b"value"}
+    assert calls == [1]
+
+
+def test_an_error_reaches_all_that_wait_and_is_not_cached() -> None:
+    """A failed computation raises, and is tried again by the next call."""
+    cache = TranscodeCache(100)
+
+    def fail() -> bytes:
+        raise Corrupt
+
+    with pytest.raises(Corrupt):
+        cache.get_or_compute(_key("x"), fail)
+    assert cache.get_or_compute(_key("x"), lambda: b"ok") == b"ok"
+
+
+def test_an_interrupted_computation_blocks_nobody() -> None:
+    """When the computing thread is interrupted, a waiting one computes the value itself."""
+    cache, started, release = TranscodeCache(100), threading.Event(), threading.Event()
+
+    def interrupted() -> bytes:
+        started.set()
+        release.wait(10)
+        raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.get_or_compute, _key("x"), interrupted)
+        assert started.wait(10)
+        second = pool.submit(cache.get_or_compute, _key("x"), lambda: b"ok")
+        release.set()
+        assert second.result(10) == b"ok"
+        with pytest.raises(KeyboardInterrupt):
+            first.result(10)

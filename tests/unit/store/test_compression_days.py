@@ -1,0 +1,58 @@
+"""Statistics of compression by day: added up, listed, totaled and deleted after a year."""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+
+from sqlalchemy import Engine
+
+from adwarm.model import CompressionCounts
+from adwarm.store import compression_days
+
+AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+ZSTD = CompressionCounts(packed=2, raw_bytes=1000, stored_bytes=100, pack_seconds=0.5)
+GZIP = CompressionCounts(unpacked=3, unpack_seconds=0.25, errors=1)
+
+
+def test_counts_of_a_day_add_up(engine: Engine) -> None:
+    """Two flushes of a day are one row per codec; nothing to add writes nothing."""
+    compression_days.add_counts(engine, AT, {"zstd": ZSTD})
+    compression_days.add_counts(engine, AT, {"zstd": ZSTD, "gzip": GZIP})
+    compression_days.add_counts(engine, AT, {})
+    found = compression_days.list_days(engine, AT.date())
+    assert [(item.day, item.codec) for item in found] == [(AT.date(), "gzip"), (AT.date(), "zstd")]
+    assert [item.counts for item in found] == [GZIP, ZSTD + ZSTD]
+
+
+def test_days_are_days_of_utc(engine: Engine) -> None:
+    """A moment in another zone counts for its UTC day."""
+    late = datetime(2026, 11, 26, 1, tzinfo=timezone(timedelta(hours=2)))
+    compression_days.add_counts(engine, late, {"zstd": ZSTD})
+    assert [item.day for item in compression_days.list_days(engine, date(2026, 1, 1))] == [date(2026, 11, 25)]
+
+
+def test_totals_start_at_a_day(engine: Engine) -> None:
+    """Totals count from the day of the moment on, over all codecs and by codec."""
+    compression_days.add_counts(engine, AT - 2 * DAY, {"zstd": ZSTD})
+    compression_days.add_counts(engine, AT, {"zstd": ZSTD, "gzip": GZIP})
+    totals = compression_days.get_totals(engine, AT - DAY)
+    assert (totals.since, totals.total) == (AT.date() - DAY, ZSTD + GZIP)
+    assert totals.codecs == {"gzip": GZIP, "zstd": ZSTD}
+    assert compression_days.get_totals(engine, AT - 2 * DAY).total.packed == 4
+    assert compression_days.get_totals(engine, AT + DAY).to_dict()["codecs"] == []
+
+
+def test_a_document_has_ratio_savings_and_mean_times() -> None:
+    """The ratio is bytes after per byte before; means are per payload; without a payload they are None."""
+    document = (ZSTD + GZIP).to_dict()
+    assert (document["ratio"], document["saved_bytes"], document["errors"]) == (0.1, 900, 1)
+    assert (document["mean_pack_ms"], round(document["mean_unpack_ms"], 1)) == (250.0, 83.3)
+    empty = CompressionCounts().to_dict()
+    assert (empty["ratio"], empty["mean_pack_ms"], empty["mean_unpack_ms"]) == (None, None, None)
+
+
+def test_days_are_deleted_after_a_year(engine: Engine) -> None:
+    """A day of last year stays for 366 days."""
+    for age in (366, 367):
+        compression_days.add_counts(engine, AT - age * DAY, {"zstd": ZSTD})
+    assert compression_days.delete_old(engine, AT) == 1
+    assert [item.day for item in compression_days.list_days(engine, date(2025, 1, 1))] == [AT.date() - 366 * DAY]
