@@ -1,15 +1,17 @@
 """What the routes of the read API work with."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from adwarm.backpressure import RequestQueue
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.clock import Clock
 from adwarm.serving.metrics import ServingMetrics
-from adwarm.serving.ports import Authenticator, MissHandler, OpenRecorder
+from adwarm.serving.ports import Authenticator, MissHandler, Open, OpenRecorder
 from adwarm.serving.reader import Reader
 from adwarm.store import Context
+
+FetchMode = Literal["here", "airflow", "schedule"]
 
 
 class AdmissionState(Protocol):
@@ -45,4 +47,9 @@ class ServingServices:
     misses: MissHandler
     opens: OpenRecorder
     metrics: ServingMetrics
-    fetch_mode: str = "schedule"
+    fetch_mode: FetchMode = "schedule"
+
+    def record(self, item: Open) -> None:
+        """Count an open in the metrics, and record it."""
+        self.metrics.observe_read(item.status, item.actor, item.latency_ms / 1000)
+        self.opens.record(item)

@@ -16,7 +16,9 @@ def require_scope(token: AccessToken, scope: TokenScope) -> None:
         Problem: 403, it has not.
     """
     if not token.allows(scope):
-        raise forbidden(f"this token lacks the scope `{scope}`; an administrator makes one with it: adwarm token create")
+        raise forbidden(
+            f"this token lacks the scope `{scope}`; an administrator makes one with it: adwarm token create"
+        )
 
 
 def check_account(token: AccessToken, account: str) -> str:

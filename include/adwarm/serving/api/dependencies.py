@@ -3,11 +3,12 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Path, Request
 from fastapi.security.http import HTTPBearer
 
 from adwarm.model import AccessToken, TokenScope
 from adwarm.serving.api.guard import get_token
+from adwarm.serving.api.models import ActorName
 from adwarm.serving.problems import unauthorized
 from adwarm.serving.services import ServingServices
 from adwarm.serving.token_rights import require_scope
@@ -52,11 +53,6 @@ ReadToken = Annotated[AccessToken, Depends(_demand(TokenScope.READ))]
 EnqueueToken = Annotated[AccessToken, Depends(_demand(TokenScope.ENQUEUE))]
 AdminToken = Annotated[AccessToken, Depends(_demand(TokenScope.ADMIN))]
 Services = Annotated[ServingServices, Depends(_services)]
-ActorHeader = Annotated[
-    str | None,
-    Header(
-        alias="Adwarm-Actor",
-        max_length=20,
-        description="Who opens the reports: human, embedded or api; only a trusted backend's token may say so.",
-    ),
-]
+ACTOR_TEXT = "Who opens the report; only the token of a trusted backend may say so."
+ActorHeader = Annotated[ActorName | None, Header(alias="Adwarm-Actor", description=ACTOR_TEXT)]
+AccountPath = Annotated[str, Path(max_length=24, description="Account id, such as `act_1234`.")]

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MAX_BATCH = 50
 PriorityName = Literal["critical", "high", "normal", "low"]
+ActorName = Literal["human", "embedded", "api"]
 FetchMode = Literal["here", "airflow", "schedule"]
 
 
@@ -152,10 +153,10 @@ class QueueClass(Document):
 class QueueClasses(Document):
     """The classes, the most urgent first."""
 
-    critical: QueueClass
-    high: QueueClass
-    normal: QueueClass
-    low: QueueClass
+    critical: QueueClass = Field(description="A caller waits, or the report is urgent.")
+    high: QueueClass = Field(description="Before ordinary requests.")
+    normal: QueueClass = Field(description="Ordinary requests.")
+    low: QueueClass = Field(description="When nothing else waits.")
 
 
 class QueueState(Document):
@@ -247,7 +248,7 @@ class CapacityPage(Document):
 class Health(Document):
     """The process is alive."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["ok"] = Field("ok", description="Always `ok`.")
 
 
 class Readiness(Document):
