@@ -53,7 +53,7 @@ async def read_batch(
     accept_encoding: Annotated[str, Header(max_length=1_000, include_in_schema=False)] = "",
     adwarm_actor: ActorHeader = None,
 ) -> Response:
-    """Answer what is stored for each key, at once. Missing reports are requested with the scope `enqueue`, and only then."""
+    """Answer what is stored for each key, at once. Only with the scope `enqueue` are missing reports requested."""
     actor = choose_actor(token, adwarm_actor)
     reads = await asyncio.to_thread(_read_all, services, token, body.items)
     priority = cut_priority(token, Priority.parse(body.priority))

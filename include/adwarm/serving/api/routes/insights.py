@@ -99,11 +99,13 @@ async def read_report(
     token: ReadToken,
     services: Services,
     account: AccountPath,
-    range: Annotated[str, Path(max_length=40, description="A preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.")],
+    date_range: Annotated[
+        str, Path(alias="range", max_length=40, description="A preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.")
+    ],
     query: Annotated[ReportQuery, Query()],
     headers: Annotated[ReportHeaders, Header()],
 ) -> Response:
     """Answer what is stored, at once. A missing report is requested when the token has the scope `enqueue`."""
     del headers
-    check_key(token, account, range, query.report, services.context.settings)
+    check_key(token, account, date_range, query.report, services.context.settings)
     raise Problem(503, "Service Unavailable", "reports are not served by this process; start it with `adwarm serve`")
