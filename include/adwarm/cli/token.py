@@ -186,11 +186,12 @@ def _parse_scopes(names: list[str] | None) -> "frozenset[TokenScope]":
 
 
 def _parse_actor(text: str) -> Any:
-    from adwarm.serving.token_rights import READER_ACTORS
+    from adwarm.model import Actor
 
-    actor = next((item for item in READER_ACTORS if item.value == text.strip().lower()), None)
+    readers = [actor for actor in Actor if actor is not Actor.WARMER]  # adwarm itself needs no token
+    actor = next((item for item in readers if item.value == text.strip().lower()), None)
     if actor is None:
-        raise BadRequest(f"--actor {text[:40]!r} is not one of {', '.join(READER_ACTORS)}")
+        raise BadRequest(f"--actor {text[:40]!r} is not one of {', '.join(readers)}")
     return actor
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
-from adwarm.backpressure import RequestQueue, SqlAdmission
+from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, Actor, Priority, ReportKey, TokenScope
 from adwarm.serving.api.app import create_app
@@ -20,6 +20,7 @@ from adwarm.serving.services import ServingServices
 from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.settings import Settings
 from adwarm.store import access_tokens, accounts
+from adwarm.store.entries import Entry
 from tests.unit.conftest import ReaderHarness
 
 
@@ -56,6 +57,19 @@ class RecordedOpens:
     def record(self, item: Open) -> None:
         """Keep the open."""
         self.items.append(item)
+
+
+@dataclass
+class CountedReads:
+    """Counts reads in memory."""
+
+    items: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    def count(
+        self, at: datetime, account_id: str, actor: Actor, status: str, latency_ms: float, entry: Entry | None
+    ) -> None:
+        """Keep account and status, and whether there was an entry."""
+        self.items.append((account_id, status, entry is not None))
 
 
 @dataclass
@@ -124,6 +138,7 @@ def services(desk: ReaderHarness) -> ServingServices:
         TokenAuthenticator(desk.engine, desk.bench.clock, settings.serving),
         ScriptedMisses(queue),
         RecordedOpens(),
+        CountedReads(),
         ServingMetrics(),
     )
 
@@ -135,5 +150,3 @@ def api(desk: ReaderHarness, services: ServingServices) -> Iterator[Api]:
     app = create_app(services)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(desk, app, client, services, services.misses, services.opens, desk.bench.clock)
-
-

@@ -60,10 +60,11 @@ def test_a_batch_reads_what_is_stored(api: Api) -> None:
         ("miss", Actor.EMBEDDED),
     ]
     assert api.opens.items[0].sent_bytes > 0
+    assert api.services.counter.items == [("act_1", "hit", True), ("act_2", "stale", True), ("act_1", "miss", False)]
 
 
 def test_a_batch_of_a_read_token_requests_nothing(api: Api) -> None:
-    """With `read`, neither a miss nor a stale entry causes a request; with `enqueue` both do, at the token's priority."""
+    """With `read`, neither a miss nor a stale entry causes a request; with `enqueue` both do, at an allowed class."""
     api.desk.warm(ReportKey("act_2", "today"))
     api.clock.sleep(4 * 3600)
     body = {"items": [BODY, {"account": "act_2", "range": "today"}], "priority": "critical"}
@@ -72,7 +73,7 @@ def test_a_batch_of_a_read_token_requests_nothing(api: Api) -> None:
     items = api.post("/v1/batch", api.token(TokenScope.ENQUEUE, highest_priority=Priority.HIGH), body).json()["items"]
     assert [(key, priority) for key, _, priority in api.misses.fetched] == [(KEY, Priority.HIGH)]
     assert api.misses.revalidated == [ReportKey("act_2", "today")]
-    assert items[0]["request"]["url"] == f"/v1/requests/{items[0]['request']['id']}"
+    assert items[0]["request"]["location"] == f"/v1/requests/{items[0]['request']['request_id']}"
 
 
 def test_a_refused_request_is_the_reason_of_its_item(api: Api) -> None:
@@ -219,7 +220,7 @@ def test_the_report_route_without_its_server(api: Api) -> None:
 
 
 def test_readiness_without_a_database(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that cannot be reached or has an old schema makes the process not ready; it is checked once a second."""
+    """A database that cannot be reached makes the process not ready; it is checked once a second."""
     assert api.client.get("/readyz").status_code == 200
 
     def down(engine: object) -> None:
