@@ -28,7 +28,7 @@ NAMES = [
     "negative_data_rejection",
     "unsupported_method",
 ]
-"""Accounts and ranges have rules beyond their schema, so valid data may be refused; authentication has its own tests."""
+"""Accounts and ranges have rules beyond their schema, so valid data may be refused; tests of their own prove access."""
 STORED = Path(__file__).resolve().parents[4] / "docs/reference/openapi.json"
 
 
@@ -56,7 +56,8 @@ def _check(api: Api, label: str, examples: int) -> None:
             sent["content"] = sent.pop("data")
         sent.pop("cookies", None)
         answer = api.client.request(**sent)
-        case.validate_response(answer, checks=checks, headers=headers)
+        too_long = {CHECKS.get_one("negative_data_rejection")} if answer.status_code in {413, 414} else set()
+        case.validate_response(answer, checks=[check for check in checks if check not in too_long], headers=headers)
 
     send()
 

@@ -49,7 +49,7 @@ _RESPONSES: Responses = {
         "model": QueuedReport,
     },
     304: {"description": "The copy named by `If-None-Match` is current.", "headers": _HEADERS},
-    **problems(400, 404, 414),
+    **problems(400, 404),
 }
 
 
