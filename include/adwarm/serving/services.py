@@ -14,7 +14,7 @@ from adwarm.serving.reader import Reader
 from adwarm.store import Context
 from adwarm.store.entries import Entry
 
-FetchMode = Literal["here", "airflow", "schedule"]
+FetchMode = Literal["drains", "triggers", "waits"]
 
 
 class AdmissionState(Protocol):
@@ -48,7 +48,8 @@ class ServingServices:
         opens: records opens.
         counter: counts reads for `adwarm status`.
         metrics: counts reads for Prometheus.
-        fetch_mode: how a missing report is fetched, for `/readyz`: `here`, `airflow` or `schedule`.
+        fetch_mode: how a missing report is fetched: this process `drains` the queue, `triggers` the DAG that does, or
+            `waits` for its next run.
     """
 
     context: Context
@@ -61,7 +62,7 @@ class ServingServices:
     opens: OpenRecorder
     counter: TrafficCounter
     metrics: ServingMetrics
-    fetch_mode: FetchMode = "schedule"
+    fetch_mode: FetchMode = "waits"
 
     def record(self, item: Open, entry: Entry | None = None) -> None:
         """Record an open, and count it as a read of `entry`; never blocks and never fails."""

@@ -20,11 +20,14 @@ import logging
 import math
 import secrets
 import string
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 from cachetools import TTLCache
 from sqlalchemy import Engine
@@ -37,6 +40,8 @@ from adwarm.serving.problems import Problem, unauthorized
 from adwarm.settings import ServingSettings
 from adwarm.store import access_tokens
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 _PREFIX: Final = "adwarm"
 _ID_CHARACTERS: Final = 12
@@ -51,6 +56,7 @@ _TOLERANCE_SECONDS: Final = 1e-5
 _UNKNOWN_IDS: Final = 4_096
 UNKNOWN_READS_PER_SECOND: Final = 20.0
 """Reads per second of ids that this process has not seen valid; valid tokens that it knows are not counted."""
+_THREADS: Final = 2
 _NO_HASH: Final = "0" * 64
 
 
@@ -130,6 +136,8 @@ class TokenAuthenticator:
         )
         self._unknown_limit = _RateLimit()
         self._reads: dict[str, asyncio.Task[_Cached | None]] = {}
+        # Threads of its own, so that slow work of other parts holds no token up.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="adwarm-tokens")
         self._saved_at = clock.now()
         self._save: asyncio.Task[None] | None = None
 
@@ -154,7 +162,7 @@ class TokenAuthenticator:
             raise unauthorized()
         wait = cached.limit.take(cached.token.rate_per_second or self._rate, seconds)
         if wait:
-            raise _too_many(wait, "this token is used too often")
+            raise _too_many(wait, "this token is used too often", cached.token.rate_per_second or self._rate)
         cached.used_at = now
         if (now - self._saved_at).total_seconds() >= _USED_SECONDS:
             self._start_save(now)
@@ -164,6 +172,10 @@ class TokenAuthenticator:
         """Store when tokens were last used, and wait for what runs."""
         self._start_save(self._clock.now())
         await asyncio.gather(*self._reads.values(), *([self._save] if self._save else []), return_exceptions=True)
+        self._threads.shutdown(wait=False)
+
+    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
     async def _read(self, token_id: str, now: float) -> _Cached | None:
         """Read a token in a thread, together with every other request that waits for it."""
@@ -172,7 +184,7 @@ class TokenAuthenticator:
                 return None
             wait = self._unknown_limit.take(UNKNOWN_READS_PER_SECOND, now) if token_id not in self._reads else 0.0
             if wait:
-                raise _too_many(wait, "too many unknown tokens were sent")
+                raise _too_many(wait, "too many unknown tokens were sent", UNKNOWN_READS_PER_SECOND)
         while True:
             # A request that is canceled must not cancel the read that others wait for.
             cached = await asyncio.shield(self._start_read(token_id, now))
@@ -190,7 +202,7 @@ class TokenAuthenticator:
 
     async def _load(self, token_id: str, started: float) -> _Cached | None:
         try:
-            stored = await asyncio.to_thread(access_tokens.find, self._engine, token_id)
+            stored = await self._run(access_tokens.find, self._engine, token_id)
         finally:
             self._reads.pop(token_id, None)
         if stored is None or stored.token.revoked_at is not None:
@@ -215,7 +227,7 @@ class TokenAuthenticator:
 
     async def _store_used(self, used: dict[str, datetime]) -> None:
         try:
-            await asyncio.to_thread(access_tokens.save_last_used, self._engine, used)
+            await self._run(access_tokens.save_last_used, self._engine, used)
         except AdwarmError as error:
             log.warning("when tokens were last used is not stored: %s", redact(str(error)))
 
@@ -235,9 +247,15 @@ def _parse(authorization: bytes | None) -> tuple[str, str]:
     return token_id.decode(), sha256(secret).hexdigest()
 
 
-def _too_many(wait: float, why: str) -> Problem:
+def _too_many(wait: float, why: str, rate: float) -> Problem:
     seconds = max(1, math.ceil(wait))
-    return Problem(429, "Too Many Requests", f"{why}; ask again in {seconds} s", {"Retry-After": str(seconds)})
+    quota, window = (int(rate), 1) if rate >= 1 else (1, math.ceil(1 / rate))
+    headers = {
+        "Retry-After": str(seconds),
+        "RateLimit-Policy": f'"token";q={quota};w={window}',
+        "RateLimit": f'"token";r=0;t={seconds}',
+    }
+    return Problem(429, "Too Many Requests", f"{why}; ask again in {seconds} s", headers)
 
 
 def _log_failure(task: "asyncio.Task[_Cached | None]") -> None:

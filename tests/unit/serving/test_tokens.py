@@ -249,7 +249,11 @@ def test_the_rate_of_a_token(lobby: Lobby) -> None:
         assert [await lobby.status(header) for _ in range(7)] == [200] * 5 + [429] * 2
         with pytest.raises(Problem) as error:
             await lobby.authenticator.authenticate(header)
-        assert error.value.headers == {"Retry-After": "1"}
+        assert error.value.headers == {
+            "Retry-After": "1",
+            "RateLimit-Policy": '"token";q=5;w=1',
+            "RateLimit": '"token";r=0;t=1',
+        }
         assert await lobby.status(other) == 200
         lobby.clock.sleep(0.2)
         assert [await lobby.status(header) for _ in range(2)] == [200, 429]

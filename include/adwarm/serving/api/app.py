@@ -1,7 +1,10 @@
 """The read API as an ASGI application, and its OpenAPI document."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -19,6 +22,8 @@ from adwarm.serving.services import ServingServices
 
 OPENAPI_PATH: Final = "/v1/openapi.json"
 _VERSION = "1"
+_THREADS = 4
+"""Threads of the routes: few, so that a flood of slow requests leaves connections and memory to the hits."""
 _DESCRIPTION = """Reads reports from adwarm's cache. Every route but `/healthz` and `/readyz` needs a token:
 `Authorization: Bearer adwarm_...`. Errors are problem details (RFC 9457)."""
 
@@ -51,6 +56,7 @@ def _make_app() -> FastAPI:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        lifespan=_limit_threads,
     )
     app.include_router(health.router)
     for module in (insights, batch, scores, accounts, requests, capacity):
@@ -76,6 +82,13 @@ def _make_app() -> FastAPI:
 
     app.openapi = openapi  # type: ignore[method-assign]  # the documented way to change the document
     return app
+
+
+@asynccontextmanager
+async def _limit_threads(app: FastAPI) -> AsyncIterator[None]:
+    del app
+    current_default_thread_limiter().total_tokens = _THREADS
+    yield
 
 
 def _finish(document: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 MAX_BATCH = 50
 PriorityName = Literal["critical", "high", "normal", "low"]
 ActorName = Literal["human", "embedded", "api"]
-FetchMode = Literal["here", "airflow", "schedule"]
+FetchMode = Literal["drains", "triggers", "waits"]
 
 
 class Body(BaseModel):
@@ -73,11 +73,14 @@ class QueuedReport(OpenRequest):
     reason: str | None = Field(None, description="Why it is not there yet.")
 
 
-class FreshReport(Document):
-    """A report that is stored and fresh, so that nothing was requested."""
+class NewRequestState(Document):
+    """Whether a report was requested."""
 
-    status: Literal["fresh"] = Field(description="Always `fresh`.")
-    location: str = Field(description="Path of the report.")
+    status: Literal["fresh", "queued"] = Field(description="`fresh`: it is stored already; `queued`: it was requested.")
+    location: str = Field(description="Path of the report when it is fresh, else of the request.")
+    request_id: int | None = Field(None, description="Id of the request; null when it is fresh.")
+    retry_after: float | None = Field(None, description="Seconds after which to ask again.")
+    reason: str | None = Field(None, description="Why it is not there yet.")
 
 
 class BatchItem(Document):
@@ -181,8 +184,8 @@ class QueueState(Document):
     has_active_worker: bool = Field(description="Whether a worker is draining it.")
     fetch_mode: FetchMode = Field(
         description=(
-            "How it is drained: `here` by this process, `airflow` by a DAG run that this process triggers, `schedule` "
-            "by the scheduled runs of the DAG."
+            "How it is drained: this process `drains` it, `triggers` a run of the DAG that does, or `waits` for the "
+            "DAG's next run."
         )
     )
     classes: QueueClasses = Field(description="By class.")
@@ -262,5 +265,8 @@ class Readiness(Document):
     status: Literal["ready", "not_ready"] = Field(description="`ready`: requests are answered.")
     database: Literal["ok", "unreachable", "needs_upgrade"] = Field(description="State of the database.")
     fetch_mode: FetchMode = Field(
-        description="How a missing report is fetched: `here`, by a DAG run in `airflow`, or on its `schedule`."
+        description=(
+            "How a missing report is fetched: this process `drains` the queue, `triggers` a run of the DAG that does, "
+            "or `waits` for the DAG's next run."
+        )
     )

@@ -1,6 +1,5 @@
 """The route that reads several reports at once."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,10 +7,12 @@ from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Header, Response
+from fastapi.concurrency import run_in_threadpool
 
 from adwarm.compression import choose_encoding, content_coding, decode_envelope
 from adwarm.compression.codecs import encode
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
+from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope
 from adwarm.serving.actors import choose_actor
 from adwarm.serving.api.dependencies import ActorHeader, ReadToken, Services
@@ -26,7 +27,7 @@ from adwarm.serving.token_rights import check_key, cut_priority
 from adwarm.store.entries import Entry
 
 router = APIRouter(tags=["reports"])
-MAX_DECODED_BYTES = 32 * 2**20
+MAX_DECODED_BYTES = 16 * 2**20
 """The most bytes of documents in one answer; reports beyond it are read by themselves."""
 _FAST = {"zstd_level": 3, "gzip_level": 1, "brotli_quality": 4}
 
@@ -58,12 +59,12 @@ async def read_batch(
 ) -> Response:
     """Answer what is stored for each key, at once. Only with the scope `enqueue` are missing reports requested."""
     actor = choose_actor(token, adwarm_actor and adwarm_actor.encode())
-    reads = await asyncio.to_thread(_read_all, services, token, body.items)
+    reads = await run_in_threadpool(_read_all, services, token, body.items)
     priority = cut_priority(token, Priority.parse(body.priority))
     reads = [await _request_missing(services, token, priority, read) for read in reads]
     for read in reads:
         _record(services, actor, read)
-    content, coding = await asyncio.to_thread(_encode, services, reads, accept_encoding)
+    content, coding = await run_in_threadpool(_encode, services, reads, accept_encoding)
     headers = {"Vary": "Accept-Encoding, Authorization"}
     if coding != "identity":
         headers["Content-Encoding"] = coding
@@ -88,7 +89,7 @@ def _read(services: ServingServices, token: AccessToken, body: KeyBody, max_byte
     except Problem as problem:
         return _Read(BatchItem(**named, status="not_found", reason=problem.detail))
     except BadRequest as error:
-        return _Read(BatchItem(**named, status="invalid", reason=str(error)))
+        return _Read(BatchItem(**named, status="invalid", reason=redact(str(error))))
     result = services.reader.read(key, record_traffic=False)
     try:
         read = _describe(services, named, result, max_bytes)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.serving.api.models import Health, Readiness
@@ -34,7 +35,7 @@ class ReadinessCheck:
         is_old = not 0 <= now - self._started_at < _CHECK_SECONDS
         if self._check is None or (self._check.done() and is_old):
             self._started_at = now
-            self._check = asyncio.get_running_loop().create_task(asyncio.to_thread(_read_state, self.services))
+            self._check = asyncio.get_running_loop().create_task(run_in_threadpool(_read_state, self.services))
         return await asyncio.shield(self._check)
 
 

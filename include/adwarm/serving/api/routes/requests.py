@@ -1,16 +1,16 @@
 """Routes of the request queue: ask for a report without waiting, and follow the request."""
 
-import asyncio
 from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Response
+from fastapi.concurrency import run_in_threadpool
 
 from adwarm.foundation.redaction import redact
 from adwarm.model import Priority, ReportKey
 from adwarm.serving.api.dependencies import EnqueueToken, ReadToken, Services
 from adwarm.serving.api.errors import retry_headers
-from adwarm.serving.api.models import FreshReport, NewRequest, QueuedReport, RequestState
+from adwarm.serving.api.models import NewRequest, NewRequestState, RequestState
 from adwarm.serving.api.responses import problems, text_header
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadStatus
@@ -91,19 +91,18 @@ def _request_state(services: ServingServices, found: QueuedRequest) -> RequestSt
     status_code=202,
     summary="Request a report without waiting",
     operation_id="request_report",
-    response_model=None,
     responses={
-        200: {"description": "It is fresh already.", "model": FreshReport, "headers": _LOCATION},
-        202: {"description": "It was queued.", "model": QueuedReport, "headers": {**_LOCATION, **_RETRY_AFTER}},
+        200: {"description": "It is fresh already.", "model": NewRequestState, "headers": _LOCATION},
+        202: {"description": "It was queued.", "headers": {**_LOCATION, **_RETRY_AFTER}},
         **problems(400, 404, 413),
     },
 )
 async def request_report(
     token: EnqueueToken, services: Services, body: NewRequest, response: Response
-) -> QueuedReport | FreshReport:
+) -> NewRequestState:
     """Queue a request, or join an equal one. A report that is fresh is not requested."""
     key = check_key(token, body.account, body.range, body.report, services.context.settings)
-    stored = await asyncio.to_thread(services.reader.read, key, record_traffic=False)
+    stored = await run_in_threadpool(services.reader.read, key, record_traffic=False)
     if stored.status is ReadStatus.HIT:
         return _fresh(key, response)
     priority = cut_priority(token, Priority.parse(body.priority))
@@ -115,7 +114,7 @@ async def request_report(
         raise Problem(503, "Service Unavailable", detail, retry_headers(outcome.retry_after))
     location = request_path(outcome.request_id)
     response.headers.update({"Location": location, **retry_headers(outcome.retry_after)})
-    return QueuedReport(
+    return NewRequestState(
         status="queued",
         request_id=outcome.request_id,
         location=location,
@@ -124,6 +123,6 @@ async def request_report(
     )
 
 
-def _fresh(key: ReportKey, response: Response) -> FreshReport:
+def _fresh(key: ReportKey, response: Response) -> NewRequestState:
     response.status_code, response.headers["Location"] = 200, report_path(key)
-    return FreshReport(status="fresh", location=report_path(key))
+    return NewRequestState(status="fresh", location=report_path(key))

@@ -87,7 +87,7 @@ def _decode_cursor(cursor: str) -> ScorePosition:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         as_of, total, ad_id = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         position = ScorePosition(date.fromisoformat(as_of), None if total is None else float(total), str(ad_id))
-    except (binascii.Error, ValueError, TypeError):
+    except (binascii.Error, ValueError, TypeError, OverflowError):
         raise BadRequest("cursor is not valid; send `next_cursor` of the page before, unchanged") from None
     if "\0" in position.ad_id:  # PostgreSQL takes none
         raise BadRequest("cursor is not valid; send `next_cursor` of the page before, unchanged")
