@@ -3,6 +3,7 @@
 import asyncio
 import re
 import threading
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -336,6 +337,33 @@ def test_secrets_are_random_and_hidden() -> None:
     assert secret not in repr(first)
     for text in (first.text, f"Bearer {first.text}", f"GET /?token={first.text}", f"token {first.text} is bad"):
         assert secret not in redact(text)
+
+
+def test_no_error_holds_a_secret(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever refuses a token, neither the error nor its traceback shows the secret or its hash."""
+    header = lobby.issue(rate_per_second=1.0)
+    secret = header.decode().split("_", 2)[2]
+    stored = access_tokens.find(lobby.engine, _id(header))
+    assert stored is not None
+
+    def down(engine: Engine, token_id: str) -> None:
+        raise Transient("the database cannot be reached")
+
+    async def work() -> list[BaseException]:
+        errors: list[BaseException] = []
+        good = await asyncio.gather(lobby.authenticator.authenticate(header))
+        assert good
+        for attempt in (header, header[:-1], header.replace(b"Bearer", b"Basic")):
+            errors += await asyncio.gather(lobby.authenticator.authenticate(attempt), return_exceptions=True)
+        lobby.clock.sleep(5)
+        monkeypatch.setattr(tokens.access_tokens, "find", down)
+        return errors + await asyncio.gather(lobby.authenticator.authenticate(header), return_exceptions=True)
+
+    errors = run(work)
+    assert [getattr(error, "status", None) for error in errors] == [429, 401, 401, None]
+    shown = "".join(repr(error) + str(error) + "".join(traceback.format_exception(error)) for error in errors)
+    for hidden in (secret, stored.secret_hash):
+        assert hidden not in shown + repr(stored)
 
 
 def test_the_rights_of_a_token_survive_storage(engine: Engine, clock: VirtualClock) -> None:
