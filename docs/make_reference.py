@@ -17,12 +17,12 @@ sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "include"), str(ROOT / "plugins")
 
 
 def pages() -> dict[Path, str]:
-    """Return the text of each generated page, and of each page with generated blocks, by its path.
+    """Return the text of each generated page or file, and of each page with generated blocks, by its path.
 
     Raises:
         Undocumented: something public has no description.
     """
-    from reference_pages import airflow_parts, api, commands, settings, sources, tables
+    from reference_pages import airflow_parts, api, commands, openapi, settings, sources, tables
     from reference_pages.markdown import fill
 
     blocks = {"commands": commands.blocks(), "dags": airflow_parts.dag_blocks(ROOT / "dags")}
@@ -34,7 +34,7 @@ def pages() -> dict[Path, str]:
         "api": api.page(),
         **{name: fill((FOLDER / f"{name}.md").read_text("utf-8"), found) for name, found in blocks.items()},
     }
-    return {FOLDER / f"{name}.md": text for name, text in texts.items()}
+    return {FOLDER / f"{name}.md": text for name, text in texts.items()} | {FOLDER / "openapi.json": openapi.document()}
 
 
 def main(arguments: list[str]) -> int:

@@ -29,6 +29,7 @@ from adwarm.cli import (
     simulate,
     status,
     strategy,
+    token,
     verify,
     warm,
 )
@@ -72,6 +73,7 @@ app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(log.app, name="log")
+app.add_typer(token.app, name="token")
 app.command("replay")(replay.replay)
 app.add_typer(review.app, name="review")
 app.command("simulate")(simulate.simulate)

@@ -41,7 +41,7 @@ class CheckResult:
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, home, database, object store, access log, forecast, connections, clock and zones.
+    """Check settings, home, database, object store, access log, forecast, connections, clock, zones and tokens.
 
     Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
     """
@@ -59,6 +59,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
             *_check_connections(runtime),
             _run_check("clock", lambda: _check_clock(runtime)),
             _run_check("time zones", lambda: _check_zones(runtime)),
+            _check_tokens(runtime),
         ]
     if as_json:
         print_json([vars(check) for check in checks])
@@ -202,3 +203,29 @@ def _check_zones(runtime: "Runtime") -> str:
         zone(account.reader_zone)
     unverified = sum(not account.is_verified for account in known)
     return f"{len(known):,} accounts; the zone of {unverified:,} is a guess until their first fetch"
+
+
+def _check_tokens(runtime: "Runtime") -> CheckResult:
+    """Return how many tokens of the read API are valid, and a note when a powerful one never expires."""
+    from adwarm.model import TokenScope
+    from adwarm.store import access_tokens
+
+    eternal: list[str] = []
+
+    def check() -> str:
+        now = runtime.clock.now()
+        tokens = [item.token for item in access_tokens.list_tokens(runtime.engine)]
+        valid = [token for token in tokens if token.is_valid(now)]
+        eternal.extend(t.id for t in valid if t.expires_at is None and t.allows(TokenScope.ADMIN))
+        if not tokens:
+            return "none; `adwarm token create` makes one for the read API"
+        count = f"{len(valid):,} valid, {len(tokens) - len(valid):,} expired or revoked"
+        if not eternal:
+            return count
+        return (
+            f"{count}; with the scope admin and without expiry: {', '.join(eternal)}; replace them by ones that expire"
+        )
+
+    result = _run_check("tokens", check)
+    result.warning = bool(eternal)
+    return result

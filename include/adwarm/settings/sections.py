@@ -1,5 +1,6 @@
 """The sections of the settings, each with its defaults and meanings."""
 
+import re
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -379,6 +380,15 @@ class ServingSettings(_Section):
         300, ge=1, le=300, description="Age at which that log moves to the data folder, where it is read."
     )
     log_days: int = Field(400, ge=60, description="How long that log is kept.")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_have_no_path(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what no browser sends as an origin, so that a typing error does not just close the API."""
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError("each origin is a scheme and a host, such as https://dash.example.com, without a path")
+        return origins
 
 
 class FatigueSettings(_Section):

@@ -50,6 +50,7 @@ class QueuedRequest:
     Attributes:
         token: incremented when a worker takes it; a worker with an older token has lost the request.
         not_before: earliest time of the next attempt, after an attempt that failed or has to wait.
+        token_id: the token of the read API that requested it first; None when no token did.
     """
 
     id: int
@@ -66,6 +67,7 @@ class QueuedRequest:
     error: str | None = None
     result: Mapping[str, Any] | None = None
     finished_at: float | None = None
+    token_id: str | None = None
 
 
 def lock(connection: Connection) -> None:

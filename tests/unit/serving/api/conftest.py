@@ -1,0 +1,152 @@
+"""The read API over an empty database, with tokens of every kind and reports that a test stores."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine
+
+from adwarm.backpressure import RequestQueue
+from adwarm.foundation.clock import VirtualClock
+from adwarm.model import AccessToken, Account, Actor, Priority, ReportKey, TokenScope
+from adwarm.serving.api.app import create_app
+from adwarm.serving.metrics import ServingMetrics
+from adwarm.serving.ports import FetchOutcome, Open
+from adwarm.serving.services import ServingServices
+from adwarm.serving.tokens import TokenAuthenticator, make_token
+from adwarm.settings import Settings
+from adwarm.store import access_tokens, accounts
+from adwarm.store.entries import Entry
+from tests.unit.conftest import ReaderHarness
+
+
+@dataclass
+class ScriptedMisses:
+    """A miss handler that queues every request, or answers as a test says."""
+
+    queue: RequestQueue
+    outcome: FetchOutcome | Exception | None = None
+    fetched: list[tuple[ReportKey, str, Priority]] = field(default_factory=list)
+    revalidated: list[ReportKey] = field(default_factory=list)
+
+    async def fetch(
+        self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
+    ) -> FetchOutcome:
+        """Queue the report."""
+        self.fetched.append((key, token.id, priority))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome or FetchOutcome(False, self.queue.enqueue(key, priority).id, 3.0)
+
+    def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
+        """Note the report."""
+        if token.allows(TokenScope.ENQUEUE):
+            self.revalidated.append(key)
+
+
+@dataclass
+class RecordedOpens:
+    """A recorder of opens in memory."""
+
+    items: list[Open] = field(default_factory=list)
+
+    def record(self, item: Open) -> None:
+        """Keep the open."""
+        self.items.append(item)
+
+
+@dataclass
+class CountedReads:
+    """Counts reads in memory."""
+
+    items: list[tuple[str, str, bool]] = field(default_factory=list)
+
+    def count(
+        self, at: datetime, account_id: str, actor: Actor, status: str, latency_ms: float, entry: Entry | None
+    ) -> None:
+        """Keep account and status, and whether there was an entry."""
+        self.items.append((account_id, status, entry is not None))
+
+
+@dataclass
+class Api:
+    """The application with everything a test looks at.
+
+    Attributes:
+        desk: stores reports.
+        app: the application.
+        client: sends requests to it.
+        services: its services.
+        misses: what was requested.
+        opens: what was opened.
+        clock: its time.
+    """
+
+    desk: ReaderHarness
+    app: FastAPI
+    client: TestClient
+    services: ServingServices
+    misses: ScriptedMisses
+    opens: RecordedOpens
+    clock: VirtualClock
+
+    @property
+    def engine(self) -> Engine:
+        """The database."""
+        return self.desk.engine
+
+    def token(self, *scopes: TokenScope, **fields: Any) -> str:
+        """Make a token and return the value of its Authorization header."""
+        return make_header(self.engine, self.clock.now(), *scopes, **fields)
+
+    def get(self, path: str, token: str, **options: Any) -> Any:
+        """Send GET with a token."""
+        return self.client.get(path, headers={"Authorization": token, **options.pop("headers", {})}, **options)
+
+    def post(self, path: str, token: str, body: Any, **headers: str) -> Any:
+        """Send POST with a token and a JSON body."""
+        return self.client.post(path, json=body, headers={"Authorization": token, **headers})
+
+
+def make_header(engine: Engine, at: datetime, *scopes: TokenScope, **fields: Any) -> str:
+    """Store a token and return the value of its Authorization header; its scope is `read` by default."""
+    new = make_token()
+    token = AccessToken(
+        id=new.id, name="a test", scopes=frozenset(scopes or {TokenScope.READ}), created_at=at, **fields
+    )
+    access_tokens.insert_token(engine, token, new.secret_hash)
+    return f"Bearer {new.text}"
+
+
+@pytest.fixture
+def services(desk: ReaderHarness) -> ServingServices:
+    """Services over the database of the harness."""
+    context = desk.bench.prefetch.context
+    settings = Settings(serving={"cors_origins": ("https://dash.example",)})
+    context = replace(context, settings=settings)
+    queue = RequestQueue(desk.engine, settings.backpressure, owner="test")
+    return ServingServices(
+        context,
+        desk.bench.clock,
+        desk.reader,
+        queue,
+        desk.bench.prefetch.admission,
+        TokenAuthenticator(desk.engine, desk.bench.clock, settings.serving),
+        ScriptedMisses(queue),
+        RecordedOpens(),
+        CountedReads(),
+        ServingMetrics(),
+    )
+
+
+@pytest.fixture
+def api(desk: ReaderHarness, services: ServingServices) -> Iterator[Api]:
+    """The application, whose accounts 1 and 2 are stored."""
+    accounts.save(desk.engine, [Account(f"act_{number}") for number in (1, 2)], desk.bench.clock.now())
+    app = create_app(services)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield Api(desk, app, client, services, services.misses, services.opens, desk.bench.clock)

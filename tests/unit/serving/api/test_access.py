@@ -1,0 +1,189 @@
+"""Nobody reads without a valid token, and nobody reads another's accounts."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from starlette.routing import BaseRoute, Mount, Route
+
+from adwarm.model import ReportKey, TokenScope
+from adwarm.serving.api.app import describe_api
+from adwarm.serving.api.guard import OPEN_PATHS
+from adwarm.store import access_tokens
+from tests.unit.serving.api.conftest import Api
+
+
+def _all_routes(routes: list[BaseRoute], prefix: str = "") -> list[tuple[str, str]]:
+    """Return method and path of every route, those of mounted applications included."""
+    pairs: list[tuple[str, str]] = []
+    for route in routes:
+        path = prefix + getattr(route, "path", "")
+        if isinstance(route, Mount):
+            pairs += [("GET", path), *_all_routes(list(route.routes), path)]
+        elif isinstance(route, Route) or hasattr(route, "methods"):
+            pairs += [(method, path) for method in sorted(route.methods or {"GET"})]
+        else:
+            nested = getattr(route, "routes", None) or getattr(getattr(route, "original_router", None), "routes", None)
+            pairs += _all_routes(list(nested or ()), prefix)
+    return pairs
+
+
+def _fill(path: str) -> str:
+    for name, value in (("account", "act_1"), ("range", "last_7d"), ("request_id", "1")):
+        path = path.replace("{" + name + "}", value)
+    return path
+
+
+def _bad_headers(api: Api) -> dict[str, str | None]:
+    """Return headers that must not open anything, by what is wrong with them."""
+    now = api.clock.now()
+    expired = api.token(TokenScope.ADMIN, expires_at=now)
+    revoked = api.token(TokenScope.ADMIN, revoked_at=now)
+    good = api.token(TokenScope.ADMIN)
+    other = api.token(TokenScope.ADMIN)
+    return {
+        "none": None,
+        "empty": "",
+        "another scheme": "Basic " + good.removeprefix("Bearer "),
+        "unknown": "Bearer adwarm_abcdefghijkl_" + "A" * 43,
+        "another's secret": "_".join([*good.split("_")[:2], other.split("_", 2)[2]]),
+        "cut": good[:-1],
+        "longer": good + "A",
+        "no secret": good.rpartition("_")[0],
+        "expired": expired,
+        "revoked": revoked,
+    }
+
+
+def test_every_documented_operation_is_a_route(api: Api) -> None:
+    """The enumeration of the next test misses nothing that the OpenAPI document names."""
+    routes = {(method.lower(), path) for method, path in _all_routes(api.app.routes)}
+    documented = {(method, path) for path, item in describe_api()["paths"].items() for method in item}
+    assert documented <= routes
+
+
+def test_every_route_demands_a_token(api: Api) -> None:
+    """Each route but health answers 401, and always the same, to a missing, wrong, expired or revoked token."""
+    extra = [("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("PUT", "/v1/batch"), ("OPTIONS", "/v1/queue")]
+    guarded = [pair for pair in [*_all_routes(api.app.routes), *extra] if pair[1] not in OPEN_PATHS]
+    answers: dict[tuple[Any, ...], list[str]] = {}
+    for name, value in _bad_headers(api).items():
+        for method, path in guarded:
+            headers = {} if value is None else {"Authorization": value}
+            answer = api.client.request(method, _fill(path), headers=headers)
+            key = (answer.status_code, answer.content, answer.headers["www-authenticate"])
+            answers.setdefault(key, []).append(f"{name}: {method} {path}")
+    assert len(guarded) > 14
+    assert {key[0] for key in answers} == {401}
+    assert len(answers) == 1, answers
+    api.clock.sleep(2)
+    assert all(api.get(path, api.token(TokenScope.ADMIN)).status_code != 401 for _, path in guarded)
+
+
+def test_an_added_route_is_guarded_too(api: Api) -> None:
+    """A route that somebody adds without any dependency, and a mounted application, demand a token as well."""
+
+    async def mounted(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"open"})
+
+    api.app.add_route("/forgotten", lambda request: None)
+    api.app.mount("/mounted", mounted)
+    for path in ("/forgotten", "/mounted", "/mounted/deep"):
+        assert api.client.get(path).status_code == 401
+    assert api.get("/mounted/deep", api.token()).text == "open"
+
+
+def test_health_answers_anybody(api: Api) -> None:
+    """Health routes work without a token, and show neither settings nor data."""
+    assert api.client.get("/healthz").json() == {"status": "ok"}
+    assert api.client.get("/readyz").json() == {"status": "ready", "database": "ok", "fetch_mode": "waits"}
+    assert api.client.head("/healthz").content == b""
+
+
+def test_paths_that_resemble_health_are_guarded(api: Api) -> None:
+    """Only the exact health paths are open."""
+    for path in ("/healthz/", "//healthz", "/healthz/../v1/queue", "/HEALTHZ", "/healthz%2f", "/v1/healthz"):
+        assert api.client.get(path).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "status"),
+    [
+        (TokenScope.READ, "/v1/queue", 200),
+        (TokenScope.READ, "/metrics", 403),
+        (TokenScope.ENQUEUE, "/metrics", 403),
+        (TokenScope.ADMIN, "/metrics", 200),
+        (TokenScope.ENQUEUE, "/v1/accounts", 200),
+        (TokenScope.ADMIN, "/v1/openapi.json", 200),
+    ],
+)
+def test_scopes(api: Api, scope: TokenScope, path: str, status: int) -> None:
+    """Enqueue includes read, admin includes both, and only admin reads the metrics."""
+    assert api.get(path, api.token(scope)).status_code == status
+
+
+def test_only_enqueue_requests_reports(api: Api) -> None:
+    """A token with the scope read cannot request a report, and nothing is queued."""
+    body = {"account": "act_1", "range": "last_7d"}
+    assert api.post("/v1/requests", api.token(TokenScope.READ), body).status_code == 403
+    assert api.misses.fetched == []
+    assert api.services.queue.list_newest(9) == []
+
+
+def test_forbidden_and_unknown_accounts_look_alike(api: Api) -> None:
+    """Another's account and one that does not exist give the same bytes and headers on every route."""
+    api.desk.warm(ReportKey("act_2", "last_7d"))
+    ticket = api.services.queue.enqueue(ReportKey("act_2", "last_30d"), priority=2)
+    token = api.token(TokenScope.ENQUEUE, accounts=frozenset({"act_1"}))
+    pairs = [
+        ("/v1/insights/act_2/last_7d", "/v1/insights/act_9/last_7d"),
+        ("/v1/insights/act_2/last_7d?report=none", "/v1/insights/act_9/last_7d?report=none"),
+        ("/v1/scores/act_2", "/v1/scores/act_9"),
+        (f"/v1/requests/{ticket.id}", f"/v1/requests/{ticket.id + 1}"),
+    ]
+    for forbidden, unknown in pairs:
+        first, second = api.get(forbidden, token), api.get(unknown, token)
+        assert first.status_code == 404
+        assert (first.content, dict(first.headers)) == (second.content, dict(second.headers))
+    for body in ({"account": "act_2", "range": "last_7d"}, {"account": "act_9", "range": "last_7d"}):
+        assert api.post("/v1/requests", token, body).status_code == 404
+    items = api.post(
+        "/v1/batch", token, {"items": [{"account": f"act_{n}", "range": "last_7d"} for n in (2, 9)]}
+    ).json()["items"]
+    for item in items:
+        del item["account"]
+    assert items[0] == items[1]
+    assert items[0]["status"] == "not_found"
+    assert api.misses.fetched == []
+
+
+def test_state_hides_other_accounts(api: Api) -> None:
+    """Accounts, breakers and capacity show only what the token may read; an administrator sees everything."""
+    api.desk.warm(ReportKey("act_1", "last_7d"), ReportKey("act_2", "last_7d"))
+    one, admin = api.token(accounts=frozenset({"act_1"})), api.token(TokenScope.ADMIN)
+    for path in ("/v1/accounts", "/v1/breakers", "/v1/capacity"):
+        assert "act_2" not in api.get(path, one).text
+    assert "account:act_1" in api.get("/v1/capacity", one).text
+    assert "account:act_2" in api.get("/v1/capacity", admin).text
+    assert "act_2" in api.get("/v1/accounts", admin).text
+    assert "act_" not in api.get("/metrics", admin).text
+
+
+def test_a_revoked_token_stops_within_a_second(api: Api) -> None:
+    """A token in use is refused a second after it was revoked, and an expired one at once."""
+    token = api.token(expires_at=api.clock.now() + timedelta(hours=1))
+    for _ in range(5):
+        assert api.get("/v1/queue", token).status_code == 200
+        api.clock.sleep(0.2)
+    access_tokens.revoke(api.engine, token.split("_")[1], api.clock.now())
+    api.clock.sleep(1)
+    assert api.get("/v1/queue", token).status_code == 401
+
+
+def test_a_token_stops_when_it_expires(api: Api) -> None:
+    """Expiry is judged at each request, also while the token is in memory."""
+    token = api.token(expires_at=api.clock.now() + timedelta(seconds=0.3))
+    assert api.get("/v1/queue", token).status_code == 200
+    api.clock.sleep(0.3)
+    assert api.get("/v1/queue", token).status_code == 401

@@ -1,0 +1,237 @@
+"""Limits, headers, errors and cross-origin access are the same for every route, and no answer holds a secret."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import Request
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from adwarm.foundation.errors import (
+    BadRequest,
+    Corrupt,
+    Denied,
+    NotFound,
+    Refused,
+    Throttled,
+    TokenDead,
+    TooMuchData,
+    Transient,
+)
+from adwarm.model import ReportKey, TokenScope
+from adwarm.serving.api.cors import with_cors
+from adwarm.serving.api.guard import MAX_BODY_BYTES
+from adwarm.serving.problems import CONTENT_TYPE
+from tests.unit.conftest import NOW
+from tests.unit.serving.api.conftest import Api
+
+SECRET = "adwarm_abcdefghijkl_" + "S" * 43
+ORIGIN = "https://dash.example"
+
+
+class _Lines(logging.Handler):
+    """Keeps every formatted record, tracebacks included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What every logger writes during the test."""
+    handler, root = _Lines(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler.lines
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def _fail_with(api: Api, error: Exception) -> Any:
+    """Return the answer of a route that raises."""
+
+    async def fail(request: Request) -> None:
+        raise error
+
+    api.app.router.routes.clear()
+    api.app.add_route("/fail", fail)
+    return api.get("/fail", api.token())
+
+
+ERRORS: list[tuple[Exception, int]] = [
+    (BadRequest("write last_7d"), 400),
+    (NotFound(f"secret {SECRET}"), 404),
+    (Denied("no", account_id="act_77"), 404),
+    (TooMuchData("too large"), 413),
+    (Refused("full", retry_after=2.5), 429),
+    (Throttled("slow", scope="account:act_1", until=NOW, retry_after=4.0), 429),
+    (TokenDead("EAAB" + "x" * 30), 503),
+    (Transient("the password=hunter2hunter2", retry_after=30), 503),
+    (Corrupt("bad"), 500),
+    (ValueError(f"token={SECRET}"), 500),
+]
+
+
+@pytest.mark.parametrize(("error", "status"), ERRORS, ids=lambda item: type(item).__name__)
+def test_every_error_is_a_problem(api: Api, lines: list[str], error: Exception, status: int) -> None:
+    """Each error becomes problem details without stack trace or secret; waits are in `Retry-After`."""
+    answer = _fail_with(api, error)
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], answer.headers["content-type"]) == (status, status, CONTENT_TYPE)
+    assert answer.headers["cache-control"] == "no-store"
+    assert ("retry-after" in answer.headers) == (status in {429, 503})
+    if isinstance(error, Refused):
+        assert answer.headers["retry-after"] == "3"
+    everything = answer.text + "\n".join(lines)
+    assert not any(secret in everything for secret in ("S" * 43, "x" * 30, "hunter2"))
+    assert "Traceback" not in answer.text
+    assert "act_77" not in answer.text
+
+
+def test_an_unexpected_error_is_found_by_its_id(api: Api, lines: list[str]) -> None:
+    """The answer names an id only; the log has the traceback under it, without secrets."""
+    answer = _fail_with(api, RuntimeError(f"broken for Authorization: Bearer {SECRET}"))
+    problem = answer.json()
+    assert set(problem) == {"type", "title", "status", "detail", "error_id"}
+    assert "broken" not in answer.text
+    (logged,) = [line for line in lines if problem["error_id"] in line]
+    assert "RuntimeError" in logged
+    assert "S" * 43 not in logged
+
+
+def test_no_secret_reaches_a_log(api: Api, lines: list[str]) -> None:
+    """A token that is used, wrong, in the query or in a body appears in no log line and in no answer."""
+    token = api.token(TokenScope.ADMIN)
+    secret = token.split("_", 2)[2]
+    bodies = [
+        api.get("/v1/queue", token),
+        api.get("/v1/queue", token[:-2] + "zz"),
+        api.get(f"/v1/queue?token={token}", token),
+        api.get(f"/v1/insights/{token}/last_7d", token),
+        api.get(f"/v1/scores/act_1?cursor={token}", token),
+        api.post("/v1/batch", token, {"items": [{"account": token, "range": token}]}),
+        api.post("/v1/requests", token, {"account": "act_1", "range": token[:40], "report": "x"}),
+    ]
+    api.desk.bench.clock.sleep(120)
+    bodies.append(api.get("/metrics", token))
+    assert not any(secret[:20] in answer.text + str(answer.headers) for answer in bodies)
+    ours = [line for line in lines if not line.startswith("httpx")]
+    assert not any(secret[:20] in line for line in ours)
+
+
+def test_a_body_that_does_not_match_is_explained(api: Api) -> None:
+    """A malformed body is 400 with the fields that are wrong, and repeats no value."""
+    token = api.token(TokenScope.ENQUEUE)
+    for body in (
+        {},
+        {"items": []},
+        {"items": [{"account": "act_1", "range": "last_7d"}] * 51},
+        {"items": [{"account": "act_1", "range": "last_7d", "colour": "zebra"}]},
+        {"items": [{"account": 7, "range": "last_7d"}], "priority": "zebra"},
+        ["zebra"],
+    ):
+        answer = api.post("/v1/batch", token, body)
+        assert (answer.status_code, answer.headers["content-type"]) == (400, CONTENT_TYPE)
+        assert "body" in answer.json()["detail"]
+        assert "zebra" not in answer.text
+    broken = api.client.post("/v1/batch", content=b"{", headers={"Authorization": token})
+    assert broken.status_code == 400
+
+
+def test_long_bodies_and_paths_are_refused(api: Api) -> None:
+    """A body or path over the limit is refused, whatever length the body declares; nothing is read without a token."""
+    token = api.token()
+
+    def pieces() -> Iterator[bytes]:
+        for _ in range(MAX_BODY_BYTES // 1000 + 1):
+            yield b" " * 1000
+
+    headers = {"Authorization": token}
+    declared = api.client.post("/v1/batch", content=b" " * (MAX_BODY_BYTES + 1), headers=headers)
+    streamed = api.client.post("/v1/batch", content=pieces(), headers=headers)
+    odd = api.client.post("/v1/batch", content=b"{}", headers={**headers, "Content-Length": "-5"})
+    assert [answer.status_code for answer in (declared, streamed, odd)] == [413, 413, 413]
+    assert api.get("/v1/insights/act_1/" + "x" * 3000, token).status_code == 414
+    assert api.get("/v1/queue?" + "x" * 3000, token).status_code == 414
+    assert api.client.post("/v1/batch", content=b" " * (MAX_BODY_BYTES + 1)).status_code == 401
+
+
+def test_security_headers(api: Api) -> None:
+    """Every answer forbids sniffing and scripts, and is not stored unless its route says so."""
+    token = api.token()
+    for answer in (api.get("/v1/queue", token), api.client.get("/v1/queue"), api.client.get("/healthz")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["cache-control"] == "no-store"
+        assert "server" not in answer.headers
+
+
+def test_methods(api: Api) -> None:
+    """HEAD answers as GET without a body, OPTIONS lists the methods, others are 405; unknown paths are 404."""
+    headers = {"Authorization": api.token()}
+    shown, peeked = (api.client.request(method, "/v1/queue", headers=headers) for method in ("GET", "HEAD"))
+    assert (peeked.status_code, peeked.content) == (200, b"")
+    assert peeked.headers["content-length"] == str(len(shown.content))
+    options = api.client.options("/v1/queue", headers=headers)
+    assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
+    wrong = api.client.delete("/v1/queue", headers=headers)
+    assert (wrong.status_code, wrong.headers["allow"], wrong.json()["title"]) == (405, "GET", "Method Not Allowed")
+    for path in ("/", "/docs", "/openapi.json", "/v1/queue/"):
+        assert api.client.get(path, headers=headers).status_code == 404
+
+
+def test_websockets_are_refused(api: Api) -> None:
+    """No route speaks websockets."""
+    with pytest.raises(WebSocketDisconnect), api.client.websocket_connect("/v1/queue"):
+        pass
+    assert api.client.get("/healthz").status_code == 200
+
+
+def _preflight(client: TestClient, origin: str) -> Any:
+    headers = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "authorization, adwarm-priority, if-none-match",
+    }
+    return client.options("/v1/insights/act_1/last_7d", headers=headers)
+
+
+def test_listed_origins_may_read(api: Api) -> None:
+    """A listed origin's preflight needs no token; its answers, errors included, expose what the hook reads."""
+    client = TestClient(with_cors(api.app, api.services.context.settings.serving))
+    preflight = _preflight(client, ORIGIN)
+    assert (preflight.status_code, preflight.headers["access-control-allow-origin"]) == (200, ORIGIN)
+    assert "adwarm-priority" in preflight.headers["access-control-allow-headers"].lower()
+    answer = client.get("/v1/queue", headers={"Origin": ORIGIN})
+    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (401, ORIGIN)
+    assert "Cache-Status" in answer.headers["access-control-expose-headers"]
+    assert "access-control-allow-credentials" not in answer.headers
+
+
+def test_other_origins_may_not(api: Api) -> None:
+    """Any other origin gets no permission, and without listed origins the application is unchanged."""
+    settings = api.services.context.settings.serving
+    client = TestClient(with_cors(api.app, settings))
+    for origin in ("https://evil.example", "null", "https://dash.example.evil"):
+        preflight = _preflight(client, origin)
+        assert preflight.status_code == 400
+        assert "access-control-allow-origin" not in preflight.headers
+    closed = settings.model_copy(update={"cors_origins": ()})
+    assert with_cors(api.app, closed) is api.app
+    assert _preflight(api.client, ORIGIN).status_code == 401
+
+
+def test_head_of_a_large_answer_sends_no_bytes(api: Api) -> None:
+    """HEAD of a route that answers with a body keeps its length and drops the bytes."""
+    api.desk.warm(ReportKey("act_1", "last_7d"))
+    answer = api.client.head("/v1/openapi.json", headers={"Authorization": api.token()})
+    assert answer.content == b""
+    assert int(answer.headers["content-length"]) > 10_000

@@ -1,0 +1,87 @@
+"""The API answers as its OpenAPI document says, whatever it is asked."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from schemathesis.checks import CHECKS, load_all_checks
+
+from adwarm.model import ReportKey, TokenScope
+from adwarm.serving.api.app import describe_api
+from tests.unit.serving.api.conftest import Api
+
+SCHEMA = schemathesis.openapi.from_dict(describe_api())
+OPERATIONS = {item.ok().label: item.ok() for item in SCHEMA.get_all_operations()}
+SENT_ELSEWHERE = {"GET /v1/insights/{account}/{range}"}
+"""The report route is served ahead of this application; here it answers 503 or an error of its input."""
+load_all_checks()
+NAMES = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+]
+"""Accounts and ranges have rules beyond their schema, so valid data may be refused; tests of their own prove access."""
+STORED = Path(__file__).resolve().parents[4] / "docs/reference/openapi.json"
+
+
+def _check(api: Api, label: str, examples: int) -> None:
+    """Send generated requests for one operation, valid and malformed ones, and check each answer."""
+    api.desk.warm(ReportKey("act_1", "last_7d"))
+    headers = {"Authorization": api.token(TokenScope.ADMIN, rate_per_second=1e6)}
+    operation = OPERATIONS[label]
+    names = [name for name in NAMES if name != "not_a_server_error" or label not in SENT_ELSEWHERE]
+    checks = CHECKS.get_by_names(names)
+    modes = [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE]
+    cases = st.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes if _has_input(operation, mode)))
+
+    @settings(
+        max_examples=examples,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+        deadline=None,
+        database=None,
+    )
+    @given(case=cases)
+    def send(case: Any) -> None:
+        sent = case.as_transport_kwargs(base_url="http://testserver", headers=headers)
+        if "data" in sent and isinstance(sent["data"], bytes | str):
+            sent["content"] = sent.pop("data")
+        sent.pop("cookies", None)
+        answer = api.client.request(**sent)
+        too_long = {CHECKS.get_one("negative_data_rejection")} if answer.status_code in {413, 414} else set()
+        case.validate_response(answer, checks=[check for check in checks if check not in too_long], headers=headers)
+
+    send()
+
+
+def _has_input(operation: Any, mode: Any) -> bool:
+    """Whether there is anything to get wrong in a request."""
+    parts = (operation.path_parameters, operation.headers, operation.query, operation.body)
+    return mode is schemathesis.GenerationMode.POSITIVE or any(len(list(part)) for part in parts)
+
+
+@pytest.mark.parametrize("label", sorted(OPERATIONS))
+def test_operations_conform(api: Api, label: str) -> None:
+    """Generated requests, valid and malformed, never cause a 5xx, and each answer matches the document."""
+    _check(api, label, 10)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("label", sorted(OPERATIONS))
+def test_operations_conform_in_depth(api: Api, label: str) -> None:
+    """The same with many more requests."""
+    _check(api, label, 400)
+
+
+def test_the_stored_document_is_the_served_one(api: Api) -> None:
+    """The document in the repository, from which client types are made, is what the API serves."""
+    served = api.get("/v1/openapi.json", api.token()).json()
+    assert served == json.loads(STORED.read_text(encoding="utf-8")) == describe_api()

@@ -1,0 +1,252 @@
+"""The routes answer what is stored, queue what may be queued, and never call upstream for a token with `read`."""
+
+from datetime import date
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+import pytest
+
+from adwarm.backpressure.request_queue import RequestQueue
+from adwarm.compression.codecs import decode
+from adwarm.foundation.errors import Refused, Transient
+from adwarm.model import Actor, FatigueScore, Priority, ReportKey, TokenScope
+from adwarm.serving.ports import FetchOutcome
+from adwarm.serving.problems import Problem
+from adwarm.store import scores
+from tests.unit.serving.api.conftest import Api
+
+KEY = ReportKey("act_1", "last_7d")
+BODY = {"account": "act_1", "range": "last_7d"}
+
+
+def _score(ad: int, total: float | None, status: str = "healthy", as_of: date = date(2026, 11, 24)) -> FatigueScore:
+    components: dict[str, Any] = dict.fromkeys(("creative", "audience", "algorithm"), total)
+    return FatigueScore(
+        account_id="act_1",
+        ad_id=str(ad),
+        as_of=as_of,
+        ad_name=f"ad {ad}",
+        status=status,  # type: ignore[arg-type]
+        total=total,
+        **components,
+        data_quality=1.0,
+        trend_per_day=None,
+        days_to_critical=None,
+        baseline={"flags": ["one"], "days": 30},
+        calculator_version="1",
+    )
+
+
+def test_a_batch_reads_what_is_stored(api: Api) -> None:
+    """Each key has its own status; documents are those that are stored, and reads are recorded for valid keys."""
+    api.desk.warm(KEY, ReportKey("act_2", "today"))
+    api.clock.sleep(4 * 3600)
+    api.desk.warm(KEY)
+    keys = [BODY, {"account": "2", "range": "today"}, {**BODY, "range": "last_30d"}, {**BODY, "range": "tomorrow"}]
+    items = api.post("/v1/batch", api.token(actor=Actor.EMBEDDED), {"items": [*keys, {**BODY, "report": "x"}]}).json()[
+        "items"
+    ]
+    assert [item["status"] for item in items] == ["hit", "stale", "miss", "invalid", "not_found"]
+    assert items[0]["document"] == orjson.loads(api.desk.reader.get_body(api.desk.reader.read(KEY)))
+    assert items[0]["complete"]
+    assert items[1]["age_seconds"] == 4 * 3600
+    assert items[1]["document"] is not None
+    assert [item["document"] for item in items[2:]] == [None] * 3
+    assert "tomorrow" in items[3]["reason"]
+    assert [(item.status, item.actor) for item in api.opens.items] == [
+        ("hit", Actor.EMBEDDED),
+        ("stale", Actor.EMBEDDED),
+        ("miss", Actor.EMBEDDED),
+    ]
+    assert api.opens.items[0].sent_bytes > 0
+    assert api.services.counter.items == [("act_1", "hit", True), ("act_2", "stale", True), ("act_1", "miss", False)]
+
+
+def test_a_batch_of_a_read_token_requests_nothing(api: Api) -> None:
+    """With `read`, neither a miss nor a stale entry causes a request; with `enqueue` both do, at an allowed class."""
+    api.desk.warm(ReportKey("act_2", "today"))
+    api.clock.sleep(4 * 3600)
+    body = {"items": [BODY, {"account": "act_2", "range": "today"}], "priority": "critical"}
+    api.post("/v1/batch", api.token(), body)
+    assert (api.misses.fetched, api.misses.revalidated) == ([], [])
+    items = api.post("/v1/batch", api.token(TokenScope.ENQUEUE, highest_priority=Priority.HIGH), body).json()["items"]
+    assert [(key, priority) for key, _, priority in api.misses.fetched] == [(KEY, Priority.HIGH)]
+    assert api.misses.revalidated == [ReportKey("act_2", "today")]
+    assert items[0]["request"]["location"] == f"/v1/requests/{items[0]['request']['request_id']}"
+
+
+def test_a_refused_request_is_the_reason_of_its_item(api: Api) -> None:
+    """A batch answers although one of its misses cannot be requested."""
+    api.misses.outcome = Problem(429, "Too Many Requests", "the queue is full")
+    (item,) = api.post("/v1/batch", api.token(TokenScope.ENQUEUE), {"items": [BODY]}).json()["items"]
+    assert (item["status"], item["reason"], item["request"]) == ("miss", "the queue is full", None)
+
+
+def test_corrupt_bytes_are_a_miss(api: Api) -> None:
+    """A document that fails its checksum is never sent."""
+    api.desk.warm(KEY)
+    api.desk.corrupt_payloads()
+    (item,) = api.post("/v1/batch", api.token(), {"items": [BODY]}).json()["items"]
+    assert (item["status"], item["document"]) == ("miss", None)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "identity"])
+def test_a_batch_is_compressed(api: Api, coding: str) -> None:
+    """The answer comes in a coding that the client accepts."""
+    api.desk.warm(KEY)
+    headers = {"Authorization": api.token(), "Accept-Encoding": coding}
+    with api.client.stream("POST", "/v1/batch", json={"items": [BODY] * 50}, headers=headers) as answer:
+        raw = b"".join(answer.iter_raw())
+    assert answer.headers.get("content-encoding", "identity") == coding
+    codec = {"br": "brotli"}.get(coding, coding)
+    assert len(orjson.loads(decode(raw, codec, 10**8))["items"]) == 50  # type: ignore[arg-type]
+
+
+def test_a_full_answer_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit of an answer a report is named without its document."""
+    monkeypatch.setattr("adwarm.serving.api.routes.batch.MAX_DECODED_BYTES", 10)
+    api.desk.warm(KEY)
+    (item,) = api.post("/v1/batch", api.token(), {"items": [BODY]}).json()["items"]
+    assert (item["status"], item["document"]) == ("hit", None)
+    assert "by itself" in item["reason"]
+
+
+@pytest.mark.parametrize(("trusted", "actor"), [(True, Actor.API), (False, Actor.HUMAN)])
+def test_only_a_trusted_backend_names_the_actor(api: Api, trusted: bool, actor: Actor) -> None:
+    """`Adwarm-Actor` counts for trusted tokens alone."""
+    api.post("/v1/batch", api.token(is_trusted=trusted), {"items": [BODY]}, **{"Adwarm-Actor": "api"})
+    assert api.opens.items[0].actor is actor
+
+
+def test_scores_in_pages(api: Api) -> None:
+    """Pages hold every score once, the most fatigued first and pending ones last, also when totals are equal."""
+    totals = [50.0, 80.25, None, 80.25, 10.1, None, 0.0]
+    scores.publish(api.engine, [_score(n, total) for n, total in enumerate(totals)], 1, True, api.clock.now())
+    token, seen, cursor = api.token(), [], ""
+    while cursor is not None:
+        page = api.get(f"/v1/scores/1?limit=2{cursor and '&cursor=' + quote(cursor)}", token).json()
+        seen += [score["ad_id"] for score in page["scores"]]
+        assert (page["account"], page["as_of"]) == ("act_1", "2026-11-24")
+        cursor = page["next_cursor"]
+    assert seen == ["1", "3", "0", "4", "6", "2", "5"]
+
+
+def test_scores_by_ad_day_and_status(api: Api) -> None:
+    """Filters select; a day without scores shows the newest before it; a known account without scores has none."""
+    earlier = date(2026, 11, 20)
+    for day in (earlier, date(2026, 11, 24)):
+        batch = [_score(1, 90.0, "critical", day), _score(2, 20.0, "healthy", day)]
+        scores.publish(api.engine, batch, 1, True, api.clock.now())
+    token = api.token()
+
+    def ads(query: str) -> tuple[str | None, list[str]]:
+        page = api.get(f"/v1/scores/act_1?{query}", token).json()
+        return page["as_of"], [score["ad_id"] for score in page["scores"]]
+
+    assert ads("status=critical") == ("2026-11-24", ["1"])
+    assert ads("ad_id=2&as_of=2026-11-22") == ("2026-11-20", ["2"])
+    assert ads("as_of=2026-11-01") == (None, [])
+    assert api.get("/v1/scores/act_2", token).json()["scores"] == []
+    assert api.get("/v1/scores/act_9", token).status_code == 404
+    for query in ("cursor=x", "cursor=bnVsbA", "limit=0", "status=sick", "as_of=yesterday", "ad_id=%00"):
+        assert api.get(f"/v1/scores/act_1?{query}", token).status_code == 400
+
+
+def test_a_request_is_followed_to_its_end(api: Api) -> None:
+    """A request is queued with 202, shows position and `Retry-After` while open, and `Location` once completed."""
+    token = api.token(TokenScope.ENQUEUE)
+    answer = api.post("/v1/requests", token, {**BODY, "priority": "critical"})
+    assert (answer.status_code, answer.json()["status"], answer.headers["retry-after"]) == (202, "queued", "3")
+    path = answer.headers["location"]
+    waiting = api.get(path, token)
+    assert (waiting.json()["status"], waiting.json()["position"]) == ("pending", 1)
+    assert waiting.json()["priority"] == "normal"
+    assert int(waiting.headers["retry-after"]) >= 1
+    (claim,) = api.services.queue.dequeue(1)
+    assert api.get(path, token).json()["status"] == "processing"
+    api.services.queue.ack(claim, {"status": "fetched"})
+    done = api.get(path, token)
+    assert (done.json()["status"], done.headers["location"]) == ("completed", "/v1/insights/act_1/last_7d")
+    assert "retry-after" not in done.headers
+
+
+def test_a_fresh_report_is_not_requested(api: Api) -> None:
+    """Asking for what is fresh answers 200 with its path and queues nothing."""
+    api.desk.warm(KEY)
+    answer = api.post("/v1/requests", api.token(TokenScope.ENQUEUE), BODY)
+    assert (answer.status_code, answer.json()["status"]) == (200, "fresh")
+    assert answer.headers["location"] == "/v1/insights/act_1/last_7d"
+    assert api.misses.fetched == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (FetchOutcome(True), 200),
+        (FetchOutcome(False, None, 9.0, "access was denied"), 503),
+        (Problem(429, "Too Many Requests", "later", {"Retry-After": "7"}), 429),
+        (Refused("the queue is full", retry_after=8.2), 429),
+        (Transient("down"), 503),
+        (RuntimeError("adwarm_abcdefghijkl_" + "s" * 43), 500),
+    ],
+)
+def test_every_outcome_of_a_request(api: Api, outcome: FetchOutcome | Exception, status: int) -> None:
+    """Whatever the miss handler returns or raises, the answer is a document of the API."""
+    api.misses.outcome = outcome
+    answer = api.post("/v1/requests", api.token(TokenScope.ENQUEUE), BODY)
+    assert answer.status_code == status
+    assert ("retry-after" in answer.headers) == (status in {429, 503})
+    assert "s" * 43 not in answer.text
+
+
+def test_queue_and_accounts(api: Api) -> None:
+    """The queue shows counts by class; accounts come with the reports and presets to ask for."""
+    queue: RequestQueue = api.services.queue
+    queue.enqueue(KEY, Priority.HIGH)
+    state = api.get("/v1/queue", api.token()).json()
+    assert (state["pending"], state["classes"]["high"]["pending"], state["has_active_worker"]) == (1, 1, False)
+    listed = api.get("/v1/accounts", api.token()).json()
+    assert [item["id"] for item in listed["accounts"]] == ["act_1", "act_2"]
+    assert "default" in listed["reports"]
+    assert "last_7d" in listed["presets"]
+
+
+def test_the_report_route_without_its_server(api: Api) -> None:
+    """The router's own report route validates, and says that another server answers it."""
+    token = api.token()
+    assert api.get("/v1/insights/act_1/last_7d", token).status_code == 503
+    assert api.get("/v1/insights/act_1/tomorrow", token).status_code == 400
+
+
+def test_readiness_without_a_database(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that cannot be reached makes the process not ready; it is checked once a second."""
+    assert api.client.get("/readyz").status_code == 200
+
+    def down(engine: object) -> None:
+        raise Transient("postgresql://user:secret@host cannot be reached")
+
+    monkeypatch.setattr("adwarm.serving.api.routes.health.require_current", down)
+    assert api.client.get("/readyz").status_code == 200
+    api.clock.sleep(1)
+    answer = api.client.get("/readyz")
+    assert (answer.status_code, answer.json()["database"]) == (503, "unreachable")
+    assert "secret" not in answer.text
+
+
+def test_metrics(api: Api) -> None:
+    """Prometheus sees reads by result and actor, the queue, breakers, entries, compression and tokens."""
+    api.desk.warm(KEY)
+    api.services.queue.enqueue(KEY, Priority.LOW)
+    api.post("/v1/batch", api.token(), {"items": [BODY, {**BODY, "range": "last_30d"}]})
+    answer = api.get("/metrics", api.token(TokenScope.ADMIN))
+    lines = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert lines['adwarm_read_seconds_count{actor="human",result="hit"}'] == "1.0"
+    assert lines['adwarm_read_seconds_count{actor="human",result="miss"}'] == "1.0"
+    assert lines['adwarm_queue_pending{priority="low"}'] == "1.0"
+    assert lines['adwarm_breakers{kind="source",state="closed"}'] == "1.0"
+    assert lines['adwarm_parked_scopes{kind="account"}'] == "0.0"
+    assert float(lines["adwarm_entries"]) == 1.0
+    assert float(lines['adwarm_entry_bytes{form="stored"}']) > 0
+    assert lines["adwarm_tokens"] == "2.0"

@@ -1,0 +1,390 @@
+"""Tokens are checked in memory, read from SQL at most once a second, and their secrets are never shown."""
+
+import asyncio
+import re
+import threading
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import Transient
+from adwarm.foundation.redaction import redact
+from adwarm.model import AccessToken, TokenScope
+from adwarm.serving import tokens
+from adwarm.serving.problems import Problem
+from adwarm.serving.tokens import UNKNOWN_READS_PER_SECOND, TokenAuthenticator, make_token
+from adwarm.settings import ServingSettings
+from adwarm.store import access_tokens
+
+T = TypeVar("T")
+
+
+@dataclass
+class Lobby:
+    """An authenticator that counts its reads of the database."""
+
+    engine: Engine
+    clock: VirtualClock
+    authenticator: TokenAuthenticator
+    reads: list[str]
+
+    def issue(self, **fields: Any) -> bytes:
+        """Store a token and return the value of its Authorization header."""
+        new = make_token()
+        token = AccessToken(
+            id=new.id, name="t", scopes=frozenset({TokenScope.READ}), created_at=self.clock.now(), **fields
+        )
+        access_tokens.insert_token(self.engine, token, new.secret_hash)
+        return f"Bearer {new.text}".encode()
+
+    async def status(self, header: bytes | None) -> int:
+        """Return 200, or the status of the problem."""
+        try:
+            await self.authenticator.authenticate(header)
+        except Problem as problem:
+            return problem.status
+        return 200
+
+
+@pytest.fixture
+def lobby(engine: Engine, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Lobby:
+    """An authenticator over an empty database."""
+    reads: list[str] = []
+    find = access_tokens.find
+
+    def counted(engine: Engine, token_id: str) -> access_tokens.StoredToken | None:
+        reads.append(token_id)
+        return find(engine, token_id)
+
+    monkeypatch.setattr(tokens.access_tokens, "find", counted)
+    return Lobby(engine, clock, TokenAuthenticator(engine, clock, ServingSettings()), reads)
+
+
+def run(work: Callable[[], Awaitable[T]]) -> T:
+    """Run a coroutine to its end, and what it started in the background."""
+
+    async def whole() -> T:
+        result = await work()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            await asyncio.wait(others)
+        return result
+
+    return asyncio.run(whole())
+
+
+async def finish_reads(lobby: Lobby) -> None:
+    """Wait for the reads that run, whatever their result."""
+    await asyncio.gather(*lobby.authenticator._reads.values(), return_exceptions=True)
+
+
+def _id(header: bytes) -> str:
+    return header.decode().split("_")[1]
+
+
+def test_a_token_in_memory_is_checked_without_waiting(lobby: Lobby) -> None:
+    """Once read, the coroutine ends at its first step: no thread, no database, no other task runs in between."""
+    header = lobby.issue()
+
+    async def work() -> None:
+        first = await lobby.authenticator.authenticate(header)
+        step = lobby.authenticator.authenticate(header)
+        with pytest.raises(StopIteration) as stop:
+            step.send(None)
+        assert stop.value.value == first
+        assert first.id == _id(header)
+
+    run(work)
+    assert lobby.reads == [_id(header)]
+
+
+def test_a_token_in_use_is_read_again_in_advance(lobby: Lobby) -> None:
+    """From half a second on the next request starts a read and does not wait; after a second it waits."""
+    header = lobby.issue()
+
+    async def work() -> None:
+        await lobby.authenticator.authenticate(header)
+        lobby.clock.sleep(0.5)
+        step = lobby.authenticator.authenticate(header)
+        with pytest.raises(StopIteration):
+            step.send(None)
+        await finish_reads(lobby)
+        assert len(lobby.reads) == 2
+        lobby.clock.sleep(1)
+        await lobby.authenticator.authenticate(header)
+        assert len(lobby.reads) == 3
+
+    run(work)
+
+
+def test_a_revoked_token_stops_within_a_second(lobby: Lobby) -> None:
+    """Whatever the moment of the requests before, one a second after the revocation is refused."""
+    for age in (0.0, 0.3, 0.499, 0.5, 0.9, 0.999, 1.0):
+        header = lobby.issue()
+
+        async def work(header: bytes = header, age: float = age) -> list[int]:
+            statuses = [await lobby.status(header)]
+            lobby.clock.sleep(age)
+            statuses.append(await lobby.status(header))
+            await finish_reads(lobby)
+            access_tokens.revoke(lobby.engine, _id(header), lobby.clock.now())
+            lobby.clock.sleep(1)
+            return [*statuses, await lobby.status(header)]
+
+        assert run(work) == [200, 200, 401]
+
+
+def test_a_clock_that_is_set_back_keeps_no_token_alive(lobby: Lobby) -> None:
+    """What was read in the future of a corrected clock is read again."""
+    header = lobby.issue()
+
+    async def work() -> list[int]:
+        before = await lobby.status(header)
+        access_tokens.revoke(lobby.engine, _id(header), lobby.clock.now())
+        lobby.clock.set(lobby.clock.now() - timedelta(hours=1))
+        return [before, await lobby.status(header)]
+
+    assert run(work) == [200, 401]
+
+
+def test_a_read_that_started_too_early_is_repeated(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that joins a read older than a second reads again, so a slow database keeps no revoked token alive."""
+    header = lobby.issue()
+    find, has_read, may_end = access_tokens.find, threading.Event(), threading.Event()
+
+    def slow(engine: Engine, token_id: str) -> access_tokens.StoredToken | None:
+        stored = find(engine, token_id)
+        if not has_read.is_set():
+            has_read.set()
+            may_end.wait(20)
+        return stored
+
+    monkeypatch.setattr(tokens.access_tokens, "find", slow)
+
+    async def work() -> list[int]:
+        early = asyncio.create_task(lobby.status(header))
+        await asyncio.to_thread(has_read.wait, 20)
+        access_tokens.revoke(lobby.engine, _id(header), lobby.clock.now())
+        lobby.clock.sleep(3)
+        late = asyncio.create_task(lobby.status(header))
+        await asyncio.sleep(0)
+        may_end.set()
+        return [await early, await late]
+
+    assert run(work) == [200, 401]
+
+
+def test_requests_share_a_read(lobby: Lobby) -> None:
+    """A hundred requests at once read a token once."""
+    header = lobby.issue()
+
+    async def work() -> list[int]:
+        return await asyncio.gather(*(lobby.status(header) for _ in range(100)))
+
+    assert run(work) == [200] * 100
+    assert len(lobby.reads) == 1
+
+
+def test_a_request_that_goes_away_does_not_break_the_others(lobby: Lobby) -> None:
+    """Canceling one of two requests that share a read leaves the other one its answer."""
+    header = lobby.issue()
+
+    async def work() -> int:
+        first, second = asyncio.create_task(lobby.status(header)), asyncio.create_task(lobby.status(header))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    assert run(work) == 200
+
+
+def test_a_flood_of_unknown_tokens_reads_little(lobby: Lobby) -> None:
+    """Invented ids are read at a limited rate; a repeated one is not read again, and a known token is not held up."""
+    header = lobby.issue()
+    invented = [f"Bearer adwarm_{number:012d}_{'A' * 43}".encode() for number in range(500)]
+
+    async def work() -> None:
+        assert await lobby.status(header) == 200
+        statuses = [await lobby.status(item) for item in invented]
+        assert set(statuses) == {401, 429}
+        assert len(lobby.reads) <= 1 + UNKNOWN_READS_PER_SECOND
+        before = len(lobby.reads)
+        assert await lobby.status(invented[0]) == 401
+        assert len(lobby.reads) == before
+        lobby.clock.sleep(1)
+        assert await lobby.status(header) == 200
+
+    run(work)
+
+
+@given(
+    junk=st.binary(max_size=300)
+    | st.builds(lambda a, b: b"Bearer adwarm_" + a + b"_" + b, st.binary(max_size=40), st.binary(max_size=60))
+)
+def test_no_header_breaks_it(junk: bytes) -> None:
+    """Any bytes are answered with 401, without a read of the database when they hold no id."""
+
+    class NoToken(TokenAuthenticator):
+        async def _read(self, token_id: str, now: float) -> None:
+            assert re.fullmatch("[0-9A-Za-z]{1,12}", token_id)
+
+    clock = VirtualClock(datetime(2026, 11, 25, tzinfo=UTC))
+    authenticator = NoToken(None, clock, ServingSettings())  # type: ignore[arg-type]
+    with pytest.raises(Problem) as error:
+        asyncio.run(authenticator.authenticate(junk))
+    assert error.value.status == 401
+
+
+def test_the_rate_of_a_token(lobby: Lobby) -> None:
+    """A token gets its rate, one second's worth at once; the answer says when to ask again, and time restores it."""
+    header, other = lobby.issue(rate_per_second=5.0), lobby.issue()
+
+    async def work() -> None:
+        assert [await lobby.status(header) for _ in range(7)] == [200] * 5 + [429] * 2
+        with pytest.raises(Problem) as error:
+            await lobby.authenticator.authenticate(header)
+        assert error.value.headers == {
+            "Retry-After": "1",
+            "RateLimit-Policy": '"token";q=5;w=1',
+            "RateLimit": '"token";r=0;t=1',
+        }
+        assert await lobby.status(other) == 200
+        lobby.clock.sleep(0.2)
+        assert [await lobby.status(header) for _ in range(2)] == [200, 429]
+        lobby.clock.set(lobby.clock.now() - timedelta(days=1))
+        assert await lobby.status(header) == 200
+
+    run(work)
+
+
+@given(rate=st.floats(0.01, 20_000), steps=st.lists(st.floats(0, 3), max_size=60))
+def test_no_window_admits_more_than_the_rate(rate: float, steps: list[float]) -> None:
+    """In any time T at most one burst plus T times the rate is admitted, and a full wait always admits one."""
+    limit, now, admitted = tokens._RateLimit(), 1.8e9, []
+    for step in steps:
+        now += step / rate
+        if not limit.take(rate, now):
+            admitted.append(now)
+    burst = max(rate, 1.0)
+    for start in range(len(admitted)):
+        for end in range(start, len(admitted)):
+            assert end - start + 1 <= burst + (admitted[end] - admitted[start]) * rate + 1.01
+    wait = limit.take(rate, now)
+    assert wait == 0 or not limit.take(rate, now + wait + 1e-4)
+
+
+def test_last_use_is_stored_in_batches(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When tokens were used is written once a minute for all of them, and once more at the end."""
+    writes: list[int] = []
+    save = access_tokens.save_last_used
+
+    def counted(engine: Engine, used: Any) -> None:
+        writes.append(len(used))
+        save(engine, used)
+
+    monkeypatch.setattr(tokens.access_tokens, "save_last_used", counted)
+    headers = [lobby.issue(), lobby.issue()]
+
+    async def work() -> None:
+        for _ in range(130):
+            for header in headers:
+                assert await lobby.status(header) == 200
+            lobby.clock.sleep(1)
+            await asyncio.gather(*([lobby.authenticator._save] if lobby.authenticator._save else []))
+        await lobby.authenticator.close()
+
+    run(work)
+    assert len(writes) == 3
+    assert sum(writes) <= 6
+    used = [item.last_used_at for item in access_tokens.list_tokens(lobby.engine)]
+    assert all(at is not None and at >= lobby.clock.now() - timedelta(seconds=2) for at in used)
+
+
+def test_a_database_that_is_down_is_no_401(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the database a token is neither accepted nor called invalid; a failed read in advance hurts nobody."""
+    header = lobby.issue()
+
+    def down(engine: Engine, token_id: str) -> None:
+        raise Transient("the database cannot be reached")
+
+    async def work() -> None:
+        await lobby.authenticator.authenticate(header)
+        monkeypatch.setattr(tokens.access_tokens, "find", down)
+        lobby.clock.sleep(0.9)
+        assert await lobby.status(header) == 200
+        await finish_reads(lobby)
+        lobby.clock.sleep(0.2)
+        with pytest.raises(Transient):
+            await lobby.authenticator.authenticate(header)
+
+    run(work)
+
+
+def test_secrets_are_random_and_hidden() -> None:
+    """Two tokens share nothing; neither `repr` nor redacted text shows a secret."""
+    first, second = make_token(), make_token()
+    secret = first.text.split("_", 2)[2]
+    assert first.id != second.id
+    assert secret != second.text.split("_", 2)[2]
+    assert len(secret) == 43
+    assert secret not in repr(first)
+    for text in (first.text, f"Bearer {first.text}", f"GET /?token={first.text}", f"token {first.text} is bad"):
+        assert secret not in redact(text)
+
+
+def test_no_error_holds_a_secret(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever refuses a token, neither the error nor its traceback shows the secret or its hash."""
+    header = lobby.issue(rate_per_second=1.0)
+    secret = header.decode().split("_", 2)[2]
+    stored = access_tokens.find(lobby.engine, _id(header))
+    assert stored is not None
+
+    def down(engine: Engine, token_id: str) -> None:
+        raise Transient("the database cannot be reached")
+
+    async def work() -> list[BaseException]:
+        errors: list[BaseException] = []
+        good = await asyncio.gather(lobby.authenticator.authenticate(header))
+        assert good
+        for attempt in (header, header[:-1], header.replace(b"Bearer", b"Basic")):
+            errors += await asyncio.gather(lobby.authenticator.authenticate(attempt), return_exceptions=True)
+        lobby.clock.sleep(5)
+        monkeypatch.setattr(tokens.access_tokens, "find", down)
+        return errors + await asyncio.gather(lobby.authenticator.authenticate(header), return_exceptions=True)
+
+    errors = run(work)
+    assert [getattr(error, "status", None) for error in errors] == [429, 401, 401, None]
+    shown = "".join(repr(error) + str(error) + "".join(traceback.format_exception(error)) for error in errors)
+    for hidden in (secret, stored.secret_hash):
+        assert hidden not in shown + repr(stored)
+
+
+def test_the_rights_of_a_token_survive_storage(engine: Engine, clock: VirtualClock) -> None:
+    """What is stored is what was given; the id of an unknown token is None, and revoking twice keeps the first time."""
+    now = clock.now()
+    token = AccessToken(
+        id="abc",
+        name="n",
+        scopes=frozenset({TokenScope.READ, TokenScope.ENQUEUE}),
+        accounts=frozenset({"act_2", "act_1"}),
+        is_trusted=True,
+        daily_new_keys=7,
+        rate_per_second=1.5,
+        created_at=now,
+        expires_at=now + timedelta(days=1),
+    )
+    access_tokens.insert_token(engine, token, "0" * 64)
+    stored = access_tokens.find(engine, "abc")
+    assert stored is not None
+    assert stored.token == token
+    assert access_tokens.find(engine, "nobody") is None
+    access_tokens.revoke(engine, "abc", now)
+    again = access_tokens.revoke(engine, "abc", now + timedelta(hours=1))
+    assert again.token == replace(token, revoked_at=now)
