@@ -1,5 +1,5 @@
 import {type CacheResult, readCacheStatus} from './cacheStatus.js'
-import type {ReportDocument} from './document.js'
+import {FORMAT_VERSION, type ReportDocument} from './document.js'
 import {AdwarmProblem, readProblem, readRetryAfter} from './problem.js'
 import type {
   AccountPage,
@@ -9,6 +9,7 @@ import type {
   EnqueuedRequest,
   QueueState,
   RequestState,
+  Score,
   ScorePage,
 } from './status.js'
 import {type Transfer, TransferProbe} from './transfer.js'
@@ -22,6 +23,9 @@ export interface ScoreOptions extends CallOptions {
   readonly adId?: string
   /** Last day that the scores take into account, `YYYY-MM-DD`; the newest by default. */
   readonly asOf?: string
+  /** Only ads in this band. */
+  readonly status?: Score['status']
+  /** Scores on a page; at most 1,000. */
   readonly limit?: number
   /** `next_cursor` of the page before. */
   readonly cursor?: string
@@ -82,9 +86,8 @@ export interface WaitingAnswer {
   readonly requestId: string | null
   /** When to ask again. */
   readonly retryAfterSeconds: number
-  /** What the API says about it. */
-  readonly detail: string
-  readonly position: number | null
+  /** Why it is not there yet; null when the API does not say. */
+  readonly reason: string | null
 }
 
 export interface FollowOptions extends ReportOptions {
@@ -141,7 +144,7 @@ export class AdwarmClient {
         probe.close()
         return readWaiting(response, options.requestId ?? null)
       }
-      const document = (await response.json()) as ReportDocument
+      const document = checkFormat((await response.json()) as ReportDocument)
       const {result, ttlSeconds} = readCacheStatus(response.headers.get('cache-status'))
       const age = response.headers.get('age')
       return {
@@ -165,9 +168,10 @@ export class AdwarmClient {
     const query = new URLSearchParams()
     if (options.adId !== undefined) query.set('ad_id', options.adId)
     if (options.asOf !== undefined) query.set('as_of', options.asOf)
+    if (options.status !== undefined) query.set('status', options.status)
     if (options.limit !== undefined) query.set('limit', String(options.limit))
     if (options.cursor !== undefined) query.set('cursor', options.cursor)
-    return this.get<ScorePage>(`/v1/fatigue/${encodeURIComponent(account)}`, options, query)
+    return this.get<ScorePage>(`/v1/scores/${encodeURIComponent(account)}`, options, query)
   }
 
   /** Returns the accounts that the token may read, and the reports and presets to ask for. */
@@ -216,7 +220,6 @@ export class AdwarmClient {
   private reportUrl(account: string, range: string, options: ReportOptions): string {
     const query = new URLSearchParams()
     if (options.report !== undefined) query.set('report', options.report)
-    if (options.priority !== undefined) query.set('priority', options.priority)
     const suffix = query.size > 0 ? `?${query.toString()}` : ''
     return `${this.baseUrl}/v1/insights/${encodeURIComponent(account)}/${encodeURIComponent(range)}${suffix}`
   }
@@ -247,19 +250,27 @@ function reportHeaders(options: ReportOptions): Record<string, string> {
     'Adwarm-Client': CLIENT_NAME,
     'Adwarm-Trigger': options.trigger ?? 'open',
     Prefer: `wait=${options.waitSeconds ?? DEFAULT_WAIT_SECONDS}`,
+    // A header, since the browser's copy and its dictionary belong to one URL.
+    ...(options.priority ? {'Adwarm-Priority': options.priority} : {}),
     ...(options.requestId ? {'Adwarm-Request': options.requestId} : {}),
   }
 }
 
+/** Returns the document when it has the format that `columns()` and `rows()` read. */
+function checkFormat(document: ReportDocument): ReportDocument {
+  if (document.format_version === FORMAT_VERSION) return document
+  const detail = `the report has format ${document.format_version}, and this client reads ${FORMAT_VERSION}; update it`
+  throw new AdwarmProblem(200, 'Unknown format', detail)
+}
+
 async function readWaiting(response: Response, before: string | null): Promise<WaitingAnswer> {
   const body = (await response.json().catch(() => ({}))) as Record<string, unknown>
-  const id = body['id'] ?? body['request_id'] ?? response.headers.get('adwarm-request') ?? before
+  const id = body['request_id'] ?? body['id'] ?? response.headers.get('adwarm-request') ?? before
   return {
     kind: 'waiting',
     requestId: id === null || id === undefined ? null : String(id),
     retryAfterSeconds: readRetryAfter(response.headers) ?? DEFAULT_RETRY_SECONDS,
-    detail: typeof body['detail'] === 'string' ? body['detail'] : '',
-    position: typeof body['position'] === 'number' ? body['position'] : null,
+    reason: typeof body['reason'] === 'string' ? body['reason'] : null,
   }
 }
 

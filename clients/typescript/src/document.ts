@@ -21,24 +21,41 @@ export interface Table {
   readonly columns: Readonly<Record<string, Column>>
 }
 
+/** Rows over the whole range. */
+export interface SummaryTable extends Table {
+  readonly fetched_at: string
+  /** What could not be read, and why; null when nothing is missing. */
+  readonly missing: string | null
+}
+
+/** Version of the format that this client reads. */
+export const FORMAT_VERSION = 2
+
 /** A report as adwarm stores it. */
 export interface ReportDocument {
+  readonly format_version: number
   readonly account_id: string
   readonly date_range: string
   readonly report: string
+  /** First and last day, `YYYY-MM-DD`. */
   readonly since: string
   readonly until: string
-  readonly time_zone: string | null
-  readonly currency: string | null
+  /** The zone of the days. */
+  readonly time_zone: string
+  readonly currency: string
   readonly source: string
+  /** When the data was fetched, UTC. */
   readonly fetched_at: string
+  /** Whether nothing is missing. */
   readonly complete: boolean
+  /** Whether the data is final. */
   readonly settled: boolean
-  readonly missing: readonly string[]
-  /** One row per ad (or whatever the report's level is) over the whole range; null when the report has none. */
-  readonly summary: Table | null
+  /** What could not be read, and why; null when nothing is missing. */
+  readonly missing: string | null
+  /** One row per ad (or whatever the report's level is) over the whole range; null for a range of one day. */
+  readonly summary: SummaryTable | null
   /** The same per day. */
-  readonly daily: Table | null
+  readonly daily: Table
   readonly [name: string]: unknown
 }
 

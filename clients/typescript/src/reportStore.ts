@@ -11,7 +11,8 @@ export interface Waiting {
   readonly requestId: string | null
   /** Requests ahead of it and itself: 1 is next; null when the API does not say. */
   readonly position: number | null
-  readonly detail: string
+  /** Why it is not there yet; null when the API does not say. */
+  readonly reason: string | null
   /** The breakers that hold requests back. */
   readonly openBreakers: readonly Breaker[]
 }
@@ -141,10 +142,10 @@ export class ReportStore extends Store<ReportState> {
   }
 
   private showWaiting(answer: WaitingAnswer, signal: AbortSignal): void {
-    const {requestId, position, detail} = answer
-    const openBreakers = this.getSnapshot().waiting?.openBreakers ?? []
-    const status = 'waiting'
-    this.set({status, isFetching: false, error: null, waiting: {requestId, position, detail, openBreakers}}, signal)
+    const {requestId, reason} = answer
+    const before = this.getSnapshot().waiting
+    const waiting = {requestId, reason, position: before?.position ?? null, openBreakers: before?.openBreakers ?? []}
+    this.set({status: 'waiting', isFetching: false, error: null, waiting}, signal)
     void this.addDetails(signal)
   }
 
@@ -157,7 +158,7 @@ export class ReportStore extends Store<ReportState> {
     ])
     const {waiting} = this.getSnapshot()
     if (waiting === null || waiting.requestId !== id) return
-    const position = (request.status === 'fulfilled' && request.value?.position) || waiting.position
+    const position = request.status === 'fulfilled' ? (request.value?.position ?? null) : waiting.position
     const openBreakers =
       breakers.status === 'fulfilled' ? breakers.value.filter(({state}) => state !== 'closed') : waiting.openBreakers
     this.set({waiting: {...waiting, position, openBreakers}}, signal)

@@ -1,7 +1,7 @@
 import {afterEach, beforeEach, describe, expect, it, vi} from 'vitest'
 import {AdwarmClient, AdwarmProblem} from '../src/index.js'
 import {toTransfer} from '../src/transfer.js'
-import {type Answer, type Call, fakeFetch, ORIGIN, problemResponse, reportResponse, waitingResponse} from './fakeApi.js'
+import {type Answer, type Call, fakeFetch, makeDocument, ORIGIN, problemResponse, reportResponse, waitingResponse} from './fakeApi.js'
 
 function makeClient(answer: (call: Call, index: number) => Answer) {
   const {fetch, calls} = fakeFetch(answer)
@@ -21,12 +21,13 @@ describe('tryReport', () => {
     await client.tryReport('act_1', '2026-01-01..2026-01-07', {report: 'weekly', priority: 'high'})
 
     const [call] = calls
-    expect(call?.url.href).toBe(`${ORIGIN}/v1/insights/act_1/2026-01-01..2026-01-07?report=weekly&priority=high`)
+    expect(call?.url.href).toBe(`${ORIGIN}/v1/insights/act_1/2026-01-01..2026-01-07?report=weekly`)
     expect(call?.init.cache).toBe('no-cache')
     expect(Object.fromEntries(call?.headers ?? [])).toEqual({
       Authorization: 'Bearer secret',
       'Adwarm-Client': 'hook/1',
       'Adwarm-Trigger': 'open',
+      'Adwarm-Priority': 'high',
       Prefer: 'wait=5',
     })
     expect(call?.url.href).not.toContain('secret')
@@ -43,6 +44,11 @@ describe('tryReport', () => {
     const {client, calls} = makeClient(() => reportResponse('adwarm; hit'))
     await client.tryReport('../x', 'a?b#c')
     expect(calls[0]?.url.pathname).toBe('/v1/insights/..%2Fx/a%3Fb%23c')
+  })
+
+  it('refuses a format that it does not know', async () => {
+    const {client} = makeClient(() => reportResponse('adwarm; hit', makeDocument({format_version: 3})))
+    await expect(client.tryReport('act_1', 'last_7d')).rejects.toMatchObject({title: 'Unknown format'})
   })
 
   it('asks for the token each time', async () => {
@@ -69,7 +75,7 @@ describe('report', () => {
     expect((await promise).status).toBe('miss')
     expect(calls.map(({headers}) => headers.get('adwarm-request'))).toEqual([null, '42', '42'])
     expect(onWaiting).toHaveBeenCalledTimes(2)
-    expect(onWaiting).toHaveBeenCalledWith(expect.objectContaining({requestId: '42', detail: 'the report is queued'}))
+    expect(onWaiting).toHaveBeenCalledWith(expect.objectContaining({requestId: '42', reason: 'why'}))
   })
 
   it('stops when it is aborted, during a call and between two', async () => {
@@ -135,7 +141,7 @@ describe('the other calls', () => {
       'GET /v1/breakers',
       'GET /v1/capacity',
       'GET /v1/requests/7',
-      'GET /v1/fatigue/act_1?ad_id=5&as_of=2026-01-01&limit=10&cursor=x',
+      'GET /v1/scores/act_1?ad_id=5&as_of=2026-01-01&limit=10&cursor=x',
       'POST /v1/requests',
     ])
     const body = {account: 'act_1', range: 'last_7d', report: 'default', priority: 'low'}

@@ -30,6 +30,7 @@ export function fakeFetch(answer: (call: Call, index: number) => Answer): {fetch
 
 export function makeDocument(change: Partial<ReportDocument> = {}): ReportDocument {
   return {
+    format_version: 2,
     account_id: 'act_1',
     date_range: 'last_7d',
     report: 'default',
@@ -41,7 +42,7 @@ export function makeDocument(change: Partial<ReportDocument> = {}): ReportDocume
     fetched_at: '2026-01-08T06:00:00Z',
     complete: true,
     settled: false,
-    missing: [],
+    missing: null,
     summary: null,
     daily: {rows: 2, columns: {ad_id: ['1', '2'], clicks: ['3', null]}},
     ...change,
@@ -54,7 +55,7 @@ export function reportResponse(cacheStatus: string, document = makeDocument(), h
 
 export function waitingResponse(id: number, retryAfter = '2'): Response {
   return Response.json(
-    {id, url: `/v1/requests/${id}`, retry_after: Number(retryAfter), detail: 'the report is queued'},
+    {status: 'queued', request_id: id, location: `/v1/requests/${id}`, retry_after: Number(retryAfter), reason: 'why'},
     {status: 202, headers: {'Retry-After': retryAfter}},
   )
 }
