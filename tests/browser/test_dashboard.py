@@ -110,7 +110,7 @@ def test_stale_data_stays_until_the_fresh_copy_is_there(
     choose(page, "act_1002")
     strip = status_of(page, "stale")
 
-    assert "a fresh copy is on its way" in strip.inner_text()
+    assert "a fresh copy is asked for" in strip.inner_text()
     assert "2 h 30 min ago" in strip.inner_text()
     screenshot(page, "stale")
     api.store("act_1002", age_seconds=2)
@@ -143,7 +143,7 @@ def test_an_open_breaker_is_announced_and_the_stored_report_stays(
     assert "20 of 24 calls failed" in banner.inner_text()
     assert "The next test is at" in banner.inner_text()
     assert "1 breaker open" in page.locator(".system").inner_text()
-    status_of(page, "stale")
+    assert "new data is held back" in status_of(page, "stale").inner_text()
     screenshot(page, "breaker-open")
 
 

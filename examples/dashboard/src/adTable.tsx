@@ -21,6 +21,9 @@ const COLUMNS: readonly (readonly [SortKey, string])[] = [
   ['rate', 'Click rate'],
 ]
 
+/** Whether a column is aligned to the left; the arrow stands on the free side of its title. */
+const isText = (key: SortKey) => key === 'name' || key === 'score'
+
 interface TableProps {
   readonly ads: readonly AdFigures[]
   readonly scores: readonly Score[]
@@ -94,10 +97,11 @@ export function AdTable({ads, scores, formats}: TableProps) {
               {COLUMNS.map(([key, label]) => (
                 <th key={key} scope="col" className={`column-${key}`} aria-sort={ariaSort(sort, key)}>
                   <button onClick={() => sortBy(key)}>
-                    {label}
+                    {isText(key) && label}
                     <span className="sort" aria-hidden="true">
                       {sort.key === key ? (sort.isDown ? '↓' : '↑') : ''}
                     </span>
+                    {!isText(key) && label}
                   </button>
                 </th>
               ))}

@@ -4,7 +4,7 @@ import {bytes, span} from './words'
 
 const STATUS_TEXT = {
   hit: ['Hit', 'was stored and is fresh'],
-  stale: ['Stale', 'was stored; a fresh copy is on its way'],
+  stale: ['Stale', 'was stored; a fresh copy is asked for'],
   miss: ['Miss', 'was fetched from the platform just now'],
   waiting: ['Waiting', 'is being fetched'],
   error: ['Error', 'could not be read'],
@@ -20,8 +20,14 @@ function useAge(fetchedAt: string | undefined): number | null {
   return fetchedAt === undefined ? null : Math.max(0, (Math.max(now, Date.now()) - Date.parse(fetchedAt)) / 1_000)
 }
 
+interface StripProps {
+  readonly report: ReportHookState
+  /** Whether an open breaker holds new data back. */
+  readonly isHeld: boolean
+}
+
 /** Tells how the report on the screen came: hit, stale or miss, its age, and how little of it had to be sent. */
-export function AnswerStrip({report}: {readonly report: ReportHookState}) {
+export function AnswerStrip({report, isHeld}: StripProps) {
   const {data, status, wireBytes, decodedBytes, coding, milliseconds, isNotModified} = report
   const age = useAge(data?.fetched_at)
   const [title, meaning] = STATUS_TEXT[status]
@@ -31,7 +37,7 @@ export function AnswerStrip({report}: {readonly report: ReportHookState}) {
       <p className="strip-status" role="status">
         <span className={`mark mark-${status}`} aria-hidden="true" />
         <strong>{title}</strong>
-        <span className="muted">{status === 'stale' && !report.isFetching ? STATUS_TEXT.stale[1] : meaning}</span>
+        <span className="muted">{status === 'stale' && isHeld ? 'was stored; new data is held back' : meaning}</span>
       </p>
       <dl className="strip-facts">
         <Fact name="Data from" value={age === null ? '–' : `${span(age)} ago`} />

@@ -139,7 +139,7 @@ function Report({account, range, report: name, session, onSignOut}: ReportProps)
         error === null && <WaitingPanel report={report} />
       ) : (
         <>
-          <AnswerStrip report={report} />
+          <AnswerStrip report={report} isHeld={held.length > 0} />
           <div className="range-line">
             <p>
               {longDay(data.since)} – {longDay(data.until)} <span className="muted">{data.time_zone}</span>

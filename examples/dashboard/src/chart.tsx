@@ -2,7 +2,7 @@ import {type KeyboardEvent, type PointerEvent, useEffect, useId, useRef, useStat
 import type {DayFigures, FigureName} from './report'
 import {compact, type Formats, longDay, shortDay} from './words'
 
-const HEIGHT = 260
+const HEIGHT = 300
 const MARGIN = {top: 16, right: 16, bottom: 28, left: 52}
 const FIGURES: readonly (readonly [FigureName, string])[] = [
   ['spend', 'Spend'],
@@ -81,7 +81,12 @@ function Line({days, figure, format}: LineProps) {
   }
 
   function step(event: KeyboardEvent) {
-    const moves: Record<string, number> = {ArrowLeft: (shown ?? last + 1) - 1, ArrowRight: (shown ?? -1) + 1, Home: 0, End: last}
+    const moves: Record<string, number> = {
+      ArrowLeft: (shown ?? last + 1) - 1,
+      ArrowRight: (shown ?? -1) + 1,
+      Home: 0,
+      End: last,
+    }
     const target = moves[event.key]
     if (target === undefined) return
     event.preventDefault()

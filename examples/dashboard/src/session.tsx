@@ -60,7 +60,7 @@ export function Login({onOpen, notice}: LoginProps) {
     <main className="login">
       <form onSubmit={(event) => void submit(event)} noValidate>
         <p className="wordmark">adwarm</p>
-        <h1>Reports that are there before you are.</h1>
+        <h1>Ad reports, ready when you open them</h1>
         {notice && <p className="login-notice">{notice}</p>}
         <label htmlFor={id}>Access token</label>
         <div className="login-row">
