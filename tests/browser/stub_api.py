@@ -131,9 +131,9 @@ def _make_app(api: StubApi, dashboard: Path) -> FastAPI:
             "presets": list(DAYS),
         }
 
-    @app.get("/v1/insights/{account}/{range}")
-    def read_report(account: str, range: str, request: Request) -> Response:
-        return _read(api, f"{account}/{range}", request)
+    @app.get("/v1/insights/{account}/{date_range}")
+    def read_report(account: str, date_range: str, request: Request) -> Response:
+        return _read(api, f"{account}/{date_range}", request)
 
     @app.get("/v1/scores/{account}")
     def list_scores(account: str) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_a_hit_is_shown_with_all_of_the_report(
 
 
 def test_a_second_visit_transfers_a_delta(api: StubApi, open_page: OpenPage, screenshot: Screenshot) -> None:
-    """The network log has zstd for the first visit, `dcz` once a day is new, and 304 when nothing is; the page says so."""
+    """The network log has zstd for the first visit, `dcz` once a day is new, 304 when nothing is; the page says so."""
     api.store("act_1001")
     page = open_page()
     codings = watch_codings(page)
