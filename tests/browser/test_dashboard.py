@@ -125,7 +125,9 @@ def test_a_missing_report_is_waited_for(api: StubApi, open_page: OpenPage, scree
     choose(page, "act_1003")
     page.get_by_text("It is number 3 in the queue.").wait_for()
     screenshot(page, "miss-waiting")
-    status_of(page, "miss")
+    strip = status_of(page, "miss")
+
+    assert "was fetched from the platform just now" in strip.inner_text()
     screenshot(page, "miss")
 
 
@@ -165,6 +167,7 @@ def test_errors_are_words(api: StubApi, open_page: OpenPage, screenshot: Screens
     api.token = "another"
     page.get_by_role("button", name="Refresh").click()
     page.get_by_text("You were signed out").wait_for()
+    assert page.get_by_label("Access token").input_value() == ""
 
 
 def test_the_token_stays_in_memory(api: StubApi, open_page: OpenPage) -> None:
