@@ -10,6 +10,8 @@ import pytest
 
 from .stub_api import StubApi
 
+Api = StubApi
+"""What the tests run against."""
 ROOT = Path(__file__).resolve().parents[2]
 DIST = ROOT / "examples/dashboard/dist"
 SCREENSHOTS = ROOT / ".adwarm/screenshots"

@@ -2,7 +2,8 @@
 
 import math
 import random
-from datetime import date, datetime, timedelta
+from collections.abc import Sequence
+from datetime import date, datetime
 from typing import Any
 
 ADS = 60
@@ -15,15 +16,19 @@ def ad_name(number: int) -> str:
     return f"{_THEMES[number % len(_THEMES)]}, {_FORMS[number % len(_FORMS)]} {1 + number // len(_THEMES)}"
 
 
-def make_document(account: str, date_range: str, last_day: date, fetched_at: datetime, days: int) -> dict[str, Any]:
-    """Return a columnar document whose rows end on `last_day`; rows are sorted by day, then by ad."""
+def make_document(
+    account: str, date_range: str, days: Sequence[date], fetched_at: datetime, revision: int = 1
+) -> dict[str, Any]:
+    """Return a columnar document of `days`; rows are sorted by day, then by ad.
+
+    Another revision restates the last day and leaves the others as they are.
+    """
     columns: dict[str, list[str]] = {
         name: [] for name in ("ad_id", "ad_name", "clicks", "date_start", "impressions", "spend")
     }
     links: list[str] = []
-    dates = [last_day - timedelta(days=back) for back in reversed(range(days))]
-    for day in dates:
-        dice = random.Random(f"{account} {day}")
+    for day in days:
+        dice = random.Random(f"{account} {day} {revision if day == days[-1] else 0}")
         weekend = 0.72 if day.weekday() >= 5 else 1.0
         for number in range(ADS):
             weight = weekend * (1 + 0.25 * math.sin(day.toordinal() / 9 + number)) / (1 + number / 8)
@@ -42,21 +47,25 @@ def make_document(account: str, date_range: str, last_day: date, fetched_at: dat
         "account_id": account,
         "date_range": date_range,
         "report": "default",
-        "since": dates[0].isoformat(),
-        "until": last_day.isoformat(),
+        "since": days[0].isoformat(),
+        "until": days[-1].isoformat(),
         "time_zone": "Europe/Berlin",
         "currency": "EUR",
+        "query": {"hash": "0123456789ab", "level": "ad", "fields": ["spend", "impressions", "clicks", "actions"]},
         "source": "meta",
+        "api_version": "v26.0",
         "fetched_at": fetched_at.isoformat(),
+        "days_fetched_at": fetched_at.isoformat(),
         "complete": True,
         "settled": False,
+        "data_version": revision,
         "missing": None,
         "summary": None,
         "daily": {"rows": len(links), "columns": {**columns, "actions": actions}},
     }
 
 
-def make_scores(last_day: date, at: datetime) -> list[dict[str, Any]]:
+def make_scores(at: datetime) -> list[dict[str, Any]]:
     """Return the scores of every ad, the most fatigued one first and those without a score last."""
     scores = []
     for number in range(ADS):

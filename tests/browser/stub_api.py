@@ -34,16 +34,14 @@ class StoredReport:
     """One key of the stub.
 
     Attributes:
-        versions: the documents as bytes, the newest last.
+        versions: the documents as bytes, the newest last; none while it is missing.
         fetched_at: when the newest one was fetched.
         is_stale: whether it counts as old.
-        waits: how many requests are answered with 202 before it is there.
     """
 
     versions: list[bytes] = field(default_factory=list)
     fetched_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     is_stale: bool = False
-    waits: int = 0
 
 
 class StubApi:
@@ -62,22 +60,26 @@ class StubApi:
         """Stop the server."""
         self._server.close()
 
-    def store(self, account: str, *, days: int = 28, age_seconds: float = 240, is_stale: bool = False) -> None:
-        """Store a report for both ranges, newer than what is there."""
+    def store(self, account: str, *, age_seconds: float = 240, is_stale: bool = False) -> None:
+        """Store the reports of an account, with a last day that differs from what was stored before."""
         now = datetime.now(UTC)
         self._revision += 1
         for name, length in DAYS.items():
             report = self.reports.setdefault(f"{account}/{name}", StoredReport())
-            last_day = now.date() + timedelta(days=self._revision)
+            days = [now.date() - timedelta(days=back) for back in range(length, 0, -1)]
             fetched_at = now - timedelta(seconds=age_seconds)
-            document = make_document(account, name, last_day, fetched_at, min(days, length))
+            document = make_document(account, name, days, fetched_at, self._revision)
             report.versions.append(json.dumps(document, separators=(",", ":")).encode())
-            report.fetched_at, report.is_stale, report.waits = fetched_at, is_stale, 0
+            report.fetched_at, report.is_stale = fetched_at, is_stale
 
-    def remove(self, account: str, *, waits: int) -> None:
-        """Make an account's reports missing for the next `waits` requests."""
+    def announce(self, account: str) -> None:
+        """Make an account known whose reports are not stored."""
         for name in DAYS:
-            self.reports[f"{account}/{name}"] = StoredReport(waits=waits)
+            self.reports[f"{account}/{name}"] = StoredReport()
+
+    def revoke_token(self) -> None:
+        """End the token."""
+        self.token = secrets.token_urlsafe(24)
 
     def open_breaker(self) -> None:
         """Open the breaker of the source."""
@@ -138,7 +140,7 @@ def _make_app(api: StubApi, dashboard: Path) -> FastAPI:
     @app.get("/v1/scores/{account}")
     def list_scores(account: str) -> dict[str, Any]:
         now = datetime.now(UTC)
-        scores = make_scores(now.date(), now)
+        scores = make_scores(now)
         return {"account": account, "as_of": now.date().isoformat(), "scores": scores, "next_cursor": None}
 
     @app.get("/v1/queue")
@@ -161,14 +163,10 @@ def _read(api: StubApi, key: str, request: Request) -> Response:
     report = api.reports.get(key)
     if report is None:
         return _problem(404, "Not Found", "there is no such account or report, or this token may not read it")
-    if not report.versions and report.waits > 0:
-        report.waits -= 1
+    if not report.versions:
         body = {"status": "queued", "request_id": 42, "location": "/v1/requests/42", "retry_after": 1, "reason": None}
         return JSONResponse(body, 202, {"Retry-After": "1", "Cache-Control": "no-store"})
-    is_miss = not report.versions
-    if is_miss:
-        api.store(key.partition("/")[0], age_seconds=1)
-        report = api.reports[key]
+    is_miss = "adwarm-request" in request.headers
     ttl = -600 if report.is_stale else FRESH_SECONDS
     cache_status = f'adwarm; {"fwd=miss; stored" if is_miss else "hit"}; ttl={ttl}; key="{key}"'
     return _send(report, request, cache_status)
