@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from .stub_api import StubApi
-
-Api = StubApi
-"""What the tests run against."""
+try:
+    from .real_api import RealApi as Api
+except ImportError:  # a part of `adwarm serve` is not there
+    from .stub_api import StubApi as Api  # type: ignore[assignment]
 ROOT = Path(__file__).resolve().parents[2]
 DIST = ROOT / "examples/dashboard/dist"
 SCREENSHOTS = ROOT / ".adwarm/screenshots"
@@ -34,11 +34,11 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def api() -> Iterator[StubApi]:
-    """The API with the dashboard; the one place that says which server the tests run against."""
+def api(tmp_path: Path) -> Iterator[Api]:
+    """The API with the dashboard and an empty cache."""
     if not (DIST / "index.html").is_file():
         pytest.skip("the dashboard is not built: make test-browser builds it")
-    server = StubApi(DIST)
+    server = Api(DIST, tmp_path)
     yield server
     server.close()
 

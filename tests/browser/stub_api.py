@@ -47,7 +47,7 @@ class StoredReport:
 class StubApi:
     """The server, and the switches that a test throws. Call `close` at the end."""
 
-    def __init__(self, dashboard: Path) -> None:
+    def __init__(self, dashboard: Path, home: Path) -> None:
         self.token = f"adwarm_{secrets.token_urlsafe(24)}"
         self.reports: dict[str, StoredReport] = {}
         self.breakers: list[dict[str, Any]] = []
