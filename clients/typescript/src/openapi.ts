@@ -75,7 +75,7 @@ export interface paths {
         put?: never;
         /**
          * Read several reports
-         * @description Answer what is stored for each key, at once. Missing reports are requested with the scope `enqueue`, and only then.
+         * @description Answer what is stored for each key, at once. Only with the scope `enqueue` are missing reports requested.
          */
         post: operations["read_batch"];
         delete?: never;
@@ -233,7 +233,7 @@ export interface paths {
         };
         /**
          * Metrics for Prometheus
-         * @description Reads by result, the queue, breakers, parked scopes, entries, compression and tokens; no label names an account.
+         * @description Reads by result, queue, breakers, parked scopes, entries, compression and tokens; no label names an account.
          */
         get: operations["get_metrics"];
         put?: never;
@@ -391,7 +391,7 @@ export interface components {
              */
             content_type: string | null;
             /** @description The request for it, when one is queued. */
-            request: components["schemas"]["RequestLink"] | null;
+            request: components["schemas"]["OpenRequest"] | null;
             /**
              * Document
              * @description The stored document; null unless the status is `hit` or `stale`.
@@ -546,7 +546,7 @@ export interface components {
         };
         /**
          * NewRequestState
-         * @description Whether a report was queued.
+         * @description Whether a report was requested.
          */
         NewRequestState: {
             /**
@@ -556,17 +556,46 @@ export interface components {
              */
             status: "fresh" | "queued";
             /**
-             * Report Url
-             * @description Path of the report.
+             * Location
+             * @description Path of the report when it is fresh, else of the request.
              */
-            report_url: string;
+            location: string;
+            /**
+             * Request Id
+             * @description Id of the request; null when it is fresh.
+             */
+            request_id: number | null;
+            /**
+             * Retry After
+             * @description Seconds after which to ask again.
+             */
+            retry_after: number | null;
             /**
              * Reason
              * @description Why it is not there yet.
              */
             reason: string | null;
-            /** @description The request, when it was queued. */
-            request: components["schemas"]["RequestLink"] | null;
+        };
+        /**
+         * OpenRequest
+         * @description A queued request, to ask for later.
+         */
+        OpenRequest: {
+            /**
+             * Request Id
+             * @description Id of the request.
+             */
+            request_id: number;
+            /**
+             * Location
+             * @description Path that shows it.
+             */
+            location: string;
+            /**
+             * Retry After
+             * @description Seconds after which to ask again.
+             */
+            retry_after: number | null;
         };
         /**
          * ProblemDocument
@@ -660,12 +689,44 @@ export interface components {
             has_active_worker: boolean;
             /**
              * Fetch Mode
-             * @description How it is drained: `here` by this process, `airflow` by a DAG run that this process triggers, `schedule` by the scheduled runs of the DAG.
+             * @description How it is drained: this process `drains` it, `triggers` a run of the DAG that does, or `waits` for the DAG's next run.
              * @enum {string}
              */
-            fetch_mode: "here" | "airflow" | "schedule";
+            fetch_mode: "drains" | "triggers" | "waits";
             /** @description By class. */
             classes: components["schemas"]["QueueClasses"];
+        };
+        /**
+         * QueuedReport
+         * @description A report that is not stored, and was requested.
+         */
+        QueuedReport: {
+            /**
+             * Request Id
+             * @description Id of the request.
+             */
+            request_id: number;
+            /**
+             * Location
+             * @description Path that shows it.
+             */
+            location: string;
+            /**
+             * Retry After
+             * @description Seconds after which to ask again.
+             */
+            retry_after: number | null;
+            /**
+             * Status
+             * @description Always `queued`.
+             * @constant
+             */
+            status: "queued";
+            /**
+             * Reason
+             * @description Why it is not there yet.
+             */
+            reason: string | null;
         };
         /**
          * Readiness
@@ -686,31 +747,10 @@ export interface components {
             database: "ok" | "unreachable" | "needs_upgrade";
             /**
              * Fetch Mode
-             * @description How a missing report is fetched: `here`, by a DAG run in `airflow`, or on its `schedule`.
+             * @description How a missing report is fetched: this process `drains` the queue, `triggers` a run of the DAG that does, or `waits` for the DAG's next run.
              * @enum {string}
              */
-            fetch_mode: "here" | "airflow" | "schedule";
-        };
-        /**
-         * RequestLink
-         * @description A queued request, to ask for later.
-         */
-        RequestLink: {
-            /**
-             * Id
-             * @description Id of the request.
-             */
-            id: number;
-            /**
-             * Url
-             * @description Path that shows it.
-             */
-            url: string;
-            /**
-             * Retry After
-             * @description Seconds after which to ask again.
-             */
-            retry_after: number | null;
+            fetch_mode: "drains" | "triggers" | "waits";
         };
         /**
          * RequestState
@@ -1007,8 +1047,12 @@ export interface operations {
             query?: {
                 /** @description Name of the report in the settings. */
                 report?: string;
-                /** @description Form of the rows. */
-                shape?: "columnar" | "rows" | "ndjson" | "csv" | "arrow";
+                /** @description Form of the rows; default: the one that `Accept` names, else columnar. */
+                shape?: ("columnar" | "rows" | "ndjson" | "csv" | "arrow") | null;
+                /** @description Which table: ndjson, csv and arrow hold one of the document's two. */
+                table?: ("summary" | "daily") | null;
+                /** @description As `Adwarm-Priority`, which a link cannot send. */
+                priority?: ("critical" | "high" | "normal" | "low") | null;
             };
             header?: {
                 /** @description RFC 7240: `wait=N` waits up to N seconds, at most 30, for a missing report. */
@@ -1017,6 +1061,8 @@ export interface operations {
                 "Adwarm-Priority"?: "critical" | "high" | "normal" | "low";
                 /** @description Who opens the report; only the token of a trusted backend may say so. */
                 "Adwarm-Actor"?: ("human" | "embedded" | "api") | null;
+                /** @description Why the client asks; only `open` counts as an open by a human. */
+                "Adwarm-Trigger"?: "open" | "poll" | "revalidate";
                 /** @description Name and version of a client library. */
                 "Adwarm-Client"?: string;
                 /** @description Id of the request that an earlier 202 named, so that both are one open. */
@@ -1054,9 +1100,10 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": {
+                    "application/vnd.adwarm.report+json": {
                         [key: string]: unknown;
                     };
+                    "application/json": unknown;
                     "application/x-ndjson": string;
                     "text/csv": string;
                     "application/vnd.apache.arrow.stream": string;
@@ -1072,7 +1119,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["RequestLink"];
+                    "application/json": components["schemas"]["QueuedReport"];
                 };
             };
             /** @description The copy named by `If-None-Match` is current. */
@@ -1233,6 +1280,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description The token is used too often, or the queue is full. */
             429: {
                 headers: {
@@ -1334,6 +1390,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description The token is used too often, or the queue is full. */
             429: {
                 headers: {
@@ -1396,6 +1461,15 @@ export interface operations {
             };
             /** @description The token lacks the scope. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1497,6 +1571,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description The token is used too often, or the queue is full. */
             429: {
                 headers: {
@@ -1554,7 +1637,7 @@ export interface operations {
                     "application/json": components["schemas"]["NewRequestState"];
                 };
             };
-            /** @description Successful Response */
+            /** @description It was queued. */
             202: {
                 headers: {
                     /** @description Path of the report or of the request. */
@@ -1605,6 +1688,15 @@ export interface operations {
             };
             /** @description The body is too large. */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1681,6 +1773,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description The token is used too often, or the queue is full. */
             429: {
                 headers: {
@@ -1743,6 +1844,15 @@ export interface operations {
             };
             /** @description The token lacks the scope. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1819,6 +1929,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
             /** @description The token is used too often, or the queue is full. */
             429: {
                 headers: {
@@ -1881,6 +2000,15 @@ export interface operations {
             };
             /** @description The token lacks the scope. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
                 headers: {
                     [name: string]: unknown;
                 };
