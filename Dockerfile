@@ -1,4 +1,4 @@
-# The image of every Airflow service and of the simulator. Build it with `docker compose build`.
+# The image of every Airflow service, of the read API and of the simulator. Build it with `docker compose build`.
 #
 # The lock is installed in a stage of its own, so that the final image holds no compiler, no cache and no build tool.
 
@@ -35,9 +35,11 @@ ENV AIRFLOW_HOME=/opt/airflow \
     MALLOC_ARENA_MAX=2 \
     ARROW_DEFAULT_MEMORY_POOL=system
 
-# Group 0 may write, so that any AIRFLOW_UID works; volumes mounted on logs and data take over these rights.
+# Group 0 may write, so that any AIRFLOW_UID works; volumes mounted on logs, data and read-api take over
+# these rights.
 RUN useradd --uid 50000 --gid 0 --home-dir /opt/airflow --no-create-home --shell /usr/sbin/nologin airflow \
-    && install -d -m 0775 -o 50000 -g 0 /opt/airflow /opt/airflow/logs /opt/airflow/data /opt/airflow/config
+    && install -d -m 0775 -o 50000 -g 0 /opt/airflow /opt/airflow/logs /opt/airflow/data /opt/airflow/read-api \
+        /opt/airflow/config
 
 COPY --from=build /opt/venv /opt/venv
 COPY --chown=50000:0 include /opt/airflow/include

@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
-.PHONY: help setup demo up down test test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
+.PHONY: help setup demo up down dashboard test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-memory bench-requests bench-storm bench-log-check docs docs-build lock clean
 
@@ -39,8 +39,25 @@ up: $(READY) ## Start Airflow with the DAGs, the simulator and demo data
 down: $(READY) ## Stop all of it
 	@$(BIN)/python -m dev.down
 
+dashboard: ## Build the example dashboard into examples/dashboard/dist; needs Node.js and npm
+	@command -v npm >/dev/null || { echo "npm is not installed: apt-get install nodejs npm"; exit 1; }
+	@npm --prefix clients/typescript ci --no-progress --loglevel=error
+	@npm --prefix clients/typescript run --silent build
+	@npm --prefix examples/dashboard ci --no-progress --loglevel=error
+	@npm --prefix examples/dashboard run --silent build
+
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
 	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile
+
+test-clients: ## Check types and tests of the TypeScript client and the dashboard, and build both; needs Node.js and npm
+	@if ! command -v npm >/dev/null; then echo "skipped: npm is not installed (apt-get install nodejs npm)"; exit 0; fi; \
+	for folder in clients/typescript examples/dashboard; do \
+		npm --prefix $$folder ci --no-progress --loglevel=error && npm --prefix $$folder run --silent check || exit 1; \
+	done
+
+test-browser: $(READY) ## Drive the dashboard in Chromium; needs Node.js, npm and Chromium, else it says what it skips
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard; fi
+	@$(BIN)/pytest -q tests/browser
 
 test-docs: $(READY) ## Run every command and program of README, quickstart and how-to that needs no network
 	@$(BIN)/pytest -q tests/docs

@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 
 from dev.down import MARK, find_processes, record_session, stop_stack
 from dev.environment import ROOT, UP_HOME, local_environment, log_url, write_shell_environment
+from dev.read_api import build_dashboard, get_or_create_token, token_file
 
 _START_SECONDS = 180
+_READ_API_SECONDS = 30
 _DAGS = (
     "adwarm_maintenance",
     "adwarm_access_patterns",
@@ -34,6 +36,7 @@ class Installation:
     url: str = ""
     simulator: str = ""
     docs: str = ""
+    read_api: str = ""
     source_log: str = ""
     dags_unpaused: bool = False
 
@@ -60,10 +63,12 @@ def main() -> int:
     port = int(os.environ.get("ADWARM_UP_PORT") or _free_port(_port_of(before.url) or 8080))
     simulator = _free_port(_port_of(before.simulator) or 8900)
     docs = _free_port(_port_of(before.docs) or 8002)
+    read_api = _free_port(_port_of(before.read_api) or 8950)
     now = Installation(
         f"http://127.0.0.1:{port}",
         f"http://127.0.0.1:{simulator}",
         f"http://127.0.0.1:{docs}/",
+        f"http://127.0.0.1:{read_api}",
         before.source_log or log_url(),
         before.dags_unpaused,
     )
@@ -91,6 +96,7 @@ def _start_parts(now: Installation, env: dict[str, str]) -> int:
         ["-m", "adwarm", "simulate", "--port", str(_port_of(now.simulator)), "--accounts", "0"], env, "simulator.log"
     )
     _start(["-m", "dev.docs", str(_port_of(now.docs))], env, "docs.log")
+    _start_read_api(now, env)
     _start(["-m", "airflow", "standalone"], env, "airflow.log")
     _say("starting Airflow ...")
     if not _wait_until_healthy(now.url):
@@ -128,7 +134,30 @@ def _say_login(installation: Installation, password: str) -> None:
     _say(f"Airflow runs on {installation.url}  user: admin  password: {password}")
     _say(f"to use its airflow and adwarm commands: source {UP_HOME / 'env'}")
     _say(f"documentation: {installation.docs}")
+    _say_read_api(installation)
     _say(f"logs: {UP_HOME}/airflow.log; stop everything with `make down`")
+
+
+def _start_read_api(now: Installation, env: dict[str, str]) -> None:
+    """Start the read API with the dashboard, if that is built or can be, and make the token of the demo."""
+    get_or_create_token(UP_HOME, env)
+    own = {"ADWARM_SERVING__DASHBOARD": str(folder)} if (folder := build_dashboard()) else {}
+    _start(["-m", "adwarm", "serve", "--port", str(_port_of(now.read_api))], {**own, **env}, "read_api.log")
+
+
+def _say_read_api(installation: Installation) -> None:
+    if not installation.read_api:  # started before there was one
+        return
+    if not _wait_until_alive(installation.read_api):
+        _say(f"the read API did not start; its log is {UP_HOME / 'read_api.log'}")
+        return
+    path = token_file(UP_HOME)
+    token = path.read_text(encoding="utf-8").strip() if path.exists() else "make one with `adwarm token create`"
+    if _is_answered(f"{installation.read_api}/dashboard/"):
+        _say(f"dashboard: {installation.read_api}/dashboard/  token: {token}")
+    else:
+        _say(f"read API: {installation.read_api}  token: {token}")
+        _say("for its dashboard: install Node.js and npm, then `make down` and `make up`")
 
 
 def is_other_log(before: Installation) -> bool:
@@ -217,6 +246,22 @@ def _wait_until_healthy(base_url: str) -> bool:
             return True
         time.sleep(1)
     return False
+
+
+def _wait_until_alive(base_url: str) -> bool:
+    """Return whether the read API answers in time."""
+    deadline = time.monotonic() + _READ_API_SECONDS
+    while not (is_alive := _is_answered(f"{base_url}/healthz")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return is_alive
+
+
+def _is_answered(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 -- loopback
+            return bool(response.status == 200)
+    except OSError:
+        return False
 
 
 def _free_port(preferred: int) -> int:

@@ -16,6 +16,7 @@ REASONS = {
     "needs a database of your own": r"postgresql://",
     "needs a bucket of your own": r"s3://",
     "needs the read API": r"\badwarm serve\b|\$API\b",
+    "needs Node.js": r"\bnpm\b|\bmake dashboard\b",
     "needs a package index": r"\bpip install\b",
     "needs a stored review": r"\badwarm review (show|page)\b",
     "runs for minutes": r"\bmake (test|bench|lint|docs)\b",

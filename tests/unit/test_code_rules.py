@@ -58,7 +58,7 @@ Rule = Callable[[ast.AST], list[str]]
 
 def _sources(*folders: str) -> list[Path]:
     found = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
-    return [path for path in found if "__pycache__" not in path.parts]
+    return [path for path in found if not {"__pycache__", "node_modules"} & set(path.parts)]
 
 
 def _tree(path: Path) -> ast.Module:

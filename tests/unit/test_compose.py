@@ -20,7 +20,7 @@ TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OWN = sorted(name for name, service in SERVICES.items() if "build" in service)
-AIRFLOW = [name for name in OWN if name != "simulator"]
+AIRFLOW = [name for name in OWN if name not in {"simulator", "read-api"}]
 REQUIRED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):\?")
 SUBSTITUTED = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|AUTH$|_CONN$|BROKER_URL|RESULT_BACKEND|DATABASE_URL")
@@ -64,6 +64,7 @@ def test_every_service_of_the_airflow_topology_is_there() -> None:
         "airflow-dag-processor": None,
         "airflow-worker": None,
         "airflow-triggerer": None,
+        "read-api": None,
         "airflow-cli": ["debug"],
         "flower": ["flower"],
         "simulator": ["simulator"],
@@ -94,7 +95,7 @@ def test_airflow_services_share_folders_and_settings(name: str) -> None:
     assert environment["ADWARM_DATABASE_URL"].endswith("@postgres/adwarm}")
 
 
-@pytest.mark.parametrize("name", AIRFLOW)
+@pytest.mark.parametrize("name", [*AIRFLOW, "read-api"])
 def test_free_memory_goes_back_to_the_system(name: str) -> None:
     """Services, image, `make demo` and a local Airflow start with the allocator settings of the package."""
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -168,6 +169,20 @@ def test_the_example_names_every_variable() -> None:
     assert {name for name in required if f"\n{name}=\n" not in text} == set()
 
 
+def test_the_read_api_is_bounded_and_serves_the_dashboard() -> None:
+    """It has limits, is asked for its health without a token, and finds the dashboard where `.env.example` says."""
+    service = SERVICES["read-api"]
+    folder = Path(_env_example()["ADWARM_SERVING__DASHBOARD"])
+    mounts = dict(volume.split(":")[:2] for volume in service["volumes"])
+
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert "/healthz" in service["healthcheck"]["test"][-1]
+    assert mounts["./examples/dashboard"] == str(folder.parent)
+    assert folder.name == "dist"
+    assert service["restart"] == "unless-stopped"
+    assert service["depends_on"]["airflow-init"]["condition"] == "service_completed_successfully"
+
+
 def test_the_broker_survives_a_restart() -> None:
     """Redis writes its append-only file to a volume."""
     redis = SERVICES["redis"]
@@ -187,6 +202,7 @@ def test_adwarms_connections_fit_a_server_of_a_hundred() -> None:
         "airflow-triggerer": 1,
         "airflow-apiserver": 1,
         "airflow-cli": 1,
+        "read-api": 1,
     }
 
     assert set(processes) <= set(SERVICES)

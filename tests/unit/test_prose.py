@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("include", "plugins", "dags", "dev", "tests", "docs", "examples")
-PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
+CLIENT_PAGES = [ROOT / "clients/typescript/README.md", ROOT / "examples/dashboard/README.md"]
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md"), *CLIENT_PAGES])
 
 PHRASES = {
     r"of no account": "does not matter",
@@ -54,7 +55,7 @@ ALLOWED = frozenset({
 
 def _sources(*folders: str) -> list[Path]:
     paths = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
-    return [path for path in paths if "__pycache__" not in path.parts and path != Path(__file__)]
+    return [p for p in paths if not {"__pycache__", "node_modules"} & set(p.parts) and p != Path(__file__)]
 
 
 def _prose(source: str) -> str:

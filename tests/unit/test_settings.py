@@ -262,6 +262,7 @@ def test_every_name_in_the_repository_is_known() -> None:
     """Scripts, containers and the local stack use no name that would be refused."""
     folders = ("dags", "plugins", "dev", "config", "examples")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    files = [path for path in files if not {"node_modules", "dist"} & set(path.parts)]
     files += [ROOT / name for name in ("Makefile", "Dockerfile", "docker-compose.yaml", ".env.example")]
     texts = [path.read_text(encoding="utf-8") for path in files if path.suffix not in {".parquet", ".pyc", ".png"}]
     used = {name for text in texts for name in re.findall(r"\bADWARM_[A-Z0-9_]*[A-Z0-9]\b", text)}

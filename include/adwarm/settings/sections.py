@@ -2,6 +2,7 @@
 
 import re
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
@@ -371,6 +372,9 @@ class ServingSettings(_Section):
         1_000, gt=0, description="Requests per second and process of a token that has no rate of its own."
     )
     cors_origins: tuple[str, ...] = Field((), description="Origins of web pages that may call the API, as JSON.")
+    dashboard: Path | None = Field(
+        None, description="Folder of the built dashboard; its files are served at `/dashboard/` without a token."
+    )
     airflow_url: HttpUrl | None = Field(
         None, description="Airflow's base URL; with a token, a miss triggers the DAG that drains the queue."
     )

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,3 +76,31 @@ def test_another_log_is_refused(
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", "/logs/second.parquet")
     assert up.main() == 1
     assert f"to use /logs/second.parquet, remove {home} first" in capsys.readouterr().out
+
+
+def test_the_dashboard_and_its_token_are_printed(
+    home: Path, healthy_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the read API serves the dashboard, its address is printed with the token of the demo."""
+    Installation(healthy_url, read_api=healthy_url, dags_unpaused=True).save(home)
+    (home / "airflow" / "passwords.json").write_text(json.dumps({"admin": "pass-word"}))
+    (home / "read_api_token").write_text("adwarm_demo\n")
+    monkeypatch.setattr(up, "find_processes", lambda: ["a process"])
+
+    assert up.main() == 0
+    assert f"dashboard: {healthy_url}/dashboard/  token: adwarm_demo\n" in capsys.readouterr().out
+
+
+def test_a_read_api_that_did_not_start_is_named(
+    home: Path, healthy_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Airflow is still usable, and the message says where the log is."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        unused = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    Installation(healthy_url, read_api=unused, dags_unpaused=True).save(home)
+    (home / "airflow" / "passwords.json").write_text(json.dumps({"admin": "pass-word"}))
+    monkeypatch.setattr(up, "find_processes", lambda: ["a process"])
+    monkeypatch.setattr(up, "_READ_API_SECONDS", 0)
+
+    assert up.main() == 0
+    assert f"the read API did not start; its log is {home / 'read_api.log'}" in capsys.readouterr().out

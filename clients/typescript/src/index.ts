@@ -1,0 +1,8 @@
+export {type CacheResult, type CacheStatus, readCacheStatus} from './cacheStatus.js'
+export * from './client.js'
+export * from './document.js'
+export {type MemoryPressure, readMemoryPressure} from './memory.js'
+export type {components, paths} from './openapi.js'
+export {AdwarmProblem} from './problem.js'
+export type * from './status.js'
+export type {Transfer} from './transfer.js'

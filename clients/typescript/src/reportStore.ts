@@ -1,0 +1,182 @@
+import type {CacheResult} from './cacheStatus.js'
+import type {AdwarmClient, Priority, ReportAnswer, Trigger, WaitingAnswer} from './client.js'
+import type {ReportDocument} from './document.js'
+import {AdwarmProblem} from './problem.js'
+import {Store} from './store.js'
+import type {Transfer} from './transfer.js'
+import type {Breaker} from './status.js'
+
+/** What is known about a report that is to be waited for. */
+export interface Waiting {
+  readonly requestId: string | null
+  /** Requests ahead of it and itself: 1 is next; null when the API does not say. */
+  readonly position: number | null
+  /** Why it is not there yet; null when the API does not say. */
+  readonly reason: string | null
+  /** The breakers that hold requests back. */
+  readonly openBreakers: readonly Breaker[]
+}
+
+/** A report on the screen, how it came, and what is under way. */
+export interface ReportState {
+  /** The last report that came; it stays while another one is fetched and after an error. */
+  readonly data: ReportDocument | null
+  /** `waiting` until the first answer, and while a missing report is fetched. */
+  readonly status: CacheResult | 'waiting' | 'error'
+  readonly isFetching: boolean
+  /** Age of the data in seconds when it came. */
+  readonly ageSeconds: number | null
+  /** How it was compressed; null when the browser does not tell. */
+  readonly coding: string | null
+  readonly milliseconds: number | null
+  readonly wireBytes: number | null
+  readonly decodedBytes: number | null
+  readonly savedBytes: number | null
+  /** Whether the browser's copy was still valid, so that no body was sent. */
+  readonly isNotModified: boolean
+  readonly waiting: Waiting | null
+  readonly error: AdwarmProblem | null
+  /** Seconds until the next try after an error; null when there is none. */
+  readonly retrySeconds: number | null
+}
+
+export interface ReportStoreOptions {
+  readonly account: string
+  readonly range: string
+  readonly report: string | undefined
+  readonly priority: Priority | undefined
+  readonly waitSeconds: number | undefined
+  readonly refreshSeconds: number | undefined
+}
+
+const EMPTY: ReportState = {
+  data: null,
+  status: 'waiting',
+  isFetching: true,
+  ageSeconds: null,
+  coding: null,
+  milliseconds: null,
+  wireBytes: null,
+  decodedBytes: null,
+  savedBytes: null,
+  isNotModified: false,
+  waiting: null,
+  error: null,
+  retrySeconds: null,
+}
+const MAX_STALE_CHECKS = 10
+const MAX_RETRIES = 6
+const MAX_BACKOFF_SECONDS = 60
+
+/** Keeps one report up to date while somebody looks at it. */
+export class ReportStore extends Store<ReportState> {
+  constructor(
+    private readonly client: AdwarmClient,
+    private readonly options: ReportStoreOptions,
+  ) {
+    super(EMPTY)
+  }
+
+  /** Asks for the report now, as somebody who opens it. Does nothing while it is asked for. */
+  readonly refresh = (): void => {
+    if (!this.getSnapshot().isFetching) this.wakeUp()
+  }
+
+  protected async run(signal: AbortSignal): Promise<void> {
+    let trigger: Trigger = 'open'
+    let requestId: string | null = null
+    let staleChecks = 0
+    let failures = 0
+    while (!signal.aborted) {
+      this.set({isFetching: true}, signal)
+      let seconds: number | null
+      try {
+        const {account, range, report, priority, waitSeconds} = this.options
+        const answer: ReportAnswer | WaitingAnswer = await this.client.tryReport(account, range, {
+          trigger,
+          requestId,
+          signal,
+          ...(report === undefined ? {} : {report}),
+          ...(priority === undefined ? {} : {priority}),
+          ...(waitSeconds === undefined ? {} : {waitSeconds}),
+        })
+        failures = 0
+        requestId = answer.kind === 'waiting' ? answer.requestId : null
+        if (answer.kind === 'waiting') {
+          this.showWaiting(answer, signal)
+          seconds = answer.retryAfterSeconds
+        } else {
+          this.show(answer, signal)
+          staleChecks = answer.status === 'stale' ? staleChecks + 1 : 0
+          const isAwaited = staleChecks > 0 && staleChecks <= MAX_STALE_CHECKS
+          seconds = isAwaited ? backoff(staleChecks - 1) : (this.options.refreshSeconds ?? null)
+          trigger = isAwaited ? 'revalidate' : 'poll'
+        }
+      } catch (error) {
+        seconds = this.showError(error, failures, signal)
+        failures += 1
+      }
+      if (await this.pause(seconds, signal)) {
+        ;[trigger, staleChecks, failures] = ['open', 0, 0]
+      }
+    }
+  }
+
+  private show(answer: ReportAnswer, signal: AbortSignal): void {
+    this.set(
+      {
+        ...EMPTY,
+        data: answer.document,
+        status: answer.status,
+        isFetching: false,
+        ageSeconds: answer.ageSeconds,
+        coding: answer.coding,
+        milliseconds: answer.milliseconds,
+      },
+      signal,
+    )
+    const {document} = answer
+    void answer.transfer.then((transfer: Transfer | null) => {
+      if (transfer !== null && this.getSnapshot().data === document) this.set(transfer, signal)
+    })
+  }
+
+  private showWaiting(answer: WaitingAnswer, signal: AbortSignal): void {
+    const {requestId, reason} = answer
+    const before = this.getSnapshot().waiting
+    const waiting = {requestId, reason, position: before?.position ?? null, openBreakers: before?.openBreakers ?? []}
+    this.set({status: 'waiting', isFetching: false, error: null, waiting}, signal)
+    void this.addDetails(signal)
+  }
+
+  /** Adds the position in the queue and the open breakers, as far as the token may see them. */
+  private async addDetails(signal: AbortSignal): Promise<void> {
+    const id = this.getSnapshot().waiting?.requestId ?? null
+    const [request, breakers] = await Promise.allSettled([
+      id === null ? Promise.resolve(null) : this.client.request(id, {signal}),
+      this.client.breakers({signal}),
+    ])
+    const {waiting} = this.getSnapshot()
+    if (waiting === null || waiting.requestId !== id) return
+    const position = request.status === 'fulfilled' ? (request.value?.position ?? null) : waiting.position
+    const openBreakers =
+      breakers.status === 'fulfilled' ? breakers.value.filter(({state}) => state !== 'closed') : waiting.openBreakers
+    this.set({waiting: {...waiting, position, openBreakers}}, signal)
+  }
+
+  /** Shows an error and returns the seconds until the next try; null when another try does not help. */
+  private showError(error: unknown, failures: number, signal: AbortSignal): number | null {
+    const problem =
+      error instanceof AdwarmProblem
+        ? error
+        : new AdwarmProblem(0, 'Unreadable answer', error instanceof Error ? error.message : String(error))
+    const canRetry = problem.isTemporary && failures < MAX_RETRIES
+    const retrySeconds = canRetry ? (problem.retryAfterSeconds ?? backoff(failures)) : null
+    this.set({status: 'error', isFetching: false, waiting: null, error: problem, retrySeconds}, signal)
+    return retrySeconds
+  }
+}
+
+function backoff(tries: number): number {
+  return Math.min(2 ** tries, MAX_BACKOFF_SECONDS)
+}

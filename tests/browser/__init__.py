@@ -1,0 +1,1 @@
+"""Tests that drive pages in a real browser; `make test-browser`."""
