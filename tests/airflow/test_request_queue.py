@@ -53,7 +53,7 @@ def _status(*ready: int, in_work: bool = False) -> QueueStatus:
 
 def test_a_burst_is_one_run() -> None:
     """A burst of requests starts one run; requests left after a minute start another; none while a worker is active."""
-    from adwarm_airflow.triggers.requests import WakeUpPolicy
+    from adwarm.backpressure.wake_up import WakeUpPolicy
 
     wake = WakeUpPolicy()
     fired = [
