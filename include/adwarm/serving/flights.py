@@ -29,7 +29,7 @@ from adwarm.backpressure import RequestQueue, Ticket, TokenLimits
 from adwarm.backpressure.token_limits import FAILED_LATELY
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
-from adwarm.store.requests import QueuedRequest
+from adwarm.store.requests import QueuedRequest, RequestStatus
 
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 1.0
@@ -40,6 +40,11 @@ _TICKET_SECONDS = 2.0
 _MAX_TICKETS = 4_096
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
+
+
+def loop_time() -> float:
+    """Return the time of the running event loop, in seconds."""
+    return asyncio.get_running_loop().time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +124,13 @@ class Flights:
         self._executor = executor
         self._on_enqueued = on_enqueued
         self._flights: dict[ReportKey, _Flight] = {}
-        self._tickets: TTLCache[ReportKey, tuple[Ticket, Priority]] = TTLCache(_MAX_TICKETS, _TICKET_SECONDS)
+        self._tickets: TTLCache[ReportKey, tuple[Ticket, Priority]] = TTLCache(_MAX_TICKETS, _TICKET_SECONDS, loop_time)
         self._tasks: set[asyncio.Task[Ticket]] = set()
         self._poller: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._pause = FIRST_POLL_SECONDS
         self._next_poll_at = 0.0
-
-    @property
-    def waiting(self) -> int:
-        """How many readers wait."""
-        return sum(len(flight.readers) for flight in self._flights.values())
+        self._waiting = 0
 
     @property
     def is_idle(self) -> bool:
@@ -193,6 +194,7 @@ class Flights:
     async def _wait(self, wanted: Wanted, reader: _Reader) -> Progress:
         flight = self._open(wanted, keep=False)
         flight.readers.add(reader)
+        self._waiting += 1
         try:
             await asyncio.shield(flight.ticket)
             self._poll_soon()
@@ -208,12 +210,15 @@ class Flights:
         finally:
             flight.readers.discard(reader)
             self._forget_if_idle(flight)
+            self._waiting -= 1
+            if not self._waiting:
+                self._changed.set()  # so that the poller ends
 
     def _open(self, wanted: Wanted, *, keep: bool) -> _Flight:
         """Return the flight of the key: a new one, or the open one in the more urgent class of both."""
         flight = self._flights.get(wanted.key)
         if flight is None:
-            now = asyncio.get_running_loop().time()
+            now = loop_time()
             keep_at = now + self._queue.rules.max_caller_wait_seconds - _KEEP_BEFORE_DEADLINE_SECONDS
             flight = self._flights[wanted.key] = _Flight(wanted, keep, keep_at)
             flight.ticket = self._start(self._enqueue_first(flight))
@@ -245,10 +250,23 @@ class Flights:
         # The key was counted when it was enqueued first.
         flight.wanted = replace(flight.wanted, limits=replace(flight.wanted.limits, daily_new_keys=None))
         try:
-            return await self._enqueue(flight)
+            return await self._find_ended(flight, flight.progress.request_id) or await self._enqueue(flight)
         except BaseException:
             flight.is_kept = False
             raise
+
+    async def _find_ended(self, flight: _Flight, request_id: int) -> Ticket | None:
+        """Return the request of a flight if it has ended since it was read, unless it merely came too late."""
+        found, now = await self._run(lambda: self._queue.find_many([request_id]))
+        state = found.get(request_id)
+        if (
+            state is None
+            or not state.status.is_final
+            or (state.status is RequestStatus.EXPIRED and state.result is None)
+        ):
+            return None
+        self._update(flight, state, now)
+        return Ticket(request_id, True, state.deadline)
 
     async def _enqueue(self, flight: _Flight) -> Ticket:
         # The deadline is that of the longest wait: readers that wait longer than this one may join.
@@ -283,7 +301,7 @@ class Flights:
 
     def _poll_soon(self) -> None:
         """Poll often again: a reader has begun to wait."""
-        now = asyncio.get_running_loop().time()
+        now = loop_time()
         self._pause = FIRST_POLL_SECONDS
         if self._poller is None or self._poller.done():
             self._next_poll_at = now + self._pause
@@ -295,7 +313,7 @@ class Flights:
     async def _poll(self) -> None:
         """Read the awaited requests from time to time, until nobody waits."""
         loop = asyncio.get_running_loop()
-        while self.waiting:
+        while self._waiting:
             delay = self._next_poll_at - loop.time()
             if delay > 0:
                 self._changed.clear()
@@ -332,7 +350,7 @@ class Flights:
         if state is None or state.status.is_final:
             flight.wake(flight.progress)
             return
-        loop_now = asyncio.get_running_loop().time()
+        loop_now = loop_time()
         for reader in flight.readers:
             if loop_now + pause >= reader.end and not reader.done.done():
                 reader.done.set_result(flight.progress)

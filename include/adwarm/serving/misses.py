@@ -27,7 +27,7 @@ from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.serving.drainers import Drainer
-from adwarm.serving.flights import Flights, Progress, Wanted
+from adwarm.serving.flights import Flights, Progress, Wanted, loop_time
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.serving.request_check import RequestCheck
@@ -73,7 +73,7 @@ class QueueMissHandler:
         self._check = RequestCheck(engine, settings, clock, self._executor)
         self._flights = Flights(queue, self._executor, drainer.wake)
         self._slots: Counter[str] = Counter()
-        self._revalidated: TTLCache[ReportKey, bool] = TTLCache(_MAX_REVALIDATED, REVALIDATE_SECONDS)
+        self._revalidated: TTLCache[ReportKey, bool] = TTLCache(_MAX_REVALIDATED, REVALIDATE_SECONDS, loop_time)
         self._revalidations: set[asyncio.Task[None]] = set()
 
     @property

@@ -19,6 +19,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day
 from adwarm.model import AccessToken, Account, ReportKey
 from adwarm.model.windows import check_served, validate_date_range
+from adwarm.serving.flights import loop_time
 from adwarm.serving.problems import Problem, unknown_report
 from adwarm.settings import Settings
 from adwarm.store import accounts
@@ -42,7 +43,9 @@ class RequestCheck:
         self._settings = settings
         self._clock = clock
         self._executor = executor
-        self._accounts: TTLCache[str, asyncio.Future[Account | None]] = TTLCache(_MAX_ACCOUNTS, _ACCOUNT_SECONDS)
+        self._accounts: TTLCache[str, asyncio.Future[Account | None]] = TTLCache(
+            _MAX_ACCOUNTS, _ACCOUNT_SECONDS, loop_time
+        )
 
     async def find_refusal(self, key: ReportKey, token: AccessToken) -> str | None:
         """Return why the report is not requested although the token may read it; None when it may be requested.
