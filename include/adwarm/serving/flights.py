@@ -48,7 +48,7 @@ def loop_time() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReportRequest:
     """What a reader requests: the report, its class, and the limits of its token."""
 
     key: ReportKey
@@ -89,14 +89,14 @@ class _Flight:
     """One open request and its readers.
 
     Attributes:
-        wanted: what was enqueued, in the most urgent class so far.
+        request: what was enqueued, in the most urgent class so far.
         is_kept: whether it has the ordinary deadline, or is about to get it.
         keep_at: when it gets that deadline at the latest, a time of the event loop.
         ticket: the newest transaction that enqueues it.
         progress: the request as it was read last; None until it is enqueued.
     """
 
-    wanted: Wanted
+    request: ReportRequest
     is_kept: bool
     keep_at: float
     ticket: asyncio.Task[Ticket] = field(init=False)
@@ -138,20 +138,20 @@ class Flights:
         is_polling = self._poller is not None and not self._poller.done()
         return not (self._flights or self._tasks or is_polling)
 
-    async def request(self, wanted: Wanted) -> Ticket:
+    async def enqueue(self, request: ReportRequest) -> Ticket:
         """Enqueue or join a request that nobody waits for.
 
         Raises:
             Refused: the queue is full, or a limit of the token is reached.
         """
-        recent = self._tickets.get(wanted.key)
-        if recent is not None and recent[1] <= wanted.priority:
+        recent = self._tickets.get(request.key)
+        if recent is not None and recent[1] <= request.priority:
             return recent[0]
-        ticket = await self._share(wanted, lambda: asyncio.shield(self._open(wanted, keep=True).ticket))
-        self._tickets[wanted.key] = (ticket, wanted.priority)
+        ticket = await self._share(request, lambda: asyncio.shield(self._open(request, keep=True).ticket))
+        self._tickets[request.key] = (ticket, request.priority)
         return ticket
 
-    async def wait(self, wanted: Wanted, seconds: float) -> Progress:
+    async def wait(self, request: ReportRequest, seconds: float) -> Progress:
         """Enqueue or join a request, and wait until it has ended, for `seconds`, or until it pauses for longer.
 
         A canceled call leaves nothing behind but the request, which may end for others.
@@ -161,7 +161,7 @@ class Flights:
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
-        return await self._share(wanted, lambda: self._wait(wanted, _Reader(end, loop.create_future())))
+        return await self._share(request, lambda: self._wait(request, _Reader(end, loop.create_future())))
 
     def poll_now(self) -> None:
         """Read the awaited requests at once, because some may have ended."""
@@ -179,20 +179,22 @@ class Flights:
             self._poller.cancel()
             await asyncio.wait([self._poller])
 
-    async def _share(self, wanted: Wanted, attempt: Callable[[], Awaitable[Result]]) -> Result:
-        """Run an attempt, and again when what was refused was what another reader wanted."""
+    async def _share(self, request: ReportRequest, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Run an attempt, and again when what was refused was the request of another reader."""
         while True:
-            flight = self._flights.get(wanted.key)
-            before = flight.wanted if flight else None
+            flight = self._flights.get(request.key)
+            before = flight.request if flight else None
             try:
                 return await attempt()
             except Refused as error:
-                is_like_mine = before is None or (before.limits == wanted.limits and before.priority <= wanted.priority)
+                is_like_mine = before is None or (
+                    before.limits == request.limits and before.priority <= request.priority
+                )
                 if is_like_mine or error.code == FAILED_LATELY:
                     raise
 
-    async def _wait(self, wanted: Wanted, reader: _Reader) -> Progress:
-        flight = self._open(wanted, keep=False)
+    async def _wait(self, request: ReportRequest, reader: _Reader) -> Progress:
+        flight = self._open(request, keep=False)
         flight.readers.add(reader)
         self._waiting += 1
         try:
@@ -214,16 +216,16 @@ class Flights:
             if not self._waiting:
                 self._changed.set()  # so that the poller ends
 
-    def _open(self, wanted: Wanted, *, keep: bool) -> _Flight:
+    def _open(self, request: ReportRequest, *, keep: bool) -> _Flight:
         """Return the flight of the key: a new one, or the open one in the more urgent class of both."""
-        flight = self._flights.get(wanted.key)
+        flight = self._flights.get(request.key)
         if flight is None:
             now = loop_time()
             keep_at = now + self._queue.rules.max_caller_wait_seconds - _KEEP_BEFORE_DEADLINE_SECONDS
-            flight = self._flights[wanted.key] = _Flight(wanted, keep, keep_at)
+            flight = self._flights[request.key] = _Flight(request, keep, keep_at)
             flight.ticket = self._start(self._enqueue_first(flight))
-        elif wanted.priority < flight.wanted.priority or (keep and not flight.is_kept):
-            flight.wanted = replace(flight.wanted, priority=min(flight.wanted.priority, wanted.priority))
+        elif request.priority < flight.request.priority or (keep and not flight.is_kept):
+            flight.request = replace(flight.request, priority=min(flight.request.priority, request.priority))
             flight.is_kept = flight.is_kept or keep
             flight.ticket = self._start(self._enqueue_again(flight, flight.ticket))
         return flight
@@ -239,8 +241,8 @@ class Flights:
         try:
             return await self._enqueue(flight)
         except BaseException:
-            if self._flights.get(flight.wanted.key) is flight:
-                del self._flights[flight.wanted.key]
+            if self._flights.get(flight.request.key) is flight:
+                del self._flights[flight.request.key]
             raise
 
     async def _enqueue_again(self, flight: _Flight, earlier: asyncio.Task[Ticket]) -> Ticket:
@@ -248,7 +250,7 @@ class Flights:
         if flight.progress is None:
             return earlier.result()  # it was refused
         # The key was counted when it was enqueued first.
-        flight.wanted = replace(flight.wanted, limits=replace(flight.wanted.limits, daily_new_keys=None))
+        flight.request = replace(flight.request, limits=replace(flight.request.limits, daily_new_keys=None))
         try:
             return await self._find_ended(flight, flight.progress.request_id) or await self._enqueue(flight)
         except BaseException:
@@ -271,9 +273,9 @@ class Flights:
     async def _enqueue(self, flight: _Flight) -> Ticket:
         # The deadline is that of the longest wait: readers that wait longer than this one may join.
         wait_seconds = None if flight.is_kept else self._queue.rules.max_caller_wait_seconds
-        wanted = flight.wanted
+        request = flight.request
         ticket = await self._run(
-            lambda: self._queue.enqueue(wanted.key, wanted.priority, wait_seconds=wait_seconds, limits=wanted.limits)
+            lambda: self._queue.enqueue(request.key, request.priority, wait_seconds=wait_seconds, limits=request.limits)
         )
         if flight.progress is None or flight.progress.request_id != ticket.id:
             flight.progress = Progress(ticket.id)
@@ -295,9 +297,9 @@ class Flights:
             self._forget_if_idle(flight)
 
     def _forget_if_idle(self, flight: _Flight) -> None:
-        is_current = self._flights.get(flight.wanted.key) is flight
+        is_current = self._flights.get(flight.request.key) is flight
         if is_current and not flight.readers and flight.ticket.done():
-            del self._flights[flight.wanted.key]
+            del self._flights[flight.request.key]
 
     def _poll_soon(self) -> None:
         """Poll often again: a reader has begun to wait."""

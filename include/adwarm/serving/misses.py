@@ -27,7 +27,7 @@ from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.serving.drainers import Drainer
-from adwarm.serving.flights import Flights, Progress, Wanted, loop_time
+from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.serving.request_check import RequestCheck
@@ -125,8 +125,8 @@ class QueueMissHandler:
             refusal = await self._check.find_refusal(key, token)
             if refusal is not None:
                 return FetchOutcome(False, reason=refusal)
-            wanted = self._wanted(key, token, priority, has_entry=has_entry)
-            return await self._fetch(wanted, min(wait_seconds, self._limits.max_wait_seconds))
+            request = self._make_request(key, token, priority, has_entry=has_entry)
+            return await self._fetch(request, min(wait_seconds, self._limits.max_wait_seconds))
         except Refused as error:
             if error.code == FAILED_LATELY:
                 return FetchOutcome(False, retry_after=ceil(error.retry_after), reason=_failure(str(error)))
@@ -151,23 +151,25 @@ class QueueMissHandler:
     async def _revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
         try:
             if await self._check.find_refusal(key, token) is None:
-                await self._flights.request(self._wanted(key, token, priority, has_entry=True))
+                await self._flights.enqueue(self._make_request(key, token, priority, has_entry=True))
         except (Problem, Refused) as error:
             log.info("%s is stale and was not requested: %s", key, error)
         except Exception as error:
             message = redact(str(error)) if isinstance(error, AdwarmError) else type(error).__name__
             log.warning("%s is stale and could not be requested: %s", key, message)
 
-    def _wanted(self, key: ReportKey, token: AccessToken, priority: Priority, *, has_entry: bool) -> Wanted:
+    def _make_request(
+        self, key: ReportKey, token: AccessToken, priority: Priority, *, has_entry: bool
+    ) -> ReportRequest:
         new_keys = None if has_entry else token.daily_new_keys
         limits = TokenLimits(token.id, self._limits.max_queued_per_token, new_keys)
-        return Wanted(key, max(priority, token.highest_priority), limits)
+        return ReportRequest(key, max(priority, token.highest_priority), limits)
 
-    async def _fetch(self, wanted: Wanted, seconds: float) -> FetchOutcome:
-        with self._waiter_slot(wanted.limits.token_id, seconds) as may_wait:
+    async def _fetch(self, request: ReportRequest, seconds: float) -> FetchOutcome:
+        with self._waiter_slot(request.limits.token_id, seconds) as may_wait:
             if may_wait:
-                return self._outcome(await self._flights.wait(wanted, seconds))
-        ticket = await self._flights.request(wanted)
+                return self._outcome(await self._flights.wait(request, seconds))
+        ticket = await self._flights.enqueue(request)
         return self._outcome(Progress(ticket.id))
 
     @contextmanager

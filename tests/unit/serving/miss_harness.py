@@ -98,9 +98,10 @@ class CountingQueue(RequestQueue):
         self.enqueues = self.polls = 0
 
     def enqueue(self, *args: Any, **values: Any) -> Any:
-        """Count, and enqueue."""
+        """Enqueue, and count."""
+        ticket = super().enqueue(*args, **values)
         self.enqueues += 1
-        return super().enqueue(*args, **values)
+        return ticket
 
     def find_many(self, *args: Any) -> Any:
         """Count, and read."""

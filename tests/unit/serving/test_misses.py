@@ -254,7 +254,7 @@ def test_a_reader_that_joins_late_does_not_see_its_request_expire(harness: MissH
 
 
 def test_a_request_that_expired_before_its_reader_gave_up_is_made_again(harness: MissHarness) -> None:
-    """What a reader is told is queued is in the queue; the key is not counted as new twice."""
+    """A reader never gets the id of a request that will not be carried out; the key is not counted as new twice."""
 
     async def read() -> FetchOutcome:
         reader = asyncio.create_task(harness.start(wait=10, daily_new_keys=1))
