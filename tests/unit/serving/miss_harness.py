@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -96,11 +97,13 @@ class CountingQueue(RequestQueue):
     def __init__(self, *args: Any, **values: Any) -> None:
         super().__init__(*args, **values)
         self.enqueues = self.polls = 0
+        self.has_enqueued = threading.Event()
 
     def enqueue(self, *args: Any, **values: Any) -> Any:
         """Enqueue, and count."""
         ticket = super().enqueue(*args, **values)
         self.enqueues += 1
+        self.has_enqueued.set()
         return ticket
 
     def find_many(self, *args: Any) -> Any:

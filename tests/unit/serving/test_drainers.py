@@ -168,19 +168,15 @@ def test_two_processes_fetch_once(process: Process, seconds_ahead: list[float]) 
     """Processes that share the queue do not fetch the same report twice, and the readers of both are served."""
     other = Process(process.bench, "two", seconds_ahead)
 
-    both_have_enqueued = threading.Event()
-
     def hold(unit: FetchUnit) -> ResultPage:
-        both_have_enqueued.wait(20)
+        for each in (process, other):
+            each.queue.has_enqueued.wait(20)
         return one_ad_page(unit)
 
     process.bench.source.script["act_1"] = hold
 
     async def read_all() -> list[FetchOutcome]:
-        readers = [asyncio.create_task(each.read()) for _ in range(200) for each in (process, other)]
-        while min(process.queue.enqueues, other.queue.enqueues) < 1:
-            await asyncio.sleep(0)
-        both_have_enqueued.set()
+        readers = [each.read() for _ in range(200) for each in (process, other)]
         outcomes = await asyncio.gather(*readers)
         await process.read(ReportKey("act_5", "last_7d"))
         return outcomes
