@@ -318,7 +318,7 @@ class DagStarter:
     def describe(self) -> str:
         """Return that a run was started, or why it could not be."""
         error = self._error
-        return f"the DAG {DAG_ID} was started for it" if error is None else f"the DAG could not be started: {error}"
+        return f"the DAG {DAG_ID} is started for it" if error is None else f"the DAG could not be started: {error}"
 
     def start_run_if_due(self) -> None:
         """Start a run when requests are ready: one per burst, none while a worker is active.

@@ -131,6 +131,9 @@ class Flights:
         self._pause = FIRST_POLL_SECONDS
         self._next_poll_at = 0.0
         self._waiting = 0
+        self._nobody_waits = asyncio.Event()
+        self._nobody_waits.set()
+        self._is_closing = False
 
     @property
     def is_idle(self) -> bool:
@@ -169,15 +172,12 @@ class Flights:
         self._changed.set()
 
     async def close(self) -> None:
-        """Let all readers go, and end all tasks."""
+        """Let all readers go, each with its request, and end all tasks."""
+        self._is_closing = True
         for flight in self._flights.values():
             flight.wake(flight.progress or Progress(0))
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-            await asyncio.sleep(0)
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.wait([self._poller])
+        await self._nobody_waits.wait()
+        await asyncio.gather(*self._tasks, *([self._poller] if self._poller else []), return_exceptions=True)
 
     async def _share(self, request: ReportRequest, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Run an attempt, and again when what was refused was the request of another reader."""
@@ -197,7 +197,10 @@ class Flights:
         flight = self._open(request, keep=False)
         flight.readers.add(reader)
         self._waiting += 1
+        self._nobody_waits.clear()
         try:
+            if self._is_closing:
+                reader.done.set_result(Progress(0))
             await asyncio.shield(flight.ticket)
             self._poll_soon()
             with suppress(TimeoutError):
@@ -214,6 +217,7 @@ class Flights:
             self._forget_if_idle(flight)
             self._waiting -= 1
             if not self._waiting:
+                self._nobody_waits.set()
                 self._changed.set()  # so that the poller ends
 
     def _open(self, request: ReportRequest, *, keep: bool) -> _Flight:

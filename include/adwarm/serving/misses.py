@@ -197,7 +197,9 @@ class QueueMissHandler:
             return self._still_open(progress)
         if state.status is RequestStatus.COMPLETED or state.result is not None:
             return FetchOutcome(True, number)  # a result that came after the deadline is stored too
-        return FetchOutcome(False, number, self._drainer.retry_after(), _failure(state.error or str(state.status)))
+        return FetchOutcome(
+            False, number, ceil(self._drainer.retry_after()), _failure(state.error or str(state.status))
+        )
 
     def _still_open(self, progress: Progress) -> FetchOutcome:
         state, hint = progress.state, self._drainer.retry_after()

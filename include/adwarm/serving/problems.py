@@ -11,7 +11,7 @@ import orjson
 CONTENT_TYPE: Final = "application/problem+json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: context managers set the traceback of an error
 class Problem(Exception):
     """An answer other than the one that was asked for.
 

@@ -407,4 +407,4 @@ def test_a_dag_that_cannot_be_started_is_tried_again(queue: RequestQueue, monkey
     assert started.wait(20)
     starter.stop(20)
     assert "could not be started: Airflow answered 403" in seen[-1]
-    assert "was started" in starter.describe()
+    assert "is started" in starter.describe()
