@@ -33,7 +33,7 @@ from adwarm.backpressure.token_limits import TokenLimits
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
-from adwarm.store import requests, token_days
+from adwarm.store import requests
 from adwarm.store.database import database_time, read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus
 
@@ -367,11 +367,9 @@ class RequestQueue:
             return summarize_queue(requests.list_open(connection), self.rules, self._time(connection))
 
     def delete_old(self) -> int:
-        """Delete requests that ended more than a week ago, and return how many. Counts of tokens go as old."""
+        """Delete requests that ended more than a week ago, and return how many."""
         with write_transaction(self._engine) as connection:
-            before = self._time(connection) - RETENTION_SECONDS
-            token_days.delete_before(connection, requests.to_datetime(before).date())
-            return requests.delete_finished(connection, before)
+            return requests.delete_finished(connection, self._time(connection) - RETENTION_SECONDS)
 
     def _lock_and_sweep(self, connection: Connection) -> float:
         """Lock the queue, bring it up to date, and return the current time."""

@@ -177,10 +177,10 @@ def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory
 
 def _check_fetching(runtime: "Runtime") -> CheckResult:
     """Return who fetches the misses of the read API, and a note when that is only the schedule of the DAG."""
-    from adwarm.serving.drainers import Fetcher, describe_fetching
+    from adwarm.serving.drainers import describe_fetching
 
     found = describe_fetching(runtime.settings, runtime.source_factories)
-    return CheckResult("misses", True, found.sentence, warning=found.mode is Fetcher.WAITS)
+    return CheckResult("misses", True, found.sentence, warning=found.mode == "waits")
 
 
 def _check_clock(runtime: "Runtime") -> str:

@@ -15,8 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from adwarm.backpressure import RequestQueue
 from adwarm.backpressure.wake_up import WakeUpPolicy
@@ -38,12 +37,8 @@ _CLEAN_UP_SECONDS = 3_600.0
 log = logging.getLogger(__name__)
 
 
-class Fetcher(StrEnum):
-    """Who fetches what is enqueued; see the table of the module."""
-
-    DRAINS = "drains"
-    TRIGGERS = "triggers"
-    WAITS = "waits"
+Fetcher = Literal["drains", "triggers", "waits"]
+"""Who fetches what is enqueued; see the table of the module."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,7 @@ def describe_fetching(settings: Settings, check_sources: Callable[[], object] | 
         (check_sources or (lambda: _check_sources(settings)))()
     except BadRequest as error:
         return _describe_without_credential(settings, str(error))
-    return FetchMode(Fetcher.DRAINS, f"`adwarm serve` fetches misses itself, with its {settings.source.kind} source")
+    return FetchMode("drains", f"`adwarm serve` fetches misses itself, with its {settings.source.kind} source")
 
 
 def _check_sources(settings: Settings) -> None:
@@ -77,7 +72,7 @@ def _check_sources(settings: Settings) -> None:
 def _describe_without_credential(settings: Settings, problem: str) -> FetchMode:
     serving, minutes = settings.serving, int(INTERVAL.total_seconds() // 60)
     if serving.airflow_url and serving.airflow_token:
-        return FetchMode(Fetcher.TRIGGERS, f"`adwarm serve` has no credential ({problem}); it starts the DAG {DAG_ID}")
+        return FetchMode("triggers", f"`adwarm serve` has no credential ({problem}); it starts the DAG {DAG_ID}")
     missing = " and ".join(
         name
         for name, value in (
@@ -87,7 +82,7 @@ def _describe_without_credential(settings: Settings, problem: str) -> FetchMode:
         if not value
     )
     return FetchMode(
-        Fetcher.WAITS,
+        "waits",
         f"`adwarm serve` has no credential ({problem}); the DAG {DAG_ID} fetches misses every {minutes} minutes, "
         f"within seconds where a triggerer runs. Set {missing} to start it at once",
     )
@@ -382,8 +377,8 @@ def make_drainer(
         clock: the current time.
     """
     url, token = settings.serving.airflow_url, settings.serving.airflow_token
-    if mode.mode is Fetcher.DRAINS:
+    if mode.mode == "drains":
         return QueueDrainer(mode, queue, make_worker)
-    if mode.mode is Fetcher.TRIGGERS and url and token:
+    if mode.mode == "triggers" and url and token:
         return DagStarter(mode, queue, DagTrigger(url, token))
     return NoDrainer(mode, clock)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, func, select
 from adwarm.backpressure import ClaimedRequest, RequestQueue
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, Priority, ReportKey, TokenScope
-from adwarm.serving.drainers import Fetcher, FetchMode
+from adwarm.serving.drainers import FetchMode
 from adwarm.serving.misses import QueueMissHandler
 from adwarm.serving.ports import FetchOutcome
 from adwarm.settings import BackpressureSettings, ServingSettings, Settings
@@ -69,7 +69,7 @@ class InlineExecutor(Executor):
 class RecordingDrainer:
     """Drains nothing, and counts how often it was woken."""
 
-    mode: FetchMode = field(default_factory=lambda: FetchMode(Fetcher.WAITS, "nobody fetches"))
+    mode: FetchMode = field(default_factory=lambda: FetchMode("waits", "nobody fetches"))
     wakes: int = 0
 
     def start(self, on_progress: Callable[[], None]) -> None:

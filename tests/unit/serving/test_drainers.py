@@ -21,7 +21,7 @@ from adwarm.model import Account, Priority, ReportKey
 from adwarm.prefetch.queue_worker import QueueWorker
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus, drainers
-from adwarm.serving.drainers import DagStarter, Fetcher, FetchMode, QueueDrainer, describe_fetching, make_drainer
+from adwarm.serving.drainers import DagStarter, FetchMode, QueueDrainer, describe_fetching, make_drainer
 from adwarm.serving.misses import QueueMissHandler
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.queue_dag import DagTrigger
@@ -34,7 +34,7 @@ from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 from tests.unit.serving.miss_harness import CountingQueue, make_token
 
 KEY = ReportKey("act_1", "last_7d")
-DRAINS = FetchMode(Fetcher.DRAINS, "this process fetches")
+DRAINS = FetchMode("drains", "this process fetches")
 URL, TOKEN = HttpUrl("http://airflow.internal:8080/"), "airflow-token-abcdef"
 
 
@@ -150,7 +150,7 @@ def test_a_runtime_serves_misses(bench: PrefetchHarness, tmp_path: Path) -> None
 
     async def read_all() -> list[FetchOutcome]:
         misses = runtime.miss_handler()
-        assert misses.drainer.mode.mode is Fetcher.DRAINS
+        assert misses.drainer.mode.mode == "drains"
         misses.start()
         try:
             readers = (misses.fetch(KEY, make_token(), Priority.NORMAL, 30) for _ in range(1_000))
@@ -291,8 +291,8 @@ def test_a_connection_without_its_credential_is_none(monkeypatch: pytest.MonkeyP
         source=SourceSettings(access_token=SecretStr("t")), connections={"b": SourceSettings(kind="sql")}
     )
 
-    assert describe_fetching(settings).mode is Fetcher.WAITS
-    assert describe_fetching(settings, lambda: None).mode is Fetcher.DRAINS
+    assert describe_fetching(settings).mode == "waits"
+    assert describe_fetching(settings, lambda: None).mode == "drains"
 
 
 @pytest.fixture
@@ -363,7 +363,7 @@ def test_the_dag_is_started_once_per_burst(queue: RequestQueue) -> None:
     """An empty queue starts nothing, a burst one run, no second one at once, and none while a worker is active."""
     runs: list[float] = []
     now = [100.0]
-    starter = DagStarter(FetchMode(Fetcher.TRIGGERS, ""), queue, lambda: runs.append(now[0]), lambda: now[0])
+    starter = DagStarter(FetchMode("triggers", ""), queue, lambda: runs.append(now[0]), lambda: now[0])
 
     def look(at: float) -> None:
         now[0] = at
@@ -400,7 +400,7 @@ def test_a_dag_that_cannot_be_started_is_tried_again(queue: RequestQueue, monkey
             raise Transient(f"Airflow answered {answers.pop()}")
         started.set()
 
-    starter = DagStarter(FetchMode(Fetcher.TRIGGERS, ""), queue, start_run)
+    starter = DagStarter(FetchMode("triggers", ""), queue, start_run)
     queue.enqueue(KEY, Priority.NORMAL)
     starter.start(lambda: None)
     starter.wake()
