@@ -20,6 +20,9 @@ named by `ADWARM_CONFIG`; a variable overrides the file. Write lists and tables 
 counts as unset. An invalid value stops the process with a message that names the variable. So does a variable with the
 prefix `ADWARM_`, or a key of the file, that is no setting; the message gives the nearest name.
 
+`ADWARM_SECRETS_HOOK=package.module:function` names a function of yours that returns settings as nested mappings, such
+as `{"source": {"access_token": "..."}}` from a vault. Variables and the file override it.
+
 ```toml
 # ADWARM_CONFIG=/etc/adwarm.toml
 default_zone = "Europe/Berlin"

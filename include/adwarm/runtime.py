@@ -20,6 +20,9 @@ from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import RecoveryOptions, RecoveryPipeline
 from adwarm.serving import Reader
+from adwarm.serving.drainers import BATCH_SIZE as DRAIN_BATCH_SIZE
+from adwarm.serving.drainers import describe_fetching, make_drainer
+from adwarm.serving.misses import QueueMissHandler
 from adwarm.settings import Settings, load_settings
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from adwarm.store.error_events import ErrorLog
@@ -176,6 +179,12 @@ class Runtime:
     def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
         """Return a new worker for the request queue that takes `batch_size` requests at a time."""
         return QueueWorker(self.prefetch_engine(), self.queue, batch_size)
+
+    def miss_handler(self) -> QueueMissHandler:
+        """Return a new handler of misses and stale reports for the read API of this process, not started."""
+        mode = describe_fetching(self.settings, self.source_factories)
+        drainer = make_drainer(mode, self.settings, self.queue, lambda: self.queue_worker(DRAIN_BATCH_SIZE), self.clock)
+        return QueueMissHandler(self.engine, self.settings, self.clock, self.queue, drainer)
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:

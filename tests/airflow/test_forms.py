@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from adwarm.cli.request import QUEUE_DAG_INTERVAL
 from adwarm.model import PRESETS
+from adwarm.serving.queue_dag import INTERVAL
 from adwarm_airflow.declarations import BATCH_LABEL
 from adwarm_airflow.params import get_lines_param
 from adwarm_airflow.tasks.daily import HOW_TO_CONFIRM, describe_selection
@@ -126,7 +126,7 @@ def test_the_words_about_the_backfill_form_are_airflows_own(dags: dict[str, Any]
 
 def test_the_schedule_of_the_queue_is_the_one_that_requests_name(dags: dict[str, Any]) -> None:
     """`adwarm request` names the next run by the schedule of the DAG."""
-    minutes = int(QUEUE_DAG_INTERVAL.total_seconds() // 60)
+    minutes = int(INTERVAL.total_seconds() // 60)
 
     assert dags["adwarm_request_queue"].timetable.timetable.expression == f"*/{minutes} * * * *"
 

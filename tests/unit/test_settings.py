@@ -270,3 +270,33 @@ def test_every_name_in_the_repository_is_known() -> None:
     assert len(used) > len(OTHER_VARIABLES)
     assert NAMES.find_unknown(dict.fromkeys(used - sections, "1")) == []
     assert set(OTHER_VARIABLES) - {"ADWARM_CONFIG"} <= used
+
+
+def test_secrets_come_from_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What neither the environment nor the file sets may come from the user's own function."""
+    (tmp_path / "my_vault.py").write_text(
+        "def read():\n    return {'source': {'access_token': 'from-vault', 'app_id': '7'}, 'batch_size': 9}\n"
+        "def fail():\n    raise ValueError('hvs.secret-of-the-vault')\n"
+        "def nothing():\n    return None\n"
+        "def misspelled():\n    return {'sauce': {}}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ADWARM_SECRETS_HOOK", "my_vault:read")
+    monkeypatch.setenv("ADWARM_SOURCE__APP_ID", "8")
+
+    settings = load_settings()
+    token = settings.source.access_token
+    assert token is not None
+    assert (token.get_secret_value(), settings.source.app_id, settings.batch_size) == ("from-vault", "8", 9)
+    for name, words in {
+        "my_vault:fail": "ValueError",
+        "my_vault:nothing": "no mapping",
+        "my_vault:absent": "AttributeError",
+        "no_such_module:read": "ModuleNotFoundError",
+        "my_vault:misspelled": "ADWARM_SAUCE is not a setting",
+    }.items():
+        monkeypatch.setenv("ADWARM_SECRETS_HOOK", name)
+        with pytest.raises(BadRequest, match=words) as refused:
+            load_settings()
+        assert "secret-of-the-vault" not in str(refused.value)
+    del sys.modules["my_vault"]

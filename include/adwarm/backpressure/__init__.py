@@ -23,6 +23,7 @@ from adwarm.backpressure.request_queue import ClaimedRequest, RequestQueue, Tick
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.sql_admission import SqlAdmission
 from adwarm.backpressure.status import AdmissionStatus, BreakerStatus, ScopeStatus
+from adwarm.backpressure.token_limits import TokenLimits
 
 __all__ = [
     "FLEET",
@@ -45,6 +46,7 @@ __all__ = [
     "SharedBudget",
     "SqlAdmission",
     "Ticket",
+    "TokenLimits",
     "Wait",
     "acquire_grant",
 ]

@@ -23,12 +23,13 @@ Each operation of `RequestQueue` is one short write transaction, and every time 
 above it are pure. Times are seconds since the epoch.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from adwarm.backpressure.token_limits import TokenLimits
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
@@ -231,16 +232,25 @@ class RequestQueue:
         self._time = database_time
         self.rules = QueueRules.from_settings(settings)
 
-    def enqueue(self, key: ReportKey, priority: Priority, *, wait_seconds: float | None = None) -> Ticket:
+    def enqueue(
+        self,
+        key: ReportKey,
+        priority: Priority,
+        *,
+        wait_seconds: float | None = None,
+        limits: TokenLimits | None = None,
+    ) -> Ticket:
         """Add a request, or join an equal open one, which gets the more urgent class and the later deadline of both.
 
         Args:
             key: the report.
             priority: the class it is served in.
             wait_seconds: how long the caller waits, cut to `max_caller_wait_seconds`; None when no caller waits.
+            limits: of the token that requests it; None when no token does. They do not apply to a join.
 
         Raises:
-            Refused: the queue is full of requests that are as urgent; `retry_after` says when to try again.
+            Refused: a limit of the token is reached (`code` says which), or the queue is full of requests that are as
+                urgent; `retry_after` says when to try again.
             BadRequest: `wait_seconds` is not positive.
         """
         if wait_seconds is not None and not wait_seconds > 0:
@@ -251,9 +261,15 @@ class RequestQueue:
             in_flight = requests.find_in_flight(connection, key)
             if in_flight:
                 return self._join(connection, in_flight, priority, deadline)
-            refusal = self._make_room(connection, priority, now)
+            refusal = limits.find_refusal(connection, key, now) if limits else None
+            refusal = refusal or self._make_room(connection, priority, now)
             if refusal is None:
-                return Ticket(requests.insert_pending(connection, key, priority, now, deadline), False, deadline)
+                token_id = None
+                if limits:
+                    limits.count_new_key(connection, now)
+                    token_id = limits.token_id
+                number = requests.insert_pending(connection, key, priority, now, deadline, token_id)
+                return Ticket(number, False, deadline)
         raise refusal  # after the commit, so that the sweep is kept
 
     def dequeue(self, limit: int) -> list[ClaimedRequest]:
@@ -322,6 +338,12 @@ class RequestQueue:
         with read_transaction(self._engine) as connection:
             request, now = requests.find(connection, request_id), self._time(connection)
         return _as_of(request, now) if request else None
+
+    def find_many(self, ids: Collection[int]) -> tuple[dict[int, QueuedRequest], float]:
+        """Return requests by id as `find` does, unknown ids left out, and the current time."""
+        with read_transaction(self._engine) as connection:
+            found, now = requests.find_many(connection, ids), self._time(connection)
+        return {request.id: _as_of(request, now) for request in found}, now
 
     def find_position(self, request_id: int) -> int | None:
         """Return the position of a pending request in the order of service; None when it is not pending."""

@@ -41,7 +41,7 @@ class CheckResult:
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, home, database, object store, access log, forecast, connections, clock, zones and tokens.
+    """Check settings, home, database, object store, access log, forecast, connections, misses, clock, zones and tokens.
 
     Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
     """
@@ -57,6 +57,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
             _run_check("access log", lambda: _check_log(runtime)),
             _run_check("forecast", lambda: _check_forecast(runtime)),
             *_check_connections(runtime),
+            _check_fetching(runtime),
             _run_check("clock", lambda: _check_clock(runtime)),
             _run_check("time zones", lambda: _check_zones(runtime)),
             _check_tokens(runtime),
@@ -173,6 +174,14 @@ def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory
     reasons = Counter(account.status_reason for account in found.accounts.values() if account.status_reason)
     notes = "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(3))
     return f"{count} {noun}" + (f", {sum(reasons.values()):,} not simply active: {notes}" if reasons else "") + problems
+
+
+def _check_fetching(runtime: "Runtime") -> CheckResult:
+    """Return who fetches the misses of the read API, and a note when that is only the schedule of the DAG."""
+    from adwarm.serving.drainers import describe_fetching
+
+    found = describe_fetching(runtime.settings, runtime.source_factories)
+    return CheckResult("misses", True, found.sentence, warning=found.mode == "waits")
 
 
 def _check_clock(runtime: "Runtime") -> str:

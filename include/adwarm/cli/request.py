@@ -1,6 +1,6 @@
 """`adwarm request`: the state of a queued request, and where its answer is."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from adwarm.runtime import Runtime
     from adwarm.store.requests import QueuedRequest
 
-QUEUE_DAG_INTERVAL = timedelta(minutes=5)
-"""How often the DAG `adwarm_request_queue` runs where no triggerer starts it earlier."""
 _LIST_COLUMNS = ("id", "report", "status", "class", "enqueued", "ended", "error")
 
 
@@ -73,15 +71,9 @@ def request_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any
     }
 
 
-def next_queue_run(now: datetime) -> datetime:
-    """Return when the DAG `adwarm_request_queue` runs next by its schedule, UTC."""
-    from adwarm.foundation.clock import floor_to
-
-    return floor_to(now, QUEUE_DAG_INTERVAL) + QUEUE_DAG_INTERVAL
-
-
 def _queue_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any]:
     """Return position, pause and next run of a pending request; empty values for any other."""
+    from adwarm.serving.queue_dag import next_run
     from adwarm.store.requests import RequestStatus, to_datetime
 
     if queued.status is not RequestStatus.PENDING:
@@ -89,7 +81,7 @@ def _queue_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any]
     return {
         "position": runtime.queue.find_position(queued.id),
         "not_before": None if queued.not_before is None else to_datetime(queued.not_before),
-        "next_run": next_queue_run(runtime.clock.now()),
+        "next_run": next_run(runtime.clock.now()),
         "has_active_worker": runtime.queue.status().has_active_worker,
     }
 

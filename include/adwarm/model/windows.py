@@ -116,6 +116,26 @@ def validate_date_range(date_range: str) -> str:
     return date_range
 
 
+def check_served(date_range: str, today: date) -> str:
+    """Return a valid `date_range` unchanged when the platform has data for its days; presets always pass.
+
+    Args:
+        date_range: what `validate_date_range` accepts.
+        today: the current day in the account's zone.
+
+    Raises:
+        BadRequest: a day of it is in the future, or older than the `MAX_DAYS` that the platform keeps.
+    """
+    if date_range in PRESETS:
+        return date_range
+    window, oldest = _absolute(date_range), _maximum(today).since
+    if window.until > today:
+        raise BadRequest(f"date range {date_range!r} ends in the future; today is {today} for this account")
+    if window.since < oldest:
+        raise BadRequest(f"date range {date_range!r} starts before {oldest}, the oldest day that the platform keeps")
+    return date_range
+
+
 def resolve_window(date_range: str, zone_name: str, at: datetime) -> Window:
     """Return the absolute days that `date_range` means at `at` in the zone `zone_name`.
 

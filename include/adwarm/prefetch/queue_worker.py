@@ -7,7 +7,8 @@
 | any other                                       | requeued for a later try                |
 
 After a request's deadline no further call is admitted for its account. While a batch runs, the leases of its requests
-are renewed; a worker that dies stops renewing them, and others take over.
+are renewed; a worker that dies stops renewing them, and others take over. A worker that is asked to stop ends its batch
+at the next call and gives the requests back.
 """
 
 import logging
@@ -24,10 +25,12 @@ from adwarm.foundation.errors import Refused as RefusedError
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
+from adwarm.prefetch.batch import BatchStopped
 from adwarm.prefetch.progress_log import ProgressLog
 
 BATCH_SIZE = 10
 _DEADLINE_RETRY_SECONDS = 1.0
+_STOPPED_RETRY_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -111,12 +114,14 @@ class QueueWorker:
         queue: the queue.
         batch_size: requests claimed at a time.
         monotonic: measures how long a drain has run.
+        stopping: set from any thread to stop the batch that is running.
     """
 
     prefetch: PrefetchEngine
     queue: RequestQueue
     batch_size: int = BATCH_SIZE
     monotonic: Callable[[], float] = time.monotonic
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def drain(self, seconds: float) -> DrainResult:
         """Claim and carry out batches until nothing is ready or `seconds` have passed."""
@@ -149,16 +154,27 @@ class QueueWorker:
         requests = [KeyRequest(claim.request.key, reference=claim.request.id) for claim in claims]
         try:
             with ProgressLog(len(requests), log.log) as progress:
+
+                def heartbeat(waiting: int) -> None:
+                    if self.stopping.is_set():
+                        raise BatchStopped(
+                            "the worker is stopping; another continues", retry_after=_STOPPED_RETRY_SECONDS
+                        )
+                    progress.tick(waiting)
+
                 return engine.run(
                     requests,
                     claims[0].request.priority,
                     wait_seconds=wait,
                     progress=progress.add,
-                    heartbeat=progress.tick,
+                    heartbeat=heartbeat,
                 ).outcomes
         except AdwarmError as error:
             log.warning("a batch of the queue failed as a whole: %s", error)
-            return [KeyOutcome(item, KeyStatus.FAILED, reason=str(error), error=error) for item in requests]
+            # A stop is no attempt, so that the requests do not run out of attempts when processes are replaced.
+            pause = error.retry_after if isinstance(error, BatchStopped) else None
+            failed = KeyOutcome(requests[0], KeyStatus.FAILED, reason=str(error), error=error, retry_after=pause)
+            return [replace(failed, request=item) for item in requests]
 
     def _record_outcome(self, claim: ClaimedRequest, outcome: KeyOutcome, result: DrainResult) -> None:
         result.requests += outcome.calls

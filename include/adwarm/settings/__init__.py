@@ -1,7 +1,8 @@
 """Every setting with its default and meaning. No other module reads `ADWARM_*`.
 
 Values come from the environment (`ADWARM_DATABASE_URL`, `ADWARM_PLANNING__MIN_CONFIDENCE`, ...), and from the TOML file
-that `ADWARM_CONFIG` names; the environment wins. A name that is no setting is refused.
+that `ADWARM_CONFIG` names; the environment wins. What neither sets may come from the function that
+`ADWARM_SECRETS_HOOK` names. A name that is no setting is refused.
 """
 
 import logging
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import Field, HttpUrl, field_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -23,6 +25,7 @@ from pydantic_settings import (
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.home import HomeChoice, absolute_path, choose_home
 from adwarm.foundation.local_time import zone
+from adwarm.foundation.secrets_hook import call_secrets_hook
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
 from adwarm.settings.sections import (
@@ -141,11 +144,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Arguments take precedence over the environment, the environment over the TOML file."""
+        """Arguments take precedence over the environment, then the TOML file, then the secrets hook."""
         del dotenv_settings, file_secret_settings
         path = os.environ.get("ADWARM_CONFIG")
         toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
-        return (init_settings, env_settings, *toml)
+        hook = os.environ.get("ADWARM_SECRETS_HOOK")
+        secrets = (InitSettingsSource(settings_cls, call_secrets_hook(hook, "ADWARM_SECRETS_HOOK")),) if hook else ()
+        return (init_settings, env_settings, *toml, *secrets)
 
     @cached_property
     def database(self) -> str:
@@ -195,6 +200,7 @@ class Settings(BaseSettings):
 
 OTHER_VARIABLES = (
     "ADWARM_CONFIG",  # the settings file
+    "ADWARM_SECRETS_HOOK",  # a function that returns settings
     "ADWARM_IMAGE",  # docker-compose.yaml
     "ADWARM_POSTGRES_PASSWORD",
     "ADWARM_LOCAL_STACK",  # `make up`

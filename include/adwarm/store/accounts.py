@@ -54,6 +54,15 @@ def list_as_of(engine: Engine, at: datetime) -> dict[str, Account]:
     }
 
 
+def get_as_of(engine: Engine, account_id: str, at: datetime) -> Account | None:
+    """Return the account with its status at `at`, like `list_as_of`; None when it is not stored."""
+    with read_transaction(engine) as connection:
+        row = connection.execute(select(table).where(table.c.id == account_id)).one_or_none()
+    if row is None:
+        return None
+    return _with_expired_denial(row) if row.updated_at <= at - DENIAL_PERIOD else _account(row)
+
+
 def list_selected(engine: Engine, selected: Sequence[str], at: datetime, default_zone: str) -> list[Account]:
     """Return the accounts with the ids `selected`, or all active ones when it is empty.
 

@@ -12,7 +12,7 @@ pending | processing ──> expired        the deadline has passed, and no work
 ```
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -76,8 +76,15 @@ def lock(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(7230116)"))
 
 
-def insert_pending(connection: Connection, key: ReportKey, priority: Priority, now: float, deadline: float) -> int:
-    """Insert a pending request and return its id."""
+def insert_pending(
+    connection: Connection,
+    key: ReportKey,
+    priority: Priority,
+    now: float,
+    deadline: float,
+    token_id: str | None = None,
+) -> int:
+    """Insert a pending request and return its id; `token_id` is the token of the read API that requests it."""
     row = {
         "account_id": key.account_id,
         "date_range": key.date_range,
@@ -86,6 +93,7 @@ def insert_pending(connection: Connection, key: ReportKey, priority: Priority, n
         "status": RequestStatus.PENDING.value,
         "enqueued_at": to_datetime(now),
         "deadline": to_datetime(deadline),
+        "token_id": token_id,
     }
     return int(connection.execute(insert(table).values(**row).returning(table.c.id)).scalar_one())
 
@@ -94,6 +102,12 @@ def find(connection: Connection, request_id: int) -> QueuedRequest | None:
     """Return the request with this id."""
     row = connection.execute(select(table).where(table.c.id == request_id)).one_or_none()
     return None if row is None else _request(row)
+
+
+def find_many(connection: Connection, ids: Collection[int]) -> list[QueuedRequest]:
+    """Return the requests with these ids; unknown ids are left out."""
+    rows = connection.execute(select(table).where(table.c.id.in_(ids)))
+    return [_request(row) for row in rows]
 
 
 def list_newest(connection: Connection, limit: int) -> list[QueuedRequest]:
@@ -112,6 +126,19 @@ def find_in_flight(connection: Connection, key: ReportKey) -> QueuedRequest | No
     """Return the pending or processing request for the key; there is at most one."""
     row = connection.execute(select(table).where(*_same_key(key), table.c.status.in_(_OPEN))).one_or_none()
     return None if row is None else _request(row)
+
+
+def find_failed_since(connection: Connection, key: ReportKey, since: float) -> QueuedRequest | None:
+    """Return the newest request for the key that ended since then, if it failed."""
+    ended = select(table).where(table.c.finished_at >= to_datetime(since), *_same_key(key))
+    row = connection.execute(ended.order_by(table.c.finished_at.desc(), table.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None or row.status != RequestStatus.FAILED else _request(row)
+
+
+def count_open_of_token(connection: Connection, token_id: str) -> int:
+    """Return how many pending and processing requests a token has."""
+    query = select(func.count()).where(table.c.status.in_(_OPEN), table.c.token_id == token_id)
+    return int(connection.execute(query).scalar_one())
 
 
 def count_pending(connection: Connection) -> int:

@@ -85,3 +85,18 @@ def test_the_doctor_names_skipped_files_and_unmatched_paths(
     found = check()
     assert found["ok"]
     assert "notes.md" in str(found["detail"])
+
+
+def test_the_doctor_says_who_fetches_misses(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a credential the serving process fetches; without one a note names the schedule and what to set."""
+
+    def check() -> tuple[bool, bool, str]:
+        (found,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "misses"]
+        return found["ok"], found["warning"], found["detail"]
+
+    assert check()[:2] == (True, False)
+    monkeypatch.delenv("ADWARM_SOURCE__ACCESS_TOKEN")
+    ok, warning, detail = check()
+    assert (ok, warning) == (True, True)
+    assert "every 5 minutes" in detail
+    assert "ADWARM_SERVING__AIRFLOW_URL" in detail

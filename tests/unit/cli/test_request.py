@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adwarm.cli.request import next_queue_run
 from adwarm.runtime import Runtime
+from adwarm.serving.queue_dag import next_run
 
 from .conftest import Adwarm
 
@@ -93,5 +93,5 @@ def test_the_next_run_is_after_now() -> None:
     """The DAG runs at full five minutes."""
     at = datetime(2026, 11, 26, 9, 57, 30, tzinfo=UTC)
 
-    assert next_queue_run(at) == datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
-    assert next_queue_run(at.replace(minute=55, second=0)) == datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
+    assert next_run(at) == datetime(2026, 11, 26, 10, 0, tzinfo=UTC)
+    assert next_run(at.replace(minute=55, second=0)) == datetime(2026, 11, 26, 10, 0, tzinfo=UTC)

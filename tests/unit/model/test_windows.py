@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day, zone
 from adwarm.model import PRESETS, ReportKey, Window, resolve_window
-from adwarm.model.windows import DATE_RANGE_PATTERN, MAX_DAYS, validate_date_range
+from adwarm.model.windows import DATE_RANGE_PATTERN, MAX_DAYS, check_served, validate_date_range
 
 ZONES = ["UTC", "Europe/Berlin", "America/Los_Angeles", "Asia/Kolkata", "Pacific/Auckland", "Pacific/Apia"]
 DAYS = st.dates(date(1990, 1, 1), date(2090, 1, 1))
@@ -228,3 +228,29 @@ def test_the_pattern_of_forms_rejects_the_rest(text: str) -> None:
     assert not re.search(DATE_RANGE_PATTERN, text)
     with pytest.raises(BadRequest):
         validate_date_range(text)
+
+
+@given(DAYS, st.integers(-3, MAX_DAYS + 3), st.integers(-3, MAX_DAYS + 3))
+def test_only_days_that_the_platform_has_are_served(today: date, newest_age: int, oldest_age: int) -> None:
+    """An absolute range is served exactly when it ends today or earlier and starts within the days that are kept."""
+    since, until = (
+        today - timedelta(days=max(newest_age, oldest_age)),
+        today - timedelta(days=min(newest_age, oldest_age)),
+    )
+    text = f"{since}..{until}"
+    if since >= _window_of_all(today).since and until <= today:
+        assert check_served(text, today) == text
+    else:
+        with pytest.raises(BadRequest, match=r"future|oldest day"):
+            check_served(text, today)
+
+
+def _window_of_all(today: date) -> Window:
+    return PRESETS["maximum"](today)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_always_served(preset: str) -> None:
+    """A preset never reaches beyond what the platform keeps."""
+    assert check_served(preset, date(2026, 12, 31)) == preset
+    assert PRESETS[preset](date(2026, 12, 31)).since >= _window_of_all(date(2026, 12, 31)).since

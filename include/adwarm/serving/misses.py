@@ -1,0 +1,229 @@
+"""What happens on a miss and on a stale report: a request in the queue, and a reader that may wait for it.
+
+| the token                                   | a miss                                         | a stale report |
+|---------------------------------------------|------------------------------------------------|----------------|
+| has the scope `read` only                   | nothing is requested                           | the same       |
+| has `enqueue`, and its reader waits         | requested; the reader gets the report or an id | requested      |
+| has `enqueue`, and does not or may not wait | requested; the reader gets the id              | requested      |
+
+No method blocks the event loop, and no reader that waits holds a thread or a connection. See `adwarm.serving.flights`.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from math import ceil
+
+from cachetools import TTLCache
+from sqlalchemy import Engine
+
+from adwarm.backpressure import RequestQueue, TokenLimits
+from adwarm.backpressure.token_limits import FAILED_LATELY, NEW_KEYS, OPEN_REQUESTS
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError, Refused, Transient
+from adwarm.foundation.redaction import redact
+from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
+from adwarm.serving.drainers import Drainer
+from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
+from adwarm.serving.ports import FetchOutcome
+from adwarm.serving.problems import Problem
+from adwarm.serving.request_check import RequestCheck
+from adwarm.settings import Settings
+from adwarm.store.requests import RequestStatus
+
+REVALIDATE_SECONDS = 5.0
+"""How long a stale report is not requested again in this process."""
+_MAX_REVALIDATED = 10_000
+_MAX_REVALIDATIONS = 64
+_SQL_THREADS = 2
+"""Few: the process has only some connections, and hits need them more."""
+_STOP_SECONDS = 5.0
+_DATABASE_RETRY_SECONDS = 5.0
+_READ_ONLY = "this token reads what is stored only; one with the scope `enqueue` also requests what is missing"
+log = logging.getLogger(__name__)
+
+
+class QueueMissHandler:
+    """Requests what is missing or old through the queue. One per process; use it from one event loop.
+
+    Args:
+        engine: the database.
+        settings: of the process.
+        clock: the current time.
+        queue: the queue.
+        drainer: gets what is enqueued fetched.
+        executor: runs the transactions; threads of its own by default.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        clock: Clock,
+        queue: RequestQueue,
+        drainer: Drainer,
+        executor: Executor | None = None,
+    ) -> None:
+        self._limits = settings.serving
+        self._drainer = drainer
+        self._executor = executor or ThreadPoolExecutor(_SQL_THREADS, thread_name_prefix="misses")
+        self._check = RequestCheck(engine, settings, clock, self._executor)
+        self._flights = Flights(queue, self._executor, drainer.wake)
+        self._slots: Counter[str] = Counter()
+        self._revalidated: TTLCache[ReportKey, bool] = TTLCache(_MAX_REVALIDATED, REVALIDATE_SECONDS, loop_time)
+        self._revalidations: set[asyncio.Task[None]] = set()
+
+    @property
+    def drainer(self) -> Drainer:
+        """Gets what is enqueued fetched; its `mode` says how."""
+        return self._drainer
+
+    @property
+    def waiting(self) -> int:
+        """How many readers wait."""
+        return self._slots.total()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits, and nothing is left of those who did."""
+        return self._flights.is_idle and not self._slots and not self._revalidations
+
+    def start(self) -> None:
+        """Start the drainer. Call it in the event loop."""
+        loop = asyncio.get_running_loop()
+
+        def on_progress() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._flights.poll_now)
+
+        self._drainer.start(on_progress)
+
+    async def close(self) -> None:
+        """Let waiting readers go, and stop the drainer; unfinished requests stay in the queue."""
+        await self._flights.close()
+        await asyncio.gather(*self._revalidations, return_exceptions=True)
+        await asyncio.to_thread(self._drainer.stop, _STOP_SECONDS)
+        self._executor.shutdown(wait=False)
+
+    async def fetch(
+        self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
+    ) -> FetchOutcome:
+        """Request a report and wait up to `wait_seconds` for it; see `ports.MissHandler`.
+
+        An outcome without `request_id` means that nothing was requested.
+
+        Raises:
+            Problem: 404, the account or the report is unknown; 400, the range is not served; 429, the token has
+                reached a limit; 503, the queue is full or the database cannot be reached.
+        """
+        if not token.allows(TokenScope.ENQUEUE):
+            return FetchOutcome(False, reason=_READ_ONLY)
+        try:
+            refusal = await self._check.find_refusal(key, token)
+            if refusal is not None:
+                return FetchOutcome(False, reason=refusal)
+            request = self._make_request(key, token, priority, has_entry=has_entry)
+            return await self._fetch(request, min(wait_seconds, self._limits.max_wait_seconds))
+        except Refused as error:
+            if error.code == FAILED_LATELY:
+                return FetchOutcome(False, retry_after=ceil(error.retry_after), reason=_failure(str(error)))
+            raise _problem(error) from None
+        except Transient as error:
+            raise _unavailable(str(error), error.retry_after or _DATABASE_RETRY_SECONDS) from None
+
+    def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
+        """Request a fresh copy of a stale report without waiting; see `ports.MissHandler`. Call it in the event loop.
+
+        Reads of the same report within `REVALIDATE_SECONDS` cause one request. Errors are logged.
+        """
+        if not token.allows(TokenScope.ENQUEUE) or key in self._revalidated:
+            return
+        if len(self._revalidations) >= _MAX_REVALIDATIONS:
+            return  # the next read of the report tries again
+        self._revalidated[key] = True
+        task = asyncio.get_running_loop().create_task(self._revalidate(key, token, priority))
+        self._revalidations.add(task)
+        task.add_done_callback(self._revalidations.discard)
+
+    async def _revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
+        try:
+            if await self._check.find_refusal(key, token) is None:
+                await self._flights.enqueue(self._make_request(key, token, priority, has_entry=True))
+        except (Problem, Refused) as error:
+            log.info("%s is stale and was not requested: %s", key, error)
+        except Exception as error:
+            message = redact(str(error)) if isinstance(error, AdwarmError) else type(error).__name__
+            log.warning("%s is stale and could not be requested: %s", key, message)
+
+    def _make_request(
+        self, key: ReportKey, token: AccessToken, priority: Priority, *, has_entry: bool
+    ) -> ReportRequest:
+        new_keys = None if has_entry else token.daily_new_keys
+        limits = TokenLimits(token.id, self._limits.max_queued_per_token, new_keys)
+        return ReportRequest(key, max(priority, token.highest_priority), limits)
+
+    async def _fetch(self, request: ReportRequest, seconds: float) -> FetchOutcome:
+        with self._waiter_slot(request.limits.token_id, seconds) as may_wait:
+            if may_wait:
+                return self._outcome(await self._flights.wait(request, seconds))
+        ticket = await self._flights.enqueue(request)
+        return self._outcome(Progress(ticket.id))
+
+    @contextmanager
+    def _waiter_slot(self, token_id: str, seconds: float) -> Iterator[bool]:
+        """Hold one of the slots of waiting readers while the block runs, if one is free; say whether there was one."""
+        is_full = (
+            self._slots.total() >= self._limits.max_waiters
+            or self._slots[token_id] >= self._limits.max_waiters_per_token
+        )
+        if not seconds > 0 or is_full:
+            yield False
+            return
+        self._slots[token_id] += 1
+        try:
+            yield True
+        finally:
+            self._slots[token_id] -= 1
+            if not self._slots[token_id]:
+                del self._slots[token_id]
+
+    def _outcome(self, progress: Progress) -> FetchOutcome:
+        """Return what a reader gets for a request as it was read last."""
+        number, state = progress.request_id, progress.state
+        if state is None or not state.status.is_final:
+            return self._still_open(progress)
+        if state.status is RequestStatus.COMPLETED or state.result is not None:
+            return FetchOutcome(True, number)  # a result that came after the deadline is stored too
+        return FetchOutcome(
+            False, number, ceil(self._drainer.retry_after()), _failure(state.error or str(state.status))
+        )
+
+    def _still_open(self, progress: Progress) -> FetchOutcome:
+        state, hint = progress.state, self._drainer.retry_after()
+        if state is None or state.error is None:
+            doing = state is not None and state.status is RequestStatus.PROCESSING
+            reason = "it is being fetched" if doing else self._drainer.describe()
+            return FetchOutcome(False, progress.request_id, ceil(hint), f"it is queued; {reason}")
+        retry_after = ceil(max(hint, progress.pause_seconds))
+        reason = f"it is queued for another try; the last: {redact(state.error)}"
+        return FetchOutcome(False, progress.request_id, retry_after, reason)
+
+
+def _failure(error: str) -> str:
+    return f"it could not be fetched: {redact(error)}"
+
+
+def _problem(error: Refused) -> Problem:
+    """Return the answer to a refused request; it says which limit is reached."""
+    limits = {OPEN_REQUESTS: "open_requests", NEW_KEYS: "daily_new_keys"}
+    if error.code not in limits:
+        return _unavailable(str(error), error.retry_after)
+    headers = {"Retry-After": str(ceil(error.retry_after))}
+    return Problem(429, "Too Many Requests", str(error), headers, {"limit": limits[error.code]})
+
+
+def _unavailable(detail: str, retry_after: float) -> Problem:
+    return Problem(503, "Service Unavailable", redact(detail), {"Retry-After": str(ceil(retry_after))})
