@@ -2,6 +2,7 @@
 
 from adwarm.compression.choice import CompressedPayload, compress, decompress, transcode
 from adwarm.compression.decoded_cache import DecodedCache
+from adwarm.compression.document import CONTENT_TYPE, Document, decode_document, encode_document, unpack_document
 from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
 from adwarm.compression.files import FileCompressionResult, compress_path
 from adwarm.compression.negotiation import choose_encoding, content_coding
@@ -9,18 +10,23 @@ from adwarm.compression.statistics import CompressionStats
 
 __all__ = [
     "CODECS",
+    "CONTENT_TYPE",
     "Codec",
     "CompressedPayload",
     "CompressionStats",
     "DecodedCache",
+    "Document",
     "Envelope",
     "FileCompressionResult",
     "choose_encoding",
     "compress",
     "compress_path",
     "content_coding",
+    "decode_document",
     "decode_envelope",
     "decompress",
+    "encode_document",
     "encode_envelope",
     "transcode",
+    "unpack_document",
 ]

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from adwarm.compression import compress, decompress
+from adwarm.compression import compress, decode_envelope
+from adwarm.compression.choice import decompress_envelope
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.wording import format_count
 from adwarm.settings import CompressionSettings
@@ -43,7 +44,9 @@ def recompress_entries(engine: Engine, compression: CompressionSettings, at: dat
         counts["bytes_before"] += entry.stored_bytes
         counts["bytes_after"] += entry.stored_bytes
         try:
-            packed = compress(decompress(stored[1], compression), compression)
+            envelope = decode_envelope(stored[1])
+            raw = decompress_envelope(envelope, compression)
+            packed = compress(raw, compression, content_type=envelope.content_type)
         except Corrupt as error:
             entries.mark_degraded(engine, entry, str(error))
             counts["corrupt"] += 1

@@ -22,6 +22,7 @@ from adwarm.compression import (
     decompress,
     transcode,
 )
+from adwarm.compression.document import read_format_version
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
@@ -153,7 +154,7 @@ class Reader:
         if stored is None:
             return f"nothing is stored for {entry_key.window}"
         try:
-            decode_envelope(stored[1])
+            read_format_version(decode_envelope(stored[1]).content_type)
         except Corrupt as error:
             entries.mark_degraded(self._engine, stored[0], str(error))
             return str(error)

@@ -19,7 +19,11 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The metadata of an entry. `expires_at` is None when its data is final."""
+    """The metadata of an entry.
+
+    `expires_at` is None when its data is final. `content_hash` is the SHA-256 of the document before compression, and
+    `content_type` names its format; both are None in entries of older versions.
+    """
 
     key: EntryKey
     date_range: str
@@ -37,6 +41,8 @@ class Entry:
     data_version: int = 1
     api_version: str = ""
     payload_hash: str = ""
+    content_hash: str | None = None
+    content_type: str | None = None
 
     def is_fresh(self, at: datetime) -> bool:
         """Whether the entry may be served as fresh at `at`."""
@@ -164,6 +170,8 @@ def _entry(row: Row[Any]) -> Entry:
         data_version=row.data_version,
         api_version=row.api_version,
         payload_hash=row.payload_hash,
+        content_hash=row.content_hash,
+        content_type=row.content_type,
     )
 
 
@@ -188,5 +196,7 @@ def _row(item: Entry, payload_hash: str, token: int) -> dict[str, Any]:
         "degraded_reason": item.degraded_reason,
         "data_version": item.data_version,
         "api_version": item.api_version,
+        "content_hash": item.content_hash,
+        "content_type": item.content_type,
         "token": token,
     }
