@@ -6,6 +6,7 @@ from adwarm.compression.document import CONTENT_TYPE, Document, decode_document,
 from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
 from adwarm.compression.files import FileCompressionResult, compress_path
 from adwarm.compression.negotiation import choose_encoding, content_coding
+from adwarm.compression.shapes import Shape, TableName, parse_shape, parse_table, render_shape
 from adwarm.compression.statistics import CompressionStats
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Document",
     "Envelope",
     "FileCompressionResult",
+    "Shape",
+    "TableName",
     "choose_encoding",
     "compress",
     "compress_path",
@@ -27,6 +30,9 @@ __all__ = [
     "decompress",
     "encode_document",
     "encode_envelope",
+    "parse_shape",
+    "parse_table",
+    "render_shape",
     "transcode",
     "unpack_document",
 ]

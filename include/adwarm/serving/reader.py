@@ -16,10 +16,13 @@ from enum import StrEnum
 
 from adwarm.compression import (
     DecodedCache,
+    Shape,
+    TableName,
     choose_encoding,
     content_coding,
     decode_envelope,
     decompress,
+    render_shape,
     transcode,
 )
 from adwarm.compression.document import read_format_version
@@ -108,6 +111,16 @@ class Reader:
         """
         blob, settings = _require_blob(result), self._settings.compression
         return self._cache.get_or_compute(result.key.account_id, blob, lambda: decompress(blob, settings))
+
+    def get_shape(self, result: ReadResult, shape: Shape, table: TableName = "daily") -> tuple[bytes, str]:
+        """Return the document of a result in a shape, and its content type.
+
+        Raises:
+            NotFound: the result is a miss.
+            TooMuchData: the document is too large for the shape.
+        """
+        content_type = decode_envelope(_require_blob(result)).content_type
+        return render_shape(self.get_body(result), content_type, shape, table)
 
     def encode(self, result: ReadResult, accept_encoding: str) -> tuple[bytes, str]:
         """Return the bytes for a client and their content coding.
