@@ -53,9 +53,9 @@ def pivot_column(values: list[Any]) -> list[Any] | dict[str, Any]:
     Args:
         values: the cells of a column, None where a row has no value.
     """
-    rows = [row for row, cell in enumerate(values) if cell is not None]
-    if not rows or not isinstance(values[rows[0]], list):
+    if not isinstance(next((cell for cell in values if cell is not None), None), list):
         return values
+    rows = [row for row, cell in enumerate(values) if cell is not None]
     regular = [row for row in rows if values[row]]
     items = _read_items(values, regular)
     if items is None:
@@ -68,12 +68,10 @@ def pivot_column(values: list[Any]) -> list[Any] | dict[str, Any]:
     exceptions = sorted({*rows} - {*regular} | {*unordered.tolist()})
     if len(exceptions) > len(rows) * _MAX_EXCEPTIONS:
         return values
-    spread = _spread(items, places, ~np.isin(items.rows, unordered), (len(kinds), len(values)))
-    pivoted = _collect(kinds, spread)
-    lists = sum(map(len, pivoted.values()))
-    if lists * len(values) > _MAX_SPARSENESS * len(items.types) * len(items.fields):
+    if _is_sparse(items, places, len(values)):
         return values
-    column: dict[str, Any] = {"by": BY, "items": pivoted}
+    spread = _spread(items, places, ~np.isin(items.rows, unordered), (len(kinds), len(values)))
+    column: dict[str, Any] = {"by": BY, "items": _collect(kinds, spread)}
     return column | {"exceptions": {str(row): values[row] for row in exceptions}} if exceptions else column
 
 
@@ -94,10 +92,16 @@ def unpivot_column(column: Any, rows: int) -> list[Any]:
         for kind, fields in column["items"].items():
             _add_items(cells, kind, fields)
         for row, cell in column.get("exceptions", {}).items():
-            cells[int(row)] = cell
+            cells[_read_row_number(row)] = cell
     except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
         raise Corrupt("a pivoted column of the document is malformed; fetch it again") from error
     return cells
+
+
+def _read_row_number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError("an exception has no row number")
+    return int(text)
 
 
 def _add_items(cells: list[Any], kind: str, fields: dict[str, list[Any]]) -> None:
@@ -151,7 +155,7 @@ def _read_items(values: Sequence[Any], rows: Sequence[int]) -> _Items | None:
     if any(value != value for column in others for value in column):  # NaN is null in JSON
         return None
     nulls = sum(column.count(None) for column in others)
-    if keys != len(flat) * (1 + len(fields)) - nulls or (nulls and min(map(len, flat)) == 1):
+    if keys != len(flat) * (1 + len(fields)) - nulls or ((nulls or not fields) and min(map(len, flat)) == 1):
         return None  # an item with a null that is written out, or without any field
     return _Items(np.repeat(np.array(rows), list(map(len, cells))), types, kinds, fields)
 
@@ -219,6 +223,20 @@ def _find_unordered_rows(items: _Items, places: Ints) -> Ints:
     """Return the rows in which a type is repeated or not in order."""
     is_wrong = (places[1:] <= places[:-1]) & (items.rows[1:] == items.rows[:-1])
     return np.unique(items.rows[1:][is_wrong])
+
+
+def _is_sparse(items: _Items, places: Ints, rows: int) -> bool:
+    """Return whether most values of the pivoted column would be null."""
+    lists = present = 0
+    for column in items.fields.values():
+        if _is_all_text(column):
+            lists += len(items.kinds)
+            present += len(column)
+        else:
+            has_value = np.fromiter((value is not None for value in column), np.bool_, len(column))
+            lists += len(np.unique(places[has_value]))
+            present += int(has_value.sum())
+    return lists * rows > _MAX_SPARSENESS * present
 
 
 def _spread(items: _Items, places: Ints, kept: Bools, shape: tuple[int, int]) -> dict[str, list[list[Any]]]:

@@ -13,7 +13,7 @@ import csv
 import io
 import re
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast, get_args
 
 import orjson
 import pyarrow as pa
@@ -81,8 +81,9 @@ def parse_table(text: str) -> TableName:
     Raises:
         BadRequest: there is no such table.
     """
-    if text == "daily" or text == "summary":
-        return text
+    for name in get_args(TableName):
+        if name == text:
+            return cast("TableName", name)
     raise BadRequest(f"table {text[:40]!r} is unknown; the tables are daily and summary")
 
 
