@@ -12,7 +12,7 @@ from adwarm.foundation.errors import Corrupt
 
 TYPES = st.sampled_from(["link_click", "purchase", "video_view", "omni_purchase"])
 VALUES = st.one_of(
-    st.none(), st.text(max_size=3), st.integers(-9, 9), st.booleans(), st.lists(st.integers(), max_size=2)
+    st.none(), st.text(max_size=3), st.integers(-9, 9), st.booleans(), st.lists(st.integers(-9, 9), max_size=2)
 )
 ITEMS = st.one_of(
     st.fixed_dictionaries({"action_type": TYPES, "value": st.from_regex(r"[0-9]{1,3}", fullmatch=True)}),
