@@ -2,6 +2,7 @@
 
 import pytest
 
+from adwarm.compression import CONTENT_TYPE, decode_envelope
 from adwarm.maintenance.recompression import recompress_entries
 from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
@@ -30,6 +31,8 @@ def test_an_entry_is_recompressed_where_that_is_smaller(plain: ReaderHarness) ->
     answer = plain.reader.read(KEY)
     assert answer.entry is not None
     assert (answer.status, answer.entry.codec, plain.reader.get_body(answer)) == (ReadStatus.HIT, "brotli", before)
+    assert answer.blob is not None
+    assert decode_envelope(answer.blob).content_type == answer.entry.content_type == CONTENT_TYPE
     assert recompress_entries(plain.engine, CompressionSettings(codec="brotli"), NOW)["repacked"] == 0
 
 

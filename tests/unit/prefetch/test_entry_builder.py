@@ -1,5 +1,6 @@
 """An entry holds the summary and the days of its window; a summary is fetched again only when it has to be."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 
@@ -99,6 +100,22 @@ def test_an_entry_describes_itself(objects: ObjectStore) -> None:
     assert (document.window_table.to_rows(), document.daily.rows) == ([{"ad_id": "7", "reach": 1}], 7)
     assert (header.currency, header.api_version) == ("EUR", "v26.0")
     assert entry.expires_at == NOW + timedelta(hours=6)
+
+
+def test_equal_data_gives_an_equal_document(objects: ObjectStore) -> None:
+    """How days are spread over objects, and the order of fields and rows, change no byte; one digit does."""
+    rows = [{**_row(day, ad), "actions": [{"action_type": "buy", "value": ad}]} for day in WEEK.days() for ad in "79"]
+    summary: list[Row] = [{"ad_id": "7", "reach": "1"}, {"ad_id": "9", "reach": "2"}]
+    one = objects.put(pack_rows([*rows, {**_row(date(2026, 1, 1)), "elsewhere": "1"}]))
+    together = {day: PartitionState(day, one, 2, "", NOW, True, False, 1, "v26.0") for day in WEEK.days()}
+    apart = {
+        day: replace(state, object_hash=objects.put(pack_rows([dict(reversed(row.items())) for row in of_day[::-1]])))
+        for (day, state), of_day in zip(together.items(), zip(rows[::2], rows[1::2], strict=True), strict=True)
+    }
+    first, _ = _built(objects, together, WEEK, summary)
+    second, _ = _built(objects, apart, WEEK, [dict(reversed(row.items())) for row in summary[::-1]])
+    restated, _ = _built(objects, together, WEEK, [{**summary[0], "reach": "3"}, summary[1]])
+    assert first.content_hash == second.content_hash != restated.content_hash
 
 
 def test_one_day_is_its_own_summary(objects: ObjectStore) -> None:
