@@ -2,9 +2,11 @@
 
 A column whose cells are lists of objects with an `action_type` (`actions`, `cost_per_action_type`, ...) becomes
 
-    {"by": "action_type", "items": {"link_click": {"value": ["24", null, ...]}, ...}, "exceptions": {"17": []}}
+    {"by": "action_type", "items": {"purchase": {"value": ["24", null, ...]}, "omni_purchase": "purchase"},
+     "exceptions": {"17": []}}
 
 Every list under `items` is as long as the table; null means that the row has no such item, or the item no such field.
+Platforms report one action under several types: a type with the same lists as an earlier one has that one's name.
 The items of a row have the order of `items`. `exceptions` holds the cells, by row number, that this form cannot restore
 exactly: empty lists, repeated types, items without a type or with nulls, and another order. It is absent when it is
 empty. A column with many of them, or with so many types that most values would be null, stays a list of lists.
@@ -18,6 +20,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
+import orjson
 
 from adwarm.foundation.arrow_arrays import Bools, Ints
 from adwarm.foundation.errors import Corrupt
@@ -89,8 +92,9 @@ def unpivot_column(column: Any, rows: int) -> list[Any]:
         if column["by"] != BY:
             raise Corrupt("a column of the document is pivoted by an unknown field; fetch it again")
         cells: list[Any] = [None] * rows
-        for kind, fields in column["items"].items():
-            _add_items(cells, kind, fields)
+        items = column["items"]
+        for kind, fields in items.items():
+            _add_items(cells, kind, items[fields] if isinstance(fields, str) else fields)
         for row, cell in column.get("exceptions", {}).items():
             cells[_read_row_number(row)] = cell
     except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
@@ -250,12 +254,17 @@ def _spread(items: _Items, places: Ints, kept: Bools, shape: tuple[int, int]) ->
     return spread
 
 
-def _collect(kinds: Sequence[str], spread: Mapping[str, Sequence[list[Any]]]) -> dict[str, dict[str, list[Any]]]:
-    """Return the lists of values by type and field, without those that hold nulls only."""
-    collected: dict[str, dict[str, list[Any]]] = {}
+def _collect(kinds: Sequence[str], spread: Mapping[str, Sequence[list[Any]]]) -> dict[str, str | dict[str, list[Any]]]:
+    """Return the lists of values by type and field, without those that hold nulls only; equal lists once."""
+    collected: dict[str, str | dict[str, list[Any]]] = {}
     for place, kind in enumerate(kinds):
         lists = {name: of_types[place] for name, of_types in spread.items()}
         lists = {name: values for name, values in lists.items() if any(value is not None for value in values)}
         if lists:
-            collected[kind] = lists
+            collected[kind] = next((other for other, own in collected.items() if _are_same(own, lists)), lists)
     return collected
+
+
+def _are_same(first: str | dict[str, list[Any]], second: dict[str, list[Any]]) -> bool:
+    """Whether two lots of lists are the same in JSON, where 1, 1.0 and true differ."""
+    return first == second and orjson.dumps(first) == orjson.dumps(second)

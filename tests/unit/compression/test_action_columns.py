@@ -46,7 +46,7 @@ def test_ordinary_columns_are_pivoted(cells: list[Any]) -> None:
     column = pivot_column(cells)
     assert isinstance(column, dict)
     assert "exceptions" not in column
-    lists = [values for fields in column["items"].values() for values in fields.values()]
+    lists = [values for own in column["items"].values() if isinstance(own, dict) for values in own.values()]
     assert {len(values) for values in lists} == {len(cells)}
 
 
@@ -88,6 +88,24 @@ def test_a_few_odd_cells_are_exceptions(odd: Any) -> None:
     assert _restored(column, 21) == cells
 
 
+def test_equal_types_share_their_lists() -> None:
+    """A type with the lists of an earlier one has that one's name; values that differ in JSON alone do not count."""
+    cells: list[Any] = [
+        [{"action_type": kind, "value": value} for kind, value in (("a", text), ("b", text), ("c", 1), ("d", True))]
+        for text in "xy"
+    ]
+    column = pivot_column(cells)
+    assert isinstance(column, dict)
+    assert column["items"] == {
+        "a": {"value": ["x", "y"]},
+        "b": "a",
+        "c": {"value": [1, 1]},
+        "d": {"value": [True, True]},
+    }
+    restored = _restored(column, 2)
+    assert orjson.dumps(restored) == orjson.dumps(cells)
+
+
 def test_many_odd_cells_stay_lists() -> None:
     """A column with breakdowns, whose types repeat in every row, is not pivoted."""
     cells = [_items("a", "a")] * 20
@@ -117,6 +135,8 @@ def test_a_new_row_does_not_change_the_order_of_types() -> None:
         {"by": "action_type"},
         {"by": "action_type", "items": {"a": {"value": ["1"]}}},
         {"by": "action_type", "items": {"a": ["1", "2", "3"]}},
+        {"by": "action_type", "items": {"a": "b"}},
+        {"by": "action_type", "items": {"a": "a"}},
         {"by": "action_type", "items": {}, "exceptions": {"3": []}},
         {"by": "action_type", "items": {}, "exceptions": {"-1": []}},
         {"by": "action_type", "items": {}, "exceptions": {"x": []}},
