@@ -13,16 +13,14 @@ empty. A column with many of them, or with so many types that most values would 
 """
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
 from operator import itemgetter
 from typing import Any, Final
 
-import numpy as np
 import orjson
 
-from adwarm.foundation.arrow_arrays import Bools, Ints
 from adwarm.foundation.errors import Corrupt
 from adwarm.model.column_table import ColumnTable
 
@@ -32,22 +30,26 @@ _MAX_EXCEPTIONS = 1 / 8
 _MAX_SPARSENESS = 12
 """Places in a pivoted column per value. In JSON an item takes about twelve times the bytes of a null."""
 
+Lists = dict[str, list[Any]]
+"""A list of values by field."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """The cells whose items have the same types in the same order, and their rows."""
+
+    rows: list[int] = field(default_factory=list)
+    cells: list[list[dict[str, Any]]] = field(default_factory=list)
+
 
 @dataclass(frozen=True, slots=True)
-class _Items:
-    """The items of all regular cells, one after another.
+class _Piece:
+    """The values of one field of one type in some rows."""
 
-    Attributes:
-        rows: the row of each item.
-        types: the action type of each item.
-        kinds: the action types that occur, sorted.
-        fields: the values of each other field, None where an item does not have it.
-    """
-
-    rows: Ints
-    types: list[str]
-    kinds: list[str]
-    fields: dict[str, list[Any]]
+    kind: str
+    name: str
+    rows: Sequence[int]
+    values: Sequence[Any]
 
 
 def pivot_column(values: list[Any]) -> list[Any] | dict[str, Any]:
@@ -58,24 +60,18 @@ def pivot_column(values: list[Any]) -> list[Any] | dict[str, Any]:
     """
     if not isinstance(next((cell for cell in values if cell is not None), None), list):
         return values
-    rows = [row for row, cell in enumerate(values) if cell is not None]
-    regular = [row for row in rows if values[row]]
-    items = _read_items(values, regular)
-    if items is None:
-        regular = [row for row in regular if _is_regular(values[row])]
-        items = _read_items(values, regular)
-    if items is None:
+    groups, odd = _group_cells(values)
+    order = {kind: place for place, kind in enumerate(_order_types(groups))}
+    pieces: list[_Piece] = []
+    for kinds, group in groups.items():
+        if all(order[first] < order[second] for first, second in pairwise(kinds)):
+            pieces += _split_group(kinds, group, odd)
+        else:
+            odd += group.rows  # a type is repeated, or the order differs
+    if len(odd) > (len(values) - values.count(None)) * _MAX_EXCEPTIONS or _is_sparse(pieces, len(values)):
         return values
-    kinds, places = _number_types(items)
-    unordered = _find_unordered_rows(items, places)
-    exceptions = sorted({*rows} - {*regular} | {*unordered.tolist()})
-    if len(exceptions) > len(rows) * _MAX_EXCEPTIONS:
-        return values
-    if _is_sparse(items, places, len(values)):
-        return values
-    spread = _spread(items, places, ~np.isin(items.rows, unordered), (len(kinds), len(values)))
-    column: dict[str, Any] = {"by": BY, "items": _collect(kinds, spread)}
-    return column | {"exceptions": {str(row): values[row] for row in exceptions}} if exceptions else column
+    column: dict[str, Any] = {"by": BY, "items": _share_equal_lists(_spread(pieces, order, len(values)))}
+    return column | {"exceptions": {str(row): values[row] for row in sorted(odd)}} if odd else column
 
 
 def unpivot_column(column: Any, rows: int) -> list[Any]:
@@ -127,77 +123,38 @@ def _add_items(cells: list[Any], kind: str, fields: dict[str, list[Any]]) -> Non
                 cell.append(item)
 
 
-def _is_regular(cell: Any) -> bool:
-    """Whether a cell is a list of objects with an action type and other fields, none of them null."""
-    return (
-        isinstance(cell, list)
-        and bool(cell)
-        and all(
-            isinstance(item, dict)
-            and isinstance(item.get(BY), str)
-            and len(item) > 1
-            and all(value is not None and value == value for value in item.values())
-            for item in cell
-        )
-    )
+def _group_cells(values: Sequence[Any]) -> tuple[dict[tuple[str, ...], _Group], list[int]]:
+    """Return the cells by their types, and the rows of those that are no lists of typed items."""
+    groups: dict[tuple[str, ...], _Group] = {}
+    odd: list[int] = []
+    read_type = itemgetter(BY)
+    for row, cell in enumerate(values):
+        if cell is None:
+            continue
+        try:
+            kinds = tuple(map(read_type, cell))
+            group = groups.get(kinds)
+        except (TypeError, KeyError):
+            kinds, group = (), None
+        if group is None:
+            if not kinds or not _is_all_text(kinds):
+                odd.append(row)
+                continue
+            group = groups[kinds] = _Group()
+        group.rows.append(row)
+        group.cells.append(cell)
+    return groups, odd
 
 
-def _read_items(values: Sequence[Any], rows: Sequence[int]) -> _Items | None:
-    """Return the items of the cells of `rows`; None when there are none, or a cell is not regular."""
-    cells = [values[row] for row in rows]
-    try:
-        flat = list(chain.from_iterable(cells))
-        types = list(map(itemgetter(BY), flat))
-        kinds = sorted(set(types))
-        keys = sum(map(len, flat))
-    except (TypeError, KeyError):
-        return None
-    if not kinds or not _is_all_text(kinds):
-        return None
-    fields = _read_fields(flat, keys)
-    others = [column for column in fields.values() if not _is_all_text(column)]
-    if any(value != value for column in others for value in column):  # NaN is null in JSON
-        return None
-    nulls = sum(column.count(None) for column in others)
-    if keys != len(flat) * (1 + len(fields)) - nulls or ((nulls or not fields) and min(map(len, flat)) == 1):
-        return None  # an item with a null that is written out, or without any field
-    return _Items(np.repeat(np.array(rows), list(map(len, cells))), types, kinds, fields)
+def _order_types(groups: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the types in an order that suits as many cells as possible.
 
-
-def _read_fields(flat: Sequence[dict[str, Any]], keys: int) -> dict[str, list[Any]]:
-    """Return the values of each field but the type, None where an item does not have it; `keys`: in all items."""
-    names = sorted(flat[0].keys() - {BY})
-    try:
-        if keys == len(flat) * len(flat[0]):
-            return {name: list(map(itemgetter(name), flat)) for name in names}  # all have the same fields
-    except KeyError:
-        names = []
-    names = sorted(set().union(*flat) - {BY})
-    return {name: [item.get(name) for item in flat] for name in names}
-
-
-def _is_all_text(values: Iterable[Any]) -> bool:
-    try:
-        "".join(values)  # the fastest test of all types
-    except TypeError:
-        return False
-    return True
-
-
-def _number_types(items: _Items) -> tuple[list[str], Ints]:
-    """Return the types in an order that suits as many cells as possible, and the place of each item's type in it.
-
-    The order depends only on which types follow each other in cells, so that a new day rarely changes it.
+    It depends only on which types follow each other in cells, so that a new day rarely changes it.
     """
-    kinds = items.kinds
+    kinds = sorted(set(chain.from_iterable(groups)))
     numbers = {kind: number for number, kind in enumerate(kinds)}
-    codes = np.fromiter(map(numbers.__getitem__, items.types), np.int64, len(items.types))
-    in_same_row = items.rows[1:] == items.rows[:-1]
-    pairs = np.unique((codes[:-1] * len(kinds) + codes[1:])[in_same_row]).tolist()
-    order = _sort_topologically(len(kinds), [divmod(pair, len(kinds)) for pair in pairs])
-    places = np.empty(len(kinds), np.int64)
-    places[order] = np.arange(len(kinds))
-    return [kinds[number] for number in order], places[codes]
+    pairs = {(numbers[first], numbers[second]) for group in groups for first, second in pairwise(group)}
+    return [kinds[number] for number in _sort_topologically(len(kinds), sorted(pairs))]
 
 
 def _sort_topologically(size: int, pairs: Sequence[tuple[int, int]]) -> list[int]:
@@ -223,48 +180,97 @@ def _sort_topologically(size: int, pairs: Sequence[tuple[int, int]]) -> list[int
     return order
 
 
-def _find_unordered_rows(items: _Items, places: Ints) -> Ints:
-    """Return the rows in which a type is repeated or not in order."""
-    is_wrong = (places[1:] <= places[:-1]) & (items.rows[1:] == items.rows[:-1])
-    return np.unique(items.rows[1:][is_wrong])
+def _split_group(kinds: tuple[str, ...], group: _Group, odd: list[int]) -> Iterator[_Piece]:
+    """Yield the values of a group by type and field; the rows of cells that are not regular are added to `odd`."""
+    rows, fields = group.rows, _read_fields(group.cells)
+    if fields is None:
+        regular = {row: cell for row, cell in zip(rows, group.cells, strict=True) if _is_regular(cell)}
+        odd += [row for row in rows if row not in regular]
+        rows, fields = list(regular), _read_fields(list(regular.values()))
+    for name, column in (fields or {}).items():
+        for place, kind in enumerate(kinds):
+            values = column[place :: len(kinds)]
+            if any(value is not None for value in values):
+                yield _Piece(kind, name, rows, values)
 
 
-def _is_sparse(items: _Items, places: Ints, rows: int) -> bool:
+def _is_regular(cell: Any) -> bool:
+    """Whether a cell is a list of objects with an action type and other fields, none of them null."""
+    return (
+        isinstance(cell, list)
+        and bool(cell)
+        and all(
+            isinstance(item, dict)
+            and isinstance(item.get(BY), str)
+            and len(item) > 1
+            and all(value is not None and value == value for value in item.values())
+            for item in cell
+        )
+    )
+
+
+def _read_fields(cells: Sequence[Sequence[dict[str, Any]]]) -> Lists | None:
+    """Return the values of each field but the type over all items, one cell after another; None: some are not regular.
+
+    A value is None where an item does not have the field.
+    """
+    flat = list(chain.from_iterable(cells))
+    keys = sum(map(len, flat))
+    fields = _read_equal_fields(flat, keys)
+    if fields is None:
+        names = sorted(set().union(*flat) - {BY})
+        fields = {name: [item.get(name) for item in flat] for name in names}
+    others = [column for column in fields.values() if not _is_all_text(column)]
+    if any(value != value for column in others for value in column):  # NaN is null in JSON
+        return None
+    nulls = sum(column.count(None) for column in others)
+    is_exact = keys == len(flat) * (1 + len(fields)) - nulls  # no null is written out
+    has_bare_items = (nulls or not fields) and any(len(item) == 1 for item in flat)
+    return fields if is_exact and not has_bare_items else None
+
+
+def _read_equal_fields(flat: Sequence[dict[str, Any]], keys: int) -> Lists | None:
+    """Return the values of each field of items that all have the same fields; None: they do not."""
+    if not flat or keys != len(flat) * len(flat[0]):
+        return None
+    try:
+        return {name: list(map(itemgetter(name), flat)) for name in sorted(flat[0].keys() - {BY})}
+    except KeyError:
+        return None
+
+
+def _is_all_text(values: Iterable[Any]) -> bool:
+    try:
+        "".join(values)  # the fastest test of all types
+    except TypeError:
+        return False
+    return True
+
+
+def _is_sparse(pieces: Sequence[_Piece], rows: int) -> bool:
     """Return whether most values of the pivoted column would be null."""
-    lists = present = 0
-    for column in items.fields.values():
-        if _is_all_text(column):
-            lists += len(items.kinds)
-            present += len(column)
-        else:
-            has_value = np.fromiter((value is not None for value in column), np.bool_, len(column))
-            lists += len(np.unique(places[has_value]))
-            present += int(has_value.sum())
-    return lists * rows > _MAX_SPARSENESS * present
+    places = len({(piece.kind, piece.name) for piece in pieces}) * rows
+    return places >= _MAX_SPARSENESS * sum(len(piece.values) - piece.values.count(None) for piece in pieces)
 
 
-def _spread(items: _Items, places: Ints, kept: Bools, shape: tuple[int, int]) -> dict[str, list[list[Any]]]:
-    """Return, per field, a list of values for each type, in the order of the types; only items in `kept` are used."""
-    positions = (places * shape[1] + items.rows)[kept]
-    spread = {}
-    for name, column in items.fields.items():
-        values = np.full(shape[0] * shape[1], None, object)
-        values[positions] = np.fromiter(column, object, len(column))[kept]
-        spread[name] = values.reshape(shape).tolist()
-    return spread
+def _spread(pieces: Iterable[_Piece], order: Iterable[str], rows: int) -> dict[str, Lists]:
+    """Return a list with a place for each row, by type in their order and by field in theirs."""
+    spread: dict[str, Lists] = {kind: {} for kind in order}
+    for piece in sorted(pieces, key=lambda piece: piece.name):
+        values = spread[piece.kind].setdefault(piece.name, [None] * rows)
+        for row, value in zip(piece.rows, piece.values, strict=True):
+            values[row] = value
+    return {kind: lists for kind, lists in spread.items() if lists}
 
 
-def _collect(kinds: Sequence[str], spread: Mapping[str, Sequence[list[Any]]]) -> dict[str, str | dict[str, list[Any]]]:
-    """Return the lists of values by type and field, without those that hold nulls only; equal lists once."""
-    collected: dict[str, str | dict[str, list[Any]]] = {}
-    for place, kind in enumerate(kinds):
-        lists = {name: of_types[place] for name, of_types in spread.items()}
-        lists = {name: values for name, values in lists.items() if any(value is not None for value in values)}
-        if lists:
-            collected[kind] = next((other for other, own in collected.items() if _are_same(own, lists)), lists)
-    return collected
+def _share_equal_lists(spread: Mapping[str, Lists]) -> dict[str, str | Lists]:
+    """Replace the lists of a type that equal those of an earlier one by the earlier one's name."""
+    shared: dict[str, str | Lists] = {}
+    for kind, lists in spread.items():
+        shared[kind] = next((other for other, own in shared.items() if _are_same(own, lists)), lists)
+    return shared
 
 
-def _are_same(first: str | dict[str, list[Any]], second: dict[str, list[Any]]) -> bool:
+def _are_same(first: str | Lists, second: Lists) -> bool:
     """Whether two lots of lists are the same in JSON, where 1, 1.0 and true differ."""
     return first == second and orjson.dumps(first) == orjson.dumps(second)
