@@ -13,8 +13,7 @@ empty. A column with many of them, or with so many types that most values would 
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, pairwise
 from operator import itemgetter
 from typing import Any, Final
@@ -32,24 +31,9 @@ _MAX_SPARSENESS = 12
 
 Lists = dict[str, list[Any]]
 """A list of values by field."""
-
-
-@dataclass(slots=True)
-class _Group:
-    """The cells whose items have the same types in the same order, and their rows."""
-
-    rows: list[int] = field(default_factory=list)
-    cells: list[list[dict[str, Any]]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """The values of one field of one type in some rows."""
-
-    kind: str
-    name: str
-    rows: Sequence[int]
-    values: Sequence[Any]
+Cell = list[dict[str, Any]]
+_BLOCK_ROWS = 512
+"""Rows that are read at a time: few enough that their objects stay in the processor's cache."""
 
 
 def pivot_column(values: list[Any]) -> list[Any] | dict[str, Any]:
@@ -60,18 +44,17 @@ def pivot_column(values: list[Any]) -> list[Any] | dict[str, Any]:
     """
     if not isinstance(next((cell for cell in values if cell is not None), None), list):
         return values
-    groups, odd = _group_cells(values)
-    order = {kind: place for place, kind in enumerate(_order_types(groups))}
-    pieces: list[_Piece] = []
-    for kinds, group in groups.items():
-        if all(order[first] < order[second] for first, second in pairwise(kinds)):
-            pieces += _split_group(kinds, group, odd)
-        else:
-            odd += group.rows  # a type is repeated, or the order differs
-    if len(odd) > (len(values) - values.count(None)) * _MAX_EXCEPTIONS or _is_sparse(pieces, len(values)):
+    items = sum(len(cell) for cell in values if isinstance(cell, list))
+    pivot = _Pivot(len(values))
+    for start in range(0, len(values), _BLOCK_ROWS):
+        pivot.add(values[start : start + _BLOCK_ROWS], start)
+        if pivot.is_sparse(items * len(pivot.names)):
+            return values
+    spread = pivot.spread_in_order()
+    if len(pivot.odd) > (len(values) - values.count(None)) * _MAX_EXCEPTIONS or pivot.is_sparse(pivot.values):
         return values
-    column: dict[str, Any] = {"by": BY, "items": _share_equal_lists(_spread(pieces, order, len(values)))}
-    return column | {"exceptions": {str(row): values[row] for row in sorted(odd)}} if odd else column
+    column: dict[str, Any] = {"by": BY, "items": _share_equal_lists(spread)}
+    return column | {"exceptions": {str(row): values[row] for row in sorted(pivot.odd)}} if pivot.odd else column
 
 
 def unpivot_column(column: Any, rows: int) -> list[Any]:
@@ -123,12 +106,88 @@ def _add_items(cells: list[Any], kind: str, fields: dict[str, list[Any]]) -> Non
                 cell.append(item)
 
 
-def _group_cells(values: Sequence[Any]) -> tuple[dict[tuple[str, ...], _Group], list[int]]:
-    """Return the cells by their types, and the rows of those that are no lists of typed items."""
-    groups: dict[tuple[str, ...], _Group] = {}
+class _Pivot:
+    """Collects the values of a column by type and field.
+
+    Attributes:
+        names: fields that occurred.
+        values: number of values.
+        odd: rows whose cells cannot be restored from the lists.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.names: set[str] = set()
+        self.values = 0
+        self.odd: list[int] = []
+        self._rows = rows
+        self._lists: dict[str, Lists] = {}
+        self._groups: dict[tuple[str, ...], list[int]] = {}
+
+    def add(self, cells: Sequence[Any], start: int) -> None:
+        """Add cells of consecutive rows; `start` is the number of the first."""
+        groups, odd = _group_cells(cells)
+        for kinds, places in groups.items():
+            if not self._add_group(kinds, [start + place for place in places], [cells[place] for place in places]):
+                regular = [place for place in places if _is_regular(cells[place])]
+                odd += sorted({*places} - {*regular})
+                self._add_group(kinds, [start + place for place in regular], [cells[place] for place in regular])
+        self.odd += [start + place for place in odd]
+
+    def is_sparse(self, values: int) -> bool:
+        """Return whether most places would be null if there were so many values."""
+        places = sum(map(len, self._lists.values())) * self._rows
+        return places > _MAX_SPARSENESS * values
+
+    def spread_in_order(self) -> dict[str, Lists]:
+        """Return the lists by type, in the order of the types; rows with another order become odd."""
+        order = {kind: place for place, kind in enumerate(_order_types(self._groups))}
+        for kinds, rows in self._groups.items():
+            if any(order[first] > order[second] for first, second in pairwise(kinds)):
+                self._remove(kinds, rows)
+        return {kind: dict(sorted(self._lists[kind].items())) for kind in order if self._lists.get(kind)}
+
+    def _add_group(self, kinds: tuple[str, ...], rows: Sequence[int], cells: Sequence[Cell]) -> bool:
+        """Add cells with the same types in the same order; False: some are not regular, and nothing was added."""
+        if not cells:
+            return True
+        fields = _read_fields(cells)
+        if fields is None:
+            return False
+        self._groups.setdefault(kinds, []).extend(rows)
+        for name, column in fields.items():
+            self._add_field(kinds, name, rows, column)
+        return True
+
+    def _add_field(self, kinds: tuple[str, ...], name: str, rows: Sequence[int], column: Sequence[Any]) -> None:
+        self.names.add(name)
+        self.values += len(column) - column.count(None)
+        for place, kind in enumerate(kinds):
+            of_kind = column[place :: len(kinds)]
+            lists = self._lists.setdefault(kind, {})
+            if name not in lists:
+                if all(value is None for value in of_kind):
+                    continue
+                lists[name] = [None] * self._rows
+            values = lists[name]
+            for row, value in zip(rows, of_kind, strict=True):
+                values[row] = value
+
+    def _remove(self, kinds: tuple[str, ...], rows: Sequence[int]) -> None:
+        self.odd += rows
+        for kind in kinds:
+            lists = self._lists[kind]
+            for values in lists.values():
+                for row in rows:
+                    values[row] = None
+            self._lists[kind] = {name: own for name, own in lists.items() if any(value is not None for value in own)}
+
+
+def _group_cells(cells: Sequence[Any]) -> tuple[dict[tuple[str, ...], list[int]], list[int]]:
+    """Return the places of cells by the types of their items, and of those without a type or with a repeated one."""
+    groups: dict[tuple[str, ...], list[int]] = {}
     odd: list[int] = []
     read_type = itemgetter(BY)
-    for row, cell in enumerate(values):
+    for place, cell in enumerate(cells):
         if cell is None:
             continue
         try:
@@ -136,13 +195,12 @@ def _group_cells(values: Sequence[Any]) -> tuple[dict[tuple[str, ...], _Group], 
             group = groups.get(kinds)
         except (TypeError, KeyError):
             kinds, group = (), None
-        if group is None:
-            if not kinds or not _is_all_text(kinds):
-                odd.append(row)
-                continue
-            group = groups[kinds] = _Group()
-        group.rows.append(row)
-        group.cells.append(cell)
+        if group is not None:
+            group.append(place)
+        elif kinds and _is_all_text(kinds) and len(set(kinds)) == len(kinds):
+            groups[kinds] = [place]
+        else:
+            odd.append(place)
     return groups, odd
 
 
@@ -180,20 +238,6 @@ def _sort_topologically(size: int, pairs: Sequence[tuple[int, int]]) -> list[int
     return order
 
 
-def _split_group(kinds: tuple[str, ...], group: _Group, odd: list[int]) -> Iterator[_Piece]:
-    """Yield the values of a group by type and field; the rows of cells that are not regular are added to `odd`."""
-    rows, fields = group.rows, _read_fields(group.cells)
-    if fields is None:
-        regular = {row: cell for row, cell in zip(rows, group.cells, strict=True) if _is_regular(cell)}
-        odd += [row for row in rows if row not in regular]
-        rows, fields = list(regular), _read_fields(list(regular.values()))
-    for name, column in (fields or {}).items():
-        for place, kind in enumerate(kinds):
-            values = column[place :: len(kinds)]
-            if any(value is not None for value in values):
-                yield _Piece(kind, name, rows, values)
-
-
 def _is_regular(cell: Any) -> bool:
     """Whether a cell is a list of objects with an action type and other fields, none of them null."""
     return (
@@ -209,7 +253,7 @@ def _is_regular(cell: Any) -> bool:
     )
 
 
-def _read_fields(cells: Sequence[Sequence[dict[str, Any]]]) -> Lists | None:
+def _read_fields(cells: Sequence[Cell]) -> Lists | None:
     """Return the values of each field but the type over all items, one cell after another; None: some are not regular.
 
     A value is None where an item does not have the field.
@@ -247,30 +291,11 @@ def _is_all_text(values: Iterable[Any]) -> bool:
     return True
 
 
-def _is_sparse(pieces: Sequence[_Piece], rows: int) -> bool:
-    """Return whether most values of the pivoted column would be null."""
-    places = len({(piece.kind, piece.name) for piece in pieces}) * rows
-    return places >= _MAX_SPARSENESS * sum(len(piece.values) - piece.values.count(None) for piece in pieces)
-
-
-def _spread(pieces: Iterable[_Piece], order: Iterable[str], rows: int) -> dict[str, Lists]:
-    """Return a list with a place for each row, by type in their order and by field in theirs."""
-    spread: dict[str, Lists] = {kind: {} for kind in order}
-    for piece in sorted(pieces, key=lambda piece: piece.name):
-        values = spread[piece.kind].setdefault(piece.name, [None] * rows)
-        for row, value in zip(piece.rows, piece.values, strict=True):
-            values[row] = value
-    return {kind: lists for kind, lists in spread.items() if lists}
-
-
 def _share_equal_lists(spread: Mapping[str, Lists]) -> dict[str, str | Lists]:
-    """Replace the lists of a type that equal those of an earlier one by the earlier one's name."""
+    """Replace the lists of a type that equal those of an earlier one, as JSON, by the earlier one's name."""
+    holders: dict[bytes, str] = {}
     shared: dict[str, str | Lists] = {}
     for kind, lists in spread.items():
-        shared[kind] = next((other for other, own in shared.items() if _are_same(own, lists)), lists)
+        holder = holders.setdefault(orjson.dumps(lists), kind)
+        shared[kind] = lists if holder == kind else holder
     return shared
-
-
-def _are_same(first: str | Lists, second: Lists) -> bool:
-    """Whether two lots of lists are the same in JSON, where 1, 1.0 and true differ."""
-    return first == second and orjson.dumps(first) == orjson.dumps(second)

@@ -8,6 +8,9 @@ from typing import Any
 
 from adwarm.model.row import Row
 
+_BLOCK_ROWS = 512
+"""Rows that are read at a time: few enough that they stay in the processor's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnTable:
@@ -24,8 +27,15 @@ class ColumnTable:
     @classmethod
     def from_rows(cls, rows: Sequence[Row]) -> "ColumnTable":
         """Return the columns of rows. A value of None counts as no value."""
-        names = sorted(set().union(*rows))
-        return cls._without_empty_columns(len(rows), {name: _column(rows, name) for name in names})
+        columns: dict[str, list[Any]] = {}
+        for start in range(0, len(rows), _BLOCK_ROWS):
+            block = rows[start : start + _BLOCK_ROWS]
+            names = set().union(*block)
+            for name in names - columns.keys():
+                columns[name] = [None] * start
+            for name, values in columns.items():
+                values.extend(_read_field(block, name) if name in names else [None] * len(block))
+        return cls._without_empty_columns(len(rows), dict(sorted(columns.items())))
 
     @classmethod
     def _without_empty_columns(cls, rows: int, columns: dict[str, list[Any]]) -> "ColumnTable":
@@ -55,7 +65,7 @@ class ColumnTable:
         return [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
 
 
-def _column(rows: Sequence[Row], name: str) -> list[Any]:
+def _read_field(rows: Sequence[Row], name: str) -> list[Any]:
     try:
         return list(map(itemgetter(name), rows))  # twice as fast as `get`, and most columns are complete
     except KeyError:
