@@ -25,7 +25,7 @@ from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, Row
 from adwarm.settings import CompressionSettings
 
-from .conftest import ACTIONS, DAILY, HEADER, SUMMARY, encode_version_1, make_document
+from .documents import ACTIONS, DAILY, HEADER, SUMMARY, encode_version_1, make_document
 
 SETTINGS = CompressionSettings()
 JSON = st.recursive(
@@ -52,6 +52,12 @@ ROW = st.fixed_dictionaries(
         "custom": JSON,
     },
 )
+
+
+@pytest.fixture
+def document() -> Document:
+    """A week with a summary, three daily rows, and actions."""
+    return make_document(DAILY, SUMMARY)
 
 
 @given(st.lists(ROW, max_size=15), st.one_of(st.none(), st.lists(ROW, max_size=5)))

@@ -16,7 +16,13 @@ from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.model import Row
 
-from .conftest import ACTIONS, DAILY, SUMMARY, encode_version_1, make_document
+from .documents import ACTIONS, DAILY, SUMMARY, encode_version_1, make_document
+
+
+@pytest.fixture
+def document() -> Document:
+    """A week with a summary, three daily rows, and actions."""
+    return make_document(DAILY, SUMMARY)
 
 
 def _render(document: Document, shape: Shape, table: TableName = "daily") -> bytes:

@@ -14,7 +14,7 @@ from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, ObjectStore, entries, scores
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import fatigue_score
-from tests.unit.compression.conftest import encode_version_1
+from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 DAY = date(2026, 11, 24)

@@ -19,7 +19,7 @@ from adwarm.settings import CompressionSettings
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, entries, read_traffic
 from adwarm.store.database import write_transaction
-from tests.unit.compression.conftest import encode_version_1
+from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, ReaderHarness
 
 KEY = ReportKey("act_1", "yesterday")

@@ -1,11 +1,10 @@
-"""A document to encode, and the bytes that version 1 of the format would have had for it."""
+"""Documents to encode, and the bytes that version 1 of the format would have had for it."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import orjson
-import pytest
 
 from adwarm.compression.document import Document, Header, QueryFields, Summary, header_fields
 from adwarm.model import ColumnTable, Row
@@ -54,9 +53,3 @@ def encode_version_1(document: Document) -> bytes:
         "rows": document.window_table.to_rows(),
         "daily": document.daily.to_rows() if summary else [],
     })
-
-
-@pytest.fixture
-def document() -> Document:
-    """A week with a summary, three daily rows, and actions."""
-    return make_document(DAILY, SUMMARY)
