@@ -110,8 +110,8 @@ bench-strategies: $(READY) ## Rotate 1,200 reports through a budget of 100, run 
 bench-backfill: $(READY) ## Backfill 90 days of 200 accounts, and kill it halfway
 	@$(BIN)/python -m tests.benchmarks.backfill
 
-bench-compression: $(READY) ## Bytes and time of reports as rows and as columns, of deltas, and of parsing in clients
-	@$(BIN)/python -m tests.benchmarks.compression
+bench-compression: $(READY) ## Bytes and time of reports as rows and as columns, of deltas, and of parsing; ROWS=file.parquet adds your own
+	@$(BIN)/python -m tests.benchmarks.compression $(ROWS)
 
 bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and without the allocator's settings
 	@$(BIN)/python -m tests.benchmarks.memory

@@ -46,8 +46,6 @@ NEW_DAY_SHARE, RESTATED_SHARE, LARGE_SHARE = 0.04, 0.10, 0.07
 """Largest delta, as shares of the plain answer: for a new day, for restated days, and at 10 MB."""
 DELTA_MS_PER_MB = 5
 PARSE_TIME = 1 / 4
-REAL = Path(__file__).resolve().parents[3] / "shared/data/display_ads.parquet"
-"""Daily rows of a real advertiser, measured as well where they are."""
 
 Rows = list[dict[str, Any]]
 
@@ -235,19 +233,21 @@ def measure_parsing(name: str, rows: Sequence[Row], results: TargetResults) -> R
     return found
 
 
-def real_rows() -> list[Row]:
-    """Return the daily rows of a real advertiser; none where the file is not there."""
-    if not REAL.is_file():
-        return []
-    table = pq.read_table(REAL).to_pylist()
+def read_own_rows(path: str) -> list[Row]:
+    """Return the daily rows in a Parquet file with `date_start` and `ad_id`."""
+    table = pq.read_table(path).to_pylist()
     texts = [{name: str(value) for name, value in row.items() if value is not None} for row in table]
     return in_order([
         {**row, "date_start": row["date_start"][:10], "date_stop": row["date_start"][:10]} for row in texts
     ])
 
 
-def main() -> int:
-    """Measure everything, print tables and a line per target, save them, and return the exit code."""
+def main(paths: Sequence[str] = ()) -> int:
+    """Measure everything, print tables and a line per target, save them, and return the exit code.
+
+    Args:
+        paths: Parquet files with daily rows of one's own, measured as well and without targets.
+    """
     since = UNTIL - timedelta(days=DAYS - 1)
     reports = {
         "50 KB": simulated_rows(7, UNTIL - timedelta(days=6), UNTIL),
@@ -258,8 +258,8 @@ def main() -> int:
     rows: Rows = []
     for name, report in reports.items():
         rows += measure_first_visit(name, report, results)
-    if real := real_rows():
-        rows += measure_first_visit("real ads", real, None)
+    for path in paths:
+        rows += measure_first_visit(Path(path).stem, read_own_rows(path), None)
     returning = measure_deltas(results)
     parsing = [row for name in ("1 MB", "10 MB") for row in measure_parsing(name, reports[name], results)]
     print_table("A returning reader: today's document with yesterday's as dictionary", returning)
@@ -268,4 +268,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
