@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-memory bench-requests bench-storm bench-log-check docs docs-build lock clean
+	bench-backfill bench-compression bench-memory bench-requests bench-storm bench-log-check docs docs-build lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -126,6 +126,9 @@ bench-strategies: $(READY) ## Rotate 1,200 reports through a budget of 100, run 
 
 bench-backfill: $(READY) ## Backfill 90 days of 200 accounts, and kill it halfway
 	@$(BIN)/python -m tests.benchmarks.backfill
+
+bench-compression: $(READY) ## Bytes and time of reports as rows and as columns, of deltas, and of parsing; ROWS=file.parquet adds your own
+	@$(BIN)/python -m tests.benchmarks.compression $(ROWS)
 
 bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and without the allocator's settings
 	@$(BIN)/python -m tests.benchmarks.memory

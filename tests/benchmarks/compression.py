@@ -1,73 +1,271 @@
-"""Compression of a megabyte of simulated insights: the default, brotli-5 and gzip-6, and the cost of a served hit."""
+"""Bytes and time of a report: columns beside rows, codec by codec; a returning reader; and parsing by its clients.
+
+The rows are the simulator's: 50 KB, 1 MB (50 ads, 30 days) and 10 MB (more ads). Both forms have the same header. Times
+are of the CPU, transposition and JSON included for columns, JSON excluded for rows.
+"""
 
 import gzip
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import Any
 
 import brotli
 import orjson
+import pyarrow.parquet as pq
+import zstandard
 
-from adwarm.compression import compress, decode_envelope, decompress
+from adwarm.compression.document import CONTENT_TYPE, Document, Header, QueryFields, encode_document
+from adwarm.compression.shapes import Shape, render_shape
+from adwarm.model import ColumnTable, Row
 from adwarm.settings import CompressionSettings
-from graph_simulator.app_state import AppState
-from graph_simulator.config import SimulatorConfig
-from tests.benchmarks.measure import median_seconds, save_results
+from adwarm.store.partition_rows import in_order, pack_rows
+from tests.benchmarks.measure import print_table
+from tests.benchmarks.parse_time import parse_times
+from tests.benchmarks.report_rows import FIELDS, UNTIL, noon_after, simulated_rows
+from tests.benchmarks.targets import TargetResults
 
 DAYS = 30
+LEVEL = CompressionSettings().zstd_level
+LEVELS = (3, 6, 7, 8, 9, 12)
+"""zstd levels that are compared for columns; the default is one of them."""
+BYTES = {"50 KB": 0.9, "1 MB": 0.75, "10 MB": 0.75}
+"""Largest size of a report, as a share of brotli-11's bytes of its rows."""
+TIME = 1 / 200
+"""Longest time, as a share of brotli-11's."""
+RESTATED_DAYS = 8
+NEW_DAY = "a new day"
+DELTA_LEVELS = (11, 17)
+"""zstd level of a delta that is made when it is first asked for, and of one that is made ahead."""
+NEW_DAY_SHARE, RESTATED_SHARE, LARGE_SHARE = 0.04, 0.10, 0.07
+"""Largest delta, as shares of the plain answer: for a new day, for restated days, and at 10 MB."""
+DELTA_MS_PER_MB = 5
+PARSE_TIME = 1 / 4
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The size of a result and the seconds of CPU that it took."""
+
+    size: int
+    seconds: float
 
 
 def payload() -> bytes:
-    """Return about a megabyte of daily rows of the simulator."""
-    from fastapi.testclient import TestClient
+    """Return the rows of the report of about a megabyte as a page of the platform."""
+    return orjson.dumps({"data": simulated_rows(50, UNTIL - timedelta(days=DAYS - 1), UNTIL)})
 
-    from graph_simulator.http_app import create_app
 
-    config = SimulatorConfig(ads=50, seed=7)
-    until = date.today() - timedelta(days=40)
-    fields = "ad_id,ad_name,impressions,reach,frequency,clicks,spend,ctr,cpm,cpc,actions,cost_per_action_type"
-    span = {"since": str(until - timedelta(days=DAYS - 1)), "until": str(until)}
-    client = TestClient(create_app(config, AppState(config)))
-    answer = client.get(
-        "/v26.0/act_1/insights",
-        params={
-            "level": "ad",
-            "time_increment": "1",
-            "limit": "5000",
-            "fields": fields,
-            "time_range": orjson.dumps(span).decode(),
-        },
-        headers={"Authorization": f"Bearer {config.token}"},
+def make_document(rows: Sequence[Row], until: date = UNTIL) -> Document:
+    """Return the document of a report with these daily rows."""
+    at = noon_after(until)
+    query = QueryFields("0123456789ab", "ad", tuple(FIELDS.split(",")))
+    since = until - timedelta(days=DAYS - 1)
+    header = Header(
+        account_id="act_1",
+        date_range="last_30d",
+        report="default",
+        since=since,
+        until=until,
+        time_zone="UTC",
+        currency="USD",
+        query=query,
+        source="meta",
+        api_version="v26.0",
+        fetched_at=at,
+        days_fetched_at=at,
+        complete=True,
+        settled=False,
+        data_version=3,
+        missing=None,
     )
-    return answer.content
+    return Document(header, None, ColumnTable.from_rows(rows))
 
 
-def run() -> None:
-    """Measure and report."""
-    raw, settings = payload(), CompressionSettings()
-    peer_bytes, peer_seconds = (
-        len(brotli.compress(raw, quality=5)),
-        median_seconds(lambda: brotli.compress(raw, quality=5)),
+def encode_rows(document: Document) -> bytes:
+    """Return the row JSON of a document."""
+    return render_shape(encode_document(document), CONTENT_TYPE, Shape.ROWS)[0]
+
+
+def encode_columns(rows: Sequence[Row]) -> bytes:
+    """Transpose rows, and return the stored document."""
+    return encode_document(make_document(rows))
+
+
+def encode_delta(document: bytes, dictionary: bytes, level: int) -> bytes:
+    """Return the zstd frame of a document with an earlier one as dictionary, whose window covers both."""
+    content = zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level,
+        source_size=len(document),
+        dict_size=len(dictionary),
+        window_log=max(10, (len(document) + len(dictionary)).bit_length()),
     )
-    blob = compress(raw, settings).blob
-    rows = [
-        {"what": "brotli-5 (peer)", "bytes": peer_bytes, "ms": peer_seconds * 1e3},
+    return zstandard.ZstdCompressor(dict_data=content, compression_params=parameters).compress(document)
+
+
+def measure(call: Callable[[], bytes], seconds: float = 0.3) -> Measured:
+    """Return the size of a call's result and its median time of several runs; a slow call runs once."""
+    times: list[float] = []
+    while not times or (sum(times) < seconds and len(times) < 25):
+        started = process_time()
+        result = call()
+        times.append(process_time() - started)
+    return Measured(len(result), median(times[1:] or times))
+
+
+def _zstd(level: int) -> Callable[[bytes], bytes]:
+    return lambda raw: zstandard.ZstdCompressor(level=level).compress(raw)
+
+
+CODECS: dict[str, Callable[[bytes], bytes]] = {
+    "rows, gzip-6": lambda raw: gzip.compress(raw, 6),
+    "rows, brotli-5": lambda raw: brotli.compress(raw, quality=5),
+    "rows, brotli-11": lambda raw: brotli.compress(raw, quality=11),
+    "rows, zstd-3": _zstd(3),
+    "rows, zstd-19": _zstd(19),
+}
+
+
+def _encode_and_compress(rows: Sequence[Row], level: int) -> bytes:
+    return _zstd(level)(encode_columns(rows))
+
+
+def measure_first_visit(name: str, rows: Sequence[Row], results: TargetResults | None) -> Rows:
+    """Compare codecs on the rows and on the columns of a report; check the default level against the targets."""
+    raw = encode_rows(make_document(rows))
+    found = {what: measure(lambda encode=encode: encode(raw)) for what, encode in CODECS.items()}
+    found["Parquet (zstd)"] = measure(lambda: pack_rows(rows))
+    for level in LEVELS:
+        what = f"columns, zstd-{level}" + (" (default)" if level == LEVEL else "")
+        found[what] = measure(partial(_encode_and_compress, rows, level))
+    peer = found["rows, brotli-11"]
+    if results:
+        own = found[f"columns, zstd-{LEVEL} (default)"]
+        results.check_at_most(f"{name}: bytes / brotli-11 of the rows", own.size / peer.size, BYTES[name])
+        results.check_at_most(f"{name}: time / brotli-11", own.seconds / peer.seconds, TIME)
+    return [
         {
-            "what": "gzip-6 (peer)",
-            "bytes": len(gzip.compress(raw, 6)),
-            "ms": median_seconds(lambda: gzip.compress(raw, 6)) * 1e3,
-        },
-        {
-            "what": "pack, default codec",
-            "bytes": len(blob),
-            "ms": median_seconds(lambda: compress(raw, settings)) * 1e3,
-        },
-        {"what": "unpack", "bytes": len(raw), "ms": median_seconds(lambda: decompress(blob, settings)) * 1e3},
-        {
-            "what": "served hit (verify only)",
-            "bytes": len(blob),
-            "ms": median_seconds(lambda: decode_envelope(blob)) * 1e3,
-        },
+            "what": f"{name}: {what}",
+            "raw bytes": len(raw),
+            "bytes": result.size,
+            "ms": result.seconds * 1e3,
+            "bytes / brotli-11": result.size / peer.size,
+            "brotli-11's time / its": round(peer.seconds / result.seconds),
+        }
+        for what, result in found.items()
     ]
-    for row in rows:
-        row["bytes / brotli-5"] = row["bytes"] / peer_bytes
-        row["time / brotli-5"] = row["ms"] / (peer_seconds * 1e3)
-    save_results("compression", f"{len(raw):,} bytes of simulated insights", rows)
+
+
+def measure_returning(name: str, old: Sequence[Row], new: Sequence[Row], level: int) -> dict[str, Any]:
+    """Return the bytes and the time of a document for a reader that has yesterday's."""
+    before = encode_document(make_document(old, UNTIL - timedelta(days=1)))
+    after = encode_document(make_document(new))
+    own = measure(lambda: encode_delta(after, before, level))
+    plain = len(zstandard.ZstdCompressor(level=9).compress(after))
+    return {
+        "what": f"{name}, zstd-{level}",
+        "raw bytes": len(after),
+        "plain zstd-9": plain,
+        "bytes": own.size,
+        "bytes / plain": own.size / plain,
+        "ms": own.seconds * 1e3,
+        "ms / MB of rows": own.seconds * 1e3 / (len(encode_rows(make_document(new))) / 1e6),
+    }
+
+
+def returning_reports(ads: int) -> Iterator[tuple[str, list[Row], list[Row]]]:
+    """Yield yesterday's and today's rows: with a new day alone, and with the newest days restated as well."""
+    first, yesterday = UNTIL - timedelta(days=DAYS), UNTIL - timedelta(days=1)
+    final = simulated_rows(ads, first, UNTIL)
+    new = [row for row in final if row["date_start"] > str(first)]
+    yield NEW_DAY, [row for row in final if row["date_start"] <= str(yesterday)], new
+    restated_from = str(yesterday - timedelta(days=RESTATED_DAYS - 1))
+    settled = [row for row in final if row["date_start"] < restated_from]
+    before, after = (
+        [row for row in simulated_rows(ads, first, day, noon_after(day)) if row["date_start"] >= restated_from]
+        for day in (yesterday, UNTIL)
+    )
+    new = [row for row in settled if row["date_start"] > str(first)] + after
+    yield f"{NEW_DAY}, {RESTATED_DAYS} days restated", settled + before, new
+
+
+def measure_deltas(results: TargetResults) -> Rows:
+    """Measure deltas at both levels; check the quick one for a new day, and the strong one for restated days."""
+    measured: Rows = []
+    for size, ads in (("1 MB", 50), ("10 MB", 350)):
+        for what, old, new in returning_reports(ads):
+            quick, strong = (measure_returning(f"{size}: {what}", old, new, level) for level in DELTA_LEVELS)
+            measured += [quick, strong]
+            if what == NEW_DAY:
+                share, allowance = (NEW_DAY_SHARE, 500) if size == "1 MB" else (LARGE_SHARE, 0)
+                results.check_at_most(f"{quick['what']}: ms / MB of rows", quick["ms / MB of rows"], DELTA_MS_PER_MB)
+                results.check_at_most(
+                    f"{quick['what']}: bytes", quick["bytes"], share * quick["plain zstd-9"] + allowance
+                )
+            else:
+                results.check_at_most(f"{strong['what']}: bytes / plain", strong["bytes / plain"], RESTATED_SHARE)
+    return measured
+
+
+def measure_parsing(name: str, rows: Sequence[Row], results: TargetResults) -> Rows:
+    """Return the parse times of each client, and check them."""
+    document = make_document(rows)
+    found: Rows = []
+    for client, times in parse_times((encode_rows(document), encode_document(document))).items():
+        if times is None:
+            print(f"{client} is not installed; it was not measured")
+            continue
+        results.check_at_most(f"{name}: parse time / rows, {client}", times[1] / times[0], PARSE_TIME)
+        found.append({
+            "what": f"{name}: {client}",
+            "rows, ms": times[0],
+            "columns, ms": times[1],
+            "times faster": times[0] / times[1],
+        })
+    return found
+
+
+def read_own_rows(path: str) -> list[Row]:
+    """Return the daily rows in a Parquet file with `date_start` and `ad_id`."""
+    table = pq.read_table(path).to_pylist()
+    texts = [{name: str(value) for name, value in row.items() if value is not None} for row in table]
+    return in_order([
+        {**row, "date_start": row["date_start"][:10], "date_stop": row["date_start"][:10]} for row in texts
+    ])
+
+
+def main(paths: Sequence[str] = ()) -> int:
+    """Measure everything, print tables and a line per target, save them, and return the exit code.
+
+    Args:
+        paths: Parquet files with daily rows of one's own, measured as well and without targets.
+    """
+    since = UNTIL - timedelta(days=DAYS - 1)
+    reports = {
+        "50 KB": simulated_rows(7, UNTIL - timedelta(days=6), UNTIL),
+        "1 MB": orjson.loads(payload())["data"],
+        "10 MB": simulated_rows(350, since, UNTIL),
+    }
+    results = TargetResults("compression", "A report as rows and as columns, first visit")
+    rows: Rows = []
+    for name, report in reports.items():
+        rows += measure_first_visit(name, report, results)
+    for path in paths:
+        rows += measure_first_visit(Path(path).stem, read_own_rows(path), None)
+    returning = measure_deltas(results)
+    parsing = [row for name in ("1 MB", "10 MB") for row in measure_parsing(name, reports[name], results)]
+    print_table("A returning reader: today's document with yesterday's as dictionary", returning)
+    print_table("Parsing the JSON once", parsing)
+    return results.finish(rows, returning=returning, parsing=parsing)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -35,14 +35,19 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def save_results(name: str, title: str, rows: list[dict[str, Any]], **more: Any) -> None:
-    """Print rows as a table and write them, and whatever more there is to say, to `.adwarm/bench/<name>.json`."""
+def print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Print rows as a table."""
     table = Table(title=title, title_justify="left")
     for column in rows[0]:
         table.add_column(column, justify="left" if column == "what" else "right")
     for row in rows:
         table.add_row(*(f"{value:,.3f}" if isinstance(value, float) else str(value) for value in row.values()))
     Console(width=118).print(table)
+
+
+def save_results(name: str, title: str, rows: list[dict[str, Any]], **more: Any) -> None:
+    """Print rows as a table and write them, and whatever more there is to say, to `.adwarm/bench/<name>.json`."""
+    print_table(title, rows)
     FOLDER.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
     path = FOLDER / f"{name}.json"

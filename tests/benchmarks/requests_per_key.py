@@ -9,9 +9,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-import orjson
-
-from adwarm.compression import decompress
+from adwarm.compression import unpack_document
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Window, resolve_key, resolve_window
 from adwarm.prefetch import KeyRequest
@@ -81,7 +79,8 @@ def _compare(runtime: Runtime, server: SimulatorServer, names: Sequence[str], di
         for date_range in RANGES[:2]:
             key = resolve_key(ReportKey(name, date_range), stored[name], SPEC, runtime.clock.now())
             result = entries.find(runtime.engine, key)
-            rows = orjson.loads(decompress(result[1], runtime.settings.compression))["rows"] if result else []
+            document = unpack_document(result[1], runtime.settings.compression) if result else None
+            rows = document.window_table.to_rows() if document else []
             difference.add(rows, expected_rows(server, name, [key.window], Increment.RANGE))
 
 

@@ -41,9 +41,9 @@ class TargetResults:
         """Check that `value` equals `expected`."""
         self.results.append(TargetResult(what, str(value), f"= {expected}", value == expected))
 
-    def finish(self, rows: list[dict[str, Any]]) -> int:
-        """Print and save the rows and a line per target; return the exit code."""
-        save_results(self.name, self.title, rows, verdicts=[asdict(result) for result in self.results])
+    def finish(self, rows: list[dict[str, Any]], **more: Any) -> int:
+        """Print and save the rows and a line per target, save whatever more there is; return the exit code."""
+        save_results(self.name, self.title, rows, verdicts=[asdict(result) for result in self.results], **more)
         for result in self.results:
             print(f"{'PASS' if result.holds else 'FAIL'}  {result.what}: {result.found} (target {result.target})")
         return 0 if all(result.holds for result in self.results) else 1

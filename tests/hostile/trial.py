@@ -11,12 +11,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 from sqlalchemy import select
 
-from adwarm.compression import decompress
+from adwarm.compression import unpack_document
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
@@ -191,8 +190,8 @@ def _entries(runtime: Runtime) -> Iterator[tuple[str, list[Row]]]:
     query = select(entry.c.account_id, payload.c.body).join(payload, entry.c.payload_hash == payload.c.hash)
     with read_transaction(runtime.engine) as connection:
         for name, blob in connection.execute(query):
-            body = orjson.loads(decompress(blob, runtime.settings.compression))
-            yield name, [*body["rows"], *body["daily"]]
+            document = unpack_document(blob, runtime.settings.compression)
+            yield name, [*document.window_table.to_rows(), *document.daily.to_rows()]
 
 
 def _untrue_rows(

@@ -17,9 +17,11 @@ from adwarm.cli.options import (
 from adwarm.cli.output import print_json
 
 if TYPE_CHECKING:
+    from adwarm.compression import Shape
     from adwarm.serving import ReadResult
     from adwarm.store.entries import Entry
 
+_JSON_SHAPES = ("columnar", "rows")
 _ACTOR_HINT = "is not an actor; write human, embedded, api or warmer"
 
 
@@ -33,16 +35,21 @@ def get(
     meta: Annotated[
         bool, typer.Option("--meta", help="Print status, age, source and sizes instead of the report.")
     ] = False,
+    shape: Annotated[
+        str | None, typer.Option(help="columnar, rows, ndjson, csv or arrow; default: the document as stored.")
+    ] = None,
+    table: Annotated[str, typer.Option(help="Table of ndjson, csv and arrow: daily or summary.")] = "daily",
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read one report as the read API does, and print its JSON. Without --json, its age goes to standard error."""
-    from adwarm.compression import flush_statistics
+    """Read one report as the read API does, and print it. Without --json, its age goes to standard error."""
+    from adwarm.compression import flush_statistics, parse_table
     from adwarm.foundation.errors import NotFound
     from adwarm.model import Actor, ReportKey
     from adwarm.runtime import Runtime
     from adwarm.serving import read_or_fetch
 
+    chosen_shape, chosen_table = _parse_shape(shape, as_json), parse_table(table)
     runtime = Runtime(clock=clock_at(at))
     key, reader_class = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
     if fetch:
@@ -57,8 +64,22 @@ def get(
     if not as_json:
         note = f"{result.status}, {result.age_seconds or 0:.0f} s old, {result.entry.key.window}"
         typer.echo(f"{note}; {result.reason}" if result.reason else note, err=True)
-    sys.stdout.buffer.write(runtime.reader.get_body(result) + b"\n")
+    if chosen_shape is None:
+        sys.stdout.buffer.write(runtime.reader.get_body(result) + b"\n")
+    else:
+        body, _ = runtime.reader.get_shape(result, chosen_shape, chosen_table)
+        sys.stdout.buffer.write(body + (b"\n" if chosen_shape in _JSON_SHAPES else b""))
     flush_statistics(runtime.engine, runtime.clock.now())
+
+
+def _parse_shape(text: str | None, as_json: bool) -> "Shape | None":
+    from adwarm.compression import parse_shape
+    from adwarm.foundation.errors import BadRequest
+
+    shape = None if text is None else parse_shape(text)
+    if as_json and shape is not None and shape not in _JSON_SHAPES:
+        raise BadRequest(f"--json prints one JSON document and {shape} is none; use --shape rows, or leave --json out")
+    return shape
 
 
 def _result_fields(result: "ReadResult", entry: "Entry") -> dict[str, Any]:

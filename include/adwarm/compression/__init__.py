@@ -8,9 +8,11 @@ from adwarm.compression.choice import (
     open_envelope,
     transcode,
 )
+from adwarm.compression.document import CONTENT_TYPE, Document, decode_document, encode_document, unpack_document
 from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
 from adwarm.compression.files import FileCompressionResult, compress_path
 from adwarm.compression.negotiation import NotAcceptable, choose_encoding, content_coding
+from adwarm.compression.shapes import Shape, TableName, parse_shape, parse_table, render_shape
 from adwarm.compression.statistics import (
     PROCESS_STATISTICS,
     CompressionStats,
@@ -21,26 +23,36 @@ from adwarm.compression.transcodes import RepresentationKey, TranscodeCache, has
 
 __all__ = [
     "CODECS",
+    "CONTENT_TYPE",
     "PROCESS_STATISTICS",
     "Codec",
     "CompressedPayload",
     "CompressionStats",
+    "Document",
     "Envelope",
     "FileCompressionResult",
     "NotAcceptable",
     "RepresentationKey",
+    "Shape",
+    "TableName",
     "TranscodeCache",
     "choose_encoding",
     "compress",
     "compress_path",
     "content_coding",
+    "decode_document",
     "decode_envelope",
     "decompress",
     "decompress_envelope",
+    "encode_document",
     "encode_envelope",
     "flush_statistics",
     "get_compression_totals",
     "hash_blob",
     "open_envelope",
+    "parse_shape",
+    "parse_table",
+    "render_shape",
     "transcode",
+    "unpack_document",
 ]

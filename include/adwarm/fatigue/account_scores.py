@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
-import orjson
-
-from adwarm.compression import decompress, flush_statistics
+from adwarm.compression import flush_statistics, unpack_document
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.foundation.wording import format_count
@@ -110,5 +108,4 @@ def _weekly_summary_rows(week: tuple[Entry, bytes] | None, settings: Settings) -
     """Return the rows of the week's range summary, which hold the frequency; none when it is not stored."""
     if week is None:
         return []
-    rows: list[Row] = orjson.loads(decompress(week[1], settings.compression))["rows"]
-    return rows
+    return unpack_document(week[1], settings.compression).window_table.to_rows()

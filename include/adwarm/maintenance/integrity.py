@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from adwarm.compression import decode_envelope, decompress
+from adwarm.compression import unpack_document
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.store import Context, entries, partitions, read_transaction
 from adwarm.store.tables import access_aggregate, partition
@@ -46,8 +46,7 @@ def verify_store(context: Context, *, repair: bool = False) -> IntegrityResult:
         result.entries += 1
         entry, blob = stored
         try:
-            if decode_envelope(blob).raw_bytes != len(decompress(blob, context.settings.compression)):
-                raise Corrupt("the decoded length differs from the stored one")
+            unpack_document(blob, context.settings.compression)
         except Corrupt as error:
             result.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))
             if repair:

@@ -7,6 +7,7 @@ from adwarm.model.access_profile import ALL_ACCOUNTS, WEEKDAYS, AccessProfile, P
 from adwarm.model.access_token import AccessToken, TokenScope
 from adwarm.model.account import Account, AccountRecord
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
+from adwarm.model.column_table import ColumnTable
 from adwarm.model.compression_counts import CompressionCounts
 from adwarm.model.enums import Actor, Mode, Priority, WarmReason
 from adwarm.model.fatigue_score import FatigueScore, FatigueStatus
@@ -28,6 +29,7 @@ __all__ = [
     "Account",
     "AccountRecord",
     "Actor",
+    "ColumnTable",
     "CompressionCounts",
     "DeployedPolicy",
     "EntryKey",

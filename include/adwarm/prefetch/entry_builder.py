@@ -9,16 +9,22 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-import orjson
-
-from adwarm.compression import compress, decompress
+from adwarm.compression.document import (
+    CONTENT_TYPE,
+    Document,
+    Header,
+    QueryFields,
+    Summary,
+    pack_document,
+    unpack_document,
+)
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt
-from adwarm.model import Account, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
+from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
 from adwarm.prefetch.gap_filling import join_unique
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
-from adwarm.store.partition_rows import daily_rows
+from adwarm.store.partition_rows import daily_table, in_order
 from adwarm.store.partitions import PartitionState
 
 
@@ -37,10 +43,6 @@ class RangeSummary:
     fetched_at: datetime
     versions: int
     missing: str | None = None
-
-    def metadata(self) -> dict[str, Any]:
-        """Return what an entry stores beside the rows."""
-        return {"fetched_at": self.fetched_at, "versions": self.versions, "missing": self.missing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +108,14 @@ def build_entry(
         "source": provenance.source,
         "api_version": provenance.api_version or max((state.api_version for state in states.values()), default=""),
     }
-    document = {
+    header = Header(
         **_query_fields(query),
-        "missing": missing,
+        missing=missing,
+        days_fetched_at=min((state.fetched_at for state in states.values()), default=None),
         **facts,
-        "query": {"hash": query.entry_key.spec_hash, "level": query.spec.level, "fields": query.spec.fields},
-        "days_fetched_at": min((state.fetched_at for state in states.values()), default=None),
-        **_row_fields(daily_rows(context.objects, states, window), summary),
-    }
-    name = f"{query.key.account_id}/{query.key.report}/{query.key.date_range}"
-    packed = compress(orjson.dumps(document), settings.compression, name=name)
+    )
+    daily = daily_table(context.objects, states, window)
+    packed, content_hash = pack_document(Document(header, _to_summary(summary), daily), settings.compression)
     entry = Entry(
         key=query.entry_key,
         date_range=query.key.date_range,
@@ -125,6 +125,8 @@ def build_entry(
         stored_bytes=packed.stored_bytes,
         expires_at=fresh_until,
         degraded_reason=missing,
+        content_hash=content_hash,
+        content_type=CONTENT_TYPE,
         **facts,
     )
     return entry, packed.blob
@@ -142,7 +144,7 @@ def load_summary_rows(context: Context, keys: Iterable[EntryKey]) -> list[Row]:
     for key in keys:
         stored = entries.find(context.engine, key)
         try:
-            rows += orjson.loads(decompress(stored[1], context.settings.compression))["rows"] if stored else []
+            rows += unpack_document(stored[1], context.settings.compression).window_table.to_rows() if stored else []
         except Corrupt:
             continue  # treated as absent
     return rows
@@ -175,14 +177,19 @@ def _load_summary(context: Context, key: EntryKey) -> RangeSummary | None:
     if stored is None or stored[0].degraded:
         return None
     try:
-        body = orjson.loads(decompress(stored[1], context.settings.compression))
+        summary = unpack_document(stored[1], context.settings.compression).summary
     except Corrupt:
         return None  # treated as absent, so it is fetched again
-    summary = body.get("summary")
-    if not summary:
+    if summary is None:
         return None
-    fetched_at = datetime.fromisoformat(summary["fetched_at"])
-    return RangeSummary(body["rows"], fetched_at, int(summary["versions"]), summary["missing"])
+    return RangeSummary(summary.table.to_rows(), summary.fetched_at, summary.versions, summary.missing)
+
+
+def _to_summary(summary: RangeSummary | None) -> Summary | None:
+    if summary is None:
+        return None
+    table = ColumnTable.from_rows(in_order(summary.rows))
+    return Summary(table, summary.fetched_at, summary.versions, summary.missing)
 
 
 def _query_fields(query: EntryQuery) -> dict[str, Any]:
@@ -195,14 +202,8 @@ def _query_fields(query: EntryQuery) -> dict[str, Any]:
         "until": query.entry_key.window.until,
         "time_zone": query.account.data_zone,
         "currency": query.account.currency,
+        "query": QueryFields(query.entry_key.spec_hash, query.spec.level, query.spec.fields),
     }
-
-
-def _row_fields(daily: list[Row], summary: RangeSummary | None) -> dict[str, Any]:
-    """Return the rows of an entry: the summary with the days beside it, or the days alone."""
-    if summary is None:
-        return {"summary": None, "rows": daily, "daily": []}
-    return {"summary": summary.metadata(), "rows": summary.rows, "daily": daily}
 
 
 def _describe_missing(states: Iterable[PartitionState], summary: RangeSummary | None) -> str | None:

@@ -16,6 +16,8 @@ from enum import StrEnum
 
 from adwarm.compression import (
     RepresentationKey,
+    Shape,
+    TableName,
     TranscodeCache,
     choose_encoding,
     content_coding,
@@ -23,8 +25,10 @@ from adwarm.compression import (
     decompress,
     hash_blob,
     open_envelope,
+    render_shape,
     transcode,
 )
+from adwarm.compression.document import read_format_version
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
@@ -117,6 +121,16 @@ class Reader:
         key = RepresentationKey(hash_blob(result.key.account_id, blob), "identity")
         return self._cache.get_or_compute(key, lambda: decompress(blob, settings))
 
+    def get_shape(self, result: ReadResult, shape: Shape, table: TableName = "daily") -> tuple[bytes, str]:
+        """Return the document of a result in a shape, and its content type.
+
+        Raises:
+            NotFound: the result is a miss.
+            TooMuchData: the document is too large for the shape.
+        """
+        content_type = decode_envelope(_require_blob(result)).content_type
+        return render_shape(self.get_body(result), content_type, shape, table)
+
     def encode(self, result: ReadResult, accept_encoding: str) -> tuple[bytes, str]:
         """Return the bytes for a client and their content coding.
 
@@ -163,7 +177,7 @@ class Reader:
         if stored is None:
             return f"nothing is stored for {entry_key.window}"
         try:
-            open_envelope(stored[1])
+            read_format_version(open_envelope(stored[1]).content_type)
         except Corrupt as error:
             entries.mark_degraded(self._engine, stored[0], str(error))
             return str(error)

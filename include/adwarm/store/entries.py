@@ -19,10 +19,12 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The metadata of an entry. `expires_at` is None when its data is final.
+    """The metadata of an entry.
 
-    `reads` and `last_read_at` stay when the entry is fetched again. `recompressed_with` names the codec and level that
-    recompression tried on these bytes, None before it.
+    `expires_at` is None when its data is final. `content_hash` is the SHA-256 of the document before compression, and
+    `content_type` names its format; both are None in entries of older versions. `reads` and `last_read_at` stay when
+    the entry is fetched again. `recompressed_with` names the codec and level that recompression tried on these bytes,
+    None before it.
     """
 
     key: EntryKey
@@ -44,6 +46,8 @@ class Entry:
     reads: int = 0
     last_read_at: datetime | None = None
     recompressed_with: str | None = None
+    content_hash: str | None = None
+    content_type: str | None = None
 
     def is_fresh(self, at: datetime) -> bool:
         """Whether the entry may be served as fresh at `at`."""
@@ -256,6 +260,8 @@ def _entry(row: Row[Any]) -> Entry:
         reads=row.reads,
         last_read_at=row.last_read_at,
         recompressed_with=row.recompressed_with,
+        content_hash=row.content_hash,
+        content_type=row.content_type,
     )
 
 
@@ -280,6 +286,8 @@ def _row(item: Entry, payload_hash: str, token: int) -> dict[str, Any]:
         "degraded_reason": item.degraded_reason,
         "data_version": item.data_version,
         "api_version": item.api_version,
+        "content_hash": item.content_hash,
+        "content_type": item.content_type,
         "token": token,
         "recompressed_with": item.recompressed_with,
     }

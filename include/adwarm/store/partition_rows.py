@@ -8,6 +8,8 @@ import hashlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from operator import le
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -15,12 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
-from adwarm.model import Row, Window
+from adwarm.model import ColumnTable, Row, Window
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partitions import PartitionState
 
 _CODED = b"adwarm.json"
-_IDS = ("ad_id", "adset_id", "campaign_id", "account_id")
+_SORTED_BY = ("date_start", "date_stop", "ad_id", "adset_id", "campaign_id", "account_id")
 
 
 def row_key(row: Mapping[str, object], level: str) -> tuple[str, str, str]:
@@ -50,17 +52,28 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
     Raises:
         Corrupt: the bytes are not a Parquet file of rows.
     """
+    return _read_table(data, days).to_rows()
+
+
+def _read_table(data: bytes, days: Iterable[date] | None = None) -> ColumnTable:
     try:
-        table = pq.read_table(io.BytesIO(data))
-    except (pa.ArrowInvalid, OSError) as error:
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        if days is not None:
+            selected = pa.array([day.isoformat() for day in days], pa.string())
+            table = table.filter(pc.is_in(table["date_start"], selected))
+        coded = frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
+        columns = {name: _read_column(table[name], name in coded) for name in table.column_names}
+    except (pa.ArrowInvalid, OSError, KeyError, orjson.JSONDecodeError) as error:
         raise Corrupt("a partition object is not a readable Parquet file") from error
-    if days is not None:
-        table = table.filter(pc.is_in(table["date_start"], pa.array([day.isoformat() for day in days], pa.string())))
-    coded = frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
-    return [
-        {name: orjson.loads(value) if name in coded else value for name, value in row.items() if value is not None}
-        for row in table.to_pylist()
-    ]
+    return ColumnTable(table.num_rows, columns)
+
+
+def _read_column(column: pa.ChunkedArray, is_coded: bool) -> list[Any]:
+    values: list[Any] = column.to_numpy().tolist()  # twice as fast as `to_pylist`
+    if not is_coded:
+        return values
+    decoded: list[Any] = orjson.loads(f"[{','.join('null' if text is None else text for text in values)}]")
+    return decoded
 
 
 def by_day(rows: Iterable[Row]) -> dict[date, list[Row]]:
@@ -82,7 +95,7 @@ def content_hash(rows: Iterable[Row]) -> str:
 
 
 def _sort_key(row: Row) -> tuple[str, ...]:
-    return tuple(str(row.get(name, "")) for name in ("date_start", "date_stop", *_IDS))
+    return tuple(_sort_text(row.get(name)) for name in _SORTED_BY)
 
 
 def without_duplicates(rows: Iterable[Row], level: str) -> list[Row]:
@@ -117,17 +130,37 @@ def daily_rows(objects: ObjectStore, states: Mapping[date, PartitionState], wind
     Raises:
         DamagedObjects: some objects cannot be read; the error names all of them.
     """
+    return daily_table(objects, states, window).to_rows()
+
+
+def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> ColumnTable:
+    """Return the daily rows of a window by column, oldest day first, sorted by their ids.
+
+    Raises:
+        DamagedObjects: some objects cannot be read; the error names all of them.
+    """
     days_by_object: dict[str, list[date]] = {}
     for day in window.days():
         if day in states and states[day].rows:
             days_by_object.setdefault(states[day].object_hash, []).append(day)
-    rows: list[Row] = []
+    tables: list[ColumnTable] = []
     damaged: dict[str, AdwarmError] = {}
     for digest, days in days_by_object.items():
         try:
-            rows += unpack_rows(objects.get(digest), days)
+            tables.append(_read_table(objects.get(digest), days))
         except (Corrupt, NotFound) as error:
             damaged[digest] = error
     if damaged:
         raise DamagedObjects(list(damaged), next(iter(damaged.values())))
-    return in_order(rows)
+    return _sorted_table(ColumnTable.concatenate(tables))
+
+
+def _sorted_table(table: ColumnTable) -> ColumnTable:
+    """Return a table in the order that `in_order` gives rows."""
+    columns = [table.columns[name] for name in _SORTED_BY if name in table.columns]
+    keys = list(zip(*([_sort_text(value) for value in values] for values in columns), strict=True))
+    return table if all(map(le, keys, keys[1:])) else table.take(sorted(range(table.rows), key=keys.__getitem__))
+
+
+def _sort_text(value: object) -> str:
+    return "" if value is None else str(value)

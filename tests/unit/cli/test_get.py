@@ -1,5 +1,9 @@
 """`adwarm get`: a miss, a fetch, a hit, and an account that cannot be read."""
 
+import csv
+
+import orjson
+
 from graph_simulator.server import SimulatorServer
 
 from .conftest import Adwarm
@@ -25,3 +29,25 @@ def test_get_of_an_unreadable_account_says_why(adwarm: Adwarm) -> None:
     result = adwarm("get", "act_9", "today", "--fetch")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert result.stderr.startswith("adwarm: act_9 today: ")
+
+
+def test_a_report_in_every_shape(adwarm: Adwarm) -> None:
+    """The stored document by default; rows and columns are JSON, the others hold one table."""
+    adwarm("warm", "act_1", "--range", "last_7d")
+    stored = adwarm("get", "act_1", "last_7d", "--json").json
+    assert adwarm("get", "act_1", "last_7d", "--shape", "columnar", "--json").json == stored
+    rows = adwarm("get", "act_1", "last_7d", "--shape", "rows", "--json").json
+    assert len(rows["daily"]) == stored["daily"]["rows"] > len(rows["summary"]) == stored["summary"]["rows"] == 2
+    lines = adwarm("get", "act_1", "last_7d", "--shape", "ndjson", "--table", "summary").stdout.splitlines()
+    assert [orjson.loads(line) for line in lines] == rows["summary"]
+    header, *cells = csv.reader(adwarm("get", "act_1", "last_7d", "--shape", "csv").stdout.splitlines())
+    assert [row[header.index("ad_id")] for row in cells] == [row["ad_id"] for row in rows["daily"]]
+
+
+def test_a_shape_that_is_none_is_refused(adwarm: Adwarm) -> None:
+    """An unknown shape or table, and a shape that is not JSON beside --json, say what to write."""
+    assert "columnar, rows, ndjson, csv, arrow" in adwarm("get", "act_1", "today", "--shape", "xml").stderr
+    assert "daily and summary" in adwarm("get", "act_1", "today", "--table", "hours").stderr
+    refused = adwarm("get", "act_1", "today", "--shape", "csv", "--json")
+    assert (refused.exit_code, refused.json["kind"]) == (1, "BadRequest")
+    assert "--shape rows" in refused.json["error"]

@@ -1,13 +1,20 @@
 """Accounts are scored from the store, once per version of their data."""
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import orjson
+
+from adwarm.compression import compress, unpack_document
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
-from adwarm.sources.protocol import FetchUnit, ResultPage
-from adwarm.store import Context, ObjectStore, scores
+from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
+from adwarm.store import Context, ObjectStore, entries, scores
+from adwarm.store.database import write_transaction
+from adwarm.store.tables import fatigue_score
+from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 DAY = date(2026, 11, 24)
@@ -67,3 +74,39 @@ def test_one_damaged_account_does_not_stop_the_rest(bench: PrefetchHarness, obje
     assert "verify --repair" in report.errors[0]
     assert "act_1" in report.errors[0]
     assert report.to_dict()["errors"] == report.errors
+
+
+def test_entries_of_rows_and_of_columns_give_the_same_scores(bench: PrefetchHarness, objects: ObjectStore) -> None:
+    """A week's entry in the older format of rows has the same frequencies, so every score is the same, byte by byte."""
+
+    def score() -> bytes:
+        with write_transaction(bench.engine) as connection:
+            connection.execute(fatigue_score.delete())
+        assert _score(bench, objects, "act_1").accounts == 1
+        return orjson.dumps([row.to_dict() for row in scores.list_latest(bench.engine, "act_1")])
+
+    bench.source.script = {"act_1": _tiring_ads}
+    _close(bench, "act_1")
+    by_column = score()
+    assert b'"frequency":3.5' in by_column
+    stored = entries.find(bench.engine, entries.list_entries(bench.engine, "act_1")[0].key)
+    assert stored is not None
+    entry, blob = stored
+    raw = encode_version_1(unpack_document(blob, bench.settings.compression))
+    packed = compress(raw, bench.settings.compression, content_type="application/json")
+    with write_transaction(bench.engine) as connection:
+        entries.publish(connection, [(replace(entry, content_type=None), packed.blob)], 1, NOW)
+    assert score() == by_column
+
+
+def _tiring_ads(unit: FetchUnit) -> ResultPage:
+    """Return three ads with actions; over a range they have a frequency."""
+    page = one_ad_page(unit)
+    actions = [{"action_type": "link_click", "value": "7"}, {"action_type": "purchase", "value": "1"}]
+    is_range = unit.increment is Increment.RANGE
+    rows = [
+        {**row, "ad_id": ad, "actions": actions, **({"frequency": f"{ad}.5"} if is_range else {})}
+        for row in page.rows
+        for ad in ("1", "2", "3")
+    ]
+    return ResultPage(rows, api_version="v26.0")

@@ -2,10 +2,9 @@
 
 from datetime import date, timedelta
 
-import orjson
 import pytest
 
-from adwarm.compression import decompress
+from adwarm.compression import unpack_document
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest, KeyStatus
@@ -52,7 +51,7 @@ def test_the_entry_holds_its_provenance(bench: PrefetchHarness) -> None:
     result = entries.find(bench.engine, EntryKey("act_1", WEEK, spec))
     assert result is not None
     entry, blob = result
-    body = orjson.loads(decompress(blob, bench.settings.compression))
+    document = unpack_document(blob, bench.settings.compression)
     assert (
         entry.fetched_at,
         entry.source,
@@ -60,8 +59,8 @@ def test_the_entry_holds_its_provenance(bench: PrefetchHarness) -> None:
         entry.complete,
         entry.settled,
     ) == (NOW, "scripted", "v26.0", True, False)
-    assert (len(body["rows"]), len(body["daily"])) == (1, 7)
-    assert (body["since"], body["until"]) == ("2026-11-18", "2026-11-24")
+    assert (document.window_table.rows, document.daily.rows) == (1, 7)
+    assert (document.header.since, document.header.until) == (WEEK.since, WEEK.until)
 
 
 def test_one_failing_account_does_not_stop_the_rest(bench: PrefetchHarness) -> None:

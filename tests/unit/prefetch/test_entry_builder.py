@@ -1,14 +1,16 @@
 """An entry holds the summary and the days of its window; a summary is fetched again only when it has to be."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 
-import orjson
 import pytest
 
-from adwarm.compression import decompress
+from adwarm.compression import CONTENT_TYPE, decode_envelope, decompress, unpack_document
+from adwarm.compression.document import QueryFields, Summary
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt, NotFound, Transient
-from adwarm.model import Account, EntryKey, Priority, QuerySpec, ReportKey, Row, Window
+from adwarm.model import Account, ColumnTable, EntryKey, Priority, QuerySpec, ReportKey, Row, Window
 from adwarm.prefetch import KeyRequest, KeyStatus
 from adwarm.prefetch.entry_builder import (
     EntryQuery,
@@ -63,7 +65,10 @@ def _built(
         None if ranged is None else RangeSummary(ranged, at, 7),
         Provenance("scripted", "v26.0", at),
     )
-    return entry, orjson.loads(decompress(blob, CompressionSettings()))
+    assert decode_envelope(blob).content_type == CONTENT_TYPE == entry.content_type
+    raw = decompress(blob, CompressionSettings())
+    assert (entry.content_hash, entry.raw_bytes) == (sha256(raw).hexdigest(), len(raw))
+    return entry, unpack_document(blob, CompressionSettings())
 
 
 def test_only_the_days_of_the_window_are_taken(objects: ObjectStore) -> None:
@@ -89,31 +94,44 @@ def test_a_damaged_object_is_an_error(objects: ObjectStore) -> None:
 def test_an_entry_describes_itself(objects: ObjectStore) -> None:
     """Summary, days, zone, currency and provenance; its version is that of its newest restated day."""
     states = _states(objects, WEEK) | _states(objects, Window(WEEK.until, WEEK.until), version=3)
-    entry, body = _built(objects, states, WEEK, [{"ad_id": "7", "reach": 1}])
-    assert (entry.complete, entry.settled, entry.data_version, body["data_version"]) == (True, False, 3, 3)
-    assert (body["rows"], len(body["daily"]), body["currency"], body["api_version"]) == (
-        [{"ad_id": "7", "reach": 1}],
-        7,
-        "EUR",
-        "v26.0",
-    )
+    entry, document = _built(objects, states, WEEK, [{"ad_id": "7", "reach": 1}])
+    header = document.header
+    assert (entry.complete, entry.settled, entry.data_version, header.data_version) == (True, False, 3, 3)
+    assert (document.window_table.to_rows(), document.daily.rows) == ([{"ad_id": "7", "reach": 1}], 7)
+    assert (header.currency, header.api_version) == ("EUR", "v26.0")
     assert entry.expires_at == NOW + timedelta(hours=6)
-    assert entry.raw_bytes == len(orjson.dumps(body))
+
+
+def test_equal_data_gives_an_equal_document(objects: ObjectStore) -> None:
+    """How days are spread over objects, and the order of fields and rows, change no byte; one digit does."""
+    rows = [{**_row(day, ad), "actions": [{"action_type": "buy", "value": ad}]} for day in WEEK.days() for ad in "79"]
+    summary: list[Row] = [{"ad_id": "7", "reach": "1"}, {"ad_id": "9", "reach": "2"}]
+    one = objects.put(pack_rows([*rows, {**_row(date(2026, 1, 1)), "elsewhere": "1"}]))
+    together = {day: PartitionState(day, one, 2, "", NOW, True, False, 1, "v26.0") for day in WEEK.days()}
+    apart = {
+        day: replace(state, object_hash=objects.put(pack_rows([dict(reversed(row.items())) for row in of_day[::-1]])))
+        for (day, state), of_day in zip(together.items(), zip(rows[::2], rows[1::2], strict=True), strict=True)
+    }
+    first, _ = _built(objects, together, WEEK, summary)
+    second, _ = _built(objects, apart, WEEK, [dict(reversed(row.items())) for row in summary[::-1]])
+    restated, _ = _built(objects, together, WEEK, [{**summary[0], "reach": "3"}, summary[1]])
+    assert first.content_hash == second.content_hash != restated.content_hash
 
 
 def test_one_day_is_its_own_summary(objects: ObjectStore) -> None:
     """For a window of one day the day's rows are the summary and are not stored twice."""
     day = Window(WEEK.until, WEEK.until)
-    _, body = _built(objects, _states(objects, WEEK), day, None)
-    assert (body["rows"], body["daily"]) == ([_row(WEEK.until)], [])
+    _, document = _built(objects, _states(objects, WEEK), day, None)
+    assert (document.summary, document.daily.to_rows()) == (None, [_row(WEEK.until)])
+    assert document.window_table == document.daily
 
 
 def test_a_missing_day_makes_an_entry_incomplete(objects: ObjectStore) -> None:
     """An entry with a day that is not stored says so, and is never final."""
     states = _states(objects, WEEK)
     del states[WEEK.since]
-    entry, body = _built(objects, states, WEEK, [], NOW + timedelta(days=60))
-    assert (entry.complete, entry.settled, body["complete"]) == (False, False, False)
+    entry, document = _built(objects, states, WEEK, [], NOW + timedelta(days=60))
+    assert (entry.complete, entry.settled, document.header.complete) == (False, False, False)
 
 
 def test_old_days_are_final(objects: ObjectStore) -> None:
@@ -131,10 +149,10 @@ def test_old_days_last_fetched_before_they_settled_expire(objects: ObjectStore) 
 
 def test_an_entry_records_when_its_parts_were_fetched(objects: ObjectStore) -> None:
     """The query, when the days and the summary were fetched, and the versions the summary belongs to."""
-    _, body = _built(objects, _states(objects, WEEK), WEEK, [], NOW + timedelta(hours=3))
-    assert body["query"] == {"hash": SPEC.hash, "level": "ad", "fields": list(SPEC.fields)}
-    assert body["days_fetched_at"] == "2026-11-25T12:00:00+00:00"
-    assert body["summary"] == {"fetched_at": "2026-11-25T15:00:00+00:00", "versions": 7, "missing": None}
+    _, document = _built(objects, _states(objects, WEEK), WEEK, [], NOW + timedelta(hours=3))
+    assert document.header.query == QueryFields(SPEC.hash, "ad", SPEC.fields)
+    assert document.header.days_fetched_at == NOW
+    assert document.summary == Summary(ColumnTable(0, {}), NOW + timedelta(hours=3), versions=7, missing=None)
 
 
 CALENDAR = RefetchSchedule("UTC")

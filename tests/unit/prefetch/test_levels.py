@@ -7,10 +7,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import orjson
 import pytest
 
-from adwarm.compression import decompress
+from adwarm.compression import Document, unpack_document
 from adwarm.fatigue.account_scores import score_accounts
 from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, EntryKey, Priority, ReportKey, Row, Window
@@ -50,12 +49,12 @@ class Stage:
             self.engine.objects, partitions.list_states(self.engine.engine, account, spec, window), window
         )
 
-    def answer(self, level: str, window: Window) -> dict[str, Any]:
+    def answer(self, level: str, window: Window) -> Document:
         """Return the stored document."""
         spec = self.engine.settings.spec(level).hash
         result = entries.find(self.engine.engine, EntryKey("act_1", window, spec))
         assert result is not None
-        return dict(orjson.loads(decompress(result[1], self.engine.settings.compression)))
+        return unpack_document(result[1], self.engine.settings.compression)
 
     def truth(self, level: str, window: Window, increment: Increment) -> list[Row]:
         """Return the platform's own rows, read without faults, page by page."""
@@ -104,10 +103,11 @@ def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -
     daily = in_order(stage.stored(level, WEEK), level)
     assert daily == stage.truth(level, WEEK, Increment.DAY)
     assert sums(daily, level) == sums(stage.truth("ad", WEEK, Increment.DAY), level)
-    body = stage.answer(level, WEEK)
-    assert in_order(body["rows"], level) == stage.truth(level, WEEK, Increment.RANGE)
-    assert sums(body["rows"], level) == sums(stage.truth("ad", WEEK, Increment.RANGE), level)
-    assert (body["complete"], body["missing"]) == (True, None)
+    document = stage.answer(level, WEEK)
+    rows = document.window_table.to_rows()
+    assert in_order(rows, level) == stage.truth(level, WEEK, Increment.RANGE)
+    assert sums(rows, level) == sums(stage.truth("ad", WEEK, Increment.RANGE), level)
+    assert (document.header.complete, document.header.missing) == (True, None)
     if level != "account":
         assert len({row[f"{level}_id"] for row in daily}) > 3
 
@@ -142,9 +142,11 @@ def test_missing_data_is_of_the_reports_level(stage: Stage, level: str) -> None:
     stage.staging.set_faults(poison=[{"account": "act_1", "slot": 2}])
     report = stage.engine.run([KeyRequest(ReportKey("act_1", str(WEEK), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
-    body = stage.answer(level, WEEK)
+    document = stage.answer(level, WEEK)
     truth = stage.truth(level, WEEK, Increment.DAY)
-    named = {part.split(":")[0].split(" ")[1] for part in str(body["missing"]).split("; ") if part.startswith(level)}
+    named = {
+        part.split(":")[0].split(" ")[1] for part in str(document.header.missing).split("; ") if part.startswith(level)
+    }
     assert named
     rest = [row for row in truth if row[f"{level}_id"] not in named]
     assert in_order(stage.stored(level, WEEK), level) == rest

@@ -5,12 +5,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression import decompress
+from adwarm.compression import Document, unpack_document
 from adwarm.foundation.errors import TooMuchData
 from adwarm.model import EntryKey, QuerySpec, Row, Window
 from adwarm.prefetch.row_buffer import RowBuffer
@@ -150,12 +149,12 @@ def statuses(report: Any) -> list[str]:
     return [str(outcome.status) for outcome in report.outcomes]
 
 
-def body_of(staging: PlatformHarness, window: Window) -> dict[str, Any]:
+def document_of(staging: PlatformHarness, window: Window) -> Document:
     """Return the stored document for a window."""
     spec = staging.prefetch.settings.spec("default").hash
     result = entries.find(staging.prefetch.engine, EntryKey("act_1", window, spec))
     assert result is not None
-    return dict(orjson.loads(decompress(result[1], staging.prefetch.settings.compression)))
+    return unpack_document(result[1], staging.prefetch.settings.compression)
 
 
 @pytest.mark.parametrize(
@@ -174,9 +173,9 @@ def test_a_failing_ad_is_isolated(staging: PlatformHarness, span: str, window: W
     assert all(f"ad {ad}: Meta:" in reason for ad in poison)
     assert staging.stored_rows("act_1", window) == [row for row in truth if row["ad_id"] not in poison]
     assert staging.stored_rows("act_2", window) == staging.expected_rows("act_2", window)
-    body = body_of(staging, window)
-    assert (body["complete"], body["missing"]) == (False, reason)
-    assert {row["ad_id"] for row in body["rows"]} == {row["ad_id"] for row in truth} - poison
+    document = document_of(staging, window)
+    assert (document.header.complete, document.header.missing) == (False, reason)
+    assert {row["ad_id"] for row in document.window_table.to_rows()} == {row["ad_id"] for row in truth} - poison
     assert len([call for call in staging.calls() if call.account == "act_1" and call.route != "account"]) < 90
     assert statuses(staging.run("act_1", span=span)) == ["fresh"]
 
@@ -207,7 +206,7 @@ def test_stored_rows_fill_a_gap(staging: PlatformHarness) -> None:
     others = [row for row in staging.stored_rows("act_1") if row["ad_id"][9:13] != "0001"]
     assert others == [row for row in again if row["ad_id"][9:13] != "0001"]
     window = Window(date(2026, 11, 18), date(2026, 11, 24))
-    assert "0001" in {row["ad_id"][9:13] for row in body_of(staging, window)["rows"]}
+    assert "0001" in {row["ad_id"][9:13] for row in document_of(staging, window).window_table.to_rows()}
 
 
 def test_a_day_remembers_its_missing_data(staging: PlatformHarness) -> None:
@@ -221,7 +220,7 @@ def test_a_day_remembers_its_missing_data(staging: PlatformHarness) -> None:
     )
     assert all(state.missing and state.complete for state in states.values())
     staging.run("act_1", span="2026-11-10..2026-11-20")
-    assert body_of(staging, Window(date(2026, 11, 10), date(2026, 11, 20)))["complete"] is False
+    assert document_of(staging, Window(date(2026, 11, 10), date(2026, 11, 20))).header.complete is False
 
 
 def test_a_failing_ad_is_isolated_once_and_may_recover(staging: PlatformHarness) -> None:
@@ -237,7 +236,7 @@ def test_a_failing_ad_is_isolated_once_and_may_recover(staging: PlatformHarness)
         assert len(staging.calls()) - before == 2
     week = Window(date(2026, 11, 20), date(2026, 11, 26))
     assert staging.stored_rows("act_1", week) == staging.expected_rows("act_1", week)
-    assert body_of(staging, week)["missing"] is None
+    assert document_of(staging, week).header.missing is None
 
 
 def test_too_many_rows_are_split_at_once(staging: PlatformHarness) -> None:

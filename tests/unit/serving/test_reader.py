@@ -1,6 +1,7 @@
 """The read path: the right window, verified bytes, the true age, and every read counted."""
 
 import gzip
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
@@ -9,13 +10,16 @@ import orjson
 import pytest
 import zstandard
 
-from adwarm.compression import decode_envelope
+from adwarm.compression import Document, Shape, compress, decode_envelope, encode_document, unpack_document
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Actor, ReportKey, Window
 from adwarm.serving import ReadStatus
 from adwarm.serving.reader import Reader
 from adwarm.settings import CompressionSettings
+from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, entries, read_traffic
+from adwarm.store.database import write_transaction
+from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, ReaderHarness
 
 KEY = ReportKey("act_1", "yesterday")
@@ -83,7 +87,7 @@ def test_a_failing_source_leaves_the_older_entry(desk: ReaderHarness) -> None:
     answer = desk.fetch(KEY)
     assert answer.status == ReadStatus.STALE
     assert "the platform is down" in str(answer.reason)
-    assert orjson.loads(desk.reader.get_body(answer))["rows"]
+    assert orjson.loads(desk.reader.get_body(answer))["daily"]["rows"]
 
 
 def test_after_midnight_a_failing_source_leaves_the_older_window(desk: ReaderHarness) -> None:
@@ -161,7 +165,8 @@ def test_no_account_gets_anothers_document(desk: ReaderHarness) -> None:
         for key in keys:
             body = orjson.loads(desk.reader.get_body(desk.reader.read(key)))
             assert body["account_id"] == key.account_id
-            assert {row["account_id"] for row in [*body["rows"], *body["daily"]]} == {key.account_id}
+            columns = [body[table]["columns"]["account_id"] for table in ("summary", "daily")]
+            assert {name for column in columns for name in column} == {key.account_id}
     assert desk.reader.read(replace(keys[0], account_id="act_9")).status == ReadStatus.MISS
 
 
@@ -183,3 +188,39 @@ def test_a_degraded_entry_is_stale_with_its_reason(desk: ReaderHarness) -> None:
     (entry,) = entries.list_entries(desk.engine)
     entries.mark_degraded(desk.engine, entry, "by hand")
     assert (desk.reader.read(KEY).status, desk.reader.read(KEY).reason) == (ReadStatus.STALE, "by hand")
+
+
+def _replace_document(desk: ReaderHarness, content_type: str, encode: Callable[[Document], bytes]) -> None:
+    """Store the only entry's document in another format."""
+    (entry,) = entries.list_entries(desk.engine)
+    stored = entries.find(desk.engine, entry.key)
+    assert stored is not None
+    raw = encode(unpack_document(stored[1], CompressionSettings()))
+    blob = compress(raw, CompressionSettings(), content_type=content_type).blob
+    with write_transaction(desk.engine) as connection:
+        entries.publish(connection, [(entry, blob)], 9, NOW)
+
+
+def test_an_entry_of_the_older_format_is_a_hit(desk: ReaderHarness) -> None:
+    """It is served in every shape as the same report in the current format, and its summary is not fetched again."""
+    desk.warm(WEEK)
+    before = [desk.reader.get_shape(desk.reader.read(WEEK), shape) for shape in Shape]
+    _replace_document(desk, "application/json", encode_version_1)
+    answer = desk.reader.read(WEEK)
+    assert answer.status == ReadStatus.HIT
+    assert [desk.reader.get_shape(answer, shape) for shape in Shape] == before
+    desk.bench.clock.sleep(6 * 3600 + 1)
+    desk.warm(WEEK)
+    assert [unit.increment for unit in desk.bench.source.submitted] == [Increment.RANGE, Increment.DAY]
+
+
+def test_an_entry_of_a_newer_format_is_a_miss_and_is_fetched_again(desk: ReaderHarness) -> None:
+    """It is never guessed at; the reason names the version, and the next fetch replaces it."""
+    desk.warm(WEEK)
+    _replace_document(desk, "application/vnd.adwarm.report+json;version=3", encode_document)
+    answer = desk.reader.read(WEEK)
+    assert (answer.status, answer.blob) == (ReadStatus.MISS, None)
+    assert "version 3" in str(answer.reason)
+    assert desk.fetch(WEEK).status == ReadStatus.FETCHED
+    assert desk.reader.read(WEEK).status == ReadStatus.HIT
+    assert [unit.increment for unit in desk.bench.source.submitted] == [Increment.RANGE, Increment.RANGE]

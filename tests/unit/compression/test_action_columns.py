@@ -1,0 +1,151 @@
+"""Columns of actions are pivoted by type, and every cell comes back exactly as it was."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.compression.action_columns import pivot_column, unpivot_column
+from adwarm.foundation.errors import Corrupt
+
+TYPES = st.sampled_from(["link_click", "purchase", "video_view", "omni_purchase"])
+VALUES = st.one_of(
+    st.none(), st.text(max_size=3), st.integers(-9, 9), st.booleans(), st.lists(st.integers(-9, 9), max_size=2)
+)
+ITEMS = st.one_of(
+    st.fixed_dictionaries({"action_type": TYPES, "value": st.from_regex(r"[0-9]{1,3}", fullmatch=True)}),
+    st.fixed_dictionaries({"action_type": TYPES}, optional={"value": VALUES, "7d_click": VALUES}),
+    st.dictionaries(st.sampled_from(["action_type", "value"]), VALUES, max_size=2),
+    VALUES,
+)
+CELLS = st.one_of(st.none(), st.lists(ITEMS, max_size=5), VALUES)
+REGULAR = st.lists(st.tuples(TYPES, st.text(max_size=3)), max_size=4, unique_by=lambda pair: pair[0]).map(
+    lambda pairs: [{"action_type": kind, "value": value} for kind, value in sorted(pairs)]
+)
+
+
+def _restored(column: list[Any] | dict[str, Any], rows: int) -> list[Any]:
+    return unpivot_column(orjson.loads(orjson.dumps(column)), rows)
+
+
+def _items(*kinds: str) -> list[dict[str, str]]:
+    return [{"action_type": kind, "value": str(number)} for number, kind in enumerate(kinds)]
+
+
+@given(st.one_of(st.lists(CELLS, max_size=12), st.lists(st.one_of(st.none(), REGULAR), max_size=40)))
+def test_every_cell_comes_back(cells: list[Any]) -> None:
+    """Whatever a source sends: repeated types, items without a type, nulls, empty lists, any order, other values."""
+    assert _restored(pivot_column(cells), len(cells)) == cells
+
+
+@given(st.lists(REGULAR.filter(bool), min_size=1, max_size=40))
+def test_ordinary_columns_are_pivoted(cells: list[Any]) -> None:
+    """Lists whose types have a common order are pivoted, without exceptions."""
+    column = pivot_column(cells)
+    assert isinstance(column, dict)
+    assert "exceptions" not in column
+    lists = [values for own in column["items"].values() if isinstance(own, dict) for values in own.values()]
+    assert {len(values) for values in lists} == {len(cells)}
+
+
+def test_the_form_of_a_pivoted_column() -> None:
+    """One list per type and field, as long as the table, in an order that suits every row."""
+    cells = [_items("b", "c"), None, _items("a", "b"), [{"action_type": "c", "7d_click": 1.5, "value": "9"}]]
+    assert pivot_column(cells) == {
+        "by": "action_type",
+        "items": {
+            "a": {"value": [None, None, "0", None]},
+            "b": {"value": ["0", None, "1", None]},
+            "c": {"7d_click": [None, None, None, 1.5], "value": ["1", None, None, "9"]},
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        [],
+        _items("b", "a"),
+        _items("a", "a"),
+        [{"value": "1"}],
+        [{"action_type": "a"}],
+        [{"action_type": 1, "value": "1"}],
+        [{"action_type": "a", "value": None}],
+        [{"action_type": "a", "value": "1"}, "text"],
+        {"action_type": "a", "value": "1"},
+        "text",
+    ],
+    ids=str,
+)
+def test_a_few_odd_cells_are_exceptions(odd: Any) -> None:
+    """The column stays pivoted, and the odd cell is stored as it is."""
+    cells = [_items("a", "b")] * 20 + [odd]
+    column = pivot_column(cells)
+    assert isinstance(column, dict)
+    assert column["exceptions"] == {"20": odd}
+    assert _restored(column, 21) == cells
+
+
+def test_equal_types_share_their_lists() -> None:
+    """A type with the lists of an earlier one has that one's name; values that differ in JSON alone do not count."""
+    cells: list[Any] = [
+        [{"action_type": kind, "value": value} for kind, value in (("a", text), ("b", text), ("c", 1), ("d", True))]
+        for text in "xy"
+    ]
+    column = pivot_column(cells)
+    assert isinstance(column, dict)
+    assert column["items"] == {
+        "a": {"value": ["x", "y"]},
+        "b": "a",
+        "c": {"value": [1, 1]},
+        "d": {"value": [True, True]},
+    }
+    restored = _restored(column, 2)
+    assert orjson.dumps(restored) == orjson.dumps(cells)
+
+
+def test_many_odd_cells_stay_lists() -> None:
+    """A column with breakdowns, whose types repeat in every row, is not pivoted."""
+    cells = [_items("a", "a")] * 20
+    assert pivot_column(cells) is cells
+
+
+def test_rare_types_stay_lists() -> None:
+    """A column in which every row has its own type would be nulls mostly."""
+    cells = [_items(f"custom.{number}") for number in range(100)]
+    assert pivot_column(cells) is cells
+
+
+def test_a_new_row_does_not_change_the_order_of_types() -> None:
+    """The order depends on which types follow each other, not on which row comes first."""
+    cells = [_items("x", "c"), _items("a", "x"), _items("a", "b", "c")]
+    first, second = pivot_column(cells), pivot_column(cells[::-1])
+    assert isinstance(first, dict)
+    assert isinstance(second, dict)
+    assert list(first["items"]) == list(second["items"]) == ["a", "b", "x", "c"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["too", "short"],
+        {"by": "action_device", "items": {}},
+        {"by": "action_type"},
+        {"by": "action_type", "items": {"a": {"value": ["1"]}}},
+        {"by": "action_type", "items": {"a": ["1", "2", "3"]}},
+        {"by": "action_type", "items": {"a": "b"}},
+        {"by": "action_type", "items": {"a": "a"}},
+        {"by": "action_type", "items": {}, "exceptions": {"3": []}},
+        {"by": "action_type", "items": {}, "exceptions": {"-1": []}},
+        {"by": "action_type", "items": {}, "exceptions": {"x": []}},
+        "text",
+        None,
+    ],
+    ids=str,
+)
+def test_a_malformed_column_is_corrupt(column: Any) -> None:
+    """A column of another form or length is never read as something else."""
+    with pytest.raises(Corrupt, match="fetch it again"):
+        unpivot_column(column, 3)
