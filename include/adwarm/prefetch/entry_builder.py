@@ -7,6 +7,7 @@ of the days' data versions tells: it grows with each restatement and each new da
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from hashlib import sha256
 from typing import Any
 
 import orjson
@@ -114,7 +115,8 @@ def build_entry(
         "days_fetched_at": min((state.fetched_at for state in states.values()), default=None),
         **_row_fields(daily_rows(context.objects, states, window), summary),
     }
-    packed = compress(orjson.dumps(document), settings.compression)
+    raw = orjson.dumps(document)
+    packed = compress(raw, settings.compression)
     entry = Entry(
         key=query.entry_key,
         date_range=query.key.date_range,
@@ -124,6 +126,7 @@ def build_entry(
         stored_bytes=packed.stored_bytes,
         expires_at=fresh_until,
         degraded_reason=missing,
+        content_hash=sha256(raw).hexdigest(),
         **facts,
     )
     return entry, packed.blob

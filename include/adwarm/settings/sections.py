@@ -264,6 +264,17 @@ class CompressionSettings(_Section):
         64 * 2**20, ge=1024, description="Larger decompressed payloads are refused (decompression bombs)."
     )
     cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of decompressed payloads.")
+    version_bytes: int = Field(
+        2 * 2**20,
+        ge=0,
+        description="Compressed bytes of earlier documents kept for each report key, so that a returning reader gets "
+        "only what changed; 0: none.",
+    )
+    version_count: int = Field(16, ge=1, le=1_000, description="Earlier documents kept for each report key.")
+    version_days: int = Field(
+        8, ge=1, le=400, description="How long they are kept; browsers use a document for 7 days."
+    )
+    delta_cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of deltas of one process.")
 
 
 class ServingSettings(_Section):

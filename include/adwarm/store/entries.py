@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, func, select
+from sqlalchemy import Connection, Engine, Row, and_, delete, func, select, union
 
 from adwarm.model import EntryKey, Window
+from adwarm.store import entry_versions
 from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.tables import entry as table
-from adwarm.store.tables import payload
+from adwarm.store.tables import entry_version, payload
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""
@@ -19,7 +20,11 @@ FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """The metadata of an entry. `expires_at` is None when its data is final."""
+    """The metadata of an entry.
+
+    `expires_at` is None when its data is final. `content_hash` is the SHA-256 of the decoded document in hex, None for
+    entries of older releases.
+    """
 
     key: EntryKey
     date_range: str
@@ -37,6 +42,7 @@ class Entry:
     data_version: int = 1
     api_version: str = ""
     payload_hash: str = ""
+    content_hash: str | None = None
 
     def is_fresh(self, at: datetime) -> bool:
         """Whether the entry may be served as fresh at `at`."""
@@ -91,21 +97,29 @@ def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, E
     return lifetimes
 
 
-def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> None:
-    """Store entries with their sealed bytes, within the caller's fenced transaction."""
+def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> list[str]:
+    """Store entries with their sealed bytes, within the caller's fenced transaction; return their payload hashes."""
     hashes = [sha256(blob).hexdigest() for _, blob in items]
     blobs = {digest: blob for digest, (_, blob) in zip(hashes, items, strict=True)}
     _store_payloads(connection, blobs, at)
     upsert(connection, table, [_row(item, digest, token) for digest, (item, _) in zip(hashes, items, strict=True)])
+    return hashes
 
 
 def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
-    """Replace an entry's bytes by a recompressed copy; False when the entry has changed meanwhile."""
+    """Replace an entry's bytes, and those of its kept version, by a recompressed copy.
+
+    Returns:
+        False when the entry has changed meanwhile; then nothing is replaced.
+    """
     digest = sha256(sealed).hexdigest()
     _store_payloads(connection, {digest: sealed}, at)
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
     values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
-    return bool(connection.execute(table.update().where(same).values(**values)).rowcount)
+    is_replaced = bool(connection.execute(table.update().where(same).values(**values)).rowcount)
+    if is_replaced:
+        entry_versions.move_payload(connection, item.payload_hash, digest, item.stored_bytes)
+    return is_replaced
 
 
 def mark_degraded(engine: Engine, item: Entry, reason: str) -> None:
@@ -126,8 +140,9 @@ def get_totals(engine: Engine) -> dict[str, int]:
 
 
 def delete_orphans(engine: Engine, before: datetime) -> int:
-    """Delete payloads older than `before` that no entry refers to, and return their number."""
-    unused = and_(payload.c.created_at < before, payload.c.hash.not_in(select(table.c.payload_hash)))
+    """Delete payloads older than `before` that neither an entry nor a kept version refers to; return their number."""
+    used = union(select(table.c.payload_hash), select(entry_version.c.payload_hash))
+    unused = and_(payload.c.created_at < before, payload.c.hash.not_in(used))
     with write_transaction(engine) as connection:
         return int(connection.execute(delete(payload).where(unused)).rowcount)
 
@@ -164,6 +179,7 @@ def _entry(row: Row[Any]) -> Entry:
         data_version=row.data_version,
         api_version=row.api_version,
         payload_hash=row.payload_hash,
+        content_hash=row.content_hash,
     )
 
 
@@ -189,4 +205,5 @@ def _row(item: Entry, payload_hash: str, token: int) -> dict[str, Any]:
         "data_version": item.data_version,
         "api_version": item.api_version,
         "token": token,
+        "content_hash": item.content_hash,
     }

@@ -166,5 +166,5 @@ def test_use_as_dictionary_has_no_line_breaks() -> None:
     """Text that no header may hold is refused."""
     assert format_use_as_dictionary("/a", "v1") == 'match="/a", id="v1"'
     for match, name in (("/a\r\nSet-Cookie: x", None), ("/é", None), ("/a", "x" * 1025)):
-        with pytest.raises(ValueError, match="characters|ASCII"):
+        with pytest.raises(ValueError, match=r"characters|ASCII"):
             format_use_as_dictionary(match, name)
