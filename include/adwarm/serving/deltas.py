@@ -1,0 +1,180 @@
+"""Deltas for returning readers: what changed since the document that the client holds (RFC 9842).
+
+The hit route asks for one when all of these hold:
+
+1. The token may read the account. Nothing here is called before that.
+2. The answer is the whole document in its columnar shape, as it is stored.
+3. `Accept-Encoding` names `dcz`, and `Available-Dictionary` is a SHA-256 (`parse_available_dictionary`).
+
+It then sends the delta with `Content-Encoding: dcz` and the headers of `http_headers`, the ETag with `delta_coding`. On
+None it sends the plain coding. Answers in the columnar shape carry `Use-As-Dictionary`, deltas too. The server offers
+both over HTTPS and on localhost only, since a browser uses dictionaries nowhere else.
+"""
+
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from hashlib import sha256
+from threading import Lock
+from typing import NamedTuple
+
+from cachetools import LRUCache
+
+from adwarm.compression import decompress
+from adwarm.compression.dictionaries import encode_delta
+from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
+from adwarm.model import Account, QuerySpec, ReportKey, resolve_key
+from adwarm.store import Context, entry_versions
+from adwarm.store.entry_versions import EntryVersion
+
+_MAX_UNKNOWN = 10_000
+
+
+class DeltaKey(NamedTuple):
+    """What a delta is made of.
+
+    Attributes:
+        key: the report key that is read.
+        content_hash: SHA-256 of the document to send, in hex.
+        dictionary_hash: SHA-256 of the document that the client holds.
+    """
+
+    key: ReportKey
+    content_hash: str
+    dictionary_hash: bytes
+
+
+class KnownDelta(NamedTuple):
+    """The cached result for a `DeltaKey`: the delta, or None when there is none."""
+
+    body: bytes | None
+
+
+class Deltas:
+    """Makes deltas, each once on first demand, and caches them. Safe for many threads.
+
+    Args:
+        context: database and settings.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = Lock()
+        self._made: LRUCache[Hashable, bytes] = LRUCache(context.settings.compression.delta_cache_bytes, getsizeof=len)
+        # Keys without a delta have a cache of their own, so that unknown hashes displace no delta.
+        self._without: LRUCache[Hashable, bool] = LRUCache(_MAX_UNKNOWN)
+        self._running: dict[DeltaKey, Future[bytes | None]] = {}
+
+    def peek(self, wanted: DeltaKey, plain_bytes: int) -> KnownDelta | None:
+        """Return the cached result, or None when `get` would have to compute it. Does no I/O.
+
+        Args:
+            wanted: what the delta is made of.
+            plain_bytes: as for `get`.
+        """
+        with self._lock:
+            if wanted in self._without:
+                return KnownDelta(None)
+            body = self._made.get(wanted)
+        return None if body is None else KnownDelta(_if_smaller(body, plain_bytes))
+
+    def get(
+        self, wanted: DeltaKey, account: Account, load_document: Callable[[], bytes], plain_bytes: int
+    ) -> bytes | None:
+        """Return the delta, or None when the client gets the plain coding.
+
+        There is none when the dictionary is not a kept version of this very account, report and date range, when its
+        bytes are damaged, when the database cannot be reached, or when the delta would not be smaller. Reads the
+        database and compresses for some milliseconds: call it in a thread. Threads that ask for the same delta at the
+        same time share one computation.
+
+        Args:
+            wanted: what the delta is made of.
+            account: the key's account, for its zone.
+            load_document: returns the decoded document to send; its errors are raised.
+            plain_bytes: size of the plain coding that would be sent instead.
+        """
+        with self._lock:
+            if wanted in self._without:
+                return None
+            body = self._made.get(wanted)
+            if body is not None:
+                return _if_smaller(body, plain_bytes)
+            running = self._running.get(wanted)
+            if running is None:
+                mine = self._running[wanted] = Future[bytes | None]()
+        if running is not None:
+            return _if_smaller(running.result(), plain_bytes)
+        try:
+            body = self._make(wanted, account, load_document)
+            mine.set_result(body)
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        finally:
+            with self._lock:
+                del self._running[wanted]
+        return _if_smaller(body, plain_bytes)
+
+    def _make(self, wanted: DeltaKey, account: Account, load_document: Callable[[], bytes]) -> bytes | None:
+        if wanted.dictionary_hash.hex() == wanted.content_hash:
+            document = dictionary = load_document()
+        else:
+            try:
+                found = find_dictionary(self._context, wanted.key, account, wanted.dictionary_hash)
+            except Transient:
+                return None  # not cached: the next request tries again
+            if found is None:
+                self._remember(wanted, None)
+                return None
+            document, dictionary = load_document(), found
+        body = encode_delta(document, dictionary)
+        self._remember(wanted, body)
+        return body
+
+    def _remember(self, wanted: DeltaKey, body: bytes | None) -> None:
+        with self._lock:
+            if body is None:
+                self._without[wanted] = True
+            elif len(body) <= self._made.maxsize:
+                self._made[wanted] = body
+
+
+def find_dictionary(context: Context, key: ReportKey, account: Account, dictionary_hash: bytes) -> bytes | None:
+    """Return the decoded document with this hash if it is a kept version of `key`, else None.
+
+    It has to be of exactly this account, report and query, and the key's date range has to have meant its window when
+    it was published: a window is stored once, and several date ranges may read it. Documents of other accounts are
+    never looked at, so a hash cannot probe them. A version whose bytes are damaged is ignored.
+
+    Args:
+        context: database and settings.
+        key: the key that the client may read.
+        account: the key's account, for its zone.
+        dictionary_hash: SHA-256 of the document.
+
+    Raises:
+        BadRequest: the report is not configured.
+        Transient: the database cannot be reached.
+    """
+    spec, digest = context.settings.spec(key.report), dictionary_hash.hex()
+    for version, sealed in entry_versions.find(context.engine, key.account_id, key.report, spec.hash, digest):
+        if not _answered(version, key, account, spec):
+            continue
+        try:
+            document = decompress(sealed, context.settings.compression)
+        except (Corrupt, TooMuchData):
+            continue
+        if sha256(document).digest() == dictionary_hash:
+            return document
+    return None
+
+
+def _answered(version: EntryVersion, key: ReportKey, account: Account, spec: QuerySpec) -> bool:
+    """Whether a reader of `key` got this version when it was published."""
+    if version.key == key:
+        return True
+    return resolve_key(key, account, spec, version.created_at).window == version.window
+
+
+def _if_smaller(body: bytes | None, plain_bytes: int) -> bytes | None:
+    return body if body is not None and len(body) < plain_bytes else None
