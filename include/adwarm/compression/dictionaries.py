@@ -1,7 +1,8 @@
 """Deltas against an earlier document: Compression Dictionary Transport with zstd (RFC 9842, `Content-Encoding: dcz`).
 
 The body is a fixed magic number, the SHA-256 of the dictionary, and a zstd frame made with the dictionary as raw
-content. The window covers dictionary and document, as long as a browser accepts it.
+content. The window covers dictionary and document, as long as a browser accepts it. The frame has a checksum, so a
+browser too notices when the document that it restored is not the one that was sent.
 """
 
 import re
@@ -135,7 +136,7 @@ def _parameters(
 ) -> zstandard.ZstdCompressionParameters:
     if level is not None:
         return zstandard.ZstdCompressionParameters.from_level(
-            level, source_size=size, dict_size=dictionary_bytes, window_log=window_log
+            level, source_size=size, dict_size=dictionary_bytes, window_log=window_log, write_checksum=True
         )
     # Levels up to 12 accept matches of 4 or 5 bytes, which numbers have everywhere: 6 gives less and is as fast. Levels
     # from 13 on build a tree of the dictionary, which takes ten times as long as the rest.
@@ -147,4 +148,5 @@ def _parameters(
         min_match=6,
         target_length=64,
         strategy=zstandard.STRATEGY_LAZY2,
+        write_checksum=True,
     )
