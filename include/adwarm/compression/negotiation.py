@@ -6,6 +6,7 @@ The stored codec is chosen whenever the client accepts it, since then nothing ha
 import re
 
 from adwarm.compression.envelope import Codec, parse_codec
+from adwarm.foundation.errors import BadRequest
 
 _CODINGS: dict[Codec, str] = {"zstd": "zstd", "brotli": "br", "gzip": "gzip", "identity": "identity"}
 _CODECS: dict[str, Codec] = {coding: codec for codec, coding in _CODINGS.items()} | {"x-gzip": "gzip"}
@@ -19,6 +20,18 @@ def content_coding(codec: str) -> str:
         BadRequest: the codec is unknown.
     """
     return _CODINGS[parse_codec(codec)]
+
+
+def parse_coding(name: str) -> Codec:
+    """Return the codec of a Content-Encoding header.
+
+    Raises:
+        BadRequest: no codec has this name, or there are several codings.
+    """
+    codec = _CODECS.get(name.strip().lower())
+    if codec is None:
+        raise BadRequest(f"content coding {name[:40]!r} is unknown; the codings are {', '.join(_CODECS)}")
+    return codec
 
 
 def choose_encoding(accept_encoding: str, stored: str) -> Codec:

@@ -13,3 +13,6 @@ ACTOR: Final = "Adwarm-Actor"
 
 REQUEST: Final = "Adwarm-Request"
 """Request: the id of the queued request that an earlier 202 named, so that the retry is counted as the same open."""
+
+PRIORITY: Final = "Adwarm-Priority"
+"""Request: class of the request for a report that is missing or old: `critical`, `high`, `normal` or `low`."""
