@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 AnswerStatus = Literal["hit", "stale", "miss"]
 TableName = Literal["daily", "summary"]
-_MEMBER = re.compile(r"\s*([^\s;,]+)((?:\s*;\s*[a-z*][^;,=\s]*(?:=(?:\"(?:[^\"\\]|\\.)*\"|[^;,\s]*))?)*)\s*(?:,|$)")
-_PARAMETER = re.compile(r";\s*([a-z*][^;,=\s]*)(?:=(\"(?:[^\"\\]|\\.)*\"|[^;,\s]*))?")
+_MEMBER = re.compile(r"\s*([^\s;,]+)((?:\s*;\s*[a-z*][^;,=\s]*(?:=(?:\"(?:[^\"\\]|\\.)*\"|[^;,\s\"]*))?)*)\s*(?:,|$)")
+_PARAMETER = re.compile(r";\s*([a-z*][^;,=\s]*)(?:=(\"(?:[^\"\\]|\\.)*\"|[^;,\s\"]*))?")
 _TEXT_COLUMNS = ("_id", "_name", "_currency")
 
 
