@@ -29,6 +29,7 @@ from adwarm.foundation import api_headers
 from adwarm.foundation.errors import BadRequest, Corrupt, Transient
 from adwarm.model import Priority, ReportKey, normalize_account_id
 
+_CLIENT_NAME = "python/1"
 _PLAIN_CODINGS = "zstd, br, gzip"
 _MAX_SERVER_WAIT = 30
 _MIN_PAUSE = 0.5
@@ -189,9 +190,7 @@ class Operations:
         return ApiRequest("GET", target, headers, wait_seconds=server_wait)
 
     def _headers(self) -> dict[str, str]:
-        from adwarm import __version__
-
-        headers = {"Accept-Encoding": _PLAIN_CODINGS, api_headers.CLIENT: f"python/{__version__}"}
+        headers = {"Accept-Encoding": _PLAIN_CODINGS, api_headers.CLIENT: _CLIENT_NAME}
         if self.actor is not None:
             headers[api_headers.ACTOR] = self.actor
         return headers

@@ -3,7 +3,7 @@
 from typing import Final
 
 CLIENT: Final = "Adwarm-Client"
-"""Request: the client library and its version, such as `hook/1` or `python/0.1.0`.
+"""Request: the client library and its version, such as `hook/1` or `python/1`.
 
 A page on another origin needs it in `Access-Control-Allow-Headers`; a page on the API's own origin just sends it.
 """

@@ -115,9 +115,8 @@ def _read_digest(header: str) -> bytes:
 def json_answer(status: int, body: Any, **headers: str) -> Sent:
     """Return a JSON answer, a problem document for errors."""
     kind = "application/problem+json" if status >= 400 else "application/json"
-    return Sent(
-        status, {"Content-Type": kind, **{n.replace("_", "-"): v for n, v in headers.items()}}, orjson.dumps(body)
-    )
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Sent(status, {"Content-Type": kind, **named}, orjson.dumps(body))
 
 
 @dataclass
