@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PriorityName = Literal["critical", "high", "normal", "low"]
 CacheFolder = Path | str | Literal[False] | None
-_SYSTEM_CLOCK = SystemClock()
 _WAIT_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
@@ -67,7 +66,7 @@ class Client(_BaseClient):
         cache_folder: where reports are kept; None for the user's cache folder, False for nowhere.
         actor: who opens the reports, `human`, `embedded` or `api`; only a trusted token may say so.
         http: used instead of a client of its own, for proxies and certificates; it is not closed.
-        sleep: waits for some seconds.
+        sleep: waits for some seconds; None for a real wait.
     """
 
     def __init__(
@@ -78,12 +77,12 @@ class Client(_BaseClient):
         *,
         actor: str | None = None,
         http: httpx.Client | None = None,
-        sleep: Callable[[float], None] = _SYSTEM_CLOCK.sleep,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:
         super().__init__(base_url, token, cache_folder, actor)
         self._http = httpx.Client() if http is None else http
         self._is_owner = http is None
-        self._sleep = sleep
+        self._sleep = sleep or SystemClock().sleep
 
     def __enter__(self) -> Self:
         return self
@@ -239,7 +238,7 @@ class AsyncClient(_BaseClient):
         cache_folder: where reports are kept; None for the user's cache folder, False for nowhere.
         actor: who opens the reports, `human`, `embedded` or `api`; only a trusted token may say so.
         http: used instead of a client of its own, for proxies and certificates; it is not closed.
-        sleep: waits for some seconds.
+        sleep: waits for some seconds; None for a real wait.
     """
 
     def __init__(
@@ -250,12 +249,12 @@ class AsyncClient(_BaseClient):
         *,
         actor: str | None = None,
         http: httpx.AsyncClient | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(base_url, token, cache_folder, actor)
         self._http = httpx.AsyncClient() if http is None else http
         self._is_owner = http is None
-        self._sleep = sleep
+        self._sleep = sleep or asyncio.sleep
 
     async def __aenter__(self) -> Self:
         return self

@@ -43,7 +43,7 @@ class DeltaKey(NamedTuple):
     dictionary_hash: bytes
 
 
-class KnownDelta(NamedTuple):
+class CachedDelta(NamedTuple):
     """The cached result for a `DeltaKey`: the delta, or None when there is none."""
 
     body: bytes | None
@@ -64,7 +64,7 @@ class Deltas:
         self._without: LRUCache[Hashable, bool] = LRUCache(_MAX_UNKNOWN)
         self._running: dict[DeltaKey, Future[bytes | None]] = {}
 
-    def peek(self, wanted: DeltaKey, plain_bytes: int) -> KnownDelta | None:
+    def peek(self, wanted: DeltaKey, plain_bytes: int) -> CachedDelta | None:
         """Return the cached result, or None when `get` would have to compute it. Does no I/O.
 
         Args:
@@ -73,9 +73,9 @@ class Deltas:
         """
         with self._lock:
             if wanted in self._without:
-                return KnownDelta(None)
+                return CachedDelta(None)
             body = self._made.get(wanted)
-        return None if body is None else KnownDelta(_if_smaller(body, plain_bytes))
+        return None if body is None else CachedDelta(_if_smaller(body, plain_bytes))
 
     def get(
         self, wanted: DeltaKey, account: Account, load_document: Callable[[], bytes], plain_bytes: int

@@ -49,13 +49,6 @@ def delta_coding(dictionary_hash: bytes) -> str:
     return f"dcz.{dictionary_hash.hex()[:16]}"
 
 
-def matches_etag(if_none_match: str | None, etag: str) -> bool:
-    """Whether a header If-None-Match names `etag`, by weak comparison; `*` names every tag."""
-    if if_none_match is None:
-        return False
-    return if_none_match.strip() == "*" or etag.removeprefix("W/") in _tags(if_none_match)
-
-
 def find_etag(if_none_match: str | None, content_hash: str, shape: str) -> str | None:
     """Return the client's tag that stands for this document in this shape, in any coding, or None.
 

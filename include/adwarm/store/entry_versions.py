@@ -103,10 +103,10 @@ def find(engine: Engine, account_id: str, report: str, spec_hash: str, content_h
         return [StoredVersion(_version(row), bytes(row.body)) for row in connection.execute(query)]
 
 
-def list_versions(engine: Engine, key: ReportKey) -> list[EntryVersion]:
+def list_versions(connection: Connection, key: ReportKey) -> list[EntryVersion]:
     """Return the versions kept for a report key, newest first."""
-    with read_transaction(engine) as connection:
-        return [_version(row) for row in connection.execute(_newest_first(key))]
+    query = select(table).where(_is_of(key)).order_by(table.c.created_at.desc(), table.c.content_hash)
+    return [_version(row) for row in connection.execute(query)]
 
 
 def move_payload(connection: Connection, old: str, new: str, stored_bytes: int) -> None:
@@ -122,7 +122,7 @@ def delete_old(engine: Engine, before: datetime) -> int:
 
 
 def _delete_excess(connection: Connection, key: ReportKey, limits: VersionLimits) -> None:
-    versions = [_version(row) for row in connection.execute(_newest_first(key))]
+    versions = list_versions(connection, key)
     total, excess = 0, []
     for number, version in enumerate(versions):
         total += version.stored_bytes
@@ -131,10 +131,6 @@ def _delete_excess(connection: Connection, key: ReportKey, limits: VersionLimits
             excess.append(version.content_hash)
     if excess:
         connection.execute(delete(table).where(_is_of(key), table.c.content_hash.in_(excess)))
-
-
-def _newest_first(key: ReportKey) -> Any:
-    return select(table).where(_is_of(key)).order_by(table.c.created_at.desc(), table.c.content_hash)
 
 
 def _is_of(key: ReportKey) -> Any:

@@ -11,7 +11,7 @@ from adwarm.maintenance.garbage_collection import delete_orphans, list_used_obje
 from adwarm.model import ReportKey, Window
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, entry_versions, partitions
-from adwarm.store.database import write_transaction
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import metadata, payload
@@ -82,5 +82,6 @@ def test_versions_that_no_reader_can_use_are_deleted(engine: Engine, objects: Ob
             entry_versions.save(connection, [version], limits)
 
     assert delete_orphans(Context(engine, objects, Settings()), NOW) == (0, 1)
-    kept = entry_versions.list_versions(engine, ReportKey("act_1", "last_7d"))
+    with read_transaction(engine) as connection:
+        kept = entry_versions.list_versions(connection, ReportKey("act_1", "last_7d"))
     assert [version.content_hash for version in kept] == ["young"]

@@ -13,7 +13,7 @@ from adwarm.compression.dictionaries import decode_delta
 from adwarm.foundation.errors import Corrupt, Transient
 from adwarm.model import Account, ReportKey
 from adwarm.serving import deltas as module
-from adwarm.serving.deltas import DeltaKey, Deltas, KnownDelta, find_dictionary
+from adwarm.serving.deltas import CachedDelta, DeltaKey, Deltas, find_dictionary
 from adwarm.store import Context, entries, entry_versions
 from adwarm.store.database import write_transaction
 from tests.unit.conftest import ReaderHarness
@@ -53,7 +53,7 @@ def test_a_returning_reader_gets_what_changed(desk: ReaderHarness) -> None:
     assert body is not None
     assert decode_delta(body, old, len(new)) == new != old
     assert len(body) < len(new) / 2
-    assert deltas.peek(wanted, PLAIN) == KnownDelta(body)
+    assert deltas.peek(wanted, PLAIN) == CachedDelta(body)
 
 
 def test_the_document_itself_is_a_dictionary(desk: ReaderHarness) -> None:
@@ -112,7 +112,7 @@ def test_a_delta_is_never_larger_than_the_plain_coding(desk: ReaderHarness) -> N
     assert body is not None
     assert deltas.get(wanted, ACCOUNT, lambda: new, len(body)) is None
     assert deltas.get(wanted, ACCOUNT, lambda: new, len(body) + 1) == body
-    assert deltas.peek(wanted, len(body)) == KnownDelta(None)
+    assert deltas.peek(wanted, len(body)) == CachedDelta(None)
 
 
 def test_concurrent_readers_share_one_computation(desk: ReaderHarness) -> None:
@@ -159,7 +159,7 @@ def test_an_unknown_hash_is_looked_up_once(desk: ReaderHarness, monkeypatch: pyt
     assert deltas.get(wanted, ACCOUNT, lambda: document, PLAIN) is None
     monkeypatch.setattr(entry_versions, "find", lambda *_: pytest.fail("asked twice"))
     assert deltas.get(wanted, ACCOUNT, lambda: document, PLAIN) is None
-    assert deltas.peek(wanted, PLAIN) == KnownDelta(None)
+    assert deltas.peek(wanted, PLAIN) == CachedDelta(None)
 
 
 def test_the_cache_is_bounded(desk: ReaderHarness) -> None:

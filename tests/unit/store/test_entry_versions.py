@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from adwarm.model import EntryKey, ReportKey, Window
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries, entry_versions
-from adwarm.store.database import write_transaction
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion, VersionLimits
 
@@ -50,7 +50,12 @@ def _sealed(version: EntryVersion) -> bytes:
 
 
 def _contents(engine: Engine, key: ReportKey = KEY) -> list[str]:
-    return [version.content_hash for version in entry_versions.list_versions(engine, key)]
+    return [version.content_hash for version in _list(engine, key)]
+
+
+def _list(engine: Engine, key: ReportKey = KEY) -> list[EntryVersion]:
+    with read_transaction(engine) as connection:
+        return entry_versions.list_versions(connection, key)
 
 
 def _find(engine: Engine, version: EntryVersion, account_id: str = "act_1", spec_hash: str = "abc") -> list[bytes]:
@@ -64,7 +69,7 @@ def test_a_saved_version_comes_back(engine: Engine) -> None:
     ((version, sealed),) = entry_versions.find(engine, "act_1", "default", "abc", _version("a").content_hash)
     assert (version, sealed) == (_version("a"), b"sealed a")
     _save(engine, _version("a", at=AT + HOUR))
-    assert entry_versions.list_versions(engine, KEY) == [_version("a", at=AT + HOUR)]
+    assert _list(engine) == [_version("a", at=AT + HOUR)]
 
 
 def test_a_version_is_found_only_by_its_own_account_report_and_query(engine: Engine) -> None:
@@ -124,7 +129,7 @@ def test_recompression_keeps_one_payload(engine: Engine) -> None:
         assert entries.replace_payload(connection, replace(item, codec="brotli", stored_bytes=7), b"smaller", AT)
         assert not entries.replace_payload(connection, item, b"late", AT)
     assert _find(engine, _version("a")) == [b"smaller"]
-    assert entry_versions.list_versions(engine, KEY)[0].stored_bytes == 7
+    assert _list(engine)[0].stored_bytes == 7
     assert entries.delete_orphans(engine, AT + HOUR) == 2
 
 
@@ -136,7 +141,7 @@ def test_bounds_hold_after_every_save(sqlite_engine: Engine, order: list[int], s
     limits = VersionLimits(500, limit, timedelta(days=8))
     for number in order:
         _save(sqlite_engine, _version(str(number), at=AT + number * HOUR, stored_bytes=size), limits=limits)
-        kept = entry_versions.list_versions(sqlite_engine, KEY)
+        kept = _list(sqlite_engine)
         assert sum(version.stored_bytes for version in kept) <= 500
         assert 1 <= len(kept) <= limit
         assert kept == sorted(kept, key=lambda version: version.created_at, reverse=True)
