@@ -1,6 +1,6 @@
 """Deltas for returning readers: what changed since the document that the client holds (RFC 9842).
 
-The hit route asks for one when all of these hold:
+The hit route asks `DeltaThreads` for one when all of these hold:
 
 1. The token may read the account. Nothing here is called before that.
 2. The answer is the whole document in its columnar shape, as it is stored.
@@ -11,22 +11,27 @@ None it sends the plain coding. Answers in the columnar shape carry `Use-As-Dict
 both over HTTPS and on localhost only, since a browser uses dictionaries nowhere else.
 """
 
+import asyncio
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cachetools import LRUCache
 
 from adwarm.compression import decompress
+from adwarm.compression.codecs import decode
 from adwarm.compression.dictionaries import encode_delta
+from adwarm.compression.envelope import parse_codec
 from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
 from adwarm.model import Account, QuerySpec, ReportKey, resolve_key
 from adwarm.store import Context, entry_versions
+from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion
 
 _MAX_UNKNOWN = 10_000
+_THREADS = 2
 
 
 class DeltaKey(NamedTuple):
@@ -78,7 +83,7 @@ class Deltas:
         return None if body is None else CachedDelta(_if_smaller(body, plain_bytes))
 
     def get(
-        self, wanted: DeltaKey, account: Account, load_document: Callable[[], bytes], plain_bytes: int
+        self, wanted: DeltaKey, data_zone: str, load_document: Callable[[], bytes], plain_bytes: int
     ) -> bytes | None:
         """Return the delta, or None when the client gets the plain coding.
 
@@ -89,7 +94,7 @@ class Deltas:
 
         Args:
             wanted: what the delta is made of.
-            account: the key's account, for its zone.
+            data_zone: zone of the key's account.
             load_document: returns the decoded document to send; its errors are raised.
             plain_bytes: size of the plain coding that would be sent instead.
         """
@@ -105,7 +110,7 @@ class Deltas:
         if running is not None:
             return _if_smaller(running.result(), plain_bytes)
         try:
-            body = self._make(wanted, account, load_document)
+            body = self._make(wanted, data_zone, load_document)
             mine.set_result(body)
         except BaseException as error:
             mine.set_exception(error)
@@ -115,12 +120,12 @@ class Deltas:
                 del self._running[wanted]
         return _if_smaller(body, plain_bytes)
 
-    def _make(self, wanted: DeltaKey, account: Account, load_document: Callable[[], bytes]) -> bytes | None:
+    def _make(self, wanted: DeltaKey, data_zone: str, load_document: Callable[[], bytes]) -> bytes | None:
         if wanted.dictionary_hash.hex() == wanted.content_hash:
             document = dictionary = load_document()
         else:
             try:
-                found = find_dictionary(self._context, wanted.key, account, wanted.dictionary_hash)
+                found = find_dictionary(self._context, wanted.key, data_zone, wanted.dictionary_hash)
             except Transient:
                 return None  # not cached: the next request tries again
             if found is None:
@@ -139,7 +144,67 @@ class Deltas:
                 self._made[wanted] = body
 
 
-def find_dictionary(context: Context, key: ReportKey, account: Account, dictionary_hash: bytes) -> bytes | None:
+class ReadKey(Protocol):
+    """The key that a request may read, and the zone of its account."""
+
+    @property
+    def key(self) -> ReportKey:
+        """The report key."""
+
+    @property
+    def data_zone(self) -> str:
+        """Zone of the account."""
+
+
+class DeltaThreads:
+    """Finds deltas for the hit route: known ones at once, others in threads of its own.
+
+    Args:
+        context: database and settings.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._deltas = Deltas(context)
+        self._settings = context.settings.compression
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="adwarm-delta")
+
+    async def find(
+        self, pointer: ReadKey, entry: Entry, dictionary_hash: bytes, stored: bytes, plain_bytes: int
+    ) -> bytes | None:
+        """Return a delta of the document of `entry`, or None when the client gets the plain answer.
+
+        Args:
+            pointer: the key that the client may read, with its account's zone.
+            entry: the entry to send.
+            dictionary_hash: SHA-256 of the document that the client holds.
+            stored: the stored body of the entry, in its codec.
+            plain_bytes: size of the plain answer; a delta is smaller.
+
+        Raises:
+            Corrupt: the stored body does not decode.
+            TooMuchData: it decodes to more than the settings allow.
+        """
+        if entry.content_hash is None:
+            return None
+        wanted = DeltaKey(pointer.key, entry.content_hash, dictionary_hash)
+        cached = self._deltas.peek(wanted, plain_bytes)
+        if cached is not None:
+            return cached.body
+
+        def load_document() -> bytes:
+            return decode(stored, parse_codec(entry.codec), self._settings.max_decoded_bytes)
+
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._executor, self._deltas.get, wanted, pointer.data_zone, load_document, plain_bytes
+        )
+
+    def close(self) -> None:
+        """End the threads; what has not begun is dropped."""
+        self._executor.shutdown(cancel_futures=True)
+
+
+def find_dictionary(context: Context, key: ReportKey, data_zone: str, dictionary_hash: bytes) -> bytes | None:
     """Return the decoded document with this hash if it is a kept version of `key`, else None.
 
     It has to be of exactly this account, report and query, and the key's date range has to have meant its window when
@@ -149,13 +214,14 @@ def find_dictionary(context: Context, key: ReportKey, account: Account, dictiona
     Args:
         context: database and settings.
         key: the key that the client may read.
-        account: the key's account, for its zone.
+        data_zone: zone of the key's account.
         dictionary_hash: SHA-256 of the document.
 
     Raises:
         BadRequest: the report is not configured.
         Transient: the database cannot be reached.
     """
+    account = Account(key.account_id, data_zone, data_zone)
     spec, digest = context.settings.spec(key.report), dictionary_hash.hex()
     for version, sealed in entry_versions.find(context.engine, key.account_id, key.report, spec.hash, digest):
         if not _answered(version, key, account, spec):

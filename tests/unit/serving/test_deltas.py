@@ -1,25 +1,26 @@
 """Deltas: against earlier documents of the same key only, made once, and never larger than the plain coding."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha256
 
 import pytest
 
-from adwarm.compression import compress, decompress
+from adwarm.compression import compress, decode_envelope, decompress
 from adwarm.compression.dictionaries import decode_delta
 from adwarm.foundation.errors import Corrupt, Transient
-from adwarm.model import Account, ReportKey
+from adwarm.model import ReportKey
 from adwarm.serving import deltas as module
-from adwarm.serving.deltas import CachedDelta, DeltaKey, Deltas, find_dictionary
+from adwarm.serving.deltas import CachedDelta, DeltaKey, Deltas, DeltaThreads, find_dictionary
 from adwarm.store import Context, entries, entry_versions
 from adwarm.store.database import write_transaction
 from tests.unit.conftest import ReaderHarness
 
 KEY = ReportKey("act_1", "last_7d")
-ACCOUNT = Account("act_1", "UTC", "UTC")
+ZONE = "UTC"
 PLAIN = 100_000
 
 
@@ -49,7 +50,7 @@ def test_a_returning_reader_gets_what_changed(desk: ReaderHarness) -> None:
     old, new = _publish_two(desk)
     deltas, wanted = Deltas(_context(desk)), _wanted(new, old)
     assert deltas.peek(wanted, PLAIN) is None
-    body = deltas.get(wanted, ACCOUNT, lambda: new, PLAIN)
+    body = deltas.get(wanted, ZONE, lambda: new, PLAIN)
     assert body is not None
     assert decode_delta(body, old, len(new)) == new != old
     assert len(body) < len(new) / 2
@@ -60,7 +61,7 @@ def test_the_document_itself_is_a_dictionary(desk: ReaderHarness) -> None:
     """A client that holds the current document and sends no ETag gets next to nothing."""
     desk.warm(KEY)
     document = _document(desk)
-    body = Deltas(_context(desk)).get(_wanted(document, document), ACCOUNT, lambda: document, PLAIN)
+    body = Deltas(_context(desk)).get(_wanted(document, document), ZONE, lambda: document, PLAIN)
     assert body is not None
     assert len(body) < 80
     assert decode_delta(body, document, len(document)) == document
@@ -72,18 +73,18 @@ def test_another_accounts_document_is_never_a_dictionary(desk: ReaderHarness, mo
     old, _ = _publish_two(desk, other)
     desk.warm(KEY)
     document = _document(desk)
-    assert find_dictionary(_context(desk), other, Account("act_2", "UTC", "UTC"), sha256(old).digest()) == old
+    assert find_dictionary(_context(desk), other, "UTC", sha256(old).digest()) == old
     monkeypatch.setattr(module, "decompress", lambda *_: pytest.fail("a foreign document was decoded"))
     unknown = sha256(b"unknown").digest()
     for digest in (sha256(old).digest(), unknown):
-        assert find_dictionary(_context(desk), KEY, ACCOUNT, digest) is None
+        assert find_dictionary(_context(desk), KEY, ZONE, digest) is None
     rows = [
         entry_versions.find(desk.engine, "act_1", "default", desk.bench.settings.spec("default").hash, digest.hex())
         for digest in (sha256(old).digest(), unknown)
     ]
     assert rows == [[], []]
     deltas = Deltas(_context(desk))
-    assert deltas.get(_wanted(document, old), ACCOUNT, lambda: pytest.fail("not needed"), PLAIN) is None
+    assert deltas.get(_wanted(document, old), ZONE, lambda: pytest.fail("not needed"), PLAIN) is None
 
 
 def test_another_range_is_no_dictionary_but_another_name_of_the_window_is(desk: ReaderHarness) -> None:
@@ -91,27 +92,27 @@ def test_another_range_is_no_dictionary_but_another_name_of_the_window_is(desk: 
     old, _ = _publish_two(desk, ReportKey("act_1", "yesterday"))
     digest = sha256(old).digest()
     context = _context(desk)
-    assert find_dictionary(context, ReportKey("act_1", "yesterday"), ACCOUNT, digest) == old
-    assert find_dictionary(context, ReportKey("act_1", "2026-11-24..2026-11-24"), ACCOUNT, digest) == old
-    assert find_dictionary(context, ReportKey("act_1", "2026-11-25..2026-11-25"), ACCOUNT, digest) is None
-    assert find_dictionary(context, KEY, ACCOUNT, digest) is None
+    assert find_dictionary(context, ReportKey("act_1", "yesterday"), ZONE, digest) == old
+    assert find_dictionary(context, ReportKey("act_1", "2026-11-24..2026-11-24"), ZONE, digest) == old
+    assert find_dictionary(context, ReportKey("act_1", "2026-11-25..2026-11-25"), ZONE, digest) is None
+    assert find_dictionary(context, KEY, ZONE, digest) is None
 
 
 def test_a_damaged_version_is_ignored(desk: ReaderHarness) -> None:
     """A dictionary whose bytes are corrupt gives the plain coding."""
     old, new = _publish_two(desk)
     desk.corrupt_payloads()
-    assert Deltas(_context(desk)).get(_wanted(new, old), ACCOUNT, lambda: new, PLAIN) is None
+    assert Deltas(_context(desk)).get(_wanted(new, old), ZONE, lambda: new, PLAIN) is None
 
 
 def test_a_delta_is_never_larger_than_the_plain_coding(desk: ReaderHarness) -> None:
     """A delta of the plain coding's size is not sent, now or from the cache."""
     old, new = _publish_two(desk)
     deltas, wanted = Deltas(_context(desk)), _wanted(new, old)
-    body = deltas.get(wanted, ACCOUNT, lambda: new, PLAIN)
+    body = deltas.get(wanted, ZONE, lambda: new, PLAIN)
     assert body is not None
-    assert deltas.get(wanted, ACCOUNT, lambda: new, len(body)) is None
-    assert deltas.get(wanted, ACCOUNT, lambda: new, len(body) + 1) == body
+    assert deltas.get(wanted, ZONE, lambda: new, len(body)) is None
+    assert deltas.get(wanted, ZONE, lambda: new, len(body) + 1) == body
     assert deltas.peek(wanted, len(body)) == CachedDelta(None)
 
 
@@ -127,7 +128,7 @@ def test_concurrent_readers_share_one_computation(desk: ReaderHarness) -> None:
         return new
 
     with ThreadPoolExecutor(16) as pool:
-        futures = [pool.submit(deltas.get, wanted, ACCOUNT, load, PLAIN) for _ in range(16)]
+        futures = [pool.submit(deltas.get, wanted, ZONE, load, PLAIN) for _ in range(16)]
         started.set()
         bodies = {future.result() for future in futures}
     assert len(bodies) == 1
@@ -144,11 +145,11 @@ def test_an_error_is_not_remembered(desk: ReaderHarness, monkeypatch: pytest.Mon
         raise Corrupt
 
     with pytest.raises(Corrupt):
-        deltas.get(wanted, ACCOUNT, fail, PLAIN)
+        deltas.get(wanted, ZONE, fail, PLAIN)
     with monkeypatch.context() as patch:
         patch.setattr(entry_versions, "find", lambda *_: (_ for _ in ()).throw(Transient("away")))
-        assert deltas.get(wanted, ACCOUNT, lambda: new, PLAIN) is None
-    assert deltas.get(wanted, ACCOUNT, lambda: new, PLAIN) is not None
+        assert deltas.get(wanted, ZONE, lambda: new, PLAIN) is None
+    assert deltas.get(wanted, ZONE, lambda: new, PLAIN) is not None
 
 
 def test_an_unknown_hash_is_looked_up_once(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,9 +157,9 @@ def test_an_unknown_hash_is_looked_up_once(desk: ReaderHarness, monkeypatch: pyt
     desk.warm(KEY)
     document = _document(desk)
     deltas, wanted = Deltas(_context(desk)), _wanted(document, b"unknown")
-    assert deltas.get(wanted, ACCOUNT, lambda: document, PLAIN) is None
+    assert deltas.get(wanted, ZONE, lambda: document, PLAIN) is None
     monkeypatch.setattr(entry_versions, "find", lambda *_: pytest.fail("asked twice"))
-    assert deltas.get(wanted, ACCOUNT, lambda: document, PLAIN) is None
+    assert deltas.get(wanted, ZONE, lambda: document, PLAIN) is None
     assert deltas.peek(wanted, PLAIN) == CachedDelta(None)
 
 
@@ -169,7 +170,7 @@ def test_the_cache_is_bounded(desk: ReaderHarness) -> None:
     small = context.settings.compression.model_copy(update={"delta_cache_bytes": 0})
     deltas = Deltas(replace(context, settings=context.settings.model_copy(update={"compression": small})))
     wanted = _wanted(new, old)
-    assert deltas.get(wanted, ACCOUNT, lambda: new, PLAIN) == deltas.get(wanted, ACCOUNT, lambda: new, PLAIN)
+    assert deltas.get(wanted, ZONE, lambda: new, PLAIN) == deltas.get(wanted, ZONE, lambda: new, PLAIN)
     assert deltas.peek(wanted, PLAIN) is None
 
 
@@ -184,6 +185,37 @@ def test_a_recompressed_version_stays_a_dictionary(desk: ReaderHarness) -> None:
         with write_transaction(desk.engine) as connection:
             assert entries.replace_payload(connection, item, packed.blob, desk.bench.clock.now())
     assert entries.delete_orphans(desk.engine, desk.bench.clock.now() + timedelta(days=1)) == 2
-    body = Deltas(_context(desk)).get(_wanted(new, old), ACCOUNT, lambda: new, PLAIN)
+    body = Deltas(_context(desk)).get(_wanted(new, old), ZONE, lambda: new, PLAIN)
     assert body is not None
     assert decode_delta(body, old, len(new)) == new
+
+
+@dataclass(frozen=True)
+class _Pointer:
+    key: ReportKey = KEY
+    data_zone: str = ZONE
+
+
+def test_the_hit_route_finds_deltas_in_threads(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop waits for the first demand only; the next one is answered from memory."""
+    old, new = _publish_two(desk)
+    digest = sha256(old).digest()
+    result = desk.reader.read(KEY)
+    assert result.entry is not None
+    assert result.blob is not None
+    entry, stored = result.entry, decode_envelope(result.blob).body
+
+    async def run() -> None:
+        deltas = DeltaThreads(_context(desk))
+        first, same = await asyncio.gather(
+            *(deltas.find(_Pointer(), entry, digest, stored, len(stored)) for _ in range(2))
+        )
+        assert first == same is not None
+        assert decode_delta(first or b"", old, len(new)) == new
+        monkeypatch.setattr(Deltas, "get", lambda *_: pytest.fail("computed twice"))
+        assert await deltas.find(_Pointer(), entry, digest, stored, len(stored)) == first
+        assert await deltas.find(_Pointer(), entry, digest, stored, len(first or b"")) is None
+        assert await deltas.find(_Pointer(), replace(entry, content_hash=None), digest, stored, PLAIN) is None
+        deltas.close()
+
+    asyncio.run(run())
