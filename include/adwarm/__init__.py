@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adwarm.access_log import read_events
+    from adwarm.client import AsyncClient, Client
     from adwarm.fatigue import score_account
     from adwarm.forecast.protocol import Forecast
     from adwarm.foundation.errors import (
@@ -50,8 +51,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Account",
     "AdwarmError",
+    "AsyncClient",
     "BadRequest",
     "BatchResult",
+    "Client",
     "Corrupt",
     "Denied",
     "FatigueScore",
@@ -84,14 +87,17 @@ __all__ = [
     "score_account",
 ]
 
+_CLIENT = "adwarm.client"
 _ERRORS = "adwarm.foundation.errors"
 _MODEL = "adwarm.model"
 _STORED_PATTERNS = "adwarm.patterns.stored_patterns"
 _MODULES = {
     "Account": _MODEL,
     "AdwarmError": _ERRORS,
+    "AsyncClient": _CLIENT,
     "BadRequest": _ERRORS,
     "BatchResult": "adwarm.prefetch",
+    "Client": _CLIENT,
     "Corrupt": _ERRORS,
     "Denied": _ERRORS,
     "FatigueScore": _MODEL,

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, select
 
 from adwarm.foundation.errors import NotFound
-from adwarm.store import Context, ObjectStore, entries, read_transaction
+from adwarm.store import Context, ObjectStore, entries, entry_versions, read_transaction
+from adwarm.store.entry_versions import VersionLimits
 from adwarm.store.tables import metadata
 
 MIN_ORPHAN_AGE = timedelta(hours=24)
@@ -27,7 +28,8 @@ def delete_orphans(context: Context, now: datetime) -> tuple[int, int]:
     """Delete unreferenced objects and payloads older than `MIN_ORPHAN_AGE`; return how many of each.
 
     Ages are checked before the references are read, and again before each deletion: a row can only start to reference
-    an old object after the object was written again, which makes it young.
+    an old object after the object was written again, which makes it young. Kept versions of entries that are too old
+    for any reader are deleted first, so that their payloads are unreferenced at once.
     """
     objects = context.objects
     old = [item for item in objects.list_objects() if item[1] != _QUARANTINE_SUFFIX and _is_old(objects, item, now)]
@@ -35,6 +37,7 @@ def delete_orphans(context: Context, now: datetime) -> tuple[int, int]:
     unused = [item for item in old if item[0] not in used and _is_old(objects, item, now)]
     for digest, suffix in unused:
         objects.delete(digest, suffix)
+    entry_versions.delete_old(context.engine, now - VersionLimits.of(context.settings.compression).age)
     return len(unused), entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE)
 
 

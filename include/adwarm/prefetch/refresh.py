@@ -35,9 +35,10 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
 from adwarm.prefetch.splitting import FetchResult
 from adwarm.sources.protocol import FetchUnit, Increment
-from adwarm.store import Context, entries, leases, partitions
+from adwarm.store import Context, entries, entry_versions, leases, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
+from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import DamagedObjects, check_not_emptied, content_hash, daily_rows, in_order, pack_rows
 from adwarm.store.partitions import PartitionState
@@ -260,7 +261,13 @@ class AccountRefresh:
         with write_transaction(self.context.engine) as connection:
             if not leases.is_current(connection, self.lease.record):
                 raise LeaseLost(f"{self.account.id}: the lease was lost while fetching; its new holder publishes")
-            entries.publish(connection, list(built.values()), self.lease.record.token, self.now)
+            hashes = entries.publish(connection, list(built.values()), self.lease.record.token, self.now)
+            versions = [
+                _version(entry, entry.content_hash, digest, self.now)
+                for digest, (entry, _) in zip(hashes, built.values(), strict=True)
+                if entry.content_hash
+            ]
+            entry_versions.save(connection, versions, VersionLimits.of(self.context.settings.compression))
         for key, (entry, _) in built.items():
             del self._remaining[key]
             self._new_summaries.pop(key.window, None)
@@ -276,6 +283,19 @@ class AccountRefresh:
             partitions.delete_by_object(self.context.engine, digest)
         damaged_hashes = set(damaged.digests)
         self._states = {day: state for day, state in self._states.items() if state.object_hash not in damaged_hashes}
+
+
+def _version(entry: Entry, content_hash: str, payload_hash: str, at: datetime) -> EntryVersion:
+    return EntryVersion(
+        key=ReportKey(entry.key.account_id, entry.date_range, entry.report),
+        window=entry.key.window,
+        spec_hash=entry.key.spec_hash,
+        content_hash=content_hash,
+        payload_hash=payload_hash,
+        raw_bytes=entry.raw_bytes,
+        stored_bytes=entry.stored_bytes,
+        created_at=at,
+    )
 
 
 def _window(row: Row) -> Window:

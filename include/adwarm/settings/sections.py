@@ -296,6 +296,18 @@ class CompressionSettings(_Section):
         1, ge=0, description="An entry that expires earlier than this is not recompressed."
     )
 
+    version_bytes: int = Field(
+        2 * 2**20,
+        ge=0,
+        description="Compressed bytes of earlier documents kept for each report key, so that a returning reader gets "
+        "only what changed; 0: none.",
+    )
+    version_count: int = Field(16, ge=1, le=1_000, description="Earlier documents kept for each report key.")
+    version_days: int = Field(
+        8, ge=1, le=400, description="How long they are kept; browsers use a document for 7 days."
+    )
+    delta_cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of deltas of one process.")
+
     @model_validator(mode="after")
     def _recompress_level_exists(self) -> "CompressionSettings":
         codec = self.recompress_codec or self.codec

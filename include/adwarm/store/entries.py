@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, or_, select
+from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, or_, select, union
 
 from adwarm.model import EntryKey, Window
+from adwarm.store import entry_versions
 from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.tables import entry as table
-from adwarm.store.tables import payload
+from adwarm.store.tables import entry_version, payload
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""
@@ -102,18 +103,28 @@ def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, E
     return lifetimes
 
 
-def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> None:
-    """Store entries with their sealed bytes, within the caller's fenced transaction; an entry's reads are kept."""
-    # In one order, as in `add_reads`, so that the two cannot wait for each other's rows.
-    items = sorted(items, key=lambda item: item[0].key)
+def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> list[str]:
+    """Store entries with their sealed bytes, within the caller's fenced transaction; an entry's reads are kept.
+
+    Returns:
+        The payload hash of each of `items`, in their order.
+    """
     hashes = [sha256(blob).hexdigest() for _, blob in items]
     blobs = {digest: blob for digest, (_, blob) in zip(hashes, items, strict=True)}
     _store_payloads(connection, blobs, at)
-    upsert(connection, table, [_row(item, digest, token) for digest, (item, _) in zip(hashes, items, strict=True)])
+    pairs = zip(hashes, (item for item, _ in items), strict=True)
+    # In one order, as in `add_reads`, so that the two cannot wait for each other's rows.
+    rows = [_row(item, digest, token) for digest, item in sorted(pairs, key=lambda pair: pair[1].key)]
+    upsert(connection, table, rows)
+    return hashes
 
 
 def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
-    """Replace an entry's bytes by a recompressed copy; False when the entry has changed meanwhile."""
+    """Replace an entry's bytes, and those of its kept version, by a recompressed copy.
+
+    Returns:
+        False when the entry has changed meanwhile; then nothing is replaced.
+    """
     digest = sha256(sealed).hexdigest()
     _store_payloads(connection, {digest: sealed}, at)
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
@@ -123,7 +134,10 @@ def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: date
         "stored_bytes": item.stored_bytes,
         "recompressed_with": item.recompressed_with,
     }
-    return bool(connection.execute(table.update().where(same).values(**values)).rowcount)
+    is_replaced = bool(connection.execute(table.update().where(same).values(**values)).rowcount)
+    if is_replaced:
+        entry_versions.move_payload(connection, item.payload_hash, digest, item.stored_bytes)
+    return is_replaced
 
 
 def mark_recompressed(connection: Connection, item: Entry, setting: str) -> None:
@@ -219,8 +233,9 @@ def get_totals(engine: Engine) -> dict[str, int]:
 
 
 def delete_orphans(engine: Engine, before: datetime) -> int:
-    """Delete payloads older than `before` that no entry refers to, and return their number."""
-    unused = and_(payload.c.created_at < before, payload.c.hash.not_in(select(table.c.payload_hash)))
+    """Delete payloads older than `before` that neither an entry nor a kept version refers to; return their number."""
+    used = union(select(table.c.payload_hash), select(entry_version.c.payload_hash))
+    unused = and_(payload.c.created_at < before, payload.c.hash.not_in(used))
     with write_transaction(engine) as connection:
         return int(connection.execute(delete(payload).where(unused)).rowcount)
 

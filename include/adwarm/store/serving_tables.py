@@ -33,7 +33,7 @@ token_day = Table(
     value_column("new_keys", Integer, 0),
 )
 
-# Earlier documents of a report key, as dictionaries for returning readers; bounded by bytes per key.
+# Earlier documents of a report key, as dictionaries for returning readers. Bounded by bytes, number and age per key.
 entry_version = Table(
     "entry_version",
     metadata,
@@ -42,11 +42,14 @@ entry_version = Table(
     key_column("report", String(40)),
     key_column("content_hash", String(64)),
     Column("payload_hash", String(64), ForeignKey("payload.hash"), nullable=False),
+    value_column("since", Date),
+    value_column("until", Date),
     value_column("spec_hash", String(12)),
     value_column("raw_bytes", Integer),
     value_column("stored_bytes", Integer),
     value_column("created_at", UtcDateTime()),
     Index(None, "payload_hash"),
+    Index(None, "created_at"),
 )
 
 # One row per UTC day and codec. Maintenance deletes rows after a year.

@@ -8,11 +8,13 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.maintenance.garbage_collection import delete_orphans, list_used_objects
+from adwarm.model import ReportKey, Window
 from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, partitions
-from adwarm.store.database import write_transaction
+from adwarm.store import Context, ObjectStore, entry_versions, partitions
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.partitions import PartitionState
-from adwarm.store.tables import metadata
+from adwarm.store.tables import metadata, payload
 
 NOW = datetime.now(UTC)
 OLD = NOW - timedelta(hours=25)
@@ -65,3 +67,21 @@ def test_every_table_that_references_objects_counts(engine: Engine) -> None:
 
     assert {"partition", "access_aggregate", "forecast_snapshot"} <= named
     assert list_used_objects(engine) == {"a" * 64}
+
+
+def test_versions_that_no_reader_can_use_are_deleted(engine: Engine, objects: ObjectStore) -> None:
+    """Versions older than the setting go with their payloads; younger ones stay."""
+    limits = VersionLimits.of(Settings().compression)
+    ages = {"old": limits.age + timedelta(hours=1), "young": limits.age - timedelta(hours=1)}
+    with write_transaction(engine) as connection:
+        for name, age in ages.items():
+            at = NOW - age
+            connection.execute(payload.insert().values(hash=name, body=b"sealed", created_at=at))
+            window = Window(date(2026, 1, 1), date(2026, 1, 7))
+            version = EntryVersion(ReportKey("act_1", "last_7d"), window, "abc", name, name, 10, 6, at)
+            entry_versions.save(connection, [version], limits)
+
+    assert delete_orphans(Context(engine, objects, Settings()), NOW) == (0, 1)
+    with read_transaction(engine) as connection:
+        kept = entry_versions.list_versions(connection, ReportKey("act_1", "last_7d"))
+    assert [version.content_hash for version in kept] == ["young"]

@@ -61,12 +61,15 @@ def upgrade() -> None:
         sa.Column("report", sa.String(length=40), primary_key=True),
         sa.Column("content_hash", sa.String(length=64), primary_key=True),
         sa.Column("payload_hash", sa.String(length=64), sa.ForeignKey("payload.hash"), nullable=False),
+        sa.Column("since", sa.Date(), nullable=False),
+        sa.Column("until", sa.Date(), nullable=False),
         sa.Column("spec_hash", sa.String(length=12), nullable=False),
         sa.Column("raw_bytes", sa.Integer(), nullable=False),
         sa.Column("stored_bytes", sa.Integer(), nullable=False),
         sa.Column("created_at", _TIMESTAMP, nullable=False),
     )
     op.create_index("ix_entry_version_payload_hash", "entry_version", ["payload_hash"])
+    op.create_index("ix_entry_version_created_at", "entry_version", ["created_at"])
     op.create_table(
         "compression_day",
         sa.Column("day", sa.Date(), primary_key=True),

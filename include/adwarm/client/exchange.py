@@ -1,0 +1,192 @@
+"""What the clients exchange with the API, without any I/O: requests, responses, steps, and errors.
+
+An operation is a generator of steps. It yields what it needs done (`ApiRequest`, `Pause`, `Work`) and is sent the
+result. So the synchronous and the asynchronous client share everything but the doing.
+"""
+
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from adwarm.foundation import api_headers
+from adwarm.foundation.errors import (
+    AdwarmError,
+    BadRequest,
+    Corrupt,
+    Denied,
+    NotFound,
+    Refused,
+    TokenDead,
+    Transient,
+)
+from adwarm.foundation.redaction import redact
+
+MAX_DOCUMENT_BYTES: Final = 64 * 2**20
+"""Larger answers are refused, also once decompressed."""
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_REFUSAL_SECONDS = 5.0
+_MAX_DETAIL = 500
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiRequest:
+    """A request, without the token and the base URL.
+
+    Attributes:
+        method: `GET` or `POST`.
+        target: path with its query, percent-encoded.
+        headers: further headers.
+        content: JSON body; None for no body.
+        wait_seconds: how long the server may hold the answer back, added to the timeout.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+    wait_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """A response; its body is as it was sent, in its content coding.
+
+    Attributes:
+        status: HTTP status code.
+        headers: by lower-case name.
+        body: the bytes on the wire.
+        seconds: how long it took.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    seconds: float = 0.0
+
+    @property
+    def coding(self) -> str:
+        """The content coding, `identity` when there is none."""
+        return self.headers.get("content-encoding", "").strip().lower() or "identity"
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds after which to ask again; None when the server does not say."""
+        text = self.headers.get("retry-after", "").strip()
+        return float(text) if _SECONDS.fullmatch(text) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Wait for some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Call a function that blocks or computes for a while; its result is sent back."""
+
+    call: Callable[[], Any]
+
+
+Step = ApiRequest | Pause | Work
+Steps = Generator[Step, Any, T]
+
+
+class NotReady(Transient):
+    """The report is not stored yet; ask again after `retry_after` seconds.
+
+    Attributes:
+        request_id: the queued request that will store it. Give it to the next call, so that both are one open.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, request_id: int | None = None) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.request_id = request_id
+
+
+def decode_body(response: ApiResponse, dictionary: bytes | None = None) -> bytes:
+    """Return the body of a response without its content coding.
+
+    Args:
+        response: the response.
+        dictionary: the document that was announced as dictionary.
+
+    Raises:
+        Corrupt: the body is damaged, or its coding was not asked for.
+        TooMuchData: it decodes to more than `MAX_DOCUMENT_BYTES`.
+    """
+    # Imported here: with them come the libraries of the store, which a program may never need.
+    from adwarm.compression.codecs import decode
+    from adwarm.compression.dictionaries import CODING, decode_delta
+    from adwarm.compression.negotiation import parse_coding
+
+    if response.coding == CODING:
+        if dictionary is None:
+            raise Corrupt("the server sent a delta and no dictionary was announced")
+        return decode_delta(response.body, dictionary, MAX_DOCUMENT_BYTES)
+    try:
+        codec = parse_coding(response.coding)
+    except BadRequest as error:
+        raise Corrupt(str(error)) from None
+    return decode(response.body, codec, MAX_DOCUMENT_BYTES)
+
+
+def decode_json(response: ApiResponse) -> Any:
+    """Return the JSON document in a response.
+
+    Raises:
+        Corrupt: the body is damaged, or no JSON.
+        TooMuchData: it is too large.
+    """
+    try:
+        return orjson.loads(decode_body(response))
+    except orjson.JSONDecodeError:
+        raise Corrupt("the answer is no JSON; check that the base URL is that of adwarm's API") from None
+
+
+def to_error(response: ApiResponse, account_id: str = "") -> AdwarmError:
+    """Return the error that an unsuccessful response stands for, with the detail of its problem document."""
+    message, status = f"{_read_detail(response)} (HTTP {response.status})", response.status
+    code = str(status)
+    if status == 401:
+        return TokenDead(message, code=code)
+    if status == 403:
+        return Denied(message, code=code, account_id=account_id)
+    if status == 404:
+        return NotFound(message, code=code)
+    if status == 429:
+        seconds = response.retry_after
+        return Refused(message, code=code, retry_after=_REFUSAL_SECONDS if seconds is None else seconds)
+    if status >= 500:
+        return Transient(message, code=code, retry_after=response.retry_after)
+    return BadRequest(message, code=code)
+
+
+def find_request_id(response: ApiResponse) -> int | None:
+    """Return the id of the queued request that a 202 names, or None."""
+    candidates = [
+        response.headers.get(api_headers.REQUEST.lower(), ""),
+        response.headers.get("location", "").rstrip("/").rpartition("/")[2],
+    ]
+    return next((int(text) for text in candidates if re.fullmatch(r"[0-9]{1,18}", text)), None)
+
+
+def _read_detail(response: ApiResponse) -> str:
+    """Return the detail or the title of a problem document; never any other body, which may be a page of a proxy."""
+    fallback = "the server refused the request" if response.status < 500 else "the server cannot answer now"
+    if "json" not in response.headers.get("content-type", ""):
+        return fallback
+    try:
+        problem = decode_json(response)
+    except AdwarmError:
+        return fallback
+    if not isinstance(problem, dict):
+        return fallback
+    text = problem.get("detail") or problem.get("title")
+    return redact(text)[:_MAX_DETAIL] if isinstance(text, str) else fallback

@@ -1,0 +1,140 @@
+"""A report as a client gets it, and how it came."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from adwarm.client.exchange import ApiResponse
+from adwarm.model import ReportKey, Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from adwarm.compression.document import Document
+
+AnswerStatus = Literal["hit", "stale", "miss"]
+TableName = Literal["daily", "summary"]
+_MEMBER = re.compile(r"\s*([^\s;,]+)((?:\s*;\s*[a-z*][^;,=\s]*(?:=(?:\"(?:[^\"\\]|\\.)*\"|[^;,\s\"]*))?)*)\s*(?:,|$)")
+_PARAMETER = re.compile(r";\s*([a-z*][^;,=\s]*)(?:=(\"(?:[^\"\\]|\\.)*\"|[^;,\s\"]*))?")
+_TEXT_COLUMNS = ("_id", "_name", "_currency")
+
+
+@dataclass(frozen=True)
+class ReportAnswer:
+    """A report, and how it came.
+
+    Attributes:
+        key: what was asked for.
+        status: `hit`: it was stored and fresh; `stale`: stored and old, and a fresh copy is requested; `miss`: it was
+            fetched for this call.
+        age_seconds: age of the data; None when the server does not say.
+        ttl_seconds: how long it stays fresh, negative when it is stale; None for final data.
+        coding: how it was sent: `dcz` as a delta, `zstd`, `br`, `gzip`, `identity`, or `cached` when the copy on disk
+            is current.
+        wire_bytes: bytes of the body on the wire.
+        etag: its entity tag.
+        content_type: type and format version of the document.
+        raw: the document as bytes.
+    """
+
+    key: ReportKey
+    status: AnswerStatus
+    age_seconds: float | None
+    ttl_seconds: float | None
+    coding: str
+    wire_bytes: int
+    etag: str
+    content_type: str
+    raw: bytes
+
+    def __repr__(self) -> str:
+        return f"ReportAnswer({self.key}, {self.status}, {self.coding}, {self.wire_bytes:,} bytes)"
+
+    @cached_property
+    def document(self) -> "Document":
+        """The decoded document: its header, the summary over the window, and the daily rows, by column.
+
+        Raises:
+            Corrupt: this version of adwarm cannot read it.
+        """
+        from adwarm.compression.document import decode_document
+
+        return decode_document(self.raw, self.content_type)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The daily rows, oldest first."""
+        return self.document.daily.to_rows()
+
+    def frame(self, table: TableName = "daily") -> "pd.DataFrame":
+        """Return a table as a DataFrame: days as timestamps, figures as numbers, ids and names as text.
+
+        Args:
+            table: `daily`, or `summary` for one row per object over the whole window.
+        """
+        import pandas as pd
+
+        chosen = self.document.daily if table == "daily" else self.document.window_table
+        frame = pd.DataFrame(chosen.columns, index=range(chosen.rows))
+        for name in frame.columns:
+            if name in {"date_start", "date_stop"}:
+                frame[name] = pd.to_datetime(frame[name])
+            elif not name.endswith(_TEXT_COLUMNS) and frame[name].map(_is_number_or_missing).all():
+                frame[name] = pd.to_numeric(frame[name])
+        return frame
+
+
+def make_answer(key: ReportKey, response: ApiResponse, document: bytes, content_type: str) -> ReportAnswer:
+    """Return the answer of a response.
+
+    Args:
+        key: what was asked for.
+        response: with status 200, or 304 for the copy on disk.
+        document: the decoded document.
+        content_type: its type.
+    """
+    facts = read_cache_status(response.headers.get("cache-status", ""))
+    ttl = _to_number(facts.get("ttl"))
+    return ReportAnswer(
+        key=key,
+        status=_find_status(facts, ttl),
+        age_seconds=_to_number(response.headers.get("age")),
+        ttl_seconds=ttl,
+        coding="cached" if response.status == 304 else response.coding,
+        wire_bytes=len(response.body),
+        etag=response.headers.get("etag", ""),
+        content_type=content_type,
+        raw=document,
+    )
+
+
+def read_cache_status(header: str) -> dict[str, str]:
+    """Return the parameters that adwarm wrote into a header Cache-Status (RFC 9211); `hit` has the value ``."""
+    position = 0
+    while match := _MEMBER.match(header, position):
+        if match[1] == "adwarm":
+            return {name: value.strip('"') for name, value in _PARAMETER.findall(match[2])}
+        position = match.end()
+        if position == len(header):
+            break
+    return {}
+
+
+def _find_status(facts: Mapping[str, str], ttl: float | None) -> AnswerStatus:
+    if "hit" in facts:
+        return "stale" if ttl is not None and ttl < 0 else "hit"
+    return "stale" if facts.get("fwd") == "stale" and "stored" not in facts else "miss"
+
+
+def _to_number(text: str | None) -> float | None:
+    return float(text) if text is not None and re.fullmatch(r"-?[0-9]{1,15}", text.strip()) else None
+
+
+def _is_number_or_missing(value: object) -> bool:
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", value) is not None
+    return isinstance(value, int | float)

@@ -1,0 +1,168 @@
+"""Earlier documents of a report key, kept as dictionaries for the deltas that returning readers get.
+
+The version that is published is kept as well, since the next one may be sent as a delta against it. A version refers to
+the payload of its entry; recompression replaces the payload of both.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Engine, and_, delete, select
+
+from adwarm.model import ReportKey, Window
+from adwarm.settings import CompressionSettings
+from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.tables import entry_version as table
+from adwarm.store.tables import payload
+
+
+@dataclass(frozen=True, slots=True)
+class EntryVersion:
+    """A document as it was published.
+
+    Attributes:
+        key: the report key it was published for. Its window may answer other date ranges too.
+        window: the days it covers.
+        spec_hash: hash of the query.
+        content_hash: SHA-256 of the decoded document, in hex.
+        payload_hash: the payload that holds it.
+        raw_bytes: bytes of the document.
+        stored_bytes: bytes of the payload.
+        created_at: when it was last published, UTC; relative date ranges were resolved at this moment.
+    """
+
+    key: ReportKey
+    window: Window
+    spec_hash: str
+    content_hash: str
+    payload_hash: str
+    raw_bytes: int
+    stored_bytes: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VersionLimits:
+    """What is kept of each report key.
+
+    Attributes:
+        stored_bytes: sum of the compressed bytes; 0 keeps nothing.
+        count: number of versions.
+        age: older ones are deleted.
+    """
+
+    stored_bytes: int
+    count: int
+    age: timedelta
+
+    @classmethod
+    def of(cls, settings: CompressionSettings) -> "VersionLimits":
+        """Return the limits in the settings."""
+        return cls(settings.version_bytes, settings.version_count, timedelta(days=settings.version_days))
+
+
+class StoredVersion(NamedTuple):
+    """A version with its sealed bytes, which may be damaged."""
+
+    version: EntryVersion
+    sealed: bytes
+
+
+def save(connection: Connection, versions: Collection[EntryVersion], limits: VersionLimits) -> None:
+    """Keep versions that are being published, and delete the oldest of their keys beyond the limits.
+
+    Called within the transaction that publishes their entries.
+    """
+    if limits.stored_bytes <= 0:
+        return
+    rows = {(version.key, version.content_hash): _row(version) for version in versions}
+    upsert(connection, table, [rows[key] for key in sorted(rows)])
+    for key in sorted({version.key for version in versions}):
+        _delete_excess(connection, key, limits)
+
+
+def find(engine: Engine, account_id: str, report: str, spec_hash: str, content_hash: str) -> Sequence[StoredVersion]:
+    """Return the kept versions of an account's report with this content, one for each date range it was published for.
+
+    Rows of other accounts are not looked at, so their documents have no influence on the result or its timing.
+    """
+    query = (
+        select(table, payload.c.body)
+        .join(payload, payload.c.hash == table.c.payload_hash)
+        .where(
+            table.c.account_id == account_id,
+            table.c.report == report,
+            table.c.spec_hash == spec_hash,
+            table.c.content_hash == content_hash,
+        )
+        .order_by(table.c.date_range)
+    )
+    with read_transaction(engine) as connection:
+        return [StoredVersion(_version(row), bytes(row.body)) for row in connection.execute(query)]
+
+
+def list_versions(connection: Connection, key: ReportKey) -> list[EntryVersion]:
+    """Return the versions kept for a report key, newest first."""
+    query = select(table).where(_is_of(key)).order_by(table.c.created_at.desc(), table.c.content_hash)
+    return [_version(row) for row in connection.execute(query)]
+
+
+def move_payload(connection: Connection, old: str, new: str, stored_bytes: int) -> None:
+    """Let versions refer to a recompressed payload of the same document."""
+    values = {"payload_hash": new, "stored_bytes": stored_bytes}
+    connection.execute(table.update().where(table.c.payload_hash == old).values(**values))
+
+
+def delete_old(engine: Engine, before: datetime) -> int:
+    """Delete versions that were last published before `before`, and return their number."""
+    with write_transaction(engine) as connection:
+        return int(connection.execute(delete(table).where(table.c.created_at < before)).rowcount)
+
+
+def _delete_excess(connection: Connection, key: ReportKey, limits: VersionLimits) -> None:
+    versions = list_versions(connection, key)
+    total, excess = 0, []
+    for number, version in enumerate(versions):
+        total += version.stored_bytes
+        is_old = version.created_at < versions[0].created_at - limits.age
+        if total > limits.stored_bytes or number >= limits.count or is_old:
+            excess.append(version.content_hash)
+    if excess:
+        connection.execute(delete(table).where(_is_of(key), table.c.content_hash.in_(excess)))
+
+
+def _is_of(key: ReportKey) -> Any:
+    return and_(
+        table.c.account_id == key.account_id, table.c.date_range == key.date_range, table.c.report == key.report
+    )
+
+
+def _row(version: EntryVersion) -> dict[str, Any]:
+    return {
+        "account_id": version.key.account_id,
+        "date_range": version.key.date_range,
+        "report": version.key.report,
+        "content_hash": version.content_hash,
+        "payload_hash": version.payload_hash,
+        "since": version.window.since,
+        "until": version.window.until,
+        "spec_hash": version.spec_hash,
+        "raw_bytes": version.raw_bytes,
+        "stored_bytes": version.stored_bytes,
+        "created_at": version.created_at,
+    }
+
+
+def _version(row: Any) -> EntryVersion:
+    return EntryVersion(
+        key=ReportKey(row.account_id, row.date_range, row.report),
+        window=Window(row.since, row.until),
+        spec_hash=row.spec_hash,
+        content_hash=row.content_hash,
+        payload_hash=row.payload_hash,
+        raw_bytes=row.raw_bytes,
+        stored_bytes=row.stored_bytes,
+        created_at=row.created_at,
+    )
