@@ -7,8 +7,6 @@ from adwarm.serving.problems import Problem
 
 ACTOR_HEADER: Final = b"adwarm-actor"
 """Names the actor of a request; only a token of a trusted backend may."""
-CLIENT_HEADER: Final = b"adwarm-client"
-"""Names the client, such as `hook/1` for the React hook."""
 TRIGGER_HEADER: Final = b"adwarm-trigger"
 """Why the client asks: `open`, `poll` or `revalidate`."""
 _RELOADS = frozenset({b"poll", b"revalidate"})

@@ -1,11 +1,9 @@
 """Writes the open log: every open that the read API serves, for `adwarm_access_patterns` to learn from.
 
-| step | where | when |
-|---|---|---|
-| `record` | memory, bounded | at once; the newest are dropped and counted when it is full |
-| append | `opens/<instance>.jsonl` in `home` | at least every second, by one thread |
-| rotate | `opens/<day>/<instance>-<time>-<digest>.parquet` in the data folder | when the file is `log_rotate_seconds` old, |
-| | | and at the end |
+- `record` keeps an open in memory, which is bounded: the newest are dropped and counted when it is full.
+- One thread appends them to `opens/<instance>.jsonl` in `home`, at least every second.
+- When that file is `log_rotate_seconds` old, and at the end, it moves to the data folder as Parquet, as
+  `opens/<day>/<instance>-<time>-<digest>.parquet`.
 
 A file is closed by renaming it, and what is closed never changes, so that publishing it twice publishes the same files.
 A process holds a lock on the file that it writes, which ends with the process, however it ends; every start publishes
@@ -23,12 +21,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-import orjson
+import msgspec
 import pyarrow as pa
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
@@ -115,7 +112,7 @@ class OpenLog:
             if not items:
                 return
             try:
-                self._write(b"".join(map(_line, items)))
+                self._write(b"".join(map(_encode, items)))
             except OSError as error:
                 self._warn("append", f"opens cannot be written to {self.path}: {error}")
                 return
@@ -142,8 +139,13 @@ class OpenLog:
 
     def _write(self, data: bytes) -> None:
         handle = self._open_file()
-        while data:
-            data = data[os.write(handle, data) :]
+        size = os.fstat(handle).st_size
+        try:
+            while data:
+                data = data[os.write(handle, data) :]
+        except OSError:
+            os.ftruncate(handle, size)  # a full disk took a part; the next attempt writes all of it
+            raise
 
     def _open_file(self) -> int:
         """Return the file, opened and locked. Another process may delete it between the two, empty as it is."""
@@ -203,43 +205,65 @@ def make_instance_id() -> str:
     return f"{host}_{os.getpid()}_{secrets.token_hex(4)}"
 
 
+class _OpenLine(msgspec.Struct):
+    """A line of the file; the fields are those of `OPEN_FILE_SCHEMA`."""
+
+    ts: datetime
+    account_id: str
+    date_range: str
+    report: str
+    actor: str
+    status: str
+    hit: bool
+    latency_ms: float
+    bytes: int
+    request_id: str | None = None
+
+
 def publish_lines(files: OpenFiles, path: Path) -> int:
     """Store the lines of a closed file by UTC day; return how many. A line that was cut by a crash is left out."""
-    rows = [row for line in path.read_bytes().split(b"\n") if (row := _parse(line)) is not None]
-    rows.sort(key=lambda row: row["ts"])
+    rows = [row for line in path.read_bytes().split(b"\n") if (row := _decode(line)) is not None]
+    rows.sort(key=lambda row: row.ts)
     instance = path.name.partition(".")[0]
-    for day, group in groupby(rows, key=lambda row: row["ts"].date()):
+    for day, group in groupby(rows, key=lambda row: row.ts.date()):
         _publish_day(files, day, instance, list(group))
     return len(rows)
 
 
-def _publish_day(files: OpenFiles, day: date, instance: str, rows: list[dict[str, Any]]) -> None:
-    digest = hashlib.sha256(b"\n".join(orjson.dumps(row) for row in rows)).hexdigest()[:12]
-    name = f"{instance}-{rows[0]['ts']:%H%M%S}-{digest}"
-    files.put(day, name, pa.Table.from_pylist(rows, schema=OPEN_FILE_SCHEMA))
+def _publish_day(files: OpenFiles, day: date, instance: str, rows: list[_OpenLine]) -> None:
+    digest = hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:12]
+    columns = {name: [getattr(row, name) for row in rows] for name in OPEN_FILE_SCHEMA.names}
+    name = f"{instance}-{rows[0].ts:%H%M%S}-{digest}"
+    files.put(day, name, pa.Table.from_pydict(columns, schema=OPEN_FILE_SCHEMA))
 
 
-def _line(item: Open) -> bytes:
-    request_id = None if item.request_id is None else str(item.request_id)[:_LONGEST_REQUEST_ID]
-    event = {
-        "ts": utc(item.at).isoformat(timespec="microseconds"),
-        "account_id": item.key.account_id,
-        "date_range": item.key.date_range,
-        "report": item.key.report,
-        "actor": item.actor.value,
-        "status": str(item.status),
-        "hit": item.status == "hit",
-        "latency_ms": round(float(item.latency_ms), 3),
-        "bytes": int(item.sent_bytes),
-        "request_id": request_id,
-    }
-    return orjson.dumps(event) + b"\n"
-
-
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """Return a line as a row of `OPEN_FILE_SCHEMA`; None when it is cut."""
+def _encode(item: Open) -> bytes:
+    """Return the line of an open; empty when a value is not what its type says, which must not stop the others."""
     try:
-        row: dict[str, Any] = orjson.loads(line)
-        return {**row, "ts": datetime.fromisoformat(row["ts"]).astimezone(UTC)}
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+        request_id = None if item.request_id is None else str(item.request_id)[:_LONGEST_REQUEST_ID]
+        line = _OpenLine(
+            ts=utc(item.at),
+            account_id=item.key.account_id,
+            date_range=item.key.date_range,
+            report=item.key.report,
+            actor=item.actor.value,
+            status=str(item.status),
+            hit=item.status == "hit",
+            latency_ms=round(float(item.latency_ms), 3),
+            bytes=int(item.sent_bytes),
+            request_id=request_id,
+        )
+        return msgspec.json.encode(line) + b"\n"
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        log.exception("an open could not be logged")
+        return b""
+
+
+def _decode(line: bytes) -> _OpenLine | None:
+    """Return a line; None when it is cut."""
+    try:
+        row = msgspec.json.decode(line, type=_OpenLine)
+    except (msgspec.MsgspecError, ValueError):
         return None
+    row.ts = utc(row.ts)
+    return row
