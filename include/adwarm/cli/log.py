@@ -20,7 +20,18 @@ app = typer.Typer(help="Check an access log.", no_args_is_help=True, rich_markup
 _LINE_SECONDS = 10
 _FILES_SHOWN = 20
 _FILE_REASONS = ("unreadable", "symlink")
-_OPTIONAL = {"actor", "hit", "latency_ms", "latency", "latency_seconds", "report", "method", "status", "user_agent"}
+_OPTIONAL = {
+    "actor",
+    "hit",
+    "latency_ms",
+    "latency",
+    "latency_seconds",
+    "report",
+    "method",
+    "status",
+    "user_agent",
+    "request_id",
+}
 
 
 @app.callback()
