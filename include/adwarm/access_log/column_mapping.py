@@ -92,7 +92,8 @@ class ColumnMapping:
             BadRequest: a required field has no column, or the settings name a column that the file does not have.
         """
         found = self.find_columns(available)
-        mapped = [name for name in self.columns if name not in found and name not in self.constants]
+        optional = {REQUEST_ID, *self.constants}
+        mapped = [name for name in self.columns if name not in found and name not in optional]
         if mapped:
             names = ", ".join(f"{self.columns[name]!r} for {name}" for name in mapped)
             raise BadRequest(f"{_COLUMNS} names {names}, but its columns are {list_names(available)}")
