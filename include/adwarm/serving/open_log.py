@@ -3,7 +3,7 @@
 - `record` keeps an open in memory, which is bounded: the newest are dropped and counted when it is full.
 - One thread appends them to `opens/<instance>.jsonl` in `home`, at least every second.
 - When that file is `log_rotate_seconds` old, and at the end, it moves to the data folder as Parquet, as
-  `opens/<day>/<instance>-<time>-<digest>.parquet`.
+  `opens/<day>/<instance>-<time>-<number>-<digest>.parquet`.
 
 A file is closed by renaming it, and what is closed never changes, so that publishing it twice publishes the same files.
 A process holds a lock on the file that it writes, which ends with the process, however it ends; every start publishes
@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -224,17 +224,14 @@ def publish_lines(files: OpenFiles, path: Path) -> int:
     """Store the lines of a closed file by UTC day; return how many. A line that was cut by a crash is left out."""
     rows = [row for line in path.read_bytes().split(b"\n") if (row := _decode(line)) is not None]
     rows.sort(key=lambda row: row.ts)
-    instance = path.name.partition(".")[0]
+    instance, _, number = path.name.removesuffix(".jsonl").partition(".")
     for day, group in groupby(rows, key=lambda row: row.ts.date()):
-        _publish_day(files, day, instance, list(group))
+        some = list(group)
+        digest = hashlib.sha256(msgspec.json.encode(some)).hexdigest()[:12]
+        name = f"{instance}-{some[0].ts:%H%M%S}-{number or 0}-{digest}"
+        columns = {column: [getattr(row, column) for row in some] for column in OPEN_FILE_SCHEMA.names}
+        files.put(day, name, pa.Table.from_pydict(columns, schema=OPEN_FILE_SCHEMA))
     return len(rows)
-
-
-def _publish_day(files: OpenFiles, day: date, instance: str, rows: list[_OpenLine]) -> None:
-    digest = hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:12]
-    columns = {name: [getattr(row, name) for row in rows] for name in OPEN_FILE_SCHEMA.names}
-    name = f"{instance}-{rows[0].ts:%H%M%S}-{digest}"
-    files.put(day, name, pa.Table.from_pydict(columns, schema=OPEN_FILE_SCHEMA))
 
 
 def _encode(item: Open) -> bytes:

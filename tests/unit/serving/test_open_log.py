@@ -30,7 +30,8 @@ def _open(number: int = 0, actor: Actor = Actor.HUMAN, at: datetime = AT) -> Ope
 def _rows(settings: Settings) -> list[dict[str, object]]:
     files = OpenFiles(settings.data)
     listed = [file for found in files.list_files(files.list_days()).values() for file in found]
-    return [row for table in files.read(listed) if not isinstance(table, str) for row in table.to_pylist()]
+    rows = [row for table in files.read(listed) if not isinstance(table, str) for row in table.to_pylist()]
+    return sorted(rows, key=lambda row: str(row["request_id"]))
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ _ROWS_AT_ONCE = 32_768
 
 
 class _Counter:
-    """Counts day by day; keeps what is near midnight for the next one."""
+    """Counts day by day; keeps what is within an hour of midnight for the next one."""
 
     def __init__(self, since: int | None, until: int) -> None:
         self.slots = SlotAggregator()
@@ -46,6 +46,7 @@ class _Counter:
         self._since, self._until = since, until
         self._user: list[UserOpen] = []
         self._own: list[tuple[OwnOpen, bool]] = []
+        self._before: list[OwnOpen] = []
 
     def add_day(self, day: int, user: Sequence[UserOpen], opens: pa.Table) -> None:
         """Match and count the opens of a day."""
@@ -56,11 +57,12 @@ class _Counter:
         rest = opens.filter(pc.and_(pc.invert(involved), pc.is_in(opens["actor"], _HUMAN)))
         self._count(_to_events(rest.select(("ts", *_KEY)), [""] * len(rest)))
         found = _to_own(opens.filter(involved))
-        items = [*(item for item, _ in self._own), *found]
-        repeats = find_repeats(items)
-        counts = [is_counted for _, is_counted in self._own] + [item.is_human for item in found]
-        ours = [(item, counts[index] and index not in repeats) for index, item in enumerate(items)]
-        matched = match_opens(theirs, items)
+        repeats = find_repeats([*self._before, *found])
+        first = len(self._before)
+        new = [(item, item.is_human and first + index not in repeats) for index, item in enumerate(found)]
+        self._before = [item for item in found if item.ts >= edge]
+        ours = [*self._own, *new]
+        matched = match_opens(theirs, [item for item, _ in ours])
         self.duplicates += sum(self._is_inside(theirs[index].ts) for index in matched)
         zones = {own: theirs[index].time_zone for index, own in matched.items()}
         self._settle_own(ours, zones, edge)
@@ -87,7 +89,7 @@ class _Counter:
         """Return which opens may match or repeat another; the others are counted as they are."""
         keys = pc.binary_join_element_wise(*(opens[name] for name in _KEY), _SEPARATOR)
         names = pa.array(sorted({_SEPARATOR.join(item.key) for item in theirs}), pa.string())
-        ids = Counter(opens[REQUEST_ID].to_pylist()) + Counter(item.request_id for item, _ in self._own)
+        ids = Counter(opens[REQUEST_ID].to_pylist()) + Counter(item.request_id for item in self._before)
         several = pa.array([name for name, count in ids.items() if name and count > 1], pa.string())
         is_late = pc.greater_equal(opens["ts"].cast(pa.int64()), edge)
         return pc.or_(pc.or_(pc.is_in(keys, names), is_late), pc.is_in(opens[REQUEST_ID], several))
