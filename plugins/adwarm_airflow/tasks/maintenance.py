@@ -1,4 +1,4 @@
-"""Tasks of `adwarm_maintenance`: discover the accounts of the connections."""
+"""Tasks of `adwarm_maintenance`: discover the accounts of the connections, delete old days of the open log."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -11,6 +11,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
+from adwarm.maintenance.open_retention import prune_open_log
 from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import most_severe_error, with_message
 from adwarm.runtime import connection_factories
@@ -50,6 +51,16 @@ def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     _log_result(result)
     _raise_errors(result)
     return result.to_dict()
+
+
+def prune_opens(context: Mapping[str, Any]) -> dict[str, int]:
+    """Delete what the open log keeps for longer than `ADWARM_SERVING__LOG_DAYS`, and return the number of files."""
+    run = resolve_run_window(context, STEP)
+    runtime = open_runtime(run.clock)
+    count = prune_open_log(runtime.context, run.clock.now())
+    if count:
+        log.info("deleted %d files of the open log, older than %d days", count, runtime.settings.serving.log_days)
+    return {"deleted_files": count}
 
 
 def _open_sources(settings: Settings, conn_id: str, clock: Clock) -> dict[str, SourceFactory]:

@@ -140,7 +140,7 @@ def plan_ingest(context: Context, now: datetime, *, window: tuple[datetime, date
 
 
 def require_log(context: Context, sources: OpenSources) -> None:
-    """Raise when there is nothing to read: no log of the user's, and no opens of the read API.
+    """Raise an error when there is nothing to read: no log of the user's, and no opens of the read API.
 
     Raises:
         BadRequest: says how to set or get one.
