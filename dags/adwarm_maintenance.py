@@ -1,8 +1,8 @@
 """### Discover the ad accounts, delete old opens
 
-Every 15 minutes the task `discover_accounts` checks which connections are due: each once a day, and at once when it is new or its token has
-changed. It asks those which ad accounts they can read, and stores their zone, currency and status. The other DAGs then
-know every account, also without an access log. What was set by `adwarm accounts set` stays.
+Every 15 minutes the task `discover_accounts` checks which connections are due: each once a day, and at once when it is
+new or its token has changed. It asks those which ad accounts they can read, and stores their zone, currency and status.
+The other DAGs then know every account, also without an access log. What was set by `adwarm accounts set` stays.
 
 Skipped while no connection is defined or none is due; the task's log says why. A connection that cannot be read fails
 the task once a day, and the accounts of the others are stored.

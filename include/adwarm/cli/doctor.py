@@ -115,10 +115,13 @@ def _check_logs(runtime: "Runtime") -> list[CheckResult]:
     from adwarm.patterns.ingest.open_sources import OpenSources
     from adwarm.patterns.ingest.run import require_log
 
-    sources = _run_check("access log", lambda: require_log(runtime.context, OpenSources.load(runtime.context)) or "")
-    if not sources.ok:
-        return [sources]
     url = runtime.settings.log_url
+    try:
+        require_log(runtime.context, OpenSources.load(runtime.context))
+    except AdwarmError as error:
+        return [CheckResult("access log", False, str(error))]
+    except Exception as error:
+        return [CheckResult("access log", False, f"{type(error).__name__}; check the database and the object store")]
     users = [_run_check("access log", lambda: _check_log(runtime, url))] if url else []
     return [*users, _run_check("open log", lambda: _check_open_log(runtime))]
 

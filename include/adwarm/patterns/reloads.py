@@ -20,7 +20,7 @@ from adwarm.foundation.arrow_arrays import Bools, Ints
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 
 MIN_OPENS, MIN_SLOTS, MIN_SPAN = 6, 4, HOUR
-SHORTEST, LONGEST = 5 * SECOND, HOUR
+SHORTEST, LONGEST = 5 * SECOND, HOUR + 60 * SECOND
 """Intervals that are recognized."""
 CONTEXT = MIN_OPENS * LONGEST
 """Slots this far before and after a row decide what it is."""
