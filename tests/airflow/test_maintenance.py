@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.errors import BadRequest, TokenDead
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts
-from adwarm_airflow.tasks.maintenance import discover_accounts
+from adwarm_airflow.tasks.maintenance import discover_accounts, prune_opens
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -109,3 +110,14 @@ def test_the_other_dags_know_the_accounts(
     (run_id,) = {f"adwarm_strategy_warming/{result.run_id}"}
     warmed = {row.key.account_id for row in warms.list_by_run(runtime.engine, run_id) if row.status.is_served}
     assert warmed == {"act_1", "act_2"}
+
+
+def test_old_opens_are_deleted(tmp_path: Path) -> None:
+    """The task applies the retention of the open log, as of the run."""
+    files = OpenFiles(load_settings().data)
+    for age in (10, 500):
+        files.put((START - timedelta(days=age)).date(), "a", OPEN_FILE_SCHEMA.empty_table())
+    dag_run = SimpleNamespace(dag_id="adwarm_maintenance", run_id="r", run_type="scheduled", run_after=START)
+    context = {"dag_run": dag_run, "params": {"decision_time": START.isoformat()}}
+    assert prune_opens(context) == {"deleted_files": 1}
+    assert files.list_days() == [(START - timedelta(days=10)).date()]
