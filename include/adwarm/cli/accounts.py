@@ -1,5 +1,6 @@
 """`adwarm accounts`: lists, discovers and sets ad accounts."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -120,7 +121,6 @@ def set_account(
     the forecast after its next daily training; no log is read again. The choice of a log applies to what is read from
     then on.
     """
-    from adwarm.foundation.errors import BadRequest
     from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import accounts as account_table
@@ -133,17 +133,7 @@ def set_account(
         "connection": connection,
         "opens-from": opens_from,
     }
-    values: dict[str, str | None] = {
-        _COLUMN_OF[name]: _check(name, text.strip()) for name, text in given.items() if text is not None
-    }
-    for name in clear or ():
-        if name not in _COLUMN_OF:
-            raise BadRequest(f"--clear {name[:40]!r} is not one of {', '.join(_COLUMN_OF)}")
-        if _COLUMN_OF[name] in values:
-            raise BadRequest(f"{name} is set and cleared at once; leave one of them out")
-        values[_COLUMN_OF[name]] = None
-    if not values:
-        raise BadRequest(f"nothing to set; give one of --{', --'.join(_COLUMN_OF)}, or --clear with one of their names")
+    values = _collect_values(given, clear or ())
     runtime = Runtime()
     account_table.set_by_user(runtime.engine, account_id, values)
     record = account_table.list_records(runtime.engine, runtime.clock.now())[account_id]
@@ -158,6 +148,28 @@ def set_account(
             f"{connection} is no connection of these settings; the parameter `connection` of the DAGs must name it",
             err=True,
         )
+
+
+def _collect_values(given: dict[str, str | None], clear: Sequence[str]) -> dict[str, str | None]:
+    """Return what to store by column; None clears it.
+
+    Raises:
+        BadRequest: a value or a name is not valid, or there is nothing to set.
+    """
+    from adwarm.foundation.errors import BadRequest
+
+    values: dict[str, str | None] = {
+        _COLUMN_OF[name]: _check(name, text.strip()) for name, text in given.items() if text is not None
+    }
+    for name in clear:
+        if name not in _COLUMN_OF:
+            raise BadRequest(f"--clear {name[:40]!r} is not one of {', '.join(_COLUMN_OF)}")
+        if _COLUMN_OF[name] in values:
+            raise BadRequest(f"{name} is set and cleared at once; leave one of them out")
+        values[_COLUMN_OF[name]] = None
+    if not values:
+        raise BadRequest(f"nothing to set; give one of --{', --'.join(_COLUMN_OF)}, or --clear with one of their names")
+    return values
 
 
 def _check(name: str, text: str) -> str:

@@ -168,7 +168,7 @@ def _is_near(index: _DayIndex, key: Ints, moments: Ints) -> Bools:
 
 
 def _pack(codes: Iterable[Codes]) -> Ints:
-    """Return one number per key; up to two million values of each name are told apart."""
+    """Return one number per key; each name may have up to two million values."""
     account, date_range, report = (code.astype(np.int64) for code in codes)
     packed: Ints = (account << _BITS | date_range) << _BITS | report
     return packed
