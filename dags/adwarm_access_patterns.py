@@ -5,7 +5,8 @@ access patterns of every account in SQL, and trains the forecast. A run with a w
 backfill) reads that whole window; a backfill neither stores patterns nor trains. A run with much to read splits the
 work into mapped tasks, and publishes when all of them have finished.
 
-**Needs** `ADWARM_ACCESS_LOG_URL`: a file, folder, glob or fsspec URL.
+**Needs** opens: `ADWARM_ACCESS_LOG_URL`, a file, folder, glob or fsspec URL, or the open log that `adwarm serve` writes
+by itself. With both, an open that both hold counts once (`ADWARM_ACCESS_LOG__OPENS_FROM`).
 """
 
 from typing import Any

@@ -21,7 +21,7 @@ level: those for which the expected reads times the bytes saved pay for the CPU 
 ### Apply retention
 
 Deletes statistics of compression after a year, the daily counts of tokens after 7 days, and requests that ended more
-than 7 days ago.
+than 7 days ago. Days of the open log of `adwarm serve` go after `ADWARM_SERVING__LOG_DAYS`.
 """
 
 from typing import Any
@@ -78,7 +78,7 @@ def adwarm_maintenance() -> None:
 
     @task
     def apply_retention(**context: Any) -> dict[str, int]:
-        """Delete rows past their retention."""
+        """Delete rows and files past their retention."""
         from adwarm_airflow.tasks import maintenance
 
         return maintenance.apply_retention(context)

@@ -12,7 +12,6 @@ from sqlalchemy import Engine
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.memory_pressure import machine_turn
 from adwarm.foundation.clock import Clock, SystemClock
-from adwarm.foundation.errors import BadRequest
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
@@ -119,17 +118,6 @@ class Runtime:
     def reader(self) -> Reader:
         """The read path."""
         return Reader(self.context, self.clock)
-
-    @property
-    def log_url(self) -> str:
-        """File, folder, glob or URL of the access log.
-
-        Raises:
-            BadRequest: no log is configured.
-        """
-        if not self.settings.log_url:
-            raise BadRequest("no access log is configured; set ADWARM_ACCESS_LOG_URL to a file, folder, glob or URL")
-        return self.settings.log_url
 
     @property
     def default_source_factory(self) -> SourceFactory:

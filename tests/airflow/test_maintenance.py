@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
+from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.compression import compress
 from adwarm.foundation.errors import BadRequest, TokenDead
 from adwarm.model import (
@@ -214,8 +215,15 @@ def test_recompression_runs_at_any_hour_without_patterns_and_can_be_switched_off
     assert recompress_entries(_context(START))["recompressed"] == 1
 
 
-def test_old_statistics_are_deleted() -> None:
-    """The task says how many rows of each table it has deleted."""
-    engine = Runtime(load_settings()).engine
-    compression_days.add_counts(engine, START - timedelta(days=400), {"zstd": CompressionCounts(packed=1)})
-    assert apply_retention(_context(START)) == {"compression_day": 1, "token_day": 0, "request": 0}
+def test_what_is_past_its_retention_is_deleted() -> None:
+    """The task deletes old rows and old files of the open log, as of the run, and says how many of each."""
+    settings = load_settings()
+    compression_days.add_counts(
+        Runtime(settings).engine, START - timedelta(days=400), {"zstd": CompressionCounts(packed=1)}
+    )
+    files = OpenFiles(settings.data)
+    for age in (10, 500):
+        files.put((START - timedelta(days=age)).date(), "a", OPEN_FILE_SCHEMA.empty_table())
+    deleted = apply_retention(_context(START))
+    assert deleted == {"compression_day": 1, "token_day": 0, "request": 0, "open_log_files": 1}
+    assert files.list_days() == [(START - timedelta(days=10)).date()]

@@ -25,7 +25,7 @@ START = datetime(2026, 3, 2, 10, tzinfo=UTC)
 END = START + timedelta(days=3)
 EVENTS = [
     {
-        "ts": START + timedelta(minutes=7 * n),
+        "ts": START + timedelta(minutes=7 * n + n % 4),  # equal distances would be reloads
         "account_id": f"act_{n % 3 + 1}",
         "date_range": ("today", "last_7d")[n % 2],
     }

@@ -12,6 +12,8 @@ TEXT_FIELDS = ("account_id", "date_range", "report", "time_zone", "actor")
 EVENT_FIELDS = ("ts", *TEXT_FIELDS, "hit", "latency_ms", "latency", "latency_seconds", "user_agent")
 """Fields that a log may have. All but the required are optional; `latency` is another name for `latency_ms`, and
 `user_agent` gives the actor of rows that name none."""
+REQUEST_ID = "request_id"
+"""The request's own id, which is read only to recognize opens that the open log holds too."""
 REQUEST_FIELDS = ("path", "method", "status")
 """Fields of a web server's request. They are read when the settings map `path`, which then gives account and range."""
 
@@ -26,21 +28,24 @@ class ColumnMapping:
     Attributes:
         columns: by field, the name of the column or the dotted path of a nested value, as the settings say.
         constants: by field, the value of rows that have none.
+        has_request_ids: whether the ids of requests are read.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, str] = field(default_factory=dict)
+    has_request_ids: bool = False
 
     @classmethod
-    def from_settings(cls, settings: AccessLogSettings) -> "ColumnMapping":
+    def from_settings(cls, settings: AccessLogSettings, *, with_request_ids: bool = False) -> "ColumnMapping":
         """Return the mapping that the settings describe.
 
         Raises:
             BadRequest: they name a field that a log does not have.
         """
-        _require_fields(_COLUMNS, settings.columns, (*EVENT_FIELDS, *REQUEST_FIELDS))
+        _require_fields(_COLUMNS, settings.columns, (*EVENT_FIELDS, REQUEST_ID, *REQUEST_FIELDS))
         _require_fields(_CONSTANTS, settings.constants, TEXT_FIELDS)
-        mapping = cls(settings.columns, settings.constants)
+        columns = {name: column for name, column in settings.columns.items() if with_request_ids or name != REQUEST_ID}
+        mapping = cls(columns, settings.constants, with_request_ids)
         if not mapping.reads_paths and (extra := set(settings.columns) & set(REQUEST_FIELDS)):
             raise BadRequest(f"{_COLUMNS} maps {', '.join(sorted(extra))} but not path; map path too")
         return mapping
@@ -58,9 +63,10 @@ class ColumnMapping:
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields that are read."""
+        fields = (*EVENT_FIELDS, REQUEST_ID) if self.has_request_ids else EVENT_FIELDS
         if not self.reads_paths:
-            return EVENT_FIELDS
-        return tuple(name for name in (*EVENT_FIELDS, *REQUEST_FIELDS) if name not in {"account_id", "date_range"})
+            return fields
+        return tuple(name for name in (*fields, *REQUEST_FIELDS) if name not in {"account_id", "date_range"})
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -86,7 +92,8 @@ class ColumnMapping:
             BadRequest: a required field has no column, or the settings name a column that the file does not have.
         """
         found = self.find_columns(available)
-        mapped = [name for name in self.columns if name not in found and name not in self.constants]
+        optional = {REQUEST_ID, *self.constants}
+        mapped = [name for name in self.columns if name not in found and name not in optional]
         if mapped:
             names = ", ".join(f"{self.columns[name]!r} for {name}" for name in mapped)
             raise BadRequest(f"{_COLUMNS} names {names}, but its columns are {list_names(available)}")

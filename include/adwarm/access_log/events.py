@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.access_log import dictionary_columns
-from adwarm.access_log.column_mapping import TEXT_FIELDS
+from adwarm.access_log.column_mapping import REQUEST_ID, TEXT_FIELDS
 from adwarm.access_log.date_range_words import date_range_reader
 from adwarm.access_log.dictionary_columns import REJECTED, ValueEncoder
 from adwarm.access_log.timestamps import INVALID, TimestampRules, parse_column, parse_values
@@ -31,10 +31,14 @@ EVENT_SCHEMA = pa.schema([
     pa.field("latency_ms", pa.float64()),
 ])
 """`time_zone` is empty where the log names no valid zone; `actor` is human where the log names no valid actor."""
+EVENT_WITH_ID_SCHEMA = EVENT_SCHEMA.append(pa.field(REQUEST_ID, pa.string()))
+"""The same, with the request's own id where the log has one."""
 
 Reject = Callable[[str, int], None]
 """Called with the reason and the index of the row within the columns."""
 
+_LONGEST_ID = 128
+_NO_IDS = frozenset({"", "-"})
 _FLAGS = {"true": True, "hit": True, "yes": True, "1": True, "false": False, "miss": False, "no": False, "0": False}
 
 
@@ -43,10 +47,15 @@ class EventBuilder:
 
     Attributes:
         max_timestamp: later timestamps (microseconds) are rejected as those of a wrong clock; None: no limit.
+
+    Args:
+        settings: how the log is read.
+        with_request_ids: whether the events are in `EVENT_WITH_ID_SCHEMA`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, with_request_ids: bool = False) -> None:
         self.max_timestamp: int | None = None
+        self._with_request_ids = with_request_ids
         log = settings.access_log
         self._rules = TimestampRules(log.timestamp_zone, log.timestamp_format)
         defaults = log.constants
@@ -80,7 +89,8 @@ class EventBuilder:
         hit = _flags(columns["hit"]) if "hit" in columns else pa.nulls(rows, pa.bool_())
         name = _latency_name(columns)
         latency = _in_milliseconds(_durations(columns[name] if name else None, rows), name)
-        return self._batch(parse_values(columns["ts"], self._rules), codes, hit, latency, reject)
+        ids = _ids(columns.get(REQUEST_ID), rows) if self._with_request_ids else None
+        return self._batch(parse_values(columns["ts"], self._rules), codes, (hit, latency, ids), reject)
 
     def from_arrow(self, batch: pa.RecordBatch, reject: Reject) -> pa.RecordBatch:
         """Return the events of an Arrow batch of a columnar log."""
@@ -92,14 +102,22 @@ class EventBuilder:
         hit = _flag_column(batch.column("hit")) if "hit" in names else pa.nulls(rows, pa.bool_())
         name = _latency_name(names)
         latency = _in_milliseconds(_duration_column(batch.column(name) if name else None, rows), name)
-        return self._batch(parse_column(batch.column("ts"), self._rules), codes, hit, latency, reject)
+        found = to_python_values(batch.column(REQUEST_ID)) if self._with_request_ids and REQUEST_ID in names else None
+        ids = _ids(found, rows) if self._with_request_ids else None
+        return self._batch(parse_column(batch.column("ts"), self._rules), codes, (hit, latency, ids), reject)
 
     def _missing(self, name: str, rows: int) -> Codes:
         return np.full(rows, self._encoders[name][None], np.int32)
 
     def _batch(
-        self, micros: Micros, codes: dict[str, Codes], hit: pa.Array, latency: pa.Array, reject: Reject
+        self,
+        micros: Micros,
+        codes: dict[str, Codes],
+        others: tuple[pa.Array, pa.Array, pa.Array | None],
+        reject: Reject,
     ) -> pa.RecordBatch:
+        """Return the valid rows; `others` are hit, latency and, when they are read, request ids."""
+        columns = [column for column in others if column is not None]
         invalid: dict[str, Bools] = {"ts": micros == INVALID}
         if self.max_timestamp is not None:
             invalid["future"] = micros > self.max_timestamp
@@ -110,10 +128,19 @@ class EventBuilder:
                 reject(next(reason for reason, mask in invalid.items() if mask[row]), row)
             good = ~bad
             micros, codes = micros[good], {name: column[good] for name, column in codes.items()}
-            hit, latency = hit.filter(pa.array(good)), latency.filter(pa.array(good))
+            columns = [column.filter(pa.array(good)) for column in columns]
         words = [self._encoders[name].to_arrow(codes[name]) for name in TEXT_FIELDS]
         moments = to_arrow_array(micros, EVENT_SCHEMA.field("ts").type)
-        return pa.RecordBatch.from_arrays([moments, *words, hit, latency], schema=EVENT_SCHEMA)
+        schema = EVENT_WITH_ID_SCHEMA if self._with_request_ids else EVENT_SCHEMA
+        return pa.RecordBatch.from_arrays([moments, *words, *columns], schema=schema)
+
+
+def _ids(values: Sequence[Any] | None, rows: int) -> pa.Array:
+    """Return request ids as text; what cannot be one is missing."""
+    if values is None:
+        return pa.nulls(rows, pa.string())
+    texts = (str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else "" for value in values)
+    return pa.array([text[:_LONGEST_ID] if text not in _NO_IDS else None for text in texts], pa.string())
 
 
 def _flag(value: Any) -> bool | None:

@@ -59,7 +59,7 @@ class FileColumns:
 
 def describe_columns(file: LogFile, settings: AccessLogSettings) -> FileColumns:
     """Return the columns of a file and how they are used; none when it cannot be read."""
-    mapping = ColumnMapping.from_settings(settings)
+    mapping = ColumnMapping.from_settings(settings, with_request_ids=True)
     if file.problem or not file.size:
         return FileColumns()
     if file.format == "combined":

@@ -49,6 +49,11 @@ class EventBatch:
 class LogReader:
     """Reads the files of one log; values validated in one file are not validated again in the next.
 
+    Args:
+        settings: how the log is read.
+        quarantine: collects what could not be read.
+        with_request_ids: whether the events also hold the ids of their requests, in `EVENT_WITH_ID_SCHEMA`.
+
     Attributes:
         unreadable: paths of files that could not be read to their end.
         requests: decides which requests of a web server's log are opens.
@@ -57,14 +62,16 @@ class LogReader:
         BadRequest: a setting about the log's columns, values or paths is not valid.
     """
 
-    def __init__(self, settings: Settings, quarantine: Quarantine | None = None) -> None:
+    def __init__(
+        self, settings: Settings, quarantine: Quarantine | None = None, *, with_request_ids: bool = False
+    ) -> None:
         self.quarantine = quarantine if quarantine is not None else Quarantine()
         self.unreadable: set[str] = set()
         log = settings.access_log
         self._max_line = log.max_line_bytes
-        self._layout = columnar.ParquetLayout.from_settings(log)
+        self._layout = columnar.ParquetLayout.from_settings(log, with_request_ids=with_request_ids)
         self._mapping = self._layout.mapping
-        self._events = EventBuilder(settings)
+        self._events = EventBuilder(settings, with_request_ids=with_request_ids)
         self.requests = RequestFilter(log.path_pattern, self.quarantine.ignore, log.constants)
 
     def rejected_values(self) -> dict[str, list[str]]:

@@ -48,9 +48,10 @@ class ParquetLayout:
     is_utc: bool = True
 
     @classmethod
-    def from_settings(cls, settings: AccessLogSettings) -> "ParquetLayout":
+    def from_settings(cls, settings: AccessLogSettings, *, with_request_ids: bool = False) -> "ParquetLayout":
         """Return the layout that the settings describe."""
-        return cls(ColumnMapping.from_settings(settings), settings.timestamp_zone == "UTC")
+        mapping = ColumnMapping.from_settings(settings, with_request_ids=with_request_ids)
+        return cls(mapping, settings.timestamp_zone == "UTC")
 
 
 class ParquetLog:

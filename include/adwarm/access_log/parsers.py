@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUIRED_FIELDS, ColumnMapping, find_value
+from adwarm.access_log.column_mapping import EVENT_FIELDS, REQUEST_ID, REQUIRED_FIELDS, ColumnMapping, find_value
 from adwarm.access_log.timestamps import INVALID, parse_log_time, parse_values
 from adwarm.access_log.web_requests import CLIENT_CLOSED_REQUEST, RequestFilter
 from adwarm.foundation.errors import BadRequest
@@ -44,6 +44,7 @@ class JsonLinesParser:
 
     def __init__(self, mapping: ColumnMapping | None = None) -> None:
         self._mapping = mapping if mapping is not None and not mapping.is_identity else None
+        self._fields = mapping.fields if mapping is not None else EVENT_FIELDS
 
     def parse(self, lines: list[bytes], reject: Reject) -> RawColumns:
         """Return the log's columns of each object."""
@@ -64,7 +65,7 @@ class JsonLinesParser:
         present = set().union(*objects) if objects else set()
         if self._mapping is not None:
             return RawColumns(rows, _mapped_columns(objects, present, self._mapping))
-        names = [name for name in EVENT_FIELDS if name in present or name in REQUIRED_FIELDS]
+        names = [name for name in self._fields if name in present or name in REQUIRED_FIELDS]
         return RawColumns(rows, {name: [item.get(name) for item in objects] for name in names})
 
 
@@ -223,7 +224,8 @@ def is_separator_line(line: bytes) -> bool:
 class CombinedLogParser:
     """The common and combined log formats of web servers; see `RequestFilter` for which requests are opens.
 
-    The user agent gives the actor; a number of seconds after it, as nginx writes its request time, is the latency.
+    The user agent gives the actor; a number of seconds after it, as nginx writes its request time, is the latency, and
+    32 hexadecimal digits, as nginx writes them, are the request's id.
     """
 
     def __init__(self, requests: RequestFilter) -> None:
@@ -247,8 +249,9 @@ class CombinedLogParser:
             rows.append(number)
             hit = False if code == CLIENT_CLOSED_REQUEST else None
             latency = _latency_ms(line[match.end() :])
-            records.append((parse_log_time(time), *key, classify(agent), hit, latency))
-        names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms")
+            request_id = _find_request_id(line[match.end() :])
+            records.append((parse_log_time(time), *key, classify(agent), hit, latency, request_id))
+        names = ("ts", "account_id", "date_range", "actor", "hit", "latency_ms", REQUEST_ID)
         columns = zip(*records, strict=True) if records else [() for _ in names]
         return RawColumns(rows, {name: list(values) for name, values in zip(names, columns, strict=True)})
 
@@ -260,11 +263,13 @@ def _fields(line: str, delimiter: str) -> list[str]:
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = (",", ";", "\t", "|")
 _MAX_JOINED = 20
+_SHORTEST_ID = 32
 _TEXT = r'[^"\\]*(?:\\.[^"\\]*)*'
 _COMBINED = re.compile(
     r'\S+ \S+ [^\[]{1,200}\[([^\]]{1,40})\] "([A-Z]{1,10}) (\S+)[^"]*" (\d{3})'
     rf'(?: \S+ "{_TEXT}" "({_TEXT})")?'
 )
+_REQUEST_ID = re.compile(r'(?:^|[\s"=:])([0-9a-f]{32})(?=["\s,;]|$)')
 _SECONDS = re.compile(r'(?:^|[\s"=:])(\d{1,6}\.\d{3})(?=["\s,;]|$)')
 
 
@@ -272,6 +277,11 @@ def _latency_ms(tail: str) -> float | None:
     """Return the first number with three decimals, taken as seconds, in milliseconds; other numbers are ambiguous."""
     match = _SECONDS.search(tail) if tail else None
     return float(match[1]) * 1000 if match else None
+
+
+def _find_request_id(tail: str) -> str | None:
+    match = _REQUEST_ID.search(tail) if len(tail) > _SHORTEST_ID else None
+    return match[1] if match else None
 
 
 def is_web_log_line(line: bytes) -> bool:

@@ -1,5 +1,6 @@
 """`adwarm accounts`: lists, discovers and sets ad accounts."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,7 +23,9 @@ _COLUMN_OF = {
     "holiday-country": "holiday_country",
     "status": "user_status",
     "connection": "user_connection",
+    "opens-from": "opens_from",
 }
+_LOGS = ("user", "adwarm", "both")
 _STATUSES = ("active", "closed", "denied")
 _MAX_SHOWN = 20
 _MAX_CONNECTION = 250
@@ -100,10 +103,14 @@ def set_account(
     holiday_country: Annotated[str | None, typer.Option(help="Country of its holidays, such as DE.")] = None,
     status: Annotated[str | None, typer.Option(help="active or closed, whatever the platform says.")] = None,
     connection: Annotated[str | None, typer.Option(help="Name of the connection that reads it.")] = None,
+    opens_from: Annotated[
+        str | None, typer.Option(help="Whose log counts its opens: user, adwarm (that of its read API) or both.")
+    ] = None,
     clear: Annotated[
         list[str] | None,
         typer.Option(
-            help="Forget what was set: reader-zone, holiday-country, status or connection; repeat for several."
+            help="Forget what was set: reader-zone, holiday-country, status, connection or opens-from; repeat for "
+            "several."
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -111,9 +118,9 @@ def set_account(
     """Set what discovery cannot know or should not decide; discovery never changes it.
 
     Status, connection and holiday country apply from the next plan on. A reader zone applies to patterns at once and to
-    the forecast after its next daily training; no log is read again.
+    the forecast after its next daily training; no log is read again. The choice of a log applies to what is read from
+    then on.
     """
-    from adwarm.foundation.errors import BadRequest
     from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import accounts as account_table
@@ -124,18 +131,9 @@ def set_account(
         "holiday-country": holiday_country,
         "status": status,
         "connection": connection,
+        "opens-from": opens_from,
     }
-    values: dict[str, str | None] = {
-        _COLUMN_OF[name]: _check(name, text.strip()) for name, text in given.items() if text is not None
-    }
-    for name in clear or ():
-        if name not in _COLUMN_OF:
-            raise BadRequest(f"--clear {name[:40]!r} is not one of {', '.join(_COLUMN_OF)}")
-        if _COLUMN_OF[name] in values:
-            raise BadRequest(f"{name} is set and cleared at once; leave one of them out")
-        values[_COLUMN_OF[name]] = None
-    if not values:
-        raise BadRequest(f"nothing to set; give one of --{', --'.join(_COLUMN_OF)}, or --clear with one of their names")
+    values = _collect_values(given, clear or ())
     runtime = Runtime()
     account_table.set_by_user(runtime.engine, account_id, values)
     record = account_table.list_records(runtime.engine, runtime.clock.now())[account_id]
@@ -150,6 +148,28 @@ def set_account(
             f"{connection} is no connection of these settings; the parameter `connection` of the DAGs must name it",
             err=True,
         )
+
+
+def _collect_values(given: dict[str, str | None], clear: Sequence[str]) -> dict[str, str | None]:
+    """Return what to store by column; None clears it.
+
+    Raises:
+        BadRequest: a value or a name is not valid, or there is nothing to set.
+    """
+    from adwarm.foundation.errors import BadRequest
+
+    values: dict[str, str | None] = {
+        _COLUMN_OF[name]: _check(name, text.strip()) for name, text in given.items() if text is not None
+    }
+    for name in clear:
+        if name not in _COLUMN_OF:
+            raise BadRequest(f"--clear {name[:40]!r} is not one of {', '.join(_COLUMN_OF)}")
+        if _COLUMN_OF[name] in values:
+            raise BadRequest(f"{name} is set and cleared at once; leave one of them out")
+        values[_COLUMN_OF[name]] = None
+    if not values:
+        raise BadRequest(f"nothing to set; give one of --{', --'.join(_COLUMN_OF)}, or --clear with one of their names")
+    return values
 
 
 def _check(name: str, text: str) -> str:
@@ -169,6 +189,8 @@ def _check(name: str, text: str) -> str:
         return check_country(text)
     if name == "status" and text not in {"active", "closed"}:
         raise BadRequest(f"--status {text[:40]!r} cannot be set; write active or closed")
+    if name == "opens-from" and text not in _LOGS:
+        raise BadRequest(f"--opens-from {text[:40]!r} is not one of {', '.join(_LOGS)}")
     if name == "connection" and not 0 < len(text) <= _MAX_CONNECTION:
         raise BadRequest(f"--connection must be a name of up to {_MAX_CONNECTION} characters")
     return text
@@ -186,6 +208,7 @@ def _record_fields(record: "AccountRecord") -> dict[str, Any]:
         "status_reason": account.status_reason or None,
         "connection": account.connection,
         "holiday_country": record.holiday_country or None,
+        "opens_from": record.opens_from or None,
         "last_seen": record.last_seen,
         "set_by_hand": _set_by_hand(record),
     }

@@ -54,7 +54,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
             _check_home(runtime),  # before the database, which creates the folder
             _run_check("database", lambda: f"{runtime.engine.dialect.name}, schema up to date"),
             _run_check("object store", lambda: _check_objects(runtime)),
-            _run_check("access log", lambda: _check_log(runtime)),
+            *_check_logs(runtime),
             _run_check("forecast", lambda: _check_forecast(runtime)),
             *_check_connections(runtime),
             _check_fetching(runtime),
@@ -112,12 +112,40 @@ def _check_objects(runtime: "Runtime") -> str:
     return f"{runtime.objects.url} can be written"
 
 
-def _check_log(runtime: "Runtime") -> str:
+def _check_logs(runtime: "Runtime") -> list[CheckResult]:
+    """Check the user's access log and adwarm's own; there must be one that counts."""
+    from adwarm.patterns.ingest.open_sources import OpenSources
+    from adwarm.patterns.ingest.run import require_log
+
+    url = runtime.settings.log_url
+    try:
+        require_log(runtime.context, OpenSources.load(runtime.context))
+    except AdwarmError as error:
+        return [CheckResult("access log", False, str(error))]
+    except Exception as error:
+        return [CheckResult("access log", False, f"{type(error).__name__}; check the database and the object store")]
+    users = [_run_check("access log", lambda: _check_log(runtime, url))] if url else []
+    return [*users, _run_check("open log", lambda: _check_open_log(runtime))]
+
+
+def _check_open_log(runtime: "Runtime") -> str:
+    from adwarm.access_log.open_files import OpenFiles
+
+    files = OpenFiles(runtime.settings.data)
+    days = files.list_days()
+    choice = f"opens count from {runtime.settings.access_log.opens_from}"
+    if not days:
+        return f"no opens of the read API yet; {choice}"
+    newest = files.list_files(days[-1:]).get(days[-1], ())
+    return f"opens of the read API from {days[0]} to {days[-1]}, {len(newest):,} files on the last day; {choice}"
+
+
+def _check_log(runtime: "Runtime", url: str) -> str:
     from adwarm.access_log import log_span
     from adwarm.access_log.log_files import list_skipped
 
-    first, last, events = log_span(runtime.log_url, runtime.settings)
-    skipped = list_skipped(runtime.log_url, _SKIPPED_SHOWN)
+    first, last, events = log_span(url, runtime.settings)
+    skipped = list_skipped(url, _SKIPPED_SHOWN)
     names = ", ".join(path for path, _ in skipped.samples)
     rest = f"; {skipped.count:,} files of the folder are skipped, such as {names}" if skipped.count else ""
     return f"{events:,} events from {first:%Y-%m-%d} to {last:%Y-%m-%d}{rest}"

@@ -20,7 +20,18 @@ app = typer.Typer(help="Check an access log.", no_args_is_help=True, rich_markup
 _LINE_SECONDS = 10
 _FILES_SHOWN = 20
 _FILE_REASONS = ("unreadable", "symlink")
-_OPTIONAL = {"actor", "hit", "latency_ms", "latency", "latency_seconds", "report", "method", "status", "user_agent"}
+_OPTIONAL = {
+    "actor",
+    "hit",
+    "latency_ms",
+    "latency",
+    "latency_seconds",
+    "report",
+    "method",
+    "status",
+    "user_agent",
+    "request_id",
+}
 
 
 @app.callback()
@@ -31,7 +42,8 @@ def log() -> None:
 @app.command("check")
 def check(
     log: Annotated[
-        str | None, typer.Argument(help="File, folder, glob or URL; default: the log in the settings.")
+        str | None,
+        typer.Argument(help="File, folder, glob or URL; default: the log in the settings, else adwarm's own."),
     ] = None,
     *,
     as_json: JsonOption = False,
@@ -40,6 +52,7 @@ def check(
 
     Exits with 1 when the log holds no open by a human.
     """
+    from adwarm.access_log.open_files import OpenFiles
     from adwarm.log_check.check import check_log
     from adwarm.log_check.next_step import find_next_step
     from adwarm.log_check.report import to_document
@@ -47,7 +60,8 @@ def check(
     from adwarm.settings import load_settings
 
     settings = load_settings()
-    url = log or settings.log_url
+    files = OpenFiles(settings.data)
+    url = log or settings.log_url or (files.url if files.list_days() else None)
     if not url:
         raise BadRequest("no access log is set; name one, or point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
     with _progress() as on_progress:
@@ -187,6 +201,7 @@ def _print_figures(document: dict[str, Any]) -> None:
         ("time zones", {name or "(none)": count for name, count in document["time_zones"].items()} or "-"),
         ("repeated events", f"{about}{repeats['exact']:,}"),
         (f"within {repeats['seconds']} s of the same", repeats["within_seconds"]),
+        ("reloads at a fixed interval", document["reloads"]),
         ("human opens", learnable.get("opens", 0)),
         ("first opens", learnable.get("first_opens", 0)),
         ("accounts, keys", f"{learnable.get('accounts', 0):,}, {learnable.get('keys', 0):,}"),

@@ -1,7 +1,7 @@
 """Reads a whole log as an ingest does, stores nothing, and says what was found; memory does not grow with the log."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -14,10 +14,12 @@ from adwarm.access_log.log_reader import LogReader, parquet_groups, timestamp_co
 from adwarm.access_log.quarantine import Quarantine
 from adwarm.access_log.timestamps import from_micros
 from adwarm.foundation.arrow_arrays import to_numpy
+from adwarm.foundation.local_hours import DAY_MICROS
 from adwarm.log_check.learnable import Learnable, measure_learnable
 from adwarm.log_check.repeats import RepeatCounter
 from adwarm.patterns.arrow_memory import system_memory_pool
 from adwarm.patterns.background_iterator import iterate_in_background
+from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import AccessLogSettings, Settings
 
@@ -71,6 +73,7 @@ class LogCheck:
         first: the first accepted event, UTC; None when there is none.
         last: the last one.
         repeats: repeated events.
+        reloads: human opens that follow each other at a fixed interval, and that a forecast does not learn from.
         learnable: what a forecast could learn.
     """
 
@@ -85,6 +88,7 @@ class LogCheck:
     first: datetime | None = None
     last: datetime | None = None
     repeats: RepeatCounter = field(default_factory=RepeatCounter)
+    reloads: int = 0
     learnable: Learnable | None = None
 
     @property
@@ -127,8 +131,20 @@ def check_log(url: str, settings: Settings, on_progress: OnProgress | None = Non
             done += file.size
             report(size)
         check.rejected_values = reader.rejected_values()
-        check.learnable = measure_learnable(slots.days(), settings.forecast.history_days)
+        check.learnable = measure_learnable(_drop_reloads(slots), settings.forecast.history_days)
+        check.reloads = sum(_count_opens(table) for _, table in slots.days()) - check.learnable.opens
     return check
+
+
+def _drop_reloads(slots: SlotAggregator) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the days with their slots without reloads; a day of reloads only is left out."""
+    for table in drop_reloads(table for _, table in slots.days()):
+        if len(table):
+            yield int(table["slot"][0].value) // DAY_MICROS, table
+
+
+def _count_opens(slots: pa.Table) -> int:
+    return int(slots["opens"].to_numpy().sum())
 
 
 def _read_file(

@@ -55,6 +55,7 @@ def to_document(check: LogCheck, advice: Sequence[str], step: NextStep | None = 
             "within_seconds": check.repeats.near,
             "seconds": NEAR_SECONDS,
         },
+        "reloads": check.reloads,
         "learnable": None
         if learnable is None
         else {

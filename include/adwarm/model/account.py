@@ -49,6 +49,7 @@ class AccountRecord:
         user_status: the status that the user has set, `active` or `closed`; empty when none.
         user_connection: the connection that the user has chosen; empty when none.
         holiday_country: ISO code of the country whose holidays its readers have; empty: that of their time zone.
+        opens_from: whose log counts its opens, as the user has set it: `user`, `adwarm` or `both`; empty when not set.
         denials: by connection, the credential that was denied less than a day ago.
     """
 
@@ -62,4 +63,5 @@ class AccountRecord:
     user_status: str = ""
     user_connection: str = ""
     holiday_country: str = ""
+    opens_from: str = ""
     denials: dict[str, str] = field(default_factory=dict)

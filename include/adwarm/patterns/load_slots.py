@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import groupby
 
 import pandas as pd
 import pyarrow as pa
@@ -10,12 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from adwarm.foundation.clock import floor_to, utc
+from adwarm.foundation.local_hours import DAY_MICROS
+from adwarm.patterns.reloads import CONTEXT, drop_reloads
 from adwarm.patterns.slot_counts import SLOT_SCHEMA
 from adwarm.store import Context, accounts, aggregates
 from adwarm.store.database import read_transaction
 
 _KEY = ["account_id", "date_range", "report"]
 _HOUR = timedelta(hours=1)
+_CONTEXT = timedelta(microseconds=CONTEXT)
 
 
 def load_slots(context: Context, since: datetime, until: datetime) -> pd.DataFrame:
@@ -34,7 +38,17 @@ def load_slots(context: Context, since: datetime, until: datetime) -> pd.DataFra
 
 
 def iter_slots(context: Context, since: datetime, until: datetime) -> Iterator[pa.Table]:
-    """Yield the slots that start in the half-open window, in `SLOT_SCHEMA`, one table per stored object."""
+    """Yield the slots that start in the half-open window without reloads, in `SLOT_SCHEMA`, one table per UTC day."""
+    since, until = utc(since), utc(until)
+    stored = _iter_stored(context, since - _CONTEXT, until)
+    days = (pa.concat_tables(tables).unify_dictionaries() for _, tables in groupby(stored, key=_day))
+    for table in drop_reloads(days):
+        slot = table["slot"]
+        yield table.filter(pc.greater_equal(slot, pa.scalar(since, slot.type)))
+
+
+def _iter_stored(context: Context, since: datetime, until: datetime) -> Iterator[pa.Table]:
+    """Yield the stored slots that start in the half-open window, by day, one table per object that has any."""
     with read_transaction(context.engine) as connection:
         rows = aggregates.list_hours(connection, floor_to(utc(since), _HOUR), utc(until))
     hours_by_object: dict[str, list[datetime]] = defaultdict(list)
@@ -47,7 +61,13 @@ def iter_slots(context: Context, since: datetime, until: datetime) -> Iterator[p
         chosen = pc.and_(
             pc.greater_equal(slot, pa.scalar(since, slot.type)), pc.less(slot, pa.scalar(until, slot.type))
         )
-        yield table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(hours, slot.type))))
+        found = table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(hours, slot.type)))).cast(SLOT_SCHEMA)
+        if len(found):
+            yield found
+
+
+def _day(table: pa.Table) -> int:
+    return int(table["slot"][0].value) // DAY_MICROS
 
 
 def _plain(table: pa.Table) -> pa.Table:

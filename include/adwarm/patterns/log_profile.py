@@ -13,6 +13,7 @@ from adwarm.patterns.background_iterator import iterate_in_background
 from adwarm.patterns.hour_of_week import count_slots
 from adwarm.patterns.open_counts import FirstOpenCounter
 from adwarm.patterns.profile import AccessProfiles, build_profiles
+from adwarm.patterns.reloads import drop_reloads
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
 from adwarm.store.access_patterns import PatternHour, list_profile_hours
@@ -31,10 +32,10 @@ def profile_and_count_log(url: str, settings: Settings) -> tuple[AccessProfiles,
     with system_memory_pool():
         for batch in iterate_in_background(read_events(url, settings)):
             slots.add(batch)
-        for _, table in slots.days():
+        for table in drop_reloads(table for _, table in slots.days()):
             counter.add_day([table])
             newest = max(newest, table["slot"].cast(pa.int64()).to_numpy().max())
-        counts = count_slots((table for _, table in slots.days()), settings.default_zone)
+        counts = count_slots(drop_reloads(table for _, table in slots.days()), settings.default_zone)
     until = _EPOCH + timedelta(hours=int(newest) // HOUR_MICROS + 1)
     return build_profiles(counter.counts(), until), counts
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from adwarm.access_log import read_events
 from adwarm.foundation.errors import BadRequest
 from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens, factorize, keep_human_events, opens_from_frame
+from adwarm.patterns.reloads import drop_reloads_of_events
 from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
 from adwarm.replay.deployed_plan import DeployedPlan
 from adwarm.replay.drift import MonitoredPolicy
@@ -106,7 +107,7 @@ class ReplayResult:
 
 
 def read_opens(url: str, settings: Settings, split: TrainTestSplit, min_opens: int) -> Opens:
-    """Return the human opens of a log from the start of training to the end of the test.
+    """Return the human opens of a log, without reloads, from the start of training to the end of the test.
 
     Args:
         url: file, folder, glob or URL of the log.
@@ -128,7 +129,7 @@ def read_opens(url: str, settings: Settings, split: TrainTestSplit, min_opens: i
     ]
     if not tables:
         raise BadRequest(f"the log has no opens between {split.train_from} and {split.test_to}; check the dates")
-    frame = pa.concat_tables(tables).unify_dictionaries().to_pandas()
+    frame = drop_reloads_of_events(pa.concat_tables(tables)).to_pandas()
     whole = opens_from_frame(frame, settings.default_zone)
     opens = select_keys(whole, start, test, min_opens)
     if not len(opens.since(test)):

@@ -19,7 +19,7 @@ from adwarm.store.tables import account as table
 
 DENIAL_PERIOD = timedelta(days=1)
 """A denied account is tried again after this long, because its owner may have granted access."""
-USER_SETTINGS = ("user_reader_zone", "user_status", "user_connection", "holiday_country")
+USER_SETTINGS = ("user_reader_zone", "user_status", "user_connection", "holiday_country", "opens_from")
 """Columns that only the user sets."""
 _MAX_REASON = 500
 _MAX_NAME = 255
@@ -105,6 +105,11 @@ def get_user_zones(engine: Engine) -> dict[str, str]:
 def get_holiday_countries(engine: Engine) -> dict[str, str]:
     """Return the holiday countries that users have set, by account id."""
     return _get_set_column(engine, "holiday_country")
+
+
+def get_opens_from(engine: Engine) -> dict[str, str]:
+    """Return whose log counts the opens of an account, by account id, where users have set it."""
+    return _get_set_column(engine, "opens_from")
 
 
 def list_denied(engine: Engine, at: datetime) -> dict[str, str]:
@@ -238,6 +243,7 @@ def _record(row: Row[Any], at: datetime) -> AccountRecord:
         user_status=row.user_status or "",
         user_connection=row.user_connection or "",
         holiday_country=row.holiday_country or "",
+        opens_from=row.opens_from or "",
         denials={
             connection: denial["credential"]
             for connection, denial in (row.denials or {}).items()

@@ -63,7 +63,8 @@ def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any
 
 
 def _summarize_ingest(result: IngestResult, runtime: Runtime) -> dict[str, Any]:
-    figures = {"events": result.events, "rejected": result.rejected, "hours": result.hours, "keys": result.keys}
+    names = ("events", "rejected", "hours", "keys", "duplicates")
+    figures = {name: getattr(result, name) for name in names}
     for level, line in describe_ingest(result, runtime):
         log.log(level, "%s", line)
     return {**figures, "rejected_by_reason": result.rejected_by_reason}
@@ -80,8 +81,9 @@ def describe_ingest(result: IngestResult, runtime: Runtime) -> Iterator[tuple[in
     pattern = runtime.settings.access_log.path_pattern
     if not result.events and (hint := describe_path_pattern(result.ignored, result.unmatched_paths, pattern)):
         yield logging.WARNING, f"{hint}; try `adwarm log check`"
-    skipped = list_skipped(runtime.log_url, _SKIPPED_SHOWN)
-    if skipped.count:
+    url = runtime.settings.log_url
+    skipped = list_skipped(url, _SKIPPED_SHOWN) if url else None
+    if skipped is not None and skipped.count:
         names = "; ".join(f"{path}: {reason}" for path, reason in skipped.samples)
         yield logging.INFO, f"skipped {skipped.count:,} files of the log's folder: {names}"
 

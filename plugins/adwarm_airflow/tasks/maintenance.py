@@ -14,6 +14,7 @@ from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
 from adwarm.maintenance.eviction import evict
 from adwarm.maintenance.off_peak import is_off_peak
+from adwarm.maintenance.open_retention import prune_open_log
 from adwarm.maintenance.recompression import recompress_by_benefit
 from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import most_severe_error, with_message
@@ -87,11 +88,12 @@ def recompress_entries(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def apply_retention(context: Mapping[str, Any]) -> dict[str, int]:
-    """Delete rows past their retention, and return how many of each table."""
+    """Delete rows and files of the open log past their retention, and return how many of each."""
     run = resolve_run_window(context, STEP)
-    runtime = open_runtime(run.clock)
-    deleted = retention.apply_retention(runtime.engine, runtime.queue, run.clock.now())
-    log.info("deleted rows past their retention: %s", deleted)
+    runtime, now = open_runtime(run.clock), run.clock.now()
+    deleted = retention.apply_retention(runtime.engine, runtime.queue, now)
+    deleted["open_log_files"] = prune_open_log(runtime.context, now)
+    log.info("deleted what is past its retention: %s", deleted)
     return deleted
 
 

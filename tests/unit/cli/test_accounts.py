@@ -75,6 +75,17 @@ def test_bad_input(adwarm: Adwarm, words: list[str], message: str) -> None:
     assert accounts.get(Runtime().engine, "act_1") == Account("act_1")
 
 
+def test_each_account_chooses_its_log(adwarm: Adwarm) -> None:
+    """The choice is stored, shown and cleared; a wrong word is refused."""
+    adwarm("accounts", "discover", "--json")
+    found = adwarm("accounts", "set", "act_1", "--opens-from", "adwarm", "--json").json
+    assert (found["opens_from"], found["set_by_hand"]) == ("adwarm", ["opens-from"])
+    wrong = adwarm("accounts", "set", "act_1", "--opens-from", "mine")
+    assert wrong.exit_code != 0
+    assert "user, adwarm, both" in wrong.stderr
+    assert adwarm("accounts", "set", "act_1", "--clear", "opens-from", "--json").json["opens_from"] is None
+
+
 def test_a_wrong_filter(adwarm: Adwarm) -> None:
     """An unknown status is refused."""
     assert "active, closed, denied" in adwarm("accounts", "list", "--status", "open").stderr

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from adwarm.model import Actor, ReportKey
+from adwarm.serving.open_log import OpenLog
+from adwarm.serving.ports import Open
+from adwarm.settings import Settings
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -22,6 +26,25 @@ def test_every_check_runs(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.Mo
     healthy = adwarm("doctor")
     assert healthy.exit_code == 0
     assert "FIX" not in healthy.stdout
+
+
+def test_both_logs_are_shown(adwarm: Adwarm, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The open log alone is a log; beside the user's, each has a line."""
+
+    def logs() -> dict[str, str]:
+        checks = adwarm("doctor", "--json").json
+        assert all(check["ok"] for check in checks if "log" in check["name"])
+        return {check["name"]: check["detail"] for check in checks if "log" in check["name"]}
+
+    at = datetime(2026, 10, 3, 9, tzinfo=UTC)
+    log = OpenLog(Settings(home=home))
+    log.record(Open(at, ReportKey("act_1", "today"), Actor.HUMAN, "hit", 1.0, 10))
+    log.close()
+    assert list(logs()) == ["open log"]
+    assert "from 2026-10-03 to 2026-10-03, 1 files on the last day; opens count from both" in logs()["open log"]
+    assert adwarm("log", "check", "--json").json["accepted"] == 1
+    learn_forecast(tmp_path, monkeypatch)
+    assert list(logs()) == ["access log", "open log"]
 
 
 def test_the_doctor_compares_clocks(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,12 @@ NOW = START + timedelta(days=30)
 
 def _lines(count: int, step: timedelta = timedelta(minutes=20)) -> bytes:
     return b"".join(
-        orjson.dumps({"ts": START + number * step, "account_id": f"act_{number % 3}", "date_range": "today"}) + b"\n"
+        orjson.dumps({
+            "ts": START + number * step + number % 2 * step / 9,
+            "account_id": f"act_{number % 3}",
+            "date_range": "today",
+        })
+        + b"\n"
         for number in range(count)
     )
 

@@ -99,7 +99,9 @@ def test_no_human_opens_give_an_empty_table() -> None:
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
 def test_a_log_of_any_format_is_counted_in_the_default_zone(tmp_path: Path, suffix: str) -> None:
     """The format does not matter; the setting's zone fills in."""
+    # Equal distances would be reloads.
     moments = pd.date_range(START, periods=200, freq="37min")
+    moments += pd.to_timedelta([5 * (number % 3) for number in range(200)], unit="min")
     frame = pd.DataFrame({"ts": moments, "account_id": "act_1", "date_range": "today"})
     path = tmp_path / f"log.{suffix}"
     if suffix == "parquet":

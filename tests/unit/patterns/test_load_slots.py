@@ -24,7 +24,7 @@ def _write(path: Path, moments: list[datetime]) -> Settings:
 def test_slots_of_the_window_come_back(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """The window is half-open and may start within an hour; hours of several days and objects are in order."""
     start = datetime(2026, 3, 7, 22, tzinfo=UTC)
-    moments = [start + timedelta(minutes=20 * n) for n in range(24)]
+    moments = [start + timedelta(minutes=20 * n + n % 3) for n in range(24)]  # equal distances would be reloads
     settings = _write(tmp_path / "log.jsonl", moments)
     ingest(Context(sqlite_engine, objects, settings), start + timedelta(days=2))
     found = load_slots(

@@ -27,13 +27,8 @@ from adwarm.store.database import write_transaction
 from adwarm.store.objects import ObjectStore
 
 
-def combine_results(objects: ObjectStore, splits: Sequence[LogSplit], results: Sequence[SplitResult]) -> SplitResult:
-    """Return the results of all splits as one.
-
-    Results of a file beyond the first split that could not read it are left out: a single reader would have stopped
-    there.
-    """
-    readable = list(_readable_results(splits, results))
+def combine_results(objects: ObjectStore, readable: Sequence[SplitResult]) -> SplitResult:
+    """Return the results of all splits, and what the open log adds to them, as one."""
     if len(readable) == 1:
         return readable[0]
     quarantine = Quarantine()
@@ -51,6 +46,7 @@ def combine_results(objects: ObjectStore, splits: Sequence[LogSplit], results: S
         by_reason=dict(sorted(quarantine.by_reason.items())),
         samples=quarantine.samples,
         unmatched_paths=quarantine.unmatched_paths,
+        duplicates=sum(result.duplicates for result in readable),
     )
 
 
@@ -99,7 +95,11 @@ def require_readable(plan: IngestPlan, result: SplitResult) -> None:
         raise BadRequest(f"no file of the access log can be read: {describe_unreadable(result.samples)}")
 
 
-def _readable_results(splits: Sequence[LogSplit], results: Sequence[SplitResult]) -> list[SplitResult]:
+def select_readable(splits: Sequence[LogSplit], results: Sequence[SplitResult]) -> list[SplitResult]:
+    """Return the results without those of a file beyond the first split that could not read it.
+
+    A single reader would have stopped there.
+    """
     readable, is_lost = [], False
     for split, result in zip(splits, results, strict=True):
         is_lost = is_lost and split.continues

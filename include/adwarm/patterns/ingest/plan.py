@@ -1,6 +1,7 @@
 """Decides which ranges of which files a run has to read, from what earlier runs have read of them.
 
-A file may be skipped only when it cannot hold an event of the hours that the run recomputes.
+A file may be skipped only when it cannot hold an event of the hours that the run recomputes. When the open log has
+opens too, the hour before is read as well, to find the opens that both logs hold.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,8 @@ from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.log_files import FILE_ERRORS, LogFile, is_file_error
 from adwarm.access_log.timestamps import HOUR, to_micros
 from adwarm.foundation.clock import floor_to
+from adwarm.patterns.ingest.open_days import OpenDay
+from adwarm.patterns.ingest.open_sources import OpenSources
 from adwarm.store.aggregates import LogFileProgress
 
 ONE_HOUR = timedelta(hours=1)
@@ -42,6 +45,8 @@ class IngestPlan:
         since: recompute the hours from here on; None: all hours.
         gone: progress of files that no longer exist, or no longer begin with what was read of them.
         idle: nothing has changed, so only the watermark moves.
+        open_days: the days of the open log, oldest first.
+        sources: which log counts the opens of each account.
     """
 
     since: datetime | None
@@ -49,40 +54,77 @@ class IngestPlan:
     ranges: list[FileRange]
     gone: list[LogFileProgress]
     idle: bool = False
+    open_days: list[OpenDay] = field(default_factory=list)
+    sources: OpenSources = field(default_factory=OpenSources)
+
+    @property
+    def read_since(self) -> datetime | None:
+        """From when on events are read; those before `since` match opens and do not count."""
+        return self.since - ONE_HOUR if self.since is not None and self.open_days else self.since
 
 
-def plan_window(files: list[LogFile], rows: dict[str, LogFileProgress], since: datetime, until: datetime) -> IngestPlan:
-    """Return the plan to read exactly the hours that touch an explicit window."""
-    since, until = floor_to(since, ONE_HOUR), floor_to(until + ONE_HOUR - timedelta.resolution, ONE_HOUR)
-    ranges = []
+def find_window_hours(since: datetime, until: datetime) -> tuple[datetime, datetime]:
+    """Return the hours that touch an explicit window."""
+    return floor_to(since, ONE_HOUR), floor_to(until + ONE_HOUR - timedelta.resolution, ONE_HOUR)
+
+
+def plan_window(
+    files: list[LogFile],
+    rows: dict[str, LogFileProgress],
+    hours: tuple[datetime, datetime],
+    open_days: list[OpenDay] | None = None,
+    sources: OpenSources | None = None,
+) -> IngestPlan:
+    """Return the plan to read exactly the hours that touch an explicit window; see `find_window_hours`."""
+    since, until = hours
+    plan = IngestPlan(since, until, [], [], open_days=open_days or [], sources=sources or OpenSources())
     for file in files:
         row = rows.get(file.path)
         # A file that only grew is read from the checkpoint of the window's first hour; a new file has no checkpoint.
         start = 0
         if row is not None and _is_continuation(file, row):
-            offset = Checkpoints(row.checkpoints).find_offset(_hour(since))
+            offset = Checkpoints(row.checkpoints).find_offset(_hour(plan.read_since or since))
             start = row.offset if offset is None else offset
-        ranges.append(FileRange(file, start))
-    return IngestPlan(since, until, ranges, [])
+        plan.ranges.append(FileRange(file, start))
+    return plan
+
+
+def find_live_start(
+    files: list[LogFile], rows: dict[str, LogFileProgress], watermark: datetime | None, late: timedelta
+) -> datetime | None:
+    """Return from when on a run recomputes hours; None when it reads everything: the first run, and with a new log."""
+    if watermark is None or (files and not any(file.path in rows for file in files)):
+        return None
+    return floor_to(watermark, ONE_HOUR) - late
 
 
 def plan_live(
-    files: list[LogFile], rows: dict[str, LogFileProgress], watermark: datetime | None, now: datetime, late: timedelta
+    files: list[LogFile],
+    rows: dict[str, LogFileProgress],
+    watermark: datetime | None,
+    now: datetime,
+    plan: IngestPlan,
 ) -> IngestPlan:
-    """Return the plan to read what was added since the watermark and to recompute the last `late` hours before it."""
-    if watermark is None or not any(file.path in rows for file in files):
-        return IngestPlan(None, now, [FileRange(file, 0) for file in files], [])
-    since = floor_to(watermark, ONE_HOUR) - late
-    paths = {file.path for file in files}
+    """Return `plan` with the ranges to read: what was added since the watermark, and all of the hours from `since` on.
+
+    Args:
+        plan: the start that `find_live_start` gives, the days of the open log, and no ranges yet.
+    """
+    since = plan.since
+    if watermark is None or since is None:
+        return replace(plan, ranges=[FileRange(file, 0) for file in files])
+    paths = {file.path for file in files} | {day.path for day in plan.open_days}
     gone = [row for path, row in rows.items() if path not in paths]
     gone += [rows[file.path] for file in files if file.path in rows and _was_replaced(file, rows[file.path])]
-    ranges = [item for file in files if (item := _live_range(file, rows.get(file.path), since))]
+    ranges = [item for file in files if (item := _live_range(file, rows.get(file.path), plan.read_since or since))]
     unchanged = all(
         item.file.problem or (item.file.path in rows and _same(item.file, rows[item.file.path])) for item in ranges
     )
-    pending = any(_has_events_after(rows[item.file.path], watermark) for item in ranges if item.file.path in rows)
+    unchanged &= all(day.path in rows and rows[day.path].size == day.size for day in plan.open_days)
+    read = [item.file.path for item in ranges] + [day.path for day in plan.open_days]
+    pending = any(_has_events_after(rows[path], watermark) for path in read if path in rows)
     # A clock that was set back must not remove hours beyond `now` that are already stored.
-    return IngestPlan(since, max(now, watermark), ranges, gone, idle=unchanged and not pending)
+    return replace(plan, until=max(now, watermark), ranges=ranges, gone=gone, idle=unchanged and not pending)
 
 
 def _live_range(file: LogFile, row: LogFileProgress | None, since: datetime) -> FileRange | None:

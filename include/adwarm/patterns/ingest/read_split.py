@@ -23,6 +23,7 @@ from adwarm.foundation.arrow_arrays import Ints
 from adwarm.foundation.errors import NotFound, Transient
 from adwarm.patterns.arrow_memory import system_memory_pool
 from adwarm.patterns.background_iterator import iterate_in_background, map_in_background
+from adwarm.patterns.ingest.open_candidates import CandidateFilter
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
 from adwarm.patterns.slot_counts import SlotAggregator
@@ -46,6 +47,8 @@ class SplitResult:
         by_reason: number of rejected lines and files by reason.
         samples: some of the rejected lines and files.
         unmatched_paths: some answered requests of a web server's log that the path pattern does not match.
+        candidates: by UTC day since the epoch, objects with the opens that the open log may hold too; not in `days`.
+        duplicates: opens that were found in both logs and count once.
     """
 
     days: dict[int, list[HourAggregate]]
@@ -57,6 +60,8 @@ class SplitResult:
     by_reason: dict[str, int]
     samples: list[RejectedSample]
     unmatched_paths: list[str] = field(default_factory=list)
+    candidates: dict[int, list[str]] = field(default_factory=dict)
+    duplicates: int = 0
 
 
 @dataclass
@@ -67,6 +72,7 @@ class _SplitState:
     reader: LogReader
     settings: AccessLogSettings
     now: datetime
+    candidates: CandidateFilter | None = None
     slots: SlotAggregator = field(default_factory=SlotAggregator)
     files: list[LogFileProgress] = field(default_factory=list)
     events: int = 0
@@ -74,7 +80,9 @@ class _SplitState:
 
 def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetime) -> SplitResult:
     """Read the split and store its slots."""
-    state = _SplitState(plan, LogReader(context.settings, Quarantine()), context.settings.access_log, now)
+    candidates = CandidateFilter(context.objects, plan) if plan.open_days or plan.sources.splits_user_log else None
+    reader = LogReader(context.settings, Quarantine(), with_request_ids=candidates is not None)
+    state = _SplitState(plan, reader, context.settings.access_log, now, candidates)
     with system_memory_pool():
         for split_range in split.ranges:
             _read_range(state, split_range)
@@ -92,6 +100,7 @@ def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetim
         dict(sorted(quarantine.by_reason.items())),
         quarantine.samples,
         quarantine.unmatched_paths,
+        {} if candidates is None else candidates.finish(),
     )
 
 
@@ -147,8 +156,8 @@ def _read_range(state: _SplitState, split_range: SplitRange) -> None:
         if since is not None and file_range.late_from is not None and event_batch.start >= file_range.late_from:
             quarantine.add_count("late", int(np.count_nonzero(moments < since)))
         batch = filter_window(event_batch.batch, since, until)
-        state.slots.add(batch)
         state.events += batch.num_rows
+        state.slots.add(batch if state.candidates is None else state.candidates.separate(event_batch.batch))
     file = file_range.file
     if file.path in state.reader.unreadable:
         return

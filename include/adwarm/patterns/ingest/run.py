@@ -14,8 +14,18 @@ from adwarm.access_log.quarantine import Quarantine, files_first
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
-from adwarm.patterns.ingest.commit import combine_results, commit_hours, require_readable
-from adwarm.patterns.ingest.plan import IngestPlan, plan_live, plan_window
+from adwarm.patterns.ingest.commit import combine_results, commit_hours, require_readable, select_readable
+from adwarm.patterns.ingest.open_counting import count_open_log
+from adwarm.patterns.ingest.open_days import OpenDay, has_open_files, list_open_files, read_open_days
+from adwarm.patterns.ingest.open_sources import OpenSources
+from adwarm.patterns.ingest.plan import (
+    ONE_HOUR,
+    IngestPlan,
+    find_live_start,
+    find_window_hours,
+    plan_live,
+    plan_window,
+)
 from adwarm.patterns.ingest.read_split import SplitResult, read_split
 from adwarm.patterns.ingest.splits import LogSplit, make_splits, single_split
 from adwarm.store import Context, aggregates
@@ -33,12 +43,13 @@ class IngestResult:
         rejected: lines and files that could not be read.
         samples: some of the rejected files and lines: file, offset, reason, excerpt.
         hours: published hours, each with at least one open.
-        keys: distinct account, range and report; None when several workers read, whose keys overlap.
+        keys: distinct account, range and report; None when several splits or logs were read, whose keys overlap.
         since: start of the hours that were replaced; None when none were.
         quarantine_hash: the object (`.jsonl`) with up to 1000 rejected lines; None when there are none.
         opens: human opens in the published hours.
         ignored: requests in a web server's log that open no report.
         unmatched_paths: some of those that were answered and that the path pattern does not match.
+        duplicates: opens that both the user's log and the open log hold, and that count once.
     """
 
     events: int
@@ -53,12 +64,14 @@ class IngestResult:
     opens: int = 0
     ignored: int = 0
     unmatched_paths: list[str] = field(default_factory=list)
+    duplicates: int = 0
 
     def __str__(self) -> str:
         reports = "" if self.keys is None else f" of {format_count(self.keys, 'report')}"
         hours = format_count(self.hours, "hour")
         parts = [f"read {format_count(self.events, 'event')}{reports}; {format_count(self.opens, 'open')} in {hours}"]
         parts += [f"{format_count(self.ignored, 'other request')} ignored"] if self.ignored else []
+        parts += [f"{format_count(self.duplicates, 'open')} found in both logs"] if self.duplicates else []
         if self.rejected:
             why = ", ".join(f"{count:,} {reason}" for reason, count in self.rejected_by_reason.items())
             parts.append(f"{format_count(self.rejected, 'line')} rejected ({why})")
@@ -87,7 +100,7 @@ def ingest(context: Context, now: datetime, *, window: tuple[datetime, datetime]
     """Bring the slots up to date with the access log in this process; see `plan_ingest`.
 
     Raises:
-        BadRequest: no access log is set, or none of its files can be read.
+        BadRequest: no access log is set and the read API has logged no opens, or no file can be read.
         NotFound: there is no log at the URL in the settings.
         Transient: another run moved the watermark in the meantime.
     """
@@ -95,29 +108,58 @@ def ingest(context: Context, now: datetime, *, window: tuple[datetime, datetime]
 
 
 def plan_ingest(context: Context, now: datetime, *, window: tuple[datetime, datetime] | None = None) -> IngestRun:
-    """Return what a run has to read; reads no events yet.
+    """Return what a run has to read; reads none of the user's log yet.
 
     With a window, the hours that touch it are recomputed and replaced; an hour without an event loses its row, and the
     watermark stays. Without a window, events added since the watermark are read up to `now`. A late event recomputes
-    its hour for `late_hours`; older ones are counted as rejected with the reason `late`.
+    its hour for `late_hours`; older ones are counted as rejected with the reason `late`. The open log of the read API,
+    which is small, is read here, so that all splits see the same opens.
 
     Raises:
-        BadRequest: no access log is set.
+        BadRequest: no access log is set, and the read API has logged no opens.
         NotFound: there is no log at the URL in the settings.
     """
-    settings = context.settings
-    if not settings.log_url:
-        raise BadRequest("no access log is set; point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob")
+    settings, sources = context.settings, OpenSources.load(context)
+    require_log(context, sources)
     now = utc(now)
-    files = list_files(settings.log_url)
+    files = list_files(settings.log_url) if settings.log_url and sources.reads_user_log else []
     with read_transaction(context.engine) as connection:
         rows, watermark = aggregates.list_log_files(connection), aggregates.get_watermark(connection)
     if window:
-        plan = plan_window(files, rows, utc(window[0]), utc(window[1]))
+        hours = find_window_hours(utc(window[0]), utc(window[1]))
+        plan = plan_window(files, rows, hours, _read_open_log(context, sources, *hours), sources)
     else:
-        plan = plan_live(files, rows, watermark, now, timedelta(hours=settings.access_log.late_hours))
+        since = find_live_start(files, rows, watermark, timedelta(hours=settings.access_log.late_hours))
+        until = max(now, watermark or now)
+        unread = IngestPlan(
+            since, now, [], [], open_days=_read_open_log(context, sources, since, until), sources=sources
+        )
+        plan = plan_live(files, rows, watermark, now, unread)
     splits = make_splits(plan, settings.access_log, settings.max_batches)
     return IngestRun(now, window is None, watermark, plan, splits)
+
+
+def require_log(context: Context, sources: OpenSources) -> None:
+    """Raise an error when there is nothing to read: no log of the user's, and no opens of the read API.
+
+    Raises:
+        BadRequest: says how to set or get one.
+    """
+    if context.settings.log_url:
+        return
+    if not (sources.reads_open_log and has_open_files(context)):
+        raise BadRequest(
+            "no access log is set; point ADWARM_ACCESS_LOG_URL at a file, a folder or a glob, or serve reports with "
+            "`adwarm serve`, which logs their opens"
+        )
+
+
+def _read_open_log(context: Context, sources: OpenSources, since: datetime | None, until: datetime) -> list[OpenDay]:
+    """Return the days of the open log from the hour before `since` on; those of an earlier time match no opens."""
+    if not sources.reads_open_log:
+        return []
+    first = None if since is None else since - ONE_HOUR
+    return read_open_days(context, sources, list_open_files(context, first, until))
 
 
 def run_locally(context: Context, run: IngestRun) -> IngestResult:
@@ -134,7 +176,9 @@ def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResul
         BadRequest: none of the files can be read.
         Transient: another run moved the watermark in the meantime.
     """
-    result = combine_results(context.objects, run.splits, results)
+    readable = select_readable(run.splits, results)
+    opens = count_open_log(context.objects, run.plan, readable, run.now)
+    result = combine_results(context.objects, readable if opens is None else [*readable, opens])
     require_readable(run.plan, result)
     lines = Quarantine(samples=result.samples).to_jsonl()
     digest = context.objects.put(lines, ".jsonl") if lines else None
@@ -153,4 +197,5 @@ def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResul
         opens=sum(row.opens for row in hours),
         ignored=result.ignored,
         unmatched_paths=result.unmatched_paths,
+        duplicates=result.duplicates,
     )

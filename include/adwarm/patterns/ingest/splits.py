@@ -78,7 +78,7 @@ def make_splits(plan: IngestPlan, settings: AccessLogSettings, limit: int) -> li
 
 def read_window(plan: IngestPlan, file_range: FileRange) -> tuple[datetime | None, datetime]:
     """Return the window of the Parquet row groups to read; it has no start where late events are counted."""
-    return (plan.since if file_range.late_from is None else None), plan.until
+    return (plan.read_since if file_range.late_from is None else None), plan.until
 
 
 def _estimate_events(file_range: FileRange) -> int:

@@ -1,0 +1,17 @@
+"""Deletes old days of the open log."""
+
+from datetime import datetime, timedelta
+
+from adwarm.access_log.open_files import OpenFiles
+from adwarm.foundation.clock import utc
+from adwarm.store import Context
+
+
+def prune_open_log(context: Context, now: datetime) -> int:
+    """Delete the days of the open log that ended more than `serving.log_days` ago; return how many files that were.
+
+    What was learned from them stays in the aggregates.
+    """
+    files = OpenFiles(context.settings.data)
+    oldest = (utc(now) - timedelta(days=context.settings.serving.log_days)).date()
+    return sum(files.delete_day(day) for day in files.list_days(until=oldest - timedelta(days=1)))

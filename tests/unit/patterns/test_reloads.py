@@ -1,0 +1,181 @@
+"""Pages that reload at a fixed interval do not count, and humans do."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from adwarm.access_log import read_events
+from adwarm.access_log.timestamps import from_micros, to_micros
+from adwarm.patterns.ingest.run import ingest
+from adwarm.patterns.load_slots import load_slots
+from adwarm.patterns.opens import keep_human_events
+from adwarm.patterns.reloads import drop_reloads, drop_reloads_of_events
+from adwarm.patterns.slot_counts import SlotAggregator
+from adwarm.settings import Settings
+from adwarm.store import Context
+from adwarm.store.objects import ObjectStore
+from tests.conftest import SHARED_DATA
+
+START = datetime(2026, 3, 2, 22, 7, 13, tzinfo=UTC)
+SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
+
+
+def _reload(interval: float, hours: float, jitter: float = 0.0, start: datetime = START) -> list[datetime]:
+    """Return the opens of a page that reloads every `interval` seconds, each up to `jitter` seconds late."""
+    rng = np.random.default_rng(7)
+    late = rng.uniform(0, jitter, int(hours * 3600 / interval) + 1)
+    return [start + timedelta(seconds=number * interval + each) for number, each in enumerate(late.tolist())]
+
+
+def _events(opens: Iterable[datetime], date_range: str = "today") -> pa.Table:
+    moments = pd.Series(list(opens), dtype="datetime64[us, UTC]")
+    frame = pd.DataFrame({"ts": moments, "account_id": "act_1", "date_range": date_range, "report": "default"})
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    names = ("account_id", "date_range", "report")
+    return pa.table({"ts": table["ts"], **{name: table[name].combine_chunks().dictionary_encode() for name in names}})
+
+
+def _left(opens: Iterable[datetime]) -> list[datetime]:
+    """Return the opens that count, by the rule for events."""
+    found = drop_reloads_of_events(_events(opens))["ts"].cast(pa.int64()).to_pylist()
+    return sorted(from_micros(moment) for moment in found)
+
+
+@pytest.mark.parametrize("interval", [30, 60, 300, 600, 900, 1800, 3600])
+@pytest.mark.parametrize("jitter", [0.0, 0.02])
+def test_a_reloading_page_opened_once(interval: int, jitter: float) -> None:
+    """The first load stays, over hours and over midnight; pages take time to load."""
+    opens = _reload(interval, 12, min(interval * jitter, 2))
+    assert _left(opens) == opens[:1]
+
+
+@pytest.mark.parametrize(
+    "opens",
+    [
+        _reload(60, 0.9),  # less than an hour
+        _reload(3600, 4),  # five opens
+        _reload(7200, 24),  # too seldom to tell from a habit
+    ],
+)
+def test_what_may_be_a_human_stays(opens: list[datetime]) -> None:
+    """A short visit, a few opens and rare ones count."""
+    assert _left(opens) == opens
+
+
+def test_a_human_beside_a_screen_still_counts() -> None:
+    """The quarter of an hour in which a human opens the report too stays; the screen's others do not."""
+    screen = _reload(300, 12)
+    human = START + timedelta(hours=5, seconds=100)
+    left = _left([*screen, human])
+    assert human in left
+    assert len(left) <= 1 + 5 + 1
+    assert left[0] == screen[0]
+
+
+def test_another_report_is_not_touched() -> None:
+    """Reloads of one key say nothing about another."""
+    other = [START + timedelta(minutes=minutes) for minutes in (3, 50, 51, 200)]
+    events = pa.concat_tables([_events(_reload(60, 5)), _events(other, "last_7d")])
+    left = drop_reloads_of_events(events).to_pylist()
+    assert [row["date_range"] for row in left].count("last_7d") == 4
+    assert len(left) == 5
+
+
+def test_nothing_is_known_of_what_comes_later() -> None:
+    """A screen that was switched on less than an hour ago counts as of that time."""
+    opens = _reload(300, 12)
+    early = [at for at in opens if at < START + HOUR * 0.75]
+    assert _left(early) == early
+
+
+@given(cuts=st.lists(st.integers(0, 12 * 60), max_size=6), interval=st.sampled_from([60, 300, 900]))
+def test_how_slots_come_together_does_not_matter(cuts: list[int], interval: int) -> None:
+    """Counted at once or in any parts, and by day: the same slots are left."""
+    opens = _reload(interval, 12) + [START + timedelta(minutes=minutes) for minutes in cuts]
+    bounds = sorted({0, *cuts, 13 * 60})
+    parts = SlotAggregator()
+    for first, last in pairwise(bounds):
+        part = SlotAggregator()
+        window = (START + timedelta(minutes=first), START + timedelta(minutes=last))
+        some = [at for at in opens if window[0] <= at < window[1]]
+        if some:
+            part.add_slots(_slots(some))
+        parts.merge(part)
+    whole = SlotAggregator()
+    whole.add_slots(_slots(opens))
+    found = [table.to_pylist() for table in drop_reloads(table for _, table in parts.days())]
+    assert found == [table.to_pylist() for table in drop_reloads(table for _, table in whole.days())]
+
+
+def _slots(opens: list[datetime]) -> pa.Table:
+    rows = [{"account_id": "act_1", "date_range": "today", "report": "default", "time_zone": "UTC"} for _ in opens]
+    slot = [from_micros(to_micros(at) // 900_000_000 * 900_000_000) for at in opens]
+    return pa.Table.from_pylist([
+        row | {"slot": at, "opens": 1, "first_ts": ts, "last_ts": ts}
+        for row, at, ts in zip(rows, slot, opens, strict=True)
+    ])
+
+
+def test_stored_slots_are_loaded_without_reloads(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """Read hour by hour, over midnight, as of any time; a window that starts within a run holds none of it."""
+    screen = _reload(300, 12)
+    human = [START + timedelta(minutes=minutes) for minutes in (3, 191, 423)]
+    path = tmp_path / "log.jsonl"
+    context = Context(sqlite_engine, objects, Settings(access_log_url=str(path)))
+    for hour in range(13):
+        until = START + (hour + 1) * HOUR
+        with path.open("ab") as file:
+            for at in (at for at in (*screen, *human) if until - HOUR <= at < until):
+                key = {"account_id": "act_1", "date_range": "last_7d" if at in human else "today"}
+                file.write(orjson.dumps({"ts": at, **key}) + b"\n")
+        ingest(context, until)
+    found = load_slots(context, START - HOUR, START + 13 * HOUR)
+    assert found["opens"].tolist() == [1, 1, 1, 1]
+    assert sorted(found["first_ts"].dt.to_pydatetime().tolist()) == sorted([screen[0], *human])
+    later = load_slots(context, START + 4 * HOUR, START + 13 * HOUR)
+    assert later["date_range"].tolist() == ["last_7d"]
+
+
+def _read(name: str) -> pa.Table:
+    tables = [
+        pa.Table.from_batches([keep_human_events(batch)]).select(["ts", "account_id", "date_range", "report"])
+        for batch in read_events(str(SHARED_DATA / f"{name}.parquet"), Settings())
+    ]
+    return pa.concat_tables(tables).unify_dictionaries()
+
+
+@pytest.mark.parametrize("name", ["page_opens", "loan_desk", "helpdesk", "scheduled_flights", "sparse_customers"])
+def test_real_people_are_not_taken_for_screens(name: str) -> None:
+    """Of the opens of real logs, none is a reload, and screens that are added to one are found."""
+    if not SHARED_DATA.exists():
+        pytest.skip("the logs are not here")
+    real = _read(name)
+    assert len(drop_reloads_of_events(real)) == len(real)
+
+
+@pytest.mark.parametrize("interval", [60, 300, 900])
+def test_screens_among_real_people_are_found(interval: int) -> None:
+    """A screen that runs for ten hours a day on a report that people open too leaves few opens behind."""
+    if not SHARED_DATA.exists():
+        pytest.skip("the logs are not here")
+    real = _read("loan_desk")
+    counts = pd.Series(real["account_id"].to_pylist()).value_counts()
+    account = str(counts.index[len(counts) // 2])
+    mine = [row for row in real.to_pylist() if row["account_id"] == account]
+    first = min(row["ts"] for row in mine)
+    date_range = mine[0]["date_range"]
+    people = [row["ts"] for row in mine if row["date_range"] == date_range]
+    screen = [at for day in range(20) for at in _reload(interval, 10, 1, first + timedelta(days=day))]
+    left = set(_left([*people, *screen]))
+    assert set(people) <= left
+    assert len(left - set(people)) < 0.1 * len(screen) + 20

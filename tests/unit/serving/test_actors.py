@@ -1,0 +1,51 @@
+"""The token sets the actor; a trusted backend and a client that reloads by itself may say otherwise."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from adwarm.model import AccessToken, Actor, TokenScope
+from adwarm.serving.actors import choose_actor, is_reload
+from adwarm.serving.problems import Problem
+
+TOKEN = AccessToken(
+    id="t1",
+    name="dashboard",
+    scopes=frozenset({TokenScope.READ}),
+    actor=Actor.EMBEDDED,
+    created_at=datetime(2026, 3, 8, tzinfo=UTC),
+)
+TRUSTED = replace(TOKEN, is_trusted=True)
+
+
+@pytest.mark.parametrize(
+    ("token", "header", "poll", "actor"),
+    [
+        (TOKEN, None, False, Actor.EMBEDDED),
+        (TOKEN, b"human", False, Actor.EMBEDDED),
+        (TRUSTED, None, False, Actor.EMBEDDED),
+        (TRUSTED, b" Human ", False, Actor.HUMAN),
+        (TRUSTED, b"api", False, Actor.API),
+        (TRUSTED, b"human", True, Actor.API),
+        (TOKEN, None, True, Actor.API),
+    ],
+)
+def test_who_opens(token: AccessToken, header: bytes | None, poll: bool, actor: Actor) -> None:
+    """Only a trusted token's header counts, and a poll is nobody's open."""
+    assert choose_actor(token, header, is_hook_poll=poll) is actor
+
+
+@pytest.mark.parametrize("header", [b"warmer", b"", b"\xff"])
+def test_a_trusted_backend_gets_told_what_to_write(header: bytes) -> None:
+    """An unknown actor is refused; nobody can pass as adwarm itself."""
+    with pytest.raises(Problem) as raised:
+        choose_actor(TRUSTED, header)
+    assert raised.value.status == 400
+    assert "human, embedded, api" in raised.value.detail
+
+
+def test_a_client_announces_its_reloads() -> None:
+    """Polls and revalidations are reloads; an open, or no word, is none."""
+    announced = {value: is_reload(value) for value in (b"poll", b"Revalidate", b"open", b"", None)}
+    assert announced == {b"poll": True, b"Revalidate": True, b"open": False, b"": False, None: False}
