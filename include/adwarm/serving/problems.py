@@ -11,9 +11,11 @@ import orjson
 CONTENT_TYPE: Final = "application/problem+json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Problem(Exception):
     """An answer other than the one that was asked for.
+
+    It is not frozen: a context manager that it passes through sets its traceback.
 
     Attributes:
         status: HTTP status code.

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, func, select
+from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, literal, select
 
 from adwarm.model import EntryKey, Window
 from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.tables import account, payload
 from adwarm.store.tables import entry as table
-from adwarm.store.tables import payload
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""
@@ -37,6 +37,8 @@ class Entry:
     data_version: int = 1
     api_version: str = ""
     payload_hash: str = ""
+    content_hash: str | None = None
+    content_type: str | None = None
 
     def is_fresh(self, at: datetime) -> bool:
         """Whether the entry may be served as fresh at `at`."""
@@ -56,6 +58,29 @@ def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
     with read_transaction(engine) as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else (_entry(row), bytes(row.body))
+
+
+def find_with_zone(engine: Engine, key: EntryKey) -> tuple[Entry | None, str | None]:
+    """Return an entry without its bytes, and the data zone of its account, by one statement; None for what is absent.
+
+    The caller compares the zone with the one that it has resolved `key` by.
+    """
+    values = {
+        "account_id": key.account_id,
+        "since": key.window.since,
+        "until": key.window.until,
+        "spec_hash": key.spec_hash,
+    }
+    with read_transaction(engine) as connection:
+        row = connection.execute(_WITH_ZONE, values).one()
+    return None if row.payload_hash is None else _entry(row), row.data_zone
+
+
+def find_payload(engine: Engine, payload_hash: str) -> bytes | None:
+    """Return sealed bytes by their hash, or None."""
+    with read_transaction(engine) as connection:
+        body = connection.execute(select(payload.c.body).where(payload.c.hash == payload_hash)).scalar_one_or_none()
+    return None if body is None else bytes(body)
 
 
 def list_entries(engine: Engine, account_id: str | None = None) -> list[Entry]:
@@ -137,6 +162,16 @@ def _store_payloads(connection: Connection, blobs: dict[str, bytes], at: datetim
     upsert(connection, payload, [{"hash": digest, "body": body, "created_at": at} for digest, body in blobs.items()])
 
 
+def _build_with_zone() -> Select[Any]:
+    same = and_(*(table.c[name] == bindparam(name) for name in ("account_id", "since", "until", "spec_hash")))
+    zone = select(account.c.data_zone).where(account.c.id == bindparam("account_id")).scalar_subquery()
+    one_row = select(literal(1).label("one")).subquery()
+    return select(zone.label("data_zone"), table).select_from(one_row.outerjoin(table, same))
+
+
+_WITH_ZONE = _build_with_zone()
+
+
 def _matches(key: EntryKey) -> Any:
     return and_(
         table.c.account_id == key.account_id,
@@ -164,6 +199,8 @@ def _entry(row: Row[Any]) -> Entry:
         data_version=row.data_version,
         api_version=row.api_version,
         payload_hash=row.payload_hash,
+        content_hash=row.content_hash,
+        content_type=row.content_type,
     )
 
 

@@ -1,0 +1,148 @@
+"""Deltas against an earlier document: Compression Dictionary Transport with zstd (RFC 9842, `Content-Encoding: dcz`).
+
+The body is a fixed magic number, the SHA-256 of the dictionary, and a zstd frame made with the dictionary as raw
+content. The window covers dictionary and document, as long as a browser accepts it.
+"""
+
+import re
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from hashlib import sha256
+from typing import Final
+
+import zstandard
+
+from adwarm.foundation.errors import Corrupt, TooMuchData
+
+CODING: Final = "dcz"
+MAGIC: Final = bytes.fromhex("5e2a4d1820000000")
+DELTA_LEVEL: Final = 12
+"""The level that was measured as the best: higher ones gain little for several times the work."""
+
+_HASH_BYTES = 32
+_HEADER_BYTES = len(MAGIC) + _HASH_BYTES
+_LEAST_WINDOW = 8 * 2**20
+_LARGEST_WINDOW = 128 * 2**20
+_SMALLEST_WINDOW_LOG = 10
+_BYTE_SEQUENCE = re.compile(r":([A-Za-z0-9+/]{43}=?):")
+_PATTERN_CHARACTERS = re.compile(r"[\\+*?:{}()]")
+_QUOTED = re.compile(r'[\\"]')
+
+
+def encode_delta(document: bytes, dictionary: bytes, level: int = DELTA_LEVEL) -> bytes:
+    """Return `document` as a delta against `dictionary`, in the format of the coding `dcz`.
+
+    The result may be larger than a plain encoding; the caller compares. The same input gives the same bytes.
+
+    Args:
+        document: the body to send.
+        dictionary: an earlier body that the client holds.
+        level: zstd level, 1 to 19.
+    """
+    size = len(document) + len(dictionary)
+    window_log = min(max(size.bit_length(), _SMALLEST_WINDOW_LOG), largest_window(len(dictionary)).bit_length() - 1)
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, source_size=size, dict_size=len(dictionary), window_log=window_log, write_content_size=True
+    )
+    packer = zstandard.ZstdCompressor(dict_data=_raw_dictionary(dictionary), compression_params=parameters)
+    return b"".join((MAGIC, sha256(dictionary).digest(), packer.compress(document)))
+
+
+def decode_delta(body: bytes, dictionary: bytes, max_bytes: int) -> bytes:
+    """Return the document of a delta, at most `max_bytes` of it.
+
+    Raises:
+        Corrupt: the body is no delta, was made against another dictionary, or is truncated or damaged.
+        TooMuchData: it decodes to more than `max_bytes`, or needs a larger window than the format allows.
+    """
+    if len(body) < _HEADER_BYTES or not body.startswith(MAGIC):
+        raise Corrupt("the body is not a delta of the coding dcz; fetch it again without a dictionary")
+    if body[len(MAGIC) : _HEADER_BYTES] != sha256(dictionary).digest():
+        raise Corrupt("the delta was made against another dictionary; fetch it again without a dictionary")
+    frame = body[_HEADER_BYTES:]
+    try:
+        facts = zstandard.get_frame_parameters(frame)
+        _check_limits(facts, len(dictionary), max_bytes)
+        unpacker = zstandard.ZstdDecompressor(dict_data=_raw_dictionary(dictionary), max_window_size=_LARGEST_WINDOW)
+        if facts.content_size != zstandard.CONTENTSIZE_UNKNOWN:
+            return unpacker.decompress(frame, max_output_size=max_bytes, allow_extra_data=False)
+        return _decode_unsized(unpacker, frame, max_bytes)
+    except zstandard.ZstdError as error:
+        raise Corrupt(f"the delta is truncated or damaged ({error}); fetch it again without a dictionary") from error
+
+
+def largest_window(dictionary_bytes: int) -> int:
+    """Return the largest window in bytes, a power of 2, that every decoder of `dcz` accepts (RFC 9842, section 5)."""
+    limit = min(max(_LEAST_WINDOW, dictionary_bytes * 5 // 4), _LARGEST_WINDOW)
+    return 1 << (limit.bit_length() - 1)
+
+
+def parse_available_dictionary(header: str | None) -> bytes | None:
+    """Return the SHA-256 in a request header Available-Dictionary; None when it is missing or malformed."""
+    match = _BYTE_SEQUENCE.fullmatch(header.strip()) if header else None
+    if match is None:
+        return None
+    try:
+        digest = b64decode(f"{match[1].rstrip('=')}=", validate=True)
+    except Base64Error:
+        return None
+    return digest if len(digest) == _HASH_BYTES else None
+
+
+def format_available_dictionary(digest: bytes) -> str:
+    """Return the value of Available-Dictionary for the SHA-256 of a dictionary."""
+    return f":{b64encode(digest).decode('ascii')}:"
+
+
+def format_use_as_dictionary(match: str, dictionary_id: str | None = None) -> str:
+    """Return the value of Use-As-Dictionary for a body that may be the dictionary of later answers.
+
+    Args:
+        match: percent-encoded path of the requests it is for, with `?` and the query where that matters. It is matched
+            exactly: characters that have a meaning in URL patterns are escaped.
+        dictionary_id: sent back by the client as `Dictionary-ID`; at most 1,024 ASCII characters.
+
+    Raises:
+        ValueError: a part has characters that no header may hold.
+    """
+    path, mark, query = match.partition("?")
+    pattern = _escape(path) + mark + _escape(query)
+    parts = [f"match={_quote(pattern)}"]
+    if dictionary_id is not None:
+        if len(dictionary_id) > 1_024:
+            raise ValueError("a dictionary id has at most 1,024 characters")
+        parts.append(f"id={_quote(dictionary_id)}")
+    return ", ".join(parts)
+
+
+def _escape(text: str) -> str:
+    return _PATTERN_CHARACTERS.sub(r"\\\g<0>", text)
+
+
+def _quote(text: str) -> str:
+    if not (text.isascii() and text.isprintable()):
+        raise ValueError("a header holds printable ASCII only; percent-encode the rest")
+    return '"' + _QUOTED.sub(r"\\\g<0>", text) + '"'
+
+
+def _raw_dictionary(dictionary: bytes) -> zstandard.ZstdCompressionDict:
+    return zstandard.ZstdCompressionDict(dictionary, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+
+
+def _check_limits(facts: zstandard.FrameParameters, dictionary_bytes: int, max_bytes: int) -> None:
+    if facts.content_size != zstandard.CONTENTSIZE_UNKNOWN and facts.content_size > max_bytes:
+        raise TooMuchData(f"the delta decodes to more than {max_bytes} bytes; request less at a time")
+    # A frame of one segment declares its content's size as its window.
+    if facts.window_size > max(largest_window(dictionary_bytes), facts.content_size):
+        raise TooMuchData("the delta needs a larger window than the coding dcz allows")
+
+
+def _decode_unsized(unpacker: zstandard.ZstdDecompressor, frame: bytes, max_bytes: int) -> bytes:
+    """Return the document of a frame that does not declare its size."""
+    unpacking = unpacker.decompressobj()
+    document: bytes = unpacking.decompress(frame)
+    if len(document) > max_bytes:
+        raise TooMuchData(f"the delta decodes to more than {max_bytes} bytes; request less at a time")
+    if not unpacking.eof or unpacking.unused_data:
+        raise Corrupt("the delta is truncated or damaged; fetch it again without a dictionary")
+    return document

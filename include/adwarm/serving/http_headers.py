@@ -1,0 +1,157 @@
+"""The HTTP headers of an answer: validators, caching, and compression dictionaries. Pure functions.
+
+What the hit route sends with a report:
+
+| header              | value                                                                                         |
+|---------------------|-----------------------------------------------------------------------------------------------|
+| `ETag`              | strong, one per document, coding and shape: `make_etag`; on 304 the tag from `find_etag`       |
+| `Vary`              | `VARY`                                                                                        |
+| `Cache-Control`     | `cache_control`: a week for the browser hook, which always revalidates; else 0 seconds        |
+| `Use-As-Dictionary` | `use_as_dictionary`, with the columnar shape only                                             |
+| `Age`               | `age`                                                                                         |
+| `Cache-Status`      | `cache_status` (RFC 9211)                                                                     |
+| `Content-Encoding`  | the coding; `dcz` for a delta (RFC 9842)                                                      |
+
+A browser uses a stored answer as a dictionary only while it is fresh. So the hook announces itself with
+`Adwarm-Client: hook/...`, fetches with `cache: 'no-cache'`, and gets a long `max-age`. `Adwarm-Client` is part of
+`Vary`, so that no other request of the same page is answered from that copy without asking.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from adwarm.compression.dictionaries import format_use_as_dictionary
+from adwarm.foundation import api_headers
+
+VARY: Final = f"Authorization, Accept, Accept-Encoding, Available-Dictionary, {api_headers.CLIENT}"
+_HOOK_SECONDS = 604_800
+_TAG = re.compile(r'\s*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
+_OUTSIDE_STRING = re.compile(r"[^\x20-\x7e]")
+
+Forward = Literal["stale", "miss", "uri-miss", "request", "bypass"]
+"""Why the stored entry did not answer by itself (RFC 9211, 2.2)."""
+
+
+def make_etag(content_hash: str, coding: str, shape: str) -> str:
+    """Return a strong, quoted entity tag.
+
+    Args:
+        content_hash: SHA-256 of the decoded document, in hex.
+        coding: content coding of the body, such as `zstd` or `identity`; for a delta `delta_coding(...)`.
+        shape: answer shape, such as `columnar`; with the table where an answer holds one table only.
+    """
+    return f'"{content_hash[:32]}-{shape}-{coding}"'
+
+
+def delta_coding(dictionary_hash: bytes) -> str:
+    """Return the coding of a delta for `make_etag`: its bytes depend on the dictionary."""
+    return f"dcz.{dictionary_hash.hex()[:16]}"
+
+
+def matches_etag(if_none_match: str | None, etag: str) -> bool:
+    """Whether a header If-None-Match names `etag`, by weak comparison; `*` names every tag."""
+    if if_none_match is None:
+        return False
+    return if_none_match.strip() == "*" or etag.removeprefix("W/") in _tags(if_none_match)
+
+
+def find_etag(if_none_match: str | None, content_hash: str, shape: str) -> str | None:
+    """Return the client's tag that stands for this document in this shape, in any coding, or None.
+
+    A client whose copy came as a delta holds the same document as one whose copy came as zstd, so both get 304. Send
+    the returned tag as the ETag of the 304: a cache finds its stored answer by it.
+
+    Args:
+        if_none_match: the request header; `*` returns the tag of the plain document.
+        content_hash: SHA-256 of the decoded document, in hex.
+        shape: as in `make_etag`.
+    """
+    if if_none_match is None:
+        return None
+    if if_none_match.strip() == "*":
+        return make_etag(content_hash, "identity", shape)
+    start = make_etag(content_hash, "", shape)[:-1]
+    return next((tag for tag in _tags(if_none_match) if tag.startswith(start)), None)
+
+
+def cache_status(
+    key: str,
+    ttl: float | None,
+    *,
+    forward: Forward | None = None,
+    is_stored: bool = False,
+    is_collapsed: bool = False,
+    detail: str | None = None,
+) -> str:
+    """Return the value of Cache-Status (RFC 9211).
+
+    A stale entry that is sent at once is a hit with a negative `ttl`. A request that waited for a fetch has `forward`.
+
+    Args:
+        key: the cache key, for a person who looks for the entry.
+        ttl: seconds until the entry expires, negative when it has; None for never or when there is no entry.
+        forward: why a fetch was requested; None for a hit.
+        is_stored: whether the fetched answer was stored.
+        is_collapsed: whether the request joined a fetch that ran already.
+        detail: more for a person, in ASCII.
+    """
+    parts = ["adwarm", "hit" if forward is None else f"fwd={forward}"]
+    if forward is not None:
+        parts += ["stored"] * is_stored + ["collapsed"] * is_collapsed
+    if ttl is not None:
+        parts.append(f"ttl={_bounded_seconds(ttl)}")
+    parts.append(f"key={_quote(key)}")
+    if detail:
+        parts.append(f"detail={_quote(detail)}")
+    return "; ".join(parts)
+
+
+def age(seconds: float) -> str:
+    """Return the value of Age for data that was fetched `seconds` ago; a clock that is behind gives 0."""
+    return str(max(0, _bounded_seconds(seconds)))
+
+
+def cache_control(client: str | None) -> str:
+    """Return the value of Cache-Control, given the request header `Adwarm-Client`.
+
+    The browser hook gets a week, since a browser uses only a fresh answer as a dictionary; the hook always revalidates.
+    Everybody else revalidates at each use.
+    """
+    seconds = _HOOK_SECONDS if is_hook(client) else 0
+    return f"private, max-age={seconds}"
+
+
+def is_hook(client: str | None) -> bool:
+    """Whether the request header `Adwarm-Client` is that of the browser hook, which polls and revalidates."""
+    return client is not None and client.strip().lower().partition("/")[0] == "hook"
+
+
+def use_as_dictionary(path: str, query: str = "") -> str:
+    """Return the value of Use-As-Dictionary for an answer in the columnar shape.
+
+    Args:
+        path: path of the request as it was sent, percent-encoded.
+        query: its query string without `?`; part of the match, so that two reports of one path keep a dictionary each.
+    """
+    return format_use_as_dictionary(f"{path}?{query}" if query else path)
+
+
+def _tags(header: str) -> Iterator[str]:
+    """Yield the opaque tags of a list, until one is malformed."""
+    position = 0
+    while match := _TAG.match(header, position):
+        yield match[1]
+        position = match.end()
+
+
+def _quote(text: str) -> str:
+    """Return `text` as a string of structured fields (RFC 8941); characters outside ASCII become `?`."""
+    cleaned = _OUTSIDE_STRING.sub("?", text).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{cleaned}"'
+
+
+def _bounded_seconds(seconds: float) -> int:
+    """Return whole seconds within the integers of structured fields; NaN is 0."""
+    limit = 10.0**12
+    return int(min(max(seconds, -limit), limit)) if seconds == seconds else 0
