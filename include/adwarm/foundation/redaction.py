@@ -23,6 +23,7 @@ _RULES = (
     (re.compile(rf"(?i)((?<![A-Za-z])(?:{_NAMES}){_ASSIGN}){_VALUE}"), rf"\1{HIDDEN}"),
     # "access token: Session has expired" is prose: after a colon and a space, a plain word is not a token.
     (re.compile(rf"(?i)((?<![A-Za-z])token{_ASSIGN})(?!(?<=: )[a-z]+(?:[\s.,;]|$)){_VALUE}"), rf"\1{HIDDEN}"),
+    (re.compile(r"\badwarm_[a-z0-9]{12}_[A-Za-z0-9_-]{20,}"), HIDDEN),
     (re.compile(r"(?:EAA|\bEA[B-Z])[A-Za-z0-9%]{12,}"), HIDDEN),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?"), HIDDEN),
     (re.compile(r"\b\d{8,}\|[A-Za-z0-9_-]{16,}"), HIDDEN),

@@ -85,27 +85,27 @@ class PointerCache:
             return None
         return pointer if pointer.valid_from <= now < pointer.valid_until else None
 
-    async def load(self, key: ReportKey) -> Pointer:
+    async def load(self, key: ReportKey, max_age: float | None = None) -> Pointer:
         """Return the pointer of a key, read from the database.
 
-        Callers share a read that began at most `serving.pointer_seconds` before they came. One that began earlier may
-        have missed a newer entry, so they wait for the next read, which they share too.
+        Callers share a read that began at most `max_age` before they came. One that began earlier may have missed a
+        newer entry, so they wait for the next read, which they share too.
+
+        Args:
+            key: the report key.
+            max_age: seconds; `serving.pointer_seconds` when None.
 
         Raises:
             BadRequest: the report is not configured.
             Transient: the database cannot be reached.
         """
-        oldest = self._monotonic() - self._seconds
+        oldest = self._monotonic() - (self._seconds if max_age is None else max_age)
         while True:
             flight = self._flights.get(key) or self._start(key)
             if flight.started >= oldest:
                 # Shielded: the others still wait for it when one of them is gone.
                 return await asyncio.shield(flight.future)
             await asyncio.wait([flight.future])
-
-    def forget(self, key: ReportKey) -> None:
-        """Read the key from the database when it is next requested."""
-        self._pointers.pop(key, None)
 
     def read(self, key: ReportKey, zone: str | None = None) -> Pointer:
         """Read the pointer of a key from the database, in this thread.

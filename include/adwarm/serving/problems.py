@@ -11,11 +11,9 @@ import orjson
 CONTENT_TYPE: Final = "application/problem+json"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False)  # not frozen: context managers set the traceback of an exception; compared by identity, as any
 class Problem(Exception):
-    """An answer other than the one that was asked for.
-
-    It is not frozen: a context manager that it passes through sets its traceback.
+    """An answer other than the one that was asked for. Treat it as immutable.
 
     Attributes:
         status: HTTP status code.

@@ -1,0 +1,95 @@
+"""Turns every error into problem details (RFC 9457).
+
+| error                         | status                                              |
+|-------------------------------|-----------------------------------------------------|
+| `Problem`                     | its own                                             |
+| malformed input, `BadRequest` | 400                                                 |
+| `NotFound`, `Denied`          | 404; a token learns nothing about denied accounts   |
+| `Refused`, `Throttled`        | 429, with `Retry-After`                             |
+| `TooMuchData`                 | 413                                                 |
+| `TokenDead`, `Transient`      | 503, with `Retry-After`                             |
+| anything else                 | 500, with the id under which it is logged           |
+"""
+
+import logging
+import math
+import secrets
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from adwarm.foundation.errors import (
+    AdwarmError,
+    BadRequest,
+    Denied,
+    NotFound,
+    Refused,
+    Throttled,
+    TokenDead,
+    TooMuchData,
+    Transient,
+)
+from adwarm.foundation.redaction import redact
+from adwarm.serving.problems import Problem, unknown_report
+
+log = logging.getLogger(__name__)
+_RETRY_SECONDS = 5.0
+_TITLES = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large"}
+_MAX_ERRORS = 5
+
+
+def retry_headers(seconds: float | None) -> dict[str, str]:
+    """Return `Retry-After` for a number of seconds, at least 1; 5 when there is no hint."""
+    return {"Retry-After": str(max(1, math.ceil(_RETRY_SECONDS if seconds is None else seconds)))}
+
+
+def find_problem(error: Exception) -> Problem | None:
+    """Return the problem of an expected error; None for an unexpected one."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, NotFound | Denied):
+        return unknown_report()
+    if isinstance(error, BadRequest):
+        return Problem(400, "Bad Request", redact(str(error)))
+    if isinstance(error, TooMuchData):
+        return Problem(413, "Content Too Large", redact(str(error)))
+    if isinstance(error, Refused | Throttled):
+        return Problem(429, "Too Many Requests", redact(str(error)), retry_headers(error.retry_after))
+    if isinstance(error, TokenDead | Transient):
+        detail = "the database or the platform is not available now; try again"
+        return Problem(503, "Service Unavailable", detail, retry_headers(getattr(error, "retry_after", None)))
+    return None
+
+
+def describe_error(error: Exception) -> Problem:
+    """Return the problem of any error; an unexpected one is logged without secrets, under the id in its problem."""
+    problem = find_problem(error)
+    if problem is not None:
+        if isinstance(error, AdwarmError) and problem.status >= 500:
+            log.warning("answered %d: %s", problem.status, redact(str(error)))
+        return problem
+    error_id = secrets.token_hex(8)
+    lines = [redact(line) for part in traceback.format_exception(error) for line in part.splitlines()]
+    log.error("unexpected error %s\n%s", error_id, "\n".join(lines))
+    detail = "an unexpected error; the administrator finds it in the server's log under this id"
+    return Problem(500, "Internal Server Error", detail, fields={"error_id": error_id})
+
+
+def describe_invalid(errors: Sequence[Any]) -> Problem:
+    """Return the problem of input that does not match its schema; it repeats names and rules, never values."""
+    lines = []
+    for error in errors[:_MAX_ERRORS]:
+        path = ".".join(str(part)[:40] for part in error["loc"]) or "body"
+        lines.append(f"{path}: {redact(error['msg'])}")
+    more = f"; and {len(errors) - _MAX_ERRORS} more" if len(errors) > _MAX_ERRORS else ""
+    return Problem(400, "Bad Request", "; ".join(lines) + more)
+
+
+def describe_status(status: int, headers: dict[str, str] | None) -> Problem:
+    """Return the problem of a status that the router answers with by itself."""
+    details = {
+        404: "there is no such path; /v1/openapi.json lists them",
+        405: "this path does not have this method; the header Allow lists those it has",
+    }
+    detail = details.get(status, "the request could not be answered")
+    return Problem(status, _TITLES.get(status, "Error"), detail, dict(headers or {}))

@@ -1,0 +1,141 @@
+"""The outermost part of the API: nothing behind it is reached without a valid token, except the health routes.
+
+It is plain ASGI, so that a route that is added, mounted or misspelled cannot forget it. It also limits paths and
+bodies, answers HEAD from GET, adds the security headers, and turns every error into problem details.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adwarm.model import AccessToken
+from adwarm.serving.api.errors import describe_error
+from adwarm.serving.ports import Authenticator
+from adwarm.serving.problems import CONTENT_TYPE, Problem
+
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+"""The only paths that answer without a token."""
+MAX_PATH_BYTES: Final = 2_048
+MAX_BODY_BYTES: Final = 65_536
+_TOKEN_KEY = "adwarm.token"
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+def get_token(scope: Mapping[str, Any]) -> AccessToken | None:
+    """Return the token that the guard found for a request; None when the request did not pass it."""
+    token: AccessToken | None = scope.get(_TOKEN_KEY)
+    return token
+
+
+def find_header(scope: Mapping[str, Any], name: bytes) -> bytes | None:
+    """Return the first header with this lower-case name, or None."""
+    return next((value for key, value in scope["headers"] if key == name), None)
+
+
+async def send_problem(send: Send, problem: Problem) -> None:
+    """Send a problem as the whole response."""
+    body = problem.body()
+    named = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
+    headers = [
+        (b"content-type", CONTENT_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        _NO_STORE,
+        *named,
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Guard:
+    """ASGI middleware in front of every route.
+
+    Args:
+        app: what is guarded.
+        authenticator: finds the token of a request.
+    """
+
+    def __init__(self, app: ASGIApp, authenticator: Authenticator) -> None:
+        self._app = app
+        self._authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection; websockets are refused."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        response = _Response(send, is_head=scope["method"] == "HEAD")
+        try:
+            await self._answer(scope, receive, response)
+        except Exception as error:
+            if response.is_started:
+                raise  # the server closes the connection, so that a cut answer is not taken for a whole one
+            await send_problem(response.send, describe_error(error))
+
+    async def _answer(self, scope: Scope, receive: Receive, response: "_Response") -> None:
+        _check_path(scope)
+        if scope["path"] not in OPEN_PATHS and get_token(scope) is None:
+            token = await self._authenticator.authenticate(find_header(scope, b"authorization"))
+            scope = {**scope, _TOKEN_KEY: token}
+        _check_declared_length(scope)
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, _Body(receive).receive, response.send)
+
+
+def _check_path(scope: Scope) -> None:
+    if len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]) > MAX_PATH_BYTES:
+        detail = f"path and query have more than {MAX_PATH_BYTES} bytes; send long lists to /v1/batch"
+        raise Problem(414, "URI Too Long", detail)
+
+
+def _check_declared_length(scope: Scope) -> None:
+    declared = find_header(scope, b"content-length") or b"0"
+    if not declared.isdigit() or int(declared[:20]) > MAX_BODY_BYTES:
+        _refuse_body()
+
+
+def _refuse_body() -> NoReturn:
+    raise Problem(413, "Content Too Large", f"the body has more than {MAX_BODY_BYTES} bytes; send less at a time")
+
+
+class _Body:
+    """Receives a request's body up to the limit, whatever length the request declares."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._size = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > MAX_BODY_BYTES:
+            _refuse_body()
+        return message
+
+
+class _Response:
+    """Sends a response with the security headers, and without a body for HEAD."""
+
+    def __init__(self, send: Send, *, is_head: bool) -> None:
+        self._send = send
+        self._is_head = is_head
+        self.is_started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.is_started = True
+            names = {name.lower() for name, _ in message["headers"]}
+            added = [pair for pair in (*_HEADERS, _NO_STORE) if pair[0] not in names]
+            message = {**message, "headers": [*message["headers"], *added]}
+        elif self._is_head:
+            message = {**message, "body": b""}
+        await self._send(message)

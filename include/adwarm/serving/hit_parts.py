@@ -1,0 +1,60 @@
+"""What hits are made of in one process: pointers, bodies, representations and counters, with their threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Final
+
+from adwarm.foundation.clock import Clock
+from adwarm.serving.body_cache import BodyCache
+from adwarm.serving.pointers import PointerCache
+from adwarm.serving.read_counter import ReadCounter
+from adwarm.serving.representations import RenderShape, Representations
+from adwarm.settings import Settings
+from adwarm.store import Context
+
+_READERS: Final = 3
+"""Threads that read the database; with the one that counts reads they leave no other waiting for a connection."""
+_ENCODERS: Final = 2
+
+
+class HitParts:
+    """The parts of the hit route. Create it in the process that serves, and call its methods in one event loop."""
+
+    def __init__(self, context: Context, clock: Clock, render_shape: RenderShape) -> None:
+        readers = max(1, min(_READERS, context.settings.sql.pool_size - 1))
+        self.clock = clock
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="adwarm-read")
+        self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="adwarm-encode")
+        self._context = context
+        self._render_shape = render_shape
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of this process."""
+        return self._context.settings
+
+    @cached_property
+    def pointers(self) -> PointerCache:
+        """Which entry answers a key."""
+        return PointerCache(self._context, self.clock, self._readers)
+
+    @cached_property
+    def bodies(self) -> BodyCache:
+        """The stored bodies."""
+        return BodyCache(self._context, self._readers)
+
+    @cached_property
+    def representations(self) -> Representations:
+        """Bodies in other codings and shapes."""
+        return Representations(self._context, self.bodies, self._encoders, self._render_shape)
+
+    @cached_property
+    def counter(self) -> ReadCounter:
+        """Counts reads."""
+        return ReadCounter(self._context.engine)
+
+    def close(self) -> None:
+        """Store what was counted, and end the threads; nothing may be read afterwards."""
+        self.counter.close()
+        for executor in (self._readers, self._encoders):
+            executor.shutdown(cancel_futures=True)

@@ -1,0 +1,237 @@
+"""Makes and checks the bearer tokens of the read API.
+
+A token is `adwarm_<id>_<secret>`. The id is public; the secret is 256 random bits, shown once and stored as its
+SHA-256. A slow hash protects guessable passwords; nobody can try 2^256 secrets, and a slow hash would cost every request
+tens of milliseconds.
+
+| the token                             | result                                                              |
+|---------------------------------------|---------------------------------------------------------------------|
+| was read from SQL less than 0.5 s ago | checked in memory, without waiting                                  |
+| 0.5 to 1 s ago                        | the same, and a thread reads it again meanwhile                     |
+| longer ago, or never                  | the request waits for a thread that reads it; requests share a read |
+| has an id that is not stored          | 401; the id is not read again for a second                          |
+
+So a token stops within a second of being revoked, and at its expiry. Reads of ids that were never valid have a limit
+over all callers, so that a flood of invented tokens costs the database little and valid tokens nothing.
+"""
+
+import asyncio
+import logging
+import math
+import secrets
+import string
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from hmac import compare_digest
+from typing import Final
+
+from cachetools import TTLCache
+from sqlalchemy import Engine
+
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.redaction import redact
+from adwarm.model import AccessToken
+from adwarm.serving.problems import Problem, unauthorized
+from adwarm.settings import ServingSettings
+from adwarm.store import access_tokens
+
+log = logging.getLogger(__name__)
+_PREFIX: Final = "adwarm"
+_ID_CHARACTERS: Final = 12
+_SECRET_BYTES: Final = 32
+_MAX_HEADER_BYTES: Final = 200
+_REFRESH_SECONDS: Final = 0.5
+_LIFE_SECONDS: Final = 1.0
+_USED_SECONDS: Final = 60.0
+_UNKNOWN_IDS: Final = 4_096
+UNKNOWN_READS_PER_SECOND: Final = 20.0
+"""Reads per second of ids that this process has not seen valid; valid tokens that it knows are not counted."""
+_NO_HASH: Final = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class NewToken:
+    """A token's id, its whole text, which nobody can show again, and the hash to store."""
+
+    id: str
+    text: str
+    secret_hash: str
+
+    def __repr__(self) -> str:
+        return f"NewToken({self.id})"
+
+
+def make_token() -> NewToken:
+    """Return a new random token."""
+    token_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(_ID_CHARACTERS))
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    return NewToken(token_id, f"{_PREFIX}_{token_id}_{secret}", hash_secret(secret))
+
+
+def hash_secret(secret: str) -> str:
+    """Return the SHA-256 of a secret in hex, as it is stored."""
+    return sha256(secret.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class _RateLimit:
+    """At most `rate` requests per second, and one second's worth at once.
+
+    Keeps the time at which the last admitted request was due at that rate (the generic cell rate algorithm).
+    """
+
+    due_at: float = 0.0
+
+    def take(self, rate: float, now: float) -> float:
+        """Take one request at `now`, in seconds; return 0, or the seconds to wait, and then nothing was taken."""
+        due_at = max(self.due_at, now) if self.due_at - now < _LIFE_SECONDS + 1 / rate else now
+        ahead = due_at + 1 / rate - now - max(_LIFE_SECONDS, 1 / rate)
+        if ahead > 0:
+            return ahead
+        self.due_at = due_at + 1 / rate
+        return 0.0
+
+
+@dataclass(slots=True)
+class _Cached:
+    """A token in memory; `read_at` is when the read that found it started."""
+
+    token: AccessToken
+    secret_hash: str
+    read_at: float
+    limit: _RateLimit
+    used_at: datetime | None = None
+
+
+class TokenAuthenticator:
+    """Finds and checks the token of a request. Belongs to one event loop.
+
+    Args:
+        engine: the database.
+        clock: judges expiry and the age of what was read.
+        settings: the rate of a token that has none of its own.
+    """
+
+    def __init__(self, engine: Engine, clock: Clock, settings: ServingSettings) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._rate = settings.rate_per_second
+        self._known: dict[str, _Cached] = {}
+        self._unknown: TTLCache[str, bool] = TTLCache(
+            _UNKNOWN_IDS, _LIFE_SECONDS, timer=lambda: clock.now().timestamp()
+        )
+        self._unknown_limit = _RateLimit()
+        self._reads: dict[str, asyncio.Task[_Cached | None]] = {}
+        self._saved_at = clock.now()
+        self._save: asyncio.Task[None] | None = None
+
+    async def authenticate(self, authorization: bytes | None) -> AccessToken:
+        """Return the valid token in an Authorization header; waits for nothing while the token is in memory.
+
+        Raises:
+            Problem: 401, there is no valid token; 429, the token is used too often.
+            Transient: the database cannot be reached.
+        """
+        token_id, secret_hash = _parse(authorization)
+        now = self._clock.now()
+        seconds = now.timestamp()
+        cached = self._known.get(token_id)
+        age = seconds - cached.read_at if cached is not None else _LIFE_SECONDS
+        if not 0 <= age < _LIFE_SECONDS:  # below 0 when the clock was set back
+            cached = await self._read(token_id, seconds)
+        elif age >= _REFRESH_SECONDS:
+            self._start_read(token_id, seconds)
+        matches = compare_digest(secret_hash, cached.secret_hash if cached is not None else _NO_HASH)
+        if cached is None or not matches or not cached.token.is_valid(now):
+            raise unauthorized()
+        wait = cached.limit.take(cached.token.rate_per_second or self._rate, seconds)
+        if wait:
+            raise _too_many(wait, "this token is used too often")
+        cached.used_at = now
+        if (now - self._saved_at).total_seconds() >= _USED_SECONDS:
+            self._start_save(now)
+        return cached.token
+
+    async def close(self) -> None:
+        """Store when tokens were last used, and wait for what runs."""
+        self._start_save(self._clock.now())
+        await asyncio.gather(*self._reads.values(), *([self._save] if self._save else []), return_exceptions=True)
+
+    async def _read(self, token_id: str, now: float) -> _Cached | None:
+        """Read a token in a thread, together with every other request that waits for it."""
+        if token_id not in self._known:
+            if token_id in self._unknown:
+                return None
+            wait = self._unknown_limit.take(UNKNOWN_READS_PER_SECOND, now) if token_id not in self._reads else 0.0
+            if wait:
+                raise _too_many(wait, "too many unknown tokens were sent")
+        # A request that is canceled must not cancel the read that others wait for.
+        return await asyncio.shield(self._start_read(token_id, now))
+
+    def _start_read(self, token_id: str, now: float) -> "asyncio.Task[_Cached | None]":
+        task = self._reads.get(token_id)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._load(token_id, now))
+            self._reads[token_id] = task
+            task.add_done_callback(_log_failure)
+        return task
+
+    async def _load(self, token_id: str, started: float) -> _Cached | None:
+        try:
+            stored = await asyncio.to_thread(access_tokens.find, self._engine, token_id)
+        finally:
+            self._reads.pop(token_id, None)
+        if stored is None or stored.token.revoked_at is not None:
+            self._known.pop(token_id, None)
+            self._unknown[token_id] = True
+            return None
+        before = self._known.get(token_id)
+        cached = _Cached(stored.token, stored.secret_hash, started, before.limit if before else _RateLimit())
+        cached.used_at = before.used_at if before else None
+        self._known[token_id] = cached
+        return cached
+
+    def _start_save(self, now: datetime) -> None:
+        if self._save is not None and not self._save.done():
+            return
+        used = {name: item.used_at for name, item in self._known.items() if item.used_at is not None}
+        self._saved_at = now
+        if used:
+            for item in self._known.values():
+                item.used_at = None
+            self._save = asyncio.get_running_loop().create_task(self._store_used(used))
+
+    async def _store_used(self, used: dict[str, datetime]) -> None:
+        try:
+            await asyncio.to_thread(access_tokens.save_last_used, self._engine, used)
+        except AdwarmError as error:
+            log.warning("when tokens were last used is not stored: %s", redact(str(error)))
+
+
+def _parse(authorization: bytes | None) -> tuple[str, str]:
+    """Return id and hash of the secret in an Authorization header; the id is empty when there is none.
+
+    Raises:
+        Problem: 401, the header holds no token.
+    """
+    if authorization is None or len(authorization) > _MAX_HEADER_BYTES or authorization[:7].lower() != b"bearer ":
+        raise unauthorized()
+    prefix, _, rest = authorization[7:].strip().partition(b"_")
+    token_id, _, secret = rest.partition(b"_")
+    if prefix != _PREFIX.encode() or not token_id.isalnum() or not 0 < len(token_id) <= _ID_CHARACTERS or not secret:
+        raise unauthorized()
+    return token_id.decode(), sha256(secret).hexdigest()
+
+
+def _too_many(wait: float, why: str) -> Problem:
+    seconds = max(1, math.ceil(wait))
+    return Problem(429, "Too Many Requests", f"{why}; ask again in {seconds} s", {"Retry-After": str(seconds)})
+
+
+def _log_failure(task: "asyncio.Task[_Cached | None]") -> None:
+    """Read the error of a finished task; a request that waits for it raises it, a refresh in advance does not."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.warning("a token could not be read: %s", redact(str(error)))
