@@ -1,11 +1,13 @@
 """Wires the packages together for one process: the only module that chooses implementations."""
 
+import asyncio
 import os
 import random
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -26,6 +28,9 @@ from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
 from adwarm.store.schema import get_current_revision, get_head_revision, require_current
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 
 @dataclass
@@ -176,6 +181,39 @@ class Runtime:
     def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
         """Return a new worker for the request queue that takes `batch_size` requests at a time."""
         return QueueWorker(self.prefetch_engine(), self.queue, batch_size)
+
+    def serving_application(self) -> "ASGIApp":
+        """Return the read API of this process, which may be served once; its lifespan starts and ends its parts."""
+        from adwarm.serving.api.application import build_application
+        from adwarm.serving.api.shape_rendering import render_shape
+        from adwarm.serving.hit_parts import HitParts
+        from adwarm.serving.metrics import ServingMetrics
+        from adwarm.serving.open_log import OpenLog
+        from adwarm.serving.queued_misses import QueuedMisses
+        from adwarm.serving.services import ServingServices
+        from adwarm.serving.tokens import TokenAuthenticator
+
+        parts = HitParts(self.context, self.clock, render_shape)
+        authenticator = TokenAuthenticator(self.engine, self.clock, self.settings.serving)
+        opens = OpenLog(self.settings)
+        services = ServingServices(
+            self.context,
+            self.clock,
+            self.reader,
+            self.queue,
+            self.admission,
+            authenticator,
+            QueuedMisses(self.queue, parts.readers),
+            opens,
+            ServingMetrics(),
+        )
+
+        async def close() -> None:
+            await authenticator.close()
+            await asyncio.to_thread(parts.close)
+            await asyncio.to_thread(opens.close)
+
+        return build_application(services, parts, [parts.counter, opens], close)
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:

@@ -9,7 +9,6 @@ from adwarm.serving.body_cache import BodyCache
 from adwarm.serving.pointers import PointerCache
 from adwarm.serving.read_counter import ReadCounter
 from adwarm.serving.representations import RenderShape, Representations
-from adwarm.settings import Settings
 from adwarm.store import Context
 
 _READERS: Final = 3
@@ -22,26 +21,21 @@ class HitParts:
 
     def __init__(self, context: Context, clock: Clock, render_shape: RenderShape) -> None:
         readers = max(1, min(_READERS, context.settings.sql.pool_size - 1))
-        self.clock = clock
-        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="adwarm-read")
+        self._clock = clock
+        self.readers = ThreadPoolExecutor(readers, thread_name_prefix="adwarm-read")
         self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="adwarm-encode")
         self._context = context
         self._render_shape = render_shape
 
-    @property
-    def settings(self) -> Settings:
-        """The settings of this process."""
-        return self._context.settings
-
     @cached_property
     def pointers(self) -> PointerCache:
         """Which entry answers a key."""
-        return PointerCache(self._context, self.clock, self._readers)
+        return PointerCache(self._context, self._clock, self.readers)
 
     @cached_property
     def bodies(self) -> BodyCache:
         """The stored bodies."""
-        return BodyCache(self._context, self._readers)
+        return BodyCache(self._context, self.readers)
 
     @cached_property
     def representations(self) -> Representations:
@@ -56,5 +50,5 @@ class HitParts:
     def close(self) -> None:
         """Store what was counted, and end the threads; nothing may be read afterwards."""
         self.counter.close()
-        for executor in (self._readers, self._encoders):
+        for executor in (self.readers, self._encoders):
             executor.shutdown(cancel_futures=True)

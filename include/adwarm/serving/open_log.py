@@ -1,56 +1,269 @@
-"""Appends opens to an access log of JSON lines; one write per event, so several processes may share the file."""
+"""Writes the open log: every open that the read API serves, for `adwarm_access_patterns` to learn from.
 
+- `record` keeps an open in memory, which is bounded: the newest are dropped and counted when it is full.
+- One thread appends them to `opens/<instance>.jsonl` in `home`, at least every second.
+- When that file is `log_rotate_seconds` old, and at the end, it moves to the data folder as Parquet, as
+  `opens/<day>/<instance>-<time>-<digest>.parquet`.
+
+A file is closed by renaming it, and what is closed never changes, so that publishing it twice publishes the same files.
+A process holds a lock on the file that it writes, which ends with the process, however it ends; every start publishes
+the files that nobody holds. Only opens are stored: no user, no token and no address.
+"""
+
+import fcntl
+import hashlib
+import logging
 import os
-from datetime import datetime
+import re
+import secrets
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import date, datetime
+from itertools import groupby
 from pathlib import Path
 
-import orjson
+import msgspec
+import pyarrow as pa
 
+from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.clock import utc
-from adwarm.model import Actor, ReportKey
+from adwarm.model import Actor
+from adwarm.serving.ports import Open
+from adwarm.settings import Settings
+
+APPEND_SECONDS = 0.5
+"""How long an open is in memory only; a process that is killed loses no more than that and the time of a write."""
+BUFFER_LIMIT = 100_000
+"""Opens in memory, about 40 MB; more come in only while the disk does not answer."""
+_WARN_SECONDS = 60.0
+_LONGEST_REQUEST_ID = 128
+_UNSAFE = re.compile(r"[^A-Za-z0-9]+")
+log = logging.getLogger(__name__)
 
 
-class AccessLogWriter:
-    """Appends to the local file `path`, which the first event creates. It follows a rotated file without a restart."""
+class OpenLog:
+    """Records opens; implements `OpenRecorder`. One per process, made after it was forked.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    Args:
+        settings: `home`, the data folder, `serving.log_opens` and `serving.log_rotate_seconds`.
+        monotonic: seconds of a clock that only runs forward.
+        limit: opens that are kept in memory.
+    """
 
-    def append(
-        self,
-        at: datetime,
-        key: ReportKey,
-        *,
-        actor: Actor = Actor.HUMAN,
-        hit: bool | None = None,
-        latency_ms: float | None = None,
-        time_zone: str | None = None,
+    def __init__(
+        self, settings: Settings, monotonic: Callable[[], float] = time.monotonic, limit: int = BUFFER_LIMIT
     ) -> None:
-        """Append one open.
+        self.instance = make_instance_id()
+        self.dropped = 0
+        self._enabled = settings.serving.log_opens
+        self._rotate_seconds = settings.serving.log_rotate_seconds
+        self._folder = settings.home / "opens"
+        self._files = OpenFiles(settings.data)
+        self._monotonic, self._limit = monotonic, limit
+        self._buffer: deque[Open] = deque()
+        self._writing = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._handle: int | None = None
+        self._opened_at = 0.0
+        self._closed_count = 0
+        self._warned: dict[str, float] = {}
+        self._reported = 0
 
-        Args:
-            at: when the key was opened.
-            key: the report key.
-            actor: who opened it.
-            hit: whether a fresh entry was served; None when unknown.
-            latency_ms: how long the response took.
-            time_zone: the reader's zone, an IANA name.
-        """
-        event = {
-            "ts": utc(at).isoformat(timespec="microseconds"),
-            "account_id": key.account_id,
-            "date_range": key.date_range,
-            "report": key.report,
-            "actor": str(actor),
-            "time_zone": time_zone,
-            "hit": hit,
-            "latency_ms": latency_ms,
-        }
-        line = orjson.dumps({name: value for name, value in event.items() if value is not None}) + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # O_APPEND and a single write: the kernel does not interleave the lines of several writers.
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    @property
+    def path(self) -> Path:
+        """The file that is written."""
+        return self._folder / f"{self.instance}.jsonl"
+
+    def record(self, item: Open) -> None:
+        """Add an open; it is on disk within a second. Never blocks, never fails, and leaves out adwarm's own reads."""
+        if not self._enabled or item.actor is Actor.WARMER:
+            return
+        if len(self._buffer) >= self._limit:
+            self.dropped += 1
+            return
+        self._buffer.append(item)
+
+    def start(self) -> None:
+        """Publish what processes that died left behind, and begin to write."""
+        if not self._enabled or self._thread is not None:
+            return
+        self._thread = threading.Thread(target=self._run, name="adwarm-open-log", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write and publish everything."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._enabled:
+            self.append()
+            self.rotate()
+
+    def append(self) -> None:
+        """Write what is in memory to the file. Opens stay in memory while that fails."""
+        with self._writing:
+            self._warn_of_dropped()
+            items = list(self._buffer)  # `record` only appends, so these stay the first ones
+            if not items:
+                return
+            try:
+                self._write(b"".join(map(_encode, items)))
+            except OSError as error:
+                self._warn("append", f"opens cannot be written to {self.path}: {error}")
+                return
+            for _ in items:
+                self._buffer.popleft()
+
+    def rotate(self) -> None:
+        """Publish the file to the data folder, and those of processes that died. Files stay while that fails."""
+        with self._writing:
+            try:
+                self._close_file()
+                for path in sorted(self._folder.glob("*.jsonl")):
+                    if path != self.path:
+                        self._publish_unheld(path)
+            except Exception as error:  # whatever object storage raises: the opens are safe, the next rotation tries
+                self._warn("rotate", f"opens cannot be moved to {self._files.url}: {type(error).__name__}: {error}")
+
+    def _run(self) -> None:
+        self.rotate()
+        while not self._stopped.wait(APPEND_SECONDS):
+            self.append()
+            if self._handle is not None and self._monotonic() - self._opened_at >= self._rotate_seconds:
+                self.rotate()
+
+    def _write(self, data: bytes) -> None:
+        handle = self._open_file()
+        size = os.fstat(handle).st_size
         try:
-            os.write(handle, line)
+            while data:
+                data = data[os.write(handle, data) :]
+        except OSError:
+            os.ftruncate(handle, size)  # a full disk took a part; the next attempt writes all of it
+            raise
+
+    def _open_file(self) -> int:
+        """Return the file, opened and locked. Another process may delete it between the two, empty as it is."""
+        while self._handle is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle).st_nlink:
+                self._handle, self._opened_at = handle, self._monotonic()
+            else:
+                os.close(handle)
+        return self._handle
+
+    def _close_file(self) -> None:
+        """Give the file a name of its own; from then on it does not change."""
+        if self._handle is None:
+            return
+        self._closed_count += 1
+        self.path.rename(self._folder / f"{self.instance}.{self._closed_count}.jsonl")
+        os.close(self._handle)
+        self._handle = None
+
+    def _publish_unheld(self, path: Path) -> None:
+        """Publish and delete a file, unless a live process writes or publishes it."""
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return  # another process has published it
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(handle).st_nlink:
+                publish_lines(self._files, path)
+                path.unlink(missing_ok=True)
+        except BlockingIOError:
+            return
         finally:
             os.close(handle)
+
+    def _warn_of_dropped(self) -> None:
+        dropped = self.dropped - self._reported
+        if dropped and self._warn("dropped", f"{dropped:,} opens were not logged: the disk does not keep up"):
+            self._reported += dropped
+
+    def _warn(self, what: str, text: str) -> bool:
+        """Log a warning unless the last one of its kind is less than a minute old; return whether it was logged."""
+        now = self._monotonic()
+        if now - self._warned.get(what, -_WARN_SECONDS) < _WARN_SECONDS:
+            return False
+        self._warned[what] = now
+        log.warning("%s", text)
+        return True
+
+
+def make_instance_id() -> str:
+    """Return the name of this process: host, process id and a random number, safe as a file name."""
+    host = _UNSAFE.sub("-", socket.gethostname())[:40].strip("-") or "host"
+    return f"{host}_{os.getpid()}_{secrets.token_hex(4)}"
+
+
+class _OpenLine(msgspec.Struct):
+    """A line of the file; the fields are those of `OPEN_FILE_SCHEMA`."""
+
+    ts: datetime
+    account_id: str
+    date_range: str
+    report: str
+    actor: str
+    status: str
+    hit: bool
+    latency_ms: float
+    bytes: int
+    request_id: str | None = None
+
+
+def publish_lines(files: OpenFiles, path: Path) -> int:
+    """Store the lines of a closed file by UTC day; return how many. A line that was cut by a crash is left out."""
+    rows = [row for line in path.read_bytes().split(b"\n") if (row := _decode(line)) is not None]
+    rows.sort(key=lambda row: row.ts)
+    instance = path.name.partition(".")[0]
+    for day, group in groupby(rows, key=lambda row: row.ts.date()):
+        _publish_day(files, day, instance, list(group))
+    return len(rows)
+
+
+def _publish_day(files: OpenFiles, day: date, instance: str, rows: list[_OpenLine]) -> None:
+    digest = hashlib.sha256(msgspec.json.encode(rows)).hexdigest()[:12]
+    columns = {name: [getattr(row, name) for row in rows] for name in OPEN_FILE_SCHEMA.names}
+    name = f"{instance}-{rows[0].ts:%H%M%S}-{digest}"
+    files.put(day, name, pa.Table.from_pydict(columns, schema=OPEN_FILE_SCHEMA))
+
+
+def _encode(item: Open) -> bytes:
+    """Return the line of an open; empty when a value is not what its type says, which must not stop the others."""
+    try:
+        request_id = None if item.request_id is None else str(item.request_id)[:_LONGEST_REQUEST_ID]
+        line = _OpenLine(
+            ts=utc(item.at),
+            account_id=item.key.account_id,
+            date_range=item.key.date_range,
+            report=item.key.report,
+            actor=item.actor.value,
+            status=str(item.status),
+            hit=item.status == "hit",
+            latency_ms=round(float(item.latency_ms), 3),
+            bytes=int(item.sent_bytes),
+            request_id=request_id,
+        )
+        return msgspec.json.encode(line) + b"\n"
+    except (AttributeError, TypeError, ValueError, OverflowError):
+        log.exception("an open could not be logged")
+        return b""
+
+
+def _decode(line: bytes) -> _OpenLine | None:
+    """Return a line; None when it is cut."""
+    try:
+        row = msgspec.json.decode(line, type=_OpenLine)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    row.ts = utc(row.ts)
+    return row

@@ -45,6 +45,9 @@ _MAX_HEADER_BYTES: Final = 200
 _REFRESH_SECONDS: Final = 0.5
 _LIFE_SECONDS: Final = 1.0
 _USED_SECONDS: Final = 60.0
+_BURST_SECONDS: Final = 1.0
+_TOLERANCE_SECONDS: Final = 1e-5
+"""Seconds since the epoch are precise to about a quarter of a microsecond; a burst adds many of them."""
 _UNKNOWN_IDS: Final = 4_096
 UNKNOWN_READS_PER_SECOND: Final = 20.0
 """Reads per second of ids that this process has not seen valid; valid tokens that it knows are not counted."""
@@ -86,11 +89,14 @@ class _RateLimit:
 
     def take(self, rate: float, now: float) -> float:
         """Take one request at `now`, in seconds; return 0, or the seconds to wait, and then nothing was taken."""
-        due_at = max(self.due_at, now) if self.due_at - now < _LIFE_SECONDS + 1 / rate else now
-        ahead = due_at + 1 / rate - now - max(_LIFE_SECONDS, 1 / rate)
-        if ahead > 0:
-            return ahead
-        self.due_at = due_at + 1 / rate
+        step = 1 / rate
+        burst = max(_BURST_SECONDS, step)
+        due_at = max(self.due_at, now)
+        if due_at - now > burst + _TOLERANCE_SECONDS:  # the clock was set back
+            due_at = now
+        if due_at + step - now > burst + _TOLERANCE_SECONDS:
+            return due_at + step - now - burst
+        self.due_at = due_at + step
         return 0.0
 
 
@@ -167,8 +173,12 @@ class TokenAuthenticator:
             wait = self._unknown_limit.take(UNKNOWN_READS_PER_SECOND, now) if token_id not in self._reads else 0.0
             if wait:
                 raise _too_many(wait, "too many unknown tokens were sent")
-        # A request that is canceled must not cancel the read that others wait for.
-        return await asyncio.shield(self._start_read(token_id, now))
+        while True:
+            # A request that is canceled must not cancel the read that others wait for.
+            cached = await asyncio.shield(self._start_read(token_id, now))
+            if cached is None or now - cached.read_at < _LIFE_SECONDS:
+                return cached
+            # The shared read started too long before this request; the next one starts now.
 
     def _start_read(self, token_id: str, now: float) -> "asyncio.Task[_Cached | None]":
         task = self._reads.get(token_id)

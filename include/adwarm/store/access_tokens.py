@@ -1,20 +1,19 @@
-"""Access tokens of the read API, and how many new report keys each requested in a day.
+"""Access tokens of the read API.
 
 Only the hash of a token's secret is stored. A token is never deleted: a revoked one stays listed.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, insert, select, update
+from sqlalchemy import Engine, Row, insert, select, update
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import AccessToken, Actor, Priority, TokenScope
-from adwarm.store.database import insert_new, read_transaction, write_transaction
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import access_token as table
-from adwarm.store.tables import token_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,30 +86,6 @@ def save_last_used(engine: Engine, used: Mapping[str, datetime]) -> None:
     with write_transaction(engine) as connection:
         for token_id, at in sorted(used.items()):  # sorted, so that two processes lock rows in the same order
             connection.execute(update(table).where(table.c.id == token_id).values(last_used_at=at))
-
-
-def add_new_key(connection: Connection, token_id: str, day: date, limit: int) -> bool:
-    """Count one report key that a token requests for the first time, within the caller's write transaction.
-
-    Args:
-        connection: the transaction.
-        token_id: whose request it is.
-        day: the UTC day.
-        limit: the most new keys of the token in that day.
-
-    Returns:
-        Whether the key is within the limit; if not, nothing is counted.
-    """
-    insert_new(connection, token_day, [{"token_id": token_id, "day": day, "new_keys": 0}])
-    same = (token_day.c.token_id == token_id, token_day.c.day == day, token_day.c.new_keys < limit)
-    counted = connection.execute(update(token_day).where(*same).values(new_keys=token_day.c.new_keys + 1))
-    return bool(counted.rowcount)
-
-
-def delete_days(engine: Engine, before: date) -> int:
-    """Delete the counts of days before `before`, and return how many."""
-    with write_transaction(engine) as connection:
-        return int(connection.execute(delete(token_day).where(token_day.c.day < before)).rowcount)
 
 
 def _stored(row: Row[Any]) -> StoredToken:

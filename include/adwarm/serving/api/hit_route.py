@@ -27,14 +27,13 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.compression import choose_encoding
-from adwarm.foundation.clock import Clock
 from adwarm.model import AccessToken, Actor, Priority, TokenScope
 from adwarm.serving import http_headers
+from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
 from adwarm.serving.api.errors import describe_error, retry_headers
 from adwarm.serving.api.insights_request import (
     InsightsQuery,
     choose_shape,
-    find_actor,
     find_request_id,
     is_insights_path,
     parse_priority,
@@ -43,9 +42,10 @@ from adwarm.serving.api.insights_request import (
 )
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.pointers import Pointer
-from adwarm.serving.ports import Authenticator, FetchOutcome, MissHandler, Open, OpenRecorder
+from adwarm.serving.ports import FetchOutcome, Open
 from adwarm.serving.problems import CONTENT_TYPE, Problem, unknown_report
 from adwarm.serving.representations import COLUMNAR, Selection
+from adwarm.serving.services import ServingServices
 from adwarm.store.entries import Entry
 
 T = TypeVar("T")
@@ -107,24 +107,18 @@ class HitRoute:
 
     Args:
         inner: the application behind it.
+        services: tokens, misses, opens and the clock that decides what is fresh.
         parts: pointers, bodies and counters.
-        clock: decides what is fresh.
-        authenticator: finds the token of a request.
-        misses: requests what is missing or old.
-        opens: records opens.
     """
 
-    def __init__(  # the parts that it connects, each named once
-        self, inner: ASGIApp, parts: HitParts, authenticator: Authenticator, misses: MissHandler, opens: OpenRecorder
-    ) -> None:
+    def __init__(self, inner: ASGIApp, services: ServingServices, parts: HitParts) -> None:
         self._inner = inner
+        self._services = services
         self._parts = parts
-        self._clock: Clock = parts.clock
-        self._authenticator = authenticator
-        self._misses = misses
-        self._opens = opens
-        self._reports = frozenset(parts.settings.reports)
-        self._max_wait = parts.settings.serving.max_wait_seconds
+        self._clock = services.clock
+        self._misses = services.misses
+        self._reports = frozenset(services.context.settings.reports)
+        self._max_wait = services.context.settings.serving.max_wait_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
@@ -140,13 +134,15 @@ class HitRoute:
             await _send_problem(visit, describe_error(error))
 
     async def _answer(self, visit: _Visit) -> None:
-        token = await self._authenticator.authenticate(visit.headers.get(b"authorization"))
+        token = await self._services.authenticator.authenticate(visit.headers.get(b"authorization"))
         query = parse_query(visit.scope["path"], visit.scope["query_string"])
         key = query.key
         if key.report not in self._reports or not token.may_read(key.account_id):
             raise unknown_report()
         now = self._clock.now()
-        reading = _Reading(visit, token, query, find_actor(token, visit.headers.get(b"adwarm-actor")), now)
+        get = visit.headers.get
+        actor = choose_actor(token, get(ACTOR_HEADER), is_hook_poll=is_reload(get(TRIGGER_HEADER)))
+        reading = _Reading(visit, token, query, actor, now)
         pointer = self._parts.pointers.get(key, now)
         if pointer is None:
             pointer = await self._parts.pointers.load(key)
@@ -290,7 +286,7 @@ class HitRoute:
         if reading.actor is not Actor.WARMER:
             own_id = find_request_id(visit.headers)
             request = own_id if b"adwarm-request" in visit.headers else request_id or own_id
-            self._opens.record(Open(reading.at, key, reading.actor, status, latency_ms, sent_bytes, request))
+            self._services.record(Open(reading.at, key, reading.actor, status, latency_ms, sent_bytes, request))
 
 
 def _collect_headers(pairs: list[Header]) -> dict[bytes, bytes]:

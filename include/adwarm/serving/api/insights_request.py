@@ -4,13 +4,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import AccessToken, Actor, Priority, ReportKey
+from adwarm.model import Priority, ReportKey
 from adwarm.serving.problems import Problem
 from adwarm.serving.representations import COLUMNAR
-from adwarm.serving.token_rights import choose_actor
 
 PREFIX: Final = "/v1/insights/"
 SHAPES: Final = (COLUMNAR, "rows", "ndjson", "csv", "arrow")
@@ -68,7 +67,7 @@ def parse_query(path: str, query_string: bytes) -> InsightsQuery:
     fields = dict(parse_qsl(query_string.decode("latin-1")))
     priority = fields.get("priority")
     return InsightsQuery(
-        ReportKey.parse(account, unquote(date_range), fields.get("report", "default")),
+        ReportKey.parse(account, date_range, fields.get("report", "default")),
         _choose_word("shape", fields.get("shape"), SHAPES),
         _choose_word("table", fields.get("table"), TABLES),
         None if priority is None else parse_priority(priority),
@@ -103,21 +102,6 @@ def parse_wait(prefer: str) -> int:
     """Return the seconds that `Prefer: wait=N` (RFC 7240) allows for an answer; 0 when it names none."""
     match = _WAIT.search(prefer)
     return int(match[1]) if match else 0
-
-
-def find_actor(token: AccessToken, named: bytes | None) -> Actor:
-    """Return who opens a report.
-
-    Every client may say that nobody waits for its request (`api`), such as the hook when it polls; any other word only
-    a trusted backend.
-
-    Raises:
-        BadRequest: a trusted backend names an actor that does not exist.
-    """
-    if named is None:
-        return token.actor
-    text = named.decode("latin-1")
-    return Actor.API if text.strip().lower() == Actor.API else choose_actor(token, text)
 
 
 def find_request_id(headers: dict[bytes, bytes]) -> str | None:

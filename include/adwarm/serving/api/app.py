@@ -1,0 +1,115 @@
+"""The read API as an ASGI application, and its OpenAPI document."""
+
+from typing import Any, Final
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from adwarm.foundation.errors import AdwarmError
+from adwarm.serving.api.dependencies import bearer
+from adwarm.serving.api.errors import describe_error, describe_invalid, describe_status
+from adwarm.serving.api.guard import Guard
+from adwarm.serving.api.models import ProblemDocument
+from adwarm.serving.api.routes import accounts, batch, capacity, health, insights, metrics, requests, scores
+from adwarm.serving.metrics import StateCollector
+from adwarm.serving.problems import CONTENT_TYPE, Problem
+from adwarm.serving.services import ServingServices
+
+OPENAPI_PATH: Final = "/v1/openapi.json"
+_VERSION = "1"
+_DESCRIPTION = """Reads reports from adwarm's cache. Every route but `/healthz` and `/readyz` needs a token:
+`Authorization: Bearer adwarm_...`. Errors are problem details (RFC 9457)."""
+
+
+def create_app(services: ServingServices) -> FastAPI:
+    """Return the application: every route, behind the guard.
+
+    `with_cors` belongs around it, and around whatever answers ahead of it.
+    """
+    app = _make_app()
+    app.state.services = services
+    app.state.readiness = health.ReadinessCheck(services)
+    collector = StateCollector(services.context, services.clock, services.queue, services.admission.status)
+    services.metrics.show_state(collector)
+    app.add_middleware(Guard, authenticator=services.authenticator)
+    return app
+
+
+def describe_api() -> dict[str, Any]:
+    """Return the OpenAPI document of the read API; needs neither settings nor a database."""
+    return _make_app().openapi()
+
+
+def _make_app() -> FastAPI:
+    app = FastAPI(
+        title="adwarm read API",
+        version=_VERSION,
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(health.router)
+    for module in (insights, batch, scores, accounts, requests, capacity):
+        app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer)])
+    app.include_router(metrics.router, dependencies=[Depends(bearer)])
+    document: dict[str, Any] = {}
+
+    @app.get(OPENAPI_PATH, include_in_schema=False, dependencies=[Depends(bearer)])
+    async def get_openapi() -> JSONResponse:
+        """Return the OpenAPI document."""
+        return JSONResponse(document or app.openapi())
+
+    app.add_exception_handler(RequestValidationError, _answer_invalid)
+    app.add_exception_handler(HTTPException, _answer_status)
+    for kind in (Problem, AdwarmError):
+        app.add_exception_handler(kind, _answer_error)
+    plain_openapi = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if not document:
+            document.update(_finish(plain_openapi()))
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the documented way to change the document
+    return app
+
+
+def _finish(document: dict[str, Any]) -> dict[str, Any]:
+    """Add the schema of problems, and take out what FastAPI adds for its own form of errors."""
+    schemas = document["components"]["schemas"]
+    schemas[ProblemDocument.__name__] = ProblemDocument.model_json_schema()
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path in document["paths"].values():
+        for operation in path.values():
+            operation["responses"].pop("422", None)
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    return document
+
+
+def _respond(problem: Problem) -> Response:
+    return Response(problem.body(), problem.status, problem.headers, CONTENT_TYPE)
+
+
+async def _answer_error(request: Request, error: Exception) -> Response:
+    del request
+    return _respond(describe_error(error))
+
+
+async def _answer_invalid(request: Request, error: Exception) -> Response:
+    del request
+    return _respond(describe_invalid(error.errors() if isinstance(error, RequestValidationError) else ()))
+
+
+async def _answer_status(request: Request, error: Exception) -> Response:
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    allowed = (headers or {}).get("Allow", "")
+    if status == 405 and request.method == "OPTIONS":
+        further = ", HEAD, OPTIONS" if "GET" in allowed else ", OPTIONS"
+        return Response(status_code=204, headers={"Allow": allowed + further})
+    return _respond(describe_status(status, dict(headers or {})))

@@ -1,0 +1,261 @@
+"""The documents of the read API. The OpenAPI document, and the types of its clients, are made from them."""
+
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_BATCH = 50
+PriorityName = Literal["critical", "high", "normal", "low"]
+ActorName = Literal["human", "embedded", "api"]
+FetchMode = Literal["here", "airflow", "schedule"]
+
+
+class Body(BaseModel):
+    """A document that a caller sends; unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", str_max_length=200)
+
+
+class Document(BaseModel):
+    """A document that the API answers with."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_serialization_defaults_required=True)
+
+
+class ProblemDocument(BaseModel):
+    """Problem details (RFC 9457). Further members depend on the problem."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(description="`about:blank`: the status says which kind of problem it is.")
+    title: str = Field(description="The same for every problem of its kind.")
+    status: int = Field(description="HTTP status code.")
+    detail: str | None = Field(None, description="What happened and what to do.")
+    error_id: str | None = Field(None, description="Id of an unexpected error in the server's log.")
+
+
+class KeyBody(Body):
+    """The key of a report."""
+
+    account: Annotated[str, Field(max_length=24)] = Field(description="Account id, such as `act_1234`.")
+    range: Annotated[str, Field(max_length=40)] = Field(
+        description="A preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`."
+    )
+    report: Annotated[str, Field(max_length=40)] = Field("default", description="Name of the report in the settings.")
+
+
+class NewRequest(KeyBody):
+    """A request for a report."""
+
+    priority: PriorityName = Field("normal", description="Its class, cut to the token's highest.")
+
+
+class BatchBody(Body):
+    """Keys to read."""
+
+    items: list[KeyBody] = Field(description="The keys.", min_length=1, max_length=MAX_BATCH)
+    priority: PriorityName = Field("normal", description="Class of the requests for missing reports.")
+
+
+class RequestLink(Document):
+    """A queued request, to ask for later."""
+
+    id: int = Field(description="Id of the request.")
+    url: str = Field(description="Path that shows it.")
+    retry_after: float | None = Field(None, description="Seconds after which to ask again.")
+
+
+class BatchItem(Document):
+    """What is stored for one key of a batch."""
+
+    account: str = Field(description="Account id.")
+    range: str = Field(description="Date range as requested.")
+    report: str = Field(description="Name of the report.")
+    status: Literal["hit", "stale", "miss", "not_found", "invalid"] = Field(
+        description=(
+            "`hit`: fresh; `stale`: stored but old; `miss`: not stored; `not_found`: no such account or report, or the "
+            "token may not read it; `invalid`: the key is malformed."
+        )
+    )
+    reason: str | None = Field(None, description="Why it is not a hit.")
+    fetched_at: datetime | None = Field(None, description="When the data was fetched.")
+    fresh_until: datetime | None = Field(None, description="When it becomes stale; null when it is final.")
+    age_seconds: float | None = Field(None, description="Age of the data.")
+    source: str | None = Field(None, description="Where it came from.")
+    complete: bool | None = Field(None, description="Whether nothing is missing in it.")
+    content_type: str | None = Field(None, description="Media type and version of the document.")
+    request: RequestLink | None = Field(None, description="The request for it, when one is queued.")
+    document: Any = Field(None, description="The stored document; null unless the status is `hit` or `stale`.")
+
+
+class BatchAnswer(Document):
+    """The items of a batch, in the order of the keys."""
+
+    items: list[BatchItem] = Field(description="One for each key.")
+
+
+class Score(Document):
+    """The fatigue score of one ad: 0 is fresh, 100 is fatigued."""
+
+    ad_id: str = Field(description="The platform's id of the ad.")
+    ad_name: str = Field(description="Name of the ad.")
+    status: Literal["healthy", "warning", "critical", "pending"] = Field(
+        description="Band of `total`; `pending` while there is too little data."
+    )
+    total: float | None = Field(description="Weighted mean of the available components.")
+    creative: float | None = Field(description="Component, 0 to 100.")
+    audience: float | None = Field(description="Component, 0 to 100.")
+    algorithm: float | None = Field(description="Component, 0 to 100.")
+    data_quality: float = Field(description="0 to 1: how far the score can be trusted.")
+    trend_per_day: float | None = Field(description="Points a day over the last four days.")
+    days_to_critical: float | None = Field(description="At that pace; 0 when critical, null when not heading there.")
+    flags: list[str] = Field(description="Data that was missing or looked wrong.")
+    settled: bool = Field(description="Whether the data behind it can no longer change.")
+    calculated_at: datetime = Field(description="When it was calculated.")
+
+
+class ScorePage(Document):
+    """One page of an account's scores of one day, the most fatigued ad first."""
+
+    account: str = Field(description="Account id.")
+    as_of: date | None = Field(description="Last day that the scores take into account; null when there are none.")
+    scores: list[Score] = Field(description="The scores.")
+    next_cursor: str | None = Field(None, description="`cursor` of the next page; null on the last one.")
+
+
+class AccountItem(Document):
+    """An account that the token may read."""
+
+    id: str = Field(description="Account id.")
+    name: str | None = Field(description="Its name, when the platform reported one.")
+    status: str = Field(description="active, denied or closed.")
+    data_zone: str = Field(description="Time zone of its days.")
+    currency: str | None = Field(description="Currency of its amounts.")
+
+
+class AccountPage(Document):
+    """The accounts that the token may read, and the reports and presets to ask for."""
+
+    accounts: list[AccountItem] = Field(description="By id.")
+    reports: list[str] = Field(description="Names of the reports.")
+    presets: list[str] = Field(description="Names of the date presets.")
+
+
+class QueueClass(Document):
+    """One class of the queue."""
+
+    pending: int = Field(description="Requests that wait.")
+    processing: int = Field(description="Requests that a worker holds.")
+    oldest_seconds: float | None = Field(description="How long the oldest pending request has waited.")
+
+
+class QueueClasses(Document):
+    """The classes, the most urgent first."""
+
+    critical: QueueClass = Field(description="A caller waits, or the report is urgent.")
+    high: QueueClass = Field(description="Before ordinary requests.")
+    normal: QueueClass = Field(description="Ordinary requests.")
+    low: QueueClass = Field(description="When nothing else waits.")
+
+
+class QueueState(Document):
+    """The request queue now."""
+
+    size: int = Field(description="The most requests that may be pending.")
+    pending: int = Field(description="Requests that wait.")
+    has_active_worker: bool = Field(description="Whether a worker is draining it.")
+    fetch_mode: FetchMode = Field(
+        description=(
+            "How it is drained: `here` by this process, `airflow` by a DAG run that this process triggers, `schedule` "
+            "by the scheduled runs of the DAG."
+        )
+    )
+    classes: QueueClasses = Field(description="By class.")
+
+
+class RequestState(Document):
+    """A queued request."""
+
+    id: int = Field(description="Id of the request.")
+    account: str = Field(description="Account id.")
+    range: str = Field(description="Date range as requested.")
+    report: str = Field(description="Name of the report.")
+    status: Literal["pending", "processing", "completed", "failed", "expired", "shed"] = Field(
+        description="The last four are final."
+    )
+    priority: PriorityName = Field(description="Its class.")
+    position: int | None = Field(description="Position in the order of service, from 1; null unless pending.")
+    attempts: int = Field(description="Attempts so far.")
+    enqueued_at: datetime = Field(description="When it was queued.")
+    deadline: datetime = Field(description="When it expires.")
+    not_before: datetime | None = Field(description="When its next attempt may start.")
+    finished_at: datetime | None = Field(description="When it ended.")
+    error: str | None = Field(description="Why the last attempt failed.")
+    report_url: str = Field(description="Path of the report.")
+
+
+class NewRequestState(Document):
+    """Whether a report was queued."""
+
+    status: Literal["fresh", "queued"] = Field(description="`fresh`: it is stored already; `queued`: it was requested.")
+    report_url: str = Field(description="Path of the report.")
+    reason: str | None = Field(None, description="Why it is not there yet.")
+    request: RequestLink | None = Field(None, description="The request, when it was queued.")
+
+
+class BreakerItem(Document):
+    """One circuit breaker."""
+
+    source: str = Field(description="Name of the source.")
+    account: str | None = Field(description="Account whose breaker it is; null for that of the whole source.")
+    state: Literal["closed", "open", "half_open"] = Field(description="Closed: calls go through.")
+    error_rate: float = Field(description="Share of failed calls in the window.")
+    calls: int = Field(description="Calls in the window.")
+    since: datetime = Field(description="When the state began.")
+    probe_at: datetime | None = Field(description="When the source is tested next; null while closed.")
+    why: str | None = Field(description="What opened it; null while closed.")
+
+
+class BreakerPage(Document):
+    """The circuit breakers that the token may see."""
+
+    at: datetime = Field(description="Time of the state, by the database's clock.")
+    breakers: list[BreakerItem] = Field(description="By source and account.")
+
+
+class ScopeItem(Document):
+    """One capacity scope: an account, an app, a credential, or the whole fleet."""
+
+    scope: str = Field(description="Its kind and id, such as `account:act_1`, or `fleet`.")
+    limit: int = Field(description="Calls that may be in flight.")
+    in_flight: dict[str, int] = Field(description="Calls in flight by class.")
+    tokens: float | None = Field(description="Calls that may start at once.")
+    pace: str = Field(description="How far calls are slowed by the platform's usage headers.")
+    usage: float | None = Field(description="Percentage of the quota used, as the platform reports it.")
+    parked_until: datetime | None = Field(description="When it may be called again; null when it may be called now.")
+    parked_since: datetime | None = Field(description="When it was parked.")
+    parked_why: str | None = Field(description="Why it was parked.")
+
+
+class CapacityPage(Document):
+    """The capacity scopes that the token may see."""
+
+    at: datetime = Field(description="Time of the state, by the database's clock.")
+    scopes: list[ScopeItem] = Field(description="By name.")
+
+
+class Health(Document):
+    """The process is alive."""
+
+    status: Literal["ok"] = Field("ok", description="Always `ok`.")
+
+
+class Readiness(Document):
+    """Whether the process can serve."""
+
+    status: Literal["ready", "not_ready"] = Field(description="`ready`: requests are answered.")
+    database: Literal["ok", "unreachable", "needs_upgrade"] = Field(description="State of the database.")
+    fetch_mode: FetchMode = Field(
+        description="How a missing report is fetched: `here`, by a DAG run in `airflow`, or on its `schedule`."
+    )

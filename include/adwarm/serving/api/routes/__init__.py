@@ -1,0 +1,1 @@
+"""The routes of the read API, a module for each subject."""

@@ -1,0 +1,157 @@
+"""The route that reads several reports at once."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Header, Response
+
+from adwarm.compression import choose_encoding, content_coding, decode_envelope
+from adwarm.compression.codecs import encode
+from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
+from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope
+from adwarm.serving.api.dependencies import ActorHeader, ReadToken, Services
+from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, RequestLink
+from adwarm.serving.api.responses import problems
+from adwarm.serving.api.routes.requests import request_path
+from adwarm.serving.ports import Open
+from adwarm.serving.problems import Problem
+from adwarm.serving.reader import ReadResult, ReadStatus
+from adwarm.serving.services import ServingServices
+from adwarm.serving.token_rights import check_key, choose_actor, cut_priority
+
+router = APIRouter(tags=["reports"])
+MAX_DECODED_BYTES = 32 * 2**20
+"""The most bytes of documents in one answer; reports beyond it are read by themselves."""
+_FAST = {"zstd_level": 3, "gzip_level": 1, "brotli_quality": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was found for one key of a batch; `key` is None when the key is malformed or unknown to the token."""
+
+    item: BatchItem
+    key: ReportKey | None = None
+    document: bytes | None = None
+    latency_ms: float = 0.0
+
+
+@router.post(
+    "/batch",
+    summary="Read several reports",
+    operation_id="read_batch",
+    response_model=BatchAnswer,
+    responses=problems(400, 413),
+)
+async def read_batch(
+    token: ReadToken,
+    services: Services,
+    body: BatchBody,
+    accept_encoding: Annotated[str, Header(max_length=1_000, include_in_schema=False)] = "",
+    adwarm_actor: ActorHeader = None,
+) -> Response:
+    """Answer what is stored for each key, at once. Missing reports are requested with the scope `enqueue`, and only then."""
+    actor = choose_actor(token, adwarm_actor)
+    reads = await asyncio.to_thread(_read_all, services, token, body.items)
+    priority = cut_priority(token, Priority.parse(body.priority))
+    reads = [await _request_missing(services, token, priority, read) for read in reads]
+    for read in reads:
+        _record(services, actor, read)
+    content, coding = await asyncio.to_thread(_encode, services, reads, accept_encoding)
+    headers = {"Vary": "Accept-Encoding, Authorization"}
+    if coding != "identity":
+        headers["Content-Encoding"] = coding
+    return Response(content, media_type="application/json", headers=headers)
+
+
+def _read_all(services: ServingServices, token: AccessToken, keys: Sequence[KeyBody]) -> list[_Read]:
+    reads: list[_Read] = []
+    left = MAX_DECODED_BYTES
+    for key in keys:
+        read = _read(services, token, key, left)
+        left -= len(read.document or b"")
+        reads.append(read)
+    return reads
+
+
+def _read(services: ServingServices, token: AccessToken, body: KeyBody, max_bytes: int) -> _Read:
+    started = time.perf_counter()
+    named = {"account": body.account, "range": body.range, "report": body.report}
+    try:
+        key = check_key(token, body.account, body.range, body.report, services.context.settings)
+    except Problem as problem:
+        return _Read(BatchItem(**named, status="not_found", reason=problem.detail))
+    except BadRequest as error:
+        return _Read(BatchItem(**named, status="invalid", reason=str(error)))
+    result = services.reader.read(key, record_traffic=False)
+    try:
+        read = _describe(services, named, result, max_bytes)
+    except (Corrupt, TooMuchData) as error:
+        read = _Read(BatchItem(**named, status="miss", reason=str(error)))
+    return replace(read, key=key, latency_ms=(time.perf_counter() - started) * 1000)
+
+
+def _describe(services: ServingServices, named: dict[str, str], result: ReadResult, max_bytes: int) -> _Read:
+    entry, blob = result.entry, result.blob
+    if entry is None or blob is None:
+        return _Read(BatchItem(**named, status="miss", reason=result.reason))
+    item = BatchItem(
+        **named,
+        status="hit" if result.status is ReadStatus.HIT else "stale",
+        reason=result.reason,
+        fetched_at=entry.fetched_at,
+        fresh_until=entry.expires_at,
+        age_seconds=result.age_seconds,
+        source=entry.source,
+        complete=entry.complete,
+        content_type=decode_envelope(blob).content_type,
+    )
+    if entry.raw_bytes > max_bytes:
+        return _Read(item.model_copy(update={"reason": "the answer is full; read this report by itself"}))
+    return _Read(item, document=services.reader.get_body(result))
+
+
+async def _request_missing(services: ServingServices, token: AccessToken, priority: Priority, read: _Read) -> _Read:
+    """Request a missing or stale report, if the token may; a refusal becomes the item's reason."""
+    if read.key is None or not token.allows(TokenScope.ENQUEUE):
+        return read
+    if read.item.status == "stale":
+        services.misses.revalidate(read.key, token, priority)
+    if read.item.status != "miss":
+        return read
+    try:
+        outcome = await services.misses.fetch(read.key, token, priority, 0.0)
+    except Problem as problem:
+        return replace(read, item=read.item.model_copy(update={"reason": problem.detail}))
+    update: dict[str, Any] = {"reason": outcome.reason or read.item.reason}
+    if outcome.request_id is not None:
+        number = outcome.request_id
+        update["request"] = RequestLink(id=number, url=request_path(number), retry_after=outcome.retry_after)
+    return replace(read, item=read.item.model_copy(update=update))
+
+
+def _record(services: ServingServices, actor: Actor, read: _Read) -> None:
+    if read.key is not None:
+        at, size = services.clock.now(), len(read.document or b"")
+        services.record(Open(at, read.key, actor, read.item.status, read.latency_ms, size))
+
+
+def _encode(services: ServingServices, reads: Sequence[_Read], accept_encoding: str) -> tuple[bytes, str]:
+    """Return the answer in a coding that the client accepts; documents are inserted as they are stored."""
+    items = [
+        {**read.item.model_dump(mode="json", exclude={"document"}), "document": _fragment(read.document)}
+        for read in reads
+    ]
+    content = orjson.dumps({"items": items})
+    codec = choose_encoding(accept_encoding, "zstd")
+    settings = services.context.settings.compression.model_copy(update=_FAST)
+    if len(content) < settings.threshold_bytes:
+        codec = "identity"
+    return encode(content, codec, settings), content_coding(codec)
+
+
+def _fragment(document: bytes | None) -> Any:
+    return None if document is None else orjson.Fragment(document)

@@ -1,0 +1,109 @@
+"""The report route, as the OpenAPI document describes it.
+
+`hit_route.HitRoute` answers it ahead of this router, which would cost as much as the answer itself. A request arrives
+here only where that part is not installed.
+"""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Path, Query
+from fastapi.responses import Response
+from pydantic import BaseModel, Field
+
+from adwarm.serving.api.dependencies import ACTOR_TEXT, AccountPath, ReadToken, Services
+from adwarm.serving.api.models import ActorName, PriorityName, RequestLink
+from adwarm.serving.api.responses import Responses, problems, text_header
+from adwarm.serving.problems import Problem
+from adwarm.serving.token_rights import check_key
+
+router = APIRouter(tags=["reports"])
+Shape = Literal["columnar", "rows", "ndjson", "csv", "arrow"]
+_HEADERS = {
+    "ETag": text_header("Strong validator of this body; one for each content coding and shape."),
+    "Age": {"description": "Age of the data in seconds.", "schema": {"type": "integer"}},
+    "Cache-Status": text_header("RFC 9211: `hit`, or `fwd=stale`, `fwd=miss`; with `ttl` in seconds, and `key`."),
+    "Cache-Control": text_header("How a browser may keep the answer."),
+    "Vary": text_header("The request headers that choose the answer."),
+    "Use-As-Dictionary": text_header("RFC 9842: the next answer may be a delta against this one."),
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_RESPONSES: Responses = {
+    200: {
+        "description": "The report: fresh, or stale while a fresh copy is requested.",
+        "headers": _HEADERS,
+        "content": {
+            "application/json": {"schema": {"type": "object", "additionalProperties": True}},
+            "application/x-ndjson": {"schema": {"type": "string"}},
+            "text/csv": {"schema": {"type": "string"}},
+            "application/vnd.apache.arrow.stream": _BINARY,
+        },
+    },
+    202: {
+        "description": "It is not stored; it was requested. Ask again after `Retry-After`, or follow `Location`.",
+        "headers": {
+            "Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}},
+            "Location": text_header("Path of the request."),
+        },
+        "model": RequestLink,
+    },
+    304: {"description": "The copy named by `If-None-Match` is current.", "headers": _HEADERS},
+    **problems(400, 404, 414),
+}
+
+
+class ReportQuery(BaseModel):
+    """The query of the report route."""
+
+    report: str = Field("default", max_length=40, description="Name of the report in the settings.")
+    shape: Shape = Field("columnar", description="Form of the rows.")
+
+
+class ReportHeaders(BaseModel):
+    """The request headers of the report route."""
+
+    prefer: str = Field(
+        "",
+        alias="Prefer",
+        max_length=200,
+        description="RFC 7240: `wait=N` waits up to N seconds, at most 30, for a missing report.",
+    )
+    priority: PriorityName = Field(
+        "normal",
+        alias="Adwarm-Priority",
+        description="Class of the request for a missing or stale report, cut to the token's highest.",
+    )
+    actor: ActorName | None = Field(None, alias="Adwarm-Actor", description=ACTOR_TEXT)
+    client: str = Field("", alias="Adwarm-Client", max_length=60, description="Name and version of a client library.")
+    request: str = Field(
+        "",
+        alias="Adwarm-Request",
+        max_length=20,
+        description="Id of the request that an earlier 202 named, so that both are one open.",
+    )
+    if_none_match: str = Field(
+        "", alias="If-None-Match", max_length=1_000, description="Validators of the copies at hand."
+    )
+    available_dictionary: str = Field(
+        "", alias="Available-Dictionary", max_length=100, description="RFC 9842: hash of a copy at hand."
+    )
+
+
+@router.get(
+    "/insights/{account}/{range}",
+    summary="Read a report",
+    operation_id="read_report",
+    response_class=Response,
+    responses=_RESPONSES,
+)
+async def read_report(
+    token: ReadToken,
+    services: Services,
+    account: AccountPath,
+    range: Annotated[str, Path(max_length=40, description="A preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.")],
+    query: Annotated[ReportQuery, Query()],
+    headers: Annotated[ReportHeaders, Header()],
+) -> Response:
+    """Answer what is stored, at once. A missing report is requested when the token has the scope `enqueue`."""
+    del headers
+    check_key(token, account, range, query.report, services.context.settings)
+    raise Problem(503, "Service Unavailable", "reports are not served by this process; start it with `adwarm serve`")

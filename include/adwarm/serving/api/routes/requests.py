@@ -1,0 +1,120 @@
+"""Routes of the request queue: ask for a report without waiting, and follow the request."""
+
+import asyncio
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Path, Response
+
+from adwarm.foundation.redaction import redact
+from adwarm.model import Priority, ReportKey
+from adwarm.serving.api.dependencies import EnqueueToken, ReadToken, Services
+from adwarm.serving.api.errors import retry_headers
+from adwarm.serving.api.models import NewRequest, NewRequestState, RequestLink, RequestState
+from adwarm.serving.api.responses import problems, text_header
+from adwarm.serving.problems import Problem
+from adwarm.serving.reader import ReadStatus
+from adwarm.serving.services import ServingServices
+from adwarm.serving.token_rights import check_key, cut_priority
+from adwarm.store.requests import QueuedRequest, RequestStatus, to_datetime
+
+router = APIRouter(tags=["requests"])
+_POLL_SECONDS = 2.0
+_LARGEST_ID = 2**63 - 1
+_LOCATION = {"Location": text_header("Path of the report or of the request.")}
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
+
+
+def report_path(key: ReportKey) -> str:
+    """Return the path and query of a report."""
+    path = f"/v1/insights/{quote(key.account_id)}/{quote(key.date_range)}"
+    return path if key.report == "default" else f"{path}?report={quote(key.report)}"
+
+
+def request_path(request_id: int) -> str:
+    """Return the path of a queued request."""
+    return f"/v1/requests/{request_id}"
+
+
+def unknown_request() -> Problem:
+    """Return the problem of an unknown request, and of one whose account the token may not read: the same for both."""
+    return Problem(404, "Not Found", "there is no such request, or this token may not read its account")
+
+
+@router.get(
+    "/requests/{request_id}",
+    summary="A queued request",
+    operation_id="get_request",
+    responses={200: {"headers": {**_RETRY_AFTER, **_LOCATION}}, **problems(400, 404)},
+)
+def get_request(
+    token: ReadToken,
+    services: Services,
+    request_id: Annotated[int, Path(ge=1, le=_LARGEST_ID, description="Id of the request.")],
+    response: Response,
+) -> RequestState:
+    """Poll it: `Retry-After` says when while it is open, `Location` where the report is once it is completed."""
+    found = services.queue.find(request_id)
+    if found is None or not token.may_read(found.key.account_id):
+        raise unknown_request()
+    state = _request_state(services, found)
+    if not found.status.is_final:
+        wait = 0.0 if found.not_before is None else found.not_before - services.clock.now().timestamp()
+        response.headers.update(retry_headers(max(_POLL_SECONDS, wait)))
+    elif found.status is RequestStatus.COMPLETED:
+        response.headers["Location"] = state.report_url
+    return state
+
+
+def _request_state(services: ServingServices, found: QueuedRequest) -> RequestState:
+    is_pending = found.status is RequestStatus.PENDING
+    return RequestState(
+        id=found.id,
+        account=found.key.account_id,
+        range=found.key.date_range,
+        report=found.key.report,
+        status=found.status.value,
+        priority=found.priority.name.lower(),
+        position=services.queue.find_position(found.id) if is_pending else None,
+        attempts=found.attempts,
+        enqueued_at=to_datetime(found.enqueued_at),
+        deadline=to_datetime(found.deadline),
+        not_before=None if found.not_before is None else to_datetime(found.not_before),
+        finished_at=None if found.finished_at is None else to_datetime(found.finished_at),
+        error=None if found.error is None else redact(found.error),
+        report_url=report_path(found.key),
+    )
+
+
+@router.post(
+    "/requests",
+    status_code=202,
+    summary="Request a report without waiting",
+    operation_id="request_report",
+    responses={
+        200: {"description": "It is fresh already.", "model": NewRequestState, "headers": _LOCATION},
+        202: {"headers": {**_LOCATION, **_RETRY_AFTER}},
+        **problems(400, 404, 413),
+    },
+)
+async def request_report(
+    token: EnqueueToken, services: Services, body: NewRequest, response: Response
+) -> NewRequestState:
+    """Queue a request, or join an equal one. A report that is fresh is not requested."""
+    key = check_key(token, body.account, body.range, body.report, services.context.settings)
+    stored = await asyncio.to_thread(services.reader.read, key, record_traffic=False)
+    path = report_path(key)
+    if stored.status is ReadStatus.HIT:
+        response.status_code, response.headers["Location"] = 200, path
+        return NewRequestState(status="fresh", report_url=path)
+    priority = cut_priority(token, Priority.parse(body.priority))
+    outcome = await services.misses.fetch(key, token, priority, 0.0, has_entry=stored.entry is not None)
+    if outcome.is_stored:
+        response.status_code, response.headers["Location"] = 200, path
+        return NewRequestState(status="fresh", report_url=path)
+    if outcome.request_id is None:
+        detail = redact(outcome.reason or "the report cannot be requested now")
+        raise Problem(503, "Service Unavailable", detail, retry_headers(outcome.retry_after))
+    link = RequestLink(id=outcome.request_id, url=request_path(outcome.request_id), retry_after=outcome.retry_after)
+    response.headers.update({"Location": link.url, **retry_headers(outcome.retry_after)})
+    return NewRequestState(status="queued", report_url=path, reason=outcome.reason or stored.reason, request=link)
