@@ -205,6 +205,7 @@ class Runtime:
             authenticator,
             QueuedMisses(self.queue, parts.readers),
             opens,
+            parts.counter,
             ServingMetrics(),
         )
 

@@ -44,12 +44,6 @@ class TranscodeCache:
         self._running: dict[RepresentationKey, Future[bytes | None]] = {}
         self._lock = Lock()
 
-    @property
-    def used_bytes(self) -> int:
-        """Bytes of the cached values."""
-        with self._lock:
-            return int(self._values.currsize)
-
     def get(self, key: RepresentationKey) -> bytes | None:
         """Return the cached value, or None."""
         with self._lock:

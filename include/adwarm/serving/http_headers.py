@@ -41,7 +41,7 @@ def make_etag(content_hash: str, coding: str, shape: str) -> str:
         coding: content coding of the body, such as `zstd` or `identity`; for a delta `delta_coding(...)`.
         shape: answer shape, such as `columnar`; with the table where an answer holds one table only.
     """
-    return f'"{content_hash[:32]}-{shape}-{coding}"'
+    return f'"{content_hash[:32]}:{shape}:{coding}"'
 
 
 def delta_coding(dictionary_hash: bytes) -> str:

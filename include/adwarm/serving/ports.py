@@ -69,7 +69,8 @@ class Open:
         status: `hit`, `stale`, `miss` or `fetched`.
         latency_ms: how long the answer took.
         sent_bytes: bytes of the body that was sent.
-        request_id: the request's own id (`X-Request-Id`), or that of the queued request whose answer it fetched.
+        request_id: the id that came with the request (`X-Request-Id`), or the number of the queued request that it made
+            or whose answer it fetched; None when neither exists. An id that the server makes up is in no other log.
     """
 
     at: datetime

@@ -16,7 +16,7 @@ from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
 from adwarm.model import Actor, EntryKey
-from adwarm.store import read_traffic
+from adwarm.store import entries, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.read_traffic import TrafficKey
 
@@ -81,6 +81,7 @@ class ReadCounter:
         with self._lock:
             traffic, self._traffic = self._traffic, {}
             reads, self._entries = self._entries, {}
+            last_read = self._last_read
             dropped, self._dropped = self._dropped, 0
         if dropped:
             _LOG.warning("%d reads were not counted; the database was away for too long", dropped)
@@ -88,6 +89,9 @@ class ReadCounter:
             return True
         try:
             read_traffic.increment_many(self._engine, traffic)
+            traffic = {}
+            if last_read is not None:
+                entries.add_reads(self._engine, reads, last_read)
         except AdwarmError as error:
             _LOG.warning("reads are not counted yet: %s", redact(str(error)))
             self._restore(traffic, reads)

@@ -1,15 +1,18 @@
 """What the routes of the read API work with."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 from adwarm.backpressure import RequestQueue
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.clock import Clock
+from adwarm.model import Actor
 from adwarm.serving.metrics import ServingMetrics
 from adwarm.serving.ports import Authenticator, MissHandler, Open, OpenRecorder
 from adwarm.serving.reader import Reader
 from adwarm.store import Context
+from adwarm.store.entries import Entry
 
 FetchMode = Literal["here", "airflow", "schedule"]
 
@@ -19,6 +22,15 @@ class AdmissionState(Protocol):
 
     def status(self) -> AdmissionStatus:
         """Return limits, parked scopes and breakers now."""
+
+
+class TrafficCounter(Protocol):
+    """Counts reads by hour, account and actor, and by entry."""
+
+    def count(
+        self, at: datetime, account_id: str, actor: Actor, status: str, latency_ms: float, entry: Entry | None
+    ) -> None:
+        """Count one read; never blocks and never fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,7 @@ class ServingServices:
         authenticator: finds the token of a request.
         misses: requests what is missing or old.
         opens: records opens.
+        counter: counts reads for `adwarm status`.
         metrics: counts reads for Prometheus.
         fetch_mode: how a missing report is fetched, for `/readyz`: `here`, `airflow` or `schedule`.
     """
@@ -46,10 +59,13 @@ class ServingServices:
     authenticator: Authenticator
     misses: MissHandler
     opens: OpenRecorder
+    counter: TrafficCounter
     metrics: ServingMetrics
     fetch_mode: FetchMode = "schedule"
 
-    def record(self, item: Open) -> None:
-        """Count an open in the metrics, and record it."""
+    def record(self, item: Open, entry: Entry | None = None) -> None:
+        """Record an open, and count it as a read of `entry`; never blocks and never fails."""
         self.metrics.observe_read(item.status, item.actor, item.latency_ms / 1000)
-        self.opens.record(item)
+        self.counter.count(item.at, item.key.account_id, item.actor, item.status, item.latency_ms, entry)
+        if item.actor is not Actor.WARMER:
+            self.opens.record(item)

@@ -1,12 +1,8 @@
-"""What a token lets its holder do: scopes, accounts, priority and actor of one request."""
+"""What a token lets its holder do: scopes, accounts and priority of one request."""
 
-from adwarm.foundation.errors import BadRequest
-from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope, normalize_account_id
+from adwarm.model import AccessToken, Priority, ReportKey, TokenScope, normalize_account_id
 from adwarm.serving.problems import forbidden, unknown_report
 from adwarm.settings import Settings
-
-READER_ACTORS = (Actor.HUMAN, Actor.EMBEDDED, Actor.API)
-"""The actors that a token or a trusted backend may name; `warmer` is adwarm itself."""
 
 
 def require_scope(token: AccessToken, scope: TokenScope) -> None:
@@ -52,20 +48,3 @@ def check_key(token: AccessToken, account: str, date_range: str, report: str, se
 def cut_priority(token: AccessToken, priority: Priority) -> Priority:
     """Return `priority`, or the token's highest when it is more urgent than that."""
     return max(priority, token.highest_priority)
-
-
-def choose_actor(token: AccessToken, named: str | None) -> Actor:
-    """Return who opens a report: what a trusted backend names (`Adwarm-Actor`), else the token's own.
-
-    Raises:
-        BadRequest: a trusted backend names another word than `human`, `embedded` or `api`.
-    """
-    if named is None or not token.is_trusted:
-        return token.actor
-    try:
-        actor = Actor(named.strip().lower())
-    except ValueError:
-        actor = Actor.WARMER
-    if actor not in READER_ACTORS:
-        raise BadRequest(f"Adwarm-Actor {named[:40]!r} is not one of {', '.join(READER_ACTORS)}")
-    return actor

@@ -1,8 +1,8 @@
 """Makes and checks the bearer tokens of the read API.
 
 A token is `adwarm_<id>_<secret>`. The id is public; the secret is 256 random bits, shown once and stored as its
-SHA-256. A slow hash protects guessable passwords; nobody can try 2^256 secrets, and a slow hash would cost every request
-tens of milliseconds.
+SHA-256. A slow hash protects passwords that can be guessed. Nobody can try 2^256 secrets, and a slow hash would cost
+every request tens of milliseconds.
 
 | the token                             | result                                                              |
 |---------------------------------------|---------------------------------------------------------------------|

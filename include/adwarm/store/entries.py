@@ -1,6 +1,6 @@
 """Entries: the stored answer for one account, window and query, as sealed bytes with their metadata."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -131,6 +131,38 @@ def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: date
     same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
     values = {"payload_hash": digest, "codec": item.codec, "stored_bytes": item.stored_bytes}
     return bool(connection.execute(table.update().where(same).values(**values)).rowcount)
+
+
+def add_reads(engine: Engine, counts: Mapping[EntryKey, int], at: datetime) -> None:
+    """Add reads to entries in one transaction; entries that are gone are left out, and no count means no transaction.
+
+    Args:
+        engine: the database.
+        counts: reads by entry since the last call.
+        at: when the last of them was, UTC.
+    """
+    if not counts:
+        return
+    # In one order, so that two processes cannot wait for each other's rows.
+    rows = [
+        {
+            "b_account": key.account_id,
+            "b_since": key.window.since,
+            "b_until": key.window.until,
+            "b_spec": key.spec_hash,
+            "b_reads": count,
+        }
+        for key, count in sorted(counts.items())
+    ]
+    same = and_(
+        table.c.account_id == bindparam("b_account"),
+        table.c.since == bindparam("b_since"),
+        table.c.until == bindparam("b_until"),
+        table.c.spec_hash == bindparam("b_spec"),
+    )
+    with write_transaction(engine) as connection:
+        changes = {"reads": table.c.reads + bindparam("b_reads"), "last_read_at": at}
+        connection.execute(table.update().where(same).values(changes), rows)
 
 
 def mark_degraded(engine: Engine, item: Entry, reason: str) -> None:

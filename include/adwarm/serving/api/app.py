@@ -107,6 +107,8 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
 
 
 async def _answer_status(request: Request, error: Exception) -> Response:
+    if isinstance(error.__cause__, Problem):  # FastAPI hides what receiving the body raised
+        return _respond(error.__cause__)
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
     allowed = (headers or {}).get("Allow", "")
     if status == 405 and request.method == "OPTIONS":

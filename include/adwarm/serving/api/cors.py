@@ -16,6 +16,7 @@ ALLOWED_HEADERS: Final = (
     "Adwarm-Client",
     "Adwarm-Priority",
     "Adwarm-Request",
+    "Adwarm-Trigger",
 )
 EXPOSED_HEADERS: Final = (
     "ETag",

@@ -51,7 +51,8 @@ async def _services(request: Request) -> ServingServices:
 
 ReadToken = Annotated[AccessToken, Depends(_demand(TokenScope.READ))]
 EnqueueToken = Annotated[AccessToken, Depends(_demand(TokenScope.ENQUEUE))]
-AdminToken = Annotated[AccessToken, Depends(_demand(TokenScope.ADMIN))]
+NEEDS_READ = Depends(_demand(TokenScope.READ))
+NEEDS_ADMIN = Depends(_demand(TokenScope.ADMIN))
 Services = Annotated[ServingServices, Depends(_services)]
 ACTOR_TEXT = "Who opens the report; only the token of a trusted backend may say so."
 ActorHeader = Annotated[ActorName | None, Header(alias="Adwarm-Actor", description=ACTOR_TEXT)]

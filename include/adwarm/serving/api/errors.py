@@ -88,6 +88,7 @@ def describe_invalid(errors: Sequence[Any]) -> Problem:
 def describe_status(status: int, headers: dict[str, str] | None) -> Problem:
     """Return the problem of a status that the router answers with by itself."""
     details = {
+        400: "the body is not valid JSON",
         404: "there is no such path; /v1/openapi.json lists them",
         405: "this path does not have this method; the header Allow lists those it has",
     }

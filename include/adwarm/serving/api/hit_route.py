@@ -27,15 +27,19 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.compression import choose_encoding
+from adwarm.compression.dictionaries import CODING, parse_available_dictionary
 from adwarm.model import AccessToken, Actor, Priority, TokenScope
+from adwarm.model.windows import PRESETS
 from adwarm.serving import http_headers
 from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
 from adwarm.serving.api.errors import describe_error, retry_headers
 from adwarm.serving.api.insights_request import (
     InsightsQuery,
+    accepts_deltas,
     choose_shape,
     find_request_id,
     is_insights_path,
+    is_secure_context,
     parse_priority,
     parse_query,
     parse_wait,
@@ -65,12 +69,23 @@ _JSON: Final = b"application/json"
 
 @dataclass(slots=True)
 class _Head:
-    """What a client gets of an entry: its selection, and the headers, of which some change every second."""
+    """What a client gets of an entry: its selection, and the headers.
+
+    Attributes:
+        selection: coding and shape.
+        content_hash: what the validators are made of.
+        coded: headers of the plain answer in its coding.
+        common: headers of deltas and of 304 too.
+        takes_deltas: whether the client accepts deltas and may get one.
+        second: age and status that `timed` was made for.
+        timed: headers that change every second.
+    """
 
     selection: Selection
     content_hash: str
-    fixed: list[Header]
+    coded: list[Header]
     common: list[Header]
+    takes_deltas: bool = False
     second: tuple[int, str] = (-1, "")
     timed: list[Header] = field(default_factory=list)
 
@@ -186,10 +201,15 @@ class HitRoute:
         if found is None:
             return False
         body, content_type = found
+        coded = head.coded
+        if head.takes_deltas and b"available-dictionary" in visit.headers:
+            delta = await self._find_delta(visit, pointer, entry, body)
+            if delta is not None:
+                body, coded = delta
         headers = [
             (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
-            *head.fixed,
+            *coded,
             *head.common,
             *head.timed,
         ]
@@ -197,17 +217,36 @@ class HitRoute:
         self._record(reading, entry, status, 0 if visit.is_head else len(body))
         return True
 
+    async def _find_delta(
+        self, visit: _Visit, pointer: Pointer, entry: Entry, plain: bytes
+    ) -> tuple[bytes, list[Header]] | None:
+        """Return a delta against the document that the client holds, with its headers; None for the plain answer."""
+        digest = parse_available_dictionary(visit.headers[b"available-dictionary"].decode("latin-1"))
+        stored = self._parts.bodies.get(entry) or await self._parts.bodies.load(entry)
+        if digest is None or stored is None or self._parts.deltas is None:
+            return None
+        delta = await self._parts.deltas.find(pointer, entry, digest, stored, len(plain))
+        if delta is None:
+            return None
+        coding = http_headers.delta_coding(digest)
+        tag = http_headers.make_etag(entry.content_hash or entry.payload_hash, coding, COLUMNAR)
+        return delta, [(b"etag", tag.encode()), (b"content-encoding", CODING.encode())]
+
     def _find_head(self, visit: _Visit, pointer: Pointer, entry: Entry, query: InsightsQuery) -> _Head:
         """Return what a client with these headers gets, kept with the pointer."""
         get = visit.headers.get
         accept_encoding, accept, client = get(b"accept-encoding", b""), get(b"accept", b""), get(b"adwarm-client", b"")
-        scope = visit.scope
-        name = (accept_encoding, accept, client, scope.get("raw_path") or scope["path"], scope["query_string"])
+        scope, is_secure = visit.scope, is_secure_context(visit.scope["scheme"], visit.headers)
+        path = scope.get("raw_path") or scope["path"]
+        name = (accept_encoding, accept, client, path, scope["query_string"], is_secure)
         head: _Head | None = pointer.answers.get(name)
         if head is None:
             shape = choose_shape(accept.decode("latin-1"), query)
             codec = choose_encoding(accept_encoding.decode("latin-1"), entry.codec)
-            head = _make_head(Selection(codec, shape), entry, scope, client.decode("latin-1"))
+            head = _make_head(Selection(codec, shape), entry, client.decode("latin-1"))
+            if shape == COLUMNAR and is_secure:
+                head.common.append(_use_as_dictionary(scope))
+                head.takes_deltas = self._parts.deltas is not None and accepts_deltas(accept_encoding.decode("latin-1"))
             if len(pointer.answers) >= _MAX_HEADS:
                 pointer.answers.clear()
             pointer.answers[name] = head
@@ -282,11 +321,11 @@ class HitRoute:
         """Count one read and record it as an open."""
         visit, key = reading.visit, reading.query.key
         latency_ms = (time.perf_counter() - visit.started) * 1000
-        self._parts.counter.count(reading.at, key.account_id, reading.actor, status, latency_ms, entry)
-        if reading.actor is not Actor.WARMER:
-            own_id = find_request_id(visit.headers)
-            request = own_id if b"adwarm-request" in visit.headers else request_id or own_id
-            self._services.record(Open(reading.at, key, reading.actor, status, latency_ms, sent_bytes, request))
+        own_id = find_request_id(visit.headers)
+        # A queued request is named by its number, so that the client that comes back for it is the same open.
+        name = own_id if b"adwarm-request" in visit.headers else request_id or own_id
+        item = Open(reading.at, key, reading.actor, status, latency_ms, sent_bytes, name)
+        self._services.record(item, entry)
 
 
 def _collect_headers(pairs: list[Header]) -> dict[bytes, bytes]:
@@ -312,18 +351,20 @@ def _find_priority(reading: _Reading) -> Priority:
     return Priority.NORMAL if reading.query.priority is None else reading.query.priority
 
 
-def _make_head(selection: Selection, entry: Entry, scope: Scope, client: str) -> _Head:
+def _make_head(selection: Selection, entry: Entry, client: str) -> _Head:
     content_hash = entry.content_hash or entry.payload_hash
     tag = http_headers.make_etag(content_hash, selection.coding, selection.shape)
-    fixed = [(b"etag", tag.encode())]
+    coded = [(b"etag", tag.encode())]
     if selection.codec != "identity":
-        fixed.append((b"content-encoding", selection.coding.encode()))
-    if selection.shape == COLUMNAR:
-        path = scope.get("raw_path") or scope["path"].encode()
-        match = http_headers.use_as_dictionary(path.decode("latin-1"), scope["query_string"].decode("latin-1"))
-        fixed.append((b"use-as-dictionary", match.encode("latin-1")))
+        coded.append((b"content-encoding", selection.coding.encode()))
     common = [(b"cache-control", http_headers.cache_control(client).encode()), _VARY, *SECURITY_HEADERS]
-    return _Head(selection, content_hash, fixed, common)
+    return _Head(selection, content_hash, coded, common)
+
+
+def _use_as_dictionary(scope: Scope) -> Header:
+    path = scope.get("raw_path") or scope["path"].encode()
+    value = http_headers.use_as_dictionary(path.decode("latin-1"), scope["query_string"].decode("latin-1"))
+    return b"use-as-dictionary", value.encode("latin-1")
 
 
 def _timed_headers(pointer: Pointer, entry: Entry, status: str, age: float, now: datetime) -> list[Header]:
@@ -333,7 +374,9 @@ def _timed_headers(pointer: Pointer, entry: Entry, status: str, age: float, now:
     if status == "stale":
         ttl = min(-1.0, ttl or 0.0)
         detail = "degraded" if entry.degraded else "expired"
-    key = f"{pointer.key} {pointer.window}"
+    key = str(pointer.key)
+    if pointer.key.date_range in PRESETS:
+        key = f"{key} {pointer.window}"
     is_fetched = status == "fetched"
     value = http_headers.cache_status(
         key, ttl, forward="miss" if is_fetched else None, is_stored=is_fetched, detail=detail

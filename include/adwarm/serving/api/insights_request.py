@@ -104,6 +104,27 @@ def parse_wait(prefer: str) -> int:
     return int(match[1]) if match else 0
 
 
+@lru_cache(maxsize=_CACHED)
+def accepts_deltas(accept_encoding: str) -> bool:
+    """Whether the header names the coding `dcz` with a weight above 0; a wildcard does not stand for it."""
+    for member in accept_encoding.lower().split(","):
+        name, *parameters = (part.strip() for part in member.split(";"))
+        if name == "dcz":
+            return all(_parse_quality(item) > 0 for item in parameters if item.startswith("q="))
+    return False
+
+
+def is_secure_context(scheme: str, headers: dict[bytes, bytes]) -> bool:
+    """Whether a request came over HTTPS, by itself or through a proxy that says so, or to this machine by its name.
+
+    Dictionaries are used nowhere else (RFC 9842, section 9).
+    """
+    if scheme == "https" or headers.get(b"x-forwarded-proto") == b"https":
+        return True
+    host = headers.get(b"host", b"")
+    return host.startswith((b"127.0.0.1", b"localhost", b"[::1]"))
+
+
 def find_request_id(headers: dict[bytes, bytes]) -> str | None:
     """Return the id of the queued request that a client comes back for, else the request's own; None without one."""
     raw = headers.get(b"adwarm-request") or headers.get(b"x-request-id")

@@ -58,12 +58,26 @@ class BatchBody(Body):
     priority: PriorityName = Field("normal", description="Class of the requests for missing reports.")
 
 
-class RequestLink(Document):
+class OpenRequest(Document):
     """A queued request, to ask for later."""
 
-    id: int = Field(description="Id of the request.")
-    url: str = Field(description="Path that shows it.")
+    request_id: int = Field(description="Id of the request.")
+    location: str = Field(description="Path that shows it.")
     retry_after: float | None = Field(None, description="Seconds after which to ask again.")
+
+
+class QueuedReport(OpenRequest):
+    """A report that is not stored, and was requested."""
+
+    status: Literal["queued"] = Field(description="Always `queued`.")
+    reason: str | None = Field(None, description="Why it is not there yet.")
+
+
+class FreshReport(Document):
+    """A report that is stored and fresh, so that nothing was requested."""
+
+    status: Literal["fresh"] = Field(description="Always `fresh`.")
+    location: str = Field(description="Path of the report.")
 
 
 class BatchItem(Document):
@@ -85,7 +99,7 @@ class BatchItem(Document):
     source: str | None = Field(None, description="Where it came from.")
     complete: bool | None = Field(None, description="Whether nothing is missing in it.")
     content_type: str | None = Field(None, description="Media type and version of the document.")
-    request: RequestLink | None = Field(None, description="The request for it, when one is queued.")
+    request: OpenRequest | None = Field(None, description="The request for it, when one is queued.")
     document: Any = Field(None, description="The stored document; null unless the status is `hit` or `stale`.")
 
 
@@ -193,15 +207,6 @@ class RequestState(Document):
     finished_at: datetime | None = Field(description="When it ended.")
     error: str | None = Field(description="Why the last attempt failed.")
     report_url: str = Field(description="Path of the report.")
-
-
-class NewRequestState(Document):
-    """Whether a report was queued."""
-
-    status: Literal["fresh", "queued"] = Field(description="`fresh`: it is stored already; `queued`: it was requested.")
-    report_url: str = Field(description="Path of the report.")
-    reason: str | None = Field(None, description="Why it is not there yet.")
-    request: RequestLink | None = Field(None, description="The request, when it was queued.")
 
 
 class BreakerItem(Document):

@@ -22,7 +22,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds after which to ask again
 
 def problems(*statuses: int) -> Responses:
     """Return the descriptions of a route's problems: those of every route, and `statuses`."""
-    return {status: _describe(status) for status in sorted({401, 403, 429, 500, 503, *statuses})}
+    return {status: _describe(status) for status in sorted({401, 403, 414, 429, 500, 503, *statuses})}
 
 
 def text_header(description: str) -> dict[str, Any]:

@@ -13,15 +13,17 @@ from adwarm.compression import choose_encoding, content_coding, decode_envelope
 from adwarm.compression.codecs import encode
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope
+from adwarm.serving.actors import choose_actor
 from adwarm.serving.api.dependencies import ActorHeader, ReadToken, Services
-from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, RequestLink
+from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, OpenRequest
 from adwarm.serving.api.responses import problems
 from adwarm.serving.api.routes.requests import request_path
 from adwarm.serving.ports import Open
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadResult, ReadStatus
 from adwarm.serving.services import ServingServices
-from adwarm.serving.token_rights import check_key, choose_actor, cut_priority
+from adwarm.serving.token_rights import check_key, cut_priority
+from adwarm.store.entries import Entry
 
 router = APIRouter(tags=["reports"])
 MAX_DECODED_BYTES = 32 * 2**20
@@ -35,6 +37,7 @@ class _Read:
 
     item: BatchItem
     key: ReportKey | None = None
+    entry: Entry | None = None
     document: bytes | None = None
     latency_ms: float = 0.0
 
@@ -53,8 +56,8 @@ async def read_batch(
     accept_encoding: Annotated[str, Header(max_length=1_000, include_in_schema=False)] = "",
     adwarm_actor: ActorHeader = None,
 ) -> Response:
-    """Answer what is stored for each key, at once. Missing reports are requested with the scope `enqueue`, and only then."""
-    actor = choose_actor(token, adwarm_actor)
+    """Answer what is stored for each key, at once. Only with the scope `enqueue` are missing reports requested."""
+    actor = choose_actor(token, adwarm_actor and adwarm_actor.encode())
     reads = await asyncio.to_thread(_read_all, services, token, body.items)
     priority = cut_priority(token, Priority.parse(body.priority))
     reads = [await _request_missing(services, token, priority, read) for read in reads]
@@ -110,8 +113,9 @@ def _describe(services: ServingServices, named: dict[str, str], result: ReadResu
         content_type=decode_envelope(blob).content_type,
     )
     if entry.raw_bytes > max_bytes:
-        return _Read(item.model_copy(update={"reason": "the answer is full; read this report by itself"}))
-    return _Read(item, document=services.reader.get_body(result))
+        reason = "the answer is full; read this report by itself"
+        return _Read(item.model_copy(update={"reason": reason}), entry=entry)
+    return _Read(item, entry=entry, document=services.reader.get_body(result))
 
 
 async def _request_missing(services: ServingServices, token: AccessToken, priority: Priority, read: _Read) -> _Read:
@@ -129,14 +133,16 @@ async def _request_missing(services: ServingServices, token: AccessToken, priori
     update: dict[str, Any] = {"reason": outcome.reason or read.item.reason}
     if outcome.request_id is not None:
         number = outcome.request_id
-        update["request"] = RequestLink(id=number, url=request_path(number), retry_after=outcome.retry_after)
+        update["request"] = OpenRequest(
+            request_id=number, location=request_path(number), retry_after=outcome.retry_after
+        )
     return replace(read, item=read.item.model_copy(update=update))
 
 
 def _record(services: ServingServices, actor: Actor, read: _Read) -> None:
     if read.key is not None:
         at, size = services.clock.now(), len(read.document or b"")
-        services.record(Open(at, read.key, actor, read.item.status, read.latency_ms, size))
+        services.record(Open(at, read.key, actor, read.item.status, read.latency_ms, size), read.entry)
 
 
 def _encode(services: ServingServices, reads: Sequence[_Read], accept_encoding: str) -> tuple[bytes, str]:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from adwarm.model import AccessToken, Scope, ScopeKind
-from adwarm.serving.api.dependencies import ReadToken, Services
+from adwarm.serving.api.dependencies import NEEDS_READ, ReadToken, Services
 from adwarm.serving.api.models import (
     BreakerItem,
     BreakerPage,
@@ -20,8 +20,8 @@ from adwarm.serving.api.responses import problems
 router = APIRouter(tags=["state"], responses=problems())
 
 
-@router.get("/queue", summary="The request queue", operation_id="get_queue")
-def get_queue(token: ReadToken, services: Services) -> QueueState:
+@router.get("/queue", summary="The request queue", operation_id="get_queue", dependencies=[NEEDS_READ])
+def get_queue(services: Services) -> QueueState:
     """Counts by class; the requests themselves are shown by id only."""
     status = services.queue.status()
     classes = {priority.name.lower(): QueueClass(**asdict(item)) for priority, item in status.classes.items()}

@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from adwarm.serving.api.dependencies import ACTOR_TEXT, AccountPath, ReadToken, Services
-from adwarm.serving.api.models import ActorName, PriorityName, RequestLink
+from adwarm.serving.api.models import ActorName, PriorityName, QueuedReport
 from adwarm.serving.api.responses import Responses, problems, text_header
 from adwarm.serving.problems import Problem
 from adwarm.serving.token_rights import check_key
@@ -27,12 +27,14 @@ _HEADERS = {
     "Use-As-Dictionary": text_header("RFC 9842: the next answer may be a delta against this one."),
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+_DOCUMENT = {"type": "object", "additionalProperties": True, "description": "The columnar document."}
 _RESPONSES: Responses = {
     200: {
         "description": "The report: fresh, or stale while a fresh copy is requested.",
         "headers": _HEADERS,
         "content": {
-            "application/json": {"schema": {"type": "object", "additionalProperties": True}},
+            "application/vnd.adwarm.report+json": {"schema": _DOCUMENT},
+            "application/json": {"schema": {"description": "Rows, or a document of an earlier version."}},
             "application/x-ndjson": {"schema": {"type": "string"}},
             "text/csv": {"schema": {"type": "string"}},
             "application/vnd.apache.arrow.stream": _BINARY,
@@ -44,10 +46,10 @@ _RESPONSES: Responses = {
             "Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}},
             "Location": text_header("Path of the request."),
         },
-        "model": RequestLink,
+        "model": QueuedReport,
     },
     304: {"description": "The copy named by `If-None-Match` is current.", "headers": _HEADERS},
-    **problems(400, 404, 414),
+    **problems(400, 404),
 }
 
 
@@ -55,7 +57,13 @@ class ReportQuery(BaseModel):
     """The query of the report route."""
 
     report: str = Field("default", max_length=40, description="Name of the report in the settings.")
-    shape: Shape = Field("columnar", description="Form of the rows.")
+    shape: Shape | None = Field(
+        None, description="Form of the rows; default: the one that `Accept` names, else columnar."
+    )
+    table: Literal["summary", "daily"] | None = Field(
+        None, description="Which table: ndjson, csv and arrow hold one of the document's two."
+    )
+    priority: PriorityName | None = Field(None, description="As `Adwarm-Priority`, which a link cannot send.")
 
 
 class ReportHeaders(BaseModel):
@@ -73,6 +81,9 @@ class ReportHeaders(BaseModel):
         description="Class of the request for a missing or stale report, cut to the token's highest.",
     )
     actor: ActorName | None = Field(None, alias="Adwarm-Actor", description=ACTOR_TEXT)
+    trigger: Literal["open", "poll", "revalidate"] = Field(
+        "open", alias="Adwarm-Trigger", description="Why the client asks; only `open` counts as an open by a human."
+    )
     client: str = Field("", alias="Adwarm-Client", max_length=60, description="Name and version of a client library.")
     request: str = Field(
         "",
@@ -99,11 +110,13 @@ async def read_report(
     token: ReadToken,
     services: Services,
     account: AccountPath,
-    range: Annotated[str, Path(max_length=40, description="A preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.")],
+    date_range: Annotated[
+        str, Path(alias="range", max_length=40, description="A preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.")
+    ],
     query: Annotated[ReportQuery, Query()],
     headers: Annotated[ReportHeaders, Header()],
 ) -> Response:
     """Answer what is stored, at once. A missing report is requested when the token has the scope `enqueue`."""
     del headers
-    check_key(token, account, range, query.report, services.context.settings)
+    check_key(token, account, date_range, query.report, services.context.settings)
     raise Problem(503, "Service Unavailable", "reports are not served by this process; start it with `adwarm serve`")

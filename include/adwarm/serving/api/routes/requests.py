@@ -10,7 +10,7 @@ from adwarm.foundation.redaction import redact
 from adwarm.model import Priority, ReportKey
 from adwarm.serving.api.dependencies import EnqueueToken, ReadToken, Services
 from adwarm.serving.api.errors import retry_headers
-from adwarm.serving.api.models import NewRequest, NewRequestState, RequestLink, RequestState
+from adwarm.serving.api.models import FreshReport, NewRequest, QueuedReport, RequestState
 from adwarm.serving.api.responses import problems, text_header
 from adwarm.serving.problems import Problem
 from adwarm.serving.reader import ReadStatus
@@ -91,30 +91,39 @@ def _request_state(services: ServingServices, found: QueuedRequest) -> RequestSt
     status_code=202,
     summary="Request a report without waiting",
     operation_id="request_report",
+    response_model=None,
     responses={
-        200: {"description": "It is fresh already.", "model": NewRequestState, "headers": _LOCATION},
-        202: {"headers": {**_LOCATION, **_RETRY_AFTER}},
+        200: {"description": "It is fresh already.", "model": FreshReport, "headers": _LOCATION},
+        202: {"description": "It was queued.", "model": QueuedReport, "headers": {**_LOCATION, **_RETRY_AFTER}},
         **problems(400, 404, 413),
     },
 )
 async def request_report(
     token: EnqueueToken, services: Services, body: NewRequest, response: Response
-) -> NewRequestState:
+) -> QueuedReport | FreshReport:
     """Queue a request, or join an equal one. A report that is fresh is not requested."""
     key = check_key(token, body.account, body.range, body.report, services.context.settings)
     stored = await asyncio.to_thread(services.reader.read, key, record_traffic=False)
-    path = report_path(key)
     if stored.status is ReadStatus.HIT:
-        response.status_code, response.headers["Location"] = 200, path
-        return NewRequestState(status="fresh", report_url=path)
+        return _fresh(key, response)
     priority = cut_priority(token, Priority.parse(body.priority))
     outcome = await services.misses.fetch(key, token, priority, 0.0, has_entry=stored.entry is not None)
     if outcome.is_stored:
-        response.status_code, response.headers["Location"] = 200, path
-        return NewRequestState(status="fresh", report_url=path)
+        return _fresh(key, response)
     if outcome.request_id is None:
         detail = redact(outcome.reason or "the report cannot be requested now")
         raise Problem(503, "Service Unavailable", detail, retry_headers(outcome.retry_after))
-    link = RequestLink(id=outcome.request_id, url=request_path(outcome.request_id), retry_after=outcome.retry_after)
-    response.headers.update({"Location": link.url, **retry_headers(outcome.retry_after)})
-    return NewRequestState(status="queued", report_url=path, reason=outcome.reason or stored.reason, request=link)
+    location = request_path(outcome.request_id)
+    response.headers.update({"Location": location, **retry_headers(outcome.retry_after)})
+    return QueuedReport(
+        status="queued",
+        request_id=outcome.request_id,
+        location=location,
+        retry_after=outcome.retry_after,
+        reason=outcome.reason or stored.reason,
+    )
+
+
+def _fresh(key: ReportKey, response: Response) -> FreshReport:
+    response.status_code, response.headers["Location"] = 200, report_path(key)
+    return FreshReport(status="fresh", location=report_path(key))
