@@ -94,7 +94,7 @@ def choose_shape(accept: str, query: InsightsQuery) -> str:
     (12.5.1) allows.
     """
     shape = query.shape or _shape_by_type(accept)
-    return f"{shape}:{query.table}" if query.table and shape not in {COLUMNAR, "rows"} else shape
+    return f"{shape}.{query.table}" if query.table and shape not in {COLUMNAR, "rows"} else shape
 
 
 @lru_cache(maxsize=_CACHED)

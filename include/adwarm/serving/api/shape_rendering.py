@@ -9,7 +9,7 @@ def render_shape(raw: bytes, content_type: str, shape: str) -> tuple[bytes, str]
     Args:
         raw: the stored document.
         content_type: its type.
-        shape: a name of `insights_request.SHAPES`, with `:summary` or `:daily` where the client names a table.
+        shape: a name of `insights_request.SHAPES`, with `.summary` or `.daily` where the client names a table.
 
     Raises:
         BadRequest: the shape is not available.
