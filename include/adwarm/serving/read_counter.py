@@ -85,15 +85,16 @@ class ReadCounter:
             dropped, self._dropped = self._dropped, 0
         if dropped:
             _LOG.warning("%d reads were not counted; the database was away for too long", dropped)
-        if not traffic:
-            return True
         try:
-            read_traffic.increment_many(self._engine, traffic)
-            traffic = {}
+            if traffic:
+                read_traffic.increment_many(self._engine, traffic)
+                traffic = {}
             if last_read is not None:
                 entries.add_reads(self._engine, reads, last_read)
-        except AdwarmError as error:
-            _LOG.warning("reads are not counted yet: %s", redact(str(error)))
+        except Exception as error:
+            # A driver may raise anything; the thread goes on, and nothing that was counted is lost.
+            text = redact(str(error)) if isinstance(error, AdwarmError) else type(error).__name__
+            _LOG.warning("reads are not stored yet: %s", text)
             self._restore(traffic, reads)
             return False
         return True
@@ -109,7 +110,4 @@ class ReadCounter:
 
     def _run(self) -> None:
         while not self._closing.wait(FLUSH_SECONDS):
-            try:
-                self.flush()
-            except Exception:
-                _LOG.exception("counting reads failed")
+            self.flush()

@@ -15,9 +15,9 @@ from adwarm.forecast.training.train import train_and_promote
 from adwarm.model import ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
-from adwarm.serving.open_log import AccessLogWriter
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.user_log import UserLog
 
 
 @dataclass
@@ -75,7 +75,7 @@ def adwarm(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 
 def learn_forecast(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train a forecast on four weeks of a log in `folder` in which one report is opened at nine every day."""
-    writer = AccessLogWriter(folder / "log" / "a.jsonl")
+    writer = UserLog(folder / "log" / "a.jsonl")
     for day in range(1, 29):
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(folder / "log"))

@@ -12,8 +12,8 @@ from adwarm.cli.app import app
 from adwarm.model import ReportKey
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
-from adwarm.serving.open_log import AccessLogWriter
 from tests.unit.cli.conftest import Adwarm
+from tests.user_log import UserLog
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -84,7 +84,7 @@ def test_options_that_do_not_fit_are_refused(adwarm: Adwarm, log: Path, tmp_path
 
 def test_the_stored_opens_of_an_account(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text, JSON and page of the stored log agree on peaks and quiet hours; all accounts are the default."""
-    writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
+    writer = UserLog(tmp_path / "log" / "a.jsonl")
     for day in range(1, 29):
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
     monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(tmp_path / "log"))

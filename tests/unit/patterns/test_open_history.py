@@ -13,9 +13,9 @@ from adwarm.patterns.ingest.run import ingest
 from adwarm.patterns.load_slots import load_slots
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import Opens, opens_from_frame
-from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts
+from tests.user_log import UserLog
 
 START = datetime(2026, 3, 7, 21, 45, tzinfo=UTC)
 END = START + timedelta(days=4)
@@ -93,7 +93,7 @@ def test_readers_in_several_zones_share_a_key(sqlite_engine: Engine, objects: Ob
 
 def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """Where the log names no zone, the account's counts, else the default; opens of programs do not count."""
-    writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
+    writer = UserLog(tmp_path / "log" / "a.jsonl")
     for account, actor in (("act_1", Actor.HUMAN), ("act_2", Actor.EMBEDDED), ("act_3", Actor.API)):
         writer.append(START, ReportKey(account, "today"), actor=actor)
     ingest(Context(sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log"))), END)

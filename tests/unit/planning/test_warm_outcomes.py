@@ -9,9 +9,9 @@ from sqlalchemy import Engine
 from adwarm.model import Actor, Mode, PlannedWarm, ReportKey, WarmReason, WarmResult, WarmStatus
 from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.warm_outcomes import WarmOutcomes, mark_warm_outcomes
-from adwarm.serving.open_log import AccessLogWriter
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, warms
+from tests.user_log import UserLog
 
 AT = datetime(2026, 3, 2, 10, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -19,7 +19,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime, *opens: tuple[str, datetime]) -> None:
-    writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
+    writer = UserLog(tmp_path / "log" / "a.jsonl")
     for account, at in opens:
         writer.append(at, ReportKey(account, "today"))
     ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), until)
@@ -109,7 +109,7 @@ def test_final_data_is_marked_after_a_week(engine: Engine, objects: ObjectStore,
 def test_only_humans_use_a_warm(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
     """Opens by machines and by the warmer do not count; those of an embedded dashboard do."""
     _fetched(engine, "act_1", "act_2", "act_3", "act_4")
-    writer = AccessLogWriter(tmp_path / "log" / "a.jsonl")
+    writer = UserLog(tmp_path / "log" / "a.jsonl")
     for number, actor in enumerate((Actor.API, Actor.WARMER, Actor.EMBEDDED, Actor.HUMAN), start=1):
         writer.append(AT + HOUR, ReportKey(f"act_{number}", "today"), actor=actor)
     ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), AT + 5 * HOUR)

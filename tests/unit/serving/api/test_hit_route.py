@@ -305,7 +305,11 @@ def test_the_warmed_key_is_the_requested_key(desk: ReaderHarness, tmp_path: Path
     """
     route = HitHarness(desk, tmp_path, settings={"pointer_seconds": 1.0})
     accounts.save(desk.engine, [Account("act_1", zone, zone)], NOW)
-    for change in (datetime(2026, 4, 5, tzinfo=UTC), datetime(2026, 9, 6, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC)):
+    for change in (
+        datetime(2026, 4, 5, tzinfo=UTC),
+        datetime(2026, 9, 6, tzinfo=UTC),
+        datetime(2026, 11, 1, tzinfo=UTC),
+    ):
         windows = set()
         for step in range(-8, 20, 2):
             moment = change + step * HOUR
