@@ -50,7 +50,7 @@ class HitParts:
         readers = max(1, min(_READERS, context.settings.sql.pool_size - 1))
         self._clock = clock
         self.readers = ThreadPoolExecutor(readers, thread_name_prefix="adwarm-read")
-        self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="adwarm-encode")
+        self.encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="adwarm-encode")
         self._context = context
         self._render_shape = render_shape
         self.deltas = deltas
@@ -68,7 +68,7 @@ class HitParts:
     @cached_property
     def representations(self) -> Representations:
         """Bodies in other codings and shapes."""
-        return Representations(self._context, self.bodies, self._encoders, self._render_shape)
+        return Representations(self._context, self.bodies, self.encoders, self._render_shape)
 
     @cached_property
     def counter(self) -> ReadCounter:
@@ -78,5 +78,5 @@ class HitParts:
     def close(self) -> None:
         """Store what was counted, and end the threads; nothing may be read afterwards."""
         self.counter.close()
-        for executor in (self.readers, self._encoders):
+        for executor in (self.readers, self.encoders):
             executor.shutdown(cancel_futures=True)

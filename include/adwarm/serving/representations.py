@@ -75,7 +75,7 @@ class Representations:
     def get(self, entry: Entry, selection: Selection) -> Representation | None:
         """Return a representation if it is in memory, else None."""
         content_type = entry.content_type or OLD_CONTENT_TYPE
-        if selection.shape == COLUMNAR and selection.codec == entry.codec:
+        if _is_stored(entry, selection):
             body = self._bodies.get(entry)
         else:
             body = self._cache.get(_cache_key(entry, selection))
@@ -92,7 +92,7 @@ class Representations:
         """
         stored = self._bodies.get(entry) or await self._bodies.load(entry)
         content_type = entry.content_type or OLD_CONTENT_TYPE
-        if stored is None or (selection.shape == COLUMNAR and selection.codec == entry.codec):
+        if stored is None or _is_stored(entry, selection):
             return None if stored is None else Representation(stored, content_type.encode("ascii"))
         # Shielded by itself: a thread goes on when the reader is gone, and the result is cached.
         loop = asyncio.get_running_loop()
@@ -115,7 +115,7 @@ class Representations:
 
         def compute() -> bytes:
             raw = self.decode(entry, stored)
-            if selection.shape != COLUMNAR:
+            if not _has_stored_shape(entry, selection):
                 raw, made_type = self._render_shape(raw, stored_type, selection.shape)
                 self._types[stored_type, selection.shape] = made_type
             return encode(raw, selection.codec, self._settings)
@@ -126,6 +126,16 @@ class Representations:
             entries.mark_degraded(self._engine, entry, str(error))
             return None
         return Representation(body, self._types.get((stored_type, selection.shape), stored_type).encode("ascii"))
+
+
+def _is_stored(entry: Entry, selection: Selection) -> bool:
+    """Whether the stored bytes are the representation."""
+    return selection.codec == entry.codec and _has_stored_shape(entry, selection)
+
+
+def _has_stored_shape(entry: Entry, selection: Selection) -> bool:
+    del entry
+    return selection.shape == COLUMNAR
 
 
 def _cache_key(entry: Entry, selection: Selection) -> RepresentationKey:
