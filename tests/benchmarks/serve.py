@@ -78,6 +78,7 @@ def main() -> None:
 def _measure(run: Run, only: str) -> Iterator[dict[str, Any]]:
     home = run.folder / "sqlite"
     os.environ["ADWARM_HOME"] = str(home)
+    os.environ["ADWARM_SERVING__MAX_QUEUED_PER_TOKEN"] = "1000"
     store = fill(None)
     body = _read_stored(home, store)
     nginx = 0.0
