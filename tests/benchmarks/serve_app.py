@@ -7,11 +7,10 @@ from starlette.types import ASGIApp
 
 from adwarm.compression import decode_envelope
 from adwarm.foundation.clock import SystemClock
-from adwarm.model import Actor, ReportKey
+from adwarm.model import Account, ReportKey, resolve_key
 from adwarm.runtime import Runtime
-from adwarm.serving.reader import ReadStatus
 from adwarm.serving.tokens import hash_secret
-from adwarm.store import access_tokens
+from adwarm.store import access_tokens, entries
 
 logging.disable(logging.INFO)
 
@@ -24,7 +23,7 @@ def make_read_api() -> ASGIApp:
 def make_plain() -> FastAPI:
     """Return what one would write first: FastAPI and SQLAlchemy, token check and checksum, and a line in a log."""
     runtime = Runtime()
-    reader, engine = runtime.reader, runtime.engine
+    engine, spec = runtime.engine, runtime.settings.spec("default")
     app, clock = FastAPI(), SystemClock()
     log = (runtime.settings.home / "plain.jsonl").open("ab", buffering=0)
 
@@ -35,10 +34,11 @@ def make_plain() -> FastAPI:
         stored = access_tokens.find(engine, token_id)
         if stored is None or stored.secret_hash != hash_secret(secret) or not stored.token.is_valid(clock.now()):
             raise HTTPException(401)
-        result = reader.read(ReportKey.parse(account, range_name), Actor.API, record_traffic=False)
-        if result.status is not ReadStatus.HIT or result.blob is None:
+        key = ReportKey.parse(account, range_name)
+        found = entries.find(engine, resolve_key(key, Account(account), spec, clock.now()))
+        if found is None or not found[0].is_fresh(clock.now()):
             raise HTTPException(404)
-        body = decode_envelope(result.blob).body
+        body = decode_envelope(found[1]).body
         log.write(b'{"account_id": "%s", "bytes": %d}\n' % (account.encode(), len(body)))
         return Response(body, headers={"content-encoding": "zstd"}, media_type="application/json")
 

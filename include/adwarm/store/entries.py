@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, literal, select
 
 from adwarm.model import EntryKey, Window
-from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.database import read_statement, read_transaction, upsert, write_transaction
 from adwarm.store.tables import account, payload
 from adwarm.store.tables import entry as table
 
@@ -71,14 +71,14 @@ def find_with_zone(engine: Engine, key: EntryKey) -> tuple[Entry | None, str | N
         "until": key.window.until,
         "spec_hash": key.spec_hash,
     }
-    with read_transaction(engine) as connection:
+    with read_statement(engine) as connection:
         row = connection.execute(_WITH_ZONE, values).one()
     return None if row.payload_hash is None else _entry(row), row.data_zone
 
 
 def find_payload(engine: Engine, payload_hash: str) -> bytes | None:
     """Return sealed bytes by their hash, or None."""
-    with read_transaction(engine) as connection:
+    with read_statement(engine) as connection:
         body = connection.execute(select(payload.c.body).where(payload.c.hash == payload_hash)).scalar_one_or_none()
     return None if body is None else bytes(body)
 
