@@ -29,14 +29,11 @@ _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-le
 class BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on the size and the time of a request's head, which uvicorn does not have."""
 
-    head_since: float | None
-    """When the client began to send a head that is not complete; None while there is none."""
-    _head_bytes: int
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base
-        """Begin to wait for the first request."""
-        self.head_since, self._head_bytes = self.loop.time(), 0
-        super().connection_made(transport)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.head_since: float | None = self.loop.time()
+        """When the client began to send a head that is not complete; None while there is none."""
+        self._head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived; a head that is too large ends the connection."""
