@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-storm bench-log-check docs docs-build lock clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check docs docs-build lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -120,6 +120,9 @@ bench-storm: $(READY) ## Fetch 200 accounts in a storm, beside Airflow's own Fac
 
 bench-requests: $(READY) ## Count requests for a warmed key over a day
 	@$(BIN)/python -m tests.benchmarks.requests_per_key
+
+bench-serve: $(READY) ## Hits of the read API beside nginx, granian and FastAPI; MINUTES=5 soaks for longer
+	@$(BIN)/python -m tests.benchmarks.serve --minutes $(or $(MINUTES),1)
 
 bench-strategies: $(READY) ## Rotate 1,200 reports through a budget of 100, run two strategies through a day, measure freshness
 	@$(BIN)/python -m tests.benchmarks.strategies

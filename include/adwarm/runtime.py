@@ -1,11 +1,13 @@
 """Wires the packages together for one process: the only module that chooses implementations."""
 
+import asyncio
 import os
 import random
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -19,15 +21,17 @@ from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import RecoveryOptions, RecoveryPipeline
 from adwarm.serving import Reader
-from adwarm.serving.drainers import BATCH_SIZE as DRAIN_BATCH_SIZE
-from adwarm.serving.drainers import describe_fetching, make_drainer
-from adwarm.serving.misses import QueueMissHandler
 from adwarm.settings import Settings, load_settings
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
 from adwarm.store.schema import get_current_revision, get_head_revision, require_current
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from adwarm.serving.misses import QueueMissHandler
 
 
 @dataclass
@@ -168,11 +172,52 @@ class Runtime:
         """Return a new worker for the request queue that takes `batch_size` requests at a time."""
         return QueueWorker(self.prefetch_engine(), self.queue, batch_size)
 
-    def miss_handler(self) -> QueueMissHandler:
+    def miss_handler(self) -> "QueueMissHandler":
         """Return a new handler of misses and stale reports for the read API of this process, not started."""
+        from adwarm.serving.drainers import BATCH_SIZE as DRAIN_BATCH_SIZE
+        from adwarm.serving.drainers import describe_fetching, make_drainer
+        from adwarm.serving.misses import QueueMissHandler
+
         mode = describe_fetching(self.settings, self.source_factories)
         drainer = make_drainer(mode, self.settings, self.queue, lambda: self.queue_worker(DRAIN_BATCH_SIZE), self.clock)
         return QueueMissHandler(self.engine, self.settings, self.clock, self.queue, drainer)
+
+    def serving_application(self) -> "ASGIApp":
+        """Return the read API of this process, which may be served once; its lifespan starts and ends its parts."""
+        from adwarm.serving.api.application import build_application
+        from adwarm.serving.deltas import DeltaThreads
+        from adwarm.serving.hit_parts import HitParts
+        from adwarm.serving.metrics import ServingMetrics
+        from adwarm.serving.open_log import OpenLog
+        from adwarm.serving.services import ServingServices
+        from adwarm.serving.tokens import TokenAuthenticator
+
+        deltas = DeltaThreads(self.context)
+        parts = HitParts(self.context, self.clock, deltas)
+        authenticator = TokenAuthenticator(self.engine, self.clock, self.settings.serving)
+        opens, misses = OpenLog(self.settings), self.miss_handler()
+        services = ServingServices(
+            self.context,
+            self.clock,
+            self.reader,
+            self.queue,
+            self.admission,
+            authenticator,
+            misses,
+            opens,
+            parts.counter,
+            ServingMetrics(),
+            misses.drainer.mode.mode,
+        )
+
+        async def close() -> None:
+            await misses.close()
+            await authenticator.close()
+            await asyncio.to_thread(deltas.close)
+            await asyncio.to_thread(parts.close)
+            await asyncio.to_thread(opens.close)
+
+        return build_application(services, parts, [parts.counter, opens, misses], close)
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:

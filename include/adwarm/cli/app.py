@@ -26,6 +26,7 @@ from adwarm.cli import (
     replay,
     request,
     review,
+    serve,
     simulate,
     status,
     strategy,
@@ -59,6 +60,7 @@ def adwarm(
 app.command("plan")(plan.plan)
 app.command("warm")(warm.warm)
 app.command("get")(get.get)
+app.command("serve")(serve.serve)
 app.command("enqueue")(enqueue.enqueue)
 app.command("request")(request.request)
 app.command("status")(status.status)

@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
 from adwarm.backpressure import RequestQueue
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.clock import Clock
 from adwarm.model import Actor
+from adwarm.serving.drainers import Fetcher
 from adwarm.serving.metrics import ServingMetrics
 from adwarm.serving.ports import Authenticator, MissHandler, Open, OpenRecorder
 from adwarm.serving.reader import Reader
 from adwarm.store import Context
 from adwarm.store.entries import Entry
-
-FetchMode = Literal["drains", "triggers", "waits"]
 
 
 class AdmissionState(Protocol):
@@ -62,7 +61,7 @@ class ServingServices:
     opens: OpenRecorder
     counter: TrafficCounter
     metrics: ServingMetrics
-    fetch_mode: FetchMode = "waits"
+    fetch_mode: Fetcher = "waits"
 
     def record(self, item: Open, entry: Entry | None = None) -> None:
         """Record an open, and count it as a read of `entry`; never blocks and never fails."""

@@ -220,6 +220,29 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def read_statement(engine: Engine) -> Iterator[Connection]:
+    """Run one statement that reads.
+
+    On PostgreSQL it is its own transaction, which saves the round trips of `BEGIN` and `COMMIT`.
+
+    Raises:
+        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
+    """
+    if engine.dialect.name != "postgresql":
+        with read_transaction(engine) as connection:
+            yield connection
+        return
+    with _translating_errors(engine), _connect(_autocommit(engine)) as connection:
+        yield connection
+
+
+@lru_cache(maxsize=32)
+def _autocommit(engine: Engine) -> Engine:
+    """Return an engine on the same pool whose statements are transactions of their own."""
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+@contextmanager
 def write_transaction(engine: Engine) -> Iterator[Connection]:
     """Run a write transaction: committed at the end, rolled back on an error. Do no other I/O inside it.
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, and_, bindparam, delete, func, or_, select, union
+from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, literal, or_, select, union
 
 from adwarm.model import EntryKey, Window
 from adwarm.store import entry_versions
-from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.database import read_statement, read_transaction, upsert, write_transaction
+from adwarm.store.tables import account, entry_version, payload
 from adwarm.store.tables import entry as table
-from adwarm.store.tables import entry_version, payload
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""
@@ -68,6 +68,29 @@ def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
     with read_transaction(engine) as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else (_entry(row), bytes(row.body))
+
+
+def find_with_zone(engine: Engine, key: EntryKey) -> tuple[Entry | None, str | None]:
+    """Return an entry without its bytes, and the data zone of its account, by one statement; None for what is absent.
+
+    The caller compares the zone with the one that it has resolved `key` by.
+    """
+    values = {
+        "account_id": key.account_id,
+        "since": key.window.since,
+        "until": key.window.until,
+        "spec_hash": key.spec_hash,
+    }
+    with read_statement(engine) as connection:
+        row = connection.execute(_WITH_ZONE, values).one()
+    return None if row.payload_hash is None else _entry(row), row.data_zone
+
+
+def find_payload(engine: Engine, payload_hash: str) -> bytes | None:
+    """Return sealed bytes by their hash, or None."""
+    with read_statement(engine) as connection:
+        body = connection.execute(select(payload.c.body).where(payload.c.hash == payload_hash)).scalar_one_or_none()
+    return None if body is None else bytes(body)
 
 
 def list_entries(engine: Engine, account_id: str | None = None) -> list[Entry]:
@@ -243,6 +266,16 @@ def delete_orphans(engine: Engine, before: datetime) -> int:
 def _store_payloads(connection: Connection, blobs: dict[str, bytes], at: datetime) -> None:
     """Write payloads even if their hash exists: the stored one may be damaged, or about to be deleted as an orphan."""
     upsert(connection, payload, [{"hash": digest, "body": body, "created_at": at} for digest, body in blobs.items()])
+
+
+def _build_with_zone() -> Select[Any]:
+    same = and_(*(table.c[name] == bindparam(name) for name in ("account_id", "since", "until", "spec_hash")))
+    zone = select(account.c.data_zone).where(account.c.id == bindparam("account_id")).scalar_subquery()
+    one_row = select(literal(1).label("one")).subquery()
+    return select(zone.label("data_zone"), table).select_from(one_row.outerjoin(table, same))
+
+
+_WITH_ZONE = _build_with_zone()
 
 
 def _matches(key: EntryKey) -> Any:

@@ -1,9 +1,10 @@
 """Traffic by hour, account and actor: reads by result, their latency, and upstream calls."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Label, case, func, select, update
+from sqlalchemy import ColumnElement, Engine, Label, Update, bindparam, case, func, select, update
 
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Actor
@@ -13,6 +14,9 @@ from adwarm.store.tables import traffic_hour as table
 _READS = ("hits", "stale", "misses", "latency_ms")
 _CALLS = ("errors", "upstream_calls", "throttles")
 _COUNTS = ("hits", "stale", "misses", *_CALLS)
+
+TrafficKey = tuple[datetime, str, str]
+"""First moment of an hour (UTC), account id, and actor."""
 
 
 def increment(
@@ -24,17 +28,27 @@ def increment(
         latency_ms: latency of the read in milliseconds.
         counts: any of hits, stale, misses, errors, upstream_calls and throttles.
     """
-    hour = floor_to(at, timedelta(hours=1))
-    key = {"hour": hour, "account_id": account_id, "actor": actor}
-    zero = dict.fromkeys(_COUNTS, 0)
-    changes: dict[str, Any] = {name: table.c[name] + counts[name] for name in _COUNTS if name in counts}
+    key = (floor_to(at, timedelta(hours=1)), account_id, actor)
+    increment_many(engine, {key: {"latency_ms": latency_ms, **counts}})
+
+
+def increment_many(engine: Engine, counts: Mapping[TrafficKey, Mapping[str, float]]) -> None:
+    """Add to the counts of hours in one transaction; the names of counts are those of `increment`."""
+    keys = sorted(counts)  # in one order, so that two processes cannot wait for each other's rows
+    zero = {**dict.fromkeys(_COUNTS, 0), "latency_ms": 0.0}
+    new = [{"hour": hour, "account_id": account, "actor": actor, **zero} for hour, account, actor in keys]
+    changes = [
+        {
+            "in_hour": key[0],
+            "of_account": key[1],
+            "by_actor": key[2],
+            **{f"more_{name}": counts[key].get(name, nothing) for name, nothing in zero.items()},
+        }
+        for key in keys
+    ]
     with write_transaction(engine) as connection:
-        insert_new(connection, table, [{**key, **zero, "latency_ms": 0.0}])
-        connection.execute(
-            update(table)
-            .where(table.c.hour == hour, table.c.account_id == account_id, table.c.actor == actor)
-            .values(latency_ms=table.c.latency_ms + latency_ms, **changes)
-        )
+        insert_new(connection, table, new)
+        connection.execute(_ADD, changes)
 
 
 def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]:
@@ -55,3 +69,16 @@ def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, fl
 def _sum(name: str, condition: ColumnElement[bool] | None = None) -> Label[Any]:
     column = table.c[name] if condition is None else case((condition, table.c[name]), else_=0)
     return func.coalesce(func.sum(column), 0).label(name)
+
+
+def _build_add() -> Update:
+    same = (
+        table.c.hour == bindparam("in_hour"),
+        table.c.account_id == bindparam("of_account"),
+        table.c.actor == bindparam("by_actor"),
+    )
+    added = {name: table.c[name] + bindparam(f"more_{name}") for name in (*_COUNTS, "latency_ms")}
+    return update(table).where(*same).values(added)
+
+
+_ADD = _build_add()

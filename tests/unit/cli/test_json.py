@@ -14,6 +14,7 @@ import typer
 
 from adwarm.cli.app import app
 from adwarm.cli.output import print_json
+from adwarm.serving.api import server as api_server
 from graph_simulator import server
 
 from .conftest import Adwarm, learn_forecast
@@ -82,6 +83,7 @@ def test_standard_output_is_one_document(
 ) -> None:
     """In an empty home every command prints one document and nothing else, also when it fails."""
     monkeypatch.setattr(server, "run_forever", lambda config, host, port: None)
+    monkeypatch.setattr(api_server, "run_server", lambda app, host, port, on_ready: on_ready(f"http://{host}:{port}"))
     monkeypatch.chdir(tmp_path)
     words = [*name.split(), *_required_words(COMMANDS[name])]
     result = adwarm(*words, "--json")

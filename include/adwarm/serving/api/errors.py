@@ -4,6 +4,7 @@
 |-------------------------------|-----------------------------------------------------|
 | `Problem`                     | its own                                             |
 | malformed input, `BadRequest` | 400                                                 |
+| `NotAcceptable`               | 406: the client excludes every coding               |
 | `NotFound`, `Denied`          | 404; a token learns nothing about denied accounts   |
 | `Refused`, `Throttled`        | 429, with `Retry-After`                             |
 | `TooMuchData`                 | 413                                                 |
@@ -18,6 +19,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+from adwarm.compression import NotAcceptable
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
@@ -49,6 +51,8 @@ def find_problem(error: Exception) -> Problem | None:
         return error
     if isinstance(error, NotFound | Denied):
         return unknown_report()
+    if isinstance(error, NotAcceptable):
+        return Problem(406, "Not Acceptable", str(error))
     if isinstance(error, BadRequest):
         return Problem(400, "Bad Request", redact(str(error)))
     if isinstance(error, TooMuchData):

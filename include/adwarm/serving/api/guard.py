@@ -15,7 +15,7 @@ from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import CONTENT_TYPE, Problem
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
-"""The only paths that answer without a token."""
+"""The only routes that answer without a token. The files of the dashboard hold no data and are served ahead of them."""
 MAX_PATH_BYTES: Final = 2_048
 MAX_BODY_BYTES: Final = 65_536
 _TOKEN_KEY = "adwarm.token"

@@ -1,0 +1,422 @@
+"""`GET /v1/insights/{account}/{range}`: a plain ASGI application in front of the others, which get everything else.
+
+| the entry of the key                        | answer                                                              |
+|---------------------------------------------|---------------------------------------------------------------------|
+| fresh                                       | 200 or 304, `Cache-Status: adwarm; hit; ttl=N`                      |
+| old or degraded                             | the same with a negative `ttl`; a fetch is requested meanwhile      |
+| absent, lost or damaged; token may enqueue  | waits up to `Prefer: wait=N`, then 200 with `fwd=miss`, or 202      |
+| absent, lost or damaged; token may not      | 404                                                                 |
+
+A range such as `last_7d` stands for the days that it means now. When these are not stored, the days that it meant
+yesterday are not served in their place.
+
+A hit from memory decodes nothing, waits for nothing and raises nothing. What depends only on the entry and on the
+client's headers is kept with the entry's pointer. Requests of this route do not reach the router of the application
+behind it, which would take more time than the rest of a hit.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, MutableMapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, TypeVar
+
+import orjson
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from adwarm.compression import choose_encoding
+from adwarm.compression.dictionaries import CODING, parse_available_dictionary
+from adwarm.model import AccessToken, Actor, Priority, TokenScope
+from adwarm.model.windows import PRESETS
+from adwarm.serving import http_headers
+from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
+from adwarm.serving.api.errors import describe_error, retry_headers
+from adwarm.serving.api.insights_request import (
+    InsightsQuery,
+    accepts_deltas,
+    choose_shape,
+    find_request_id,
+    is_insights_path,
+    is_secure_context,
+    parse_priority,
+    parse_query,
+    parse_wait,
+)
+from adwarm.serving.hit_parts import HitParts
+from adwarm.serving.pointers import Pointer
+from adwarm.serving.ports import FetchOutcome, Open
+from adwarm.serving.problems import CONTENT_TYPE, Problem, unknown_report
+from adwarm.serving.representations import COLUMNAR, Selection
+from adwarm.serving.services import ServingServices
+from adwarm.store.entries import Entry
+
+T = TypeVar("T")
+Header = tuple[bytes, bytes]
+
+SECURITY_HEADERS: Final[list[Header]] = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+_VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
+_MAX_HEADS: Final = 64
+"""Different clients whose headers are kept for a pointer."""
+_JSON: Final = b"application/json"
+
+
+@dataclass(slots=True)
+class _Head:
+    """What a client gets of an entry: its selection, and the headers.
+
+    Attributes:
+        selection: coding and shape.
+        content_hash: what the validators are made of.
+        coded: headers of the plain answer in its coding.
+        common: headers of deltas and of 304 too.
+        takes_deltas: whether the client accepts deltas and may get one.
+        second: age and status that `timed` was made for.
+        timed: headers that change every second.
+    """
+
+    selection: Selection
+    content_hash: str
+    coded: list[Header]
+    common: list[Header]
+    takes_deltas: bool = False
+    second: tuple[int, str] = (-1, "")
+    timed: list[Header] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """One request."""
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    started: float
+    headers: dict[bytes, bytes]
+    is_sent: bool = False
+
+    @property
+    def is_head(self) -> bool:
+        return bool(self.scope["method"] == "HEAD")
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A request whose token may read its key."""
+
+    visit: _Visit
+    token: AccessToken
+    query: InsightsQuery
+    actor: Actor
+    at: datetime
+
+
+class HitRoute:
+    """Answers requests for a report and passes everything else to `inner`.
+
+    Args:
+        inner: the application behind it.
+        services: tokens, misses, opens and the clock that decides what is fresh.
+        parts: pointers, bodies and counters.
+    """
+
+    def __init__(self, inner: ASGIApp, services: ServingServices, parts: HitParts) -> None:
+        self._inner = inner
+        self._services = services
+        self._parts = parts
+        self._clock = services.clock
+        self._misses = services.misses
+        self._reports = frozenset(services.context.settings.reports)
+        self._max_wait = services.context.settings.serving.max_wait_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"} or not is_insights_path(scope["path"]):
+            await self._inner(scope, receive, send)
+            return
+        visit = _Visit(scope, receive, send, time.perf_counter(), _collect_headers(scope["headers"]))
+        try:
+            await self._answer(visit)
+        except Exception as error:
+            if visit.is_sent:
+                raise  # the server closes the connection, so that a cut answer is not taken for a whole one
+            await _send_problem(visit, describe_error(error))
+
+    async def _answer(self, visit: _Visit) -> None:
+        token = await self._services.authenticator.authenticate(visit.headers.get(b"authorization"))
+        query = parse_query(visit.scope["path"], visit.scope["query_string"])
+        key = query.key
+        if key.report not in self._reports or not token.may_read(key.account_id):
+            raise unknown_report()
+        now = self._clock.now()
+        get = visit.headers.get
+        actor = choose_actor(token, get(ACTOR_HEADER), is_hook_poll=is_reload(get(TRIGGER_HEADER)))
+        reading = _Reading(visit, token, query, actor, now)
+        pointer = self._parts.pointers.get(key, now)
+        if pointer is None:
+            pointer = await self._parts.pointers.load(key)
+            now = self._clock.now()
+        entry = pointer.entry
+        if entry is not None:
+            if entry.is_fresh(now):
+                is_sent = await self._send_entry(reading, pointer, entry, "hit", now)
+            else:
+                is_sent = await self._send_stale(reading, pointer, entry, now)
+            if is_sent:
+                return
+        await self._answer_miss(reading, pointer)
+
+    async def _send_stale(self, reading: _Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
+        """Send an old entry and request a fresh one, unless the token may not, or adwarm itself reads."""
+        token, key = reading.token, reading.query.key
+        revalidates = token.allows(TokenScope.ENQUEUE) and reading.actor is not Actor.WARMER
+        priority = _find_priority(reading) if revalidates else Priority.NORMAL
+        is_sent = await self._send_entry(reading, pointer, entry, "stale", now)
+        if is_sent and revalidates:
+            self._misses.revalidate(key, token, priority)
+        return is_sent
+
+    async def _send_entry(self, reading: _Reading, pointer: Pointer, entry: Entry, status: str, now: datetime) -> bool:
+        """Send an entry; False when its bytes are lost or damaged, and then nothing was sent."""
+        visit = reading.visit
+        head = self._find_head(visit, pointer, entry, reading.query)
+        age = (now - entry.fetched_at).total_seconds()
+        if head.second != (int(age), status):
+            head.second, head.timed = (int(age), status), _timed_headers(pointer, entry, status, age, now)
+        condition = visit.headers.get(b"if-none-match")
+        if condition is not None:
+            tag = http_headers.find_etag(condition.decode("latin-1"), head.content_hash, head.selection.shape)
+            if tag is not None:
+                await _send(visit, 304, [(b"etag", tag.encode("latin-1")), *head.common, *head.timed], b"")
+                self._record(reading, entry, status, 0)
+                return True
+        representations = self._parts.representations
+        found = representations.get(entry, head.selection) or await representations.load(entry, head.selection)
+        if found is None:
+            return False
+        body, content_type = found
+        coded = head.coded
+        if head.takes_deltas and b"available-dictionary" in visit.headers:
+            delta = await self._find_delta(visit, pointer, entry, body)
+            if delta is not None:
+                body, coded = delta
+        headers = [
+            (b"content-type", content_type),
+            (b"content-length", b"%d" % len(body)),
+            *coded,
+            *head.common,
+            *head.timed,
+        ]
+        await _send(visit, 200, headers, body)
+        self._record(reading, entry, status, 0 if visit.is_head else len(body))
+        return True
+
+    async def _find_delta(
+        self, visit: _Visit, pointer: Pointer, entry: Entry, plain: bytes
+    ) -> tuple[bytes, list[Header]] | None:
+        """Return a delta against the document that the client holds, with its headers; None for the plain answer."""
+        digest = parse_available_dictionary(visit.headers[b"available-dictionary"].decode("latin-1"))
+        stored = self._parts.bodies.get(entry) or await self._parts.bodies.load(entry)
+        if digest is None or stored is None or self._parts.deltas is None:
+            return None
+        delta = await self._parts.deltas.find(pointer, entry, digest, stored, len(plain))
+        if delta is None:
+            return None
+        coding = http_headers.delta_coding(digest)
+        tag = http_headers.make_etag(entry.content_hash or entry.payload_hash, coding, COLUMNAR)
+        return delta, [(b"etag", tag.encode()), (b"content-encoding", CODING.encode())]
+
+    def _find_head(self, visit: _Visit, pointer: Pointer, entry: Entry, query: InsightsQuery) -> _Head:
+        """Return what a client with these headers gets, kept with the pointer."""
+        get = visit.headers.get
+        accept_encoding, accept, client = get(b"accept-encoding", b""), get(b"accept", b""), get(b"adwarm-client", b"")
+        scope, is_secure = visit.scope, is_secure_context(visit.scope["scheme"], visit.headers)
+        path = scope.get("raw_path") or scope["path"]
+        name = (accept_encoding, accept, client, path, scope["query_string"], is_secure)
+        head: _Head | None = pointer.answers.get(name)
+        if head is None:
+            shape = choose_shape(accept.decode("latin-1"), query)
+            codec = choose_encoding(accept_encoding.decode("latin-1"), entry.codec)
+            head = _make_head(Selection(codec, shape), entry, client.decode("latin-1"))
+            if shape == COLUMNAR and is_secure:
+                head.common.append(_use_as_dictionary(scope))
+                head.takes_deltas = self._parts.deltas is not None and accepts_deltas(accept_encoding.decode("latin-1"))
+            if len(pointer.answers) >= _MAX_HEADS:
+                pointer.answers.clear()
+            pointer.answers[name] = head
+        return head
+
+    async def _answer_miss(self, reading: _Reading, pointer: Pointer) -> None:
+        visit, token, key = reading.visit, reading.token, reading.query.key
+        is_named = token.accounts is not None and key.account_id in token.accounts
+        if not token.allows(TokenScope.ENQUEUE):
+            self._record(reading, None, "miss", 0)
+            if not pointer.is_known and not is_named:
+                raise unknown_report()
+            raise Problem(
+                404,
+                "Not Stored",
+                f"{key} is not stored for {pointer.window}, and this token cannot request it; warm it, or use a token "
+                "with the scope `enqueue`",
+            )
+        preferred = parse_wait(visit.headers.get(b"prefer", b"").decode("latin-1"))
+        wait = min(float(preferred), self._max_wait)
+        fetch = self._misses.fetch(key, token, _find_priority(reading), wait, has_entry=pointer.entry is not None)
+        try:
+            outcome = await (_unless_gone(visit.receive, fetch) if wait else fetch)
+        except Problem:
+            self._record(reading, None, "miss", 0)
+            raise
+        if outcome is None:  # the reader is gone
+            self._record(reading, None, "miss", 0)
+            return
+        if outcome.is_stored:
+            pointer = await self._parts.pointers.load(key, max_age=0)
+            now = self._clock.now()
+            if pointer.entry is not None and await self._send_entry(reading, pointer, pointer.entry, "fetched", now):
+                return
+        applied = [(b"preference-applied", b"wait=%d" % wait)] if preferred else []
+        await self._send_pending(reading, outcome, applied)
+
+    async def _send_pending(self, reading: _Reading, outcome: FetchOutcome, headers: list[Header]) -> None:
+        """Say that a report is requested and where its request is, or why it is not."""
+        key, visit = reading.query.key, reading.visit
+        if outcome.request_id is None:
+            self._record(reading, None, "miss", 0)
+            detail = outcome.reason or f"{key} cannot be fetched now"
+            raise Problem(503, "Service Unavailable", detail, retry_headers(outcome.retry_after))
+        location = f"/v1/requests/{outcome.request_id}"
+        retry_after = max(1, math.ceil(outcome.retry_after or 1))
+        body = orjson.dumps({
+            "status": "queued",
+            "request_id": outcome.request_id,
+            "location": location,
+            "retry_after": retry_after,
+            "reason": outcome.reason,
+        })
+        cache_status = http_headers.cache_status(str(key), None, forward="miss")
+        sent = [
+            (b"content-type", _JSON),
+            (b"content-length", b"%d" % len(body)),
+            (b"location", location.encode()),
+            (b"retry-after", b"%d" % retry_after),
+            (b"cache-status", cache_status.encode()),
+            _VARY,
+            _NO_STORE,
+            *headers,
+            *SECURITY_HEADERS,
+        ]
+        await _send(visit, 202, sent, body)
+        self._record(reading, None, "miss", 0 if visit.is_head else len(body), str(outcome.request_id))
+
+    def _record(
+        self, reading: _Reading, entry: Entry | None, status: str, sent_bytes: int, request_id: str | None = None
+    ) -> None:
+        """Count one read and record it as an open."""
+        visit, key = reading.visit, reading.query.key
+        latency_ms = (time.perf_counter() - visit.started) * 1000
+        own_id = find_request_id(visit.headers)
+        # A queued request is named by its number, so that the client that comes back for it is the same open.
+        name = own_id if b"adwarm-request" in visit.headers else request_id or own_id
+        item = Open(reading.at, key, reading.actor, status, latency_ms, sent_bytes, name)
+        self._services.record(item, entry)
+
+
+def _collect_headers(pairs: list[Header]) -> dict[bytes, bytes]:
+    """Return headers by lower-case name; the values of a repeated one are joined to a list."""
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        joined: MutableMapping[bytes, bytes] = {}
+        for name, value in pairs:
+            joined[name] = joined[name] + b", " + value if name in joined else value
+        return dict(joined)
+    return headers
+
+
+def _find_priority(reading: _Reading) -> Priority:
+    """Return the class of a fetch.
+
+    Raises:
+        BadRequest: there is no such class.
+    """
+    named = reading.visit.headers.get(b"adwarm-priority")
+    if reading.query.priority is None and named is not None:
+        return parse_priority(named.decode("latin-1"))
+    return Priority.NORMAL if reading.query.priority is None else reading.query.priority
+
+
+def _make_head(selection: Selection, entry: Entry, client: str) -> _Head:
+    content_hash = entry.content_hash or entry.payload_hash
+    tag = http_headers.make_etag(content_hash, selection.coding, selection.shape)
+    coded = [(b"etag", tag.encode())]
+    if selection.codec != "identity":
+        coded.append((b"content-encoding", selection.coding.encode()))
+    common = [(b"cache-control", http_headers.cache_control(client).encode()), _VARY, *SECURITY_HEADERS]
+    return _Head(selection, content_hash, coded, common)
+
+
+def _use_as_dictionary(scope: Scope) -> Header:
+    path = scope.get("raw_path") or scope["path"].encode()
+    value = http_headers.use_as_dictionary(path.decode("latin-1"), scope["query_string"].decode("latin-1"))
+    return b"use-as-dictionary", value.encode("latin-1")
+
+
+def _timed_headers(pointer: Pointer, entry: Entry, status: str, age: float, now: datetime) -> list[Header]:
+    """Return `Age` and `Cache-Status`; an entry that is degraded before it expires has no seconds left."""
+    ttl = None if entry.expires_at is None else (entry.expires_at - now).total_seconds()
+    detail = None
+    if status == "stale":
+        ttl = min(-1.0, ttl or 0.0)
+        detail = "degraded" if entry.degraded else "expired"
+    key = str(pointer.key)
+    if pointer.key.date_range in PRESETS:
+        key = f"{key} {pointer.window}"
+    is_fetched = status == "fetched"
+    value = http_headers.cache_status(
+        key, ttl, forward="miss" if is_fetched else None, is_stored=is_fetched, detail=detail
+    )
+    return [(b"age", http_headers.age(age).encode()), (b"cache-status", value.encode())]
+
+
+async def _send(visit: _Visit, status: int, headers: list[Header], body: bytes) -> None:
+    visit.is_sent = True
+    await visit.send({"type": "http.response.start", "status": status, "headers": headers})
+    await visit.send({"type": "http.response.body", "body": b"" if visit.is_head else body})
+
+
+async def _send_problem(visit: _Visit, problem: Problem) -> None:
+    body = problem.body()
+    named = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
+    headers = [
+        (b"content-type", CONTENT_TYPE.encode()),
+        (b"content-length", b"%d" % len(body)),
+        _NO_STORE,
+        *named,
+        *SECURITY_HEADERS,
+    ]
+    await _send(visit, problem.status, headers, body)
+
+
+async def _unless_gone(receive: Receive, work: Awaitable[T]) -> T | None:
+    """Return the result of `work`, or None when the client disconnects first, and then `work` is canceled."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return await task if task.done() else None
+    finally:
+        for item in (task, gone):
+            item.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    message: Any = await receive()
+    while message["type"] != "http.disconnect":
+        message = await receive()

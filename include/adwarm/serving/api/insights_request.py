@@ -1,0 +1,163 @@
+"""Parses a request for a report: path, query and the headers that matter. Results are cached by the raw bytes."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import parse_qsl
+
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import Priority, ReportKey
+from adwarm.serving.problems import Problem
+from adwarm.serving.representations import COLUMNAR
+
+PREFIX: Final = "/v1/insights/"
+SHAPES: Final = (COLUMNAR, "rows", "ndjson", "csv", "arrow")
+TABLES: Final = ("summary", "daily")
+"""A document holds both; `ndjson`, `csv` and `arrow` hold one of them."""
+MAX_QUERY_BYTES: Final = 1_024
+_SHAPES_BY_TYPE: Final = {
+    "application/x-ndjson": "ndjson",
+    "application/ndjson": "ndjson",
+    "text/csv": "csv",
+    "application/vnd.apache.arrow.stream": "arrow",
+}
+_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
+_OWN_NAMES = frozenset({b"127.0.0.1", b"localhost", b"[::1"})
+"""Hosts that name this machine; the bracket of an IPv6 address is cut at its end."""
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_CACHED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class InsightsQuery:
+    """What path and query of a request name.
+
+    Attributes:
+        key: the report key.
+        shape: the shape; None when the query names none, so that `Accept` decides.
+        table: `summary` or `daily`; None for the shape's own.
+        priority: class of a fetch; None when the query names none.
+    """
+
+    key: ReportKey
+    shape: str | None
+    table: str | None
+    priority: Priority | None
+
+
+def is_insights_path(path: str) -> bool:
+    """Whether a path is `/v1/insights/{account}/{range}`."""
+    return path.startswith(PREFIX) and path.count("/", len(PREFIX)) == 1
+
+
+@lru_cache(maxsize=_CACHED)
+def parse_query(path: str, query_string: bytes) -> InsightsQuery:
+    """Return what a request names.
+
+    Args:
+        path: its decoded path, for which `is_insights_path` holds.
+        query_string: the query as it was sent.
+
+    Raises:
+        BadRequest: a part is not valid; the message says which one and what to write.
+        Problem: 414, the query is too long.
+    """
+    if len(query_string) > MAX_QUERY_BYTES:
+        raise Problem(414, "URI Too Long", f"the query has more than {MAX_QUERY_BYTES} bytes; send a shorter one")
+    account, _, date_range = path[len(PREFIX) :].partition("/")
+    fields = dict(parse_qsl(query_string.decode("latin-1")))
+    priority = fields.get("priority")
+    return InsightsQuery(
+        ReportKey.parse(account, date_range, fields.get("report", "default")),
+        _choose_word("shape", fields.get("shape"), SHAPES),
+        _choose_word("table", fields.get("table"), TABLES),
+        None if priority is None else parse_priority(priority),
+    )
+
+
+def parse_priority(text: str) -> Priority:
+    """Return a priority class by its name.
+
+    Raises:
+        BadRequest: there is no such class.
+    """
+    try:
+        return Priority.parse(text[:40])
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+
+
+@lru_cache(maxsize=_CACHED)
+def choose_shape(accept: str, query: InsightsQuery) -> str:
+    """Return the shape of an answer, with its table where the client names one.
+
+    The query wins over `Accept`. A client that accepts no type of this API gets the columnar document, as RFC 9110
+    (12.5.1) allows.
+    """
+    shape = query.shape or _shape_by_type(accept)
+    return f"{shape}.{query.table}" if query.table and shape not in {COLUMNAR, "rows"} else shape
+
+
+@lru_cache(maxsize=_CACHED)
+def parse_wait(prefer: str) -> int:
+    """Return the seconds that `Prefer: wait=N` (RFC 7240) allows for an answer; 0 when it names none."""
+    match = _WAIT.search(prefer)
+    return int(match[1]) if match else 0
+
+
+@lru_cache(maxsize=_CACHED)
+def accepts_deltas(accept_encoding: str) -> bool:
+    """Whether the header names the coding `dcz` with a weight above 0; a wildcard does not stand for it."""
+    for member in accept_encoding.lower().split(","):
+        name, *parameters = (part.strip() for part in member.split(";"))
+        if name == "dcz":
+            return all(_parse_quality(item) > 0 for item in parameters if item.startswith("q="))
+    return False
+
+
+def is_secure_context(scheme: str, headers: dict[bytes, bytes]) -> bool:
+    """Whether a request came over HTTPS, by itself or through a proxy that says so, or to this machine by its name.
+
+    Dictionaries are used nowhere else (RFC 9842, section 9).
+    """
+    if scheme == "https" or headers.get(b"x-forwarded-proto") == b"https":
+        return True
+    host = headers.get(b"host", b"").lower()
+    name = host.partition(b"]")[0] if host.startswith(b"[") else host.partition(b":")[0]
+    return name in _OWN_NAMES or name.endswith(b".localhost")
+
+
+def find_request_id(headers: dict[bytes, bytes]) -> str | None:
+    """Return the id of the queued request that a client comes back for, else the request's own; None without one."""
+    raw = headers.get(b"adwarm-request") or headers.get(b"x-request-id")
+    if raw is None:
+        return None
+    text = raw.decode("latin-1").strip()
+    return text if _REQUEST_ID.fullmatch(text) else None
+
+
+def _choose_word(name: str, text: str | None, allowed: tuple[str, ...]) -> str | None:
+    if text is None or text in allowed:
+        return text
+    raise BadRequest(f"{name} {text[:40]!r} is not one of {', '.join(allowed)}")
+
+
+def _shape_by_type(accept: str) -> str:
+    """Return the shape of the acceptable type with the highest weight; JSON and wildcards stand for the document."""
+    best, weight = COLUMNAR, 0.0
+    for member in accept.lower().split(","):
+        name, *parameters = (part.strip() for part in member.split(";"))
+        quality = next((_parse_quality(item) for item in parameters if item.startswith("q=")), 1.0)
+        is_json = name in {"application/json", "*/*", "application/*"} or name.endswith("+json")
+        shape = COLUMNAR if is_json else _SHAPES_BY_TYPE.get(name)
+        if shape is not None and quality > weight:
+            best, weight = shape, quality
+    return best
+
+
+def _parse_quality(parameter: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(parameter[2:])))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,83 @@
+"""Response bodies by the hash of the stored bytes: in memory, then in local files, then from the database.
+
+A body is verified when it comes from the database and when a file was changed. What is damaged or lost is never served:
+its entry is marked degraded, so that it is fetched again.
+"""
+
+import asyncio
+from concurrent.futures import Executor
+from hashlib import sha256
+
+from cachetools import LRUCache
+
+from adwarm.compression import decode_envelope
+from adwarm.foundation.errors import Corrupt
+from adwarm.serving.body_files import BodyFiles
+from adwarm.store import Context, entries
+from adwarm.store.entries import Entry
+
+FOLDER = "serve-cache"
+
+
+class BodyCache:
+    """Finds bodies. Its methods are called in one event loop; `read` runs in threads of `executor`."""
+
+    def __init__(self, context: Context, executor: Executor) -> None:
+        serving = context.settings.serving
+        self._engine = context.engine
+        self._executor = executor
+        self._memory: LRUCache[str, bytes] = LRUCache(serving.memory_bytes, getsizeof=len)
+        self._files = BodyFiles(context.settings.home / FOLDER, serving.disk_bytes)
+        self._flights: dict[str, asyncio.Future[bytes | None]] = {}
+
+    def get(self, entry: Entry) -> bytes | None:
+        """Return the body of an entry if it is in memory, else None."""
+        return self._memory.get(entry.payload_hash)
+
+    async def load(self, entry: Entry) -> bytes | None:
+        """Return the body of an entry, encoded as it is stored; None when it is lost or damaged.
+
+        Raises:
+            Transient: the database cannot be reached.
+        """
+        flight = self._flights.get(entry.payload_hash)
+        if flight is None:
+            loop = asyncio.get_running_loop()
+            flight = self._flights[entry.payload_hash] = loop.run_in_executor(self._executor, self.read, entry)
+            flight.add_done_callback(lambda done: self._finish(entry.payload_hash, done))
+        return await asyncio.shield(flight)
+
+    def read(self, entry: Entry) -> bytes | None:
+        """Read the body of an entry from its file or the database, in this thread; None when it is lost or damaged.
+
+        Raises:
+            Transient: the database cannot be reached.
+        """
+        body = self._files.get(entry)
+        if body is not None:
+            return body
+        try:
+            body = self._read_verified(entry)
+        except Corrupt as error:
+            entries.mark_degraded(self._engine, entry, str(error))
+            return None
+        self._files.put(entry, body)
+        return body
+
+    def _read_verified(self, entry: Entry) -> bytes:
+        sealed = entries.find_payload(self._engine, entry.payload_hash)
+        if sealed is None:
+            raise Corrupt("the stored bytes are lost; fetch them again")
+        if sha256(sealed).hexdigest() != entry.payload_hash:
+            raise Corrupt
+        envelope = decode_envelope(sealed)
+        if (envelope.codec, envelope.raw_bytes) != (entry.codec, entry.raw_bytes):
+            raise Corrupt("the stored bytes are not those of the entry; fetch them again")
+        return envelope.body
+
+    def _finish(self, payload_hash: str, done: asyncio.Future[bytes | None]) -> None:
+        del self._flights[payload_hash]
+        if not done.cancelled() and done.exception() is None:
+            body = done.result()
+            if body is not None and len(body) <= self._memory.maxsize:
+                self._memory[payload_hash] = body

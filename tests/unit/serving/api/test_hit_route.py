@@ -1,0 +1,455 @@
+"""The report route: hits, old entries, misses, validators, codings and shapes, as a client sees them."""
+
+import asyncio
+import gzip
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import brotli
+import orjson
+import pytest
+import zstandard
+
+from adwarm.compression.dictionaries import format_available_dictionary
+from adwarm.compression.shapes import Shape
+from adwarm.model import Account, Actor, Priority, ReportKey, TokenScope
+from adwarm.serving import representations
+from adwarm.serving.api.insights_request import accepts_deltas, choose_shape, is_secure_context, parse_query, parse_wait
+from adwarm.serving.pointers import Pointer
+from adwarm.serving.ports import FetchOutcome
+from adwarm.serving.problems import Problem
+from adwarm.store import accounts, entries, write_transaction
+from adwarm.store.entries import Entry
+from adwarm.store.tables import payload
+from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.serving.hit_harness import HitHarness
+
+KEY = ReportKey("act_1", "yesterday")
+PATH = "/v1/insights/act_1/yesterday"
+MONTH = ReportKey("act_1", "last_30d")
+MONTH_PATH = "/v1/insights/act_1/last_30d"
+HOUR = timedelta(hours=1)
+DECODERS: dict[str | None, Any] = {
+    "br": brotli.decompress,
+    "gzip": gzip.decompress,
+    "zstd": zstandard.decompress,
+    None: bytes,
+}
+
+
+@pytest.fixture
+def route(desk: ReaderHarness, tmp_path: Path) -> HitHarness:
+    """A hit route over the prefetch harness."""
+    return HitHarness(desk, tmp_path)
+
+
+def _entry(route: HitHarness, account: str = "act_1") -> Entry:
+    (found,) = entries.list_entries(route.engine, account)
+    return found
+
+
+def _set_scopes(route: HitHarness, *scopes: TokenScope, **more: Any) -> None:
+    route.tokens.token = replace(route.tokens.token, scopes=frozenset(scopes), **more)
+
+
+def test_a_hit_is_the_stored_bytes(route: HitHarness) -> None:
+    """A client that accepts the stored coding gets the stored bytes, with age, state, validator and kind of cache."""
+    route.desk.warm(MONTH)
+    route.clock.sleep(90)
+    answer = route.get(MONTH_PATH, accept_encoding="gzip, zstd")
+    stored = route.desk.reader.get_body(route.desk.reader.read(MONTH, record_traffic=False))
+    assert (answer.status, answer.headers["content-encoding"]) == (200, "zstd")
+    assert answer.headers["content-length"] == str(len(answer.body))
+    assert zstandard.decompress(answer.body) == stored
+    assert answer.headers["age"] == "90"
+    ttl, window = 6 * 3600 - 90, _entry(route).key.window
+    assert answer.headers["cache-status"] == f'adwarm; hit; ttl={ttl}; key="act_1 last_30d {window}"'
+    assert answer.headers["cache-control"] == "private, max-age=0"
+    assert answer.headers["vary"].startswith("Authorization, Accept, Accept-Encoding, Available-Dictionary")
+    assert answer.headers["etag"].endswith(':columnar:zstd"')
+    assert "use-as-dictionary" not in answer.headers
+
+
+def test_the_hook_may_keep_an_answer_as_a_dictionary(route: HitHarness) -> None:
+    """The hook gets a week, and on this machine the answer may be the dictionary of the next one."""
+    route.desk.warm(KEY)
+    answer = route.get(f"{PATH}?report=default", adwarm_client="hook/1", host="localhost:8950")
+    assert answer.headers["cache-control"] == "private, max-age=604800"
+    assert answer.headers["use-as-dictionary"] == f'match="{PATH}?report=default"'
+
+
+def test_not_modified(route: HitHarness) -> None:
+    """A client that holds the document in any coding gets 304 with its own tag; another document gets 200."""
+    route.desk.warm(MONTH)
+    tag = route.get(MONTH_PATH, accept_encoding="zstd").headers["etag"]
+    for condition in (tag, f'"x", W/{tag}'):
+        answer = route.get(MONTH_PATH, accept_encoding="gzip", if_none_match=condition)
+        assert (answer.status, answer.body, answer.headers["etag"]) == (304, b"", tag)
+        assert "age" in answer.headers
+    assert route.get(MONTH_PATH, if_none_match='"other"').status == 200
+    assert [item.sent_bytes for item in route.opens.items[1:3]] == [0, 0]
+
+
+def test_head_has_the_headers_and_no_body(route: HitHarness) -> None:
+    """HEAD answers like GET, length included, without the body."""
+    route.desk.warm(MONTH)
+    whole, head = route.get(MONTH_PATH), route.get(MONTH_PATH, "HEAD")
+    assert (head.status, head.body, head.headers) == (200, b"", whole.headers)
+
+
+def test_other_requests_reach_the_application_behind(route: HitHarness) -> None:
+    """Other methods and paths are passed on untouched."""
+    for method, path in (("POST", PATH), ("GET", "/v1/insights/act_1"), ("GET", f"{PATH}/x"), ("GET", "/healthz")):
+        route.get(path, method)
+    assert route.passed_on == [PATH, "/v1/insights/act_1", f"{PATH}/x", "/healthz"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "coding"),
+    [
+        ("zstd", "zstd"),
+        ("gzip, br;q=0.5", "gzip"),
+        ("gzip;q=0.2, br;q=0.5", "br"),
+        ("zstd;q=0, gzip", "gzip"),
+        ("zstd;q=0.001, gzip;q=1", "zstd"),
+        ("*", "zstd"),
+        ("identity", None),
+        ("", None),
+    ],
+)
+def test_codings(route: HitHarness, accepted: str, coding: str | None) -> None:
+    """The coding follows Accept-Encoding, the stored one first, and each coding has its own strong tag."""
+    route.desk.warm(MONTH)
+    answer = route.get(MONTH_PATH, accept_encoding=accepted)
+    assert answer.headers.get("content-encoding") == coding
+    assert b"2026-10-26" in DECODERS[coding](answer.body)
+    assert answer.headers["etag"].endswith(f':columnar:{coding or "identity"}"')
+    assert answer.body == route.get(MONTH_PATH, accept_encoding=accepted).body
+
+
+def test_an_old_entry_is_served_and_requested(route: HitHarness) -> None:
+    """It is served at once with a negative ttl, and a fresh copy is requested in the class that the client names."""
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 7 * HOUR)
+    answer = route.get(PATH, adwarm_priority="low")
+    assert (answer.status, route.misses.revalidated) == (200, [(KEY, Priority.LOW)])
+    assert "; hit; ttl=-3600; " in answer.headers["cache-status"]
+    assert 'detail="expired"' in answer.headers["cache-status"]
+    assert route.opens.items[0].status == "stale"
+
+
+def test_an_unknown_class_is_refused_before_anything_is_sent(route: HitHarness) -> None:
+    """A bad `Adwarm-Priority` on an old entry is 400, not a cut answer."""
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 7 * HOUR)
+    assert route.get(PATH, adwarm_priority="now").status == 400
+
+
+def test_a_token_that_only_reads_never_causes_a_fetch(route: HitHarness) -> None:
+    """With the scope `read` an old entry is served and nothing is requested; what is missing is not found."""
+    accounts.save(route.engine, [Account("act_1")], NOW)
+    _set_scopes(route, TokenScope.READ)
+    missing = route.get(PATH, prefer="wait=5")
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 7 * HOUR)
+    assert (missing.status, route.get(PATH).status) == (404, 200)
+    assert "is not stored for 2026-11-24..2026-11-24" in orjson.loads(missing.body)["detail"]
+    assert (route.misses.fetched, route.misses.revalidated) == ([], [])
+
+
+def test_adwarm_itself_never_causes_a_fetch(route: HitHarness) -> None:
+    """A read-back by the warmer requests nothing and is no open."""
+    _set_scopes(route, TokenScope.ENQUEUE, actor=Actor.WARMER)
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 7 * HOUR)
+    assert route.get(PATH).status == 200
+    assert (route.misses.revalidated, route.opens.items) == ([], [])
+
+
+def test_a_miss_is_requested(route: HitHarness) -> None:
+    """Without waiting: 202 with the path of the request, and the open carries its number."""
+    answer = route.get(f"{PATH}?priority=high", x_request_id="abc")
+    assert (answer.status, answer.headers["location"], answer.headers["retry-after"]) == (202, "/v1/requests/17", "3")
+    assert orjson.loads(answer.body)["reason"] == "it is queued"
+    assert (answer.headers["cache-control"], "preference-applied" in answer.headers) == ("no-store", False)
+    assert "fwd=miss" in answer.headers["cache-status"]
+    assert route.misses.fetched == [(KEY, Priority.HIGH, 0.0, False)]
+    assert [(item.status, item.request_id) for item in route.opens.items] == [("miss", "17")]
+
+
+def test_a_reader_that_waits_gets_what_was_fetched(route: HitHarness) -> None:
+    """It gets the report of the fetch although the pointer of the miss is still cached."""
+
+    def fetch(key: ReportKey) -> FetchOutcome:
+        route.desk.warm(key)
+        return FetchOutcome(True, 17)
+
+    route.misses.on_fetch = fetch
+    answer = route.get(PATH, prefer="respond-async, wait=90", adwarm_request="17")
+    assert (answer.status, route.misses.fetched[0][2]) == (200, 30.0)
+    assert "fwd=miss; stored; " in answer.headers["cache-status"]
+    assert [(item.status, item.request_id) for item in route.opens.items] == [("fetched", "17")]
+    assert route.get(PATH).headers["cache-status"].startswith("adwarm; hit; ")
+    assert route.count_reads() == (1, 0, 1)
+
+
+def test_a_wait_that_ends_says_so(route: HitHarness) -> None:
+    """A client that asked to wait and gets 202 sees how long it waited."""
+    assert route.get(PATH, prefer="wait=5").headers["preference-applied"] == "wait=5"
+
+
+def test_a_fetch_that_cannot_be_requested_is_unavailable(route: HitHarness) -> None:
+    """Without a request there is nothing to come back for: 503 with the reason."""
+    route.misses.on_fetch = lambda key: FetchOutcome(False, None, 7.0, "the account is closed")
+    answer = route.get(PATH)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "7")
+    assert orjson.loads(answer.body)["detail"] == "the account is closed"
+
+
+def test_a_refusal_is_passed_on(route: HitHarness) -> None:
+    """A problem of the miss handler is the answer, and the read is counted as a miss."""
+
+    def refuse(key: ReportKey) -> FetchOutcome:
+        raise Problem(429, "Too Many Requests", "ten are queued", {"Retry-After": "9"})
+
+    route.misses.on_fetch = refuse
+    answer = route.get(PATH, prefer="wait=1")
+    assert (answer.status, answer.headers["retry-after"], route.count_reads()) == (429, "9", (0, 0, 1))
+
+
+def test_a_reader_that_leaves_stops_waiting(route: HitHarness) -> None:
+    """When the client disconnects, its wait is canceled and nothing is sent."""
+    route.misses.is_held = True
+    messages = iter([{"type": "http.request", "body": b""}, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        await asyncio.sleep(0)  # lets the fetch begin
+        return next(messages)
+
+    answer = asyncio.run(route.request(PATH, receive=receive, prefer="wait=30"))
+    assert (answer.status, route.misses.canceled) == (0, 1)
+    assert [item.status for item in route.opens.items] == ["miss"]
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_damaged_and_lost_bytes_are_a_miss(route: HitHarness, is_lost: bool) -> None:
+    """They are never served: the entry is marked degraded and the report is requested; then it is served again."""
+    route.desk.warm(KEY)
+    if is_lost:
+        with write_transaction(route.engine) as connection:
+            connection.execute(payload.update().values(body=b""))
+    else:
+        route.desk.corrupt_payloads()
+    assert route.get(PATH).status == 202
+    assert _entry(route).degraded
+    assert route.misses.fetched == [(KEY, Priority.NORMAL, 0.0, True)]
+    route.clock.sleep(2)
+    route.desk.fetch(KEY)
+    assert route.get(PATH).headers["cache-status"].startswith("adwarm; hit; ttl=21600")
+
+
+@pytest.mark.parametrize("authorization", ["", "Bearer bad", "Basic good"])
+def test_nobody_reads_without_a_token(route: HitHarness, authorization: str) -> None:
+    """Missing and wrong tokens get 401 and learn nothing."""
+    route.desk.warm(KEY)
+    answer = route.get(PATH, authorization=authorization)
+    assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert "etag" not in answer.headers
+
+
+def test_a_forbidden_account_looks_like_an_unknown_one(route: HitHarness) -> None:
+    """Status, headers and body are equal, whether the account exists, is stored, or neither."""
+    route.desk.warm(KEY)
+    _set_scopes(route, TokenScope.READ, accounts=frozenset({"act_5"}))
+    forbidden, unknown = route.get(PATH), route.get("/v1/insights/act_404/yesterday")
+    no_report = route.get("/v1/insights/act_5/yesterday?report=nothing")
+    _set_scopes(route, TokenScope.READ, accounts=None)
+    unlisted = route.get("/v1/insights/act_404/yesterday")
+    assert forbidden == unknown == no_report == unlisted
+    assert forbidden.status == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/insights/act_x/yesterday",
+        "/v1/insights/act_1/sometimes",
+        f"{PATH}?report=No",
+        f"{PATH}?shape=xml",
+        f"{PATH}?table=all",
+        f"{PATH}?priority=now",
+    ],
+)
+def test_bad_input_says_what_to_write(route: HitHarness, path: str) -> None:
+    """Malformed parts get 400 with a sentence about the part, before anything is requested."""
+    answer = route.get(path)
+    assert answer.status == 400
+    assert len(orjson.loads(answer.body)["detail"]) > 20
+    assert route.misses.fetched == []
+
+
+def test_a_long_query_is_refused(route: HitHarness) -> None:
+    """A query of more than a kilobyte is not parsed."""
+    assert route.get(f"{PATH}?x={'1' * 2000}").status == 414
+
+
+@pytest.mark.parametrize(
+    "zone", ["America/New_York", "Asia/Tokyo", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu"]
+)
+def test_the_warmed_key_is_the_requested_key(desk: ReaderHarness, tmp_path: Path, zone: str) -> None:
+    """Across the midnights around changes of the clock, what the reader resolves is what is served.
+
+    A request just before each moment leaves a pointer in the cache, which must not outlive the account's midnight.
+    """
+    route = HitHarness(desk, tmp_path, settings={"pointer_seconds": 1.0})
+    accounts.save(desk.engine, [Account("act_1", zone, zone)], NOW)
+    for change in (
+        datetime(2026, 4, 5, tzinfo=UTC),
+        datetime(2026, 9, 6, tzinfo=UTC),
+        datetime(2026, 11, 1, tzinfo=UTC),
+    ):
+        windows = set()
+        for step in range(-8, 20, 2):
+            moment = change + step * HOUR
+            route.clock.set(moment - timedelta(milliseconds=300))
+            desk.warm(KEY)
+            route.get(PATH)
+            route.clock.set(moment)
+            expected = desk.reader.read(KEY, Actor.WARMER)
+            answer = route.get(PATH, accept_encoding="zstd")
+            assert (answer.status == 200) == (expected.entry is not None)
+            if expected.entry is not None:
+                assert f'key="act_1 yesterday {expected.entry.key.window}"' in answer.headers["cache-status"]
+                windows.add(expected.entry.key.window)
+        assert len(windows) == 2
+
+
+def test_midnight_is_not_served_from_the_pointer(route: HitHarness) -> None:
+    """A moment before midnight the window of the day is a hit, at midnight the next one is missing."""
+    accounts.save(route.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
+    route.clock.set(datetime(2026, 11, 26, 4, 59, 59, 900_000, tzinfo=UTC))
+    route.desk.warm(KEY)
+    before = route.get(PATH)
+    route.clock.set(datetime(2026, 11, 26, 5, 0, tzinfo=UTC))
+    assert (before.status, route.get(PATH).status) == (200, 202)
+
+
+def test_opens_are_recorded_with_their_actor(route: HitHarness) -> None:
+    """The token's actor by default, another for a trusted backend, `api` for a hook that polls."""
+    route.desk.warm(KEY)
+    route.get(PATH, x_request_id="7f-1")
+    route.get(PATH, adwarm_trigger="poll", adwarm_actor="embedded")
+    _set_scopes(route, TokenScope.READ, is_trusted=True)
+    route.get(PATH, adwarm_actor="embedded", x_request_id="not an id")
+    actors = [(item.actor, item.request_id) for item in route.opens.items]
+    assert actors == [(Actor.HUMAN, "7f-1"), (Actor.API, None), (Actor.EMBEDDED, None)]
+    assert all(item.latency_ms >= 0 and item.sent_bytes > 0 for item in route.opens.items)
+    assert route.count_reads() == (3, 0, 0)
+
+
+def test_other_shapes_are_made_once(desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shape is rendered from the document, has its own type and tag, and the second request does not render."""
+    rendered = []
+    render = representations.render_shape
+
+    def count(*arguments: Any) -> tuple[bytes, str]:
+        rendered.append(arguments[2:])
+        return render(*arguments)
+
+    monkeypatch.setattr(representations, "render_shape", count)
+    route = HitHarness(desk, tmp_path)
+    desk.warm(KEY)
+    first = route.get(f"{PATH}?table=summary", accept="text/csv, */*;q=0.1", accept_encoding="gzip")
+    second = route.get(f"{PATH}?shape=csv&table=summary", accept_encoding="gzip")
+    assert rendered == [(Shape.CSV, "summary")]
+    assert b"date_start" in gzip.decompress(first.body).splitlines()[0]
+    assert first.headers["content-type"] == "text/csv; charset=utf-8"
+    assert first.headers["etag"].endswith(':csv.summary:gzip"')
+    assert first.body == second.body
+
+
+class _Deltas:
+    """Returns a delta for one dictionary."""
+
+    def __init__(self) -> None:
+        self.requested: list[bytes] = []
+
+    async def find(
+        self, pointer: Pointer, entry: Entry, dictionary_hash: bytes, stored: bytes, plain_bytes: int
+    ) -> bytes | None:
+        self.requested.append(dictionary_hash)
+        return b"delta" if dictionary_hash == sha256(b"old").digest() else None
+
+
+def test_deltas_for_returning_readers(desk: ReaderHarness, tmp_path: Path) -> None:
+    """Only a client that accepts `dcz`, names a dictionary and came to this machine or by HTTPS gets a delta."""
+    deltas = _Deltas()
+    route = HitHarness(desk, tmp_path, deltas=deltas)
+    desk.warm(MONTH)
+    held, other = (format_available_dictionary(sha256(text).digest()) for text in (b"old", b"other"))
+    usual = {"accept_encoding": "gzip, br, zstd, dcz", "available_dictionary": held, "host": "localhost"}
+    answer = route.get(MONTH_PATH, **usual)
+    assert (answer.body, answer.headers["content-encoding"]) == (b"delta", "dcz")
+    assert "use-as-dictionary" in answer.headers
+    assert ":columnar:dcz." in answer.headers["etag"]
+    assert route.get(MONTH_PATH, **usual, if_none_match=answer.headers["etag"]).status == 304
+    for change in (
+        {"available_dictionary": other},
+        {"available_dictionary": "junk"},
+        {"accept_encoding": "zstd, dcz;q=0"},
+        {"host": "example.com"},
+    ):
+        assert route.get(MONTH_PATH, **{**usual, **change}).headers["content-encoding"] == "zstd"
+    assert deltas.requested == [sha256(b"old").digest(), sha256(b"other").digest()]
+
+
+def test_a_dictionary_is_not_looked_up_without_the_right_to_read(desk: ReaderHarness, tmp_path: Path) -> None:
+    """A token outside the account's list gets 404 and reaches no dictionary."""
+    deltas = _Deltas()
+    route = HitHarness(desk, tmp_path, deltas=deltas)
+    desk.warm(MONTH)
+    _set_scopes(route, TokenScope.READ, accounts=frozenset({"act_2"}))
+    held = format_available_dictionary(sha256(b"old").digest())
+    answer = route.get(MONTH_PATH, accept_encoding="dcz", available_dictionary=held, host="localhost")
+    assert (answer.status, deltas.requested) == (404, [])
+
+
+@pytest.mark.parametrize(
+    ("accept", "shape"),
+    [
+        ("", "columnar"),
+        ("*/*", "columnar"),
+        ("text/html", "columnar"),
+        ("application/x-ndjson", "ndjson"),
+        ("text/csv;q=0.5, application/json;q=0.4", "csv"),
+        ("text/csv;q=0.5, application/json;q=0.6", "columnar"),
+        ("application/vnd.apache.arrow.stream", "arrow"),
+        ("text/csv;q=high", "columnar"),
+    ],
+)
+def test_shapes_by_accept(accept: str, shape: str) -> None:
+    """The acceptable type with the highest weight decides; anything unknown stands for the document."""
+    assert choose_shape(accept, parse_query(PATH, b"")) == shape
+
+
+@pytest.mark.parametrize(
+    ("prefer", "seconds"),
+    [("", 0), ("wait=10", 10), ("respond-async, wait=3;x", 3), ('WAIT="4"', 4), ("wait=-1", 0), ("waiting=5", 0)],
+)
+def test_waits(prefer: str, seconds: int) -> None:
+    """`Prefer: wait=N` is read among other preferences; anything malformed does not wait."""
+    assert parse_wait(prefer) == seconds
+
+
+def test_secure_contexts() -> None:
+    """HTTPS, a proxy that says so, and this machine by name."""
+    assert is_secure_context("https", {})
+    assert is_secure_context("http", {b"x-forwarded-proto": b"https"})
+    assert is_secure_context("http", {b"host": b"localhost:8950"})
+    assert not is_secure_context("http", {b"host": b"dash.example.com"})
+    assert accepts_deltas("gzip, dcz;q=0.5")
+    assert not accepts_deltas("gzip, *")

@@ -1,0 +1,189 @@
+"""The server: limits on the head of a request, slow clients, a graceful end, and what it says of itself."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from adwarm.foundation.errors import BadRequest
+from adwarm.serving.api import server as api_server
+from adwarm.serving.api.application import Lifespan
+from adwarm.serving.api.server import BoundedServer, _configure, _listen, run_server
+
+
+class Running:
+    """A server in a thread of its own."""
+
+    def __init__(self, app: Any) -> None:
+        self.listening = _listen("127.0.0.1", 0)
+        self.ready = threading.Event()
+        self.server = BoundedServer(_configure(app), self.ready.set)
+        self.thread = threading.Thread(target=self.server.run, args=([self.listening],), daemon=True)
+        self.thread.start()
+        assert self.ready.wait(20)
+
+    def connect(self) -> socket.socket:
+        """Return a new connection."""
+        return socket.create_connection(self.listening.getsockname(), timeout=20)
+
+    def stop(self) -> None:
+        """End it as SIGTERM does."""
+        self.server.should_exit = True
+        self.thread.join(20)
+
+
+class App:
+    """Answers `ok`, and remembers its lifespan."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.may_answer: Callable[[], Any] | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for phase in ("startup", "shutdown"):
+                await receive()
+                self.events.append(phase)
+                await send({"type": f"lifespan.{phase}.complete"})
+            return
+        if self.may_answer is not None:
+            self.events.append("waiting")
+            await asyncio.to_thread(self.may_answer)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+        self.events.append("answered")
+
+
+@pytest.fixture
+def app() -> App:
+    """An application that answers `ok`."""
+    return App()
+
+
+@pytest.fixture
+def running(app: App) -> Iterator[Running]:
+    """A running server."""
+    server = Running(app)
+    yield server
+    server.stop()
+
+
+def _receive_all(client: socket.socket) -> bytes:
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while part := client.recv(65_536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def test_it_answers_without_naming_itself(running: Running) -> None:
+    """Two requests on one connection are answered; no header tells the server's name."""
+    with running.connect() as client:
+        for _ in range(2):
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            answer = client.recv(65_536)
+            assert answer.startswith(b"HTTP/1.1 200")
+            assert b"server:" not in answer.lower()
+
+
+@pytest.mark.parametrize("head", [b"GET /" + b"a" * 20_000, b"GET / HTTP/1.1\r\nx: " + b"a" * 20_000])
+def test_a_large_head_is_refused(running: Running, app: App, head: bytes) -> None:
+    """A request line or headers of more than 16 KiB end the connection, and reach no application."""
+    with running.connect() as client:
+        client.sendall(head)
+        assert _receive_all(client).startswith(b"HTTP/1.1 431")
+    assert app.events == ["startup"]
+
+
+def test_headers_of_several_requests_do_not_add_up(running: Running) -> None:
+    """Each request of a connection has the whole limit."""
+    with running.connect() as client:
+        for _ in range(4):
+            client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 10_000 + b"\r\n\r\n")
+            assert client.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_slow_heads_are_closed(running: Running) -> None:
+    """Connections that wait for the rest of a head, or never sent one, are closed; answered ones stay open."""
+    with running.connect() as idle, running.connect() as slow, running.connect() as used:
+        slow.sendall(b"GET / HTTP/1.1\r\n")
+        used.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert used.recv(65_536).startswith(b"HTTP/1.1 200")
+        (loop,) = {connection.loop for connection in running.server.server_state.connections}  # type: ignore[union-attr]
+        while len(running.server.server_state.connections) < 3:
+            pass
+        loop.call_soon_threadsafe(running.server.close_slow, float("inf"))
+        assert (_receive_all(idle), _receive_all(slow)) == (b"", b"")
+        used.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert used.recv(65_536).startswith(b"HTTP/1.1 200")
+
+
+def test_a_stop_lets_running_requests_end(app: App) -> None:
+    """A request that runs when the server stops is answered, and the lifespan ends after it."""
+    held = threading.Event()
+    app.may_answer = lambda: held.wait(20)
+    running = Running(app)
+    with running.connect() as client:
+        client.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        while "waiting" not in app.events:
+            pass
+        running.server.should_exit = True
+        held.set()
+        assert b"200 OK" in _receive_all(client)
+    running.thread.join(20)
+    assert app.events == ["startup", "waiting", "answered", "shutdown"]
+
+
+def test_an_address_in_use_is_an_error_that_says_so() -> None:
+    """The message names the address and the options to change."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BadRequest, match=rf"cannot listen on 127.0.0.1:{port} .*--port"):
+            run_server(App(), "127.0.0.1", port, lambda url: None)
+
+
+def test_it_says_where_it_listens(monkeypatch: pytest.MonkeyPatch, app: App) -> None:
+    """The port of 0 is replaced by the real one, and the URL is given once requests are answered."""
+    urls: list[str] = []
+
+    def stop(self: BoundedServer, counter: int) -> Any:
+        async def end() -> bool:
+            return True
+
+        return end()
+
+    monkeypatch.setattr(api_server.BoundedServer, "on_tick", stop)
+    run_server(app, "127.0.0.1", 0, urls.append)
+    assert len(urls) == 1
+    assert urls[0].startswith("http://127.0.0.1:")
+    assert not urls[0].endswith(":0")
+    assert app.events == ["startup", "shutdown"]
+
+
+def test_parts_start_and_end_with_the_application(app: App) -> None:
+    """`start` comes after the application's own startup, `stop` after its shutdown, before the server hears of it."""
+    sent: list[str] = []
+
+    async def note(text: str) -> None:
+        app.events.append(text)
+
+    async def receive() -> Any:
+        return {}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+        app.events.append(message["type"])
+
+    asyncio.run(Lifespan(app, lambda: note("start"), lambda: note("stop"))({"type": "lifespan"}, receive, send))
+    assert app.events == [
+        "startup",
+        "start",
+        "lifespan.startup.complete",
+        "shutdown",
+        "stop",
+        "lifespan.shutdown.complete",
+    ]

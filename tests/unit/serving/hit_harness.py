@@ -1,0 +1,171 @@
+"""A hit route over the prefetch harness, called as a server would call it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from adwarm.foundation.clock import VirtualClock
+from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
+from adwarm.serving.api.hit_route import HitRoute
+from adwarm.serving.hit_parts import HitParts
+from adwarm.serving.metrics import ServingMetrics
+from adwarm.serving.ports import FetchOutcome, Open
+from adwarm.serving.problems import unauthorized
+from adwarm.serving.services import ServingServices
+from adwarm.store import Context, read_traffic
+from tests.unit.conftest import NOW, ReaderHarness
+
+TOKEN = "Bearer good"
+
+
+@dataclass
+class Answer:
+    """A response: status, headers by lower-case name, and body."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class ScriptedMisses:
+    """A miss handler that does what a test says, and remembers the calls."""
+
+    on_fetch: Callable[[ReportKey], FetchOutcome] = lambda key: FetchOutcome(False, 17, 2.5, "it is queued")
+    fetched: list[tuple[ReportKey, Priority, float, bool]] = field(default_factory=list)
+    revalidated: list[tuple[ReportKey, Priority]] = field(default_factory=list)
+    is_held: bool = False
+    canceled: int = 0
+
+    async def fetch(
+        self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
+    ) -> FetchOutcome:
+        self.fetched.append((key, priority, wait_seconds, has_entry))
+        try:
+            if self.is_held:
+                await asyncio.Event().wait()
+            return await asyncio.to_thread(self.on_fetch, key)
+        except asyncio.CancelledError:
+            self.canceled += 1
+            raise
+
+    def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
+        self.revalidated.append((key, priority))
+
+
+@dataclass
+class OpenList:
+    """Remembers opens."""
+
+    items: list[Open] = field(default_factory=list)
+
+    def record(self, item: Open) -> None:
+        self.items.append(item)
+
+
+@dataclass
+class OneToken:
+    """Accepts one token."""
+
+    token: AccessToken = field(
+        default_factory=lambda: AccessToken(
+            id="t", name="test", scopes=frozenset({TokenScope.ENQUEUE}), accounts=None, created_at=NOW
+        )
+    )
+
+    async def authenticate(self, authorization: bytes | None) -> AccessToken:
+        if authorization != TOKEN.encode():
+            raise unauthorized()
+        return self.token
+
+
+@dataclass
+class HitHarness:
+    """A hit route with scripted neighbors; its monotonic clock is the virtual one."""
+
+    desk: ReaderHarness
+    home: Path
+    misses: ScriptedMisses = field(default_factory=ScriptedMisses)
+    opens: OpenList = field(default_factory=OpenList)
+    tokens: OneToken = field(default_factory=OneToken)
+    settings: dict[str, Any] = field(default_factory=dict)
+    deltas: Any = None
+    passed_on: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        context = self.desk.bench.prefetch.context
+        serving = context.settings.serving.model_copy(update=self.settings)
+        settings = context.settings.model_copy(update={"serving": serving, "home": self.home})
+        self.context = Context(context.engine, context.objects, settings)
+        self.parts = HitParts(self.context, self.clock, self.deltas)
+        self.parts.pointers._monotonic = lambda: self.clock.now().timestamp()
+        services = ServingServices(
+            self.context,
+            self.clock,
+            self.desk.reader,
+            None,  # type: ignore[arg-type]  # the hit route uses no queue
+            None,  # type: ignore[arg-type]
+            self.tokens,
+            self.misses,
+            self.opens,
+            self.parts.counter,
+            ServingMetrics(),
+        )
+        self.route = HitRoute(self._inner, services, self.parts)
+
+    @property
+    def clock(self) -> VirtualClock:
+        return self.desk.bench.clock
+
+    @property
+    def engine(self) -> Engine:
+        return self.desk.engine
+
+    async def _inner(self, scope: Any, receive: Any, send: Any) -> None:
+        self.passed_on.append(scope["path"])
+
+    async def request(
+        self, path: str, method: str = "GET", receive: Callable[[], Awaitable[Any]] | None = None, **headers: str
+    ) -> Answer:
+        """Send one request; underscores in the names of headers are hyphens, and `None` leaves the token out."""
+        named = {"authorization": TOKEN, **{name.replace("_", "-"): text for name, text in headers.items()}}
+        target, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "method": method,
+            "scheme": "http",
+            "path": target,
+            "raw_path": target.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.encode(), text.encode()) for name, text in named.items() if text],
+        }
+        messages: list[Any] = []
+
+        async def send(message: Any) -> None:
+            messages.append(message)
+
+        async def nothing() -> Any:
+            await asyncio.Event().wait()
+
+        await self.route(scope, receive or nothing, send)
+        if not messages:
+            return Answer(0, {}, b"")
+        start, body = messages
+        return Answer(
+            start["status"], {name.decode(): text.decode("latin-1") for name, text in start["headers"]}, body["body"]
+        )
+
+    def count_reads(self) -> tuple[int, ...]:
+        """Return hits, stale reads and misses that are stored as traffic."""
+        self.parts.counter.flush()
+        totals = read_traffic.get_totals(self.engine, NOW - timedelta(days=1), NOW + timedelta(days=30))
+        return tuple(int(totals[name]) for name in ("hits", "stale", "misses"))
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> Answer:
+        """Send one request in an event loop of its own."""
+        return asyncio.run(self.request(path, method, **headers))

@@ -1,0 +1,172 @@
+"""Pointers: reused for a moment only, read once for all who come at a time, never past midnight."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import event
+
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import Account, ReportKey, resolve_window
+from adwarm.model.windows import PRESETS
+from adwarm.serving.pointers import PointerCache, _validity
+from adwarm.store import Context, accounts
+from tests.unit.conftest import NOW, ReaderHarness
+
+KEY = ReportKey("act_1", "yesterday")
+
+
+@pytest.fixture
+def executor() -> Iterator[ThreadPoolExecutor]:
+    """Two threads."""
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+def _cache(desk: ReaderHarness, executor: ThreadPoolExecutor, seconds: float) -> PointerCache:
+    context: Context = desk.bench.prefetch.context
+    serving = context.settings.serving.model_copy(update={"pointer_seconds": seconds})
+    settings = context.settings.model_copy(update={"serving": serving})
+    clock = desk.bench.clock
+    return PointerCache(replace(context, settings=settings), clock, executor, lambda: clock.now().timestamp())
+
+
+def test_a_new_entry_is_seen_within_the_setting(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+    """A pointer without an entry is reused for less than `pointer_seconds`; then the entry is found."""
+    cache, clock = _cache(desk, executor, 1.0), desk.bench.clock
+    asyncio.run(cache.load(KEY))
+    desk.warm(KEY)
+    clock.sleep(0.9)
+    early = cache.get(KEY, clock.now())
+    clock.sleep(0.1)
+    assert early is not None
+    assert early.entry is None
+    assert cache.get(KEY, clock.now()) is None
+    assert asyncio.run(cache.load(KEY)).entry is not None
+
+
+def test_with_zero_nothing_is_reused(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+    """Even at the same moment the database is asked again."""
+    cache = _cache(desk, executor, 0.0)
+    asyncio.run(cache.load(KEY))
+    assert cache.get(KEY, desk.bench.clock.now()) is None
+
+
+def test_freshness_is_not_cached(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+    """A cached pointer says when the entry expires; whether it has is asked by the clock."""
+    desk.warm(KEY)
+    cache, clock = _cache(desk, executor, 1.0), desk.bench.clock
+    clock.set(NOW + timedelta(hours=6, milliseconds=-500))
+    entry = asyncio.run(cache.load(KEY)).entry
+    assert entry is not None
+    assert entry.is_fresh(clock.now())
+    clock.sleep(0.5)
+    assert cache.get(KEY, clock.now()) is not None
+    assert not entry.is_fresh(clock.now())
+
+
+def test_a_changed_zone_is_followed(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+    """The zone of the last read is only a guess: when the account has another one now, its window is read."""
+    cache = _cache(desk, executor, 0.0)
+    desk.bench.clock.set(datetime(2026, 11, 25, 2, 0, tzinfo=UTC))
+    before = asyncio.run(cache.load(KEY))
+    accounts.save(desk.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
+    after = asyncio.run(cache.load(KEY))
+    assert (before.is_known, before.data_zone, str(before.window)) == (False, "UTC", "2026-11-24..2026-11-24")
+    assert (after.is_known, after.data_zone, str(after.window)) == (True, "America/New_York", "2026-11-23..2026-11-23")
+
+
+def test_an_unknown_report_is_an_error_for_all_who_wait(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+    """The error of a shared read reaches every caller, and nothing is left behind."""
+    cache = _cache(desk, executor, 1.0)
+    key = ReportKey("act_1", "yesterday", "nothing")
+
+    async def load() -> list[BaseException | object]:
+        return await asyncio.gather(cache.load(key), cache.load(key), return_exceptions=True)
+
+    assert [type(result) for result in asyncio.run(load())] == [BadRequest, BadRequest]
+    assert cache._flights == {}
+
+
+class _SlowReads:
+    """Counts statements and holds the first one until it is released."""
+
+    def __init__(self, desk: ReaderHarness) -> None:
+        self.count = 0
+        self.has_started, self.may_end = threading.Event(), threading.Event()
+        self.engine = desk.engine
+
+    def __enter__(self) -> Self:
+        event.listen(self.engine, "before_cursor_execute", self._hold)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        event.remove(self.engine, "before_cursor_execute", self._hold)
+
+    def _hold(self, _connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        if "data_zone" in statement:
+            self.count += 1
+            if self.count == 1:
+                self.has_started.set()
+                self.may_end.wait(20)
+
+
+@pytest.mark.parametrize(("seconds", "statements"), [(1.0, 1), (0.0, 2)])
+def test_readers_share_reads(
+    desk: ReaderHarness, executor: ThreadPoolExecutor, seconds: float, statements: int
+) -> None:
+    """Those who come during a read share it while it is recent enough for them, else they share the next one."""
+    cache, clock = _cache(desk, executor, seconds), desk.bench.clock
+
+    async def load() -> None:
+        first = asyncio.create_task(cache.load(KEY))
+        await asyncio.to_thread(slow.has_started.wait, 20)
+        clock.sleep(0.001)
+        later = [asyncio.create_task(cache.load(KEY)) for _ in range(50)]
+        await asyncio.sleep(0)
+        slow.may_end.set()
+        await asyncio.gather(first, *later)
+
+    with _SlowReads(desk) as slow:
+        asyncio.run(load())
+        assert slow.count == statements
+
+
+def test_a_reader_that_leaves_does_not_end_the_read(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
+    """The read goes on for the others."""
+    cache = _cache(desk, executor, 1.0)
+
+    async def load() -> object:
+        first = asyncio.create_task(cache.load(KEY))
+        await asyncio.to_thread(slow.has_started.wait, 20)
+        second = asyncio.create_task(cache.load(KEY))
+        await asyncio.sleep(0)
+        first.cancel()
+        slow.may_end.set()
+        return await second
+
+    with _SlowReads(desk) as slow:
+        assert asyncio.run(load()) is cache.get(KEY, NOW)
+        assert slow.count == 1
+
+
+@given(
+    st.datetimes(datetime(2025, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC)),
+    st.sampled_from(["UTC", "America/Havana", "Africa/Cairo", "Asia/Beirut", "America/Santiago", "Pacific/Chatham"]),
+    st.sampled_from(sorted(PRESETS)),
+    st.floats(0, 1),
+)
+def test_a_window_does_not_move_while_it_is_valid(moment: datetime, zone: str, preset: str, part: float) -> None:
+    """Between the two midnights a preset means the same days, also where the clock changes at midnight."""
+    start, end = _validity(preset, zone, moment)
+    assert start <= moment < end
+    inside = start + part * (end - start - timedelta(microseconds=1))
+    assert resolve_window(preset, zone, inside) == resolve_window(preset, zone, moment)
+    assert resolve_window("today", zone, end) != resolve_window("today", zone, moment)

@@ -1,0 +1,107 @@
+"""Counts of reads: batched, bounded, stored in one transaction, and kept when the database is away."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.foundation.errors import Transient
+from adwarm.model import Actor, ReportKey
+from adwarm.serving import read_counter
+from adwarm.serving.read_counter import ReadCounter
+from adwarm.store import entries, read_traffic
+from tests.unit.conftest import NOW, ReaderHarness
+
+KEY = ReportKey("act_1", "yesterday")
+
+
+def _totals(engine: Engine) -> tuple[float, ...]:
+    totals = read_traffic.get_totals(engine, NOW - timedelta(hours=1), NOW + timedelta(days=1))
+    return tuple(totals[name] for name in ("hits", "stale", "misses", "mean_latency_ms"))
+
+
+def test_reads_are_stored_by_hour_account_and_actor(desk: ReaderHarness) -> None:
+    """Everything counted is in the database after a flush, with the mean latency, and reads of entries with it."""
+    desk.warm(KEY)
+    (entry,) = entries.list_entries(desk.engine)
+    counter = ReadCounter(desk.engine)
+    for number, status in enumerate(["hit", "hit", "stale", "miss", "fetched"]):
+        counter.count(NOW + number * timedelta(minutes=30), "act_1", Actor.HUMAN, status, 10.0, entry)
+    counter.count(NOW, "act_2", Actor.API, "miss", 10.0, None)
+    counter.count(NOW, "act_1", Actor.WARMER, "hit", 10.0, entry)
+    assert _totals(desk.engine)[:3] == (0, 0, 0)
+    assert counter.flush()
+    assert _totals(desk.engine) == (2, 1, 3, 10.0)
+    counter.flush()
+    assert _totals(desk.engine) == (2, 1, 3, 10.0)
+
+
+def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed flush raises nothing and loses nothing; what is counted meanwhile is stored with it."""
+    counter = ReadCounter(desk.engine)
+    counter.count(NOW, "act_1", Actor.HUMAN, "hit", 4.0, None)
+
+    def fail(*arguments: Any) -> None:
+        raise Transient("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(read_traffic, "increment_many", fail)
+        assert not counter.flush()
+        counter.count(NOW, "act_1", Actor.HUMAN, "hit", 6.0, None)
+    assert counter.flush()
+    assert _totals(desk.engine) == (2, 0, 0, 5.0)
+
+
+def test_an_unexpected_error_loses_nothing(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a flush raises, the batch is kept for the next one."""
+    counter = ReadCounter(desk.engine)
+    counter.count(NOW, "act_1", Actor.HUMAN, "hit", 4.0, None)
+
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError("unexpected")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(read_traffic, "increment_many", fail)
+        assert not counter.flush()
+    assert counter.flush()
+    assert _totals(desk.engine)[0] == 1
+
+
+def test_reads_of_entries_are_not_counted_twice(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When traffic was stored and reads of entries were not, only these are tried again."""
+    desk.warm(KEY)
+    (entry,) = entries.list_entries(desk.engine)
+    counter, stored = ReadCounter(desk.engine), list[dict[Any, int]]()
+    counter.count(NOW, "act_1", Actor.HUMAN, "hit", 4.0, entry)
+
+    def fail(*arguments: Any) -> None:
+        raise Transient("the database is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(entries, "add_reads", fail)
+        assert not counter.flush()
+        patched.setattr(entries, "add_reads", lambda engine, counts, at: stored.append(dict(counts)))
+        assert counter.flush()
+    assert (_totals(desk.engine)[0], stored) == (1, [{entry.key: 1}])
+
+
+def test_the_number_of_counts_is_bounded(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit further accounts are dropped; those that are counted go on."""
+    monkeypatch.setattr(read_counter, "MAX_COUNTS", 2)
+    counter = ReadCounter(desk.engine)
+    for account in ("act_1", "act_2", "act_3", "act_1"):
+        counter.count(NOW, account, Actor.HUMAN, "hit", 1.0, None)
+    assert counter.flush()
+    assert _totals(desk.engine)[0] == 3
+
+
+def test_closing_stores_what_is_left(desk: ReaderHarness) -> None:
+    """The thread ends, and the last counts are stored."""
+    counter = ReadCounter(desk.engine)
+    counter.start()
+    counter.count(NOW, "act_1", Actor.HUMAN, "hit", 1.0, None)
+    counter.close()
+    assert counter._thread is not None
+    assert not counter._thread.is_alive()
+    assert _totals(desk.engine)[0] == 1
