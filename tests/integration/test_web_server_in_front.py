@@ -109,7 +109,7 @@ def _serve(root: Path, log: OpenLog, *, with_ids: bool) -> Iterator[str]:
 def test_an_open_in_both_logs_counts_once(tmp_path: Path, *, with_ids: bool) -> None:
     """Every open through nginx counts once, two opens in a row count twice, and a poll counts only without ids.
 
-    Without ids nothing tells a poll in nginx's log from an open: the read API alone is told that it is one.
+    Without ids, nothing in the log of nginx shows that a request is a poll; only the read API sees the header.
     """
     columns = {"path": "path"} | ({"request_id": "request_id"} if with_ids else {})
     settings = Settings(

@@ -68,7 +68,8 @@ class OpenLog:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._handle: int | None = None
-        self._opened_at = 0.0
+        self._waits_since = 0.0
+        self._has_failed = False
         self._closed_count = 0
         self._warned: dict[str, float] = {}
         self._reported = 0
@@ -127,15 +128,22 @@ class OpenLog:
                 for path in sorted(self._folder.glob("*.jsonl")):
                     if path != self.path:
                         self._publish_unheld(path)
+                self._has_failed = False
             except Exception as error:  # whatever object storage raises: the opens are safe, the next rotation tries
+                self._has_failed, self._waits_since = True, self._monotonic()
                 self._warn("rotate", f"opens cannot be moved to {self._files.url}: {type(error).__name__}: {error}")
 
     def _run(self) -> None:
         self.rotate()
         while not self._stopped.wait(APPEND_SECONDS):
             self.append()
-            if self._handle is not None and self._monotonic() - self._opened_at >= self._rotate_seconds:
+            if self.is_rotation_due():
                 self.rotate()
+
+    def is_rotation_due(self) -> bool:
+        """Whether the file, or one that could not be published, has waited for long enough."""
+        waits = self._handle is not None or self._has_failed
+        return waits and self._monotonic() - self._waits_since >= self._rotate_seconds
 
     def _write(self, data: bytes) -> None:
         handle = self._open_file()
@@ -154,7 +162,8 @@ class OpenLog:
             handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             fcntl.flock(handle, fcntl.LOCK_EX)
             if os.fstat(handle).st_nlink:
-                self._handle, self._opened_at = handle, self._monotonic()
+                self._handle = handle
+                self._waits_since = self._waits_since if self._has_failed else self._monotonic()
             else:
                 os.close(handle)
         return self._handle

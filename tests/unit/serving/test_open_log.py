@@ -151,10 +151,15 @@ def test_a_full_disk_loses_and_repeats_nothing(settings: Settings, monkeypatch: 
 
 
 def test_a_data_folder_that_is_away_keeps_the_opens(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files wait in `home` until the data folder answers, and are then published once."""
-    log = OpenLog(settings)
+    """Files wait in `home` until the data folder answers, and are then published once; no new open is needed."""
+    now = [0.0]
+    log = OpenLog(settings, monotonic=lambda: now[0])
+    assert not log.is_rotation_due()
     log.record(_open(1))
     log.append()
+    assert not log.is_rotation_due()
+    now[0] = settings.serving.log_rotate_seconds
+    assert log.is_rotation_due()
 
     def fail(*_: object) -> None:
         raise ConnectionError("no route to the bucket")
@@ -162,6 +167,9 @@ def test_a_data_folder_that_is_away_keeps_the_opens(settings: Settings, monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(OpenFiles, "put", fail)
         log.rotate()
+        assert not log.is_rotation_due()
+        now[0] *= 2
+        assert log.is_rotation_due()
         log.record(_open(2))
         log.append()
         log.rotate()
