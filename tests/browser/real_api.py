@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-from adwarm.compression.document import CONTENT_TYPE, decode_document, pack_document
-from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from sqlalchemy import insert
 
 from adwarm.backpressure.budget_rows import _breaker_row
+from adwarm.compression.document import CONTENT_TYPE, decode_document, pack_document
 from adwarm.foundation.circuit import Breaker, BreakerRules
 from adwarm.model import AccessToken, Account, FatigueScore, Priority, ReportKey, TokenScope, resolve_key
 from adwarm.runtime import Runtime
@@ -22,6 +21,7 @@ from adwarm.settings import load_settings
 from adwarm.store import access_tokens, accounts, entries, entry_versions, scores, write_transaction
 from adwarm.store.capacity_tables import breaker
 from adwarm.store.entries import Entry
+from adwarm.store.entry_versions import EntryVersion, VersionLimits
 
 from .sample_report import make_document, make_scores
 

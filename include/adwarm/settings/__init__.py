@@ -28,11 +28,11 @@ from adwarm.foundation.local_time import zone
 from adwarm.foundation.secrets_hook import call_secrets_hook
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
+from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
+from adwarm.settings.section import check_zone
 from adwarm.settings.sections import (
     AccessLogSettings,
     BackpressureSettings,
-    CacheSettings,
-    CompressionSettings,
     FatigueSettings,
     ForecastSettings,
     FreshnessSettings,
@@ -40,10 +40,8 @@ from adwarm.settings.sections import (
     RecoverySettings,
     ReportSettings,
     ReviewSettings,
-    ServingSettings,
     SourceSettings,
     SqlSettings,
-    check_zone,
 )
 
 __all__ = [

@@ -1,0 +1,160 @@
+"""The sections of the settings about what readers get: compression, the size of the cache, and the read API."""
+
+import re
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+
+from adwarm.settings.section import Section
+
+CodecName = Literal["zstd", "gzip", "brotli", "identity"]
+_STRONGEST = {"gzip": 9, "brotli": 11, "zstd": 19, "identity": 0}
+"""Strongest level of each codec. zstd could go on to 22, but those levels may need a window that browsers refuse."""
+
+
+class CompressionSettings(Section):
+    """How entries are compressed, and which."""
+
+    enabled: bool = Field(True, description="Whether entries are compressed; false stores them as they are.")
+    codec: CodecName = Field("zstd", description="Codec of stored entries.")
+    gzip_level: int = Field(6, ge=0, le=9, description="gzip level.")
+    brotli_quality: int = Field(5, ge=0, le=11, description="brotli quality.")
+    zstd_level: int = Field(7, ge=1, le=19, description="zstd level.")
+    threshold_bytes: int = Field(512, ge=0, description="Smaller payloads are stored uncompressed.")
+    content_types: tuple[str, ...] = Field(
+        ("application/*", "text/*"), description="Content types that are compressed, as JSON; `*` matches any text."
+    )
+    include: tuple[str, ...] = Field(
+        ("*",), description="Entries that are compressed: patterns of `account/report/date range`, as JSON."
+    )
+    exclude: tuple[str, ...] = Field((), description="Entries that are not, such as `act_1/*`; wins over `INCLUDE`.")
+    max_decoded_bytes: int = Field(
+        64 * 2**20, ge=1024, description="Larger decompressed payloads are refused (decompression bombs)."
+    )
+    cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of decompressed payloads.")
+    recompress_codec: CodecName | None = Field(
+        None, description="Codec of recompressed entries; unset: `CODEC`, so that no client needs a transcode."
+    )
+    recompress_level: int | None = Field(
+        None, ge=0, le=19, description="Level of that codec; unset: its strongest (gzip 9, brotli 11, zstd 19)."
+    )
+    recompress_cpu_seconds: float = Field(
+        20, ge=0, le=3600, description="CPU seconds that a run may spend on recompressing; 0: none."
+    )
+    recompress_min_saving: int = Field(
+        250_000, ge=0, description="Bytes that a CPU second has to save over the expected reads."
+    )
+    recompress_min_hours: float = Field(
+        1, ge=0, description="An entry that expires earlier than this is not recompressed."
+    )
+    version_bytes: int = Field(
+        2 * 2**20,
+        ge=0,
+        description="Compressed bytes of earlier documents kept for each report key, so that a returning reader gets "
+        "only what changed; 0: none.",
+    )
+    version_count: int = Field(16, ge=1, le=1_000, description="Earlier documents kept for each report key.")
+    version_days: int = Field(
+        8, ge=1, le=400, description="How long they are kept; browsers use a document for 7 days."
+    )
+    delta_cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of deltas of one process.")
+
+    @model_validator(mode="after")
+    def _recompress_level_exists(self) -> "CompressionSettings":
+        codec = self.recompress_codec or self.codec
+        if self.recompress_level is not None and self.recompress_level > _STRONGEST[codec]:
+            raise ValueError(
+                f"recompress_level {self.recompress_level} is above {_STRONGEST[codec]}, {codec}'s highest"
+            )
+        if self.recompress_level == 0 and codec == "zstd":
+            raise ValueError("recompress_level 0 does not exist for zstd; its lowest is 1")
+        return self
+
+    def is_compressed(self, content_type: str, name: str | None = None) -> bool:
+        """Return whether a payload of this type and name is compressed, if it is large enough.
+
+        Args:
+            content_type: its type; parameters such as a charset do not count.
+            name: `account/report/date range` of an entry; None when it has no name, which every pattern allows.
+        """
+        bare = content_type.partition(";")[0].strip().lower()
+        is_type_included = any(fnmatchcase(bare, pattern.lower()) for pattern in self.content_types)
+        return self.enabled and is_type_included and (name is None or self.is_included(name))
+
+    def is_included(self, name: str) -> bool:
+        """Return whether the patterns include an entry's `account/report/date range`."""
+        is_included = any(fnmatchcase(name, pattern) for pattern in self.include)
+        return is_included and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
+
+    def level(self, codec: CodecName) -> int:
+        """Return the level at which `codec` compresses; 0 for identity."""
+        levels = {"gzip": self.gzip_level, "brotli": self.brotli_quality, "zstd": self.zstd_level, "identity": 0}
+        return levels[codec]
+
+    def with_codec(self, codec: CodecName, level: int) -> "CompressionSettings":
+        """Return the same settings with another codec of stored entries, and its level."""
+        names = {"gzip": "gzip_level", "brotli": "brotli_quality", "zstd": "zstd_level"}
+        levels = {names[codec]: level} if codec in names else {}
+        return self.model_copy(update={"codec": codec, **levels})
+
+    def for_recompression(self) -> "CompressionSettings":
+        """Return the settings by which maintenance recompresses entries."""
+        codec = self.recompress_codec or self.codec
+        return self.with_codec(codec, _STRONGEST[codec] if self.recompress_level is None else self.recompress_level)
+
+
+class CacheSettings(Section):
+    """How much is kept of the stored entries."""
+
+    max_bytes: int = Field(
+        20 * 2**30, ge=2**20, description="Compressed bytes of all entries; above it the least likely reads go first."
+    )
+    keep_days: int = Field(
+        35,
+        ge=8,
+        description="How long an entry stays unread once its date range means other days; scores of days that are "
+        "still restated read it.",
+    )
+
+
+class ServingSettings(Section):
+    """The read API."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8950, ge=1, le=65_535, description="Port to listen on.")
+    pointer_seconds: float = Field(
+        1.0, ge=0, le=1, description="How long an entry's row is reused without asking the database; 0: never."
+    )
+    memory_bytes: int = Field(64 * 2**20, ge=0, description="Size of the cache of response bodies in memory.")
+    disk_bytes: int = Field(2**30, ge=0, description="Size of the cache of response bodies in `home`.")
+    max_wait_seconds: float = Field(30, gt=0, le=30, description="Longest wait of a request for a missing report.")
+    max_waiters: int = Field(256, ge=1, le=10_000, description="Requests that wait at a time in one process.")
+    max_waiters_per_token: int = Field(8, ge=1, le=1_000, description="The same for one token.")
+    max_queued_per_token: int = Field(10, ge=1, le=10_000, description="Queued requests of one token.")
+    rate_per_second: float = Field(
+        1_000, gt=0, description="Requests per second and process of a token that has no rate of its own."
+    )
+    cors_origins: tuple[str, ...] = Field((), description="Origins of web pages that may call the API, as JSON.")
+    dashboard: Path | None = Field(
+        None, description="Folder of the built dashboard; its files are served at `/dashboard/` without a token."
+    )
+    airflow_url: HttpUrl | None = Field(
+        None, description="Airflow's base URL; with a token, a miss triggers the DAG that drains the queue."
+    )
+    airflow_token: SecretStr | None = Field(None, description="Token of Airflow's API for that.")
+    log_opens: bool = Field(True, description="Whether opens are added to adwarm's own access log.")
+    log_rotate_seconds: float = Field(
+        300, ge=1, le=300, description="Age at which that log moves to the data folder, where it is read."
+    )
+    log_days: int = Field(400, ge=60, description="How long that log is kept.")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_have_no_path(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        """Refuse what no browser sends as an origin, so that a typing error does not just close the API."""
+        for origin in origins:
+            if not re.fullmatch(r"https?://[^/\s*]+", origin):
+                raise ValueError("each origin is a scheme and a host, such as https://dash.example.com, without a path")
+        return origins
