@@ -20,8 +20,8 @@ level: those for which the expected reads times the bytes saved pay for the CPU 
 
 ### Apply retention
 
-Deletes statistics of compression after a year, the daily counts of tokens after 7 days, and requests that ended more
-than 7 days ago. Days of the open log of `adwarm serve` go after `ADWARM_SERVING__LOG_DAYS`.
+Deletes statistics of compression after a year, errors after 30 days, the daily counts of tokens after 7 days, and
+requests that ended more than 7 days ago. Days of the open log of `adwarm serve` go after `ADWARM_SERVING__LOG_DAYS`.
 """
 
 from typing import Any

@@ -225,5 +225,5 @@ def test_what_is_past_its_retention_is_deleted() -> None:
     for age in (10, 500):
         files.put((START - timedelta(days=age)).date(), "a", OPEN_FILE_SCHEMA.empty_table())
     deleted = apply_retention(_context(START))
-    assert deleted == {"compression_day": 1, "token_day": 0, "request": 0, "open_log_files": 1}
+    assert deleted == {"compression_day": 1, "token_day": 0, "request": 0, "error_event": 0, "open_log_files": 1}
     assert files.list_days() == [(START - timedelta(days=10)).date()]

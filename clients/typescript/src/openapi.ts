@@ -224,6 +224,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/compression": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What compression saves
+         * @description Bytes and times by codec, from all processes and tasks; counts are a second old at most.
+         */
+        get: operations["get_compression"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/metrics": {
         parameters: {
             query?: never;
@@ -479,6 +499,79 @@ export interface components {
              * @description By name.
              */
             scopes: components["schemas"]["ScopeItem"][];
+        };
+        /**
+         * CodecItem
+         * @description What was compressed and decompressed by one codec.
+         */
+        CodecItem: {
+            /**
+             * Codec
+             * @description Codec; `identity` for what was stored as it is.
+             */
+            codec: string;
+            /**
+             * Packed
+             * @description Payloads compressed.
+             */
+            packed: number;
+            /**
+             * Unpacked
+             * @description Payloads decompressed.
+             */
+            unpacked: number;
+            /**
+             * Raw Bytes
+             * @description Bytes before compression.
+             */
+            raw_bytes: number;
+            /**
+             * Stored Bytes
+             * @description Bytes after it.
+             */
+            stored_bytes: number;
+            /**
+             * Saved Bytes
+             * @description The difference.
+             */
+            saved_bytes: number;
+            /**
+             * Ratio
+             * @description Bytes after compression per byte before it; null when there was none.
+             */
+            ratio: number | null;
+            /**
+             * Mean Pack Ms
+             * @description Mean milliseconds of compressing; null without a payload.
+             */
+            mean_pack_ms: number | null;
+            /**
+             * Mean Unpack Ms
+             * @description The same for decompressing.
+             */
+            mean_unpack_ms: number | null;
+            /**
+             * Errors
+             * @description Payloads that could not be compressed or decompressed.
+             */
+            errors: number;
+        };
+        /**
+         * CompressionPage
+         * @description Statistics of compression over all processes.
+         */
+        CompressionPage: {
+            /**
+             * Since
+             * Format: date
+             * @description First UTC day that is counted.
+             */
+            since: string;
+            /**
+             * Codecs
+             * @description By codec.
+             */
+            codecs: components["schemas"]["CodecItem"][];
         };
         /**
          * Health
@@ -1909,6 +2002,96 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CapacityPage"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    get_compression: {
+        parameters: {
+            query?: {
+                /** @description UTC days to count, with today. */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CompressionPage"];
+                };
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
                 };
             };
             /** @description There is no valid token. */

@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import RequestQueue
 from adwarm.store import compression_days, token_days, write_transaction
+from adwarm.store.error_events import ErrorLog
 
 _TOKEN_DAYS = timedelta(days=7)
 
@@ -13,7 +14,7 @@ _TOKEN_DAYS = timedelta(days=7)
 def apply_retention(engine: Engine, queue: RequestQueue, now: datetime) -> dict[str, int]:
     """Delete old rows, and return how many of each table.
 
-    Statistics of compression stay a year, the daily counts of tokens 7 days, and ended requests 7 days.
+    Statistics of compression stay a year, the daily counts of tokens 7 days, ended requests 7 days, and errors 30 days.
 
     Args:
         engine: the database.
@@ -26,4 +27,5 @@ def apply_retention(engine: Engine, queue: RequestQueue, now: datetime) -> dict[
         "compression_day": compression_days.delete_old(engine, now),
         "token_day": tokens,
         "request": queue.delete_old(),
+        "error_event": ErrorLog(engine).prune(now),
     }

@@ -1,22 +1,21 @@
 """The metrics of a serving process for Prometheus. No label names an account, so that their number is bounded."""
 
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
-from sqlalchemy import Engine, func, select
 
 from adwarm.backpressure import RequestQueue
 from adwarm.backpressure.status import AdmissionStatus, ScopeStatus
+from adwarm.compression import get_compression_totals
 from adwarm.foundation.clock import Clock
 from adwarm.model import Actor
 from adwarm.serving.reader import ReadStatus
-from adwarm.store import Context, access_tokens, entries, read_transaction
-from adwarm.store.tables import compression_day
+from adwarm.store import Context, access_tokens, entries
 
 METRICS_TYPE: Final = CONTENT_TYPE_LATEST
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -131,8 +130,7 @@ class StateCollector(Collector):
         yield size
 
     def _compression_metrics(self) -> Iterator[Metric]:
-        since = (self._clock.now() - _COMPRESSION_DAYS).date()
-        rows = _compression_totals(self._engine, since)
+        totals = get_compression_totals(self._engine, self._clock.now() - _COMPRESSION_DAYS)
         shown = {
             "packed": ("adwarm_compression_packed", "Payloads compressed in the last 30 days, by codec."),
             "unpacked": ("adwarm_compression_unpacked", "Payloads decompressed in the last 30 days, by codec."),
@@ -144,8 +142,8 @@ class StateCollector(Collector):
         }
         for column, (name, text) in shown.items():
             family = GaugeMetricFamily(name, text, labels=("codec",))
-            for codec, values in rows.items():
-                family.add_metric((codec,), values[column])
+            for codec, counts in totals.codecs.items():
+                family.add_metric((codec,), getattr(counts, column))
             yield family
 
     def _token_metric(self) -> Metric:
@@ -156,13 +154,3 @@ class StateCollector(Collector):
 
 def _kind(scope: ScopeStatus) -> str:
     return scope.scope.partition(":")[0]
-
-
-def _compression_totals(engine: Engine, since: date) -> dict[str, dict[str, float]]:
-    """Return the sums of each codec's columns since a day."""
-    names = [column.name for column in compression_day.columns if column.name not in {"day", "codec"}]
-    sums = [func.sum(compression_day.c[name]).label(name) for name in names]
-    query = select(compression_day.c.codec, *sums).where(compression_day.c.day >= since)
-    with read_transaction(engine) as connection:
-        rows = connection.execute(query.group_by(compression_day.c.codec).order_by(compression_day.c.codec)).all()
-    return {row.codec: {name: float(getattr(row, name)) for name in names} for row in rows}

@@ -253,6 +253,28 @@ class CapacityPage(Document):
     scopes: list[ScopeItem] = Field(description="By name.")
 
 
+class CodecItem(Document):
+    """What was compressed and decompressed by one codec."""
+
+    codec: str = Field(description="Codec; `identity` for what was stored as it is.")
+    packed: int = Field(description="Payloads compressed.")
+    unpacked: int = Field(description="Payloads decompressed.")
+    raw_bytes: int = Field(description="Bytes before compression.")
+    stored_bytes: int = Field(description="Bytes after it.")
+    saved_bytes: int = Field(description="The difference.")
+    ratio: float | None = Field(description="Bytes after compression per byte before it; null when there was none.")
+    mean_pack_ms: float | None = Field(description="Mean milliseconds of compressing; null without a payload.")
+    mean_unpack_ms: float | None = Field(description="The same for decompressing.")
+    errors: int = Field(description="Payloads that could not be compressed or decompressed.")
+
+
+class CompressionPage(Document):
+    """Statistics of compression over all processes."""
+
+    since: date = Field(description="First UTC day that is counted.")
+    codecs: list[CodecItem] = Field(description="By codec.")
+
+
 class Health(Document):
     """The process is alive."""
 

@@ -1,6 +1,6 @@
 """The routes answer what is stored, queue what may be queued, and never call upstream for a token with `read`."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -10,10 +10,10 @@ import pytest
 from adwarm.backpressure.request_queue import RequestQueue
 from adwarm.compression.codecs import decode
 from adwarm.foundation.errors import Refused, Transient
-from adwarm.model import Actor, FatigueScore, Priority, ReportKey, TokenScope
+from adwarm.model import Actor, CompressionCounts, FatigueScore, Priority, ReportKey, TokenScope
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
-from adwarm.store import scores
+from adwarm.store import compression_days, scores
 from tests.unit.serving.api.conftest import Api
 
 KEY = ReportKey("act_1", "last_7d")
@@ -232,6 +232,19 @@ def test_readiness_without_a_database(api: Api, monkeypatch: pytest.MonkeyPatch)
     answer = api.client.get("/readyz")
     assert (answer.status_code, answer.json()["database"]) == (503, "unreachable")
     assert "secret" not in answer.text
+
+
+def test_compression_statistics(api: Api) -> None:
+    """An administrator sees what compression saves by codec; the default is a week, and only days in range count."""
+    admin, now = api.token(TokenScope.ADMIN), api.clock.now()
+    for age, packed in ((0, 2), (6, 3), (7, 5)):
+        counts = CompressionCounts(packed=packed, raw_bytes=100 * packed, stored_bytes=10 * packed)
+        compression_days.add_counts(api.engine, now - timedelta(days=age), {"zstd": counts})
+    (item,) = api.get("/v1/compression", admin).json()["codecs"]
+    assert (item["codec"], item["packed"], item["saved_bytes"], item["ratio"]) == ("zstd", 5, 450, 0.1)
+    assert api.get("/v1/compression?days=8", admin).json()["codecs"][0]["packed"] == 10
+    assert api.get("/v1/compression?days=0", admin).status_code == 400
+    assert api.get("/v1/compression", api.token()).status_code == 403
 
 
 def test_metrics(api: Api) -> None:

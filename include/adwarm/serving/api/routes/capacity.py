@@ -1,15 +1,20 @@
-"""Routes that show the state of the whole system: queue, breakers and capacity."""
+"""Routes that show the state of the whole system: queue, breakers, capacity and compression."""
 
 from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
+from adwarm.compression import get_compression_totals
 from adwarm.model import AccessToken, Scope, ScopeKind
-from adwarm.serving.api.dependencies import NEEDS_READ, ReadToken, Services
+from adwarm.serving.api.dependencies import NEEDS_ADMIN, NEEDS_READ, ReadToken, Services
 from adwarm.serving.api.models import (
     BreakerItem,
     BreakerPage,
     CapacityPage,
+    CodecItem,
+    CompressionPage,
     QueueClass,
     QueueClasses,
     QueueState,
@@ -48,6 +53,23 @@ def list_capacity(token: ReadToken, services: Services) -> CapacityPage:
     status = services.admission.status()
     shown = [item for item in status.scopes if _may_see(token, item.scope)]
     return CapacityPage(at=status.at, scopes=[ScopeItem.model_validate(asdict(item)) for item in shown])
+
+
+@router.get(
+    "/compression",
+    summary="What compression saves",
+    operation_id="get_compression",
+    dependencies=[NEEDS_ADMIN],
+    responses=problems(400),
+)
+def get_compression(
+    services: Services, days: Annotated[int, Query(ge=1, le=366, description="UTC days to count, with today.")] = 7
+) -> CompressionPage:
+    """Bytes and times by codec, from all processes and tasks; counts are a second old at most."""
+    since = services.clock.now() - timedelta(days=days - 1)
+    totals = get_compression_totals(services.context.engine, since)
+    items = [CodecItem(codec=name, **counts.to_dict()) for name, counts in totals.codecs.items()]
+    return CompressionPage(since=totals.since, codecs=items)
 
 
 def _may_see(token: AccessToken, name: str) -> bool:
