@@ -4,7 +4,7 @@ import {bytes, span} from './words'
 
 const STATUS_TEXT = {
   hit: ['Hit', 'was stored and is fresh'],
-  stale: ['Stale', 'was stored; a fresh copy is asked for'],
+  stale: ['Stale', 'was stored and is old; a fresh copy is shown once there is one'],
   miss: ['Miss', 'was fetched from the platform just now'],
   waiting: ['Waiting', 'is being fetched'],
   error: ['Error', 'could not be read'],
@@ -37,7 +37,7 @@ export function AnswerStrip({report, isHeld}: StripProps) {
       <p className="strip-status" role="status">
         <span className={`mark mark-${status}`} aria-hidden="true" />
         <strong>{title}</strong>
-        <span className="muted">{status === 'stale' && isHeld ? 'was stored; new data is held back' : meaning}</span>
+        <span className="muted">{status === 'stale' && isHeld ? 'was stored and is old; new data is held back' : meaning}</span>
       </p>
       <dl className="strip-facts">
         <Fact name="Data from" value={age === null ? '–' : `${span(age)} ago`} />

@@ -51,7 +51,7 @@ export function WaitingPanel({report}: {readonly report: ReportHookState}) {
       <h2>{waiting === null ? 'Reading the report' : 'Fetching this report from the platform'}</h2>
       {waiting !== null && (
         <>
-          <p>{positionText(waiting.position)}</p>
+          <p>{waiting.openBreakers.length > 0 ? 'It waits until the platform answers again.' : positionText(waiting.position)}</p>
           <p className="muted">
             It is not stored yet. It appears here by itself.
             {waiting.requestId !== null && ` Request ${waiting.requestId}.`}
