@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -92,11 +92,18 @@ class Product:
         self._token_ids[made["token"]] = made["id"]
         return str(made["token"])
 
-    def warm(self, account: str, *, minutes_ago: float = 0, ranges: Sequence[str] = RANGES) -> None:
-        """Warm reports, and score the account's ads, as it would have been done some time ago."""
-        at = datetime.now(UTC) - timedelta(minutes=minutes_ago)
-        self._platform.set_now(at)
-        self.run("warm", account, "--range", ",".join(ranges), "--at", at.isoformat())
+    def warm(self, account: str, *, minutes_ago: float = 0, platform_minutes_ago: float | None = None) -> None:
+        """Warm reports, and score the account's ads, as it would have been done some time ago.
+
+        Args:
+            account: account id.
+            minutes_ago: the time at which it is done.
+            platform_minutes_ago: the time up to which the platform has data; the same when it is not given.
+        """
+        now = datetime.now(UTC)
+        at = now - timedelta(minutes=minutes_ago)
+        self._platform.set_now(at if platform_minutes_ago is None else now - timedelta(minutes=platform_minutes_ago))
+        self.run("warm", account, "--range", ",".join(RANGES), "--at", at.isoformat())
         self._platform.set_now(datetime.now(UTC))
         runtime = Runtime(load_settings(home=self._home))
         score_accounts(runtime.context, [(account, at.date() - timedelta(days=1))], at)

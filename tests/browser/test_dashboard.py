@@ -10,7 +10,7 @@ from .product import Product
 
 OpenPage = Callable[..., Any]
 Screenshot = Callable[[Any, str], None]
-HOURS = 60
+HOURS = 60  # minutes
 STALE_MINUTES = 7 * HOURS + 30
 
 
@@ -87,7 +87,7 @@ def test_a_hit_is_shown_with_all_of_the_report(product: Product, open_page: Open
 
 def test_a_second_visit_transfers_a_delta(product: Product, open_page: OpenPage, screenshot: Screenshot) -> None:
     """The network log has zstd for the first visit, `dcz` after a warm in between, 304 without one; the page says so."""
-    product.warm("act_1001", minutes_ago=STALE_MINUTES)
+    product.warm("act_1001", minutes_ago=STALE_MINUTES, platform_minutes_ago=26 * HOURS)  # its last day was not over
     reader = product.make_token("read")
     page = open_page()
     codings = watch_codings(page)
@@ -139,7 +139,7 @@ def test_a_missing_report_is_waited_for(product: Product, open_page: OpenPage, s
     screenshot(page, "no-account")
     with product.fault("slow_body", seconds=8):
         choose(page, "act_1003")
-        page.get_by_role("heading", name="Fetching this report from the platform").wait_for()
+        page.get_by_text("It is being fetched from the ad platform").wait_for()
         screenshot(page, "miss-waiting")
     page.locator('section:is([data-status="miss"], [data-status="hit"])').wait_for()
     page.locator("tbody tr").first.wait_for()
@@ -192,8 +192,7 @@ def test_an_open_breaker_is_announced_and_the_stored_report_stays(
     assert "new data is held back" in status_of(page, "stale").inner_text()
     screenshot(page, "breaker-open")
     choose(page, "act_1003")
-    page.get_by_role("heading", name="Fetching this report from the platform").wait_for()
-    page.get_by_text("It waits until the platform answers again").wait_for()
+    page.get_by_text("It is fetched once the ad platform answers again").wait_for()
     screenshot(page, "breaker-open-miss")
 
 
@@ -204,7 +203,7 @@ def test_errors_are_words(product: Product, open_page: OpenPage, screenshot: Scr
     page.goto(f"{product.url}/dashboard/")
     page.get_by_label("Access token").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_text("This token is not valid").wait_for()
+    page.get_by_text("This token is not valid. Paste the whole of it").wait_for()
     screenshot(page, "login-refused")
     sign_in(page, product)
     choose(page, "act_9999")
