@@ -39,11 +39,15 @@ up: $(READY) ## Start Airflow with the DAGs, the simulator and demo data
 down: $(READY) ## Stop all of it
 	@$(BIN)/python -m dev.down
 
+# npm writes this file when an installation is complete; installing again takes longer than building.
+npm_install = test $(1)/node_modules/.package-lock.json -nt $(1)/package-lock.json \
+	|| npm --prefix $(1) ci --no-progress --loglevel=error
+
 dashboard: ## Build the example dashboard into examples/dashboard/dist; needs Node.js and npm
 	@command -v npm >/dev/null || { echo "npm is not installed: apt-get install nodejs npm"; exit 1; }
-	@npm --prefix clients/typescript ci --no-progress --loglevel=error
+	@$(call npm_install,clients/typescript)
 	@npm --prefix clients/typescript run --silent build
-	@npm --prefix examples/dashboard ci --no-progress --loglevel=error
+	@$(call npm_install,examples/dashboard)
 	@npm --prefix examples/dashboard run --silent build
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
@@ -52,7 +56,7 @@ test: $(READY) ## Run the tests on SQLite and PostgreSQL
 test-clients: ## Check types and tests of the TypeScript client and the dashboard, and build both; needs Node.js and npm
 	@if ! command -v npm >/dev/null; then echo "skipped: npm is not installed (apt-get install nodejs npm)"; exit 0; fi; \
 	for folder in clients/typescript examples/dashboard; do \
-		npm --prefix $$folder ci --no-progress --loglevel=error && npm --prefix $$folder run --silent check || exit 1; \
+		{ $(call npm_install,$$folder); } && npm --prefix $$folder run --silent check || exit 1; \
 	done
 
 test-browser: $(READY) ## Drive the dashboard in Chromium; needs Node.js, npm and Chromium, else it says what it skips

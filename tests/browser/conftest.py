@@ -1,4 +1,4 @@
-"""Chromium, and the API that serves the dashboard. Tests are skipped where a part is missing, and say which one."""
+"""Chromium, and adwarm with the dashboard. Tests are skipped where a part is missing, and say which one."""
 
 import os
 import shutil
@@ -8,11 +8,8 @@ from typing import Any
 
 import pytest
 
-try:
-    from .real_api import RealApi as Api
-except ImportError:  # a part of `adwarm serve` is not there
-    from .stub_api import StubApi as Api  # type: ignore[assignment]
-ROOT = Path(__file__).resolve().parents[2]
+from .product import ROOT, Product
+
 DIST = ROOT / "examples/dashboard/dist"
 SCREENSHOTS = ROOT / ".adwarm/screenshots"
 WIDE = {"width": 1280, "height": 900}
@@ -34,13 +31,13 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    """The API with the dashboard and an empty cache."""
+def product(tmp_path: Path) -> Iterator[Product]:
+    """adwarm with the dashboard and an empty cache."""
     if not (DIST / "index.html").is_file():
         pytest.skip("the dashboard is not built: make test-browser builds it")
-    server = Api(DIST, tmp_path)
-    yield server
-    server.close()
+    installed = Product(DIST, tmp_path)
+    yield installed
+    installed.close()
 
 
 @pytest.fixture
@@ -48,13 +45,13 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens pages, each in a profile of its own; a page that logs an error or breaks its policy fails the test."""
     contexts, complaints = [], []
 
-    def open_one(color_scheme: str = "light", viewport: dict[str, int] | None = None) -> Any:
+    def open_one(viewport: dict[str, int] | None = None, scale: float = 1) -> Any:
         context = browser.new_context(
-            color_scheme=color_scheme, viewport=viewport or WIDE, reduced_motion="reduce", locale="en-GB"
+            viewport=viewport or WIDE, device_scale_factor=scale, reduced_motion="reduce", locale="en-GB"
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if _is_complaint(message) else None)
         return page
@@ -72,11 +69,13 @@ def _is_complaint(message: Any) -> bool:
 
 @pytest.fixture
 def screenshot() -> Callable[[Any, str], None]:
-    """Saves what a page shows to `.adwarm/screenshots`."""
+    """Saves what a page shows, in light and in dark, to `.adwarm/screenshots`."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
 
     def save(page: Any, name: str) -> None:
-        page.evaluate("document.fonts.ready")
-        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            page.evaluate("document.fonts.ready")
+            page.screenshot(path=SCREENSHOTS / f"{name}-{scheme}.png", full_page=True)
 
     return save

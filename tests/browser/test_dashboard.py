@@ -1,4 +1,4 @@
-"""The example dashboard in Chromium: what it shows of each answer, and that a second visit transfers a delta."""
+"""The example dashboard in Chromium: what it shows of each answer, what it transfers, and what it says of itself."""
 
 import re
 from collections.abc import Callable
@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 
-from .conftest import Api
+from .product import Product
 
 OpenPage = Callable[..., Any]
 Screenshot = Callable[[Any, str], None]
-NARROW = {"width": 390, "height": 844}
+HOURS = 60  # minutes
+STALE_MINUTES = 7 * HOURS + 30
 
 
-def sign_in(page: Any, api: Api) -> None:
+def sign_in(page: Any, product: Product, token: str | None = None) -> None:
     """Open the dashboard and send the token of the form."""
-    page.goto(f"{api.url}/dashboard/")
-    page.get_by_label("Access token").fill(api.token)
+    page.goto(f"{product.url}/dashboard/")
+    page.get_by_label("Access token").fill(token or product.token)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="Sign out").wait_for()
 
@@ -50,46 +51,59 @@ def watch_codings(page: Any) -> list[str]:
     return codings
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_hit_is_shown_with_all_of_the_report(
-    api: Api, open_page: OpenPage, screenshot: Screenshot, scheme: str
-) -> None:
-    """Figures, chart, fatigue bands in words, ads, age and saved bytes; in light and in dark."""
-    api.store("act_1001")
-    page = open_page(scheme)
-    page.goto(f"{api.url}/dashboard/")
-    screenshot(page, f"login-{scheme}")
-    sign_in(page, api)
+def watch_reports(page: Any) -> list[tuple[str, str | None, int]]:
+    """Return a list that grows by each answered report: trigger, request that it continues, status."""
+    seen: list[tuple[str, str | None, int]] = []
+
+    def note(response: Any) -> None:
+        headers = response.request.headers
+        if "/v1/insights/" in response.url:
+            seen.append((headers["adwarm-trigger"], headers.get("adwarm-request"), response.status))
+
+    page.on("response", note)
+    return seen
+
+
+def test_a_hit_is_shown_with_all_of_the_report(product: Product, open_page: OpenPage, screenshot: Screenshot) -> None:
+    """Figures, chart, fatigue bands in words, ads, age and saved bytes."""
+    product.warm("act_1001", minutes_ago=4)
+    page = open_page()
+    page.goto(f"{product.url}/dashboard/")
+    screenshot(page, "login")
+    sign_in(page, product)
     page.get_by_label("Range").select_option("last_28d")
     strip = status_of(page, "hit")
     strip.get_by_text("% saved").wait_for()
 
-    assert "Northwind Outdoor" in page.get_by_role("heading", level=1).inner_text()
+    assert "Simulated account 1001" in page.get_by_role("heading", level=1).inner_text()
     assert re.search(r"\b4 min ago", strip.inner_text())
     assert "zstd" in strip.inner_text()
+    page.locator(".band-counts").wait_for()
     assert {"Critical", "Warning", "Healthy", "Pending"} <= set(page.locator(".band-counts").inner_text().split())
     assert page.locator("tbody tr").count() == 25
-    assert page.get_by_role("img", name=re.compile("Line chart, .*28 days|Line chart")).count() == 1
-    screenshot(page, f"hit-{scheme}")
+    assert page.get_by_role("img", name=re.compile("Line chart")).count() == 1
+    screenshot(page, "hit")
 
 
-def test_a_second_visit_transfers_a_delta(api: Api, open_page: OpenPage, screenshot: Screenshot) -> None:
-    """The network log has zstd for the first visit, `dcz` once a day is new, 304 when nothing is; the page says so."""
-    api.store("act_1001")
+def test_a_second_visit_transfers_a_delta(product: Product, open_page: OpenPage, screenshot: Screenshot) -> None:
+    """The network log has zstd first, `dcz` after a warm between two visits, 304 without one; the page says so."""
+    product.warm("act_1001", minutes_ago=STALE_MINUTES, platform_minutes_ago=26 * HOURS)  # its last day was not over
+    reader = product.make_token("read")
     page = open_page()
     codings = watch_codings(page)
-    sign_in(page, api)
+    sign_in(page, product, reader)
     page.get_by_label("Range").select_option("last_28d")
-    status_of(page, "hit").get_by_text("% saved").wait_for()
+    status_of(page, "stale").get_by_text("% saved").wait_for()
     assert codings[-1] == "zstd"
 
-    api.store("act_1001")
-    sign_in(page, api)  # a new document: the token and the report are gone from memory
+    page.goto("about:blank")  # the token and the report are gone from memory, and nothing is asked for any more
+    product.warm("act_1001")
+    sign_in(page, product, reader)
     page.get_by_label("Range").select_option("last_28d")
     strip = status_of(page, "hit")
-    strip.get_by_text("dcz").wait_for()
     strip.get_by_text("% saved").wait_for()
-    assert codings[-1] == "dcz"
+    assert codings[-1] == "dcz", codings
+    assert "dcz" in strip.inner_text()
     saved = re.search(r"([\d.]+) % saved", strip.inner_text())
     assert saved
     assert float(saved[1]) > 95
@@ -98,108 +112,176 @@ def test_a_second_visit_transfers_a_delta(api: Api, open_page: OpenPage, screens
     page.get_by_role("button", name="Refresh").click()
     strip.get_by_text("nothing new").wait_for()
     assert codings[-1] == "304"
+    screenshot(page, "not-modified")
 
 
-def test_stale_data_stays_until_the_fresh_copy_is_there(api: Api, open_page: OpenPage, screenshot: Screenshot) -> None:
+def test_stale_data_stays_until_the_fresh_copy_is_there(
+    product: Product, open_page: OpenPage, screenshot: Screenshot
+) -> None:
     """A stale report is shown at once, marked as such, and replaced without a click."""
-    api.store("act_1002", age_seconds=9_000, is_stale=True)
+    product.warm("act_1002", minutes_ago=STALE_MINUTES)
     page = open_page()
-    sign_in(page, api)
-    choose(page, "act_1002")
-    strip = status_of(page, "stale")
+    with product.fault("slow_body", seconds=3):
+        sign_in(page, product)
+        strip = status_of(page, "stale")
+        strip.get_by_text("% saved").wait_for()
+        assert "7 h 30 min ago" in strip.inner_text()
+        screenshot(page, "stale")
+    strip = status_of(page, "hit")
+    strip.get_by_text("dcz").wait_for()
 
-    assert "a fresh copy is asked for" in strip.inner_text()
-    assert "2 h 30 min ago" in strip.inner_text()
-    screenshot(page, "stale")
-    api.store("act_1002", age_seconds=2)
-    status_of(page, "hit")
 
-
-def test_a_missing_report_is_waited_for(api: Api, open_page: OpenPage, screenshot: Screenshot) -> None:
-    """The page shows the position in the queue, then the report by itself: a miss if it came while one waited."""
-    api.announce("act_1003")
+def test_a_missing_report_is_waited_for(product: Product, open_page: OpenPage, screenshot: Screenshot) -> None:
+    """The page says that it is fetched, then shows the report by itself, and the whole wait is one open."""
     page = open_page()
-    sign_in(page, api)
-    choose(page, "act_1003")
-    page.get_by_text(re.compile(r"(number \d+|the next one) in the queue\.")).wait_for()
-    screenshot(page, "miss-waiting")
-    api.store("act_1003", age_seconds=1)
+    seen = watch_reports(page)
+    sign_in(page, product)
+    page.get_by_text("Type the id of an account").wait_for()
+    screenshot(page, "no-account")
+    with product.fault("slow_body", seconds=8):
+        choose(page, "act_1003")
+        page.get_by_text("It is being fetched from the ad platform").wait_for()
+        screenshot(page, "miss-waiting")
     page.locator('section:is([data-status="miss"], [data-status="hit"])').wait_for()
-
-    assert page.locator("tbody tr").count() == 25
+    page.locator("tbody tr").first.wait_for()
     screenshot(page, "miss")
+
+    first, *others = seen
+    assert first == ("open", None, 202)
+    assert {(trigger, number) for trigger, number, _ in others} == {("open", "1")}
+    assert [status for _, _, status in seen].count(200) == 1
+    opens = product.read_opens()
+    assert {(row["actor"], row["request_id"]) for row in opens} == {("human", "1")}
+    assert product.count_opens("act_1003") == 1
+
+
+def test_polls_are_no_opens(product: Product, open_page: OpenPage) -> None:
+    """Opening a report is one open by a human; what the page asks by itself later is logged as `api`."""
+    product.warm("act_1001", minutes_ago=STALE_MINUTES)
+    page = open_page()
+    page.clock.install()
+    seen = watch_reports(page)
+    sign_in(page, product)
+    status_of(page, "stale")
+    while [trigger for trigger, _, _ in seen][-1] != "revalidate" or not page.locator('[data-status="hit"]').count():
+        page.clock.run_for(500)
+    page.clock.run_for(1_000)
+    with page.expect_response(re.compile("/v1/insights/")):
+        page.clock.run_for(301_000)
+
+    triggers = [trigger for trigger, _, _ in seen]
+    assert triggers == ["open", *["revalidate"] * (len(triggers) - 2), "poll"]
+    actors = [row["actor"] for row in product.read_opens()]
+    assert actors == ["human", *["api"] * (len(triggers) - 1)]
+    assert product.count_opens("act_1001") == 1
 
 
 def test_an_open_breaker_is_announced_and_the_stored_report_stays(
-    api: Api, open_page: OpenPage, screenshot: Screenshot
+    product: Product, open_page: OpenPage, screenshot: Screenshot
 ) -> None:
     """The banner says since when, why, and when it is tested next."""
-    api.store("act_1001", age_seconds=12_000, is_stale=True)
-    api.open_breaker()
+    product.warm("act_1001", minutes_ago=STALE_MINUTES)
+    product.open_breaker()
     page = open_page()
-    sign_in(page, api)
+    sign_in(page, product)
     banner = page.get_by_role("alert").filter(has_text="The ad platform does not answer")
     banner.wait_for()
 
-    assert re.search(r"20 of 24 calls( of \d+ accounts or more)? failed", banner.inner_text())
+    assert re.search(r"\d+ of \d+ calls of \d+ accounts or more failed", banner.inner_text())
     assert "The next test is at" in banner.inner_text()
     assert "1 breaker open" in page.locator(".system").inner_text()
     assert "new data is held back" in status_of(page, "stale").inner_text()
     screenshot(page, "breaker-open")
+    choose(page, "act_1003")
+    page.get_by_text("It is fetched once the ad platform answers again").wait_for()
+    screenshot(page, "breaker-open-miss")
 
 
-def test_errors_are_words(api: Api, open_page: OpenPage, screenshot: Screenshot) -> None:
+def test_errors_are_words(product: Product, open_page: OpenPage, screenshot: Screenshot) -> None:
     """A wrong token, an unknown account and a token that stops working are each said in a sentence."""
-    api.store("act_1001")
+    product.warm("act_1001")
     page = open_page()
-    page.goto(f"{api.url}/dashboard/")
+    page.goto(f"{product.url}/dashboard/")
     page.get_by_label("Access token").fill("wrong")
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_text("This token is not valid").wait_for()
-    sign_in(page, api)
+    page.get_by_text("This token is not valid. Paste the whole of it").wait_for()
+    screenshot(page, "login-refused")
+    sign_in(page, product)
     choose(page, "act_9999")
     page.get_by_role("alert").get_by_text("There is no such report for this token").wait_for()
     screenshot(page, "error")
 
     choose(page, "act_1001")
     status_of(page, "hit")
-    api.revoke_token()
+    product.revoke_token()
     page.get_by_role("button", name="Refresh").click()
     page.get_by_text("You were signed out").wait_for()
     assert page.get_by_label("Access token").input_value() == ""
+    screenshot(page, "signed-out")
 
 
-def test_the_token_stays_in_memory(api: Api, open_page: OpenPage) -> None:
+def test_the_token_stays_in_memory(product: Product, open_page: OpenPage) -> None:
     """It is in no storage, no cookie, no URL and no file; a reload asks for it again."""
-    api.store("act_1001")
+    product.warm("act_1001")
     page = open_page()
     urls: list[str] = []
     page.on("request", lambda request: urls.append(request.url))
-    sign_in(page, api)
+    sign_in(page, product)
     status_of(page, "hit")
     kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])")
 
-    assert api.token not in kept
-    assert api.token not in page.content()
-    assert not [url for url in urls if api.token in url]
+    assert product.token not in kept
+    assert product.token not in page.content()
+    assert not [url for url in urls if product.token in url]
     page.reload()
     page.get_by_label("Access token").wait_for()
 
 
-def test_the_page_works_with_a_keyboard_and_on_a_phone(api: Api, open_page: OpenPage, screenshot: Screenshot) -> None:
-    """Tab reaches the controls, arrow keys read the chart, Enter sorts; nothing is wider than a narrow screen."""
-    api.store("act_1001")
-    page = open_page(viewport=NARROW)
-    sign_in(page, api)
-    status_of(page, "hit")
+@pytest.mark.parametrize(
+    ("name", "width", "height", "scale"), [("phone", 360, 740, 2), ("zoom-200", 640, 450, 2)], ids=["phone", "zoom"]
+)
+def test_the_page_fits_a_phone_and_large_letters(
+    product: Product, open_page: OpenPage, screenshot: Screenshot, name: str, width: int, height: int, scale: float
+) -> None:
+    """At 360 pixels, and at a zoom of 200 % in a window of 1280: nothing is wider than the screen, in any state."""
+    product.warm("act_1001")
+    page = open_page({"width": width, "height": height}, scale)
+    page.goto(f"{product.url}/dashboard/")
+    fits = "document.documentElement.scrollWidth <= innerWidth"
+    assert page.evaluate(fits)
+    screenshot(page, f"{name}-login")
+    sign_in(page, product)
+    status_of(page, "hit").get_by_text("% saved").wait_for()
+    page.locator(".worst li").first.wait_for()
+    assert page.evaluate(fits)
+    screenshot(page, name)
+    product.open_breaker()
+    page.get_by_role("alert").wait_for()
+    page.get_by_label("Range").select_option("own")
+    assert page.evaluate(fits)
+    screenshot(page, f"{name}-breaker")
+
+
+def test_the_page_works_with_a_keyboard(product: Product, open_page: OpenPage, screenshot: Screenshot) -> None:
+    """Tab reaches every control in order and shows where it is, arrow keys read the chart, Enter sorts."""
+    product.warm("act_1001")
+    page = open_page()
+    sign_in(page, product)
+    status_of(page, "hit").get_by_text("% saved").wait_for()
+    page.evaluate("document.activeElement?.blur()")
+    outlines = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        outlines.append(page.evaluate("getComputedStyle(document.activeElement).outlineStyle"))
+    assert set(outlines) == {"solid"}
     page.get_by_role("img", name=re.compile("Line chart")).focus()
     page.keyboard.press("End")
     reading = page.locator(".chart-reading").inner_text()
     page.keyboard.press("ArrowLeft")
     assert reading != page.locator(".chart-reading").inner_text()
+    screenshot(page, "focus-chart")
 
     page.get_by_role("button", name="Fatigue").focus()
     page.keyboard.press("Enter")
     assert page.locator("th.column-score").get_attribute("aria-sort") == "descending"
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    screenshot(page, "phone")
+    screenshot(page, "focus-sort")

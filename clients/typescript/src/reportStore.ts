@@ -4,16 +4,20 @@ import type {ReportDocument} from './document.js'
 import {AdwarmProblem} from './problem.js'
 import {Store} from './store.js'
 import type {Transfer} from './transfer.js'
-import type {Breaker} from './status.js'
+import type {Breaker, RequestState} from './status.js'
 
 /** What is known about a report that is to be waited for. */
 export interface Waiting {
   readonly requestId: string | null
   /** Requests ahead of it and itself: 1 is next; null when the API does not say. */
   readonly position: number | null
+  /** Whether it is being fetched now. */
+  readonly isRunning: boolean
+  /** Why the last attempt to fetch it failed; null when none did, or the API does not say. */
+  readonly lastError: string | null
   /** Why it is not there yet; null when the API does not say. */
   readonly reason: string | null
-  /** The breakers that hold requests back. */
+  /** The breakers that hold requests of this account back. */
   readonly openBreakers: readonly Breaker[]
 }
 
@@ -63,6 +67,14 @@ const EMPTY: ReportState = {
   waiting: null,
   error: null,
   retrySeconds: null,
+}
+const NO_DETAILS: Waiting = {
+  requestId: null,
+  position: null,
+  isRunning: false,
+  lastError: null,
+  reason: null,
+  openBreakers: [],
 }
 const MAX_STALE_CHECKS = 10
 const MAX_RETRIES = 6
@@ -143,9 +155,8 @@ export class ReportStore extends Store<ReportState> {
 
   private showWaiting(answer: WaitingAnswer, signal: AbortSignal): void {
     const {requestId, reason} = answer
-    const before = this.getSnapshot().waiting
-    const waiting = {requestId, reason, position: before?.position ?? null, openBreakers: before?.openBreakers ?? []}
-    this.set({status: 'waiting', isFetching: false, error: null, waiting}, signal)
+    const before = this.getSnapshot().waiting ?? NO_DETAILS
+    this.set({status: 'waiting', isFetching: false, error: null, waiting: {...before, requestId, reason}}, signal)
     void this.addDetails(signal)
   }
 
@@ -158,10 +169,15 @@ export class ReportStore extends Store<ReportState> {
     ])
     const {waiting} = this.getSnapshot()
     if (waiting === null || waiting.requestId !== id) return
-    const position = request.status === 'fulfilled' ? (request.value?.position ?? null) : waiting.position
-    const openBreakers =
-      breakers.status === 'fulfilled' ? breakers.value.filter(({state}) => state !== 'closed') : waiting.openBreakers
-    this.set({waiting: {...waiting, position, openBreakers}}, signal)
+    const details: Partial<Waiting> = {
+      ...(request.status === 'fulfilled' && readRequest(request.value)),
+      ...(breakers.status === 'fulfilled' && {openBreakers: breakers.value.filter((item) => this.isHeldBy(item))}),
+    }
+    this.set({waiting: {...waiting, ...details}}, signal)
+  }
+
+  private isHeldBy({state, account}: Breaker): boolean {
+    return state !== 'closed' && (account === null || account === this.options.account)
   }
 
   /** Shows an error and returns the seconds until the next try; null when another try does not help. */
@@ -174,6 +190,14 @@ export class ReportStore extends Store<ReportState> {
     const retrySeconds = canRetry ? (problem.retryAfterSeconds ?? backoff(failures)) : null
     this.set({status: 'error', isFetching: false, waiting: null, error: problem, retrySeconds}, signal)
     return retrySeconds
+  }
+}
+
+function readRequest(request: RequestState | null): Pick<Waiting, 'position' | 'isRunning' | 'lastError'> {
+  return {
+    position: request?.position ?? null,
+    isRunning: request?.status === 'processing',
+    lastError: request?.error ?? null,
   }
 }
 

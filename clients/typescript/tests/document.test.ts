@@ -1,60 +1,64 @@
 import {describe, expect, it} from 'vitest'
-import {columns, numbers, rows, type Table} from '../src/index.js'
+import {type Cell, columns, numbers, type ReportDocument, rows, type Row, type Table} from '../src/index.js'
+import cases from './documents.json'
 
-const TABLE: Table = {
-  rows: 3,
-  columns: {
-    ad_id: ['1', '2', '3'],
-    spend: ['1.5', null, '0'],
-    actions: {
-      by: 'action_type',
-      items: {
-        link_click: {value: ['4', null, '6'], '7d_click': ['1', null, null]},
-        purchase: {value: [null, null, '2']},
-      },
-      exceptions: {'1': []},
-    },
-  },
+/** What a table has to be read as. */
+interface Expected {
+  readonly rows: readonly Row[]
+  readonly columns: Readonly<Record<string, readonly Cell[]>>
 }
 
-describe('rows', () => {
-  it('gives back what the platform sent: lists of items, no field without a value', () => {
-    expect(rows(TABLE)).toEqual([
-      {ad_id: '1', spend: '1.5', actions: [{action_type: 'link_click', value: '4', '7d_click': '1'}]},
-      {ad_id: '2', actions: []},
-      {
-        ad_id: '3',
-        spend: '0',
-        actions: [
-          {action_type: 'link_click', value: '6'},
-          {action_type: 'purchase', value: '2'},
-        ],
-      },
-    ])
+interface Case {
+  readonly document: ReportDocument
+  readonly daily: Expected
+  readonly summary: Expected | null
+}
+
+// adwarm itself wrote the documents, and the rows that they were made of.
+const tables = Object.entries(cases as unknown as Record<string, Case>).flatMap(
+  ([name, {document, daily, summary}]): [string, Table, Expected][] => [
+    [name, document.daily, daily],
+    ...(document.summary && summary ? [[`${name}: its summary`, document.summary, summary] as [string, Table, Expected]] : []),
+  ],
+)
+
+describe.each(tables)('%s', (_, table, expected) => {
+  it('gives the rows that were stored', () => {
+    expect(rows(table)).toEqual(expected.rows)
   })
 
-  it('gives an empty row for each row of a table without columns', () => {
+  it('gives a plain array per field, and per type and measure of a list of actions', () => {
+    expect(columns(table)).toEqual(expected.columns)
+  })
+
+  it('gives each of them as numbers, NaN where a value is none', () => {
+    for (const [name, values] of Object.entries(expected.columns)) {
+      const isNumber = (value: Cell) => typeof value === 'number' || (typeof value === 'string' && value !== '')
+      expect([...numbers(table, name)]).toEqual(values.map((value) => (isNumber(value) ? Number(value) : Number.NaN)))
+    }
+  })
+})
+
+describe('a table', () => {
+  it('has NaN for every row of a column that it does not have', () => {
+    expect([...numbers({rows: 2, columns: {}}, 'nothing')]).toEqual([Number.NaN, Number.NaN])
+  })
+
+  it('has an empty row for each row without columns', () => {
     expect(rows({rows: 2, columns: {}})).toEqual([{}, {}])
   })
-})
 
-describe('columns', () => {
-  it('names the items of a pivoted column, and their measures', () => {
-    expect(Object.keys(columns(TABLE))).toEqual([
-      'ad_id',
-      'spend',
-      'actions.link_click',
-      'actions.link_click.7d_click',
-      'actions.purchase',
-    ])
-    expect(columns(TABLE)['actions.purchase']).toEqual([null, null, '2'])
+  it('is not changed by reading it', () => {
+    const table = tables.find(([name]) => name === 'lists that the columns cannot hold')![1]
+    const before = structuredClone(table)
+    columns(table)
+    rows(table)
+    expect(table).toEqual(before)
   })
-})
 
-describe('numbers', () => {
-  it('reads numeric strings, and gives NaN for no value', () => {
-    expect([...numbers(TABLE, 'spend')]).toEqual([1.5, Number.NaN, 0])
-    expect([...numbers(TABLE, 'actions.link_click')]).toEqual([4, Number.NaN, 6])
-    expect([...numbers(TABLE, 'nothing')]).toEqual([Number.NaN, Number.NaN, Number.NaN])
+  it('is refused when a type stands for one that is not there', () => {
+    const table: Table = {rows: 1, columns: {actions: {by: 'action_type', items: {purchase: 'omni_purchase'}}}}
+    expect(() => rows(table)).toThrow('no values for the actions purchase')
+    expect(() => columns(table)).toThrow('no values for the actions purchase')
   })
 })

@@ -24,12 +24,15 @@ import {
 const isReport = (call: Call) => call.url.pathname.startsWith('/v1/insights/')
 const BREAKER = {source: 'meta', account: null, state: 'open', error_rate: 1, calls: 9, since: '2026-01-01T00:00:00Z'}
 
+const BREAKERS = [BREAKER, {...BREAKER, account: 'act_2'}, {...BREAKER, account: 'act_1', state: 'closed'}]
+const REQUEST = {id: 42, position: 3, status: 'pending', error: 'timed out'}
+
 /** Answers reports from a list; the last answer repeats. Requests and breakers are always there. */
 function setUp(...answers: ((call: Call) => Answer)[]) {
   let reports = 0
   const {fetch, calls} = fakeFetch((call) => {
-    if (call.url.pathname === '/v1/breakers') return Response.json({at: '', breakers: [BREAKER]})
-    if (call.url.pathname.startsWith('/v1/requests/')) return Response.json({id: 42, position: 3})
+    if (call.url.pathname === '/v1/breakers') return Response.json({at: '', breakers: BREAKERS})
+    if (call.url.pathname.startsWith('/v1/requests/')) return Response.json(REQUEST)
     reports += 1
     return answers[Math.min(reports, answers.length) - 1]?.(call) ?? new Error('no answer is left')
   })
@@ -93,13 +96,20 @@ describe('useAdwarmReport', () => {
     expect(reports()).toHaveLength(11)
   })
 
-  it('shows position and breakers while it waits, and follows its request', async () => {
+  it('shows position, error and the breakers that concern it while it waits, and follows its request', async () => {
     const MISS = () => reportResponse('adwarm; fwd=miss; stored; ttl=9')
     const {wrapper, reports} = setUp(() => waitingResponse(42), MISS)
     const {result} = renderHook(() => useAdwarmReport('act_1', 'last_7d', {priority: 'high'}), {wrapper})
     await pass(1)
     expect(result.current.status).toBe('waiting')
-    expect(result.current.waiting).toMatchObject({requestId: '42', position: 3, openBreakers: [BREAKER]})
+    expect(result.current.waiting).toEqual({
+      requestId: '42',
+      position: 3,
+      isRunning: false,
+      lastError: 'timed out',
+      reason: 'why',
+      openBreakers: [BREAKER],
+    })
     await pass(2)
     expect(result.current).toMatchObject({status: 'miss', waiting: null})
     expect(reports().map(({headers}) => headers.get('adwarm-request'))).toEqual([null, '42'])

@@ -112,7 +112,11 @@ export function AdTable({ads, scores, formats}: TableProps) {
               <tr key={ad.id}>
                 <th scope="row">
                   {ad.name}
-                  {ad.name !== ad.id && <span className="ad-id">{ad.id}</span>}
+                  {ad.name !== ad.id && (
+                    <span className="ad-id" title={ad.id}>
+                      {ad.id}
+                    </span>
+                  )}
                 </th>
                 <td className="column-score">{ad.score ? <ScoreCell score={ad.score} /> : '–'}</td>
                 <td>{formats.money(ad.spend)}</td>

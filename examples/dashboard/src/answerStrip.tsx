@@ -1,10 +1,10 @@
 import type {ReportHookState} from '@adwarm/client/react'
 import {useEffect, useState} from 'react'
-import {bytes, span} from './words'
+import {bytes, duration, span} from './words'
 
 const STATUS_TEXT = {
   hit: ['Hit', 'was stored and is fresh'],
-  stale: ['Stale', 'was stored; a fresh copy is asked for'],
+  stale: ['Stale', 'is old; shown until a fresh copy is there'],
   miss: ['Miss', 'was fetched from the platform just now'],
   waiting: ['Waiting', 'is being fetched'],
   error: ['Error', 'could not be read'],
@@ -37,11 +37,11 @@ export function AnswerStrip({report, isHeld}: StripProps) {
       <p className="strip-status" role="status">
         <span className={`mark mark-${status}`} aria-hidden="true" />
         <strong>{title}</strong>
-        <span className="muted">{status === 'stale' && isHeld ? 'was stored; new data is held back' : meaning}</span>
+        <span className="muted">{status === 'stale' && isHeld ? 'is old; new data is held back' : meaning}</span>
       </p>
       <dl className="strip-facts">
         <Fact name="Data from" value={age === null ? '–' : `${span(age)} ago`} />
-        <Fact name="Answered in" value={milliseconds === null ? '–' : `${Math.max(1, Math.round(milliseconds))} ms`} />
+        <Fact name="Answered in" value={milliseconds === null ? '–' : duration(milliseconds)} />
         <Fact name="Sent" value={isMeasured ? (isNotModified ? 'nothing new' : bytes(wireBytes)) : '–'} />
         <Fact name="Report" value={decodedBytes === null ? '–' : bytes(decodedBytes)} />
         <Fact name="Coding" value={isNotModified ? 'not modified' : (coding ?? '–')} />

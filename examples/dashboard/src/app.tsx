@@ -142,7 +142,8 @@ function Report({account, range, report: name, session, onSignOut}: ReportProps)
           <AnswerStrip report={report} isHeld={held.length > 0} />
           <div className="range-line">
             <p>
-              {longDay(data.since)} – {longDay(data.until)} <span className="muted">{data.time_zone}</span>
+              {longDay(data.since)}
+              {data.since !== data.until && ` to ${longDay(data.until)}`} <span className="muted">{data.time_zone}</span>
               {data.missing !== null && <span className="missing">Incomplete: {data.missing}</span>}
             </p>
             <button onClick={report.refresh} disabled={report.isFetching}>

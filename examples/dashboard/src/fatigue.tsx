@@ -90,7 +90,7 @@ export function Fatigue({scores, problem}: FatigueProps) {
         {scores?.asOf && <p className="muted">as of {longDay(scores.asOf)}</p>}
       </header>
       {problem !== null && <p className="muted">{problem}.</p>}
-      {scores !== null && list.length === 0 && <p className="muted">No scores yet for this account.</p>}
+      {scores !== null && list.length === 0 && <p className="muted">No scores yet for this account. They are made once a day, after its day has ended.</p>}
       {list.length > 0 && (
         <>
           <div className="band-bar" aria-hidden="true">

@@ -1,6 +1,6 @@
 import type {Breaker} from '@adwarm/client'
-import type {ReportHookState} from '@adwarm/client/react'
-import {breakerText, errorTitle, span} from './words'
+import type {ReportHookState, Waiting} from '@adwarm/client/react'
+import {breakerText, errorTitle, sentence, span} from './words'
 
 /** Says that the platform does not answer, for the breakers that concern the account. */
 export function BreakerBanner({breakers}: {readonly breakers: readonly Breaker[]}) {
@@ -25,17 +25,13 @@ export function ErrorBanner({report}: {readonly report: ReportHookState}) {
     <section className="banner banner-error" role="alert">
       <h2>{errorTitle(error)}</h2>
       <p>
-        {error.detail && `${capitalized(error.detail)}. `}
+        {sentence(error.detail)}{' '}
         {data !== null && 'Below is the last report that could be read. '}
         {retrySeconds !== null && `The page tries again in ${span(retrySeconds)}.`}
       </p>
-      <button onClick={report.refresh}>Try now</button>
+      <button onClick={report.refresh}>Try again</button>
     </section>
   )
-}
-
-function capitalized(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1).replace(/\.$/, '')
 }
 
 /** Stands where the report will be: that it is fetched, and how long the queue is ahead of it. */
@@ -48,22 +44,22 @@ export function WaitingPanel({report}: {readonly report: ReportHookState}) {
         <span />
         <span />
       </div>
-      <h2>{waiting === null ? 'Reading the report' : 'Fetching this report from the platform'}</h2>
+      <h2>{waiting === null ? 'Reading the report' : 'This report is not stored yet'}</h2>
       {waiting !== null && (
         <>
-          <p>{positionText(waiting.position)}</p>
-          <p className="muted">
-            It is not stored yet. It appears here by itself.
-            {waiting.requestId !== null && ` Request ${waiting.requestId}.`}
-          </p>
+          <p>{waitingText(waiting)} It appears here by itself.</p>
+          {waiting.lastError !== null && <p>The last attempt failed: {waiting.lastError}</p>}
+          {waiting.requestId !== null && <p className="muted">Request {waiting.requestId}</p>}
         </>
       )}
     </section>
   )
 }
 
-function positionText(position: number | null): string {
-  if (position === null) return 'It is in the queue, or on its way already.'
-  if (position === 1) return 'It is the next one in the queue.'
-  return `It is number ${position} in the queue.`
+/** Returns what a missing report waits for. */
+function waitingText({isRunning, position, openBreakers}: Waiting): string {
+  if (openBreakers.length > 0) return 'It is fetched once the ad platform answers again.'
+  if (isRunning) return 'It is being fetched from the ad platform.'
+  if (position === null) return 'It is requested.'
+  return position === 1 ? 'It is the next one in the queue.' : `It is number ${position} in the queue.`
 }

@@ -1,6 +1,6 @@
 import {type AccountPage, AdwarmClient, AdwarmProblem} from '@adwarm/client'
 import {type FormEvent, useId, useRef, useState} from 'react'
-import {errorTitle} from './words'
+import {errorTitle, sentence} from './words'
 
 export interface Session {
   readonly client: AdwarmClient
@@ -20,6 +20,11 @@ export async function openSession(token: string, baseUrl?: string): Promise<Sess
     if (error instanceof AdwarmProblem && [403, 404].includes(error.status)) return {client, accounts: NO_ACCOUNTS}
     throw error
   }
+}
+
+function loginProblem(problem: AdwarmProblem): string {
+  if (problem.status === 401) return 'This token is not valid. Paste the whole of it, or ask for a new one.'
+  return `${errorTitle(problem)}. ${sentence(problem.detail)}`
 }
 
 interface LoginProps {
@@ -49,8 +54,7 @@ export function Login({onOpen, notice}: LoginProps) {
       if (field.current) field.current.value = ''
       onOpen(session)
     } catch (error) {
-      const known = error instanceof AdwarmProblem
-      setProblem(known ? `${errorTitle(error)}. ${error.detail}` : 'The answer could not be read.')
+      setProblem(error instanceof AdwarmProblem ? loginProblem(error) : 'The answer could not be read.')
       setIsBusy(false)
       field.current?.focus()
     }

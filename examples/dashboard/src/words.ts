@@ -2,6 +2,8 @@ import type {AdwarmProblem, Breaker} from '@adwarm/client'
 
 const LOCALE = 'en'
 const NONE = '–'
+/** Title of the problem when a token may read a report, but not request it. */
+const NOT_STORED = 'Not Stored'
 
 /** Formats figures of a report; a missing one is a dash. */
 export interface Formats {
@@ -44,6 +46,11 @@ export function span(seconds: number): string {
   return `${Math.floor(hours / 24)} days`
 }
 
+/** Returns the time of an answer, such as `21 ms` or `3.6 s`. */
+export function duration(milliseconds: number): string {
+  return milliseconds < 1_000 ? `${Math.max(1, Math.round(milliseconds))} ms` : `${(milliseconds / 1_000).toFixed(1)} s`
+}
+
 /** Returns a number of bytes, such as `2.8 kB`. */
 export function bytes(value: number): string {
   if (value < 1_000) return `${Math.round(value)} B`
@@ -78,6 +85,11 @@ export function rangeName(range: string): string {
   return RANGE_NAMES[range] ?? words.charAt(0).toUpperCase() + words.slice(1)
 }
 
+/** Returns the detail of a problem as a sentence. */
+export function sentence(text: string): string {
+  return text && `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`
+}
+
 /** Returns what an error means for the person in front of the page. */
 export function errorTitle(problem: AdwarmProblem): string {
   switch (problem.status) {
@@ -88,7 +100,7 @@ export function errorTitle(problem: AdwarmProblem): string {
     case 403:
       return 'This token may not do that'
     case 404:
-      return 'There is no such report for this token'
+      return problem.title === NOT_STORED ? 'This report is not stored yet' : 'There is no such report for this token'
     case 429:
       return 'Too many requests for now'
     default:
@@ -98,8 +110,8 @@ export function errorTitle(problem: AdwarmProblem): string {
 
 /** Returns what an open breaker means. */
 export function breakerText(breaker: Breaker, now = new Date()): string {
-  const where = breaker.account === null ? `all of ${breaker.source}` : `account ${breaker.account}`
+  const where = breaker.account === null ? `from ${breaker.source}` : `for account ${breaker.account}`
   const probe = breaker.probe_at ? ` The next test is at ${clockTime(breaker.probe_at, now)}.` : ''
   const why = breaker.why ? ` (${breaker.why})` : ''
-  return `New data for ${where} is held back since ${clockTime(breaker.since, now)}${why}.${probe}`
+  return `New data ${where} has been held back since ${clockTime(breaker.since, now)}${why}.${probe}`
 }

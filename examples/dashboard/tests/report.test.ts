@@ -1,9 +1,9 @@
-import type {ReportDocument} from '@adwarm/client'
+import {AdwarmProblem, type Breaker, type ReportDocument} from '@adwarm/client'
 import {describe, expect, it} from 'vitest'
 import {niceMaximum} from '../src/chart'
 import {outlook} from '../src/fatigue'
 import {daysBetween, sumAll, sumByAd, sumByDay} from '../src/report'
-import {bytes, makeFormats, rangeName, span} from '../src/words'
+import {breakerText, bytes, duration, errorTitle, makeFormats, rangeName, sentence, span} from '../src/words'
 
 function makeReport(columns: Record<string, (string | null)[]>): ReportDocument {
   return {
@@ -15,7 +15,11 @@ function makeReport(columns: Record<string, (string | null)[]>): ReportDocument 
     until: '2026-03-30',
     time_zone: 'Europe/Berlin',
     currency: 'EUR',
+    query: {hash: '0123456789ab', level: 'ad', fields: ['spend']},
     source: 'meta',
+    api_version: 'v26.0',
+    days_fetched_at: null,
+    data_version: 1,
     fetched_at: '2026-03-31T06:00:00Z',
     complete: true,
     settled: false,
@@ -118,5 +122,42 @@ describe('niceMaximum', () => {
     [99, 100],
   ])('of %d is %d', (value, expected) => {
     expect(niceMaximum(value)).toBeCloseTo(expected)
+  })
+})
+
+describe('what is said of problems', () => {
+  it('tells a report that is not stored from one that may not be read', () => {
+    expect(errorTitle(new AdwarmProblem(404, 'Not Stored', ''))).toBe('This report is not stored yet')
+    expect(errorTitle(new AdwarmProblem(404, 'Not Found', ''))).toBe('There is no such report for this token')
+  })
+
+  it('is a sentence, and nothing when there is no detail', () => {
+    expect(sentence('this token may not do that')).toBe('This token may not do that.')
+    expect(sentence('It ends here.')).toBe('It ends here.')
+    expect(sentence('')).toBe('')
+  })
+
+  it('names the account of a breaker, or the whole platform', () => {
+    const breaker: Breaker = {
+      source: 'meta',
+      account: null,
+      state: 'open',
+      error_rate: 1,
+      calls: 9,
+      since: '2026-01-01T10:00:00',
+      probe_at: '2026-01-01T10:05:00',
+      why: '9 of 9 calls failed',
+    }
+    const now = new Date('2026-01-01T10:01:00')
+    expect(breakerText(breaker, now)).toBe(
+      'New data from meta has been held back since 10:00 (9 of 9 calls failed). The next test is at 10:05.',
+    )
+    expect(breakerText({...breaker, account: 'act_1', probe_at: null, why: null}, now)).toBe(
+      'New data for account act_1 has been held back since 10:00.',
+    )
+  })
+
+  it('gives short times in milliseconds and long ones in seconds', () => {
+    expect([duration(0.2), duration(21.4), duration(3_609)]).toEqual(['1 ms', '21 ms', '3.6 s'])
   })
 })

@@ -34,7 +34,7 @@ describe('the login form', () => {
   it('says that a token is not valid, and lets one try again', async () => {
     answer(() => problem(401))
     signIn()
-    expect(await screen.findByText(/This token is not valid/)).toBeTruthy()
+    expect(await screen.findByText('This token is not valid. Paste the whole of it, or ask for a new one.')).toBeTruthy()
     expect(screen.getByRole('button', {name: 'Sign in'})).toHaveProperty('disabled', false)
   })
 
