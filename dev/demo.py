@@ -142,11 +142,10 @@ class Demo:
         The demo's simulator ends with it, so the environment names the port that `adwarm simulate` listens on.
         """
         path, environment = self.home / "env", local_environment(self.home, SIMULATE_URL, log_url())
-        day_before = day.day - timedelta(days=1)
         variables = {
             "DEMO_TIME": (day.end + timedelta(hours=12)).isoformat(),
             "DEMO_TOKEN": token,
-            "DEMO_REPORT": f"{SERVE_URL}/v1/insights/{account_id}/{day_before}..{day_before}?shape=csv",
+            "DEMO_REPORT": f"{SERVE_URL}/v1/insights/{account_id}/{day.day}..{day.day}?shape=csv",
         }
         write_shell_environment(path, environment, **variables)
         next_steps(self.console, path, account_id)

@@ -301,6 +301,7 @@ class DemoReport:
             return []
         percentiles = ", ".join(f"p{share} {times[f'hit_p{share}_ms']:g} ms" for share in (50, 95, 99))
         rows, first, later = api["row_bytes"], api["first_visit_bytes"], api["next_morning_bytes"]
+        learned = api["opens_learned"]
         plain, deltas = api["next_morning_plain_bytes"], api["next_morning_codings"].get("dcz", 0)
         return [
             ("reports read over HTTP", f"{api['reports']:,} in the evening, {api['hits']:,} of them fresh"),
@@ -313,8 +314,7 @@ class DemoReport:
             ),
             (
                 "opens that the API logged",
-                f"{api['opens_by_readers']:,} by readers, {api['opens_by_scripts']:,} by a script that does not count; "
-                f"{api['opens_learned']:,} learned from",
+                f"{api['opens_by_readers']:,} by readers, {api['opens_by_scripts']:,} by a script; {learned:,} counted",
             ),
         ]
 

@@ -87,17 +87,16 @@ class ServedHome:
 
     Args:
         home: its folder; what is in it stays.
-        zone: of every account.
+        zone: of every account; the default zone of the settings is another one.
         now: where its clock starts.
+        pointer_seconds: how long the server reuses a pointer, by the real clock; 0 where reports are fetched while it
+            serves, since the virtual clock moves by hours in a second.
     """
 
-    def __init__(self, home: Path, zone: str, now: datetime) -> None:
+    def __init__(self, home: Path, zone: str, now: datetime, pointer_seconds: float = 0) -> None:
         self.clock, self.source = VirtualClock(now), ZonedSource(zone=zone)
-        # Pointers are reused by the real clock, which stands still while the virtual one jumps.
-        serving = ServingSettings(pointer_seconds=0, rate_per_second=1e6)
-        settings = Settings(
-            home=home, default_zone=zone, workers=2, serving=serving, planning=PlanningSettings(step_minutes=60)
-        )
+        serving = ServingSettings(pointer_seconds=pointer_seconds)
+        settings = Settings(home=home, workers=2, serving=serving, planning=PlanningSettings(step_minutes=60))
         self.runtime = Runtime(settings, self.clock, lambda: self.source, sources={})
         self.server = Runtime(settings, self.clock)
 
