@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import uvicorn
@@ -129,7 +129,8 @@ def serve_in_thread(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Ite
 
     def run() -> None:
         try:
-            server.run([listening])
+            with suppress(SystemExit):  # how uvicorn ends when the application does not start
+                server.run([listening])
         finally:
             listening.close()
             is_decided.set()
