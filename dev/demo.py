@@ -132,7 +132,8 @@ class Demo:
         since, until = api_readers.hours
         before = ingest(runtime.context, until, window=(since, until)).opens
         reading = api_readers.read()
-        window = {"window_start": since.isoformat(), "window_end": until.isoformat()}
+        # The conf of an earlier run stays in the params of a DAG, so that what was set there is set back.
+        window = {"window_start": since.isoformat(), "window_end": until.isoformat(), "train_now": False}
         after = read_figures(dags.run("adwarm_access_patterns", window))["opens"]
         return replace(reading, figures={**reading.figures, "opens_learned": after - before})
 
@@ -193,7 +194,7 @@ def next_steps(console: Console, env: Path, account_id: str) -> None:
         (f"adwarm fatigue {account_id}", "the ads of an account, the most fatigued first"),
         ("adwarm status", "what is stored, and how good the forecast is"),
         ("adwarm serve &", "the read API, in the background; `kill %1` ends it"),
-        (READ_COMMAND, "one of its reports, which is old by now"),
+        (READ_COMMAND, "a report, as CSV"),
         ("make up", "the same in Airflow, on data that ends today"),
     ):
         console.print(f"  {command:<34} # {meaning}", markup=False, highlight=False, soft_wrap=True)
