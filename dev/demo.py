@@ -1,7 +1,8 @@
 """`make demo`: runs the main job through the real DAGs on one day of a real access log.
 
 It trains on the weeks before the day, then steps through the day hour by hour: plan, warm, and replay the log's opens
-through the read path. The upstream is the simulator on a free loopback port.
+through the read path. At the end it reads reports of the day over HTTP, from the read API, and learns from the opens
+that this one logs. The upstream is the simulator on a free loopback port.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.local_time import zone
+from adwarm.model import Actor
 from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from dev.demo_day import DemoReport, Readers, ReplayDay, choose_day, measure_times, replay_without_warming
+from dev.demo_day import (
+    DemoReport,
+    Readers,
+    ReplayDay,
+    choose_day,
+    measure_times,
+    read_figures,
+    replay_without_warming,
+)
+from dev.demo_reading import ApiReaders, ApiReading, make_demo_token
 from dev.environment import DEMO_HOME, ROOT, TOKEN, local_environment, log_url, write_shell_environment
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -42,6 +53,10 @@ UNREACHABLE_URL = "http://127.0.0.1:9"
 """Placeholder until the simulator runs."""
 SIMULATE_URL = "http://127.0.0.1:8900"
 """Where `adwarm simulate` listens unless told otherwise."""
+SERVE_URL = "http://127.0.0.1:8950"
+"""Where `adwarm serve` listens unless told otherwise."""
+READ_COMMAND = 'curl -sf --retry 9 --retry-connrefused --oauth2-bearer "$DEMO_TOKEN" "$DEMO_REPORT"'
+"""Reads one report of the demo; waits for the server to start."""
 
 
 @dataclass
@@ -92,23 +107,48 @@ class Demo:
             window = {"window_start": day.start.isoformat(), "window_end": day.end.isoformat()}
             dags.run("adwarm_access_patterns", window)
             dags.run("adwarm_intelligent_warming", {**closing, "mode": "shadow"})
-        report = DemoReport.gather(
-            readers, day, learned, simulator.calls(), replay_without_warming(day, readers.runtime)
-        )
-        times = measure_times(time.monotonic() - self.started)
+            report = DemoReport.gather(
+                readers, day, learned, simulator.calls(), replay_without_warming(day, readers.runtime)
+            )
+            announce("reading through the API")
+            reading = self._read_through_api(day, simulator, dags, readers)
+        report.api = reading.figures
+        times = measure_times(time.monotonic() - self.started) | reading.times
         report.show(self.console, times)
         report.write(self.home / "summary.json", times)
-        self._show_next_steps(day, chosen[0])
+        self._show_next_steps(day, chosen[0], make_demo_token(readers.runtime, Actor.HUMAN))
         return report.exit_code(self.console)
 
-    def _show_next_steps(self, day: ReplayDay, account_id: str) -> None:
+    def _read_through_api(
+        self, day: ReplayDay, simulator: SimulatorServer, dags: DagRuns, readers: Readers
+    ) -> ApiReading:
+        """Read over HTTP, then run the DAG that learns, and count the opens that it found in the API's own log."""
+        runtime = readers.runtime
+
+        def set_platform_time(moment: datetime) -> None:
+            simulator.set_now(moment, frozen=True)
+
+        api_readers = ApiReaders(runtime, readers.clock, day, set_platform_time, self.home / "client")
+        since, until = api_readers.hours
+        before = ingest(runtime.context, until, window=(since, until)).opens
+        reading = api_readers.read()
+        # The conf of an earlier run stays in the params of a DAG, so that what was set there is set back.
+        window = {"window_start": since.isoformat(), "window_end": until.isoformat(), "train_now": False}
+        after = read_figures(dags.run("adwarm_access_patterns", window))["opens"]
+        return replace(reading, figures={**reading.figures, "opens_learned": after - before})
+
+    def _show_next_steps(self, day: ReplayDay, account_id: str, token: str) -> None:
         """Write the environment for a shell, and print what to do in it.
 
         The demo's simulator ends with it, so the environment names the port that `adwarm simulate` listens on.
         """
-        noon = day.end + timedelta(hours=12)
-        path = self.home / "env"
-        write_shell_environment(path, local_environment(self.home, SIMULATE_URL, log_url()), DEMO_TIME=noon.isoformat())
+        path, environment = self.home / "env", local_environment(self.home, SIMULATE_URL, log_url())
+        variables = {
+            "DEMO_TIME": (day.end + timedelta(hours=12)).isoformat(),
+            "DEMO_TOKEN": token,
+            "DEMO_REPORT": f"{SERVE_URL}/v1/insights/{account_id}/{day.day}..{day.day}?shape=csv",
+        }
+        write_shell_environment(path, environment, **variables)
         next_steps(self.console, path, account_id)
 
     def _step_through_day(
@@ -153,6 +193,8 @@ def next_steps(console: Console, env: Path, account_id: str) -> None:
         ("adwarm patterns", "when reports are opened"),
         (f"adwarm fatigue {account_id}", "the ads of an account, the most fatigued first"),
         ("adwarm status", "what is stored, and how good the forecast is"),
+        ("adwarm serve &", "the read API, in the background; `kill %1` ends it"),
+        (READ_COMMAND, "a report, as CSV"),
         ("make up", "the same in Airflow, on data that ends today"),
     ):
         console.print(f"  {command:<34} # {meaning}", markup=False, highlight=False, soft_wrap=True)
@@ -166,7 +208,7 @@ def training_conf(until: datetime, days: int) -> dict[str, Any]:
 
 def _step_announcer(progress: Progress) -> Callable[[str], None]:
     """Return a function that advances the progress bar and shows a text, as a line of its own outside a terminal."""
-    bar = progress.add_task("starting Airflow", total=28)
+    bar = progress.add_task("starting Airflow", total=29)
 
     def announce(text: str) -> None:
         progress.update(bar, description=text, advance=1)

@@ -182,6 +182,7 @@ class DemoReport:
     stored: dict[str, Any]
     fatigue: dict[str, Any]
     served: dict[str, Any]
+    api: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     @classmethod
@@ -196,7 +197,7 @@ class DemoReport:
         """Collect the figures from the store, the simulator and the replay; `learned` are those of the training run."""
         runtime, counts = readers.runtime, readers.counts
         trained = learned["train_forecast"]
-        read = learned.get("publish_splits") or learned["read_log"]
+        read = read_figures(learned)
         slots = load_slots(runtime.context, day.start - FIRST_OPEN_QUIET, day.end)
         mark_warm_outcomes(runtime.context, day.end, log_end=day.end)
         statuses = warms.count_by_status(runtime.engine)
@@ -289,7 +290,32 @@ class DemoReport:
             ("fatigue scores by band", ", ".join(f"{name} {count:,}" for name, count in self.fatigue.items())),
             ("first opens served fresh", f"{with_warming}, {without_warming}"),
             (f"why {without_warming}", self._why_without()),
+            *self._api_lines(times),
             ("wall time, peak memory", f"{times['wall_seconds']:.0f} s, {times['peak_memory_mb']:,} MB"),
+        ]
+
+    def _api_lines(self, times: Mapping[str, float]) -> list[tuple[str, str]]:
+        """Return what reading through the API gave."""
+        api = self.api
+        if not api.get("timed_reads"):
+            return []
+        percentiles = ", ".join(f"p{share} {times[f'hit_p{share}_ms']:g} ms" for share in (50, 95, 99))
+        rows, first, later = api["row_bytes"], api["first_visit_bytes"], api["next_morning_bytes"]
+        learned = api["opens_learned"]
+        plain, deltas = api["next_morning_plain_bytes"], api["next_morning_codings"].get("dcz", 0)
+        return [
+            ("reports read over HTTP", f"{api['reports']:,} in the evening, {api['hits']:,} of them fresh"),
+            ("latency of a hit", f"{percentiles} over {api['timed_reads']:,} reads, client and server in one process"),
+            ("bytes of a first visit", f"{first:,} by zstd; {rows:,} as rows of JSON ({first / rows:.1%})"),
+            ("bytes when nothing changed", f"{api['unchanged_bytes']:,} (304)"),
+            (
+                "bytes on the next morning",
+                f"{later:,}, {deltas:,} of {api['reports']:,} as deltas (dcz); {plain:,} by zstd ({later / plain:.1%})",
+            ),
+            (
+                "opens that the API logged",
+                f"{api['opens_by_readers']:,} by readers, {api['opens_by_scripts']:,} by a script; {learned:,} counted",
+            ),
         ]
 
     def _why_without(self) -> str:
@@ -302,6 +328,12 @@ class DemoReport:
         )
         found = served["first_opens"] - unread - expired
         return f"{text}, {found:,} find an entry" if found else text
+
+
+def read_figures(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run of `adwarm_access_patterns` read, given the results of its tasks."""
+    figures: dict[str, Any] = results.get("publish_splits") or results["read_log"]
+    return figures
 
 
 def measure_times(seconds: float) -> dict[str, float]:

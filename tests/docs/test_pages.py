@@ -10,7 +10,7 @@ import pytest
 from tests.docs.blocks import ROOT, Block, find_blocks, find_pages_to_run
 from tests.docs.conftest import Checkout, Shell
 
-SIMULATOR_PORT = "8900"
+SIMULATOR_PORT, SERVE_PORT = "8900", "8950"
 pytestmark = pytest.mark.timeout(1_800)  # whichever test comes first waits for the demo
 
 
@@ -35,14 +35,17 @@ def test_the_blocks_of_a_page_run(page: Path, shell: Shell, checkout: Checkout, 
     assert [error for block in runnable if (error := _run(shell, block, checkout, free_port))] == []
 
 
-def test_the_next_steps_of_the_demo_run(shell: Shell, checkout: Checkout) -> None:
-    """The commands that the demo prints at its end work as they stand, and the plan that they show is not empty."""
+def test_the_next_steps_of_the_demo_run(shell: Shell, checkout: Checkout, free_port: int) -> None:
+    """The commands that the demo prints at its end work as they stand, and plan and report that they show have rows."""
     steps = re.findall(r"^  (\S.*?) +# ", checkout.demo.partition("Next, in this shell")[2], re.MULTILINE)
-    code, output = shell.run("\n".join(step for step in steps if step != "make up"))
+    port = f"export ADWARM_SERVING__PORT={free_port} DEMO_REPORT=${{DEMO_REPORT/{SERVE_PORT}/{free_port}}}"
+    commands = [steps[0], port, *(step for step in steps[1:] if step != "make up")]
+    code, output = shell.run("\n".join(commands))
 
     assert code == 0, output
     assert steps[0] == "source .adwarm/demo/env"
     assert re.search(r"Plan at .* UTC: [1-9]\d* of 400 keys", output)
+    assert re.search(r"^.*\bad_id\b.*\n.*2013-03-29", output, re.MULTILINE)
 
 
 def test_the_sample_of_the_readme_is_what_the_demo_prints(checkout: Checkout) -> None:

@@ -48,8 +48,8 @@ class CompactionResult:
         return f"{months} ({objects}); {deleted}" if self.months else f"no month to compact; {deleted}"
 
 
-def compact(context: Context, now: datetime) -> CompactionResult:
-    """Compact every final month, then delete orphans that are old enough at `now`."""
+def compact(context: Context, now: datetime, as_of: datetime | None = None) -> CompactionResult:
+    """Compact every final month, then delete orphans that are old enough; see `delete_orphans` for the two times."""
     result = CompactionResult()
     for month in partitions.list_compactable_months(context.engine):
         try:
@@ -59,7 +59,7 @@ def compact(context: Context, now: datetime) -> CompactionResult:
             continue
         result.months += 1
         result.objects_before += month.objects
-    result.orphans, result.payloads = delete_orphans(context, now)
+    result.orphans, result.payloads = delete_orphans(context, now, as_of)
     return result
 
 

@@ -79,7 +79,7 @@ def compact_store(context: Mapping[str, Any]) -> dict[str, Any]:
     if run.is_backfill:
         return {"compacted": False, "why": "a backfill leaves this to the daily run"}
     runtime = open_runtime()
-    result = compact(runtime.context, runtime.clock.now())
+    result = compact(runtime.context, runtime.clock.now(), run.clock.now())
     for text in result.errors:
         log.warning("%s", text)
     log.info("%s", result)

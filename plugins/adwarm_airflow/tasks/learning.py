@@ -63,7 +63,7 @@ def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any
 
 
 def _summarize_ingest(result: IngestResult, runtime: Runtime) -> dict[str, Any]:
-    names = ("events", "rejected", "hours", "keys", "duplicates")
+    names = ("events", "opens", "rejected", "hours", "keys", "duplicates")
     figures = {name: getattr(result, name) for name in names}
     for level, line in describe_ingest(result, runtime):
         log.log(level, "%s", line)

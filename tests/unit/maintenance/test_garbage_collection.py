@@ -85,3 +85,19 @@ def test_versions_that_no_reader_can_use_are_deleted(engine: Engine, objects: Ob
     with read_transaction(engine) as connection:
         kept = entry_versions.list_versions(connection, ReportKey("act_1", "last_7d"))
     assert [version.content_hash for version in kept] == ["young"]
+
+
+def test_a_run_as_of_the_past_keeps_what_was_young_then(engine: Engine, objects: ObjectStore) -> None:
+    """Versions and payloads are judged by the time of the run, though objects are judged by that of the machine."""
+    then = NOW - timedelta(days=400)
+    with write_transaction(engine) as connection:
+        connection.execute(payload.insert().values(hash="young", body=b"sealed", created_at=then))
+        window = Window(date(2026, 1, 1), date(2026, 1, 7))
+        version = EntryVersion(ReportKey("act_1", "last_7d"), window, "spec", "young", "young", 1, 1, then)
+        entry_versions.save(connection, [version], VersionLimits.of(Settings().compression))
+    gone = _put(objects, b"old", OLD)
+
+    assert delete_orphans(Context(engine, objects, Settings()), NOW, as_of=then + timedelta(days=1)) == (1, 0)
+    assert not objects.exists(gone, ".parquet")
+    with read_transaction(engine) as connection:
+        assert len(entry_versions.list_versions(connection, ReportKey("act_1", "last_7d"))) == 1

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import uvicorn
@@ -23,6 +25,7 @@ DRAIN_SECONDS: Final = 35
 _BACKLOG: Final = 2_048
 _MAX_CONNECTIONS: Final = 4_096
 _TICKS_PER_SWEEP: Final = 10
+_NOT_STARTED: Final = "the application did not start; the log says why"
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -97,15 +100,57 @@ def run_server(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], Non
         BadRequest: the address is in use or cannot be used.
     """
     listening = _listen(host, port)
-    bound = listening.getsockname()
-    url = f"http://[{bound[0]}]:{bound[1]}" if listening.family == socket.AF_INET6 else f"http://{bound[0]}:{bound[1]}"
+    url = _url(listening)
     server = BoundedServer(_configure(app), lambda: on_ready(url))
     try:
         server.run([listening])
     finally:
         listening.close()
     if not server.started:
-        raise BadRequest("the application did not start; the log says why")
+        raise BadRequest(_NOT_STARTED)
+
+
+@contextmanager
+def serve_in_thread(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Serve in a thread of its own while the block runs; yields the URL.
+
+    At the end running requests end first, then the application's lifespan.
+
+    Args:
+        app: what is served.
+        host: address to listen on.
+        port: port to listen on; 0 for any free one.
+
+    Raises:
+        BadRequest: the address cannot be used, or the application does not start.
+    """
+    listening, is_decided = _listen(host, port), threading.Event()
+    server = BoundedServer(_configure(app), is_decided.set)
+
+    def run() -> None:
+        try:
+            with suppress(SystemExit):  # how uvicorn ends when the application does not start
+                server.run([listening])
+        finally:
+            listening.close()
+            is_decided.set()
+
+    thread = threading.Thread(target=run, name="adwarm-serve", daemon=True)
+    url = _url(listening)
+    thread.start()
+    is_decided.wait()
+    try:
+        if not server.started:
+            raise BadRequest(_NOT_STARTED)
+        yield url
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if listening.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
 def _configure(app: ASGIApp) -> uvicorn.Config:

@@ -7,12 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.serving.api import server as api_server
 from adwarm.serving.api.application import Lifespan
-from adwarm.serving.api.server import BoundedServer, _configure, _listen, run_server
+from adwarm.serving.api.server import BoundedServer, _configure, _listen, run_server, serve_in_thread
 
 
 class Running:
@@ -162,6 +163,27 @@ def test_it_says_where_it_listens(monkeypatch: pytest.MonkeyPatch, app: App) -> 
     assert urls[0].startswith("http://127.0.0.1:")
     assert not urls[0].endswith(":0")
     assert app.events == ["startup", "shutdown"]
+
+
+def test_it_serves_in_a_thread_while_a_block_runs(app: App) -> None:
+    """Requests are answered inside the block; after it the lifespan has ended and nothing listens."""
+    with serve_in_thread(app) as url:
+        assert httpx.get(url).text == "ok"
+    assert app.events == ["startup", "answered", "shutdown"]
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_an_application_that_does_not_start_is_an_error() -> None:
+    """The block does not run, and the thread ends."""
+
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    with pytest.raises(BadRequest, match="did not start"), serve_in_thread(broken):
+        pytest.fail("it did not start")
+    assert "adwarm-serve" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_parts_start_and_end_with_the_application(app: App) -> None:
