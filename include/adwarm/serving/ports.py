@@ -25,13 +25,13 @@ class FetchOutcome:
     Attributes:
         is_stored: whether the report is stored now.
         request_id: the request in the queue; None when there is none.
-        retry_after: seconds after which to ask again.
+        retry_after: whole seconds after which to ask again.
         reason: why it is not stored, for the caller.
     """
 
     is_stored: bool
     request_id: int | None = None
-    retry_after: float | None = None
+    retry_after: int | None = None
     reason: str | None = None
 
 

@@ -36,7 +36,7 @@ class Answer:
 class ScriptedMisses:
     """A miss handler that does what a test says, and remembers the calls."""
 
-    on_fetch: Callable[[ReportKey], FetchOutcome] = lambda key: FetchOutcome(False, 17, 2.5, "it is queued")
+    on_fetch: Callable[[ReportKey], FetchOutcome] = lambda key: FetchOutcome(False, 17, 3, "it is queued")
     fetched: list[tuple[ReportKey, Priority, float, bool]] = field(default_factory=list)
     revalidated: list[tuple[ReportKey, Priority]] = field(default_factory=list)
     is_held: bool = False

@@ -203,7 +203,7 @@ def test_a_wait_that_ends_says_so(route: HitHarness) -> None:
 
 def test_a_fetch_that_cannot_be_requested_is_unavailable(route: HitHarness) -> None:
     """Without a request there is nothing to come back for: 503 with the reason."""
-    route.misses.on_fetch = lambda key: FetchOutcome(False, None, 7.0, "the account is closed")
+    route.misses.on_fetch = lambda key: FetchOutcome(False, None, 7, "the account is closed")
     answer = route.get(PATH)
     assert (answer.status, answer.headers["retry-after"]) == (503, "7")
     assert orjson.loads(answer.body)["detail"] == "the account is closed"
