@@ -292,9 +292,12 @@ def test_bad_input_says_what_to_write(route: HitHarness, path: str) -> None:
     assert route.misses.fetched == []
 
 
-def test_a_long_query_is_refused(route: HitHarness) -> None:
-    """A query of more than a kilobyte is not parsed."""
-    assert route.get(f"{PATH}?x={'1' * 2000}").status == 414
+def test_a_long_path_is_refused(route: HitHarness) -> None:
+    """Path and query of more than two kilobytes are not parsed, and an error repeats little of a shorter one."""
+    for path in (f"{PATH}?x={'1' * 2_100}", PATH + "1" * 2_100):
+        assert route.get(path).status == 414
+    answer = route.get(PATH + "1" * 1_900)
+    assert (answer.status, len(answer.body) < 600) == (400, True)
 
 
 @pytest.mark.parametrize(
