@@ -38,6 +38,10 @@ class FetchOutcome:
 class MissHandler(Protocol):
     """Gets what is missing or old through the queue, one flight per key."""
 
+    @property
+    def waiting(self) -> int:
+        """How many readers wait."""
+
     async def fetch(
         self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
     ) -> FetchOutcome:

@@ -41,6 +41,7 @@ class ScriptedMisses:
     revalidated: list[tuple[ReportKey, Priority]] = field(default_factory=list)
     is_held: bool = False
     canceled: int = 0
+    waiting: int = 0
 
     async def fetch(
         self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False

@@ -38,6 +38,7 @@ def create_app(services: ServingServices) -> FastAPI:
     app.state.readiness = health.ReadinessCheck(services)
     collector = StateCollector(services.context, services.clock, services.queue, services.admission.status)
     services.metrics.show_state(collector)
+    services.metrics.show_waiting(lambda: services.misses.waiting)
     app.add_middleware(Guard, authenticator=services.authenticator)
     return app
 

@@ -36,6 +36,7 @@ class ScriptedMisses:
     outcome: FetchOutcome | Exception | None = None
     fetched: list[tuple[ReportKey, str, Priority]] = field(default_factory=list)
     revalidated: list[ReportKey] = field(default_factory=list)
+    waiting: int = 0
 
     async def fetch(
         self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
