@@ -8,7 +8,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from adwarm.model import AccessToken, TokenScope
 from adwarm.runtime import Runtime
 from adwarm.serving.tokens import make_token
 from adwarm.store import access_tokens
+from graph_simulator.calls import Call, Reply
 from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,10 +70,10 @@ class ServeProcess:
         named = {"Authorization": token, **{name.replace("_", "-"): value for name, value in headers.items()}}
         return httpx.get(f"{self.url}{path}", headers=named, timeout=SECONDS)
 
-    def held(self) -> tuple[int, int]:
-        """Return its file descriptors and threads."""
+    def held(self) -> int:
+        """Return how many file descriptors or threads it has, whatever is more."""
         folder = Path(f"/proc/{self.process.pid}")
-        return len(list((folder / "fd").iterdir())), len(list((folder / "task").iterdir()))
+        return max(len(list((folder / name).iterdir())) for name in ("fd", "task"))
 
     def resident_bytes(self) -> int:
         """Return its resident memory."""
@@ -132,6 +134,23 @@ class Installation:
         """Return how many pages of insights the platform was asked for; looking up an account is another call."""
         return self.platform.calls()["paths"].get("insights", 0)
 
+    @contextmanager
+    def hold_platform(self) -> Iterator[Callable[[], None]]:
+        """Let no call to the platform end before the yielded function is called, or the block ends."""
+        state, gate = self.platform.state, threading.Event()
+        reply = state.reply
+
+        def reply_later(call: Call) -> Reply:
+            gate.wait(SECONDS)
+            return reply(call)
+
+        state.reply = reply_later  # type: ignore[method-assign]
+        try:
+            yield gate.set
+        finally:
+            gate.set()
+            state.reply = reply  # type: ignore[method-assign]
+
     def read_log(self) -> str:
         """Return what the processes have logged."""
         return (self.folder / "serve.log").read_text()
@@ -151,12 +170,14 @@ class Visitor:
         path: path of the report.
         token: the value of its Authorization header.
         wait: seconds that it offers to wait.
+        statuses: status of each answer so far.
     """
 
     process: ServeProcess
     path: str
     token: str
     wait: int = 30
+    statuses: list[int] = field(default_factory=list)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open a connection and send a request."""
@@ -179,16 +200,15 @@ class Visitor:
         headers = {name.lower(): value for name, _, value in pairs}
         return int(head[0].split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
 
-    async def read(self) -> tuple[list[int], bytes]:
-        """Ask until there is a report, as often as `Retry-After` allows; return every status, and the report."""
+    async def read(self) -> bytes:
+        """Ask until there is a report, as often as `Retry-After` allows, and return it."""
         reader, writer = await self.connect()
-        statuses: list[int] = []
         try:
             while True:
                 status, headers, body = await self.receive(reader)
-                statuses.append(status)
+                self.statuses.append(status)
                 if status != 202:
-                    return statuses, body
+                    return body
                 await asyncio.sleep(int(headers["retry-after"]))
                 self.send(writer, headers["location"].rpartition("/")[2])
         finally:
