@@ -37,7 +37,9 @@ class ServingMetrics:
             registry=self._registry,
         )
         self._waiting = Gauge(
-            "adwarm_waiting_readers", "Requests that wait for a missing report in this process.", registry=self._registry
+            "adwarm_waiting_readers",
+            "Requests that wait for a missing report in this process.",
+            registry=self._registry,
         )
         # Children are looked up once: `labels` costs more than the observation.
         self._reads = {(s.value, a): family.labels(s.value, a.value) for s in ReadStatus for a in Actor}

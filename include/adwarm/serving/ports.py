@@ -24,7 +24,7 @@ class FetchOutcome:
 
     Attributes:
         is_stored: whether the report is stored now.
-        request_id: the request in the queue; None when there is none.
+        request_id: the open request in the queue, or the one that stored the report; None when there is none.
         retry_after: whole seconds after which to ask again.
         reason: why it is not stored, for the caller.
     """
