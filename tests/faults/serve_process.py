@@ -163,7 +163,7 @@ class Installation:
 
 @dataclass
 class Visitor:
-    """Reads one report over a socket of its own, as often as it is told to.
+    """Reads one report over a socket of its own.
 
     Attributes:
         process: what is read.

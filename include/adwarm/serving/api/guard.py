@@ -10,15 +10,28 @@ from typing import Any, Final, NoReturn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.model import AccessToken
-from adwarm.serving.api.common import NO_STORE, SECURITY_HEADERS, check_path_bytes, describe_problem
 from adwarm.serving.api.errors import describe_error
+from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, describe_problem
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """The only routes that answer without a token. The files of the dashboard hold no data and are served ahead of them."""
+MAX_PATH_BYTES: Final = 2_048
+"""The most bytes of a path with its query."""
 MAX_BODY_BYTES: Final = 65_536
 _TOKEN_KEY = "adwarm.token"
+
+
+def check_path_bytes(size: int) -> None:
+    """Check the length of a path with its query.
+
+    Raises:
+        Problem: 414, it is too long.
+    """
+    if size > MAX_PATH_BYTES:
+        detail = f"path and query have more than {MAX_PATH_BYTES} bytes; send long lists to /v1/batch"
+        raise Problem(414, "URI Too Long", detail)
 
 
 def get_token(scope: Mapping[str, Any]) -> AccessToken | None:

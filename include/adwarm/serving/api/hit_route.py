@@ -32,7 +32,6 @@ from adwarm.model import AccessToken, Actor, Priority, TokenScope
 from adwarm.model.windows import PRESETS
 from adwarm.serving import http_headers
 from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
-from adwarm.serving.api.common import NO_STORE, SECURITY_HEADERS, Header, describe_problem
 from adwarm.serving.api.errors import describe_error, retry_headers
 from adwarm.serving.api.insights_request import (
     InsightsQuery,
@@ -45,6 +44,7 @@ from adwarm.serving.api.insights_request import (
     parse_query,
     parse_wait,
 )
+from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header, describe_problem
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.ports import FetchOutcome, Open

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
-from adwarm.serving.api.common import check_path_bytes
+from adwarm.serving.api.guard import check_path_bytes
 
 PREFIX: Final = "/v1/insights/"
 _ONE_TABLE: Final = (Shape.NDJSON, Shape.CSV, Shape.ARROW)

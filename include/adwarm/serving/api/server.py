@@ -74,7 +74,7 @@ class BoundedServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second Ctrl-C does not wait for running requests.
 
-        Unlike uvicorn's own, it does not send the signal again at the end: a process that was told to stop and has
+        Unlike uvicorn's own, it does not send the signal again at the end: a process that has
         answered and stored everything exits with 0.
         """
         del frame

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 from adwarm.serving.api.dependencies import ACTOR_TEXT, AccountPath, ReadToken
 from adwarm.serving.api.models import ActorName, PriorityName, QueuedReport
 from adwarm.serving.api.responses import Responses, problems, text_header
+from adwarm.serving.problems import Problem
 
 router = APIRouter(tags=["reports"])
 Shape = Literal["columnar", "rows", "ndjson", "csv", "arrow"]
@@ -47,7 +48,7 @@ _RESPONSES: Responses = {
         "model": QueuedReport,
     },
     304: {"description": "The copy named by `If-None-Match` is current.", "headers": _HEADERS},
-    **problems(400, 404),
+    **problems(400, 404, 406),
 }
 
 
@@ -114,4 +115,5 @@ async def read_report(
     headers: Annotated[ReportHeaders, Header()],
 ) -> Response:
     """Answer what is stored, at once. A missing report is requested when the token has the scope `enqueue`."""
-    raise NotImplementedError  # build_application puts the hit route in front
+    del token, account, date_range, query, headers
+    raise Problem(503, "Service Unavailable", "reports are not served by this process; start it with `adwarm serve`")

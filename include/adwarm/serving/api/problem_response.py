@@ -1,4 +1,4 @@
-"""What every route has in common: the limit of a path, the security headers, and how a problem is sent."""
+"""The headers that every response has, and the response of a problem."""
 
 from typing import Final
 
@@ -12,19 +12,6 @@ SECURITY_HEADERS: Final[tuple[Header, ...]] = (
     (b"referrer-policy", b"no-referrer"),
 )
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
-MAX_PATH_BYTES: Final = 2_048
-"""The most bytes of a path with its query."""
-
-
-def check_path_bytes(size: int) -> None:
-    """Check the length of a path with its query.
-
-    Raises:
-        Problem: 414, it is too long.
-    """
-    if size > MAX_PATH_BYTES:
-        detail = f"path and query have more than {MAX_PATH_BYTES} bytes; send long lists to /v1/batch"
-        raise Problem(414, "URI Too Long", detail)
 
 
 def describe_problem(problem: Problem) -> tuple[list[Header], bytes]:
