@@ -157,4 +157,4 @@ def _absolute(date_range: str) -> Window:
     except ValueError as error:
         raise BadRequest(f"date range {date_range!r}: {error}") from None
     presets = ", ".join(PRESETS)
-    raise BadRequest(f"date range {date_range!r} is neither YYYY-MM-DD..YYYY-MM-DD nor one of {presets}")
+    raise BadRequest(f"date range {date_range[:40]!r} is neither YYYY-MM-DD..YYYY-MM-DD nor one of {presets}")

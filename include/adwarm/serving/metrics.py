@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
@@ -35,6 +35,11 @@ class ServingMetrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._waiting = Gauge(
+            "adwarm_waiting_readers",
+            "Requests that wait for a missing report in this process.",
+            registry=self._registry,
+        )
         # Children are looked up once: `labels` costs more than the observation.
         self._reads = {(s.value, a): family.labels(s.value, a.value) for s in ReadStatus for a in Actor}
 
@@ -47,6 +52,10 @@ class ServingMetrics:
             seconds: how long the answer took.
         """
         self._reads[result, actor].observe(seconds)
+
+    def show_waiting(self, count: Callable[[], int]) -> None:
+        """Show how many readers wait, counted whenever metrics are shown."""
+        self._waiting.set_function(count)
 
     def show_state(self, collector: Collector) -> None:
         """Add metrics that are read when they are shown."""

@@ -113,7 +113,7 @@ class QueueMissHandler:
     ) -> FetchOutcome:
         """Request a report and wait up to `wait_seconds` for it; see `ports.MissHandler`.
 
-        An outcome without `request_id` means that nothing was requested.
+        An outcome without `request_id` means that nothing is queued: it was not requested, or its fetch has failed.
 
         Raises:
             Problem: 404, the account or the report is unknown; 400, the range is not served; 429, the token has
@@ -197,9 +197,8 @@ class QueueMissHandler:
             return self._still_open(progress)
         if state.status is RequestStatus.COMPLETED or state.result is not None:
             return FetchOutcome(True, number)  # a result that came after the deadline is stored too
-        return FetchOutcome(
-            False, number, ceil(self._drainer.retry_after()), _failure(state.error or str(state.status))
-        )
+        reason = _failure(state.error or str(state.status))
+        return FetchOutcome(False, retry_after=ceil(self._drainer.retry_after()), reason=reason)
 
     def _still_open(self, progress: Progress) -> FetchOutcome:
         state, hint = progress.state, self._drainer.retry_after()

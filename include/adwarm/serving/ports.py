@@ -24,19 +24,23 @@ class FetchOutcome:
 
     Attributes:
         is_stored: whether the report is stored now.
-        request_id: the request in the queue; None when there is none.
-        retry_after: seconds after which to ask again.
+        request_id: the open request in the queue, or the one that stored the report; None when there is none.
+        retry_after: whole seconds after which to ask again.
         reason: why it is not stored, for the caller.
     """
 
     is_stored: bool
     request_id: int | None = None
-    retry_after: float | None = None
+    retry_after: int | None = None
     reason: str | None = None
 
 
 class MissHandler(Protocol):
     """Gets what is missing or old through the queue, one flight per key."""
+
+    @property
+    def waiting(self) -> int:
+        """How many readers wait."""
 
     async def fetch(
         self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False

@@ -19,14 +19,11 @@ from adwarm.compression import (
     Shape,
     TableName,
     TranscodeCache,
-    choose_encoding,
-    content_coding,
     decode_envelope,
     decompress,
     hash_blob,
     open_envelope,
     render_shape,
-    transcode,
 )
 from adwarm.compression.document import read_format_version
 from adwarm.foundation.clock import Clock
@@ -130,28 +127,6 @@ class Reader:
         """
         content_type = decode_envelope(_require_blob(result)).content_type
         return render_shape(self.get_body(result), content_type, shape, table)
-
-    def encode(self, result: ReadResult, accept_encoding: str) -> tuple[bytes, str]:
-        """Return the bytes for a client and their content coding.
-
-        When the client accepts the stored coding, the stored bytes are returned without decoding.
-
-        Args:
-            result: what was read.
-            accept_encoding: the client's Accept-Encoding header.
-
-        Raises:
-            NotFound: the result is a miss.
-            NotAcceptable: the client excludes every coding.
-        """
-        blob = _require_blob(result)
-        envelope = decode_envelope(blob)
-        codec = choose_encoding(accept_encoding, envelope.codec)
-        if codec == envelope.codec:
-            return envelope.body, content_coding(codec)
-        settings, coding = self._settings.compression, content_coding(codec)
-        key = RepresentationKey(hash_blob(result.key.account_id, blob), coding)
-        return self._cache.get_or_compute(key, lambda: transcode(blob, codec, settings)), coding
 
     def get_account(self, account_id: str) -> Account:
         """Return the stored account, or one in the default zone."""

@@ -55,7 +55,9 @@ _TOLERANCE_SECONDS: Final = 1e-5
 """Seconds since the epoch are precise to about a quarter of a microsecond; a burst adds many of them."""
 _UNKNOWN_IDS: Final = 4_096
 UNKNOWN_READS_PER_SECOND: Final = 20.0
-"""Reads per second of ids that this process has not seen valid; valid tokens that it knows are not counted."""
+"""Reads per second of ids that are not stored; those of valid tokens are not counted."""
+UNKNOWN_READS_AT_ONCE: Final = 100
+"""The same at once: as many tokens may be new to the process at the same moment, such as after a restart."""
 _THREADS: Final = 2
 _NO_HASH: Final = "0" * 64
 
@@ -86,17 +88,18 @@ def hash_secret(secret: str) -> str:
 
 @dataclass(slots=True)
 class _RateLimit:
-    """At most `rate` requests per second, and one second's worth at once.
+    """At most `rate` requests per second, and a burst of some seconds' worth at once.
 
     Keeps the time at which the last admitted request was due at that rate (the generic cell rate algorithm).
     """
 
     due_at: float = 0.0
+    burst_seconds: float = _BURST_SECONDS
 
     def take(self, rate: float, now: float) -> float:
         """Take one request at `now`, in seconds; return 0, or the seconds to wait, and then nothing was taken."""
         step = 1 / rate
-        burst = max(_BURST_SECONDS, step)
+        burst = max(self.burst_seconds, step)
         due_at = max(self.due_at, now)
         if due_at - now > burst + _TOLERANCE_SECONDS:  # the clock was set back
             due_at = now
@@ -104,6 +107,10 @@ class _RateLimit:
             return due_at + step - now - burst
         self.due_at = due_at + step
         return 0.0
+
+    def give_back(self, rate: float) -> None:
+        """Take one request back."""
+        self.due_at -= 1 / rate
 
 
 @dataclass(slots=True)
@@ -134,7 +141,7 @@ class TokenAuthenticator:
         self._unknown: TTLCache[str, bool] = TTLCache(
             _UNKNOWN_IDS, _LIFE_SECONDS, timer=lambda: clock.now().timestamp()
         )
-        self._unknown_limit = _RateLimit()
+        self._unknown_limit = _RateLimit(burst_seconds=UNKNOWN_READS_AT_ONCE / UNKNOWN_READS_PER_SECOND)
         self._reads: dict[str, asyncio.Task[_Cached | None]] = {}
         # Threads of its own, so that slow work of other parts holds no token up.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="adwarm-tokens")
@@ -210,6 +217,8 @@ class TokenAuthenticator:
             self._unknown[token_id] = True
             return None
         before = self._known.get(token_id)
+        if before is None:
+            self._unknown_limit.give_back(UNKNOWN_READS_PER_SECOND)
         cached = _Cached(stored.token, stored.secret_hash, started, before.limit if before else _RateLimit())
         cached.used_at = before.used_at if before else None
         self._known[token_id] = cached

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -28,6 +29,7 @@ from adwarm.foundation.home import make_private_folder
 from adwarm.settings import SqlSettings
 
 _LIMITS = "adwarm_limits"
+_CURSORS = "adwarm_cursors"
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """Detects a server that has disappeared within a minute."""
 
@@ -146,7 +148,25 @@ def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
         mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
         connection.exec_driver_sql(f"BEGIN {mode}")
 
+    _close_cursors_at_return(engine)
     return engine
+
+
+def _close_cursors_at_return(engine: Engine) -> None:
+    """Close what a transaction of SQLite has not read to its end, when its connection goes back to the pool.
+
+    Neither COMMIT nor ROLLBACK ends an unfinished SELECT, and a raised error keeps its cursor alive. As long as that is
+    open, the connection reads the state of then, and each of its writes fails at once as if the file was locked.
+    """
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _remember(connection: Connection, cursor: Any, *_arguments: Any) -> None:
+        connection.info.setdefault(_CURSORS, WeakSet()).add(cursor)
+
+    @event.listens_for(engine, "reset")
+    def _close(_connection: Any, record: Any, _state: Any) -> None:
+        for cursor in record.info.pop(_CURSORS, ()):
+            cursor.close()
 
 
 def _make_folder(folder: Path) -> None:

@@ -36,11 +36,12 @@ class Answer:
 class ScriptedMisses:
     """A miss handler that does what a test says, and remembers the calls."""
 
-    on_fetch: Callable[[ReportKey], FetchOutcome] = lambda key: FetchOutcome(False, 17, 2.5, "it is queued")
+    on_fetch: Callable[[ReportKey], FetchOutcome] = lambda key: FetchOutcome(False, 17, 3, "it is queued")
     fetched: list[tuple[ReportKey, Priority, float, bool]] = field(default_factory=list)
     revalidated: list[tuple[ReportKey, Priority]] = field(default_factory=list)
     is_held: bool = False
     canceled: int = 0
+    waiting: int = 0
 
     async def fetch(
         self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False

@@ -1,16 +1,13 @@
 """The read path: the right window, verified bytes, the true age, and every read counted."""
 
-import gzip
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-import brotli
 import orjson
 import pytest
-import zstandard
 
-from adwarm.compression import Document, Shape, compress, decode_envelope, encode_document, unpack_document
+from adwarm.compression import Document, Shape, compress, encode_document, unpack_document
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Actor, ReportKey, Window
 from adwarm.serving import ReadStatus
@@ -122,39 +119,6 @@ def test_a_fetch_on_a_miss_is_counted_as_a_wait(desk: ReaderHarness) -> None:
     asked = len(desk.bench.source.submitted)
     assert desk.fetch(KEY).status == ReadStatus.HIT
     assert (len(desk.bench.source.submitted), _counts(desk)) == (asked, (1, 0, 1))
-
-
-CODINGS = {
-    "gzip": gzip.decompress,
-    "brotli": brotli.decompress,
-    "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
-}
-NAMES = {"gzip": "gzip", "brotli": "br", "zstd": "zstd"}
-
-
-@pytest.mark.parametrize("codec", CODINGS)
-def test_the_stored_coding_passes_through(desk: ReaderHarness, codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that accepts the stored coding gets the stored bytes without decoding."""
-    desk.bench.use_compression(CompressionSettings(codec=codec, threshold_bytes=0))
-    desk.warm(WEEK)
-    answer = desk.reader.read(WEEK)
-    assert answer.blob is not None
-    with monkeypatch.context() as patch:
-        patch.setattr("adwarm.serving.reader.decompress", None)
-        patch.setattr("adwarm.serving.reader.transcode", None)
-        body, coding = desk.reader.encode(answer, f"{NAMES[codec]}, identity;q=0.1")
-    assert (body, coding) == (decode_envelope(answer.blob).body, NAMES[codec])
-    assert CODINGS[codec](body) == desk.reader.get_body(answer)
-
-
-def test_another_coding_is_transcoded(desk: ReaderHarness) -> None:
-    """A client that only accepts gzip gets gzip; one that accepts nothing gets plain JSON."""
-    desk.warm(WEEK)
-    answer = desk.reader.read(WEEK)
-    packed, coding = desk.reader.encode(answer, "gzip")
-    plain, _ = desk.reader.encode(answer, "")
-    assert coding == "gzip"
-    assert gzip.decompress(packed) == plain == desk.reader.get_body(answer)
 
 
 def test_no_account_gets_anothers_document(desk: ReaderHarness) -> None:

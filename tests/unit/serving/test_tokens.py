@@ -20,7 +20,7 @@ from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, TokenScope
 from adwarm.serving import tokens
 from adwarm.serving.problems import Problem
-from adwarm.serving.tokens import UNKNOWN_READS_PER_SECOND, TokenAuthenticator, make_token
+from adwarm.serving.tokens import UNKNOWN_READS_AT_ONCE, TokenAuthenticator, make_token
 from adwarm.settings import ServingSettings
 from adwarm.store import access_tokens
 
@@ -214,12 +214,24 @@ def test_a_flood_of_unknown_tokens_reads_little(lobby: Lobby) -> None:
         assert await lobby.status(header) == 200
         statuses = [await lobby.status(item) for item in invented]
         assert set(statuses) == {401, 429}
-        assert len(lobby.reads) <= 1 + UNKNOWN_READS_PER_SECOND
+        assert len(lobby.reads) <= 1 + UNKNOWN_READS_AT_ONCE
         before = len(lobby.reads)
         assert await lobby.status(invented[0]) == 401
         assert len(lobby.reads) == before
         lobby.clock.sleep(1)
         assert await lobby.status(header) == 200
+
+    run(work)
+
+
+def test_many_new_tokens_are_no_flood(lobby: Lobby) -> None:
+    """Valid tokens that a process meets for the first time are not counted as unknown, all at once or one by one."""
+    headers = [lobby.issue() for _ in range(3 * UNKNOWN_READS_AT_ONCE)]
+
+    async def work() -> None:
+        crowd = headers[:UNKNOWN_READS_AT_ONCE]
+        assert set(await asyncio.gather(*map(lobby.status, crowd))) == {200}
+        assert {await lobby.status(header) for header in headers[UNKNOWN_READS_AT_ONCE:]} == {200}
 
     run(work)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import StatementError
 
 from adwarm.foundation.errors import BadRequest, Transient
@@ -46,6 +46,36 @@ def test_a_failed_transaction_is_rolled_back(engine: Engine) -> None:
     with pytest.raises(StatementError), write_transaction(engine) as connection:
         connection.execute(watermark.insert(), [_row("b"), _row("a"), _row("a")])
     assert _stored(engine) == {}
+
+
+@pytest.mark.parametrize("is_raised", [True, False])
+def test_a_query_that_is_not_read_to_its_end_holds_nothing(engine: Engine, is_raised: bool) -> None:
+    """Whatever ends a transaction, and as long as its error or result lives: its connection sees and writes the newest.
+
+    On SQLite an unfinished query kept its snapshot, so that the next write of the connection failed at once.
+    """
+    results: list[Any] = []
+    with write_transaction(engine) as connection:
+        upsert(connection, watermark, [_row(name) for name in "abc"])
+
+    def read_one() -> None:
+        with read_transaction(engine) as connection:
+            results.append(connection.execute(watermark.select()))
+            results[0].fetchone()
+            if is_raised:
+                raise KeyError("something else")
+
+    with pytest.raises(KeyError) if is_raised else contextlib.nullcontext() as error:
+        read_one()
+    other = create_engine(engine.url)
+    with other.begin() as connection:
+        connection.execute(watermark.insert(), [_row("d")])
+    other.dispose()
+    assert sorted(_stored(engine)) == ["a", "b", "c", "d"]
+    with write_transaction(engine) as connection:
+        upsert(connection, watermark, [_row("e")])
+    assert sorted(_stored(engine)) == ["a", "b", "c", "d", "e"]
+    del error
 
 
 def test_upsert_replaces_and_insert_new_does_not(engine: Engine) -> None:

@@ -38,6 +38,7 @@ def create_app(services: ServingServices) -> FastAPI:
     app.state.readiness = health.ReadinessCheck(services)
     collector = StateCollector(services.context, services.clock, services.queue, services.admission.status)
     services.metrics.show_state(collector)
+    services.metrics.show_waiting(lambda: services.misses.waiting)
     app.add_middleware(Guard, authenticator=services.authenticator)
     return app
 
@@ -123,8 +124,10 @@ async def _answer_status(request: Request, error: Exception) -> Response:
     if isinstance(error.__cause__, Problem):  # FastAPI hides what receiving the body raised
         return _respond(error.__cause__)
     status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
-    allowed = (headers or {}).get("Allow", "")
-    if status == 405 and request.method == "OPTIONS":
-        further = ", HEAD, OPTIONS" if "GET" in allowed else ", OPTIONS"
-        return Response(status_code=204, headers={"Allow": allowed + further})
-    return _respond(describe_status(status, dict(headers or {})))
+    headers = dict(headers or {})
+    if status == 405:  # the guard answers HEAD from GET
+        allowed = headers.get("Allow", "")
+        headers["Allow"] = allowed.replace("GET", "GET, HEAD") + ", OPTIONS"
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
+    return _respond(describe_status(status, headers))

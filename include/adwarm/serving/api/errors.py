@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 _RETRY_SECONDS = 5.0
 _TITLES = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 413: "Content Too Large"}
 _MAX_ERRORS = 5
+_INVALID_JSON = "the body is not valid JSON"
 
 
 def retry_headers(seconds: float | None) -> dict[str, str]:
@@ -84,15 +85,19 @@ def describe_invalid(errors: Sequence[Any]) -> Problem:
     lines = []
     for error in errors[:_MAX_ERRORS]:
         path = ".".join(str(part)[:40] for part in error["loc"]) or "body"
-        lines.append(f"{path}: {redact(error['msg'])}")
+        lines.append(_INVALID_JSON if error["type"] == "json_invalid" else f"{path}: {_find_rule(error)}")
     more = f"; and {len(errors) - _MAX_ERRORS} more" if len(errors) > _MAX_ERRORS else ""
     return Problem(400, "Bad Request", "; ".join(lines) + more)
+
+
+def _find_rule(error: Any) -> str:
+    return "there is no such field" if error["type"] == "extra_forbidden" else redact(error["msg"])
 
 
 def describe_status(status: int, headers: dict[str, str] | None) -> Problem:
     """Return the problem of a status that the router answers with by itself."""
     details = {
-        400: "the body is not valid JSON",
+        400: _INVALID_JSON,
         404: "there is no such path; /v1/openapi.json lists them",
         405: "this path does not have this method; the header Allow lists those it has",
     }

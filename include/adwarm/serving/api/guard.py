@@ -11,20 +11,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.model import AccessToken
 from adwarm.serving.api.errors import describe_error
+from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, describe_problem
 from adwarm.serving.ports import Authenticator
-from adwarm.serving.problems import CONTENT_TYPE, Problem
+from adwarm.serving.problems import Problem
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """The only routes that answer without a token. The files of the dashboard hold no data and are served ahead of them."""
 MAX_PATH_BYTES: Final = 2_048
+"""The most bytes of a path with its query."""
 MAX_BODY_BYTES: Final = 65_536
 _TOKEN_KEY = "adwarm.token"
-_HEADERS: Final = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-)
-_NO_STORE = (b"cache-control", b"no-store")
+
+
+def check_path_bytes(size: int) -> None:
+    """Check the length of a path with its query.
+
+    Raises:
+        Problem: 414, it is too long.
+    """
+    if size > MAX_PATH_BYTES:
+        detail = f"path and query have more than {MAX_PATH_BYTES} bytes; send long lists to /v1/batch"
+        raise Problem(414, "URI Too Long", detail)
 
 
 def get_token(scope: Mapping[str, Any]) -> AccessToken | None:
@@ -40,14 +47,7 @@ def find_header(scope: Mapping[str, Any], name: bytes) -> bytes | None:
 
 async def send_problem(send: Send, problem: Problem) -> None:
     """Send a problem as the whole response."""
-    body = problem.body()
-    named = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
-    headers = [
-        (b"content-type", CONTENT_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        _NO_STORE,
-        *named,
-    ]
+    headers, body = describe_problem(problem)
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -81,7 +81,7 @@ class Guard:
             await send_problem(response.send, describe_error(error))
 
     async def _answer(self, scope: Scope, receive: Receive, response: "_Response") -> None:
-        _check_path(scope)
+        check_path_bytes(len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]))
         if scope["path"] not in OPEN_PATHS and get_token(scope) is None:
             token = await self._authenticator.authenticate(find_header(scope, b"authorization"))
             scope = {**scope, _TOKEN_KEY: token}
@@ -89,12 +89,6 @@ class Guard:
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         await self._app(scope, _Body(receive).receive, response.send)
-
-
-def _check_path(scope: Scope) -> None:
-    if len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]) > MAX_PATH_BYTES:
-        detail = f"path and query have more than {MAX_PATH_BYTES} bytes; send long lists to /v1/batch"
-        raise Problem(414, "URI Too Long", detail)
 
 
 def _check_declared_length(scope: Scope) -> None:
@@ -134,7 +128,7 @@ class _Response:
         if message["type"] == "http.response.start":
             self.is_started = True
             names = {name.lower() for name, _ in message["headers"]}
-            added = [pair for pair in (*_HEADERS, _NO_STORE) if pair[0] not in names]
+            added = [pair for pair in (*SECURITY_HEADERS, NO_STORE) if pair[0] not in names]
             message = {**message, "headers": [*message["headers"], *added]}
         elif self._is_head:
             message = {**message, "body": b""}

@@ -44,23 +44,17 @@ from adwarm.serving.api.insights_request import (
     parse_query,
     parse_wait,
 )
+from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header, describe_problem
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.ports import FetchOutcome, Open
-from adwarm.serving.problems import CONTENT_TYPE, Problem, unknown_report
+from adwarm.serving.problems import Problem, unknown_report
 from adwarm.serving.representations import COLUMNAR, Selection
 from adwarm.serving.services import ServingServices
 from adwarm.store.entries import Entry
 
 T = TypeVar("T")
-Header = tuple[bytes, bytes]
 
-SECURITY_HEADERS: Final[list[Header]] = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-]
-_NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 _VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
 _MAX_HEADS: Final = 64
 """Different clients whose headers are kept for a pointer."""
@@ -308,7 +302,7 @@ class HitRoute:
             (b"retry-after", b"%d" % retry_after),
             (b"cache-status", cache_status.encode()),
             _VARY,
-            _NO_STORE,
+            NO_STORE,
             *headers,
             *SECURITY_HEADERS,
         ]
@@ -391,16 +385,8 @@ async def _send(visit: _Visit, status: int, headers: list[Header], body: bytes) 
 
 
 async def _send_problem(visit: _Visit, problem: Problem) -> None:
-    body = problem.body()
-    named = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in problem.headers.items()]
-    headers = [
-        (b"content-type", CONTENT_TYPE.encode()),
-        (b"content-length", b"%d" % len(body)),
-        _NO_STORE,
-        *named,
-        *SECURITY_HEADERS,
-    ]
-    await _send(visit, problem.status, headers, body)
+    headers, body = describe_problem(problem)
+    await _send(visit, problem.status, [*headers, *SECURITY_HEADERS], body)
 
 
 async def _unless_gone(receive: Receive, work: Awaitable[T]) -> T | None:

@@ -6,21 +6,16 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
+from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
-from adwarm.serving.problems import Problem
-from adwarm.serving.representations import COLUMNAR
+from adwarm.serving.api.guard import check_path_bytes
 
 PREFIX: Final = "/v1/insights/"
-SHAPES: Final = (COLUMNAR, "rows", "ndjson", "csv", "arrow")
-TABLES: Final = ("summary", "daily")
-"""A document holds both; `ndjson`, `csv` and `arrow` hold one of them."""
-MAX_QUERY_BYTES: Final = 1_024
-_SHAPES_BY_TYPE: Final = {
-    "application/x-ndjson": "ndjson",
-    "application/ndjson": "ndjson",
-    "text/csv": "csv",
-    "application/vnd.apache.arrow.stream": "arrow",
+_ONE_TABLE: Final = (Shape.NDJSON, Shape.CSV, Shape.ARROW)
+"""The shapes that hold one of a document's two tables."""
+_SHAPES_BY_TYPE: Final = {MEDIA_TYPES[shape].partition(";")[0]: shape for shape in _ONE_TABLE} | {
+    "application/ndjson": Shape.NDJSON
 }
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
 _OWN_NAMES = frozenset({b"127.0.0.1", b"localhost", b"[::1"})
@@ -41,8 +36,8 @@ class InsightsQuery:
     """
 
     key: ReportKey
-    shape: str | None
-    table: str | None
+    shape: Shape | None
+    table: TableName | None
     priority: Priority | None
 
 
@@ -61,17 +56,16 @@ def parse_query(path: str, query_string: bytes) -> InsightsQuery:
 
     Raises:
         BadRequest: a part is not valid; the message says which one and what to write.
-        Problem: 414, the query is too long.
+        Problem: 414, path and query are too long.
     """
-    if len(query_string) > MAX_QUERY_BYTES:
-        raise Problem(414, "URI Too Long", f"the query has more than {MAX_QUERY_BYTES} bytes; send a shorter one")
+    check_path_bytes(len(path) + len(query_string))
     account, _, date_range = path[len(PREFIX) :].partition("/")
     fields = dict(parse_qsl(query_string.decode("latin-1")))
-    priority = fields.get("priority")
+    shape, table, priority = (fields.get(name) for name in ("shape", "table", "priority"))
     return InsightsQuery(
         ReportKey.parse(account, date_range, fields.get("report", "default")),
-        _choose_word("shape", fields.get("shape"), SHAPES),
-        _choose_word("table", fields.get("table"), TABLES),
+        None if shape is None else parse_shape(shape),
+        None if table is None else parse_table(table),
         None if priority is None else parse_priority(priority),
     )
 
@@ -96,7 +90,7 @@ def choose_shape(accept: str, query: InsightsQuery) -> str:
     (12.5.1) allows.
     """
     shape = query.shape or _shape_by_type(accept)
-    return f"{shape}.{query.table}" if query.table and shape not in {COLUMNAR, "rows"} else shape
+    return f"{shape}.{query.table}" if query.table and shape in _ONE_TABLE else str(shape)
 
 
 @lru_cache(maxsize=_CACHED)
@@ -137,20 +131,14 @@ def find_request_id(headers: dict[bytes, bytes]) -> str | None:
     return text if _REQUEST_ID.fullmatch(text) else None
 
 
-def _choose_word(name: str, text: str | None, allowed: tuple[str, ...]) -> str | None:
-    if text is None or text in allowed:
-        return text
-    raise BadRequest(f"{name} {text[:40]!r} is not one of {', '.join(allowed)}")
-
-
-def _shape_by_type(accept: str) -> str:
+def _shape_by_type(accept: str) -> Shape:
     """Return the shape of the acceptable type with the highest weight; JSON and wildcards stand for the document."""
-    best, weight = COLUMNAR, 0.0
+    best, weight = Shape.COLUMNAR, 0.0
     for member in accept.lower().split(","):
         name, *parameters = (part.strip() for part in member.split(";"))
         quality = next((_parse_quality(item) for item in parameters if item.startswith("q=")), 1.0)
         is_json = name in {"application/json", "*/*", "application/*"} or name.endswith("+json")
-        shape = COLUMNAR if is_json else _SHAPES_BY_TYPE.get(name)
+        shape = Shape.COLUMNAR if is_json else _SHAPES_BY_TYPE.get(name)
         if shape is not None and quality > weight:
             best, weight = shape, quality
     return best

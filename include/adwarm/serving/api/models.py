@@ -63,7 +63,7 @@ class OpenRequest(Document):
 
     request_id: int = Field(description="Id of the request.")
     location: str = Field(description="Path that shows it.")
-    retry_after: float | None = Field(None, description="Seconds after which to ask again.")
+    retry_after: int | None = Field(None, description="Seconds after which to ask again.")
 
 
 class QueuedReport(OpenRequest):
@@ -79,7 +79,7 @@ class NewRequestState(Document):
     status: Literal["fresh", "queued"] = Field(description="`fresh`: it is stored already; `queued`: it was requested.")
     location: str = Field(description="Path of the report when it is fresh, else of the request.")
     request_id: int | None = Field(None, description="Id of the request; null when it is fresh.")
-    retry_after: float | None = Field(None, description="Seconds after which to ask again.")
+    retry_after: int | None = Field(None, description="Seconds after which to ask again.")
     reason: str | None = Field(None, description="Why it is not there yet.")
 
 

@@ -11,6 +11,7 @@ _TEXTS = {
     401: "There is no valid token.",
     403: "The token lacks the scope.",
     404: "There is no such account or report, or the token may not read it.",
+    406: "`Accept-Encoding` excludes every coding.",
     413: "The body is too large.",
     414: "The path is too long.",
     429: "The token is used too often, or the queue is full.",

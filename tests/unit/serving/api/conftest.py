@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from sqlalchemy import Engine
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AccessToken, Account, Actor, Priority, ReportKey, TokenScope
+from adwarm.serving.api import application
 from adwarm.serving.api.app import create_app
+from adwarm.serving.deltas import DeltaThreads
+from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.metrics import ServingMetrics
 from adwarm.serving.ports import FetchOutcome, Open
 from adwarm.serving.services import ServingServices
@@ -32,6 +36,7 @@ class ScriptedMisses:
     outcome: FetchOutcome | Exception | None = None
     fetched: list[tuple[ReportKey, str, Priority]] = field(default_factory=list)
     revalidated: list[ReportKey] = field(default_factory=list)
+    waiting: int = 0
 
     async def fetch(
         self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
@@ -40,7 +45,7 @@ class ScriptedMisses:
         self.fetched.append((key, token.id, priority))
         if isinstance(self.outcome, Exception):
             raise self.outcome
-        return self.outcome or FetchOutcome(False, self.queue.enqueue(key, priority).id, 3.0)
+        return self.outcome or FetchOutcome(False, self.queue.enqueue(key, priority).id, 3)
 
     def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
         """Note the report."""
@@ -78,8 +83,8 @@ class Api:
 
     Attributes:
         desk: stores reports.
-        app: the application.
-        client: sends requests to it.
+        app: the routes behind the hit route.
+        client: sends requests to the whole application.
         services: its services.
         misses: what was requested.
         opens: what was opened.
@@ -123,10 +128,10 @@ def make_header(engine: Engine, at: datetime, *scopes: TokenScope, **fields: Any
 
 
 @pytest.fixture
-def services(desk: ReaderHarness) -> ServingServices:
+def services(desk: ReaderHarness, tmp_path: Path) -> ServingServices:
     """Services over the database of the harness."""
     context = desk.bench.prefetch.context
-    settings = Settings(serving={"cors_origins": ("https://dash.example",)})
+    settings = Settings(home=tmp_path / "home", serving={"cors_origins": ("https://dash.example",)})
     context = replace(context, settings=settings)
     queue = RequestQueue(desk.engine, settings.backpressure, owner="test")
     return ServingServices(
@@ -144,9 +149,27 @@ def services(desk: ReaderHarness) -> ServingServices:
 
 
 @pytest.fixture
-def api(desk: ReaderHarness, services: ServingServices) -> Iterator[Api]:
-    """The application, whose accounts 1 and 2 are stored."""
+def parts(services: ServingServices) -> Iterator[HitParts]:
+    """What hits are made of, with deltas; pointers age by the clock of the harness."""
+    deltas = DeltaThreads(services.context)
+    parts = HitParts(services.context, services.clock, deltas)
+    parts.pointers._monotonic = lambda: services.clock.now().timestamp()
+    yield parts
+    deltas.close()
+    parts.close()
+
+
+@pytest.fixture
+def api(desk: ReaderHarness, services: ServingServices, parts: HitParts) -> Iterator[Api]:
+    """The application as it is served, whose accounts 1 and 2 are stored."""
     accounts.save(desk.engine, [Account(f"act_{number}") for number in (1, 2)], desk.bench.clock.now())
-    app = create_app(services)
+    routes: list[FastAPI] = []
+
+    async def close() -> None:
+        """Leave the parts to their fixture."""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(application, "create_app", lambda services: routes.append(create_app(services)) or routes[0])
+        app = application.build_application(services, parts, [], close)
     with TestClient(app, raise_server_exceptions=False) as client:
-        yield Api(desk, app, client, services, services.misses, services.opens, desk.bench.clock)
+        yield Api(desk, routes[0], client, services, services.misses, services.opens, desk.bench.clock)

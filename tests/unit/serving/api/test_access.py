@@ -1,14 +1,23 @@
 """Nobody reads without a valid token, and nobody reads another's accounts."""
 
+from base64 import b64encode
+from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
+from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from starlette.routing import BaseRoute, Mount, Route
 
 from adwarm.model import ReportKey, TokenScope
-from adwarm.serving.api.app import describe_api
+from adwarm.serving.api.app import OPENAPI_PATH, describe_api
+from adwarm.serving.api.application import build_application
 from adwarm.serving.api.guard import OPEN_PATHS
+from adwarm.serving.hit_parts import HitParts
+from adwarm.serving.services import ServingServices
 from adwarm.store import access_tokens
 from tests.unit.serving.api.conftest import Api
 
@@ -32,6 +41,12 @@ def _fill(path: str) -> str:
     for name, value in (("account", "act_1"), ("range", "last_7d"), ("request_id", "1")):
         path = path.replace("{" + name + "}", value)
     return path
+
+
+def _dictionary(document: bytes) -> dict[str, str]:
+    """Return the headers of a client that holds a document, over a connection on which deltas are allowed."""
+    digest = b64encode(sha256(document).digest()).decode()
+    return {"Host": "localhost", "Accept-Encoding": "dcz, zstd", "Available-Dictionary": f":{digest}:"}
 
 
 def _bad_headers(api: Api) -> dict[str, str | None]:
@@ -78,6 +93,23 @@ def test_every_route_demands_a_token(api: Api) -> None:
     assert len(answers) == 1, answers
     api.clock.sleep(2)
     assert all(api.get(path, api.token(TokenScope.ADMIN)).status_code != 401 for _, path in guarded)
+
+
+def test_only_the_dashboard_files_need_no_token(services: ServingServices, parts: HitParts, tmp_path: Path) -> None:
+    """Beside health, the files of the dashboard are the one exception; with them every other path stays closed."""
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    serving = services.context.settings.serving.model_copy(update={"dashboard": tmp_path})
+    settings = services.context.settings.model_copy(update={"serving": serving})
+    services = replace(services, context=replace(services.context, settings=settings))
+
+    async def close() -> None:
+        """Leave the parts to their fixture."""
+
+    paths = [*describe_api()["paths"], OPENAPI_PATH, "/", "/index.html", "/dashboards", "/v1/dashboard/", "/dashboard"]
+    with TestClient(build_application(services, parts, [], close), follow_redirects=False) as client:
+        answers = {path: client.get(_fill(path)).status_code for path in paths}
+        assert client.get("/dashboard/").text == "<!doctype html>"
+    assert {path for path, status in answers.items() if status != 401} == {*OPEN_PATHS, "/dashboard"}
 
 
 def test_an_added_route_is_guarded_too(api: Api) -> None:
@@ -142,10 +174,14 @@ def test_forbidden_and_unknown_accounts_look_alike(api: Api) -> None:
         ("/v1/scores/act_2", "/v1/scores/act_9"),
         (f"/v1/requests/{ticket.id}", f"/v1/requests/{ticket.id + 1}"),
     ]
+    document = api.desk.reader.get_body(api.desk.reader.read(ReportKey("act_2", "last_7d")))
+    probes = [{}, {"Prefer": "wait=5"}, {"If-None-Match": "*"}, {"Range": "bytes=0-9"}, _dictionary(document)]
     for forbidden, unknown in pairs:
-        first, second = api.get(forbidden, token), api.get(unknown, token)
-        assert first.status_code == 404
-        assert (first.content, dict(first.headers)) == (second.content, dict(second.headers))
+        for method, probe in product(("GET", "HEAD"), probes):
+            headers = {"Authorization": token, **probe}
+            first, second = (api.client.request(method, path, headers=headers) for path in (forbidden, unknown))
+            assert first.status_code == 404
+            assert (first.content, dict(first.headers)) == (second.content, dict(second.headers))
     for body in ({"account": "act_2", "range": "last_7d"}, {"account": "act_9", "range": "last_7d"}):
         assert api.post("/v1/requests", token, body).status_code == 404
     items = api.post(
@@ -156,6 +192,24 @@ def test_forbidden_and_unknown_accounts_look_alike(api: Api) -> None:
     assert items[0] == items[1]
     assert items[0]["status"] == "not_found"
     assert api.misses.fetched == []
+
+
+def test_a_hash_does_not_tell_what_another_account_stores(api: Api) -> None:
+    """A dictionary counts only if it is a document of the same key; the hash of any other one changes nothing."""
+    own, other, range_ = ReportKey("act_1", "last_7d"), ReportKey("act_2", "last_7d"), ReportKey("act_1", "last_14d")
+    api.desk.warm(own, other, range_)
+    token = api.token(TokenScope.ENQUEUE, accounts=frozenset({"act_1"}))
+
+    def read(document: bytes) -> Any:
+        return api.get("/v1/insights/act_1/last_7d", token, headers=_dictionary(document))
+
+    documents = [api.desk.reader.get_body(api.desk.reader.read(key)) for key in (own, other, range_)]
+    same, another, longer = (read(document) for document in documents)
+    invented = read(b"an invented document")
+    assert same.headers["content-encoding"] == "dcz"
+    for answer in (another, longer):
+        assert answer.headers["content-encoding"] == "zstd"
+        assert (answer.content, dict(answer.headers)) == (invented.content, dict(invented.headers))
 
 
 def test_state_hides_other_accounts(api: Api) -> None:
@@ -172,13 +226,15 @@ def test_state_hides_other_accounts(api: Api) -> None:
 
 def test_a_revoked_token_stops_within_a_second(api: Api) -> None:
     """A token in use is refused a second after it was revoked, and an expired one at once."""
+    api.desk.warm(ReportKey("act_1", "last_7d"))
     token = api.token(expires_at=api.clock.now() + timedelta(hours=1))
+    paths = ("/v1/queue", "/v1/insights/act_1/last_7d")
     for _ in range(5):
-        assert api.get("/v1/queue", token).status_code == 200
+        assert [api.get(path, token).status_code for path in paths] == [200, 200]
         api.clock.sleep(0.2)
     access_tokens.revoke(api.engine, token.split("_")[1], api.clock.now())
     api.clock.sleep(1)
-    assert api.get("/v1/queue", token).status_code == 401
+    assert [api.get(path, token).status_code for path in paths] == [401, 401]
 
 
 def test_a_token_stops_when_it_expires(api: Api) -> None:

@@ -183,7 +183,11 @@ def test_methods(api: Api) -> None:
     options = api.client.options("/v1/queue", headers=headers)
     assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
     wrong = api.client.delete("/v1/queue", headers=headers)
-    assert (wrong.status_code, wrong.headers["allow"], wrong.json()["title"]) == (405, "GET", "Method Not Allowed")
+    assert (wrong.status_code, wrong.headers["allow"], wrong.json()["title"]) == (
+        405,
+        "GET, HEAD, OPTIONS",
+        "Method Not Allowed",
+    )
     for path in ("/", "/docs", "/openapi.json", "/v1/queue/"):
         assert api.client.get(path, headers=headers).status_code == 404
 
@@ -226,7 +230,7 @@ def test_other_origins_may_not(api: Api) -> None:
         assert "access-control-allow-origin" not in preflight.headers
     closed = settings.model_copy(update={"cors_origins": ()})
     assert with_cors(api.app, closed) is api.app
-    assert _preflight(api.client, ORIGIN).status_code == 401
+    assert _preflight(TestClient(api.app), ORIGIN).status_code == 401
 
 
 def test_head_of_a_large_answer_sends_no_bytes(api: Api) -> None:

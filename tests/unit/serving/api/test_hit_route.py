@@ -203,7 +203,7 @@ def test_a_wait_that_ends_says_so(route: HitHarness) -> None:
 
 def test_a_fetch_that_cannot_be_requested_is_unavailable(route: HitHarness) -> None:
     """Without a request there is nothing to come back for: 503 with the reason."""
-    route.misses.on_fetch = lambda key: FetchOutcome(False, None, 7.0, "the account is closed")
+    route.misses.on_fetch = lambda key: FetchOutcome(False, None, 7, "the account is closed")
     answer = route.get(PATH)
     assert (answer.status, answer.headers["retry-after"]) == (503, "7")
     assert orjson.loads(answer.body)["detail"] == "the account is closed"
@@ -292,9 +292,12 @@ def test_bad_input_says_what_to_write(route: HitHarness, path: str) -> None:
     assert route.misses.fetched == []
 
 
-def test_a_long_query_is_refused(route: HitHarness) -> None:
-    """A query of more than a kilobyte is not parsed."""
-    assert route.get(f"{PATH}?x={'1' * 2000}").status == 414
+def test_a_long_path_is_refused(route: HitHarness) -> None:
+    """Path and query of more than two kilobytes are not parsed, and an error repeats little of a shorter one."""
+    for path in (f"{PATH}?x={'1' * 2_100}", PATH + "1" * 2_100):
+        assert route.get(path).status == 414
+    answer = route.get(PATH + "1" * 1_900)
+    assert (answer.status, len(answer.body) < 600) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The report route, as the OpenAPI document describes it.
 
-`hit_route.HitRoute` answers it ahead of this router, which would cost as much as the answer itself. A request arrives
-here only where that part is not installed.
+`hit_route.HitRoute` answers it ahead of this router, which would cost as much as the answer itself. No request arrives
+here; what follows declares the parameters and the answers.
 """
 
 from typing import Annotated, Literal
@@ -10,11 +10,10 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from adwarm.serving.api.dependencies import ACTOR_TEXT, AccountPath, ReadToken, Services
+from adwarm.serving.api.dependencies import ACTOR_TEXT, AccountPath, ReadToken
 from adwarm.serving.api.models import ActorName, PriorityName, QueuedReport
 from adwarm.serving.api.responses import Responses, problems, text_header
 from adwarm.serving.problems import Problem
-from adwarm.serving.token_rights import check_key
 
 router = APIRouter(tags=["reports"])
 Shape = Literal["columnar", "rows", "ndjson", "csv", "arrow"]
@@ -49,7 +48,7 @@ _RESPONSES: Responses = {
         "model": QueuedReport,
     },
     304: {"description": "The copy named by `If-None-Match` is current.", "headers": _HEADERS},
-    **problems(400, 404),
+    **problems(400, 404, 406),
 }
 
 
@@ -108,7 +107,6 @@ class ReportHeaders(BaseModel):
 )
 async def read_report(
     token: ReadToken,
-    services: Services,
     account: AccountPath,
     date_range: Annotated[
         str, Path(alias="range", max_length=40, description="A preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.")
@@ -117,6 +115,5 @@ async def read_report(
     headers: Annotated[ReportHeaders, Header()],
 ) -> Response:
     """Answer what is stored, at once. A missing report is requested when the token has the scope `enqueue`."""
-    del headers
-    check_key(token, account, date_range, query.report, services.context.settings)
+    del token, account, date_range, query, headers
     raise Problem(503, "Service Unavailable", "reports are not served by this process; start it with `adwarm serve`")
