@@ -6,7 +6,6 @@ from adwarm.compression.choice import (
     decompress,
     decompress_envelope,
     open_envelope,
-    transcode,
 )
 from adwarm.compression.document import CONTENT_TYPE, Document, decode_document, encode_document, unpack_document
 from adwarm.compression.envelope import CODECS, Codec, Envelope, decode_envelope, encode_envelope
@@ -53,6 +52,5 @@ __all__ = [
     "parse_shape",
     "parse_table",
     "render_shape",
-    "transcode",
     "unpack_document",
 ]

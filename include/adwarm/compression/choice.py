@@ -84,26 +84,11 @@ def decompress_envelope(envelope: Envelope, settings: CompressionSettings) -> by
         Corrupt: the body does not decode to the length in the envelope.
         TooMuchData: it would decode to more than the settings allow.
     """
-
     raw = decode_counted(envelope.body, envelope.codec, settings.max_decoded_bytes)
     if len(raw) != envelope.raw_bytes:
         PROCESS_STATISTICS.record_error(envelope.codec)
         raise Corrupt(f"the payload has {len(raw)} bytes and should have {envelope.raw_bytes}; fetch it again")
     return raw
-
-
-def transcode(blob: bytes, codec: str, settings: CompressionSettings) -> bytes:
-    """Return the body of `blob` in another codec, without an envelope; its own codec needs no decoding.
-
-    Raises:
-        Corrupt: the checksum or the decoded length is wrong.
-        TooMuchData: it would decode to more than the settings allow.
-        BadRequest: the codec is unknown.
-    """
-    target, envelope = parse_codec(codec), open_envelope(blob)
-    if target == envelope.codec:
-        return envelope.body
-    return encode_counted(decompress_envelope(envelope, settings), target, settings)
 
 
 def encode_counted(raw: bytes, codec: Codec, settings: CompressionSettings) -> bytes:

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 from cachetools import LRUCache
 
 from adwarm.compression import decompress
-from adwarm.compression.codecs import decode
+from adwarm.compression.choice import decode_counted
 from adwarm.compression.dictionaries import encode_delta
 from adwarm.compression.envelope import parse_codec
 from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
@@ -192,7 +192,7 @@ class DeltaThreads:
             return cached.body
 
         def load_document() -> bytes:
-            return decode(stored, parse_codec(entry.codec), self._settings.max_decoded_bytes)
+            return decode_counted(stored, parse_codec(entry.codec), self._settings.max_decoded_bytes)
 
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(

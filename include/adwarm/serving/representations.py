@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from adwarm.compression.codecs import decode, encode
+from adwarm.compression.choice import decode_counted, encode_counted
 from adwarm.compression.document import CONTENT_TYPE
 from adwarm.compression.envelope import Codec, parse_codec
 from adwarm.compression.negotiation import content_coding
@@ -101,7 +101,7 @@ class Representations:
             Corrupt: the body does not decode to the document's length.
             TooMuchData: it decodes to more than the settings allow.
         """
-        raw = decode(stored, parse_codec(entry.codec), self._settings.max_decoded_bytes)
+        raw = decode_counted(stored, parse_codec(entry.codec), self._settings.max_decoded_bytes)
         if len(raw) != entry.raw_bytes:
             raise Corrupt(f"the document has {len(raw)} bytes and should have {entry.raw_bytes}; fetch it again")
         return raw
@@ -114,7 +114,7 @@ class Representations:
             if not _has_stored_shape(entry, selection):
                 raw, made_type = _render(raw, stored_type, selection.shape)
                 self._types[stored_type, selection.shape] = made_type
-            return encode(raw, selection.codec, self._settings)
+            return encode_counted(raw, selection.codec, self._settings)
 
         try:
             body = self._cache.get_or_compute(_cache_key(entry, selection), compute)

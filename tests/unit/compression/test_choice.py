@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression.choice import compress, decompress, transcode
-from adwarm.compression.codecs import decode
+from adwarm.compression.choice import compress, decompress
 from adwarm.compression.envelope import CODECS, Codec, decode_envelope, encode_envelope
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.settings import CompressionSettings
@@ -54,22 +53,6 @@ def test_compression_is_deterministic() -> None:
 def test_the_content_type_is_in_the_envelope() -> None:
     """The envelope names the type of its payload."""
     assert decode_envelope(compress(b"a,b", SETTINGS, content_type="text/csv").blob).content_type == "text/csv"
-
-
-@pytest.mark.parametrize("stored", CODECS)
-@pytest.mark.parametrize("target", CODECS)
-def test_transcoding_gives_the_same_payload_in_any_codec(stored: Codec, target: Codec) -> None:
-    """Whatever the stored codec, the client's codec decodes to the payload."""
-    blob = compress(SAMPLE, SETTINGS, codec=stored).blob
-    assert decode(transcode(blob, target, SETTINGS), target, len(SAMPLE)) == SAMPLE
-
-
-def test_the_stored_codec_passes_without_decoding() -> None:
-    """A body in the requested codec is returned as it is, even one that could not be decoded here."""
-    blob = encode_envelope(b"not gzip at all", codec="gzip", content_type="text/plain", raw_bytes=3)
-    assert transcode(blob, "gzip", SETTINGS) == b"not gzip at all"
-    with pytest.raises(Corrupt):
-        transcode(blob, "identity", SETTINGS)
 
 
 def test_a_wrong_length_is_corrupt() -> None:

@@ -12,11 +12,12 @@ from adwarm.compression import (
     CompressionStats,
     compress,
     compress_path,
+    decode_envelope,
     decompress,
     flush_statistics,
     get_compression_totals,
-    transcode,
 )
+from adwarm.compression.choice import decode_counted, encode_counted
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import CompressionCounts
 from adwarm.settings import CompressionSettings, SqlSettings
@@ -42,12 +43,12 @@ def test_payloads_are_counted_by_codec(counted: CompressionStats) -> None:
 
 
 def test_a_transcode_counts_both_of_its_halves(counted: CompressionStats) -> None:
-    """It decompresses one codec and compresses another; the stored codec itself costs nothing."""
-    blob = compress(SAMPLE, SETTINGS).blob
+    """A representation in another codec is decoded and encoded, and both are counted; plain bytes are not."""
+    stored = decode_envelope(compress(SAMPLE, SETTINGS).blob)
     counted.take_counts()
-    transcode(blob, "zstd", SETTINGS)
-    assert counted.take_counts() == {}
-    body = transcode(blob, "gzip", SETTINGS)
+    raw = decode_counted(stored.body, stored.codec, len(SAMPLE))
+    assert encode_counted(raw, "identity", SETTINGS) == SAMPLE
+    body = encode_counted(raw, "gzip", SETTINGS)
     counts = counted.take_counts()
     assert (counts["zstd"].unpacked, counts["gzip"].packed, counts["gzip"].stored_bytes) == (1, 1, len(body))
 
