@@ -1,9 +1,9 @@
-"""Checks benchmark results against targets: a line each, PASS or FAIL, and an exit code."""
+"""Checks benchmark results against targets: a table of those met and missed, and an exit code."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import print_table, save_results
 
 
 @dataclass
@@ -42,8 +42,17 @@ class TargetResults:
         self.results.append(TargetResult(what, str(value), f"= {expected}", value == expected))
 
     def finish(self, rows: list[dict[str, Any]], **more: Any) -> int:
-        """Print and save the rows and a line per target, save whatever more there is; return the exit code."""
+        """Print and save the rows and the targets, save whatever more there is; return the exit code."""
         save_results(self.name, self.title, rows, verdicts=[asdict(result) for result in self.results], **more)
-        for result in self.results:
-            print(f"{'PASS' if result.holds else 'FAIL'}  {result.what}: {result.found} (target {result.target})")
+        targets = [
+            {
+                "what": result.what,
+                "measured": result.found,
+                "target": result.target,
+                "": "met" if result.holds else "missed",
+            }
+            for result in self.results
+        ]
+        if targets:
+            print_table("Targets", targets)
         return 0 if all(result.holds for result in self.results) else 1
