@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -70,10 +71,8 @@ def read_fields(rows: Sequence[Row], skip: AbstractSet[str] = frozenset()) -> di
     """Return the values of each field that a row has, except those to `skip`; None where a row does not have it."""
     first = rows[0].keys() if rows else skip
     if list(map(len, rows)).count(len(first)) == len(rows):
-        try:
-            return {name: list(map(itemgetter(name), rows)) for name in first - skip}  # most rows have the same fields
-        except KeyError:
-            pass
+        with suppress(KeyError):  # most rows have the same fields
+            return {name: list(map(itemgetter(name), rows)) for name in first - skip}
     return {name: _read_field(rows, name) for name in set().union(*rows) - skip}
 
 
