@@ -33,9 +33,8 @@ class TargetResults:
 
     def check_at_most(self, what: str, value: float, limit: float) -> None:
         """Check `value` against an upper limit."""
-        self.results.append(
-            TargetResult(what, f"{value:,.3f}".rstrip("0").rstrip("."), f"<= {limit:,g}", value <= limit)
-        )
+        found = f"{value:,.3f}".rstrip("0").rstrip(".") if value >= 0.1 else f"{value:.3g}"
+        self.results.append(TargetResult(what, found, f"<= {limit:,g}", value <= limit))
 
     def check_equal(self, what: str, value: Any, expected: Any) -> None:
         """Check that `value` equals `expected`."""
