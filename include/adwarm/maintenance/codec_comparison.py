@@ -23,7 +23,7 @@ CONTENDERS: Final[tuple[tuple[Codec, int], ...]] = (
     ("brotli", 11),
     ("zstd", 1),
     ("zstd", 3),
-    ("zstd", 7),
+    ("zstd", 6),
     ("zstd", 19),
 )
 """What is compared, beside the settings' own levels."""
@@ -54,7 +54,7 @@ class SettingFigures:
 
     @property
     def name(self) -> str:
-        """Codec and level, such as `zstd-7`."""
+        """Codec and level, such as `zstd-6`."""
         return f"{self.codec}-{self.level}"
 
     def get_cost(self, reads: float, bytes_per_second: float) -> float:

@@ -1,6 +1,8 @@
 """Rows by column: one list per field, the field's name once."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from operator import itemgetter
@@ -29,12 +31,12 @@ class ColumnTable:
         """Return the columns of rows. A value of None counts as no value."""
         columns: dict[str, list[Any]] = {}
         for start in range(0, len(rows), _BLOCK_ROWS):
-            block = rows[start : start + _BLOCK_ROWS]
-            names = set().union(*block)
-            for name in names - columns.keys():
+            block = read_fields(rows[start : start + _BLOCK_ROWS])
+            no_values = [None] * min(_BLOCK_ROWS, len(rows) - start)
+            for name in block.keys() - columns.keys():
                 columns[name] = [None] * start
             for name, values in columns.items():
-                values.extend(_read_field(block, name) if name in names else [None] * len(block))
+                values.extend(block.get(name, no_values))
         return cls._without_empty_columns(len(rows), dict(sorted(columns.items())))
 
     @classmethod
@@ -63,6 +65,15 @@ class ColumnTable:
         if not any(None in values for values in self.columns.values()):
             return [dict(zip(names, row, strict=True)) for row in rows]
         return [{name: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows]
+
+
+def read_fields(rows: Sequence[Row], skip: AbstractSet[str] = frozenset()) -> dict[str, list[Any]]:
+    """Return the values of each field that a row has, except those to `skip`; None where a row does not have it."""
+    first = rows[0].keys() if rows else skip
+    if list(map(len, rows)).count(len(first)) == len(rows):
+        with suppress(KeyError):  # most rows have the same fields
+            return {name: list(map(itemgetter(name), rows)) for name in first - skip}
+    return {name: _read_field(rows, name) for name in set().union(*rows) - skip}
 
 
 def _read_field(rows: Sequence[Row], name: str) -> list[Any]:

@@ -21,7 +21,7 @@ class CompressionSettings(Section):
     codec: CodecName = Field("zstd", description="Codec of stored entries.")
     gzip_level: int = Field(6, ge=0, le=9, description="gzip level.")
     brotli_quality: int = Field(5, ge=0, le=11, description="brotli quality.")
-    zstd_level: int = Field(7, ge=1, le=19, description="zstd level.")
+    zstd_level: int = Field(6, ge=1, le=19, description="zstd level.")
     threshold_bytes: int = Field(512, ge=0, description="Smaller payloads are stored uncompressed.")
     content_types: tuple[str, ...] = Field(
         ("application/*", "text/*"), description="Content types that are compressed, as JSON; `*` matches any text."

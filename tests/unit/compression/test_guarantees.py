@@ -92,7 +92,7 @@ def test_caches_and_counts_last_as_long_as_the_process(desk: ReaderHarness, coun
 def test_a_request_never_pays_for_the_strongest_level() -> None:
     """Transcodes and new entries use the settings' cheap level; brotli 11 is 200 times slower and is used on demand."""
     settings = CompressionSettings()
-    assert (settings.codec, settings.zstd_level, settings.brotli_quality) == ("zstd", 7, 5)
+    assert (settings.codec, settings.zstd_level, settings.brotli_quality) == ("zstd", 6, 5)
     assert encode_counted(SAMPLE, "brotli", settings) == brotli.compress(SAMPLE, quality=5)
 
 
