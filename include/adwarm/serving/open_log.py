@@ -2,8 +2,8 @@
 
 - `record` keeps an open in memory, which is bounded: the newest are dropped and counted when it is full.
 - One thread appends them to `opens/<instance>.jsonl` in `home`, at least every second.
-- When that file is `log_rotate_seconds` old, and at the end, it moves to the data folder as Parquet, as
-  `opens/<day>/<instance>-<time>-<number>-<digest>.parquet`.
+- When that file is `log_rotate_seconds` old or has `MAX_FILE_BYTES`, and at the end, it moves to the data folder as
+  Parquet, as `opens/<day>/<instance>-<time>-<number>-<digest>.parquet`.
 
 A file is closed by renaming it, and what is closed never changes, so that publishing it twice publishes the same files.
 A process holds a lock on the file that it writes, which ends with the process, however it ends; every start publishes
@@ -19,11 +19,12 @@ import secrets
 import socket
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from datetime import datetime
-from itertools import groupby
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
+from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -38,6 +39,9 @@ APPEND_SECONDS = 0.5
 """How long an open is in memory only; a process that is killed loses no more than that and the time of a write."""
 BUFFER_LIMIT = 100_000
 """Opens in memory, about 40 MB; more come in only while the disk does not answer."""
+MAX_FILE_BYTES = 4 * 2**20
+"""Size at which a file moves before its time, about 20,000 opens: moving it is quick and takes little memory."""
+_CHUNK_LINES = 2_000
 _WARN_SECONDS = 60.0
 _LONGEST_REQUEST_ID = 128
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
@@ -68,6 +72,7 @@ class OpenLog:
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._handle: int | None = None
+        self._size = 0
         self._waits_since = 0.0
         self._has_failed = False
         self._closed_count = 0
@@ -141,16 +146,19 @@ class OpenLog:
                 self.rotate()
 
     def is_rotation_due(self) -> bool:
-        """Whether the file, or one that could not be published, has waited for long enough."""
+        """Whether the file is large, or has waited for long enough; one that could not be published only waits."""
         waits = self._handle is not None or self._has_failed
-        return waits and self._monotonic() - self._waits_since >= self._rotate_seconds
+        is_large = self._size >= MAX_FILE_BYTES and not self._has_failed
+        return waits and (is_large or self._monotonic() - self._waits_since >= self._rotate_seconds)
 
     def _write(self, data: bytes) -> None:
         handle = self._open_file()
         size = os.fstat(handle).st_size
         try:
-            while data:
-                data = data[os.write(handle, data) :]
+            rest = data
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            self._size = size + len(data)
         except OSError:
             os.ftruncate(handle, size)  # a full disk took a part; the next attempt writes all of it
             raise
@@ -175,7 +183,7 @@ class OpenLog:
         self._closed_count += 1
         self.path.rename(self._folder / f"{self.instance}.{self._closed_count}.jsonl")
         os.close(self._handle)
-        self._handle = None
+        self._handle, self._size = None, 0
 
     def _publish_unheld(self, path: Path) -> None:
         """Publish and delete a file, unless a live process writes or publishes it."""
@@ -231,16 +239,28 @@ class _OpenLine(msgspec.Struct):
 
 def publish_lines(files: OpenFiles, path: Path) -> int:
     """Store the lines of a closed file by UTC day; return how many. A line that was cut by a crash is left out."""
-    rows = [row for line in path.read_bytes().split(b"\n") if (row := _decode(line)) is not None]
-    rows.sort(key=lambda row: row.ts)
+    batches: dict[date, list[pa.RecordBatch]] = defaultdict(list)
+    digests: dict[date, Any] = defaultdict(hashlib.sha256)
+    with path.open("rb") as lines:
+        while chunk := list(
+            islice(lines, _CHUNK_LINES)
+        ):  # few at a time, since rows take much more memory than columns
+            rows = sorted((row for line in chunk if (row := _decode(line)) is not None), key=lambda row: row.ts)
+            for day, group in groupby(rows, key=lambda row: row.ts.date()):
+                some = list(group)
+                batches[day].append(_to_batch(some))
+                digests[day].update(msgspec.json.encode(some))
     instance, _, number = path.name.removesuffix(".jsonl").partition(".")
-    for day, group in groupby(rows, key=lambda row: row.ts.date()):
-        some = list(group)
-        digest = hashlib.sha256(msgspec.json.encode(some)).hexdigest()[:12]
-        name = f"{instance}-{some[0].ts:%H%M%S}-{number or 0}-{digest}"
-        columns = {column: [getattr(row, column) for row in some] for column in OPEN_FILE_SCHEMA.names}
-        files.put(day, name, pa.Table.from_pydict(columns, schema=OPEN_FILE_SCHEMA))
-    return len(rows)
+    for day, parts in batches.items():
+        opens = pa.Table.from_batches(parts).sort_by("ts")
+        name = f"{instance}-{opens['ts'][0].as_py():%H%M%S}-{number or 0}-{digests[day].hexdigest()[:12]}"
+        files.put(day, name, opens)
+    return sum(batch.num_rows for parts in batches.values() for batch in parts)
+
+
+def _to_batch(rows: Sequence["_OpenLine"]) -> pa.RecordBatch:
+    columns = {column: [getattr(row, column) for row in rows] for column in OPEN_FILE_SCHEMA.names}
+    return pa.RecordBatch.from_pydict(columns, schema=OPEN_FILE_SCHEMA)
 
 
 def _encode(item: Open) -> bytes:

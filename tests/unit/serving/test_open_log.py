@@ -15,7 +15,7 @@ from adwarm.access_log import read_events
 from adwarm.access_log.open_files import OpenFiles
 from adwarm.model import Actor, ReportKey
 from adwarm.serving import open_log
-from adwarm.serving.open_log import OpenLog, publish_lines
+from adwarm.serving.open_log import MAX_FILE_BYTES, OpenLog, publish_lines
 from adwarm.serving.ports import Open
 from adwarm.settings import ServingSettings, Settings
 
@@ -86,6 +86,27 @@ def test_opens_of_two_days_lie_in_two_folders(settings: Settings) -> None:
     assert days == [date(2026, 3, 8), date(2026, 3, 9)]
     assert files.list_days(date(2026, 3, 9)) == files.list_days(date(2026, 3, 9), date(2026, 3, 9)) == days[1:]
     assert {day: len(found) for day, found in files.list_files(days).items()} == dict.fromkeys(days, 1)
+
+
+def test_a_large_file_is_rotated_before_its_time(settings: Settings) -> None:
+    """A busy hour moves in files of bounded size, and opens that arrived in any order come back sorted."""
+    now = 0.0
+    log = OpenLog(settings, lambda: now)
+    total = 0
+    while not log.is_rotation_due():
+        for number in reversed(range(5_000)):
+            log.record(_open(total + number))
+        total += 5_000
+        log.append()
+    assert log.path.stat().st_size < MAX_FILE_BYTES * 1.5
+    log.rotate()
+    assert not log.is_rotation_due()
+    files = OpenFiles(settings.data)
+    (file,) = files.list_files(files.list_days())[AT.date()]
+    (table,) = files.read([file])
+    assert not isinstance(table, str)
+    moments = table["ts"].to_pylist()
+    assert (len(moments), moments) == (total, sorted(moments))
 
 
 def test_adwarms_own_reads_are_no_opens(settings: Settings) -> None:
