@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from adwarm.compression import get_compression_totals
 from adwarm.model import AccessToken, Scope, ScopeKind
@@ -21,6 +22,15 @@ from adwarm.serving.api.models import (
     ScopeItem,
 )
 from adwarm.serving.api.responses import problems
+
+
+class CompressionFilter(BaseModel):
+    """The query of the statistics of compression."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    days: int = Field(7, ge=1, le=366, description="UTC days to count, with today.")
+
 
 router = APIRouter(tags=["state"], responses=problems())
 
@@ -62,11 +72,9 @@ def list_capacity(token: ReadToken, services: Services) -> CapacityPage:
     dependencies=[NEEDS_ADMIN],
     responses=problems(400),
 )
-def get_compression(
-    services: Services, days: Annotated[int, Query(ge=1, le=366, description="UTC days to count, with today.")] = 7
-) -> CompressionPage:
+def get_compression(services: Services, query: Annotated[CompressionFilter, Query()]) -> CompressionPage:
     """Bytes and times by codec, from all processes and tasks; counts are a second old at most."""
-    since = services.clock.now() - timedelta(days=days - 1)
+    since = services.clock.now() - timedelta(days=query.days - 1)
     totals = get_compression_totals(services.context.engine, since)
     items = [CodecItem(codec=name, **counts.to_dict()) for name, counts in totals.codecs.items()]
     return CompressionPage(since=totals.since, codecs=items)
