@@ -123,8 +123,12 @@ class Product:
             self.run("warm", *OTHER_ACCOUNTS, "--range", "last_7d", fails=True)
 
     def revoke_token(self) -> None:
-        """Revoke the token."""
+        """Revoke the token, and ask until the server refuses it, which takes up to a second."""
         self.run("token", "revoke", self._token_ids[self.token])
+        end, answer = datetime.now(UTC) + timedelta(seconds=5), 0
+        while answer != 401 and datetime.now(UTC) < end:
+            answer = httpx.get(f"{self.url}/v1/queue", headers={"Authorization": f"Bearer {self.token}"}).status_code
+        assert answer == 401
 
     def read_opens(self) -> list[dict[str, Any]]:
         """Stop the server, which publishes its open log then, and return the log."""
