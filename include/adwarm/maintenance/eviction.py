@@ -85,8 +85,13 @@ class EvictionResult:
 def list_stored(context: Context, now: datetime, account_id: str | None = None) -> list[StoredEntry]:
     """Return every entry, or those of one account, newest first, with the chance that it is opened within a day."""
     listed = entries.list_entries(context.engine, account_id)
+    return _describe(context, listed, _find_chances(context, now) if listed else {}, now)
+
+
+def _describe(
+    context: Context, listed: Sequence[Entry], chances: Mapping[ReportKey, float], now: datetime
+) -> list[StoredEntry]:
     known = accounts.get_many(context.engine, sorted({entry.key.account_id for entry in listed}))
-    chances = _find_chances(context, now) if listed else {}
     return [
         StoredEntry(
             entry,
@@ -127,7 +132,10 @@ def delete_entries(context: Context, evictions: Sequence[Eviction], now: datetim
 
 def evict(context: Context, now: datetime) -> tuple[list[Eviction], EvictionResult]:
     """Delete what the rules say, and return it with the counts."""
-    evictions = find_evictions(list_stored(context, now), context.settings, now)
+    listed = entries.list_entries(context.engine)
+    is_over = sum(entry.stored_bytes for entry in listed) > context.settings.cache.max_bytes
+    chances = _find_chances(context, now) if is_over else {}  # they order what goes for its size, and take a forecast
+    evictions = find_evictions(_describe(context, listed, chances, now), context.settings, now)
     return evictions, delete_entries(context, evictions, now)
 
 

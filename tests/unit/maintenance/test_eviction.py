@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from adwarm.maintenance import eviction
 from adwarm.maintenance.eviction import (
     Eviction,
     StoredEntry,
@@ -16,7 +18,7 @@ from adwarm.maintenance.eviction import (
     list_stored,
     preview,
 )
-from adwarm.model import EntryKey, Window
+from adwarm.model import EntryKey, ReportKey, Window
 from adwarm.settings import CacheSettings, Settings
 from adwarm.store import Context, ObjectStore, entries, write_transaction
 from adwarm.store.entries import Entry
@@ -114,6 +116,24 @@ def test_evicting_deletes_the_entry_and_its_payload(engine: Engine, objects: Obj
     assert "deleted 1 entry of 10 B" in str(result)
     assert [item.key.account_id for item in entries.list_entries(engine)] == ["act_2"]
     assert evict(context, NOW)[1].entries == 0
+
+
+def test_the_forecast_predicts_only_over_the_budget(
+    engine: Engine, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within the budget no prediction is made; over it the least likely entry goes by the forecast's chance."""
+    predicted: list[datetime] = []
+
+    def predict(context: Context, at: datetime) -> dict[ReportKey, float]:
+        predicted.append(at)
+        return {ReportKey("act_1", "yesterday"): 0.2, ReportKey("act_2", "yesterday"): 0.9}
+
+    monkeypatch.setattr(eviction, "get_open_chances", predict)
+    context = Context(engine, objects, SETTINGS)
+    _publish(engine, (_entry("act_1", size=MIB // 2), b"1"), (_entry("act_2", size=MIB // 2), b"2"))
+    assert (evict(context, NOW)[0], predicted) == ([], [])
+    _publish(engine, (_entry("act_1", size=MIB), b"3"))
+    assert (_accounts(evict(context, NOW)[0]), predicted) == (["act_1"], [NOW])
 
 
 def test_an_entry_that_was_fetched_again_stays(engine: Engine, objects: ObjectStore) -> None:
