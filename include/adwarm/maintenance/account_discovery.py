@@ -22,7 +22,7 @@ from adwarm.maintenance.account_changes import (
 )
 from adwarm.model import Account, Priority
 from adwarm.prefetch.batch import SourceFactory
-from adwarm.recovery import RecoveryPipeline
+from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.sources.protocol import AccountPage, CursorTrail, InsightsSource
 from adwarm.store import Context, accounts, denials, write_transaction
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
@@ -144,7 +144,7 @@ class AccountDiscovery:
 
         if self.pipeline is None:
             return once()
-        return self.pipeline.run(once, source=source.name, subject=f"accounts of {name}").value
+        return self.pipeline.run(once, call=Call(source.name, name, subject=f"accounts of {name}")).value
 
 
 def is_postponed(error: AdwarmError) -> bool:

@@ -38,6 +38,7 @@ from adwarm.prefetch.fetch_lease import FetchLease, LeasedReport, LeaseLost, Run
 from adwarm.prefetch.gap_filling import MissingData
 from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import FetchResult, Splitter
+from adwarm.recovery import Call
 from adwarm.settings import SourceSettings
 from adwarm.sources.protocol import (
     AsyncReportHandle,
@@ -159,7 +160,7 @@ class Fetcher:
                     grant.record_usage(result.usage)
                 return result
 
-        value = self.context.pipeline.run(once, source=source.name, subject=account_id).value
+        value = self.context.pipeline.run(once, call=Call(source.name, self.connection, account_id)).value
         if self.lease:
             self.lease.record_progress()
         return value

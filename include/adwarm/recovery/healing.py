@@ -10,6 +10,7 @@ from typing import Protocol
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.redaction import redact
+from adwarm.recovery.call import Failure
 
 log = logging.getLogger(__name__)
 
@@ -17,20 +18,31 @@ log = logging.getLogger(__name__)
 class Healer(Protocol):
     """An action that fixes the cause of some errors.
 
+    `heal` runs once per cool-down and scope over all workers. `adopt` runs in every process that met the error: after
+    its own `heal`, and when another worker ran `heal` within the cool-down.
+
     Attributes:
-        name: the name of the cool-down; healers that fix the same thing share it.
-        cooldown_seconds: the shortest time between two runs, over all workers.
+        action: what it is, such as `token_refresh`; with the scope, the name of the cool-down.
+        cooldown_seconds: the shortest time between two runs of one scope, over all workers.
     """
 
-    name: str
+    action: str
     cooldown_seconds: float
 
-    def matches(self, error: BaseException) -> bool:
-        """Return whether the action may fix the cause of `error`."""
+    def matches(self, failure: Failure) -> bool:
+        """Return whether the action may fix the cause of `failure`."""
         ...
 
-    def heal(self) -> str:
+    def scope(self, failure: Failure) -> str:
+        """Return what it would heal, such as the name of a connection."""
+        ...
+
+    def heal(self, failure: Failure) -> str:
         """Run the action and return a short description of what it did; raise when it failed."""
+        ...
+
+    def adopt(self, failure: Failure) -> bool:
+        """Take over in this process what the action did; return whether another attempt may succeed now."""
         ...
 
 
@@ -80,27 +92,28 @@ class MemoryLedger:
         return succeeded and self._clock.now().timestamp() - started < seconds
 
 
-def heal(healers: Sequence[Healer], error: BaseException, ledger: CooldownLedger) -> str | None:
-    """Run the matching healers until one succeeds, and return its name; None when none did.
+def heal(healers: Sequence[Healer], failure: Failure, ledger: CooldownLedger) -> str | None:
+    """Run the matching healers until one succeeds, and return its action; None when none did.
 
-    A healer that another worker ran within its cool-down is not run again; it counts as a success if that run
-    succeeded.
+    A healer that another worker ran within its cool-down is not run again; its result is adopted.
     """
     for healer in healers:
-        if healer.matches(error) and _heal_once(healer, ledger):
-            return healer.name
+        if healer.matches(failure) and _heal_once(healer, failure, ledger):
+            return healer.action
     return None
 
 
-def _heal_once(healer: Healer, ledger: CooldownLedger) -> bool:
-    if not ledger.acquire(healer.name, healer.cooldown_seconds):
-        return ledger.succeeded_within(healer.name, healer.cooldown_seconds)
+def _heal_once(healer: Healer, failure: Failure, ledger: CooldownLedger) -> bool:
+    name = f"{healer.action}:{healer.scope(failure)}"
+    if not ledger.acquire(name, healer.cooldown_seconds):
+        return healer.adopt(failure)
     try:
-        detail = healer.heal()
-    except Exception as failure:
-        message = redact(f"{type(failure).__name__}: {failure}")
-        log.warning("healing %s failed: %s", healer.name, message)
-        ledger.finish(healer.name, succeeded=False, detail=message)
+        detail = healer.heal(failure)
+        adopted = healer.adopt(failure)
+    except Exception as problem:
+        message = redact(f"{type(problem).__name__}: {problem}")
+        log.warning("healing %s failed: %s", name, message)
+        ledger.finish(name, succeeded=False, detail=message)
         return False
-    ledger.finish(healer.name, succeeded=True, detail=redact(detail))
-    return True
+    ledger.finish(name, succeeded=adopted, detail=redact(detail))
+    return adopted

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
+from adwarm.recovery.call import Call
 from adwarm.store.error_events import ErrorEvent
 
 __all__ = ["ErrorEvent", "ErrorJournal", "build_error_event"]
@@ -23,8 +24,11 @@ class ErrorJournal(Protocol):
         ...
 
 
-def build_error_event(error: BaseException, source: str, subject: str | None, at: datetime) -> ErrorEvent:
+def build_error_event(error: BaseException, call: Call, at: datetime) -> ErrorEvent:
     """Return the event that records `error`, with message and subject redacted."""
     code = error.code if isinstance(error, AdwarmError) else None
     message = redact(str(error)) or type(error).__name__
-    return ErrorEvent(at, source, type(error).__name__, message, redact(subject) if subject else None, code)
+    subject = redact(call.about) if call.about else None
+    return ErrorEvent(
+        at, call.source, type(error).__name__, message, subject, code, call.connection or None, call.account_id
+    )

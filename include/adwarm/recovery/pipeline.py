@@ -25,6 +25,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Permanent
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
+from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback, call_with_timeout
 from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
 from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker, MemoryIsolationStore, isolation_rules
@@ -63,8 +64,7 @@ class _Run(Generic[T]):
     """The state of one run of the pipeline."""
 
     operation: Callable[[], T]
-    source: str
-    subject: str | None
+    call: Call
     attempts: int = 0
     last_event: ErrorEvent | None = None
     fallback_notes: list[str] = field(default_factory=list)
@@ -124,23 +124,21 @@ class RecoveryPipeline:
         self,
         operation: Callable[[], T],
         *,
-        source: str,
-        subject: str | None = None,
+        call: Call,
         fallbacks: Sequence[Fallback[T]] = (),
     ) -> Outcome[T]:
         """Return the operation's result, or a fallback's, marked degraded.
 
         Args:
             operation: must be safe to repeat.
-            source: what the operation calls; errors are counted by it.
-            subject: what the operation concerns, for the journal.
+            call: what the operation is about; errors are counted by it.
             fallbacks: tried in order when the operation has failed for good.
 
         Raises:
             Exception: the operation's own last error. Its cause chain ends in the first error if a healer ran between
                 them, and its notes say how each fallback failed.
         """
-        run = _Run(operation, source, subject)
+        run = _Run(operation, call)
         try:
             return self._run(run, fallbacks)
         finally:
@@ -156,7 +154,7 @@ class RecoveryPipeline:
     def _run(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
         try:
             value = self._retrier.run(run.attempt, lambda error: self._record(run, error))
-            return Outcome(value, run.source, attempts=run.attempts)
+            return Outcome(value, run.call.source, attempts=run.attempts)
         except Exception as error:
             first = error
         healed, last = self._heal_and_retry(run, first)
@@ -172,7 +170,7 @@ class RecoveryPipeline:
     def _heal_and_retry(self, run: _Run[T], first: Exception) -> tuple[Outcome[T] | None, Exception]:
         """Return the result after healing, or None and the error that remains."""
         try:
-            name = heal(self._healers, first, self._ledger)
+            name = heal(self._healers, Failure(run.call, first), self._ledger)
         except Exception:
             log.exception("healing could not be attempted")
             return None, first
@@ -183,7 +181,7 @@ class RecoveryPipeline:
         except Exception as second:
             self._record(run, second)
             return None, _chained(second, first)
-        return Outcome(value, run.source, reason=f"healed by {name}", attempts=run.attempts), first
+        return Outcome(value, run.call.source, reason=f"healed by {name}", attempts=run.attempts), first
 
     def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
         for fallback in fallbacks:
@@ -217,7 +215,7 @@ class RecoveryPipeline:
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):
             return
-        event = build_error_event(error, run.source, run.subject, self._clock.now())
+        event = build_error_event(error, run.call, self._clock.now())
         run.last_event = event
         self._best_effort("recording an error", lambda: self._journal.record(event))
 

@@ -8,7 +8,7 @@ that `ADWARM_CONFIG` names; the environment wins. What neither sets may come fro
 import logging
 import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,12 @@ from adwarm.foundation.secrets_hook import call_secrets_hook
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
+from adwarm.settings.recovery_sections import (
+    AlertSettings,
+    MaintenanceSettings,
+    RecoverySettings,
+    RetentionSettings,
+)
 from adwarm.settings.section import check_zone
 from adwarm.settings.sections import (
     AccessLogSettings,
@@ -37,7 +43,6 @@ from adwarm.settings.sections import (
     ForecastSettings,
     FreshnessSettings,
     PlanningSettings,
-    RecoverySettings,
     ReportSettings,
     ReviewSettings,
     SourceSettings,
@@ -48,15 +53,18 @@ __all__ = [
     "NAMES",
     "OTHER_VARIABLES",
     "AccessLogSettings",
+    "AlertSettings",
     "BackpressureSettings",
     "CacheSettings",
     "CompressionSettings",
     "FatigueSettings",
     "ForecastSettings",
     "FreshnessSettings",
+    "MaintenanceSettings",
     "PlanningSettings",
     "RecoverySettings",
     "ReportSettings",
+    "RetentionSettings",
     "ReviewSettings",
     "ServingSettings",
     "Settings",
@@ -84,6 +92,10 @@ class Settings(BaseSettings):
     data_url: str | None = Field(None, description="Folder or fsspec URL of the objects; by default in `home`.")
     access_log_url: str | None = Field(None, description="Short form of ADWARM_ACCESS_LOG__URL.")
     default_zone: str = Field("UTC", description="Time zone of accounts and readers whose own is unknown.")
+    warm_by: time | None = Field(
+        None,
+        description="Local time of the morning, such as `07:30`, by which warming must be done; later, Airflow alerts.",
+    )
     docs_url: HttpUrl | None = Field(
         None, description="Where you publish the site of `make docs-build`: the owner of the DAGs links there."
     )
@@ -109,6 +121,9 @@ class Settings(BaseSettings):
     review: ReviewSettings = ReviewSettings()
     backpressure: BackpressureSettings = BackpressureSettings()
     recovery: RecoverySettings = RecoverySettings()
+    alerts: AlertSettings = AlertSettings()
+    retention: RetentionSettings = RetentionSettings()
+    maintenance: MaintenanceSettings = MaintenanceSettings()
     compression: CompressionSettings = CompressionSettings()
     cache: CacheSettings = CacheSettings()
     serving: ServingSettings = ServingSettings()

@@ -220,20 +220,6 @@ class BackpressureSettings(Section):
         return shares
 
 
-class RecoverySettings(Section):
-    """Retries, fallbacks, isolation and alerts."""
-
-    max_attempts: int = Field(3, ge=1, le=10, description="Maximum attempts of a call, the first one included.")
-    initial_delay_seconds: float = Field(1.0, ge=0, description="Delay before the first retry.")
-    multiplier: float = Field(2.0, ge=1, description="Factor by which the delay grows with each retry.")
-    max_delay_seconds: float = Field(30.0, gt=0, description="Maximum delay, jitter included.")
-    retry_budget: float = Field(0.1, ge=0, le=1, description="Retries per first attempt.")
-    alert_threshold: int = Field(10, ge=1, description="Errors within the window that raise an alert.")
-    alert_window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="Window in which errors are counted.")
-    isolation_seconds: float = Field(300, gt=0, description="How long a failing fallback is skipped.")
-    recovery_threshold: float = Field(0.8, gt=0, le=1, description="Success rate that ends an isolation.")
-
-
 class FatigueSettings(Section):
     """The ad fatigue score."""
 

@@ -49,12 +49,14 @@ breaker = Table(
     value_column("data", JSON, dict),
 )
 
-# One row per source with fallbacks.
+# One row per connection, account or fallback that has failed; maintenance deletes healthy ones.
 isolation = Table(
     "isolation",
     metadata,
-    key_column("source", String(200)),
+    key_column("scope", String(200)),
     value_column("state", String(16)),
     value_column("changed_at", Float),
+    Column("until", Float),
+    Column("reason", Text),
     value_column("data", JSON, dict),
 )

@@ -26,6 +26,8 @@ class ErrorEvent:
     message: str
     subject: str | None = None
     code: str | None = None
+    connection: str | None = None
+    account_id: str | None = None
 
 
 class ErrorLog:

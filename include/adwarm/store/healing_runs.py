@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, select, update
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.tables import healing_action
 
+_NAME_LENGTH = 240
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -30,7 +31,7 @@ class HealingStore:
             now = self._now(connection)
             claimed = connection.execute(
                 update(healing_action)
-                .where(table.name == name[:120], table.last_run <= now - timedelta(seconds=cooldown_seconds))
+                .where(table.name == name[:_NAME_LENGTH], table.last_run <= now - timedelta(seconds=cooldown_seconds))
                 .values(last_run=now, runs=table.runs + 1, succeeded=False, detail="running")
             )
             return bool(claimed.rowcount)
@@ -40,14 +41,16 @@ class HealingStore:
         with write_transaction(self._engine) as connection:
             connection.execute(
                 update(healing_action)
-                .where(healing_action.c.name == name[:120])
+                .where(healing_action.c.name == name[:_NAME_LENGTH])
                 .values(succeeded=succeeded, detail=detail)
             )
 
     def succeeded_within(self, name: str, seconds: float) -> bool:
         """Return whether the action's last run started within `seconds` and succeeded."""
         with read_transaction(self._engine) as connection:
-            row = connection.execute(select(healing_action).where(healing_action.c.name == name[:120])).one_or_none()
+            row = connection.execute(
+                select(healing_action).where(healing_action.c.name == name[:_NAME_LENGTH])
+            ).one_or_none()
             now = self._now(connection)
         return row is not None and bool(row.succeeded) and row.last_run > now - timedelta(seconds=seconds)
 
@@ -56,4 +59,4 @@ class HealingStore:
 
 
 def _row(name: str) -> dict[str, object]:
-    return {"name": name[:120], "last_run": _NEVER, "runs": 0, "succeeded": False, "detail": None}
+    return {"name": name[:_NAME_LENGTH], "last_run": _NEVER, "runs": 0, "succeeded": False, "detail": None}

@@ -22,13 +22,13 @@ class SqlIsolationStore:
 
     def load(self, source: str) -> Mapping[str, Any] | None:
         """Return the saved state of the source, or None."""
-        query = select(isolation.c.data).where(isolation.c.source == source[:_NAME_LENGTH])
+        query = select(isolation.c.data).where(isolation.c.scope == source[:_NAME_LENGTH])
         with read_transaction(self._engine) as connection:
             state: Mapping[str, Any] | None = connection.execute(query).scalar_one_or_none()
         return state
 
     def save(self, source: str, state: str, changed_at: float, data: Mapping[str, Any]) -> None:
         """Save the source's state; `changed_at` in seconds since the epoch. A name too long for its column is cut."""
-        row = {"source": source[:_NAME_LENGTH], "state": state, "changed_at": changed_at, "data": dict(data)}
+        row = {"scope": source[:_NAME_LENGTH], "state": state, "changed_at": changed_at, "data": dict(data)}
         with write_transaction(self._engine) as connection:
             upsert(connection, isolation, [row])

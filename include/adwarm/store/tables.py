@@ -24,6 +24,17 @@ from sqlalchemy import (
 from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
 from adwarm.store.pattern_tables import access_pattern, access_profile, popular_range
+from adwarm.store.recovery_tables import (
+    alert,
+    alert_delivery,
+    error_event,
+    healing_action,
+    healing_run,
+    integrity_day,
+    maintenance_step,
+    quarantined_item,
+    reconciliation,
+)
 from adwarm.store.serving_tables import access_token, compression_day, entry_version, token_day
 
 __all__ = [
@@ -33,6 +44,8 @@ __all__ = [
     "access_token",
     "account",
     "account_discovery",
+    "alert",
+    "alert_delivery",
     "breaker",
     "capacity_grant",
     "capacity_scope",
@@ -43,15 +56,20 @@ __all__ = [
     "fatigue_score",
     "forecast_snapshot",
     "healing_action",
+    "healing_run",
+    "integrity_day",
     "isolation",
     "lease",
     "log_file",
+    "maintenance_step",
     "metadata",
     "partition",
     "payload",
     "policy",
     "policy_review",
     "popular_range",
+    "quarantined_item",
+    "reconciliation",
     "request",
     "strategy",
     "strategy_state",
@@ -381,31 +399,6 @@ request = Table(
         sqlite_where=text("status IN ('pending', 'processing')"),
         postgresql_where=text("status IN ('pending', 'processing')"),
     ),
-)
-
-# Grows with failed calls. `ErrorLog` prunes it to 30 days and about 20,000 rows.
-error_event = Table(
-    "error_event",
-    metadata,
-    key_column("id", ROW_ID),
-    value_column("at", UtcDateTime()),
-    value_column("source", String(80)),
-    value_column("kind", String(40)),
-    Column("code", String(40)),
-    Column("subject", String(200)),
-    value_column("message", Text),
-    Index(None, "source", "at"),
-)
-
-# One row per healing action.
-healing_action = Table(
-    "healing_action",
-    metadata,
-    key_column("name", String(120)),
-    value_column("last_run", UtcDateTime()),
-    value_column("runs", Integer, 1),
-    value_column("succeeded", Boolean),
-    Column("detail", Text),
 )
 
 # Grows with ads times days. No retention yet.

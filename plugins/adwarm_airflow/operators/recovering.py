@@ -48,7 +48,7 @@ class RecoveringOperator(BaseOperator):
         """Call, retry, fall back, and return the result with its source."""
         from functools import partial
 
-        from adwarm.recovery import Fallback
+        from adwarm.recovery import Call, Fallback
         from adwarm_airflow.task_context import open_runtime
 
         arguments = dict(self.op_kwargs)
@@ -62,8 +62,7 @@ class RecoveringOperator(BaseOperator):
         ]
         outcome = open_runtime().pipeline.run(
             partial(self.python_callable, **arguments),
-            source=self.source,
-            subject=str(context["ti"].task_id),
+            call=Call(self.source, subject=str(context["ti"].task_id)),
             fallbacks=chain,
         )
         if outcome.is_degraded:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.foundation.errors import Transient
-from adwarm.recovery import Fallback
+from adwarm.recovery import Call, Fallback
 from adwarm.runtime import Runtime
 
 from .conftest import Adwarm
@@ -24,7 +24,7 @@ def _fall_back() -> None:
     pipeline = Runtime().pipeline
     for _ in range(6):
         places = [Fallback("warehouse", down, 5.0), Fallback("store", lambda: "rows", 5.0)]
-        assert pipeline.run(down, source="meta", subject="act_1", fallbacks=places).is_degraded
+        assert pipeline.run(down, call=Call("meta", subject="act_1"), fallbacks=places).is_degraded
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Blocked, Refused, TokenDead, TooMuchData, Transient
 from adwarm.recovery.alerts import Alert, AlertPolicy, LogSink
+from adwarm.recovery.call import Call
 from adwarm.recovery.healing import MemoryLedger
 from adwarm.recovery.journal import build_error_event
 from adwarm.settings import RecoverySettings
@@ -27,7 +28,7 @@ class Inbox:
 
 def fail(policy: AlertPolicy, journal: MemoryJournal, clock: VirtualClock, error: Exception) -> bool:
     """Record one failure and check the threshold."""
-    event = build_error_event(error, "meta", None, clock.now())
+    event = build_error_event(error, Call("meta"), clock.now())
     journal.record(event)
     return policy.alert_if_over_threshold(event)
 

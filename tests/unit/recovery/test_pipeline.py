@@ -20,7 +20,7 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
-from adwarm.recovery import Alert, ErrorEvent, Fallback, RecoveryOptions, RecoveryPipeline
+from adwarm.recovery import Alert, Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline
 from adwarm.settings import RecoverySettings
 
 from .conftest import MemoryJournal
@@ -44,16 +44,22 @@ class Inbox:
 class Renewal:
     """A healer that makes the operation work again."""
 
-    name = "token_refresh"
+    action = "token_refresh"
     cooldown_seconds = 60.0
 
     def __init__(self) -> None:
         self.runs = 0
 
-    def matches(self, error: BaseException) -> bool:
-        return isinstance(error, TokenDead | Corrupt)
+    def matches(self, failure: Failure) -> bool:
+        return isinstance(failure.error, TokenDead | Corrupt)
 
-    def heal(self) -> str:
+    def scope(self, failure: Failure) -> str:
+        return failure.call.connection
+
+    def adopt(self, failure: Failure) -> bool:
+        return True
+
+    def heal(self, failure: Failure) -> str:
         self.runs += 1
         return "renewed"
 
@@ -100,7 +106,7 @@ def failing(error: Exception, name: str) -> Fallback[str]:
 
 def test_a_successful_operation_is_returned(make: Make, journal: MemoryJournal) -> None:
     """The result comes from the operation's source, at the first attempt, and nothing is recorded."""
-    answer = make().run(Script("rows"), source="meta", subject="act_1", fallbacks=[stale()])
+    answer = make().run(Script("rows"), call=Call("meta", subject="act_1"), fallbacks=[stale()])
 
     assert (answer.value, answer.source, answer.is_degraded, answer.attempts) == ("rows", "meta", False, 1)
     assert (answer.reason, len(journal.events)) == (None, 0)
@@ -109,7 +115,7 @@ def test_a_successful_operation_is_returned(make: Make, journal: MemoryJournal) 
 def test_a_transient_error_is_retried(make: Make, journal: MemoryJournal, clock: VirtualClock) -> None:
     """It is retried after a wait, and the failed attempt is recorded with its subject."""
     before = clock.now()
-    answer = make().run(Script(Transient("down"), "rows"), source="meta", subject="act_1")
+    answer = make().run(Script(Transient("down"), "rows"), call=Call("meta", subject="act_1"))
 
     assert (answer.value, answer.is_degraded, answer.attempts) == ("rows", False, 2)
     assert [(e.source, e.kind, e.subject) for e in journal.events] == [("meta", "Transient", "act_1")]
@@ -120,7 +126,7 @@ def test_exhausted_retries_fall_back_and_alert(make: Make, journal: MemoryJourna
     """After the retries the fallback is used, then the alert is sent."""
     inbox = Inbox()
     pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
-    answer = pipeline.run(Script(Transient("down")), source="meta", fallbacks=[stale()])
+    answer = pipeline.run(Script(Transient("down")), call=Call("meta"), fallbacks=[stale()])
 
     assert (answer.value, answer.source, answer.is_degraded, answer.attempts) == ("stale rows", "store", True, 3)
     assert (answer.reason, answer.as_of) == ("Transient: down", NOON)
@@ -132,7 +138,7 @@ def test_exhausted_retries_fall_back_and_alert(make: Make, journal: MemoryJourna
 def test_a_dead_token_is_healed_and_tried_once_more(make: Make) -> None:
     """Healing comes before the fallback, and the operation returns its result."""
     healer = Renewal()
-    answer = make(healers=[healer]).run(Script(TokenDead(), "rows"), source="meta", fallbacks=[stale()])
+    answer = make(healers=[healer]).run(Script(TokenDead(), "rows"), call=Call("meta"), fallbacks=[stale()])
 
     assert (answer.value, answer.is_degraded, answer.attempts, healer.runs) == ("rows", False, 2, 1)
     assert answer.reason == "healed by token_refresh"
@@ -141,7 +147,7 @@ def test_a_dead_token_is_healed_and_tried_once_more(make: Make) -> None:
 def test_after_healing_there_is_one_attempt(make: Make) -> None:
     """A healer that did not help leads to the fallback, not to another round."""
     operation = Script(TokenDead())
-    answer = make(healers=[Renewal()]).run(operation, source="meta", fallbacks=[stale()])
+    answer = make(healers=[Renewal()]).run(operation, call=Call("meta"), fallbacks=[stale()])
 
     assert (answer.source, operation.calls) == ("store", 2)
 
@@ -150,7 +156,7 @@ def test_the_error_after_healing_names_the_first_as_its_cause(make: Make) -> Non
     """Both errors are visible."""
     first, second = TokenDead("expired"), Transient("down")
     with pytest.raises(Transient) as caught:
-        make(healers=[Renewal()]).run(Script(first, second), source="meta")
+        make(healers=[Renewal()]).run(Script(first, second), call=Call("meta"))
 
     assert caught.value is second
     assert caught.value.__cause__ is first
@@ -161,7 +167,7 @@ def test_an_existing_cause_is_kept(make: Make) -> None:
     first, second, socket = TokenDead("expired"), Transient("down"), OSError("reset")
     second.__cause__ = socket
     with pytest.raises(Transient) as caught:
-        make(healers=[Renewal()]).run(Script(first, second), source="meta")
+        make(healers=[Renewal()]).run(Script(first, second), call=Call("meta"))
 
     assert caught.value.__cause__ is socket
     assert socket.__cause__ is first
@@ -170,7 +176,7 @@ def test_an_existing_cause_is_kept(make: Make) -> None:
 def test_the_same_error_raised_twice_makes_no_cycle(make: Make) -> None:
     """An operation may raise the same object again."""
     with pytest.raises(TokenDead) as caught:
-        make(healers=[Renewal()]).run(Script(TokenDead("expired")), source="meta")
+        make(healers=[Renewal()]).run(Script(TokenDead("expired")), call=Call("meta"))
 
     assert caught.value.__cause__ is None
 
@@ -180,7 +186,7 @@ def test_many_failures_heal_once(make: Make) -> None:
     healer = Renewal()
     pipeline = make(healers=[healer])
     for _ in range(8):
-        assert pipeline.run(Script(TokenDead(), "rows"), source="meta").value == "rows"
+        assert pipeline.run(Script(TokenDead(), "rows"), call=Call("meta")).value == "rows"
 
     assert healer.runs == 1
 
@@ -191,7 +197,7 @@ def test_when_all_fails_the_original_error_is_raised_with_notes(make: Make) -> N
     with pytest.raises(Transient) as caught:
         make().run(
             Script(error),
-            source="meta",
+            call=Call("meta"),
             fallbacks=[failing(NotFound("no entry"), "store"), failing(OSError("password=hunter22"), "disk")],
         )
 
@@ -205,7 +211,7 @@ def test_a_slow_fallback_is_skipped(make: Make) -> None:
     """Each fallback has its own timeout, and the next one is used."""
     release = threading.Event()
     slow = Fallback("slow", lambda: str(release.wait(5)), 0.01)
-    answer = make().run(Script(Transient("down")), source="meta", fallbacks=[slow, stale()])
+    answer = make().run(Script(Transient("down")), call=Call("meta"), fallbacks=[slow, stale()])
     release.set()
 
     assert answer.source == "store"
@@ -217,12 +223,12 @@ def test_an_isolated_fallback_is_skipped_and_comes_back(make: Make, clock: Virtu
     places = [Fallback("warehouse", warehouse, 1.0), stale()]
     pipeline = make(settings={"max_attempts": 1})
     for _ in range(8):
-        pipeline.run(Script(Transient("down")), source="meta", fallbacks=places)
+        pipeline.run(Script(Transient("down")), call=Call("meta"), fallbacks=places)
     assert warehouse.calls == 5
 
     clock.sleep(300)
     warehouse.outcomes = ["rows"]
-    answer = pipeline.run(Script(Transient("down")), source="meta", fallbacks=places)
+    answer = pipeline.run(Script(Transient("down")), call=Call("meta"), fallbacks=places)
     assert (answer.value, answer.source) == ("rows", "warehouse")
 
 
@@ -231,7 +237,7 @@ def test_a_fallback_without_a_result_is_not_isolated(make: Make) -> None:
     empty = Script(NotFound("no entry"))
     pipeline = make(settings={"max_attempts": 1})
     for _ in range(10):
-        pipeline.run(Script(Transient("x")), source="meta", fallbacks=[Fallback("s", empty, 1.0), stale()])
+        pipeline.run(Script(Transient("x")), call=Call("meta"), fallbacks=[Fallback("s", empty, 1.0), stale()])
 
     assert empty.calls == 10
 
@@ -241,17 +247,17 @@ def test_a_throttle_is_raised_at_once(make: Make, clock: VirtualClock, journal: 
     before = clock.now()
     throttle = Throttled("enough", scope="account:act_1", until=NOON)
     with pytest.raises(Throttled):
-        make().run(Script(throttle), source="meta")
+        make().run(Script(throttle), call=Call("meta"))
 
     assert (clock.now(), len(journal.events)) == (before, 1)
-    answer = make().run(Script(throttle), source="meta", fallbacks=[stale()])
+    answer = make().run(Script(throttle), call=Call("meta"), fallbacks=[stale()])
     assert (answer.is_degraded, answer.error) == (True, throttle)
 
 
 def test_foreign_errors_are_recorded_and_raised(make: Make, journal: MemoryJournal) -> None:
     """A bug in the operation is recorded and raised unchanged."""
     with pytest.raises(KeyError):
-        make().run(Script(KeyError("spend")), source="meta")
+        make().run(Script(KeyError("spend")), call=Call("meta"))
 
     assert [e.kind for e in journal.events] == ["KeyError"]
 
@@ -263,7 +269,7 @@ def test_an_interrupt_is_not_recovered_from(make: Make, journal: MemoryJournal) 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make().run(interrupted, source="meta", fallbacks=[stale()])
+        make().run(interrupted, call=Call("meta"), fallbacks=[stale()])
     assert len(journal.events) == 0
 
 
@@ -272,7 +278,7 @@ def test_success_after_retries_still_checks_the_threshold(make: Make) -> None:
     inbox = Inbox()
     pipeline = make(settings={"alert_threshold": 4}, alerts=inbox)
     for _ in range(5):
-        pipeline.run(Script(Transient("down"), "rows"), source="meta")
+        pipeline.run(Script(Transient("down"), "rows"), call=Call("meta"))
 
     assert len(inbox.alerts) == 1
 
@@ -323,10 +329,10 @@ def test_broken_bookkeeping_never_replaces_the_outcome(make: Make, parts: dict[s
     """The operation's own result or error is returned, whatever else fails."""
     pipeline = make(healers=[Renewal()], **parts)
 
-    assert pipeline.run(Script(Transient("down"), "rows"), source="meta").value == "rows"
-    assert pipeline.run(Script(TokenDead()), source="meta", fallbacks=[stale()]).source == "store"
+    assert pipeline.run(Script(Transient("down"), "rows"), call=Call("meta")).value == "rows"
+    assert pipeline.run(Script(TokenDead()), call=Call("meta"), fallbacks=[stale()]).source == "store"
     with pytest.raises(TokenDead):
-        pipeline.run(Script(TokenDead()), source="meta")
+        pipeline.run(Script(TokenDead()), call=Call("meta"))
 
 
 OWN = [
@@ -344,10 +350,10 @@ def test_a_call_that_was_not_admitted_is_neither_recorded_nor_alerted(
     pipeline = make(settings={"alert_threshold": 1}, alerts=inbox)
     for _ in range(500):
         with pytest.raises(type(error)):
-            pipeline.run(Script(error), source="meta")
+            pipeline.run(Script(error), call=Call("meta"))
 
     assert (len(journal.events), inbox.alerts) == (0, [])
-    assert pipeline.run(Script(error), source="meta", fallbacks=[stale()]).is_degraded
+    assert pipeline.run(Script(error), call=Call("meta"), fallbacks=[stale()]).is_degraded
 
 
 @pytest.mark.parametrize("error", OWN, ids=["refused", "not admitted"])
@@ -356,7 +362,7 @@ def test_a_fallback_that_was_not_admitted_is_not_isolated(make: Make, error: Adw
     place = Script(error)
     pipeline = make(settings={"max_attempts": 1})
     for _ in range(10):
-        pipeline.run(Script(Transient("x")), source="meta", fallbacks=[Fallback("s", place, 1.0), stale()])
+        pipeline.run(Script(Transient("x")), call=Call("meta"), fallbacks=[Fallback("s", place, 1.0), stale()])
 
     assert place.calls == 10
 
@@ -365,7 +371,7 @@ def test_a_refused_retry_raises_the_first_error(make: Make, journal: MemoryJourn
     """The first failure is recorded and raised; the refusal of the retry is its cause."""
     first, refusal = Transient("down"), Refused("open", retry_after=30.0)
     with pytest.raises(Transient) as caught:
-        make().run(Script(first, refusal), source="meta")
+        make().run(Script(first, refusal), call=Call("meta"))
 
     assert caught.value is first
     assert first.__cause__ is refusal
@@ -378,8 +384,8 @@ def test_requests_that_were_split_alert_nobody(make: Make, journal: MemoryJourna
     pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
     for _ in range(40):
         with pytest.raises(TooMuchData):
-            pipeline.run(Script(TooMuchData("reduce the amount of data")), source="meta")
-        pipeline.run(Script("rows"), source="meta")
+            pipeline.run(Script(TooMuchData("reduce the amount of data")), call=Call("meta"))
+        pipeline.run(Script("rows"), call=Call("meta"))
 
     assert (len(journal.events), inbox.alerts) == (40, [])
 

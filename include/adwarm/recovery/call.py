@@ -1,0 +1,45 @@
+"""What the pipeline knows of an operation, and of its failure."""
+
+from dataclasses import dataclass
+
+from adwarm.foundation.errors import AdwarmError
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What an operation is about. Errors, healing and isolation are counted by these names.
+
+    Attributes:
+        source: the upstream, such as `meta`; or `store` for stored data.
+        connection: the connection whose credential is used; empty for that of the settings.
+        account_id: the account that is concerned, if one.
+        subject: what is attempted, such as a report key or the hash of an object; the account by default.
+    """
+
+    source: str
+    connection: str = ""
+    account_id: str | None = None
+    subject: str | None = None
+
+    @property
+    def about(self) -> str | None:
+        """What the operation is about, for the error history."""
+        return self.subject or self.account_id
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An operation that failed for good, after its retries."""
+
+    call: Call
+    error: Exception
+
+    @property
+    def kind(self) -> str:
+        """The class of the error."""
+        return type(self.error).__name__
+
+    @property
+    def code(self) -> str | None:
+        """The platform's code of the error."""
+        return self.error.code if isinstance(self.error, AdwarmError) else None

@@ -1,0 +1,308 @@
+"""The sections of the settings about errors and upkeep: recovery, alerts, retention and maintenance."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from adwarm.foundation import errors
+from adwarm.foundation.errors import AdwarmError
+from adwarm.settings.section import Section
+
+FallbackKind = Literal["cache", "entry", "partitions", "window", "source", "upstream", "none"]
+HealingAction = Literal["token_refresh", "session_restart", "partition_refetch", "cache_clear", "custom"]
+ANY_ERROR = "any"
+_STANDARD_ERRORS = ("ConnectionError", "TimeoutError", "OSError")
+_DOTTED = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def _list_error_names() -> frozenset[str]:
+    classes = (item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, AdwarmError))
+    return frozenset({ANY_ERROR, *_STANDARD_ERRORS, *(item.__name__ for item in classes)})
+
+
+ERROR_NAMES = _list_error_names()
+"""Names of errors that settings may use: the classes of `adwarm.foundation.errors`, some of Python's, and `any`."""
+
+
+def check_error_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return `names`.
+
+    Raises:
+        ValueError: one of them is no name of an error.
+    """
+    for name in names:
+        if name not in ERROR_NAMES:
+            raise ValueError(f"{name!r} is no class of errors; the classes are {', '.join(sorted(ERROR_NAMES))}")
+    return names
+
+
+def check_dotted_path(path: str | None) -> str | None:
+    """Return `path`.
+
+    Raises:
+        ValueError: it does not have the form `package.module:name`.
+    """
+    if path is not None and not _DOTTED.fullmatch(path):
+        raise ValueError(f"{path!r} is no dotted path; write package.module:name")
+    return path
+
+
+class FallbackSettings(Section):
+    """One step of the fallback chain."""
+
+    kind: FallbackKind = Field(
+        description="`cache`: decoded reports of this process; `entry`: the stored entry; `partitions`: assembled from "
+        "stored days; `window`: an older or smaller date range; `source`: another connection; `upstream`: a fetch; "
+        "`none`: nothing, the reader gets the error."
+    )
+    timeout_seconds: float = Field(1.0, gt=0, le=600, description="How long the step may take.")
+    max_age_hours: float | None = Field(None, gt=0, description="Older data is not served by this step; unset: any.")
+    errors: tuple[str, ...] = Field(
+        (ANY_ERROR,), description="Classes of errors after which the step is used; `any` also before there is one."
+    )
+    connection: str | None = Field(None, description="`source`: name of the connection in `ADWARM_CONNECTIONS`.")
+
+    @field_validator("errors")
+    @classmethod
+    def _errors_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_error_names(names)
+
+    @model_validator(mode="after")
+    def _source_names_a_connection(self) -> "FallbackSettings":
+        if (self.kind == "source") != (self.connection is not None):
+            raise ValueError("`connection` belongs to the kind `source`, and only to it")
+        return self
+
+
+class HealerSettings(Section):
+    """An action that may fix the cause of some errors."""
+
+    action: HealingAction = Field(
+        description="`token_refresh`: read the connection again; `session_restart`: a new HTTP session; "
+        "`partition_refetch`: delete damaged days, so that they are fetched again; `cache_clear`: clear caches; "
+        "`custom`: call a function."
+    )
+    errors: tuple[str, ...] = Field((ANY_ERROR,), description="Classes of errors that the action may fix.")
+    pattern: str | None = Field(
+        None, description="Regular expression that code or message of the error must contain; unset: any."
+    )
+    cooldown_seconds: float = Field(
+        60.0, ge=0, le=30 * 86_400, description="Shortest time between two runs for the same thing, over all workers."
+    )
+    scope: Literal["key", "account", "all"] = Field("key", description="`cache_clear`: what is cleared.")
+    call: str | None = Field(None, description="`custom`: the function, as `package.module:function`.")
+
+    @field_validator("errors")
+    @classmethod
+    def _errors_exist(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return check_error_names(names)
+
+    @field_validator("pattern")
+    @classmethod
+    def _pattern_compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
+
+    @field_validator("call")
+    @classmethod
+    def _call_is_a_path(cls, path: str | None) -> str | None:
+        return check_dotted_path(path)
+
+    @model_validator(mode="after")
+    def _custom_names_a_function(self) -> "HealerSettings":
+        if (self.action == "custom") != (self.call is not None):
+            raise ValueError("`call` belongs to the action `custom`, and only to it")
+        return self
+
+
+DEFAULT_FALLBACKS = (
+    FallbackSettings(kind="cache", timeout_seconds=0.05),
+    FallbackSettings(kind="entry", timeout_seconds=1.0, max_age_hours=14 * 24),
+    FallbackSettings(kind="partitions", timeout_seconds=1.0, max_age_hours=14 * 24),
+    FallbackSettings(kind="upstream", timeout_seconds=30.0),
+    FallbackSettings(kind="window", timeout_seconds=1.0, max_age_hours=14 * 24, errors=("AdwarmError",)),
+    FallbackSettings(kind="none", timeout_seconds=1.0),
+)
+"""An older date range is no substitute while the requested one can be fetched, so `window` follows `upstream`."""
+
+DEFAULT_HEALERS = (
+    HealerSettings(action="token_refresh", errors=("TokenDead",), cooldown_seconds=60),
+    HealerSettings(
+        action="session_restart",
+        errors=("Transient", "ConnectionError"),
+        pattern=r"(?i)connection|reset|broken pipe|session|eof",
+        cooldown_seconds=60,
+    ),
+    HealerSettings(action="partition_refetch", errors=("Corrupt",), cooldown_seconds=60),
+    HealerSettings(action="cache_clear", errors=("Corrupt",), cooldown_seconds=300),
+)
+
+
+class RecoverySettings(Section):
+    """Retries, healing, fallbacks and isolation."""
+
+    max_attempts: int = Field(3, ge=1, le=10, description="Maximum attempts of a call, the first one included.")
+    initial_delay_seconds: float = Field(1.0, ge=0, description="Delay before the first retry.")
+    multiplier: float = Field(2.0, ge=1, description="Factor by which the delay grows with each retry.")
+    max_delay_seconds: float = Field(30.0, gt=0, description="Maximum delay, jitter included.")
+    jitter: Literal["full", "proportional", "none"] = Field(
+        "full",
+        description="Spread of the delay: from 0 to its full length, 25 % around it, or none; never above the maximum.",
+    )
+    retryable: dict[str, tuple[str, ...]] = Field(
+        {"*": ("Transient", "ConnectionError", "TimeoutError")},
+        description="Classes of errors that are retried within a call, by source; `*` for every other source. "
+        "`Throttled` is never retried there.",
+    )
+    retry_budget: float = Field(0.1, ge=0, le=1, description="Retries per first attempt.")
+    alert_threshold: int = Field(10, ge=1, description="Errors within the window that raise an alert.")
+    alert_window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="Window in which errors are counted.")
+    heal: bool = Field(True, description="Whether healers run.")
+    healers: tuple[HealerSettings, ...] = Field(
+        DEFAULT_HEALERS, description="Healing actions as JSON, tried in this order; see [Recovery](#recovery-healers)."
+    )
+    fallbacks: tuple[FallbackSettings, ...] = Field(
+        DEFAULT_FALLBACKS,
+        description="The fallback chain as JSON, in order; see [Recovery](#recovery-fallbacks).",
+    )
+    isolate: bool = Field(
+        True, description="Whether connections, accounts and fallbacks that keep failing are isolated."
+    )
+    isolation_failures: int = Field(5, ge=1, le=1_000, description="Failures within the window that isolate.")
+    isolation_window_seconds: float = Field(300, gt=0, le=86_400, description="That window.")
+    isolation_seconds: float = Field(300, gt=0, description="How long an isolation lasts at first.")
+    isolation_growth: float = Field(2.0, ge=1, le=10, description="Factor by which it grows with each relapse.")
+    max_isolation_seconds: float = Field(3_600, gt=0, description="Longest isolation.")
+    recovery_threshold: float = Field(0.8, gt=0, le=1, description="Success rate of probes that ends an isolation.")
+    isolation_probes: int = Field(5, ge=1, le=100, description="Probes of which that rate is taken.")
+
+    @field_validator("retryable")
+    @classmethod
+    def _retryable_errors_exist(cls, by_source: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for names in by_source.values():
+            check_error_names(names)
+        return {"*": ("Transient", "ConnectionError", "TimeoutError"), **by_source}
+
+    @field_validator("fallbacks")
+    @classmethod
+    def _none_is_last(cls, steps: tuple[FallbackSettings, ...]) -> tuple[FallbackSettings, ...]:
+        if any(step.kind == "none" for step in steps[:-1]):
+            raise ValueError("`none` ends the chain, so it must be the last step")
+        return steps
+
+
+class LogChannel(Section):
+    """Alerts as errors in the log; always on."""
+
+    type: Literal["log"] = "log"
+    name: str = "log"
+
+
+class AppriseChannel(Section):
+    """Alerts through a URL of Apprise."""
+
+    type: Literal["apprise"] = "apprise"
+    name: str = Field(min_length=1, max_length=80, description="Name of the channel.")
+    url: SecretStr = Field(description="URL of Apprise, such as `slack://...` or `mailto://...`; it is a secret.")
+
+
+class NotifierChannel(Section):
+    """Alerts through a notifier of Airflow, sent by tasks."""
+
+    type: Literal["notifier"] = "notifier"
+    name: str = Field(min_length=1, max_length=80, description="Name of the channel.")
+    notifier: str = Field(description="The notifier's class, as `package.module:Class`.")
+    arguments: dict[str, str] = Field(
+        {},
+        description="Its arguments; `{title}`, `{text}`, `{kind}` and `{key}` are replaced. It names the connection.",
+    )
+
+    @field_validator("notifier")
+    @classmethod
+    def _notifier_is_a_path(cls, path: str) -> str | None:
+        return check_dotted_path(path)
+
+
+AlertChannel = Annotated[LogChannel | AppriseChannel | NotifierChannel, Field(discriminator="type")]
+
+
+class AlertRule(Section):
+    """When errors of a kind become an alert."""
+
+    kind: str = Field(description="Class of the errors, such as `Throttled`; `*` for every other one.")
+    threshold: int = Field(10, ge=1, description="Errors within the window that raise the alert.")
+    window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="The window.")
+
+
+class AlertSettings(Section):
+    """Alerts: when, and to which channels."""
+
+    enabled: bool = Field(True, description="Whether alerts are raised.")
+    threshold: int = Field(10, ge=1, description="Errors of a kind within the window that raise an alert.")
+    window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="That window.")
+    rules: tuple[AlertRule, ...] = Field(
+        (
+            AlertRule(kind="TokenDead", threshold=1),
+            AlertRule(kind="Blocked", threshold=1),
+        ),
+        description="Other thresholds and windows by kind, as JSON.",
+    )
+    resolve_after_seconds: float = Field(
+        900, gt=0, le=30 * 86_400, description="An alert without a further error is resolved after this long."
+    )
+    repeat_hours: float = Field(24, gt=0, description="An alert that stays open is sent again after this long.")
+    channels: tuple[AlertChannel, ...] = Field(
+        (), description="Channels beside the log, as JSON; see [Alerts](#alert-channels)."
+    )
+    send_resolved: bool = Field(True, description="Whether channels are also told when an alert is resolved.")
+
+    @field_validator("channels")
+    @classmethod
+    def _names_differ(cls, channels: tuple[AlertChannel, ...]) -> tuple[AlertChannel, ...]:
+        names = [channel.name for channel in channels]
+        if len(set(names)) < len(names) or "log" in names:
+            raise ValueError("each channel needs a name of its own, other than `log`")
+        return channels
+
+
+class RetentionSettings(Section):
+    """How long rows are kept that would otherwise grow without bound, in days."""
+
+    warm_days: int = Field(90, ge=1, description="Warms, used or wasted.")
+    job_days: int = Field(90, ge=1, description="Warming jobs.")
+    traffic_days: int = Field(400, ge=1, description="Reads and calls by hour.")
+    error_days: int = Field(30, ge=1, description="Errors.")
+    max_errors: int = Field(20_000, ge=100, description="Errors that are kept at most.")
+    alert_days: int = Field(90, ge=1, description="Resolved alerts.")
+    healing_days: int = Field(90, ge=1, description="Healing actions.")
+    score_days: int = Field(400, ge=1, description="Fatigue scores.")
+    lease_days: int = Field(30, ge=1, description="Released leases.")
+    request_days: int = Field(7, ge=1, description="Requests that ended.")
+    review_days: int = Field(730, ge=1, description="Policy reviews.")
+    snapshot_days: int = Field(60, ge=7, description="Forecast snapshots that nothing uses.")
+    aggregate_days: int = Field(800, ge=60, description="Hours of the access log.")
+    partition_days: int = Field(1_130, ge=95, description="Days of insights.")
+    token_days: int = Field(7, ge=1, description="Daily counts of tokens.")
+    compression_days: int = Field(365, ge=1, description="Statistics of compression and integrity.")
+    quarantine_days: int = Field(30, ge=1, description="Copies of damaged data.")
+    reconciliation_days: int = Field(90, ge=1, description="Results of the reconciliation.")
+
+
+class MaintenanceSettings(Section):
+    """The steps of `adwarm_maintenance` and `adwarm maintain`."""
+
+    step_seconds: float = Field(120, gt=0, le=3_600, description="Longest time of one step; the next run goes on.")
+    scrub_mb_per_second: float = Field(20, gt=0, description="Rate at which stored bytes are read by the scrub.")
+    scrub_days: float = Field(7, gt=0, description="Everything that is stored is checked once in this time.")
+    repair_requests: int = Field(20, ge=0, le=1_000, description="Refetches that one run enqueues, with low priority.")
+    probe_calls: int = Field(10, ge=0, le=1_000, description="Calls that one run makes to probe isolated sources.")
+    reconcile_accounts: int = Field(
+        2, ge=0, le=1_000, description="Accounts that are reconciled with the platform a day; 0 switches it off."
+    )
+    reconcile_tolerance: float = Field(
+        0.005, ge=0, lt=1, description="Relative difference of sums that counts as rounding."
+    )
