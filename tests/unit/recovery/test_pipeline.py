@@ -22,6 +22,8 @@ from adwarm.foundation.errors import (
 )
 from adwarm.recovery import Alert, Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline
 from adwarm.settings import RecoverySettings
+from adwarm.store.healing_runs import HealingRun
+from adwarm.store.isolated_sources import Change, IsolationRow, IsolationState
 
 from .conftest import MemoryJournal
 
@@ -203,8 +205,8 @@ def test_when_all_fails_the_original_error_is_raised_with_notes(make: Make) -> N
 
     assert caught.value is error
     notes = caught.value.__notes__
-    assert notes[0] == "fallback store failed: NotFound: no entry"
-    assert "hunter22" not in notes[1]
+    assert notes[:2] == ["retried 2 times", "fallback store failed: NotFound: no entry"]
+    assert "hunter22" not in notes[2]
 
 
 def test_a_slow_fallback_is_skipped(make: Make) -> None:
@@ -299,20 +301,23 @@ class BrokenLedger:
     def acquire(self, name: str, cooldown_seconds: float) -> bool:
         raise OSError("the database is gone")
 
-    def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
+    def finish(self, name: str, *, succeeded: bool, detail: str, run: HealingRun | None = None) -> None:
         raise OSError("the database is gone")
 
-    def succeeded_within(self, name: str, seconds: float) -> bool:
+    def is_running(self, name: str, seconds: float) -> bool:
         raise OSError("the database is gone")
 
 
 class BrokenStore:
     """An isolation store whose database is gone."""
 
-    def load(self, source: str) -> None:
+    def list_states(self, now: float) -> list[IsolationState]:
         raise OSError("the database is gone")
 
-    def save(self, source: str, state: str, changed_at: float, data: object) -> None:
+    def change(self, scope: str, change: Change) -> IsolationRow:
+        raise OSError("the database is gone")
+
+    def delete_closed(self, before: float) -> int:
         raise OSError("the database is gone")
 
 

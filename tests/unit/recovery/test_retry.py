@@ -104,7 +104,7 @@ def test_permanent_errors_are_not_retried(error: Exception) -> None:
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError()])
 def test_a_lost_connection_is_retryable(error: Exception) -> None:
     """Operations of other libraries need not raise adwarm's errors."""
-    assert is_retryable(error, 30)
+    assert is_retryable(SETTINGS, "meta", error)
 
 
 def test_one_attempt_means_no_retry() -> None:
