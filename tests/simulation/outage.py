@@ -263,7 +263,9 @@ class Simulation:
         normal = self._rate(OUTAGE[0] / 3, OUTAGE[0])
         probe = min((at for at in self.successes if at > OUTAGE[1]), default=float("inf"))
         steps = [probe + step / 10 for step in range(600)]
-        back = next((at for at in steps if self._rate(at, at + WINDOW_SECONDS) >= THROUGHPUT_KEPT * normal), float("inf"))
+        back = next(
+            (at for at in steps if self._rate(at, at + WINDOW_SECONDS) >= THROUGHPUT_KEPT * normal), float("inf")
+        )
         return OutageResult(
             fetched=len(self.fetched_at),
             first_tries=self.first_tries,
@@ -272,7 +274,7 @@ class Simulation:
             failed_calls=self.failed_calls,
             normal_rate=normal,
             first_good_probe=probe - OUTAGE[1],
-            recovered_seconds=back - probe,
+            recovered_seconds=back - probe if back < float("inf") else float("inf"),
             most_isolated=self.most_isolated,
             reads=self.reads,
         )

@@ -17,6 +17,9 @@ The thresholds: at least `min_calls` calls in the window, at least `error_rate` 
 the failures concern at least `min_accounts` accounts. The same number of accounts must fail as probes to open a
 half-open breaker again.
 
+A busy upstream that fails completely would take half a window to reach the error rate, because the successes from
+before still count. Where `opens_on_burst` is set, a tenth of a window with `min_calls` calls that all failed is enough.
+
 The cool-down is `cooldown_seconds`, multiplied by `cooldown_growth` for each further opening in a row, and at most
 `max_cooldown_seconds`. By default it does not grow, so calls succeed within one cool-down after the upstream has
 recovered. Where it grows, a breaker that has been closed for one window starts again from `cooldown_seconds`.
@@ -31,6 +34,7 @@ failed).
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
@@ -66,6 +70,7 @@ class BreakerRules:
         min_accounts: accounts that must fail to open it; 1 ignores accounts.
         recovery_rate: share of `probes` that must succeed to close it.
         min_failures: fewer failures in the window never open it.
+        opens_on_burst: whether a tenth of the window, with `min_calls` calls that all failed, opens it.
         cooldown_growth: factor by which the cool-down grows with each opening in a row; 1 keeps it constant.
         max_cooldown_seconds: longest cool-down, unless `cooldown_seconds` is longer.
     """
@@ -78,6 +83,7 @@ class BreakerRules:
     min_accounts: int = 1
     recovery_rate: float = 1.0
     min_failures: int = 0
+    opens_on_burst: bool = False
     cooldown_growth: float = 1.0
     max_cooldown_seconds: float = 0.0
 
@@ -248,18 +254,19 @@ class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
 
     def _opened_if_failing(self, rules: BreakerRules, now: float) -> "Breaker":
         """Open if enough calls in the window failed; failures of an account beyond its cap are left out."""
-        calls, failures, by_account = 0, 0, Counter[str]()
-        for interval in self._in_window(rules, now):
-            calls, failures = calls + interval.calls, failures + interval.failures
-            by_account.update(dict(interval.failures_by_account))
-        excess = sum(max(0, count - rules.account_cap) for count in by_account.values())
-        accounts = len(by_account) + failures - by_account.total()
-        calls, failures = calls - excess, failures - excess
+        intervals = self._in_window(rules, now)
+        calls, failures, accounts, are_named = _count_calls(rules, intervals)
+        seconds = rules.window_seconds
+        if failures < rules.error_rate * calls and rules.opens_on_burst:
+            calls, failures, accounts, are_named = _count_calls(rules, intervals[-1:])
+            seconds = rules.window_seconds / _INTERVALS
+            if failures < calls:
+                return self
         is_failing = failures >= max(rules.min_failures, rules.error_rate * calls)
         if calls < rules.min_calls or not is_failing or accounts < rules.min_accounts:
             return self
-        whose = f" of {accounts} accounts or more" if by_account else ""
-        return self._opened(rules, now, f"{failures} of {calls} calls{whose} failed in {rules.window_seconds:.0f} s")
+        whose = f" of {accounts} accounts or more" if are_named else ""
+        return self._opened(rules, now, f"{failures} of {calls} calls{whose} failed in {seconds:.0f} s")
 
     def _with_failed_probe(self, rules: BreakerRules, now: float, ticket: str, account: str | None) -> "Breaker":
         failed = tuple(dict.fromkeys((*self.failed_probe_accounts, account or ticket)))
@@ -287,6 +294,17 @@ class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
 def interval_number(rules: BreakerRules, now: float) -> int:
     """Return the number of the interval that holds `now`."""
     return int(now // (rules.window_seconds / _INTERVALS))
+
+
+def _count_calls(rules: BreakerRules, intervals: Sequence[IntervalCounts]) -> tuple[int, int, int, bool]:
+    """Return calls, failures, the accounts they concern, and whether these are named; each account up to its cap."""
+    calls, failures, by_account = 0, 0, Counter[str]()
+    for interval in intervals:
+        calls, failures = calls + interval.calls, failures + interval.failures
+        by_account.update(dict(interval.failures_by_account))
+    excess = sum(max(0, count - rules.account_cap) for count in by_account.values())
+    accounts = len(by_account) + failures - by_account.total()
+    return calls - excess, failures - excess, accounts, bool(by_account)
 
 
 def _count_failure_of(by_account: tuple[tuple[str, int], ...], account: str) -> tuple[tuple[str, int], ...]:

@@ -324,3 +324,27 @@ def test_fewer_failures_than_required_never_open_it() -> None:
     assert breaker.count_failures(rules, 1000) == 3
 
     assert breaker.after_unadmitted_call(rules, 1000, failed=True).state is BreakerState.OPEN
+
+
+def test_a_busy_upstream_that_fails_completely_opens_it_within_a_tenth_of_the_window() -> None:
+    """A minute of successes does not hide an outage; single successes and single accounts do not open it."""
+    rules = replace(SHARED, opens_on_burst=True)
+    healthy = Breaker()
+    for index in range(600):
+        healthy = healthy.after_call(rules, 1000 + index / 10, "ok", failed=False, account="act_1")
+
+    def fail(names: list[str], successes: int = 0) -> Breaker:
+        breaker = healthy
+        for index in range(successes):
+            breaker = breaker.after_call(rules, 1062, f"s{index}", failed=False, account="act_9")
+        for index, name in enumerate(names):
+            breaker = breaker.after_call(rules, 1062, f"f{index}", failed=True, account=name)
+        return breaker
+
+    several = [f"act_{index % 5}" for index in range(10)]
+    assert fail(several).state is BreakerState.OPEN
+    assert fail(several).reason == "10 of 10 calls of 5 accounts or more failed in 6 s"
+    assert fail(several[:9]).state is BreakerState.CLOSED
+    assert fail(several, successes=1).state is BreakerState.CLOSED
+    assert fail(["act_1"] * 50).state is BreakerState.CLOSED
+    assert fail(["act_1", "act_2"] * 50).state is BreakerState.CLOSED
