@@ -268,8 +268,8 @@ class IsolationTracker:
         now = self._now()
         with self._lock:
             if self._read_at is None or not 0 <= now - self._read_at < _CACHE_SECONDS:
+                self._read_at = now  # also when the store fails: the older list serves for another second
                 self._failing = {state.scope: state for state in self._store.list_states(now)}
-                self._read_at = now
             state = self._failing.get(scope[:MAX_SCOPE_LENGTH])
         is_past = (
             state is not None and not state.is_isolated and (state.until is None or state.until.timestamp() <= now)

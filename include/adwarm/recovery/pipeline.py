@@ -46,6 +46,8 @@ from adwarm.settings import RecoverySettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_TOKEN_CHECK_SECONDS = 10.0
+"""How often a process looks for a renewed token while a dead one isolates a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ class RecoveryPipeline:
         self._alerts = AlertPolicy(settings, journal, self._ledger, options.alerts)
         self._owner = options.owner
         self._budgets = {settings.retry_budget: RetryBudget(settings.retry_budget)}
-        self._budgets_lock = threading.Lock()
+        self._token_checks: dict[str, float] = {}
+        self._lock = threading.Lock()
         self._isolation = IsolationTracker(options.isolation or MemoryIsolationStore(), settings, clock)
         self._outcomes = RunOutcomes(self._isolation, clock, options.is_source_failing)
 
@@ -234,7 +237,7 @@ class RecoveryPipeline:
 
     def _budget_for(self, policy: RecoverySettings) -> RetryBudget:
         """Return the retry budget of the process for a policy: those with the same ratio share one."""
-        with self._budgets_lock:
+        with self._lock:
             return self._budgets.setdefault(policy.retry_budget, RetryBudget(policy.retry_budget))
 
     def _find_isolation(self, run: _Run[T]) -> Isolated | None:
@@ -251,13 +254,22 @@ class RecoveryPipeline:
 
         Otherwise a token that a human renews would wait for the end of an isolation of up to an hour.
         """
-        if isolated.kind != TokenDead.__name__ or isolated.scope is None:
-            return False
         scope = isolated.scope
+        if isolated.kind != TokenDead.__name__ or scope is None or not self._may_check_token(scope):
+            return False
         healed = self._heal(run, TokenDead(str(isolated)))
         if healed:
             self._best_effort("ending an isolation", lambda: self._isolation.release(scope))
         return healed is not None
+
+    def _may_check_token(self, scope: str) -> bool:
+        """Return whether this process has not looked for a renewed token lately; thousands of keys may be refused."""
+        now = self._clock.now().timestamp()
+        with self._lock:
+            if now - self._token_checks.get(scope, 0.0) < _TOKEN_CHECK_SECONDS:
+                return False
+            self._token_checks[scope] = now
+        return True
 
     def _heal(self, run: _Run[T], error: Exception) -> Healed | None:
         """Run the healers that match the error, and return the one that succeeded."""

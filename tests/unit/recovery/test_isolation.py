@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 from adwarm.foundation.clock import VirtualClock
 from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker, MemoryIsolationStore
 from adwarm.settings import RecoverySettings
-from adwarm.store.isolated_sources import SqlIsolationStore
+from adwarm.store.isolated_sources import IsolationState, SqlIsolationStore
 
 BEGIN = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SETTINGS = RecoverySettings()
@@ -269,3 +269,30 @@ def test_long_names_are_cut_everywhere(engine: Engine, clock: VirtualClock) -> N
     clock.sleep(2)
 
     assert tracker.remaining_seconds(scope) == pytest.approx(298)
+
+
+class FailingStore(MemoryIsolationStore):
+    """A store whose database is gone for a while."""
+
+    is_gone = False
+    reads = 0
+
+    def list_states(self, now: float) -> list[IsolationState]:
+        self.reads += 1
+        if self.is_gone:
+            raise OSError("the database is gone")
+        return super().list_states(now)
+
+
+def test_a_store_that_fails_is_asked_once_a_second(clock: VirtualClock) -> None:
+    """In between the older list serves, so that calls do not queue for a database that is gone."""
+    store = FailingStore()
+    tracker = IsolationTracker(store, SETTINGS, clock)
+    isolate(tracker)
+    store.is_gone = True
+    clock.sleep(1)
+    reads = store.reads
+    with pytest.raises(OSError, match="gone"):
+        tracker.remaining_seconds(SCOPE)
+    assert [tracker.remaining_seconds(SCOPE) for _ in range(5)] == [299] * 5
+    assert store.reads == reads + 1

@@ -207,6 +207,7 @@ class Renewal:
     action = "token_refresh"
     cooldown_seconds = 60.0
     is_renewed = False
+    adoptions = 0
 
     def matches(self, failure: Failure) -> bool:
         return isinstance(failure.error, TokenDead)
@@ -218,6 +219,7 @@ class Renewal:
         return "read again"
 
     def adopt(self, failure: Failure) -> bool:
+        self.adoptions += 1
         return self.is_renewed
 
 
@@ -236,6 +238,20 @@ def test_a_renewed_token_ends_the_isolation(bench: Bench, clock: VirtualClock) -
 
     assert bench.run(CALL, None, healing) is None
     assert bench.isolated() == []
+
+
+def test_keys_that_are_refused_do_not_all_look_for_a_token(bench: Bench, clock: VirtualClock) -> None:
+    """A thousand keys of an isolated connection look once in ten seconds."""
+    healer = Renewal()
+    healing = RunOptions(healers=[healer])
+    for _ in range(5):
+        bench.run(CALL, TokenDead(), healing)
+    clock.sleep(61)
+    before = healer.adoptions
+    for _ in range(1_000):
+        assert isinstance(bench.run(CALL, None, healing), Isolated)
+
+    assert healer.adoptions == before + 1
 
 
 def test_a_healed_run_is_a_success(bench: Bench) -> None:
