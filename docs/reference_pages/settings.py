@@ -7,7 +7,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from adwarm.settings import Settings
 from reference_pages.markdown import NOTICE, described, table
@@ -93,16 +93,17 @@ def _rows(model: type[BaseModel], prefix: str) -> str:
 
 
 def _is_plain(field: FieldInfo) -> bool:
-    return _section(field) is None and (
-        get_origin(field.annotation) is not dict or get_args(field.annotation)[1] is str
-    )
+    if get_origin(field.annotation) is dict:
+        kind = get_args(field.annotation)[1]
+        return kind is str or get_origin(kind) is tuple
+    return _section(field) is None
 
 
 def _default(field: FieldInfo) -> str:
     default = field.default
     if default is None or default is PydanticUndefined:
         return ""
-    text = json.dumps(default) if isinstance(default, tuple | list | bool | dict) else str(default)
+    text = json.dumps(to_jsonable_python(default)) if isinstance(default, tuple | list | bool | dict) else str(default)
     return f"`{text}`"
 
 

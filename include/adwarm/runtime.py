@@ -19,7 +19,7 @@ from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
-from adwarm.recovery import RecoveryOptions, RecoveryPipeline
+from adwarm.recovery import IsolationTracker, RecoveryOptions, RecoveryPipeline
 from adwarm.serving import Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
@@ -115,8 +115,18 @@ class Runtime:
             ErrorLog(self.engine),
             self.clock,
             random.SystemRandom(),
-            RecoveryOptions(ledger=HealingStore(self.engine), isolation=SqlIsolationStore(self.engine)),
+            RecoveryOptions(
+                ledger=HealingStore(self.engine),
+                isolation=SqlIsolationStore(self.engine),
+                is_source_failing=self.admission.is_source_failing,
+                owner=self.owner,
+            ),
         )
+
+    @cached_property
+    def isolation(self) -> IsolationTracker:
+        """Which connections, accounts and fallbacks are isolated."""
+        return IsolationTracker(SqlIsolationStore(self.engine), self.settings.recovery, self.clock)
 
     @cached_property
     def reader(self) -> Reader:

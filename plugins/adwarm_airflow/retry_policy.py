@@ -5,7 +5,7 @@ from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from adwarm.foundation.errors import Permanent, Refused, Throttled, Transient
+from adwarm.foundation.errors import Isolated, Permanent, Refused, Throttled, Transient
 
 _MAX_RETRY_DELAY = timedelta(days=1)
 """Upper limit of a delay that the platform asks for: a wait of years is a fault in its response."""
@@ -20,7 +20,8 @@ class AdwarmRetryPolicy(RetryPolicy):
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Return the decision for `exception`; errors of other types follow the task's own settings."""
         if isinstance(exception, Refused):
-            return RetryDecision.retry(timedelta(seconds=max(1.0, exception.retry_after)), "refused by admission")
+            why = f"{exception.scope} is isolated" if isinstance(exception, Isolated) else "refused by admission"
+            return RetryDecision.retry(timedelta(seconds=max(1.0, exception.retry_after)), why)
         if isinstance(exception, Permanent):
             return RetryDecision.fail(f"{type(exception).__name__} would fail again")
         if isinstance(exception, Throttled):

@@ -53,6 +53,22 @@ def test_prefetch_fetches_once(runtime: Runtime, simulator: SimulatorServer) -> 
     assert simulator.calls()["total"] == calls
 
 
+def test_prefetch_defers_while_an_account_is_isolated(runtime: Runtime, simulator: SimulatorServer) -> None:
+    """It resumes when the isolation ends, not when there is capacity; no try of the task is used, and no call made."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    for _ in range(5):
+        runtime.isolation.record("account:act_509", failed=True, reason="Corrupt: foreign rows", kind="Corrupt")
+    calls = simulator.calls()["total"]
+    with pytest.raises(TaskDeferred) as deferred:
+        _prefetch(accounts=["act_509"], date_ranges=["today"]).execute(CONTEXT)
+
+    trigger: Any = deferred.value.trigger
+    assert trigger.chains == []
+    assert 290 < trigger.latest_seconds <= 300
+    assert simulator.calls()["total"] == calls
+
+
 @pytest.mark.parametrize(
     "values",
     [

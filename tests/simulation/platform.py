@@ -35,7 +35,8 @@ class PlatformRules:
         slots: calls it processes at full speed at once; more calls make all of them slower.
         shed_at: calls in flight from which it sheds load; never when 0.
         timeout_seconds: timeout of a caller.
-        outages: periods (start, end), in seconds from the beginning, in which nearly every call fails.
+        outages: periods (start, end), in seconds from the beginning, in which calls fail.
+        outage_share: share of the calls that fail then.
     """
 
     quota: QuotaSetting
@@ -46,6 +47,7 @@ class PlatformRules:
     shed_at: int = 0
     timeout_seconds: float = 25.0
     outages: tuple[tuple[float, float], ...] = ()
+    outage_share: float = 0.95
 
 
 @dataclass(slots=True)
@@ -103,7 +105,7 @@ class SimulatedPlatform:
         self.quota.charge(account, moment, ONE_CALL)
         seconds = self._seconds()
         usage = self._usage(account, now)
-        if self._is_out(now) and self.rng.random() < 0.95:
+        if self._is_out(now) and self.rng.random() < self.rules.outage_share:
             return CallResult(min(seconds, 2.0), CallOutcome(CallOutcomeKind.FAILED, min(seconds, 2.0), usage))
         if seconds >= self.rules.timeout_seconds:
             return CallResult(

@@ -41,7 +41,7 @@ class BreakerRegistry:
             cooldown_seconds=settings.breaker_cooldown_seconds,
             probes=settings.breaker_probes,
         )
-        self.source_rules = replace(self.account_rules, min_accounts=settings.breaker_min_accounts)
+        self.source_rules = replace(self.account_rules, min_accounts=settings.breaker_min_accounts, opens_on_burst=True)
 
     def find_breakers(self, source: str, scopes: Sequence[Scope], now: float) -> tuple[ScopedBreaker, ...]:
         """Return the breakers that a call on `scopes` must pass, the source's first."""

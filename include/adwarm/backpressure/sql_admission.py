@@ -31,6 +31,7 @@ from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.budget_rows import BudgetKeys
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
+from adwarm.foundation.circuit import BreakerState
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope
 from adwarm.settings import BackpressureSettings
@@ -223,6 +224,15 @@ class SqlAdmission:
             now = self._time(connection)
             budget_rows.load(connection, budget, _keys_of_call(scopes, source), now)
         return budget.check_hard_limits(scopes, priority, source=source, now=now)
+
+    def is_source_failing(self, source: str) -> bool:
+        """Return whether the circuit breaker of a whole source is open or half-open. Only reads."""
+        budget = SharedBudget(self._settings, self._rng)
+        with read_transaction(self._engine) as connection:
+            keys = BudgetKeys(breaker_names=frozenset([source]))
+            budget_rows.load(connection, budget, keys, self._time(connection))
+        breaker = budget.breakers.get(source)
+        return breaker is not None and breaker.state is not BreakerState.CLOSED
 
     def status(self) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers, as they are now."""

@@ -1,4 +1,4 @@
-"""`adwarm status`: what is stored, planned, queued, running and limited."""
+"""`adwarm status`: what is stored, planned, queued, running, limited, isolated and healed."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -31,11 +31,12 @@ _MAX_ROWS = 20
 
 
 def status(*, as_json: JsonOption = False) -> None:
-    """Show what is stored, planned, queued, running and limited."""
+    """Show what is stored, planned, queued, running, limited, isolated and healed."""
     from adwarm.compression import get_compression_totals
     from adwarm.planning.strategy_use import report_strategies
     from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, read_traffic, warms
+    from adwarm.store.healing_runs import HealingStore
 
     runtime = Runtime()
     now, admission = runtime.clock.now(), runtime.admission.status()
@@ -53,6 +54,8 @@ def status(*, as_json: JsonOption = False) -> None:
         "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
         "queue": runtime.queue.status().to_dict(),
         "admission": admission.to_dict(),
+        "isolated": [asdict(state) for state in runtime.isolation.list_isolated()],
+        "healing": [run._asdict() for run in HealingStore(runtime.engine).list_recent(_MAX_ROWS)],
     }
     if as_json:
         print_json(document)
@@ -74,6 +77,7 @@ def status(*, as_json: JsonOption = False) -> None:
     print_table("Jobs", _JOB_COLUMNS, [_job_row(job) for job in document["jobs"]], "none yet")
     _print_queue(document["queue"])
     _print_limits(admission)
+    _print_recovery(document["isolated"], document["healing"])
 
 
 def _forecast_fields(runtime: "Runtime") -> dict[str, Any]:
@@ -193,6 +197,35 @@ def _print_limits(admission: "AdmissionStatus") -> None:
             for b in breakers[:_MAX_ROWS]
         ],
         "no calls yet",
+    )
+
+
+def _print_recovery(isolated: Sequence[dict[str, Any]], healing: Sequence[dict[str, Any]]) -> None:
+    """Print what is isolated, and the last healing actions."""
+    print_table(
+        f"Isolated{_truncation_note(isolated)}",
+        ("scope", "state", "since", "until", "failures", "why"),
+        [
+            (row["scope"], row["state"], row["since"], row["until"], row["failures"], row["reason"])
+            for row in isolated[:_MAX_ROWS]
+        ],
+        "nothing; every connection, account and fallback may be used",
+    )
+    print_table(
+        "Healing: the last actions",
+        ("at", "action", "of", "after", "result", "detail"),
+        [
+            (
+                row["at"],
+                row["action"],
+                row["scope"],
+                row["error_kind"],
+                "succeeded" if row["succeeded"] else "failed",
+                row["detail"],
+            )
+            for row in healing
+        ],
+        "none yet",
     )
 
 

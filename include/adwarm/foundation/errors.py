@@ -13,6 +13,7 @@ AdwarmError
     ├── BadRequest       the input is not valid; the message says what to write
     ├── NotFound         the object does not exist
     ├── Refused          admission refused the call; try again after `retry_after`
+    │   └── Isolated     the connection or account keeps failing and is not called for minutes
     └── Corrupt          bytes fail verification, or rows are foreign or malformed; never served
 ```
 """
@@ -125,8 +126,8 @@ class Refused(Permanent):
     """Admission refused the request; try again after `retry_after` seconds.
 
     Attributes:
-        scope: the scope whose breaker is open and refuses further calls: `source:NAME` for all calls of a source, or an
-            account such as `account:act_1`; None for any other refusal.
+        scope: the scope whose breaker is open and refuses further calls: `source:NAME` for all calls of a source, an
+            account such as `account:act_1`, or an isolated `connection:NAME`; None for any other refusal.
     """
 
     own_refusal = True
@@ -137,6 +138,18 @@ class Refused(Permanent):
         super().__init__(message, code=code)
         self.retry_after = _bounded(retry_after)
         self.scope = scope
+
+
+class Isolated(Refused):
+    """A connection or an account keeps failing and is not called; try again after `retry_after` seconds.
+
+    Attributes:
+        kind: class of the last error that isolated `scope`, such as `TokenDead`.
+    """
+
+    def __init__(self, message: str | None = None, *, retry_after: float, scope: str, kind: str | None = None) -> None:
+        super().__init__(message, retry_after=retry_after, scope=scope)
+        self.kind = kind
 
 
 class Corrupt(Permanent):

@@ -5,6 +5,7 @@
 | none                                                         | `fetched`, or `fresh` without a call           |
 | `Denied` by every connection                                 | `denied`                                       |
 | `Throttled`, `Refused`                                       | `parked` until capacity is back                |
+| `Isolated`                                                   | `parked` until the isolation ends              |
 | lease held or lost, report still running, batch stopped      | `parked` for a fixed time                      |
 | any other                                                    | `stale` with an older entry, else `failed`     |
 
@@ -20,7 +21,16 @@ from uuid import uuid4
 
 from adwarm.fetch_plan.planner import plan_fetch
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
-from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Refused, Throttled, TooMuchData, clear_tracebacks
+from adwarm.foundation.errors import (
+    AdwarmError,
+    BadRequest,
+    Denied,
+    Isolated,
+    Refused,
+    Throttled,
+    TooMuchData,
+    clear_tracebacks,
+)
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
 from adwarm.model import Account, Actor, EntryKey, Window, matches_key, resolve_key
@@ -311,7 +321,8 @@ class AccountFetch:
             seconds = (error.until - self.context.clock.now()).total_seconds()
             return KeyStatus.PARKED, min(longest, max(0.0, seconds)), False
         if isinstance(error, Refused):
-            return KeyStatus.PARKED, error.retry_after, False
+            # Admission knows nothing of an isolation: it would say at once that there is capacity.
+            return KeyStatus.PARKED, error.retry_after, isinstance(error, Isolated)
         if isinstance(error, LeaseHeldElsewhere | LeaseLost | ReportPending | BatchStopped):
             return KeyStatus.PARKED, error.retry_after or _RETRY_AFTER_SECONDS, True
         return KeyStatus.FAILED, None, False

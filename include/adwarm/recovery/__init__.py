@@ -4,9 +4,9 @@ from adwarm.recovery.alerts import Alert, AlertSink, LogSink
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback
 from adwarm.recovery.healing import CooldownLedger, Healer
-from adwarm.recovery.isolation import IsolationStateStore
+from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal
-from adwarm.recovery.pipeline import Outcome, RecoveryOptions, RecoveryPipeline
+from adwarm.recovery.pipeline import Outcome, RecoveryOptions, RecoveryPipeline, RunOptions
 
 __all__ = [
     "Alert",
@@ -19,8 +19,10 @@ __all__ = [
     "Fallback",
     "Healer",
     "IsolationStateStore",
+    "IsolationTracker",
     "LogSink",
     "Outcome",
     "RecoveryOptions",
     "RecoveryPipeline",
+    "RunOptions",
 ]

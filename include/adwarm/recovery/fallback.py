@@ -27,6 +27,11 @@ class Fallback(Generic[T]):
     timeout_seconds: float
     as_of: Callable[[T], datetime | None] | None = None
 
+    def applies_to(self, error: Exception) -> bool:
+        """Return whether the fallback is used after `error`."""
+        del error
+        return True
+
 
 def call_with_timeout(call: Callable[[], T], timeout_seconds: float) -> T:
     """Return what `call` returns, in the caller's context variables.

@@ -1,18 +1,23 @@
 """Healing: an action that may fix the cause of an error, run once for all callers that met the error.
 
-The cool-down prevents the action from being repeated; it is never waited for.
+The cool-down prevents the action from being repeated; it is never waited for. Only an action that another caller is
+running at this moment is waited for, a few seconds at most, because its result helps this caller too.
 """
 
 import logging
 import threading
 from collections.abc import Sequence
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import Failure
+from adwarm.store.healing_runs import HealingRun
 
 log = logging.getLogger(__name__)
+_LONGEST_WAIT_SECONDS = 10.0
+_POLL_SECONDS = 0.2
 
 
 class Healer(Protocol):
@@ -53,12 +58,12 @@ class CooldownLedger(Protocol):
         """Claim the right to run the action now; only one caller per cool-down succeeds."""
         ...
 
-    def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
-        """Record the result of the claimed action."""
+    def finish(self, name: str, *, succeeded: bool, detail: str, run: HealingRun | None = None) -> None:
+        """Record the result of the claimed action, and in the history of healing the `run`, if it was one."""
         ...
 
-    def succeeded_within(self, name: str, seconds: float) -> bool:
-        """Return whether the action's last run began within `seconds` and succeeded."""
+    def is_running(self, name: str, seconds: float) -> bool:
+        """Return whether the action was claimed less than `seconds` ago and has not finished."""
         ...
 
 
@@ -67,7 +72,8 @@ class MemoryLedger:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._runs: dict[str, tuple[float, bool]] = {}  # start and success of the last run
+        self._runs: dict[str, tuple[float, bool]] = {}  # start of the last run, and whether it has finished
+        self._history: list[HealingRun] = []
         self._lock = threading.Lock()
 
     def acquire(self, name: str, cooldown_seconds: float) -> bool:
@@ -79,41 +85,82 @@ class MemoryLedger:
             self._runs[name] = (now, False)
             return True
 
-    def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
+    def finish(self, name: str, *, succeeded: bool, detail: str, run: HealingRun | None = None) -> None:
         """Record the result of the claimed action."""
         with self._lock:
-            self._runs[name] = (self._runs[name][0], succeeded)
-        log.info("%s: %s", name, detail)
+            self._runs[name] = (self._runs[name][0], True)
+            if run is not None:
+                self._history = [*self._history[-99:], run]
+        log.info("%s %s: %s", name, "succeeded" if succeeded else "failed", detail)
 
-    def succeeded_within(self, name: str, seconds: float) -> bool:
-        """Return whether the action's last run began within `seconds` and succeeded."""
+    def is_running(self, name: str, seconds: float) -> bool:
+        """Return whether the action was claimed less than `seconds` ago and has not finished."""
         with self._lock:
-            started, succeeded = self._runs.get(name, (0.0, False))
-        return succeeded and self._clock.now().timestamp() - started < seconds
+            started, has_finished = self._runs.get(name, (0.0, True))
+        return not has_finished and self._clock.now().timestamp() - started < seconds
+
+    def list_recent(self, limit: int) -> list[HealingRun]:
+        """Return the newest runs first; a hundred are kept."""
+        with self._lock:
+            return self._history[::-1][:limit]
 
 
-def heal(healers: Sequence[Healer], failure: Failure, ledger: CooldownLedger) -> str | None:
-    """Run the matching healers until one succeeds, and return its action; None when none did.
+class Healed(NamedTuple):
+    """A healing action after which another attempt may succeed."""
+
+    action: str
+    scope: str
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.scope}"
+
+
+def heal(
+    healers: Sequence[Healer], failure: Failure, ledger: CooldownLedger, clock: Clock, owner: str = ""
+) -> Healed | None:
+    """Run the matching healers until one succeeds, and return it; None when none did.
 
     A healer that another worker ran within its cool-down is not run again; its result is adopted.
+
+    Args:
+        healers: tried in order.
+        failure: the error to heal.
+        ledger: cool-downs, and the history of healing.
+        clock: gives the time, and sleeps while another worker runs the same action.
+        owner: names this process in the history.
     """
     for healer in healers:
-        if healer.matches(failure) and _heal_once(healer, failure, ledger):
-            return healer.action
+        if healer.matches(failure) and _heal_once(healer, failure, ledger, clock, owner):
+            return Healed(healer.action, healer.scope(failure))
     return None
 
 
-def _heal_once(healer: Healer, failure: Failure, ledger: CooldownLedger) -> bool:
+def _heal_once(healer: Healer, failure: Failure, ledger: CooldownLedger, clock: Clock, owner: str) -> bool:
     name = f"{healer.action}:{healer.scope(failure)}"
     if not ledger.acquire(name, healer.cooldown_seconds):
+        _wait_while_running(name, ledger, clock)
         return healer.adopt(failure)
+    started = clock.now()
     try:
-        detail = healer.heal(failure)
+        detail = redact(healer.heal(failure))
         adopted = healer.adopt(failure)
     except Exception as problem:
-        message = redact(f"{type(problem).__name__}: {problem}")
-        log.warning("healing %s failed: %s", name, message)
-        ledger.finish(name, succeeded=False, detail=message)
-        return False
-    ledger.finish(name, succeeded=adopted, detail=redact(detail))
+        detail, adopted = redact(f"{type(problem).__name__}: {problem}"), False
+        log.warning("healing %s failed: %s", name, detail)
+    run = _build_run(healer, failure, started, clock, owner)
+    ledger.finish(name, succeeded=adopted, detail=detail, run=run._replace(succeeded=adopted, detail=detail))
     return adopted
+
+
+def _wait_while_running(name: str, ledger: CooldownLedger, clock: Clock) -> None:
+    """Wait until another worker has finished the action; not for a worker that died."""
+    waited = 0.0
+    while waited < _LONGEST_WAIT_SECONDS and ledger.is_running(name, _LONGEST_WAIT_SECONDS):
+        clock.sleep(_POLL_SECONDS)
+        waited += _POLL_SECONDS
+
+
+def _build_run(healer: Healer, failure: Failure, started: datetime, clock: Clock, owner: str) -> HealingRun:
+    seconds = max(0.0, (clock.now() - started).total_seconds())
+    scope, source = redact(healer.scope(failure)), failure.call.source
+    return HealingRun(started, healer.action, scope, source, failure.kind, seconds=seconds, owner=owner)

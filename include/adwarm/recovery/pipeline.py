@@ -2,11 +2,14 @@
 
 | step       | when                                        | then                                                      |
 |------------|---------------------------------------------|-----------------------------------------------------------|
-| run        | always                                      | the result is returned, or the failed attempt is recorded |
-| retry      | the error is transient, the budget allows it| run again after a wait with full jitter                   |
+| check      | always                                      | an isolated connection or account is not called           |
+| run        | it is not isolated                          | the result is returned, or the failed attempt is recorded |
+| retry      | the error is retryable, the budget allows it| run again after a wait                                    |
 | heal       | a healer matches the error                  | fix the cause, once for all workers, and run once more    |
 | fall back  | the operation still fails                   | the first fallback with a result, marked degraded; each   |
 |            |                                             | has its own timeout, and isolated ones are skipped        |
+| count      | the attempts ended                          | against the connection and the account, which may be      |
+|            |                                             | isolated                                                  |
 | alert      | any attempt failed, whatever the result     | an alert if the window holds enough errors                |
 | raise      | no fallback has a result                    | the operation's own last error, with cause and notes      |
 
@@ -15,6 +18,7 @@ of the bookkeeping are logged and never replace the operation's own result.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,19 +26,28 @@ from random import Random
 from typing import Generic, TypeVar
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Permanent
+from adwarm.foundation.errors import AdwarmError, Isolated, Permanent, TokenDead
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback, call_with_timeout
-from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
-from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker, MemoryIsolationStore, isolation_rules
+from adwarm.recovery.healing import CooldownLedger, Healed, Healer, MemoryLedger, heal
+from adwarm.recovery.isolation import (
+    IsolationStateStore,
+    IsolationTracker,
+    MemoryIsolationStore,
+    fallback_scope,
+    list_scopes,
+)
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, build_error_event
 from adwarm.recovery.retry import Retrier, RetryBudget
+from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.settings import RecoverySettings
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_TOKEN_CHECK_SECONDS = 10.0
+"""How often a process looks for a renewed token while a dead one isolates a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class Outcome(Generic[T]):
         attempts: how often the operation itself was called.
         as_of: when the data of a degraded result was fetched, if the fallback knows.
         error: the operation's error, when the result is degraded.
+        actions: what the pipeline did, in order, such as `retried 2 times` and `fallback entry`.
     """
 
     value: T
@@ -57,6 +71,21 @@ class Outcome(Generic[T]):
     attempts: int = 1
     as_of: datetime | None = None
     error: Exception | None = None
+    actions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What one run of the pipeline does otherwise than the others of the process.
+
+    Attributes:
+        policy: attempts, delays, retryable errors, and whether to heal and isolate; None means the settings of the
+            process.
+        healers: tried in order instead of those of the process; None means those of the process.
+    """
+
+    policy: RecoverySettings | None = None
+    healers: Sequence[Healer] | None = None
 
 
 @dataclass
@@ -65,9 +94,11 @@ class _Run(Generic[T]):
 
     operation: Callable[[], T]
     call: Call
+    policy: RecoverySettings
+    healers: Sequence[Healer]
     attempts: int = 0
     last_event: ErrorEvent | None = None
-    fallback_notes: list[str] = field(default_factory=list)
+    actions: list[str] = field(default_factory=list)
 
     def attempt(self) -> T:
         self.attempts += 1
@@ -82,13 +113,18 @@ class RecoveryOptions:
         healers: tried in order until a matching one succeeds.
         alerts: where alerts go.
         ledger: cool-downs of healers and alerts; in this process's memory by default.
-        isolation: states of isolated fallbacks; in this process's memory by default.
+        isolation: states of isolated connections, accounts and fallbacks; in this process's memory by default.
+        is_source_failing: returns whether the circuit breaker of a whole source is not closed, so that its errors are
+            nobody else's; by default none is known.
+        owner: names this process in the history of healing.
     """
 
     healers: Sequence[Healer] = ()
     alerts: AlertSink = field(default_factory=LogSink)
     ledger: CooldownLedger | None = None
     isolation: IsolationStateStore | None = None
+    is_source_failing: Callable[[str], bool] | None = None
+    owner: str = ""
 
 
 class RecoveryPipeline:
@@ -111,14 +147,19 @@ class RecoveryPipeline:
         options: RecoveryOptions | None = None,
     ) -> None:
         options = options or RecoveryOptions()
+        self._settings = settings
+        self._rng = rng
         self._journal = journal
         self._clock = clock
         self._healers = tuple(options.healers)
         self._ledger = options.ledger or MemoryLedger(clock)
         self._alerts = AlertPolicy(settings, journal, self._ledger, options.alerts)
-        self._retrier = Retrier(settings, RetryBudget(settings.retry_budget), rng, clock.sleep)
-        store = options.isolation or MemoryIsolationStore()
-        self._isolation = IsolationTracker(store, isolation_rules(settings), clock)
+        self._owner = options.owner
+        self._budgets = {settings.retry_budget: RetryBudget(settings.retry_budget)}
+        self._token_checks: dict[str, float] = {}
+        self._lock = threading.Lock()
+        self._isolation = IsolationTracker(options.isolation or MemoryIsolationStore(), settings, clock)
+        self._outcomes = RunOutcomes(self._isolation, clock, options.is_source_failing)
 
     def run(
         self,
@@ -126,6 +167,7 @@ class RecoveryPipeline:
         *,
         call: Call,
         fallbacks: Sequence[Fallback[T]] = (),
+        options: RunOptions | None = None,
     ) -> Outcome[T]:
         """Return the operation's result, or a fallback's, marked degraded.
 
@@ -133,12 +175,16 @@ class RecoveryPipeline:
             operation: must be safe to repeat.
             call: what the operation is about; errors are counted by it.
             fallbacks: tried in order when the operation has failed for good.
+            options: policy and healers of this run.
 
         Raises:
+            Isolated: the connection or the account is isolated, and no fallback has a result.
             Exception: the operation's own last error. Its cause chain ends in the first error if a healer ran between
-                them, and its notes say how each fallback failed.
+                them, and its notes say what was done, and how each fallback failed.
         """
-        run = _Run(operation, call)
+        options = options or RunOptions()
+        healers = self._healers if options.healers is None else options.healers
+        run = _Run(operation, call, options.policy or self._settings, healers)
         try:
             return self._run(run, fallbacks)
         finally:
@@ -152,65 +198,139 @@ class RecoveryPipeline:
         self._best_effort("the delivery of an alert", lambda: self._alerts.alert_once(event))
 
     def _run(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
-        try:
-            value = self._retrier.run(run.attempt, lambda error: self._record(run, error))
-            return Outcome(value, run.call.source, attempts=run.attempts)
-        except Exception as error:
-            first = error
-        healed, last = self._heal_and_retry(run, first)
-        if healed is not None:
-            return healed
-        degraded = self._fall_back(run, last, fallbacks)
+        result = self._call(run)
+        if isinstance(result, Outcome):
+            return result
+        degraded = self._fall_back(run, result, fallbacks)
         if degraded is not None:
             return degraded
-        for note in run.fallback_notes:
-            last.add_note(note)
-        raise last
+        for note in run.actions:
+            result.add_note(note)
+        raise result
 
-    def _heal_and_retry(self, run: _Run[T], first: Exception) -> tuple[Outcome[T] | None, Exception]:
-        """Return the result after healing, or None and the error that remains."""
+    def _call(self, run: _Run[T]) -> Outcome[T] | Exception:
+        """Call the operation unless it is isolated, with retries and healing; return its result or its error."""
+        isolated = self._find_isolation(run)
+        if isolated is not None and not self._fix_token(run, isolated):
+            run.actions.append(f"not called: {isolated.scope} is isolated for another {isolated.retry_after:.0f} s")
+            return isolated
+        started = self._clock.now()
+        result: Outcome[T] | Exception
         try:
-            name = heal(self._healers, Failure(run.call, first), self._ledger)
+            result = self._attempt(run)
+        except Exception as first:
+            result = self._heal_and_retry(run, first)
+        if run.policy.isolate:
+            error = result if isinstance(result, Exception) else None
+            self._best_effort("counting a run", lambda: self._outcomes.record(run.call, started, error))
+        return result
+
+    def _attempt(self, run: _Run[T]) -> Outcome[T]:
+        """Call the operation, with retries."""
+        retrier = Retrier(run.policy, self._budget_for(run.policy), self._rng, self._clock.sleep, run.call.source)
+        try:
+            value = retrier.run(run.attempt, lambda error: self._record(run, error))
+        finally:
+            if run.attempts > 1:
+                run.actions.append("retried once" if run.attempts == 2 else f"retried {run.attempts - 1} times")
+        return Outcome(value, run.call.source, attempts=run.attempts, actions=tuple(run.actions))
+
+    def _budget_for(self, policy: RecoverySettings) -> RetryBudget:
+        """Return the retry budget of the process for a policy: those with the same ratio share one."""
+        with self._lock:
+            return self._budgets.setdefault(policy.retry_budget, RetryBudget(policy.retry_budget))
+
+    def _find_isolation(self, run: _Run[T]) -> Isolated | None:
+        if not run.policy.isolate:
+            return None
+        try:
+            return self._isolation.find_isolation(list_scopes(run.call))
+        except Exception:
+            log.exception("could not read whether %s is isolated; it is called", run.call.source)
+            return None
+
+    def _fix_token(self, run: _Run[T], isolated: Isolated) -> bool:
+        """Return whether a dead token, which isolated the connection, has been renewed since then.
+
+        Otherwise a token that a human renews would wait for the end of an isolation of up to an hour.
+        """
+        scope = isolated.scope
+        if isolated.kind != TokenDead.__name__ or scope is None or not self._may_check_token(scope):
+            return False
+        healed = self._heal(run, TokenDead(str(isolated)))
+        if healed:
+            self._best_effort("ending an isolation", lambda: self._isolation.release(scope))
+        return healed is not None
+
+    def _may_check_token(self, scope: str) -> bool:
+        """Return whether this process has not looked for a renewed token lately; thousands of keys may be refused."""
+        now = self._clock.now().timestamp()
+        with self._lock:
+            if now - self._token_checks.get(scope, 0.0) < _TOKEN_CHECK_SECONDS:
+                return False
+            self._token_checks[scope] = now
+        return True
+
+    def _heal(self, run: _Run[T], error: Exception) -> Healed | None:
+        """Run the healers that match the error, and return the one that succeeded."""
+        if not run.policy.heal:
+            return None
+        try:
+            healed = heal(run.healers, Failure(run.call, error), self._ledger, self._clock, self._owner)
         except Exception:
             log.exception("healing could not be attempted")
-            return None, first
-        if name is None:
-            return None, first
+            return None
+        if healed is not None:
+            run.actions.append(redact(str(healed)))
+        return healed
+
+    def _heal_and_retry(self, run: _Run[T], first: Exception) -> Outcome[T] | Exception:
+        """Return the result after healing, or the error that remains."""
+        healed = self._heal(run, first)
+        if healed is None:
+            return first
         try:
             value = run.attempt()
         except Exception as second:
             self._record(run, second)
-            return None, _chained(second, first)
-        return Outcome(value, run.call.source, reason=f"healed by {name}", attempts=run.attempts), first
+            return _chained(second, first)
+        reason = f"healed by {healed.action}"
+        return Outcome(value, run.call.source, False, reason, run.attempts, actions=tuple(run.actions))
 
     def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
         for fallback in fallbacks:
-            if seconds := self._isolated_for(fallback.name):
-                run.fallback_notes.append(f"fallback {fallback.name} is isolated for another {seconds:.0f} s")
+            if not fallback.applies_to(error):
+                continue
+            if seconds := self._isolated_for(run, fallback.name):
+                run.actions.append(f"skipped fallback {fallback.name}: isolated for another {seconds:.0f} s")
                 continue
             try:
                 value = call_with_timeout(fallback.call, fallback.timeout_seconds)
                 as_of = fallback.as_of(value) if fallback.as_of else None
             except Exception as failure:
-                run.fallback_notes.append(
-                    redact(f"fallback {fallback.name} failed: {type(failure).__name__}: {failure}")
-                )
-                self._count(fallback.name, failed=_is_unhealthy(failure))
+                text = redact(f"{type(failure).__name__}: {failure}")
+                run.actions.append(f"fallback {fallback.name} failed: {text}")
+                self._count_fallback(run, fallback.name, failure if _is_unhealthy(failure) else None)
                 continue
-            self._count(fallback.name, failed=False)
+            self._count_fallback(run, fallback.name, None)
+            run.actions.append(f"fallback {fallback.name}")
             reason = redact(f"{type(error).__name__}: {error}")
-            return Outcome(value, fallback.name, True, reason, run.attempts, as_of, error)
+            return Outcome(value, fallback.name, True, reason, run.attempts, as_of, error, tuple(run.actions))
         return None
 
-    def _isolated_for(self, source: str) -> float:
+    def _isolated_for(self, run: _Run[T], name: str) -> float:
+        if not run.policy.isolate:
+            return 0.0
         try:
-            return self._isolation.remaining_seconds(source)
+            return self._isolation.remaining_seconds(fallback_scope(name))
         except Exception:
-            log.exception("could not read whether %s is isolated; it is used", source)
+            log.exception("could not read whether the fallback %s is isolated; it is used", name)
             return 0.0
 
-    def _count(self, source: str, *, failed: bool) -> None:
-        self._best_effort(f"counting a call of {source}", lambda: self._isolation.record(source, failed=failed))
+    def _count_fallback(self, run: _Run[T], name: str, failure: Exception | None) -> None:
+        if run.policy.isolate:
+            what = f"counting a call of the fallback {name}"
+            self._best_effort(what, lambda: self._outcomes.record_fallback(name, failure))
 
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):

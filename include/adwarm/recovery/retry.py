@@ -1,7 +1,8 @@
-"""Retries of errors that pass by themselves: full jitter, the cap applied last, and within a retry budget.
+"""Retries of errors that pass by themselves: spread by jitter, the cap applied last, and within a retry budget.
 
 `Throttled` is not retried here but raised at once, because waiting for a quota is up to admission and Airflow. Neither
-is an error that asks for a longer wait than the cap allows: an earlier call would only cost quota.
+is a call that adwarm itself did not admit, nor an error that asks for a longer wait than the cap allows: an earlier
+call would only cost quota.
 
 The retry budget keeps retries a small part of the first attempts (10 % by default), so that they cannot double the load
 on a failing upstream.
@@ -14,6 +15,7 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, stop_never
 
+from adwarm.foundation import errors
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
 from adwarm.settings import RecoverySettings
 
@@ -21,6 +23,13 @@ T = TypeVar("T")
 _INITIAL_RETRIES = 10.0
 """Lets a process with few calls retry at all."""
 _MAX_RETRIES = 100.0
+_PROPORTIONAL_SPREAD = 0.25
+_STANDARD_ERRORS: dict[str, type[Exception]] = {
+    "any": Exception,
+    "ConnectionError": ConnectionError,
+    "TimeoutError": TimeoutError,
+    "OSError": OSError,
+}
 
 
 class RetryBudget:
@@ -50,35 +59,64 @@ class RetryBudget:
             return True
 
 
-def is_retryable(error: BaseException, max_delay_seconds: float) -> bool:
-    """Return whether the same call may succeed within the cap; any lost connection counts."""
-    if isinstance(error, Throttled):
+def error_class(name: str) -> type[Exception]:
+    """Return the class of errors that settings call `name`; `any` is every exception.
+
+    Raises:
+        KeyError: the name is none of `adwarm.settings.recovery_sections.ERROR_NAMES`.
+    """
+    known: type[Exception] = _STANDARD_ERRORS.get(name) or vars(errors)[name]
+    return known
+
+
+def is_retryable(settings: RecoverySettings, source: str, error: BaseException) -> bool:
+    """Return whether the settings let a call of `source` be repeated after `error`."""
+    if isinstance(error, Throttled) or (isinstance(error, AdwarmError) and error.own_refusal):
         return False
-    if isinstance(error, Transient):
-        return (error.retry_after or 0.0) <= max_delay_seconds
-    return isinstance(error, ConnectionError | TimeoutError)
+    if isinstance(error, Transient) and (error.retry_after or 0.0) > settings.max_delay_seconds:
+        return False
+    names = settings.retryable.get(source, settings.retryable["*"])
+    return isinstance(error, tuple(error_class(name) for name in names))
 
 
 def backoff_seconds(settings: RecoverySettings, attempt: int, error: BaseException | None, rng: Random) -> float:
     """Return the seconds to wait after the `attempt`-th failed attempt (from 1): never above the cap.
 
-    The jitter is added to the wait that the platform asked for.
+    The delay is added to the wait that the platform asked for.
     """
-    ceiling = min(settings.max_delay_seconds, settings.initial_delay_seconds * settings.multiplier ** (attempt - 1))
+    delay = min(settings.max_delay_seconds, settings.initial_delay_seconds * settings.multiplier ** (attempt - 1))
+    if settings.jitter == "full":
+        delay = rng.uniform(0, delay)
+    elif settings.jitter == "proportional":
+        delay *= rng.uniform(1 - _PROPORTIONAL_SPREAD, 1 + _PROPORTIONAL_SPREAD)
     requested = error.retry_after or 0.0 if isinstance(error, Transient) else 0.0
-    return min(settings.max_delay_seconds, requested + rng.uniform(0, ceiling))
+    return min(settings.max_delay_seconds, requested + delay)
 
 
 class Retrier:
-    """Runs an operation as often as the settings and the budget allow."""
+    """Runs an operation as often as the settings and the budget allow.
+
+    Args:
+        settings: attempts, delays, and which errors are retried.
+        budget: retries that the process may still make.
+        rng: spreads the delays.
+        sleep: waits between attempts.
+        source: the upstream that is called.
+    """
 
     def __init__(
-        self, settings: RecoverySettings, budget: RetryBudget, rng: Random, sleep: Callable[[float], None]
+        self,
+        settings: RecoverySettings,
+        budget: RetryBudget,
+        rng: Random,
+        sleep: Callable[[float], None],
+        source: str = "*",
     ) -> None:
         self._settings = settings
         self._budget = budget
         self._rng = rng
         self._sleep = sleep
+        self._source = source
 
     def run(self, operation: Callable[[], T], on_failure: Callable[[Exception], None]) -> T:
         """Return the operation's result, or raise its last error unchanged.
@@ -124,7 +162,7 @@ class Retrier:
         error = _error(state)
         return (
             error is not None
-            and is_retryable(error, self._settings.max_delay_seconds)
+            and is_retryable(self._settings, self._source, error)
             and state.attempt_number < self._settings.max_attempts
             and self._budget.try_acquire()
         )

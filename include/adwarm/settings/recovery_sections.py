@@ -172,7 +172,12 @@ class RecoverySettings(Section):
     isolate: bool = Field(
         True, description="Whether connections, accounts and fallbacks that keep failing are isolated."
     )
-    isolation_failures: int = Field(5, ge=1, le=1_000, description="Failures within the window that isolate.")
+    isolation_failures: int = Field(
+        5,
+        ge=1,
+        le=1_000,
+        description="Failures within the window that isolate, when they are more than half of the calls counted.",
+    )
     isolation_window_seconds: float = Field(300, gt=0, le=86_400, description="That window.")
     isolation_seconds: float = Field(300, gt=0, description="How long an isolation lasts at first.")
     isolation_growth: float = Field(2.0, ge=1, le=10, description="Factor by which it grows with each relapse.")

@@ -1,4 +1,4 @@
-"""When each healing action last ran, so that it runs once when many workers fail at the same time.
+"""Healing actions: when each last ran, so that it runs once when many workers fail at the same time, and a history.
 
 One conditional update by the database's clock acquires the right to run: of all callers within a cool-down, exactly one
 succeeds.
@@ -6,18 +6,46 @@ succeeds.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
-from adwarm.store.tables import healing_action
+from adwarm.store.tables import healing_action, healing_run
 
 _NAME_LENGTH = 240
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_RUNNING = "running"
+
+
+class HealingRun(NamedTuple):
+    """One run of a healing action.
+
+    Attributes:
+        at: when it started, UTC.
+        action: such as `token_refresh`.
+        scope: what was healed, such as a connection or an object.
+        source: the source whose error led to it.
+        error_kind: class of that error.
+        succeeded: whether another attempt may succeed now.
+        detail: what it did, or why it failed, without secrets.
+        seconds: how long it took.
+        owner: the process that ran it.
+    """
+
+    at: datetime
+    action: str
+    scope: str
+    source: str
+    error_kind: str
+    succeeded: bool = False
+    detail: str = ""
+    seconds: float = 0.0
+    owner: str = ""
 
 
 class HealingStore:
-    """Cool-downs of healing actions in the table `healing_action`."""
+    """Cool-downs in the table `healing_action`, and the history of runs in `healing_run`."""
 
     def __init__(self, engine: Engine, *, database_time: Callable[[Connection], float] = database_time) -> None:
         self._engine = engine
@@ -32,27 +60,43 @@ class HealingStore:
             claimed = connection.execute(
                 update(healing_action)
                 .where(table.name == name[:_NAME_LENGTH], table.last_run <= now - timedelta(seconds=cooldown_seconds))
-                .values(last_run=now, runs=table.runs + 1, succeeded=False, detail="running")
+                .values(last_run=now, runs=table.runs + 1, succeeded=False, detail=_RUNNING)
             )
             return bool(claimed.rowcount)
 
-    def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
-        """Record the result of the action. `detail` contains no secret."""
+    def finish(self, name: str, *, succeeded: bool, detail: str, run: HealingRun | None = None) -> None:
+        """Record the result of the action, and `run` in the history. `detail` contains no secret."""
         with write_transaction(self._engine) as connection:
             connection.execute(
                 update(healing_action)
                 .where(healing_action.c.name == name[:_NAME_LENGTH])
                 .values(succeeded=succeeded, detail=detail)
             )
+            if run is not None:
+                cut = run._replace(
+                    action=run.action[:40],
+                    scope=run.scope[:200],
+                    source=run.source[:80],
+                    error_kind=run.error_kind[:40],
+                    owner=run.owner[:80],
+                )
+                connection.execute(insert(healing_run), [cut._asdict()])
 
-    def succeeded_within(self, name: str, seconds: float) -> bool:
-        """Return whether the action's last run started within `seconds` and succeeded."""
+    def is_running(self, name: str, seconds: float) -> bool:
+        """Return whether the action was acquired less than `seconds` ago and has not finished."""
+        table = healing_action.c
+        query = select(table.last_run).where(table.name == name[:_NAME_LENGTH], table.detail == _RUNNING)
         with read_transaction(self._engine) as connection:
-            row = connection.execute(
-                select(healing_action).where(healing_action.c.name == name[:_NAME_LENGTH])
-            ).one_or_none()
+            started = connection.execute(query).scalar_one_or_none()
             now = self._now(connection)
-        return row is not None and bool(row.succeeded) and row.last_run > now - timedelta(seconds=seconds)
+        return started is not None and started > now - timedelta(seconds=seconds)
+
+    def list_recent(self, limit: int) -> list[HealingRun]:
+        """Return the newest runs first."""
+        query = select(healing_run).order_by(healing_run.c.id.desc()).limit(limit)
+        with read_transaction(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return [HealingRun(*(getattr(row, name) for name in HealingRun._fields)) for row in rows]
 
     def _now(self, connection: Connection) -> datetime:
         return datetime.fromtimestamp(self._time(connection), UTC)

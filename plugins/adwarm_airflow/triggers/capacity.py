@@ -190,7 +190,7 @@ class CapacityTrigger(BaseTrigger):
         waiters = [CallRequest(tuple(map(Scope.parse, chain)), priority, self.source) for chain in self.chains]
         loop = asyncio.get_running_loop()
         started = loop.time()
-        why = "timed out waiting for an async report or another worker"
+        why = "waited for an async report, another worker or the end of an isolation"
         try:
             if waiters:
                 why = await asyncio.wait_for(get_poller().wait(waiters), self.latest_seconds)

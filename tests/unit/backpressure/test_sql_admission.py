@@ -264,6 +264,20 @@ def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "Databa
     assert not acquire(one).is_probe
 
 
+def test_every_process_sees_that_a_source_fails(make: Make, time: "DatabaseClock") -> None:
+    """From the opening of its breaker until the probes have closed it; a source without calls does not fail."""
+    one, other = make(), make()
+    assert not other.is_source_failing("meta")
+    open_source_breaker(one)
+    assert other.is_source_failing("meta")
+    assert not other.is_source_failing("warehouse")
+    time.now += 31
+    for is_failing in (True, True, False):
+        grant = acquire(one)
+        one.release(grant, CallOutcome(CallOutcomeKind.OK))
+        assert other.is_source_failing("meta") == is_failing
+
+
 def test_each_source_has_its_own_breaker(make: Make) -> None:
     """A failing source does not affect another, even for the same account."""
     admission = make()

@@ -13,6 +13,7 @@ from adwarm.recovery import Alert
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import write_transaction
+from adwarm.store.healing_runs import HealingRun, HealingStore
 from adwarm.store.reviews import save_review
 from adwarm.store.snapshots import insert_snapshot, record_choice, set_policy
 
@@ -160,3 +161,27 @@ def test_the_newest_review_is_named(runtime: Runtime) -> None:
     found = _review_fields(runtime)
     assert (found["verdict"], found["why"], found["report"]) == ("kept", "nothing is better", "/reports/review.html")
     assert "decided_by" not in found
+
+
+def test_status_shows_what_is_isolated_and_healed(adwarm: Adwarm) -> None:
+    """Nothing at first; then since when, why and until when, and each healing action with its result."""
+    assert {name: adwarm("status", "--json").json[name] for name in ("isolated", "healing")} == {
+        "isolated": [],
+        "healing": [],
+    }
+    assert "Isolated: nothing" in adwarm("status").stdout
+    runtime = Runtime()
+    for _ in range(5):
+        runtime.isolation.record("connection:main", failed=True, reason="TokenDead: expired", kind="TokenDead")
+    at = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    run = HealingRun(at, "token_refresh", "main", "meta", "TokenDead", False, "the token is the same", 0.5, "worker")
+    HealingStore(runtime.engine).finish("token_refresh:main", succeeded=False, detail=run.detail, run=run)
+
+    document = adwarm("status", "--json").json
+    (isolated,), (healing,) = document["isolated"], document["healing"]
+    assert (isolated["scope"], isolated["state"], isolated["failures"]) == ("connection:main", "open", 5)
+    since, until = (datetime.fromisoformat(isolated[name]) for name in ("since", "until"))
+    assert (until - since).total_seconds() == 300
+    assert (healing["action"], healing["scope"], healing["succeeded"]) == ("token_refresh", "main", False)
+    shown = adwarm("status").stdout
+    assert all(text in shown for text in ("connection:main", "TokenDead: expired", "the token is the same"))

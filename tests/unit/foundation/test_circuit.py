@@ -275,3 +275,76 @@ class SharedBreakerMachine(BreakerMachine):
 
 TestSharedBreaker = SharedBreakerMachine.TestCase
 TestSharedBreaker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+GROWING = replace(RULES, cooldown_growth=2.0, max_cooldown_seconds=100.0)
+
+
+def _fail_probe(breaker: Breaker, now: float) -> Breaker:
+    return breaker.after_unadmitted_call(GROWING, now, failed=True)
+
+
+def test_a_growing_cool_down_doubles_up_to_its_maximum() -> None:
+    """Each failed probe makes it longer; the wait is never above the maximum."""
+    breaker, now, waits = opened(), 1000.0, []
+    for _ in range(4):
+        waits.append(breaker.wait_seconds(GROWING, now))
+        now += waits[-1]
+        breaker = _fail_probe(breaker, now)
+
+    assert waits == [30, 60, 100, 100]
+
+
+def test_growth_outlives_a_recovery_for_one_window() -> None:
+    """A breaker that opens again right after it closed waits longer; after a closed window it starts anew."""
+    for quiet_seconds, wait in ((10.0, 60.0), (60.0, 30.0)):
+        breaker, now = opened(), 1030.0
+        for _ in range(3):
+            breaker = breaker.after_unadmitted_call(GROWING, now, failed=False)
+        assert breaker.state is BreakerState.CLOSED
+        now += quiet_seconds
+        for _ in range(10):
+            breaker = breaker.after_unadmitted_call(GROWING, now, failed=True)
+        assert breaker.wait_seconds(GROWING, now) == wait
+
+
+def test_thousands_of_openings_do_not_overflow() -> None:
+    """The cool-down stays at its maximum."""
+    assert replace(GROWING, max_cooldown_seconds=1e300).cooldown_after(100_000) < 1e300
+    assert GROWING.cooldown_after(100_000) == 100
+
+
+def test_fewer_failures_than_required_never_open_it() -> None:
+    """Where a number of failures is required, the rate alone does not open it."""
+    rules = replace(RULES, min_calls=4, min_failures=4)
+    breaker = Breaker()
+    for failed in (False, True, True, True):
+        breaker = breaker.after_unadmitted_call(rules, 1000, failed=failed)
+    assert breaker.state is BreakerState.CLOSED
+    assert breaker.count_failures(rules, 1000) == 3
+
+    assert breaker.after_unadmitted_call(rules, 1000, failed=True).state is BreakerState.OPEN
+
+
+def test_a_busy_upstream_that_fails_completely_opens_it_within_a_tenth_of_the_window() -> None:
+    """A minute of successes does not hide an outage; single successes and single accounts do not open it."""
+    rules = replace(SHARED, opens_on_burst=True)
+    healthy = Breaker()
+    for index in range(600):
+        healthy = healthy.after_call(rules, 1000 + index / 10, "ok", failed=False, account="act_1")
+
+    def fail(names: list[str], successes: int = 0) -> Breaker:
+        breaker = healthy
+        for index in range(successes):
+            breaker = breaker.after_call(rules, 1062, f"s{index}", failed=False, account="act_9")
+        for index, name in enumerate(names):
+            breaker = breaker.after_call(rules, 1062, f"f{index}", failed=True, account=name)
+        return breaker
+
+    several = [f"act_{index % 5}" for index in range(10)]
+    assert fail(several).state is BreakerState.OPEN
+    assert fail(several).reason == "10 of 10 calls of 5 accounts or more failed in 6 s"
+    assert fail(several[:9]).state is BreakerState.CLOSED
+    assert fail(several, successes=1).state is BreakerState.CLOSED
+    assert fail(["act_1"] * 50).state is BreakerState.CLOSED
+    assert fail(["act_1", "act_2"] * 50).state is BreakerState.CLOSED

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from adwarm.compression import unpack_document
-from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.foundation.errors import BadRequest, Denied, Isolated, Throttled, TokenDead, TooMuchData, Transient
 from adwarm.model import EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest, KeyStatus
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
@@ -233,3 +233,24 @@ def test_a_clock_that_is_ahead_settles_nothing(bench: PrefetchHarness) -> None:
     calls_before = len(bench.source.submitted)
     assert bench.prefetch.run(make_requests("act_1", window), Priority.LOW).outcomes[0].status == KeyStatus.FETCHED
     assert len(bench.source.submitted) > calls_before
+
+
+def test_keys_of_an_isolated_account_are_parked(bench: PrefetchHarness) -> None:
+    """They wait for the end of the isolation, whatever the capacity, and cost no call; others are fetched."""
+    keys = [*make_requests("act_1", "last_7d"), *make_requests("act_2", "last_7d")]
+    bench.source.script = {"act_1": raising(BadRequest("no such field"))}
+    for _ in range(5):
+        bench.prefetch.run(keys, Priority.LOW)
+        bench.clock.sleep(1)
+    submitted = len(bench.source.submitted)
+    result = bench.prefetch.run(keys, Priority.LOW)
+
+    isolated, other = result.outcomes
+    assert (isolated.status, isolated.has_fixed_delay, isolated.calls) == (KeyStatus.PARKED, True, 0)
+    assert isolated.retry_after == pytest.approx(299)
+    assert isinstance(isolated.error, Isolated)
+    assert "act_1 is isolated since" in str(isolated.reason)
+    assert (other.status, len(bench.source.submitted)) == (KeyStatus.FRESH, submitted)
+    bench.source.script = {}
+    bench.clock.sleep(300)
+    assert bench.prefetch.run(keys, Priority.LOW).outcomes[0].status is KeyStatus.FETCHED

@@ -20,8 +20,10 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
-from adwarm.recovery import Alert, Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline
+from adwarm.recovery import Alert, Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
 from adwarm.settings import RecoverySettings
+from adwarm.store.healing_runs import HealingRun
+from adwarm.store.isolated_sources import Change, IsolationRow, IsolationState
 
 from .conftest import MemoryJournal
 
@@ -203,8 +205,8 @@ def test_when_all_fails_the_original_error_is_raised_with_notes(make: Make) -> N
 
     assert caught.value is error
     notes = caught.value.__notes__
-    assert notes[0] == "fallback store failed: NotFound: no entry"
-    assert "hunter22" not in notes[1]
+    assert notes[:2] == ["retried 2 times", "fallback store failed: NotFound: no entry"]
+    assert "hunter22" not in notes[2]
 
 
 def test_a_slow_fallback_is_skipped(make: Make) -> None:
@@ -299,20 +301,23 @@ class BrokenLedger:
     def acquire(self, name: str, cooldown_seconds: float) -> bool:
         raise OSError("the database is gone")
 
-    def finish(self, name: str, *, succeeded: bool, detail: str) -> None:
+    def finish(self, name: str, *, succeeded: bool, detail: str, run: HealingRun | None = None) -> None:
         raise OSError("the database is gone")
 
-    def succeeded_within(self, name: str, seconds: float) -> bool:
+    def is_running(self, name: str, seconds: float) -> bool:
         raise OSError("the database is gone")
 
 
 class BrokenStore:
     """An isolation store whose database is gone."""
 
-    def load(self, source: str) -> None:
+    def list_states(self, now: float) -> list[IsolationState]:
         raise OSError("the database is gone")
 
-    def save(self, source: str, state: str, changed_at: float, data: object) -> None:
+    def change(self, scope: str, change: Change) -> IsolationRow:
+        raise OSError("the database is gone")
+
+    def delete_closed(self, before: float) -> int:
         raise OSError("the database is gone")
 
 
@@ -403,3 +408,66 @@ def test_a_direct_alert_is_sent_once_per_window(make: Make, clock: VirtualClock)
     clock.sleep(301)
     pipeline.alert("account:act_1", "OverlongPark", "again")
     assert len(inbox.alerts) == 2
+
+
+def test_the_actions_say_what_was_done_in_order(make: Make) -> None:
+    """Retries, healing and fallbacks, each in plain words."""
+    pipeline = make(healers=[Renewal()])
+    call = Call("meta", "main")
+    places = [failing(NotFound("no entry"), "cache"), stale(name="entry")]
+    assert pipeline.run(Script("rows"), call=call).actions == ()
+    assert pipeline.run(Script(Transient("down"), "rows"), call=call).actions == ("retried once",)
+    assert pipeline.run(Script(TokenDead(), "rows"), call=call).actions == ("token_refresh of main",)
+    degraded = pipeline.run(Script(Transient("down")), call=call, fallbacks=places)
+    assert degraded.actions == ("retried 2 times", "fallback cache failed: NotFound: no entry", "fallback entry")
+
+
+def test_an_isolated_fallback_is_named(make: Make) -> None:
+    """The actions say for how long it is skipped."""
+    places = [failing(Transient("down"), "warehouse"), stale(name="entry")]
+    pipeline = make(settings={"max_attempts": 1})
+    for _ in range(6):
+        outcome = pipeline.run(Script(Transient("down")), call=Call("meta"), fallbacks=places)
+
+    assert outcome.actions == ("skipped fallback warehouse: isolated for another 300 s", "fallback entry")
+
+
+def test_a_run_may_have_its_own_policy_and_healers(make: Make) -> None:
+    """Attempts and healers of the options replace those of the process for this run only."""
+    own, other = Renewal(), Renewal()
+    pipeline = make(healers=[own])
+    patient = RunOptions(policy=RecoverySettings(max_attempts=5, initial_delay_seconds=0, retry_budget=1.0))
+    operation = Script(*[Transient("down")] * 4, "rows")
+    assert pipeline.run(operation, call=Call("meta"), options=patient).attempts == 5
+    pipeline.run(Script(TokenDead(), "rows"), call=Call("meta", "main"), options=RunOptions(healers=[other]))
+    with pytest.raises(TokenDead):
+        pipeline.run(Script(TokenDead()), call=Call("meta"), options=RunOptions(healers=[]))
+
+    assert (own.runs, other.runs) == (0, 1)
+    with pytest.raises(Transient):
+        pipeline.run(Script(*[Transient("down")] * 4, "rows"), call=Call("meta"))
+
+
+def test_healing_can_be_switched_off(make: Make) -> None:
+    """`heal` of the settings, or of a run's policy."""
+    healer = Renewal()
+    off = RecoverySettings(heal=False)
+    with pytest.raises(TokenDead):
+        make(healers=[healer], settings={"heal": False}).run(Script(TokenDead()), call=Call("meta"))
+    with pytest.raises(TokenDead):
+        make(healers=[healer]).run(Script(TokenDead()), call=Call("meta"), options=RunOptions(policy=off))
+
+    assert healer.runs == 0
+
+
+def test_policies_with_the_same_budget_share_it(make: Make) -> None:
+    """A policy of its own does not give a failing upstream more retries than the ratio allows."""
+    pipeline = make(settings={"retry_budget": 0.1})
+    policy = RunOptions(policy=RecoverySettings(retry_budget=0.1, isolate=False))
+    operation = Script(Transient("down"))
+    for _ in range(50):
+        for options in (None, policy):
+            with pytest.raises(AdwarmError):
+                pipeline.run(operation, call=Call("meta"), options=options)
+
+    assert operation.calls <= 100 + 10 + 10

@@ -2,14 +2,16 @@
 
 from datetime import UTC, datetime
 from random import Random
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.errors import BadRequest, Refused, Throttled, TooMuchData, Transient
-from adwarm.recovery.retry import Retrier, RetryBudget, backoff_seconds, is_retryable
+from adwarm.foundation.errors import BadRequest, Corrupt, Refused, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.recovery.retry import Retrier, RetryBudget, backoff_seconds, error_class, is_retryable
 from adwarm.settings import RecoverySettings
+from adwarm.settings.recovery_sections import ERROR_NAMES
 
 SETTINGS = RecoverySettings()
 LATER = datetime(2026, 11, 25, 13, tzinfo=UTC)
@@ -42,12 +44,22 @@ def run(
         return error, waits, failures
 
 
-@given(st.integers(1, 10), st.floats(0, 100), st.floats(0, 200), st.floats(1, 10), st.floats(0.1, 60), st.integers())
+JITTERS: tuple[Literal["full", "proportional", "none"], ...] = ("full", "proportional", "none")
+
+
+@given(
+    st.sampled_from(JITTERS),
+    st.integers(1, 10),
+    st.floats(0, 100),
+    st.floats(0, 200),
+    st.floats(0.1, 60),
+    st.integers(),
+)
 def test_the_delay_never_exceeds_the_cap(
-    attempt: int, initial: float, asked: float, multiplier: float, cap: float, seed: int
+    jitter: Literal["full", "proportional", "none"], attempt: int, initial: float, asked: float, cap: float, seed: int
 ) -> None:
     """The cap is applied last, after the jitter and the requested wait."""
-    settings = RecoverySettings(initial_delay_seconds=initial, multiplier=multiplier, max_delay_seconds=cap)
+    settings = RecoverySettings(initial_delay_seconds=initial, max_delay_seconds=cap, jitter=jitter)
 
     assert 0 <= backoff_seconds(settings, attempt, Transient(retry_after=asked), Random(seed)) <= cap
 
@@ -59,6 +71,23 @@ def test_the_jitter_is_full() -> None:
 
     assert min(delays) < 0.5
     assert max(delays) > 7.5
+
+
+def test_proportional_jitter_stays_within_a_quarter() -> None:
+    """Delays spread over 25 % below and above the full one."""
+    settings = RecoverySettings(jitter="proportional")
+    rng = Random(5)
+    delays = [backoff_seconds(settings, 3, Transient(), rng) for _ in range(400)]
+
+    assert 3.0 <= min(delays) < 3.1
+    assert 4.9 < max(delays) <= 5.0
+
+
+def test_without_jitter_delays_grow_exactly() -> None:
+    """Each is twice the one before, up to the cap."""
+    settings = RecoverySettings(jitter="none")
+
+    assert [backoff_seconds(settings, n, Transient(), Random(1)) for n in range(1, 8)] == [1, 2, 4, 8, 16, 30, 30]
 
 
 def test_the_requested_wait_is_a_lower_bound() -> None:
@@ -104,7 +133,38 @@ def test_permanent_errors_are_not_retried(error: Exception) -> None:
 @pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError()])
 def test_a_lost_connection_is_retryable(error: Exception) -> None:
     """Operations of other libraries need not raise adwarm's errors."""
-    assert is_retryable(error, 30)
+    assert is_retryable(SETTINGS, "meta", error)
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "is_retried"),
+    [
+        ("warehouse", OSError("disk"), True),
+        ("warehouse", ConnectionResetError(), True),
+        ("warehouse", Transient(), False),
+        ("everything", KeyError("a bug"), True),
+        ("everything", Throttled(scope="account:act_1", until=LATER), False),
+        ("everything", Refused(retry_after=1), False),
+        ("everything", Transient(retry_after=31), False),
+        ("platform", Corrupt(), True),
+        ("platform", TokenDead(), False),
+        ("meta", Transient(), True),
+        ("meta", OSError("disk"), False),
+        ("meta", Corrupt(), False),
+    ],
+)
+def test_each_source_has_its_retryable_classes(source: str, error: Exception, is_retried: bool) -> None:
+    """Those of the source replace those of `*`; a quota and a call that was not admitted are never retried."""
+    classes = {"warehouse": ("OSError",), "everything": ("any",), "platform": ("Transient", "Corrupt")}
+    settings = RecoverySettings(retryable=classes)
+
+    assert is_retryable(settings, source, error) == is_retried
+
+
+def test_every_name_that_settings_accept_is_a_class() -> None:
+    """No valid setting fails when the first error is met."""
+    for name in ERROR_NAMES:
+        assert issubclass(error_class(name), Exception)
 
 
 def test_one_attempt_means_no_retry() -> None:

@@ -1,10 +1,11 @@
 """Cool-downs of healing actions."""
 
 import threading
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, Engine
 
-from adwarm.store.healing_runs import HealingStore
+from adwarm.store.healing_runs import HealingRun, HealingStore
 
 
 class DatabaseClock:
@@ -28,20 +29,35 @@ def test_one_run_per_cooldown(engine: Engine) -> None:
     assert two.acquire("token_refresh", 60)
 
 
-def test_only_a_successful_run_counts(engine: Engine) -> None:
-    """A running or failed action has not succeeded; a successful one has, for the cool-down."""
+def test_a_run_is_running_until_it_is_finished_or_its_worker_is_given_up(engine: Engine) -> None:
+    """Others wait for a running action, but not for one whose worker died."""
     time = DatabaseClock()
     store = HealingStore(engine, database_time=time)
-    assert not store.succeeded_within("token_refresh", 60)
+    assert not store.is_running("token_refresh", 10)
     store.acquire("token_refresh", 60)
-    assert not store.succeeded_within("token_refresh", 60)
-    store.finish("token_refresh", succeeded=True, detail="renewed")
-    assert store.succeeded_within("token_refresh", 60)
-    time.now += 61
-    assert not store.succeeded_within("token_refresh", 60)
+    assert store.is_running("token_refresh", 10)
+    time.now += 11
+    assert not store.is_running("token_refresh", 10)
+    time.now += 60
     store.acquire("token_refresh", 60)
     store.finish("token_refresh", succeeded=False, detail="refused")
-    assert not store.succeeded_within("token_refresh", 60)
+    assert not store.is_running("token_refresh", 10)
+
+
+def test_each_run_is_kept_in_the_history(engine: Engine) -> None:
+    """The newest run comes first, with what it did; the end of a cool-down that is no healing leaves no row."""
+    store = HealingStore(engine)
+    at = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    first = HealingRun(at, "token_refresh", "main", "meta", "TokenDead", True, "read again", 0.5, "worker:1")
+    second = HealingRun(at, "cache_clear", "x" * 300, "meta", "Corrupt", False, "gone", 0.1, "worker:2")
+    for run in (first, second):
+        store.acquire(run.action, 60)
+        store.finish(run.action, succeeded=run.succeeded, detail=run.detail, run=run)
+    store.acquire("alert:meta", 60)
+    store.finish("alert:meta", succeeded=True, detail="10 errors")
+
+    assert store.list_recent(10) == [second._replace(scope="x" * 200), first]
+    assert store.list_recent(1) == [second._replace(scope="x" * 200)]
 
 
 def test_concurrent_failures_heal_once(engine: Engine) -> None:

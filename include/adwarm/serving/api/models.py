@@ -232,6 +232,46 @@ class BreakerPage(Document):
     breakers: list[BreakerItem] = Field(description="By source and account.")
 
 
+class IsolationItem(Document):
+    """A connection, an account or a fallback that keeps failing and is not called."""
+
+    scope: str = Field(description="What is isolated: `connection:NAME`, `account:ID` or `fallback:NAME`.")
+    state: Literal["open", "half_open"] = Field(description="`open`: not called until then; `half_open`: being tested.")
+    since: datetime = Field(description="When the state began.")
+    until: datetime | None = Field(description="When it is tested next; null while it is being tested.")
+    reason: str = Field(description="What isolated it.")
+    failures: int = Field(description="Failures since it last worked.")
+
+
+class IsolationPage(Document):
+    """What is isolated, as far as the token may see it."""
+
+    at: datetime = Field(description="Time of the state.")
+    isolations: list[IsolationItem] = Field(description="By scope.")
+
+
+class HealingItem(Document):
+    """One run of a healing action."""
+
+    at: datetime = Field(description="When it started.")
+    action: str = Field(
+        description="`token_refresh`, `session_restart`, `partition_refetch`, `cache_clear` or `custom`."
+    )
+    scope: str = Field(description="What was healed, such as a connection or an object.")
+    source: str = Field(description="Source whose error led to it.")
+    error_kind: str = Field(description="Class of that error.")
+    succeeded: bool = Field(description="Whether it succeeded.")
+    detail: str = Field(description="What it did, or why it failed.")
+    seconds: float = Field(description="How long it took.")
+
+
+class HealingPage(Document):
+    """The last healing actions, as far as the token may see them."""
+
+    at: datetime = Field(description="Time of the answer.")
+    runs: list[HealingItem] = Field(description="The newest first.")
+
+
 class ScopeItem(Document):
     """One capacity scope: an account, an app, a credential, or the whole fleet."""
 

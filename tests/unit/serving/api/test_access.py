@@ -13,12 +13,16 @@ from fastapi.testclient import TestClient
 from starlette.routing import BaseRoute, Mount, Route
 
 from adwarm.model import ReportKey, TokenScope
+from adwarm.recovery import IsolationTracker
 from adwarm.serving.api.app import OPENAPI_PATH, describe_api
 from adwarm.serving.api.application import build_application
 from adwarm.serving.api.guard import OPEN_PATHS
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.services import ServingServices
+from adwarm.settings import RecoverySettings
 from adwarm.store import access_tokens
+from adwarm.store.healing_runs import HealingRun, HealingStore
+from adwarm.store.isolated_sources import SqlIsolationStore
 from tests.unit.serving.api.conftest import Api
 
 
@@ -222,6 +226,31 @@ def test_state_hides_other_accounts(api: Api) -> None:
     assert "account:act_2" in api.get("/v1/capacity", admin).text
     assert "act_2" in api.get("/v1/accounts", admin).text
     assert "act_" not in api.get("/metrics", admin).text
+
+
+def test_recovery_hides_other_accounts(api: Api) -> None:
+    """Isolations and healing of other accounts are left out, and so is a message that names one."""
+    engine, now = api.services.context.engine, api.clock.now()
+    tracker = IsolationTracker(SqlIsolationStore(engine), RecoverySettings(), api.clock)
+    for scope in ("account:act_1", "account:act_2", "connection:main", "fallback:entry"):
+        for _ in range(5):
+            tracker.record(scope, failed=True, reason="Transient: act_2 failed", kind="Transient")
+    healing = HealingStore(engine)
+    for scope in ("main", "act_1/default/2026-11-01", "act_2/default/2026-11-01"):
+        run = HealingRun(now, "cache_clear", scope, "meta", "Corrupt", True, "cleared", 0.5, "worker")
+        healing.finish("cache_clear", succeeded=True, detail="cleared", run=run)
+    one, admin = api.token(accounts=frozenset({"act_1"})), api.token(TokenScope.ADMIN)
+    for path in ("/v1/isolations", "/v1/healing"):
+        assert "act_2" not in api.get(path, one).text
+        assert "act_2" in api.get(path, admin).text
+    shown = api.get("/v1/isolations", one).json()["isolations"]
+    assert [item["scope"] for item in shown] == ["account:act_1", "connection:main", "fallback:entry"]
+    assert [(item["state"], item["failures"]) for item in shown] == [("open", 5)] * 3
+    reason = api.get("/v1/isolations", admin).json()["isolations"][0]["reason"]
+    assert reason == "5 of 5 calls failed in 300 s; the last: Transient: act_2 failed"
+    runs = api.get("/v1/healing", one).json()["runs"]
+    assert [run["scope"] for run in runs] == ["act_1/default/2026-11-01", "main"]
+    assert len(api.get("/v1/healing?limit=1", admin).json()["runs"]) == 1
 
 
 def test_a_revoked_token_stops_within_a_second(api: Api) -> None:
