@@ -22,7 +22,7 @@ def isolation_rules(settings: RecoverySettings) -> BreakerRules:
     """Return the rules by which a source is isolated and comes back."""
     return BreakerRules(
         error_rate=nextafter(0.5, 1.0),  # more than half of the calls
-        window_seconds=settings.alert_window_seconds,
+        window_seconds=settings.isolation_window_seconds,
         min_calls=_MIN_CALLS,
         cooldown_seconds=settings.isolation_seconds,
         probes=_MIN_CALLS,
