@@ -5,7 +5,7 @@ Counting a window is one indexed query, so that an alert threshold covers the fa
 
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
@@ -24,7 +24,10 @@ _SECONDS: Final[dict[str, int]] = {"hour": 3_600, "day": 86_400}
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """One failed attempt. `message` contains no secret; `subject` is what was attempted, such as a report key."""
+    """One failed attempt. `message` contains no secret; `subject` is what was attempted, such as a report key.
+
+    `id` is its sequence number in the table, by which pages continue; None before it is stored.
+    """
 
     at: datetime
     source: str
@@ -34,19 +37,12 @@ class ErrorEvent:
     code: str | None = None
     connection: str | None = None
     account_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedError:
-    """An error of the history with its sequence number, by which pages continue."""
-
-    id: int
-    event: ErrorEvent
+    id: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorCount:
-    """Errors of one kind, code aside.
+    """Errors of one kind and scope.
 
     Attributes:
         errors: how many.
@@ -128,14 +124,14 @@ class ErrorLog:
 
     def list_recent(
         self, limit: int = 100, wanted: ErrorFilter | None = None, before_id: int | None = None
-    ) -> Sequence[RecordedError]:
+    ) -> Sequence[ErrorEvent]:
         """Return the newest errors first; `before_id` continues after the error with that number."""
         conditions = (wanted or ErrorFilter()).conditions()
         if before_id is not None:
             conditions.append(error_event.c.id < before_id)
         query = select(error_event).where(*conditions).order_by(error_event.c.id.desc()).limit(limit)
         with read_transaction(self._engine) as connection:
-            return [_recorded(row) for row in connection.execute(query)]
+            return [_event(row) for row in connection.execute(query)]
 
     def count_by_period(self, period: Period, wanted: ErrorFilter | None = None) -> list[PeriodCount]:
         """Return the errors of each UTC hour or day by source and kind, the newest period first; none of them is 0."""
@@ -209,9 +205,10 @@ def _period_start(dialect: str, seconds: int) -> ColumnElement[Any]:
     return cast(epoch, BigInteger) // seconds * seconds
 
 
-def _recorded(row: Row[Any]) -> RecordedError:
-    event = ErrorEvent(row.at, row.source, row.kind, row.message, row.subject, row.code, row.connection, row.account_id)
-    return RecordedError(row.id, event)
+def _event(row: Row[Any]) -> ErrorEvent:
+    return ErrorEvent(
+        row.at, row.source, row.kind, row.message, row.subject, row.code, row.connection, row.account_id, row.id
+    )
 
 
 def _row(event: ErrorEvent) -> dict[str, object]:
