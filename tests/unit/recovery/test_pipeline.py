@@ -17,7 +17,6 @@ from adwarm.foundation.errors import (
     Refused,
     Throttled,
     TokenDead,
-    TooMuchData,
     Transient,
 )
 from adwarm.recovery import Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline
