@@ -16,8 +16,8 @@ from adwarm.recovery.channels import LOG_CHANNEL, Channel, LogSender, describe_f
 from adwarm.settings import AlertSettings
 from adwarm.store.alerts import Channels, ClaimedNotice, StoredAlert, claim_notice, finish_notice
 
-CLAIM_SECONDS = 60.0
-"""Longer than a channel takes to send or to give up."""
+CLAIM_SECONDS = 300.0
+"""Longer than a channel takes to send or to give up; a mail server is tried several times."""
 _MAX_NOTICES = 100
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,8 @@
 | errors of a kind cross their threshold           | an alert opens, unless one is open; each channel gets a notice |
 | further errors                                   | only its count and the time of its last error change          |
 | errors of other accounts join an account's alert | it becomes one of the source; no further notice               |
-| no error for `resolve_after_seconds`             | it is resolved; channels that got a notice get another        |
+| no error for `resolve_after_seconds`             | it is resolved; channels that got a notice get another, except |
+|                                                  | about a single event, which is over when it happens           |
 | it stays open for `repeat_hours`                 | each channel gets its notice again                            |
 
 Two kinds of errors never count: a request that was too large is split and repeated, and a call that adwarm itself did
@@ -26,7 +27,7 @@ from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.next_steps import get_next_step
 from adwarm.settings import AlertSettings
 from adwarm.store import alerts as alert_rows
-from adwarm.store.alerts import NewAlert
+from adwarm.store.alerts import Changes, NewAlert
 from adwarm.store.error_events import DEFAULT_CONNECTION, ErrorCount, ErrorEvent
 
 IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
@@ -124,7 +125,10 @@ class StoredAlerts:
         self._write(new)
 
     def raise_once(self, event: ErrorEvent) -> None:
-        """Raise an alert about a single event, unless one is open for its kind and source."""
+        """Raise an alert about a single event, unless one is open for its kind and source.
+
+        Nobody is told when it is resolved: no later event would say that the cause is gone.
+        """
         if not self._settings.enabled or self._is_up_to_date(event.kind, event.source, event.at):
             return
         new = NewAlert(
@@ -143,9 +147,7 @@ class StoredAlerts:
         resolved = alert_rows.resolve_quiet(self._engine, self._quiet_before(at), at, self._sender.names)
         for item in resolved:
             self._forget(item.kind)
-            self._sender.log(item, alert_rows.RESOLVED)
-        if resolved:
-            self._sender.start()
+        self._tell(Changes(resolved=resolved))
         return len(resolved)
 
     def repeat_open(self) -> int:
@@ -163,11 +165,16 @@ class StoredAlerts:
             if len(self._written) >= _MAX_SCOPES:
                 self._written.clear()
             self._written[new.kind, new.scope] = new.at
-        for item in changes.resolved:
+        self._tell(changes)
+
+    def _tell(self, changes: Changes) -> None:
+        """Log what has changed, and send the other notices in the background."""
+        ended = [item for item in changes.resolved if item.window_seconds]  # a single event is over when it happens
+        for item in ended:
             self._sender.log(item, alert_rows.RESOLVED)
         for item in changes.opened:
             self._sender.log(item, alert_rows.OPENED)
-        if changes.opened or changes.resolved:
+        if changes.opened or ended:
             self._sender.start()
 
     def _quiet_before(self, at: datetime) -> datetime:

@@ -333,8 +333,8 @@ def _resolve(
     resolved = [
         _stored(row) for row in connection.execute(update(alert).where(*quiet).values(resolved_at=at).returning(alert))
     ]
-    if channels.send_resolved:
-        for item in resolved:
+    for item in resolved:
+        if channels.send_resolved and item.window_seconds:  # a single event is over when it happens
             _insert_notices(connection, _notices(item.id, RESOLVED, _that_got_opening(connection, item, channels), at))
     return tuple(resolved)
 

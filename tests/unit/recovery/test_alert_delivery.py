@@ -55,11 +55,19 @@ class Process:
     def __init__(self, engine: Engine, clock: VirtualClock, *channels: FakeChannel) -> None:
         self.clock = clock
         self.sender = NoticeSender(engine, SETTINGS, channels)
-        self.alerts = StoredAlerts(engine, SETTINGS, ErrorLog(engine), self.sender, clock)
+        self.errors = ErrorLog(engine)
+        self.alerts = StoredAlerts(engine, SETTINGS, self.errors, self.sender, clock)
 
     def raise_alert(self, kind: str = "OverlongPark") -> None:
         """Raise an alert about a single event."""
         self.alerts.raise_once(ErrorEvent(self.clock.now(), "meta", kind, "asked for years"))
+
+    def fail_often(self) -> None:
+        """Fail often enough for an alert."""
+        for _ in range(10):
+            event = ErrorEvent(self.clock.now(), "meta", "Transient", "down")
+            self.errors.record(event)
+            self.alerts.observe(event)
 
 
 def make_due(engine: Engine) -> None:
@@ -158,9 +166,8 @@ def test_a_background_thread_leaves_a_channel_of_airflow_alone(engine: Engine, c
 
 def test_the_step_resolves_repeats_and_sends(engine: Engine, clock: VirtualClock, chat: FakeChannel) -> None:
     """Each run does what is due; a run without time sends nothing, and the next one goes on."""
-    process = Process(engine, clock)
-    process.raise_alert()
-    other = Process(engine, clock, chat)
+    outside, other = Process(engine, clock), Process(engine, clock, chat)
+    outside.fail_often()
     step = make_deliver_alerts(other.alerts)
     assert step(None, StepBudget.of(clock, 0)).counts["sent"] == 0
     assert step(None, StepBudget.of(clock, 60)).counts == {"resolved": 0, "repeated": 0, "sent": 1}
@@ -168,9 +175,22 @@ def test_the_step_resolves_repeats_and_sends(engine: Engine, clock: VirtualClock
     clock.sleep(timedelta(hours=1).total_seconds())
     assert step(None, StepBudget.of(clock, 60)).counts["resolved"] == 1
     assert other.sender.wait(30)
-    make_due(engine)
-    step(None, StepBudget.of(clock, 60))
-    assert sorted(title.split(":")[1].strip() for title in chat.titles) == ["OverlongPark of meta", "resolved"]
+    assert [title.partition(": ")[2] for title in chat.titles] == [
+        "10 errors Transient of meta in 5 min",
+        "resolved: 10 errors Transient of meta",
+    ]
+
+
+def test_nobody_is_told_that_a_single_event_has_ended(engine: Engine, clock: VirtualClock, chat: FakeChannel) -> None:
+    """It makes one message, however long ago it was; a day later the same event is another alert."""
+    process = Process(engine, clock, chat)
+    for _ in range(2):
+        process.raise_alert()
+        assert process.sender.wait(30)
+        clock.sleep(86_400)
+    assert process.alerts.resolve_quiet() == 1
+    assert process.sender.wait(30)
+    assert chat.titles == ["adwarm: OverlongPark of meta"] * 2
 
 
 def test_the_step_reports_problems(engine: Engine, clock: VirtualClock, chat: FakeChannel) -> None:
