@@ -222,7 +222,12 @@ def finish_notice(
 
 
 def list_alerts(
-    engine: Engine, *, open_only: bool = False, limit: int = 100, before_id: int | None = None
+    engine: Engine,
+    *,
+    open_only: bool = False,
+    limit: int = 100,
+    before_id: int | None = None,
+    accounts: Collection[str] | None = None,
 ) -> list[StoredAlert]:
     """Return the newest alerts first.
 
@@ -230,12 +235,15 @@ def list_alerts(
         open_only: leave out resolved ones.
         limit: the most to return.
         before_id: continue after the alert with this id.
+        accounts: only alerts about one of these accounts; None for all alerts.
     """
     query = select(alert).order_by(alert.c.id.desc()).limit(limit)
     if open_only:
         query = query.where(alert.c.resolved_at.is_(None))
     if before_id is not None:
         query = query.where(alert.c.id < before_id)
+    if accounts is not None:
+        query = query.where(alert.c.scope.in_(sorted(f"{_ACCOUNT}{account}" for account in accounts)))
     with read_transaction(engine) as connection:
         return [_stored(row) for row in connection.execute(query)]
 
