@@ -64,7 +64,7 @@ def list_alerts(
 
 @dataclass(frozen=True)
 class SentMessage:
-    """What became of the test message of one channel."""
+    """Result of the test message of one channel."""
 
     channel: str
     result: str

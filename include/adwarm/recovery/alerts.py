@@ -127,7 +127,7 @@ class StoredAlerts:
     def raise_once(self, event: ErrorEvent) -> None:
         """Raise an alert about a single event, unless one is open for its kind and source.
 
-        Nobody is told when it is resolved: no later event would say that the cause is gone.
+        There is no notice when it is resolved: no later event would say that the cause is gone.
         """
         if not self._settings.enabled or self._is_up_to_date(event.kind, event.source, event.at):
             return
@@ -142,7 +142,7 @@ class StoredAlerts:
         self._write(new)
 
     def resolve_quiet(self, now: datetime | None = None) -> int:
-        """Resolve each alert without a recent error, and return how many; channels are told in the background."""
+        """Resolve each alert without a recent error, and return how many; notices are sent in the background."""
         at = now or self._clock.now()
         resolved = alert_rows.resolve_quiet(self._engine, self._quiet_before(at), at, self._sender.names)
         for item in resolved:

@@ -257,9 +257,9 @@ class AlertSettings(Section):
     )
     repeat_hours: float = Field(24, gt=0, description="An alert that stays open is sent again after this long.")
     channels: tuple[AlertChannel, ...] = Field(
-        (), description="Channels beside the log, as JSON; see [Alerts](#alert-channels)."
+        (), description="Channels beside the log, as JSON; see [Get alerts](../how-to/alerts.md#channels)."
     )
-    send_resolved: bool = Field(True, description="Whether channels are also told when an alert is resolved.")
+    send_resolved: bool = Field(True, description="Whether channels also get a notice when an alert is resolved.")
 
     def rule(self, kind: str) -> AlertRule:
         """Return the rule of a kind: its own, else that of `*`, else the threshold and window of the section."""

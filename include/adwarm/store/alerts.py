@@ -75,7 +75,7 @@ class StoredAlert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """A notice for one channel: `opened`, `resolved` or a repetition, and what became of it."""
+    """A notice for one channel: `opened`, `resolved` or a repetition, and whether it was delivered."""
 
     alert_id: int
     notice: str

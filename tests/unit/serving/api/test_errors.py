@@ -89,7 +89,7 @@ def test_a_token_sees_its_own_accounts_only(history: Api) -> None:
     assert [item["scope"] for item in history.get("/v1/alerts", own).json()["alerts"]] == ["account:act_1"]
     nothing = history.token(accounts=frozenset({"act_9"}))
     assert errors(history, "", nothing) == []
-    admin = history.token(accounts=frozenset({"act_1"}), scopes=frozenset({TokenScope.ADMIN}))
+    admin = history.token(TokenScope.ADMIN, accounts=frozenset({"act_1"}))
     assert len(errors(history, "", admin)) == 4
 
 

@@ -1,10 +1,11 @@
 """Routes of the error history and of alerts. A token with a list of accounts sees what is about these accounts only."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
@@ -26,7 +27,18 @@ from adwarm.store.error_events import ErrorEvent, ErrorFilter, ErrorLog
 
 _NAME = r"^[\w.:/ -]+$"
 _CURSOR = r"^[0-9]{1,18}$"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 router = APIRouter(tags=["errors"], responses=problems(400, 404))
+
+
+def _refuse_numbers(value: object) -> object:
+    """Return the value; a number would otherwise count as seconds since 1970."""
+    if not _DAY.match(str(value)):
+        raise ValueError("must be a timestamp such as 2026-11-25T09:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_refuse_numbers)]
 
 
 class ErrorQuery(BaseModel):
@@ -37,8 +49,8 @@ class ErrorQuery(BaseModel):
     source: str | None = Field(None, max_length=80, pattern=_NAME, description="Only errors of this source.")
     account: str | None = Field(None, max_length=24, description="Only errors about this account.")
     kind: str | None = Field(None, max_length=40, pattern=_NAME, description="Only errors of this class.")
-    since: datetime | None = Field(None, description="Only errors from this time on; UTC without an offset.")
-    until: datetime | None = Field(None, description="Only errors before this time; UTC without an offset.")
+    since: Moment | None = Field(None, description="Only errors from this time on; UTC without an offset.")
+    until: Moment | None = Field(None, description="Only errors before this time; UTC without an offset.")
 
     def filter(self, token: AccessToken) -> ErrorFilter:
         """Return the filter, limited to what the token may read.
