@@ -1,7 +1,8 @@
 """Alerts through notifiers of Airflow, such as `airflow.providers.smtp.notifications.smtp:SmtpNotifier`.
 
 A notifier reads its connection from Airflow, and Airflow must not be called from a second thread of a task that still
-works. So a task sends at its end (`before_stopping`) what it has raised itself, and `adwarm_maintenance` the rest.
+works. So a task sends at its end (`adwarm_airflow.task_end`) what it has raised itself, and `adwarm_maintenance` sends
+the rest.
 """
 
 import logging
@@ -9,7 +10,6 @@ import re
 from typing import Any
 from weakref import WeakSet
 
-from airflow.listeners import hookimpl
 from airflow.sdk import BaseNotifier
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
@@ -89,10 +89,8 @@ def remember(sender: NoticeSender) -> None:
     _senders.add(sender)
 
 
-@hookimpl
-def before_stopping(component: object) -> None:
-    """Send the notices that this process has raised and not sent. Airflow calls it at the end of a task."""
-    del component
+def deliver_rest() -> None:
+    """Send the notices that this process has raised and not sent; errors are logged."""
     for sender in list(_senders):
         if not sender.has_work:
             continue
