@@ -12,7 +12,15 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.declarations import BATCH_LABEL, Tag, connection_param, cron_schedule, dag_kwargs, timestamp_param
+from adwarm_airflow.declarations import (
+    BATCH_LABEL,
+    Tag,
+    connection_param,
+    cron_schedule,
+    dag_kwargs,
+    timestamp_param,
+    warming_deadline,
+)
 from adwarm_airflow.operators import WarmBatchOperator
 
 
@@ -32,6 +40,7 @@ from adwarm_airflow.operators import WarmBatchOperator
         "connection": connection_param(),
     },
     **dag_kwargs(__doc__, Tag.WARMING),
+    **warming_deadline(),
 )
 def adwarm_intelligent_warming() -> None:
     """Plan, warm, score, close the run."""

@@ -24,6 +24,7 @@ from adwarm_airflow.declarations import (
     day_param,
     priority_param,
     timestamp_param,
+    warming_deadline,
 )
 from adwarm_airflow.operators import WarmBatchOperator
 
@@ -65,6 +66,7 @@ from adwarm_airflow.operators import WarmBatchOperator
         "connection": connection_param(),
     },
     **dag_kwargs(__doc__, Tag.WARMING, max_active_runs=4),
+    **warming_deadline(),
 )
 def adwarm_strategy_warming() -> None:
     """Plan, warm, score, close the run."""

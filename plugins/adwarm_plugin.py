@@ -4,6 +4,8 @@ from airflow.plugins_manager import AirflowPlugin
 
 try:
     import adwarm_airflow
+    from adwarm_airflow import task_end
+    from adwarm_airflow.deadlines import WarmByDeadline
     from adwarm_airflow.review_pages import URL_PREFIX, ReviewPageLink, ReviewPages
 except ImportError as error:
     raise ImportError(
@@ -18,4 +20,6 @@ class AdwarmPlugin(AirflowPlugin):
     name = "adwarm"
     on_load = staticmethod(adwarm_airflow.check_core)
     fastapi_apps = [{"app": ReviewPages(), "url_prefix": URL_PREFIX, "name": "adwarm reviews"}]  # noqa: RUF012 - read by Airflow
+    listeners = [task_end]  # noqa: RUF012 - read by Airflow
+    deadline_references = [WarmByDeadline]  # noqa: RUF012 - read by Airflow
     operator_extra_links = [ReviewPageLink()]  # noqa: RUF012 - read by Airflow

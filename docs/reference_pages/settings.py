@@ -103,6 +103,8 @@ def _default(field: FieldInfo) -> str:
     default = field.default
     if default is None or default is PydanticUndefined:
         return ""
+    if isinstance(default, tuple) and any(isinstance(item, BaseModel) for item in default):
+        return f"{len(default)} of them"  # the pages about them show them
     text = json.dumps(to_jsonable_python(default)) if isinstance(default, tuple | list | bool | dict) else str(default)
     return f"`{text}`"
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,9 +19,12 @@ from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
-from adwarm.recovery import IsolationTracker, RecoveryOptions, RecoveryPipeline
+from adwarm.recovery import IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
+from adwarm.recovery.alert_delivery import NoticeSender
+from adwarm.recovery.channels import AppriseSender, Channel
 from adwarm.serving import Reader
 from adwarm.settings import Settings, load_settings
+from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
@@ -43,12 +46,14 @@ class Runtime:
         clock: the time the run acts at. Leases and grants use the database's own clock.
         make_source: creates the upstream source; built from the settings when None.
         sources: creates the sources of further connections, by name; built from the settings when None.
+        make_notifier: creates the channel of a notifier of Airflow; None outside Airflow, where tasks send its notices.
     """
 
     settings: Settings = field(default_factory=load_settings)
     clock: Clock = field(default_factory=SystemClock)
     make_source: SourceFactory | None = None
     sources: Mapping[str, SourceFactory] | None = None
+    make_notifier: Callable[[NotifierChannel], Channel] | None = None
 
     @cached_property
     def engine(self) -> Engine:
@@ -112,10 +117,11 @@ class Runtime:
         """Retries, healing, fallbacks and alerts around a call."""
         return RecoveryPipeline(
             self.settings.recovery,
-            ErrorLog(self.engine),
+            self.errors,
             self.clock,
             random.SystemRandom(),
             RecoveryOptions(
+                alerts=self.alerts,
                 ledger=HealingStore(self.engine),
                 isolation=SqlIsolationStore(self.engine),
                 is_source_failing=self.admission.is_source_failing,
@@ -127,6 +133,27 @@ class Runtime:
     def isolation(self) -> IsolationTracker:
         """Which connections, accounts and fallbacks are isolated."""
         return IsolationTracker(SqlIsolationStore(self.engine), self.settings.recovery, self.clock)
+
+    @cached_property
+    def errors(self) -> ErrorLog:
+        """The error history."""
+        return ErrorLog(self.engine, self.settings.retention)
+
+    @cached_property
+    def notice_sender(self) -> NoticeSender:
+        """Sends notices of alerts to the channels that this process can use."""
+        channels: list[Channel] = []
+        for channel in self.settings.alerts.channels:
+            if isinstance(channel, AppriseChannel):
+                channels.append(AppriseSender(channel))
+            elif isinstance(channel, NotifierChannel) and self.make_notifier is not None:
+                channels.append(self.make_notifier(channel))
+        return NoticeSender(self.engine, self.settings.alerts, channels)
+
+    @cached_property
+    def alerts(self) -> StoredAlerts:
+        """Raises, resolves and delivers alerts."""
+        return StoredAlerts(self.engine, self.settings.alerts, self.errors, self.notice_sender, self.clock)
 
     @cached_property
     def reader(self) -> Reader:

@@ -57,6 +57,26 @@ def owner_links() -> dict[str, str]:
     return {OWNER: str(url)} if url else {}
 
 
+def warming_deadline() -> dict[str, Any]:
+    """Return the argument `deadline` of a warming DAG when `ADWARM_WARM_BY` is set, else nothing.
+
+    As in `owner_links`, settings are read only when one of their sources may hold it.
+
+    Raises:
+        AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
+    """
+    if not os.environ.keys() & {"ADWARM_WARM_BY", "ADWARM_CONFIG"}:
+        return {}
+    from adwarm.settings import load_settings
+
+    settings = load_settings()
+    if settings.warm_by is None:
+        return {}
+    from adwarm_airflow.deadlines import warm_by_alert
+
+    return {"deadline": warm_by_alert(settings.warm_by, settings.default_zone)}
+
+
 def dag_kwargs(
     doc: str, *tags: Tag, max_active_runs: int = 1, timeout: timedelta = timedelta(hours=6)
 ) -> dict[str, Any]:

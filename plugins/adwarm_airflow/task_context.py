@@ -27,11 +27,22 @@ def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runt
     settings = load_settings()
     clock = clock or SystemClock()
     if conn_id is None:
-        return Runtime(settings, clock)
+        return _with_alerts(Runtime(settings, clock))
     first, *others = connection_names(conn_id)
     make_source = connection_source_factory(settings, first, clock)
     sources = {name: connection_source_factory(settings, name, clock) for name in others}
-    return Runtime(settings, clock, make_source, sources or None)
+    return _with_alerts(Runtime(settings, clock, make_source, sources or None))
+
+
+def _with_alerts(runtime: Runtime) -> Runtime:
+    """Let the runtime send alerts through notifiers of Airflow, at the end of the task."""
+    if not runtime.settings.alerts.channels:
+        return runtime
+    from adwarm_airflow.alert_channels import NotifierSender, remember
+
+    runtime.make_notifier = NotifierSender
+    remember(runtime.notice_sender)
+    return runtime
 
 
 def connection_names(conn_id: str) -> list[str]:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from adwarm.cli import (
     accounts,
+    alerts,
     allow,
     backfill,
     bench,
@@ -18,6 +19,7 @@ from adwarm.cli import (
     db,
     doctor,
     enqueue,
+    errors,
     fatigue,
     get,
     log,
@@ -67,6 +69,8 @@ app.command("status")(status.status)
 app.command("patterns")(patterns.patterns)
 app.command("fatigue")(fatigue.fatigue)
 app.command("verify")(verify.verify)
+app.command("errors")(errors.errors)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(accounts.app, name="accounts")
 app.command("allow")(allow.allow)
 app.add_typer(backfill.app, name="backfill")

@@ -41,7 +41,7 @@ class CheckResult:
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, home, database, object store, access log, forecast, connections, misses, clock, zones and tokens.
+    """Check settings, home, database, objects, log, forecast, connections, misses, clock, zones, tokens and alerts.
 
     Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
     """
@@ -61,6 +61,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
             _run_check("clock", lambda: _check_clock(runtime)),
             _run_check("time zones", lambda: _check_zones(runtime)),
             _check_tokens(runtime),
+            *_check_alerts(runtime),
         ]
     if as_json:
         print_json([vars(check) for check in checks])
@@ -266,3 +267,17 @@ def _check_tokens(runtime: "Runtime") -> CheckResult:
     result = _run_check("tokens", check)
     result.warning = bool(eternal)
     return result
+
+
+def _check_alerts(runtime: "Runtime") -> list[CheckResult]:
+    """Check whether each channel of alerts can be loaded; no message is sent."""
+    alerts, sender = runtime.settings.alerts, runtime.notice_sender
+    if not alerts.enabled:
+        return [CheckResult("alerts", True, "switched off (ADWARM_ALERTS__ENABLED)", warning=True)]
+    if not alerts.channels:
+        return [CheckResult("alerts", True, "only in the log; ADWARM_ALERTS__CHANNELS adds channels")]
+    by_dag = "a notifier of Airflow: sent by tasks, which check it; `adwarm alerts test` queues a message"
+    return [
+        *(_run_check(f"alert channel {channel.name}", channel.check) for channel in sender.channels),
+        *(CheckResult(f"alert channel {name}", True, by_dag) for name in sender.unusable),
+    ]

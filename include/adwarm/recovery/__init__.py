@@ -1,6 +1,6 @@
 """Recovery: one pipeline that records, retries, heals, falls back, isolates, alerts, and only then raises."""
 
-from adwarm.recovery.alerts import Alert, AlertSink, LogSink
+from adwarm.recovery.alerts import Alerts, LogAlerts, StoredAlerts
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback
 from adwarm.recovery.healing import CooldownLedger, Healer
@@ -9,8 +9,7 @@ from adwarm.recovery.journal import ErrorEvent, ErrorJournal
 from adwarm.recovery.pipeline import Outcome, RecoveryOptions, RecoveryPipeline, RunOptions
 
 __all__ = [
-    "Alert",
-    "AlertSink",
+    "Alerts",
     "Call",
     "CooldownLedger",
     "ErrorEvent",
@@ -20,9 +19,10 @@ __all__ = [
     "Healer",
     "IsolationStateStore",
     "IsolationTracker",
-    "LogSink",
+    "LogAlerts",
     "Outcome",
     "RecoveryOptions",
     "RecoveryPipeline",
     "RunOptions",
+    "StoredAlerts",
 ]

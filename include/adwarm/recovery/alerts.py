@@ -1,96 +1,213 @@
-"""Alerts: many errors of one source within a window become one message, over all workers.
+"""Alerts: many errors of one kind and scope become one alert, over all workers.
 
-A dead token and a blocked app alert at the first error, because only a human can fix them. Two kinds of errors never
-count: a request that was too large is split and repeated, and a call that adwarm itself did not admit was never made.
+| what happens                                     | then                                                          |
+|--------------------------------------------------|---------------------------------------------------------------|
+| errors of a kind cross their threshold           | an alert opens, unless one is open; each channel gets a notice |
+| further errors                                   | only its count and the time of its last error change          |
+| errors of other accounts join an account's alert | it becomes one of the source; no further notice               |
+| no error for `resolve_after_seconds`             | it is resolved; channels that got a notice get another, except |
+|                                                  | about a single event, which is over when it happens           |
+| it stays open for `repeat_hours`                 | each channel gets its notice again                            |
+
+Two kinds of errors never count: a request that was too large is split and repeated, and a call that adwarm itself did
+not admit was never made.
 """
 
 import logging
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from adwarm.foundation.errors import Blocked, NotAdmitted, Refused, TokenDead, TooMuchData
-from adwarm.recovery.healing import CooldownLedger
-from adwarm.recovery.journal import ErrorEvent, ErrorJournal
-from adwarm.settings import RecoverySettings
+from sqlalchemy import Engine
 
-_URGENT_KINDS = frozenset({TokenDead.__name__, Blocked.__name__})
-log = logging.getLogger(__name__)
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import Blocked, NotAdmitted, Refused, TokenDead, TooMuchData
+from adwarm.recovery.alert_delivery import NoticeSender
+from adwarm.recovery.next_steps import get_next_step
+from adwarm.settings import AlertSettings
+from adwarm.store import alerts as alert_rows
+from adwarm.store.alerts import Changes, NewAlert
+from adwarm.store.error_events import DEFAULT_CONNECTION, ErrorCount, ErrorEvent
 
 IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
 """Kinds of errors that may be recorded and never count for an alert."""
+_CONNECTION_KINDS = frozenset({TokenDead.__name__, Blocked.__name__})
+_WRITE_EVERY_SECONDS = 5.0
+_RESOLVE_EVERY_SECONDS = 60.0
+_MAX_SCOPES = 1_000
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
-    """A message for a human: `errors` of `source` within `window_seconds`, with the last error's kind and message."""
+class Alerts(Protocol):
+    """Where the pipeline reports errors. Errors of these methods never replace the result of an operation."""
 
-    at: datetime
-    source: str
-    kind: str
-    errors: int
-    window_seconds: float
-    message: str
+    def observe(self, event: ErrorEvent) -> None:
+        """Raise an alert if the recorded errors of the event's kind and scope have crossed their threshold."""
+        ...
 
-
-class AlertSink(Protocol):
-    """Where alerts go."""
-
-    def alert(self, alert: Alert) -> None:
-        """Deliver the alert."""
+    def raise_once(self, event: ErrorEvent) -> None:
+        """Raise an alert about a single event, unless one is open for its kind and source."""
         ...
 
 
-class LogSink:
-    """Writes alerts to the log, where Airflow shows them with the task."""
+class LogAlerts:
+    """Writes single events to the log, for callers without a database; failed attempts are in the error history."""
 
-    def alert(self, alert: Alert) -> None:
-        """Log the alert as an error."""
-        log.error(
-            "ALERT %s: %d errors in %.0f s, last %s: %s",
-            alert.source,
-            alert.errors,
-            alert.window_seconds,
-            alert.kind,
-            alert.message,
-        )
+    def observe(self, event: ErrorEvent) -> None:
+        """Do nothing: without a database nothing counts the errors of other workers."""
+
+    def raise_once(self, event: ErrorEvent) -> None:
+        """Log the event as an error."""
+        log.error("ALERT %s of %s: %s", event.kind, event.source, event.message)
 
 
-class AlertPolicy:
-    """Decides which errors cause an alert."""
+class ErrorCounts(Protocol):
+    """Counts recorded errors. `adwarm.store.error_events.ErrorLog` does."""
+
+    def count(self, scope: str, kind: str, since: datetime) -> ErrorCount:
+        """Return the errors of a scope and kind after `since`."""
+        ...
+
+
+class StoredAlerts:
+    """Alerts in the database, delivered to the channels of the settings. Safe to share between threads.
+
+    Args:
+        engine: the database.
+        settings: thresholds, windows and channels.
+        errors: the error history.
+        sender: delivers notices, in the background.
+        clock: gives the time of notices.
+    """
 
     def __init__(
-        self, settings: RecoverySettings, journal: ErrorJournal, ledger: CooldownLedger, sink: AlertSink
+        self, engine: Engine, settings: AlertSettings, errors: ErrorCounts, sender: NoticeSender, clock: Clock
     ) -> None:
+        self._engine = engine
         self._settings = settings
-        self._journal = journal
-        self._ledger = ledger
-        self._sink = sink
+        self._errors = errors
+        self._sender = sender
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._written: dict[tuple[str, str], datetime] = {}  # kind and scope of open alerts: when they were updated
+        self._resolved_at: datetime | None = None
 
-    def alert_if_over_threshold(self, event: ErrorEvent) -> bool:
-        """Deliver an alert if the window holds enough errors and none was delivered in it; return whether it was.
+    def observe(self, event: ErrorEvent) -> None:
+        """Raise an alert if the recorded errors of the event's kind and scope have crossed their threshold.
 
-        An error of the delivery is raised. The next error in a later window tries again.
+        While the alert is open, this process updates it at most every 5 seconds.
         """
-        window = self._settings.alert_window_seconds
-        if event.kind in IGNORED_KINDS:
-            return False
-        errors = self._journal.count(event.source, event.at - timedelta(seconds=window), IGNORED_KINDS)
-        is_urgent = event.kind in _URGENT_KINDS
-        if errors < self._settings.alert_threshold and not is_urgent:
-            return False
-        name = f"alert:{event.source}:{event.kind}" if is_urgent else f"alert:{event.source}"
-        return self._deliver(name, Alert(event.at, event.source, event.kind, errors, window, event.message))
+        if not self._settings.enabled or event.kind in IGNORED_KINDS:
+            return
+        scope, rule = _scope(event), self._settings.rule(event.kind)
+        if self._is_up_to_date(event.kind, scope, event.at) or self._is_up_to_date(
+            event.kind, _account(event), event.at
+        ):
+            return
+        found = self._errors.count(scope, event.kind, event.at - timedelta(seconds=rule.window_seconds))
+        if found.errors < rule.threshold:
+            if self._resolving_is_due(event.at):
+                self.resolve_quiet(event.at)
+            return
+        is_one_account = found.account_id is not None and not scope.startswith("connection:")
+        new = NewAlert(
+            at=event.at,
+            kind=event.kind,
+            scope=f"account:{found.account_id}" if is_one_account else scope,
+            wider_scope=scope if is_one_account else None,
+            errors=found.errors,
+            window_seconds=rule.window_seconds,
+            example=event.subject or event.account_id,
+            reason=event.message,
+            next_step=get_next_step(event.kind, event.connection or DEFAULT_CONNECTION),
+        )
+        self._write(new)
 
-    def alert_once(self, event: ErrorEvent) -> bool:
-        """Deliver an alert about a single event, once per window; return whether it was delivered."""
-        window = self._settings.alert_window_seconds
-        alert = Alert(event.at, event.source, event.kind, 1, window, event.message)
-        return self._deliver(f"alert:{event.source}:{event.kind}", alert)
+    def raise_once(self, event: ErrorEvent) -> None:
+        """Raise an alert about a single event, unless one is open for its kind and source.
 
-    def _deliver(self, name: str, alert: Alert) -> bool:
-        if not self._ledger.acquire(name, alert.window_seconds):
-            return False
-        self._sink.alert(alert)
-        self._ledger.finish(name, succeeded=True, detail=f"{alert.errors} errors in {alert.window_seconds:.0f} s")
-        return True
+        There is no notice when it is resolved: no later event would say that the cause is gone.
+        """
+        if not self._settings.enabled or self._is_up_to_date(event.kind, event.source, event.at):
+            return
+        new = NewAlert(
+            at=event.at,
+            kind=event.kind,
+            scope=event.source,
+            example=event.subject or event.account_id,
+            reason=event.message,
+            next_step=get_next_step(event.kind, event.connection or DEFAULT_CONNECTION),
+        )
+        self._write(new)
+
+    def resolve_quiet(self, now: datetime | None = None) -> int:
+        """Resolve each alert without a recent error, and return how many; notices are sent in the background."""
+        at = now or self._clock.now()
+        resolved = alert_rows.resolve_quiet(self._engine, self._quiet_before(at), at, self._sender.names)
+        for item in resolved:
+            self._forget(item.kind)
+        self._tell(Changes(resolved=resolved))
+        return len(resolved)
+
+    def repeat_open(self) -> int:
+        """Queue another notice of each alert that stays open, and return how many alerts that are."""
+        every = timedelta(hours=self._settings.repeat_hours)
+        return alert_rows.repeat_open(self._engine, self._clock.now(), every, self._sender.names)
+
+    def deliver(self, may_continue: Callable[[], bool] = lambda: True) -> tuple[int, list[str]]:
+        """Send what is due and this process can send; return how many notices were sent, and what failed."""
+        return self._sender.deliver(may_continue)
+
+    def _write(self, new: NewAlert) -> None:
+        changes = alert_rows.open_or_extend(self._engine, new, self._sender.names, self._quiet_before(new.at))
+        with self._lock:
+            if len(self._written) >= _MAX_SCOPES:
+                self._written.clear()
+            self._written[new.kind, new.scope] = new.at
+        self._tell(changes)
+
+    def _tell(self, changes: Changes) -> None:
+        """Log what has changed, and send the other notices in the background."""
+        ended = [item for item in changes.resolved if item.window_seconds]  # a single event is over when it happens
+        for item in ended:
+            self._sender.log(item, alert_rows.RESOLVED)
+        for item in changes.opened:
+            self._sender.log(item, alert_rows.OPENED)
+        if changes.opened or ended:
+            self._sender.start()
+
+    def _quiet_before(self, at: datetime) -> datetime:
+        return at - timedelta(seconds=self._settings.resolve_after_seconds)
+
+    def _is_up_to_date(self, kind: str, scope: str, at: datetime) -> bool:
+        """Return whether this process has updated the open alert within the last seconds."""
+        limit = min(_WRITE_EVERY_SECONDS, self._settings.resolve_after_seconds)
+        with self._lock:
+            written = self._written.get((kind, scope))
+        return written is not None and abs((at - written).total_seconds()) < limit
+
+    def _resolving_is_due(self, at: datetime) -> bool:
+        """Return whether it is time to look for quiet alerts, once a minute in this process."""
+        limit = min(_RESOLVE_EVERY_SECONDS, self._settings.resolve_after_seconds)
+        with self._lock:
+            if self._resolved_at is not None and abs((at - self._resolved_at).total_seconds()) < limit:
+                return False
+            self._resolved_at = at
+            return True
+
+    def _forget(self, kind: str) -> None:
+        with self._lock:
+            for key in [key for key in self._written if key[0] == kind]:
+                del self._written[key]
+
+
+def _scope(event: ErrorEvent) -> str:
+    """Return the widest thing that the kind of error is about: the connection, or the source."""
+    if event.kind in _CONNECTION_KINDS:
+        return f"connection:{event.connection or DEFAULT_CONNECTION}"
+    return event.source
+
+
+def _account(event: ErrorEvent) -> str:
+    return f"account:{event.account_id or ''}"

@@ -1,6 +1,5 @@
 """The record of failed attempts, and what it holds of an error: kind, code and message, never a secret."""
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import Protocol
 
@@ -17,10 +16,6 @@ class ErrorJournal(Protocol):
 
     def record(self, event: ErrorEvent) -> None:
         """Add the event."""
-        ...
-
-    def count(self, source: str, since: datetime, without: Collection[str] = ()) -> int:
-        """Return how many errors of `source` happened after `since`, those of the kinds `without` left out."""
         ...
 
 

@@ -28,7 +28,7 @@ from typing import Generic, TypeVar
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Isolated, Permanent, TokenDead
 from adwarm.foundation.redaction import redact
-from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
+from adwarm.recovery.alerts import Alerts, LogAlerts
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback, call_with_timeout
 from adwarm.recovery.healing import CooldownLedger, Healed, Healer, MemoryLedger, heal
@@ -111,8 +111,8 @@ class RecoveryOptions:
 
     Attributes:
         healers: tried in order until a matching one succeeds.
-        alerts: where alerts go.
-        ledger: cool-downs of healers and alerts; in this process's memory by default.
+        alerts: decides which errors raise an alert; without a database they only reach the log.
+        ledger: cool-downs of healers; in this process's memory by default.
         isolation: states of isolated connections, accounts and fallbacks; in this process's memory by default.
         is_source_failing: returns whether the circuit breaker of a whole source is not closed, so that its errors are
             nobody else's; by default none is known.
@@ -120,7 +120,7 @@ class RecoveryOptions:
     """
 
     healers: Sequence[Healer] = ()
-    alerts: AlertSink = field(default_factory=LogSink)
+    alerts: Alerts = field(default_factory=LogAlerts)
     ledger: CooldownLedger | None = None
     isolation: IsolationStateStore | None = None
     is_source_failing: Callable[[str], bool] | None = None
@@ -132,7 +132,7 @@ class RecoveryPipeline:
 
     Args:
         settings: attempts, delays, budget and thresholds.
-        journal: where failed attempts are recorded and counted.
+        journal: where failed attempts are recorded.
         clock: gives the time, and sleeps between attempts.
         rng: spreads the waits between attempts.
         options: healers, and where alerts and shared state go.
@@ -153,7 +153,7 @@ class RecoveryPipeline:
         self._clock = clock
         self._healers = tuple(options.healers)
         self._ledger = options.ledger or MemoryLedger(clock)
-        self._alerts = AlertPolicy(settings, journal, self._ledger, options.alerts)
+        self._alerts = options.alerts
         self._owner = options.owner
         self._budgets = {settings.retry_budget: RetryBudget(settings.retry_budget)}
         self._token_checks: dict[str, float] = {}
@@ -190,12 +190,12 @@ class RecoveryPipeline:
         finally:
             if run.last_event is not None:
                 event = run.last_event
-                self._best_effort("checking the alert threshold", lambda: self._alerts.alert_if_over_threshold(event))
+                self._best_effort("checking the alert threshold", lambda: self._alerts.observe(event))
 
     def alert(self, source: str, kind: str, message: str) -> None:
-        """Alert a human about something other than a failed attempt, once per window; `message` is redacted here."""
+        """Alert a human about something other than a failed attempt; `message` is redacted here."""
         event = ErrorEvent(self._clock.now(), source, kind, redact(message))
-        self._best_effort("the delivery of an alert", lambda: self._alerts.alert_once(event))
+        self._best_effort("the delivery of an alert", lambda: self._alerts.raise_once(event))
 
     def _run(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
         result = self._call(run)

@@ -159,8 +159,6 @@ class RecoverySettings(Section):
         "`Throttled` is never retried there.",
     )
     retry_budget: float = Field(0.1, ge=0, le=1, description="Retries per first attempt.")
-    alert_threshold: int = Field(10, ge=1, description="Errors within the window that raise an alert.")
-    alert_window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="Window in which errors are counted.")
     heal: bool = Field(True, description="Whether healers run.")
     healers: tuple[HealerSettings, ...] = Field(
         DEFAULT_HEALERS, description="Healing actions as JSON, tried in this order; see [Recovery](#recovery-healers)."
@@ -223,7 +221,8 @@ class NotifierChannel(Section):
     notifier: str = Field(description="The notifier's class, as `package.module:Class`.")
     arguments: dict[str, str] = Field(
         {},
-        description="Its arguments; `{title}`, `{text}`, `{kind}` and `{key}` are replaced. It names the connection.",
+        description="Its arguments, which name the connection; `{title}`, `{text}`, `{html}` (the text, escaped, for "
+        "mails), `{kind}` and `{key}` are replaced.",
     )
 
     @field_validator("notifier")
@@ -243,6 +242,10 @@ class AlertRule(Section):
     window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="The window.")
 
 
+DEFAULT_RULES = (AlertRule(kind="TokenDead", threshold=1), AlertRule(kind="Blocked", threshold=1))
+"""Only a human can fix these causes, so the first error raises the alert."""
+
+
 class AlertSettings(Section):
     """Alerts: when, and to which channels."""
 
@@ -250,20 +253,32 @@ class AlertSettings(Section):
     threshold: int = Field(10, ge=1, description="Errors of a kind within the window that raise an alert.")
     window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="That window.")
     rules: tuple[AlertRule, ...] = Field(
-        (
-            AlertRule(kind="TokenDead", threshold=1),
-            AlertRule(kind="Blocked", threshold=1),
-        ),
-        description="Other thresholds and windows by kind, as JSON.",
+        DEFAULT_RULES,
+        description="Other thresholds and windows by kind, as JSON. `TokenDead` and `Blocked` keep their threshold of "
+        "1 unless a rule names them.",
     )
     resolve_after_seconds: float = Field(
         900, gt=0, le=30 * 86_400, description="An alert without a further error is resolved after this long."
     )
     repeat_hours: float = Field(24, gt=0, description="An alert that stays open is sent again after this long.")
     channels: tuple[AlertChannel, ...] = Field(
-        (), description="Channels beside the log, as JSON; see [Alerts](#alert-channels)."
+        (), description="Channels beside the log, as JSON; see [Get alerts](../how-to/alerts.md#channels)."
     )
-    send_resolved: bool = Field(True, description="Whether channels are also told when an alert is resolved.")
+    send_resolved: bool = Field(True, description="Whether channels also get a notice when an alert is resolved.")
+
+    def rule(self, kind: str) -> AlertRule:
+        """Return the rule of a kind: its own, else that of `*`, else the threshold and window of the section."""
+        by_kind = {rule.kind: rule for rule in self.rules}
+        fallback = AlertRule(kind="*", threshold=self.threshold, window_seconds=self.window_seconds)
+        return by_kind.get(kind) or by_kind.get("*", fallback)
+
+    @field_validator("rules")
+    @classmethod
+    def _urgent_kinds_keep_their_rule(cls, rules: tuple[AlertRule, ...]) -> tuple[AlertRule, ...]:
+        kinds = {rule.kind for rule in rules}
+        if len(kinds) < len(rules):
+            raise ValueError("each kind may have one rule")
+        return (*rules, *(rule for rule in DEFAULT_RULES if rule.kind not in kinds))
 
     @field_validator("channels")
     @classmethod

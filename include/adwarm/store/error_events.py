@@ -5,20 +5,29 @@ Counting a window is one indexed query, so that an alert threshold covers the fa
 
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, Row, cast, delete, func, insert, select
 
+from adwarm.settings import RetentionSettings
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import error_event
 
+DEFAULT_CONNECTION: Final = "default"
+"""Name of the connection of the settings, in scopes; its errors carry no connection."""
+Period = Literal["hour", "day"]
 _PRUNE_EVERY = 100
+_SECONDS: Final[dict[str, int]] = {"hour": 3_600, "day": 86_400}
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
-    """One failed attempt. `message` contains no secret; `subject` is what was attempted, such as a report key."""
+    """One failed attempt. `message` contains no secret; `subject` is what was attempted, such as a report key.
+
+    `id` is its sequence number in the table, by which pages continue; None before it is stored.
+    """
 
     at: datetime
     source: str
@@ -28,15 +37,70 @@ class ErrorEvent:
     code: str | None = None
     connection: str | None = None
     account_id: str | None = None
+    id: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCount:
+    """Errors of one kind and scope.
+
+    Attributes:
+        errors: how many.
+        last_at: when the last one happened; None without one.
+        account_id: the account that all of them concern; None when there are several, or some concern none.
+    """
+
+    errors: int
+    last_at: datetime | None = None
+    account_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PeriodCount:
+    """Errors of one source and kind within an hour or a day that begins at `start`, UTC."""
+
+    start: datetime
+    source: str
+    kind: str
+    errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorFilter:
+    """Which errors to list or count; None leaves a field free.
+
+    Attributes:
+        since: not earlier than this.
+        until: earlier than this.
+        accounts: only errors about these accounts.
+    """
+
+    source: str | None = None
+    account_id: str | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    accounts: frozenset[str] | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return the filter as SQL."""
+        table = error_event.c
+        equal = {table.source: self.source, table.account_id: self.account_id, table.kind: self.kind}
+        found = [column == value for column, value in equal.items() if value is not None]
+        found += [table.at >= self.since] if self.since else []
+        found += [table.at < self.until] if self.until else []
+        found += [table.account_id.in_(sorted(self.accounts))] if self.accounts is not None else []
+        return found
 
 
 class ErrorLog:
-    """Errors in the table `error_event`, at most about `max_rows` of them and none older than `max_age`."""
+    """Errors in the table `error_event`, at most about `max_errors` of them and none older than `error_days`."""
 
-    def __init__(self, engine: Engine, *, max_rows: int = 20_000, max_age: timedelta = timedelta(days=30)) -> None:
+    def __init__(self, engine: Engine, retention: RetentionSettings | None = None) -> None:
+        retention = retention or RetentionSettings()
         self._engine = engine
-        self._max_rows = max_rows
-        self._max_age = max_age
+        self._max_rows = retention.max_errors
+        self._max_age = timedelta(days=retention.error_days)
         self._recorded = 0
         self._lock = threading.Lock()
 
@@ -47,23 +111,39 @@ class ErrorLog:
             if self._prune_is_due():
                 self._prune(connection, event.at)
 
-    def count(self, source: str, since: datetime, without: Collection[str] = ()) -> int:
-        """Return how many errors of `source` happened after `since`, except those of the kinds `without`."""
-        table = error_event.c
-        query = select(func.count()).where(table.source == source[:80], table.at > since)
-        if without:
-            query = query.where(table.kind.not_in(sorted(without)))
-        with read_transaction(self._engine) as connection:
-            return int(connection.execute(query).scalar_one())
+    def count(self, scope: str, kind: str, since: datetime) -> ErrorCount:
+        """Return the errors of a kind after `since`, by every worker.
 
-    def list_recent(self, limit: int = 100, source: str | None = None) -> Sequence[ErrorEvent]:
-        """Return the newest errors first, of one source or of all."""
-        query = select(error_event).order_by(error_event.c.id.desc()).limit(limit)
-        if source is not None:
-            query = query.where(error_event.c.source == source[:80])
+        Args:
+            scope: a source, `connection:NAME` or `account:ID`.
+            kind: class of the errors.
+            since: start of the window, excluded.
+        """
         with read_transaction(self._engine) as connection:
-            rows = connection.execute(query).all()
-        return [ErrorEvent(row.at, row.source, row.kind, row.message, row.subject, row.code) for row in rows]
+            return count_errors(connection, scope, kind, since)
+
+    def list_recent(
+        self, limit: int = 100, wanted: ErrorFilter | None = None, before_id: int | None = None
+    ) -> Sequence[ErrorEvent]:
+        """Return the newest errors first; `before_id` continues after the error with that number."""
+        conditions = (wanted or ErrorFilter()).conditions()
+        if before_id is not None:
+            conditions.append(error_event.c.id < before_id)
+        query = select(error_event).where(*conditions).order_by(error_event.c.id.desc()).limit(limit)
+        with read_transaction(self._engine) as connection:
+            return [_event(row) for row in connection.execute(query)]
+
+    def count_by_period(self, period: Period, wanted: ErrorFilter | None = None) -> list[PeriodCount]:
+        """Return the errors of each UTC hour or day by source and kind, the newest period first; none of them is 0."""
+        table, seconds = error_event.c, _SECONDS[period]
+        with read_transaction(self._engine) as connection:
+            start = _period_start(connection.dialect.name, seconds).label("start")
+            query = select(start, table.source, table.kind, func.count().label("errors"))
+            query = query.where(*(wanted or ErrorFilter()).conditions()).group_by(start, table.source, table.kind)
+            rows = connection.execute(query.order_by(start.desc(), table.source, table.kind)).all()
+        return [
+            PeriodCount(datetime.fromtimestamp(int(row.start), UTC), row.source, row.kind, row.errors) for row in rows
+        ]
 
     def prune(self, now: datetime) -> int:
         """Delete rows that are too old or too many, and return how many."""
@@ -83,12 +163,62 @@ class ErrorLog:
             return self._recorded % _PRUNE_EVERY == 0
 
 
+def count_errors(connection: Connection, scope: str, kind: str, since: datetime) -> ErrorCount:
+    """Return the errors of a kind and scope after `since`, within the caller's transaction; see `ErrorLog.count`."""
+    table = error_event.c
+    query = select(
+        func.count().label("errors"),
+        func.max(table.at).label("last_at"),
+        func.count(table.account_id).label("with_account"),
+        func.min(table.account_id).label("first"),
+        func.max(table.account_id).label("last"),
+    ).where(_in_scope(scope), table.kind == kind[:40], table.at > since)
+    row = connection.execute(query).one()
+    is_one = row.errors and row.with_account == row.errors and row.first == row.last
+    return ErrorCount(row.errors, row.last_at, row.first if is_one else None)
+
+
+def find_accounts(
+    connection: Connection, source: str, kind: str, since: datetime, accounts: Collection[str]
+) -> frozenset[str]:
+    """Return those of `accounts` that errors of a source and kind after `since` concern."""
+    table = error_event.c
+    query = select(table.account_id).distinct()
+    query = query.where(_in_scope(source), table.kind == kind[:40], table.at > since)
+    return frozenset(connection.execute(query.where(table.account_id.in_(sorted(accounts)))).scalars())
+
+
+def _in_scope(scope: str) -> ColumnElement[bool]:
+    table = error_event.c
+    category, _, name = scope.partition(":")
+    if category == "account" and name:
+        return table.account_id == name[:24]
+    if category == "connection" and name:
+        return table.connection.is_(None) if name == DEFAULT_CONNECTION else table.connection == name[:80]
+    return table.source == scope[:80]
+
+
+def _period_start(dialect: str, seconds: int) -> ColumnElement[Any]:
+    """Return the start of an error's period in seconds since the epoch."""
+    at = error_event.c.at
+    epoch = func.extract("epoch", at) if dialect == "postgresql" else func.strftime("%s", at)
+    return cast(epoch, BigInteger) // seconds * seconds
+
+
+def _event(row: Row[Any]) -> ErrorEvent:
+    return ErrorEvent(
+        row.at, row.source, row.kind, row.message, row.subject, row.code, row.connection, row.account_id, row.id
+    )
+
+
 def _row(event: ErrorEvent) -> dict[str, object]:
     return {
         "at": event.at,
         "source": event.source[:80],
         "kind": event.kind[:40],
         "code": event.code[:40] if event.code else None,
+        "connection": event.connection[:80] if event.connection else None,
+        "account_id": event.account_id[:24] if event.account_id else None,
         "subject": event.subject[:200] if event.subject else None,
         "message": event.message,
     }

@@ -84,6 +84,14 @@ def list_latest(engine: Engine, limit: int = 10) -> list[Job]:
         return [_job(row) for row in connection.execute(query)]
 
 
+def find_completed(engine: Engine, dag_id: str, since: datetime) -> Job | None:
+    """Return the newest job of a DAG that started at or after `since` and is completed, or None."""
+    query = select(table).where(table.c.dag_id == dag_id, table.c.started_at >= since, table.c.status == "completed")
+    with read_transaction(engine) as connection:
+        row = connection.execute(query.order_by(table.c.started_at.desc()).limit(1)).one_or_none()
+    return None if row is None else _job(row)
+
+
 def lock(connection: Connection, run_id: str) -> Job | None:
     """Return a job and lock its row until the end of the transaction; None when the run has no job."""
     row = connection.execute(select(table).where(table.c.run_id == run_id).with_for_update()).one_or_none()

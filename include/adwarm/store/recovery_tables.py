@@ -31,7 +31,7 @@ error_event = Table(
     Column("account_id", String(24)),
     Column("subject", String(200)),
     value_column("message", Text),
-    Index(None, "source", "at"),
+    Index(None, "source", "kind", "at"),
     Index(None, "account_id", "at"),
     Index(None, "at"),
 )

@@ -2,17 +2,16 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
 from adwarm.cli.status import _forecast_fields, _review_fields
 from adwarm.model import PolicyReview, Priority, Scope, Snapshot
-from adwarm.recovery import Alert
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import write_transaction
+from adwarm.store.alerts import list_alerts
 from adwarm.store.healing_runs import HealingRun, HealingStore
 from adwarm.store.reviews import save_review
 from adwarm.store.snapshots import insert_snapshot, record_choice, set_policy
@@ -113,17 +112,17 @@ def test_many_parked_accounts_do_not_hide_the_rest(adwarm: Adwarm) -> None:
 def test_an_overlong_park_is_cut_and_alerts(adwarm: Adwarm) -> None:
     """A park of a billion minutes is cut to a day, status shows it, and each scope alerts once."""
     adwarm("status")
-    runtime, heard = Runtime(), list[Alert]()
-    runtime.pipeline._alerts._sink = SimpleNamespace(alert=heard.append)  # type: ignore[assignment]
-    for _ in range(2):
-        _settle(runtime, f"account:act_{len(heard)}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=6e10))
+    runtime = Runtime()
+    for account in ("act_0", "act_1"):
+        _settle(runtime, f"account:{account}", CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=6e10))
     shown = adwarm("status", "--json").json["admission"]["scopes"]
 
-    assert [(alert.source, alert.kind) for alert in heard] == [
-        ("account:act_0", "OverlongPark"),
+    raised = list_alerts(runtime.engine)
+    assert [(alert.scope, alert.kind) for alert in raised] == [
         ("account:act_1", "OverlongPark"),
+        ("account:act_0", "OverlongPark"),
     ]
-    assert "ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS" in heard[0].message
+    assert "ADWARM_BACKPRESSURE__LONGEST_PARK_SECONDS" in raised[0].reason
     assert all(scope["parked_until"] < "2100" for scope in shown if scope["parked_until"])
 
 

@@ -17,10 +17,9 @@ from adwarm.foundation.errors import (
     Refused,
     Throttled,
     TokenDead,
-    TooMuchData,
     Transient,
 )
-from adwarm.recovery import Alert, Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
+from adwarm.recovery import Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
 from adwarm.settings import RecoverySettings
 from adwarm.store.healing_runs import HealingRun
 from adwarm.store.isolated_sources import Change, IsolationRow, IsolationState
@@ -31,16 +30,23 @@ NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 class Inbox:
-    """Collects alerts, or fails."""
+    """Collects what the pipeline reports, or fails."""
 
     def __init__(self, *, broken: bool = False) -> None:
-        self.alerts: list[Alert] = []
+        self.observed: list[ErrorEvent] = []
+        self.raised: list[ErrorEvent] = []
         self.broken = broken
 
-    def alert(self, alert: Alert) -> None:
+    def observe(self, event: ErrorEvent) -> None:
+        self._add(self.observed, event)
+
+    def raise_once(self, event: ErrorEvent) -> None:
+        self._add(self.raised, event)
+
+    def _add(self, events: list[ErrorEvent], event: ErrorEvent) -> None:
         if self.broken:
             raise OSError("the inbox is gone")
-        self.alerts.append(alert)
+        events.append(event)
 
 
 class Renewal:
@@ -125,15 +131,15 @@ def test_a_transient_error_is_retried(make: Make, journal: MemoryJournal, clock:
 
 
 def test_exhausted_retries_fall_back_and_alert(make: Make, journal: MemoryJournal) -> None:
-    """After the retries the fallback is used, then the alert is sent."""
+    """After the retries the fallback is used, then the last failed attempt is reported for alerts."""
     inbox = Inbox()
-    pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
+    pipeline = make(alerts=inbox)
     answer = pipeline.run(Script(Transient("down")), call=Call("meta"), fallbacks=[stale()])
 
     assert (answer.value, answer.source, answer.is_degraded, answer.attempts) == ("stale rows", "store", True, 3)
     assert (answer.reason, answer.as_of) == ("Transient: down", NOON)
     assert isinstance(answer.error, Transient)
-    assert [alert.errors for alert in inbox.alerts] == [3]
+    assert inbox.observed == journal.events[-1:]
     assert len(journal.events) == 3
 
 
@@ -278,20 +284,17 @@ def test_an_interrupt_is_not_recovered_from(make: Make, journal: MemoryJournal) 
 def test_success_after_retries_still_checks_the_threshold(make: Make) -> None:
     """An upstream that fails every other time causes an alert too."""
     inbox = Inbox()
-    pipeline = make(settings={"alert_threshold": 4}, alerts=inbox)
+    pipeline = make(alerts=inbox)
     for _ in range(5):
         pipeline.run(Script(Transient("down"), "rows"), call=Call("meta"))
 
-    assert len(inbox.alerts) == 1
+    assert len(inbox.observed) == 5
 
 
 class BrokenJournal:
     """A journal whose database is gone."""
 
     def record(self, event: ErrorEvent) -> None:
-        raise OSError("the database is gone")
-
-    def count(self, source: str, since: datetime, without: object = ()) -> int:
         raise OSError("the database is gone")
 
 
@@ -327,7 +330,7 @@ class BrokenStore:
         {"journal": BrokenJournal()},
         {"ledger": BrokenLedger()},
         {"isolation": BrokenStore()},
-        {"alerts": Inbox(broken=True), "settings": {"alert_threshold": 1}},
+        {"alerts": Inbox(broken=True)},
     ],
 )
 def test_broken_bookkeeping_never_replaces_the_outcome(make: Make, parts: dict[str, Any]) -> None:
@@ -352,12 +355,12 @@ def test_a_call_that_was_not_admitted_is_neither_recorded_nor_alerted(
 ) -> None:
     """A batch of five hundred rejected keys writes nothing and alerts nobody; a fallback is still used."""
     inbox = Inbox()
-    pipeline = make(settings={"alert_threshold": 1}, alerts=inbox)
+    pipeline = make(alerts=inbox)
     for _ in range(500):
         with pytest.raises(type(error)):
             pipeline.run(Script(error), call=Call("meta"))
 
-    assert (len(journal.events), inbox.alerts) == (0, [])
+    assert (len(journal.events), inbox.observed) == (0, [])
     assert pipeline.run(Script(error), call=Call("meta"), fallbacks=[stale()]).is_degraded
 
 
@@ -383,31 +386,15 @@ def test_a_refused_retry_raises_the_first_error(make: Make, journal: MemoryJourn
     assert [event.kind for event in journal.events] == ["Transient"]
 
 
-def test_requests_that_were_split_alert_nobody(make: Make, journal: MemoryJournal) -> None:
-    """Forty requests that were too large and forty that succeeded are normal, though each is recorded."""
-    inbox = Inbox()
-    pipeline = make(settings={"alert_threshold": 3}, alerts=inbox)
-    for _ in range(40):
-        with pytest.raises(TooMuchData):
-            pipeline.run(Script(TooMuchData("reduce the amount of data")), call=Call("meta"))
-        pipeline.run(Script("rows"), call=Call("meta"))
-
-    assert (len(journal.events), inbox.alerts) == (40, [])
-
-
-def test_a_direct_alert_is_sent_once_per_window(make: Make, clock: VirtualClock) -> None:
+def test_a_direct_alert_is_raised_without_secrets(make: Make, clock: VirtualClock) -> None:
     """It concerns no failed attempt, and secrets are redacted."""
     inbox = Inbox()
-    pipeline = make(alerts=inbox)
-    for _ in range(5):
-        pipeline.alert("account:act_1", "OverlongPark", "access_token=EAAB1234567890123456 asked for years")
+    make(alerts=inbox).alert("account:act_1", "OverlongPark", "access_token=EAAB1234567890123456 asked for years")
 
-    (alert,) = inbox.alerts
-    assert (alert.source, alert.kind, alert.errors) == ("account:act_1", "OverlongPark", 1)
-    assert "EAAB" not in alert.message
-    clock.sleep(301)
-    pipeline.alert("account:act_1", "OverlongPark", "again")
-    assert len(inbox.alerts) == 2
+    (event,) = inbox.raised
+    assert (event.source, event.kind, event.at) == ("account:act_1", "OverlongPark", clock.now())
+    assert "EAAB" not in event.message
+    assert inbox.observed == []
 
 
 def test_the_actions_say_what_was_done_in_order(make: Make) -> None:

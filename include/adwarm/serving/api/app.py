@@ -15,7 +15,18 @@ from adwarm.serving.api.dependencies import bearer
 from adwarm.serving.api.errors import describe_error, describe_invalid, describe_status
 from adwarm.serving.api.guard import Guard
 from adwarm.serving.api.models import ProblemDocument
-from adwarm.serving.api.routes import accounts, batch, capacity, health, insights, metrics, recovery, requests, scores
+from adwarm.serving.api.routes import (
+    accounts,
+    batch,
+    capacity,
+    errors,
+    health,
+    insights,
+    metrics,
+    recovery,
+    requests,
+    scores,
+)
 from adwarm.serving.metrics import StateCollector
 from adwarm.serving.problems import CONTENT_TYPE, Problem
 from adwarm.serving.services import ServingServices
@@ -60,7 +71,7 @@ def _make_app() -> FastAPI:
         lifespan=_limit_threads,
     )
     app.include_router(health.router)
-    for module in (insights, batch, scores, accounts, requests, capacity, recovery):
+    for module in (insights, batch, scores, accounts, requests, capacity, errors, recovery):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer)])
     app.include_router(metrics.router, dependencies=[Depends(bearer)])
     document: dict[str, Any] = {}

@@ -47,6 +47,8 @@ def downgrade() -> None:
     )
     with op.batch_alter_table("healing_action") as table:
         table.alter_column("name", existing_type=sa.String(length=240), type_=sa.String(length=120))
+    op.drop_index("ix_error_event_source_kind_at", "error_event")
+    op.create_index("ix_error_event_source_at", "error_event", ["source", "at"])
     op.drop_index("ix_error_event_at", "error_event")
     op.drop_index("ix_error_event_account_id_at", "error_event")
     for name in ("account_id", "connection"):
@@ -59,6 +61,8 @@ def _change_errors() -> None:
     op.add_column("error_event", sa.Column("account_id", sa.String(length=24)))
     op.create_index("ix_error_event_account_id_at", "error_event", ["account_id", "at"])
     op.create_index("ix_error_event_at", "error_event", ["at"])
+    op.drop_index("ix_error_event_source_at", "error_event")
+    op.create_index("ix_error_event_source_kind_at", "error_event", ["source", "kind", "at"])
 
 
 def _replace_isolation() -> None:

@@ -1,0 +1,137 @@
+"""Delivers the notices of the outbox to the channels.
+
+The process that opened an alert sends its notices in a background thread, which never delays or fails the operation
+that met the error. The step `deliver_alerts` of the maintenance sends what is left: notices whose sender was stopped,
+that failed, or whose channel only a task of Airflow can use.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Engine
+
+from adwarm.recovery.alert_messages import build_message
+from adwarm.recovery.channels import LOG_CHANNEL, Channel, LogSender, describe_failure
+from adwarm.settings import AlertSettings
+from adwarm.store.alerts import Channels, ClaimedNotice, StoredAlert, claim_notice, finish_notice
+
+CLAIM_SECONDS = 300.0
+"""Longer than a channel takes to send or to give up; a mail server is tried several times."""
+_MAX_NOTICES = 100
+log = logging.getLogger(__name__)
+
+
+class NoticeSender:
+    """Sends notices to the channels that this process can use. Safe to share between threads.
+
+    Args:
+        engine: the database.
+        settings: the channels.
+        channels: those of them that this process can use.
+    """
+
+    def __init__(self, engine: Engine, settings: AlertSettings, channels: Sequence[Channel] = ()) -> None:
+        self._engine = engine
+        self._channels = {channel.name: channel for channel in channels}
+        self._log = LogSender()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._is_asked_again = False
+        self.names = Channels(
+            (LOG_CHANNEL,), tuple(channel.name for channel in settings.channels), settings.send_resolved
+        )
+        self.has_work = False
+        """Whether this process has opened or resolved an alert whose notices are not all sent."""
+
+    @property
+    def channels(self) -> list[Channel]:
+        """The channels that this process can use, the log first."""
+        return [self._log, *self._channels.values()]
+
+    @property
+    def unusable(self) -> list[str]:
+        """Names of the channels that this process cannot use; tasks of Airflow send those notices."""
+        return [name for name in self.names.queued if name not in self._channels]
+
+    def log(self, alert: StoredAlert, notice: str) -> None:
+        """Write a notice to the log."""
+        self._log.send(build_message(alert, notice))
+
+    def start(self) -> None:
+        """Send what is due in a background thread; returns at once."""
+        if not self.names.queued:
+            return
+        self.has_work = True
+        if self.unusable:
+            log.info("the DAG adwarm_maintenance sends this notice through: %s", ", ".join(self.unusable))
+        if not any(channel.is_thread_safe for channel in self._channels.values()):
+            return
+        with self._lock:
+            self._is_asked_again = True
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="adwarm-alerts", daemon=True)
+                self._thread.start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until the background thread has ended, at most `seconds`; return whether it has."""
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+        return thread is None or not thread.is_alive()
+
+    def deliver(self, may_continue: Callable[[], bool] = lambda: True) -> tuple[int, list[str]]:
+        """Send what is due through every channel of this process.
+
+        Args:
+            may_continue: asked before each notice.
+
+        Returns:
+            How many notices were sent, and for each that failed a sentence without secrets.
+        """
+        sent, problems = self._deliver(set(self._channels), may_continue)
+        self.has_work = bool(problems)
+        return sent, problems
+
+    def _run(self) -> None:
+        names = {channel.name for channel in self._channels.values() if channel.is_thread_safe}
+        while True:
+            with self._lock:
+                if not self._is_asked_again:
+                    self._thread = None
+                    return
+                self._is_asked_again = False
+            try:
+                self._deliver(names, lambda: True)
+            except Exception:
+                log.exception("notices of alerts could not be delivered; the DAG adwarm_maintenance tries again")
+
+    def _deliver(self, names: set[str], may_continue: Callable[[], bool]) -> tuple[int, list[str]]:
+        sent, problems = 0, list[str]()
+        for _ in range(_MAX_NOTICES):
+            if not may_continue():
+                break
+            notice = claim_notice(self._engine, names, CLAIM_SECONDS)
+            if notice is None:
+                break
+            problem = self._send(notice)
+            if problem is None:
+                sent += 1
+            else:
+                problems.append(problem)
+        return sent, problems
+
+    def _send(self, notice: ClaimedNotice) -> str | None:
+        """Send a claimed notice and record the result; return why it failed, or None."""
+        channel = self._channels[notice.delivery.channel]
+        try:
+            channel.send(build_message(notice.alert, notice.delivery.notice))
+        except Exception as error:
+            problem = describe_failure(channel, error)
+            log.warning("a notice of the alert %d was not sent: %s", notice.alert.id, problem)
+            finish_notice(self._engine, notice, problem)
+            return problem
+        if not finish_notice(self._engine, notice):
+            log.warning("sending a notice through %s took longer than its claim; it may arrive twice", channel.name)
+        return None

@@ -1,0 +1,158 @@
+"""Routes of the error history and of alerts. A token with a list of accounts sees what is about these accounts only."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from adwarm.foundation.clock import utc
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import AccessToken
+from adwarm.serving.api.dependencies import ReadToken, Services
+from adwarm.serving.api.error_models import (
+    AlertItem,
+    AlertPage,
+    ErrorCountItem,
+    ErrorCountPage,
+    ErrorItem,
+    ErrorPage,
+)
+from adwarm.serving.api.responses import problems
+from adwarm.serving.token_rights import check_account, list_accounts
+from adwarm.store import alerts
+from adwarm.store.alerts import StoredAlert
+from adwarm.store.error_events import ErrorEvent, ErrorFilter, ErrorLog
+
+_NAME = r"^[\w.:/ -]+$"
+_CURSOR = r"^[0-9]{1,18}$"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+router = APIRouter(tags=["errors"], responses=problems(400, 404))
+
+
+def _refuse_numbers(value: object) -> object:
+    """Return the value; a number would otherwise count as seconds since 1970."""
+    if not _DAY.match(str(value)):
+        raise ValueError("must be a timestamp such as 2026-11-25T09:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_refuse_numbers)]
+
+
+class ErrorQuery(BaseModel):
+    """The filter that list and counts share."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str | None = Field(None, max_length=80, pattern=_NAME, description="Only errors of this source.")
+    account: str | None = Field(None, max_length=24, description="Only errors about this account.")
+    kind: str | None = Field(None, max_length=40, pattern=_NAME, description="Only errors of this class.")
+    since: Moment | None = Field(None, description="Only errors from this time on; UTC without an offset.")
+    until: Moment | None = Field(None, description="Only errors before this time; UTC without an offset.")
+
+    def filter(self, token: AccessToken) -> ErrorFilter:
+        """Return the filter, limited to what the token may read.
+
+        Raises:
+            BadRequest: a value is not valid.
+            Problem: 404, the token may not read the account.
+        """
+        return ErrorFilter(
+            source=self.source,
+            account_id=None if self.account is None else check_account(token, self.account),
+            kind=self.kind,
+            since=_to_utc(self.since),
+            until=_to_utc(self.until),
+            accounts=list_accounts(token),
+        )
+
+
+class ErrorPageQuery(ErrorQuery):
+    """The query of the list of errors."""
+
+    limit: int = Field(100, ge=1, le=1_000, description="Errors on a page.")
+    cursor: str | None = Field(None, pattern=_CURSOR, description="`next_cursor` of the page before.")
+
+
+class ErrorCountQuery(ErrorQuery):
+    """The query of the counts."""
+
+    period: Literal["hour", "day"] = Field("hour", description="Whether to count by UTC hour or day.")
+
+
+class AlertQuery(BaseModel):
+    """The query of the list of alerts."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    open: bool = Field(False, description="Leave out resolved alerts.")
+    limit: int = Field(100, ge=1, le=1_000, description="Alerts on a page.")
+    cursor: str | None = Field(None, pattern=_CURSOR, description="`next_cursor` of the page before.")
+
+
+@router.get("/errors", summary="Failed calls", operation_id="list_errors")
+def list_errors(token: ReadToken, services: Services, query: Annotated[ErrorPageQuery, Query()]) -> ErrorPage:
+    """The error history, the newest error first. A page's `next_cursor` leads to the next."""
+    found = ErrorLog(services.context.engine).list_recent(query.limit + 1, query.filter(token), _position(query.cursor))
+    page = found[: query.limit]
+    return ErrorPage(
+        errors=[_error(event) for event in page],
+        next_cursor=str(page[-1].id) if len(found) > len(page) else None,
+    )
+
+
+@router.get("/errors/counts", summary="Failed calls over time", operation_id="count_errors")
+def count_errors(token: ReadToken, services: Services, query: Annotated[ErrorCountQuery, Query()]) -> ErrorCountPage:
+    """How many calls failed by hour or day, source and class of error."""
+    found = ErrorLog(services.context.engine).count_by_period(query.period, query.filter(token))
+    return ErrorCountPage(
+        counts=[
+            ErrorCountItem(start=item.start, source=item.source, kind=item.kind, errors=item.errors) for item in found
+        ]
+    )
+
+
+@router.get("/alerts", summary="Alerts", operation_id="list_alerts")
+def list_alerts(token: ReadToken, services: Services, query: Annotated[AlertQuery, Query()]) -> AlertPage:
+    """Alerts, the newest first. A token with a list of accounts sees those about one of its accounts."""
+    found = alerts.list_alerts(
+        services.context.engine,
+        open_only=query.open,
+        limit=query.limit + 1,
+        before_id=_position(query.cursor),
+        accounts=list_accounts(token),
+    )
+    page = found[: query.limit]
+    return AlertPage(
+        alerts=[_alert(item) for item in page], next_cursor=str(page[-1].id) if len(found) > len(page) else None
+    )
+
+
+def _position(cursor: str | None) -> int | None:
+    return None if cursor is None else int(cursor)
+
+
+def _to_utc(moment: datetime | None) -> datetime | None:
+    try:
+        return None if moment is None else utc(moment)
+    except OverflowError:
+        raise BadRequest("`since` and `until` must be years from 1 to 9999 in UTC") from None
+
+
+def _error(event: ErrorEvent) -> ErrorItem:
+    return ErrorItem(
+        at=event.at,
+        source=event.source,
+        kind=event.kind,
+        code=event.code,
+        connection=event.connection,
+        account=event.account_id,
+        subject=event.subject,
+        message=event.message,
+    )
+
+
+def _alert(item: StoredAlert) -> AlertItem:
+    return AlertItem(**{name: getattr(item, name) for name in AlertItem.model_fields})

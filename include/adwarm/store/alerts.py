@@ -1,0 +1,422 @@
+"""Alerts, and the outbox of their notices.
+
+An alert is open until `resolved_at` is set; at most one is open for a kind of errors and a scope. The transaction that
+opens or resolves an alert also inserts one row for each channel in `alert_delivery`, so no notice is lost when the
+process stops. Whoever claims a row sends it; a claim ends by the database's clock, so another process sends what a
+stopped one has claimed.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, and_, delete, exists, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
+from adwarm.store.error_events import count_errors, find_accounts
+from adwarm.store.tables import alert, alert_delivery
+
+OPENED = "opened"
+RESOLVED = "resolved"
+MAX_ATTEMPTS = 30
+"""A notice that could not be sent this often, which takes about a day, is given up."""
+_FIRST_BACKOFF = timedelta(seconds=30)
+_LONGEST_BACKOFF = timedelta(hours=1)
+_ACCOUNT = "account:"
+_SCOPE_LENGTH = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewAlert:
+    """Errors that have crossed their threshold, or a single event that a human should see.
+
+    Attributes:
+        at: time of the last error.
+        kind: class of the errors.
+        scope: what failed: a source such as `meta`, `connection:NAME` or `account:act_1`.
+        wider_scope: the scope that holds this one, such as the account's source; an alert that is open for it covers
+            this one. None for the widest.
+        errors: errors in the window.
+        window_seconds: the window; 0 for a single event.
+        example: a report key or an account that failed.
+        reason: message of the last error, without secrets.
+        next_step: what to do.
+    """
+
+    at: datetime
+    kind: str
+    scope: str
+    wider_scope: str | None = None
+    errors: int = 1
+    window_seconds: float = 0.0
+    example: str | None = None
+    reason: str
+    next_step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAlert:
+    """A row of the table `alert`; `resolved_at` is None while it is open."""
+
+    id: int
+    kind: str
+    scope: str
+    opened_at: datetime
+    last_at: datetime
+    errors: int
+    window_seconds: float
+    example: str | None
+    reason: str
+    next_step: str
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A notice for one channel: `opened`, `resolved` or a repetition, and whether it was delivered."""
+
+    alert_id: int
+    notice: str
+    channel: str
+    created_at: datetime
+    claimed_until: datetime | None
+    attempts: int
+    delivered_at: datetime | None
+    error: str | None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it is not tried again."""
+        return self.delivered_at is None and self.attempts >= MAX_ATTEMPTS
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedNotice:
+    """A notice that this process may send until its claim ends."""
+
+    alert: StoredAlert
+    delivery: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Names of the channels that get a notice.
+
+    Attributes:
+        delivered: those whose notice the caller delivers itself, right after the transaction.
+        queued: the others.
+        send_resolved: whether they also get a notice when an alert is resolved.
+    """
+
+    delivered: tuple[str, ...] = ()
+    queued: tuple[str, ...] = ()
+    send_resolved: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Alerts that one call opened and resolved."""
+
+    opened: tuple[StoredAlert, ...] = ()
+    resolved: tuple[StoredAlert, ...] = ()
+
+
+def open_or_extend(engine: Engine, new: NewAlert, channels: Channels, quiet_before: datetime) -> Changes:
+    """Open an alert, or update the one that is open for the same errors.
+
+    An alert whose last error is older than `quiet_before` is resolved first. An alert about one account becomes one of
+    the wider scope when errors of other accounts have joined, so that one failure makes one alert.
+    """
+    with write_transaction(engine) as connection:
+        resolved = _resolve(connection, quiet_before, new.at, channels, kind=new.kind)
+        covering = _find_covering(connection, new)
+        if covering is None:
+            opened = _insert(connection, new, channels)
+            if opened is not None:
+                return Changes((opened,), resolved)
+            covering = _find_covering(connection, new)  # another worker was first
+        if covering is not None:
+            _extend(connection, covering, new)
+    return Changes((), resolved)
+
+
+def resolve_quiet(engine: Engine, quiet_before: datetime, at: datetime, channels: Channels) -> tuple[StoredAlert, ...]:
+    """Resolve each open alert without an error since `quiet_before`, and return them; counts of the others are updated.
+
+    Errors are looked up in the error history, so that those count which no process has reported yet.
+    """
+    with write_transaction(engine) as connection:
+        for row in connection.execute(select(alert).where(alert.c.resolved_at.is_(None)).order_by(alert.c.id)).all():
+            _refresh(connection, _stored(row))
+        return _resolve(connection, quiet_before, at, channels)
+
+
+def repeat_open(engine: Engine, now: datetime, every: timedelta, channels: Channels) -> int:
+    """Insert a notice for each alert that has been open for another `every`; return how many alerts that are.
+
+    Whichever worker comes first inserts it.
+    """
+    repeated = 0
+    with write_transaction(engine) as connection:
+        rows = connection.execute(
+            select(alert).where(alert.c.resolved_at.is_(None), alert.c.opened_at <= now - every)
+        ).all()
+        for row in rows:
+            number = int((now - row.opened_at) / every)
+            notices = _notices(row.id, f"repeated {number}", channels, now)
+            repeated += _insert_notices(connection, notices)
+    return repeated
+
+
+def claim_notice(
+    engine: Engine,
+    channels: Collection[str],
+    seconds: float,
+    *,
+    time: Callable[[Connection], float] = database_time,
+) -> ClaimedNotice | None:
+    """Claim the oldest due notice of the channels for `seconds`, and return it; None when there is none.
+
+    That an alert is resolved is due only when the channel has got another notice of it.
+    """
+    if not channels:
+        return None
+    with write_transaction(engine) as connection:
+        now = datetime.fromtimestamp(time(connection), UTC)
+        for candidate in connection.execute(_due_notices(channels, now)).all():
+            until = now + timedelta(seconds=seconds)
+            claimed = connection.execute(
+                update(alert_delivery)
+                .where(_is_row(candidate), _is_due(now))
+                .values(claimed_until=until, attempts=alert_delivery.c.attempts + 1)
+            )
+            if claimed.rowcount:
+                delivery = replace(_delivery(candidate), claimed_until=until, attempts=candidate.attempts + 1)
+                row = connection.execute(select(alert).where(alert.c.id == candidate.alert_id)).one()
+                return ClaimedNotice(_stored(row), delivery)
+    return None
+
+
+def finish_notice(
+    engine: Engine,
+    notice: ClaimedNotice,
+    error: str | None = None,
+    *,
+    time: Callable[[Connection], float] = database_time,
+) -> bool:
+    """Record that a claimed notice was delivered, or why not; return False when the claim had ended.
+
+    A notice that failed is due again after a delay that doubles with each attempt, up to an hour.
+    """
+    claim = notice.delivery
+    with write_transaction(engine) as connection:
+        now = datetime.fromtimestamp(time(connection), UTC)
+        values: dict[str, Any] = {"delivered_at": now, "claimed_until": None, "error": None}
+        if error is not None:
+            delay = min(_FIRST_BACKOFF * 2 ** min(claim.attempts - 1, 10), _LONGEST_BACKOFF)
+            values = {"claimed_until": now + delay, "error": error}
+        mine = and_(_is_row(claim), alert_delivery.c.claimed_until == claim.claimed_until)
+        return bool(connection.execute(update(alert_delivery).where(mine).values(values)).rowcount)
+
+
+def list_alerts(
+    engine: Engine,
+    *,
+    open_only: bool = False,
+    limit: int = 100,
+    before_id: int | None = None,
+    accounts: Collection[str] | None = None,
+) -> list[StoredAlert]:
+    """Return the newest alerts first.
+
+    Args:
+        open_only: leave out resolved ones.
+        limit: the most to return.
+        before_id: continue after the alert with this id.
+        accounts: only alerts about one of these accounts; None for all alerts.
+    """
+    query = select(alert).order_by(alert.c.id.desc()).limit(limit)
+    if open_only:
+        query = query.where(alert.c.resolved_at.is_(None))
+    if before_id is not None:
+        query = query.where(alert.c.id < before_id)
+    if accounts is not None:
+        query = query.where(alert.c.scope.in_(sorted(f"{_ACCOUNT}{account}" for account in accounts)))
+    with read_transaction(engine) as connection:
+        return [_stored(row) for row in connection.execute(query)]
+
+
+def list_deliveries(engine: Engine, alert_ids: Sequence[int]) -> list[Delivery]:
+    """Return the notices of the alerts, by alert, time and channel."""
+    table = alert_delivery.c
+    query = select(alert_delivery).where(table.alert_id.in_(alert_ids))
+    query = query.order_by(table.alert_id, table.created_at, table.notice, table.channel)
+    with read_transaction(engine) as connection:
+        return [_delivery(row) for row in connection.execute(query)]
+
+
+def delete_resolved(engine: Engine, before: datetime) -> int:
+    """Delete alerts that were resolved before `before`, with their notices, and return how many."""
+    old = select(alert.c.id).where(alert.c.resolved_at < before)
+    with write_transaction(engine) as connection:
+        connection.execute(delete(alert_delivery).where(alert_delivery.c.alert_id.in_(old)))
+        return int(connection.execute(delete(alert).where(alert.c.resolved_at < before)).rowcount)
+
+
+def _find_covering(connection: Connection, new: NewAlert) -> StoredAlert | None:
+    """Return the open alert of the same scope, else of the wider one, else of an account that is among the errors."""
+    is_open = and_(alert.c.kind == new.kind[:40], alert.c.resolved_at.is_(None))
+    scopes = [scope[:_SCOPE_LENGTH] for scope in (new.scope, new.wider_scope) if scope]
+    rows = connection.execute(select(alert).where(is_open, alert.c.scope.in_(scopes)).order_by(alert.c.id)).all()
+    if rows:
+        return _stored(min(rows, key=lambda row: scopes.index(row.scope)))
+    if new.scope.startswith((_ACCOUNT, "connection:")) or not new.window_seconds:
+        return None
+    narrow = connection.execute(
+        select(alert).where(is_open, alert.c.scope.startswith(_ACCOUNT, autoescape=True)).order_by(alert.c.id)
+    ).all()
+    accounts = [row.scope.removeprefix(_ACCOUNT) for row in narrow]
+    since = new.at - timedelta(seconds=new.window_seconds)
+    found = find_accounts(connection, new.scope, new.kind, since, accounts) if accounts else frozenset()
+    return next((_stored(row) for row in narrow if row.scope.removeprefix(_ACCOUNT) in found), None)
+
+
+def _insert(connection: Connection, new: NewAlert, channels: Channels) -> StoredAlert | None:
+    """Insert the alert and its notices; return None when another worker has opened it."""
+    row: dict[str, Any] = {
+        "kind": new.kind[:40],
+        "scope": new.scope[:_SCOPE_LENGTH],
+        "opened_at": new.at,
+        "last_at": new.at,
+        "errors": new.errors,
+        "window_seconds": new.window_seconds,
+        "example": new.example[:200] if new.example else None,
+        "reason": new.reason,
+        "next_step": new.next_step,
+        "resolved_at": None,
+    }
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(alert).values(row).on_conflict_do_nothing().returning(alert.c.id)
+    alert_id = connection.execute(statement).scalar_one_or_none()
+    if alert_id is None:
+        return None
+    _insert_notices(connection, _notices(alert_id, OPENED, channels, new.at))
+    return StoredAlert(id=alert_id, **row)
+
+
+def _extend(connection: Connection, open_alert: StoredAlert, new: NewAlert) -> None:
+    """Update the last error of an open alert, and its scope when the new errors have a wider one."""
+    values: dict[str, Any] = {"reason": new.reason}
+    if new.window_seconds == 0:
+        values |= {"errors": alert.c.errors + 1, "last_at": max(new.at, open_alert.last_at)}
+    if open_alert.scope.startswith(_ACCOUNT) and open_alert.scope != new.scope[:_SCOPE_LENGTH]:
+        values |= {"scope": new.scope[:_SCOPE_LENGTH]}
+    connection.execute(update(alert).where(alert.c.id == open_alert.id).values(values))
+    _refresh(connection, replace(open_alert, scope=values.get("scope", open_alert.scope)))
+
+
+def _refresh(connection: Connection, open_alert: StoredAlert) -> None:
+    """Take number and time of the errors from the error history, which holds those of every worker."""
+    if not open_alert.window_seconds:
+        return  # a single event, which the history does not hold
+    since = open_alert.opened_at - timedelta(seconds=open_alert.window_seconds)
+    found = count_errors(connection, open_alert.scope, open_alert.kind, since)
+    if found.last_at is None or (found.errors <= open_alert.errors and found.last_at <= open_alert.last_at):
+        return
+    connection.execute(
+        update(alert)
+        .where(alert.c.id == open_alert.id)
+        .values(errors=max(found.errors, open_alert.errors), last_at=max(found.last_at, open_alert.last_at))
+    )
+
+
+def _resolve(
+    connection: Connection, quiet_before: datetime, at: datetime, channels: Channels, kind: str | None = None
+) -> tuple[StoredAlert, ...]:
+    quiet = [alert.c.resolved_at.is_(None), alert.c.last_at < quiet_before]
+    if kind is not None:
+        quiet.append(alert.c.kind == kind[:40])
+    resolved = [
+        _stored(row) for row in connection.execute(update(alert).where(*quiet).values(resolved_at=at).returning(alert))
+    ]
+    for item in resolved:
+        if channels.send_resolved and item.window_seconds:  # a single event is over when it happens
+            _insert_notices(connection, _notices(item.id, RESOLVED, _that_got_opening(connection, item, channels), at))
+    return tuple(resolved)
+
+
+def _that_got_opening(connection: Connection, item: StoredAlert, channels: Channels) -> Channels:
+    """Return the channels that got, or will get, the notice that opened the alert."""
+    table = alert_delivery.c
+    query = select(table.channel).where(table.alert_id == item.id, table.notice == OPENED)
+    names = set(connection.execute(query).scalars())
+    return Channels(
+        tuple(name for name in channels.delivered if name in names),
+        tuple(name for name in channels.queued if name in names),
+    )
+
+
+def _notices(alert_id: int, notice: str, channels: Channels, at: datetime) -> list[dict[str, Any]]:
+    def row(channel: str, delivered_at: datetime | None) -> dict[str, Any]:
+        return {
+            "alert_id": alert_id,
+            "notice": notice,
+            "channel": channel,
+            "created_at": at,
+            "claimed_until": None,
+            "attempts": 0 if delivered_at is None else 1,
+            "delivered_at": delivered_at,
+            "error": None,
+        }
+
+    return [*(row(name, at) for name in channels.delivered), *(row(name, None) for name in channels.queued)]
+
+
+def _insert_notices(connection: Connection, rows: list[dict[str, Any]]) -> bool:
+    """Insert the notices unless they exist, and return whether there are new ones."""
+    if not rows:
+        return False
+    keys = alert_delivery.c.alert_id == rows[0]["alert_id"], alert_delivery.c.notice == rows[0]["notice"]
+    if connection.execute(select(exists().where(*keys))).scalar_one():
+        return False
+    insert_new(connection, alert_delivery, rows)
+    return True
+
+
+def _is_due(now: datetime) -> Any:
+    table = alert_delivery.c
+    return and_(
+        table.delivered_at.is_(None),
+        table.attempts < MAX_ATTEMPTS,
+        or_(table.claimed_until.is_(None), table.claimed_until <= now),
+    )
+
+
+def _due_notices(channels: Collection[str], now: datetime) -> Any:
+    table, earlier = alert_delivery.c, alert_delivery.alias("earlier")
+    is_known = exists().where(
+        earlier.c.alert_id == table.alert_id,
+        earlier.c.channel == table.channel,
+        earlier.c.delivered_at.is_not(None),
+    )
+    return (
+        select(alert_delivery)
+        .where(_is_due(now), table.channel.in_(sorted(channels)), or_(table.notice != RESOLVED, is_known))
+        .order_by(table.created_at, table.alert_id)
+        .limit(20)
+    )
+
+
+def _is_row(item: Any) -> Any:
+    table = alert_delivery.c
+    return and_(table.alert_id == item.alert_id, table.notice == item.notice, table.channel == item.channel)
+
+
+def _stored(row: Row[Any]) -> StoredAlert:
+    return StoredAlert(**row._mapping)
+
+
+def _delivery(row: Row[Any]) -> Delivery:
+    return Delivery(**row._mapping)

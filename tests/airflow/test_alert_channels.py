@@ -1,0 +1,132 @@
+"""Alerts through a real notifier of Airflow, to a local mail server."""
+
+import json
+import socket
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message as Mail
+from email.policy import default
+from pathlib import Path
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+from airflow.sdk.listener import get_listener_manager
+
+from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.recovery.alert_messages import Message
+from adwarm.settings.recovery_sections import NotifierChannel
+from adwarm.store.alerts import list_alerts, list_deliveries
+from adwarm.store.error_events import ErrorEvent
+from adwarm_airflow.alert_channels import NotifierSender
+from adwarm_airflow.task_context import open_runtime
+
+SMTP_NOTIFIER = "airflow.providers.smtp.notifications.smtp:SmtpNotifier"
+MESSAGE = Message("adwarm: 10 errors", "Reason: <b>{{ 7 * 7 }}</b> {kind}", "Transient", "act_1 last_7d")
+ARGUMENTS = {
+    "smtp_conn_id": "alerts_smtp",
+    "from_email": "adwarm@example.com",
+    "to": "team@example.com",
+    "subject": "{title} [{kind}] {key}",
+    "html_content": "{html}",
+}
+
+
+class Mailbox:
+    """Collects the mails of a local server."""
+
+    def __init__(self) -> None:
+        self.mails: list[Mail] = []
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
+        """Accept a mail."""
+        content = envelope.original_content or b""
+        self.mails.append(message_from_bytes(content, policy=default))  # type: ignore[arg-type]
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
+    """A mail server on the loopback, and the connection that leads to it."""
+    box = Mailbox()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    extra = {"disable_ssl": True, "disable_tls": True, "retry_limit": 1, "timeout": 5}
+    connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_ALERTS_SMTP", json.dumps(connection))
+    yield box
+    controller.stop()
+
+
+def channel(**values: object) -> NotifierSender:
+    """The mail channel, with other values."""
+    fields = {"name": "mail", "notifier": SMTP_NOTIFIER, "arguments": ARGUMENTS, **values}
+    return NotifierSender(NotifierChannel.model_validate(fields))
+
+
+def test_a_notifier_sends_one_mail(mailbox: Mailbox) -> None:
+    """Placeholders are replaced once; the text of an error is neither a template nor markup."""
+    sender = channel()
+    assert sender.check() == f"notifier {SMTP_NOTIFIER}"
+    assert mailbox.mails == []
+    sender.send(MESSAGE)
+
+    (mail,) = mailbox.mails
+    assert mail["Subject"] == "adwarm: 10 errors [Transient] act_1 last_7d"
+    assert mail["To"] == "team@example.com"
+    body = "".join(str(part.get_content()) for part in mail.walk() if part.get_content_maintype() == "text")
+    assert "&lt;b&gt;{{ 7 * 7 }}&lt;/b&gt; {kind}" in body
+
+
+def test_a_notifier_that_cannot_be_used_says_why(mailbox: Mailbox) -> None:
+    """A wrong class, wrong arguments and a connection that is missing are errors that name the channel."""
+    with pytest.raises(BadRequest, match="cannot be imported"):
+        channel(notifier="no_such_package.module:Class").check()
+    with pytest.raises(BadRequest, match="is no notifier"):
+        channel(notifier="json:JSONDecoder").check()
+    with pytest.raises(BadRequest, match="does not take the arguments"):
+        channel(arguments={"no_such_argument": "x"}).send(MESSAGE)
+    with pytest.raises(Transient, match=r"'mail' failed: .*check its connection"):
+        channel(arguments={**ARGUMENTS, "smtp_conn_id": "missing"}).send(MESSAGE)
+    assert mailbox.mails == []
+
+
+def test_a_task_sends_its_mails_at_its_end(mailbox: Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it works nothing is sent; Airflow's hook at the end of the process sends one mail for many events."""
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    channels = [{"type": "notifier", "name": "mail", "notifier": SMTP_NOTIFIER, "arguments": ARGUMENTS}]
+    monkeypatch.setenv("ADWARM_ALERTS__CHANNELS", json.dumps(channels))
+    runtime = open_runtime()
+    for _ in range(100):
+        event = ErrorEvent(runtime.clock.now(), "meta", "Transient", "down", "act_1 last_7d")
+        runtime.errors.record(event)
+        runtime.alerts.observe(event)
+    assert runtime.notice_sender.wait(30)
+    assert mailbox.mails == []
+
+    for _ in range(2):
+        get_listener_manager().hook.before_stopping(component=object())
+    (mail,) = mailbox.mails
+    assert "Transient of meta" in str(mail["Subject"])
+    (alert,) = list_alerts(runtime.engine)
+    assert all(item.delivered_at for item in list_deliveries(runtime.engine, [alert.id]))
+
+
+def test_a_mail_server_that_is_down_fails_no_task(
+    mailbox: Mailbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hook raises nothing; the notice stays for the maintenance, with the reason."""
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    arguments = {**ARGUMENTS, "smtp_conn_id": "missing"}
+    channels = [{"type": "notifier", "name": "mail", "notifier": SMTP_NOTIFIER, "arguments": arguments}]
+    monkeypatch.setenv("ADWARM_ALERTS__CHANNELS", json.dumps(channels))
+    runtime = open_runtime()
+    runtime.alerts.raise_once(ErrorEvent(runtime.clock.now(), "meta", "OverlongPark", "asked for years"))
+    get_listener_manager().hook.before_stopping(component=object())
+    (alert,) = list_alerts(runtime.engine)
+    (delivery,) = [item for item in list_deliveries(runtime.engine, [alert.id]) if item.channel == "mail"]
+    assert delivery.delivered_at is None
+    assert "check its connection" in (delivery.error or "")

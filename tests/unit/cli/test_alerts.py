@@ -1,0 +1,115 @@
+"""`adwarm alerts`: the list, and the test of the channels."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from adwarm.runtime import Runtime
+from adwarm.store.alerts import list_alerts
+from adwarm.store.error_events import ErrorEvent
+from tests.alert_sink import run_sink
+
+from .conftest import Adwarm
+
+
+def use_channels(monkeypatch: pytest.MonkeyPatch, *channels: dict[str, object]) -> None:
+    """Set the channels of the environment."""
+    monkeypatch.setenv("ADWARM_ALERTS__CHANNELS", json.dumps(channels))
+
+
+MAIL = {"type": "notifier", "name": "mail", "notifier": "package.module:Class"}
+
+
+def raise_alert(runtime: Runtime, source: str, minutes: float = 0) -> None:
+    """Raise an alert about ten failures some minutes ago."""
+    at = runtime.clock.now() - timedelta(minutes=minutes)
+    for _ in range(10):
+        event = ErrorEvent(at, source, "Transient", "down", "act_1 last_7d")
+        runtime.errors.record(event)
+        runtime.alerts.observe(event)
+
+
+def test_alerts_are_listed_and_old_ones_resolved(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list resolves what is quiet, tells the channels, and shows who got which notice."""
+    with run_sink() as sink:
+        use_channels(monkeypatch, {"type": "apprise", "name": "hook", "url": sink.url}, MAIL)
+        runtime = Runtime()
+        raise_alert(runtime, "warehouse", minutes=20)
+        raise_alert(runtime, "meta")
+        assert runtime.notice_sender.wait(30)
+        found = adwarm("alerts", "list", "--json").json
+    assert [(item["scope"], item["errors"], item["resolved_at"] is None) for item in found] == [
+        ("meta", 10, True),
+        ("warehouse", 10, False),
+    ]
+    assert {item["channel"]: item["delivered_at"] is not None for item in found[0]["notices"]} == {
+        "log": True,
+        "hook": True,
+        "mail": False,
+    }
+    assert sorted(title.partition(" ")[2] for title in sink.titles) == [
+        "10 errors Transient of meta in 5 min",
+        "10 errors Transient of warehouse in 5 min",
+        "resolved: 10 errors Transient of warehouse",
+    ]
+    shown = adwarm("alerts", "list", "--open").stdout
+    assert "meta" in shown
+    assert "warehouse" not in shown
+    assert "mail (not yet: queued)" in " ".join(shown.split())
+
+
+def test_each_channel_is_tested(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One message each: delivered, failed with its reason, or queued for the DAG; a failure ends with 1."""
+    with run_sink() as sink:
+        use_channels(monkeypatch, {"type": "apprise", "name": "hook", "url": sink.url}, MAIL)
+        good = adwarm("alerts", "test", "--json")
+        sink.status = 500
+        bad = adwarm("alerts", "test", "--channel", "hook", "--json")
+    assert {item["channel"]: item["result"] for item in good.json} == {
+        "log": "delivered",
+        "hook": "delivered",
+        "mail": "sent by the DAG",
+    }
+    assert good.exit_code == 0
+    assert sink.titles == ["adwarm: test of alerts"]
+    assert [alert.kind for alert in list_alerts(Runtime().engine)] == ["Test"]
+    ((failed,), exit_code) = bad.json, bad.exit_code
+    assert (failed["channel"], failed["result"], exit_code) == ("hook", "failed", 1)
+    assert "500" in failed["reason"]
+    assert "top-secret" not in bad.stdout + bad.stderr
+
+
+def test_an_unknown_channel_is_named(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error lists the channels there are."""
+    use_channels(monkeypatch, MAIL)
+    result = adwarm("alerts", "test", "--channel", "pager", "--json")
+    assert result.exit_code == 1
+    assert "log, mail" in result.json["error"]
+
+
+def test_the_doctor_checks_channels(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each channel is a check; one whose URL is none of Apprise fails, without the URL; nothing is sent."""
+
+    def checks() -> dict[str, tuple[bool, str]]:
+        found = adwarm("doctor", "--json").json
+        return {item["name"]: (item["ok"], item["detail"]) for item in found if item["name"].startswith("alert")}
+
+    assert checks() == {"alerts": (True, "only in the log; ADWARM_ALERTS__CHANNELS adds channels")}
+    with run_sink() as sink:
+        use_channels(
+            monkeypatch,
+            {"type": "apprise", "name": "hook", "url": sink.url},
+            {"type": "apprise", "name": "pager", "url": "nonsense://top-secret"},
+            MAIL,
+        )
+        found = checks()
+    assert sink.received == []
+    assert {name: ok for name, (ok, _) in found.items()} == {
+        "alert channel log": True,
+        "alert channel hook": True,
+        "alert channel pager": False,
+        "alert channel mail": True,
+    }
+    assert not any("top-secret" in detail for _, detail in found.values())

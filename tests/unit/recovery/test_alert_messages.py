@@ -1,0 +1,73 @@
+"""The text of notices."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.recovery.alert_messages import build_message, build_test_message
+from adwarm.recovery.next_steps import get_next_step
+from adwarm.store.alerts import OPENED, RESOLVED, StoredAlert
+
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ALERT = StoredAlert(
+    id=1,
+    kind="Throttled",
+    scope="meta",
+    opened_at=NOON,
+    last_at=NOON + timedelta(minutes=4),
+    errors=1_200,
+    window_seconds=300.0,
+    example="act_1 last_7d",
+    reason="too many calls",
+    next_step="Wait.",
+    resolved_at=None,
+)
+
+
+def test_a_message_says_what_a_human_needs() -> None:
+    """The title is one line; the text holds what failed, since when, how often, example, reason and next step."""
+    message = build_message(ALERT, OPENED)
+    assert message.title == "adwarm: 1,200 errors Throttled of meta in 5 min"
+    assert message.text.splitlines() == [
+        "What failed: meta, Throttled",
+        "Since: 2026-11-25 12:00:00 UTC, last 2026-11-25 12:04:00 UTC",
+        "How often: 1,200 errors in the first 5 min and since",
+        "Example: act_1 last_7d",
+        "Reason: too many calls",
+        "Next step: Wait.",
+        "Where to look: adwarm errors --kind Throttled, adwarm alerts list",
+    ]
+    assert (message.kind, message.key, message.is_resolved) == ("Throttled", "act_1 last_7d", False)
+
+
+def test_resolved_and_repeated_notices_say_so() -> None:
+    """The title begins with the state; a resolved alert asks for nothing."""
+    resolved = build_message(replace(ALERT, resolved_at=NOON + timedelta(hours=1)), RESOLVED)
+    assert resolved.title == "adwarm: resolved: 1,200 errors Throttled of meta"
+    assert resolved.is_resolved
+    assert "Resolved at 2026-11-25 13:00:00 UTC" in resolved.text
+    assert "Next step" not in resolved.text
+    assert build_message(ALERT, "repeated 2").title == "adwarm: still open: 1,200 errors Throttled of meta"
+
+
+@given(st.text(), st.text())
+def test_the_title_is_one_bounded_line(kind: str, scope: str) -> None:
+    """Whatever an error is called, the title has no line break and mails cannot be given headers by it."""
+    message = build_message(replace(ALERT, kind=kind, scope=scope), OPENED)
+    assert len(message.title.splitlines()) == 1
+    assert len(message.title) <= 160
+
+
+def test_text_stays_text_in_a_mail() -> None:
+    """Markup in an error reaches a mail escaped."""
+    message = build_message(replace(ALERT, reason="<img src=x> {{ 7 * 7 }}"), OPENED)
+    assert "&lt;img src=x&gt; {{ 7 * 7 }}" in message.html
+
+
+def test_every_kind_has_a_next_step() -> None:
+    """Known kinds have their own sentence, with the connection where it matters; others name the command."""
+    assert "the connection agency" in get_next_step("TokenDead", "agency")
+    assert "adwarm errors --kind Strange" in get_next_step("Strange")
+    assert "'chat'" in build_test_message("chat").text
