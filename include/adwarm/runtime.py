@@ -105,7 +105,8 @@ class Runtime:
     @cached_property
     def queue(self) -> RequestQueue:
         """The queue of requests."""
-        return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner)
+        keep_days = self.settings.retention.request_days
+        return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner, keep_days=keep_days)
 
     @cached_property
     def pipeline(self) -> RecoveryPipeline:

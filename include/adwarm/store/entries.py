@@ -1,6 +1,6 @@
 """Entries: the stored answer for one account, window and query, as sealed bytes with their metadata."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete,
 
 from adwarm.model import EntryKey, Window
 from adwarm.store import entry_versions
-from adwarm.store.database import read_statement, read_transaction, upsert, write_transaction
+from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
 from adwarm.store.tables import account, entry_version, payload
 from adwarm.store.tables import entry as table
 
@@ -255,12 +255,18 @@ def get_totals(engine: Engine) -> dict[str, int]:
     return {"entries": int(count), "raw_bytes": int(raw), "stored_bytes": int(stored)}
 
 
-def delete_orphans(engine: Engine, before: datetime) -> int:
-    """Delete payloads older than `before` that neither an entry nor a kept version refers to; return their number."""
+def delete_orphans(engine: Engine, before: datetime) -> Iterator[int]:
+    """Delete payloads older than `before` that neither an entry nor a kept version refers to.
+
+    Yields how many each transaction deleted.
+    """
     used = union(select(table.c.payload_hash), select(entry_version.c.payload_hash))
-    unused = and_(payload.c.created_at < before, payload.c.hash.not_in(used))
-    with write_transaction(engine) as connection:
-        return int(connection.execute(delete(payload).where(unused)).rowcount)
+    unused = select(payload.c.hash).where(payload.c.created_at < before, payload.c.hash.not_in(used)).limit(BATCH_ROWS)
+    count = BATCH_ROWS
+    while count == BATCH_ROWS:
+        with write_transaction(engine) as connection:
+            count = int(connection.execute(delete(payload).where(payload.c.hash.in_(unused))).rowcount)
+        yield count
 
 
 def _store_payloads(connection: Connection, blobs: dict[str, bytes], at: datetime) -> None:
