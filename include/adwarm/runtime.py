@@ -31,6 +31,7 @@ from adwarm.store.schema import get_current_revision, get_head_revision, require
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.serving.misses import QueueMissHandler
 
 
@@ -168,6 +169,19 @@ class Runtime:
         """Return a new discovery of accounts; without retries, a call that fails is not made again."""
         pipeline = self.pipeline if with_retries else None
         return AccountDiscovery(self.context, self.single_call_admission, pipeline, self.clock)
+
+    def maintenance_parts(self) -> "MaintenanceParts":
+        """Return what the steps of maintenance work with; they act at the time of the machine."""
+        from adwarm.maintenance.health import NothingIsolated
+        from adwarm.maintenance.platform_calls import PlatformCalls
+        from adwarm.maintenance.steps import MaintenanceParts
+
+        clock = SystemClock()
+        calls = PlatformCalls(self.context, self.single_call_admission, clock, self.source_factories)
+        isolations = NothingIsolated()
+        return MaintenanceParts(
+            self.context, self.queue, self.admission, calls, self.pipeline, isolations, clock, self.owner
+        )
 
     def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
         """Return a new worker for the request queue that takes `batch_size` requests at a time."""

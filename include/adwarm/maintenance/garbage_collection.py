@@ -94,7 +94,9 @@ def list_used_objects(engine: Engine, folder: str = "") -> set[str]:
     used: set[str] = set()
     with read_transaction(engine) as connection:
         for column in columns:
-            within = column.is_not(None) if not folder else column.between(folder, f"{folder}g")  # g follows every digit
+            within = (
+                column.is_not(None) if not folder else column.between(folder, f"{folder}g")
+            )  # g follows every digit
             used |= {str(digest) for digest in connection.execute(select(column).where(within).distinct()).scalars()}
     return used
 

@@ -6,19 +6,16 @@ deleted rows referred to are deleted by garbage collection.
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-import msgspec
 from sqlalchemy import ColumnElement
 
 from adwarm.backpressure import RequestQueue
-from adwarm.foundation.circuit import Breaker
 from adwarm.foundation.clock import Clock
 from adwarm.maintenance.open_retention import prune_open_log
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
-from adwarm.recovery.isolation import isolation_rules
-from adwarm.store import Context, isolated_sources, retention, snapshots
+from adwarm.store import Context, retention, snapshots
 from adwarm.store import tables as t
 from adwarm.store.database import BATCH_ROWS
 from adwarm.store.error_events import ErrorLog
@@ -28,17 +25,26 @@ Rule = Callable[[], Iterator[int]]
 _LONGEST_COOLDOWN_DAYS = 30
 
 
-def make_apply_retention(context: Context, queue: RequestQueue, clock: Clock) -> Step:
+class IsolationRows(Protocol):
+    """The rows of what failed lately. `adwarm.recovery.isolation.IsolationTracker` is one."""
+
+    def delete_healthy(self, before: datetime) -> int:
+        """Delete what has no failure that still counted at `before`, and return how many rows that were."""
+        ...
+
+
+def make_apply_retention(context: Context, queue: RequestQueue, isolations: IsolationRows, clock: Clock) -> Step:
     """Return the step `apply_retention`.
 
     Args:
         context: database, objects and settings, which say how long each table keeps its rows.
         queue: the request queue, which knows when its requests ended.
+        isolations: deletes what works again.
         clock: the time of the run.
     """
 
     def step(cursor: Any, budget: StepBudget) -> StepResult:
-        rules = build_rules(context, queue, clock.now())
+        rules = build_rules(context, queue, isolations, clock.now())
         names = list(rules)
         start = names.index(cursor) if cursor in rules else 0
         result = StepResult()
@@ -53,7 +59,7 @@ def make_apply_retention(context: Context, queue: RequestQueue, clock: Clock) ->
     return step
 
 
-def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping[str, Rule]:
+def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows, now: datetime) -> Mapping[str, Rule]:
     """Return the rule of each table that grows, by its name, in the order in which they are applied."""
     engine, keep = context.engine, context.settings.retention
     aggregate_days = max(keep.aggregate_days, context.settings.forecast.history_days)
@@ -86,7 +92,7 @@ def build_rules(context: Context, queue: RequestQueue, now: datetime) -> Mapping
         "token_day": older(t.token_day.c.day, keep.token_days),
         "reconciliation": older(t.reconciliation.c.at, keep.reconciliation_days),
         "strategy_state": lambda: retention.delete_removed_strategies(engine, removed_before, defaults),
-        "isolation": lambda: iter([_delete_healthy_isolations(context, now)]),
+        "isolation": lambda: iter([isolations.delete_healthy(now)]),
         "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }
 
@@ -97,19 +103,3 @@ def _repeat(delete: Callable[[], int], batch: int) -> Iterator[int]:
         yield count
         if count < batch:
             return
-
-
-def _delete_healthy_isolations(context: Context, now: datetime) -> int:
-    """Delete the rows of what works again and has not failed within the window."""
-    rules, at = isolation_rules(context.settings.recovery), now.timestamp()
-    healthy = [
-        scope
-        for scope, data in isolated_sources.list_closed(context.engine)
-        if _is_healthy(data) and not msgspec.convert(dict(data), Breaker).has_failures(rules, at)
-    ]
-    return isolated_sources.delete_closed(context.engine, healthy)
-
-
-def _is_healthy(data: Mapping[str, Any]) -> bool:
-    """Whether the row is one that this version has written; older ones are replaced by the next call."""
-    return "since" not in data

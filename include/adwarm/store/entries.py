@@ -6,7 +6,21 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, literal, or_, select, union
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+)
 
 from adwarm.model import EntryKey, Window
 from adwarm.store import entry_versions
@@ -189,6 +203,26 @@ def list_to_recompress(
         .order_by((table.c.reads * table.c.stored_bytes).desc(), *table.primary_key.columns)
         .limit(limit)
     )
+    with read_transaction(engine) as connection:
+        return [_entry(row) for row in connection.execute(query)]
+
+
+def list_to_repair(engine: Engine, after: EntryKey | None, now: datetime, limit: int) -> list[Entry]:
+    """Return up to `limit` entries that need repair, in the order of their keys.
+
+    Those are degraded entries, and entries of which something could not be read, once they are due again.
+
+    Args:
+        engine: the database.
+        after: only entries after this key.
+        now: the time of the run, UTC.
+        limit: how many.
+    """
+    has_gap = and_(table.c.degraded_reason.is_not(None), table.c.expires_at <= now)
+    query = select(table).where(or_(table.c.degraded, has_gap)).order_by(*table.primary_key.columns).limit(limit)
+    if after is not None:
+        position = tuple_(after.account_id, after.window.since, after.window.until, after.spec_hash)
+        query = query.where(tuple_(*table.primary_key.columns) > position)
     with read_transaction(engine) as connection:
         return [_entry(row) for row in connection.execute(query)]
 

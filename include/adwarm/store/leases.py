@@ -2,8 +2,8 @@
 
 The next caller of `acquire` decides whether a lease has expired, so no sweeper is needed when an owner dies. The tokens
 of a name only grow, so an owner that was paused past its expiry cannot overwrite its successor. That also holds for
-names whose row maintenance has deleted: the row `FLOOR` keeps the greatest token of all deleted rows, and each new token
-is greater than it.
+names whose row maintenance has deleted: the row `FLOOR` keeps the greatest token of all deleted rows, and each new
+token is greater than it.
 
 | state                       | event                             | next state                        |
 |-----------------------------|-----------------------------------|-----------------------------------|

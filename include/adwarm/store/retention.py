@@ -35,7 +35,7 @@ def delete_older(
         now: the time of the run, UTC.
         condition: further condition of the rows to delete.
     """
-    table: Table = column.table  # type: ignore[attr-defined]
+    table: Table = column.table
     with read_transaction(engine) as connection:
         newest = connection.execute(select(func.max(column))).scalar_one_or_none()
     if newest is None:
@@ -64,7 +64,8 @@ def delete_partitions(engine: Engine, age: timedelta, now: datetime) -> Iterator
             newest = list(connection.execute(query))
         if not newest:
             return
-        is_old = or_(*(and_(partition.c.account_id == id_, partition.c.day < _cutoff(day, age, now)) for id_, day in newest))
+        cutoffs = [(account_id, _cutoff(day, age, now)) for account_id, day in newest]
+        is_old = or_(*(and_(partition.c.account_id == id_, partition.c.day < day) for id_, day in cutoffs))
         chosen = select(*partition.primary_key.columns).where(is_old).limit(BATCH_ROWS)
         yield from _delete_batches(engine, partition, chosen)
         after = newest[-1][0]
