@@ -21,6 +21,7 @@ from adwarm.cli import (
     fatigue,
     get,
     log,
+    maintain,
     patterns,
     plan,
     replay,
@@ -67,6 +68,7 @@ app.command("status")(status.status)
 app.command("patterns")(patterns.patterns)
 app.command("fatigue")(fatigue.fatigue)
 app.command("verify")(verify.verify)
+app.command("maintain")(maintain.maintain)
 app.add_typer(accounts.app, name="accounts")
 app.command("allow")(allow.allow)
 app.add_typer(backfill.app, name="backfill")

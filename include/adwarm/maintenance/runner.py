@@ -11,7 +11,7 @@
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -116,6 +116,20 @@ def find_pause(state: StepState | None, every: timedelta, now: datetime) -> str 
     if now >= again_at:
         return None
     return f"complete since {state.round_finished_at:%Y-%m-%d %H:%M} UTC; due again at {again_at:%Y-%m-%d %H:%M} UTC"
+
+
+def add_reports(first: StepReport, then: StepReport) -> StepReport:
+    """Return two runs of one step as one: the numbers added up, and the end of the second."""
+    numbers = {
+        name: first.counts[name] + value if isinstance(value, int | float) and name in first.counts else value
+        for name, value in then.counts.items()
+    }
+    return replace(
+        then,
+        counts={**first.counts, **numbers},
+        problems=(*first.problems, *then.problems),
+        seconds=first.seconds + then.seconds,
+    )
 
 
 def describe_counts(counts: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """Which sources are isolated. In the database, because every Airflow task is another process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, select
 
 from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.tables import isolation
@@ -32,21 +32,3 @@ class SqlIsolationStore:
         row = {"scope": source[:_NAME_LENGTH], "state": state, "changed_at": changed_at, "data": dict(data)}
         with write_transaction(self._engine) as connection:
             upsert(connection, isolation, [row])
-
-
-def list_closed(engine: Engine) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return scope and stored state of everything that is not isolated."""
-    query = select(isolation.c.scope, isolation.c.data).where(isolation.c.state == "closed")
-    with read_transaction(engine) as connection:
-        return [(row.scope, row.data) for row in connection.execute(query)]
-
-
-def delete_closed(engine: Engine, scopes: Sequence[str]) -> int:
-    """Delete the rows of scopes that are still not isolated, and return how many."""
-    with write_transaction(engine) as connection:
-        return sum(
-            connection.execute(
-                delete(isolation).where(isolation.c.scope == scope, isolation.c.state == "closed")
-            ).rowcount
-            for scope in scopes
-        )
