@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.foundation.wording import format_count
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, partitions
 from adwarm.store.database import write_transaction
@@ -37,12 +36,6 @@ class CompactionResult:
     def to_dict(self) -> dict[str, int]:
         """Return the counts."""
         return {"months": self.months, "objects_before": self.objects_before, "days": self.days}
-
-    def __str__(self) -> str:
-        if not self.months:
-            return "no month to compact"
-        objects = f"{format_count(self.days, 'day')} from {format_count(self.objects_before, 'object')}"
-        return f"compacted {format_count(self.months, 'final account-month')} ({objects})"
 
 
 def make_compact(context: Context) -> Step:

@@ -13,7 +13,6 @@ from sqlalchemy import Engine, select
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import NotFound
-from adwarm.foundation.wording import format_count
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, ObjectStore, entries, entry_versions, read_transaction
 from adwarm.store.entry_versions import VersionLimits
@@ -45,9 +44,6 @@ class GarbageResult:
     def to_dict(self) -> dict[str, int]:
         """Return the counts."""
         return {name: getattr(self, name) for name in ("objects", "lines", "versions", "payloads")}
-
-    def __str__(self) -> str:
-        return f"deleted {format_count(self.objects, 'unused object')} and {format_count(self.payloads, 'payload')}"
 
 
 def make_collect_garbage(context: Context, clock: Clock) -> Step:
