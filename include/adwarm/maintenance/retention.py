@@ -51,7 +51,7 @@ def make_apply_retention(context: Context, queue: RequestQueue, isolations: Isol
         for name in names[start:]:
             for count in rules[name]():
                 result.counts[name] = result.counts.get(name, 0) + count
-                if budget.is_used_up:
+                if count and budget.is_used_up:  # a rule that finds nothing more never holds up the next one
                     result.cursor = name
                     return result
         return result

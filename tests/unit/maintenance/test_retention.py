@@ -117,7 +117,7 @@ def test_hours_that_were_deleted_are_not_read_again(
 ) -> None:
     """The log still holds the old events; later runs read what was added and restore no hour."""
     log = UserLog(tmp_path / "log" / "a.jsonl")
-    for age in (900, 801, 10):
+    for age in (900, 850, 10):
         log.append(clock.now() - age * DAY, KEY)
     ingest(context, clock.now())
     step = make_apply_retention(context, queue, NothingIsolated(), clock)
