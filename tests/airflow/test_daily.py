@@ -117,4 +117,3 @@ def test_a_day_the_platform_no_longer_keeps_is_refused(runtime: Runtime) -> None
 
     with pytest.raises(BadRequest, match="37 months; 2020-01-01 is older"):
         daily.plan_day(_context("manual", day="2020-01-01"))
-

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from adwarm.backpressure import AdmissionStatus
-from adwarm.foundation.errors import AdwarmError, Permanent
+from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead
 from adwarm.foundation.redaction import redact
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.repair import IsolationView
@@ -118,7 +118,7 @@ class _Run:
             if error is not None and _is_own_refusal(error):
                 continue
             # A refusal in good order, such as one for a denied account, shows that the platform works.
-            failed = error is not None and not isinstance(error, Permanent)
+            failed = error is not None and (isinstance(error, TokenDead) or not isinstance(error, Permanent))
             self.isolations.record(scope, failed=failed, reason=redact(str(error)) if failed else None)
 
     def probe_breakers(self, status: AdmissionStatus) -> None:
