@@ -130,7 +130,7 @@ class _Run:
         return StepResult(dict(self.counts), cursor, [problem] if problem else [])
 
     def _handle(self, entry: Entry) -> str:
-        """Request an entry's key if that makes sense; return what became of it."""
+        """Request an entry's key if that makes sense; return the name of the outcome."""
         key = ReportKey(entry.key.account_id, entry.date_range, entry.report)
         account = self._get_account(key.account_id)
         if not is_current(entry, account, self.context.settings, self.now):

@@ -31,7 +31,7 @@ _MAX_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What became of one step.
+    """How one run of a step ended.
 
     Attributes:
         status: `done` (everything was looked at), `more` (work is left), `skipped`, `failed`, or `held` (another
@@ -82,7 +82,7 @@ def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float
         owner: this process.
 
     Returns:
-        What became of it; an error of the step is in it, not raised.
+        How it ended; an error of the step is in the report, not raised.
     """
     started = clock.now()
     state = maintenance_steps.acquire(engine, name, owner, started, seconds + GRACE_SECONDS)
