@@ -91,7 +91,7 @@ def _kill_in_a_step(runtime: Runtime) -> list[str]:
     """Start a run and kill it while a step runs; return that step, none when it ended before."""
     process = _maintain()
     while process.poll() is None and not _list_running(runtime):
-        time.sleep(0.001)
+        time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=30)
     return _list_running(runtime)
@@ -103,6 +103,7 @@ def _expire(runtime: Runtime) -> None:
         connection.execute(update(maintenance_step).values(lease_until=datetime.now(UTC) - timedelta(seconds=1)))
 
 
+@pytest.mark.long
 def test_the_next_run_goes_on(runtime: Runtime) -> None:
     """Killed runs block their step for no longer than the lease; then all months are compacted and no row is lost."""
     before, kills = _rows(runtime), 0
