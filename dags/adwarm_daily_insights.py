@@ -3,8 +3,8 @@
 One run per day: estimates its requests (log and XCom `estimate` of the first task), fetches the accounts' missing
 days of the aligned 30-day span that contains the day, settles those that are final, and scores ad fatigue as of the
 day. A scheduled run also completes the day before. Accounts whose day has not ended are left to a later run. Days
-older than 28 days are final: once such a day is stored, its rerun makes no call. Every run but a backfill's ends by
-compacting final months.
+older than 28 days are final: once such a day is stored, its rerun makes no call. `adwarm_maintenance` compacts final
+months.
 
 **Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`. The backfill form
 passes its parameters only when you also tick *Override parameters on existing runs*, even where no run exists yet;
@@ -58,7 +58,7 @@ from adwarm_airflow.operators import WarmBatchOperator
     **dag_kwargs(__doc__, Tag.BACKFILLABLE),
 )
 def adwarm_daily_insights() -> None:
-    """Plan, fetch, score, close the run, compact."""
+    """Plan, fetch, score, close the run."""
 
     @task
     def plan_day(**context: Any) -> list[int]:
@@ -81,17 +81,10 @@ def adwarm_daily_insights() -> None:
 
         return warming.close_run(context)
 
-    @task(trigger_rule="none_failed")
-    def compact_store(**context: Any) -> dict[str, Any]:
-        """Compact final months, and delete unreferenced objects."""
-        from adwarm_airflow.tasks import daily
-
-        return daily.compact_store(context)
-
     batches = plan_day()
     arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
     warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
-    batches >> warm >> score_day() >> close_run() >> compact_store()
+    batches >> warm >> score_day() >> close_run()
 
 
 daily_insights = adwarm_daily_insights()

@@ -34,6 +34,7 @@ from adwarm.store.schema import get_current_revision, get_head_revision, require
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.serving.misses import QueueMissHandler
 
 
@@ -110,7 +111,8 @@ class Runtime:
     @cached_property
     def queue(self) -> RequestQueue:
         """The queue of requests."""
-        return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner)
+        keep_days = self.settings.retention.request_days
+        return RequestQueue(self.engine, self.settings.backpressure, owner=self.owner, keep_days=keep_days)
 
     @cached_property
     def pipeline(self) -> RecoveryPipeline:
@@ -204,6 +206,25 @@ class Runtime:
         """Return a new discovery of accounts; without retries, a call that fails is not made again."""
         pipeline = self.pipeline if with_retries else None
         return AccountDiscovery(self.context, self.single_call_admission, pipeline, self.clock)
+
+    def maintenance_parts(self) -> "MaintenanceParts":
+        """Return what the steps of maintenance work with; they act at the time of the machine."""
+        from adwarm.maintenance.platform_calls import PlatformCalls
+        from adwarm.maintenance.steps import MaintenanceParts
+
+        clock = SystemClock()
+        calls = PlatformCalls(self.context, self.single_call_admission, clock, self.source_factories)
+        return MaintenanceParts(
+            self.context,
+            self.queue,
+            self.admission,
+            calls,
+            self.pipeline,
+            self.isolation,
+            self.alerts,
+            clock,
+            self.owner,
+        )
 
     def queue_worker(self, batch_size: int = BATCH_SIZE) -> QueueWorker:
         """Return a new worker for the request queue that takes `batch_size` requests at a time."""

@@ -139,6 +139,29 @@ class Poison(ProfilePart):
         return self
 
 
+class FalseSum(ProfilePart):
+    """Wrong totals: every additive figure of some answers is multiplied by `factor`.
+
+    Attributes:
+        level: the level of the queries that it falsifies; every level when None.
+        account: the account whose answers are falsified; all when None.
+        reports: whether it falsifies the rows of reports (True), of plain queries (False), or both (None).
+    """
+
+    factor: float = Field(ge=0)
+    level: Literal["account", "campaign", "adset", "ad"] | None = None
+    account: str | None = None
+    reports: bool | None = None
+
+    def falsifies(self, account: str, level: str, *, is_report: bool) -> bool:
+        """Whether it applies to the rows of a query."""
+        return (
+            self.account in {None, account}
+            and self.level in {None, level}
+            and (self.reports is None or self.reports == is_report)
+        )
+
+
 class FaultRule(ProfilePart):
     """One fault: what happens, to which calls, and when.
 
@@ -177,6 +200,7 @@ class FaultProfile(ProfilePart):
     reports: ReportSetting = ReportSetting()
     size: SizeSetting = SizeSetting()
     poison: tuple[Poison, ...] = ()
+    false_sum: tuple[FalseSum, ...] = ()
     fault: tuple[FaultRule, ...] = ()
 
 

@@ -11,7 +11,7 @@ from graph_simulator.ads import Ad, Days, Metric
 from graph_simulator.dataset import Dataset
 from graph_simulator.date_ranges import DateRange
 from graph_simulator.error_responses import GraphError
-from graph_simulator.fault_profile import Poison, SizeSetting
+from graph_simulator.fault_profile import FalseSum, Poison, SizeSetting
 from graph_simulator.fields import ALWAYS, CONSTANTS, DATE_FIELDS, EMPTY, NAME_FIELDS
 from graph_simulator.figures import ACTION_LISTS, COUNTS, RATIOS, ActionSplit, Figures, Row, action_lists
 from graph_simulator.levels import LevelTotals, ad_names, aggregate
@@ -69,6 +69,16 @@ def select(dataset: Dataset, account: str, query: Query, now: datetime) -> Selec
     table = aggregate(ad_totals, query.level, is_included)
     windows, objects = delivered(table, query.more_impressions_than)
     return Selection(account, query, table, windows, objects, is_included, account_totals)
+
+
+def falsified(selection: Selection, sums: Sequence[FalseSum], *, is_report: bool) -> Selection:
+    """Return the selection with the wrong totals that the fault profile sets for it."""
+    level = selection.query.level
+    factors = [item.factor for item in sums if item.falsifies(selection.account, level, is_report=is_report)]
+    if not factors:
+        return selection
+    totals = np.rint(selection.table.totals * np.prod(factors)).astype(selection.table.totals.dtype)
+    return replace(selection, table=replace(selection.table, totals=totals))
 
 
 def delivered(table: LevelTotals, more_than: int = 0) -> tuple[Days, Days]:

@@ -16,7 +16,7 @@ from graph_simulator.error_responses import GraphError, InvalidValue, bad_parame
 from graph_simulator.fault_kinds import ACCESS_FAULTS, REPORT_FAULTS, SERVING_FAULTS, FaultKind, Route, error_of
 from graph_simulator.fault_profile import FaultProfile
 from graph_simulator.hourly_quota import HourlyQuota
-from graph_simulator.insights import Selection, cells, check_page, check_size, page_body, select
+from graph_simulator.insights import Selection, cells, check_page, check_size, falsified, page_body, select
 from graph_simulator.levels import LEVELS
 from graph_simulator.nodes import account_body, accounts_body, objects_body
 from graph_simulator.parameters import check_parameters
@@ -196,7 +196,7 @@ class RequestHandler:
         query = self._query(call, account, node, now)
         if loses_reach(query, self.dataset.today(account, now)):
             query = without_reach(query)
-        selection = select(self.dataset, account, query, now)
+        selection = falsified(select(self.dataset, account, query, now), self.profile.false_sum, is_report=False)
         check_size(selection, self.profile.size, self.profile.poison)
         call.work.cost = _cost(selection, min(selection.rows, query.limit))
         return self._page(call, selection)
@@ -216,7 +216,7 @@ class RequestHandler:
         selection = self.report_runs.result(run, now)
         selection = replace(selection, query=with_result_presentation(selection.query, call.params))
         check_page(selection, page_limit(call.params), self.profile.size)
-        return self._page(call, selection)
+        return self._page(call, falsified(selection, self.profile.false_sum, is_report=True))
 
     def _query(self, call: Call, account: str, node: Node | None, now: datetime) -> Query:
         params = call.params if node is None else {"level": node.level, **call.params}

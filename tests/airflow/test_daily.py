@@ -117,19 +117,3 @@ def test_a_day_the_platform_no_longer_keeps_is_refused(runtime: Runtime) -> None
 
     with pytest.raises(BadRequest, match="37 months; 2020-01-01 is older"):
         daily.plan_day(_context("manual", day="2020-01-01"))
-
-
-def test_the_last_task_compacts_but_not_in_backfills(runtime: Runtime) -> None:
-    """A scheduled run compacts and returns counts; a backfill does not compact."""
-    from adwarm_airflow.tasks import daily
-
-    assert daily.compact_store(_context("scheduled")) == {
-        "compacted": True,
-        "months": 0,
-        "objects_before": 0,
-        "days": 0,
-        "orphans": 0,
-        "payloads": 0,
-        "errors": 0,
-    }
-    assert daily.compact_store(_context("backfill"))["compacted"] is False

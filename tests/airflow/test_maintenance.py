@@ -1,4 +1,4 @@
-"""`adwarm_maintenance`: discovery of accounts on a fresh home, recompression in quiet hours, and retention."""
+"""`adwarm_maintenance`: discovery of accounts on a fresh home, and the steps of maintenance."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.compression import compress
-from adwarm.foundation.errors import BadRequest, TokenDead
+from adwarm.foundation.errors import BadRequest, Corrupt, TokenDead
+from adwarm.maintenance import steps
+from adwarm.maintenance.steps import STEPS
 from adwarm.model import (
     ALL_ACCOUNTS,
     AccessProfile,
@@ -28,7 +30,7 @@ from adwarm.settings import CompressionSettings, load_settings
 from adwarm.store import accounts, compression_days, entries, write_transaction
 from adwarm.store.access_patterns import DescribedProfile, replace_profiles
 from adwarm.store.entries import Entry
-from adwarm_airflow.tasks.maintenance import apply_retention, discover_accounts, recompress_entries
+from adwarm_airflow.tasks.maintenance import discover_accounts, run_step
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -146,11 +148,6 @@ def test_entries_of_past_windows_go(
     assert [item.key for item in entries.list_entries(runtime.engine)] == [current]
 
 
-def _context(at: datetime, **params: Any) -> dict[str, Any]:
-    dag_run = SimpleNamespace(dag_id="adwarm_maintenance", run_id="r", run_type="scheduled", run_after=at)
-    return {"dag_run": dag_run, "params": {"decision_time": at.isoformat(), **params}}
-
-
 def _save_quiet_hours(*hours: int) -> None:
     """Store a profile of all accounts with these quiet hours of the week, in UTC."""
     profile = AccessProfile(
@@ -189,41 +186,93 @@ def _save_read_entry() -> None:
     entries.add_reads(engine, {key: 10_000}, START)
 
 
-def test_entries_are_recompressed_in_quiet_hours() -> None:
-    """While readers are many the task is skipped, unless the form asks; in a quiet hour it runs, then none is left."""
-    wednesday_noon = 2 * 24 + 12
+def test_entries_are_recompressed_in_quiet_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While readers are many the task is skipped, unless the form asks; without quiet hours it runs at any hour."""
     _save_read_entry()
-    _save_quiet_hours(wednesday_noon + 1)
+    hour = datetime.now(UTC)
+    _save_quiet_hours((hour.weekday() * 24 + hour.hour + 12) % 168)
     with pytest.raises(AirflowSkipException, match="readers are many"):
-        recompress_entries(_context(START))
-    result = recompress_entries(_context(START + timedelta(hours=1)))
-    assert (result["setting"], result["candidates"], result["recompressed"]) == ("zstd-19", 1, 1)
-    assert result["bytes_after"] < result["bytes_before"]
+        run_step(_form(), "recompress_entries")
+    result = run_step(_form(run_now=True), "recompress_entries")
+    assert (result["counts"]["candidates"], result["counts"]["recompressed"]) == (1, 1)
+    assert result["counts"]["bytes_after"] < result["counts"]["bytes_before"]
     with pytest.raises(AirflowSkipException, match="no entry to recompress"):
-        recompress_entries(_context(START, recompress_now=True))
-
-
-def test_recompression_runs_at_any_hour_without_patterns_and_can_be_switched_off(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Without access patterns no hour is known to be quiet; a CPU time of 0 switches it off."""
-    _save_read_entry()
+        run_step(_form(run_now=True), "recompress_entries")
     monkeypatch.setenv("ADWARM_COMPRESSION__RECOMPRESS_CPU_SECONDS", "0")
     with pytest.raises(AirflowSkipException, match="switched off"):
-        recompress_entries(_context(START))
-    monkeypatch.delenv("ADWARM_COMPRESSION__RECOMPRESS_CPU_SECONDS")
-    assert recompress_entries(_context(START))["recompressed"] == 1
+        run_step(_form(), "recompress_entries")
+
+
+def _form(**params: Any) -> dict[str, Any]:
+    """Return the context of a task with these values of the form."""
+    return {"params": {"steps": [], "run_now": False, "connection": "facebook_default", **params}}
 
 
 def test_what_is_past_its_retention_is_deleted() -> None:
-    """The task deletes old rows and old files of the open log, as of the run, and says how many of each."""
-    settings = load_settings()
-    compression_days.add_counts(
-        Runtime(settings).engine, START - timedelta(days=400), {"zstd": CompressionCounts(packed=1)}
-    )
-    files = OpenFiles(settings.data)
+    """The task deletes old rows and old files of the open log, says how many of each, and is then not due."""
+    runtime = Runtime(load_settings())
+    now = runtime.clock.now()
+    for age in (0, 400):
+        counts = {"zstd": CompressionCounts(packed=1)}
+        compression_days.add_counts(runtime.engine, now - timedelta(days=age), counts)
+    files = OpenFiles(runtime.settings.data)
     for age in (10, 500):
-        files.put((START - timedelta(days=age)).date(), "a", OPEN_FILE_SCHEMA.empty_table())
-    deleted = apply_retention(_context(START))
-    assert deleted == {"compression_day": 1, "token_day": 0, "request": 0, "error_event": 0, "open_log_files": 1}
-    assert files.list_days() == [(START - timedelta(days=10)).date()]
+        files.put((now - timedelta(days=age)).date(), "a", OPEN_FILE_SCHEMA.empty_table())
+    deleted = run_step(_form(), "apply_retention")["counts"]
+    assert {name: count for name, count in deleted.items() if count} == {"compression_day": 1, "open_log_files": 1}
+    assert files.list_days() == [(now - timedelta(days=10)).date()]
+    with pytest.raises(AirflowSkipException, match="due again at"):
+        run_step(_form(), "apply_retention")
+    assert run_step(_form(run_now=True), "apply_retention")["status"] == "done"
+
+
+def test_steps_are_tasks_of_their_own(dags: dict[str, Any]) -> None:
+    """The DAG has a task for each step, in their order, and none depends on another."""
+    dag = dags["adwarm_maintenance"]
+    assert dag.task_ids == ["discover_accounts", *STEPS]
+    assert [task.task_id for task in dag.tasks if task.upstream_task_ids or task.downstream_task_ids] == []
+    assert dag.params.get_param("steps").schema["examples"] == list(STEPS)
+
+
+def test_a_failing_step_stops_no_other(
+    dags: dict[str, Any], platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One step fails its task with its own error; the other tasks of the run succeed or are skipped."""
+    connect(monkeypatch, platform, "facebook_default", "simulated-token")
+
+    def fail(context: Any) -> Any:
+        def step(cursor: Any, budget: Any) -> Any:
+            raise Corrupt("a month is damaged")
+
+        return step
+
+    monkeypatch.setattr(steps, "make_compact", fail)
+    with pytest.raises(Corrupt, match="a month is damaged"):
+        run_step(_form(), "compact")
+    result = dags["adwarm_maintenance"].test()
+    states = {instance.task_id: str(instance.state) for instance in result.get_task_instances()}
+    assert states.pop("compact") in {"failed", "up_for_retry"}
+    assert set(states.values()) <= {"success", "skipped"}
+    assert states["apply_retention"] == "success"
+
+
+def test_the_form_chooses_steps(dags: dict[str, Any], platform: SimulatorServer) -> None:
+    """Steps that were not chosen are skipped, and an unknown one is refused."""
+    assert run_step(_form(steps=["compact"]), "compact")["status"] == "done"
+    with pytest.raises(AirflowSkipException, match="not chosen"):
+        run_step(_form(steps=["compact"]), "evict_entries")
+    with pytest.raises(BadRequest, match="'vacuum' is no step of maintenance"):
+        run_step(_form(steps=["vacuum"]), "compact")
+
+
+def test_sampled_accounts_are_reconciled(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step reads through the DAG's connection, and finds that an honest platform agrees with itself."""
+    connect(monkeypatch, platform, "facebook_default", "simulated-token")
+    monkeypatch.setenv("ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS", "1")
+    monkeypatch.setenv("ADWARM_SOURCE__REPORT_POLL_SECONDS", "0.2")
+    run()
+    context, report = _form(), {"status": "more"}
+    while report["status"] == "more":
+        report = run_step(context, "reconcile")
+    assert report["counts"]["compared"] >= 4
+    assert (report["counts"]["differing"], report["problems"]) == (0, [])

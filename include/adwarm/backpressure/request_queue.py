@@ -37,8 +37,6 @@ from adwarm.store import requests
 from adwarm.store.database import database_time, read_transaction, write_transaction
 from adwarm.store.requests import QueuedRequest, RequestStatus
 
-RETENTION_SECONDS = 7 * 86_400.0
-"""How long an ended request and its result can be looked up."""
 _MAX_HINT_SECONDS = 60.0
 _FIRST_BACKOFF_SECONDS = 5.0
 
@@ -216,6 +214,7 @@ class RequestQueue:
         engine: the database.
         settings: of the queue.
         owner: names this process in leases.
+        keep_days: how long an ended request and its result can be looked up.
         database_time: returns the time in seconds since the epoch; the database's own by default.
     """
 
@@ -225,10 +224,12 @@ class RequestQueue:
         settings: BackpressureSettings,
         *,
         owner: str,
+        keep_days: float = 7.0,
         database_time: Callable[[Connection], float] = database_time,
     ) -> None:
         self._engine = engine
         self._owner = owner
+        self._keep_seconds = keep_days * 86_400.0
         self._time = database_time
         self.rules = QueueRules.from_settings(settings)
 
@@ -357,7 +358,7 @@ class RequestQueue:
             return [_as_of(item, now) for item in requests.list_newest(connection, limit)]
 
     def find_newest_completed(self, key: ReportKey) -> QueuedRequest | None:
-        """Return the newest completed request for a report; None when there is none in the last seven days."""
+        """Return the newest completed request for a report; None when none is kept."""
         with read_transaction(self._engine) as connection:
             return requests.find_newest_completed(connection, key)
 
@@ -367,9 +368,9 @@ class RequestQueue:
             return summarize_queue(requests.list_open(connection), self.rules, self._time(connection))
 
     def delete_old(self) -> int:
-        """Delete requests that ended more than a week ago, and return how many."""
+        """Delete requests that ended more than `keep_days` ago, a batch of them, and return how many."""
         with write_transaction(self._engine) as connection:
-            return requests.delete_finished(connection, self._time(connection) - RETENTION_SECONDS)
+            return requests.delete_finished(connection, self._time(connection) - self._keep_seconds)
 
     def _lock_and_sweep(self, connection: Connection) -> float:
         """Lock the queue, bring it up to date, and return the current time."""

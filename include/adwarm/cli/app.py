@@ -23,6 +23,7 @@ from adwarm.cli import (
     fatigue,
     get,
     log,
+    maintain,
     patterns,
     plan,
     replay,
@@ -71,6 +72,7 @@ app.command("fatigue")(fatigue.fatigue)
 app.command("verify")(verify.verify)
 app.command("errors")(errors.errors)
 app.add_typer(alerts.app, name="alerts")
+app.command("maintain")(maintain.maintain)
 app.add_typer(accounts.app, name="accounts")
 app.command("allow")(allow.allow)
 app.add_typer(backfill.app, name="backfill")

@@ -163,14 +163,17 @@ def compact_store(*, as_json: JsonOption = False) -> None:
     Exits with 1 when an object could not be read.
     """
     from adwarm.maintenance.compaction import compact
+    from adwarm.maintenance.garbage_collection import collect_garbage
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    report = compact(runtime.context, runtime.clock.now())
+    report = compact(runtime.context)
+    deleted = collect_garbage(runtime.context, runtime.clock.now())
+    fields = {**report.to_dict(), **deleted.to_dict()}
     if as_json:
-        print_json(report.to_dict())
+        print_json({**fields, "errors": report.errors})
     else:
-        print_fields("Compaction", {**report.to_dict(), "errors": "; ".join(report.errors) or None})
+        print_fields("Compaction", {**fields, "errors": "; ".join(report.errors) or None})
     if report.errors:
         raise typer.Exit(1)
 

@@ -50,7 +50,6 @@ def request(
 
 def request_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any]:
     """Return a request, its position and its answer as JSON values."""
-    from adwarm.backpressure.request_queue import RETENTION_SECONDS
     from adwarm.store.requests import to_datetime
 
     finished = None if queued.finished_at is None else to_datetime(queued.finished_at)
@@ -65,7 +64,7 @@ def request_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any
         "error": queued.error,
         "result": queued.result,
         "finished_at": finished,
-        "kept_until": finished and finished + timedelta(seconds=RETENTION_SECONDS),
+        "kept_until": finished and finished + timedelta(days=runtime.settings.retention.request_days),
         **_queue_fields(runtime, queued),
         "answer": answer_fields(runtime, queued.key),
     }

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from adwarm.cli.maintain import maintenance_fields, print_maintenance
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_fields, print_json, print_table
 from adwarm.cli.strategy_fields import COLUMNS, report_fields, table_row
@@ -52,6 +53,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "strategies": [report_fields(report, now) for report in strategies],
         "traffic_24h": read_traffic.get_totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
         "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
+        "maintenance": maintenance_fields(runtime.context, now),
         "queue": runtime.queue.status().to_dict(),
         "admission": admission.to_dict(),
         "isolated": [asdict(state) for state in runtime.isolation.list_isolated()],
@@ -75,6 +77,7 @@ def status(*, as_json: JsonOption = False) -> None:
     print_fields("Review", document["review"])
     print_fields("Last 24 hours", document["traffic_24h"])
     print_table("Jobs", _JOB_COLUMNS, [_job_row(job) for job in document["jobs"]], "none yet")
+    print_maintenance(document["maintenance"])
     _print_queue(document["queue"])
     _print_limits(admission)
     _print_recovery(document["isolated"], document["healing"])

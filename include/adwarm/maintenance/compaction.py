@@ -1,16 +1,14 @@
-"""Compacts the final days of an account's month into one object, and deletes objects that nothing references.
+"""Compacts the final days of an account's month into one object.
 
 Objects are immutable: the month's rows are written as a new object, read back, and compared with the hash of each day.
 Only then one transaction points the days at it. A crash in between leaves orphans, never a gap.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.foundation.wording import format_count
-from adwarm.maintenance.garbage_collection import delete_orphans
+from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows, unpack_rows
@@ -25,42 +23,61 @@ class CompactionResult:
         months: account-months that were compacted.
         objects_before: objects that held their days.
         days: days that point at a new object.
-        orphans: unreferenced objects that were deleted.
-        payloads: unreferenced payloads that were deleted.
         errors: months that could not be read, and why.
+        last: the last month that was looked at when time was used up; None when all were.
     """
 
     months: int = 0
     objects_before: int = 0
     days: int = 0
-    orphans: int = 0
-    payloads: int = 0
     errors: list[str] = field(default_factory=list)
+    last: CompactableMonth | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return dict(vars(self))
-
-    def __str__(self) -> str:
-        months = f"compacted {format_count(self.months, 'final account-month')}"
-        objects = f"{format_count(self.days, 'day')} from {format_count(self.objects_before, 'object')}"
-        deleted = f"deleted {format_count(self.orphans, 'unused object')} and {format_count(self.payloads, 'payload')}"
-        return f"{months} ({objects}); {deleted}" if self.months else f"no month to compact; {deleted}"
+    def to_dict(self) -> dict[str, int]:
+        """Return the counts."""
+        return {"months": self.months, "objects_before": self.objects_before, "days": self.days}
 
 
-def compact(context: Context, now: datetime, as_of: datetime | None = None) -> CompactionResult:
-    """Compact every final month, then delete orphans that are old enough; see `delete_orphans` for the two times."""
+def make_compact(context: Context) -> Step:
+    """Return the step `compact`."""
+
+    def step(cursor: Any, budget: StepBudget) -> StepResult:
+        result = compact(context, after=tuple(cursor) if cursor else None, budget=budget)
+        last = None if result.last is None else list(_position(result.last))
+        return StepResult(result.to_dict(), last, result.errors)
+
+    return step
+
+
+def compact(
+    context: Context, *, after: tuple[str, ...] | None = None, budget: StepBudget | None = None
+) -> CompactionResult:
+    """Compact every final month; what the days pointed at is left to garbage collection.
+
+    Args:
+        context: database and object store.
+        after: only months after this one: account, query and first day.
+        budget: when to stop; without it every month is looked at.
+    """
     result = CompactionResult()
     for month in partitions.list_compactable_months(context.engine):
+        if after is not None and _position(month) <= after:
+            continue
         try:
             result.days += _compact_month(context, month)
+            result.months += 1
+            result.objects_before += month.objects
         except (Corrupt, NotFound) as error:
             result.errors.append(f"{month.account_id} {month.month}: {error}; run `adwarm verify --repair`")
-            continue
-        result.months += 1
-        result.objects_before += month.objects
-    result.orphans, result.payloads = delete_orphans(context, now, as_of)
+        if budget is not None and budget.is_used_up:
+            result.last = month
+            break
     return result
+
+
+def _position(month: CompactableMonth) -> tuple[str, ...]:
+    """Return what months are ordered by."""
+    return month.account_id, month.spec_hash, month.month.since.isoformat()
 
 
 def _compact_month(context: Context, month: CompactableMonth) -> int:

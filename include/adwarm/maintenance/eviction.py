@@ -9,18 +9,24 @@ The chance of an open within a day comes from the live forecast; of two entries 
 read or fetched longer ago goes first. What is deleted can be built again from the stored days with at most one call.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.foundation.wording import format_bytes, format_count
 from adwarm.maintenance.garbage_collection import MIN_ORPHAN_AGE
+from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import Account, ReportKey, resolve_key
 from adwarm.planning.decide import get_open_chances
 from adwarm.settings import Settings
 from adwarm.store import Context, accounts, entries
 from adwarm.store.entries import Entry
+
+_DELETED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ def _describe(
     return [
         StoredEntry(
             entry,
-            _is_current(entry, known.get(entry.key.account_id), context.settings, now),
+            is_current(entry, known.get(entry.key.account_id), context.settings, now),
             chances.get(ReportKey(entry.key.account_id, entry.date_range, entry.report)),
         )
         for entry in listed
@@ -123,20 +129,40 @@ def find_evictions(stored: Sequence[StoredEntry], settings: Settings, now: datet
 
 def delete_entries(context: Context, evictions: Sequence[Eviction], now: datetime) -> EvictionResult:
     """Delete entries that have not changed since they were listed, and payloads unreferenced for a day."""
-    removed = entries.delete_unchanged(context.engine, [item.entry for item in evictions])
-    payloads = entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE)
+    removed: list[Entry] = []
+    for start in range(0, len(evictions), _DELETED_AT_ONCE):
+        some = [item.entry for item in evictions[start : start + _DELETED_AT_ONCE]]
+        removed += entries.delete_unchanged(context.engine, some)
+    payloads = sum(entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE))
     return EvictionResult(
         len(removed), sum(item.stored_bytes for item in removed), payloads, len(evictions) - len(removed)
     )
 
 
-def evict(context: Context, now: datetime) -> tuple[list[Eviction], EvictionResult]:
-    """Delete what the rules say, and return it with the counts."""
+def make_evict_entries(context: Context, clock: Clock) -> Step:
+    """Return the step `evict_entries`: what it leaves for lack of time is found again by the next run."""
+
+    def step(_cursor: Any, budget: StepBudget) -> StepResult:
+        now = clock.now()
+        evictions = list_evictions(context, now)
+        counts: Counter[str] = Counter()
+        for start in range(0, len(evictions), _DELETED_AT_ONCE):
+            result = delete_entries(context, evictions[start : start + _DELETED_AT_ONCE], now)
+            counts.update({"entries": result.entries, "stored_bytes": result.stored_bytes, "kept": result.kept})
+            left = len(evictions) - start - _DELETED_AT_ONCE
+            if left > 0 and budget.is_used_up:
+                return StepResult(dict(counts), {"left": left})
+        return StepResult(dict(counts))
+
+    return step
+
+
+def list_evictions(context: Context, now: datetime) -> list[Eviction]:
+    """Return the stored entries to delete, in the order in which they go."""
     listed = entries.list_entries(context.engine)
     is_over = sum(entry.stored_bytes for entry in listed) > context.settings.cache.max_bytes
     chances = _find_chances(context, now) if is_over else {}  # they order what goes for its size, and take a forecast
-    evictions = find_evictions(_describe(context, listed, chances, now), context.settings, now)
-    return evictions, delete_entries(context, evictions, now)
+    return find_evictions(_describe(context, listed, chances, now), context.settings, now)
 
 
 def preview(evictions: Sequence[Eviction]) -> EvictionResult:
@@ -152,7 +178,15 @@ def _find_chances(context: Context, now: datetime) -> Mapping[ReportKey, float]:
         return {}
 
 
-def _is_current(entry: Entry, account: Account | None, settings: Settings, now: datetime) -> bool:
+def is_current(entry: Entry, account: Account | None, settings: Settings, now: datetime) -> bool:
+    """Return whether an entry's date range still means its days.
+
+    Args:
+        entry: the entry.
+        account: its account; None when it is not stored, which means the default zone.
+        settings: reports and default zone.
+        now: the time, UTC.
+    """
     key = ReportKey(entry.key.account_id, entry.date_range, entry.report)
     zone = settings.default_zone
     try:

@@ -1,31 +1,65 @@
 """Deletes objects and payloads that nothing references, once they are too old to be about to be referenced.
 
-An object is in use when a row of any table references it in a column `object_hash`.
+An object is in use when a row of any table references it in a column `object_hash` or `copy_name`. Quarantined lines of
+the access log, which only messages reference, are deleted after `retention.quarantine_days`.
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Engine, select
 
+from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import NotFound
+from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, ObjectStore, entries, entry_versions, read_transaction
 from adwarm.store.entry_versions import VersionLimits
 from adwarm.store.tables import metadata
 
 MIN_ORPHAN_AGE = timedelta(hours=24)
-_QUARANTINE_SUFFIX = ".jsonl"
-"""Suffix of quarantined lines of the access log, which only messages reference."""
+_REFERENCES = ("object_hash", "copy_name")
+_LINES_SUFFIX = ".jsonl"
 
 
-def list_used_objects(engine: Engine) -> set[str]:
-    """Return the hash of every object that a row references."""
-    columns = [table.c.object_hash for table in metadata.tables.values() if "object_hash" in table.c]
-    with read_transaction(engine) as connection:
-        return {str(digest) for column in columns for digest in connection.execute(select(column).distinct()).scalars()}
+@dataclass
+class GarbageResult:
+    """What was deleted.
+
+    Attributes:
+        objects: unreferenced objects.
+        lines: objects with quarantined lines of the access log.
+        versions: versions of entries that are too old for any reader.
+        payloads: unreferenced payloads.
+        next_folder: the folder of objects that a later run starts after; None when all were looked at.
+    """
+
+    objects: int = 0
+    lines: int = 0
+    versions: int = 0
+    payloads: int = 0
+    next_folder: str | None = None
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the counts."""
+        return {name: getattr(self, name) for name in ("objects", "lines", "versions", "payloads")}
 
 
-def delete_orphans(context: Context, now: datetime, as_of: datetime | None = None) -> tuple[int, int]:
-    """Delete unreferenced objects and payloads older than `MIN_ORPHAN_AGE`; return how many of each.
+def make_collect_garbage(context: Context, clock: Clock) -> Step:
+    """Return the step `collect_garbage`; ages are measured by `clock`, which is the machine's."""
+
+    def step(cursor: Any, budget: StepBudget) -> StepResult:
+        result = collect_garbage(context, clock.now(), after=cursor or "", budget=budget)
+        return StepResult(result.to_dict(), result.next_folder)
+
+    return step
+
+
+def collect_garbage(
+    context: Context, now: datetime, *, after: str = "", budget: StepBudget | None = None
+) -> GarbageResult:
+    """Delete unreferenced objects and payloads older than `MIN_ORPHAN_AGE`.
 
     Ages are checked before the references are read, and again before each deletion: a row can only start to reference
     an old object after the object was written again, which makes it young. Kept versions of entries that are too old
@@ -33,22 +67,56 @@ def delete_orphans(context: Context, now: datetime, as_of: datetime | None = Non
 
     Args:
         context: database and object store.
-        now: the time of the machine, which the ages of objects are measured by.
-        as_of: the time that versions and payloads were stored by, which a run as of the past sets; None for `now`.
+        now: the time of the machine.
+        after: only objects in folders after this one, two hex digits.
+        budget: when to stop; without it everything is looked at.
     """
-    as_of = as_of or now
-    objects = context.objects
-    old = [item for item in objects.list_objects() if item[1] != _QUARANTINE_SUFFIX and _is_old(objects, item, now)]
-    used = list_used_objects(context.engine) if old else set()
-    unused = [item for item in old if item[0] not in used and _is_old(objects, item, now)]
-    for digest, suffix in unused:
-        objects.delete(digest, suffix)
-    entry_versions.delete_old(context.engine, as_of - VersionLimits.of(context.settings.compression).age)
-    return len(unused), entries.delete_orphans(context.engine, as_of - MIN_ORPHAN_AGE)
+    result = GarbageResult()
+    if not after:
+        version_age = VersionLimits.of(context.settings.compression).age
+        result.versions = sum(entry_versions.delete_old(context.engine, now - version_age))
+        result.payloads = sum(entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE))
+    for folder, items in context.objects.list_folders(after):
+        _collect_folder(context, now, folder, items, result)
+        if budget is not None and budget.is_used_up:
+            result.next_folder = folder
+            break
+    return result
 
 
-def _is_old(objects: ObjectStore, item: tuple[str, str], now: datetime) -> bool:
+def list_used_objects(engine: Engine, folder: str = "") -> set[str]:
+    """Return the hash of every object that a row references, or of those that start with `folder`."""
+    columns = [table.c[name] for table in metadata.tables.values() for name in _REFERENCES if name in table.c]
+    used: set[str] = set()
+    with read_transaction(engine) as connection:
+        for column in columns:
+            within = (
+                column.is_not(None) if not folder else column.between(folder, f"{folder}g")
+            )  # g follows every digit
+            used |= {str(digest) for digest in connection.execute(select(column).where(within).distinct()).scalars()}
+    return used
+
+
+def _collect_folder(
+    context: Context, now: datetime, folder: str, items: Iterable[tuple[str, str]], result: GarbageResult
+) -> None:
+    objects, listed = context.objects, list(items)
+    oldest_lines = now - timedelta(days=context.settings.retention.quarantine_days)
+    for digest, suffix in listed:
+        if suffix == _LINES_SUFFIX and _is_older(objects, (digest, suffix), oldest_lines):
+            objects.delete(digest, suffix)
+            result.lines += 1
+    before = now - MIN_ORPHAN_AGE
+    old = [item for item in listed if item[1] != _LINES_SUFFIX and _is_older(objects, item, before)]
+    used = list_used_objects(context.engine, folder) if old else set()
+    for item in old:
+        if item[0] not in used and _is_older(objects, item, before):
+            objects.delete(*item)
+            result.objects += 1
+
+
+def _is_older(objects: ObjectStore, item: tuple[str, str], before: datetime) -> bool:
     try:
-        return objects.get_modified_at(*item) < now - MIN_ORPHAN_AGE
+        return objects.get_modified_at(*item) < before
     except NotFound:
         return False  # another worker has deleted it

@@ -27,8 +27,11 @@ from adwarm.compression import (
     open_envelope,
 )
 from adwarm.compression.codecs import encode
+from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.wording import format_count
+from adwarm.maintenance.off_peak import is_off_peak
+from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import EntryKey
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries
@@ -42,6 +45,7 @@ READ_WITHIN: Final = timedelta(days=7)
 _SAMPLED_ENTRIES = 3
 _SAMPLED_BYTES = 256 * 1024
 _SHORTEST_PERIOD = timedelta(hours=1)
+_STEP_COUNTS = ("candidates", "recompressed", "corrupt", "bytes_before", "bytes_after", "cpu_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,26 @@ def estimate_reads(entry: Entry, now: datetime) -> float:
     since = min(entry.fetched_at, datetime.combine(first_day, datetime.min.time(), UTC))
     share = (entry.expires_at - now) / max(now - since, _SHORTEST_PERIOD)
     return entry.reads * min(1.0, max(0.0, share))
+
+
+def make_recompress_entries(context: Context, clock: Clock, *, at_any_hour: bool = False) -> Step:
+    """Return the step `recompress_entries`, which runs in quiet hours, or at any hour if asked or none is known."""
+
+    def step(_cursor: Any, budget: StepBudget) -> StepResult:
+        now, seconds = clock.now(), context.settings.compression.recompress_cpu_seconds
+        if not seconds:
+            return StepResult(skipped="recompression is switched off (ADWARM_COMPRESSION__RECOMPRESS_CPU_SECONDS=0)")
+        if not at_any_hour and is_off_peak(context.engine, now) is False:
+            return StepResult(skipped="readers are many at this hour; entries are recompressed in quiet hours")
+        left = budget.ends_at - now.timestamp()
+        result = recompress_by_benefit(context, now, RecompressionPolicy(min(seconds, left)))
+        if not result.candidates:
+            return StepResult(skipped=str(result))
+        cursor = {"left": result.candidates - result.paying} if result.is_out_of_time else None
+        counts = result.to_dict()
+        return StepResult({name: counts[name] for name in _STEP_COUNTS}, cursor)
+
+    return step
 
 
 def recompress_by_benefit(

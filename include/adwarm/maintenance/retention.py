@@ -1,31 +1,105 @@
-"""Deletes rows past their retention from tables that nothing else prunes."""
+"""Deletes what is past its retention: one rule for each table that grows, and for files of the open log.
 
+A rule deletes in small transactions. A run that is out of time goes on with the same rule next time. Objects that the
+deleted rows referred to are deleted by garbage collection.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
+from typing import Any, Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import ColumnElement
 
 from adwarm.backpressure import RequestQueue
-from adwarm.store import compression_days, token_days, write_transaction
+from adwarm.foundation.clock import Clock
+from adwarm.maintenance.open_retention import prune_open_log
+from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
+from adwarm.store import Context, alerts, retention, snapshots
+from adwarm.store import tables as t
+from adwarm.store.database import BATCH_ROWS
 from adwarm.store.error_events import ErrorLog
 
-_TOKEN_DAYS = timedelta(days=7)
+Rule = Callable[[], Iterator[int]]
+"""Deletes batch by batch, and yields how many rows or files each batch deleted."""
+_LONGEST_COOLDOWN_DAYS = 30
 
 
-def apply_retention(engine: Engine, queue: RequestQueue, now: datetime) -> dict[str, int]:
-    """Delete old rows, and return how many of each table.
+class IsolationRows(Protocol):
+    """The rows of what failed lately. `adwarm.recovery.isolation.IsolationTracker` is one."""
 
-    Statistics of compression stay a year, the daily counts of tokens 7 days, ended requests 7 days, and errors 30 days.
+    def delete_healthy(self, before: datetime) -> int:
+        """Delete what has no failure that still counted at `before`, and return how many rows that were."""
+        ...
+
+
+def make_apply_retention(context: Context, queue: RequestQueue, isolations: IsolationRows, clock: Clock) -> Step:
+    """Return the step `apply_retention`.
 
     Args:
-        engine: the database.
+        context: database, objects and settings, which say how long each table keeps its rows.
         queue: the request queue, which knows when its requests ended.
-        now: the time of the run, UTC.
+        isolations: deletes what works again.
+        clock: the time of the run.
     """
-    with write_transaction(engine) as connection:
-        tokens = token_days.delete_before(connection, (now - _TOKEN_DAYS).date())
+
+    def step(cursor: Any, budget: StepBudget) -> StepResult:
+        rules = build_rules(context, queue, isolations, clock.now())
+        names = list(rules)
+        start = names.index(cursor) if cursor in rules else 0
+        result = StepResult()
+        for name in names[start:]:
+            for count in rules[name]():
+                result.counts[name] = result.counts.get(name, 0) + count
+                if count and budget.is_used_up:  # a rule that finds nothing more never holds up the next one
+                    result.cursor = name
+                    return result
+        return result
+
+    return step
+
+
+def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows, now: datetime) -> Mapping[str, Rule]:
+    """Return the rule of each table that grows, by its name, in the order in which they are applied."""
+    engine, keep = context.engine, context.settings.retention
+    aggregate_days = max(keep.aggregate_days, context.settings.forecast.history_days)
+    healed_days = max(keep.healing_days, _LONGEST_COOLDOWN_DAYS)  # a cool-down outlives its row's retention
+    removed_before = now - timedelta(days=keep.warm_days)
+    defaults = {item.name for item in DEFAULT_STRATEGIES}
+
+    def older(column: ColumnElement[Any], days: float) -> Rule:
+        return lambda: retention.delete_older(engine, column, timedelta(days=days), now)
+
     return {
-        "compression_day": compression_days.delete_old(engine, now),
-        "token_day": tokens,
-        "request": queue.delete_old(),
-        "error_event": ErrorLog(engine).prune(now),
+        "warm": older(t.warm.c.decided_at, keep.warm_days),
+        "warming_job": older(t.warming_job.c.started_at, keep.job_days),
+        "traffic_hour": older(t.traffic_hour.c.hour, keep.traffic_days),
+        "error_event": lambda: iter([ErrorLog(engine, keep).prune(now)]),
+        "fatigue_score": older(t.fatigue_score.c.as_of, keep.score_days),
+        "request": lambda: _repeat(queue.delete_old, BATCH_ROWS),
+        "lease": lambda: retention.delete_leases(engine, timedelta(days=keep.lease_days)),
+        "capacity_grant": lambda: retention.delete_grants(engine),
+        "policy_review": older(t.policy_review.c.at, keep.review_days),
+        "forecast_snapshot": lambda: iter([snapshots.delete_unused(engine, now - timedelta(days=keep.snapshot_days))]),
+        "access_aggregate": older(t.access_aggregate.c.hour, aggregate_days),
+        "partition": lambda: retention.delete_partitions(engine, timedelta(days=keep.partition_days), now),
+        "healing_run": older(t.healing_run.c.at, keep.healing_days),
+        "healing_action": older(t.healing_action.c.last_run, healed_days),
+        "alert": lambda: iter([alerts.delete_resolved(engine, now - timedelta(days=keep.alert_days))]),
+        # "quarantined_item": the rule of store/quarantine.py
+        "integrity_day": older(t.integrity_day.c.day, keep.compression_days),
+        "compression_day": older(t.compression_day.c.day, keep.compression_days),
+        "token_day": older(t.token_day.c.day, keep.token_days),
+        "reconciliation": older(t.reconciliation.c.at, keep.reconciliation_days),
+        "strategy_state": lambda: retention.delete_removed_strategies(engine, removed_before, defaults),
+        "isolation": lambda: iter([isolations.delete_healthy(now)]),
+        "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }
+
+
+def _repeat(delete: Callable[[], int], batch: int) -> Iterator[int]:
+    while True:
+        count = delete()
+        yield count
+        if count < batch:
+            return

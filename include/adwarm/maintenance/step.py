@@ -37,6 +37,8 @@ class StepResult:
     Attributes:
         counts: figures by name, for the log, the CLI and the table.
         cursor: JSON that the next run continues from; None when everything was looked at.
+        keeps_state: whether everything was looked at although there is a cursor, which then holds what the next pass
+            has to know.
         problems: sentences for a human, without secrets.
         skipped: why there was nothing to do; None when something was done.
     """
@@ -45,6 +47,12 @@ class StepResult:
     cursor: Any = None
     problems: list[str] = field(default_factory=list)
     skipped: str | None = None
+    keeps_state: bool = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything was looked at."""
+        return self.cursor is None or self.keeps_state
 
 
 Step = Callable[[Any, StepBudget], StepResult]

@@ -292,7 +292,9 @@ class AlertSettings(Section):
 class RetentionSettings(Section):
     """How long rows are kept that would otherwise grow without bound, in days."""
 
-    warm_days: int = Field(90, ge=1, description="Warms, used or wasted.")
+    warm_days: int = Field(
+        90, ge=61, description="Warms and removed strategies; the budget of a strategy looks back over 60 days."
+    )
     job_days: int = Field(90, ge=1, description="Warming jobs.")
     traffic_days: int = Field(400, ge=1, description="Reads and calls by hour.")
     error_days: int = Field(30, ge=1, description="Errors.")
@@ -304,7 +306,9 @@ class RetentionSettings(Section):
     request_days: int = Field(7, ge=1, description="Requests that ended.")
     review_days: int = Field(730, ge=1, description="Policy reviews.")
     snapshot_days: int = Field(60, ge=7, description="Forecast snapshots that nothing uses.")
-    aggregate_days: int = Field(800, ge=60, description="Hours of the access log.")
+    aggregate_days: int = Field(
+        800, ge=60, description="Hours of the access log; never less than `ADWARM_FORECAST__HISTORY_DAYS`."
+    )
     partition_days: int = Field(1_130, ge=95, description="Days of insights.")
     token_days: int = Field(7, ge=1, description="Daily counts of tokens.")
     compression_days: int = Field(365, ge=1, description="Statistics of compression and integrity.")

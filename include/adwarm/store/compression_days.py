@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import Engine, delete, select, update
+from sqlalchemy import Engine, select, update
 
 from adwarm.model import CompressionCounts
 from adwarm.store.database import insert_new, read_transaction, write_transaction
 from adwarm.store.tables import compression_day as table
 
-RETENTION = timedelta(days=366)
-"""Days older than this are deleted by maintenance."""
 _NAMES = tuple(field.name for field in fields(CompressionCounts))
 
 
@@ -77,9 +75,3 @@ def get_totals(engine: Engine, since: datetime) -> CompressionTotals:
         total += item.counts
         codecs[item.codec] = codecs.get(item.codec, CompressionCounts()) + item.counts
     return CompressionTotals(first, total, dict(sorted(codecs.items())))
-
-
-def delete_old(engine: Engine, now: datetime) -> int:
-    """Delete the days that are older than `RETENTION`, and return how many rows that were."""
-    with write_transaction(engine) as connection:
-        return int(connection.execute(delete(table).where(table.c.day < (now - RETENTION).date())).rowcount)

@@ -28,6 +28,8 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.home import make_private_folder
 from adwarm.settings import SqlSettings
 
+BATCH_ROWS = 1_000
+"""Rows that one transaction deletes, so that no other writer waits for long."""
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}

@@ -1,16 +1,30 @@
 """Entries: the stored answer for one account, window and query, as sealed bytes with their metadata."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, Select, and_, bindparam, delete, func, literal, or_, select, union
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union,
+)
 
 from adwarm.model import EntryKey, Window
 from adwarm.store import entry_versions
-from adwarm.store.database import read_statement, read_transaction, upsert, write_transaction
+from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
 from adwarm.store.tables import account, entry_version, payload
 from adwarm.store.tables import entry as table
 
@@ -193,6 +207,26 @@ def list_to_recompress(
         return [_entry(row) for row in connection.execute(query)]
 
 
+def list_to_repair(engine: Engine, after: EntryKey | None, now: datetime, limit: int) -> list[Entry]:
+    """Return up to `limit` entries that need repair, in the order of their keys.
+
+    Those are degraded entries, and entries of which something could not be read, once they are due again.
+
+    Args:
+        engine: the database.
+        after: only entries after this key.
+        now: the time of the run, UTC.
+        limit: how many.
+    """
+    has_gap = and_(table.c.degraded_reason.is_not(None), table.c.expires_at <= now)
+    query = select(table).where(or_(table.c.degraded, has_gap)).order_by(*table.primary_key.columns).limit(limit)
+    if after is not None:
+        position = tuple_(after.account_id, after.window.since, after.window.until, after.spec_hash)
+        query = query.where(tuple_(*table.primary_key.columns) > position)
+    with read_transaction(engine) as connection:
+        return [_entry(row) for row in connection.execute(query)]
+
+
 def add_reads(engine: Engine, counts: Mapping[EntryKey, int], at: datetime) -> None:
     """Add reads to entries in one transaction; entries that are gone are left out, and no count means no transaction.
 
@@ -255,12 +289,18 @@ def get_totals(engine: Engine) -> dict[str, int]:
     return {"entries": int(count), "raw_bytes": int(raw), "stored_bytes": int(stored)}
 
 
-def delete_orphans(engine: Engine, before: datetime) -> int:
-    """Delete payloads older than `before` that neither an entry nor a kept version refers to; return their number."""
+def delete_orphans(engine: Engine, before: datetime) -> Iterator[int]:
+    """Delete payloads older than `before` that neither an entry nor a kept version refers to.
+
+    Yields how many each transaction deleted.
+    """
     used = union(select(table.c.payload_hash), select(entry_version.c.payload_hash))
-    unused = and_(payload.c.created_at < before, payload.c.hash.not_in(used))
-    with write_transaction(engine) as connection:
-        return int(connection.execute(delete(payload).where(unused)).rowcount)
+    unused = select(payload.c.hash).where(payload.c.created_at < before, payload.c.hash.not_in(used)).limit(BATCH_ROWS)
+    count = BATCH_ROWS
+    while count == BATCH_ROWS:
+        with write_transaction(engine) as connection:
+            count = int(connection.execute(delete(payload).where(payload.c.hash.in_(unused))).rowcount)
+        yield count
 
 
 def _store_payloads(connection: Connection, blobs: dict[str, bytes], at: datetime) -> None:

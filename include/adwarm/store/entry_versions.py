@@ -4,16 +4,16 @@ The version that is published is kept as well, since the next one may be sent as
 the payload of its entry; recompression replaces the payload of both.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, and_, delete, select
+from sqlalchemy import Connection, Engine, and_, delete, select, tuple_
 
 from adwarm.model import ReportKey, Window
 from adwarm.settings import CompressionSettings
-from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.database import BATCH_ROWS, read_transaction, upsert, write_transaction
 from adwarm.store.tables import entry_version as table
 from adwarm.store.tables import payload
 
@@ -115,10 +115,15 @@ def move_payload(connection: Connection, old: str, new: str, stored_bytes: int) 
     connection.execute(table.update().where(table.c.payload_hash == old).values(**values))
 
 
-def delete_old(engine: Engine, before: datetime) -> int:
-    """Delete versions that were last published before `before`, and return their number."""
-    with write_transaction(engine) as connection:
-        return int(connection.execute(delete(table).where(table.c.created_at < before)).rowcount)
+def delete_old(engine: Engine, before: datetime) -> Iterator[int]:
+    """Delete versions that were last published before `before`, and yield how many each transaction deleted."""
+    old = select(*table.primary_key.columns).where(table.c.created_at < before).order_by(table.c.created_at)
+    statement = delete(table).where(tuple_(*table.primary_key.columns).in_(old.limit(BATCH_ROWS)))
+    count = BATCH_ROWS
+    while count == BATCH_ROWS:
+        with write_transaction(engine) as connection:
+            count = int(connection.execute(statement).rowcount)
+        yield count
 
 
 def _delete_excess(connection: Connection, key: ReportKey, limits: VersionLimits) -> None:

@@ -1,7 +1,9 @@
 """Leases: an owner, an expiry by the database's clock, and a fencing token that writes check.
 
 The next caller of `acquire` decides whether a lease has expired, so no sweeper is needed when an owner dies. The tokens
-of a name only grow, so an owner that was paused past its expiry cannot overwrite its successor.
+of a name only grow, so an owner that was paused past its expiry cannot overwrite its successor. That also holds for
+names whose row maintenance has deleted: the row `FLOOR` keeps the greatest token of all deleted rows, and each new
+token is greater than it.
 
 | state                       | event                             | next state                        |
 |-----------------------------|-----------------------------------|-----------------------------------|
@@ -20,8 +22,9 @@ requests that are too large, so that splitting continues where it stopped.
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Update, select, update
+from sqlalchemy import Connection, Engine, Select, Update, bindparam, select, update
 
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
 from adwarm.store.tables import lease as table
@@ -37,6 +40,8 @@ class Lease:
     expires_at: datetime
 
 
+FLOOR = "(floor)"
+"""Name of the row whose token every new token exceeds."""
 _NO_REPORT: dict[str, object] = dict.fromkeys((
     "report_unit",
     "report_at",
@@ -104,13 +109,16 @@ def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | No
         now = database_time(connection)
         until = datetime.fromtimestamp(now + seconds, UTC)
         empty = {"name": name, "owner": "", "token": 0, "expires_at": datetime.fromtimestamp(0, UTC)}
-        insert_new(connection, table, [empty])
-        row = connection.execute(select(table).where(table.c.name == name).with_for_update()).one()
+        row = None
+        while row is None:  # retention may delete the row between the two statements
+            insert_new(connection, table, [empty])
+            row = connection.execute(_FIND_TO_ACQUIRE, {"wanted": name}).one_or_none()
         if row.owner and row.owner != owner and row.expires_at.timestamp() > now:
             return None
-        values = {"owner": owner, "token": row.token + 1, "expires_at": until}
+        token = max(row.token, row.floor or 0) + 1
+        values = {"owner": owner, "token": token, "expires_at": until}
         connection.execute(update(table).where(table.c.name == name).values(**values))
-        return Lease(name, owner, row.token + 1, until)
+        return Lease(name, owner, token, until)
 
 
 def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
@@ -124,7 +132,8 @@ def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
 def release(engine: Engine, lease: Lease) -> None:
     """Release a lease. A lease that was lost stays with its new owner."""
     with write_transaction(engine) as connection:
-        connection.execute(_update_if_owned(lease).values(owner="", expires_at=datetime.fromtimestamp(0, UTC)))
+        now = datetime.fromtimestamp(database_time(connection), UTC)
+        connection.execute(_update_if_owned(lease).values(owner="", expires_at=now))
 
 
 def is_current(connection: Connection, lease: Lease) -> bool:
@@ -182,6 +191,16 @@ def save_hints(engine: Engine, lease: Lease, hints: FetchHints, at: datetime) ->
     """Store what was learned for the next owner; False when the lease was lost."""
     values = {"at": at.isoformat(), **asdict(hints)} if hints.too_large or hints.listed else None
     return _update_lease(engine, lease, learned=values)
+
+
+def _build_find_to_acquire() -> Select[Any]:
+    # The floor is read by a statement that starts after the row exists, so it knows of every earlier deletion of it.
+    floors = table.alias("floors")
+    floor = select(floors.c.token).where(floors.c.name == FLOOR).scalar_subquery().label("floor")
+    return select(table, floor).where(table.c.name == bindparam("wanted")).with_for_update(of=table)
+
+
+_FIND_TO_ACQUIRE = _build_find_to_acquire()
 
 
 def _update_lease(engine: Engine, lease: Lease, **values: object) -> bool:

@@ -88,14 +88,20 @@ class ObjectStore:
 
     def list_objects(self) -> Iterator[tuple[str, str]]:
         """Yield hash and suffix of each object."""
+        for _, items in self.list_folders():
+            yield from items
+
+    def list_folders(self, after: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        """Yield each folder after `after`, in order, with hash and suffix of its objects.
+
+        A folder is named by the first two hex digits of its objects.
+        """
         root = self._root / "objects"
         if not root.exists():
             return
-        for folder in sorted(root.iterdir(), key=lambda item: item.name):
-            for path in folder.iterdir():
-                digest, _, suffix = path.name.partition(".")
-                if _HASH.fullmatch(digest):
-                    yield digest, f".{suffix}"
+        for folder in sorted((item for item in root.iterdir() if item.name > after), key=lambda item: item.name):
+            parts = (path.name.partition(".") for path in folder.iterdir())
+            yield folder.name, [(digest, f".{suffix}") for digest, _, suffix in parts if _HASH.fullmatch(digest)]
 
     def check(self) -> None:
         """Write, read and delete a probe object.

@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, text, update
 
 from adwarm.model import Priority, ReportKey
+from adwarm.store.database import BATCH_ROWS
 from adwarm.store.tables import request as table
 
 
@@ -207,8 +208,9 @@ def update_request(connection: Connection, request: QueuedRequest, **values: Any
 
 
 def delete_finished(connection: Connection, before: float) -> int:
-    """Delete requests that ended before `before`, and return how many."""
-    return connection.execute(delete(table).where(table.c.finished_at < to_datetime(before))).rowcount
+    """Delete requests that ended before `before`, at most `BATCH_ROWS` of them, and return how many."""
+    old = select(table.c.id).where(table.c.finished_at < to_datetime(before)).order_by(table.c.finished_at)
+    return connection.execute(delete(table).where(table.c.id.in_(old.limit(BATCH_ROWS)))).rowcount
 
 
 _TIMESTAMP_COLUMNS = frozenset({"enqueued_at", "deadline", "lease_until", "finished_at", "not_before"})

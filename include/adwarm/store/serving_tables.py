@@ -24,7 +24,7 @@ access_token = Table(
     Column("last_used_at", UtcDateTime()),
 )
 
-# One row per token and UTC day on which it requested a new key. Maintenance deletes rows after 7 days.
+# One row per token and UTC day on which it requested a new key. Maintenance deletes old rows.
 token_day = Table(
     "token_day",
     metadata,
@@ -52,7 +52,7 @@ entry_version = Table(
     Index(None, "created_at"),
 )
 
-# One row per UTC day and codec. Maintenance deletes rows after a year.
+# One row per UTC day and codec. Maintenance deletes old rows.
 compression_day = Table(
     "compression_day",
     metadata,

@@ -3,13 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Engine, Row, delete, select, update
 
 from adwarm.model import DeployedPolicy, Mode, Snapshot
-from adwarm.store.database import insert_new, upsert
-from adwarm.store.tables import forecast_snapshot, policy
+from adwarm.store.database import insert_new, upsert, write_transaction
+from adwarm.store.tables import forecast_snapshot, policy, policy_review
 
 LIVE = "live"
+_KEPT_OF_EACH_KIND = 2
 
 
 def insert_snapshot(connection: Connection, snapshot: Snapshot) -> None:
@@ -62,6 +63,24 @@ def record_choice(connection: Connection, kind: str, *, by: str, why: str, at: d
     """Record who chose the kind of forecast of a policy, and why; training then keeps that kind."""
     values = {"chosen_kind": kind, "chosen_by": by[:250], "chosen_why": why, "chosen_at": at}
     connection.execute(update(policy).where(policy.c.name == name).values(values))
+
+
+def delete_unused(engine: Engine, before: datetime) -> int:
+    """Delete snapshots that were trained before `before` and that nothing uses, and return how many.
+
+    The deployed ones stay, those that a review proposed, and the newest two of each kind, which take over when the
+    deployed one is damaged. Garbage collection deletes their objects.
+    """
+    table = forecast_snapshot.c
+    deployed = select(policy.c.snapshot_id).where(policy.c.snapshot_id.is_not(None))
+    proposed = select(policy_review.c.proposed_snapshot).where(policy_review.c.proposed_snapshot.is_not(None))
+    with write_transaction(engine) as connection:
+        by_kind: dict[str, list[str]] = {}
+        for row in connection.execute(select(table.id, table.kind).order_by(table.created_at.desc(), table.id)):
+            by_kind.setdefault(row.kind, []).append(row.id)
+        newest = [id_ for ids in by_kind.values() for id_ in ids[:_KEPT_OF_EACH_KIND]]
+        unused = (table.created_at < before, table.id.not_in(newest), table.id.not_in(deployed.union(proposed)))
+        return connection.execute(delete(forecast_snapshot).where(*unused)).rowcount
 
 
 def _snapshot(row: Row[Any]) -> Snapshot:

@@ -194,7 +194,7 @@ entry = Table(
     Index(None, "expires_at"),
 )
 
-# Grows with accounts times days fetched. No retention yet; final months share one object.
+# Grows with accounts times days fetched. Maintenance deletes old days; final months share one object.
 partition = Table(
     "partition",
     metadata,
@@ -214,7 +214,7 @@ partition = Table(
     Index(None, "object_hash"),
 )
 
-# Grows with accounts times queries times 30-day blocks. A released lease keeps its row, so that tokens only grow.
+# Grows with accounts times queries times 30-day blocks. Maintenance deletes old rows; a floor lets tokens only grow.
 lease = Table(
     "lease",
     metadata,
@@ -245,7 +245,7 @@ log_file = Table(
     value_column("read_at", UtcDateTime()),
 )
 
-# Grows by 24 rows a day. No retention yet.
+# Grows by 24 rows a day. Maintenance deletes old hours.
 access_aggregate = Table(
     "access_aggregate",
     metadata,
@@ -266,7 +266,7 @@ watermark = Table(
     value_column("updated_at", UtcDateTime()),
 )
 
-# Grows by about one row a day. No retention yet.
+# Grows by about one row a day. Maintenance deletes old ones that nothing uses.
 forecast_snapshot = Table(
     "forecast_snapshot",
     metadata,
@@ -296,7 +296,7 @@ policy = Table(
     Column("chosen_why", Text),
 )
 
-# Grows by one row a week. No retention yet.
+# Grows by one row a week. Maintenance deletes old rows.
 policy_review = Table(
     "policy_review",
     metadata,
@@ -313,7 +313,7 @@ policy_review = Table(
     Index(None, "at"),
 )
 
-# Grows with every planned warm. No retention yet.
+# Grows with every planned warm. Maintenance deletes old rows.
 warm = Table(
     "warm",
     metadata,
@@ -350,7 +350,7 @@ warm = Table(
     Index(None, "strategy", "decided_at"),
 )
 
-# Grows with every run. No retention yet.
+# Grows with every run. Maintenance deletes old rows.
 warming_job = Table(
     "warming_job",
     metadata,
@@ -367,7 +367,7 @@ warming_job = Table(
     Index(None, "started_at"),
 )
 
-# At most `ADWARM_BACKPRESSURE__QUEUE_SIZE` pending rows; finished ones are deleted after 7 days.
+# At most `ADWARM_BACKPRESSURE__QUEUE_SIZE` pending rows; finished ones are deleted after some days.
 request = Table(
     "request",
     metadata,
@@ -401,7 +401,7 @@ request = Table(
     ),
 )
 
-# Grows with ads times days. No retention yet.
+# Grows with ads times days. Maintenance deletes old rows.
 fatigue_score = Table(
     "fatigue_score",
     metadata,
@@ -424,7 +424,7 @@ fatigue_score = Table(
     Index(None, "as_of", "status"),
 )
 
-# Grows with hours times accounts times actors. No retention yet.
+# Grows with hours times accounts times actors. Maintenance deletes old rows.
 traffic_hour = Table(
     "traffic_hour",
     metadata,

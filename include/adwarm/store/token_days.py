@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, select, update
 
 from adwarm.store.database import insert_new
 from adwarm.store.serving_tables import token_day as table
@@ -30,8 +30,3 @@ def get_new_keys(connection: Connection, token_id: str, day: date) -> int:
     """Return how many new keys a token has requested on a UTC day."""
     query = select(table.c.new_keys).where(table.c.token_id == token_id, table.c.day == day)
     return int(connection.execute(query).scalar_one_or_none() or 0)
-
-
-def delete_before(connection: Connection, day: date) -> int:
-    """Delete the counts of the days before `day`, and return how many."""
-    return connection.execute(delete(table).where(table.c.day < day)).rowcount

@@ -1,4 +1,4 @@
-"""Tasks of `adwarm_daily_insights`: plan the accounts of a day, estimate the requests, compact the store."""
+"""Tasks of `adwarm_daily_insights`: plan the accounts of a day, estimate the requests."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ from adwarm.fetch_plan.planner import get_day_close_windows
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_some
-from adwarm.maintenance.compaction import compact
 from adwarm.model import Account, Mode, Window, resolve_key
 from adwarm.planning.day_close import recommend_day_close
 from adwarm.planning.decide import save_plan
@@ -71,19 +70,6 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     if run.is_backfill and not account_ids and not context["params"].get("confirm_all_accounts"):
         require_confirmation(runtime.settings, len(chosen), HOW_TO_CONFIRM)
     return _save_plan(runtime, run, now, pairs, with_week=with_week)
-
-
-def compact_store(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Compact final months, and delete objects unreferenced for a day; skipped in backfills."""
-    run = resolve_run_window(context, DAY)
-    if run.is_backfill:
-        return {"compacted": False, "why": "a backfill leaves this to the daily run"}
-    runtime = open_runtime()
-    result = compact(runtime.context, runtime.clock.now(), run.clock.now())
-    for text in result.errors:
-        log.warning("%s", text)
-    log.info("%s", result)
-    return {"compacted": True, **result.to_dict(), "errors": len(result.errors)}
 
 
 def describe_selection(ids: Sequence[str], *, is_named: bool) -> str:

@@ -1,7 +1,8 @@
-"""Tasks of `adwarm_maintenance`: discover accounts, recompress entries, delete what is past its retention."""
+"""Tasks of `adwarm_maintenance`: discover accounts, and run the steps of maintenance."""
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,13 +10,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
-from adwarm.maintenance import retention
 from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
-from adwarm.maintenance.eviction import evict
-from adwarm.maintenance.off_peak import is_off_peak
-from adwarm.maintenance.open_retention import prune_open_log
-from adwarm.maintenance.recompression import recompress_by_benefit
+from adwarm.maintenance.steps import MaintenanceParts, check_step_names, run_if_due
 from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import most_severe_error, with_message
 from adwarm.runtime import connection_factories
@@ -57,44 +54,36 @@ def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     return result.to_dict()
 
 
-def evict_entries() -> dict[str, Any]:
-    """Delete entries of past windows that nobody reads, and over the size budget the least likely ones, as of now."""
-    runtime = open_runtime(SystemClock())  # a run over a past date must not judge today's entries by that date
-    evictions, result = evict(runtime.context, runtime.clock.now())
-    log.info("%s", result)
-    for item in evictions[:_MAX_LINES]:
-        log.info("%s %s (%s): %s", item.entry.key.account_id, item.entry.date_range, item.entry.key.window, item.why)
-    return result.to_dict()
+def run_step(context: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Run one step of maintenance as of now, and return what it did.
 
-
-def recompress_entries(context: Mapping[str, Any]) -> dict[str, Any]:
-    """Recompress the entries for which a stronger level pays, within the settings' CPU time, and return the numbers.
+    A run over a past date must not judge today's data by that date, so the time is the machine's.
 
     Raises:
-        AirflowSkipException: readers are many at this hour, recompression is switched off, or no entry is left to try.
+        AirflowSkipException: the step was not chosen, is not due, has nothing to do, or another process runs it.
+        Exception: what the step raised, with its type.
     """
-    run = resolve_run_window(context, STEP)
-    runtime = open_runtime(run.clock)
-    now = run.clock.now()
-    if not runtime.settings.compression.recompress_cpu_seconds:
-        raise AirflowSkipException("recompression is switched off (ADWARM_COMPRESSION__RECOMPRESS_CPU_SECONDS=0)")
-    if is_off_peak(runtime.engine, now) is False and not context["params"].get("recompress_now"):
-        raise AirflowSkipException("readers are many at this hour; entries are recompressed in quiet hours")
-    result = recompress_by_benefit(runtime.context, now)
-    if not result.candidates:
-        raise AirflowSkipException(str(result))
-    log.info("%s", result)
-    return result.to_dict()
+    params = context["params"]
+    if name not in check_step_names(params.get("steps") or ()):
+        raise AirflowSkipException("not chosen in the form")
+    report = run_if_due(_open_parts(params), name, run_now=bool(params.get("run_now")))
+    if report.error is not None:
+        raise report.error
+    if report.status in {"skipped", "held"}:
+        raise AirflowSkipException(str(report))
+    log.info("%s%s", report, "; the next run goes on" if report.has_more else "")
+    return report.to_dict()
 
 
-def apply_retention(context: Mapping[str, Any]) -> dict[str, int]:
-    """Delete rows and files of the open log past their retention, and return how many of each."""
-    run = resolve_run_window(context, STEP)
-    runtime, now = open_runtime(run.clock), run.clock.now()
-    deleted = retention.apply_retention(runtime.engine, runtime.queue, now)
-    deleted["open_log_files"] = prune_open_log(runtime.context, now)
-    log.info("deleted what is past its retention: %s", deleted)
-    return deleted
+def _open_parts(params: Mapping[str, Any]) -> MaintenanceParts:
+    """Return what the steps work with; the sources are those of the connections, built by the steps that call."""
+    conn_id = str(params.get("connection") or DEFAULT_CONNECTION)
+    parts = open_runtime(SystemClock()).maintenance_parts()
+
+    def get_factories() -> dict[str, SourceFactory]:
+        return open_runtime(SystemClock(), conn_id).source_factories()
+
+    return replace(parts, calls=replace(parts.calls, factories=get_factories))
 
 
 def _open_sources(settings: Settings, conn_id: str, clock: Clock) -> dict[str, SourceFactory]:

@@ -8,16 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from adwarm.foundation.clock import VirtualClock
 from adwarm.maintenance import eviction
 from adwarm.maintenance.eviction import (
     Eviction,
     StoredEntry,
     delete_entries,
-    evict,
     find_evictions,
+    list_evictions,
     list_stored,
+    make_evict_entries,
     preview,
 )
+from adwarm.maintenance.step import StepBudget
 from adwarm.model import EntryKey, ReportKey, Window
 from adwarm.settings import CacheSettings, Settings
 from adwarm.store import Context, ObjectStore, entries, write_transaction
@@ -110,12 +113,13 @@ def test_evicting_deletes_the_entry_and_its_payload(engine: Engine, objects: Obj
         ("act_2", True),
         ("act_1", False),
     ]
-    evictions, result = evict(context, NOW)
+    evictions = list_evictions(context, NOW)
+    result = delete_entries(context, evictions, NOW)
     assert _accounts(evictions) == ["act_1"]
     assert (result.entries, result.stored_bytes, result.payloads, result.kept) == (1, 10, 1, 0)
     assert "deleted 1 entry of 10 B" in str(result)
     assert [item.key.account_id for item in entries.list_entries(engine)] == ["act_2"]
-    assert evict(context, NOW)[1].entries == 0
+    assert list_evictions(context, NOW) == []
 
 
 def test_the_forecast_predicts_only_over_the_budget(
@@ -131,9 +135,9 @@ def test_the_forecast_predicts_only_over_the_budget(
     monkeypatch.setattr(eviction, "get_open_chances", predict)
     context = Context(engine, objects, SETTINGS)
     _publish(engine, (_entry("act_1", size=MIB // 2), b"1"), (_entry("act_2", size=MIB // 2), b"2"))
-    assert (evict(context, NOW)[0], predicted) == ([], [])
+    assert (list_evictions(context, NOW), predicted) == ([], [])
     _publish(engine, (_entry("act_1", size=MIB), b"3"))
-    assert (_accounts(evict(context, NOW)[0]), predicted) == (["act_1"], [NOW])
+    assert (_accounts(list_evictions(context, NOW)), predicted) == (["act_1"], [NOW])
 
 
 def test_an_entry_that_was_fetched_again_stays(engine: Engine, objects: ObjectStore) -> None:
@@ -153,3 +157,17 @@ def test_an_entry_of_a_removed_report_is_past(engine: Engine, objects: ObjectSto
     """A report that is no longer configured can be asked by nobody."""
     _publish(engine, (replace(_entry("act_1"), report="gone"), b"x"))
     assert [item.is_current for item in list_stored(Context(engine, objects, SETTINGS), NOW)] == [False]
+
+
+def test_a_step_without_time_deletes_a_part(
+    engine: Engine, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is out of time says how many entries are left, and the next one deletes them."""
+    monkeypatch.setattr(eviction, "_DELETED_AT_ONCE", 2)
+    context, clock = Context(engine, objects, SETTINGS), VirtualClock(NOW)
+    _publish(engine, *((_entry(f"act_{n}", date(2026, 9, 1), age=80 * DAY), b"%d" % n) for n in range(3)))
+    step = make_evict_entries(context, clock)
+    first = step(None, StepBudget.of(clock, 0))
+    assert (first.counts["entries"], first.cursor) == (2, {"left": 1})
+    second = step(first.cursor, StepBudget.of(clock, 0))
+    assert (second.counts["entries"], second.cursor) == (1, None)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.maintenance.garbage_collection import delete_orphans, list_used_objects
+from adwarm.foundation.clock import VirtualClock
+from adwarm.maintenance.garbage_collection import collect_garbage, list_used_objects, make_collect_garbage
+from adwarm.maintenance.step import StepBudget
 from adwarm.model import ReportKey, Window
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, entry_versions, partitions
@@ -40,7 +42,7 @@ def test_only_old_orphans_are_deleted(engine: Engine, objects: ObjectStore) -> N
     gone = [_put(objects, b"old", OLD), _put(objects, b"plan", OLD, ".json")]
     _point_at(engine, used)
 
-    assert delete_orphans(Context(engine, objects, Settings()), NOW) == (2, 0)
+    assert collect_garbage(Context(engine, objects, Settings()), NOW).objects == 2
     assert {digest for digest, _ in objects.list_objects()} == {used, young, lines}
     assert not any(objects.exists(digest, suffix) for digest, suffix in zip(gone, (".parquet", ".json"), strict=True))
 
@@ -51,12 +53,12 @@ def test_an_orphan_that_is_written_again_stays(
     """A worker that is about to reference an old object writes it first, so it is young when it would be deleted."""
     digest = _put(objects, b"rows", OLD)
 
-    def meanwhile(engine: Engine) -> set[str]:
+    def meanwhile(engine: Engine, folder: str) -> set[str]:
         objects.put(b"rows")
         return set()
 
     monkeypatch.setattr("adwarm.maintenance.garbage_collection.list_used_objects", meanwhile)
-    assert delete_orphans(Context(engine, objects, Settings()), NOW) == (0, 0)
+    assert collect_garbage(Context(engine, objects, Settings()), NOW).objects == 0
     assert objects.get(digest) == b"rows"
 
 
@@ -66,7 +68,8 @@ def test_every_table_that_references_objects_counts(engine: Engine) -> None:
     _point_at(engine, "a" * 64)
 
     assert {"partition", "access_aggregate", "forecast_snapshot"} <= named
-    assert list_used_objects(engine) == {"a" * 64}
+    assert (list_used_objects(engine), list_used_objects(engine, "aa")) == ({"a" * 64}, {"a" * 64})
+    assert list_used_objects(engine, "ab") == set()
 
 
 def test_versions_that_no_reader_can_use_are_deleted(engine: Engine, objects: ObjectStore) -> None:
@@ -81,23 +84,28 @@ def test_versions_that_no_reader_can_use_are_deleted(engine: Engine, objects: Ob
             version = EntryVersion(ReportKey("act_1", "last_7d"), window, "abc", name, name, 10, 6, at)
             entry_versions.save(connection, [version], limits)
 
-    assert delete_orphans(Context(engine, objects, Settings()), NOW) == (0, 1)
+    result = collect_garbage(Context(engine, objects, Settings()), NOW)
+    assert (result.objects, result.versions, result.payloads) == (0, 1, 1)
     with read_transaction(engine) as connection:
         kept = entry_versions.list_versions(connection, ReportKey("act_1", "last_7d"))
     assert [version.content_hash for version in kept] == ["young"]
 
 
-def test_a_run_as_of_the_past_keeps_what_was_young_then(engine: Engine, objects: ObjectStore) -> None:
-    """Versions and payloads are judged by the time of the run, though objects are judged by that of the machine."""
-    then = NOW - timedelta(days=400)
-    with write_transaction(engine) as connection:
-        connection.execute(payload.insert().values(hash="young", body=b"sealed", created_at=then))
-        window = Window(date(2026, 1, 1), date(2026, 1, 7))
-        version = EntryVersion(ReportKey("act_1", "last_7d"), window, "spec", "young", "young", 1, 1, then)
-        entry_versions.save(connection, [version], VersionLimits.of(Settings().compression))
-    gone = _put(objects, b"old", OLD)
+def test_quarantined_lines_are_deleted_after_their_retention(engine: Engine, objects: ObjectStore) -> None:
+    """Lines of the access log that could not be read stay for as long as the setting says."""
+    kept = _put(objects, b"young", NOW - timedelta(days=29), ".jsonl")
+    _put(objects, b"old", NOW - timedelta(days=31), ".jsonl")
 
-    assert delete_orphans(Context(engine, objects, Settings()), NOW, as_of=then + timedelta(days=1)) == (1, 0)
-    assert not objects.exists(gone, ".parquet")
-    with read_transaction(engine) as connection:
-        assert len(entry_versions.list_versions(connection, ReportKey("act_1", "last_7d"))) == 1
+    assert collect_garbage(Context(engine, objects, Settings()), NOW).lines == 1
+    assert list(objects.list_objects()) == [(kept, ".jsonl")]
+
+
+def test_a_step_goes_on_with_the_next_folder(engine: Engine, objects: ObjectStore) -> None:
+    """Without any time one folder is looked at a run, and a pass deletes all that is unused."""
+    digests = {_put(objects, str(number).encode(), OLD)[:2] for number in range(20)}
+    step, cursor, folders = make_collect_garbage(Context(engine, objects, Settings()), VirtualClock(NOW)), None, []
+    while not folders or cursor is not None:
+        cursor = step(cursor, StepBudget.of(VirtualClock(NOW), 0)).cursor
+        folders.append(cursor)
+    assert folders == [*sorted(digests), None]
+    assert list(objects.list_objects()) == []

@@ -1,33 +1,133 @@
-"""Rows past their retention are deleted."""
+"""Every table that grows has a rule, and a run that is out of time goes on with it."""
 
-from datetime import UTC, datetime, timedelta
+import tomllib
+from datetime import timedelta
+from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine
 
+from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.backpressure import RequestQueue
-from adwarm.maintenance.retention import apply_retention
-from adwarm.model import CompressionCounts
-from adwarm.settings import BackpressureSettings
-from adwarm.store import compression_days, read_transaction, write_transaction
+from adwarm.foundation.clock import VirtualClock
+from adwarm.maintenance.retention import build_rules, make_apply_retention
+from adwarm.maintenance.step import StepBudget
+from adwarm.model import CompressionCounts, ReportKey
+from adwarm.patterns.ingest.run import ingest
+from adwarm.settings import Settings
+from adwarm.store import (
+    Context,
+    ObjectStore,
+    aggregates,
+    compression_days,
+    read_transaction,
+    retention,
+    write_transaction,
+)
 from adwarm.store.error_events import ErrorEvent, ErrorLog
-from adwarm.store.tables import token_day
+from adwarm.store.tables import metadata, token_day
+from tests.user_log import UserLog
 
-NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+from .isolations import NothingIsolated
+
 DAY = timedelta(days=1)
+KEY = ReportKey("act_1", "today")
+ROOT = Path(__file__).resolve().parents[3]
+BOUNDED_OTHERWISE = {
+    "access_pattern": "replaced once a day",
+    "access_profile": "replaced once a day",
+    "access_token": "an administrator makes them",
+    "account": "number of accounts",
+    "account_discovery": "number of connections",
+    "breaker": "number of accounts that fail",
+    "capacity_scope": "number of scopes",
+    "entry": "evict_entries",
+    "entry_version": "collect_garbage",
+    "log_file": "deleted with the file",
+    "maintenance_step": "number of steps",
+    "payload": "collect_garbage",
+    "policy": "one row",
+    "popular_range": "replaced once a day",
+    "strategy": "a user makes them",
+    "watermark": "number of steps",
+}
+"""Tables without a rule, and what bounds each instead."""
+RULES_OF_OTHERS = {"alert_delivery", "quarantined_item"}
+"""Tables whose repository brings its own rule."""
 
 
-def test_old_rows_are_deleted_and_counted(engine: Engine) -> None:
-    """Statistics stay a year, counts of tokens 7 days and errors 30 days; a second run has nothing to do."""
-    queue = RequestQueue(engine, BackpressureSettings(), owner="test")
-    for age in (0, 400):
-        compression_days.add_counts(engine, NOW - age * DAY, {"zstd": CompressionCounts(packed=1)})
+@pytest.fixture
+def context(engine: Engine, objects: ObjectStore, tmp_path: Path) -> Context:
+    """A store with the default settings and a folder of its own."""
+    return Context(engine, objects, Settings(data_url=str(tmp_path / "data"), access_log_url=str(tmp_path / "log")))
+
+
+@pytest.fixture
+def queue(context: Context) -> RequestQueue:
+    """The request queue."""
+    return RequestQueue(context.engine, context.settings.backpressure, owner="test")
+
+
+def test_every_table_is_bounded(context: Context, queue: RequestQueue, clock: VirtualClock) -> None:
+    """A table has a rule or another bound that is stated here, and the reference names no table without one."""
+    rules = set(build_rules(context, queue, NothingIsolated(), clock.now())) | RULES_OF_OTHERS
+    assert set(metadata.tables) - rules == set(BOUNDED_OTHERWISE)
+    assert rules - set(metadata.tables) == {"open_log_files"}
+    described = tomllib.loads((ROOT / "docs" / "reference_pages" / "tables.toml").read_text("utf-8"))
+    assert [name for name, texts in described.items() if "no retention" in texts["bound"]] == []
+
+
+def test_old_rows_are_deleted_and_counted(context: Context, queue: RequestQueue, clock: VirtualClock) -> None:
+    """Each table keeps what its setting says; a second run has nothing to do."""
+    engine, now = context.engine, clock.now()
+    for age in (0, 364, 366):
+        compression_days.add_counts(engine, now - age * DAY, {"zstd": CompressionCounts(packed=1)})
     with write_transaction(engine) as connection:
-        rows = [{"token_id": "t", "day": (NOW - age * DAY).date(), "new_keys": 1} for age in (0, 7, 8)]
+        rows = [{"token_id": "t", "day": (now - age * DAY).date(), "new_keys": 1} for age in (0, 7, 8)]
         connection.execute(token_day.insert(), rows)
     log = ErrorLog(engine)
     for age in (0, 31):
-        log.record(ErrorEvent(NOW - age * DAY, "meta", "Transient", "x"))
-    assert apply_retention(engine, queue, NOW) == {"compression_day": 1, "token_day": 1, "request": 0, "error_event": 1}
-    assert set(apply_retention(engine, queue, NOW).values()) == {0}
-    with read_transaction(engine) as connection:
-        assert len(connection.execute(token_day.select()).all()) == 2
+        log.record(ErrorEvent(now - age * DAY, "meta", "Transient", "x"))
+    files = OpenFiles(context.settings.data)
+    for age in (10, 500):
+        files.put((now - age * DAY).date(), "a", OPEN_FILE_SCHEMA.empty_table())
+    step = make_apply_retention(context, queue, NothingIsolated(), clock)
+    first = step(None, StepBudget.of(clock, 60))
+    deleted = {name: count for name, count in first.counts.items() if count}
+    assert deleted == {"compression_day": 1, "token_day": 1, "error_event": 1, "open_log_files": 1}
+    assert set(step(None, StepBudget.of(clock, 60)).counts.values()) == {0}
+
+
+def test_a_run_without_time_goes_on_with_its_rule(
+    context: Context, queue: RequestQueue, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One batch a run: every rule has its turn in the end, and a rule with more rows keeps its turn."""
+    monkeypatch.setattr(retention, "BATCH_ROWS", 2)
+    for age in [0, *range(400, 405)]:
+        compression_days.add_counts(context.engine, clock.now() - age * DAY, {"zstd": CompressionCounts(packed=1)})
+    step, cursor, visited = make_apply_retention(context, queue, NothingIsolated(), clock), "compression_day", []
+    while cursor is not None:
+        result = step(cursor, StepBudget.of(clock, 0))
+        cursor = result.cursor
+        visited.append((result.counts.get("compression_day"), cursor))
+    assert visited[:3] == [(2, "compression_day"), (2, "compression_day"), (1, "compression_day")]
+
+
+def test_hours_that_were_deleted_are_not_read_again(
+    context: Context, queue: RequestQueue, clock: VirtualClock, tmp_path: Path
+) -> None:
+    """The log still holds the old events; later runs read what was added and restore no hour."""
+    log = UserLog(tmp_path / "log" / "a.jsonl")
+    for age in (900, 850, 10):
+        log.append(clock.now() - age * DAY, KEY)
+    ingest(context, clock.now())
+    step = make_apply_retention(context, queue, NothingIsolated(), clock)
+    assert step(None, StepBudget.of(clock, 60)).counts["access_aggregate"] == 2
+    for days in (0, 1):
+        log.append(clock.now() - timedelta(hours=1), KEY)
+        clock.sleep(days * 86_400)
+        ingest(context, clock.now())
+    with read_transaction(context.engine) as connection:
+        hours = aggregates.list_hours(connection)
+    assert min(item.hour for item in hours) > clock.now() - 100 * DAY
+    assert len(hours) == 2

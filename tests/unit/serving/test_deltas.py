@@ -184,7 +184,7 @@ def test_a_recompressed_version_stays_a_dictionary(desk: ReaderHarness) -> None:
         packed = compress(decompress(stored[1], settings), settings, codec="brotli")
         with write_transaction(desk.engine) as connection:
             assert entries.replace_payload(connection, item, packed.blob, desk.bench.clock.now())
-    assert entries.delete_orphans(desk.engine, desk.bench.clock.now() + timedelta(days=1)) == 2
+    assert sum(entries.delete_orphans(desk.engine, desk.bench.clock.now() + timedelta(days=1))) == 2
     body = Deltas(_context(desk)).get(_wanted(new, old), ZONE, lambda: new, PLAIN)
     assert body is not None
     assert decode_delta(body, old, len(new)) == new

@@ -48,11 +48,3 @@ def test_a_document_has_ratio_savings_and_mean_times() -> None:
     assert (document["mean_pack_ms"], round(document["mean_unpack_ms"], 1)) == (250.0, 83.3)
     empty = CompressionCounts().to_dict()
     assert (empty["ratio"], empty["mean_pack_ms"], empty["mean_unpack_ms"]) == (None, None, None)
-
-
-def test_days_are_deleted_after_a_year(engine: Engine) -> None:
-    """A day of last year stays for 366 days."""
-    for age in (366, 367):
-        compression_days.add_counts(engine, AT - age * DAY, {"zstd": ZSTD})
-    assert compression_days.delete_old(engine, AT) == 1
-    assert [item.day for item in compression_days.list_days(engine, date(2025, 1, 1))] == [AT.date() - 366 * DAY]

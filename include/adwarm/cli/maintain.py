@@ -1,0 +1,126 @@
+"""`adwarm maintain`: the steps of maintenance, run without Airflow."""
+
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwarm.cli.options import JsonOption, split_commas
+from adwarm.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from adwarm.maintenance.runner import StepReport
+    from adwarm.maintenance.steps import MaintenanceParts
+    from adwarm.store import Context
+
+_REPORT_COLUMNS = ("step", "did", "seconds", "left")
+_STATE_COLUMNS = ("step", "last run", "result", "complete since", "error")
+_DIFFERENCE_COLUMNS = ("at", "account", "days", "compared", "figure", "expected", "actual")
+_SHOWN = timedelta(days=7)
+
+
+def maintain(
+    *,
+    step: Annotated[
+        list[str] | None, typer.Option("--step", help="Run only this step, also when it is not due; may be repeated.")
+    ] = None,
+    list_steps: Annotated[
+        bool, typer.Option("--list", help="Show the steps and their last runs, and run none.")
+    ] = False,
+    until_done: Annotated[
+        bool, typer.Option("--until-done", help="Repeat each step until it has looked at everything.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the steps of maintenance that are due, like the DAG adwarm_maintenance. Exits with 1 when one has failed.
+
+    A step that runs elsewhere at the moment, or whose process was killed a minute ago, is left out.
+    """
+    from adwarm.maintenance.steps import check_step_names
+    from adwarm.runtime import Runtime
+
+    names = check_step_names(split_commas(step))
+    runtime = Runtime()
+    if list_steps:
+        _show_steps(runtime.context, names, as_json=as_json)
+        return
+    parts = runtime.maintenance_parts()
+    reports = [_run(parts, name, run_now=bool(step), until_done=until_done) for name in names]
+    if as_json:
+        print_json({"steps": [report.to_dict() for report in reports]})
+    else:
+        rows = [(item.name, str(item), item.seconds, "more" if item.has_more else None) for item in reports]
+        print_table("Maintenance", _REPORT_COLUMNS, rows)
+        problems = [(item.name, text) for item in reports for text in item.problems]
+        if problems:
+            print_table("Problems", ("step", "problem"), problems)
+    if any(report.status == "failed" for report in reports):
+        raise typer.Exit(1)
+
+
+def _run(parts: "MaintenanceParts", name: str, *, run_now: bool, until_done: bool) -> "StepReport":
+    """Run a step; with `until_done` again and again while it gets on."""
+    from adwarm.maintenance.runner import add_reports
+    from adwarm.maintenance.steps import run_if_due
+
+    report = total = run_if_due(parts, name, run_now=run_now)
+    while until_done and report.has_more and any(report.counts.values()):
+        report = run_if_due(parts, name, run_now=run_now)
+        total = add_reports(total, report)
+    return total
+
+
+def maintenance_fields(context: "Context", now: datetime) -> dict[str, Any]:
+    """Return the steps with their last runs, and the differences that reconciliation has found in the last week."""
+    from adwarm.maintenance.steps import describe_steps
+    from adwarm.store.reconciliations import list_figures
+
+    differences = list_figures(context.engine, now - _SHOWN, only_differing=True)
+    return {"steps": describe_steps(context, now), "differences": [asdict(item) for item in differences]}
+
+
+def print_maintenance(fields: dict[str, Any]) -> None:
+    """Print what `maintenance_fields` returned."""
+    print_table("Maintenance", _STATE_COLUMNS, [_state_row(item) for item in fields["steps"]])
+    if fields["differences"]:
+        print_table(
+            "Figures of the last 7 days that differ from the platform's",
+            _DIFFERENCE_COLUMNS,
+            [_difference_row(item) for item in fields["differences"]],
+        )
+
+
+def _show_steps(context: "Context", names: list[str], *, as_json: bool) -> None:
+    from adwarm.foundation.clock import SystemClock
+
+    fields = maintenance_fields(context, SystemClock().now())
+    fields["steps"] = [item for item in fields["steps"] if item["step"] in names]
+    if as_json:
+        print_json(fields)
+    else:
+        print_maintenance(fields)
+
+
+def _state_row(item: dict[str, Any]) -> tuple[Any, ...]:
+    return item["step"], item["started_at"], _describe_state(item), item["complete_at"], item["error"]
+
+
+def _describe_state(item: dict[str, Any]) -> str:
+    from adwarm.maintenance.runner import describe_counts
+
+    if item["started_at"] is None:
+        return "never run"
+    if item["is_running"]:
+        return "running"
+    if item["finished_at"] is None:
+        return "stopped before its end"
+    if item["error"]:
+        return "failed"
+    text = f"skipped: {item['skipped']}" if item["skipped"] else describe_counts(item["counts"])
+    return f"{text}; more is left" if item["has_more"] and not item["skipped"] else text
+
+
+def _difference_row(item: dict[str, Any]) -> tuple[Any, ...]:
+    days = f"{item['since']}..{item['until']}"
+    return item["at"], item["account_id"], days, item["comparison"], item["metric"], item["expected"], item["actual"]

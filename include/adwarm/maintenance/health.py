@@ -1,0 +1,159 @@
+"""Probes what is isolated or behind an open breaker, once its time is over and nobody has called it.
+
+A probe is one cheap call. What it shows counts like the outcome of any other call, so that a dashboard's first reader
+is not the one who finds out.
+
+| what                                  | the probe                                        |
+|---------------------------------------|--------------------------------------------------|
+| `connection:NAME`                     | the first account that the connection lists      |
+| `account:ID`                          | the account itself                               |
+| `fallback:NAME` of a connection       | as for the connection                            |
+| any other `fallback:NAME`             | one read of the database and of the object store |
+| an open breaker of a source           | as for a connection of that source               |
+| an open breaker of an account         | the account itself                               |
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy import select
+
+from adwarm.backpressure import AdmissionStatus
+from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead
+from adwarm.foundation.redaction import redact
+from adwarm.maintenance.platform_calls import PlatformCalls
+from adwarm.maintenance.repair import IsolationView
+from adwarm.maintenance.retention import IsolationRows
+from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.sources.protocol import InsightsSource
+from adwarm.store import accounts, read_transaction
+from adwarm.store.tables import entry
+
+_NO_HASH = "0" * 64
+
+
+class Isolations(IsolationView, IsolationRows, Protocol):
+    """Knows what is isolated, and counts calls. `adwarm.recovery.isolation.IsolationTracker` is one."""
+
+    def list_due_probes(self, limit: int) -> list[str]:
+        """Return up to `limit` scopes whose isolation is over and that nobody has called since."""
+        ...
+
+    def record(self, scope: str, *, failed: bool, reason: str | None = None) -> None:
+        """Count one call of the scope."""
+        ...
+
+
+def make_check_health(calls: PlatformCalls, isolations: Isolations, get_status: Callable[[], AdmissionStatus]) -> Step:
+    """Return the step `check_health`.
+
+    Args:
+        calls: makes the probes.
+        isolations: says what is due, and counts what the probes show.
+        get_status: returns the state of the breakers.
+    """
+
+    def step(_cursor: Any, budget: StepBudget) -> StepResult:
+        limit = calls.context.settings.maintenance.probe_calls
+        if not limit:
+            return StepResult(skipped="probes are switched off (ADWARM_MAINTENANCE__PROBE_CALLS=0)")
+        run = _Run(calls, isolations, limit, budget)
+        run.probe_isolated(isolations.list_due_probes(limit))
+        run.probe_breakers(get_status())
+        if not +run.counts:
+            return StepResult(skipped="nothing is due to be probed")
+        return StepResult(dict(+run.counts), problems=run.problems)
+
+    return step
+
+
+@dataclass
+class _Run:
+    """One run of the step.
+
+    Attributes:
+        left: calls that it may still make.
+    """
+
+    calls: PlatformCalls
+    isolations: Isolations
+    left: int
+    budget: StepBudget
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def probe_isolated(self, scopes: list[str]) -> None:
+        """Probe scopes, and count what each probe shows."""
+        for scope in scopes:
+            kind, _, name = scope.partition(":")
+            probe = {"connection": self._probe_connection, "account": self._probe_account}.get(kind)
+            if not self._may_probe():
+                continue
+            error = self._try(scope, name, probe or self._probe_fallback)
+            if error is not None and _is_own_refusal(error):
+                continue
+            # A refusal in good order, such as one for a denied account, shows that the platform works.
+            failed = error is not None and (isinstance(error, TokenDead) or not isinstance(error, Permanent))
+            self.isolations.record(scope, failed=failed, reason=redact(str(error)) if failed else None)
+
+    def probe_breakers(self, status: AdmissionStatus) -> None:
+        """Make one call through each open breaker whose time is over; admission counts what it shows."""
+        for item in status.breakers:
+            if item.probe_at is None or item.probe_at > status.at or not self._may_probe():
+                continue
+            if item.account is not None:
+                self._try(f"breaker of {item.account}", item.account, self._probe_account)
+            else:
+                self._try(f"breaker of {item.source}", item.source, self._probe_source)
+
+    def _may_probe(self) -> bool:
+        """Whether there are calls and time left for another probe; what is left out is counted."""
+        is_allowed = self.left > 0 and not self.budget.is_used_up
+        self.counts["left"] += not is_allowed
+        return is_allowed
+
+    def _try(self, label: str, name: str, probe: Callable[[str], None]) -> AdwarmError | OSError | None:
+        """Run one probe; return its error."""
+        try:
+            probe(name)
+        except (AdwarmError, OSError) as error:
+            outcome = "not_admitted" if _is_own_refusal(error) else "failed"
+            self.problems.append(f"{label}: {type(error).__name__}: {error}")
+            self.counts[outcome] += 1
+            return error
+        self.counts["succeeded"] += 1
+        return None
+
+    def _probe_connection(self, name: str) -> None:
+        self._list_one_account(self.calls.get_source(name))
+
+    def _probe_source(self, name: str) -> None:
+        """Call the first connection of a source."""
+        sources = [source for source in self.calls.list_sources() if source.name == name]
+        for source in sources[:1]:
+            self._list_one_account(source)
+
+    def _list_one_account(self, source: InsightsSource) -> None:
+        self.left -= 1
+        self.calls.call(source, "", lambda: source.list_account_page(None, 1))
+
+    def _probe_account(self, account_id: str) -> None:
+        account = accounts.get(self.calls.context.engine, account_id)
+        source = self.calls.get_source("" if account is None else account.connection)
+        self.left -= 1
+        self.calls.call(source, account_id, lambda: source.get_account(account_id))
+
+    def _probe_fallback(self, name: str) -> None:
+        connection = name.partition(":")[2] or name
+        if connection in self.calls.context.settings.connections:
+            self._probe_connection(connection)
+            return
+        with read_transaction(self.calls.context.engine) as opened:
+            opened.execute(select(entry.c.account_id).limit(1)).one_or_none()
+        self.calls.context.objects.exists(_NO_HASH)
+
+
+def _is_own_refusal(error: AdwarmError | OSError) -> bool:
+    return isinstance(error, AdwarmError) and error.own_refusal

@@ -1,0 +1,72 @@
+"""Calls to the platform that no reader waits for: admitted with low priority, counted, and made once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from adwarm.backpressure import Admission, CallRequest, acquire_grant
+from adwarm.foundation.clock import Clock
+from adwarm.model import Actor, Priority
+from adwarm.sources.protocol import AccountPage, AsyncReportProgress, InsightsSource, ResultPage
+from adwarm.store import Context, read_traffic
+
+T = TypeVar("T")
+SourceFactories = Callable[[], Mapping[str, Callable[[], InsightsSource]]]
+"""Returns what builds the source of each connection, the default one first; raises BadRequest when none is set."""
+
+
+@dataclass
+class PlatformCalls:
+    """Makes calls for the steps of maintenance. Used by one thread.
+
+    Attributes:
+        context: database, objects and settings.
+        admission: the shared budget.
+        clock: the time.
+        factories: returns what builds the sources.
+    """
+
+    context: Context
+    admission: Admission
+    clock: Clock
+    factories: SourceFactories
+    _sources: dict[str, InsightsSource] = field(default_factory=dict, init=False)
+
+    def get_source(self, connection: str) -> InsightsSource:
+        """Return the source of a connection; the default source for an unknown name.
+
+        Raises:
+            BadRequest: no source is set, or the connection is not valid.
+        """
+        factories = self.factories()
+        name = connection if connection in factories else next(iter(factories))
+        if name not in self._sources:
+            self._sources[name] = factories[name]()
+        return self._sources[name]
+
+    def list_sources(self) -> list[InsightsSource]:
+        """Return the source of every connection.
+
+        Raises:
+            BadRequest: no source is set, or a connection is not valid.
+        """
+        return [self.get_source(name) for name in self.factories()]
+
+    def call(self, source: InsightsSource, account_id: str, operation: Callable[[], T]) -> T:
+        """Return the result of one call about an account; an empty id means about no account.
+
+        Raises:
+            NotAdmitted, Refused: the shared budget does not let the call in now.
+            AdwarmError: the error of the source.
+        """
+        request = CallRequest(source.scopes(account_id), Priority.LOW, source.name)
+        timeout = self.context.settings.backpressure.timeout_seconds
+        with acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout) as grant:
+            if account_id:
+                read_traffic.increment(
+                    self.context.engine, self.clock.now(), account_id, Actor.WARMER.value, upstream_calls=1
+                )
+            result = operation()
+            if isinstance(result, ResultPage | AccountPage | AsyncReportProgress):
+                grant.record_usage(result.usage)
+        return result

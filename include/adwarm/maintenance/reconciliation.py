@@ -1,0 +1,328 @@
+"""Reconciles sampled accounts with the platform: the same figures, read in two ways, must agree.
+
+Each day takes other accounts, and all have their turn. Of each, one window of final days and one of recent days are
+compared. The calls have low priority, and nothing that is read is published.
+
+| comparison | the reference                | is compared with                        |
+|------------|------------------------------|-----------------------------------------|
+| `levels`   | the account's own total      | the sum of its ads                      |
+| `async`    | the answer of a plain request| the answer of the same async report     |
+| `stored`   | the sum of its ads           | the sum of the stored days              |
+
+Only figures that add up are compared, as exact decimals. The platform rounds the money of each ad to cents, so half a
+cent for each row counts as rounding as well.
+"""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import AdwarmError, Refused, Throttled
+from adwarm.foundation.local_time import local_day
+from adwarm.maintenance.platform_calls import PlatformCalls
+from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.model import Account, QuerySpec, Row, Window
+from adwarm.recovery import RecoveryPipeline
+from adwarm.sources.formats import ADDITIVE_FIELDS
+from adwarm.sources.protocol import (
+    AsyncReportHandle,
+    AsyncReportState,
+    CursorTrail,
+    FetchUnit,
+    Increment,
+    InsightsSource,
+)
+from adwarm.store import accounts, partitions
+from adwarm.store.partition_rows import daily_rows
+from adwarm.store.reconciliations import ComparedFigure, insert_figures
+
+log = logging.getLogger(__name__)
+RECENT_DAYS = 3
+SETTLED_DAYS = 7
+_HALF_A_CENT = Decimal("0.005")
+_SEED = "reconciliation"
+_ENDED = (AsyncReportState.READY, AsyncReportState.FAILED, AsyncReportState.EXPIRED)
+_WHY = {
+    "levels": "ads that were deleted count for the account and are not listed as ads; if none was deleted, ask the "
+    "platform's support with both figures",
+    "async": "the platform answers the same question in two ways; a later run shows whether it lasts",
+    "stored": "the platform has restated days that were final",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """The sums of the additive figures over `rows` rows."""
+
+    by_metric: dict[str, Decimal]
+    rows: int
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], metrics: Sequence[str]) -> "Sums":
+        """Return the sums of `metrics`; a missing figure is zero."""
+        total = dict.fromkeys(metrics, Decimal(0))
+        for row in rows:
+            for name in metrics:
+                value = row.get(name)
+                total[name] += Decimal(str(value)) if value not in {None, ""} else Decimal(0)
+        return cls(total, len(rows))
+
+    @classmethod
+    def load(cls, stored: dict[str, Any]) -> "Sums":
+        """Return sums that a cursor keeps."""
+        return cls({name: Decimal(value) for name, value in stored["sums"].items()}, int(stored["rows"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"sums": {name: str(value) for name, value in self.by_metric.items()}, "rows": self.rows}
+
+
+def differ(metric: str, expected: Decimal, actual: Decimal, tolerance: float, rows: int) -> bool:
+    """Return whether two sums differ by more than rounding.
+
+    Args:
+        metric: what was summed.
+        expected: the reference.
+        actual: the other sum.
+        tolerance: relative difference that counts as rounding.
+        rows: rows that were summed, whose money is rounded to cents.
+    """
+    slack = Decimal(str(tolerance)) * max(abs(expected), abs(actual))
+    if metric == "spend":
+        slack = max(slack, _HALF_A_CENT * (rows + 1))
+    return abs(expected - actual) > slack
+
+
+def choose_accounts(ids: Sequence[str], day: date, count: int) -> list[str]:
+    """Return `count` of the accounts for a day. Consecutive days take consecutive ones of a fixed random order."""
+    if not ids or not count:
+        return []
+    order = sorted(ids, key=lambda id_: hashlib.sha256(f"{_SEED}:{id_}".encode()).digest())
+    start = day.toordinal() * count
+    return [order[(start + offset) % len(order)] for offset in range(min(count, len(order)))]
+
+
+def make_reconcile(calls: PlatformCalls, pipeline: RecoveryPipeline, clock: Clock) -> Step:
+    """Return the step `reconcile`.
+
+    Args:
+        calls: makes the calls.
+        pipeline: alerts about differences.
+        clock: the time, also of waits for an async report.
+    """
+
+    def step(cursor: Any, budget: StepBudget) -> StepResult:
+        count = calls.context.settings.maintenance.reconcile_accounts
+        if not count:
+            return StepResult(skipped="reconciliation is switched off (ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS=0)")
+        today = clock.now().date().isoformat()
+        state = cursor if cursor and cursor["day"] == today else {"day": today, "next": 0, "report": None}
+        return _Run(calls, pipeline, clock, budget).reconcile(state, count)
+
+    return step
+
+
+@dataclass
+class _Case:
+    """One account and window.
+
+    Attributes:
+        is_settled: whether the days of the window are final.
+        metrics: the figures to compare.
+    """
+
+    account: Account
+    source: InsightsSource
+    window: Window
+    is_settled: bool
+    spec: QuerySpec
+    metrics: tuple[str, ...]
+
+    def unit(self, level: str) -> FetchUnit:
+        """Return the request for totals of the window at a level, with the figures to compare only."""
+        spec = replace(self.spec, level=level, fields=self.metrics)
+        return FetchUnit(self.account.id, (self.window,), Increment.RANGE, spec)
+
+
+@dataclass
+class _Run:
+    """One run of the step."""
+
+    calls: PlatformCalls
+    pipeline: RecoveryPipeline
+    clock: Clock
+    budget: StepBudget
+    result: StepResult = field(default_factory=StepResult)
+
+    def reconcile(self, state: dict[str, Any], count: int) -> StepResult:
+        """Compare the cases of the day from the state's position on."""
+        engine, now = self.calls.context.engine, self.clock.now()
+        active = [item for item in accounts.list_as_of(engine, now).values() if item.status == "active"]
+        chosen = choose_accounts([item.id for item in active], now.date(), count)
+        if not chosen:
+            return StepResult(skipped="no active account is known")
+        by_id = {item.id: item for item in active}
+        pairs = [(by_id[id_], is_settled) for id_ in chosen for is_settled in (True, False)]
+        for position, (account, is_settled) in list(enumerate(pairs))[int(state["next"]) :]:
+            state["next"] = position
+            if self.budget.is_used_up or not self._reconcile_case(account, state, is_settled=is_settled):
+                self.result.cursor = state
+                return self.result
+            state["report"] = None
+        return self.result
+
+    def _reconcile_case(self, account: Account, state: dict[str, Any], *, is_settled: bool) -> bool:
+        """Compare one account and window; False when an async report is not ready within the time."""
+        try:
+            case = self._make_case(account, is_settled=is_settled)
+            details = self._load_or_compare(case, state)
+            return details is None or self._compare_async(case, details, state)
+        except (Throttled, Refused) as error:
+            self.result.problems.append(f"{account.id}: {error}; the next run goes on")
+            return False
+        except AdwarmError as error:
+            self._count("failed")
+            self.result.problems.append(f"{account.id}: not compared: {type(error).__name__}: {error}")
+            return True
+
+    def _make_case(self, account: Account, *, is_settled: bool) -> _Case:
+        settings = self.calls.context.settings
+        spec, yesterday = settings.spec("default"), local_day(self.clock.now(), account.data_zone) - timedelta(days=1)
+        days = SETTLED_DAYS if is_settled else RECENT_DAYS
+        until = yesterday - timedelta(days=settings.freshness.settle_days + 1 if is_settled else 0)
+        metrics = tuple(name for name in ADDITIVE_FIELDS if name in spec.fields)
+        window = Window(until - timedelta(days=days - 1), until)
+        return _Case(account, self.calls.get_source(account.connection), window, is_settled, spec, metrics)
+
+    def _load_or_compare(self, case: _Case, state: dict[str, Any]) -> Sums | None:
+        """Return the sums of the ads; compare them with account and stored days, unless an earlier run has."""
+        if state["report"] is not None:
+            return Sums.load(state["report"])
+        details = self._fetch_sums(case, case.unit(case.spec.level))
+        figures: list[ComparedFigure] = []
+        if case.spec.level != "account" and "account" in case.source.capabilities.levels:
+            whole = self._fetch_sums(case, case.unit("account"))
+            figures += self._compare(case, "levels", whole, details)
+        stored = self._sum_stored_days(case)
+        if stored is not None:
+            figures += self._compare(case, "stored", details, stored)
+        self._report(case, figures)
+        return details if case.source.capabilities.has_async_reports else None
+
+    def _compare_async(self, case: _Case, details: Sums, state: dict[str, Any]) -> bool:
+        unit = case.unit(case.spec.level)
+        if state["report"] is None:
+            handle = self.calls.call(case.source, case.account.id, lambda: case.source.submit_async(unit))
+            state["report"] = {"id": handle.id, "requested_at": self.clock.now().timestamp(), **details.to_dict()}
+        handle = AsyncReportHandle(str(state["report"]["id"]), unit)
+        if not self._wait(case, handle, float(state["report"]["requested_at"])):
+            return False
+        self._report(case, self._compare(case, "async", details, self._fetch_sums(case, handle)))
+        return True
+
+    def _wait(self, case: _Case, handle: AsyncReportHandle, requested_at: float) -> bool:
+        """Poll a report until it is ready; False when time is used up.
+
+        Raises:
+            AdwarmError: it failed, or took too long.
+        """
+        rules = self.calls.context.settings.source
+        while True:
+            progress = self.calls.call(case.source, case.account.id, lambda: case.source.poll([handle])[handle])
+            if progress.state is AsyncReportState.READY:
+                return True
+            age = self.clock.now().timestamp() - requested_at
+            if progress.state in _ENDED or age > rules.report_max_seconds:
+                raise progress.error or AdwarmError(f"the async report {handle.id} ended as {progress.state}")
+            if self.budget.is_used_up:
+                return False
+            self.clock.sleep(rules.report_poll_seconds)
+
+    def _fetch_sums(self, case: _Case, target: FetchUnit | AsyncReportHandle) -> Sums:
+        """Return the sums over every page of a request or report."""
+        rows: list[Row] = []
+        cursors, cursor = CursorTrail(), None
+        for _ in range(self.calls.context.settings.source.max_pages):
+            page = self.calls.call(case.source, case.account.id, partial(case.source.read, target, cursor))
+            rows += page.rows
+            cursor = cursors.follow(page.next_cursor)
+            if cursor is None:
+                return Sums.of(rows, case.metrics)
+        raise AdwarmError("the answer has more pages than ADWARM_SOURCE__MAX_PAGES")
+
+    def _sum_stored_days(self, case: _Case) -> Sums | None:
+        """Return the sums of the stored days; None unless every day of the window is stored as a whole."""
+        context = self.calls.context
+        states = partitions.list_states(context.engine, case.account.id, case.spec.hash, case.window)
+        whole = [state for state in states.values() if state.complete and state.missing is None]
+        if len(whole) < len(case.window):
+            return None
+        return Sums.of(daily_rows(context.objects, states, case.window), case.metrics)
+
+    def _compare(self, case: _Case, comparison: str, expected: Sums, actual: Sums) -> list[ComparedFigure]:
+        tolerance, at = self.calls.context.settings.maintenance.reconcile_tolerance, self.clock.now()
+        rows = max(expected.rows, actual.rows)
+        return [
+            ComparedFigure(
+                at,
+                case.account.id,
+                comparison,
+                case.window.since,
+                case.window.until,
+                name,
+                float(expected.by_metric[name]),
+                float(actual.by_metric[name]),
+                differ(name, expected.by_metric[name], actual.by_metric[name], tolerance, rows),
+            )
+            for name in case.metrics
+        ]
+
+    def _report(self, case: _Case, figures: Sequence[ComparedFigure]) -> None:
+        """Store figures, and alert about those that differ."""
+        insert_figures(self.calls.context.engine, figures)
+        self._count("compared", len(figures))
+        differing = [figure for figure in figures if figure.differs]
+        self._count("differing", len(differing))
+        # Recent days that were stored before the platform restated them are no error; they are fetched again.
+        alarming = [figure for figure in differing if case.is_settled or figure.comparison != "stored"]
+        for figure in differing:
+            log.warning("%s", describe(figure))
+        if alarming:
+            message = describe_all(alarming)
+            self.result.problems.append(message)
+            self.pipeline.alert(case.source.name, "Reconciliation", message)
+
+    def _count(self, name: str, count: int = 1) -> None:
+        self.result.counts[name] = self.result.counts.get(name, 0) + count
+
+
+def describe(figure: ComparedFigure) -> str:
+    """Return one figure in words, with both values."""
+    names = {
+        "levels": ("the account reports {}", "its ads sum to {}"),
+        "async": ("a plain request says {}", "the async report says {}"),
+        "stored": ("the platform says {}", "the stored days sum to {}"),
+    }[figure.comparison]
+    expected, actual = (
+        text.format(_number(figure.metric, value))
+        for text, value in zip(names, (figure.expected, figure.actual), strict=True)
+    )
+    share = abs(figure.actual - figure.expected) / max(abs(figure.expected), abs(figure.actual), 1e-9)
+    window = f"{figure.since}..{figure.until}"
+    return f"{figure.account_id} {window}, {figure.metric}: {expected}, {actual} ({share:.1%} apart)"
+
+
+def describe_all(figures: Sequence[ComparedFigure]) -> str:
+    """Return figures in words, with what may explain each kind of difference."""
+    reasons = [_WHY[name] for name in _WHY if any(figure.comparison == name for figure in figures)]
+    return "; ".join([*(describe(figure) for figure in figures), *reasons])
+
+
+def _number(metric: str, value: float) -> str:
+    return f"{value:,.2f}" if metric == "spend" else f"{value:,.0f}"

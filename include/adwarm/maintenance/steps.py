@@ -1,0 +1,155 @@
+"""The steps of maintenance, in the order in which they run, and how often each is due.
+
+`adwarm_maintenance` and `adwarm maintain` run the same steps through `adwarm.maintenance.runner`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from adwarm.backpressure import RequestQueue, SqlAdmission
+from adwarm.foundation.clock import Clock
+from adwarm.foundation.errors import BadRequest
+from adwarm.maintenance.compaction import make_compact
+from adwarm.maintenance.deliver_alerts import make_deliver_alerts
+from adwarm.maintenance.eviction import make_evict_entries
+from adwarm.maintenance.garbage_collection import make_collect_garbage
+from adwarm.maintenance.health import Isolations, make_check_health
+from adwarm.maintenance.platform_calls import PlatformCalls
+from adwarm.maintenance.recompression import make_recompress_entries
+from adwarm.maintenance.reconciliation import make_reconcile
+from adwarm.maintenance.repair import make_repair_degraded
+from adwarm.maintenance.retention import make_apply_retention
+from adwarm.maintenance.runner import StepReport, find_pause, run_step
+from adwarm.maintenance.step import Step
+from adwarm.recovery import RecoveryPipeline, StoredAlerts
+from adwarm.store import Context, maintenance_steps
+
+ALWAYS, HOURLY, DAILY = timedelta(0), timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class StepInfo:
+    """What a step does, and how often a pass over everything is due."""
+
+    does: str
+    every: timedelta
+
+
+STEPS: dict[str, StepInfo] = {
+    "check_health": StepInfo("probe what is isolated", ALWAYS),
+    # "scrub": StepInfo("verify what is stored", ALWAYS),
+    "repair_degraded": StepInfo("request degraded answers again", ALWAYS),
+    "compact": StepInfo("merge the final days of each month", DAILY),
+    "recompress_entries": StepInfo("compress what is read often more strongly", ALWAYS),
+    "evict_entries": StepInfo("delete entries that nobody will read", ALWAYS),
+    "collect_garbage": StepInfo("delete objects that nothing refers to", DAILY),
+    "apply_retention": StepInfo("delete old rows and files", HOURLY),
+    "deliver_alerts": StepInfo("send alerts and notices of their end", ALWAYS),
+    "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
+}
+"""Every step by name, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceParts:
+    """What the steps work with.
+
+    Attributes:
+        context: database, objects and settings.
+        queue: takes the requests of repairs.
+        admission: the shared budget, with the state of the breakers.
+        calls: makes calls to the platform.
+        pipeline: raises alerts.
+        isolations: knows what is isolated.
+        alerts: resolves and delivers alerts.
+        clock: the time of the machine.
+        owner: this process.
+    """
+
+    context: Context
+    queue: RequestQueue
+    admission: SqlAdmission
+    calls: PlatformCalls
+    pipeline: RecoveryPipeline
+    isolations: Isolations
+    alerts: StoredAlerts
+    clock: Clock
+    owner: str
+
+
+def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, Step]:
+    """Return every step by name, in their order.
+
+    Args:
+        parts: what they work with.
+        run_now: whether entries are recompressed also while readers are many.
+    """
+    context, clock = parts.context, parts.clock
+    steps = {
+        "check_health": make_check_health(parts.calls, parts.isolations, parts.admission.status),
+        # "scrub": make_scrub(context, clock, make_requeue(parts.queue)),
+        "repair_degraded": make_repair_degraded(context, parts.queue, clock, parts.isolations),
+        "compact": make_compact(context),
+        "recompress_entries": make_recompress_entries(context, clock, at_any_hour=run_now),
+        "evict_entries": make_evict_entries(context, clock),
+        "collect_garbage": make_collect_garbage(context, clock),
+        "apply_retention": make_apply_retention(context, parts.queue, parts.isolations, clock),
+        "deliver_alerts": make_deliver_alerts(parts.alerts),
+        "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),
+    }
+    return {name: steps[name] for name in STEPS}
+
+
+def check_step_names(names: Iterable[str]) -> list[str]:
+    """Return the names in the order of the steps; every step for no name.
+
+    Raises:
+        BadRequest: one of them is no step.
+    """
+    chosen = set(names)
+    for name in sorted(chosen - set(STEPS)):
+        raise BadRequest(f"{name!r} is no step of maintenance; the steps are {', '.join(STEPS)}")
+    return [name for name in STEPS if name in chosen or not chosen]
+
+
+def run_if_due(parts: MaintenanceParts, name: str, *, run_now: bool = False) -> StepReport:
+    """Run one step within `maintenance.step_seconds`, unless its last complete pass is young.
+
+    Args:
+        parts: what it works with.
+        name: the step.
+        run_now: whether it runs also when it is not due.
+    """
+    state = maintenance_steps.find_state(parts.context.engine, name)
+    pause = None if run_now else find_pause(state, STEPS[name].every, parts.clock.now())
+    if pause is not None:
+        return StepReport(name, "skipped", reason=pause)
+    step, seconds = build_steps(parts, run_now=run_now)[name], parts.context.settings.maintenance.step_seconds
+    return run_step(parts.context.engine, name, step, parts.clock, seconds, parts.owner)
+
+
+def describe_steps(context: Context, now: datetime) -> list[dict[str, Any]]:
+    """Return each step with its last run, as JSON values: when, what it did, and what is left."""
+    states = maintenance_steps.list_states(context.engine)
+    rows = []
+    for name, info in STEPS.items():
+        state = states.get(name)
+        result = (state.result if state else None) or {}
+        rows.append({
+            "step": name,
+            "does": info.does,
+            "started_at": state and state.started_at,
+            "finished_at": state and state.finished_at,
+            "seconds": state and state.seconds,
+            "counts": result.get("counts", {}),
+            "skipped": result.get("skipped"),
+            "problems": result.get("problems", []),
+            "has_more": bool(state and state.round_started_at and state.finished_at),
+            "complete_at": state and state.round_finished_at,
+            "error": state and state.error,
+            "is_running": bool(state and state.lease_until and state.finished_at is None),
+            "next": find_pause(state, info.every, now),
+        })
+    return rows

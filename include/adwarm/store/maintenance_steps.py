@@ -1,0 +1,126 @@
+"""The steps of maintenance: who runs one now, where it goes on, and what its last run did.
+
+A step is run by one process at a time, under a lease that ends by the database's clock, so a killed process blocks it
+no longer than its lease. A run whose lease was taken over saves nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, Row, select, update
+
+from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
+from adwarm.store.tables import maintenance_step as table
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """One step as it is stored.
+
+    Attributes:
+        cursor: JSON that the next run goes on from; None for the start.
+        round_started_at: when the current pass over everything started; None between two passes.
+        round_finished_at: when the last complete pass ended.
+        started_at: when the last run started.
+        finished_at: when it ended; None while it runs, and when it was killed.
+        seconds: how long it took.
+        result: its `counts`, `problems` and `skipped`.
+        error: why it failed.
+        owner: the process that ran it.
+        lease_until: until when no other process runs it; None while nobody does.
+    """
+
+    name: str
+    cursor: Any
+    round_started_at: datetime | None
+    round_finished_at: datetime | None
+    started_at: datetime
+    finished_at: datetime | None
+    seconds: float | None
+    result: dict[str, Any] | None
+    error: str | None
+    owner: str
+    lease_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What a run leaves behind.
+
+    Attributes:
+        cursor: where the next run goes on; None for the start.
+        finished_at: when it ended.
+        seconds: how long it took.
+        result: its `counts`, `problems` and `skipped`.
+        error: why it failed; None when it did not.
+        is_complete: whether it ended a pass over everything.
+    """
+
+    cursor: Any
+    finished_at: datetime
+    seconds: float
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    is_complete: bool = False
+
+
+def acquire(engine: Engine, name: str, owner: str, at: datetime, seconds: float) -> StepState | None:
+    """Take the right to run a step for `seconds`; return its state before, or None while another process runs it.
+
+    Args:
+        engine: the database.
+        name: the step.
+        owner: the process that takes it.
+        at: when the run starts, UTC.
+        seconds: how long the lease lasts, by the database's clock.
+    """
+    with write_transaction(engine) as connection:
+        insert_new(connection, table, [{"name": name, "started_at": at, "owner": ""}])
+        state = _state(connection.execute(select(table).where(table.c.name == name).with_for_update()).one())
+        now = database_time(connection)
+        if state.lease_until is not None and state.lease_until.timestamp() > now:
+            return None
+        values = {
+            "owner": owner,
+            "started_at": at,
+            "finished_at": None,
+            "lease_until": datetime.fromtimestamp(now + seconds, UTC),
+            "round_started_at": at if state.cursor is None else state.round_started_at or at,
+        }
+        connection.execute(update(table).where(table.c.name == name).values(**values))
+        return state
+
+
+def save(engine: Engine, name: str, owner: str, started_at: datetime, outcome: StepOutcome) -> bool:
+    """Store what a run did and end its lease, in one transaction; False when the step was taken over meanwhile."""
+    values: dict[str, Any] = {
+        "cursor": outcome.cursor,
+        "finished_at": outcome.finished_at,
+        "seconds": outcome.seconds,
+        "result": outcome.result,
+        "error": outcome.error,
+        "lease_until": None,
+    }
+    if outcome.is_complete:
+        values |= {"round_started_at": None, "round_finished_at": outcome.finished_at}
+    own = (table.c.name == name, table.c.owner == owner, table.c.started_at == started_at)
+    with write_transaction(engine) as connection:
+        return bool(connection.execute(update(table).where(*own).values(**values)).rowcount)
+
+
+def list_states(engine: Engine) -> dict[str, StepState]:
+    """Return the state of every step that ever ran, by name."""
+    with read_transaction(engine) as connection:
+        return {row.name: _state(row) for row in connection.execute(select(table).order_by(table.c.name))}
+
+
+def find_state(engine: Engine, name: str) -> StepState | None:
+    """Return the state of a step; None before its first run."""
+    with read_transaction(engine) as connection:
+        row = connection.execute(select(table).where(table.c.name == name)).one_or_none()
+    return None if row is None else _state(row)
+
+
+def _state(row: Row[Any]) -> StepState:
+    return StepState(**row._mapping)

@@ -1,0 +1,25 @@
+"""A stand-in for what knows the isolations."""
+
+from datetime import datetime
+
+
+class NothingIsolated:
+    """Knows of no isolation."""
+
+    def remaining_seconds(self, scope: str) -> float:
+        """Return 0."""
+        del scope
+        return 0.0
+
+    def list_due_probes(self, limit: int) -> list[str]:
+        """Return nothing."""
+        del limit
+        return []
+
+    def record(self, scope: str, *, failed: bool, reason: str | None = None) -> None:
+        """Count nothing."""
+
+    def delete_healthy(self, before: datetime) -> int:
+        """Delete nothing."""
+        del before
+        return 0

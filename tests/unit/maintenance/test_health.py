@@ -1,0 +1,113 @@
+"""What is isolated is probed by one cheap call each, and what the probe shows is counted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.backpressure import CallOutcome
+from adwarm.backpressure.admission import CallOutcomeKind, Granted
+from adwarm.foundation.clock import SystemClock
+from adwarm.maintenance.health import make_check_health
+from adwarm.maintenance.platform_calls import PlatformCalls
+from adwarm.maintenance.step import StepBudget, StepResult
+from adwarm.model import Account, Priority, Scope, ScopeKind
+from adwarm.runtime import Runtime
+from adwarm.settings import BackpressureSettings, MaintenanceSettings, Settings, SourceSettings
+from adwarm.store import accounts
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+
+from .isolations import NothingIsolated
+
+
+@dataclass
+class Recorded(NothingIsolated):
+    """Lists scopes as due, and keeps what is recorded of them."""
+
+    due: list[str] = field(default_factory=list)
+    results: dict[str, tuple[bool, str | None]] = field(default_factory=dict)
+
+    def list_due_probes(self, limit: int) -> list[str]:
+        """Return the scopes."""
+        return self.due[:limit]
+
+    def record(self, scope: str, *, failed: bool, reason: str | None = None) -> None:
+        """Keep the result."""
+        self.results[scope] = (failed, reason)
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[SimulatorServer]:
+    """A platform with two accounts."""
+    with SimulatorServer(SimulatorConfig(accounts=("act_1", "act_2"), ads=1)) as server:
+        yield server
+
+
+@pytest.fixture
+def runtime(engine: Engine, platform: SimulatorServer, tmp_path: object) -> Runtime:
+    """A runtime with the platform as the source, and a second connection whose token is wrong."""
+    source = SourceSettings(graph_url=platform.url, access_token="simulated-token")
+    settings = Settings(
+        home=tmp_path,
+        database_url=engine.url.render_as_string(hide_password=False),
+        source=source,
+        connections={"eu": source.model_copy(update={"access_token": source.access_token.__class__("wrong")})},
+        maintenance=MaintenanceSettings(probe_calls=5),
+        backpressure=BackpressureSettings(breaker_min_calls=2, breaker_cooldown_seconds=0.05, breaker_probes=1),
+    )
+    return Runtime(settings)
+
+
+def check(runtime: Runtime, isolations: Recorded) -> StepResult:
+    """Run the step."""
+    clock = SystemClock()
+    calls = PlatformCalls(runtime.context, runtime.single_call_admission, clock, runtime.source_factories)
+    return make_check_health(calls, isolations, runtime.admission.status)(None, StepBudget.of(clock, 60))
+
+
+def test_each_scope_has_its_probe(runtime: Runtime, platform: SimulatorServer) -> None:
+    """A working connection and account succeed, a dead token fails; the fallbacks are read; each costs one call."""
+    accounts.save(runtime.engine, [Account("act_1", "UTC", "UTC")], datetime.now(UTC))
+    before = platform.calls()["total"]
+    isolations = Recorded(["connection:default", "account:act_1", "connection:eu", "fallback:entry"])
+    result = check(runtime, isolations)
+    assert {scope: failed for scope, (failed, _) in isolations.results.items()} == {
+        "connection:default": False,
+        "account:act_1": False,
+        "connection:eu": True,
+        "fallback:entry": False,
+    }
+    assert (result.counts, platform.calls()["total"] - before) == ({"succeeded": 3, "failed": 1}, 3)
+    assert result.problems[0].startswith("connection:eu: TokenDead")
+    assert "wrong" not in result.problems[0]
+
+
+def test_a_run_makes_a_bounded_number_of_calls(runtime: Runtime, platform: SimulatorServer) -> None:
+    """Of what is due, no more is probed than the setting says, and the rest is left uncounted."""
+    before = platform.calls()["total"]
+    isolations = Recorded([f"account:act_{number % 2 + 1}" for number in range(9)])
+    check(runtime, isolations)
+    assert platform.calls()["total"] - before == 5
+
+
+def test_an_open_breaker_is_probed_once_its_time_is_over(runtime: Runtime, platform: SimulatorServer) -> None:
+    """Without any traffic the breaker of an account closes again, because maintenance makes its probe."""
+    scopes = (Scope(ScopeKind.ACCOUNT, "act_2"),)
+    for _ in range(2):
+        decision = runtime.admission.admit(scopes, Priority.NORMAL, source="meta")
+        assert isinstance(decision, Granted)
+        runtime.admission.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED))
+    assert [item.state for item in runtime.admission.status().breakers if item.account == "act_2"] == ["open"]
+    status = runtime.admission.status()
+    while any(item.probe_at is not None and item.probe_at > status.at for item in status.breakers):
+        status = runtime.admission.status()
+    assert check(runtime, Recorded()).counts == {"succeeded": 1}
+    assert [item.state for item in runtime.admission.status().breakers if item.account == "act_2"] in ([], ["closed"])
+
+
+def test_nothing_is_due(runtime: Runtime) -> None:
+    """The step is skipped."""
+    assert check(runtime, Recorded()).skipped == "nothing is due to be probed"

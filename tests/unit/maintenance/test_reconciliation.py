@@ -1,0 +1,172 @@
+"""Sampled accounts are compared with the platform; an injected difference is found, explained and alerted."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from adwarm.foundation.clock import SystemClock
+from adwarm.maintenance.platform_calls import PlatformCalls
+from adwarm.maintenance.reconciliation import Sums, choose_accounts, describe, differ, make_reconcile
+from adwarm.maintenance.step import StepBudget, StepResult
+from adwarm.model import Account, Priority, ReportKey, Window
+from adwarm.prefetch import KeyRequest
+from adwarm.runtime import Runtime
+from adwarm.settings import MaintenanceSettings, Settings, SourceSettings
+from adwarm.store import accounts, entries, read_traffic
+from adwarm.store.reconciliations import ComparedFigure, list_figures
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.fault_profile import FalseSum, FaultProfile, ReportSetting
+from graph_simulator.server import SimulatorServer
+
+FAST = ReportSetting(base_seconds=0, seconds_per_1000_cells=0, full_seconds=0)
+MakeRuntime = Callable[..., Runtime]
+
+
+@pytest.fixture
+def runtime_of(engine: Engine, tmp_path: Path) -> Iterator[MakeRuntime]:
+    """Return a function that makes a runtime whose platform falsifies the given sums."""
+    servers: list[SimulatorServer] = []
+
+    def make(*false: FalseSum, reports: ReportSetting = FAST) -> Runtime:
+        profile = FaultProfile(false_sum=false, reports=reports)
+        server = SimulatorServer(SimulatorConfig(accounts=("act_1",), ads=3, fault_profile=profile))
+        servers.append(server.__enter__())
+        runtime = Runtime(
+            Settings(
+                home=tmp_path,
+                database_url=engine.url.render_as_string(hide_password=False),
+                source=SourceSettings(graph_url=server.url, access_token="simulated-token", report_poll_seconds=0.01),
+                maintenance=MaintenanceSettings(reconcile_accounts=1),
+            )
+        )
+        accounts.save(engine, [Account("act_1", "UTC", "UTC")], datetime.now(UTC))
+        return runtime
+
+    yield make
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def reconcile(runtime: Runtime, cursor: object = None, seconds: float = 60) -> StepResult:
+    """Run the step."""
+    clock = SystemClock()
+    calls = PlatformCalls(runtime.context, runtime.single_call_admission, clock, runtime.source_factories)
+    return make_reconcile(calls, runtime.pipeline, clock)(cursor, StepBudget.of(clock, seconds))
+
+
+def store_settled_week(runtime: Runtime) -> Window:
+    """Fetch the days that the step compares with what is stored, and return them."""
+    until = datetime.now(UTC).date() - timedelta(days=2 + runtime.settings.freshness.settle_days)
+    window = Window(until - timedelta(days=6), until)
+    request = KeyRequest(ReportKey("act_1", str(window)))
+    assert runtime.prefetch_engine().run([request], Priority.LOW).outcomes[0].status.is_served
+    return window
+
+
+def differing(runtime: Runtime) -> set[tuple[str, str]]:
+    """Return comparison and metric of what differs."""
+    listed = list_figures(runtime.engine, datetime.now(UTC) - timedelta(days=1), only_differing=True)
+    return {(item.comparison, item.metric) for item in listed}
+
+
+def test_an_honest_platform_agrees(runtime_of: MakeRuntime) -> None:
+    """Four figures of each comparison agree in both windows; calls are counted, and nothing is published."""
+    runtime = runtime_of()
+    store_settled_week(runtime)
+    stored, before = entries.get_totals(runtime.engine), _calls(runtime)
+    result = reconcile(runtime)
+    assert (result.cursor, result.problems) == (None, [])
+    assert result.counts == {"compared": 4 * 5, "differing": 0}
+    assert differing(runtime) == set()
+    assert entries.get_totals(runtime.engine) == stored
+    assert _calls(runtime) - before >= 2 * 4
+
+
+def _calls(runtime: Runtime) -> float:
+    now = datetime.now(UTC)
+    return read_traffic.get_totals(runtime.engine, now - timedelta(hours=2), now + timedelta(hours=2))["upstream_calls"]
+
+
+@pytest.mark.parametrize(
+    ("false", "comparison", "words"),
+    [
+        (FalseSum(level="account", factor=1.1), "levels", "ads that were deleted count for the account"),
+        (FalseSum(level="ad", reports=True, factor=0.9), "async", "the platform answers the same question in two ways"),
+    ],
+)
+def test_a_false_level_is_found(runtime_of: MakeRuntime, false: FalseSum, comparison: str, words: str) -> None:
+    """Every figure of the falsified answer differs, both figures are stored, and the alert says what may explain it."""
+    runtime = runtime_of(false)
+    result = reconcile(runtime)
+    assert {name for name, _ in differing(runtime)} == {comparison}
+    assert ("spend" in {metric for _, metric in differing(runtime)}) is True
+    assert any(words in text and "act_1" in text for text in result.problems)
+    [spend] = [
+        item
+        for item in list_figures(runtime.engine, datetime.now(UTC) - timedelta(days=1), only_differing=True)
+        if item.metric == "spend" and len(Window(item.since, item.until)) == 7
+    ]
+    assert spend.actual / spend.expected == pytest.approx(1 / 1.1 if comparison == "levels" else 0.9, rel=1e-2)
+
+
+def test_stored_days_that_the_platform_changed_are_found(runtime_of: MakeRuntime, engine: Engine) -> None:
+    """Days that were stored as final differ from what the platform says now."""
+    store_settled_week(runtime_of())
+    runtime = runtime_of(FalseSum(factor=1.2))
+    result = reconcile(runtime)
+    assert {name for name, _ in differing(runtime)} == {"stored"}
+    assert any("the platform has restated days that were final" in text for text in result.problems)
+
+
+def test_a_slow_report_is_awaited_over_runs(runtime_of: MakeRuntime) -> None:
+    """A run that is out of time keeps the report's id, and a later one compares the same report."""
+    runtime = runtime_of(reports=ReportSetting(base_seconds=0.4, seconds_per_1000_cells=0, spread=0, full_seconds=0))
+    first = reconcile(runtime, seconds=0.2)
+    assert first.cursor is not None
+    report = first.cursor["report"]
+    cursor, runs = first.cursor, 1
+    while cursor is not None and runs < 50:
+        result = reconcile(runtime, cursor, seconds=0.2)
+        cursor, runs = result.cursor, runs + 1
+    assert report is None or set(report) == {"id", "requested_at", "sums", "rows"}
+    assert (cursor, differing(runtime)) == (None, set())
+    assert len(list_figures(runtime.engine, datetime.now(UTC) - timedelta(days=1))) == 2 * 2 * 4
+
+
+def test_sampling_takes_every_account_in_turn() -> None:
+    """Consecutive days take other accounts until all had their turn; a day always takes the same."""
+    ids = [f"act_{number}" for number in range(7)]
+    first = date(2026, 11, 25)
+    days = [choose_accounts(ids, first + timedelta(days=number), 2) for number in range(7)]
+    assert days[0] == choose_accounts(list(reversed(ids)), first, 2)
+    assert sorted(account for day in days for account in day) == sorted(ids * 2)
+    assert choose_accounts(ids, first, 0) == choose_accounts([], first, 2) == []
+    assert len(choose_accounts(ids[:1], first, 5)) == 1
+
+
+@given(st.lists(st.integers(0, 10**7), min_size=1, max_size=40), st.integers(1, 10**6))
+def test_sums_are_exact(cents: list[int], more: int) -> None:
+    """Cents add up without loss, rounding of each row is no difference, and more than that is one."""
+    rows = [{"spend": f"{value / 100:.2f}"} for value in cents]
+    total = Sums.of(rows, ("spend", "clicks"))
+    assert total.by_metric == {"spend": Decimal(sum(cents)) / 100, "clicks": 0}
+    assert Sums.load(total.to_dict()) == total
+    spend = total.by_metric["spend"]
+    assert not differ("spend", spend, spend + Decimal("0.005") * len(cents), 0.0, len(cents))
+    beyond = Decimal("0.005") * (len(cents) + 1) + Decimal(more) / 100
+    assert differ("spend", spend, spend + beyond, 0.0, len(cents))
+
+
+def test_a_difference_in_words() -> None:
+    """It names account, days, figure and both values."""
+    day = date(2026, 11, 1)
+    figure = ComparedFigure(datetime.now(UTC), "act_1", "levels", day, day, "spend", 100.0, 90.0, True)
+    assert describe(figure) == (
+        "act_1 2026-11-01..2026-11-01, spend: the account reports 100.00, its ads sum to 90.00 (10.0% apart)"
+    )
