@@ -22,11 +22,11 @@ from random import Random
 from typing import Generic, TypeVar
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Permanent
+from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import AlertPolicy, AlertSink, LogSink
 from adwarm.recovery.call import Call, Failure
-from adwarm.recovery.fallback import Fallback, call_with_timeout
+from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
 from adwarm.recovery.healing import CooldownLedger, Healer, MemoryLedger, heal
 from adwarm.recovery.isolation import IsolationStateStore, IsolationTracker, MemoryIsolationStore, isolation_rules
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal, build_error_event
@@ -183,34 +183,37 @@ class RecoveryPipeline:
             return None, _chained(second, first)
         return Outcome(value, run.call.source, reason=f"healed by {name}", attempts=run.attempts), first
 
-    def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
-        for fallback in fallbacks:
-            if seconds := self._isolated_for(fallback.name):
-                run.fallback_notes.append(f"fallback {fallback.name} is isolated for another {seconds:.0f} s")
-                continue
-            try:
-                value = call_with_timeout(fallback.call, fallback.timeout_seconds)
-                as_of = fallback.as_of(value) if fallback.as_of else None
-            except Exception as failure:
-                run.fallback_notes.append(
-                    redact(f"fallback {fallback.name} failed: {type(failure).__name__}: {failure}")
-                )
-                self._count(fallback.name, failed=_is_unhealthy(failure))
-                continue
-            self._count(fallback.name, failed=False)
-            reason = redact(f"{type(error).__name__}: {error}")
-            return Outcome(value, fallback.name, True, reason, run.attempts, as_of, error)
-        return None
+    def fall_back(self, fallbacks: Sequence[Fallback[T]], error: Exception | None = None) -> FallbackRun[T]:
+        """Return the result of the first fallback that has one, for an operation that ran elsewhere.
 
-    def _isolated_for(self, source: str) -> float:
+        Nothing is retried, recorded or alerted: that belongs to whoever ran the operation.
+
+        Args:
+            fallbacks: tried in order; see `adwarm.recovery.fallback`.
+            error: why a fallback is needed; None before there is an error.
+        """
+        return run_fallbacks(fallbacks, error, self, self._clock.now)
+
+    def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
+        found = self.fall_back(fallbacks, error)
+        run.fallback_notes.extend(found.notes)
+        if found.used is None:
+            return None
+        reason = redact(f"{type(error).__name__}: {error}")
+        value: T = found.value  # type: ignore[assignment]  # a fallback that is used has a result
+        return Outcome(value, found.used.name, True, reason, run.attempts, found.as_of, error)
+
+    def isolated_seconds(self, scope: str) -> float:
+        """Return the seconds of isolation left; 0 when the scope may be used, or when that cannot be read."""
         try:
-            return self._isolation.remaining_seconds(source)
+            return self._isolation.remaining_seconds(scope)
         except Exception:
-            log.exception("could not read whether %s is isolated; it is used", source)
+            log.exception("could not read whether %s is isolated; it is used", scope)
             return 0.0
 
-    def _count(self, source: str, *, failed: bool) -> None:
-        self._best_effort(f"counting a call of {source}", lambda: self._isolation.record(source, failed=failed))
+    def count(self, scope: str, *, failed: bool) -> None:
+        """Count one call of a scope that may be isolated; never raises."""
+        self._best_effort(f"counting a call of {scope}", lambda: self._isolation.record(scope, failed=failed))
 
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):
@@ -225,11 +228,6 @@ class RecoveryPipeline:
             call()
         except Exception:
             log.exception("%s failed", what)
-
-
-def _is_unhealthy(failure: Exception) -> bool:
-    """Return whether the failure counts against the source; a regular response such as `NotFound` does not."""
-    return not isinstance(failure, Permanent) and not _is_own_refusal(failure)
 
 
 def _is_own_refusal(error: Exception) -> bool:
