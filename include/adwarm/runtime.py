@@ -20,7 +20,7 @@ from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import RecoveryOptions, RecoveryPipeline
-from adwarm.serving import Reader
+from adwarm.serving import ReadChain, Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from adwarm.store.error_events import ErrorLog
@@ -122,6 +122,11 @@ class Runtime:
     def reader(self) -> Reader:
         """The read path."""
         return Reader(self.context, self.clock)
+
+    @cached_property
+    def read_chain(self) -> ReadChain:
+        """The read path with the fallback chain of the settings."""
+        return ReadChain(self.reader, lambda: self.pipeline, self.prefetch_engine)
 
     @property
     def default_source_factory(self) -> SourceFactory:

@@ -6,7 +6,7 @@
 | is isolated                                          | is skipped; the note says for how long                       |
 | has `MAX_ABANDONED` abandoned calls that still run   | fails at once, without a call                                |
 | takes longer than its timeout                        | fails, and its call is abandoned                             |
-| raises `NotFound`                                    | has no result; the error before it stays the last one        |
+| raises `NotFound`                                    | has no result; that is no error                              |
 | raises any other error                               | fails; its error is the last one                             |
 | returns a result that is too old                     | is not used; the note says how old it is                     |
 | returns any other result                             | the result is used, and the rest is not tried                |
@@ -83,7 +83,7 @@ class FallbackRun(Generic[T]):
         used: the fallback whose result is used; None when none has one.
         value: its result.
         as_of: when the data of the result was fetched, if the fallback knows.
-        error: the last error.
+        errors: the error before them and those of failed fallbacks, in order; `NotFound` is left out.
         notes: what became of the others, in their order, without secrets.
         attempts: how many were called.
     """
@@ -91,9 +91,14 @@ class FallbackRun(Generic[T]):
     used: Fallback[T] | None = None
     value: T | None = None
     as_of: datetime | None = None
-    error: Exception | None = None
+    errors: tuple[Exception, ...] = ()
     notes: tuple[str, ...] = ()
     attempts: int = 0
+
+    @property
+    def error(self) -> Exception | None:
+        """The last error."""
+        return self.errors[-1] if self.errors else None
 
 
 def run_fallbacks(
@@ -108,9 +113,10 @@ def run_fallbacks(
         now: the current time, UTC, for the age of results.
     """
     notes: list[str] = []
+    errors = [] if error is None else [error]
     attempts = 0
     for fallback in fallbacks:
-        if not fallback.applies_to(error):
+        if not fallback.applies_to(errors[-1] if errors else None):
             continue
         scope = f"fallback:{fallback.name}"
         if fallback.may_be_isolated and (seconds := guard.isolated_seconds(scope)):
@@ -122,7 +128,8 @@ def run_fallbacks(
             as_of = fallback.as_of(value) if fallback.as_of else None
         except Exception as failure:
             notes.append(redact(f"fallback {fallback.name} failed: {type(failure).__name__}: {failure}"))
-            error = failure if error is None or not isinstance(failure, NotFound) else error
+            if not isinstance(failure, NotFound):
+                errors.append(failure)
             if fallback.may_be_isolated:
                 guard.count(scope, failed=is_unhealthy(failure))
             continue
@@ -131,8 +138,8 @@ def run_fallbacks(
         if text := _describe_age(fallback, as_of, now()):
             notes.append(text)
             continue
-        return FallbackRun(fallback, value, as_of, error, tuple(notes), attempts)
-    return FallbackRun(error=error, notes=tuple(notes), attempts=attempts)
+        return FallbackRun(fallback, value, as_of, tuple(errors), tuple(notes), attempts)
+    return FallbackRun(errors=tuple(errors), notes=tuple(notes), attempts=attempts)
 
 
 def is_unhealthy(failure: Exception) -> bool:
