@@ -204,7 +204,7 @@ class Runtime:
         services = ServingServices(
             self.context,
             self.clock,
-            self.reader,
+            self.read_chain,
             self.queue,
             self.admission,
             authenticator,

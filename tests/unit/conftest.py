@@ -16,7 +16,7 @@ from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKi
 from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
-from adwarm.serving import Reader, ReadResult, read_or_fetch
+from adwarm.serving import ReadChain, Reader, ReadResult, read_or_fetch
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.sources.protocol import (
     AccountPage,
@@ -177,6 +177,11 @@ class ReaderHarness:
     def fetch(self, key: ReportKey) -> ReadResult:
         """Read a key, and fetch it when it is not fresh."""
         return read_or_fetch(self.reader, lambda: self.bench.prefetch, key)
+
+    def chain(self, context: Context | None = None) -> ReadChain:
+        """Return a read chain over the reader, or over one of its own with other settings."""
+        reader = self.reader if context is None else Reader(context, self.bench.clock)
+        return ReadChain(reader, lambda: self.bench.prefetch.pipeline, lambda: self.bench.prefetch)
 
     def break_upstream(self, account: str = "act_1") -> None:
         """Make every call for an account fail."""

@@ -58,9 +58,14 @@ class Fallback(Generic[T]):
 
     def applies_to(self, error: Exception | None) -> bool:
         """Whether it is used after `error`, by the names of the error's class and its base classes."""
-        if ANY_ERROR in self.errors:
-            return True
-        return error is not None and not {kind.__name__ for kind in type(error).__mro__}.isdisjoint(self.errors)
+        return matches_errors(self.errors, error)
+
+
+def matches_errors(names: Sequence[str], error: Exception | None) -> bool:
+    """Whether `names` has the class of `error` or one of its base classes; `any` also stands for no error."""
+    if ANY_ERROR in names:
+        return True
+    return error is not None and not {kind.__name__ for kind in type(error).__mro__}.isdisjoint(names)
 
 
 class FallbackGuard(Protocol):

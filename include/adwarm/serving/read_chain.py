@@ -174,6 +174,10 @@ class ReadChain:
         except Exception as error:  # a lost SQLite file raises errors of SQLAlchemy
             return self.describe_lost_store(key, error)
 
+    def describe_miss(self, key: ReportKey, reason: str) -> ReadResult:
+        """Return the miss of a key for which nothing is stored."""
+        return ReadResult(key, ReadStatus.MISS, self.reader.clock.now(), reason=reason)
+
     def describe_lost_store(self, key: ReportKey, error: Exception) -> ReadResult:
         """Return the miss of a key whose entry could not be read."""
         failure = StoreUnreachable("the database cannot be reached")
