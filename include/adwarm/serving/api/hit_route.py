@@ -53,11 +53,12 @@ from adwarm.serving.api.insights_request import (
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header
 from adwarm.serving.api.visit import Reading, Visit, collect_headers, send, send_problem, unless_gone
 from adwarm.serving.api_chain import ApiChain, make_request
+from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.ports import FetchOutcome, Open
 from adwarm.serving.problems import Problem, unknown_report
-from adwarm.serving.read_chain import ChainRequest
+from adwarm.serving.read_chain import ChainRequest, StoreUnreachable
 from adwarm.serving.representations import COLUMNAR, Selection
 from adwarm.serving.services import ServingServices
 from adwarm.settings.recovery_sections import FallbackSettings
@@ -66,6 +67,8 @@ from adwarm.store.entries import Entry
 _VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
 _STORE_ERRORS: Final = (Transient, OSError, SQLAlchemyError)
 """What reading an entry raises when its database cannot be reached or is too slow."""
+_LOST_SECONDS: Final = 0.5
+"""How long reports in memory are sent without another try, after the database could not be reached."""
 _MAX_HEADS: Final = 64
 """Different clients whose headers are kept for a pointer."""
 _JSON: Final = b"application/json"
@@ -110,6 +113,7 @@ class HitRoute:
         self._clock = services.clock
         self._misses = services.misses
         self._chain = ApiChain(services.chain, parts)
+        self._store_lost_at = -math.inf
         self._reports = frozenset(services.context.settings.reports)
         self._max_wait = services.context.settings.serving.max_wait_seconds
 
@@ -147,6 +151,7 @@ class HitRoute:
         except _STORE_ERRORS as error:
             if visit.is_sent:
                 raise
+            self._store_lost_at = loop_time()
             await self._answer_without_store(reading, error)
             return
         await self._answer_miss(reading, pointer)
@@ -155,6 +160,8 @@ class HitRoute:
         """Read a pointer; where the process has an older one, no longer than the step `entry` of the chain allows."""
         if self._chain.entry_seconds is None or self._parts.pointers.get_last(key) is None:
             return await self._parts.pointers.load(key)
+        if loop_time() - self._store_lost_at < _LOST_SECONDS:
+            raise StoreUnreachable
         async with asyncio.timeout(self._chain.entry_seconds):
             return await self._parts.pointers.load(key)
 
