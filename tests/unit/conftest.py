@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -190,6 +191,13 @@ class ReaderHarness:
             raise Transient("the platform is down")
 
         self.bench.source.script = {account: down}
+
+    def corrupt_objects(self) -> None:
+        """Flip the last byte of every stored object."""
+        root = Path(self.bench.prefetch.objects._root)
+        for path in (item for item in root.rglob("*") if item.is_file()):
+            data = path.read_bytes()
+            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
     def corrupt_payloads(self) -> None:
         """Flip the last byte of every payload."""
