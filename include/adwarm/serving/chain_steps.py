@@ -5,6 +5,8 @@ None of them stores anything. What they build expires at the moment its data was
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
+from functools import cache
 from hashlib import sha256
 
 from adwarm.foundation.errors import Corrupt, NotFound
@@ -26,9 +28,16 @@ from adwarm.serving.reader import Reader, ReadResult, ReadStatus
 from adwarm.sources.protocol import Capabilities
 from adwarm.store import accounts, entries, partitions
 from adwarm.store.entries import Entry
+from adwarm.store.partition_rows import pack_rows, unpack_rows
 
 _MAX_WINDOWS = 10
 """Entries whose bytes the step `window` reads before it gives up; each one before was damaged."""
+
+
+@cache
+def load_libraries() -> None:
+    """Import what reading a stored day imports on its first call, which takes longer than the step may."""
+    unpack_rows(pack_rows([{"date_start": "2000-01-01", "date_stop": "2000-01-01"}]), [date(2000, 1, 1)])
 
 
 def read_partitions(reader: Reader, key: ReportKey) -> ReadResult:

@@ -38,7 +38,7 @@ from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.prefetch.batch import BatchStopped
 from adwarm.recovery import Fallback, RecoveryPipeline
 from adwarm.recovery.fallback import FallbackRun, is_abandoned
-from adwarm.serving.chain_steps import find_other_window, read_partitions, read_source
+from adwarm.serving.chain_steps import find_other_window, load_libraries, read_partitions, read_source
 from adwarm.serving.reader import Reader, ReadResult, ReadStatus
 from adwarm.settings.recovery_sections import ANY_ERROR, FallbackSettings
 from adwarm.store.entries import Entry
@@ -272,6 +272,8 @@ class _Steps:
             "source": lambda: self._read_source(step),
             "upstream": lambda: self._fetch(step),
         }
+        if step.kind == "partitions":
+            load_libraries()
         return Fallback(
             name_step(step),
             calls[step.kind],
