@@ -102,8 +102,15 @@ def _default(field: FieldInfo) -> str:
     default = field.default
     if default is None or default is PydanticUndefined:
         return ""
-    text = json.dumps(default) if isinstance(default, tuple | list | bool | dict) else str(default)
+    text = json.dumps(default, default=_plain) if isinstance(default, tuple | list | bool | dict) else str(default)
     return f"`{text}`"
+
+
+def _plain(value: object) -> object:
+    """Return a model as what a setting has to say of it: its fields that differ from their defaults."""
+    if not isinstance(value, BaseModel):
+        raise TypeError(f"{value!r} is no value of a setting")
+    return value.model_dump(mode="json", exclude_defaults=True)
 
 
 def _allowed(field: FieldInfo) -> str:
