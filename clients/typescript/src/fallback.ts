@@ -6,7 +6,7 @@ export interface Fallback {
   readonly isDegraded: boolean
   /** Why it is degraded, or why a fallback answered; null otherwise. */
   readonly reason: string | null
-  /** What was tried before, and what became of it. */
+  /** What was tried before, with its outcome. */
   readonly actions: readonly string[]
 }
 

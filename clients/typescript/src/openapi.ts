@@ -417,7 +417,7 @@ export interface components {
             degraded: boolean | null;
             /**
              * Actions
-             * @description What was tried before, and what became of it.
+             * @description What was tried before, with its outcome.
              * @default []
              */
             actions: string[];

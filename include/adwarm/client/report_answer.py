@@ -44,7 +44,7 @@ class ReportAnswer:
             chain that answered: `cache`, `partitions`, `window` or `source:NAME`.
         is_degraded: whether it is less than what was asked for.
         reason: why it is degraded, or why a fallback answered; None otherwise.
-        actions: what was tried before, and what became of it.
+        actions: what was tried before, with the outcome.
     """
 
     key: ReportKey

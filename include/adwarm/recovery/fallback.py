@@ -82,14 +82,14 @@ class FallbackGuard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FallbackRun(Generic[T]):
-    """What became of a chain of fallbacks.
+    """The outcome of a chain of fallbacks.
 
     Attributes:
         used: the fallback whose result is used; None when none has one.
         value: its result.
         as_of: when the data of the result was fetched, if the fallback knows.
         errors: the error before them and those of failed fallbacks, in order; `NotFound` is left out.
-        notes: what became of the others, in their order, without secrets.
+        notes: the outcomes of the others, in their order, without secrets.
         attempts: how many were called.
     """
 

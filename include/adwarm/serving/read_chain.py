@@ -327,7 +327,7 @@ def _stop_if_abandoned(running_reports: int) -> None:
 
 
 def _describe(run: FallbackRun[ReadResult], first: ReadResult) -> ReadResult:
-    """Return the result of a run, with everything that a reader is told about it."""
+    """Return the result of a run, with everything that a reader may know about it."""
     attempts = first.attempts + run.attempts
     failure, texts = run.error, [redact(str(error)) for error in run.errors]
     if run.used is None or run.value is None:

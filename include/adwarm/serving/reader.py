@@ -66,7 +66,7 @@ class ReadResult:
         is_degraded: whether it is less than what was asked for: the entry is marked degraded, or a fallback answered
             after an error, or in place of the report. The reason says which.
         attempts: how many sources were tried.
-        actions: what was tried before the source that answered, and what became of it.
+        actions: what was tried before the source that answered, with the outcome.
         error: the error behind the reason; None where nothing failed.
     """
 

@@ -1,4 +1,4 @@
-"""The fallback chain: what each step answers, when it is used, and what the reader is told."""
+"""The fallback chain: what each step answers, when it is used, and what its result says."""
 
 import threading
 from collections.abc import Sequence
