@@ -71,12 +71,12 @@ def matches_errors(names: Sequence[str], error: Exception | None) -> bool:
 class FallbackGuard(Protocol):
     """Tells which fallbacks are isolated, and counts their calls. It must not raise."""
 
-    def isolated_seconds(self, scope: str) -> float:
-        """Return the seconds of isolation left; 0 when the scope may be used."""
+    def isolated_seconds(self, name: str) -> float:
+        """Return the seconds of isolation left; 0 when the fallback may be used."""
         ...
 
-    def count(self, scope: str, *, failed: bool) -> None:
-        """Count one call of the scope."""
+    def count(self, name: str, failure: Exception | None) -> None:
+        """Count one call of the fallback; `failure` is what counts against it, None for none."""
         ...
 
 
@@ -123,8 +123,7 @@ def run_fallbacks(
     for fallback in fallbacks:
         if not fallback.applies_to(errors[-1] if errors else None):
             continue
-        scope = f"fallback:{fallback.name}"
-        if fallback.may_be_isolated and (seconds := guard.isolated_seconds(scope)):
+        if fallback.may_be_isolated and (seconds := guard.isolated_seconds(fallback.name)):
             notes.append(f"fallback {fallback.name} is isolated for another {seconds:.0f} s")
             continue
         attempts += 1
@@ -136,10 +135,10 @@ def run_fallbacks(
             if not isinstance(failure, NotFound):
                 errors.append(failure)
             if fallback.may_be_isolated:
-                guard.count(scope, failed=is_unhealthy(failure))
+                guard.count(fallback.name, failure if is_unhealthy(failure) else None)
             continue
         if fallback.may_be_isolated:
-            guard.count(scope, failed=False)
+            guard.count(fallback.name, None)
         if text := _describe_age(fallback, as_of, now()):
             notes.append(text)
             continue

@@ -203,17 +203,19 @@ class RecoveryPipeline:
         value: T = found.value  # type: ignore[assignment]  # a fallback that is used has a result
         return Outcome(value, found.used.name, True, reason, run.attempts, found.as_of, error)
 
-    def isolated_seconds(self, scope: str) -> float:
-        """Return the seconds of isolation left; 0 when the scope may be used, or when that cannot be read."""
+    def isolated_seconds(self, name: str) -> float:
+        """Return how long a fallback is isolated; 0 when it may be used, or when that cannot be read."""
         try:
-            return self._isolation.remaining_seconds(scope)
+            return self._isolation.remaining_seconds(f"fallback:{name}")
         except Exception:
-            log.exception("could not read whether %s is isolated; it is used", scope)
+            log.exception("could not read whether the fallback %s is isolated; it is used", name)
             return 0.0
 
-    def count(self, scope: str, *, failed: bool) -> None:
-        """Count one call of a scope that may be isolated; never raises."""
-        self._best_effort(f"counting a call of {scope}", lambda: self._isolation.record(scope, failed=failed))
+    def count(self, name: str, failure: Exception | None) -> None:
+        """Count one call of a fallback; never raises."""
+        record = self._isolation.record
+        what = f"counting a call of the fallback {name}"
+        self._best_effort(what, lambda: record(f"fallback:{name}", failed=failure is not None))
 
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):

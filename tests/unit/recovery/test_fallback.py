@@ -47,16 +47,16 @@ NAMES = ("any", "AdwarmError", "Transient", "Throttled", "TokenDead", "Corrupt",
 
 @dataclass
 class Guard:
-    """Isolates the scopes that a test names, and remembers what was counted."""
+    """Isolates the names that a test names, and remembers what was counted."""
 
     isolated: dict[str, float] = field(default_factory=dict)
     counted: list[tuple[str, bool]] = field(default_factory=list)
 
-    def isolated_seconds(self, scope: str) -> float:
-        return self.isolated.get(scope, 0.0)
+    def isolated_seconds(self, name: str) -> float:
+        return self.isolated.get(name, 0.0)
 
-    def count(self, scope: str, *, failed: bool) -> None:
-        self.counted.append((scope, failed))
+    def count(self, name: str, failure: Exception | None) -> None:
+        self.counted.append((name, failure is not None))
 
 
 def run(fallbacks: list[Fallback[str]], error: Exception | None = None, guard: Guard | None = None) -> FallbackRun[str]:
@@ -160,7 +160,7 @@ def test_a_timeout_falls_to_the_next(hanging: Callable[[], str]) -> None:
     )
     assert found.used is not None
     assert (found.used.name, found.value, found.attempts) == ("b", "b", 2)
-    assert guard.counted == [("fallback:slow", True), ("fallback:b", False)]
+    assert guard.counted == [("slow", True), ("b", False)]
     assert found.notes == ("fallback slow failed: TimeoutError: no answer within 0.01 s",)
 
 
@@ -171,7 +171,7 @@ def test_old_results_are_not_used(age_seconds: int) -> None:
     guard = Guard()
     found = run([answering("old", as_of=lambda _: at, max_age_seconds=60), answering("new")], guard=guard)
     assert found.value == ("new" if age_seconds > 60 else "old")
-    assert guard.counted[0] == ("fallback:old", False)
+    assert guard.counted[0] == ("old", False)
     if age_seconds > 60:
         assert found.notes == ("fallback old is not used: its data is 61 s old, and 60 s is the limit",)
 
@@ -183,7 +183,7 @@ def test_a_result_of_unknown_age_is_used() -> None:
 
 def test_isolated_fallbacks_are_skipped_unless_they_are_exempt() -> None:
     """An isolated one is not called and the note says for how long; an exempt one is neither asked nor counted."""
-    guard = Guard({"fallback:a": 90.0, "fallback:b": 90.0})
+    guard = Guard({"a": 90.0, "b": 90.0})
     found = run([answering("a"), answering("b", may_be_isolated=False)], guard=guard)
     assert (found.value, found.notes) == ("b", ("fallback a is isolated for another 90 s",))
     assert guard.counted == []
@@ -203,7 +203,7 @@ def test_what_counts_against_a_fallback(error: Exception, is_failed: bool) -> No
     """Permanent answers and calls that were not admitted say nothing about its health."""
     guard = Guard()
     run([failing("a", error)], guard=guard)
-    assert guard.counted == [("fallback:a", is_failed)]
+    assert guard.counted == [("a", is_failed)]
 
 
 def test_no_result_is_no_error() -> None:
