@@ -22,7 +22,7 @@ from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.channels import AppriseSender, Channel
-from adwarm.serving import Reader
+from adwarm.serving import ReadChain, Reader
 from adwarm.settings import Settings, load_settings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
@@ -162,6 +162,11 @@ class Runtime:
         """The read path."""
         return Reader(self.context, self.clock)
 
+    @cached_property
+    def read_chain(self) -> ReadChain:
+        """The read path with the fallback chain of the settings."""
+        return ReadChain(self.reader, lambda: self.pipeline, self.prefetch_engine)
+
     @property
     def default_source_factory(self) -> SourceFactory:
         """Creates the source of accounts that belong to no further connection.
@@ -257,7 +262,7 @@ class Runtime:
         services = ServingServices(
             self.context,
             self.clock,
-            self.reader,
+            self.read_chain,
             self.queue,
             self.admission,
             authenticator,

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -16,7 +17,7 @@ from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKi
 from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
-from adwarm.serving import Reader, ReadResult, read_or_fetch
+from adwarm.serving import ReadChain, Reader, ReadResult, read_or_fetch
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.sources.protocol import (
     AccountPage,
@@ -178,6 +179,11 @@ class ReaderHarness:
         """Read a key, and fetch it when it is not fresh."""
         return read_or_fetch(self.reader, lambda: self.bench.prefetch, key)
 
+    def chain(self, context: Context | None = None) -> ReadChain:
+        """Return a read chain over the reader, or over one of its own with other settings."""
+        reader = self.reader if context is None else Reader(context, self.bench.clock)
+        return ReadChain(reader, lambda: self.bench.prefetch.pipeline, lambda: self.bench.prefetch)
+
     def break_upstream(self, account: str = "act_1") -> None:
         """Make every call for an account fail."""
 
@@ -185,6 +191,13 @@ class ReaderHarness:
             raise Transient("the platform is down")
 
         self.bench.source.script = {account: down}
+
+    def corrupt_objects(self) -> None:
+        """Flip the last byte of every stored object."""
+        root = Path(self.bench.prefetch.objects._root)
+        for path in (item for item in root.rglob("*") if item.is_file()):
+            data = path.read_bytes()
+            path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
 
     def corrupt_payloads(self) -> None:
         """Flip the last byte of every payload."""

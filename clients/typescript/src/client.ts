@@ -1,5 +1,6 @@
 import {type CacheResult, readCacheStatus} from './cacheStatus.js'
 import {FORMAT_VERSION, type ReportDocument} from './document.js'
+import {type Fallback, readFallback} from './fallback.js'
 import {AdwarmProblem, readProblem, readRetryAfter} from './problem.js'
 import type {
   AccountPage,
@@ -64,7 +65,7 @@ export interface ReportOptions {
 }
 
 /** A report, and how it came. */
-export interface ReportAnswer {
+export interface ReportAnswer extends Fallback {
   readonly kind: 'report'
   readonly document: ReportDocument
   readonly status: CacheResult
@@ -153,6 +154,7 @@ export class AdwarmClient {
         status: result,
         ageSeconds: age === null || Number.isNaN(Number(age)) ? null : Number(age),
         ttlSeconds,
+        ...readFallback(response.headers, result === 'miss'),
         coding: response.headers.get('content-encoding'),
         milliseconds: performance.now() - startedAt,
         transfer: probe.read(),

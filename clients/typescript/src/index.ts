@@ -1,6 +1,7 @@
 export {type CacheResult, type CacheStatus, readCacheStatus} from './cacheStatus.js'
 export * from './client.js'
 export * from './document.js'
+export type {Fallback} from './fallback.js'
 export {type MemoryPressure, readMemoryPressure} from './memory.js'
 export type {components, paths} from './openapi.js'
 export {AdwarmProblem} from './problem.js'

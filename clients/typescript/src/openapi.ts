@@ -406,6 +406,22 @@ export interface components {
              */
             complete: boolean | null;
             /**
+             * Served From
+             * @description The step of the fallback chain that answered: `entry` for the stored entry.
+             */
+            served_from: string | null;
+            /**
+             * Degraded
+             * @description Whether it is less than what was asked for; `reason` says why.
+             */
+            degraded: boolean | null;
+            /**
+             * Actions
+             * @description What was tried before, with its outcome.
+             * @default []
+             */
+            actions: string[];
+            /**
              * Content Type
              * @description Media type and version of the document.
              */
@@ -1175,7 +1191,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The report: fresh, or stale while a fresh copy is requested. */
+            /** @description The report: fresh, stale while a fresh copy is requested, or degraded from the fallback chain. */
             200: {
                 headers: {
                     /** @description Strong validator of this body; one for each content coding and shape. */
@@ -1186,6 +1202,14 @@ export interface operations {
                     "Cache-Status"?: string;
                     /** @description How a browser may keep the answer. */
                     "Cache-Control"?: string;
+                    /** @description Step of the fallback chain that answered; absent for the stored entry. */
+                    "Adwarm-Source"?: string;
+                    /** @description `?1` when the answer is less than what was asked for. */
+                    "Adwarm-Degraded"?: string;
+                    /** @description Why it is degraded, or why a fallback answered, as a quoted string (RFC 8941). */
+                    "Adwarm-Reason"?: string;
+                    /** @description What was tried before, as a list of quoted strings (RFC 8941). */
+                    "Adwarm-Actions"?: string;
                     /** @description The request headers that choose the answer. */
                     Vary?: string;
                     /** @description RFC 9842: the next answer may be a delta against this one. */
@@ -1226,6 +1250,14 @@ export interface operations {
                     "Cache-Status"?: string;
                     /** @description How a browser may keep the answer. */
                     "Cache-Control"?: string;
+                    /** @description Step of the fallback chain that answered; absent for the stored entry. */
+                    "Adwarm-Source"?: string;
+                    /** @description `?1` when the answer is less than what was asked for. */
+                    "Adwarm-Degraded"?: string;
+                    /** @description Why it is degraded, or why a fallback answered, as a quoted string (RFC 8941). */
+                    "Adwarm-Reason"?: string;
+                    /** @description What was tried before, as a list of quoted strings (RFC 8941). */
+                    "Adwarm-Actions"?: string;
                     /** @description The request headers that choose the answer. */
                     Vary?: string;
                     /** @description RFC 9842: the next answer may be a delta against this one. */

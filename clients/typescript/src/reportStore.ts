@@ -1,6 +1,7 @@
 import type {CacheResult} from './cacheStatus.js'
 import type {AdwarmClient, Priority, ReportAnswer, Trigger, WaitingAnswer} from './client.js'
 import type {ReportDocument} from './document.js'
+import type {Fallback} from './fallback.js'
 import {AdwarmProblem} from './problem.js'
 import {Store} from './store.js'
 import type {Transfer} from './transfer.js'
@@ -38,6 +39,8 @@ export interface ReportState {
   readonly savedBytes: number | null
   /** Whether the browser's copy was still valid, so that no body was sent. */
   readonly isNotModified: boolean
+  /** Where it came from when its stored entry was no hit; null before the first answer. */
+  readonly fallback: Fallback | null
   readonly waiting: Waiting | null
   readonly error: AdwarmProblem | null
   /** Seconds until the next try after an error; null when there is none. */
@@ -64,6 +67,7 @@ const EMPTY: ReportState = {
   decodedBytes: null,
   savedBytes: null,
   isNotModified: false,
+  fallback: null,
   waiting: null,
   error: null,
   retrySeconds: null,
@@ -135,9 +139,11 @@ export class ReportStore extends Store<ReportState> {
   }
 
   private show(answer: ReportAnswer, signal: AbortSignal): void {
+    const {source, isDegraded, reason, actions} = answer
     this.set(
       {
         ...EMPTY,
+        fallback: {source, isDegraded, reason, actions},
         data: answer.document,
         status: answer.status,
         isFetching: false,

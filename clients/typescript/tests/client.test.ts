@@ -40,6 +40,33 @@ describe('tryReport', () => {
     expect(answer).toMatchObject({kind: 'report', status: 'stale', ageSeconds: 60, ttlSeconds: -9, coding: 'dcz'})
   })
 
+  it('tells which fallback answered, and why', async () => {
+    const {client} = makeClient(() =>
+      reportResponse('adwarm; hit; ttl=-1; detail="degraded"', undefined, {
+        'Adwarm-Source': 'partitions',
+        'Adwarm-Degraded': '?1',
+        'Adwarm-Reason': '"no \\"summary\\", of 3 days"',
+        'Adwarm-Actions': '"fallback entry failed: NotFound: x", "b, c"',
+      }),
+    )
+    expect(await client.tryReport('act_1', 'last_7d')).toMatchObject({
+      status: 'stale',
+      source: 'partitions',
+      isDegraded: true,
+      reason: 'no "summary", of 3 days',
+      actions: ['fallback entry failed: NotFound: x', 'b, c'],
+    })
+  })
+
+  it.each([
+    ['adwarm; hit; ttl=9', 'entry'],
+    ['adwarm; fwd=miss; stored; ttl=9', 'upstream'],
+  ])('%s without further headers came from %s', async (cacheStatus, source) => {
+    const {client} = makeClient(() => reportResponse(cacheStatus))
+    const answer = await client.tryReport('act_1', 'last_7d')
+    expect(answer).toMatchObject({source, isDegraded: false, reason: null, actions: []})
+  })
+
   it('escapes what would leave the path', async () => {
     const {client, calls} = makeClient(() => reportResponse('adwarm; hit'))
     await client.tryReport('../x', 'a?b#c')

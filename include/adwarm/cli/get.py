@@ -19,7 +19,6 @@ from adwarm.cli.output import print_json
 if TYPE_CHECKING:
     from adwarm.compression import Shape
     from adwarm.serving import ReadResult
-    from adwarm.store.entries import Entry
 
 _JSON_SHAPES = ("columnar", "rows")
 _ACTOR_HINT = "is not an actor; write human, embedded, api or warmer"
@@ -42,28 +41,27 @@ def get(
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read one report as the read API does, and print it. Without --json, its age goes to standard error."""
+    """Read one report as the read API does, and print it. Without --json, its age goes to standard error.
+
+    When the stored entry is no hit, the steps of ADWARM_RECOVERY__FALLBACKS answer; a fetch needs --fetch.
+    """
     from adwarm.compression import flush_statistics, parse_table
-    from adwarm.foundation.errors import NotFound
     from adwarm.model import Actor, ReportKey
     from adwarm.runtime import Runtime
-    from adwarm.serving import read_or_fetch
+    from adwarm.serving.read_chain import require_entry
 
     chosen_shape, chosen_table = _parse_shape(shape, as_json), parse_table(table)
     runtime = Runtime(clock=clock_at(at))
     key, reader_class = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
-    if fetch:
-        result = read_or_fetch(runtime.reader, runtime.prefetch_engine, key, reader_class)
-    else:
-        result = runtime.reader.read(key, reader_class)
-    if result.entry is None:
-        raise NotFound(f"{key}: {result.reason}; `adwarm get --fetch` fetches it")
+    result = require_entry(
+        runtime.read_chain.read(key, reader_class, may_fetch=fetch, wants_fresh=fetch),
+        hint="" if fetch else "; `adwarm get --fetch` fetches it",
+    )
     if meta:
-        print_json(_result_fields(result, result.entry))
+        print_json(_result_fields(result))
         return
     if not as_json:
-        note = f"{result.status}, {result.age_seconds or 0:.0f} s old, {result.entry.key.window}"
-        typer.echo(f"{note}; {result.reason}" if result.reason else note, err=True)
+        typer.echo(_describe(result), err=True)
     if chosen_shape is None:
         sys.stdout.buffer.write(runtime.reader.get_body(result) + b"\n")
     else:
@@ -82,13 +80,29 @@ def _parse_shape(text: str | None, as_json: bool) -> "Shape | None":
     return shape
 
 
-def _result_fields(result: "ReadResult", entry: "Entry") -> dict[str, Any]:
-    names = ("fetched_at", "expires_at", "source", "api_version", "complete", "settled", "degraded", "data_version")
+def _describe(result: "ReadResult") -> str:
+    """Return status, age, days, and where the report came from when that is not its stored entry."""
+    facts = [str(result.status), f"{result.age_seconds or 0:.0f} s old"]
+    if result.entry is not None:
+        facts.append(str(result.entry.key.window))
+    if result.is_degraded:
+        facts.append(f"degraded, from {result.source}")
+    note = ", ".join(facts)
+    return f"{note}; {result.reason}" if result.reason else note
+
+
+def _result_fields(result: "ReadResult") -> dict[str, Any]:
+    names = ("fetched_at", "expires_at", "source", "api_version", "complete", "settled", "data_version")
     sizes = ("codec", "raw_bytes", "stored_bytes")
+    entry = result.entry
     return {
         "status": result.status.value,
         "reason": result.reason,
         "age_seconds": result.age_seconds,
-        "window": str(entry.key.window),
+        "served_from": result.source,
+        "degraded": result.is_degraded,
+        "attempts": result.attempts,
+        "actions": list(result.actions),
+        "window": None if entry is None else str(entry.key.window),
         **{name: getattr(entry, name) for name in (*names, *sizes)},
     }

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from adwarm.client.exchange import ApiResponse
+from adwarm.foundation import api_headers
 from adwarm.model import ReportKey, Row
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ AnswerStatus = Literal["hit", "stale", "miss"]
 TableName = Literal["daily", "summary"]
 _MEMBER = re.compile(r"\s*([^\s;,]+)((?:\s*;\s*[a-z*][^;,=\s]*(?:=(?:\"(?:[^\"\\]|\\.)*\"|[^;,\s\"]*))?)*)\s*(?:,|$)")
 _PARAMETER = re.compile(r";\s*([a-z*][^;,=\s]*)(?:=(\"(?:[^\"\\]|\\.)*\"|[^;,\s\"]*))?")
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_MAX_HEADER = 8_192
 _TEXT_COLUMNS = ("_id", "_name", "_currency")
 
 
@@ -37,6 +40,11 @@ class ReportAnswer:
         etag: its entity tag.
         content_type: type and format version of the document.
         raw: the document as bytes.
+        source: where it came from: `entry` for the stored entry, `upstream` for a fetch, or the step of the fallback
+            chain that answered: `cache`, `partitions`, `window` or `source:NAME`.
+        is_degraded: whether it is less than what was asked for.
+        reason: why it is degraded, or why a fallback answered; None otherwise.
+        actions: what was tried before, with the outcome.
     """
 
     key: ReportKey
@@ -48,6 +56,10 @@ class ReportAnswer:
     etag: str
     content_type: str
     raw: bytes
+    source: str = "entry"
+    is_degraded: bool = False
+    reason: str | None = None
+    actions: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"ReportAnswer({self.key}, {self.status}, {self.coding}, {self.wire_bytes:,} bytes)"
@@ -97,9 +109,11 @@ def make_answer(key: ReportKey, response: ApiResponse, document: bytes, content_
     """
     facts = read_cache_status(response.headers.get("cache-status", ""))
     ttl = _to_number(facts.get("ttl"))
+    get = response.headers.get
+    status = _find_status(facts, ttl)
     return ReportAnswer(
         key=key,
-        status=_find_status(facts, ttl),
+        status=status,
         age_seconds=_to_number(response.headers.get("age")),
         ttl_seconds=ttl,
         coding="cached" if response.status == 304 else response.coding,
@@ -107,7 +121,16 @@ def make_answer(key: ReportKey, response: ApiResponse, document: bytes, content_
         etag=response.headers.get("etag", ""),
         content_type=content_type,
         raw=document,
+        source=get(api_headers.SOURCE.lower()) or ("upstream" if status == "miss" else "entry"),
+        is_degraded=get(api_headers.DEGRADED.lower(), "").strip() == "?1",
+        reason=next(iter(read_strings(get(api_headers.REASON.lower(), ""))), None),
+        actions=tuple(read_strings(get(api_headers.ACTIONS.lower(), ""))),
     )
+
+
+def read_strings(header: str) -> list[str]:
+    """Return the quoted strings of a header (RFC 8941), in order."""
+    return [re.sub(r"\\(.)", r"\1", text) for text in _STRING.findall(header[:_MAX_HEADER])]
 
 
 def read_cache_status(header: str) -> dict[str, str]:

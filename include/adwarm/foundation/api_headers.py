@@ -14,5 +14,17 @@ ACTOR: Final = "Adwarm-Actor"
 REQUEST: Final = "Adwarm-Request"
 """Request: the id of the queued request that an earlier 202 named, so that the retry is counted as the same open."""
 
+SOURCE: Final = "Adwarm-Source"
+"""Response: the step of the fallback chain that answered, such as `partitions`; absent for the stored entry."""
+
+DEGRADED: Final = "Adwarm-Degraded"
+"""Response: `?1` when the answer is less than what was asked for; absent otherwise."""
+
+REASON: Final = "Adwarm-Reason"
+"""Response: why it is degraded, or why a fallback answered, as a quoted string."""
+
+ACTIONS: Final = "Adwarm-Actions"
+"""Response: what was tried before, as a list of quoted strings."""
+
 PRIORITY: Final = "Adwarm-Priority"
 """Request: class of the request for a report that is missing or old: `critical`, `high`, `normal` or `low`."""

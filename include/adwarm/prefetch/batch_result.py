@@ -70,6 +70,9 @@ class KeyOutcome:
             fetches the key.
         seconds: how long the account's fetch took, waiting included.
         error: why the key did not end fresh, in its own type, without traceback frames.
+        source: the step of the fallback chain that has data for the key, which did not end fresh; None when none has,
+            or none was tried.
+        age_seconds: age of that data.
     """
 
     request: KeyRequest
@@ -85,6 +88,8 @@ class KeyOutcome:
     has_fixed_delay: bool = False
     seconds: float | None = None
     error: AdwarmError | None = None
+    source: str | None = None
+    age_seconds: float | None = None
 
 
 _SEVERITY_ORDER: tuple[type[AdwarmError], ...] = (TokenDead, Throttled, Refused, Transient, Denied, Permanent)
@@ -148,8 +153,11 @@ class BatchResult:
         return most_severe_error(item.error or AdwarmError(item.reason) for item in failed)
 
     def failure(self) -> AdwarmError | None:
-        """Return the error to raise when no key ended fresh: the most severe one with the first reasons; else None."""
+        """Return the error to raise when no key ended fresh: the most severe one with the first reasons; else None.
+
+        None also when a fallback has data for every key.
+        """
         error = None if self.count(KeyStatus.FETCHED, KeyStatus.FRESH) else self.most_severe_error()
-        if error is None:
+        if error is None or all(item.source for item in self.outcomes):
             return None
         return with_message(error, "every key failed; the first reasons: " + " | ".join(self.errors(3)))

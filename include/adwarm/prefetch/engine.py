@@ -47,7 +47,7 @@ class PrefetchEngine(FetchContext):
         groups: dict[tuple[str, str], list[KeyRequest]] = {}
         for item in requests:
             groups.setdefault((item.key.account_id, item.key.report), []).append(item)
-        batch = self._make_batch(priority, wait_seconds)
+        batch = self.make_batch(priority, wait_seconds)
         batch.on_heartbeat = heartbeat
         fetches = [AccountFetch(self, batch, group, progress) for group in groups.values()]
         threads = max(1, min(len(fetches), max(self.settings.max_threads, self.settings.workers)))
@@ -63,7 +63,8 @@ class PrefetchEngine(FetchContext):
             flush_statistics(self.engine, self.clock.now())
         return BatchResult([by_request[id(item)] for item in requests])
 
-    def _make_batch(self, priority: Priority, wait_seconds: float | None) -> Batch:
+    def make_batch(self, priority: Priority, wait_seconds: float | None) -> Batch:
+        """Return a new batch in which calls are admitted in a class, and wait for that as in `run`."""
         wait = self.settings.backpressure.timeout_seconds if wait_seconds is None else wait_seconds
 
         def make_schedule() -> ReportSchedule:

@@ -108,14 +108,44 @@ def build_entry(
         "source": provenance.source,
         "api_version": provenance.api_version or max((state.api_version for state in states.values()), default=""),
     }
+    days_fetched_at = min((state.fetched_at for state in states.values()), default=None)
+    header = Header(**_query_fields(query), missing=missing, days_fetched_at=days_fetched_at, **facts)
+    document = Document(header, _to_summary(summary), daily_table(context.objects, states, window))
+    return _pack(context, query, document, fresh_until)
+
+
+def build_entry_of_rows(
+    context: Context, query: EntryQuery, rows: Sequence[Row], summary: RangeSummary | None, provenance: Provenance
+) -> tuple[Entry, bytes]:
+    """Return an entry of daily rows that are not stored, and its compressed bytes; it expires when it was fetched.
+
+    Args:
+        context: settings.
+        query: what the entry is for.
+        rows: the daily rows of the window.
+        summary: the range summary; None for a window of one day.
+        provenance: source and age of the data.
+    """
+    missing = summary.missing if summary else None
     header = Header(
         **_query_fields(query),
         missing=missing,
-        days_fetched_at=min((state.fetched_at for state in states.values()), default=None),
-        **facts,
+        days_fetched_at=provenance.fetched_at,
+        fetched_at=provenance.fetched_at,
+        complete=missing is None,
+        settled=False,
+        data_version=1,
+        source=provenance.source,
+        api_version=provenance.api_version,
     )
-    daily = daily_table(context.objects, states, window)
-    packed, content_hash = pack_document(Document(header, _to_summary(summary), daily), settings.compression)
+    document = Document(header, _to_summary(summary), ColumnTable.from_rows(in_order(rows)))
+    return _pack(context, query, document, provenance.fetched_at)
+
+
+def _pack(context: Context, query: EntryQuery, document: Document, fresh_until: datetime | None) -> tuple[Entry, bytes]:
+    """Return the entry of a document, and its compressed bytes."""
+    packed, content_hash = pack_document(document, context.settings.compression)
+    header = document.header
     entry = Entry(
         key=query.entry_key,
         date_range=query.key.date_range,
@@ -123,11 +153,16 @@ def build_entry(
         codec=packed.codec,
         raw_bytes=packed.raw_bytes,
         stored_bytes=packed.stored_bytes,
+        fetched_at=header.fetched_at,
         expires_at=fresh_until,
-        degraded_reason=missing,
+        source=header.source,
+        complete=header.complete,
+        settled=header.settled,
+        degraded_reason=header.missing,
+        data_version=header.data_version,
+        api_version=header.api_version,
         content_hash=content_hash,
         content_type=CONTENT_TYPE,
-        **facts,
     )
     return entry, packed.blob
 

@@ -26,11 +26,11 @@ from random import Random
 from typing import Generic, TypeVar
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Isolated, Permanent, TokenDead
+from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.alerts import Alerts, LogAlerts
 from adwarm.recovery.call import Call, Failure
-from adwarm.recovery.fallback import Fallback, call_with_timeout
+from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
 from adwarm.recovery.healing import CooldownLedger, Healed, Healer, MemoryLedger, heal
 from adwarm.recovery.isolation import (
     IsolationStateStore,
@@ -125,6 +125,32 @@ class RecoveryOptions:
     isolation: IsolationStateStore | None = None
     is_source_failing: Callable[[str], bool] | None = None
     owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guard:
+    """The isolation of fallbacks; errors of its bookkeeping are logged."""
+
+    isolation: IsolationTracker
+    outcomes: RunOutcomes
+    is_active: bool
+
+    def isolated_seconds(self, name: str) -> float:
+        if not self.is_active:
+            return 0.0
+        try:
+            return self.isolation.remaining_seconds(fallback_scope(name))
+        except Exception:
+            log.exception("could not read whether the fallback %s is isolated; it is used", name)
+            return 0.0
+
+    def count(self, name: str, failure: Exception | None) -> None:
+        if not self.is_active:
+            return
+        try:
+            self.outcomes.record_fallback(name, failure)
+        except Exception:
+            log.exception("counting a call of the fallback %s failed", name)
 
 
 class RecoveryPipeline:
@@ -297,40 +323,29 @@ class RecoveryPipeline:
         reason = f"healed by {healed.action}"
         return Outcome(value, run.call.source, False, reason, run.attempts, actions=tuple(run.actions))
 
+    def fall_back(self, fallbacks: Sequence[Fallback[T]], error: Exception | None = None) -> FallbackRun[T]:
+        """Return the result of the first fallback that has one, for an operation that ran elsewhere.
+
+        Nothing is retried, recorded or alerted: that belongs to whoever ran the operation.
+
+        Args:
+            fallbacks: tried in order; see `adwarm.recovery.fallback`.
+            error: why a fallback is needed; None before there is an error.
+        """
+        return run_fallbacks(fallbacks, error, self._guard(self._settings), self._clock.now)
+
     def _fall_back(self, run: _Run[T], error: Exception, fallbacks: Sequence[Fallback[T]]) -> Outcome[T] | None:
-        for fallback in fallbacks:
-            if not fallback.applies_to(error):
-                continue
-            if seconds := self._isolated_for(run, fallback.name):
-                run.actions.append(f"skipped fallback {fallback.name}: isolated for another {seconds:.0f} s")
-                continue
-            try:
-                value = call_with_timeout(fallback.call, fallback.timeout_seconds)
-                as_of = fallback.as_of(value) if fallback.as_of else None
-            except Exception as failure:
-                text = redact(f"{type(failure).__name__}: {failure}")
-                run.actions.append(f"fallback {fallback.name} failed: {text}")
-                self._count_fallback(run, fallback.name, failure if _is_unhealthy(failure) else None)
-                continue
-            self._count_fallback(run, fallback.name, None)
-            run.actions.append(f"fallback {fallback.name}")
-            reason = redact(f"{type(error).__name__}: {error}")
-            return Outcome(value, fallback.name, True, reason, run.attempts, as_of, error, tuple(run.actions))
-        return None
+        found = run_fallbacks(fallbacks, error, self._guard(run.policy), self._clock.now)
+        run.actions.extend(found.notes)
+        if found.used is None:
+            return None
+        run.actions.append(f"fallback {found.used.name}")
+        reason = redact(f"{type(error).__name__}: {error}")
+        value: T = found.value  # type: ignore[assignment]  # a fallback that is used has a result
+        return Outcome(value, found.used.name, True, reason, run.attempts, found.as_of, error, tuple(run.actions))
 
-    def _isolated_for(self, run: _Run[T], name: str) -> float:
-        if not run.policy.isolate:
-            return 0.0
-        try:
-            return self._isolation.remaining_seconds(fallback_scope(name))
-        except Exception:
-            log.exception("could not read whether the fallback %s is isolated; it is used", name)
-            return 0.0
-
-    def _count_fallback(self, run: _Run[T], name: str, failure: Exception | None) -> None:
-        if run.policy.isolate:
-            what = f"counting a call of the fallback {name}"
-            self._best_effort(what, lambda: self._outcomes.record_fallback(name, failure))
+    def _guard(self, policy: RecoverySettings) -> "_Guard":
+        return _Guard(self._isolation, self._outcomes, policy.isolate)
 
     def _record(self, run: _Run[T], error: Exception) -> None:
         if _is_own_refusal(error):
@@ -345,11 +360,6 @@ class RecoveryPipeline:
             call()
         except Exception:
             log.exception("%s failed", what)
-
-
-def _is_unhealthy(failure: Exception) -> bool:
-    """Return whether the failure counts against the source; a regular response such as `NotFound` does not."""
-    return not isinstance(failure, Permanent) and not _is_own_refusal(failure)
 
 
 def _is_own_refusal(error: Exception) -> bool:

@@ -1,10 +1,12 @@
 """Serving: reads entries, with or without a fetch on a miss."""
 
 from adwarm.serving.canary import CanaryResult, read_back
-from adwarm.serving.reader import Reader, ReadResult, ReadStatus, read_or_fetch
+from adwarm.serving.read_chain import ReadChain, read_or_fetch
+from adwarm.serving.reader import Reader, ReadResult, ReadStatus
 
 __all__ = [
     "CanaryResult",
+    "ReadChain",
     "ReadResult",
     "ReadStatus",
     "Reader",

@@ -34,6 +34,10 @@ class BodyCache:
         """Return the body of an entry if it is in memory, else None."""
         return self._memory.get(entry.payload_hash)
 
+    def read_local(self, entry: Entry) -> bytes | None:
+        """Read the body of an entry from its file, in this thread; None when there is none. Needs no database."""
+        return self._files.get(entry)
+
     async def load(self, entry: Entry) -> bytes | None:
         """Return the body of an entry, encoded as it is stored; None when it is lost or damaged.
 

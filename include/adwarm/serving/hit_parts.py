@@ -15,6 +15,7 @@ from adwarm.store.entries import Entry
 _READERS: Final = 3
 """Threads that read the database; with the one that counts reads they leave no other waiting for a connection."""
 _ENCODERS: Final = 2
+_CHAIN_THREADS: Final = 2
 
 
 class DeltaSource(Protocol):
@@ -48,6 +49,7 @@ class HitParts:
         self._clock = clock
         self.readers = ThreadPoolExecutor(readers, thread_name_prefix="adwarm-read")
         self.encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="adwarm-encode")
+        self.chain_threads = ThreadPoolExecutor(_CHAIN_THREADS, thread_name_prefix="adwarm-chain")
         self._context = context
         self.deltas = deltas
 
@@ -74,5 +76,5 @@ class HitParts:
     def close(self) -> None:
         """Store what was counted, and end the threads; nothing may be read afterwards."""
         self.counter.close()
-        for executor in (self.readers, self.encoders):
+        for executor in (self.readers, self.encoders, self.chain_threads):
             executor.shutdown(cancel_futures=True)

@@ -11,6 +11,10 @@ What the hit route sends with a report:
 | `Age`               | `age`                                                                                         |
 | `Cache-Status`      | `cache_status` (RFC 9211)                                                                     |
 | `Content-Encoding`  | the coding; `dcz` for a delta (RFC 9842)                                                      |
+| `Adwarm-Source`     | which fallback answered: `explain`; absent for the stored entry                                |
+| `Adwarm-Degraded`   | `?1` when the answer is less than what was asked for: `explain`                                |
+| `Adwarm-Reason`     | why: `explain`                                                                                |
+| `Adwarm-Actions`    | what was tried before it: `explain`                                                           |
 
 A browser uses a stored answer as a dictionary only while it is fresh. So the hook announces itself with
 `Adwarm-Client: hook/...`, fetches with `cache: 'no-cache'`, and gets a long `max-age`. `Adwarm-Client` is part of
@@ -18,7 +22,7 @@ A browser uses a stored answer as a dictionary only while it is fresh. So the ho
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from adwarm.compression.dictionaries import format_use_as_dictionary
@@ -27,6 +31,9 @@ from adwarm.foundation import api_headers
 VARY: Final = f"Authorization, Accept, Accept-Encoding, Available-Dictionary, {api_headers.CLIENT}"
 _HOOK_SECONDS = 604_800
 _TAG = re.compile(r'\s*(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
+_OUTSIDE_TOKEN = re.compile(r"[^A-Za-z0-9:_./-]")
+_MAX_TEXT = 400
+_MAX_ACTIONS = 8
 _OUTSIDE_STRING = re.compile(r"[^\x20-\x7e]")
 
 Forward = Literal["stale", "miss", "uri-miss", "request", "bypass"]
@@ -118,6 +125,29 @@ def cache_control(client: str | None) -> str:
 def is_hook(client: str | None) -> bool:
     """Whether the request header `Adwarm-Client` is that of the browser hook, which polls and revalidates."""
     return client is not None and client.strip().lower().partition("/")[0] == "hook"
+
+
+def explain(
+    source: str | None, *, is_degraded: bool, reason: str | None, actions: Sequence[str] = ()
+) -> list[tuple[str, str]]:
+    """Return the headers that say where an answer of the fallback chain came from.
+
+    Args:
+        source: the step that answered; the stored entry when None.
+        is_degraded: whether it is less than what was asked for.
+        reason: why.
+        actions: what was tried before; long texts and lists are cut.
+    """
+    headers = []
+    if source is not None:
+        headers.append((api_headers.SOURCE, _OUTSIDE_TOKEN.sub("_", source)))
+    if is_degraded:
+        headers.append((api_headers.DEGRADED, "?1"))
+    if reason:
+        headers.append((api_headers.REASON, _quote(reason[:_MAX_TEXT])))
+    if actions:
+        headers.append((api_headers.ACTIONS, ", ".join(_quote(text[:_MAX_TEXT]) for text in actions[:_MAX_ACTIONS])))
+    return headers
 
 
 def use_as_dictionary(path: str, query: str = "") -> str:

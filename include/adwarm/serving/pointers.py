@@ -75,6 +75,7 @@ class PointerCache:
         self._executor = executor
         self._monotonic = monotonic
         self._pointers: LRUCache[ReportKey, Pointer] = LRUCache(MAX_POINTERS)
+        self._last: LRUCache[ReportKey, Pointer] = LRUCache(MAX_POINTERS)
         self._zones: LRUCache[str, str] = LRUCache(MAX_POINTERS)
         self._flights: dict[ReportKey, _Flight] = {}
 
@@ -84,6 +85,10 @@ class PointerCache:
         if pointer is None or self._monotonic() - pointer.read_at >= self._seconds:
             return None
         return pointer if pointer.valid_from <= now < pointer.valid_until else None
+
+    def get_last(self, key: ReportKey) -> Pointer | None:
+        """Return the last pointer of a key that had an entry, of any age: for the time when the database is lost."""
+        return self._last.get(key)
 
     async def load(self, key: ReportKey, max_age: float | None = None) -> Pointer:
         """Return the pointer of a key, read from the database.
@@ -143,6 +148,8 @@ class PointerCache:
             pointer = done.result()
             self._pointers[key] = pointer
             self._zones[key.account_id] = pointer.data_zone
+            if pointer.entry is not None:
+                self._last[key] = pointer
 
 
 def _validity(date_range: str, zone: str, now: datetime) -> tuple[datetime, datetime]:

@@ -6,13 +6,18 @@
 | is stored and verified, but old          | `stale`, with the reason                      |
 | is absent, or its bytes are corrupt      | `miss`; a corrupt entry is marked degraded    |
 | was fetched while the reader waited      | `fetched`                                     |
+
+What is done when the entry is no hit is decided by `adwarm.serving.read_chain`.
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from threading import Lock
+from typing import Final
+
+from cachetools import LRUCache
 
 from adwarm.compression import (
     RepresentationKey,
@@ -27,11 +32,13 @@ from adwarm.compression import (
 )
 from adwarm.compression.document import read_format_version
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
-from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
-from adwarm.prefetch import KeyRequest, PrefetchEngine
+from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.model import Account, Actor, EntryKey, ReportKey, resolve_key
 from adwarm.store import Context, accounts, entries, read_traffic
 from adwarm.store.entries import Entry
+
+_RECENT_BYTES: Final = 16 * 2**20
+"""Compressed bytes of reports that a process keeps for the time when its database cannot be reached."""
 
 
 class ReadStatus(StrEnum):
@@ -54,6 +61,13 @@ class ReadResult:
         entry: the entry; None on a miss.
         blob: the entry's compressed bytes in their envelope; None on a miss.
         reason: why the entry is not fresh; None when it is.
+        source: the step of the fallback chain that answered: `cache`, `entry`, `partitions`, `window`, `source:NAME` or
+            `upstream`; None on a miss.
+        is_degraded: whether it is less than what was asked for: the entry is marked degraded, or a fallback answered
+            after an error, or in place of the report. The reason says which.
+        attempts: how many sources were tried.
+        actions: what was tried before the source that answered, with the outcome.
+        error: the error behind the reason; None where nothing failed.
     """
 
     key: ReportKey
@@ -62,6 +76,11 @@ class ReadResult:
     entry: Entry | None = None
     blob: bytes | None = None
     reason: str | None = None
+    source: str | None = None
+    is_degraded: bool = False
+    attempts: int = 1
+    actions: tuple[str, ...] = ()
+    error: Exception | None = None
 
     @property
     def age_seconds(self) -> float | None:
@@ -73,10 +92,23 @@ class Reader:
     """Reads entries. Safe to share between threads; it caches decoded payloads."""
 
     def __init__(self, context: Context, clock: Clock) -> None:
+        self._context = context
         self._engine = context.engine
         self._settings = context.settings
         self._clock = clock
         self._cache = TranscodeCache(context.settings.compression.cache_bytes)
+        self._recent: LRUCache[ReportKey, tuple[Entry, bytes]] = LRUCache(_RECENT_BYTES, _count_bytes)
+        self._recent_lock = Lock()
+
+    @property
+    def context(self) -> Context:
+        """Database, object store and settings."""
+        return self._context
+
+    @property
+    def clock(self) -> Clock:
+        """The current time."""
+        return self._clock
 
     def read(self, key: ReportKey, actor: Actor = Actor.HUMAN, *, record_traffic: bool = True) -> ReadResult:
         """Return the stored entry for `key` as of now; never calls the source.
@@ -133,86 +165,51 @@ class Reader:
         zone = self._settings.default_zone
         return accounts.get(self._engine, account_id) or Account(account_id, zone, zone)
 
-    def find_latest(self, key: ReportKey) -> ReadResult | None:
-        """Return the newest verified entry that answered the key when it was fetched; its window may be older."""
-        account, spec = self.get_account(key.account_id), self._settings.spec(key.report)
-        for listed in entries.list_entries(self._engine, key.account_id):
-            if not matches_key(listed.key, key, account, spec, listed.fetched_at):
-                continue
-            stored = self._find_verified(listed.key)
-            if isinstance(stored, tuple):
-                entry, blob = stored
-                reason = f"the entry covers {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
-                return ReadResult(key, ReadStatus.STALE, self._clock.now(), entry, blob, reason)
-        return None
+    def find_recent(self, key: ReportKey) -> tuple[Entry, bytes] | None:
+        """Return the entry that this reader has verified last for the key, with its bytes; needs no database."""
+        with self._recent_lock:
+            return self._recent.get(key)
 
-    def _find_verified(self, entry_key: EntryKey) -> tuple[Entry, bytes] | str:
-        """Return an entry with its bytes, or why there is none; a corrupt one is marked degraded."""
+    def find_verified(self, entry_key: EntryKey) -> tuple[Entry, bytes]:
+        """Return an entry with its bytes; a corrupt one is marked degraded.
+
+        Raises:
+            NotFound: nothing is stored for the days.
+            Corrupt: its bytes fail verification.
+        """
         stored = entries.find(self._engine, entry_key)
         if stored is None:
-            return f"nothing is stored for {entry_key.window}"
+            raise NotFound(f"nothing is stored for {entry_key.window}")
         try:
             read_format_version(open_envelope(stored[1]).content_type)
         except Corrupt as error:
             entries.mark_degraded(self._engine, stored[0], str(error))
-            return str(error)
+            raise
         return stored
 
     def _look_up(self, key: ReportKey) -> ReadResult:
         now = self._clock.now()
         entry_key = resolve_key(key, self.get_account(key.account_id), self._settings.spec(key.report), now)
-        stored = self._find_verified(entry_key)
-        if isinstance(stored, str):
-            return ReadResult(key, ReadStatus.MISS, now, reason=stored)
-        entry, blob = stored
+        try:
+            entry, blob = self.find_verified(entry_key)
+        except NotFound as error:
+            return ReadResult(key, ReadStatus.MISS, now, reason=str(error))
+        except Corrupt as error:
+            return ReadResult(key, ReadStatus.MISS, now, reason=str(error), error=error)
+        self._remember(key, entry, blob)
         if entry.is_fresh(now):
-            return ReadResult(key, ReadStatus.HIT, now, entry, blob)
+            return ReadResult(key, ReadStatus.HIT, now, entry, blob, source="entry")
         reason = entry.degraded_reason if entry.degraded else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
-        return ReadResult(key, ReadStatus.STALE, now, entry, blob, reason)
+        return ReadResult(key, ReadStatus.STALE, now, entry, blob, reason, source="entry", is_degraded=entry.degraded)
+
+    def _remember(self, key: ReportKey, entry: Entry, blob: bytes) -> None:
+        if len(blob) <= _RECENT_BYTES:
+            with self._recent_lock:
+                self._recent[key] = entry, blob
 
 
-def read_or_fetch(
-    reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, actor: Actor = Actor.HUMAN
-) -> ReadResult:
-    """Return a fresh entry, fetched with critical priority when it is not stored.
-
-    When the fetch fails, an older entry is returned, marked stale with the reason.
-
-    Args:
-        reader: reads and counts.
-        make_prefetch: builds the engine; called only on a miss.
-        key: the key to read.
-        actor: who reads.
-
-    Raises:
-        NotFound: the fetch failed and nothing older is stored; the message says why.
-    """
-    started = time.perf_counter()
-    result = reader.read(key, actor, record_traffic=False)
-    try:
-        if result.status is not ReadStatus.HIT:
-            result = _fetch_or_fall_back(reader, make_prefetch, key, result)
-    finally:
-        reader.record_read(result, actor, (time.perf_counter() - started) * 1000)
-    return result
-
-
-def _fetch_or_fall_back(
-    reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, before: ReadResult
-) -> ReadResult:
-    try:
-        outcome = make_prefetch().run([KeyRequest(key)], Priority.CRITICAL).outcomes[0]
-        reason = outcome.reason
-    except AdwarmError as error:
-        reason = str(error)
-    result = reader.read(key, record_traffic=False)
-    if result.status is ReadStatus.HIT:
-        return replace(result, status=ReadStatus.FETCHED)
-    older = result if result.entry else (before if before.entry else reader.find_latest(key))
-    if older is None or older.entry is None:
-        raise NotFound(f"{key}: {reason or result.reason}")
-    why = "; ".join(dict.fromkeys(text for text in (reason, older.reason) if text))
-    return replace(older, status=ReadStatus.STALE, reason=why)
+def _count_bytes(stored: tuple[Entry, bytes]) -> int:
+    return len(stored[1])
 
 
 def _require_blob(result: ReadResult) -> bytes:

@@ -78,15 +78,20 @@ class Representations:
             content_type = self._types.get((content_type, selection.shape), content_type)
         return None if body is None else Representation(body, content_type.encode("ascii"))
 
-    async def load(self, entry: Entry, selection: Selection) -> Representation | None:
+    async def load(self, entry: Entry, selection: Selection, stored: bytes | None = None) -> Representation | None:
         """Return a representation; None when the stored bytes are lost or damaged, and the entry is marked then.
+
+        Args:
+            entry: the entry.
+            selection: coding and shape.
+            stored: the stored body, where the caller has it.
 
         Raises:
             BadRequest: the document has no such shape or table.
             TooMuchData: the document decodes to more than the settings allow.
             Transient: the database cannot be reached.
         """
-        stored = self._bodies.get(entry) or await self._bodies.load(entry)
+        stored = stored or self._bodies.get(entry) or await self._bodies.load(entry)
         content_type = entry.content_type or OLD_CONTENT_TYPE
         if stored is None or _is_stored(entry, selection):
             return None if stored is None else Representation(stored, content_type.encode("ascii"))

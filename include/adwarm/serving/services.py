@@ -11,6 +11,7 @@ from adwarm.model import Actor
 from adwarm.serving.drainers import Fetcher
 from adwarm.serving.metrics import ServingMetrics
 from adwarm.serving.ports import Authenticator, MissHandler, Open, OpenRecorder
+from adwarm.serving.read_chain import ReadChain
 from adwarm.serving.reader import Reader
 from adwarm.store import Context
 from adwarm.store.entries import Entry
@@ -39,7 +40,7 @@ class ServingServices:
     Attributes:
         context: database, object store and settings.
         clock: the time of freshness and of expiry.
-        reader: the read path.
+        chain: the read path with its fallbacks.
         queue: the request queue.
         admission: reads the state of the shared budget.
         authenticator: finds the token of a request.
@@ -53,7 +54,7 @@ class ServingServices:
 
     context: Context
     clock: Clock
-    reader: Reader
+    chain: ReadChain
     queue: RequestQueue
     admission: AdmissionState
     authenticator: Authenticator
@@ -62,6 +63,11 @@ class ServingServices:
     counter: TrafficCounter
     metrics: ServingMetrics
     fetch_mode: Fetcher = "waits"
+
+    @property
+    def reader(self) -> Reader:
+        """The stored entries."""
+        return self.chain.reader
 
     def record(self, item: Open, entry: Entry | None = None) -> None:
         """Record an open, and count it as a read of `entry`; never blocks and never fails."""

@@ -9,10 +9,12 @@ every request tens of milliseconds.
 | was read from SQL less than 0.5 s ago | checked in memory, without waiting                                  |
 | 0.5 to 1 s ago                        | the same, and a thread reads it again meanwhile                     |
 | longer ago, or never                  | the request waits for a thread that reads it; requests share a read |
+| longer ago, and the database is lost  | checked in memory, for `serving.outage_token_seconds` since that    |
 | has an id that is not stored          | 401; the id is not read again for a second                          |
 
-So a token stops within a second of being revoked, and at its expiry. Reads of ids that were never valid have a limit
-over all callers, so that a flood of invented tokens costs the database little and valid tokens nothing.
+So a token stops within a second of being revoked while the database can be reached, and always at its expiry. Reads
+of ids that were never valid have a limit over all callers, so that a flood of invented tokens costs the database
+little and valid tokens nothing.
 """
 
 import asyncio
@@ -31,9 +33,10 @@ from typing import Final, ParamSpec, TypeVar
 
 from cachetools import TTLCache
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError, Transient
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken
 from adwarm.serving.problems import Problem, unauthorized
@@ -49,6 +52,8 @@ _SECRET_BYTES: Final = 32
 _MAX_HEADER_BYTES: Final = 200
 _REFRESH_SECONDS: Final = 0.5
 _LIFE_SECONDS: Final = 1.0
+_OUTAGE_WAIT_SECONDS: Final = 1.0
+"""How long a request waits for the database when the token that is in memory may still be used."""
 _USED_SECONDS: Final = 60.0
 _BURST_SECONDS: Final = 1.0
 _TOLERANCE_SECONDS: Final = 1e-5
@@ -130,13 +135,15 @@ class TokenAuthenticator:
     Args:
         engine: the database.
         clock: judges expiry and the age of what was read.
-        settings: the rate of a token that has none of its own.
+        settings: the rate of a token that has none of its own, and how long tokens outlive a lost database.
     """
 
     def __init__(self, engine: Engine, clock: Clock, settings: ServingSettings) -> None:
         self._engine = engine
         self._clock = clock
         self._rate = settings.rate_per_second
+        self._outage_seconds = settings.outage_token_seconds
+        self._lost_at = -math.inf
         self._known: dict[str, _Cached] = {}
         self._unknown: TTLCache[str, bool] = TTLCache(
             _UNKNOWN_IDS, _LIFE_SECONDS, timer=lambda: clock.now().timestamp()
@@ -161,7 +168,7 @@ class TokenAuthenticator:
         cached = self._known.get(token_id)
         age = seconds - cached.read_at if cached is not None else _LIFE_SECONDS
         if not 0 <= age < _LIFE_SECONDS:  # below 0 when the clock was set back
-            cached = await self._read(token_id, seconds)
+            cached = await self._read_or_keep(token_id, cached, seconds)
         elif age >= _REFRESH_SECONDS:
             self._start_read(token_id, seconds)
         matches = compare_digest(secret_hash, cached.secret_hash if cached is not None else _NO_HASH)
@@ -183,6 +190,19 @@ class TokenAuthenticator:
 
     async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+    async def _read_or_keep(self, token_id: str, cached: _Cached | None, now: float) -> _Cached | None:
+        """Read a token; return the one in memory while the database cannot be reached."""
+        if cached is None or not 0 <= now - cached.read_at < self._outage_seconds:
+            return await self._read(token_id, now)
+        if 0 <= now - self._lost_at < _REFRESH_SECONDS:
+            return cached
+        try:
+            async with asyncio.timeout(_OUTAGE_WAIT_SECONDS):
+                return await self._read(token_id, now)
+        except (Transient, OSError, SQLAlchemyError):
+            self._lost_at = now
+            return cached
 
     async def _read(self, token_id: str, now: float) -> _Cached | None:
         """Read a token in a thread, together with every other request that waits for it."""

@@ -136,6 +136,13 @@ class ServingSettings(Section):
     rate_per_second: float = Field(
         1_000, gt=0, description="Requests per second and process of a token that has no rate of its own."
     )
+    outage_token_seconds: float = Field(
+        900,
+        ge=0,
+        le=86_400,
+        description="How long a token that this process has read is accepted while the database cannot be reached, for "
+        "the reports in its memory; a revocation is seen only afterwards. 0: not at all.",
+    )
     cors_origins: tuple[str, ...] = Field((), description="Origins of web pages that may call the API, as JSON.")
     dashboard: Path | None = Field(
         None, description="Folder of the built dashboard; its files are served at `/dashboard/` without a token."

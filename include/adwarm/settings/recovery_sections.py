@@ -165,7 +165,7 @@ class RecoverySettings(Section):
     )
     fallbacks: tuple[FallbackSettings, ...] = Field(
         DEFAULT_FALLBACKS,
-        description="The fallback chain as JSON, in order; see [Recovery](#recovery-fallbacks).",
+        description="The [fallback chain](../explanation/recovery.md#fallback-chain) as JSON, in order.",
     )
     isolate: bool = Field(
         True, description="Whether connections, accounts and fallbacks that keep failing are isolated."

@@ -24,10 +24,11 @@ MAX_SCOPE_CHAINS = 100
 class PrefetchInsightsOperator(BaseOperator):
     """Fetches reports of accounts; fresh reports are skipped.
 
-    A failing account does not stop the others. The task fails only when no key ended fresh, and then with the most
-    severe of their errors. For a wait longer than 30 seconds the task is deferred, and resumes when there is capacity.
-    A denied account is not called for a day, unless a human clears the task. Returns counts by outcome, small enough
-    for an XCom.
+    A failing account does not stop the others. A key that cannot be fetched is looked up in the fallback chain of the
+    settings; when that has data, it ends `stale`, and the log says where from, how old and why. The task fails only
+    when no key ended fresh and one of them has no data at all, and then with the most severe error. For a wait longer
+    than 30 seconds the task is deferred, and resumes when there is capacity. A denied account is not called for a day,
+    unless a human clears the task. Returns counts by outcome, small enough for an XCom.
 
     Args:
         accounts: account ids, such as `act_1234`.
@@ -63,7 +64,7 @@ class PrefetchInsightsOperator(BaseOperator):
         """Fetch, and defer while keys are parked for long.
 
         Raises:
-            AdwarmError: no key ended fresh; the error has the class of the most severe reason.
+            AdwarmError: no key ended fresh, and one has no data; the error has the class of the most severe reason.
         """
         from adwarm_airflow.run_window import was_cleared
 
@@ -84,6 +85,7 @@ class PrefetchInsightsOperator(BaseOperator):
     def attempt(self, context: Context, event: Any, deferrals: int) -> dict[str, int]:
         """Fetch what is not fresh yet; Airflow calls this again after each deferral."""
         from adwarm.prefetch.outcome_text import describe_denied, describe_result, list_denied
+        from adwarm.serving.fallback_outcomes import describe_fallbacks
         from adwarm_airflow.task_context import connection_change_warnings
 
         del event
@@ -102,8 +104,10 @@ class PrefetchInsightsOperator(BaseOperator):
             idle_deferrals = 0 if result.summary()["fetched"] else deferrals
             trigger = self._capacity_trigger(parked, self.waiting_priority(context, parked))
             self.defer(trigger=trigger, method_name="attempt", kwargs={"deferrals": idle_deferrals + 1})
-        full = self.full_result(context, result)
+        full = self.with_fallbacks(self.full_result(context, result))
         self.log.info("%s", describe_result(full))
+        for line in describe_fallbacks(full.outcomes):
+            self.log.warning("%s", line)
         if denied := list_denied(full.outcomes):
             self.log.warning("%s", describe_denied(denied, self.conn_id))
         if failure := full.failure():
@@ -114,6 +118,13 @@ class PrefetchInsightsOperator(BaseOperator):
         """Return the outcomes that decide whether the task fails: here those of the last attempt."""
         del context
         return result
+
+    def with_fallbacks(self, result: BatchResult) -> BatchResult:
+        """Return `result` with the failed keys looked up in the fallback chain of the settings."""
+        from adwarm.serving.fallback_outcomes import look_up_fallbacks
+        from adwarm_airflow.task_context import open_runtime
+
+        return look_up_fallbacks(open_runtime(conn_id=self.conn_id).read_chain, result)
 
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
         """Return the class in which the parked keys wait for capacity."""

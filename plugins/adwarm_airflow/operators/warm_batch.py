@@ -78,6 +78,10 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         before = list_earlier_outcomes(open_runtime().engine, _run_window(context).run_id, int(self.batch), result)
         return BatchResult([*before, *result.outcomes])
 
+    def with_fallbacks(self, result: BatchResult) -> BatchResult:
+        """Return `result`: a warm is there to make the key fresh, so older data is no substitute."""
+        return result
+
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
         """Return the most urgent class among the parked keys of the plan."""
         from adwarm.store import warms

@@ -108,7 +108,7 @@ class HitHarness:
         services = ServingServices(
             self.context,
             self.clock,
-            self.desk.reader,
+            self.desk.chain(self.context),
             None,  # type: ignore[arg-type]  # the hit route uses no queue
             None,  # type: ignore[arg-type]
             self.tokens,

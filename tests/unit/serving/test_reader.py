@@ -103,9 +103,10 @@ def test_after_midnight_a_failing_source_leaves_the_older_window(desk: ReaderHar
 
 
 def test_damaged_bytes_are_never_a_fallback(desk: ReaderHarness) -> None:
-    """With a failing source and corrupt bytes nothing is served, and the read is counted as a miss."""
+    """With a failing source, corrupt bytes and corrupt days nothing is served, and the read is counted as a miss."""
     desk.warm(KEY)
     desk.corrupt_payloads()
+    desk.corrupt_objects()
     desk.break_upstream()
     desk.bench.clock.sleep(7 * 3600)
     with pytest.raises(NotFound, match="the platform is down"):

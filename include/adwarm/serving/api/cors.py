@@ -25,7 +25,11 @@ EXPOSED_HEADERS: Final = (
     "Retry-After",
     "Location",
     "Preference-Applied",
+    "Adwarm-Actions",
+    "Adwarm-Degraded",
+    "Adwarm-Reason",
     "Adwarm-Request",
+    "Adwarm-Source",
 )
 _PREFLIGHT_SECONDS = 600
 

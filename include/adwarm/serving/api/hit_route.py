@@ -4,11 +4,13 @@
 |---------------------------------------------|---------------------------------------------------------------------|
 | fresh                                       | 200 or 304, `Cache-Status: adwarm; hit; ttl=N`                      |
 | old or degraded                             | the same with a negative `ttl`; a fetch is requested meanwhile      |
-| absent, lost or damaged; token may enqueue  | waits up to `Prefer: wait=N`, then 200 with `fwd=miss`, or 202      |
-| absent, lost or damaged; token may not      | 404                                                                 |
+| too old, absent, lost or damaged            | 200, degraded, from the fallback chain; a fetch is requested too    |
+| the same, with `Prefer: wait=N`             | fetched: 200 with `fwd=miss`; after a failure from the chain        |
+| the same, and the chain has nothing         | 202 when a fetch is requested; 404 when the token may not           |
+| cannot be read: the database is lost        | 200, degraded, with the copy that this process has; 503 without one |
 
-A range such as `last_7d` stands for the days that it means now. When these are not stored, the days that it meant
-yesterday are not served in their place.
+A range such as `last_7d` stands for the days that it means now. The days that it meant yesterday are served in their
+place only by the step `window` of the chain (`adwarm.serving.read_chain`), and the answer says which days it has.
 
 A hit from memory decodes nothing, waits for nothing and raises nothing. What depends only on the entry and on the
 client's headers is kept with the entry's pointer. Requests of this route do not reach the router of the application
@@ -18,21 +20,25 @@ behind it, which would take more time than the rest of a hit.
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import orjson
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.compression import choose_encoding
 from adwarm.compression.dictionaries import CODING, parse_available_dictionary
-from adwarm.model import AccessToken, Actor, Priority, TokenScope
+from adwarm.foundation.errors import Corrupt, Transient
+from adwarm.model import Actor, Priority, ReportKey, TokenScope
 from adwarm.model.windows import PRESETS
+from adwarm.recovery.fallback import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
 from adwarm.serving.api.errors import describe_error, retry_headers
+from adwarm.serving.api.fallback_answer import describe_fallback
 from adwarm.serving.api.insights_request import (
     InsightsQuery,
     accepts_deltas,
@@ -44,18 +50,25 @@ from adwarm.serving.api.insights_request import (
     parse_query,
     parse_wait,
 )
-from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header, describe_problem
+from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header
+from adwarm.serving.api.visit import Reading, Visit, collect_headers, send, send_problem, unless_gone
+from adwarm.serving.api_chain import ApiChain, make_request
+from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.ports import FetchOutcome, Open
 from adwarm.serving.problems import Problem, unknown_report
+from adwarm.serving.read_chain import ChainRequest, StoreUnreachable
 from adwarm.serving.representations import COLUMNAR, Selection
 from adwarm.serving.services import ServingServices
+from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry
 
-T = TypeVar("T")
-
 _VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
+_STORE_ERRORS: Final = (Transient, OSError, SQLAlchemyError)
+"""What reading an entry raises when its database cannot be reached or is too slow."""
+_LOST_SECONDS: Final = 0.5
+"""How long reports in memory are sent without another try, after the database could not be reached."""
 _MAX_HEADS: Final = 64
 """Different clients whose headers are kept for a pointer."""
 _JSON: Final = b"application/json"
@@ -84,33 +97,6 @@ class _Head:
     timed: list[Header] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class _Visit:
-    """One request."""
-
-    scope: Scope
-    receive: Receive
-    send: Send
-    started: float
-    headers: dict[bytes, bytes]
-    is_sent: bool = False
-
-    @property
-    def is_head(self) -> bool:
-        return bool(self.scope["method"] == "HEAD")
-
-
-@dataclass(slots=True)
-class _Reading:
-    """A request whose token may read its key."""
-
-    visit: _Visit
-    token: AccessToken
-    query: InsightsQuery
-    actor: Actor
-    at: datetime
-
-
 class HitRoute:
     """Answers requests for a report and passes everything else to `inner`.
 
@@ -126,6 +112,8 @@ class HitRoute:
         self._parts = parts
         self._clock = services.clock
         self._misses = services.misses
+        self._chain = ApiChain(services.chain, parts)
+        self._store_lost_at = -math.inf
         self._reports = frozenset(services.context.settings.reports)
         self._max_wait = services.context.settings.serving.max_wait_seconds
 
@@ -134,15 +122,15 @@ class HitRoute:
         if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"} or not is_insights_path(scope["path"]):
             await self._inner(scope, receive, send)
             return
-        visit = _Visit(scope, receive, send, time.perf_counter(), _collect_headers(scope["headers"]))
+        visit = Visit(scope, receive, send, time.perf_counter(), collect_headers(scope["headers"]))
         try:
             await self._answer(visit)
         except Exception as error:
             if visit.is_sent:
                 raise  # the server closes the connection, so that a cut answer is not taken for a whole one
-            await _send_problem(visit, describe_error(error))
+            await send_problem(visit, describe_error(error))
 
-    async def _answer(self, visit: _Visit) -> None:
+    async def _answer(self, visit: Visit) -> None:
         token = await self._services.authenticator.authenticate(visit.headers.get(b"authorization"))
         query = parse_query(visit.scope["path"], visit.scope["query_string"])
         key = query.key
@@ -151,22 +139,46 @@ class HitRoute:
         now = self._clock.now()
         get = visit.headers.get
         actor = choose_actor(token, get(ACTOR_HEADER), is_hook_poll=is_reload(get(TRIGGER_HEADER)))
-        reading = _Reading(visit, token, query, actor, now)
-        pointer = self._parts.pointers.get(key, now)
-        if pointer is None:
-            pointer = await self._parts.pointers.load(key)
-            now = self._clock.now()
-        entry = pointer.entry
-        if entry is not None:
-            if entry.is_fresh(now):
-                is_sent = await self._send_entry(reading, pointer, entry, "hit", now)
-            else:
-                is_sent = await self._send_stale(reading, pointer, entry, now)
-            if is_sent:
+        reading = Reading(visit, token, query, actor, now)
+        try:
+            pointer = self._parts.pointers.get(key, now)
+            if pointer is None:
+                pointer = await self._load_pointer(key)
+                now = self._clock.now()
+            entry = pointer.entry
+            if entry is not None and await self._send_stored(reading, pointer, entry, now):
                 return
+        except _STORE_ERRORS as error:
+            if visit.is_sent:
+                raise
+            self._store_lost_at = loop_time()
+            await self._answer_without_store(reading, error)
+            return
         await self._answer_miss(reading, pointer)
 
-    async def _send_stale(self, reading: _Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
+    async def _load_pointer(self, key: ReportKey) -> Pointer:
+        """Read a pointer; where the process has an older one, no longer than the step `entry` of the chain allows."""
+        if self._chain.entry_seconds is None or self._parts.pointers.get_last(key) is None:
+            return await self._parts.pointers.load(key)
+        if loop_time() - self._store_lost_at < _LOST_SECONDS:
+            raise StoreUnreachable
+        async with asyncio.timeout(self._chain.entry_seconds):
+            return await self._parts.pointers.load(key)
+
+    async def _send_stored(self, reading: Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
+        """Send the stored entry; False when it is too old, lost or damaged."""
+        if entry.is_fresh(now):
+            return await self._send_entry(reading, pointer, entry, "hit", now)
+        if self._is_too_old(entry, now):
+            return False
+        return await self._send_stale(reading, pointer, entry, now)
+
+    def _is_too_old(self, entry: Entry, now: datetime) -> bool:
+        """Whether an entry is older than the chain serves old entries."""
+        is_old = (now - entry.fetched_at).total_seconds() > self._chain.max_stale_seconds
+        return is_old and not entry.is_fresh(now)
+
+    async def _send_stale(self, reading: Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
         """Send an old entry and request a fresh one, unless the token may not, or adwarm itself reads."""
         token, key = reading.token, reading.query.key
         revalidates = token.allows(TokenScope.ENQUEUE) and reading.actor is not Actor.WARMER
@@ -176,7 +188,7 @@ class HitRoute:
             self._misses.revalidate(key, token, priority)
         return is_sent
 
-    async def _send_entry(self, reading: _Reading, pointer: Pointer, entry: Entry, status: str, now: datetime) -> bool:
+    async def _send_entry(self, reading: Reading, pointer: Pointer, entry: Entry, status: str, now: datetime) -> bool:
         """Send an entry; False when its bytes are lost or damaged, and then nothing was sent."""
         visit = reading.visit
         head = self._find_head(visit, pointer, entry, reading.query)
@@ -187,7 +199,7 @@ class HitRoute:
         if condition is not None:
             tag = http_headers.find_etag(condition.decode("latin-1"), head.content_hash, head.selection.shape)
             if tag is not None:
-                await _send(visit, 304, [(b"etag", tag.encode("latin-1")), *head.common, *head.timed], b"")
+                await send(visit, 304, [(b"etag", tag.encode("latin-1")), *head.common, *head.timed], b"")
                 self._record(reading, entry, status, 0)
                 return True
         representations = self._parts.representations
@@ -207,12 +219,12 @@ class HitRoute:
             *head.common,
             *head.timed,
         ]
-        await _send(visit, 200, headers, body)
+        await send(visit, 200, headers, body)
         self._record(reading, entry, status, 0 if visit.is_head else len(body))
         return True
 
     async def _find_delta(
-        self, visit: _Visit, pointer: Pointer, entry: Entry, plain: bytes
+        self, visit: Visit, pointer: Pointer, entry: Entry, plain: bytes
     ) -> tuple[bytes, list[Header]] | None:
         """Return a delta against the document that the client holds, with its headers; None for the plain answer."""
         digest = parse_available_dictionary(visit.headers[b"available-dictionary"].decode("latin-1"))
@@ -226,7 +238,7 @@ class HitRoute:
         tag = http_headers.make_etag(entry.content_hash or entry.payload_hash, coding, COLUMNAR)
         return delta, [(b"etag", tag.encode()), (b"content-encoding", CODING.encode())]
 
-    def _find_head(self, visit: _Visit, pointer: Pointer, entry: Entry, query: InsightsQuery) -> _Head:
+    def _find_head(self, visit: Visit, pointer: Pointer, entry: Entry, query: InsightsQuery) -> _Head:
         """Return what a client with these headers gets, kept with the pointer."""
         get = visit.headers.get
         accept_encoding, accept, client = get(b"accept-encoding", b""), get(b"accept", b""), get(b"adwarm-client", b"")
@@ -246,27 +258,66 @@ class HitRoute:
             pointer.answers[name] = head
         return head
 
-    async def _answer_miss(self, reading: _Reading, pointer: Pointer) -> None:
+    async def _answer_without_store(self, reading: Reading, error: Exception) -> None:
+        """Send what this process knows of a report whose entry cannot be read."""
+        first = self._chain.describe_miss(reading.query.key, error, "")
+        before, _, after = self._chain.split_steps(wants_fresh=False)
+        request = make_request(first, Priority.NORMAL, may_fetch=False)
+        if not await self._send_found(reading, request, [*before, *after]):
+            self._record(reading, None, "miss", 0)
+            raise first.error or error
+
+    async def _answer_miss(self, reading: Reading, pointer: Pointer) -> None:
         visit, token, key = reading.visit, reading.token, reading.query.key
-        is_named = token.accounts is not None and key.account_id in token.accounts
-        if not token.allows(TokenScope.ENQUEUE):
-            self._record(reading, None, "miss", 0)
-            if not pointer.is_known and not is_named:
-                raise unknown_report()
-            raise Problem(
-                404,
-                "Not Stored",
-                f"{key} is not stored for {pointer.window}, and this token cannot request it; warm it, or use a token "
-                "with the scope `enqueue`",
-            )
+        may_fetch = token.allows(TokenScope.ENQUEUE)
+        priority = _find_priority(reading) if may_fetch else Priority.NORMAL
         preferred = parse_wait(visit.headers.get(b"prefer", b"").decode("latin-1"))
-        wait = min(float(preferred), self._max_wait)
-        fetch = self._misses.fetch(key, token, _find_priority(reading), wait, has_entry=pointer.entry is not None)
+        wait = min(float(preferred), self._max_wait) if may_fetch else 0.0
+        before, upstream, after = self._chain.split_steps(wants_fresh=wait > 0)
+        first = self._chain.describe_miss(key, None, f"nothing is stored for {pointer.window}")
+        if pointer.entry is not None and not self._is_too_old(pointer.entry, reading.at):
+            first = replace(first, error=Corrupt("the stored bytes are lost or damaged"))
+        request = make_request(first, priority, may_fetch=may_fetch, is_outdated=pointer.entry is not None)
+        if pointer.is_known and await self._send_found(reading, request, before):
+            if may_fetch and reading.actor is not Actor.WARMER:
+                self._misses.revalidate(key, token, priority)
+            return
+        if not may_fetch or upstream is None or not matches_errors(upstream.errors, first.error):
+            if not pointer.is_known or not await self._send_found(reading, request, after):
+                self._refuse(reading, pointer)
+            return
+        await self._fetch(reading, pointer, request, min(wait, upstream.timeout_seconds), after)
+
+    def _refuse(self, reading: Reading, pointer: Pointer) -> None:
+        """Say that a report is not stored and is not requested."""
+        token, key = reading.token, reading.query.key
+        self._record(reading, None, "miss", 0)
+        if not pointer.is_known and not (token.accounts is not None and key.account_id in token.accounts):
+            raise unknown_report()
+        todo = "it is not fetched when it is read: the fallback chain does not reach `upstream`"
+        if not token.allows(TokenScope.ENQUEUE):
+            todo = "this token cannot request it; warm it, or use a token with the scope `enqueue`"
+        raise Problem(404, "Not Stored", f"{key} is not stored for {pointer.window}, and {todo}")
+
+    async def _fetch(
+        self,
+        reading: Reading,
+        pointer: Pointer,
+        request: ChainRequest,
+        wait: float,
+        after: Sequence[FallbackSettings],
+    ) -> None:
+        """Request a report and wait for it; when that gives none, send what the rest of the chain has."""
+        visit, key = reading.visit, reading.query.key
+        fetch = self._misses.fetch(key, reading.token, request.priority, wait, has_entry=pointer.entry is not None)
+        problem: Problem | None = None
         try:
-            outcome = await (_unless_gone(visit.receive, fetch) if wait else fetch)
-        except Problem:
-            self._record(reading, None, "miss", 0)
-            raise
+            outcome = await (unless_gone(visit.receive, fetch) if wait else fetch)
+        except Problem as refusal:
+            if refusal.status != 503:
+                self._record(reading, None, "miss", 0)
+                raise
+            problem, outcome = refusal, FetchOutcome(False, reason=refusal.detail)
         if outcome is None:  # the reader is gone
             self._record(reading, None, "miss", 0)
             return
@@ -275,10 +326,38 @@ class HitRoute:
             now = self._clock.now()
             if pointer.entry is not None and await self._send_entry(reading, pointer, pointer.entry, "fetched", now):
                 return
-        applied = [(b"preference-applied", b"wait=%d" % wait)] if preferred else []
-        await self._send_pending(reading, outcome, applied)
+        error = Transient(outcome.reason) if outcome.request_id is None else TimeoutError(outcome.reason)
+        if pointer.is_known and await self._send_found(reading, replace(request, is_outdated=True), after, error):
+            return
+        if problem is not None:
+            self._record(reading, None, "miss", 0)
+            raise problem
+        preferred = visit.headers.get(b"prefer") is not None and wait > 0
+        await self._send_pending(reading, outcome, [(b"preference-applied", b"wait=%d" % wait)] if preferred else [])
 
-    async def _send_pending(self, reading: _Reading, outcome: FetchOutcome, headers: list[Header]) -> None:
+    async def _send_found(
+        self,
+        reading: Reading,
+        request: ChainRequest,
+        steps: Sequence[FallbackSettings],
+        error: Exception | None = None,
+    ) -> bool:
+        """Send the answer of the first step that has one; False when none has, and then nothing was sent."""
+        result = await self._chain.find(request, steps, error)
+        if result.entry is None:
+            return False
+        visit = reading.visit
+        found = await describe_fallback(
+            result, visit.headers, reading.query, self._parts.representations, self._clock.now()
+        )
+        if found is None:
+            return False
+        await send(visit, *found)
+        size = 0 if visit.is_head else len(found[2])
+        self._record(reading, result.entry, str(result.status), size)
+        return True
+
+    async def _send_pending(self, reading: Reading, outcome: FetchOutcome, headers: list[Header]) -> None:
         """Say that a report is requested and where its request is, or why it is not."""
         key, visit = reading.query.key, reading.visit
         if outcome.request_id is None:
@@ -306,11 +385,11 @@ class HitRoute:
             *headers,
             *SECURITY_HEADERS,
         ]
-        await _send(visit, 202, sent, body)
+        await send(visit, 202, sent, body)
         self._record(reading, None, "miss", 0 if visit.is_head else len(body), str(outcome.request_id))
 
     def _record(
-        self, reading: _Reading, entry: Entry | None, status: str, sent_bytes: int, request_id: str | None = None
+        self, reading: Reading, entry: Entry | None, status: str, sent_bytes: int, request_id: str | None = None
     ) -> None:
         """Count one read and record it as an open."""
         visit, key = reading.visit, reading.query.key
@@ -322,18 +401,7 @@ class HitRoute:
         self._services.record(item, entry)
 
 
-def _collect_headers(pairs: list[Header]) -> dict[bytes, bytes]:
-    """Return headers by lower-case name; the values of a repeated one are joined to a list."""
-    headers = dict(pairs)
-    if len(headers) != len(pairs):
-        joined: MutableMapping[bytes, bytes] = {}
-        for name, value in pairs:
-            joined[name] = joined[name] + b", " + value if name in joined else value
-        return dict(joined)
-    return headers
-
-
-def _find_priority(reading: _Reading) -> Priority:
+def _find_priority(reading: Reading) -> Priority:
     """Return the class of a fetch.
 
     Raises:
@@ -375,34 +443,8 @@ def _timed_headers(pointer: Pointer, entry: Entry, status: str, age: float, now:
     value = http_headers.cache_status(
         key, ttl, forward="miss" if is_fetched else None, is_stored=is_fetched, detail=detail
     )
-    return [(b"age", http_headers.age(age).encode()), (b"cache-status", value.encode())]
-
-
-async def _send(visit: _Visit, status: int, headers: list[Header], body: bytes) -> None:
-    visit.is_sent = True
-    await visit.send({"type": "http.response.start", "status": status, "headers": headers})
-    await visit.send({"type": "http.response.body", "body": b"" if visit.is_head else body})
-
-
-async def _send_problem(visit: _Visit, problem: Problem) -> None:
-    headers, body = describe_problem(problem)
-    await _send(visit, problem.status, [*headers, *SECURITY_HEADERS], body)
-
-
-async def _unless_gone(receive: Receive, work: Awaitable[T]) -> T | None:
-    """Return the result of `work`, or None when the client disconnects first, and then `work` is canceled."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_wait_for_disconnect(receive))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        return await task if task.done() else None
-    finally:
-        for item in (task, gone):
-            item.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _wait_for_disconnect(receive: Receive) -> None:
-    message: Any = await receive()
-    while message["type"] != "http.disconnect":
-        message = await receive()
+    timed = [(b"age", http_headers.age(age).encode()), (b"cache-status", value.encode())]
+    if entry.degraded and status == "stale":
+        why = http_headers.explain(None, is_degraded=True, reason=entry.degraded_reason)
+        timed += [(name.lower().encode(), text.encode()) for name, text in why]
+    return timed

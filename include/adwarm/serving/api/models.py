@@ -101,6 +101,11 @@ class BatchItem(Document):
     age_seconds: float | None = Field(None, description="Age of the data.")
     source: str | None = Field(None, description="Where it came from.")
     complete: bool | None = Field(None, description="Whether nothing is missing in it.")
+    served_from: str | None = Field(
+        None, description="The step of the fallback chain that answered: `entry` for the stored entry."
+    )
+    degraded: bool | None = Field(None, description="Whether it is less than what was asked for; `reason` says why.")
+    actions: list[str] = Field([], description="What was tried before, with its outcome.")
     content_type: str | None = Field(None, description="Media type and version of the document.")
     request: OpenRequest | None = Field(None, description="The request for it, when one is queued.")
     document: Any = Field(None, description="The stored document; null unless the status is `hit` or `stale`.")

@@ -137,7 +137,7 @@ def services(desk: ReaderHarness, tmp_path: Path) -> ServingServices:
     return ServingServices(
         context,
         desk.bench.clock,
-        desk.reader,
+        desk.chain(context),
         queue,
         desk.bench.prefetch.admission,
         TokenAuthenticator(desk.engine, desk.bench.clock, settings.serving),

@@ -235,9 +235,10 @@ def test_a_reader_that_leaves_stops_waiting(route: HitHarness) -> None:
 
 
 @pytest.mark.parametrize("is_lost", [False, True])
-def test_damaged_and_lost_bytes_are_a_miss(route: HitHarness, is_lost: bool) -> None:
-    """They are never served: the entry is marked degraded and the report is requested; then it is served again."""
+def test_damaged_and_lost_bytes_are_never_sent(route: HitHarness, is_lost: bool) -> None:
+    """The entry is marked degraded, and the report is requested when its days are lost too; then it is served again."""
     route.desk.warm(KEY)
+    route.desk.corrupt_objects()
     if is_lost:
         with write_transaction(route.engine) as connection:
             connection.execute(payload.update().values(body=b""))

@@ -84,8 +84,9 @@ def test_a_refused_request_is_the_reason_of_its_item(api: Api) -> None:
 
 
 def test_corrupt_bytes_are_a_miss(api: Api) -> None:
-    """A document that fails its checksum is never sent."""
+    """A document that fails its checksum is never sent, nor one of days that fail theirs."""
     api.desk.warm(KEY)
+    api.desk.corrupt_objects()
     api.desk.corrupt_payloads()
     (item,) = api.post("/v1/batch", api.token(), {"items": [BODY]}).json()["items"]
     assert (item["status"], item["document"]) == ("miss", None)

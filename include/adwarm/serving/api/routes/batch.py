@@ -90,7 +90,7 @@ def _read(services: ServingServices, token: AccessToken, body: KeyBody, max_byte
         return _Read(BatchItem(**named, status="not_found", reason=problem.detail))
     except BadRequest as error:
         return _Read(BatchItem(**named, status="invalid", reason=redact(str(error))))
-    result = services.reader.read(key, record_traffic=False)
+    result = services.chain.read(key, record_traffic=False)
     try:
         read = _describe(services, named, result, max_bytes)
     except (Corrupt, TooMuchData) as error:
@@ -111,6 +111,9 @@ def _describe(services: ServingServices, named: dict[str, str], result: ReadResu
         age_seconds=result.age_seconds,
         source=entry.source,
         complete=entry.complete,
+        served_from=result.source,
+        degraded=result.is_degraded,
+        actions=list(result.actions),
         content_type=decode_envelope(blob).content_type,
     )
     if entry.raw_bytes > max_bytes:

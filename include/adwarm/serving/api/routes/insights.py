@@ -22,6 +22,10 @@ _HEADERS = {
     "Age": {"description": "Age of the data in seconds.", "schema": {"type": "integer"}},
     "Cache-Status": text_header("RFC 9211: `hit`, or `fwd=stale`, `fwd=miss`; with `ttl` in seconds, and `key`."),
     "Cache-Control": text_header("How a browser may keep the answer."),
+    "Adwarm-Source": text_header("Step of the fallback chain that answered; absent for the stored entry."),
+    "Adwarm-Degraded": text_header("`?1` when the answer is less than what was asked for."),
+    "Adwarm-Reason": text_header("Why it is degraded, or why a fallback answered, as a quoted string (RFC 8941)."),
+    "Adwarm-Actions": text_header("What was tried before, as a list of quoted strings (RFC 8941)."),
     "Vary": text_header("The request headers that choose the answer."),
     "Use-As-Dictionary": text_header("RFC 9842: the next answer may be a delta against this one."),
 }
@@ -29,7 +33,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _DOCUMENT = {"type": "object", "additionalProperties": True, "description": "The columnar document."}
 _RESPONSES: Responses = {
     200: {
-        "description": "The report: fresh, or stale while a fresh copy is requested.",
+        "description": "The report: fresh, stale while a fresh copy is requested, or degraded from the fallback chain.",
         "headers": _HEADERS,
         "content": {
             "application/vnd.adwarm.report+json": {"schema": _DOCUMENT},

@@ -1,0 +1,99 @@
+"""Reads a window through one connection without storing anything: the `source` step of the fallback chain."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.model import Account, Priority, QuerySpec, Row, Window
+from adwarm.prefetch.engine import PrefetchEngine
+from adwarm.prefetch.fetcher import Fetcher
+from adwarm.prefetch.gap_filling import MissingData, describe_missing
+from adwarm.sources.protocol import Increment
+
+
+@dataclass(slots=True)
+class WindowRows:
+    """What a connection answered for a window.
+
+    Attributes:
+        source: name of the source.
+        api_version: version of the platform's API.
+        daily: a row per object and day.
+        summary: a row per object over the whole window; None for a window of one day.
+        missing: what could not be read, and why; None when nothing is missing.
+    """
+
+    source: str
+    api_version: str = ""
+    daily: list[Row] = field(default_factory=list)
+    summary: list[Row] | None = None
+    missing: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowQuery:
+    """What is read: an account, its days, the query, and the name of the connection."""
+
+    account: Account
+    window: Window
+    spec: QuerySpec
+    connection: str
+
+
+def read_window(
+    engine: PrefetchEngine,
+    query: WindowQuery,
+    priority: Priority,
+    *,
+    wait_seconds: float,
+    is_canceled: Callable[[], bool],
+) -> WindowRows:
+    """Return the rows of a window, read through a connection, every call under admission.
+
+    A result that the source would only give as an async report fails, because nothing is stored that could continue it.
+
+    Args:
+        engine: the parts that fetches work with.
+        query: what is read.
+        priority: the class in which calls are admitted.
+        wait_seconds: how long a call may wait for admission.
+        is_canceled: checked before each result; true ends the read.
+
+    Raises:
+        BadRequest: there is no such connection.
+        AdwarmError: the source failed, or the read was canceled.
+    """
+    if query.connection not in engine.sources.factories:
+        names = ", ".join(sorted(engine.sources.factories)) or "none"
+        raise BadRequest(f"there is no connection {query.connection!r}; ADWARM_CONNECTIONS has {names}")
+    batch = engine.make_batch(priority, wait_seconds)
+    try:
+        with batch.acquire_slot() as slot:
+            fetcher = Fetcher(engine, slot, query.connection)
+            read = WindowRows(fetcher.source.name)
+            read.daily, gaps = _read(fetcher, query, Increment.DAY, is_canceled)
+            if len(query.window) > 1:
+                read.summary, more = _read(fetcher, query, Increment.RANGE, is_canceled)
+                gaps += more
+            read.missing, read.api_version = describe_missing(gaps, query.window), fetcher.api_version
+            return read
+    finally:
+        engine.release_grants()
+
+
+def _read(
+    fetcher: Fetcher, query: WindowQuery, increment: Increment, is_canceled: Callable[[], bool]
+) -> tuple[list[Row], list[MissingData]]:
+    rows: list[Row] = []
+    gaps: list[MissingData] = []
+    windows: Sequence[Window] = [query.window]
+    fetcher.start()
+    for unit in fetcher.source.plan(query.account, windows, increment, query.spec):
+        for result in fetcher.iter_results(unit):
+            if is_canceled():
+                raise Transient("the read was canceled, because nobody waits for it any more")
+            for window in result.rows.windows():
+                if window.since in query.window and window.until in query.window:
+                    rows.extend(result.rows.take(window))
+            gaps.extend(result.missing)
+    return rows, gaps

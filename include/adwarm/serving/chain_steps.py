@@ -1,0 +1,178 @@
+"""The steps of the fallback chain that find or build another answer for a report key; see `adwarm.serving.read_chain`.
+
+None of them stores anything. What they build expires at the moment its data was fetched, so it is never fresh.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from functools import cache
+from hashlib import sha256
+
+from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.foundation.wording import format_count
+from adwarm.model import Priority, QuerySpec, ReportKey, Window, matches_key, resolve_key
+from adwarm.prefetch import PrefetchEngine
+from adwarm.prefetch.entry_builder import (
+    EntryQuery,
+    Provenance,
+    RangeSummary,
+    build_entry,
+    build_entry_of_rows,
+    version_sum,
+)
+from adwarm.prefetch.gap_filling import MissingData, describe_missing
+from adwarm.prefetch.window_read import WindowQuery, read_window
+from adwarm.recovery.fallback import is_abandoned
+from adwarm.serving.reader import Reader, ReadResult, ReadStatus
+from adwarm.sources.protocol import Capabilities
+from adwarm.store import accounts, entries, partitions
+from adwarm.store.entries import Entry
+from adwarm.store.partition_rows import pack_rows, unpack_rows
+
+_MAX_WINDOWS = 10
+"""Entries whose bytes the step `window` reads before it gives up; each one before was damaged."""
+
+
+@cache
+def load_libraries() -> None:
+    """Import what reading a stored day imports on its first call, which takes longer than the step may."""
+    unpack_rows(pack_rows([{"date_start": "2000-01-01", "date_stop": "2000-01-01"}]), [date(2000, 1, 1)])
+
+
+def read_partitions(reader: Reader, key: ReportKey) -> ReadResult:
+    """Return the document of stored days, when every day of the window is stored.
+
+    A range of more than one day has no summary then: figures of unique users do not add up over days.
+
+    Raises:
+        NotFound: a day is not stored.
+        Corrupt: the object of a day is lost or damaged.
+    """
+    context = reader.context
+    query = _make_query(reader, key)
+    window = query.entry_key.window
+    states = partitions.list_states(context.engine, key.account_id, query.spec.hash, window)
+    lacking = [day for day in window.days() if day not in states]
+    if lacking:
+        raise NotFound(f"{len(lacking)} of {format_count(len(window), 'day')} are not stored, the first {lacking[0]}")
+    at = min(state.fetched_at for state in states.values())
+    summary = None
+    if len(window) > 1:
+        summary = RangeSummary([], at, version_sum(states, window), _describe_unique(query.spec, window))
+    built = build_entry(context, query, states, summary, Provenance(context.settings.source.kind, "", at))
+    why = f"assembled from stored days, the oldest fetched at {at:%Y-%m-%d %H:%M} UTC"
+    return _unpublished(reader, key, built, why)
+
+
+def find_other_window(reader: Reader, key: ReportKey) -> ReadResult:
+    """Return the best verified entry of other days: those that the key meant before, or a longer or shorter range.
+
+    The newest earlier days of the key come first, then the shortest range that covers the requested days, then the
+    longest one inside them.
+
+    Raises:
+        NotFound: there is none.
+    """
+    wanted = _make_query(reader, key)
+    damaged: Corrupt | None = None
+    for number, entry in enumerate(_list_other_windows(reader, key, wanted)):
+        if number == _MAX_WINDOWS:
+            break
+        try:
+            stored, blob = reader.find_verified(entry.key)
+        except NotFound:
+            continue  # it was deleted meanwhile
+        except Corrupt as error:
+            damaged = error
+            continue
+        reason = (
+            f"the entry covers {stored.key.window} instead of {wanted.entry_key.window}, "
+            f"fetched at {stored.fetched_at:%Y-%m-%d %H:%M} UTC"
+        )
+        return ReadResult(key, ReadStatus.STALE, reader.clock.now(), stored, blob, reason)
+    raise damaged or NotFound("no other days are stored that cover or lie inside the requested ones")
+
+
+def read_source(
+    reader: Reader, engine: PrefetchEngine, key: ReportKey, connection: str, limits: tuple[Priority, float]
+) -> ReadResult:
+    """Return the report as another connection answers it now.
+
+    Args:
+        reader: knows the account and the days.
+        engine: the parts that fetches work with.
+        key: the report.
+        connection: name of the connection.
+        limits: the class in which calls are admitted, and how many seconds they may wait for that.
+
+    Raises:
+        NotFound: the account is not stored, so its time zone is not known.
+        AdwarmError: the source failed.
+    """
+    if accounts.get(reader.context.engine, key.account_id) is None:
+        raise NotFound(f"{key.account_id} is not stored, so the time zone of its days is not known")
+    query, now = _make_query(reader, key), reader.clock.now()
+    window = query.entry_key.window
+    asked = WindowQuery(query.account, window, query.spec, connection)
+    priority, seconds = limits
+    read = read_window(engine, asked, priority, wait_seconds=seconds, is_canceled=is_abandoned)
+    if not read.daily and not read.summary:
+        raise NotFound(f"connection {connection} has no row for {window}")
+    summary = None if read.summary is None else RangeSummary(read.summary, now, 0, read.missing)
+    provenance = Provenance(read.source, read.api_version, now)
+    built = build_entry_of_rows(reader.context, query, read.daily, summary, provenance)
+    return _unpublished(reader, key, built, f"read through the connection {connection}")
+
+
+def _make_query(reader: Reader, key: ReportKey) -> EntryQuery:
+    account, spec = reader.get_account(key.account_id), reader.context.settings.spec(key.report)
+    return EntryQuery(key, resolve_key(key, account, spec, reader.clock.now()), spec, account)
+
+
+def _describe_unique(spec: QuerySpec, window: Window) -> str:
+    """Return what the stored days of a window lack, in the form in which documents name missing data."""
+    names = sorted(Capabilities().unique_metrics & set(spec.fields)) or ["summary"]
+    reason = "it does not add up over days, and the range was not fetched as a whole"
+    return describe_missing([MissingData("field", name, (window,), reason) for name in names], window) or reason
+
+
+def _unpublished(reader: Reader, key: ReportKey, built: tuple[Entry, bytes], why: str) -> ReadResult:
+    """Return the result of an entry that is not stored; its reason also names what is missing."""
+    entry, blob = built
+    reason = f"{why}; missing: {entry.degraded_reason}" if entry.degraded_reason else why
+    entry = replace(
+        entry,
+        degraded=True,
+        degraded_reason=reason,
+        expires_at=entry.fetched_at,
+        settled=False,
+        payload_hash=sha256(blob).hexdigest(),
+    )
+    return ReadResult(key, ReadStatus.STALE, reader.clock.now(), entry, blob, reason)
+
+
+def _list_other_windows(reader: Reader, key: ReportKey, wanted: EntryQuery) -> Iterator[Entry]:
+    """Yield entries of the key's query for other days, the best first."""
+    window = wanted.entry_key.window
+    stored = [
+        item
+        for item in entries.list_entries(reader.context.engine, key.account_id)
+        if item.key.spec_hash == wanted.spec.hash and item.key.window != window
+    ]
+    earlier = [
+        item
+        for item in stored
+        if item.key.window.until <= window.until
+        and matches_key(item.key, key, wanted.account, wanted.spec, item.fetched_at)
+    ]
+    rest = [item for item in stored if item not in earlier]
+    covering = [item for item in rest if _covers(item.key.window, window)]
+    inside = [item for item in rest if _covers(window, item.key.window)]
+    yield from sorted(earlier, key=lambda item: (item.key.window.until, item.fetched_at), reverse=True)
+    yield from sorted(covering, key=lambda item: (len(item.key.window), -item.fetched_at.timestamp()))
+    yield from sorted(inside, key=lambda item: (-len(item.key.window), -item.fetched_at.timestamp()))
+
+
+def _covers(outer: Window, inner: Window) -> bool:
+    return outer.since <= inner.since and inner.until <= outer.until

@@ -1,0 +1,364 @@
+"""The fallback chain: how a report is answered when its stored entry is no hit.
+
+The read API, `adwarm get` and `PrefetchInsightsOperator` use it. A hit is answered before it. Then the steps of
+`recovery.fallbacks` run in their order until one answers:
+
+| step         | answers with                                                     | is left out when               |
+|--------------|------------------------------------------------------------------|--------------------------------|
+| `cache`      | the entry that this process has verified last for the key        | the stored entry can be read   |
+| `entry`      | the stored entry, old or marked degraded                         | the database cannot be reached |
+| `partitions` | a document assembled from stored days, if each day is stored     | the same                       |
+| `window`     | an entry of other days: earlier ones of the key, a longer or     | the same                       |
+|              | shorter range; the reason names its days                         |                                |
+| `source`     | the days as another connection answers them now                  | the same; the caller may not   |
+|              |                                                                  | fetch                          |
+| `upstream`   | a fetch, which stores the entry                                  | the same as for `source`       |
+| `none`       | nothing: it ends the chain                                       |                                |
+
+| rule                                                                                                              |
+|-------------------------------------------------------------------------------------------------------------------|
+| A caller that asks for fresh data runs `upstream` first, whatever its place and condition; the others follow it.    |
+| A step whose `errors` are not `any` runs only after an error of these classes, the last one; `NotFound` is no error. |
+| A step that takes longer than its timeout has failed with `TimeoutError`; data older than its `max_age_hours` is not |
+| used.                                                                                                             |
+| `partitions`, `window` and `source` are isolated when they keep failing; `upstream` has its own breaker.            |
+| Only `entry` and `upstream` may answer with fresh data; everything else is stale and degraded, with the reason.      |
+| Nothing but `upstream` stores anything.                                                                           |
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
+from adwarm.foundation.redaction import redact
+from adwarm.model import Actor, Priority, ReportKey
+from adwarm.prefetch import KeyRequest, PrefetchEngine
+from adwarm.prefetch.batch import BatchStopped
+from adwarm.recovery import Fallback, RecoveryPipeline
+from adwarm.recovery.fallback import FallbackRun, is_abandoned
+from adwarm.serving.chain_steps import find_other_window, load_libraries, read_partitions, read_source
+from adwarm.serving.reader import Reader, ReadResult, ReadStatus
+from adwarm.settings.recovery_sections import ANY_ERROR, FallbackSettings
+from adwarm.store.entries import Entry
+
+_HOUR_SECONDS = 3_600.0
+_FETCHING_KINDS = frozenset({"source", "upstream"})
+_ISOLATED_KINDS = frozenset({"partitions", "window", "source"})
+_COMPLETE_SOURCES = frozenset({"entry", "upstream"})
+_FRESH_STATUSES = frozenset({ReadStatus.HIT, ReadStatus.FETCHED})
+CachedEntry = Callable[[], tuple[Entry, bytes] | None]
+
+
+class StoreUnreachable(Transient):
+    """The database cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRequest:
+    """What a chain is run for.
+
+    Attributes:
+        first: what the stored entry gave: no hit.
+        may_fetch: whether the caller may cause calls of a platform or a warehouse.
+        priority: the class of such calls.
+        find_cached: returns the entry that the process knows, with its bytes; the reader's own by default.
+        is_outdated: whether the entry may have changed since `first`, so that it is read again.
+    """
+
+    first: ReadResult
+    may_fetch: bool = False
+    priority: Priority = Priority.CRITICAL
+    find_cached: CachedEntry | None = None
+    is_outdated: bool = False
+
+    @property
+    def key(self) -> ReportKey:
+        """The report."""
+        return self.first.key
+
+
+def order_steps(steps: Sequence[FallbackSettings], *, wants_fresh: bool) -> tuple[FallbackSettings, ...]:
+    """Return the steps in the order in which they run, without `none`.
+
+    Args:
+        steps: the chain of the settings.
+        wants_fresh: whether the caller asks for fresh data: `upstream` comes first then, without a condition, and with
+            the timeout of the settings' default when the chain has no such step.
+    """
+    steps = tuple(step for step in steps if step.kind != "none")
+    if not wants_fresh:
+        return steps
+    fetch = next(
+        (step for step in steps if step.kind == "upstream"), FallbackSettings(kind="upstream", timeout_seconds=30.0)
+    )
+    rest = (step for step in steps if step.kind != "upstream")
+    return (fetch.model_copy(update={"errors": (ANY_ERROR,)}), *rest)
+
+
+def name_step(step: FallbackSettings) -> str:
+    """Return the name of a step in results: its kind, and `source:NAME` for a connection."""
+    return step.kind if step.connection is None else f"source:{step.connection}"
+
+
+def max_age_seconds(step: FallbackSettings) -> float | None:
+    """Return the largest age of the data that a step answers with; None for any."""
+    return None if step.max_age_hours is None else step.max_age_hours * _HOUR_SECONDS
+
+
+class ReadChain:
+    """Answers report keys by the chain of the settings. Safe to share between threads.
+
+    Args:
+        reader: the stored entries.
+        make_pipeline: returns what runs the steps and knows which are isolated.
+        make_prefetch: builds the engine for `upstream` and `source`; called only for these.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        make_pipeline: Callable[[], RecoveryPipeline],
+        make_prefetch: Callable[[], PrefetchEngine],
+    ) -> None:
+        self.reader = reader
+        self._make_pipeline = make_pipeline
+        self._make_prefetch = make_prefetch
+        self.steps = reader.context.settings.recovery.fallbacks
+
+    def read(
+        self,
+        key: ReportKey,
+        actor: Actor = Actor.HUMAN,
+        *,
+        may_fetch: bool = False,
+        wants_fresh: bool = False,
+        record_traffic: bool = True,
+    ) -> ReadResult:
+        """Return a report by the chain; a miss when no step has one, with the reason and the error.
+
+        Args:
+            key: the report.
+            actor: who reads; counted with the read.
+            may_fetch: whether `upstream` and `source` may run.
+            wants_fresh: whether an entry that is old is fetched before anything else answers.
+            record_traffic: whether the read is counted.
+
+        Raises:
+            BadRequest: the report is not configured.
+        """
+        started = time.perf_counter()
+        result = first = self.look_up(key)
+        if first.status is not ReadStatus.HIT:
+            steps = order_steps(self.steps, wants_fresh=wants_fresh)
+            result = self.find(ChainRequest(first, may_fetch), steps)
+        if record_traffic and not isinstance(first.error, StoreUnreachable):
+            self.reader.record_read(result, actor, (time.perf_counter() - started) * 1000)
+        return result
+
+    def read_instead(self, key: ReportKey, error: Exception) -> ReadResult:
+        """Return what the chain has for a key whose fetch has failed with `error`; a miss when that is nothing."""
+        steps = [step for step in order_steps(self.steps, wants_fresh=False) if step.kind != "upstream"]
+        return self.find(ChainRequest(self.look_up(key), may_fetch=True), steps, error)
+
+    def look_up(self, key: ReportKey) -> ReadResult:
+        """Return what the stored entry gives; a miss with `StoreUnreachable` when the database cannot be reached.
+
+        Raises:
+            BadRequest: the report is not configured.
+        """
+        self.reader.context.settings.spec(key.report)
+        try:
+            return self.reader.read(key, record_traffic=False)
+        except Exception as error:  # a lost SQLite file raises errors of SQLAlchemy
+            return self.describe_lost_store(key, error)
+
+    def describe_miss(self, key: ReportKey, reason: str) -> ReadResult:
+        """Return the miss of a key for which nothing is stored."""
+        return ReadResult(key, ReadStatus.MISS, self.reader.clock.now(), reason=reason)
+
+    def describe_lost_store(self, key: ReportKey, error: Exception) -> ReadResult:
+        """Return the miss of a key whose entry could not be read."""
+        failure = StoreUnreachable("the database cannot be reached")
+        failure.__cause__ = error
+        return ReadResult(key, ReadStatus.MISS, self.reader.clock.now(), reason=str(failure), error=failure)
+
+    def find(
+        self, request: ChainRequest, steps: Sequence[FallbackSettings], error: Exception | None = None
+    ) -> ReadResult:
+        """Return the answer of the first step that has one; a miss when none has.
+
+        Args:
+            request: what the chain is run for.
+            steps: the steps, in the order in which they run.
+            error: why a fallback is needed; the error of `request.first` by default.
+        """
+        first = request.first
+        error = first.error if error is None else error
+        fallbacks = _Steps(self.reader, self._make_prefetch, request).build(steps)
+        run = self._make_pipeline().fall_back(fallbacks, error)
+        return _describe(run, first)
+
+
+def read_or_fetch(
+    reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, actor: Actor = Actor.HUMAN
+) -> ReadResult:
+    """Return a fresh entry, fetched with critical priority when it is not stored, or else what the chain has.
+
+    When the fetch fails, the other steps of `recovery.fallbacks` are tried; what they answer is stale, with the reason.
+
+    Args:
+        reader: reads and counts.
+        make_prefetch: builds the engine; called only on a miss.
+        key: the key to read.
+        actor: who reads.
+
+    Raises:
+        NotFound: the fetch failed, and no other step has the report; the message says why.
+        StoreUnreachable: the database cannot be reached, and this process has not read the report before.
+    """
+    make = cache(make_prefetch)
+    chain = ReadChain(reader, lambda: make().pipeline, make)
+    return require_entry(chain.read(key, actor, may_fetch=True, wants_fresh=True))
+
+
+def require_entry(result: ReadResult, hint: str = "") -> ReadResult:
+    """Return a result that has an entry.
+
+    Args:
+        result: of a chain.
+        hint: what to do about a miss, for its message.
+
+    Raises:
+        NotFound: it is a miss; the message says why.
+        StoreUnreachable: the database cannot be reached.
+    """
+    if result.entry is not None:
+        return result
+    message = f"{result.key}: {result.reason}{hint}"
+    if isinstance(result.error, StoreUnreachable):
+        raise StoreUnreachable(f"{message}, and this process has not read the report before") from result.error
+    raise NotFound(message) from result.error
+
+
+class _Steps:
+    """The fallbacks of one run of a chain."""
+
+    def __init__(self, reader: Reader, make_prefetch: Callable[[], PrefetchEngine], request: ChainRequest) -> None:
+        self._reader = reader
+        self._make_prefetch = make_prefetch
+        self._request = request
+        self._key = request.key
+        self._is_outdated = request.is_outdated
+
+    def build(self, steps: Sequence[FallbackSettings]) -> list[Fallback[ReadResult]]:
+        return [self._build(step) for step in steps if self._is_usable(step)]
+
+    def _is_usable(self, step: FallbackSettings) -> bool:
+        error = self._request.first.error
+        if step.kind == "cache":
+            return isinstance(error, StoreUnreachable | Corrupt)
+        if isinstance(error, StoreUnreachable):
+            return False
+        return self._request.may_fetch or step.kind not in _FETCHING_KINDS
+
+    def _build(self, step: FallbackSettings) -> Fallback[ReadResult]:
+        calls: dict[str, Callable[[], ReadResult]] = {
+            "cache": self._read_cached,
+            "entry": self._read_entry,
+            "partitions": lambda: read_partitions(self._reader, self._key),
+            "window": lambda: find_other_window(self._reader, self._key),
+            "source": lambda: self._read_source(step),
+            "upstream": lambda: self._fetch(step),
+        }
+        if step.kind == "partitions":
+            load_libraries()
+        return Fallback(
+            name_step(step),
+            calls[step.kind],
+            step.timeout_seconds,
+            as_of=lambda result: None if result.entry is None else result.entry.fetched_at,
+            errors=step.errors,
+            max_age_seconds=max_age_seconds(step),
+            may_be_isolated=step.kind in _ISOLATED_KINDS,
+        )
+
+    def _read_cached(self) -> ReadResult:
+        known = self._request.find_cached() if self._request.find_cached else None
+        known = known or self._reader.find_recent(self._key)
+        if known is None:
+            raise NotFound("this process has not read the report before")
+        entry, blob = known
+        reason = f"a copy in memory covers {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
+        return ReadResult(self._key, ReadStatus.STALE, self._reader.clock.now(), entry, blob, reason)
+
+    def _read_entry(self) -> ReadResult:
+        result = self._request.first
+        if self._is_outdated:
+            result = self._reader.read(self._key, record_traffic=False)
+        if result.entry is None:
+            raise result.error or NotFound(result.reason)
+        return result
+
+    def _read_source(self, step: FallbackSettings) -> ReadResult:
+        limits = self._request.priority, step.timeout_seconds
+        return read_source(self._reader, self._make_prefetch(), self._key, step.connection or "", limits)
+
+    def _fetch(self, step: FallbackSettings) -> ReadResult:
+        self._is_outdated = True
+        engine = self._make_prefetch()
+        wait = min(step.timeout_seconds, engine.settings.backpressure.timeout_seconds)
+        done = engine.run(
+            [KeyRequest(self._key)], self._request.priority, wait_seconds=wait, heartbeat=_stop_if_abandoned
+        )
+        result = self._reader.read(self._key, record_traffic=False)
+        if result.status is ReadStatus.HIT:
+            return replace(result, status=ReadStatus.FETCHED)
+        outcome = done.outcomes[0]
+        raise outcome.error or AdwarmError(outcome.reason or result.reason)
+
+
+def _stop_if_abandoned(running_reports: int) -> None:
+    """End a fetch that nobody waits for any more; its accounts end at their next call, and what is stored stays."""
+    del running_reports
+    if is_abandoned():
+        raise BatchStopped("nobody waits for the fetch any more")
+
+
+def _describe(run: FallbackRun[ReadResult], first: ReadResult) -> ReadResult:
+    """Return the result of a run, with everything that a reader may know about it."""
+    attempts = first.attempts + run.attempts
+    failure, texts = run.error, [redact(str(error)) for error in run.errors]
+    if run.used is None or run.value is None:
+        reason = _join(texts) or first.reason
+        return replace(
+            first,
+            status=ReadStatus.MISS,
+            entry=None,
+            blob=None,
+            source=None,
+            is_degraded=False,
+            reason=reason,
+            attempts=attempts,
+            actions=run.notes,
+            error=failure,
+        )
+    result, source = run.value, run.used.name
+    if result.status in _FRESH_STATUSES:
+        return replace(result, source=source, attempts=attempts, actions=run.notes)
+    is_marked = result.entry is not None and result.entry.degraded
+    return replace(
+        result,
+        status=ReadStatus.STALE,
+        source=source,
+        is_degraded=is_marked or failure is not None or source not in _COMPLETE_SOURCES,
+        reason=_join([*texts, result.reason or ""]),
+        attempts=attempts,
+        actions=run.notes,
+        error=failure,
+    )
+
+
+def _join(texts: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys(text for text in texts if text))

@@ -1,0 +1,353 @@
+"""Answers of the fallback chain over HTTP: headers, caching, requests for the true report, and a lost database."""
+
+import asyncio
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
+
+from adwarm.client.exchange import ApiResponse
+from adwarm.client.report_answer import make_answer, read_strings
+from adwarm.foundation.errors import Transient
+from adwarm.model import Priority, ReportKey, TokenScope
+from adwarm.serving import http_headers
+from adwarm.serving.api_chain import REUSE_SECONDS
+from adwarm.serving.chain_steps import read_partitions
+from adwarm.serving.ports import FetchOutcome
+from adwarm.serving.problems import Problem
+from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
+from adwarm.store import entries
+from adwarm.store.database import write_transaction
+from adwarm.store.tables import entry as entry_table
+from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.serving.api.conftest import Api
+from tests.unit.serving.hit_harness import Answer, HitHarness
+
+KEY = ReportKey("act_1", "yesterday")
+WEEK = ReportKey("act_1", "last_7d")
+PATH = "/v1/insights/act_1/yesterday"
+WEEK_PATH = "/v1/insights/act_1/last_7d"
+HOUR = timedelta(hours=1)
+SLOW = tuple(step.model_copy(update={"timeout_seconds": 60.0}) for step in DEFAULT_FALLBACKS)
+
+
+def make_route(desk: ReaderHarness, home: Path, *steps: FallbackSettings) -> HitHarness:
+    """A hit route with a chain whose steps have time enough for a busy machine."""
+    route = HitHarness(desk, home)
+    chain = route.route._services.chain
+    chain.steps = steps or SLOW
+    return route
+
+
+@pytest.fixture
+def route(desk: ReaderHarness, tmp_path: Path) -> HitHarness:
+    """A hit route with the default chain."""
+    return make_route(desk, tmp_path)
+
+
+def delete_entries(desk: ReaderHarness) -> None:
+    """Delete every entry; the stored days stay."""
+    with write_transaction(desk.engine) as connection:
+        connection.execute(entry_table.delete())
+
+
+def set_scopes(route: HitHarness, *scopes: TokenScope) -> None:
+    """Give the token other scopes."""
+    route.tokens.token = replace(route.tokens.token, scopes=frozenset(scopes))
+
+
+def lose_store(monkeypatch: pytest.MonkeyPatch, error: Exception | None = None) -> None:
+    """Let no entry, body or account be read any more."""
+
+    def fail(*args: object, **options: object) -> Any:
+        raise error or Transient("the sqlite database cannot be reached; check ADWARM_DATABASE_URL")
+
+    for name in ("find", "find_with_zone", "find_payload", "list_entries"):
+        monkeypatch.setattr(entries, name, fail)
+
+
+def is_degraded(answer: Answer, source: str) -> bool:
+    """Whether an answer is marked as degraded and from `source`."""
+    return (answer.status, answer.headers.get("adwarm-source"), answer.headers.get("adwarm-degraded")) == (
+        200,
+        source,
+        "?1",
+    )
+
+
+def test_a_miss_is_answered_from_stored_days(route: HitHarness) -> None:
+    """The headers say source, age and why; no cache may keep it, and the true report is requested."""
+    route.desk.warm(WEEK)
+    delete_entries(route.desk)
+    route.clock.sleep(60)
+    answer = route.get(WEEK_PATH, accept_encoding="gzip", adwarm_priority="high")
+    assert is_degraded(answer, "partitions")
+    assert answer.headers["age"] == "60"
+    assert answer.headers["cache-control"] == "no-store"
+    assert {"etag", "use-as-dictionary"}.isdisjoint(answer.headers)
+    assert 'detail="degraded"' in answer.headers["cache-status"]
+    assert "; hit; ttl=-" in answer.headers["cache-status"]
+    (reason,) = read_strings(answer.headers["adwarm-reason"])
+    assert "assembled from stored days" in reason
+    assert "field reach" in reason
+    assert (route.misses.revalidated, route.misses.fetched) == ([(WEEK, Priority.HIGH)], [])
+    assert [item.status for item in route.opens.items] == ["stale"]
+
+
+def test_a_read_token_gets_it_too_and_requests_nothing(route: HitHarness) -> None:
+    """Without the scope `enqueue` the stored days are served, and nothing is requested."""
+    route.desk.warm(KEY)
+    delete_entries(route.desk)
+    set_scopes(route, TokenScope.READ)
+    assert is_degraded(route.get(PATH), "partitions")
+    assert (route.misses.revalidated, route.misses.fetched) == ([], [])
+
+
+def test_who_waits_gets_the_fetched_report(route: HitHarness) -> None:
+    """`Prefer: wait` asks for fresh data: the fetch comes before the stored days."""
+    route.desk.warm(KEY)
+    delete_entries(route.desk)
+
+    def fetch(key: ReportKey) -> FetchOutcome:
+        route.desk.fetch(key)
+        return FetchOutcome(True, 1)
+
+    route.misses.on_fetch = fetch
+    answer = route.get(PATH, prefer="wait=9")
+    assert (answer.status, "adwarm-source" in answer.headers) == (200, False)
+    assert "fwd=miss; stored" in answer.headers["cache-status"]
+    assert route.misses.fetched == [(KEY, Priority.NORMAL, 9.0, False)]
+
+
+def test_after_a_failed_fetch_the_rest_answers(route: HitHarness) -> None:
+    """The reason has the failure of the fetch, and the actions what was tried."""
+    route.desk.warm(KEY)
+    delete_entries(route.desk)
+    route.misses.on_fetch = lambda key: FetchOutcome(False, retry_after=5, reason="it could not be fetched: down")
+    answer = route.get(PATH, prefer="wait=9")
+    assert is_degraded(answer, "partitions")
+    assert "it could not be fetched: down" in answer.headers["adwarm-reason"]
+    assert read_strings(answer.headers["adwarm-actions"])[0].startswith("fallback entry failed: NotFound")
+
+
+def test_an_older_window_only_after_a_failure(route: HitHarness) -> None:
+    """While the report is queued the answer is 202; once its fetch has failed, yesterday's days answer and say so."""
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 24 * HOUR)
+    assert route.get(PATH).status == 202
+    route.misses.on_fetch = lambda key: FetchOutcome(False, retry_after=5, reason="it could not be fetched: down")
+    answer = route.get(PATH)
+    assert is_degraded(answer, "window")
+    assert "2026-11-24..2026-11-24 instead of 2026-11-25..2026-11-25" in answer.headers["adwarm-reason"]
+    assert "act_1 yesterday 2026-11-24..2026-11-24" in answer.headers["cache-status"]
+    assert "etag" not in answer.headers
+
+
+def test_a_full_queue_is_answered_from_the_rest(route: HitHarness) -> None:
+    """A refusal with 503 is an error like any other; without an answer it is what the client gets."""
+
+    def refuse(key: ReportKey) -> FetchOutcome:
+        raise Problem(503, "Service Unavailable", "the queue is full", {"Retry-After": "7"})
+
+    route.misses.on_fetch = refuse
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 24 * HOUR)
+    assert is_degraded(route.get(PATH), "window")
+    answer = route.get("/v1/insights/act_1/2026-01-01..2026-01-02")
+    assert (answer.status, answer.headers["retry-after"]) == (503, "7")
+
+
+def test_an_entry_that_is_too_old_is_fetched(desk: ReaderHarness, tmp_path: Path) -> None:
+    """Within its largest age an old entry is served at once; beyond it, it is a miss."""
+    route = make_route(desk, tmp_path)
+    settings = FallbackSettings(kind="entry", max_age_hours=8), FallbackSettings(kind="upstream", timeout_seconds=60)
+    route.route._services.chain.steps = settings
+    route.route = type(route.route)(route._inner, route.route._services, route.parts)
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 7 * HOUR)
+    assert route.get(PATH).status == 200
+    route.clock.set(NOW + 9 * HOUR)
+    assert (route.get(PATH).status, len(route.misses.fetched)) == (202, 1)
+
+
+def test_without_upstream_in_the_chain_nothing_is_requested(desk: ReaderHarness, tmp_path: Path) -> None:
+    """A miss is 404 then, unless the reader offers to wait for it."""
+    kinds: tuple[FallbackKind, ...] = ("entry", "none")
+    route = make_route(desk, tmp_path, *(FallbackSettings(kind=kind, timeout_seconds=60) for kind in kinds))
+    answer = route.get(PATH)
+    assert (answer.status, orjson.loads(answer.body)["title"]) == (404, "Not Found")
+    route.desk.warm(KEY)
+    delete_entries(route.desk)
+    route.clock.sleep(2)
+    answer = route.get(PATH)
+    assert (answer.status, orjson.loads(answer.body)["title"]) == (404, "Not Stored")
+    assert route.misses.fetched == []
+    assert route.get(PATH, prefer="wait=3").status == 202
+
+
+def test_a_degraded_entry_says_why(route: HitHarness) -> None:
+    """The stored entry that is marked degraded comes with the reason, on the fast path."""
+    route.desk.warm(KEY)
+    (stored,) = entries.list_entries(route.engine)
+    entries.mark_degraded(route.engine, stored, 'an ad "x" is missing')
+    answer = route.get(PATH)
+    assert (answer.headers["adwarm-degraded"], "adwarm-source" in answer.headers) == ("?1", False)
+    assert read_strings(answer.headers["adwarm-reason"]) == ['an ad "x" is missing']
+    route.desk.fetch(KEY)
+    route.clock.sleep(2)
+    assert "adwarm-degraded" not in route.get(PATH).headers
+
+
+@pytest.mark.parametrize("error", [None, OperationalError("SELECT", {}, Exception("no such table"))])
+def test_a_lost_database(route: HitHarness, monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> None:
+    """What was sent before is sent again, stale, with the reason and its own tag; 304 works; a new key is 503."""
+    route.desk.warm(KEY)
+    good = route.get(PATH)
+    lose_store(monkeypatch, error)
+    for seconds in (2, 1, 3600):
+        route.clock.sleep(seconds)
+        answer = route.get(PATH)
+        assert is_degraded(answer, "cache")
+        assert (answer.body, answer.headers["etag"]) == (good.body, good.headers["etag"])
+        assert answer.headers["cache-control"] == "private, max-age=0"
+        assert answer.headers["adwarm-reason"].startswith('"the database cannot be reached; a copy in memory covers')
+        assert "DATABASE_URL" not in str(answer.headers)
+    current = route.get(PATH, if_none_match=good.headers["etag"])
+    assert (current.status, current.body, current.headers["adwarm-source"]) == (304, b"", "cache")
+    other = route.get(WEEK_PATH)
+    assert (other.status, int(other.headers["retry-after"]) >= 1) == (503, True)
+    assert "DATABASE_URL" not in other.body.decode()
+
+
+def test_the_copy_survives_a_lost_row(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy that is used without the database is the last one that had an entry."""
+    route.desk.warm(KEY)
+    route.get(PATH)
+    delete_entries(route.desk)
+    route.clock.sleep(2)
+    route.get(PATH)
+    lose_store(monkeypatch)
+    route.clock.sleep(2)
+    assert is_degraded(route.get(PATH), "cache")
+
+
+def test_a_body_in_its_file_is_enough(desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that is no longer in memory comes from its file."""
+    route = HitHarness(desk, tmp_path, settings={"memory_bytes": 0})
+    route.route._services.chain.steps = SLOW
+    route.desk.warm(KEY)
+    good = route.get(PATH)
+    lose_store(monkeypatch)
+    route.clock.sleep(2)
+    assert route.get(PATH).body == good.body
+
+
+def test_a_database_that_hangs(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known report waits as long as the step `entry` allows, and then comes from memory."""
+    route.desk.warm(KEY)
+    good, release = route.get(PATH), threading.Event()
+    route.route._chain.entry_seconds = 0.05
+
+    def hang(*args: object) -> Any:
+        release.wait(60)
+        raise Transient("gone")
+
+    monkeypatch.setattr(entries, "find_with_zone", hang)
+    route.clock.sleep(2)
+
+    async def read() -> Answer:
+        try:
+            return await route.request(PATH)
+        finally:
+            release.set()
+
+    answer = asyncio.run(read())
+    assert (is_degraded(answer, "cache"), answer.body) == (True, good.body)
+
+
+def test_a_crowd_costs_one_run(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers of one key share a run of the chain, and its result for a moment."""
+    route.desk.warm(KEY)
+    delete_entries(route.desk)
+    runs: list[ReportKey] = []
+
+    def counted(reader: Any, key: ReportKey) -> Any:
+        runs.append(key)
+        return read_partitions(reader, key)
+
+    monkeypatch.setattr("adwarm.serving.read_chain.read_partitions", counted)
+
+    async def visit() -> list[Answer]:
+        first = await asyncio.gather(*(route.request(PATH) for _ in range(50)))
+        return [*first, await route.request(PATH)]
+
+    answers = asyncio.run(visit())
+    assert all(is_degraded(answer, "partitions") for answer in answers)
+    assert (len(runs), REUSE_SECONDS >= 1) == (1, True)
+
+
+def test_every_shape_and_coding(route: HitHarness) -> None:
+    """A fallback's document comes in the shape and coding that the client asks for; a wrong coding is 406."""
+    route.desk.warm(KEY)
+    delete_entries(route.desk)
+    csv = route.get(f"{PATH}?shape=csv")
+    assert (csv.status, csv.headers["content-type"].startswith("text/csv")) == (200, True)
+    assert csv.headers["content-length"] == str(len(csv.body))
+    head = route.get(PATH, "HEAD")
+    assert (head.status, head.body, head.headers["adwarm-source"]) == (200, b"", "partitions")
+    assert route.get(PATH, accept_encoding="identity;q=0, *;q=0").status == 406
+
+
+def test_no_account_is_told_apart(route: HitHarness) -> None:
+    """A token learns nothing about accounts that are not stored; the chain does not run for them."""
+    set_scopes(route, TokenScope.READ)
+    answer = route.get("/v1/insights/act_77/yesterday")
+    assert (answer.status, orjson.loads(answer.body)["title"]) == (404, "Not Found")
+
+
+def test_a_batch_has_source_and_reason(api: Api) -> None:
+    """Each item says which step answered, whether it is degraded, and what was tried."""
+    api.services.chain.steps = SLOW
+    api.desk.warm(KEY)
+    keys = [{"account": "act_1", "range": name} for name in ("yesterday", "last_7d")]
+    hit, _ = api.post("/v1/batch", api.token(), {"items": keys}).json()["items"]
+    assert (hit["status"], hit["served_from"], hit["degraded"], hit["actions"]) == ("hit", "entry", False, [])
+    delete_entries(api.desk)
+    token = api.token(TokenScope.ENQUEUE)
+    stale, miss = api.post("/v1/batch", token, {"items": keys}).json()["items"]
+    assert (stale["status"], stale["served_from"], stale["degraded"]) == ("stale", "partitions", True)
+    assert "assembled from stored days" in stale["reason"]
+    assert stale["document"]["daily"]["rows"] == 1
+    assert (miss["status"], miss["served_from"], miss["request"]["request_id"] > 0) == ("miss", None, True)
+    assert api.misses.revalidated == [KEY]
+
+
+@given(
+    source=st.sampled_from((None, "cache", "source:my wärehouse", "partitions")),
+    reason=st.text(max_size=300),
+    actions=st.lists(st.text(max_size=50), max_size=5),
+    is_marked=st.booleans(),
+)
+def test_headers_are_read_as_they_were_written(
+    source: str | None, reason: str, actions: list[str], is_marked: bool
+) -> None:
+    """Any text survives as ASCII without breaking a header, and the client reads it back."""
+    written = http_headers.explain(source, is_degraded=is_marked, reason=reason, actions=actions)
+    headers = {name.lower(): value for name, value in written}
+    assert all(value.isascii() and value.isprintable() for value in headers.values())
+    answer = make_answer(KEY, ApiResponse(200, {"cache-status": "adwarm; hit", **headers}, b""), b"{}", "x")
+    expected = [_ascii(text) for text in actions]
+    assert (answer.is_degraded, list(answer.actions)) == (is_marked, expected)
+    assert answer.reason == (_ascii(reason) if reason else None)
+    assert answer.source == ("source:my_w_rehouse" if source and " " in source else source or "entry")
+
+
+def _ascii(text: str) -> str:
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in text)
