@@ -21,7 +21,15 @@ from typing import Any, Self
 from adwarm.testing.syscalls import compile_counter
 
 _START_SECONDS = 60.0
-IMPORTS = ("adwarm.runtime", "adwarm.prefetch.warm_batch", "adwarm.sources.meta.source", "psycopg2")
+IMPORTS = (
+    "adwarm.runtime",
+    "adwarm.prefetch.warm_batch",
+    "adwarm.sources.factory",
+    "adwarm.sources.meta.source",
+    "pandas",
+    "psycopg2",
+    "sqlite3",
+)
 """What a worker of adwarm needs."""
 
 
