@@ -1,5 +1,11 @@
 """What the workers of these tests run: unmodified batches and drains, with the settings of their environment."""
 
+import os
+import signal
+from typing import Any
+
+from adwarm.backpressure import RequestQueue
+from adwarm.prefetch.refresh import AccountRefresh
 from adwarm.prefetch.warm_batch import reopen_batch, warm_batch
 from adwarm.runtime import Runtime
 
@@ -21,3 +27,26 @@ def retry_batch() -> dict[str, int]:
 def drain() -> dict[str, int]:
     """Drain the queue of requests for up to a minute."""
     return Runtime().queue_worker(4).drain(60).to_dict()
+
+
+STEPS = {
+    "partitions": (AccountRefresh, "_publish_days"),
+    "entries": (AccountRefresh, "_publish"),
+    "ack": (RequestQueue, "ack"),
+}
+"""What a worker may stop at: the step that writes, just before it begins its transaction."""
+
+
+def run_stopping(work: str, step: str) -> dict[str, int]:
+    """Run the batch or the drain, and stop this process once, when it comes to the step."""
+    owner, name = STEPS[step]
+    original, has_stopped = getattr(owner, name), []
+
+    def stop_first(self: Any, first: Any, *rest: Any) -> Any:
+        if first and not has_stopped:
+            has_stopped.append(True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return original(self, first, *rest)
+
+    setattr(owner, name, stop_first)
+    return {"batch": run_batch, "drain": drain}[work]()
