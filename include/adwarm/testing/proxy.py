@@ -265,7 +265,7 @@ class _Exchanges:
         faults = self._proxy.faults
         if faults.latency_seconds:
             await asyncio.sleep(faults.latency_seconds)
-        size = len(data) if faults.bytes_per_second is None else max(1, int(faults.bytes_per_second / 20))
+        size = max(1, len(data) if faults.bytes_per_second is None else int(faults.bytes_per_second / 20))
         for start in range(0, len(data), size):
             writer.write(data[start : start + size])
             await writer.drain()
