@@ -62,56 +62,71 @@ def make_homes(engine: Engine, folder: Path, platform: str) -> list[BatchHome]:
     ]
 
 
-def kill_at_each_point(
-    homes: Sequence[BatchHome],
-    server: ForkServer,
-    kind: PointKind,
-    prepare: Callable[[BatchHome], None],
-    most: int | None = None,
-) -> PointTrials:
-    """Kill the batch of a home at each point, or at `most` points spread over it, and complete it each time."""
-    lock, runs = threading.Lock(), [CrashPoints(server, BATCH, kind=kind, environment=h.environment) for h in homes]
-    counts = []
-    for _ in range(COUNT_RUNS if most is None else 1):
-        prepare(homes[0])
-        counts.append(runs[0].count())
-    result, misses = PointTrials(runs[0].names), 0
+@dataclass
+class PointWalk:
+    """Kills the batch of each home at the points of one list, which the homes share.
 
-    def numbers() -> Iterator[int]:
-        if most is not None:
-            sure = int(_PASSED_BY_ANY_RUN * counts[0])
-            yield from range(1, sure, -(-sure // most))
+    Attributes:
+        kind: what the points are.
+        prepare: empties a home and stores its plan.
+        most: how many points to try, spread over the batch; None for each of them.
+    """
+
+    server: ForkServer
+    kind: PointKind
+    prepare: Callable[[BatchHome], None]
+    most: int | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _misses: int = 0
+
+    def run(self, homes: Sequence[BatchHome]) -> PointTrials:
+        """Kill each home's batch at point after point, complete it each time, and return what happened."""
+        counts = []
+        for _ in range(COUNT_RUNS if self.most is None else 1):
+            self.prepare(homes[0])
+            points = self._points(homes[0])
+            counts.append(points.count())
+        result, numbers = PointTrials(points.names), self._list_numbers(min(counts))
+
+        def work(home: BatchHome) -> None:
+            while True:
+                with self._lock:
+                    number = next(numbers, None)
+                if number is None:
+                    return
+                self._try(home, number, result)
+
+        with ThreadPoolExecutor(len(homes)) as pool:
+            for future in [pool.submit(work, home) for home in homes]:
+                future.result()
+        for home in homes:
+            home.close()
+        return result
+
+    def _points(self, home: BatchHome) -> CrashPoints:
+        return CrashPoints(self.server, BATCH, kind=self.kind, environment=home.environment)
+
+    def _list_numbers(self, fewest: int) -> Iterator[int]:
+        """Yield the numbers of the points; beyond what each run passes, as long as runs still die there."""
+        if self.most is not None:
+            sure = int(_PASSED_BY_ANY_RUN * fewest)
+            yield from range(1, sure, -(-sure // self.most))
             return
         for number in count(1):
-            if misses >= _MISSES_AT_THE_END and number > min(counts):
+            if self._misses >= _MISSES_AT_THE_END and number > fewest:
                 return
             yield number
 
-    left = numbers()
-
-    def work(home: BatchHome, points: CrashPoints) -> None:
-        nonlocal misses
-        while True:
-            with lock:
-                number = next(left, None)
-            if number is None:
-                return
-            prepare(home)
-            died, at = points.kill_at(number), time.monotonic()
-            before = home.list_published()
-            home.complete(server)
-            damage, seconds = home.check(before), time.monotonic() - at
-            with lock:
-                result.trials += 1
-                result.kills += died
-                misses = 0 if died else misses + 1
-                result.recovered = max(result.recovered, seconds)
-                if damage.lost or damage.duplicated:
-                    result.damaged[number] = damage
-
-    with ThreadPoolExecutor(len(homes)) as pool:
-        for future in [pool.submit(work, home, points) for home, points in zip(homes, runs, strict=True)]:
-            future.result()
-    for home in homes:
-        home.close()
-    return result
+    def _try(self, home: BatchHome, number: int, result: PointTrials) -> None:
+        self.prepare(home)
+        died, at = self._points(home).kill_at(number), time.monotonic()
+        before = home.list_published()
+        home.complete(self.server)
+        damage, seconds = home.check(before), time.monotonic() - at
+        with self._lock:
+            result.trials += 1
+            result.kills += died
+            self._misses = 0 if died else self._misses + 1
+            result.recovered = max(result.recovered, seconds)
+            if damage.lost or damage.duplicated:
+                result.damaged[number] = damage

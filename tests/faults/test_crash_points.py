@@ -8,9 +8,8 @@ from sqlalchemy import Engine
 from adwarm.testing import ForkServer, PointKind
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
-from tests.faults.batch_home import BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
-from tests.faults.point_trials import kill_at_each_point, make_homes
+from tests.faults.point_trials import PointWalk, make_homes
 
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 KINDS = ("statement", "commit", "file", "lease", "upstream")
@@ -26,9 +25,8 @@ def test_a_death_at_any_operation_loses_nothing(
     """At each operation of a batch of four keys: every key ends up written once, and is counted once."""
     with SimulatorServer(SimulatorConfig(ads=2)) as platform:
         homes = make_homes(engine, tmp_path, platform.url)
-        result = kill_at_each_point(
-            homes, fork_server, PointKind.OPERATIONS, lambda home: home.prepare(2, "yesterday", "last_7d"), most
-        )
+        walk = PointWalk(fork_server, PointKind.OPERATIONS, lambda home: home.prepare(2, "yesterday", "last_7d"), most)
+        result = walk.run(homes)
 
     assert result.damaged == {}
     assert {kind for kind in KINDS if any(kind in name for name in result.names)} == set(KINDS)
@@ -37,5 +35,3 @@ def test_a_death_at_any_operation_loses_nothing(
         fault = f"death at each of {result.trials} operations of a batch, {NAMES[engine.dialect.name]}"
         row = FaultRow(fault, result.kills, 0, 0, f"{result.recovered:.1f} s")
         save_rows(f"points_{engine.dialect.name}", [row])
-
-

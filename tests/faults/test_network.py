@@ -117,7 +117,7 @@ def test_a_bad_network_to_the_platform(
 
 
 def test_retries_stay_within_their_budget(tmp_path: Path, platform: SimulatorServer, fork_server: ForkServer) -> None:
-    """While every request is lost, calls are first tries and a tenth more, beside the ten that a process starts with."""
+    """While every request is lost, calls are first tries and a tenth more, besides ten that each process has."""
     accounts, parts = 20, urlsplit(platform.url)
     proxy = FaultProxy((str(parts.hostname), int(parts.port or 0)), random.Random(1), NetworkFaults(loss=1.0))
     with proxy:

@@ -59,7 +59,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_a_run_survives_a_crash_of_its_database(
     server: Server, tmp_path: Path, fork_server: ForkServer, slow_platform: SimulatorServer, times: int
 ) -> None:
-    """What was committed stays and is not fetched again; workers fail with an error that says what to do, then finish."""
+    """What was committed stays and is not fetched again; a worker that fails says what to do, and the next finishes."""
     home, longest = BatchHome(tmp_path, slow_platform.url, server.url), 0.0
     for number in range(times):
         home.prepare(ACCOUNTS, *RANGES)

@@ -91,7 +91,8 @@ def test_a_late_write_is_rejected(home: BatchHome, fork_server: ForkServer, what
 def test_a_late_ack_is_rejected(home: BatchHome, fork_server: ForkServer) -> None:
     """Stopped while it holds a request of the queue: the successor's result of the request stays."""
     home.prepare(1, "yesterday")
-    ticket = RequestQueue(home.engine, home.settings.backpressure, owner="test").enqueue(ReportKey("act_5", "last_7d"), Priority.NORMAL)
+    queue = RequestQueue(home.engine, home.settings.backpressure, owner="test")
+    ticket = queue.enqueue(ReportKey("act_5", "last_7d"), Priority.NORMAL)
     first = stop_at(home, fork_server, "drain", "ack")
     began = time.monotonic()
     wait_until(lambda: drain_until_completed(home, fork_server, ticket.id), "another worker completes it")

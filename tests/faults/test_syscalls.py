@@ -10,7 +10,7 @@ from adwarm.testing import CannotCount, ForkServer, PointKind
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.faults.fault_results import FaultRow, save_rows
-from tests.faults.point_trials import kill_at_each_point, make_homes
+from tests.faults.point_trials import PointWalk, make_homes
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS, FEWEST_POINTS, DIED = 6, 150, 0.95
@@ -36,9 +36,10 @@ def test_a_death_at_any_system_call_loses_nothing(
     """At each write, fsync, rename, unlink and send of six keys: every key is written once, and is counted once."""
     with SimulatorServer(SimulatorConfig(ads=2)) as platform:
         homes = make_homes(engine, tmp_path, platform.url)
-        result = kill_at_each_point(
-            homes, counting_server, PointKind.SYSCALLS, lambda home: home.prepare(KEYS // 2, "yesterday", "last_7d"), most
+        walk = PointWalk(
+            counting_server, PointKind.SYSCALLS, lambda home: home.prepare(3, "yesterday", "last_7d"), most
         )
+        result = walk.run(homes)
 
     assert result.damaged == {}
     assert result.names["syscall"] >= FEWEST_POINTS, "SQLite's own writes are counted too"

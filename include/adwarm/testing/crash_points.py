@@ -92,10 +92,9 @@ class OperationCounter:
     def _watch_files(self) -> None:
         fsync = os.fsync
 
-        @wraps(fsync)
-        def counted(file: Any) -> None:
+        def counted(fd: Any) -> None:
             self.pass_point("file fsync")
-            fsync(file)
+            fsync(fd)
 
         os.fsync = counted
         sys.addaudithook(self._audit)

@@ -56,7 +56,7 @@ class ForkedWorker:
     @property
     def output(self) -> str:
         """What it has written to its standard output and error so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     @property
     def points(self) -> Counter[str]:

@@ -1,8 +1,8 @@
 """A TCP proxy on the loopback interface that does to a connection what a bad network does.
 
 It runs in a thread of its own. Faults may be changed at any time; they apply to what passes from then on. Which
-exchanges they hit is drawn from the caller's random generator. An exchange begins when the client sends after the server
-has answered, so that each request on a long-lived connection may be hit, in HTTP as in the protocol of PostgreSQL.
+exchanges they hit is drawn from the caller's random generator. An exchange begins when the client sends after the
+server has answered, so that each request on a long-lived connection may be hit, in HTTP as in PostgreSQL's protocol.
 """
 
 import asyncio
@@ -94,9 +94,7 @@ class FaultProxy:
         ```
     """
 
-    def __init__(
-        self, server: tuple[str, int] | Path, rng: random.Random, faults: NetworkFaults = _NO_FAULTS
-    ) -> None:
+    def __init__(self, server: tuple[str, int] | Path, rng: random.Random, faults: NetworkFaults = _NO_FAULTS) -> None:
         self._server = server
         self._rng = rng
         self._faults = faults
@@ -236,8 +234,8 @@ class _Exchanges:
             if self._fate == "loss":
                 self._proxy._add(lost=1)
                 return
-            await self._send(self._server[1], data)
             self._proxy._add(bytes_sent=len(data))
+            await self._send(self._server[1], data)
 
     async def _forward_answers(self) -> None:
         while data := await self._server[0].read(_CHUNK):
@@ -246,8 +244,8 @@ class _Exchanges:
             if is_cut:
                 data = data[: self._left]
                 self._left -= len(data)
-            await self._send(self._client[1], data)
             self._proxy._add(bytes_received=len(data))
+            await self._send(self._client[1], data)
             if is_cut and self._left <= 0:
                 self._cut()
                 return
