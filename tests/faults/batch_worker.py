@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 from typing import Any
 
 from adwarm.backpressure import RequestQueue
+from adwarm.prefetch.fetch_lease import FetchLease
 from adwarm.prefetch.refresh import AccountRefresh
 from adwarm.prefetch.warm_batch import reopen_batch, warm_batch
 from adwarm.runtime import Runtime
@@ -29,6 +31,12 @@ def drain() -> dict[str, int]:
     return Runtime().queue_worker(4).drain(60).to_dict()
 
 
+def wait_for_other_threads() -> None:
+    """Keep the heartbeat from beginning a transaction: a process that is stopped inside one keeps its locks."""
+    FetchLease.renew_if_due = lambda self: None  # type: ignore[method-assign]
+    time.sleep(0.2)
+
+
 STEPS = {
     "partitions": (AccountRefresh, "_publish_days"),
     "entries": (AccountRefresh, "_publish"),
@@ -45,6 +53,7 @@ def run_stopping(work: str, step: str) -> dict[str, int]:
     def stop_first(self: Any, first: Any, *rest: Any) -> Any:
         if first and not has_stopped:
             has_stopped.append(True)
+            wait_for_other_threads()
             os.kill(os.getpid(), signal.SIGSTOP)
         return original(self, first, *rest)
 

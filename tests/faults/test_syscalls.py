@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from adwarm.testing import CannotCount, ForkServer, PointKind
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.faults.batch_home import BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
 from tests.faults.point_trials import PointWalk, make_homes
 
@@ -27,6 +28,11 @@ def counting_server() -> Iterator[ForkServer]:
         yield server
 
 
+def prepare_plan(home: BatchHome) -> None:
+    """Store a plan of six keys."""
+    home.prepare(KEYS // 2, "yesterday", "last_7d")
+
+
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("most", [4, pytest.param(None, marks=pytest.mark.syscalls)], ids=["some", "all"])
@@ -36,9 +42,7 @@ def test_a_death_at_any_system_call_loses_nothing(
     """At each write, fsync, rename, unlink and send of six keys: every key is written once, and is counted once."""
     with SimulatorServer(SimulatorConfig(ads=2)) as platform:
         homes = make_homes(engine, tmp_path, platform.url)
-        walk = PointWalk(
-            counting_server, PointKind.SYSCALLS, lambda home: home.prepare(3, "yesterday", "last_7d"), most
-        )
+        walk = PointWalk(counting_server, PointKind.SYSCALLS, prepare_plan, most)
         result = walk.run(homes)
 
     assert result.damaged == {}

@@ -18,7 +18,7 @@ ECHO = "import sys\nprint('ready', flush=True)\nfor line in sys.stdin: print('go
 def server() -> Iterator[ForkServer]:
     """A server whose workers count system calls, where that is possible."""
     can_count = syscalls.shutil.which("cc") is not None and sys.platform.startswith("linux")
-    with ForkServer(["adwarm.store"], [ROOT], count_syscalls=can_count) as server:
+    with ForkServer(path=[ROOT], count_syscalls=can_count) as server:
         yield server
 
 
