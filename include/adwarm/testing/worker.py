@@ -76,8 +76,8 @@ def _fork(request: dict[str, Any]) -> int:
     try:
         _detach(Path(request["log"]))
         code = _run(request)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        traceback.print_exception(error)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
