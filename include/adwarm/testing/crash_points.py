@@ -136,10 +136,10 @@ class CrashPoints:
         from adwarm.testing import CrashPoints, ForkServer
 
         with ForkServer() as server:
-            points = CrashPoints(server, "tempfile:mkdtemp")
+            points = CrashPoints(server, "tempfile:mkdtemp")  # your own function here, such as one batch
             for number in range(1, points.count() + 1):
                 if points.kill_at(number):
-                    pass  # start another worker here, and check that nothing is lost
+                    pass  # start another worker, and check that nothing is lost
         ```
     """
 

@@ -44,7 +44,7 @@ def test_a_worker_is_stopped_and_continued() -> None:
 
 
 def test_a_line_that_never_comes_is_reported() -> None:
-    """A worker that ends first is told apart from one that is slow, with its standard error."""
+    """A worker that ends first is reported with its standard error, one that is slow as a timeout."""
     with Worker([sys.executable, "-c", "raise SystemExit('no reason')"]) as worker:
         worker.process.wait(60)
         wait_until(lambda: "no reason" in worker.errors, "its error is read")
