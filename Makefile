@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
-.PHONY: help setup demo up down dashboard test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
+.PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check docs docs-build lock clean
 
@@ -68,6 +68,12 @@ test-docs: $(READY) ## Run every command and program of README, quickstart and h
 
 test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 45 ways, beside healthy accounts
 	@$(BIN)/pytest -q tests/hostile
+
+faults: $(READY) ## Kill, stop, crash and cut off workers, databases and networks in every way; prints what each cost
+	@$(BIN)/python -m tests.faults
+
+faults-syscalls: $(READY) ## Kill a batch at each of its system calls; Linux with a C compiler
+	@$(BIN)/python -m tests.faults syscalls
 
 test-long: $(READY) ## Run the tests that take half a minute or more: a forecast of each real log, no look-ahead
 	@$(BIN)/pytest -q --numprocesses 2 -m long

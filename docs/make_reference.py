@@ -32,6 +32,7 @@ def pages() -> dict[Path, str]:
         "sources": sources.page(),
         "operators": airflow_parts.operators_page(),
         "api": api.page(),
+        "testing": api.testing_page(),
         **{name: fill((FOLDER / f"{name}.md").read_text("utf-8"), found) for name, found in blocks.items()},
     }
     return {FOLDER / f"{name}.md": text for name, text in texts.items()} | {FOLDER / "openapi.json": openapi.document()}

@@ -1,10 +1,12 @@
-"""The page on the public API: every name in `adwarm.__all__` with its signature, docstring and example."""
+"""The pages on the public API: each name of `adwarm` and `adwarm.testing` with signature, docstring and example."""
 
 import enum
 import inspect
 import re
 import textwrap
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,41 +22,63 @@ release. Names are imported on first use, so `import adwarm` stays fast.
 
 """
 
+TESTING_INTRO = """# Testing API
+
+What `adwarm.testing` exports, to break workers, networks and databases in your own tests.
+[Test with faults](../how-to/test-with-faults.md) shows how to use it.
+
+"""
+
 WIDTH = 100
 _MODULE = re.compile(r"\b(?:[a-z_]\w*\.)+(\w+)")
 
 
-def names() -> list[str]:
-    """Return the public names in order; the version is not one of them."""
-    return [name for name in getattr(adwarm, "__all__", []) if name != "__version__"]
+def names(module: ModuleType = adwarm) -> list[str]:
+    """Return the public names of a module in order; the version is not one of them."""
+    return [name for name in getattr(module, "__all__", []) if name != "__version__"]
 
 
-def example(name: str) -> str:
+def example(name: str, module: ModuleType = adwarm) -> str:
     """Return the example of a public name: the one in its docstring, else docs/api_examples/NAME.py.
 
     Raises:
         Undocumented: there is neither.
     """
-    body = sections(_docstring(getattr(adwarm, name))).get("Example", "")
+    body = sections(_docstring(getattr(module, name))).get("Example", "")
     path = EXAMPLES / f"{name}.py"
     if body.strip():
         lines = textwrap.dedent(body).strip().splitlines()
         return "\n".join(line for line in lines if not line.startswith("```"))
     if path.is_file():
         return path.read_text(encoding="utf-8").strip()
-    raise Undocumented(f"no example of adwarm.{name}; add one to its docstring or to docs/api_examples/{name}.py")
+    place = f"docs/api_examples/{name}.py"
+    raise Undocumented(f"no example of {module.__name__}.{name}; add one to its docstring or to {place}")
 
 
 def page() -> str:
-    """Return the page.
+    """Return the page of `adwarm`.
 
     Raises:
         Undocumented: a public name has no docstring or no example.
     """
-    exported = names()
-    described("public names", {name: _docstring(getattr(adwarm, name)) for name in exported})
-    overview = table(("name", "does"), [(f"[`{name}`](#{name.lower()})", _summary(name)) for name in exported])
-    parts = [INTRO.rstrip(), overview, *map(_entry, exported)] if exported else [INTRO.rstrip()]
+    return _page(INTRO, adwarm)
+
+
+def testing_page() -> str:
+    """Return the page of `adwarm.testing`.
+
+    Raises:
+        Undocumented: a public name has no docstring or no example.
+    """
+    return _page(TESTING_INTRO, import_module("adwarm.testing"))
+
+
+def _page(intro: str, module: ModuleType) -> str:
+    exported = names(module)
+    described("public names", {name: _docstring(getattr(module, name)) for name in exported})
+    overview = table(("name", "does"), [(f"[`{n}`](#{n.lower()})", _summary(getattr(module, n))) for n in exported])
+    entries = [_entry(name, module) for name in exported]
+    parts = [intro.rstrip(), overview, *entries] if exported else [intro.rstrip()]
     return NOTICE + "\n\n".join(parts) + "\n"
 
 
@@ -64,14 +88,14 @@ def _docstring(value: Any) -> str:
     return inspect.getdoc(type(value)) or ""
 
 
-def _summary(name: str) -> str:
-    return sections(_docstring(getattr(adwarm, name)))[""].split("\n\n")[0]
+def _summary(value: Any) -> str:
+    return sections(_docstring(value))[""].split("\n\n")[0]
 
 
-def _entry(name: str) -> str:
-    value = getattr(adwarm, name)
+def _entry(name: str, module: ModuleType) -> str:
+    value = getattr(module, name)
     parts = sections(_docstring(value))
-    lines = [f"## {name}", f"```text\n{_signature(name, value)}\n```", parts[""]]
+    lines = [f"## {name}", f"```text\n{_signature(name, value, module)}\n```", parts[""]]
     for heading, title in (("Args", "parameter"), ("Attributes", "attribute"), ("Raises", "raises")):
         if entries := items(parts.get(heading, "")):
             lines.append(table((title, "meaning"), [(f"`{key}`", text) for key, text in entries.items()]))
@@ -79,14 +103,14 @@ def _entry(name: str) -> str:
         lines.append("Returns: " + " ".join(parts["Returns"].split()))
     if members := _members(value):
         lines.append(table(("member", "does"), members))
-    code = example(name)
+    code = example(name, module)
     lines.append(f"```{'pycon' if code.startswith('>>>') else 'python'}\n{code}\n```")
     return "\n\n".join(lines)
 
 
-def _signature(name: str, value: Any) -> str:
+def _signature(name: str, value: Any, module: ModuleType) -> str:
     """Return the import and the call of a name, with the types' own names and one parameter a line when it is long."""
-    head = f"from adwarm import {name}\n\n"
+    head = f"from {module.__name__} import {name}\n\n"
     if not callable(value):
         return f"{head}{name}: {type(value).__name__}"
     if isinstance(value, type) and (issubclass(value, enum.Enum | BaseModel) or getattr(value, "_is_protocol", False)):

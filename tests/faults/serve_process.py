@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,15 +25,6 @@ from graph_simulator.server import SimulatorServer
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 60.0
-
-
-def wait_until(is_true: Callable[[], object], what: str) -> None:
-    """Wait until something holds in another process."""
-    deadline = time.monotonic() + SECONDS
-    while not is_true():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"it never happened: {what}")
-        threading.Event().wait(0.05)
 
 
 @dataclass

@@ -1,10 +1,6 @@
 """A drain that is killed in the middle of a batch: its requests return after the lease, and all of them end."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,16 +10,12 @@ from sqlalchemy import Engine
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
 from adwarm.store.requests import RequestStatus
+from adwarm.testing import ForkServer, wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
-ROOT = Path(__file__).resolve().parents[2]
 LEASE_SECONDS = 1.0
-WORKER = """
-from adwarm.runtime import Runtime
-
-print(Runtime().queue_worker(4).drain(60).to_dict(), flush=True)
-"""
+DRAIN = "tests.faults.batch_worker:drain"
 
 
 @pytest.fixture
@@ -44,27 +36,22 @@ def runtime(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         yield Runtime()
 
 
-def _worker() -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "include")}
-    return subprocess.Popen([sys.executable, "-c", WORKER], env=environment, stdout=subprocess.DEVNULL)
-
-
 def _processing(runtime: Runtime) -> int:
     return runtime.queue.status().classes[Priority.NORMAL].processing
 
 
-def test_a_killed_drain_loses_no_request(runtime: Runtime) -> None:
+def test_a_killed_drain_loses_no_request(runtime: Runtime, fork_server: ForkServer) -> None:
     """After SIGKILL another worker claims the requests once their lease expires, and every request completes."""
     tickets = [runtime.queue.enqueue(ReportKey(f"act_{n}", "last_7d"), Priority.NORMAL) for n in range(1, 9)]
-    killed = _worker()
-    while not _processing(runtime) and killed.poll() is None:
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait(timeout=20)
+    environment = {name: value for name, value in os.environ.items() if name.startswith("ADWARM_")}
+    killed = fork_server.start(DRAIN, environment=environment)
+    wait_until(lambda: _processing(runtime) or not killed.is_running, "it takes a request")
+    killed.kill()
+    killed.finish()
 
     processing = _processing(runtime)
     while runtime.queue.status().to_dict()["pending"] or _processing(runtime):
-        assert _worker().wait(timeout=60) == 0
+        assert fork_server.start(DRAIN, environment=environment).finish() == 0
     ended = [result for ticket in tickets if (result := runtime.queue.find(ticket.id))]
     assert processing
     assert [item.status for item in ended] == [RequestStatus.COMPLETED] * len(tickets)

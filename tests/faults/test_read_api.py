@@ -24,11 +24,12 @@ from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.store import open_engine, read_traffic, upgrade, write_transaction
 from adwarm.store.tables import payload
+from adwarm.testing import wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, FaultRule
 from graph_simulator.server import SimulatorServer
-from tests.faults.serve_process import Installation, ServeProcess, Visitor, wait_until
+from tests.faults.serve_process import Installation, ServeProcess, Visitor
 
 PATH = "/v1/insights/act_1/yesterday"
 MIB = 2**20

@@ -51,7 +51,7 @@ def _fetch_times(runtime: Runtime) -> dict[object, object]:
     return {item.key: item.fetched_at for item in entries.list_entries(runtime.engine)}
 
 
-@pytest.mark.long
+@pytest.mark.faults
 @pytest.mark.timeout(600)
 def test_killed_task_and_scheduler(
     stack: AirflowStack, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch

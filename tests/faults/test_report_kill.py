@@ -1,9 +1,6 @@
 """A worker that is killed while the platform runs its report costs no second report, or one that is counted."""
 
-import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -18,6 +15,7 @@ from adwarm.serving import ReadStatus
 from adwarm.store.database import read_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import lease
+from adwarm.testing import Worker, wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
@@ -71,27 +69,25 @@ def runtime(tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.Monke
     return runtime
 
 
-def start(mode: str, *accounts: str) -> subprocess.Popen[str]:
+def start(mode: str, *accounts: str) -> Worker:
     """Start a worker, and return it when it is ready."""
     lease = {"ADWARM_BACKPRESSURE__LEASE_SECONDS": "30"} if mode == "calm" else {}
-    environment = {**os.environ, **lease, "PYTHONPATH": str(ROOT / "include")}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, mode, *accounts], env=environment, text=True, **pipes)
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == "ready\n"
+    worker = Worker([sys.executable, "-c", WORKER, mode, *accounts], {**lease, "PYTHONPATH": str(ROOT / "include")})
+    worker.wait_for_line("ready")
     return worker
 
 
-def kill(worker: subprocess.Popen[str]) -> None:
+def kill(worker: Worker) -> None:
     """Kill a worker."""
-    worker.send_signal(signal.SIGKILL)
-    worker.communicate(timeout=20)
+    worker.kill()
+    worker.finish()
 
 
 def finish(runtime: Runtime, *accounts: str) -> None:
     """Run another worker until every account is fetched."""
-    output, errors = start("go", *accounts).communicate(timeout=60)
-    assert (errors, output.count("'fetched'")) == ("", 1)
+    worker = start("go", *accounts)
+    worker.finish()
+    assert (worker.errors, "".join(worker.lines).count("'fetched'")) == ("", 1)
     assert {runtime.reader.read(ReportKey(account, "last_90d")).status for account in accounts} == {ReadStatus.HIT}
 
 
@@ -111,18 +107,10 @@ def count_saved_reports(runtime: Runtime) -> int:
         return len(connection.execute(lease.select().where(lease.c.report_run_id.is_not(None))).all())
 
 
-def wait_until(what: object, seconds: float = 20) -> None:
-    """Wait until a condition is true."""
-    end = time.monotonic() + seconds
-    while not what():  # type: ignore[operator]
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_a_report_whose_id_is_stored_is_continued(runtime: Runtime, platform: SimulatorServer) -> None:
     """Killed as soon as the ids are stored: the retry submits nothing, and counts no orphan."""
     worker = start("go", "act_1", "act_2")
-    wait_until(lambda: count_saved_reports(runtime) == 2)
+    wait_until(lambda: count_saved_reports(runtime) == 2, "both ids are stored")
     kill(worker)
     finish(runtime, "act_1", "act_2")
     assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 0, 0)
@@ -131,8 +119,7 @@ def test_a_report_whose_id_is_stored_is_continued(runtime: Runtime, platform: Si
 def test_a_kill_between_submit_and_store_costs_one_counted_orphan(runtime: Runtime, platform: SimulatorServer) -> None:
     """Killed before the id is stored: one more report, and one orphan in the error events."""
     worker = start("stop", "act_1")
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == "submitted\n"
+    worker.wait_for_line("submitted")
     kill(worker)
     finish(runtime, "act_1")
     assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 1, 0)
@@ -152,7 +139,8 @@ def test_a_kill_at_any_point_loses_no_account(runtime: Runtime, platform: Simula
 def test_two_processes_make_one_fetch(runtime: Runtime, platform: SimulatorServer) -> None:
     """Two workers that fetch the same key at the same time: one fetches, the other waits and finds the entry."""
     workers = [start("calm", "act_1") for _ in range(2)]
-    output = sorted("".join(worker.communicate(timeout=60)) for worker in workers)
+    assert [worker.finish() for worker in workers] == [0, 0]
+    output = ["".join(worker.lines) + worker.errors for worker in workers]
     assert sum("'fetched': 1" in text for text in output) == 1
     assert sum("'fresh': 1" in text for text in output) == 1
     assert count_submits(platform) == 1

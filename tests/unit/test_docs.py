@@ -18,7 +18,6 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-import adwarm
 from adwarm.backpressure.status import BreakerStatus, ScopeStatus
 from adwarm.cli.app import app
 from adwarm.replay.policy import SimplePolicy
@@ -238,10 +237,11 @@ def test_every_dag_and_parameter_is_documented() -> None:
     assert sorted((dag, p) for dag, names in declared.items() for p in names if not _rows(sections[dag]).get(p)) == []
 
 
-def test_every_public_name_is_documented_and_its_example_runs(tmp_path: Path) -> None:
-    """Each name of `adwarm.__all__` has a section, and an example that runs without network."""
-    public = [name for name in getattr(adwarm, "__all__", []) if name != "__version__"]
-    sections = _sections("api.md")
+@pytest.mark.parametrize(("module", "page"), [("adwarm", "api.md"), ("adwarm.testing", "testing.md")])
+def test_every_public_name_is_documented_and_its_example_runs(module: str, page: str, tmp_path: Path) -> None:
+    """Each name of `__all__` has a section, and an example that runs without network."""
+    public = [name for name in import_module(module).__all__ if name != "__version__"]
+    sections = _sections(page)
     examples = {name: FENCE.findall(sections[name])[-1] for name in public if name in sections}
 
     assert sorted(sections) == sorted(public)

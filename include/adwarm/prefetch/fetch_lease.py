@@ -33,7 +33,8 @@ ORPHAN = "OrphanReport"
 """Kind of the error event that counts a report that no worker will read."""
 _RETRY_AFTER_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.05
-_MAX_PAUSE_SECONDS = 1.0
+_MAX_PAUSE_SECONDS = 0.5
+"""A lease that expires is taken over within a second, the time of the takeover included."""
 
 
 class LeaseHeldElsewhere(Transient):

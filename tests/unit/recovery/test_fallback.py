@@ -185,7 +185,7 @@ def test_isolated_fallbacks_are_skipped_unless_they_are_exempt() -> None:
     """An isolated one is not called and the note says for how long; an exempt one is neither asked nor counted."""
     guard = Guard({"a": 90.0, "b": 90.0})
     found = run([answering("a"), answering("b", may_be_isolated=False)], guard=guard)
-    assert (found.value, found.notes) == ("b", ("fallback a is isolated for another 90 s",))
+    assert (found.value, found.notes) == ("b", ("skipped fallback a: isolated for another 90 s",))
     assert guard.counted == []
 
 

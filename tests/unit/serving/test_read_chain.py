@@ -370,7 +370,7 @@ def test_a_step_that_keeps_failing_is_isolated(desk: ReaderHarness, monkeypatch:
     monkeypatch.setattr("adwarm.serving.read_chain.read_partitions", fail)
     actions = [chain.read(KEY).actions[0] for _ in range(8)]
     assert "failed: OSError" in actions[0]
-    assert "fallback partitions is isolated for another" in actions[-1]
+    assert "skipped fallback partitions: isolated for another" in actions[-1]
     assert chain.read(KEY).actions[1].startswith("fallback entry failed: NotFound")
 
 
