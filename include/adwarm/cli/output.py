@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adwarm.foundation.errors import AdwarmError, Refused
+from adwarm.foundation.redaction import redact
 
 _PIPE_WIDTH = 160
 """Columns of a table that is written to a file or a pipe, where no terminal says how wide it is."""
@@ -133,8 +134,10 @@ def print_usage_error(error: Exception, *, as_json: bool) -> int:
     """Print an error in the command line as typer does, or as JSON on standard output, and return the exit code."""
     if as_json:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        print_json({"error": message, "kind": "UsageError"})
+        print_json({"error": redact(message), "kind": "UsageError"})
     elif hasattr(error, "show"):
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = redact(message)  # type: ignore[attr-defined]  # it repeats the words of the command line
         error.show()
     return int(getattr(error, "exit_code", 2))
 
