@@ -174,10 +174,12 @@ def test_the_password_of_a_url_is_registered(url: str | None, secrets: set[str],
 
 def test_registering_from_threads_loses_nothing(registry: SecretRegistry) -> None:
     """Credentials enter in worker threads."""
-    threads = [
-        threading.Thread(target=lambda at=at: [registry.add(f"t{at}-secret-{n}") for n in range(100)])
-        for at in range(8)
-    ]
+
+    def register(thread: int) -> None:
+        for number in range(100):
+            registry.add(f"t{thread}-secret-{number}")
+
+    threads = [threading.Thread(target=register, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
