@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from urllib.parse import quote
 
@@ -101,7 +102,8 @@ def test_params_of_runs_are_parsed_or_refused(text: str) -> None:
         lambda: Strategy(name="x", date_ranges=("today",), time_zone=text),
     ):
         with suppress(BadRequest):
-            parse()
+            parsed = parse()
+            assert parsed is None or isinstance(parsed, date | str | Strategy), "and not the text itself"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -183,21 +183,22 @@ def _forms(secret: str) -> _Forms:
     is_word = len(secret) < _MAX_WORD and secret.isascii() and (secret.isalpha() or secret.isdigit())
     word = re.compile(rf"(?:(?<![A-Za-z0-9])|(?<=%[0-9A-Fa-f]{{2}})){secret}(?![A-Za-z0-9])") if is_word else None
     return _Forms(
-        plain=() if is_word else tuple(_plain_forms(secret, encoded)),
+        plain=() if is_word else tuple(_plain_forms(secret)),
         word=word,
         base64=tuple(_base64_core(encoded, shift) for shift in range(3)),
         hex=encoded.hex(),
     )
 
 
-def _plain_forms(secret: str, encoded: bytes) -> set[str]:
+def _plain_forms(secret: str) -> set[str]:
     forms = {secret, secret.replace(" ", "+")}
     if not secret.isascii():
-        units = secret.encode("utf-16-be", "surrogatepass")
-        forms |= {
-            encoded.decode("latin-1"),  # percent-encoded UTF-8, unescaped byte by byte
-            "".join(chr(int.from_bytes(units[index : index + 2], "big")) for index in range(0, len(units), 2)),
-        }
+        for form in list(forms):
+            units = form.encode("utf-16-be", "surrogatepass")
+            forms |= {
+                form.encode("utf-8", "surrogatepass").decode("latin-1"),  # percent-encoded, unescaped byte by byte
+                "".join(chr(int.from_bytes(units[index : index + 2], "big")) for index in range(0, len(units), 2)),
+            }
     # A secret may itself contain what looks like an escape, which unescaping the text around it changes.
     for form in list(forms):
         unescaped = _unescape(form)

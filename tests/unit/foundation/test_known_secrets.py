@@ -47,7 +47,7 @@ def test_a_known_secret_is_hidden_in_every_encoding(encoding: str, secret: str, 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_redact_hides_registered_secrets(encoding: str, registry: SecretRegistry) -> None:
     """`redact` hides what was registered, in every encoding and without being told."""
-    secret = "Zx9/pä&ss+w\"or'd<1>\\é"
+    secret = "Zx9/pä &ss+w\"or'd<1>\\é"
     register_secret(secret)
     assert redact(f"upstream said {ENCODINGS[encoding](secret)} and left") == f"upstream said {HIDDEN} and left" or (
         encoding in {"JSON in JSON", "base64 of a pair", "base64 within", "urlsafe base64 of a pair"}
