@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pytest
 
 from adwarm.sources.row_check import ROW_ERROR_CODE
+from tests.faults.fault_results import FaultRow, save_rows
 from tests.hostile.behaviors import HOSTILE, ODD
 from tests.hostile.rows import ADS
 from tests.hostile.trial import (
@@ -43,8 +44,12 @@ HEALTHY = [account for account, behavior in CAST.items() if behavior not in HOST
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
-    """The result of the one batch."""
-    return run_trial(tmp_path_factory.mktemp("home"), CAST, BATCH_SECONDS)
+    """The result of the one batch; its row of the table of faults is saved."""
+    ended = run_trial(tmp_path_factory.mktemp("home"), CAST, BATCH_SECONDS)
+    lost = len([name for name in HEALTHY if name not in ended.entries])
+    refused = f"upstream that misbehaves in {len(HOSTILE)} ways beside {len(HEALTHY)} healthy accounts; duplicated: false rows"
+    save_rows("hostile_batch", [FaultRow(refused, len(HOSTILE), lost, len(ended.false_records))])
+    return ended
 
 
 def _of(ended: Mapping[str, AccountOutcome], account: str) -> str:
