@@ -66,7 +66,7 @@ test-browser: $(READY) ## Drive the dashboard in Chromium; needs Node.js, npm an
 test-docs: $(READY) ## Run every command and program of README, quickstart and how-to that needs no network
 	@$(BIN)/pytest -q tests/docs
 
-test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 45 ways, beside healthy accounts
+test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 51 ways, beside healthy accounts
 	@$(BIN)/pytest -q tests/hostile
 
 faults: $(READY) ## Kill, stop, crash and cut off workers, databases and networks in every way; prints what each cost

@@ -15,6 +15,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.pool import QueuePool
 
 from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.known_secrets import REGISTRY
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
@@ -96,6 +97,12 @@ def shared_log(request: pytest.FixtureRequest) -> Path:
     if not path.is_file():
         pytest.skip("the real logs are not on this machine")
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> None:
+    """Forget the secrets that earlier tests registered: their values would be hidden in the texts of this one."""
+    REGISTRY.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Control routes, for callers on this machine only: time, faults, the call log, report runs, and the planted truth.
+"""Control routes, for programs on this machine only: time, faults, the call log, report runs, and the planted truth.
 
 `POST /control/clock {"now": "2026-11-25T12:00:00Z", "frozen": false}` or `{"advance_seconds": 3600}`,
 `GET /control/calls`, `GET /control/log?after=0`, `GET` and `POST /control/faults`, `GET /control/reports`,
@@ -6,7 +6,6 @@
 `GET /control/sums?account=act_1&level=campaign&since=2026-11-01&until=2026-11-07&daily=true`, `POST /control/reset`.
 """
 
-import ipaddress
 from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any, Self
@@ -15,6 +14,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from graph_simulator.app_state import AppState
+from graph_simulator.caller_check import find_refusal
 from graph_simulator.calls import CallCounts
 from graph_simulator.config import canonical_account
 from graph_simulator.date_ranges import DateRange
@@ -39,13 +39,19 @@ class ClockSetting(BaseModel):
         return self
 
 
-def control_routes(state: AppState) -> APIRouter:
-    """Return the control routes of the platform with this state."""
+def control_routes(state: AppState, bound: str | None = None) -> APIRouter:
+    """Return the control routes of the platform with this state, which listens on the name or address `bound`."""
+
+    def check_caller(request: Request) -> None:
+        client = request.client.host if request.client else ""
+        refusal = find_refusal(client, request.headers, request.url.scheme, bound)
+        if refusal is not None:
+            raise HTTPException(403, refusal)
 
     def set_headers(response: Response) -> None:
         response.headers.update(state.common_headers())
 
-    router = APIRouter(prefix="/control", dependencies=[Depends(_from_this_machine), Depends(set_headers)])
+    router = APIRouter(prefix="/control", dependencies=[Depends(check_caller), Depends(set_headers)])
     _add_time(router, state)
     _add_records(router, state)
     _add_sums(router, state)
@@ -128,13 +134,3 @@ def _run_status(run: ReportRun, now: datetime) -> dict[str, Any]:
         "created": run.created,
         "ready_at": run.ready_at,
     }
-
-
-def _from_this_machine(request: Request) -> None:
-    host = request.client.host if request.client else ""
-    try:
-        local = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local:
-        raise HTTPException(403, "the control routes serve callers on this machine only")

@@ -23,11 +23,17 @@ _METHODS = ["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]
 _VERSION = re.compile(r"v[0-9]+\.[0-9]+")
 
 
-def create_app(config: SimulatorConfig, state: AppState | None = None) -> FastAPI:
-    """Return the ASGI app of one platform; `state` is made from `config` when None."""
+def create_app(config: SimulatorConfig, state: AppState | None = None, bound: str | None = None) -> FastAPI:
+    """Return the ASGI app of one platform.
+
+    Args:
+        config: the platform's configuration.
+        state: its state; made from `config` when None.
+        bound: the name or address that the server listens on, which callers of the control routes may use.
+    """
     state = state or AppState(config)
     app = FastAPI(title="adwarm simulator", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
-    app.include_router(control_routes(state))
+    app.include_router(control_routes(state, bound))
 
     async def graph(request: Request, path: str = "") -> Response:
         try:

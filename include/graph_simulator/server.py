@@ -40,7 +40,7 @@ class SimulatorServer:
         self.state = AppState(config)
         self._socket = _listen("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(_uvicorn_config(config, self.state))
+        self._server = uvicorn.Server(_uvicorn_config(config, self.state, "127.0.0.1"))
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="adwarm-simulator", daemon=True
         )
@@ -86,7 +86,7 @@ def run_forever(config: SimulatorConfig, host: str = "127.0.0.1", port: int = 80
     """
     listening = _listen(host, port)
     try:
-        uvicorn.Server(_uvicorn_config(config, AppState(config))).run([listening])
+        uvicorn.Server(_uvicorn_config(config, AppState(config), host)).run([listening])
     finally:
         listening.close()
 
@@ -100,9 +100,9 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _uvicorn_config(config: SimulatorConfig, state: AppState) -> uvicorn.Config:
+def _uvicorn_config(config: SimulatorConfig, state: AppState, host: str) -> uvicorn.Config:
     return uvicorn.Config(
-        TransportInScope(create_app(config, state)),
+        TransportInScope(create_app(config, state, host)),
         log_level="warning",
         access_log=False,
         lifespan="off",

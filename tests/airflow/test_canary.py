@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from graph_simulator.calls import Call
 from graph_simulator.config import SimulatorConfig
+from graph_simulator.error_responses import GraphError
 from graph_simulator.server import SimulatorServer
 from tests.integration.test_canary_token import CANARY, SECRET, _hits
+from tests.secret_encodings import ENCODINGS
 
 from .conftest import HOME, NOW
 
@@ -55,6 +58,24 @@ def test_a_successful_run_stores_no_token(run: Callable[[str, str], tuple[str, s
     state, output = run("act_81", SECRET)
 
     assert state == "success"
+    assert _hits(output.encode()) == []
+    assert _left() == []
+
+
+def test_echoed_secrets_are_stored_in_no_encoding(
+    run: Callable[[str, str], tuple[str, str]], guarded: SimulatorServer
+) -> None:
+    """When the platform's error repeats both secrets in every encoding, no XCom, log, row or output does."""
+    echoed = " ".join(f"<{encode(secret)}>" for encode in ENCODINGS.values() for secret in (SECRET, CANARY))
+
+    def refuse(call: Call) -> None:
+        raise GraphError(echoed, code=100)
+
+    guarded.state.answer = refuse  # type: ignore[assignment,method-assign]
+    state, output = run("act_83", SECRET)
+
+    assert state == "failed"
+    assert "[hidden]" in output
     assert _hits(output.encode()) == []
     assert _left() == []
 

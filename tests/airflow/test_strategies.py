@@ -204,3 +204,16 @@ def test_a_quiet_run_is_green(runtime: Runtime, dags: dict[str, Any]) -> None:
     assert finished.state == "success"
     assert {str(ti.state) for ti in finished.get_task_instances()} == {"skipped"}
     assert jobs.list_latest(runtime.engine) == []
+
+
+@pytest.mark.long
+def test_names_are_never_rendered_as_templates(runtime: Runtime, dags: dict[str, Any]) -> None:
+    """A strategy whose name is a template runs under that name: Airflow renders what the DAG says, never data."""
+    name = "{{ 7 * 7 }}{{ var.value.secret }}"
+    with write_transaction(runtime.engine) as connection:
+        remove_strategy(connection, "hourly", NOW)
+        save_strategy(connection, Strategy(name, ("yesterday",), cron="@hourly", delay_seconds=0), NOW)
+    run = dags[DAG].test(logical_date=None, run_conf={"strategies": [name], "decision_time": NOW.isoformat()})
+    assert str(run.state) == "success"
+    (job,) = jobs.list_latest(runtime.engine)
+    assert {row.strategy for row in warms.list_by_run(runtime.engine, job.run_id)} == {name}

@@ -1,1 +1,1 @@
-"""One batch against an upstream that misbehaves in 45 ways, one way per account, with healthy accounts in between."""
+"""One batch against an upstream that misbehaves in 51 ways, one way per account, with healthy accounts in between."""

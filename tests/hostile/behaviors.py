@@ -9,8 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
+
+import brotli
+import zstandard
 
 from tests.hostile.rows import FOREIGN, Row, digits, rows_of
 from tests.hostile.server import HostileServer
@@ -71,6 +75,16 @@ def _rows(change: Callable[[list[Row]], Any]) -> Act:
 
     def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
         return [http_response({"data": change(rows_of(account, call.query))})]
+
+    return act
+
+
+def _summaries(change: Callable[[list[Row]], Any]) -> Act:
+    """Respond with correct rows of days, and with changed rows of whole ranges."""
+
+    def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
+        rows = rows_of(account, call.query)
+        return [http_response({"data": rows if call.query.get("time_increment") == "1" else change(rows)})]
 
     return act
 
@@ -182,15 +196,27 @@ def _cut_off(body: bytes) -> Iterator[ResponseStep]:
     yield EarlyClose.RESET
 
 
-def _bomb() -> bytes:
-    """Return a body of spaces that is a thousand times larger when decompressed."""
-    part = gzip.compress(b" " * 2**24, 9)
-    return part * (_BOMB_BYTES // 2**24)
+@cache
+def bomb(coding: str, size: int = _BOMB_BYTES) -> bytes:
+    """Return a small body that is `size` bytes of spaces when it is decoded."""
+    if coding == "gzip":
+        return gzip.compress(b" " * 2**24, 9) * (size // 2**24)
+    blocks = (b" " * 2**24 for _ in range(size // 2**24))
+    if coding == "br":
+        encoder = brotli.Compressor(quality=1)
+        return b"".join([*(encoder.process(block) for block in blocks), encoder.finish()])
+    if coding == "zstd":
+        packer = zstandard.ZstdCompressor(level=3).compressobj()
+        return b"".join([*(packer.compress(block) for block in blocks), packer.flush()])
+    return gzip.compress(bomb("gzip", size))
 
 
-def _gzip_bomb(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
-    body = _bomb()
-    return [head([("Content-Encoding", "gzip")], length=len(body)), body]
+def _coded_bomb(coding: str) -> Act:
+    def act(upstream: HostileServer, account: str, call: WireRequest) -> list[ResponseStep]:
+        body = bomb(coding)
+        return [head([("Content-Encoding", coding)], length=len(body)), body]
+
+    return act
 
 
 def _redirect(address: Callable[[HostileServer], str]) -> Act:
@@ -253,6 +279,9 @@ HOSTILE: tuple[Behavior, ...] = (
     Behavior("foreign_level", "rows of campaigns where ads were requested", _rows(_campaigns)),
     Behavior("days_before", "rows of days a year before the window", _rows(_moved(-365))),
     Behavior("days_ahead", "rows of days sixty days ahead, and a Date header that agrees", _ahead),
+    Behavior("foreign_summaries", "right days, and a summary of another account",
+             _summaries(_every(account_id=FOREIGN_ACCOUNT))),
+    Behavior("summaries_outside", "right days, and a summary of another range", _summaries(_moved(-30))),
     Behavior("no_ids", "rows without account_id and ad_id", _rows(_without_ids)),
     Behavior("nan_figures", "NaN and Infinity as text", _rows(_every(impressions="NaN", spend="-Infinity"))),
     Behavior("overflow", "the number 1e999", _overflow),
@@ -276,7 +305,10 @@ HOSTILE: tuple[Behavior, ...] = (
     Behavior("reset", "the connection is reset in mid-body", _text(_cut_off)),
     Behavior("cut_json", "JSON cut short, with a length that agrees",
              _text(lambda body: http_response(body[: len(body) // 2]))),
-    Behavior("gzip_bomb", "2 MB of gzip that unpack to 2 GB", _gzip_bomb),
+    Behavior("gzip_bomb", "2 MB of gzip that unpack to 2 GB", _coded_bomb("gzip")),
+    Behavior("brotli_bomb", "brotli that was not asked for, and unpacks to 2 GB", _coded_bomb("br")),
+    Behavior("zstd_bomb", "zstd that was not asked for, and unpacks to 2 GB", _coded_bomb("zstd")),
+    Behavior("nested_bomb", "gzip within gzip, which unpacks to 2 GB", _coded_bomb("gzip, gzip")),
     Behavior("gzip_garbage", "bytes that are not the gzip they are said to be",
              _always(head([("Content-Encoding", "gzip")], length=900) + b"\x00not gzip" * 100)),
     Behavior("json_bomb", "300,000 lists inside each other", _always(http_response(b"[" * _MANY + b"]" * _MANY))),
@@ -304,6 +336,8 @@ HOSTILE: tuple[Behavior, ...] = (
              _other_report, ("submit", "insights"), QUARTER),
     Behavior("report_foreign_rows", "a report that is ready and holds another account's rows",
              _rows(_every(account_id=FOREIGN_ACCOUNT)), INSIGHTS, QUARTER),
+    Behavior("report_days_outside", "a report that is ready and holds days outside its range", _rows(_moved(-365)),
+             INSIGHTS, QUARTER),
     Behavior("null_polls", "null for every look at a report, and no other way to its rows",
              _always(_UNAVAILABLE), DIRECT, QUARTER, lambda run_id, number: None),
     Behavior("park_for_ages", "a throttle for a billion minutes", _parked_for_ages),

@@ -1,9 +1,11 @@
-"""One batch over 45 hostile accounts and 15 healthy ones: the healthy are served, the hostile fail in time."""
+"""One batch over 51 hostile accounts and 15 healthy ones: the healthy are served, the hostile fail in time."""
 
 from collections.abc import Mapping
 
 import pytest
 
+from adwarm.sources.row_check import ROW_ERROR_CODE
+from tests.faults.fault_results import FaultRow, save_rows
 from tests.hostile.behaviors import HOSTILE, ODD
 from tests.hostile.rows import ADS
 from tests.hostile.trial import (
@@ -19,6 +21,17 @@ from tests.hostile.trial import (
 )
 
 BATCH_SECONDS = 240.0
+FOREIGN_ROWS = (
+    "foreign_account",
+    "one_foreign_row",
+    "days_before",
+    "days_ahead",
+    "foreign_summaries",
+    "summaries_outside",
+    "report_foreign_rows",
+    "report_days_outside",
+)
+"""Behaviors whose answers hold rows that were not asked for."""
 ACCOUNT_SECONDS = 60.0
 PEAK_MB = 600.0
 LONGEST_PARK_SECONDS = 86_400.0
@@ -31,8 +44,12 @@ HEALTHY = [account for account, behavior in CAST.items() if behavior not in HOST
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> TrialResult:
-    """The result of the one batch."""
-    return run_trial(tmp_path_factory.mktemp("home"), CAST, BATCH_SECONDS)
+    """The result of the one batch; its row of the table of faults is saved."""
+    ended = run_trial(tmp_path_factory.mktemp("home"), CAST, BATCH_SECONDS)
+    lost = len([name for name in HEALTHY if name not in ended.entries])
+    fault = f"upstream that misbehaves in {len(HOSTILE)} ways beside {len(HEALTHY)} healthy accounts"
+    save_rows("hostile_batch", [FaultRow(fault, len(HOSTILE), lost, len(ended.false_records))])
+    return ended
 
 
 def _of(ended: Mapping[str, AccountOutcome], account: str) -> str:
@@ -41,9 +58,9 @@ def _of(ended: Mapping[str, AccountOutcome], account: str) -> str:
 
 
 def test_the_table_is_complete() -> None:
-    """There are 45 hostile behaviors and 15 healthy accounts, each with a name and a description."""
+    """There are 51 hostile behaviors and 15 healthy accounts, each with a name and a description."""
     names = [behavior.name for behavior in (*HOSTILE, *ODD)]
-    assert (len(HOSTILE), len(ODD) + PLAIN, len(CAST)) == (45, 15, 60)
+    assert (len(HOSTILE), len(ODD) + PLAIN, len(CAST)) == (51, 15, 66)
     assert len(set(names)) == len(names)
     assert all(behavior.description for behavior in HOSTILE)
 
@@ -78,6 +95,12 @@ def test_hostile_accounts_fail_with_a_reason_in_time(result: TrialResult, name: 
     assert ended.seconds < ACCOUNT_SECONDS
     assert (ended.retry_after or 0.0) <= LONGEST_PARK_SECONDS
     assert account not in result.entries
+
+
+@pytest.mark.parametrize("name", FOREIGN_ROWS)
+def test_refused_rows_are_recorded(result: TrialResult, name: str) -> None:
+    """Rows of another account or outside the range are refused as Corrupt, which the error history shows."""
+    assert ("Corrupt", ROW_ERROR_CODE) in result.errors.get(BY_NAME[name], set()), result.errors
 
 
 def test_no_untrue_row_is_stored(result: TrialResult) -> None:

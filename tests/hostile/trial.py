@@ -20,6 +20,7 @@ from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store import read_transaction
+from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import account, entry, partition, payload
 from tests.hostile.behaviors import HOSTILE, ODD, QUARTER, WEEK, Behavior
 from tests.hostile.rows import ADS, Row, days, window_rows
@@ -75,6 +76,7 @@ class TrialResult:
         false_records: descriptions of stored rows and accounts that are not true.
         token_leaked: whether the token reached a server that nobody configured.
         entries: stored rows by account.
+        errors: what the error history holds about each account: kind and code.
     """
 
     outcomes: dict[str, AccountOutcome] = field(default_factory=dict)
@@ -83,6 +85,7 @@ class TrialResult:
     false_records: list[str] = field(default_factory=list)
     token_leaked: bool = False
     entries: dict[str, list[Row]] = field(default_factory=dict)
+    errors: dict[str, set[tuple[str, str | None]]] = field(default_factory=dict)
 
 
 def assign_behaviors() -> BehaviorByAccount:
@@ -116,6 +119,9 @@ def run_trial(home: Path, accounts: BehaviorByAccount, seconds: float) -> TrialR
         *_untrue_rows(runtime, home, accounts, result.entries),
         *_untrue_accounts(runtime, accounts),
     ]
+    for event in ErrorLog(runtime.engine).list_recent(limit=10_000):
+        about = next((name for name in accounts if name in f"{event.account_id} {event.subject} {event.message}"), "")
+        result.errors.setdefault(about, set()).add((event.kind, event.code))
     runtime.engine.dispose()
     return result
 

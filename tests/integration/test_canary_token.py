@@ -9,19 +9,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
+from sqlalchemy import Engine, select
 
 from adwarm.cli import main
+from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError
-from adwarm.model import Priority, ReportKey
+from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
+from adwarm.serving.api.server import serve_in_thread
+from adwarm.serving.tokens import make_token
+from adwarm.store import access_tokens
+from adwarm.store.database import read_transaction
+from adwarm.store.tables import metadata
 from graph_simulator.calls import Call, Reply
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.error_responses import GraphError
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.request_handler import target_of
 from graph_simulator.server import SimulatorServer
+from tests.secret_encodings import ENCODINGS, find_encoded
 
 CANARY = "EAAcanary+token/7f3a=9Zq&x|5%secret"
 SECRET = "app+secret/canary=41c9"
@@ -38,15 +47,8 @@ FAILURES = {
 }
 
 
-def _forms(secret: str) -> list[bytes]:
-    """Return the secret as it is, percent-encoded, and in base64 at each of its three alignments, without the ends."""
-    plain = secret.encode()
-    shifted = [base64.b64encode(b"\0" * shift + plain)[4:-4] for shift in range(3)]
-    return [plain, quote(secret, safe="").encode(), quote(secret).encode(), *shifted]
-
-
-def _hits(data: bytes) -> list[bytes]:
-    return [form for secret in (CANARY, SECRET) for form in _forms(secret) if form in data]
+def _hits(data: bytes) -> list[str]:
+    return find_encoded(data.decode("utf-8", "backslashreplace"), CANARY, SECRET)
 
 
 class Traces:
@@ -62,7 +64,7 @@ class Traces:
         places = {str(path): path.read_bytes() for path in self.home.rglob("*") if path.is_file()}
         places["log"] = self.log.getvalue().encode()
         places["texts"] = "\n".join(self.texts).encode()
-        assert len(places) > 2, "a run leaves at least its database"
+        assert len(places) > 2 or self.texts, "a run leaves at least its database"
         return [f"{place}: {hit!r}" for place, data in places.items() for hit in _hits(data)]
 
 
@@ -121,6 +123,65 @@ def test_a_successful_run_leaves_no_trace(traces: Traces, capfd: pytest.CaptureF
     for words in (("get", "act_1", "last_7d"), ("status", "--json"), ("doctor", "--json"), ("verify",)):
         _cli(capfd, traces, *words)
     traces.texts.append(repr(Runtime().settings))
+    assert traces.found() == []
+
+
+def _rows_of_the_database(engine: Engine) -> str:
+    """Return every value in the database."""
+    with read_transaction(engine) as connection:
+        return "\n".join(repr(row) for table in metadata.sorted_tables for row in connection.execute(select(table)))
+
+
+def _answers_of_the_api(runtime: Runtime) -> str:
+    """Return what the read API answers on every route that needs no further input, and for reports."""
+    token, now = make_token(), SystemClock().now()
+    rights = frozenset(TokenScope)
+    stored = AccessToken(id=token.id, name="test", scopes=rights, created_at=now)
+    access_tokens.insert_token(runtime.engine, stored, token.secret_hash)
+    headers = {"Authorization": f"Bearer {token.text}"}
+    with serve_in_thread(runtime.serving_application()) as url, httpx.Client(base_url=url, headers=headers) as http:
+        document = http.get("/v1/openapi.json").json()
+        paths = [path for path, methods in document["paths"].items() if "get" in methods and "{" not in path]
+        paths += [
+            "/v1/insights/act_1/last_7d",
+            "/v1/insights/act_2/today?wait=1",
+        ]
+        answers = [http.get(path, timeout=30) for path in paths]
+    return "\n".join(f"{answer.url} {answer.status_code} {answer.headers} {answer.text}" for answer in answers)
+
+
+@pytest.mark.parametrize("code", [1, 100, 190, 200, 80000])
+def test_no_encoding_of_the_secret_is_left(
+    code: int,
+    engine: Engine,
+    traces: Traces,
+    platform: SimulatorServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """When the platform's errors repeat token and secret in every encoding, no row, log, answer or command does."""
+    monkeypatch.setenv("ADWARM_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    echoed = " ".join(f"<{encode(secret)}>" for encode in ENCODINGS.values() for secret in (SECRET, CANARY))
+    bodies = iter(range(10_000))
+
+    def refuse(call: Call) -> None:
+        start = len(echoed) * next(bodies) // 7 % len(echoed)  # a message is bounded, so each shows another part
+        raise GraphError(echoed[start:] + echoed, code=code, status=500 if code == 1 else 400)
+
+    platform.state.answer = refuse  # type: ignore[assignment,method-assign]
+    ranges = ("today", "yesterday", "last_7d", "last_30d")
+    for account in ("act_1", "act_2"):
+        _cli(capfd, traces, "warm", account, *(word for name in ranges for word in ("--range", name)), "--json")
+    for words in (
+        ("get", "act_1", "last_7d", "--fetch"),
+        ("status", "--json"),
+        ("doctor", "--json"),
+        ("accounts", "list", "--json"),
+    ):
+        _cli(capfd, traces, *words)
+    runtime = Runtime()
+    traces.texts += [_rows_of_the_database(engine), _answers_of_the_api(runtime)]
+    assert "[hidden]" in traces.texts[-2], "the errors were recorded"
     assert traces.found() == []
 
 

@@ -86,7 +86,8 @@ def describe_unsupported(content: bytes, form: Format) -> str:
             "it holds the W3C extended format (CloudFront, IIS), which is not read; "
             "convert it to CSV with a header, and map its columns in ADWARM_ACCESS_LOG__COLUMNS"
         )
-    if form != "parquet" and len(content) - len(content.translate(None, _CONTROL)) > _MAX_CONTROL_SHARE * len(content):
+    text = content.lstrip(b"\0")  # a file that was truncated while it was written begins with NULs
+    if form != "parquet" and len(text) - len(text.translate(None, _CONTROL)) > _MAX_CONTROL_SHARE * len(text):
         return f"it holds binary data, which is not read; {_HINT}"
     return ""
 

@@ -175,9 +175,18 @@ def _files(url: str) -> Iterator[LogFile]:
     candidates = _unique_files(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
     for item in candidates:
         path = f"{scheme}{item.path}"
+        if not _is_text(path):  # neither a database nor JSON holds such a name
+            shown = path.encode("utf-8", "backslashreplace").decode()
+            yield _unreadable_file(shown, "its name is not valid UTF-8; rename it", "unreadable")
+            continue
         file = _unreadable_file(path, item.problem, item.reason) if item.problem else _inspect(item.path, path)
         if file is not None:
             yield file
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path is valid Unicode; the bytes of other names are lone surrogates in Python."""
+    return not any("\ud800" <= character <= "\udfff" for character in path)
 
 
 def _path(url: str) -> Any:

@@ -12,7 +12,7 @@ import orjson
 from adwarm.access_log.web_requests import is_page_path, redact_path
 from adwarm.foundation.redaction import redact
 
-_EXCERPT = 200
+_EXCERPT, _SEARCHED = 200, 4_000
 _PROBLEM = 1000
 """Why a file was not read ends with advice, and is kept longer than the beginning of a line."""
 _PATHS_TRIED = 20_000
@@ -129,8 +129,8 @@ def describe_unreadable(samples: Iterable[RejectedSample]) -> str:
 
 
 def _redact_excerpt(excerpt: str | bytes, length: int) -> str:
-    # Twice the length is searched for credentials, so that one cut at the edge is blanked too.
-    head = excerpt[: 2 * length]
+    # More than the length is searched for credentials, so that one cut at the edge is blanked too.
+    head = excerpt[:_SEARCHED]
     text = (
         head.decode("utf-8", "backslashreplace")
         if isinstance(head, bytes)

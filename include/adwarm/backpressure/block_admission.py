@@ -41,6 +41,7 @@ from adwarm.backpressure.admission import (
 from adwarm.backpressure.breakers import single_account, source_scope
 from adwarm.backpressure.quota_usage import SLOW_PERCENT
 from adwarm.foundation.errors import Transient
+from adwarm.foundation.redaction import log_unexpected
 from adwarm.model import Priority, Scope
 
 log = logging.getLogger(__name__)
@@ -318,8 +319,8 @@ class BlockAdmission:
         while not pause.wait(IDLE_SECONDS):
             try:
                 self.maintain()
-            except Exception:
-                log.exception("maintenance of blocks failed; their leases expire by themselves")
+            except Exception as error:
+                log_unexpected(log, error, "maintenance of blocks failed; their leases expire by themselves")
             with self._lock:
                 if not self._busy and not self._idle:
                     self._maintenance_thread = None

@@ -3,13 +3,12 @@
 import os
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.home import make_private_folder
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import describe_traceback, redact
 
 _MAX_MESSAGE_CHARS = 300
 _MAX_LINES = 4_000
@@ -32,8 +31,7 @@ def describe_unexpected_error(error: Exception) -> tuple[str, Path | None]:
 
 def _write_traceback(error: Exception) -> Path:
     now = SystemClock().now()
-    # Line by line, because `redact` limits the length of its result.
-    lines = [redact(line) for part in traceback.format_exception(error) for line in part.splitlines()]
+    lines = describe_traceback(error)
     head = [f"{now:%Y-%m-%d %H:%M:%S} UTC, adwarm {redact(' '.join(sys.argv[1:]))}", ""]
     name = f"error-{now:%Y%m%dT%H%M%S}-{os.getpid()}.txt"
     text = "\n".join([*head, *lines[-_MAX_LINES:]]) + "\n"

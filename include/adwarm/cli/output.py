@@ -6,6 +6,7 @@ days `YYYY-MM-DD`, durations numbers whose name says the unit. An error is `{"er
 `retry_after` in seconds where waiting helps. Exit codes are those of the same command without `--json`.
 """
 
+import re
 import shutil
 import sys
 import textwrap
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adwarm.foundation.errors import AdwarmError, Refused
+from adwarm.foundation.redaction import redact
 
 _PIPE_WIDTH = 160
 """Columns of a table that is written to a file or a pipe, where no terminal says how wide it is."""
@@ -32,6 +34,10 @@ _FRAME_WIDTH = 3
 """Columns of the terminal that the border and the space around a value take."""
 _NONE = "-"
 """Text of a value that is None."""
+_CONTROLS = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff]"
+)
+"""Escape sequences, marks that reverse the order of text, characters of no width, and lone surrogates."""
 
 
 def print_json(document: object) -> None:
@@ -101,7 +107,8 @@ def print_lines(lines: Iterable[tuple[int, str]]) -> None:
     To a file or a pipe each is written whole, so that a search finds it.
     """
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    for indent, line in lines:
+    for indent, text in lines:
+        line = escape_controls(text)
         parts = [line] if width is None else textwrap.wrap(line, max(width, 40), subsequent_indent=" " * indent)
         print("\n".join(parts))
 
@@ -117,7 +124,7 @@ def print_fields(title: str, fields: Mapping[str, Any], *, as_json: bool = False
 def write_to_stderr(level: int, line: str) -> None:
     """Write a line of progress on standard error, whatever its level."""
     del level
-    typer.echo(line, err=True)
+    typer.echo(escape_controls(line), err=True)
 
 
 def print_error(console: Console, error: AdwarmError, *, as_json: bool) -> None:
@@ -133,8 +140,10 @@ def print_usage_error(error: Exception, *, as_json: bool) -> int:
     """Print an error in the command line as typer does, or as JSON on standard output, and return the exit code."""
     if as_json:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
-        print_json({"error": message, "kind": "UsageError"})
+        print_json({"error": redact(message), "kind": "UsageError"})
     elif hasattr(error, "show"):
+        if isinstance(message := getattr(error, "message", None), str):
+            error.message = escape_controls(redact(message))  # type: ignore[attr-defined]  # it repeats the words of the command line
         error.show()
     return int(getattr(error, "exit_code", 2))
 
@@ -157,11 +166,11 @@ def print_unexpected_error(console: Console, line: str, kind: str, traceback: Pa
 
 def print_note(text: str) -> None:
     """Print one line for people on standard error."""
-    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(escape_controls(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_line(console: Console, line: str) -> None:
-    console.print(f"adwarm: {line}", style="red", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"adwarm: {escape_controls(line)}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def format_value(value: object) -> str:
@@ -176,4 +185,12 @@ def format_value(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {format_value(item)}" for name, item in value.items()) or "-"
-    return str(value)
+    return escape_controls(str(value))
+
+
+def escape_controls(text: str) -> str:
+    """Return `text` with the characters escaped that would control a terminal or change the order of what it shows.
+
+    Names of ads and files come from others. Line ends and tabs stay.
+    """
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -15,6 +15,7 @@ from adwarm.client.report_answer import ReportAnswer, TableName
 from adwarm.client.report_cache import ReportCache
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import BadRequest, TooMuchData, Transient
+from adwarm.foundation.known_secrets import register_secret
 from adwarm.model import Actor, Priority, ReportKey
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class _BaseClient:
         url = check_base_url(base_url)
         cache = None if cache_folder is False else ReportCache(cache_folder, url, find_token_id(token))
         self._operations = Operations(url, cache, _check_actor(actor))
+        register_secret(token)
         self._authorization = f"Bearer {token}"
 
     def __repr__(self) -> str:

@@ -21,12 +21,17 @@ AdwarmError
 from datetime import UTC, datetime
 from typing import ClassVar, TypeVar
 
+from adwarm.foundation.redaction import redact
+
 Failure = TypeVar("Failure", bound="AdwarmError")
 _LONGEST_WAIT_SECONDS = 366 * 86_400.0
 
 
 class AdwarmError(Exception):
     """The base class of all errors of adwarm.
+
+    Its text contains no secret, whatever the message contains: `str` and `repr` redact it. So it may be stored, logged
+    and shown as it is.
 
     Attributes:
         own_refusal: whether adwarm itself postponed the call, so that no call was made and nothing failed. Such an
@@ -38,6 +43,12 @@ class AdwarmError(Exception):
     def __init__(self, message: str | None = None, *, code: str | None = None) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
         self.code = code
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
 
 class Transient(AdwarmError):

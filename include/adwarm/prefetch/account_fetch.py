@@ -32,7 +32,7 @@ from adwarm.foundation.errors import (
     clear_tracebacks,
 )
 from adwarm.foundation.local_time import local_day
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.model import Account, Actor, EntryKey, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped, FetchContext
@@ -99,7 +99,7 @@ class AccountFetch:
         except AdwarmError as error:
             return error
         except Exception as error:
-            log.exception("%s: unexpected error; this account ends, the others continue", self._account_id)
+            log_unexpected(log, error, "%s: unexpected error; this account ends, the others continue", self._account_id)
             unexpected = AdwarmError(redact(f"unexpected {type(error).__name__}: {error}; the log has the traceback"))
             unexpected.__cause__ = error
             return unexpected

@@ -31,6 +31,7 @@ import pyarrow as pa
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.clock import utc
+from adwarm.foundation.redaction import log_unexpected
 from adwarm.model import Actor
 from adwarm.serving.ports import Open
 from adwarm.settings import Settings
@@ -280,8 +281,8 @@ def _encode(item: Open) -> bytes:
             request_id=request_id,
         )
         return msgspec.json.encode(line) + b"\n"
-    except (AttributeError, TypeError, ValueError, OverflowError):
-        log.exception("an open could not be logged")
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        log_unexpected(log, error, "an open could not be logged")
         return b""
 
 

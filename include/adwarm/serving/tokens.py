@@ -37,6 +37,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Transient
+from adwarm.foundation.known_secrets import register_secret
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken
 from adwarm.serving.problems import Problem, unauthorized
@@ -83,6 +84,7 @@ def make_token() -> NewToken:
     """Return a new random token."""
     token_id = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(_ID_CHARACTERS))
     secret = secrets.token_urlsafe(_SECRET_BYTES)
+    register_secret(secret)
     return NewToken(token_id, f"{_PREFIX}_{token_id}_{secret}", hash_secret(secret))
 
 

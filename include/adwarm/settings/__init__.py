@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import time, timedelta
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, HttpUrl, field_validator
+from pydantic import Field, HttpUrl, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,6 +28,7 @@ from adwarm.foundation.local_time import zone
 from adwarm.foundation.secrets_hook import call_secrets_hook
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
+from adwarm.settings.credentials import register_environment, register_settings
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
 from adwarm.settings.recovery_sections import (
     AlertSettings,
@@ -147,6 +148,12 @@ class Settings(BaseSettings):
     @classmethod
     def _zone_exists(cls, name: str) -> str:
         return check_zone(name)
+
+    @model_validator(mode="after")
+    def _secrets_are_registered(self) -> Self:
+        register_settings(self)
+        register_environment(os.environ)
+        return self
 
     @classmethod
     def settings_customise_sources(

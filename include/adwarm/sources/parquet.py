@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 from fsspec.core import url_to_fs
 
 from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.known_secrets import register_url
 from adwarm.model import Window
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
@@ -26,6 +27,7 @@ class ParquetSource(TabularSource):
 
     def __init__(self, url: str, options: TableOptions | None = None) -> None:
         super().__init__(options)
+        register_url(url)
         self._url = url
 
     def _dataset(self) -> Any:

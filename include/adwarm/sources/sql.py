@@ -21,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, SQLAlchemyError
 
 from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.known_secrets import register_secret
 from adwarm.model import Window
 from adwarm.settings import SqlSettings
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
@@ -59,6 +60,7 @@ class SqlSource(TabularSource):
     ) -> None:
         super().__init__(options)
         self._engine = database if isinstance(database, Engine) else _shared_engine(database, limits or SqlSettings())
+        register_secret(self._engine.url.password)
         schema, _, self._table_name = (table or self._layout.table).rpartition(".")
         self._schema = schema or None
         self._tables: dict[str, Table | None] = {}

@@ -26,6 +26,7 @@ from sqlalchemy.sql.dml import Insert
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.home import make_private_folder
+from adwarm.foundation.known_secrets import register_url
 from adwarm.settings import SqlSettings
 
 BATCH_ROWS = 1_000
@@ -86,6 +87,7 @@ def get_limits(engine: Engine) -> SqlSettings:
 def _open(url: str, limits: SqlSettings, pid: int) -> Engine:
     del pid  # part of the cache's key: engines do not survive a fork
     try:
+        register_url(url)
         parsed = make_url(url)
     except ArgumentError:
         raise BadRequest(

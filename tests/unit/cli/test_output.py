@@ -6,6 +6,8 @@ import pytest
 from rich.console import Console
 
 from adwarm.cli import output
+from adwarm.cli.output import escape_controls, print_error, print_note, print_table
+from adwarm.foundation.errors import AdwarmError
 
 PrintAt = Callable[..., list[str]]
 """Prints a table on a terminal of some width, and returns its lines."""
@@ -44,3 +46,23 @@ def test_a_table_that_does_not_fit_becomes_blocks(print_at: PrintAt) -> None:
         "  calls     1,200",
         "  next run  due now",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;title\x07\x1b[2Jad", "\\x1b]0;title\\x07\\x1b[2Jad"),
+        ("act_\u202e321", "act_\\u202e321"),
+        ("a\x9b31mb\x00c\rd", "a\\x9b31mb\\x00c\\rd"),
+        ("Größe \u2013 日本 👩\u200d👩", "Größe \u2013 日本 👩\u200d👩"),
+        ("one\ttwo\nthree", "one\ttwo\nthree"),
+    ],
+)
+def test_names_cannot_control_the_terminal(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Escape sequences and marks of direction in names of ads and files are shown as escapes; other text stays."""
+    assert escape_controls(text) == shown
+    print_table("ads", ("name", "clicks"), [(text, 1)])
+    print_note(text)
+    print_error(Console(stderr=True), AdwarmError(text), as_json=False)
+    output = "".join(capsys.readouterr())
+    assert not {"\x1b", "\x9b", "\x07", "\u202e"} & set(output)

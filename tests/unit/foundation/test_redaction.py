@@ -1,12 +1,77 @@
 """Redaction of secrets."""
 
+import base64
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.redaction import HIDDEN, MAX_CHARACTERS, redact
+from adwarm.foundation.errors import Denied
+from adwarm.foundation.known_secrets import register_secret
+from adwarm.foundation.redaction import HIDDEN, MAX_CHARACTERS, describe_traceback, log_unexpected, redact
 
 SECRET = "s3cr3tValue0123456789abcdef"
+SENTENCES = [
+    (
+        "Error validating access token: Session has expired on Saturday, 26-Mar-16 06:31:46 PDT. The current time is "
+        "Wednesday, 06-Apr-16 03:56:59 PDT."
+    ),
+    (
+        "Error validating access token: The session has been invalidated because the user changed their password or "
+        "Facebook has changed the session for security reasons."
+    ),
+    "Error validating access token: This may be because the user logged out or may be due to a system error.",
+    "Error validating access token: The session is invalid because the user logged out.",
+    "Error validating access token: Session has expired at unix time 1346940961. The current unix time is 1350933734.",
+    "(#190) Error validating access token: The user has not authorized application 123456789.",
+    "OAuthException (#190) token expired",
+    "Invalid OAuth access token - Cannot parse access token",
+    "Invalid OAuth 2.0 Access Token",
+    "access token: it has expired",
+    "password: must be 8 characters",
+    "password: 8 to 20 characters are allowed",
+    "This Page access token belongs to a Page that is not accessible.",
+    "You cannot access the app till you log in to www.facebook.com and follow the instructions given.",
+    "(#200) Requires business_management permission to manage the object",
+    "(#200) Ad account owner has NOT grant ads_management or ads_read permission",
+    "(#200) Provide valid app ID",
+    "(#100) Missing permissions",
+    "(#100) Tried accessing nonexisting field (foo) on node type (AdsInsights)",
+    "(#100) Invalid appsecret_proof provided in the API argument",
+    "(#104) Requires valid signature",
+    "API calls from the server require an appsecret_proof argument",
+    "(#10) Application does not have permission for this action",
+    "(#4) Application request limit reached",
+    "(#17) User request limit reached",
+    "(#80004) There have been too many calls to this ad-account. Wait a bit and try again.",
+    "(#3018) The start date of the time range cannot be beyond 37 months from the current date",
+    "Please reduce the amount of data you're asking for, then retry your request",
+    "An unknown error occurred",
+    "Service temporarily unavailable",
+    (
+        "Unsupported get request. Object with ID '521552597455072' does not exist, cannot be loaded due to missing "
+        "permissions, or does not support this operation. Please read the Graph API documentation at "
+        "https://developers.facebook.com/docs/graph-api"
+    ),
+    (
+        "Credentials don't have enough permissions. Re-authenticate if FB oauth is used or refresh access token with "
+        "all required permissions."
+    ),
+    "An active access token must be used to query information about the current user.",
+    "Unable to refresh user access token: CloudFoundry API endpoint is not set",
+    "cannot generate access token: the key is missing",
+    "Malformed access token",
+    "The access token could not be decrypted",
+    'FATAL: password authentication failed for user "adwarm"',
+    "WWW-Authenticate: Basic realm",
+    "Authorization: the user has not authorized application 123",
+    "Cookie: the session cookie has expired",
+    "secret: the app secret is wrong",
+    "basic authentication is not supported",
+    "trace AeBy8OuD1TeZUODbTL3P3Wu",
+]
+"""Error sentences of the Graph API, and of connectors and databases that people run beside it."""
 
 
 @pytest.mark.parametrize(
@@ -27,6 +92,10 @@ SECRET = "s3cr3tValue0123456789abcdef"
         f"the token EAAB{SECRET} has expired",
         f"the app token 1234567890|{SECRET} is wrong",
         f"eyJhbGciOiJIUzI1NiJ9.{SECRET}.{SECRET}",
+        f"https://bucket.s3.amazonaws.com/x?X-Amz-Signature={SECRET}&X-Amz-Date=1",
+        f"https://account.blob.core.windows.net/x?sv=1&sig={SECRET}",
+        f'"{{\\"access_token\\":\\"{SECRET}\\",\\"limit\\":5}}"',
+        f"[(b'authorization', b'Bearer {SECRET}'), (b'accept', b'*/*')]",
     ],
 )
 def test_secrets_are_hidden(text: str) -> None:
@@ -49,6 +118,69 @@ def test_secrets_are_hidden(text: str) -> None:
 def test_plain_text_is_kept(text: str) -> None:
     """Prose, ids and URLs without credentials are kept."""
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("postgresql://u:p@ss@host/db", "postgresql://u:[hidden]@host/db"),
+        ("postgresql://u:p/ss@host/db", "postgresql://u:[hidden]@host/db"),
+        ("redis://:pw@host:6379/0", "redis://:[hidden]@host:6379/0"),
+        ("http://host:80/users/@me", "http://host:80/users/@me"),
+        ("Cookie: a=b; c=secret", "Cookie: [hidden]"),
+        ("Set-Cookie: sid=abc; Path=/\nAge: 1", "Set-Cookie: [hidden]\nAge: 1"),
+        ("{'Cookie': 'a=b; c=d', 'Accept': '*/*'}", "{'Cookie': [hidden], 'Accept': '*/*'}"),
+        ("Authorization: Bearer abc.def", "Authorization: Bearer [hidden]"),
+        ("Authorization: Bearer abcdef", "Authorization: Bearer [hidden]"),
+        ("Authorization: abcdef", "Authorization: [hidden]"),
+        ('{"Authorization": "Bearer x", "a": 1}', '{"Authorization": "Bearer [hidden]", "a": 1}'),
+        ("Proxy-Authorization: Basic dTpw", "Proxy-Authorization: Basic [hidden]"),
+        ('Authorization: Digest username="u", response="abc"', "Authorization: [hidden]"),
+        ("Basic dXNlcjpwYXNz", "Basic [hidden]"),
+        ("Bearer abc.def", "Bearer [hidden]"),
+        ("password: hunter", "password: [hidden]"),
+        ("token: Xyzabc and more", "token: Xyzabc and more"),
+        ('"password": "a\\"b", "c": 1', '"password": [hidden], "c": 1'),
+        ("access_token=None", "access_token=None"),
+        ("access_token=[hidden]more&a=1", "access_token=[hidden]&a=1"),
+        ("Cookie: [hidden]; b=secret", "Cookie: [hidden]"),
+    ],
+)
+def test_exactly_the_value_is_hidden(text: str, hidden: str) -> None:
+    """Headers lose their whole value, URLs their password; what stands around them stays."""
+    assert redact(text) == hidden
+    assert redact(hidden) == hidden, "a text may pass several sinks"
+
+
+@pytest.mark.parametrize("sentence", SENTENCES)
+def test_sentences_of_the_platform_are_kept(sentence: str) -> None:
+    """What the Graph API and its connectors say stays readable, alone and within our own message."""
+    assert redact(sentence) == sentence
+    assert redact(f"Meta: {sentence} (HTTP 400, code 190)") == f"Meta: {sentence} (HTTP 400, code 190)"
+
+
+def test_a_traceback_is_redacted_line_by_line() -> None:
+    """The chain of an error is shown without the secrets that libraries put into their messages."""
+    error = ValueError(f"first access_token={SECRET}")
+    error.__cause__ = OSError(f"postgresql://u:{SECRET}@host/db")
+    text = "\n".join(describe_traceback(error))
+    assert SECRET not in text
+    assert text.count(HIDDEN) == 2
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    logger = logging.Logger("test")
+    logger.addHandler(handler)
+    log_unexpected(logger, error, "%s failed", "act_1")
+    assert records[0].getMessage() == f"act_1 failed\n{text}"
+
+
+def test_errors_of_adwarm_never_show_a_secret() -> None:
+    """`str` and `repr` of every error are redacted, whoever wrote the message."""
+    error = Denied(f"token {base64.b64encode(SECRET.encode()).decode()}", account_id="act_1")
+    register_secret(SECRET)
+    assert str(error) == f"token {HIDDEN}"
+    assert repr(error) == f"Denied('token {HIDDEN}')"
 
 
 @given(st.text(max_size=6_000))

@@ -14,7 +14,8 @@ TOKEN = {"access_token": "simulated-token"}
 
 def client(**changes: Any) -> TestClient:
     """A client on this machine."""
-    return TestClient(create_app(SimulatorConfig(now=NOW, ads=4, **changes)), client=("127.0.0.1", 50_000))
+    app = create_app(SimulatorConfig(now=NOW, ads=4, **changes))
+    return TestClient(app, "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
 
 
 def test_faults_can_be_set_and_read() -> None:

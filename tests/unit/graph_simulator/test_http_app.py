@@ -20,7 +20,7 @@ PLAIN = "ad_id,impressions,reach,frequency,clicks,inline_link_clicks,ctr,cpm,cpc
 def client(host: str = "127.0.0.1", **changes: Any) -> TestClient:
     """A client of a fresh platform."""
     settings = {"now": NOW, "token": "tok", "ads": 6, **changes}
-    return TestClient(create_app(SimulatorConfig(**settings)), client=(host, 50_000))
+    return TestClient(create_app(SimulatorConfig(**settings)), "http://localhost", client=(host, 50_000))
 
 
 def insights(http: TestClient, **params: Any) -> Any:

@@ -15,7 +15,6 @@
 import logging
 import math
 import secrets
-import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +30,7 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.serving.problems import Problem, unknown_report
 
 log = logging.getLogger(__name__)
@@ -74,8 +73,7 @@ def describe_error(error: Exception) -> Problem:
             log.warning("answered %d: %s", problem.status, redact(str(error)))
         return problem
     error_id = secrets.token_hex(8)
-    lines = [redact(line) for part in traceback.format_exception(error) for line in part.splitlines()]
-    log.error("unexpected error %s\n%s", error_id, "\n".join(lines))
+    log_unexpected(log, error, "unexpected error %s", error_id)
     detail = "an unexpected error; the administrator finds it in the server's log under this id"
     return Problem(500, "Internal Server Error", detail, fields={"error_id": error_id})
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.known_secrets import register_secret
 from adwarm.model import Scope, ScopeKind
 from adwarm.settings import SourceSettings
 
 
 @dataclass(frozen=True, slots=True)
 class MetaCredentials:
-    """The credentials of a connection.
+    """The credentials of a connection. From its creation on, every text of this process hides them.
 
     Attributes:
         app_id: names the app's capacity scope; without it, the token's scope stands for the app.
@@ -22,6 +23,10 @@ class MetaCredentials:
     access_token: SecretStr
     app_id: str | None = None
     app_secret: SecretStr | None = None
+
+    def __post_init__(self) -> None:
+        for secret in (self.access_token, self.app_secret):
+            register_secret(secret.get_secret_value() if secret else None)
 
     @classmethod
     def from_settings(cls, settings: SourceSettings) -> "MetaCredentials":

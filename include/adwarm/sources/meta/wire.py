@@ -11,7 +11,7 @@ import io
 import socket
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from urllib3.poolmanager import PoolManager
 from adwarm.foundation.errors import TooMuchData, Transient
 
 _CHUNK = 65_536
+_STEP = 262_144
 _HEAD_BYTES = 8 * 2**20
 _UNCOMPRESSED = frozenset({"", "identity"})
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
@@ -173,26 +174,28 @@ class _Decompressor:
         self._inner = zlib.decompressobj(_GZIP_OR_ZLIB)
         self._fresh = True
 
-    def decompress(self, data: bytes, limit: int) -> bytes:
-        """Return the decompressed `data`, cut after `limit` bytes and one more, which shows that there is more.
+    def decompress(self, data: bytes) -> Iterator[bytes]:
+        """Yield the decompressed `data` in steps, so that the caller can stop at its limit.
 
         Raises:
             zlib.error: the data is damaged.
         """
-        content = bytearray()
-        while data and len(content) <= limit:
+        step = b""
+        while data or len(step) == _STEP:  # after a full step, more may come out without further input
             if self._inner.eof:
+                if not data:
+                    return
                 self._inner, self._fresh = zlib.decompressobj(_GZIP_OR_ZLIB), True
             try:
-                content += self._inner.decompress(data, limit + 1 - len(content))
+                step = self._inner.decompress(data, _STEP)
             except zlib.error:
                 if not self._fresh:
                     raise
                 self._inner = zlib.decompressobj(_RAW_DEFLATE)
-                content += self._inner.decompress(data, limit + 1 - len(content))
+                step = self._inner.decompress(data, _STEP)
             self._fresh = False
             data = self._inner.unused_data if self._inner.eof else self._inner.unconsumed_tail
-        return bytes(content)
+            yield step
 
     @property
     def is_whole(self) -> bool:
@@ -203,9 +206,10 @@ def _read_all(response: requests.Response, bounds: CallBounds, decompressor: _De
     content, limit = bytearray(), bounds.max_bytes
     try:
         while data := response.raw.read(_CHUNK, decode_content=False):
-            content += data if decompressor is None else decompressor.decompress(data, limit - len(content))
-            if len(content) > limit:
-                raise too_large_error(limit)
+            for step in (data,) if decompressor is None else decompressor.decompress(data):
+                content += step
+                if len(content) > limit:
+                    raise too_large_error(limit)
     except zlib.error:
         raise Transient("Meta's response is damaged: it cannot be unpacked", code="encoding") from None
     if decompressor is not None and not decompressor.is_whole:

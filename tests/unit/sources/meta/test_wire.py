@@ -18,7 +18,7 @@ from adwarm.foundation.errors import AdwarmError, TooMuchData, Transient
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.transport import GraphTransport
-from adwarm.sources.meta.wire import CallBounds, _Decompressor
+from adwarm.sources.meta.wire import _STEP, CallBounds, _Decompressor
 from tests.unit.sources.conftest import TOKEN
 
 Script = Callable[[socket.socket], None]
@@ -270,17 +270,27 @@ def test_a_bomb_is_not_unpacked(raw: RawServer, graph: GraphTransport, pack: Cal
     assert graph.get(("act_1",), {}).body == {"ok": 1}
 
 
-@given(st.lists(st.binary(max_size=400), min_size=1, max_size=4), st.integers(1, 60), st.integers(0, 2_000))
-def test_unpacking_in_steps(members: list[bytes], step: int, most: int) -> None:
-    """Several members in pieces of any size give the whole, or one byte more than asked when there is more."""
+@given(st.lists(st.binary(max_size=400), min_size=1, max_size=4), st.integers(1, 60))
+def test_unpacking_in_steps(members: list[bytes], step: int) -> None:
+    """Several members in pieces of any size give the whole."""
     packed, whole = b"".join(gzip.compress(member, mtime=0) for member in members), b"".join(members)
     unpacker, found = _Decompressor(), b""
     for start in range(0, len(packed), step):
-        found += unpacker.decompress(packed[start : start + step], most - len(found))
-        if len(found) > most:
-            break
-    assert found == whole[: most + 1]
-    assert unpacker.is_whole or len(whole) > most
+        found += b"".join(unpacker.decompress(packed[start : start + step]))
+    assert found == whole
+    assert unpacker.is_whole
+
+
+@given(st.integers(-300, 300), st.integers(1, 3), st.sampled_from([-15, 15, 31]))
+def test_unpacking_what_fills_whole_steps(beyond: int, steps: int, form: int) -> None:
+    """A body of about a number of steps is unpacked to its end, in steps, whatever its form."""
+    whole = (b"0123456789" * 80_000)[: max(0, steps * _STEP + beyond)]
+    packer = zlib.compressobj(wbits=form)
+    unpacker = _Decompressor()
+    found = list(unpacker.decompress(packer.compress(whole) + packer.flush()))
+    assert b"".join(found) == whole
+    assert max(map(len, found)) <= _STEP
+    assert unpacker.is_whole
 
 
 def test_bounds_by_a_clock_of_their_own() -> None:
