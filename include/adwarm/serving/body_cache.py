@@ -12,11 +12,10 @@ from cachetools import LRUCache
 
 from adwarm.compression import decode_envelope
 from adwarm.foundation.errors import Corrupt
+from adwarm.foundation.home import BODY_FOLDER
 from adwarm.serving.body_files import BodyFiles
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
-
-FOLDER = "serve-cache"
 
 
 class BodyCache:
@@ -27,7 +26,7 @@ class BodyCache:
         self._engine = context.engine
         self._executor = executor
         self._memory: LRUCache[str, bytes] = LRUCache(serving.memory_bytes, getsizeof=len)
-        self._files = BodyFiles(context.settings.home / FOLDER, serving.disk_bytes)
+        self._files = BodyFiles(context.settings.home / BODY_FOLDER, serving.disk_bytes)
         self._flights: dict[str, asyncio.Future[bytes | None]] = {}
 
     def get(self, entry: Entry) -> bytes | None:

@@ -8,6 +8,7 @@
 | was fetched while the reader waited      | `fetched`                                     |
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,11 +28,13 @@ from adwarm.compression import (
 )
 from adwarm.compression.document import read_format_version
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
 from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.store import Context, accounts, entries, read_traffic
 from adwarm.store.entries import Entry
+
+log = logging.getLogger(__name__)
 
 
 class ReadStatus(StrEnum):
@@ -100,8 +103,15 @@ class Reader:
     def record_read(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
         """Add one read to the traffic of its hour, and to its entry unless the warmer read it.
 
-        A fetch that the reader waited for counts as a miss.
+        A fetch that the reader waited for counts as a miss. A read that cannot be counted is not a failed read: a full
+        disk is no reason not to answer.
         """
+        try:
+            self._count(result, actor, latency_ms)
+        except Transient as error:
+            log.warning("a read of %s was not counted: %s", result.key, error)
+
+    def _count(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
         column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(result.status, "misses")
         account = result.key.account_id
         read_traffic.increment(self._engine, result.read_at, account, actor.value, latency_ms=latency_ms, **{column: 1})

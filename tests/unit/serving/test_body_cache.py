@@ -12,7 +12,7 @@ from sqlalchemy import event
 
 from adwarm.compression import decode_envelope
 from adwarm.model import ReportKey
-from adwarm.serving.body_cache import FOLDER, BodyCache
+from adwarm.serving.body_cache import BodyCache
 from adwarm.serving.body_files import BodyFiles, hash_stored
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
@@ -83,7 +83,7 @@ def test_the_database_is_read_once(bodies: Bodies) -> None:
     bodies.restart()
     assert bodies.get(entry) == body
     assert bodies.reads == 1
-    file = bodies.home / FOLDER / entry.payload_hash
+    file = bodies.home / BODY_FOLDER / entry.payload_hash
     assert file.read_bytes() == body
     assert (file.parent.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
 
@@ -102,7 +102,7 @@ def test_a_changed_file_is_read_again(bodies: Bodies, damage: str, is_new_proces
     entry, body = _entries(bodies)[0]
     bodies.restart(memory_bytes=0)
     assert bodies.get(entry) == body
-    file = bodies.home / FOLDER / entry.payload_hash
+    file = bodies.home / BODY_FOLDER / entry.payload_hash
     before = file.stat()
     changed = {
         "truncated": body[:-1],
@@ -124,7 +124,7 @@ def test_an_untouched_file_that_got_another_time_is_kept(bodies: Bodies) -> None
     entry, body = _entries(bodies)[0]
     bodies.restart(memory_bytes=0)
     bodies.get(entry)
-    os.utime(bodies.home / FOLDER / entry.payload_hash, ns=(1, 1))
+    os.utime(bodies.home / BODY_FOLDER / entry.payload_hash, ns=(1, 1))
     assert [bodies.get(entry), bodies.get(entry)] == [body, body]
     assert bodies.reads == 1
 
@@ -134,7 +134,7 @@ def test_damaged_bytes_in_the_database_are_marked(bodies: Bodies) -> None:
     entry, _ = _entries(bodies)[0]
     bodies.desk.corrupt_payloads()
     assert bodies.get(entry) is None
-    assert not (bodies.home / FOLDER / entry.payload_hash).exists()
+    assert not (bodies.home / BODY_FOLDER / entry.payload_hash).exists()
     assert {item.degraded for item in entries.list_entries(bodies.desk.engine) if item.key == entry.key} == {True}
 
 
@@ -176,7 +176,7 @@ def test_the_folder_is_bounded(bodies: Bodies) -> None:
 
 def test_a_folder_that_cannot_be_used_is_done_without(bodies: Bodies) -> None:
     """A file in place of the folder is logged; bodies come from the database."""
-    (bodies.home / FOLDER).write_text("not a folder", encoding="utf-8")
+    (bodies.home / BODY_FOLDER).write_text("not a folder", encoding="utf-8")
     entry, body = _entries(bodies)[0]
     bodies.restart(memory_bytes=0)
     assert [bodies.get(entry), bodies.get(entry)] == [body, body]
