@@ -86,7 +86,7 @@ _SQLITE_STORAGE = {
     "SQLITE_CORRUPT": (
         "database_damaged",
         "the database file is damaged",
-        "restore a backup; or save what is left with `adwarm db export FOLDER`, move the file away, `adwarm db upgrade`",
+        "restore a backup; or save the rest with `adwarm db export FOLDER`, move the file away, `adwarm db upgrade`",
     ),
     "SQLITE_NOTADB": (
         "database_damaged",

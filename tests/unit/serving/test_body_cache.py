@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import event
 
 from adwarm.compression import decode_envelope
+from adwarm.foundation.home import BODY_FOLDER
 from adwarm.model import ReportKey
 from adwarm.serving.body_cache import BodyCache
 from adwarm.serving.body_files import BodyFiles, hash_stored
