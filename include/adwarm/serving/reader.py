@@ -4,7 +4,8 @@
 |------------------------------------------|-----------------------------------------------|
 | is stored, verified and fresh            | `hit`                                         |
 | is stored and verified, but old          | `stale`, with the reason                      |
-| is absent, or its bytes are corrupt      | `miss`; a corrupt entry is marked degraded    |
+| is absent, or its bytes are damaged or   | `miss`; a damaged entry is marked degraded    |
+| do not decode                            |                                               |
 | was fetched while the reader waited      | `fetched`                                     |
 """
 
@@ -23,10 +24,9 @@ from adwarm.compression import (
     decode_envelope,
     decompress,
     hash_blob,
-    open_envelope,
     render_shape,
 )
-from adwarm.compression.document import read_format_version
+from adwarm.compression.stored_bytes import StoredBytesVerifier
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
@@ -80,6 +80,7 @@ class Reader:
         self._settings = context.settings
         self._clock = clock
         self._cache = TranscodeCache(context.settings.compression.cache_bytes)
+        self._verifier = StoredBytesVerifier(context.settings.compression)
 
     def read(self, key: ReportKey, actor: Actor = Actor.HUMAN, *, record_traffic: bool = True) -> ReadResult:
         """Return the stored entry for `key` as of now; never calls the source.
@@ -162,11 +163,17 @@ class Reader:
         if stored is None:
             return f"nothing is stored for {entry_key.window}"
         try:
-            read_format_version(open_envelope(stored[1]).content_type)
+            self._verifier.verify(*stored)
         except Corrupt as error:
-            entries.mark_degraded(self._engine, stored[0], str(error))
+            self._mark_degraded(stored[0], error)
             return str(error)
         return stored
+
+    def _mark_degraded(self, entry: Entry, error: Corrupt) -> None:
+        try:
+            entries.mark_degraded(self._engine, entry, str(error))
+        except Transient as failure:  # the next reader notices the damage again
+            log.warning("a damaged entry of %s could not be marked: %s", entry.key.account_id, failure)
 
     def _look_up(self, key: ReportKey) -> ReadResult:
         now = self._clock.now()
