@@ -1,6 +1,7 @@
 """Deletes objects and payloads that nothing references, once they are too old to be about to be referenced.
 
-An object is in use when a row of any table references it in a column `object_hash`.
+An object is in use when a row of any table references it in a column `object_hash`, or as a copy of damaged data. The
+unfinished files of writers that were killed are deleted too.
 """
 
 from datetime import datetime, timedelta
@@ -8,7 +9,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine, select
 
 from adwarm.foundation.errors import NotFound
-from adwarm.store import Context, ObjectStore, entries, entry_versions, read_transaction
+from adwarm.maintenance.temporary_files import delete_stale_temporaries
+from adwarm.store import Context, ObjectStore, entries, entry_versions, quarantine, read_transaction
 from adwarm.store.entry_versions import VersionLimits
 from adwarm.store.tables import metadata
 
@@ -18,10 +20,11 @@ _QUARANTINE_SUFFIX = ".jsonl"
 
 
 def list_used_objects(engine: Engine) -> set[str]:
-    """Return the hash of every object that a row references."""
+    """Return the hash of every object that a row references, the copies of damaged data included."""
     columns = [table.c.object_hash for table in metadata.tables.values() if "object_hash" in table.c]
     with read_transaction(engine) as connection:
-        return {str(digest) for column in columns for digest in connection.execute(select(column).distinct()).scalars()}
+        used = {str(digest) for column in columns for digest in connection.execute(select(column).distinct()).scalars()}
+    return used | quarantine.list_copies(engine)
 
 
 def delete_orphans(context: Context, now: datetime, as_of: datetime | None = None) -> tuple[int, int]:
@@ -43,6 +46,7 @@ def delete_orphans(context: Context, now: datetime, as_of: datetime | None = Non
     unused = [item for item in old if item[0] not in used and _is_old(objects, item, now)]
     for digest, suffix in unused:
         objects.delete(digest, suffix)
+    delete_stale_temporaries(context, now - MIN_ORPHAN_AGE)
     entry_versions.delete_old(context.engine, as_of - VersionLimits.of(context.settings.compression).age)
     return len(unused), entries.delete_orphans(context.engine, as_of - MIN_ORPHAN_AGE)
 

@@ -19,7 +19,7 @@ from upath import UPath
 
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, StorageError
-from adwarm.foundation.home import is_temporary, make_private_folder, write_private_file
+from adwarm.foundation.home import make_private_folder, write_private_file
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.storage_errors import DATA_SETTING, describe_storage_problem, storage_error
 
@@ -134,16 +134,6 @@ class ObjectStore:
                 digest, _, suffix = path.name.partition(".")
                 if _HASH.fullmatch(digest):
                     yield digest, f".{suffix}"
-
-    def list_temporaries(self) -> Iterator[Path]:
-        """Yield the files that writers have not finished, which a killed one leaves; remote stores have none.
-
-        Raises:
-            StorageError: a folder cannot be listed.
-        """
-        if _is_local(self._root):
-            for folder in self._list_folder(self._root / "objects"):
-                yield from (path for path in self._list_folder(folder) if is_temporary(path.name))
 
     def check(self) -> None:
         """Write, read and delete a probe object.

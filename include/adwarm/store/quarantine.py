@@ -5,6 +5,7 @@ the object is deleted. A crash in between leaves a copy that garbage collection 
 next reader finds again.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from sqlalchemy import Connection, Engine, Row, and_, delete, exists, func, sele
 from adwarm.foundation.errors import AdwarmError, NotFound
 from adwarm.store.context import Context
 from adwarm.store.database import insert_new, read_statement, read_transaction, write_transaction
-from adwarm.store.tables import entry, forecast_snapshot, partition, payload, policy
+from adwarm.store.integrity_days import IntegrityCounts, add_within
+from adwarm.store.tables import entry, forecast_snapshot, partition, payload, policy, policy_review
 from adwarm.store.tables import quarantined_item as table
 
 DamagedKind = Literal["entry", "partition", "snapshot", "aggregate"]
@@ -65,8 +67,8 @@ def set_aside(context: Context, item: DamagedItem) -> None:
     """Set damaged data aside, so that it is not read again and whole data replaces it.
 
     A copy of its bytes is kept, if they can be read. Entries are marked degraded. The days in a partition object are
-    deleted, so that they are fetched again, and so is the object. A snapshot that no policy names is deleted. Data that
-    is set aside already gets no second row.
+    deleted, so that they are fetched again, and so is the object. A snapshot is deleted unless a policy or a review
+    names it. Data that is set aside already gets no second row.
 
     Raises:
         StorageError: the object store cannot be written; nothing has changed.
@@ -119,11 +121,33 @@ def mark_days_healed(engine: Engine, account_id: str, spec_hash: str, days: Coll
     return _close(engine, healed, at, "the days were fetched again")
 
 
+def mark_snapshots_healed(engine: Engine, at: datetime) -> int:
+    """Close the open rows of snapshots that no policy names any more; return their number."""
+    is_live = exists().where(
+        policy.c.snapshot_id == forecast_snapshot.c.id, forecast_snapshot.c.object_hash == table.c.name
+    )
+    return _close(engine, and_(table.c.kind == "snapshot", ~is_live), at, "another snapshot is live")
+
+
 def list_open(engine: Engine, limit: int) -> list[QuarantinedItem]:
     """Return up to `limit` rows of damaged data that nothing has replaced yet, newest first."""
     query = select(table).where(table.c.healed_at.is_(None)).order_by(table.c.found_at.desc(), table.c.id.desc())
     with read_transaction(engine) as connection:
         return [_item(row) for row in connection.execute(query.limit(limit))]
+
+
+def list_open_names(engine: Engine) -> set[tuple[str, str]]:
+    """Return kind and name of the open rows."""
+    query = select(table.c.kind, table.c.name).where(table.c.healed_at.is_(None))
+    with read_transaction(engine) as connection:
+        return {(kind, name) for kind, name in connection.execute(query)}
+
+
+def list_open_accounts(engine: Engine) -> list[str]:
+    """Return the accounts that have an open row of an entry."""
+    is_open = and_(table.c.healed_at.is_(None), table.c.kind == "entry", table.c.account_id.is_not(None))
+    with read_transaction(engine) as connection:
+        return sorted(connection.execute(select(table.c.account_id).where(is_open).distinct()).scalars())
 
 
 def count_open(engine: Engine) -> dict[str, int]:
@@ -185,8 +209,11 @@ def _change_rows(connection: Connection, item: DamagedItem) -> None:
     elif item.kind == "partition":
         connection.execute(delete(partition).where(partition.c.object_hash == item.name))
     elif item.kind == "snapshot":
-        is_named = exists().where(policy.c.snapshot_id == forecast_snapshot.c.id)
-        connection.execute(delete(forecast_snapshot).where(forecast_snapshot.c.object_hash == item.name, ~is_named))
+        snapshot_id = forecast_snapshot.c.id
+        is_live = exists().where(policy.c.snapshot_id == snapshot_id)
+        is_reviewed = exists().where(policy_review.c.proposed_snapshot == snapshot_id)
+        damaged = forecast_snapshot.c.object_hash == item.name
+        connection.execute(delete(forecast_snapshot).where(damaged, ~is_live, ~is_reviewed))
 
 
 def _delete_damaged(context: Context, name: str) -> None:
@@ -204,9 +231,12 @@ def _close(engine: Engine, which: Any, at: datetime, outcome: str) -> int:
     with read_statement(engine) as connection:
         if connection.execute(select(table.c.id).where(is_open).limit(1)).first() is None:
             return 0
+    values = {"healed_at": at, "outcome": outcome[:_REASON_LENGTH]}
     with write_transaction(engine) as connection:
-        values = {"healed_at": at, "outcome": outcome[:_REASON_LENGTH]}
-        return int(connection.execute(update(table).where(is_open).values(values)).rowcount)
+        closed = connection.execute(update(table).where(is_open).values(values).returning(table.c.kind)).scalars().all()
+        counts = {kind: IntegrityCounts(healed=number) for kind, number in Counter(closed).items()}
+        add_within(connection, at, counts)
+    return len(closed)
 
 
 def _item(row: Row[Any]) -> QuarantinedItem:

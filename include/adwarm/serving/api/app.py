@@ -15,7 +15,7 @@ from adwarm.serving.api.dependencies import bearer
 from adwarm.serving.api.errors import describe_error, describe_invalid, describe_status
 from adwarm.serving.api.guard import Guard
 from adwarm.serving.api.models import ProblemDocument
-from adwarm.serving.api.routes import accounts, batch, capacity, health, insights, metrics, requests, scores
+from adwarm.serving.api.routes import accounts, batch, capacity, health, insights, integrity, metrics, requests, scores
 from adwarm.serving.metrics import StateCollector
 from adwarm.serving.problems import CONTENT_TYPE, Problem
 from adwarm.serving.services import ServingServices
@@ -60,7 +60,7 @@ def _make_app() -> FastAPI:
         lifespan=_limit_threads,
     )
     app.include_router(health.router)
-    for module in (insights, batch, scores, accounts, requests, capacity):
+    for module in (insights, batch, scores, accounts, requests, capacity, integrity):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer)])
     app.include_router(metrics.router, dependencies=[Depends(bearer)])
     document: dict[str, Any] = {}
