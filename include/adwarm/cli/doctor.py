@@ -42,7 +42,7 @@ class CheckResult:
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, home, database, object store, disks, access log, forecast, connections, misses, clock, zones and tokens.
+    """Check settings, home, database, objects, disks, logs, forecast, connections, misses, clock, zones and tokens.
 
     Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
     """
