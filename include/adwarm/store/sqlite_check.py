@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from adwarm.store.database import read_transaction
 
-_STEPS = 100_000
+_STEPS = 1_000
 """Instructions of SQLite's machine between two looks at the time."""
 
 
