@@ -178,7 +178,8 @@ def _check_object(
         size = len(data)
         check(context, digest, data)
 
-    return Checked(digest, size, _run(context, read, problem))
+    found = _run(context, read, problem)
+    return Checked(digest, size, found)
 
 
 def _check_partition(context: Context, digest: str, data: bytes) -> None:
