@@ -3,9 +3,10 @@
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError
 from adwarm.maintenance.integrity_checks import KINDS, Checked, Problem, list_items
 from adwarm.store import Context, integrity_days, quarantine
@@ -89,7 +90,7 @@ def verify_store(context: Context, *, repair: bool = False, at: datetime | None 
     Raises:
         Transient: the database cannot be reached.
     """
-    recorder = Recorder(context, at or datetime.now(UTC), repair=repair)
+    recorder = Recorder(context, at or SystemClock().now(), repair=repair)
     for kind in KINDS:
         for checked in _check_all(context, kind):
             recorder.add(kind, checked)

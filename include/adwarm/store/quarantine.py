@@ -1,4 +1,4 @@
-"""Damaged data that was found: it is set aside with a copy, and its row says what became of it.
+"""Damaged data that was found: it is set aside with a copy, and its row says when whole data replaced it.
 
 The order is safe against a crash at any point: the copy is written first, then one transaction changes the rows, then
 the object is deleted. A crash in between leaves a copy that garbage collection deletes, or a damaged object that the
