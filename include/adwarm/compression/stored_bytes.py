@@ -1,5 +1,6 @@
 """Verifies the stored bytes of an entry: their length, their hashes, and that they decode to the entry's document."""
 
+from collections.abc import Callable
 from hashlib import sha256
 from threading import Lock
 from typing import Final
@@ -23,13 +24,12 @@ def verify_bytes(entry: Entry, sealed: bytes) -> Envelope:
     Raises:
         Corrupt: they are not what was stored.
     """
-    if entry.payload_hash and sha256(sealed).hexdigest() != entry.payload_hash:
-        if len(sealed) != entry.stored_bytes:
-            raise Corrupt(f"{len(sealed):,} bytes are stored instead of {entry.stored_bytes:,}; fetch them again")
-        raise Corrupt
     envelope = open_envelope(sealed)
     read_format_version(envelope.content_type)
-    if (envelope.codec, envelope.raw_bytes, len(sealed)) != (entry.codec, entry.raw_bytes, entry.stored_bytes):
+    if len(sealed) != entry.stored_bytes:
+        raise Corrupt(f"{len(sealed):,} bytes are stored instead of {entry.stored_bytes:,}; fetch them again")
+    facts = (envelope.codec, envelope.raw_bytes)
+    if facts != (entry.codec, entry.raw_bytes) or sha256(sealed).hexdigest() != entry.payload_hash:
         raise Corrupt("the stored bytes are not those of the entry; fetch them again")
     return envelope
 
@@ -65,10 +65,15 @@ class StoredBytesVerifier:
         self._decoded: LRUCache[str, bool] = LRUCache(_REMEMBERED)
         self._lock = Lock()
 
-    def verify(self, entry: Entry, sealed: bytes) -> Envelope:
+    def verify(self, entry: Entry, sealed: bytes, on_decoded: Callable[[bytes], object]) -> Envelope:
         """Return the envelope of the stored bytes of an entry.
 
         The checksums are computed each time; a payload hash whose bytes have been decoded before is not decoded again.
+
+        Args:
+            entry: the entry.
+            sealed: its stored bytes.
+            on_decoded: called with the document when it was decoded.
 
         Raises:
             Corrupt: the bytes are not what was stored, or cannot be decoded.
@@ -77,8 +82,7 @@ class StoredBytesVerifier:
         with self._lock:
             is_known = entry.payload_hash in self._decoded
         if not is_known:
-            verify_document(entry, envelope, self._settings)
-            if entry.payload_hash:
-                with self._lock:
-                    self._decoded[entry.payload_hash] = True
+            on_decoded(verify_document(entry, envelope, self._settings))
+            with self._lock:
+                self._decoded[entry.payload_hash] = True
         return envelope

@@ -126,7 +126,7 @@ class Reader:
             NotFound: the result is a miss.
         """
         blob, settings = _require_blob(result), self._settings.compression
-        key = RepresentationKey(hash_blob(result.key.account_id, blob), "identity")
+        key = _body_key(result.key.account_id, blob)
         return self._cache.get_or_compute(key, lambda: decompress(blob, settings))
 
     def get_shape(self, result: ReadResult, shape: Shape, table: TableName = "daily") -> tuple[bytes, str]:
@@ -162,8 +162,9 @@ class Reader:
         stored = entries.find(self._engine, entry_key)
         if stored is None:
             return f"nothing is stored for {entry_key.window}"
+        body_key = _body_key(entry_key.account_id, stored[1])
         try:
-            self._verifier.verify(*stored)
+            self._verifier.verify(*stored, lambda raw: self._cache.get_or_compute(body_key, lambda: raw))
         except Corrupt as error:
             self._mark_degraded(stored[0], error)
             return str(error)
@@ -230,6 +231,10 @@ def _fetch_or_fall_back(
         raise NotFound(f"{key}: {reason or result.reason}")
     why = "; ".join(dict.fromkeys(text for text in (reason, older.reason) if text))
     return replace(older, status=ReadStatus.STALE, reason=why)
+
+
+def _body_key(account_id: str, blob: bytes) -> RepresentationKey:
+    return RepresentationKey(hash_blob(account_id, blob), "identity")
 
 
 def _require_blob(result: ReadResult) -> bytes:
