@@ -27,7 +27,7 @@ from adwarm.compression import (
     open_envelope,
 )
 from adwarm.compression.codecs import encode
-from adwarm.foundation.errors import Corrupt
+from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.foundation.wording import format_count
 from adwarm.model import EntryKey
 from adwarm.settings import CompressionSettings
@@ -236,6 +236,8 @@ def _load(engine: Engine, settings: CompressionSettings, entry: Entry) -> _Docum
         raw = decompress_envelope(envelope, settings)
     except Corrupt as error:
         return error
+    except TooMuchData as error:  # more than its row says, so its bytes are not those that were stored
+        return Corrupt(str(error))
     return _Document(raw, envelope.content_type, _get_name(entry))
 
 
