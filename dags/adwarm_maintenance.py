@@ -39,7 +39,7 @@ from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, da
 
 STEPS = (
     "check_health",
-    # "scrub",
+    "scrub",
     "repair_degraded",
     "compact",
     "recompress_entries",

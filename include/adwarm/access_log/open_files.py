@@ -6,8 +6,6 @@ or absent: locally it is renamed into place, and object storage shows a put when
 """
 
 import io
-import os
-import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from upath import UPath
+
+from adwarm.foundation.home import make_private_folder, write_private_file
+from adwarm.foundation.storage_errors import DATA_SETTING, translating_storage_errors
 
 OPEN_FILE_SCHEMA = pa.schema([
     pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
@@ -60,20 +61,21 @@ class OpenFiles:
         self._root: Any = Path(self.url) if "://" not in data_url else UPath(self.url)
 
     def put(self, day: date, name: str, opens: pa.Table) -> None:
-        """Store opens of one day, in `OPEN_FILE_SCHEMA`, as the file `name` without its suffix."""
+        """Store opens of one day, in `OPEN_FILE_SCHEMA`, as the file `name` without its suffix.
+
+        Raises:
+            StorageError: it cannot be written; nothing of it is stored.
+        """
         buffer = io.BytesIO()
         pq.write_table(opens, buffer, compression="zstd")
         path = self._root / day.isoformat() / f"{name}{_SUFFIX}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(path, UPath):
-            path.write_bytes(buffer.getvalue())
-            return
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-        try:
-            temporary.write_bytes(buffer.getvalue())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with translating_storage_errors(path, DATA_SETTING):
+            if isinstance(path, UPath):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(buffer.getvalue())
+            else:
+                make_private_folder(path.parent)
+                write_private_file(path, buffer.getvalue(), verify=True)
 
     def list_days(self, since: date | None = None, until: date | None = None) -> list[date]:
         """Return the days from `since` to `until`, both included, that have a folder, oldest first."""

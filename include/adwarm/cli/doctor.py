@@ -12,7 +12,8 @@ import typer
 
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_json, print_table
-from adwarm.foundation.errors import AdwarmError, BadRequest
+from adwarm.cli.storage_checks import check_database, check_disk, list_disks
+from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt
 
 if TYPE_CHECKING:
     from adwarm.prefetch.batch import SourceFactory
@@ -41,7 +42,7 @@ class CheckResult:
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, home, database, objects, log, forecast, connections, misses, clock, zones, tokens and alerts.
+    """Check settings, storage, disks, logs, forecast, connections, misses, clock, zones, tokens and alerts.
 
     Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
     """
@@ -52,8 +53,9 @@ def doctor(*, as_json: JsonOption = False) -> None:
         runtime = Runtime()
         checks += [
             _check_home(runtime),  # before the database, which creates the folder
-            _run_check("database", lambda: f"{runtime.engine.dialect.name}, schema up to date"),
+            _run_check("database", lambda: check_database(runtime)),
             _run_check("object store", lambda: _check_objects(runtime)),
+            *_check_disks(runtime),
             *_check_logs(runtime),
             _run_check("forecast", lambda: _check_forecast(runtime)),
             *_check_connections(runtime),
@@ -113,6 +115,23 @@ def _check_objects(runtime: "Runtime") -> str:
     return f"{runtime.objects.url} can be written"
 
 
+def _check_disks(runtime: "Runtime") -> list[CheckResult]:
+    """Return the free space of each disk that is written to, and a note when there is little."""
+    results = []
+    for name, (path, setting) in list_disks(runtime).items():
+        is_low = False
+
+        def check(path: Path = path, setting: str = setting) -> str:
+            nonlocal is_low
+            detail, is_low = check_disk(path, setting)
+            return detail
+
+        result = _run_check(name, check)
+        result.warning = is_low
+        results.append(result)
+    return results
+
+
 def _check_logs(runtime: "Runtime") -> list[CheckResult]:
     """Check the user's access log and adwarm's own; there must be one that counts."""
     from adwarm.patterns.ingest.open_sources import OpenSources
@@ -153,9 +172,14 @@ def _check_log(runtime: "Runtime", url: str) -> str:
 
 
 def _check_forecast(runtime: "Runtime") -> str:
-    from adwarm.forecast.snapshot import get_live_snapshot
+    from adwarm.forecast.snapshot import find_live_problem, get_live_snapshot
 
     live = get_live_snapshot(runtime.engine)
+    if (problem := find_live_problem(runtime.context)) is not None:
+        raise Corrupt(
+            f"the live forecast ({live.kind}) cannot be used: {problem}; an older one takes over, train a new one with "
+            "the DAG adwarm_access_patterns"
+        )
     return f"{live.kind}, {live.keys:,} keys, trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 
 

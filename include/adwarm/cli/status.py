@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from adwarm.cli.integrity_fields import print_integrity, report_integrity
 from adwarm.cli.maintain import maintenance_fields, print_maintenance
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_fields, print_json, print_table
@@ -12,7 +13,7 @@ from adwarm.cli.strategy_fields import COLUMNS, report_fields, table_row
 
 if TYPE_CHECKING:
     from adwarm.backpressure import AdmissionStatus, ScopeStatus
-    from adwarm.model import Job
+    from adwarm.model import Job, Snapshot
     from adwarm.runtime import Runtime
 
 _JOB_COLUMNS = ("dag", "started", "status", "done", "failed", "requests", "left")
@@ -58,6 +59,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "admission": admission.to_dict(),
         "isolated": [asdict(state) for state in runtime.isolation.list_isolated()],
         "healing": [run._asdict() for run in HealingStore(runtime.engine).list_recent(_MAX_ROWS)],
+        "integrity": report_integrity(runtime.engine, now),
     }
     if as_json:
         print_json(document)
@@ -78,6 +80,7 @@ def status(*, as_json: JsonOption = False) -> None:
     print_fields("Last 24 hours", document["traffic_24h"])
     print_table("Jobs", _JOB_COLUMNS, [_job_row(job) for job in document["jobs"]], "none yet")
     print_maintenance(document["maintenance"])
+    print_integrity(document["integrity"])
     _print_queue(document["queue"])
     _print_limits(admission)
     _print_recovery(document["isolated"], document["healing"])
@@ -98,7 +101,19 @@ def _forecast_fields(runtime: "Runtime") -> dict[str, Any]:
         "keys": live.keys,
         **_choice_fields(runtime),
         **live.metrics,
+        **_damage_fields(runtime, live),
     }
+
+
+def _damage_fields(runtime: "Runtime", live: "Snapshot") -> dict[str, Any]:
+    """Return what is wrong with the stored bytes of the live forecast; empty when nothing is."""
+    from adwarm.foundation.errors import AdwarmError
+
+    try:
+        runtime.objects.get(live.object_hash)
+    except AdwarmError as error:
+        return {"problem": f"{error}; an older forecast takes over until the next training"}
+    return {}
 
 
 def _choice_fields(runtime: "Runtime") -> dict[str, Any]:

@@ -1,30 +1,47 @@
 """`adwarm verify`: checks stored data against its checksums."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_json, print_table
 
+if TYPE_CHECKING:
+    from adwarm.maintenance.integrity import IntegrityResult
+
 
 def verify(
     *,
-    repair: Annotated[bool, typer.Option("--repair", help="Mark corrupt data, so that it is fetched again.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged data aside, so that it is fetched again.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every stored entry and partition object against its checksum. Exits with 1 when anything is corrupt."""
+    """Check every stored entry, partition, aggregate and forecast snapshot. Exits with 1 when anything is damaged.
+
+    With --repair, damaged entries are marked and damaged days deleted, so that the next warm or the repair step of
+    `adwarm maintain` fetches them again; a copy of the damaged bytes is kept for a while.
+    """
     from adwarm.compression import flush_statistics
     from adwarm.maintenance.integrity import verify_store
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    report = verify_store(runtime.context, repair=repair)
+    result = verify_store(runtime.context, repair=repair, at=runtime.clock.now())
     flush_statistics(runtime.engine, runtime.clock.now())
     if as_json:
-        print_json(report.to_dict())
+        print_json(result.to_dict())
     else:
-        title = f"{report.entries:,} entries and {report.objects:,} objects checked, {len(report.corrupt)} corrupt"
-        print_table(title, ("what", "why"), report.corrupt, "nothing is corrupt")
-    if report.corrupt:
+        _print_result(result)
+    if result.problems:
         raise typer.Exit(1)
+
+
+def _print_result(result: "IntegrityResult") -> None:
+    counts = [
+        (kind, counts.checked, counts.damaged, counts.repaired, counts.bytes) for kind, counts in result.kinds.items()
+    ]
+    print_table("Checked", ("kind", "checked", "damaged", "repaired", "bytes"), counts)
+    title = f"{result.entries:,} entries and {result.objects:,} objects checked, {len(result.problems)} corrupt"
+    print_table(title, ("what", "why"), result.corrupt, "nothing is corrupt")

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from adwarm.compression import flush_statistics, unpack_document
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
-from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.foundation.errors import Corrupt, NotFound, TooMuchData
 from adwarm.foundation.wording import format_count
 from adwarm.model import EntryKey, Row, Window
 from adwarm.settings import Settings
@@ -68,7 +68,7 @@ def score_accounts(context: Context, pairs: Sequence[tuple[str, date]], now: dat
     for account_id, as_of in pairs:
         try:
             _score_one(context, account_id, as_of, now, result)
-        except (Corrupt, NotFound) as error:
+        except (Corrupt, NotFound, TooMuchData) as error:
             result.errors.append(f"{account_id} {as_of}: {error}; run `adwarm verify --repair` and fetch it again")
     flush_statistics(context.engine, now)
     return result

@@ -1,5 +1,6 @@
 """Stores trained forecasts and loads the live one. The stored form is data (Parquet, skops), never pickle."""
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -10,10 +11,21 @@ from adwarm.forecast.models.population import PopulationForecast
 from adwarm.forecast.models.seasonal import KIND, SeasonalForecast
 from adwarm.forecast.protocol import Forecast
 from adwarm.foundation.clock import utc
-from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Mode, Snapshot
-from adwarm.store import Context, read_transaction, write_transaction
-from adwarm.store.snapshots import find_deployed_snapshot, find_snapshot, insert_snapshot, set_policy
+from adwarm.store import Context, quarantine, read_transaction, write_transaction
+from adwarm.store.snapshots import (
+    find_deployed_snapshot,
+    find_snapshot,
+    insert_snapshot,
+    list_substitutes,
+    set_policy,
+)
+
+ALERT_KIND = "ForecastSnapshot"
+"""Kind of the alert about a live snapshot that cannot be used."""
+OnProblem = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 _LOADERS: dict[str, Callable[[bytes], Forecast]] = {
     KIND: SeasonalForecast.from_bytes,
@@ -54,6 +66,7 @@ def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mo
         if find_snapshot(connection, snapshot_id) is None:
             raise _no_such(snapshot_id)
         set_policy(connection, snapshot_id, utc(at), mode=mode)
+    quarantine.mark_snapshots_healed(engine, utc(at))
 
 
 def load_forecast(context: Context, snapshot_id: str) -> Forecast:
@@ -67,10 +80,26 @@ def load_forecast(context: Context, snapshot_id: str) -> Forecast:
         snapshot = find_snapshot(connection, snapshot_id)
     if snapshot is None:
         raise _no_such(snapshot_id)
+    return read_snapshot(context, snapshot)
+
+
+def read_snapshot(context: Context, snapshot: Snapshot) -> Forecast:
+    """Return the forecast of a snapshot.
+
+    Raises:
+        NotFound: its object is missing.
+        Corrupt: its object fails verification, or this version cannot read it.
+    """
     loader = _LOADERS.get(snapshot.kind)
     if loader is None:
-        raise Corrupt(f"snapshot {snapshot_id[:12]} is of the kind {snapshot.kind!r}, which this version cannot read")
-    return loader(context.objects.get(snapshot.object_hash))
+        raise Corrupt(f"snapshot {snapshot.id[:12]} is of the kind {snapshot.kind!r}, which this version cannot read")
+    data = context.objects.get(snapshot.object_hash)
+    try:
+        return loader(data)
+    except AdwarmError:
+        raise
+    except Exception as error:  # decoders raise what they like for bytes that no version of adwarm has written
+        raise Corrupt(f"snapshot {snapshot.id[:12]} cannot be decoded ({type(error).__name__})") from error
 
 
 def get_live_snapshot(engine: Engine) -> Snapshot:
@@ -88,14 +117,59 @@ def get_live_snapshot(engine: Engine) -> Snapshot:
     return snapshot
 
 
-def get_live_forecast(context: Context) -> Forecast:
-    """Return the live forecast.
+def get_live_forecast(context: Context, on_problem: OnProblem | None = None) -> Forecast:
+    """Return the live forecast; when its snapshot is damaged or cannot be read, the one that takes over.
+
+    These are, in order, the older snapshots of the same kind and the older ones of the seasonal kind, newest first. The
+    policy does not change: the next training makes a whole snapshot live.
+
+    Args:
+        context: database and objects.
+        on_problem: called with a sentence when another snapshot takes over; it is logged as a warning in any case.
 
     Raises:
         NotFound: no forecast is live yet.
-        Corrupt: its object fails verification.
+        Corrupt: neither the live snapshot nor any that could take over can be read.
     """
-    return load_forecast(context, get_live_snapshot(context.engine).id)
+    live = get_live_snapshot(context.engine)
+    try:
+        return read_snapshot(context, live)
+    except (NotFound, Corrupt) as error:
+        damage = error
+    with read_transaction(context.engine) as connection:
+        candidates = list_substitutes(connection, live, KIND)
+    for candidate in candidates:
+        try:
+            forecast = read_snapshot(context, candidate)
+        except (NotFound, Corrupt):
+            continue
+        problem = (
+            f"{_describe(live)} cannot be used: {damage}; {_describe(candidate)} takes over until the next training"
+        )
+        log.warning("%s", problem)
+        if on_problem is not None:
+            on_problem(problem)
+        return forecast
+    problem = f"{_describe(live)} cannot be used: {damage}; no other snapshot can take over, train one"
+    if on_problem is not None:
+        on_problem(problem)
+    raise Corrupt(problem)
+
+
+def find_live_problem(context: Context) -> str | None:
+    """Return why the live snapshot cannot be used; None when it can, or when there is none."""
+    try:
+        read_snapshot(context, get_live_snapshot(context.engine))
+    except NotFound as error:
+        with read_transaction(context.engine) as connection:
+            return None if find_deployed_snapshot(connection) is None else str(error)
+    except Corrupt as error:
+        return str(error)
+    return None
+
+
+def _describe(snapshot: Snapshot) -> str:
+    return f"the forecast {snapshot.id[:12]} ({snapshot.kind}, trained until {snapshot.trained_until:%Y-%m-%d})"
 
 
 def _no_such(snapshot_id: str) -> NotFound:

@@ -3,6 +3,7 @@
 ```
 AdwarmError
 ├── Transient            try again soon; the same call may succeed
+│   ├── StorageError     a disk or database is full, read-only or damaged; the message says which
 │   └── Throttled        do not call the scope before `until`
 │       ├── NotAdmitted  the wait for admission would be too long; no call was made
 │       └── Blocked      nor later, until a human has fixed the cause; alert
@@ -59,6 +60,10 @@ class Transient(AdwarmError):
     ) -> None:
         super().__init__(message, code=code)
         self.retry_after = None if retry_after is None else _bounded(retry_after)
+
+
+class StorageError(Transient):
+    """The disk or the database cannot be read or written; the same call succeeds once that is repaired."""
 
 
 class Throttled(Transient):

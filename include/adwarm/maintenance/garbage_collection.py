@@ -1,7 +1,8 @@
 """Deletes objects and payloads that nothing references, once they are too old to be about to be referenced.
 
 An object is in use when a row of any table references it in a column `object_hash` or `copy_name`. Quarantined lines of
-the access log, which only messages reference, are deleted after `retention.quarantine_days`.
+the access log, which only messages reference, are deleted after `retention.quarantine_days`. The unfinished files of
+writers that were killed are deleted too.
 """
 
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from sqlalchemy import Engine, select
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import NotFound
 from adwarm.maintenance.step import Step, StepBudget, StepResult
+from adwarm.maintenance.temporary_files import delete_stale_temporaries
 from adwarm.store import Context, ObjectStore, entries, entry_versions, read_transaction
 from adwarm.store.entry_versions import VersionLimits
 from adwarm.store.tables import metadata
@@ -32,6 +34,7 @@ class GarbageResult:
         lines: objects with quarantined lines of the access log.
         versions: versions of entries that are too old for any reader.
         payloads: unreferenced payloads.
+        unfinished: files of writers that were killed.
         next_folder: the folder of objects that a later run starts after; None when all were looked at.
     """
 
@@ -39,11 +42,12 @@ class GarbageResult:
     lines: int = 0
     versions: int = 0
     payloads: int = 0
+    unfinished: int = 0
     next_folder: str | None = None
 
     def to_dict(self) -> dict[str, int]:
         """Return the counts."""
-        return {name: getattr(self, name) for name in ("objects", "lines", "versions", "payloads")}
+        return {name: getattr(self, name) for name in ("objects", "lines", "versions", "payloads", "unfinished")}
 
 
 def make_collect_garbage(context: Context, clock: Clock) -> Step:
@@ -76,6 +80,7 @@ def collect_garbage(
         version_age = VersionLimits.of(context.settings.compression).age
         result.versions = sum(entry_versions.delete_old(context.engine, now - version_age))
         result.payloads = sum(entries.delete_orphans(context.engine, now - MIN_ORPHAN_AGE))
+        result.unfinished = delete_stale_temporaries(context, now - MIN_ORPHAN_AGE)
     for folder, items in context.objects.list_folders(after):
         _collect_folder(context, now, folder, items, result)
         if budget is not None and budget.is_used_up:

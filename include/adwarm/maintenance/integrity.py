@@ -1,14 +1,34 @@
-"""Checks every stored entry and object against its checksum."""
+"""Checks everything that is stored, and sets aside what is damaged, so that it is fetched again."""
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, select
+from adwarm.foundation.clock import SystemClock
+from adwarm.foundation.errors import AdwarmError
+from adwarm.maintenance.integrity_checks import KINDS, Checked, Problem, list_items
+from adwarm.store import Context, integrity_days, quarantine
+from adwarm.store.integrity_days import IntegrityCounts
+from adwarm.store.quarantine import DamagedItem, DamagedKind
 
-from adwarm.compression import unpack_document
-from adwarm.foundation.errors import Corrupt, NotFound
-from adwarm.store import Context, entries, partitions, read_transaction
-from adwarm.store.tables import access_aggregate, partition
+
+@dataclass(slots=True)
+class KindCounts:
+    """What was checked of one kind of data.
+
+    Attributes:
+        checked: entries or objects that were checked.
+        damaged: those with a problem.
+        repaired: those that were set aside, so that whole data replaces them.
+        bytes: bytes that were read.
+    """
+
+    checked: int = 0
+    damaged: int = 0
+    repaired: int = 0
+    bytes: int = 0
 
 
 @dataclass
@@ -16,58 +36,131 @@ class IntegrityResult:
     """The result of a check.
 
     Attributes:
-        entries: entries that were checked.
-        objects: objects that were checked.
-        corrupt: what does not match its checksum, and why.
+        kinds: the counts by kind of data.
+        problems: what is damaged or cannot be read.
     """
 
-    entries: int = 0
-    objects: int = 0
-    corrupt: list[tuple[str, str]] = field(default_factory=list)
+    kinds: dict[DamagedKind, KindCounts] = field(default_factory=lambda: {kind: KindCounts() for kind in KINDS})
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def entries(self) -> int:
+        """Entries that were checked."""
+        return self.kinds["entry"].checked
+
+    @property
+    def objects(self) -> int:
+        """Objects that were checked."""
+        return sum(counts.checked for kind, counts in self.kinds.items() if kind != "entry")
+
+    @property
+    def corrupt(self) -> list[tuple[str, str]]:
+        """What has a problem, and why."""
+        return [(f"{problem.kind} {problem.subject}", problem.reason) for problem in self.problems]
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        corrupt = [{"what": what, "why": why} for what, why in self.corrupt]
-        return {"entries": self.entries, "objects": self.objects, "corrupt": corrupt}
+        corrupt = [
+            {
+                "kind": problem.kind,
+                "name": problem.name,
+                "what": what,
+                "why": why,
+                "account_id": problem.account_id,
+                "is_damaged": problem.is_damaged,
+            }
+            for problem, (what, why) in zip(self.problems, self.corrupt, strict=True)
+        ]
+        kinds = [{"kind": kind, **asdict(counts)} for kind, counts in self.kinds.items()]
+        return {"entries": self.entries, "objects": self.objects, "kinds": kinds, "corrupt": corrupt}
 
 
-def verify_store(context: Context, *, repair: bool = False) -> IntegrityResult:
-    """Verify and decode each entry, and verify each object that a row references.
+def verify_store(context: Context, *, repair: bool = False, at: datetime | None = None) -> IntegrityResult:
+    """Verify and decode each entry, each object that a row refers to, and each forecast snapshot.
 
-    With `repair`, corrupt entries are marked degraded and the days of corrupt objects are deleted, so that the next
-    warm fetches them. A corrupt object of the access log is deleted; reading its hours again (a window in the params)
-    restores it.
+    Nothing that is stored can make it fail: each damaged or unreadable thing is a problem in the result. With `repair`,
+    what is damaged is set aside: entries are marked degraded and the days of damaged objects are deleted, so that the
+    next warm fetches them. A damaged object of the access log comes back when its hours are read again.
+
+    Args:
+        context: database, objects and settings.
+        repair: whether to set aside what is damaged.
+        at: the time of the check, UTC; now by default.
+
+    Raises:
+        Transient: the database cannot be reached.
     """
-    result = IntegrityResult()
-    for listed in entries.list_entries(context.engine):
-        stored = entries.find(context.engine, listed.key)
-        if stored is None:
-            continue
-        result.entries += 1
-        entry, blob = stored
-        try:
-            unpack_document(blob, context.settings.compression)
-        except Corrupt as error:
-            result.corrupt.append((f"entry {entry.key.account_id} {entry.key.window}", str(error)))
-            if repair:
-                entries.mark_degraded(context.engine, entry, str(error))
-    for digest in _list_referenced_objects(context.engine):
-        result.objects += 1
-        try:
-            context.objects.get(digest)
-        except (Corrupt, NotFound) as error:
-            result.corrupt.append((f"object {digest[:12]}", str(error)))
-            if repair:
-                partitions.delete_by_object(context.engine, digest)
-                context.objects.delete(digest)
-    return result
+    recorder = Recorder(context, at or SystemClock().now(), repair=repair)
+    for kind in KINDS:
+        for checked in _check_all(context, kind):
+            recorder.add(kind, checked)
+    recorder.save()
+    return recorder.result
 
 
-def _list_referenced_objects(engine: Engine) -> list[str]:
-    with read_transaction(engine) as connection:
-        digests = {
-            str(digest)
-            for table in (partition, access_aggregate)
-            for digest in connection.execute(select(table.c.object_hash).distinct()).scalars()
+def _check_all(context: Context, kind: DamagedKind) -> Iterator[Checked]:
+    cursor: Any = None
+    while items := list_items(context, kind, cursor):
+        for item in items:
+            yield item.check()
+        cursor = items[-1].cursor
+
+
+class Recorder:
+    """Collects the results of checks, sets aside what is damaged, and closes what was found whole again.
+
+    Args:
+        context: database and objects.
+        at: the time of the checks, UTC.
+        repair: whether to set aside what is damaged.
+    """
+
+    def __init__(self, context: Context, at: datetime, *, repair: bool) -> None:
+        self.result = IntegrityResult()
+        self._context = context
+        self._at = at
+        self._repair = repair
+        self._open = quarantine.list_open_names(context.engine)
+
+    def add(self, kind: DamagedKind, checked: Checked) -> None:
+        """Count a check, and act on its result."""
+        counts = self.result.kinds[kind]
+        counts.checked += 1
+        counts.bytes += checked.bytes
+        if checked.problem is None:
+            if kind != "entry" and (kind, checked.name) in self._open:
+                quarantine.mark_healed(self._context.engine, kind, checked.name, self._at, "it is whole again")
+            return
+        counts.damaged += 1
+        self.result.problems.append(checked.problem)
+        if self._repair and checked.problem.is_damaged:
+            counts.repaired += self._set_aside(checked.problem)
+
+    def save(self) -> None:
+        """Add the counts to the statistics of the day, and close the rows of entries that were fetched again."""
+        totals = self.result.kinds.items()
+        counts: dict[str, IntegrityCounts] = {
+            kind: IntegrityCounts(n.checked, n.damaged, 0, n.bytes) for kind, n in totals if n.checked
         }
-    return sorted(digests)
+        integrity_days.add(self._context.engine, self._at, counts)
+        accounts = quarantine.list_open_accounts(self._context.engine)
+        if accounts:
+            quarantine.mark_entries_healed(self._context.engine, accounts, self._at)
+
+    def _set_aside(self, problem: Problem) -> int:
+        item = DamagedItem(problem.kind, problem.name, problem.account_id, problem.reason, self._at)
+        try:
+            quarantine.set_aside(self._context, item)
+        except AdwarmError as error:  # a full disk: the damage stays and is found again
+            self.result.problems[-1] = replace(problem, reason=f"{problem.reason}; it is not set aside: {error}")
+            return 0
+        return 1
+
+
+def count_by_kind(result: IntegrityResult) -> dict[str, int]:
+    """Return the sums over all kinds, for the result of a step."""
+    sums: dict[str, int] = defaultdict(int)
+    for counts in result.kinds.values():
+        for name, value in asdict(counts).items():
+            sums[name] += value
+    return dict(sums)

@@ -28,7 +28,7 @@ from adwarm.compression import (
 )
 from adwarm.compression.codecs import encode
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import Corrupt
+from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.foundation.wording import format_count
 from adwarm.maintenance.off_peak import is_off_peak
 from adwarm.maintenance.step import Step, StepBudget, StepResult
@@ -260,6 +260,8 @@ def _load(engine: Engine, settings: CompressionSettings, entry: Entry) -> _Docum
         raw = decompress_envelope(envelope, settings)
     except Corrupt as error:
         return error
+    except TooMuchData as error:  # more than its row says, so its bytes are not those that were stored
+        return Corrupt(str(error))
     return _Document(raw, envelope.content_type, _get_name(entry))
 
 

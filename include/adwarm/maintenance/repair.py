@@ -12,7 +12,7 @@ An entry needs repair when it is degraded, or when something of it could not be 
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol
@@ -78,19 +78,6 @@ def make_repair_degraded(context: Context, queue: RequestQueue, clock: Clock, is
         return run.repair((cursor or {}).get("after"), budget)
 
     return step
-
-
-def make_requeue(queue: RequestQueue) -> Callable[[ReportKey], bool]:
-    """Return a function that requests a key with low priority; it returns False while the queue takes no more."""
-
-    def requeue(key: ReportKey) -> bool:
-        try:
-            queue.enqueue(key, Priority.LOW)
-        except Refused:
-            return False
-        return True
-
-    return requeue
 
 
 @dataclass

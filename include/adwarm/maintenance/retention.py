@@ -15,7 +15,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.maintenance.open_retention import prune_open_log
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
-from adwarm.store import Context, alerts, retention, snapshots
+from adwarm.store import Context, alerts, quarantine, retention, snapshots
 from adwarm.store import tables as t
 from adwarm.store.database import BATCH_ROWS
 from adwarm.store.error_events import ErrorLog
@@ -86,7 +86,9 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "healing_run": older(t.healing_run.c.at, keep.healing_days),
         "healing_action": older(t.healing_action.c.last_run, healed_days),
         "alert": lambda: iter([alerts.delete_resolved(engine, now - timedelta(days=keep.alert_days))]),
-        # "quarantined_item": the rule of store/quarantine.py
+        "quarantined_item": lambda: iter([
+            quarantine.delete_before(context, now - timedelta(days=keep.quarantine_days))
+        ]),
         "integrity_day": older(t.integrity_day.c.day, keep.compression_days),
         "compression_day": older(t.compression_day.c.day, keep.compression_days),
         "token_day": older(t.token_day.c.day, keep.token_days),

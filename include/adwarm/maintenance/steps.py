@@ -22,6 +22,7 @@ from adwarm.maintenance.reconciliation import make_reconcile
 from adwarm.maintenance.repair import make_repair_degraded
 from adwarm.maintenance.retention import make_apply_retention
 from adwarm.maintenance.runner import StepReport, find_pause, run_step
+from adwarm.maintenance.scrub import make_scrub
 from adwarm.maintenance.step import Step
 from adwarm.recovery import RecoveryPipeline, StoredAlerts
 from adwarm.store import Context, maintenance_steps
@@ -39,7 +40,7 @@ class StepInfo:
 
 STEPS: dict[str, StepInfo] = {
     "check_health": StepInfo("probe what is isolated", ALWAYS),
-    # "scrub": StepInfo("verify what is stored", ALWAYS),
+    "scrub": StepInfo("verify what is stored", ALWAYS),
     "repair_degraded": StepInfo("request degraded answers again", ALWAYS),
     "compact": StepInfo("merge the final days of each month", DAILY),
     "recompress_entries": StepInfo("compress what is read often more strongly", ALWAYS),
@@ -89,7 +90,7 @@ def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, 
     context, clock = parts.context, parts.clock
     steps = {
         "check_health": make_check_health(parts.calls, parts.isolations, parts.admission.status),
-        # "scrub": make_scrub(context, clock, make_requeue(parts.queue)),
+        "scrub": make_scrub(context, clock),
         "repair_degraded": make_repair_degraded(context, parts.queue, clock, parts.isolations),
         "compact": make_compact(context),
         "recompress_entries": make_recompress_entries(context, clock, at_any_hour=run_now),

@@ -18,9 +18,9 @@ from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
 from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import KEY_COLUMNS, Forecast, RecentOpens
-from adwarm.forecast.snapshot import get_live_forecast
+from adwarm.forecast.snapshot import OnProblem, get_live_forecast
 from adwarm.foundation.clock import floor_to
-from adwarm.foundation.errors import NotFound
+from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.foundation.wording import format_count
 from adwarm.model import Account, Mode, PlannedWarm, ReportKey, WarmReason, WarmStatus, Window, resolve_key
 from adwarm.patterns.open_history import find_log_end, load_opens
@@ -146,18 +146,20 @@ class StoreView:
             yield index, get_request_cost(windows[index], stored.get(name, {}), schedules[name], at)
 
 
-def decide(context: Context, decided_at: datetime, run_id: str, mode: Mode) -> PlanSummary:
+def decide(
+    context: Context, decided_at: datetime, run_id: str, mode: Mode, on_problem: OnProblem | None = None
+) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
-    In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, the plan holds only the
-    accounts whose day is closed.
+    In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, and while none can be
+    read, the plan holds only the accounts whose day is closed. `on_problem` is called when the live one cannot be read.
     """
     settings = context.settings
     view = StoreView(context, decided_at)
     without_forecast = ""
     try:
-        plan = build_forecast_plan(context, decided_at, run_id, view)
-    except NotFound as error:
+        plan = build_forecast_plan(context, decided_at, run_id, view, on_problem)
+    except (NotFound, Corrupt) as error:
         plan, without_forecast = WarmPlan(), str(error)
     closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
     candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
@@ -215,7 +217,11 @@ def save_batches(
 
 
 def build_forecast_plan(
-    context: Context, decided_at: datetime, run_id: str = LIVE_DAG, view: StoreView | None = None
+    context: Context,
+    decided_at: datetime,
+    run_id: str = LIVE_DAG,
+    view: StoreView | None = None,
+    on_problem: OnProblem | None = None,
 ) -> WarmPlan:
     """Return the plan of the forecast at `decided_at` without storing it.
 
@@ -224,28 +230,30 @@ def build_forecast_plan(
         decided_at: the decision time, UTC.
         run_id: the run, or its DAG, whose hourly count of calls applies.
         view: a view of the store as of `decided_at`; made here by default.
+        on_problem: called when the live forecast cannot be read; an older one takes over.
 
     Raises:
         NotFound: no forecast has been trained yet.
+        Corrupt: neither the live forecast nor an older one can be read.
     """
     planning = context.settings.planning
     horizon = context.settings.step + timedelta(seconds=planning.lead_seconds)
     view = view or StoreView(context, decided_at)
     return plan_warms(
         PlanTiming(decided_at, horizon, _get_lead_time(context)),
-        _without_closed(_predict(context, decided_at), view),
+        _without_closed(_predict(context, decided_at, on_problem), view),
         view,
         planning,
         _get_quota(context, decided_at, run_id),
     )
 
 
-def _predict(context: Context, decided_at: datetime) -> pd.DataFrame:
+def _predict(context: Context, decided_at: datetime, on_problem: OnProblem | None = None) -> pd.DataFrame:
     """Return the live forecast's probabilities.
 
     A function of its own so that the forecast and the opens it reads, which are large, are freed before planning.
     """
-    forecast = get_live_forecast(context)
+    forecast = get_live_forecast(context, on_problem)
     recent = _get_recent_opens(context, forecast, decided_at)
     return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
 

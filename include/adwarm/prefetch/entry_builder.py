@@ -19,7 +19,7 @@ from adwarm.compression.document import (
     unpack_document,
 )
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
-from adwarm.foundation.errors import Corrupt
+from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
 from adwarm.prefetch.gap_filling import join_unique
 from adwarm.store import Context, entries
@@ -180,7 +180,7 @@ def load_summary_rows(context: Context, keys: Iterable[EntryKey]) -> list[Row]:
         stored = entries.find(context.engine, key)
         try:
             rows += unpack_document(stored[1], context.settings.compression).window_table.to_rows() if stored else []
-        except Corrupt:
+        except (Corrupt, TooMuchData):
             continue  # treated as absent
     return rows
 
@@ -213,7 +213,7 @@ def _load_summary(context: Context, key: EntryKey) -> RangeSummary | None:
         return None
     try:
         summary = unpack_document(stored[1], context.settings.compression).summary
-    except Corrupt:
+    except (Corrupt, TooMuchData):
         return None  # treated as absent, so it is fetched again
     if summary is None:
         return None

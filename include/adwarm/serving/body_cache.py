@@ -1,22 +1,21 @@
 """Response bodies by the hash of the stored bytes: in memory, then in local files, then from the database.
 
-A body is verified when it comes from the database and when a file was changed. What is damaged or lost is never served:
-its entry is marked degraded, so that it is fetched again.
+A body is verified and decoded once when it comes from the database, and verified when a file was changed. What is
+damaged or lost is never served: its entry is marked degraded, so that it is fetched again.
 """
 
 import asyncio
 from concurrent.futures import Executor
-from hashlib import sha256
+from contextlib import suppress
 
 from cachetools import LRUCache
 
-from adwarm.compression import decode_envelope
-from adwarm.foundation.errors import Corrupt
+from adwarm.compression.stored_bytes import verify_bytes, verify_document
+from adwarm.foundation.errors import Corrupt, StorageError
+from adwarm.foundation.home import BODY_FOLDER
 from adwarm.serving.body_files import BodyFiles
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
-
-FOLDER = "serve-cache"
 
 
 class BodyCache:
@@ -25,9 +24,10 @@ class BodyCache:
     def __init__(self, context: Context, executor: Executor) -> None:
         serving = context.settings.serving
         self._engine = context.engine
+        self._compression = context.settings.compression
         self._executor = executor
         self._memory: LRUCache[str, bytes] = LRUCache(serving.memory_bytes, getsizeof=len)
-        self._files = BodyFiles(context.settings.home / FOLDER, serving.disk_bytes)
+        self._files = BodyFiles(context.settings.home / BODY_FOLDER, serving.disk_bytes)
         self._flights: dict[str, asyncio.Future[bytes | None]] = {}
 
     def get(self, entry: Entry) -> bytes | None:
@@ -63,7 +63,8 @@ class BodyCache:
         try:
             body = self._read_verified(entry)
         except Corrupt as error:
-            entries.mark_degraded(self._engine, entry, str(error))
+            with suppress(StorageError):  # a full disk: the next reader notices the damage again
+                entries.mark_degraded(self._engine, entry, str(error))
             return None
         self._files.put(entry, body)
         return body
@@ -72,11 +73,8 @@ class BodyCache:
         sealed = entries.find_payload(self._engine, entry.payload_hash)
         if sealed is None:
             raise Corrupt("the stored bytes are lost; fetch them again")
-        if sha256(sealed).hexdigest() != entry.payload_hash:
-            raise Corrupt
-        envelope = decode_envelope(sealed)
-        if (envelope.codec, envelope.raw_bytes) != (entry.codec, entry.raw_bytes):
-            raise Corrupt("the stored bytes are not those of the entry; fetch them again")
+        envelope = verify_bytes(entry, sealed)
+        verify_document(entry, envelope, self._compression)
         return envelope.body
 
     def _finish(self, payload_hash: str, done: asyncio.Future[bytes | None]) -> None:

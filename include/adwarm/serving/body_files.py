@@ -5,8 +5,10 @@ first: the hash of the stored bytes covers codec, content type, length and body,
 """
 
 import logging
+import math
 import os
-import tempfile
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -15,12 +17,15 @@ from typing import Final
 
 from adwarm.compression import encode_envelope
 from adwarm.compression.envelope import parse_codec
-from adwarm.foundation.home import make_private_folder
+from adwarm.foundation.home import make_private_folder, write_private_file
+from adwarm.foundation.storage_errors import storage_error
 from adwarm.store.entries import Entry
 
 OLD_CONTENT_TYPE: Final = "application/json"
 """Content type of entries that were stored before their row had one."""
 _LOG = logging.getLogger(__name__)
+_RETRY_SECONDS: Final = 60.0
+"""After an error of the file system."""
 _FREE_SHARE: Final = 0.1
 """Share of the limit that is freed when the folder is full, so that not every write lists it."""
 
@@ -28,17 +33,18 @@ _FREE_SHARE: Final = 0.1
 class BodyFiles:
     """Bodies in files. Safe for many threads and processes; an error of the file system is logged, never raised."""
 
-    def __init__(self, folder: Path, max_bytes: int) -> None:
+    def __init__(self, folder: Path, max_bytes: int, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
         self._trusted: dict[str, tuple[int, int]] = {}
         self._lock = Lock()
         self._bytes: int | None = None
-        self._is_ready = max_bytes > 0
+        self._monotonic = monotonic
+        self._ready_at = -math.inf if max_bytes > 0 else math.inf
 
     def get(self, entry: Entry) -> bytes | None:
         """Return the verified body of an entry, or None; a file that is not what it should be is deleted."""
-        if not self._is_ready:
+        if not self._is_ready():
             return None
         path = self._folder / entry.payload_hash
         try:
@@ -61,7 +67,7 @@ class BodyFiles:
 
     def put(self, entry: Entry, body: bytes) -> None:
         """Write the verified body of an entry; one that is larger than the limit is not kept."""
-        if not self._is_ready or len(body) > self._max_bytes:
+        if not self._is_ready() or len(body) > self._max_bytes:
             return
         try:
             make_private_folder(self._folder)
@@ -99,10 +105,15 @@ class BodyFiles:
         self._trusted.pop(path.name, None)
         path.unlink(missing_ok=True)
 
+    def _is_ready(self) -> bool:
+        return self._monotonic() >= self._ready_at
+
     def _disable(self, what: str, error: OSError) -> None:
-        """Continue without files; bodies come from the database then."""
-        self._is_ready = False
-        _LOG.warning("bodies cannot be %s in %s (%s); they are kept in memory only", what, self._folder, error.strerror)
+        """Continue without files for a minute; bodies come from the database meanwhile."""
+        self._ready_at = self._monotonic() + _RETRY_SECONDS
+        self._bytes = None
+        problem = storage_error(error, self._folder, "ADWARM_HOME")
+        _LOG.warning("bodies cannot be %s; they are kept in memory only for a minute: %s", what, problem)
 
 
 def hash_stored(entry: Entry, body: bytes) -> str:
@@ -118,14 +129,5 @@ def hash_stored(entry: Entry, body: bytes) -> str:
 
 def _write(path: Path, body: bytes) -> tuple[int, int]:
     """Write a file that other processes see whole or not at all, and return its size and time."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            status = os.fstat(file.fileno())
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
+    status = write_private_file(path, body)
     return status.st_size, status.st_mtime_ns

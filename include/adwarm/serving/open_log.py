@@ -31,7 +31,9 @@ import pyarrow as pa
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.foundation.clock import utc
-from adwarm.foundation.redaction import log_unexpected
+from adwarm.foundation.home import make_private_folder
+from adwarm.foundation.redaction import log_unexpected, redact
+from adwarm.foundation.storage_errors import storage_error
 from adwarm.model import Actor
 from adwarm.serving.ports import Open
 from adwarm.settings import Settings
@@ -121,7 +123,8 @@ class OpenLog:
             try:
                 self._write(b"".join(map(_encode, items)))
             except OSError as error:
-                self._warn("append", f"opens cannot be written to {self.path}: {error}")
+                problem = storage_error(error, self.path, "ADWARM_HOME")
+                self._warn("append", f"opens cannot be written and stay in memory: {problem}")
                 return
             for _ in items:
                 self._buffer.popleft()
@@ -137,7 +140,9 @@ class OpenLog:
                 self._has_failed = False
             except Exception as error:  # whatever object storage raises: the opens are safe, the next rotation tries
                 self._has_failed, self._waits_since = True, self._monotonic()
-                self._warn("rotate", f"opens cannot be moved to {self._files.url}: {type(error).__name__}: {error}")
+                self._warn(
+                    "rotate", redact(f"opens cannot be moved to {self._files.url}: {type(error).__name__}: {error}")
+                )
 
     def _run(self) -> None:
         self.rotate()
@@ -167,7 +172,7 @@ class OpenLog:
     def _open_file(self) -> int:
         """Return the file, opened and locked. Another process may delete it between the two, empty as it is."""
         while self._handle is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._folder)
             handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             fcntl.flock(handle, fcntl.LOCK_EX)
             if os.fstat(handle).st_nlink:

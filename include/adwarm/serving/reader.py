@@ -4,12 +4,14 @@
 |------------------------------------------|-----------------------------------------------|
 | is stored, verified and fresh            | `hit`                                         |
 | is stored and verified, but old          | `stale`, with the reason                      |
-| is absent, or its bytes are corrupt      | `miss`; a corrupt entry is marked degraded    |
+| is absent, or its bytes are damaged or   | `miss`; a damaged entry is marked degraded    |
+| do not decode                            |                                               |
 | was fetched while the reader waited      | `fetched`                                     |
 
 What is done when the entry is no hit is decided by `adwarm.serving.read_chain`.
 """
 
+import logging
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,16 +29,16 @@ from adwarm.compression import (
     decode_envelope,
     decompress,
     hash_blob,
-    open_envelope,
     render_shape,
 )
-from adwarm.compression.document import read_format_version
+from adwarm.compression.stored_bytes import StoredBytesVerifier
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.foundation.errors import Corrupt, NotFound, Transient
 from adwarm.model import Account, Actor, EntryKey, ReportKey, resolve_key
 from adwarm.store import Context, accounts, entries, read_traffic
 from adwarm.store.entries import Entry
 
+log = logging.getLogger(__name__)
 _RECENT_BYTES: Final = 16 * 2**20
 """Compressed bytes of reports that a process keeps for the time when its database cannot be reached."""
 
@@ -99,6 +101,7 @@ class Reader:
         self._cache = TranscodeCache(context.settings.compression.cache_bytes)
         self._recent: LRUCache[ReportKey, tuple[Entry, bytes]] = LRUCache(_RECENT_BYTES, _count_bytes)
         self._recent_lock = Lock()
+        self._verifier = StoredBytesVerifier(context.settings.compression)
 
     @property
     def context(self) -> Context:
@@ -132,8 +135,15 @@ class Reader:
     def record_read(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
         """Add one read to the traffic of its hour, and to its entry unless the warmer read it.
 
-        A fetch that the reader waited for counts as a miss.
+        A fetch that the reader waited for counts as a miss. A read that cannot be counted is not a failed read: a full
+        disk is no reason not to answer.
         """
+        try:
+            self._count(result, actor, latency_ms)
+        except Transient as error:
+            log.warning("a read of %s was not counted: %s", result.key, error)
+
+    def _count(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
         column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(result.status, "misses")
         account = result.key.account_id
         read_traffic.increment(self._engine, result.read_at, account, actor.value, latency_ms=latency_ms, **{column: 1})
@@ -147,7 +157,7 @@ class Reader:
             NotFound: the result is a miss.
         """
         blob, settings = _require_blob(result), self._settings.compression
-        key = RepresentationKey(hash_blob(result.key.account_id, blob), "identity")
+        key = _body_key(result.key.account_id, blob)
         return self._cache.get_or_compute(key, lambda: decompress(blob, settings))
 
     def get_shape(self, result: ReadResult, shape: Shape, table: TableName = "daily") -> tuple[bytes, str]:
@@ -180,12 +190,19 @@ class Reader:
         stored = entries.find(self._engine, entry_key)
         if stored is None:
             raise NotFound(f"nothing is stored for {entry_key.window}")
+        body_key = _body_key(entry_key.account_id, stored[1])
         try:
-            read_format_version(open_envelope(stored[1]).content_type)
+            self._verifier.verify(*stored, lambda raw: self._cache.get_or_compute(body_key, lambda: raw))
         except Corrupt as error:
-            entries.mark_degraded(self._engine, stored[0], str(error))
+            self._mark_degraded(stored[0], error)
             raise
         return stored
+
+    def _mark_degraded(self, entry: Entry, error: Corrupt) -> None:
+        try:
+            entries.mark_degraded(self._engine, entry, str(error))
+        except Transient as failure:  # the next reader notices the damage again
+            log.warning("a damaged entry of %s could not be marked: %s", entry.key.account_id, failure)
 
     def _look_up(self, key: ReportKey) -> ReadResult:
         now = self._clock.now()
@@ -210,6 +227,10 @@ class Reader:
 
 def _count_bytes(stored: tuple[Entry, bytes]) -> int:
     return len(stored[1])
+
+
+def _body_key(account_id: str, blob: bytes) -> RepresentationKey:
+    return RepresentationKey(hash_blob(account_id, blob), "identity")
 
 
 def _require_blob(result: ReadResult) -> bytes:

@@ -63,6 +63,18 @@ def list_hours(
     return [HourAggregate(*row) for row in connection.execute(query)]
 
 
+def list_object_hashes(connection: Connection, after: str, limit: int) -> list[str]:
+    """Return up to `limit` hashes of objects that come after one, in order."""
+    digest = access_aggregate.c.object_hash
+    query = select(digest).where(digest > after).distinct().order_by(digest).limit(limit)
+    return [str(found) for found in connection.execute(query).scalars()]
+
+
+def count_objects(connection: Connection) -> int:
+    """Return the number of objects that hold hours."""
+    return int(connection.execute(select(func.count(access_aggregate.c.object_hash.distinct()))).scalar_one())
+
+
 def find_newest_hour(connection: Connection) -> datetime | None:
     """Return the newest hour with an open, or None."""
     newest: datetime | None = connection.execute(select(func.max(access_aggregate.c.hour))).scalar_one_or_none()

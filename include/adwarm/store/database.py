@@ -10,7 +10,7 @@ it would wait for itself.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from sqlalchemy.pool import QueuePool
 from sqlalchemy.schema import Table
 from sqlalchemy.sql.dml import Insert
 
-from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, StorageError, Transient
 from adwarm.foundation.home import make_private_folder
 from adwarm.foundation.known_secrets import register_url
+from adwarm.foundation.storage_errors import DATABASE_SETTING, describe_storage_problem
 from adwarm.settings import SqlSettings
 
 BATCH_ROWS = 1_000
@@ -55,6 +56,14 @@ _POSTGRESQL = {
     "57P02": "PostgreSQL has crashed; try again when it is back",
     "57P03": "PostgreSQL is starting up; try again in a moment",
 }
+_POSTGRESQL_STORAGE = {
+    "53100": "the disk of PostgreSQL is full; free some space on its server, then try again",
+    "53200": "PostgreSQL is out of memory; see its log",
+    "58030": "the disk of PostgreSQL reports an error; check it and the log of PostgreSQL",
+    "25006": "PostgreSQL is read-only (a standby, or default_transaction_read_only); connect to the primary",
+    "XX001": "PostgreSQL reports damaged data; see its log, and restore a backup",
+    "XX002": "PostgreSQL reports a damaged index; see its log, and run REINDEX",
+}
 _NO_SLOT = ("too many clients", "too many connections", "connection slots are reserved", "remaining connection slots")
 """A failed connection attempt carries no code; these texts stand for 53300."""
 _LOST = "the connection to the database was lost; check that the server runs, then try again"
@@ -62,6 +71,32 @@ _SQLITE = (
     "the SQLite file was locked for longer than ADWARM_SQL__LOCK_TIMEOUT_SECONDS; another process writes to it. "
     "Several workers are better off with PostgreSQL (ADWARM_DATABASE_URL)"
 )
+
+_SQLITE_STORAGE = {
+    "SQLITE_FULL": ("disk_full", "the disk is full", "free some space, or move it to a larger disk"),
+    "SQLITE_READONLY": (
+        "disk_read_only",
+        "the file or its folder cannot be written",
+        "mount it for writing, or give this user the right to write",
+    ),
+    "SQLITE_PERM": ("disk_denied", "this user may not access it", "give this user the right to read and write it"),
+    "SQLITE_IOERR": ("disk_error", "the disk reports an error, or is full", "check the disk and the free space"),
+    "SQLITE_CANTOPEN": (
+        "database_unopened",
+        "the file, or one beside it, cannot be opened",
+        "check the path, the rights of this user and the free space",
+    ),
+    "SQLITE_CORRUPT": (
+        "database_damaged",
+        "the database file is damaged",
+        "restore a backup; or save the rest with `adwarm db export FOLDER`, move the file away, `adwarm db upgrade`",
+    ),
+    "SQLITE_NOTADB": (
+        "database_damaged",
+        "the file is no SQLite database",
+        "check the path; or move the file away, and run `adwarm db upgrade`",
+    ),
+}
 
 
 def open_engine(url: str, limits: SqlSettings | None = None) -> Engine:
@@ -141,6 +176,11 @@ def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
     engine = create_engine(url, connect_args={"timeout": seconds, "check_same_thread": False}, **pool)
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={seconds * 1000:.0f}")
 
+    @event.listens_for(engine, "do_connect")
+    def _create_private(*_arguments: Any) -> None:
+        if pool:
+            _create_private_file(Path(database or ""))
+
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # `_begin` starts transactions, so that writers queue instead of failing
@@ -183,12 +223,20 @@ def _make_folder(folder: Path) -> None:
         ) from None
 
 
+def _create_private_file(path: Path) -> None:
+    """Create the SQLite file for this user alone, if it is absent; the files beside it get the same rights."""
+    with suppress(OSError):  # opening the database says what is wrong
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def _connect(engine: Engine) -> Connection:
     try:
         return engine.connect()
-    except OperationalError as error:
+    except DBAPIError as error:
         if (translated := _translate_error(error, engine)) is not None:
             raise translated from None
+        if not isinstance(error, OperationalError):
+            raise
         raise Transient(
             f"the {engine.dialect.name} database cannot be reached ({type(error.orig).__name__}); check that it runs "
             "and that ADWARM_DATABASE_URL is right"
@@ -197,7 +245,7 @@ def _connect(engine: Engine) -> Connection:
 
 @contextmanager
 def _translating_errors(engine: Engine) -> Iterator[None]:
-    """Translate errors of waiting into `Transient`; other errors pass unchanged."""
+    """Translate errors of waiting into `Transient`, and those of disks into `StorageError`; others pass unchanged."""
     try:
         yield
     except SQLAlchemyError as error:
@@ -208,20 +256,33 @@ def _translating_errors(engine: Engine) -> Iterator[None]:
 
 
 def _translate_error(error: SQLAlchemyError, engine: Engine) -> Transient | None:
-    """Return the error to raise for a wait that timed out or a lost connection; None for any other error."""
+    """Return the error to raise for a wait that timed out, a lost connection or a disk; None for any other error."""
     if isinstance(error, PoolTimeout):
         return Transient(_pool_message(engine), code="database_pool")
     if not isinstance(error, DBAPIError):
         return None
     if engine.dialect.name == "sqlite":
-        is_busy = getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-        return Transient(_SQLITE, code="database_locked") if is_busy else None
+        return _translate_sqlite(error, engine)
     code = getattr(error.orig, "pgcode", None)
     if code is None and any(words in str(error.orig) for words in _NO_SLOT):
         code = "53300"
     if code in _POSTGRESQL:
         return Transient(_POSTGRESQL[code], code=code)
+    if code in _POSTGRESQL_STORAGE:
+        return StorageError(_POSTGRESQL_STORAGE[code], code=code)
     return Transient(_LOST, code="database_lost") if error.connection_invalidated else None
+
+
+def _translate_sqlite(error: DBAPIError, engine: Engine) -> Transient | None:
+    name = getattr(error.orig, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return Transient(_SQLITE, code="database_locked")
+    problem = _SQLITE_STORAGE.get("_".join(name.split("_")[:2]))  # an extended code has a third word
+    if problem is None:
+        return None
+    code, text, advice = problem
+    path = Path(engine.url.database or ":memory:").absolute()
+    return StorageError(describe_storage_problem(path, DATABASE_SETTING, text, advice), code=code)
 
 
 def _pool_message(engine: Engine) -> str:
@@ -238,6 +299,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
 
     Raises:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
+        StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
     with _translating_errors(engine), _connect(engine) as connection, connection.begin():
         yield connection
@@ -251,6 +313,7 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
 
     Raises:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
+        StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
     if engine.dialect.name != "postgresql":
         with read_transaction(engine) as connection:
@@ -272,6 +335,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
 
     Raises:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
+        StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
     with _translating_errors(engine), _connect(engine) as plain:
         connection = plain.execution_options(sqlite_begin="IMMEDIATE")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -114,6 +114,34 @@ def list_entries(engine: Engine, account_id: str | None = None) -> list[Entry]:
         query = query.where(table.c.account_id == account_id)
     with read_transaction(engine) as connection:
         return [_entry(row) for row in connection.execute(query)]
+
+
+def list_after(engine: Engine, after: EntryKey | None, limit: int) -> list[Entry]:
+    """Return up to `limit` entries without their bytes that come after a key, in the order of their keys."""
+    names = (table.c.account_id, table.c.since, table.c.until, table.c.spec_hash)
+    query = select(table).order_by(*names).limit(limit)
+    if after is not None:
+        # One row value, so that the primary key finds where to go on.
+        values = zip(names, (after.account_id, after.window.since, after.window.until, after.spec_hash), strict=True)
+        query = query.where(tuple_(*names) > tuple_(*(literal(value, name.type) for name, value in values)))
+    with read_transaction(engine) as connection:
+        return [_entry(row) for row in connection.execute(query)]
+
+
+def count(connection: Connection) -> int:
+    """Return the number of entries."""
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def key_to_json(key: EntryKey) -> list[str]:
+    """Return a key as JSON values."""
+    return [key.account_id, key.window.since.isoformat(), key.window.until.isoformat(), key.spec_hash]
+
+
+def key_from_json(values: Sequence[str]) -> EntryKey:
+    """Return the key that `key_to_json` returned."""
+    account_id, since, until, spec_hash = values
+    return EntryKey(account_id, Window(date.fromisoformat(since), date.fromisoformat(until)), spec_hash)
 
 
 def find_expiries(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, datetime]:

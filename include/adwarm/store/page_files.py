@@ -3,7 +3,6 @@
 A name consists of a time and a fixed word, never of input. Writing a file again replaces it.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from upath import UPath
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.home import make_private_folder, write_private_file
+from adwarm.foundation.storage_errors import DATA_SETTING, translating_storage_errors
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.(json|html)")
 
@@ -23,15 +24,19 @@ class PageFolder:
         self._folder = root / "reports"
 
     def write(self, name: str, data: bytes) -> str:
-        """Write a file and return its path or URL."""
+        """Write a file and return its path or URL.
+
+        Raises:
+            StorageError: it cannot be written; the page of before stays.
+        """
         path = self._path(name)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        if "://" in str(path):
-            path.write_bytes(data)
-        else:
-            temporary = path.with_name(f".{name}.{os.getpid()}")
-            temporary.write_bytes(data)
-            temporary.replace(path)
+        with translating_storage_errors(path, DATA_SETTING):
+            if "://" in str(path):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            else:
+                make_private_folder(self._folder)
+                write_private_file(path, data)
         return str(path)
 
     def read(self, name: str) -> bytes:

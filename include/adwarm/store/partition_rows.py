@@ -52,10 +52,15 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
     Raises:
         Corrupt: the bytes are not a Parquet file of rows.
     """
-    return _read_table(data, days).to_rows()
+    return read_partition_table(data, days).to_rows()
 
 
-def _read_table(data: bytes, days: Iterable[date] | None = None) -> ColumnTable:
+def read_partition_table(data: bytes, days: Iterable[date] | None = None) -> ColumnTable:
+    """Return the rows of a Parquet file by column, or only those of `days`.
+
+    Raises:
+        Corrupt: the bytes are not a Parquet file of rows.
+    """
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
         if days is not None:
@@ -63,7 +68,7 @@ def _read_table(data: bytes, days: Iterable[date] | None = None) -> ColumnTable:
             table = table.filter(pc.is_in(table["date_start"], selected))
         coded = frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
         columns = {name: _read_column(table[name], name in coded) for name in table.column_names}
-    except (pa.ArrowInvalid, OSError, KeyError, orjson.JSONDecodeError) as error:
+    except (pa.ArrowException, OSError, TypeError, ValueError, KeyError, orjson.JSONDecodeError) as error:
         raise Corrupt("a partition object is not a readable Parquet file") from error
     return ColumnTable(table.num_rows, columns)
 
@@ -147,7 +152,7 @@ def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], win
     damaged: dict[str, AdwarmError] = {}
     for digest, days in days_by_object.items():
         try:
-            tables.append(_read_table(objects.get(digest), days))
+            tables.append(read_partition_table(objects.get(digest), days))
         except (Corrupt, NotFound) as error:
             damaged[digest] = error
     if damaged:

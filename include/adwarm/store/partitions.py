@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, case, delete, extract, func, select, update
+from sqlalchemy import Connection, Engine, Row, and_, case, extract, func, select, update
 
 from adwarm.model import Window
-from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.database import read_transaction, upsert
 from adwarm.store.tables import partition as table
 
 
@@ -173,7 +173,19 @@ def _month(year: int, number: int) -> Window:
     return Window(date(year, number, 1), date(year, number, calendar.monthrange(year, number)[1]))
 
 
-def delete_by_object(engine: Engine, object_hash: str) -> None:
-    """Delete the days whose rows are in a missing or damaged object, so that they are fetched again."""
-    with write_transaction(engine) as connection:
-        connection.execute(delete(table).where(table.c.object_hash == object_hash))
+def list_object_hashes(connection: Connection, after: str, limit: int) -> list[str]:
+    """Return up to `limit` hashes of objects that come after one, in order."""
+    query = select(table.c.object_hash).where(table.c.object_hash > after).distinct().order_by(table.c.object_hash)
+    return [str(digest) for digest in connection.execute(query.limit(limit)).scalars()]
+
+
+def count_objects(connection: Connection) -> int:
+    """Return the number of objects that hold days."""
+    return int(connection.execute(select(func.count(table.c.object_hash.distinct()))).scalar_one())
+
+
+def list_by_object(engine: Engine, object_hash: str) -> list[tuple[str, PartitionState]]:
+    """Return the days whose rows are in an object, each with its account."""
+    query = select(table).where(table.c.object_hash == object_hash).order_by(table.c.account_id, table.c.day)
+    with read_transaction(engine) as connection:
+        return [(row.account_id, _state(row)) for row in connection.execute(query)]

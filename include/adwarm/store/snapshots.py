@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, select, update
+from sqlalchemy import Connection, Engine, Row, case, delete, select, update
 
 from adwarm.model import DeployedPolicy, Mode, Snapshot
 from adwarm.store.database import insert_new, upsert, write_transaction
@@ -49,6 +49,33 @@ def find_deployed_snapshot(connection: Connection, name: str = LIVE) -> Snapshot
     if deployed is None or deployed.snapshot_id is None:
         return None
     return find_snapshot(connection, deployed.snapshot_id)
+
+
+def list_snapshots(connection: Connection) -> list[Snapshot]:
+    """Return every snapshot, newest first."""
+    query = select(forecast_snapshot).order_by(forecast_snapshot.c.trained_until.desc(), forecast_snapshot.c.id)
+    return [_snapshot(row) for row in connection.execute(query)]
+
+
+def list_substitutes(connection: Connection, damaged: Snapshot, plain_kind: str) -> list[Snapshot]:
+    """Return the snapshots that can replace one: not newer, those of its kind first, then those of `plain_kind`."""
+    table = forecast_snapshot.c
+    query = (
+        select(forecast_snapshot)
+        .where(
+            table.id != damaged.id,
+            table.kind.in_({damaged.kind, plain_kind}),
+            table.trained_until <= damaged.trained_until,
+        )
+        .order_by(case((table.kind == damaged.kind, 0), else_=1), table.trained_until.desc(), table.id)
+    )
+    return [_snapshot(row) for row in connection.execute(query)]
+
+
+def list_deployed_ids(connection: Connection) -> set[str]:
+    """Return the ids of the snapshots that policies name."""
+    ids = connection.execute(select(policy.c.snapshot_id).where(policy.c.snapshot_id.is_not(None))).scalars()
+    return {str(name) for name in ids}
 
 
 def set_policy(

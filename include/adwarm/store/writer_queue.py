@@ -22,6 +22,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Transient
+from adwarm.foundation.storage_errors import DATABASE_SETTING, translating_storage_errors
 from adwarm.store.database import get_limits
 
 Files = tuple[int, int]
@@ -142,7 +143,8 @@ class _Wait:
 
 def _open(path: Path) -> Files:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-    return os.open(f"{path}.gate", flags, 0o600), os.open(path, flags, 0o600)
+    with translating_storage_errors(path, DATABASE_SETTING):
+        return os.open(f"{path}.gate", flags, 0o600), os.open(path, flags, 0o600)
 
 
 def _try_lock(file: int) -> bool:

@@ -4,11 +4,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
+from adwarm.forecast.snapshot import ALERT_KIND
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
@@ -45,7 +47,8 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     decided_at, mode = resolve_decision(context, runtime.settings.step)
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
-    summary = decide(runtime.context, decided_at, run.run_id, mode)
+    on_problem = partial(runtime.pipeline.alert, "forecast", ALERT_KIND)
+    summary = decide(runtime.context, decided_at, run.run_id, mode, on_problem)
     if summary.without_forecast:
         log.warning("no open is predicted, only ended days are completed: %s", summary.without_forecast)
     log.info("%s", summary)

@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from adwarm.cli import storage_checks
+from adwarm.forecast.snapshot import get_live_snapshot
+from adwarm.foundation.storage_errors import DiskSpace
 from adwarm.model import Actor, ReportKey
+from adwarm.runtime import Runtime
 from adwarm.serving.open_log import OpenLog
 from adwarm.serving.ports import Open
 from adwarm.settings import Settings
+from adwarm.store.sqlite_check import QuickCheck
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -123,3 +128,47 @@ def test_the_doctor_says_who_fetches_misses(adwarm: Adwarm, monkeypatch: pytest.
     assert (ok, warning) == (True, True)
     assert "every 5 minutes" in detail
     assert "ADWARM_SERVING__AIRFLOW_URL" in detail
+
+
+def test_the_doctor_looks_at_disks(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both disks have a line: little space is a note, too little and a read-only disk are something to fix."""
+
+    def check(space: DiskSpace | None) -> set[tuple[bool, bool]]:
+        monkeypatch.setattr(storage_checks, "measure_space", lambda _path: space)
+        found = [check for check in adwarm("doctor", "--json").json if check["name"].startswith("disk of")]
+        assert [check["name"] for check in found] == ["disk of the objects", "disk of the database"]
+        assert all(str(home) in check["detail"] for check in found)
+        return {(check["ok"], check["warning"]) for check in found}
+
+    gigabyte = 1_000_000_000
+    assert check(DiskSpace(50 * gigabyte, 100 * gigabyte, has_names=True, is_read_only=False)) == {(True, False)}
+    assert check(DiskSpace(gigabyte // 2, 100 * gigabyte, has_names=True, is_read_only=False)) == {(True, True)}
+    assert check(DiskSpace(50_000_000, 100 * gigabyte, has_names=True, is_read_only=False)) == {(False, False)}
+    assert check(DiskSpace(50 * gigabyte, 100 * gigabyte, has_names=False, is_read_only=False)) == {(False, False)}
+    assert check(DiskSpace(50 * gigabyte, 100 * gigabyte, has_names=True, is_read_only=True)) == {(False, False)}
+    assert check(None) == {(True, True)}
+
+
+def test_the_doctor_sees_a_damaged_database(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that does not add up is something to fix."""
+    checks = {check["name"]: check for check in adwarm("doctor", "--json").json}
+    assert "sqlite, schema up to date, no damage" in checks["database"]["detail"]
+    monkeypatch.setattr("adwarm.store.sqlite_check.quick_check", lambda *_: QuickCheck("row 7 missing", True))
+    checks = {check["name"]: check for check in adwarm("doctor", "--json").json}
+    assert not checks["database"]["ok"]
+    assert "ADWARM_DATABASE_URL" in checks["database"]["detail"]
+    assert "row 7 missing" in checks["database"]["detail"]
+
+
+def test_a_damaged_live_forecast_is_seen(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doctor, status and verify say that it cannot be used."""
+    learn_forecast(tmp_path, monkeypatch)
+    runtime = Runtime()
+    live = get_live_snapshot(runtime.engine)
+    (path,) = Path(runtime.settings.data).rglob(f"{live.object_hash}*")
+    path.write_bytes(b"damaged")
+    (forecast,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "forecast"]
+    assert not forecast["ok"]
+    assert "cannot be used" in forecast["detail"]
+    assert "does not match its checksum" in adwarm("status", "--json").json["forecast"]["problem"]
+    assert any(item["kind"] == "snapshot" for item in adwarm("verify", "--json").json["corrupt"])

@@ -1,6 +1,7 @@
 """Storing, promoting and loading forecasts."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -9,6 +10,7 @@ from sqlalchemy import Engine, update
 
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.snapshot import (
+    find_live_problem,
     get_live_forecast,
     get_live_snapshot,
     load_forecast,
@@ -17,9 +19,10 @@ from adwarm.forecast.snapshot import (
 )
 from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.maintenance.integrity import verify_store
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, write_transaction
+from adwarm.store import Context, ObjectStore, quarantine, read_transaction, write_transaction
 from adwarm.store.snapshots import find_snapshot
 from adwarm.store.tables import forecast_snapshot
 
@@ -90,3 +93,85 @@ def test_an_unknown_kind_is_rejected(context: Context, make_opens: MakeOpens) ->
         stored = find_snapshot(connection, snapshot.id)
     assert stored is not None
     assert stored.kind == "oracle"
+
+
+class Forecasts:
+    """Three seasonal forecasts and an older one of another kind; the newest seasonal one is live."""
+
+    def __init__(self, context: Context, make_opens: MakeOpens) -> None:
+        self.context, self.said = context, list[str]()
+        opens = make_opens([MONDAY - n * DAY for n in range(1, 30)])
+        self.ids = []
+        for age in (2, 1, 0):
+            forecast = _train(opens, MONDAY - age * DAY)
+            self.ids.insert(0, save_snapshot(context, forecast, metrics={}, at=MONDAY).id)
+        promote_snapshot(context.engine, self.ids[0], MONDAY)
+
+    def damage(self, *numbers: int, data: bytes | None = b"damaged") -> None:
+        """Damage the objects of forecasts, 0 being the live one; None deletes them."""
+        with read_transaction(self.context.engine) as connection:
+            found = [find_snapshot(connection, self.ids[number]) for number in numbers]
+        for snapshot in found:
+            assert snapshot is not None
+            (path,) = Path(self.context.objects.url).rglob(f"{snapshot.object_hash}*")
+            if data is None:
+                path.unlink()
+            else:
+                path.write_bytes(data)
+
+    def load(self) -> str:
+        """Return the id of the forecast that is used."""
+        return get_live_forecast(self.context, self.said.append).id
+
+
+@pytest.fixture
+def forecasts(context: Context, make_opens: MakeOpens) -> Forecasts:
+    """Forecasts of which the newest is live."""
+    return Forecasts(context, make_opens)
+
+
+@pytest.mark.parametrize("data", [b"damaged", b"", None])
+def test_the_one_before_takes_over_from_a_damaged_live_one(forecasts: Forecasts, data: bytes | None) -> None:
+    """The newest whole one of the same kind is used, with a message; the policy and the damaged one stay."""
+    assert (forecasts.load(), find_live_problem(forecasts.context)) == (forecasts.ids[0], None)
+    forecasts.damage(0, data=data)
+    assert forecasts.load() == forecasts.ids[1]
+    assert "takes over until the next training" in forecasts.said[0]
+    forecasts.damage(1)
+    assert forecasts.load() == forecasts.ids[2]
+    assert get_live_snapshot(forecasts.context.engine).id == forecasts.ids[0]
+    assert find_live_problem(forecasts.context) is not None
+
+
+def test_the_seasonal_one_takes_over_when_no_other_of_the_kind_is_whole(forecasts: Forecasts) -> None:
+    """Also when this version cannot read the live one's kind."""
+    with write_transaction(forecasts.context.engine) as connection:
+        connection.execute(update(forecast_snapshot).where(forecast_snapshot.c.id == forecasts.ids[0]).values(kind="x"))
+    assert forecasts.load() == forecasts.ids[1]
+    assert "of the kind 'x'" in forecasts.said[0]
+
+
+def test_without_a_whole_one_the_message_says_to_train(forecasts: Forecasts) -> None:
+    """The error says that nothing can take over, and the alert is given too."""
+    forecasts.damage(0, 1, 2)
+    with pytest.raises(Corrupt, match="no other snapshot can take over, train one"):
+        forecasts.load()
+    assert len(forecasts.said) == 1
+
+
+def test_a_newer_one_that_was_not_promoted_does_not_take_over(forecasts: Forecasts) -> None:
+    """A forecast that nobody chose is not used."""
+    promote_snapshot(forecasts.context.engine, forecasts.ids[1], MONDAY)
+    forecasts.damage(1)
+    assert forecasts.load() == forecasts.ids[2]
+
+
+def test_another_live_one_heals(forecasts: Forecasts) -> None:
+    """A damaged one that was set aside counts as replaced once another one is live."""
+    context = forecasts.context
+    forecasts.damage(0)
+    verify_store(context, repair=True, at=MONDAY)
+    assert quarantine.count_open(context.engine) == {"snapshot": 1}
+    promote_snapshot(context.engine, forecasts.ids[1], MONDAY)
+    assert quarantine.count_open(context.engine) == {}
+    assert (forecasts.load(), forecasts.said) == (forecasts.ids[1], [])

@@ -24,6 +24,7 @@ from adwarm.store import entries
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
 from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.stored_damage import store_bomb
 
 KEY, OTHER = ReportKey("act_1", "last_30d"), ReportKey("act_2", "last_30d")
 PLAIN = CompressionSettings(codec="identity")
@@ -93,6 +94,13 @@ def test_a_damaged_entry_is_marked_and_not_recompressed(plain: ReaderHarness) ->
     counts = recompress_all(plain.engine, CompressionSettings(), NOW)
     assert (counts["corrupt"], counts["repacked"]) == (1, 0)
     assert entries.list_entries(plain.engine)[0].degraded
+
+
+def test_a_decode_bomb_is_marked_and_not_recompressed(plain: ReaderHarness) -> None:
+    """Right checksums do not make it stop the recompression of the others."""
+    store_bomb(plain.engine, 80 << 20)
+    counts = recompress_all(plain.engine, CompressionSettings(), NOW)
+    assert (counts["corrupt"], entries.list_entries(plain.engine)[0].degraded) == (1, True)
 
 
 def test_the_document_and_its_hash_stay_the_same(cheap: ReaderHarness) -> None:

@@ -5,12 +5,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from sqlalchemy import Engine
 
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import VirtualClock
-from adwarm.maintenance.repair import make_repair_degraded, make_requeue
+from adwarm.maintenance.repair import make_repair_degraded
 from adwarm.maintenance.step import StepBudget, StepResult
 from adwarm.model import Account, Priority, ReportKey, resolve_key
 from adwarm.settings import BackpressureSettings, MaintenanceSettings, Settings
@@ -134,10 +133,3 @@ def test_a_full_queue_ends_the_run(engine: Engine, objects: ObjectStore) -> None
 def test_it_can_be_switched_off(engine: Engine, objects: ObjectStore) -> None:
     """With no request a run the step is skipped and says which setting did that."""
     assert "REPAIR_REQUESTS=0" in str(Stage(engine, objects, requests=0).run().skipped)
-
-
-@pytest.mark.parametrize(("size", "expected"), [(2, [True, True]), (1, [True, False])])
-def test_a_key_is_requested_again(engine: Engine, objects: ObjectStore, size: int, expected: list[bool]) -> None:
-    """Others request a key the same way, and learn whether the queue took it."""
-    requeue = make_requeue(Stage(engine, objects, size=size).queue)
-    assert [requeue(ReportKey(f"act_{n}", "today")) for n in (1, 2)] == expected

@@ -52,8 +52,8 @@ BOUNDED_OTHERWISE = {
     "watermark": "number of steps",
 }
 """Tables without a rule, and what bounds each instead."""
-RULES_OF_OTHERS = {"alert_delivery", "quarantined_item"}
-"""Tables whose repository brings its own rule."""
+RULES_OF_OTHERS = {"alert_delivery"}
+"""Tables whose rows go with those of another."""
 
 
 @pytest.fixture

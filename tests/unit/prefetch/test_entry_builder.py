@@ -26,6 +26,7 @@ from adwarm.store import Context, ObjectStore, entries, open_engine
 from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
 from tests.unit.conftest import PrefetchHarness, one_ad_page
+from tests.unit.stored_damage import store_bomb
 
 SPEC = QuerySpec()
 ENGINE = open_engine("sqlite://")
@@ -229,6 +230,14 @@ def test_a_degraded_entry_has_no_summary(bench: PrefetchHarness) -> None:
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
 
     assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1]
+
+
+def test_an_entry_that_cannot_be_decoded_has_no_summary(bench: PrefetchHarness) -> None:
+    """A decode bomb with right checksums does not stop the refresh that meets it first."""
+    bench.prefetch.run(KEYS[1:2], Priority.LOW)
+    store_bomb(bench.engine, 80 << 20)
+    bench.clock.sleep(7 * 3600)
+    assert bench.prefetch.run(KEYS[1:2], Priority.LOW).outcomes[0].status is KeyStatus.FETCHED
 
 
 def test_an_empty_result_never_replaces_rows(bench: PrefetchHarness) -> None:

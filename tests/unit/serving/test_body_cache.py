@@ -1,6 +1,7 @@
 """Bodies: verified when they enter the cache and when a file was changed, bounded, and never served damaged."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,16 @@ import pytest
 from sqlalchemy import event
 
 from adwarm.compression import decode_envelope
+from adwarm.foundation.home import BODY_FOLDER
 from adwarm.model import ReportKey
-from adwarm.serving.body_cache import FOLDER, BodyCache
+from adwarm.serving.body_cache import BodyCache
 from adwarm.serving.body_files import BodyFiles, hash_stored
 from adwarm.store import Context, entries
+from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
+from adwarm.store.tables import entry as entry_table
 from tests.unit.conftest import ReaderHarness
+from tests.unit.stored_damage import UNDECODABLE
 
 KEYS = [ReportKey("act_1", name) for name in ("yesterday", "last_3d", "last_7d", "last_14d")]
 
@@ -83,7 +88,7 @@ def test_the_database_is_read_once(bodies: Bodies) -> None:
     bodies.restart()
     assert bodies.get(entry) == body
     assert bodies.reads == 1
-    file = bodies.home / FOLDER / entry.payload_hash
+    file = bodies.home / BODY_FOLDER / entry.payload_hash
     assert file.read_bytes() == body
     assert (file.parent.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o700, 0o600)
 
@@ -102,7 +107,7 @@ def test_a_changed_file_is_read_again(bodies: Bodies, damage: str, is_new_proces
     entry, body = _entries(bodies)[0]
     bodies.restart(memory_bytes=0)
     assert bodies.get(entry) == body
-    file = bodies.home / FOLDER / entry.payload_hash
+    file = bodies.home / BODY_FOLDER / entry.payload_hash
     before = file.stat()
     changed = {
         "truncated": body[:-1],
@@ -124,7 +129,7 @@ def test_an_untouched_file_that_got_another_time_is_kept(bodies: Bodies) -> None
     entry, body = _entries(bodies)[0]
     bodies.restart(memory_bytes=0)
     bodies.get(entry)
-    os.utime(bodies.home / FOLDER / entry.payload_hash, ns=(1, 1))
+    os.utime(bodies.home / BODY_FOLDER / entry.payload_hash, ns=(1, 1))
     assert [bodies.get(entry), bodies.get(entry)] == [body, body]
     assert bodies.reads == 1
 
@@ -134,7 +139,7 @@ def test_damaged_bytes_in_the_database_are_marked(bodies: Bodies) -> None:
     entry, _ = _entries(bodies)[0]
     bodies.desk.corrupt_payloads()
     assert bodies.get(entry) is None
-    assert not (bodies.home / FOLDER / entry.payload_hash).exists()
+    assert not (bodies.home / BODY_FOLDER / entry.payload_hash).exists()
     assert {item.degraded for item in entries.list_entries(bodies.desk.engine) if item.key == entry.key} == {True}
 
 
@@ -176,7 +181,7 @@ def test_the_folder_is_bounded(bodies: Bodies) -> None:
 
 def test_a_folder_that_cannot_be_used_is_done_without(bodies: Bodies) -> None:
     """A file in place of the folder is logged; bodies come from the database."""
-    (bodies.home / FOLDER).write_text("not a folder", encoding="utf-8")
+    (bodies.home / BODY_FOLDER).write_text("not a folder", encoding="utf-8")
     entry, body = _entries(bodies)[0]
     bodies.restart(memory_bytes=0)
     assert [bodies.get(entry), bodies.get(entry)] == [body, body]
@@ -192,3 +197,36 @@ def test_readers_share_a_read(bodies: Bodies) -> None:
 
     assert asyncio.run(load()) == [body] * 50
     assert bodies.reads == 1
+
+
+@pytest.mark.parametrize("damage", UNDECODABLE)
+def test_what_cannot_be_decoded_is_never_a_body(desk: ReaderHarness, bodies: Bodies, damage: str) -> None:
+    """It is neither served nor kept in a file, and its entry is marked."""
+    with write_transaction(desk.engine) as connection:
+        connection.execute(entry_table.delete().where(entry_table.c.date_range != "last_7d"))
+    entry = UNDECODABLE[damage](desk.engine)
+    assert bodies.get(entry) is None
+    assert not (bodies.home / BODY_FOLDER / entry.payload_hash).exists()
+    assert [item.degraded for item in entries.list_entries(desk.engine)] == [True]
+
+
+def test_files_are_used_again_after_a_full_disk(
+    tmp_path: Path, bodies: Bodies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error is logged with the setting and the free space; a minute later the next body is written."""
+    entry, body = _entries(bodies)[0]
+    clock = [0.0]
+    files = BodyFiles(tmp_path / "files", 10 << 20, lambda: clock[0])
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        files.put(entry, body)
+    files.put(entry, body)
+    assert files.get(entry) is None
+    assert list((tmp_path / "files").iterdir()) == []
+    clock[0] = 61.0
+    files.put(entry, body)
+    assert files.get(entry) == body

@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from adwarm.compression import Document, Shape, compress, encode_document, unpack_document
-from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.foundation.errors import BadRequest, NotFound, StorageError
 from adwarm.model import Account, Actor, ReportKey, Window
 from adwarm.serving import ReadStatus
 from adwarm.serving.reader import Reader
@@ -18,6 +18,7 @@ from adwarm.store import accounts, entries, read_traffic
 from adwarm.store.database import write_transaction
 from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.stored_damage import UNDECODABLE
 
 KEY = ReportKey("act_1", "yesterday")
 WEEK = ReportKey("act_1", "last_7d")
@@ -161,9 +162,11 @@ def _replace_document(desk: ReaderHarness, content_type: str, encode: Callable[[
     stored = entries.find(desk.engine, entry.key)
     assert stored is not None
     raw = encode(unpack_document(stored[1], CompressionSettings()))
-    blob = compress(raw, CompressionSettings(), content_type=content_type).blob
+    packed = compress(raw, CompressionSettings(), content_type=content_type)
+    facts = {"codec": packed.codec, "raw_bytes": packed.raw_bytes, "stored_bytes": packed.stored_bytes}
+    older = replace(entry, **facts, content_type=None, content_hash=None)
     with write_transaction(desk.engine) as connection:
-        entries.publish(connection, [(entry, blob)], 9, NOW)
+        entries.publish(connection, [(older, packed.blob)], 9, NOW)
 
 
 def test_an_entry_of_the_older_format_is_a_hit(desk: ReaderHarness) -> None:
@@ -189,3 +192,42 @@ def test_an_entry_of_a_newer_format_is_a_miss_and_is_fetched_again(desk: ReaderH
     assert desk.fetch(WEEK).status == ReadStatus.FETCHED
     assert desk.reader.read(WEEK).status == ReadStatus.HIT
     assert [unit.increment for unit in desk.bench.source.submitted] == [Increment.RANGE, Increment.RANGE]
+
+
+@pytest.mark.parametrize("damage", UNDECODABLE)
+def test_what_cannot_be_decoded_is_a_miss_and_is_fetched_again(desk: ReaderHarness, damage: str) -> None:
+    """Right checksums are not enough for a hit; the first reader marks the entry, and the next fetch heals it."""
+    desk.warm(WEEK)
+    UNDECODABLE[damage](desk.engine)
+    answer = desk.reader.read(WEEK)
+    assert (answer.status, answer.blob) == (ReadStatus.MISS, None)
+    assert entries.list_entries(desk.engine)[0].degraded
+    assert desk.fetch(WEEK).status == ReadStatus.FETCHED
+    assert desk.reader.read(WEEK).status == ReadStatus.HIT
+
+
+def test_a_payload_is_decoded_once(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further hits of a process compute the checksums alone, which notice any change."""
+    decoded: list[str] = []
+    monkeypatch.setattr(
+        "adwarm.compression.stored_bytes.verify_document", lambda entry, *_: decoded.append(entry.payload_hash)
+    )
+    desk.warm(WEEK)
+    assert [desk.reader.read(WEEK).status for _ in range(3)] == [ReadStatus.HIT] * 3
+    assert len(decoded) == 1
+    desk.corrupt_payloads()
+    assert desk.reader.read(WEEK).status == ReadStatus.MISS
+
+
+def test_a_read_that_cannot_be_counted_is_answered(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full or read-only disk of the database does not keep what is stored from its readers."""
+    desk.warm(WEEK)
+
+    def full(*_arguments: object, **_options: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr("adwarm.serving.reader.read_traffic.increment", full)
+    monkeypatch.setattr("adwarm.serving.reader.entries.mark_degraded", full)
+    assert desk.reader.read(WEEK).status == ReadStatus.HIT
+    desk.corrupt_payloads()
+    assert desk.reader.read(WEEK).status == ReadStatus.MISS

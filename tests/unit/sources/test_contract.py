@@ -1,6 +1,6 @@
 """One contract, three sources: Meta against the simulator, and the same days as Parquet files and as a SQL table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine
 
-from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound
+from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
@@ -123,6 +123,27 @@ def test_accounts(source: InsightsSource) -> None:
     assert source.get_account("act_12") == expected[1]
     with pytest.raises(AdwarmError):
         source.get_account("act_999")
+
+
+@pytest.mark.parametrize("increment", list(Increment))
+def test_the_rows_of_every_source_are_checked(
+    source: InsightsSource, increment: Increment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a source returns has passed the check of account, days, ids and values; a row that fails it is refused."""
+    checked: list[Row] = []
+
+    def check(rows: Sequence[Row], unit: FetchUnit, **_options: bool) -> None:
+        checked.extend(rows)
+        if len(checked) > len(expected):
+            raise Corrupt("one row too many", code="row")
+
+    expected = fetched(source, WEEKS, increment)
+    for module in ("adwarm.sources.meta.source", "adwarm.sources.tabular"):
+        monkeypatch.setattr(f"{module}.check_rows", check)
+    rows = fetched(source, WEEKS, increment)
+    assert sorted(map(str, rows)) == sorted(map(str, checked)) == sorted(map(str, expected))
+    with pytest.raises(Corrupt, match="too many"):
+        fetched(source, WEEKS, increment)
 
 
 def test_daily_rows_are_the_same_in_every_source(source: InsightsSource, meta: MetaSource) -> None:

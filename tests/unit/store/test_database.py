@@ -2,6 +2,8 @@
 
 import contextlib
 import multiprocessing
+import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +14,12 @@ from typing import Any
 import psycopg2
 import pytest
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.exc import StatementError
+from sqlalchemy.exc import OperationalError, StatementError
 
-from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.errors import BadRequest, StorageError, Transient
 from adwarm.settings import SqlSettings
 from adwarm.store.database import (
+    _translate_error,
     database_time,
     get_limits,
     insert_new,
@@ -320,3 +323,53 @@ def test_errors_contain_no_parameters(sqlite_engine: Engine) -> None:
         connection.execute(text("SELECT * FROM no_such_table WHERE a = :a"), {"a": "hunter2"})
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_the_sqlite_file_is_private(tmp_path: Path) -> None:
+    """The file and those beside it can be read by the user alone, whatever the umask says."""
+    old = os.umask(0)
+    try:
+        engine = open_engine(f"sqlite:///{tmp_path}/private/a.db")
+        upgrade(engine)
+        files = sorted((tmp_path / "private").iterdir())
+        assert [path.name for path in files] == ["a.db", "a.db-shm", "a.db-wal"]
+        assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    finally:
+        os.umask(old)
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("SQLITE_FULL", "disk_full"),
+        ("SQLITE_READONLY_DBMOVED", "disk_read_only"),
+        ("SQLITE_IOERR_WRITE", "disk_error"),
+        ("SQLITE_CANTOPEN_ISDIR", "database_unopened"),
+        ("SQLITE_CORRUPT_INDEX", "database_damaged"),
+        ("SQLITE_NOTADB", "database_damaged"),
+        ("SQLITE_PERM", "disk_denied"),
+    ],
+)
+def test_errors_of_the_disk_of_sqlite_are_storage_errors(tmp_path: Path, name: str, code: str) -> None:
+    """Whatever is wrong with the file, the message names setting, path and free space, and no text of the driver."""
+    engine = open_engine(f"sqlite:///{tmp_path}/a.db")
+    original = sqlite3.OperationalError("secret text of the driver")
+    original.sqlite_errorname = name
+    text_of_all = r"^ADWARM_DATABASE_URL: .*a\.db: .* free\); "
+    with pytest.raises(StorageError, match=text_of_all) as raised, read_transaction(engine):
+        raise OperationalError("SELECT 1", {}, original)
+    assert raised.value.code == code
+    assert "secret text" not in str(raised.value)
+
+
+@pytest.mark.parametrize("code", ["53100", "53200", "58030", "25006", "XX001", "XX002"])
+def test_errors_of_the_disk_of_postgresql_are_storage_errors(code: str) -> None:
+    """A full disk, a read-only server and damaged pages say what to do."""
+
+    class DriverError(psycopg2.Error):
+        pgcode = code
+
+    engine = create_engine("postgresql+psycopg2://user@host/db")
+    error = _translate_error(OperationalError("SELECT 1", {}, DriverError("secret")), engine)
+    assert isinstance(error, StorageError)
+    assert (error.code, "secret" in str(error)) == (code, False)

@@ -22,6 +22,7 @@ from adwarm.serving.api.routes import (
     errors,
     health,
     insights,
+    integrity,
     metrics,
     recovery,
     requests,
@@ -71,7 +72,7 @@ def _make_app() -> FastAPI:
         lifespan=_limit_threads,
     )
     app.include_router(health.router)
-    for module in (insights, batch, scores, accounts, requests, capacity, errors, recovery):
+    for module in (insights, batch, scores, accounts, requests, capacity, errors, recovery, integrity):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer)])
     app.include_router(metrics.router, dependencies=[Depends(bearer)])
     document: dict[str, Any] = {}

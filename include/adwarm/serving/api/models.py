@@ -320,6 +320,34 @@ class CompressionPage(Document):
     codecs: list[CodecItem] = Field(description="By codec.")
 
 
+class IntegrityKind(Document):
+    """What was verified of one kind of data."""
+
+    kind: str = Field(description="`entry`, `partition`, `aggregate` or `snapshot`.")
+    checked: int = Field(description="Entries or objects that were checked.")
+    damaged: int = Field(description="Those of them that were damaged.")
+    healed: int = Field(description="Damaged ones that whole data has replaced.")
+    bytes: int = Field(description="Bytes that were read.")
+
+
+class DamagedData(Document):
+    """Damaged data that nothing has replaced yet."""
+
+    kind: str = Field(description="`entry`, `partition`, `aggregate` or `snapshot`.")
+    account_id: str | None = Field(description="The account it belongs to; null for data of many accounts.")
+    found_at: datetime = Field(description="When it was found.")
+    reason: str = Field(description="What is wrong.")
+
+
+class IntegrityPage(Document):
+    """Statistics of what was verified, and what is damaged."""
+
+    since: date = Field(description="First UTC day that is counted.")
+    last_full_pass: date | None = Field(description="UTC day on which everything had been checked; null before.")
+    kinds: list[IntegrityKind] = Field(description="By kind of data.")
+    open: list[DamagedData] = Field(description="The newest of what the token may see, at most 100.")
+
+
 class Health(Document):
     """The process is alive."""
 

@@ -13,7 +13,9 @@ from adwarm.foundation.errors import Refused, Transient
 from adwarm.model import Actor, CompressionCounts, FatigueScore, Priority, ReportKey, TokenScope
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
-from adwarm.store import compression_days, scores
+from adwarm.store import compression_days, integrity_days, quarantine, scores
+from adwarm.store.integrity_days import IntegrityCounts
+from adwarm.store.quarantine import DamagedItem
 from tests.unit.serving.api.conftest import Api
 
 KEY = ReportKey("act_1", "last_7d")
@@ -239,6 +241,26 @@ def test_compression_statistics(api: Api) -> None:
     assert api.get("/v1/compression?days=8", admin).json()["codecs"][0]["packed"] == 10
     assert api.get("/v1/compression?days=0", admin).status_code == 400
     assert api.get("/v1/compression", api.token()).status_code == 403
+
+
+def test_integrity(api: Api) -> None:
+    """Whoever may read sees what was checked; what is damaged only of the accounts that the token may read."""
+    context, now = api.desk.bench.prefetch.context, api.clock.now()
+    integrity_days.add(api.engine, now - timedelta(days=6), {"entry": IntegrityCounts(5, 1, 0, 100)})
+    integrity_days.add(api.engine, now - timedelta(days=7), {"entry": IntegrityCounts(checked=1)})
+    integrity_days.record_pass(api.engine, now, ended=True)
+    for number, account in enumerate(("act_1", "act_2", None)):
+        quarantine.set_aside(context, DamagedItem("aggregate", str(number) * 64, account, "a bit flipped", now))
+    page = api.get("/v1/integrity", api.token(TokenScope.ADMIN)).json()
+    (kind,) = page["kinds"]
+    assert (kind["kind"], kind["checked"], kind["damaged"], kind["bytes"]) == ("entry", 5, 1, 100)
+    assert page["last_full_pass"] == now.date().isoformat()
+    assert len(page["open"]) == 3
+    limited = api.get("/v1/integrity?days=8", api.token(TokenScope.READ, accounts=["act_1"])).json()
+    assert [item["account_id"] for item in limited["open"]] == ["act_1"]
+    assert limited["kinds"][0]["checked"] == 6
+    assert api.get("/v1/integrity?days=0", api.token()).status_code == 400
+    assert api.client.get("/v1/integrity").status_code == 401
 
 
 def test_metrics(api: Api) -> None:

@@ -1,0 +1,82 @@
+"""What `adwarm doctor` checks about disks and the database file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adwarm.foundation.errors import StorageError
+from adwarm.foundation.storage_errors import (
+    DATA_SETTING,
+    DATABASE_SETTING,
+    DiskSpace,
+    describe_free_space,
+    describe_storage_problem,
+    measure_space,
+)
+
+if TYPE_CHECKING:
+    from adwarm.runtime import Runtime
+
+FULL_BYTES = 100_000_000
+"""With less free space, a disk counts as full: one batch may need more."""
+NEARLY_FULL_BYTES = 1_000_000_000
+"""With less free space, a disk is worth a note."""
+_CHECK_SECONDS = 10.0
+
+
+def check_database(runtime: "Runtime") -> str:
+    """Return what the database is; a SQLite file is searched for damage, for some seconds.
+
+    Raises:
+        StorageError: the file is damaged.
+    """
+    from adwarm.store.sqlite_check import quick_check
+
+    engine = runtime.engine
+    state = f"{engine.dialect.name}, schema up to date"
+    if engine.dialect.name != "sqlite":
+        return state
+    result = quick_check(engine, _CHECK_SECONDS)
+    if result.problem is not None:
+        path, text = engine.url.database or "", f"the database file is damaged ({result.problem.splitlines()[-1]})"
+        advice = "restore a backup; or `adwarm db export FOLDER`, move the file away, `adwarm db upgrade`"
+        raise StorageError(describe_storage_problem(path, DATABASE_SETTING, text, advice))
+    return f"{state}, " + ("no damage" if result.is_complete else f"no damage found in {_CHECK_SECONDS:.0f} s")
+
+
+def list_disks(runtime: "Runtime") -> dict[str, tuple[Path, str]]:
+    """Return the folders that adwarm writes to, each with its setting, by name; one on the same disk is left out."""
+    from sqlalchemy import make_url
+
+    settings = runtime.settings
+    folders: dict[str, tuple[Path, str]] = {}
+    if "://" not in settings.data:
+        folders["disk of the objects"] = Path(settings.data), DATA_SETTING
+    url = make_url(settings.database)
+    if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
+        folders["disk of the database"] = Path(url.database).absolute().parent, DATABASE_SETTING
+    return folders
+
+
+def check_disk(path: Path, setting: str) -> tuple[str, bool]:
+    """Return how much space is free, and whether that is worth a note.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    space = measure_space(path)
+    if space is None:
+        return f"{path}: its free space is unknown", True
+    if problem := _find_problem(space):
+        raise StorageError(describe_storage_problem(path, setting, *problem))
+    is_low = space.free < NEARLY_FULL_BYTES
+    return f"{path}: {describe_free_space(path)}" + ("; free some soon" if is_low else ""), is_low
+
+
+def _find_problem(space: DiskSpace) -> tuple[str, str] | None:
+    if space.is_read_only:
+        return "the file system is read-only", "mount it for writing"
+    if space.free < FULL_BYTES:
+        return f"the disk is full: less than {FULL_BYTES / 1e6:.0f} MB are free", "free some space, or move it"
+    if not space.has_names:
+        return "the disk has no room for further files", "delete some files, or move it"
+    return None

@@ -1,0 +1,88 @@
+"""Verifies the stored bytes of an entry: their length, their hashes, and that they decode to the entry's document."""
+
+from collections.abc import Callable
+from hashlib import sha256
+from threading import Lock
+from typing import Final
+
+from cachetools import LRUCache
+
+from adwarm.compression.choice import decompress_envelope, open_envelope
+from adwarm.compression.document import decode_document, read_format_version
+from adwarm.compression.envelope import Envelope
+from adwarm.foundation.errors import Corrupt, TooMuchData
+from adwarm.settings import CompressionSettings
+from adwarm.store.entries import Entry
+
+_REMEMBERED: Final = 100_000
+"""Payload hashes that a verifier remembers, about 20 MB at most."""
+
+
+def verify_bytes(entry: Entry, sealed: bytes) -> Envelope:
+    """Return the envelope of the stored bytes of an entry, after checking their length and both checksums.
+
+    Raises:
+        Corrupt: they are not what was stored.
+    """
+    envelope = open_envelope(sealed)
+    read_format_version(envelope.content_type)
+    if len(sealed) != entry.stored_bytes:
+        raise Corrupt(f"{len(sealed):,} bytes are stored instead of {entry.stored_bytes:,}; fetch them again")
+    facts = (envelope.codec, envelope.raw_bytes)
+    if facts != (entry.codec, entry.raw_bytes) or sha256(sealed).hexdigest() != entry.payload_hash:
+        raise Corrupt("the stored bytes are not those of the entry; fetch them again")
+    return envelope
+
+
+def verify_document(entry: Entry, envelope: Envelope, settings: CompressionSettings) -> bytes:
+    """Return the document in a verified envelope, after checking that it is the one that was encoded.
+
+    A document whose hash the entry holds is what adwarm encoded. Any other is decoded in full.
+
+    Raises:
+        Corrupt: it does not decode, decodes to more than the settings allow, or is another document.
+    """
+    try:
+        raw = decompress_envelope(envelope, settings)
+    except TooMuchData as error:
+        raise Corrupt(str(error)) from error
+    if entry.content_hash is None:
+        decode_document(raw, envelope.content_type)
+    elif sha256(raw).hexdigest() != entry.content_hash:
+        raise Corrupt("the stored bytes decode to another document; fetch them again")
+    return raw
+
+
+class StoredBytesVerifier:
+    """Verifies stored bytes, and decodes each payload once per process. Safe to share between threads.
+
+    Args:
+        settings: the most that a payload may decode to.
+    """
+
+    def __init__(self, settings: CompressionSettings) -> None:
+        self._settings = settings
+        self._decoded: LRUCache[str, bool] = LRUCache(_REMEMBERED)
+        self._lock = Lock()
+
+    def verify(self, entry: Entry, sealed: bytes, on_decoded: Callable[[bytes], object]) -> Envelope:
+        """Return the envelope of the stored bytes of an entry.
+
+        The checksums are computed each time; a payload hash whose bytes have been decoded before is not decoded again.
+
+        Args:
+            entry: the entry.
+            sealed: its stored bytes.
+            on_decoded: called with the document when it was decoded.
+
+        Raises:
+            Corrupt: the bytes are not what was stored, or cannot be decoded.
+        """
+        envelope = verify_bytes(entry, sealed)
+        with self._lock:
+            is_known = entry.payload_hash in self._decoded
+        if not is_known:
+            on_decoded(verify_document(entry, envelope, self._settings))
+            with self._lock:
+                self._decoded[entry.payload_hash] = True
+        return envelope

@@ -1,0 +1,253 @@
+"""Checks one stored thing at a time: an entry, a partition object, an aggregate object or a forecast snapshot.
+
+A check never fails: whatever goes wrong with a thing is its problem, and the next one is checked. Only a database that
+cannot be reached ends the caller.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adwarm.compression import decode_document
+from adwarm.compression.document import Document
+from adwarm.compression.stored_bytes import verify_bytes, verify_document
+from adwarm.forecast.snapshot import read_snapshot
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError, Transient
+from adwarm.foundation.redaction import redact
+from adwarm.model import ColumnTable, EntryKey, ReportKey, Snapshot
+from adwarm.store import Context, aggregates, entries, partitions, read_transaction, snapshots
+from adwarm.store.entries import Entry
+from adwarm.store.partition_rows import read_partition_table
+from adwarm.store.partitions import PartitionState
+from adwarm.store.quarantine import DamagedKind
+
+KINDS: Final[tuple[DamagedKind, ...]] = ("snapshot", "aggregate", "partition", "entry")
+"""What is checked, in this order: first what is small and used by everything."""
+PAGE: Final = 200
+"""Things that are listed at a time."""
+_DISK_ERROR: Final = "disk_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a stored thing.
+
+    Attributes:
+        kind: what it is.
+        name: the hash of its payload or object.
+        subject: what it holds, for a human.
+        reason: what is wrong.
+        account_id: the account it belongs to; None for data of many accounts.
+        is_damaged: whether its bytes are damaged or lost, so that it has to be replaced. Otherwise they cannot be read
+            now, or this version cannot use them.
+        key: the report key of an entry.
+    """
+
+    kind: DamagedKind
+    name: str
+    subject: str
+    reason: str
+    account_id: str | None = None
+    is_damaged: bool = True
+    key: ReportKey | None = None
+
+
+class Checked(NamedTuple):
+    """The result of a check: the name, the bytes that were read, and the problem if there is one."""
+
+    name: str
+    bytes: int
+    problem: Problem | None
+
+
+class Item(NamedTuple):
+    """A stored thing that can be checked.
+
+    Attributes:
+        cursor: where a later run goes on after it, as JSON.
+        check: checks it.
+    """
+
+    cursor: Any
+    check: Callable[[], Checked]
+
+
+def list_items(context: Context, kind: DamagedKind, after: Any, limit: int = PAGE) -> list[Item]:
+    """Return up to `limit` things of a kind that come after a cursor, in a fixed order; None begins at the first.
+
+    Raises:
+        Transient: the database cannot be reached.
+    """
+    if kind == "entry":
+        return _list_entries(context, after, limit)
+    if kind == "snapshot":
+        return _list_snapshots(context, after, limit)
+    with read_transaction(context.engine) as connection:
+        listing = partitions.list_object_hashes if kind == "partition" else aggregates.list_object_hashes
+        digests = listing(connection, after or "", limit)
+    check = _check_partition if kind == "partition" else _check_aggregate
+    return [Item(digest, _bind(_check_object, context, kind, digest, check)) for digest in digests]
+
+
+def count_items(context: Context) -> int:
+    """Return how many things there are to check."""
+    with read_transaction(context.engine) as connection:
+        objects = partitions.count_objects(connection) + aggregates.count_objects(connection)
+        return objects + len(snapshots.list_snapshots(connection)) + entries.count(connection)
+
+
+def _list_entries(context: Context, after: Any, limit: int) -> list[Item]:
+    found = entries.list_after(context.engine, None if after is None else entries.key_from_json(after), limit)
+    return [Item(entries.key_to_json(entry.key), _bind(_check_entry, context, entry)) for entry in found]
+
+
+def _list_snapshots(context: Context, after: Any, limit: int) -> list[Item]:
+    with read_transaction(context.engine) as connection:
+        found = sorted(snapshots.list_snapshots(connection), key=lambda snapshot: snapshot.id)
+        deployed = snapshots.list_deployed_ids(connection)
+    rest = [snapshot for snapshot in found if after is None or snapshot.id > after][:limit]
+    return [Item(item.id, _bind(_check_snapshot, context, item, item.id in deployed)) for item in rest]
+
+
+def _bind(check: Callable[..., Checked], *arguments: Any) -> Callable[[], Checked]:
+    return lambda: check(*arguments)
+
+
+def _check_entry(context: Context, entry: Entry) -> Checked:
+    key = ReportKey(entry.key.account_id, entry.date_range, entry.report)
+    size = 0
+
+    def problem(reason: str, *, is_damaged: bool) -> Problem:
+        subject = f"{entry.key.account_id} {entry.key.window}"
+        return Problem("entry", entry.payload_hash, subject, reason, entry.key.account_id, is_damaged, key)
+
+    def check() -> None:
+        nonlocal size
+        sealed = entries.find_payload(context.engine, entry.payload_hash)
+        if sealed is None:
+            raise NotFound("its stored bytes are lost")
+        size = len(sealed)
+        envelope = verify_bytes(entry, sealed)
+        raw = verify_document(entry, envelope, context.settings.compression)
+        _check_document(decode_document(raw, envelope.content_type), entry.key)
+
+    found = _run(context, check, problem)
+    if found is not None and _has_changed(context, entry):
+        found = None  # a fetch has replaced it meanwhile
+    return Checked(entry.payload_hash, size, found)
+
+
+def _has_changed(context: Context, entry: Entry) -> bool:
+    stored, _ = entries.find_with_zone(context.engine, entry.key)
+    return stored is None or stored.payload_hash != entry.payload_hash
+
+
+def _check_document(document: Document, key: EntryKey) -> None:
+    header = document.header
+    if (header.account_id, header.since, header.until) != (key.account_id, key.window.since, key.window.until):
+        raise Corrupt("the document is that of another account or window")
+    for table in (document.daily, document.window_table):
+        _check_account(table, {key.account_id})
+
+
+def _check_account(table: ColumnTable, account_ids: set[str]) -> None:
+    """Check that rows which name their account name one of these.
+
+    Raises:
+        Corrupt: a row belongs to another account.
+    """
+    for value in set(table.columns.get("account_id", ())):
+        if value is not None and f"act_{str(value).removeprefix('act_')}" not in account_ids:
+            raise Corrupt("it holds rows of another account")
+
+
+def _check_object(
+    context: Context, kind: DamagedKind, digest: str, check: Callable[[Context, str, bytes], None]
+) -> Checked:
+    size = 0
+
+    def problem(reason: str, *, is_damaged: bool) -> Problem:
+        return Problem(kind, digest, digest[:12], reason, None, is_damaged)
+
+    def read() -> None:
+        nonlocal size
+        data = context.objects.get(digest)
+        size = len(data)
+        check(context, digest, data)
+
+    found = _run(context, read, problem)
+    return Checked(digest, size, found)
+
+
+def _check_partition(context: Context, digest: str, data: bytes) -> None:
+    table = read_partition_table(data)
+    stored = partitions.list_by_object(context.engine, digest)
+    if table.rows:
+        _check_account(table, {account_id for account_id, _ in stored})
+    days: dict[str, int] = {}
+    for day in table.columns.get("date_start", ()):
+        days[day] = days.get(day, 0) + 1
+    for account_id, state in stored:
+        _check_day(account_id, state, days)
+
+
+def _check_day(account_id: str, state: PartitionState, rows: dict[str, int]) -> None:
+    found = rows.get(state.day.isoformat(), 0)
+    if found != state.rows:
+        raise Corrupt(f"it holds {found} rows of {account_id} on {state.day:%Y-%m-%d} instead of {state.rows}")
+
+
+def _check_aggregate(_context: Context, _digest: str, data: bytes) -> None:
+    pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+
+
+def _check_snapshot(context: Context, snapshot: Snapshot, is_deployed: bool) -> Checked:
+    name = f"{snapshot.kind}, trained until {snapshot.trained_until:%Y-%m-%d}{', live' if is_deployed else ''}"
+    size = 0
+
+    def problem(reason: str, *, is_damaged: bool) -> Problem:
+        return Problem("snapshot", snapshot.object_hash, name, reason, None, is_damaged)
+
+    def check() -> None:
+        nonlocal size
+        size = len(context.objects.get(snapshot.object_hash))
+
+    def load() -> None:
+        read_snapshot(context, snapshot)
+
+    found = _run(context, check, problem)
+    if found is None and is_deployed:  # loading others would only prove what their checksum proves
+        unusable = _run(context, load, problem)
+        found = None if unusable is None else problem(unusable.reason, is_damaged=False)
+    return Checked(snapshot.object_hash, size, found)
+
+
+def _run(context: Context, check: Callable[[], None], problem: Callable[..., Problem]) -> Problem | None:
+    """Return the problem that a check raises, None when it passes.
+
+    Raises:
+        Transient: the database cannot be reached.
+    """
+    try:
+        check()
+    except StorageError as error:
+        return problem(redact(str(error)), is_damaged=error.code == _DISK_ERROR and _works(context))
+    except Transient:
+        raise
+    except AdwarmError as error:
+        return problem(redact(str(error)), is_damaged=True)
+    except Exception as error:  # a decoder may raise anything, and nothing may stop the scrub
+        return problem(f"it cannot be decoded ({type(error).__name__})", is_damaged=True)
+    return None
+
+
+def _works(context: Context) -> bool:
+    """Whether the object store works, so that a file which cannot be read is lost, and not the whole disk away."""
+    try:
+        context.objects.check()
+    except AdwarmError:
+        return False
+    return True

@@ -1,0 +1,124 @@
+"""The scrub reads everything once in its time, slowly, goes on where it stopped, and sets aside what is damaged."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from adwarm.foundation.clock import VirtualClock
+from adwarm.maintenance.integrity_checks import count_items
+from adwarm.maintenance.scrub import make_scrub
+from adwarm.maintenance.step import StepBudget, StepResult
+from adwarm.model import ReportKey
+from adwarm.serving import ReadStatus
+from adwarm.settings import MaintenanceSettings
+from adwarm.store import Context, integrity_days, quarantine
+from tests.unit.conftest import ReaderHarness
+from tests.unit.stored_damage import UNDECODABLE
+
+KEYS = [ReportKey(f"act_{number}", name) for number in range(1, 4) for name in ("last_7d", "yesterday")]
+
+
+class Scrubber:
+    """Runs of the scrub over a store with six entries, each in a process of its own."""
+
+    def __init__(self, desk: ReaderHarness, **settings: float) -> None:
+        context = desk.bench.prefetch.context
+        maintenance = MaintenanceSettings(**{"scrub_days": 1.0, **settings})
+        self.context: Context = replace(
+            context, settings=context.settings.model_copy(update={"maintenance": maintenance})
+        )
+        self.clock: VirtualClock = desk.bench.clock
+
+    def run(self, cursor: Any = None, seconds: float = 1e9) -> StepResult:
+        """Run the step once."""
+        return make_scrub(self.context, self.clock)(cursor, StepBudget.of(self.clock, seconds))
+
+
+@pytest.fixture
+def full(desk: ReaderHarness) -> ReaderHarness:
+    """A store with six entries of three accounts."""
+    desk.warm(*KEYS)
+    return desk
+
+
+def test_a_pass_checks_everything(full: ReaderHarness) -> None:
+    """One run is enough when the pass may take no longer; the next pass waits for its day."""
+    scrub = Scrubber(full)
+    result = scrub.run()
+    assert (result.cursor, result.counts["checked"], result.problems) == (None, count_items(scrub.context), [])
+    waiting = scrub.run()
+    assert (waiting.counts, waiting.skipped is None) == ({}, False)
+    assert "next begins on 2026-11-26" in str(waiting.skipped)
+    scrub.clock.sleep(86_400)
+    assert scrub.run().counts["checked"] == result.counts["checked"]
+    totals = integrity_days.get_totals(full.engine, scrub.clock.now())
+    assert totals.pass_started == totals.pass_ended == scrub.clock.now().date()
+
+
+def test_a_pass_is_spread_over_its_days(full: ReaderHarness) -> None:
+    """A run a day checks everything within the days, nothing twice, and never all at once."""
+    scrub = Scrubber(full, scrub_days=7)
+    total, checked, cursor = count_items(scrub.context), [], None
+    for _day in range(7):
+        result = scrub.run(cursor)
+        checked.append(result.counts["checked"])
+        cursor = result.cursor
+        if cursor is None:
+            break
+        scrub.clock.sleep(86_400)
+    assert cursor is None
+    assert sum(checked) == total
+    assert max(checked) < total
+
+
+def test_a_run_that_is_cut_goes_on_where_it_stopped(full: ReaderHarness) -> None:
+    """With a budget of one thing a run, each is checked once."""
+    scrub, cursor, runs = Scrubber(full, scrub_mb_per_second=1e-3), None, 0
+    names: list[int] = []
+    while True:
+        result = scrub.run(cursor, seconds=1e-6)
+        runs += 1
+        names.append(result.counts["checked"])
+        cursor = result.cursor
+        if cursor is None:
+            break
+        assert runs < 100
+    assert sum(names) == count_items(scrub.context)
+    assert max(names) == 1
+
+
+def test_reading_is_slow(full: ReaderHarness) -> None:
+    """The run takes as long as its bytes take at the rate, by the clock that is given."""
+    scrub = Scrubber(full, scrub_mb_per_second=0.001)
+    began = scrub.clock.now()
+    read = scrub.run().counts["bytes"]
+    seconds = (scrub.clock.now() - began).total_seconds()
+    assert read / 1_000 * 0.9 < seconds <= read / 1_000
+
+
+@pytest.mark.parametrize("damage", ["payloads", *UNDECODABLE])
+def test_damage_is_set_aside_and_reported(desk: ReaderHarness, damage: str) -> None:
+    """The pass goes on; the entry is marked, and the next fetch heals it."""
+    desk.warm(KEYS[0])
+    if damage == "payloads":
+        desk.corrupt_payloads()
+    else:
+        UNDECODABLE[damage](desk.engine)
+    scrub = Scrubber(desk)
+    result = scrub.run()
+    assert (result.cursor, result.counts["damaged"], result.counts["repaired"]) == (None, 1, 1)
+    assert len(result.problems) == 1
+    assert quarantine.count_open(desk.engine) == {"entry": 1}
+    desk.warm(KEYS[0])
+    assert desk.reader.read(KEYS[0]).status is ReadStatus.HIT
+    assert quarantine.count_open(desk.engine) == {}
+
+
+def test_a_pass_that_was_killed_begins_again(full: ReaderHarness) -> None:
+    """Without a cursor, a pass that never ended does not keep the next one waiting."""
+    scrub = Scrubber(full, scrub_days=30)
+    integrity_days.record_pass(full.engine, datetime(2026, 11, 1, tzinfo=UTC), ended=True)
+    integrity_days.record_pass(full.engine, scrub.clock.now() - timedelta(days=1), ended=False)
+    assert scrub.run().skipped is None
