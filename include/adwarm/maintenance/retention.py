@@ -64,6 +64,7 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
     engine, keep = context.engine, context.settings.retention
     aggregate_days = max(keep.aggregate_days, context.settings.forecast.history_days)
     healed_days = max(keep.healing_days, _LONGEST_COOLDOWN_DAYS)  # a cool-down outlives its row's retention
+    quarantined_before = now - timedelta(days=keep.quarantine_days)
     removed_before = now - timedelta(days=keep.warm_days)
     defaults = {item.name for item in DEFAULT_STRATEGIES}
 
@@ -86,9 +87,7 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "healing_run": older(t.healing_run.c.at, keep.healing_days),
         "healing_action": older(t.healing_action.c.last_run, healed_days),
         "alert": lambda: iter([alerts.delete_resolved(engine, now - timedelta(days=keep.alert_days))]),
-        "quarantined_item": lambda: iter([
-            quarantine.delete_before(context, now - timedelta(days=keep.quarantine_days))
-        ]),
+        "quarantined_item": lambda: iter([quarantine.delete_before(context, quarantined_before)]),
         "integrity_day": older(t.integrity_day.c.day, keep.compression_days),
         "compression_day": older(t.compression_day.c.day, keep.compression_days),
         "token_day": older(t.token_day.c.day, keep.token_days),
