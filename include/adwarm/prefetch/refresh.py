@@ -35,13 +35,14 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
 from adwarm.prefetch.splitting import FetchResult
 from adwarm.sources.protocol import FetchUnit, Increment
-from adwarm.store import Context, entries, entry_versions, leases, partitions
+from adwarm.store import Context, entries, entry_versions, leases, partitions, quarantine
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import DamagedObjects, check_not_emptied, content_hash, daily_rows, in_order, pack_rows
 from adwarm.store.partitions import PartitionState
+from adwarm.store.quarantine import DamagedItem
 
 log = logging.getLogger(__name__)
 _ROUNDS = 3
@@ -85,7 +86,7 @@ class AccountRefresh:
     def run(self, stale: Mapping[EntryKey, ReportKey], history: Sequence[Window]) -> None:
         """Publish an entry for every stale key, and complete the days of `history`.
 
-        Stored days that turn out to be damaged are deleted and fetched again.
+        Stored days that turn out to be damaged are set aside and fetched again.
 
         Raises:
             LeaseLost: the lease was lost; its new holder publishes.
@@ -97,7 +98,7 @@ class AccountRefresh:
             try:
                 return self._run_once(history)
             except DamagedObjects as damaged:
-                self._delete_damaged_days(damaged)
+                self._set_damaged_days_aside(damaged)
         raise Corrupt(f"{self.account.id}: its stored days are damaged again and again; run `adwarm verify --repair`")
 
     @property
@@ -195,6 +196,7 @@ class AccountRefresh:
             if not leases.is_current(connection, self.lease.record):
                 raise LeaseLost(f"{self.account.id}: the lease was lost while fetching; its new holder publishes")
             partitions.publish(connection, self.account.id, self.spec.hash, states, self.lease.record.token)
+        quarantine.mark_days_healed(self.context.engine, self.account.id, self.spec.hash, days, self.now)
         self._states.update({state.day: state for state in states})
         self._pending_days.difference_update(days)
 
@@ -219,7 +221,7 @@ class AccountRefresh:
         try:
             return daily_rows(self.context.objects, self._states, Window(min(days), max(days)))
         except DamagedObjects as damaged:
-            self._delete_damaged_days(damaged)
+            self._set_damaged_days_aside(damaged)
             return []
 
     def _collect_summaries(self, result: FetchResult, windows: Sequence[Window]) -> None:
@@ -268,19 +270,20 @@ class AccountRefresh:
                 if entry.content_hash
             ]
             entry_versions.save(connection, versions, VersionLimits.of(self.context.settings.compression))
+        quarantine.mark_entries_healed(self.context.engine, [self.account.id], self.now)
         for key, (entry, _) in built.items():
             del self._remaining[key]
             self._new_summaries.pop(key.window, None)
             rows = sum(self._states[day].rows for day in key.window.days() if day in self._states)
             self.on_published(key, entry, rows)
 
-    def _delete_damaged_days(self, damaged: DamagedObjects) -> None:
-        """Delete stored days whose objects are lost or damaged, so that they are fetched again."""
+    def _set_damaged_days_aside(self, damaged: DamagedObjects) -> None:
+        """Set stored days aside whose objects are lost or damaged, so that they are fetched again."""
         log.warning("%s: %s; fetching its days again", self.account.id, damaged)
-        event = ErrorEvent(self.fetcher.context.clock.now(), "store", "Corrupt", str(damaged), self.account.id)
-        ErrorLog(self.context.engine).record(event)
+        at = self.fetcher.context.clock.now()
+        ErrorLog(self.context.engine).record(ErrorEvent(at, "store", "Corrupt", str(damaged), self.account.id))
         for digest in damaged.digests:
-            partitions.delete_by_object(self.context.engine, digest)
+            quarantine.set_aside(self.context, DamagedItem("partition", digest, self.account.id, str(damaged), at))
         damaged_hashes = set(damaged.digests)
         self._states = {day: state for day, state in self._states.items() if state.object_hash not in damaged_hashes}
 

@@ -118,8 +118,18 @@ quarantined_item = Table(
     Column("copy_name", String(80)),
     Column("healed_at", UtcDateTime()),
     Column("outcome", Text),
+    Column("spec_hash", String(12)),
+    Column("since", Date),
+    Column("until", Date),
     Index(None, "found_at"),
-    Index(None, "kind", "name"),
+    Index(
+        "uq_quarantined_item_open",
+        "kind",
+        "name",
+        unique=True,
+        sqlite_where=text("healed_at IS NULL"),
+        postgresql_where=text("healed_at IS NULL"),
+    ),
 )
 
 # One row per UTC day and kind of data: what was verified. Maintenance deletes old rows.

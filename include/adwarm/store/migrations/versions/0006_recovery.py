@@ -137,9 +137,20 @@ def _create_integrity() -> None:
         sa.Column("copy_name", sa.String(length=80)),
         sa.Column("healed_at", _TIMESTAMP),
         sa.Column("outcome", sa.Text()),
+        sa.Column("spec_hash", sa.String(length=12)),
+        sa.Column("since", sa.Date()),
+        sa.Column("until", sa.Date()),
     )
     op.create_index("ix_quarantined_item_found_at", "quarantined_item", ["found_at"])
-    op.create_index("ix_quarantined_item_kind_name", "quarantined_item", ["kind", "name"])
+    is_open = sa.text("healed_at IS NULL")
+    op.create_index(
+        "uq_quarantined_item_open",
+        "quarantined_item",
+        ["kind", "name"],
+        unique=True,
+        sqlite_where=is_open,
+        postgresql_where=is_open,
+    )
     op.create_table(
         "integrity_day",
         sa.Column("day", sa.Date(), primary_key=True),

@@ -1,0 +1,214 @@
+"""Damaged data that was found: it is set aside with a copy, and its row says what became of it.
+
+The order is safe against a crash at any point: the copy is written first, then one transaction changes the rows, then
+the object is deleted. A crash in between leaves a copy that garbage collection deletes, or a damaged object that the
+next reader finds again.
+"""
+
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, Row, and_, delete, exists, func, select, update
+
+from adwarm.foundation.errors import AdwarmError, NotFound
+from adwarm.store.context import Context
+from adwarm.store.database import insert_new, read_statement, read_transaction, write_transaction
+from adwarm.store.tables import entry, forecast_snapshot, partition, payload, policy
+from adwarm.store.tables import quarantined_item as table
+
+DamagedKind = Literal["entry", "partition", "snapshot", "aggregate"]
+COPY_SUFFIX = ".damaged"
+"""Suffix of the copies of damaged bytes in the object store."""
+_REASON_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedItem:
+    """Damaged data.
+
+    Attributes:
+        kind: what it is.
+        name: the hash of its payload (`entry`) or of its object (all others).
+        account_id: the account it belongs to; None for data of many accounts.
+        reason: what is wrong.
+        found_at: when that was noticed, UTC.
+    """
+
+    kind: DamagedKind
+    name: str
+    account_id: str | None
+    reason: str
+    found_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedItem:
+    """Damaged data that was set aside.
+
+    Attributes:
+        item: what was found.
+        copy_name: hash of the copy of its bytes in the object store; None when nothing could be read.
+        healed_at: when whole data replaced it; None while it is open.
+        outcome: what was done; None while it is open.
+    """
+
+    item: DamagedItem
+    copy_name: str | None
+    healed_at: datetime | None
+    outcome: str | None
+
+
+def set_aside(context: Context, item: DamagedItem) -> None:
+    """Set damaged data aside, so that it is not read again and whole data replaces it.
+
+    A copy of its bytes is kept, if they can be read. Entries are marked degraded. The days in a partition object are
+    deleted, so that they are fetched again, and so is the object. A snapshot that no policy names is deleted. Data that
+    is set aside already gets no second row.
+
+    Raises:
+        StorageError: the object store cannot be written; nothing has changed.
+        Transient: the database cannot be reached; nothing has changed but a copy that garbage collection deletes.
+    """
+    copy_name = _copy(context, item)
+    with write_transaction(context.engine) as connection:
+        row = {
+            "found_at": item.found_at,
+            "kind": item.kind,
+            "name": item.name,
+            "account_id": item.account_id,
+            "reason": item.reason[:_REASON_LENGTH],
+            "copy_name": copy_name,
+        }
+        if item.kind == "partition":
+            row |= _find_days(connection, item.name)
+        insert_new(connection, table, [row])
+        _change_rows(connection, item)
+    if item.kind != "entry":
+        _delete_damaged(context, item.name)
+
+
+def mark_healed(engine: Engine, kind: DamagedKind, name: str, at: datetime, outcome: str) -> int:
+    """Note that whole data has replaced damaged data; return how many open rows that closed.
+
+    Without an open row it costs one short read.
+    """
+    return _close(engine, and_(table.c.kind == kind, table.c.name == name), at, outcome)
+
+
+def mark_entries_healed(engine: Engine, account_ids: Collection[str], at: datetime) -> int:
+    """Close the open rows of these accounts whose payload no degraded entry refers to any more; return their number."""
+    is_used = exists().where(entry.c.payload_hash == table.c.name, entry.c.degraded)
+    healed = and_(table.c.kind == "entry", table.c.account_id.in_(sorted(account_ids)), ~is_used)
+    return _close(engine, healed, at, "the entry was fetched again")
+
+
+def mark_days_healed(engine: Engine, account_id: str, spec_hash: str, days: Collection[date], at: datetime) -> int:
+    """Close the open rows of an account's partition objects whose days were stored again; return their number."""
+    if not days:
+        return 0
+    healed = and_(
+        table.c.kind == "partition",
+        table.c.account_id == account_id,
+        table.c.spec_hash == spec_hash,
+        table.c.since <= max(days),
+        table.c.until >= min(days),
+    )
+    return _close(engine, healed, at, "the days were fetched again")
+
+
+def list_open(engine: Engine, limit: int) -> list[QuarantinedItem]:
+    """Return up to `limit` rows of damaged data that nothing has replaced yet, newest first."""
+    query = select(table).where(table.c.healed_at.is_(None)).order_by(table.c.found_at.desc(), table.c.id.desc())
+    with read_transaction(engine) as connection:
+        return [_item(row) for row in connection.execute(query.limit(limit))]
+
+
+def count_open(engine: Engine) -> dict[str, int]:
+    """Return the number of open rows by kind."""
+    query = select(table.c.kind, func.count()).where(table.c.healed_at.is_(None)).group_by(table.c.kind)
+    with read_transaction(engine) as connection:
+        return {kind: int(number) for kind, number in connection.execute(query.order_by(table.c.kind))}
+
+
+def list_copies(engine: Engine) -> set[str]:
+    """Return the hashes of the copies that rows refer to."""
+    with read_transaction(engine) as connection:
+        names = connection.execute(select(table.c.copy_name).where(table.c.copy_name.is_not(None))).scalars()
+        return {str(name) for name in names}
+
+
+def delete_before(context: Context, before: datetime) -> int:
+    """Delete the rows of damaged data that was found before `before`, with their copies; return their number.
+
+    A copy that another row refers to stays.
+    """
+    old = table.c.found_at < before
+    with write_transaction(context.engine) as connection:
+        names = set(connection.execute(select(table.c.copy_name).where(old)).scalars())
+        deleted = int(connection.execute(delete(table).where(old)).rowcount)
+    for name in sorted(name for name in names - list_copies(context.engine) if name is not None):
+        context.objects.delete(name, COPY_SUFFIX)
+    return deleted
+
+
+def _copy(context: Context, item: DamagedItem) -> str | None:
+    """Keep a copy of the damaged bytes and return its hash; None when they cannot be read."""
+    data: bytes | None = None
+    if item.kind == "entry":
+        with read_statement(context.engine) as connection:
+            body = connection.execute(select(payload.c.body).where(payload.c.hash == item.name)).scalar_one_or_none()
+        data = None if body is None else bytes(body)
+    else:
+        with suppress(AdwarmError, OSError):
+            data = context.objects.read_unverified(item.name)
+    return None if data is None else context.objects.put(data, COPY_SUFFIX)
+
+
+def _find_days(connection: Connection, object_hash: str) -> Mapping[str, Any]:
+    """Return the account, query and days of the rows in an object; nothing when they are of several."""
+    columns = (partition.c.account_id, partition.c.spec_hash)
+    query = select(*columns, func.min(partition.c.day), func.max(partition.c.day)).group_by(*columns)
+    found = connection.execute(query.where(partition.c.object_hash == object_hash)).all()
+    if len(found) != 1:
+        return {}
+    account_id, spec_hash, since, until = found[0]
+    return {"account_id": account_id, "spec_hash": spec_hash, "since": since, "until": until}
+
+
+def _change_rows(connection: Connection, item: DamagedItem) -> None:
+    if item.kind == "entry":
+        changes = {"degraded": True, "degraded_reason": item.reason[:_REASON_LENGTH]}
+        connection.execute(update(entry).where(entry.c.payload_hash == item.name).values(changes))
+    elif item.kind == "partition":
+        connection.execute(delete(partition).where(partition.c.object_hash == item.name))
+    elif item.kind == "snapshot":
+        is_named = exists().where(policy.c.snapshot_id == forecast_snapshot.c.id)
+        connection.execute(delete(forecast_snapshot).where(forecast_snapshot.c.object_hash == item.name, ~is_named))
+
+
+def _delete_damaged(context: Context, name: str) -> None:
+    """Delete an object unless another process has written it again meanwhile."""
+    try:
+        context.objects.get(name)
+    except NotFound:
+        return
+    except AdwarmError:
+        context.objects.delete(name)
+
+
+def _close(engine: Engine, which: Any, at: datetime, outcome: str) -> int:
+    is_open = and_(table.c.healed_at.is_(None), which)
+    with read_statement(engine) as connection:
+        if connection.execute(select(table.c.id).where(is_open).limit(1)).first() is None:
+            return 0
+    with write_transaction(engine) as connection:
+        values = {"healed_at": at, "outcome": outcome[:_REASON_LENGTH]}
+        return int(connection.execute(update(table).where(is_open).values(values)).rowcount)
+
+
+def _item(row: Row[Any]) -> QuarantinedItem:
+    found = DamagedItem(row.kind, row.name, row.account_id, row.reason, row.found_at)
+    return QuarantinedItem(found, row.copy_name, row.healed_at, row.outcome)
