@@ -21,8 +21,8 @@ from adwarm.maintenance.account_changes import (
     describe_error,
 )
 from adwarm.model import Account, Priority
-from adwarm.prefetch.batch import SourceFactory
 from adwarm.recovery import Call, RecoveryPipeline
+from adwarm.sources.pool import SourceFactory
 from adwarm.sources.protocol import AccountPage, CursorTrail, InsightsSource
 from adwarm.store import Context, accounts, denials, write_transaction
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success

@@ -151,6 +151,21 @@ class RecoveryPipeline:
         event = ErrorEvent(self._clock.now(), source, kind, redact(message))
         self._best_effort("the delivery of an alert", lambda: self._alerts.alert_once(event))
 
+    def heal(self, error: Exception, *, call: Call) -> str | None:
+        """Record an error that was met outside of `run`, and try to heal its cause, once for all workers.
+
+        Returns:
+            The action that healed it, so that another attempt may succeed; None when none did.
+        """
+        event = build_error_event(error, call, self._clock.now())
+        self._best_effort("recording an error", lambda: self._journal.record(event))
+        self._best_effort("checking the alert threshold", lambda: self._alerts.alert_if_over_threshold(event))
+        try:
+            return heal(self._healers, Failure(call, error), self._ledger)
+        except Exception:
+            log.exception("healing could not be attempted")
+            return None
+
     def _run(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
         try:
             value = self._retrier.run(run.attempt, lambda error: self._record(run, error))

@@ -7,6 +7,7 @@ first: the hash of the stored bytes covers codec, content type, length and body,
 import logging
 import os
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -69,6 +70,18 @@ class BodyFiles:
             self._make_space(len(body))
         except OSError as error:
             self._disable("written", error)
+
+    def delete(self, hashes: Collection[str] | None) -> None:
+        """Delete the bodies with these hashes of the stored bytes; all when None."""
+        if not self._is_ready or not self._folder.is_dir():
+            return
+        try:
+            files = [path for _, _, path in self._list_files() if not path.name.startswith(".")]
+            for path in files:
+                if hashes is None or path.name in hashes:
+                    self._delete(path)
+        except OSError as error:
+            self._disable("deleted", error)
 
     def _make_space(self, added: int) -> None:
         """Delete the oldest files once the folder is larger than the limit."""

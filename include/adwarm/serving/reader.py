@@ -30,6 +30,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound
 from adwarm.model import Account, Actor, EntryKey, Priority, ReportKey, matches_key, resolve_key
 from adwarm.prefetch import KeyRequest, PrefetchEngine
+from adwarm.serving.local_caches import CacheSelection
 from adwarm.store import Context, accounts, entries, read_traffic
 from adwarm.store.entries import Entry
 
@@ -96,6 +97,11 @@ class Reader:
         if record_traffic:
             self.record_read(result, actor, (time.perf_counter() - started) * 1000)
         return result
+
+    def clear(self, selection: CacheSelection) -> None:
+        """Drop every decoded document, whatever is selected: they are named by their contents."""
+        del selection
+        self._cache.clear()
 
     def record_read(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
         """Add one read to the traffic of its hour, and to its entry unless the warmer read it.

@@ -31,6 +31,7 @@ from adwarm.model import FreshnessRules, QuerySpec
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
 from adwarm.settings.recovery_sections import (
     AlertSettings,
+    HealerSettings,
     MaintenanceSettings,
     RecoverySettings,
     RetentionSettings,
@@ -60,6 +61,7 @@ __all__ = [
     "FatigueSettings",
     "ForecastSettings",
     "FreshnessSettings",
+    "HealerSettings",
     "MaintenanceSettings",
     "PlanningSettings",
     "RecoverySettings",

@@ -173,6 +173,15 @@ def _month(year: int, number: int) -> Window:
     return Window(date(year, number, 1), date(year, number, calendar.monthrange(year, number)[1]))
 
 
+def list_by_object(engine: Engine, object_hash: str) -> list[tuple[str, str, Window]]:
+    """Return the accounts, spec hashes and spans of the days whose rows are in an object."""
+    columns = (table.c.account_id, table.c.spec_hash)
+    query = select(*columns, func.min(table.c.day), func.max(table.c.day)).where(table.c.object_hash == object_hash)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query.group_by(*columns).order_by(*columns)).all()
+    return [(account_id, spec_hash, Window(since, until)) for account_id, spec_hash, since, until in rows]
+
+
 def delete_by_object(engine: Engine, object_hash: str) -> None:
     """Delete the days whose rows are in a missing or damaged object, so that they are fetched again."""
     with write_transaction(engine) as connection:

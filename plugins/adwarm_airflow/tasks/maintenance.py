@@ -16,10 +16,10 @@ from adwarm.maintenance.eviction import evict
 from adwarm.maintenance.off_peak import is_off_peak
 from adwarm.maintenance.open_retention import prune_open_log
 from adwarm.maintenance.recompression import recompress_by_benefit
-from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import most_severe_error, with_message
 from adwarm.runtime import connection_factories
 from adwarm.settings import Settings
+from adwarm.sources.pool import SourceFactory
 from adwarm.sources.protocol import InsightsSource
 from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory
 from adwarm_airflow.run_window import resolve_run_window

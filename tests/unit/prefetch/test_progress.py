@@ -16,9 +16,9 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
-from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
+from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
