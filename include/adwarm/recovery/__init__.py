@@ -6,7 +6,7 @@ from adwarm.recovery.fallback import Fallback
 from adwarm.recovery.healing import CooldownLedger, Healer
 from adwarm.recovery.isolation import IsolationStateStore
 from adwarm.recovery.journal import ErrorEvent, ErrorJournal
-from adwarm.recovery.pipeline import Outcome, RecoveryOptions, RecoveryPipeline
+from adwarm.recovery.pipeline import Outcome, RecoveryOptions, RecoveryPipeline, RunOptions
 
 __all__ = [
     "Alert",
@@ -23,4 +23,5 @@ __all__ = [
     "Outcome",
     "RecoveryOptions",
     "RecoveryPipeline",
+    "RunOptions",
 ]

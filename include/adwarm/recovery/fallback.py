@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from adwarm.settings.recovery_sections import ANY_ERROR
+
 T = TypeVar("T")
 
 
@@ -20,12 +22,14 @@ class Fallback(Generic[T]):
         call: returns the result, or raises (`NotFound` when the source has none).
         timeout_seconds: how long the call may take. It is abandoned then, so it must be safe to leave it running.
         as_of: returns from the result when its data was fetched; None when that is unknown.
+        errors: names of the classes of errors after which it is used; `any` also before there is an error.
     """
 
     name: str
     call: Callable[[], T]
     timeout_seconds: float
     as_of: Callable[[T], datetime | None] | None = None
+    errors: tuple[str, ...] = (ANY_ERROR,)
 
 
 def call_with_timeout(call: Callable[[], T], timeout_seconds: float) -> T:

@@ -48,6 +48,7 @@ class Outcome(Generic[T]):
         attempts: how often the operation itself was called.
         as_of: when the data of a degraded result was fetched, if the fallback knows.
         error: the operation's error, when the result is degraded.
+        actions: what the pipeline did, in order, such as `retried 2 times` and `fallback entry`.
     """
 
     value: T
@@ -57,6 +58,21 @@ class Outcome(Generic[T]):
     attempts: int = 1
     as_of: datetime | None = None
     error: Exception | None = None
+    actions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What one run of the pipeline does otherwise than the others of the process.
+
+    Attributes:
+        policy: attempts, delays, retryable errors, and whether to heal and isolate; None means the settings of the
+            process.
+        healers: tried in order instead of those of the process; None means those of the process.
+    """
+
+    policy: RecoverySettings | None = None
+    healers: Sequence[Healer] | None = None
 
 
 @dataclass
@@ -65,6 +81,7 @@ class _Run(Generic[T]):
 
     operation: Callable[[], T]
     call: Call
+    healers: Sequence[Healer]
     attempts: int = 0
     last_event: ErrorEvent | None = None
     fallback_notes: list[str] = field(default_factory=list)
@@ -113,6 +130,7 @@ class RecoveryPipeline:
         options = options or RecoveryOptions()
         self._journal = journal
         self._clock = clock
+        self._rng = rng
         self._healers = tuple(options.healers)
         self._ledger = options.ledger or MemoryLedger(clock)
         self._alerts = AlertPolicy(settings, journal, self._ledger, options.alerts)
@@ -126,6 +144,7 @@ class RecoveryPipeline:
         *,
         call: Call,
         fallbacks: Sequence[Fallback[T]] = (),
+        options: RunOptions | None = None,
     ) -> Outcome[T]:
         """Return the operation's result, or a fallback's, marked degraded.
 
@@ -133,14 +152,17 @@ class RecoveryPipeline:
             operation: must be safe to repeat.
             call: what the operation is about; errors are counted by it.
             fallbacks: tried in order when the operation has failed for good.
+            options: policy and healers of this run.
 
         Raises:
             Exception: the operation's own last error. Its cause chain ends in the first error if a healer ran between
                 them, and its notes say how each fallback failed.
         """
-        run = _Run(operation, call)
+        options = options or RunOptions()
+        healers = self._healers if options.healers is None else options.healers
+        run = _Run(operation, call, healers if options.policy is None or options.policy.heal else ())
         try:
-            return self._run(run, fallbacks)
+            return self._run(run, fallbacks, self._retrier_for(options.policy))
         finally:
             if run.last_event is not None:
                 event = run.last_event
@@ -166,9 +188,14 @@ class RecoveryPipeline:
             log.exception("healing could not be attempted")
             return None
 
-    def _run(self, run: _Run[T], fallbacks: Sequence[Fallback[T]]) -> Outcome[T]:
+    def _retrier_for(self, policy: RecoverySettings | None) -> Retrier:
+        if policy is None:
+            return self._retrier
+        return Retrier(policy, RetryBudget(policy.retry_budget), self._rng, self._clock.sleep)
+
+    def _run(self, run: _Run[T], fallbacks: Sequence[Fallback[T]], retrier: Retrier) -> Outcome[T]:
         try:
-            value = self._retrier.run(run.attempt, lambda error: self._record(run, error))
+            value = retrier.run(run.attempt, lambda error: self._record(run, error))
             return Outcome(value, run.call.source, attempts=run.attempts)
         except Exception as error:
             first = error
@@ -185,7 +212,7 @@ class RecoveryPipeline:
     def _heal_and_retry(self, run: _Run[T], first: Exception) -> tuple[Outcome[T] | None, Exception]:
         """Return the result after healing, or None and the error that remains."""
         try:
-            name = heal(self._healers, Failure(run.call, first), self._ledger)
+            name = heal(run.healers, Failure(run.call, first), self._ledger)
         except Exception:
             log.exception("healing could not be attempted")
             return None, first
