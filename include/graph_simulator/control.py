@@ -1,4 +1,4 @@
-"""Control routes, for callers on this machine only: time, faults, the token, the call log, report runs, and the planted truth.
+"""Control routes, for callers on this machine only: time, faults, token, call log, report runs, and the planted truth.
 
 `POST /control/clock {"now": "2026-11-25T12:00:00Z", "frozen": false}` or `{"advance_seconds": 3600}`,
 `GET /control/calls`, `GET /control/log?after=0`, `GET` and `POST /control/faults`, `GET /control/reports`,

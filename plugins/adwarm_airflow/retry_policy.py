@@ -16,7 +16,8 @@ class AdwarmRetryPolicy(RetryPolicy):
     """Fails permanent errors at once, and delays a retry by what the platform asked for.
 
     A dead token is tried again after the cool-down of the healer `token_refresh`, if there is one: a token that a human
-    or the user's hook renews meanwhile then ends the run green. The recovery pipeline retries calls inside a task, within a minute; this policy retries the task after that.
+    or the user's hook renews meanwhile then ends the run green. The recovery pipeline retries calls inside a task,
+    within a minute; this policy retries the task after that.
     """
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:

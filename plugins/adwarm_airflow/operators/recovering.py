@@ -123,7 +123,7 @@ class RecoveringOperator(BaseOperator):
         made = []
         for number, entry in enumerate(self.fallbacks, start=1):
             item = _parse_fallback(entry)
-            name = item.name or getattr(item.callable, "__name__", f"fallback {number}")
+            name = item.name or str(getattr(item.callable, "__name__", f"fallback {number}"))
             seconds = self.fallback_timeout_seconds if item.timeout_seconds is None else float(item.timeout_seconds)
             call = partial(item.callable, **arguments)
             made.append(Fallback(name, call, seconds, item.as_of, tuple(item.errors)))
@@ -158,7 +158,8 @@ def _parse_policy(settings: RecoverySettings, changes: Mapping[str, Any] | None)
         return None
     if own := {"healers", "fallbacks"} & set(changes):
         raise BadRequest(f"{', '.join(sorted(own))}: an argument of RecoveringOperator, not a part of its policy")
-    return _validated(type(settings), {**settings.model_dump(), **changes}, "the policy")
+    policy: RecoverySettings = _validated(type(settings), {**settings.model_dump(), **changes}, "the policy")
+    return policy
 
 
 def _parse_healers(entries: Sequence[Callable[..., Any] | Mapping[str, Any]], runtime: Runtime) -> list[Healer]:
