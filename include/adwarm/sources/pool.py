@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from adwarm.foundation.errors import TokenDead
+from adwarm.foundation.errors import AdwarmError, TokenDead
 from adwarm.foundation.redaction import redact
 from adwarm.sources.protocol import InsightsSource
 
@@ -122,7 +122,12 @@ class SourcePool:
 
     def has(self, connection: str) -> bool:
         """Return whether a connection of this pool has this name in the store."""
-        return bool(connection) and (connection in self._connections or connection == self.get_name(""))
+        if not connection or connection in self._connections:
+            return bool(connection)
+        try:
+            return connection == self.get_name("")
+        except AdwarmError:  # the default connection is not valid; whoever needs it is told so
+            return False
 
     def reload(self, connection: str, *, than: str | None = None, force: bool = False) -> bool:
         """Read a connection again where it is stored, and return whether its credential has changed.

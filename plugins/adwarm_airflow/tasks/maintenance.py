@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -17,11 +18,12 @@ from adwarm.maintenance.off_peak import is_off_peak
 from adwarm.maintenance.open_retention import prune_open_log
 from adwarm.maintenance.recompression import recompress_by_benefit
 from adwarm.prefetch.batch_result import most_severe_error, with_message
-from adwarm.runtime import connection_factories
-from adwarm.settings import Settings
+from adwarm.runtime import Runtime, connection_factories
+from adwarm.settings import Settings, load_settings
+from adwarm.sources.factory import build_reload
 from adwarm.sources.pool import SourceFactory
 from adwarm.sources.protocol import InsightsSource
-from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory
+from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory, reload_connection
 from adwarm_airflow.run_window import resolve_run_window
 from adwarm_airflow.task_context import connection_names, open_runtime
 
@@ -42,8 +44,8 @@ def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
             connection is tried again the next day, or as soon as its credential changes.
     """
     run = resolve_run_window(context, STEP)
-    runtime, params = open_runtime(run.clock), context["params"]
-    sources = _open_sources(runtime.settings, str(params.get("connection") or DEFAULT_CONNECTION), run.clock)
+    params = context["params"]
+    runtime, sources = _open_discovery(str(params.get("connection") or DEFAULT_CONNECTION), run.clock)
     discovery = runtime.account_discovery()
     if not params.get("discover_now") and context["ti"].try_number == 1:
         sources, reasons = discovery.list_due(sources)
@@ -95,6 +97,24 @@ def apply_retention(context: Mapping[str, Any]) -> dict[str, int]:
     deleted["open_log_files"] = prune_open_log(runtime.context, now)
     log.info("deleted what is past its retention: %s", deleted)
     return deleted
+
+
+def _open_discovery(conn_id: str, clock: Clock) -> tuple[Runtime, dict[str, SourceFactory]]:
+    """Return a runtime whose connections are those of `conn_id`, and what returns the source of each, by name.
+
+    Raises:
+        AirflowSkipException: no connection is defined at all.
+    """
+    settings, of_airflow = load_settings(), connection_names(conn_id)
+    factories = _open_sources(settings, conn_id, clock)
+    first, *others = factories
+    keys = {first: "", **{name: name for name in others}}
+    reloads = {
+        key: partial(reload_connection, name, clock) if name in of_airflow else build_reload(settings, name, clock)
+        for name, key in keys.items()
+    }
+    runtime = Runtime(settings, clock, factories[first], {name: factories[name] for name in others}, reloads)
+    return runtime, {name: partial(runtime.source_pool.get, key) for name, key in keys.items()}
 
 
 def _open_sources(settings: Settings, conn_id: str, clock: Clock) -> dict[str, SourceFactory]:
