@@ -20,6 +20,7 @@ from importlib.metadata import entry_points
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.recovery import Failure
 from adwarm.recovery.error_filter import ErrorFilter
@@ -200,10 +201,11 @@ class PartitionRefetch:
         for digest in digests:
             item = DamagedItem("partition", digest, call.account_id, str(error), now)
             quarantine.set_aside(self._context, item)
+        objects = format_count(len(digests), "object")
         spans = "; ".join(f"{account_id} {window}" for account_id, _, window in lost) or "no day needs them any more"
         if isinstance(error, DamagedObjects) and error.refetched_by_reader:
-            return f"set aside {len(digests)} objects; fetched again: {spans}"
-        return f"set aside {len(digests)} objects ({spans}); {self._enqueue(lost)}"
+            return f"set aside {objects}; fetched again: {spans}"
+        return f"set aside {objects} ({spans}); {self._enqueue(lost)}"
 
     def adopt(self, failure: Failure) -> bool:
         """Return whether no stored day refers to the objects any more."""
