@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Table, select
+from sqlalchemy import Table, delete, select
 
 from adwarm.runtime import Runtime
 from adwarm.store import warms
@@ -83,6 +83,17 @@ def run(dags: dict[str, Any], runtime: Runtime, connect: Connect) -> Callable[..
     return go
 
 
+def _save_in_database(platform: SimulatorServer, token: str) -> None:
+    """Store the connection in Airflow's database, from where tasks read it through their supervisor."""
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    extra = json.dumps({"access_token": token, "app_id": "1", "graph_url": platform.url})
+    with create_session() as session:
+        session.execute(delete(Connection).where(Connection.conn_id == CONNECTION))
+        session.add(Connection(conn_id=CONNECTION, conn_type="facebook_social", extra=extra))
+
+
 def _before_call(platform: SimulatorServer, number: int, action: Callable[[], None]) -> None:
     """Let the platform run `action` just before it answers its call with this number."""
     state: Any = platform.state
@@ -136,6 +147,25 @@ def test_a_token_that_expires_in_the_middle_of_a_run_is_replaced(
     assert _tries(finished) == 1
     assert 1 <= _refused(platform) <= WORKERS
     assert _healed(runtime) == [("token_refresh", CONNECTION, True)]
+
+
+def test_the_threads_of_a_task_read_the_connection_from_airflow(
+    run: Callable[..., Any], runtime: Runtime, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection in Airflow's database is read again by a thread of the task, while seven others meet the error."""
+    monkeypatch.delenv(f"AIRFLOW_CONN_{CONNECTION.upper()}")
+    _save_in_database(platform, "first")
+
+    def expire() -> None:
+        _save_in_database(platform, "second")
+        platform.state.renew_token("second")
+
+    _before_call(platform, len(ACCOUNTS), expire)
+    finished = run()
+
+    assert finished.state == "success"
+    assert _statuses(runtime, finished) == ["fetched"] * len(ACCOUNTS)
+    assert (_tries(finished), _healed(runtime)) == (1, [("token_refresh", CONNECTION, True)])
 
 
 def test_a_token_that_is_renewed_later_ends_the_run_green(

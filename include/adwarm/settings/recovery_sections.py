@@ -163,7 +163,8 @@ class RecoverySettings(Section):
     alert_window_seconds: float = Field(300, gt=0, le=30 * 86_400, description="Window in which errors are counted.")
     heal: bool = Field(True, description="Whether healers run.")
     healers: tuple[HealerSettings, ...] = Field(
-        DEFAULT_HEALERS, description="Healing actions as JSON, tried in this order; see [Recovery](#recovery-healers)."
+        DEFAULT_HEALERS,
+        description="Healing actions as JSON, tried in this order; see [Let errors heal](../how-to/heal.md).",
     )
     fallbacks: tuple[FallbackSettings, ...] = Field(
         DEFAULT_FALLBACKS,
