@@ -85,7 +85,7 @@ def run(dags: dict[str, Any], runtime: Runtime, connect: Connect) -> Callable[..
 
 def _save_in_database(platform: SimulatorServer, token: str) -> None:
     """Store the connection in Airflow's database, from where tasks read it through their supervisor."""
-    from airflow.models import Connection
+    from airflow.models.connection import Connection
     from airflow.utils.session import create_session
 
     extra = json.dumps({"access_token": token, "app_id": "1", "graph_url": platform.url})
