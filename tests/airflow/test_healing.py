@@ -32,7 +32,7 @@ FORM = {
 }
 Connect = Callable[[str], None]
 told: list[dict[str, Any]] = []
-"""What `note` was told."""
+"""What `note` was called with."""
 
 
 def note(**failure: Any) -> str:

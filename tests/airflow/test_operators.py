@@ -233,7 +233,7 @@ def test_each_fallback_has_its_name_time_and_condition() -> None:
 
 
 def test_functions_and_settings_heal_a_call() -> None:
-    """A function among the healers is told of the failure, and the call is made once more; a dict is validated."""
+    """A function among the healers gets the failure, and the call is made once more; a dict is validated."""
     told: list[dict[str, Any]] = []
 
     def reconnect(**failure: Any) -> None:

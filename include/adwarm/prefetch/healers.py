@@ -212,7 +212,7 @@ class PartitionRefetch:
         return not any(partitions.list_by_object(self._context.engine, digest) for digest in _digests_of(failure))
 
     def _enqueue(self, lost: Sequence[tuple[str, str, Window]]) -> str:
-        """Request the days, and return what became of the requests."""
+        """Request the days, and return the result."""
         reports = _reports_by_hash(self._context.settings)
         numbers: list[int] = []
         for account_id, spec_hash, window in lost:

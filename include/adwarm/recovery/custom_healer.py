@@ -61,7 +61,7 @@ class CustomHealer:
 
 
 def describe_failure(failure: Failure) -> dict[str, str | None]:
-    """Return what a custom function is told: source, connection, account_id, kind, code, and the redacted message."""
+    """Return the arguments of a custom function: source, connection, account_id, kind, code, and the redacted message."""
     call = failure.call
     return {
         "source": call.source,

@@ -1,4 +1,4 @@
-"""The caches of one process, and how they are told to drop what they hold."""
+"""The caches of one process, and what they have to drop."""
 
 import asyncio
 import threading

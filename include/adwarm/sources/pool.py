@@ -126,7 +126,7 @@ class SourcePool:
             return bool(connection)
         try:
             return connection == self.get_name("")
-        except AdwarmError:  # the default connection is not valid; whoever needs it is told so
+        except AdwarmError:  # the default connection is not valid; whoever needs it gets the error
             return False
 
     def reload(self, connection: str, *, than: str | None = None, force: bool = False) -> bool:

@@ -27,14 +27,14 @@ class OperatorFallback:
 
     Attributes:
         callable: called with the arguments of the operator's function.
-        timeout_seconds: time limit of the call; that of the operator when None.
+        timeout_seconds: time limit of the call.
         errors: classes of errors after which it is used, such as `Transient`.
         name: names it in the result and in the logs; that of the function by default.
         as_of: returns from the result when its data was fetched, for the age in the operator's result.
     """
 
     callable: Callable[..., Any]
-    timeout_seconds: float | None = None
+    timeout_seconds: float = 30.0
     errors: Sequence[str] = ("any",)
     name: str | None = None
     as_of: Callable[[Any], datetime | None] | None = None
@@ -53,7 +53,6 @@ class RecoveringOperator(BaseOperator):
         op_kwargs: keyword arguments of the function and of the fallbacks.
         fallbacks: functions tried in order, each a callable, an `OperatorFallback`, or a dict with its fields.
         source: name of the upstream in the error history.
-        fallback_timeout_seconds: time limit of a fallback that has none of its own.
         policy: settings of the recovery that differ here, such as `{"max_attempts": 5}`.
         healers: healing actions instead of those of the settings, each a dict as in `ADWARM_RECOVERY__HEALERS`, or a
             function `heal(*, source, connection, account_id, kind, code, message)`; None for those of the settings.
@@ -68,7 +67,6 @@ class RecoveringOperator(BaseOperator):
         op_kwargs: Mapping[str, Any] | None = None,
         fallbacks: Sequence[Callable[..., Any] | OperatorFallback | Mapping[str, Any]] = (),
         source: str = "callable",
-        fallback_timeout_seconds: float = 30.0,
         policy: Mapping[str, Any] | None = None,
         healers: Sequence[Callable[..., Any] | Mapping[str, Any]] | None = None,
         **kwargs: Any,
@@ -78,7 +76,6 @@ class RecoveringOperator(BaseOperator):
         self.op_kwargs = op_kwargs or {}
         self.fallbacks = fallbacks
         self.source = source
-        self.fallback_timeout_seconds = fallback_timeout_seconds
         self.policy = policy
         self.healers = healers
 
@@ -124,9 +121,8 @@ class RecoveringOperator(BaseOperator):
         for number, entry in enumerate(self.fallbacks, start=1):
             item = _parse_fallback(entry)
             name = item.name or str(getattr(item.callable, "__name__", f"fallback {number}"))
-            seconds = self.fallback_timeout_seconds if item.timeout_seconds is None else float(item.timeout_seconds)
             call = partial(item.callable, **arguments)
-            made.append(Fallback(name, call, seconds, item.as_of, tuple(item.errors)))
+            made.append(Fallback(name, call, float(item.timeout_seconds), item.as_of, tuple(item.errors)))
         return made
 
 

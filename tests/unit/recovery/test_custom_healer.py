@@ -14,7 +14,7 @@ FAILURE = Failure(Call("meta", "eu", "act_1"), Transient("the proxy said access_
 
 
 def act(**failure: Any) -> str | None:
-    """Record what it was told."""
+    """Record the failure."""
     CALLS.append(failure)
     return None if failure["source"] == "quiet" else "restarted the proxy"
 
