@@ -10,7 +10,7 @@ from adwarm.recovery.call import Failure
 from adwarm.recovery.error_filter import ErrorFilter
 
 HealingFunction = Callable[..., Any]
-"""Called with the keyword arguments of `describe_failure`; its result is the description of what it did."""
+"""Called with the keyword arguments of `describe_failure`; its result says what it did."""
 
 
 class CustomHealer:
@@ -61,7 +61,7 @@ class CustomHealer:
 
 
 def describe_failure(failure: Failure) -> dict[str, str | None]:
-    """Return the arguments of a custom function: source, connection, account_id, kind, code, and the redacted message."""
+    """Return the arguments of a custom function: where it failed, kind and code, and the redacted message."""
     call = failure.call
     return {
         "source": call.source,
