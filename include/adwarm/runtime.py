@@ -4,9 +4,9 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
@@ -17,14 +17,15 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
-from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
-from adwarm.recovery import IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
+from adwarm.recovery import Healer, IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.channels import AppriseSender, Channel
 from adwarm.serving import ReadChain, Reader
-from adwarm.settings import Settings, load_settings
+from adwarm.serving.local_caches import LocalCaches
+from adwarm.settings import HealerSettings, Settings, load_settings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
+from adwarm.sources.pool import Reload, SourceFactory, SourcePool
 from adwarm.store import Context, ObjectStore, open_engine, upgrade
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
@@ -48,6 +49,8 @@ class Runtime:
         make_source: creates the upstream source; built from the settings when None.
         sources: creates the sources of further connections, by name; built from the settings when None.
         make_notifier: creates the channel of a notifier of Airflow; None outside Airflow, where tasks send its notices.
+        reloads: reads connections again whose token is dead, by name, the default one by the empty name; those of the
+            settings are read from the settings.
     """
 
     settings: Settings = field(default_factory=load_settings)
@@ -55,6 +58,7 @@ class Runtime:
     make_source: SourceFactory | None = None
     sources: Mapping[str, SourceFactory] | None = None
     make_notifier: Callable[[NotifierChannel], Channel] | None = None
+    reloads: Mapping[str, Reload] = field(default_factory=dict)
 
     @cached_property
     def engine(self) -> Engine:
@@ -128,6 +132,7 @@ class Runtime:
                 isolation=SqlIsolationStore(self.engine),
                 is_source_failing=self.admission.is_source_failing,
                 owner=self.owner,
+                healers=build_healers(self.settings.recovery.healers, self),
             ),
         )
 
@@ -158,9 +163,31 @@ class Runtime:
         return StoredAlerts(self.engine, self.settings.alerts, self.errors, self.notice_sender, self.clock)
 
     @cached_property
+    def source_pool(self) -> SourcePool:
+        """The sources of this process, by connection and thread.
+
+        Raises:
+            BadRequest: a required setting is missing.
+        """
+        from adwarm.sources.factory import build_reload
+
+        connections = connection_factories(self.settings, self.clock) if self.sources is None else self.sources
+        of_settings = [""] if self.make_source is None else []
+        of_settings += connections if self.sources is None else []
+        reloads = {name: build_reload(self.settings, name, self.clock) for name in of_settings}
+        return SourcePool(self.default_source_factory, connections, {**reloads, **self.reloads})
+
+    @cached_property
+    def caches(self) -> LocalCaches:
+        """The caches of this process that healing may clear."""
+        return LocalCaches()
+
+    @cached_property
     def reader(self) -> Reader:
         """The read path."""
-        return Reader(self.context, self.clock)
+        reader = Reader(self.context, self.clock)
+        self.caches.add(reader)
+        return reader
 
     @cached_property
     def read_chain(self) -> ReadChain:
@@ -187,10 +214,9 @@ class Runtime:
 
     def prefetch_engine(self) -> PrefetchEngine:
         """Return a new engine that fetches keys."""
-        connections = connection_factories(self.settings, self.clock) if self.sources is None else self.sources
         return PrefetchEngine(
             self.context,
-            SourcePool(self.default_source_factory, connections),
+            self.source_pool,
             MemoryAwareAdmission(self.block_admission, SystemClock(), self.settings.backpressure.memory_percent),
             self.pipeline,
             self.clock,
@@ -199,13 +225,16 @@ class Runtime:
         )
 
     def source_factories(self) -> dict[str, SourceFactory]:
-        """Return what builds the source of each connection, by name; that of the settings is `default`.
+        """Return what returns the calling thread's source of each connection, by name.
+
+        That of the settings is `default`.
 
         Raises:
             BadRequest: a required setting is missing; the message names it.
         """
-        connections = connection_factories(self.settings, self.clock) if self.sources is None else self.sources
-        return {"default": self.default_source_factory, **connections}
+        pool = self.source_pool
+        names = {"default": "", **{name: name for name in pool.factories}}
+        return {name: partial(pool.get, key) for name, key in names.items()}
 
     def account_discovery(self, *, with_retries: bool = True) -> AccountDiscovery:
         """Return a new discovery of accounts; without retries, a call that fails is not made again."""
@@ -257,6 +286,7 @@ class Runtime:
 
         deltas = DeltaThreads(self.context)
         parts = HitParts(self.context, self.clock, deltas)
+        self.caches.add(parts.pointers, parts.bodies, parts.representations)
         authenticator = TokenAuthenticator(self.engine, self.clock, self.settings.serving)
         opens, misses = OpenLog(self.settings), self.miss_handler()
         services = ServingServices(
@@ -281,6 +311,30 @@ class Runtime:
             await asyncio.to_thread(opens.close)
 
         return build_application(services, parts, [parts.counter, opens, misses], close)
+
+
+def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[Healer]:
+    """Return the healers that settings describe, in their order, for the process of `runtime`."""
+    from adwarm.prefetch.healers import PartitionRefetch, SessionRestart, TokenRefresh
+    from adwarm.recovery.custom_healer import CustomHealer
+    from adwarm.recovery.error_filter import ErrorFilter
+    from adwarm.serving.cache_healer import CacheClear
+
+    def build(entry: HealerSettings) -> Healer:
+        errors, cooldown = ErrorFilter.of(entry), entry.cooldown_seconds
+        match entry.action:
+            case "token_refresh":
+                return TokenRefresh(lambda: runtime.source_pool, errors, cooldown)
+            case "session_restart":
+                return SessionRestart(lambda: runtime.source_pool, errors, cooldown)
+            case "partition_refetch":
+                return PartitionRefetch(runtime.context, runtime.queue, runtime.clock, errors, cooldown)
+            case "cache_clear":
+                return CacheClear(runtime.engine, lambda: runtime.caches, errors, cooldown, entry.scope)
+            case "custom":
+                return CustomHealer(entry.call or "", errors, cooldown)
+
+    return [build(entry) for entry in entries]
 
 
 def source_factory(settings: Settings, clock: Clock | None = None) -> SourceFactory:

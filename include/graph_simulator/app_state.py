@@ -68,8 +68,15 @@ class AppState:
         if limits_changed:
             self._reset_quota()
 
+    def renew_token(self, token: str) -> None:
+        """Accept `token` instead of the token so far, which has expired; `SimulatorConfig.tokens` stay as they are."""
+        self.config = replace(self.config, token=token)
+
     def reset(self) -> None:
-        """Clear calls, reports and used quota, and return to the configured moment and fault profile."""
+        """Clear calls, reports and used quota, and return to the configured moment and fault profile.
+
+        A renewed token stays.
+        """
         self.calls.reset()
         self.report_runs.clear()
         self.clock = PlatformClock(self.config.now, scale=self.config.time_scale)

@@ -1,9 +1,10 @@
-"""Control routes, for programs on this machine only: time, faults, the call log, report runs, and the planted truth.
+"""Control routes, for programs on this machine only: time, faults, token, call log, report runs, and the planted truth.
 
 `POST /control/clock {"now": "2026-11-25T12:00:00Z", "frozen": false}` or `{"advance_seconds": 3600}`,
 `GET /control/calls`, `GET /control/log?after=0`, `GET` and `POST /control/faults`, `GET /control/reports`,
 `GET /control/truth?account=act_1&day=2026-11-01`,
-`GET /control/sums?account=act_1&level=campaign&since=2026-11-01&until=2026-11-07&daily=true`, `POST /control/reset`.
+`GET /control/sums?account=act_1&level=campaign&since=2026-11-01&until=2026-11-07&daily=true`,
+`POST /control/token {"token": "..."}`, `POST /control/reset`.
 """
 
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from datetime import date, datetime
 from typing import Any, Self
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from graph_simulator.app_state import AppState
 from graph_simulator.caller_check import find_refusal
@@ -21,6 +22,14 @@ from graph_simulator.date_ranges import DateRange
 from graph_simulator.error_responses import InvalidValue
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.report_runs import ReportRun, progress
+
+
+class TokenSetting(BaseModel):
+    """The body of `POST /control/token`: the token that is valid from now on, in place of the one so far."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: str = Field(min_length=1)
 
 
 class ClockSetting(BaseModel):
@@ -56,6 +65,7 @@ def control_routes(state: AppState, bound: str | None = None) -> APIRouter:
     _add_records(router, state)
     _add_sums(router, state)
     _add_faults(router, state)
+    _add_token(router, state)
     return router
 
 
@@ -121,6 +131,13 @@ def _add_faults(router: APIRouter, state: AppState) -> None:
         except InvalidValue as error:
             raise HTTPException(400, str(error)) from None
         return state.fault_profile.model_dump(mode="json")
+
+
+def _add_token(router: APIRouter, state: AppState) -> None:
+    @router.post("/token")
+    async def renew_token(setting: TokenSetting) -> dict[str, bool]:
+        state.renew_token(setting.token)
+        return {"renewed": True}
 
 
 def _run_status(run: ReportRun, now: datetime) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Builds a source from an Airflow connection. The token goes only from the connection to the transport."""
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
-from adwarm.settings import Settings, SourceSettings
+from adwarm.settings import Settings, SourceSettings, load_settings
 from adwarm.sources.factory import build_factory
 from adwarm.sources.protocol import InsightsSource
 from adwarm_airflow.table_connections import table_source_factory
@@ -22,6 +23,7 @@ NO_CONNECTION = "no_connection"
 """Code of the error about a connection that does not exist."""
 _PLAIN_EXTRAS = ("graph_url", "api_version", "app_id", "access_tier")
 log = logging.getLogger(__name__)
+_READING = threading.Lock()
 
 
 def connection_source_factory(
@@ -33,7 +35,7 @@ def connection_source_factory(
     `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other connection holds tables of rows: see
     `adwarm_airflow.table_connections`. The source of the settings replaces only the default connection, when that does
     not exist, or when it is the platform's and the settings name another source; a warning in the log says so. The
-    connection is read once, here, before any thread starts.
+    connection is read once, here, before any thread starts; `reload_connection` reads it again.
 
     Raises:
         BadRequest: the connection does not exist and nothing replaces it, or an extra is not valid.
@@ -55,6 +57,20 @@ def connection_source_factory(
         return _settings_source_factory(settings, clock, "is the platform's, and the settings name another source")
     source = _source_settings_from_extra(settings.source, connection.extra_dejson, conn_id)
     return build_factory(_with_source(settings, source), conn_id, clock)
+
+
+def reload_connection(conn_id: str, clock: Clock | None = None) -> Callable[[], InsightsSource]:
+    """Read a connection again, because its token is dead, and return a factory of its source.
+
+    One thread of the process reads at a time: Airflow answers the requests of a task one after another, and under
+    `dag.test()` a second request at the same time fails. The settings are read again too, because their source may
+    replace the default connection.
+
+    Raises:
+        BadRequest: as for `connection_source_factory`.
+    """
+    with _READING:
+        return connection_source_factory(load_settings(), conn_id, clock)
 
 
 def _settings_source_factory(settings: Settings, clock: Clock | None, reason: str) -> Callable[[], InsightsSource]:

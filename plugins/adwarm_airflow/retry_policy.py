@@ -5,7 +5,16 @@ from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from adwarm.foundation.errors import Isolated, Permanent, Refused, Throttled, Transient
+from adwarm.foundation.errors import (
+    AdwarmError,
+    Isolated,
+    Permanent,
+    Refused,
+    Throttled,
+    TokenDead,
+    Transient,
+)
+from adwarm.settings import load_settings
 
 _MAX_RETRY_DELAY = timedelta(days=1)
 """Upper limit of a delay that the platform asks for: a wait of years is a fault in its response."""
@@ -14,7 +23,9 @@ _MAX_RETRY_DELAY = timedelta(days=1)
 class AdwarmRetryPolicy(RetryPolicy):
     """Fails permanent errors at once, and delays a retry by what the platform asked for.
 
-    The recovery pipeline retries calls inside a task, within a minute; this policy retries the task after that.
+    A dead token is tried again after the cool-down of the healer `token_refresh`, if there is one: a token that a human
+    or the user's hook renews meanwhile then ends the run green. The recovery pipeline retries calls inside a task,
+    within a minute; this policy retries the task after that.
     """
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
@@ -22,6 +33,8 @@ class AdwarmRetryPolicy(RetryPolicy):
         if isinstance(exception, Refused):
             why = f"{exception.scope} is isolated" if isinstance(exception, Isolated) else "refused by admission"
             return RetryDecision.retry(timedelta(seconds=max(1.0, exception.retry_after)), why)
+        if isinstance(exception, TokenDead) and (seconds := _token_refresh_seconds()) is not None:
+            return RetryDecision.retry(timedelta(seconds=max(1.0, seconds)), "the token may be renewed meanwhile")
         if isinstance(exception, Permanent):
             return RetryDecision.fail(f"{type(exception).__name__} would fail again")
         if isinstance(exception, Throttled):
@@ -31,3 +44,13 @@ class AdwarmRetryPolicy(RetryPolicy):
             wait = min(_MAX_RETRY_DELAY, timedelta(seconds=exception.retry_after))
             return RetryDecision.retry(wait, "the upstream asked to wait")
         return RetryDecision.default()
+
+
+def _token_refresh_seconds() -> float | None:
+    """Return the cool-down of the healer of dead tokens in the settings; None when there is none."""
+    try:
+        recovery = load_settings().recovery
+    except AdwarmError:
+        return None
+    of_tokens = (item for item in recovery.healers if item.action == "token_refresh" and recovery.heal)
+    return next((item.cooldown_seconds for item in of_tokens), None)

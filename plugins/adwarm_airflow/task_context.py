@@ -1,13 +1,14 @@
 """Creates the runtime of a task: settings from the environment, sources from Airflow connections."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts
-from adwarm_airflow.connections import DEFAULT_CONNECTION, connection_source_factory
+from adwarm_airflow.connections import DEFAULT_CONNECTION, connection_source_factory, reload_connection
 
 _SETTINGS_CONNECTIONS = frozenset({"", "default"})
 """Values of `Account.connection` for accounts that no Airflow connection has read."""
@@ -31,7 +32,9 @@ def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runt
     first, *others = connection_names(conn_id)
     make_source = connection_source_factory(settings, first, clock)
     sources = {name: connection_source_factory(settings, name, clock) for name in others}
-    return _with_alerts(Runtime(settings, clock, make_source, sources or None))
+    reloads = {name: partial(reload_connection, name, clock) for name in others}
+    reloads[""] = partial(reload_connection, first, clock)
+    return _with_alerts(Runtime(settings, clock, make_source, sources or None, reloads=reloads))
 
 
 def _with_alerts(runtime: Runtime) -> Runtime:

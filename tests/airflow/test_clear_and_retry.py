@@ -43,10 +43,11 @@ def platform(airflow_home: Path) -> Iterator[SimulatorServer]:
 
 @pytest.fixture
 def runtime(platform: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """An empty home without retries inside a call, so that only Airflow retries."""
+    """An empty home without retries and healing inside a call, so that only Airflow retries."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ADWARM_WORKERS", "1")
     monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("ADWARM_RECOVERY__HEAL", "false")
     monkeypatch.setenv("ADWARM_BACKPRESSURE__BREAKER_MIN_CALLS", "1000")
     return Runtime()
 

@@ -139,5 +139,5 @@ def test_several_connections_are_named_with_commas(connection: Any, monkeypatch:
     engine = open_runtime(conn_id=f"{first}, second").prefetch_engine()
     sources = engine.sources
     assert set(sources.factories) == {"second"}
-    apps = [str(make().scopes("act_1")[1]) for make in sources.all_factories()]
+    apps = [str(make().scopes("act_1")[1]) for make in (sources.make_default, *sources.factories.values())]
     assert apps == ["app:77", "app:88"]

@@ -1,5 +1,6 @@
 """Each operator on its own: what it returns, when it defers, and which arguments it rejects."""
 
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -192,6 +193,87 @@ def test_a_fallback_replaces_the_result_and_marks_it() -> None:
         _recovering(python_callable=broken, op_kwargs={"n": 3}, source="c").execute(CONTEXT)
 
 
+def test_the_policy_of_a_call_replaces_the_settings() -> None:
+    """Attempts come from the policy; a wrong one is rejected by name, without its value."""
+    tried: list[int] = []
+
+    def broken() -> None:
+        tried.append(1)
+        raise Transient("down")
+
+    policy = {"max_attempts": 4, "initial_delay_seconds": 0}
+    with pytest.raises(Transient):
+        _recovering(python_callable=broken, policy=policy, source="p", healers=[]).execute(CONTEXT)
+    assert len(tried) == 4
+    for wrong, text in [
+        ({"max_attempts": "s3cret"}, "the policy of RecoveringOperator is not valid: max_attempts"),
+        ({"max_attemps": 2}, "max_attemps"),
+        ({"healers": []}, "healers: an argument of RecoveringOperator"),
+    ]:
+        with pytest.raises(BadRequest, match=text) as caught:
+            _recovering(python_callable=broken, policy=wrong).execute(CONTEXT)
+        assert "s3cret" not in str(caught.value)
+
+
+def test_each_fallback_has_its_name_time_and_condition() -> None:
+    """A fallback is a function, a dict or a dataclass; the result names the one that answered, and its age."""
+    from adwarm_airflow.operators import OperatorFallback
+
+    now = datetime.now(UTC)
+
+    def broken() -> None:
+        raise ConnectionError("down")
+
+    def slow() -> str:
+        threading.Event().wait(30)
+        return "slow"
+
+    chain = [
+        {"callable": slow, "timeout_seconds": 0.05, "name": "replica"},
+        OperatorFallback(lambda: "file", name="file", as_of=lambda value: now - timedelta(hours=2)),
+        lambda: "last",
+    ]
+    policy = {"max_attempts": 1}
+    result = _recovering(python_callable=broken, fallbacks=chain, policy=policy, source="f", healers=[]).execute(
+        CONTEXT
+    )
+    assert (result["value"], result["source"], result["degraded"], result["attempts"]) == ("file", "file", True, 1)
+    assert 7_200 <= result["age_seconds"] < 7_300
+    for wrong, text in [
+        ({"callable": 7}, "names no function"),
+        ({"call": slow}, "is not valid"),
+        ({"callable": slow, "errors": ["Timeout"]}, "no class of errors"),
+    ]:
+        with pytest.raises(BadRequest, match=text):
+            _recovering(python_callable=broken, fallbacks=[wrong], policy=policy).execute(CONTEXT)
+
+
+def test_functions_and_settings_heal_a_call() -> None:
+    """A function among the healers gets the failure, and the call is made once more; a dict is validated."""
+    told: list[dict[str, Any]] = []
+
+    def reconnect(**failure: Any) -> None:
+        told.append(failure)
+
+    def flaky() -> str:
+        if not told:
+            raise ConnectionError("the tunnel is closed")
+        return "through"
+
+    policy = {"max_attempts": 1}
+    result = _recovering(
+        python_callable=flaky,
+        healers=[{"action": "cache_clear", "errors": ["Corrupt"]}, reconnect],
+        policy=policy,
+        source="h",
+    ).execute(CONTEXT)
+    assert (result["value"], result["degraded"], result["attempts"]) == ("through", False, 2)
+    assert result["reason"] == "healed by custom"
+    assert [(item["kind"], item["source"]) for item in told] == [("ConnectionError", "h")]
+    with pytest.raises(BadRequest, match="a healer of RecoveringOperator is not valid"):
+        _recovering(python_callable=flaky, healers=[{"action": "reboot"}]).execute(CONTEXT)
+
+
 def test_compressing_entries_and_files(runtime: Runtime, tmp_path: Path) -> None:
     """Entries and files are recompressed where that makes them smaller; an unknown codec is rejected."""
     from adwarm_airflow.operators import CompressEntriesOperator
@@ -241,7 +323,7 @@ def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) ->
 
 
 def test_scores_that_cannot_be_made_fail_the_task(runtime: Runtime) -> None:
-    """When no account's data can be read, every attempt fails and names account and reason."""
+    """When no account's data can be read, the task fails and names account and reason; its days are requested."""
     from adwarm_airflow.operators import ScoreFatigueOperator
 
     _prefetch(accounts=["act_512"], date_ranges=["last_30d"]).execute(CONTEXT)
@@ -249,6 +331,8 @@ def test_scores_that_cannot_be_made_fail_the_task(runtime: Runtime) -> None:
         if path.is_file():
             path.write_bytes(b"damaged")
     day = str(datetime.now(UTC).date() - timedelta(days=2))
-    for _ in range(2):
-        with pytest.raises(Permanent, match="no account could be scored: act_512"):
-            ScoreFatigueOperator(task_id="t", accounts=["act_512"], as_of=day).execute(CONTEXT)
+    with pytest.raises(Permanent, match="no account could be scored: act_512"):
+        ScoreFatigueOperator(task_id="t", accounts=["act_512"], as_of=day).execute(CONTEXT)
+    assert [item.key.account_id for item in runtime.queue.list_newest(9)] == ["act_512"]
+    again = ScoreFatigueOperator(task_id="t", accounts=["act_512"], as_of=day).execute(CONTEXT)
+    assert (again["accounts"], again["without_data"]) == (0, 1)

@@ -32,7 +32,7 @@ TREE = {
     errors.Permanent: (errors.Permanent("no"), "fail"),
     errors.TooMuchData: (errors.TooMuchData("much"), "fail"),
     errors.Denied: (errors.Denied("no", account_id="act_1"), "fail"),
-    errors.TokenDead: (errors.TokenDead(), "fail"),
+    errors.TokenDead: (errors.TokenDead(), "retry"),
     errors.BadRequest: (errors.BadRequest("no"), "fail"),
     errors.NotFound: (errors.NotFound("no"), "fail"),
     errors.Refused: (errors.Refused("full", retry_after=9), "retry"),
@@ -68,7 +68,6 @@ def test_a_delay_is_at_most_a_day(error: Exception) -> None:
     "error",
     [
         errors.Denied("no", account_id="act_1"),
-        errors.TokenDead(),
         errors.BadRequest("no"),
         errors.NotFound("no"),
         errors.TooMuchData(),
@@ -92,6 +91,29 @@ def test_delays_are_those_of_the_platform() -> None:
     assert past.retry_delay == timedelta(seconds=1)
     assert _decide(errors.Refused("full", retry_after=90)).retry_delay == timedelta(seconds=90)
     assert _decide(errors.Transient("busy", retry_after=7)).retry_delay == timedelta(seconds=7)
+
+
+@pytest.mark.parametrize(
+    ("healers", "expected"),
+    [
+        (None, ("retry", timedelta(seconds=60))),
+        (
+            '[{"action": "token_refresh", "errors": ["TokenDead"], "cooldown_seconds": 5}]',
+            ("retry", timedelta(seconds=5)),
+        ),
+        ('[{"action": "cache_clear", "errors": ["Corrupt"]}]', ("fail", None)),
+    ],
+)
+def test_a_dead_token_waits_for_its_healer(
+    monkeypatch: pytest.MonkeyPatch, healers: str | None, expected: tuple[str, timedelta | None]
+) -> None:
+    """A dead token is tried again after the cool-down of its healer; without one the task fails at once."""
+    if healers:
+        monkeypatch.setenv("ADWARM_RECOVERY__HEALERS", healers)
+    decision = _decide(errors.TokenDead())
+    assert (decision.action.value, decision.retry_delay) == expected
+    monkeypatch.setenv("ADWARM_RECOVERY__HEAL", "false")
+    assert _decide(errors.TokenDead()).action.value == "fail"
 
 
 @pytest.mark.parametrize("error", [errors.Transient("busy"), ValueError("other")])

@@ -24,8 +24,8 @@ import orjson
 from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
-from adwarm.prefetch.batch import SourcePool
 from adwarm.runtime import Runtime, source_factory
+from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig

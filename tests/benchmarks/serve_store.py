@@ -11,11 +11,11 @@ from sqlalchemy import update
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import AccessToken, Account, Actor, Priority, ReportKey, TokenScope
 from adwarm.prefetch import KeyRequest, PrefetchEngine
-from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.runtime import Runtime
 from adwarm.serving.tokens import make_token
 from adwarm.settings import load_settings
+from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import access_tokens, accounts, write_transaction
 from adwarm.store.error_events import ErrorLog

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.backpressure import SqlAdmission
+from adwarm.backpressure import RequestQueue, SqlAdmission
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
 from adwarm.model import Account, Priority, QuerySpec, ReportKey, Scope, ScopeKind, Window
 from adwarm.prefetch import KeyRequest, PrefetchEngine
-from adwarm.prefetch.batch import SourcePool
-from adwarm.recovery import RecoveryPipeline
+from adwarm.prefetch.healers import PartitionRefetch
+from adwarm.recovery import RecoveryOptions, RecoveryPipeline
+from adwarm.recovery.error_filter import ErrorFilter
 from adwarm.serving import ReadChain, Reader, ReadResult, read_or_fetch
 from adwarm.settings import CompressionSettings, Settings
+from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import (
     AccountPage,
     AsyncReportHandle,
@@ -62,6 +64,9 @@ class ScriptedSource:
         """Return an account in UTC."""
         self.account_lookups.append(account_id)
         return Account(account_id, "UTC", "UTC", "EUR")
+
+    def close(self) -> None:
+        """Hold nothing open."""
 
     def list_accounts(self) -> list[Account]:
         """Return no account."""
@@ -151,11 +156,14 @@ def bench(engine: Engine, objects: ObjectStore) -> PrefetchHarness:
     """A prefetch engine over a scripted source, with a clock that stands still."""
     clock, source = VirtualClock(NOW), ScriptedSource()
     settings = Settings(workers=2)
-    pipeline = RecoveryPipeline(settings.recovery, ErrorLog(engine), clock, random.Random(1))
-    admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
-    prefetch = PrefetchEngine(
-        Context(engine, objects, settings), SourcePool(lambda: source), admission, pipeline, clock, "test"
+    context = Context(engine, objects, settings)
+    queue = RequestQueue(engine, settings.backpressure, owner="test")
+    healers = [PartitionRefetch(context, queue, clock, ErrorFilter(("Corrupt",)), 60)]
+    pipeline = RecoveryPipeline(
+        settings.recovery, ErrorLog(engine), clock, random.Random(1), RecoveryOptions(healers=healers)
     )
+    admission = SqlAdmission(engine, settings.backpressure, owner="test", rng=random.Random(2))
+    prefetch = PrefetchEngine(context, SourcePool(lambda: source), admission, pipeline, clock, "test")
     return PrefetchHarness(prefetch, source, engine, clock, settings)
 
 

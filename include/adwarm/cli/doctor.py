@@ -16,9 +16,9 @@ from adwarm.cli.storage_checks import check_database, check_disk, list_disks
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt
 
 if TYPE_CHECKING:
-    from adwarm.prefetch.batch import SourceFactory
     from adwarm.runtime import Runtime
     from adwarm.settings import SourceSettings
+    from adwarm.sources.pool import SourceFactory
 
 _LONGEST_LIST = timedelta(seconds=20)
 """How long the accounts of one connection are listed; with more, the count is a lower bound."""

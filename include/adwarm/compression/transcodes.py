@@ -49,6 +49,11 @@ class TranscodeCache:
         with self._lock:
             return self._values.get(key)
 
+    def clear(self) -> None:
+        """Drop every value."""
+        with self._lock:
+            self._values.clear()
+
     def get_or_compute(self, key: RepresentationKey, compute: Callable[[], bytes]) -> bytes:
         """Return the cached value, or compute and cache it.
 

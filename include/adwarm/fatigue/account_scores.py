@@ -6,13 +6,15 @@ from datetime import date, datetime, timedelta
 
 from adwarm.compression import flush_statistics, unpack_document
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
-from adwarm.foundation.errors import Corrupt, NotFound, TooMuchData
+from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, TooMuchData
 from adwarm.foundation.wording import format_count
 from adwarm.model import EntryKey, Row, Window
+from adwarm.recovery import Call, RecoveryPipeline
+from adwarm.recovery.call import STORED_DATA
 from adwarm.settings import Settings
 from adwarm.store import Context, entries, partitions, scores
 from adwarm.store.entries import Entry
-from adwarm.store.partition_rows import daily_rows
+from adwarm.store.partition_rows import DamagedObjects, daily_rows
 
 
 @dataclass
@@ -49,7 +51,9 @@ class ScoringResult:
         return "; ".join(parts)
 
 
-def score_accounts(context: Context, pairs: Sequence[tuple[str, date]], now: datetime) -> ScoringResult:
+def score_accounts(
+    context: Context, pairs: Sequence[tuple[str, date]], now: datetime, pipeline: RecoveryPipeline | None = None
+) -> ScoringResult:
     """Score each account as of its day, unless that day's scores were made from the same data.
 
     The scores use the newest restatement of the days up to that day, and the frequency of the week that ends on it.
@@ -58,6 +62,7 @@ def score_accounts(context: Context, pairs: Sequence[tuple[str, date]], now: dat
         context: the store and the settings.
         pairs: account id and day, each.
         now: when the scores are made.
+        pipeline: heals damaged days, so that they are fetched again; None to report them only.
     """
     result = ScoringResult()
     level = context.settings.spec("default").level
@@ -69,9 +74,16 @@ def score_accounts(context: Context, pairs: Sequence[tuple[str, date]], now: dat
         try:
             _score_one(context, account_id, as_of, now, result)
         except (Corrupt, NotFound, TooMuchData) as error:
-            result.errors.append(f"{account_id} {as_of}: {error}; run `adwarm verify --repair` and fetch it again")
+            is_healed = pipeline is not None and _heal(pipeline, account_id, error)
+            advice = "its days are fetched again" if is_healed else "run `adwarm verify --repair` and fetch it again"
+            result.errors.append(f"{account_id} {as_of}: {error}; {advice}")
     flush_statistics(context.engine, now)
     return result
+
+
+def _heal(pipeline: RecoveryPipeline, account_id: str, error: AdwarmError) -> bool:
+    call = Call(STORED_DATA, account_id=account_id)
+    return isinstance(error, DamagedObjects) and pipeline.heal(error, call=call) is not None
 
 
 def _score_one(

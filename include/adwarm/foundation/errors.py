@@ -127,7 +127,13 @@ class Denied(Permanent):
 
 
 class TokenDead(Permanent):
-    """The access token is no longer valid; renew it in the connection."""
+    """The access token is no longer valid; renew it in the connection.
+
+    Attributes:
+        credential: a digest of the credential that was refused; empty when it is not known.
+    """
+
+    credential: str = ""
 
 
 class BadRequest(Permanent):

@@ -21,8 +21,8 @@ from adwarm.maintenance.account_changes import (
     describe_error,
 )
 from adwarm.model import Account, Priority
-from adwarm.prefetch.batch import SourceFactory
 from adwarm.recovery import Call, RecoveryPipeline
+from adwarm.sources.pool import SourceFactory, naming_credential
 from adwarm.sources.protocol import AccountPage, CursorTrail, InsightsSource
 from adwarm.store import Context, accounts, denials, write_transaction
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
@@ -95,7 +95,8 @@ class AccountDiscovery:
 
         Args:
             name: names the connection while its source cannot be built.
-            make_source: builds its source, which knows the name under which its accounts are stored.
+            make_source: builds its source, which knows the name under which its accounts are stored; called again for
+                every page, since a renewed token has another source.
             until: start no further page after this time.
         """
         found: dict[str, Account] = {}
@@ -106,7 +107,7 @@ class AccountDiscovery:
             name, credential = source.connection, source.credential
             cursors, cursor, pages = CursorTrail(), None, 0
             while not is_cut:
-                page = self._read_page(source, name, cursor)
+                page = self._read_page(make_source, name, cursor)
                 found.update((item.id, item) for item in page.accounts)
                 problems += page.problems
                 cursor, pages = cursors.follow(page.next_cursor), pages + 1
@@ -114,6 +115,7 @@ class AccountDiscovery:
                     break
                 self._check_pages(pages)
                 is_cut = until is not None and self.clock.now() >= until
+            credential = make_source().credential  # another one than before when the token was renewed
         except AdwarmError as failure:
             error = failure
         return AccountList(name, credential, found, tuple(problems), error, is_cut)
@@ -123,28 +125,31 @@ class AccountDiscovery:
         if pages >= limit:
             raise Transient(f"the list of accounts has more than {limit:,} pages (ADWARM_SOURCE__MAX_PAGES)")
 
-    def _read_page(self, source: InsightsSource, name: str, cursor: str | None) -> AccountPage:
+    def _read_page(self, make_source: SourceFactory, name: str, cursor: str | None) -> AccountPage:
         """Read a page under admission, and a smaller one when the platform says that it is too large."""
         for size in (None, *_SMALLER_PAGES[:-1]):
             try:
-                return self._call(source, name, cursor, size)
+                return self._call(make_source, name, cursor, size)
             except TooMuchData:
                 continue
-        return self._call(source, name, cursor, _SMALLER_PAGES[-1])
+        return self._call(make_source, name, cursor, _SMALLER_PAGES[-1])
 
-    def _call(self, source: InsightsSource, name: str, cursor: str | None, size: int | None) -> AccountPage:
-        request = CallRequest(source.scopes(""), Priority.NORMAL, source.name)
+    def _call(self, make_source: SourceFactory, name: str, cursor: str | None, size: int | None) -> AccountPage:
         timeout = self.context.settings.backpressure.timeout_seconds
 
         def once() -> AccountPage:
+            source = make_source()
+            request = CallRequest(source.scopes(""), Priority.NORMAL, source.name)
             with acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout) as grant:
-                page = source.list_account_page(cursor, size)
+                with naming_credential(source):
+                    page = source.list_account_page(cursor, size)
                 grant.record_usage(page.usage)
                 return page
 
         if self.pipeline is None:
             return once()
-        return self.pipeline.run(once, call=Call(source.name, name, subject=f"accounts of {name}")).value
+        call = Call(make_source().name, name, subject=f"accounts of {name}")
+        return self.pipeline.run(once, call=call).value
 
 
 def is_postponed(error: AdwarmError) -> bool:

@@ -9,7 +9,8 @@
 | lease held or lost, report still running, batch stopped      | `parked` for a fixed time                      |
 | any other                                                    | `stale` with an older entry, else `failed`     |
 
-Keys published before an error stay fetched. An unexpected exception ends its own account only.
+Keys published before an error stay fetched. An unexpected exception ends its own account only. An account whose token
+turned out to be dead keeps its outcomes to itself until the batch knows whether the token was renewed meanwhile.
 """
 
 import logging
@@ -28,6 +29,7 @@ from adwarm.foundation.errors import (
     Isolated,
     Refused,
     Throttled,
+    TokenDead,
     TooMuchData,
     clear_tracebacks,
 )
@@ -68,25 +70,53 @@ class AccountFetch:
         batch: the batch it belongs to.
         requests: keys of one account and report.
         progress: called with the outcomes at the end.
+        earlier_calls: calls that an earlier attempt of the same batch has made; None for the first attempt.
     """
 
     context: FetchContext
     batch: Batch
     requests: Sequence[KeyRequest]
     progress: Callable[[Sequence[KeyOutcome]], None] | None = None
+    earlier_calls: int | None = None
     _fetcher: Fetcher = field(init=False)
     _finished: dict[int, KeyOutcome] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
+    _dead_token: TokenDead | None = None
 
     def run(self) -> list[KeyOutcome]:
-        """Return one outcome per request, in order. Raises nothing but what is no `Exception`."""
+        """Return one outcome per request, in order. Raises nothing but what is no `Exception`.
+
+        The outcomes are reported, unless the first attempt met a dead token: then call `finish` or `make_next_attempt`.
+        """
         with self.batch.acquire_slot() as slot:
-            self._fetcher = Fetcher(self.context, slot)
+            self._fetcher = Fetcher(self.context, slot, calls=self.earlier_calls or 0)
             error = self._run_catching(self._fetch)
             if error is not None and (failure := self._run_catching(lambda: self._finish_with_error(error))):
                 log.error("%s: its error could not be recorded: %s", self._account_id, failure)
             outcomes = self._build_outcomes(error)
-            failure = self._run_catching(lambda: self._report_outcomes(outcomes, error))
+            if isinstance(error, TokenDead) and self.earlier_calls is None:
+                self._dead_token = error
+                return outcomes
+            return self._report(outcomes, error)
+
+    @property
+    def is_unreported(self) -> bool:
+        """Whether a dead token ended the first attempt, whose outcomes are not reported yet."""
+        return self._dead_token is not None
+
+    def make_next_attempt(self) -> "AccountFetch | None":
+        """Return another attempt with the renewed token; None while the connection has the dead one."""
+        dead, fetcher = self._dead_token, self._fetcher
+        if dead is None or not self.context.sources.is_renewed(fetcher.connection, dead.credential):
+            return None
+        return AccountFetch(self.context, self.batch, self.requests, self.progress, fetcher.calls)
+
+    def finish(self) -> list[KeyOutcome]:
+        """Report the outcomes of an attempt that met a dead token, and return them."""
+        return self._report(self._build_outcomes(self._dead_token), self._dead_token)
+
+    def _report(self, outcomes: list[KeyOutcome], error: AdwarmError | None) -> list[KeyOutcome]:
+        failure = self._run_catching(lambda: self._report_outcomes(outcomes, error))
         if failure is None:
             return outcomes
         message = f"the outcome could not be recorded: {failure}"
@@ -136,7 +166,7 @@ class AccountFetch:
 
     def _check_calls(self) -> None:
         """Check that calls may be made at all before acquiring a lease for them; a refused key then costs few reads."""
-        self._fetcher.slot.check_call_allowed(self._fetcher.connection, self._fetcher.source.name)
+        self._fetcher.check_call_allowed()
 
     def _refresh(self, account: Account, lease: FetchLease) -> None:
         """Fetch the keys that are still stale; another worker may have fetched them in the meantime."""
@@ -258,8 +288,7 @@ class AccountFetch:
 
     def _fetch_account_with(self, connection: str) -> Account:
         self._fetcher.connection = connection
-        source = self._fetcher.source
-        return self._fetcher.call(self._account_id, lambda: source.get_account(self._account_id))
+        return self._fetcher.call(self._account_id, lambda: self._fetcher.source.get_account(self._account_id))
 
     def _source_name(self, connection: str) -> str:
         """Return the name under which the source of a connection is built."""

@@ -28,6 +28,7 @@ from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead,
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.prefetch.fetch_lease import RunningReport
 from adwarm.settings import SourceSettings
+from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import AsyncReportHandle, AsyncReportProgress, AsyncReportState, InsightsSource
 
 log = logging.getLogger(__name__)
@@ -247,12 +248,14 @@ class ReportPoller:
         idle_timeout: seconds to wait for reports once no thread is working any more.
         make_schedule: makes the schedule of one connection's reports.
         get_source: returns a connection's source for the calling thread.
+        heal: tries to renew the token of a connection that a poll was refused for; whether to poll again.
     """
 
     clock: Clock
     idle_timeout: float
     make_schedule: Callable[[], ReportSchedule]
     get_source: Callable[[str], InsightsSource]
+    heal: Callable[[str, TokenDead], bool] = lambda *_: False
     _changed: threading.Condition = field(default_factory=threading.Condition)
     _has_changes: bool = False
     _closed: bool = False
@@ -393,6 +396,13 @@ class ReportPoller:
                 future.add_done_callback(self._wake)
 
     def _poll(self, connection: str, schedule: ReportSchedule) -> PollResult:
+        source = self.get_source(connection)
+        try:
+            with naming_credential(source):
+                return schedule.poll_due(source)
+        except TokenDead as dead:
+            if not self.heal(connection, dead):
+                raise
         return schedule.poll_due(self.get_source(connection))
 
     def _named_schedules(self) -> list[tuple[str, ReportSchedule]]:

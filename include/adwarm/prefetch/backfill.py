@@ -24,11 +24,11 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import Account, Priority, ReportKey, Window
-from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus, with_message
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.progress_log import ProgressLog, Write
 from adwarm.settings import Settings
+from adwarm.sources.pool import SourceFactory
 from adwarm.store import Context, jobs, partitions, warms
 
 log = logging.getLogger(__name__)
@@ -244,7 +244,7 @@ def run_backfill(
         AdwarmError: a whole batch failed; of the class of its most severe error, with the first reasons. What was
             fetched stays.
     """
-    validate_range(window, prefetch.clock.now(), prefetch.sources.all_factories())
+    validate_range(window, prefetch.clock.now(), [prefetch.sources.make_default, *prefetch.sources.factories.values()])
     gaps = find_missing_spans(prefetch.context, accounts, window, prefetch.clock.now(), report)
     run_id = f"{DAG}/{window}"
     jobs.start(prefetch.engine, run_id, DAG, len(gaps), prefetch.clock.now())

@@ -11,7 +11,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,15 +26,15 @@ from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import FetchLease, RunningReport
-from adwarm.recovery import RecoveryPipeline
+from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.settings import Settings
+from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import AsyncReportProgress, InsightsSource
 from adwarm.store import Context, ObjectStore, denials
 
 log = logging.getLogger(__name__)
 MAX_CLOCK_OFFSET_SECONDS = 3_600.0
 """Beyond this difference one of the two clocks is wrong; the platform's decides when data settles."""
-SourceFactory = Callable[[], InsightsSource]
 
 
 class AccountTimeout(Transient):
@@ -45,31 +45,6 @@ class BatchStopped(Transient):
     """The batch is stopped; the next attempt continues with what is left."""
 
     own_refusal = True
-
-
-class SourcePool:
-    """Builds the sources of the connections, one per connection and thread.
-
-    Args:
-        make_default: builds the source of accounts that belong to no other connection.
-        factories: builds the sources of further connections, by name.
-    """
-
-    def __init__(self, make_default: SourceFactory, factories: Mapping[str, SourceFactory] | None = None) -> None:
-        self.make_default = make_default
-        self.factories = dict(factories or {})
-        self._local = threading.local()
-
-    def all_factories(self) -> list[SourceFactory]:
-        """Return what builds the sources, the default one first."""
-        return [self.make_default, *self.factories.values()]
-
-    def get(self, connection: str) -> InsightsSource:
-        """Return the calling thread's source of a connection; an unknown name means the default source."""
-        sources: dict[str, InsightsSource] = self._local.__dict__.setdefault("sources", {})
-        if connection not in sources:
-            sources[connection] = self.factories.get(connection, self.make_default)()
-        return sources[connection]
 
 
 @dataclass
@@ -93,7 +68,7 @@ class FetchContext:
     clock: Clock
     owner: str
     release_grants: Callable[[], None] = field(default=lambda: None)
-    _lifted: set[str] = field(default_factory=set, init=False)
+    _lifted: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     @property
     def engine(self) -> Engine:
@@ -113,13 +88,18 @@ class FetchContext:
     def get_source(self, connection: str) -> InsightsSource:
         """Return the calling thread's source of a connection.
 
-        The first use of a connection lifts the denials that an older credential of it has received.
+        The first use of a credential lifts the denials that an older one of its connection has received.
         """
         source = self.sources.get(connection)
-        if connection not in self._lifted:
-            self._lifted.add(connection)
+        if (source.connection, source.credential) not in self._lifted:
+            self._lifted.add((source.connection, source.credential))
             denials.lift_outdated(self.engine, source.connection, source.credential)
         return source
+
+    def heal_dead_token(self, connection: str, error: TokenDead) -> bool:
+        """Let the pipeline heal a dead token that was met outside of it; return whether another attempt may succeed."""
+        source = self.sources.get(connection)
+        return self.pipeline.heal(error, call=Call(source.name, source.connection)) is not None
 
 
 def platform_time(now: datetime, offset_seconds: float | None) -> datetime:
@@ -156,7 +136,7 @@ class Batch:
     _slots: threading.Semaphore = field(init=False)
     _started: float = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _dead_connections: set[str] = field(default_factory=set)
+    _dead_credentials: set[tuple[str, str]] = field(default_factory=set)
     _refused_sources: dict[str, tuple[float, Refused]] = field(default_factory=dict)
     _leases: list[FetchLease] = field(default_factory=list)
     _stop_error: AdwarmError | None = None
@@ -180,19 +160,26 @@ class Batch:
         finally:
             self._slots.acquire()
 
-    def check_call_allowed(self, connection: str, source: str) -> None:
+    def check_call_allowed(self, connection: str, source: str, credential: str = "") -> None:
         """Check that a call may be made.
+
+        Args:
+            connection: the connection that the call is made with.
+            source: name of the source.
+            credential: digest of the credential that the call is made with.
 
         Raises:
             BatchStopped: the batch is stopped.
-            TokenDead: the token of the connection died in this batch.
+            TokenDead: this credential of the connection was refused in this batch.
             Refused: the source's breaker was found open a moment ago.
         """
         with self._lock:
             if self._stop_error is not None:
                 raise self._stop_error
-            if connection in self._dead_connections:
-                raise TokenDead("the access token is dead; renew it in the connection")
+            if (connection, credential) in self._dead_credentials:
+                dead = TokenDead("the access token is dead; renew it in the connection")
+                dead.credential = credential
+                raise dead
             until, refused = self._refused_sources.get(source, (0.0, None))
             if refused is not None and self.monotonic() < until:
                 raise Refused(str(refused), retry_after=until - self.monotonic(), scope=refused.scope)
@@ -201,7 +188,7 @@ class Batch:
         """Record an error that concerns other accounts of the batch too: a dead token, an open breaker."""
         with self._lock:
             if isinstance(error, TokenDead):
-                self._dead_connections.add(connection)
+                self._dead_credentials.add((connection, error.credential))
             if isinstance(error, Refused) and error.scope == f"source:{source}":
                 self._refused_sources.setdefault(source, (self.monotonic() + error.retry_after, error))
 
@@ -254,15 +241,15 @@ class AccountSlot:
     batch: Batch
     _started: float
 
-    def check_call_allowed(self, connection: str, source: str) -> None:
-        """Check that a call may be made.
+    def check_call_allowed(self, connection: str, source: str, credential: str = "") -> None:
+        """Check that a call may be made; the arguments are those of the batch.
 
         Raises:
             AccountTimeout: the account exceeded its time limit.
             BatchStopped, TokenDead, Refused: as for the batch.
         """
         batch, limit = self.batch, self.batch.settings.account_seconds
-        batch.check_call_allowed(connection, source)
+        batch.check_call_allowed(connection, source, credential)
         if batch.monotonic() - self._started > limit:
             message = f"the account took longer than {limit:.0f} s (ADWARM_ACCOUNT_SECONDS)"
             raise AccountTimeout(message, retry_after=60.0)

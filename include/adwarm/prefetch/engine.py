@@ -4,17 +4,20 @@ It knows nothing of Airflow. An interrupted batch loses nothing: published entri
 continues a running async report.
 """
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from adwarm.compression import flush_statistics
+from adwarm.foundation.wording import format_count
 from adwarm.model import Priority
 from adwarm.prefetch.account_fetch import AccountFetch
 from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
 from adwarm.prefetch.batch import Batch, FetchContext
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest
 
+log = logging.getLogger(__name__)
 Progress = Callable[[Sequence[KeyOutcome]], None]
 Heartbeat = Callable[[int], None]
 
@@ -55,13 +58,34 @@ class PrefetchEngine(FetchContext):
         by_request: dict[int, KeyOutcome] = {}
         try:
             with ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as pool:
-                futures = [pool.submit(fetch.run) for fetch in fetches]
-                batch.supervise(futures, threads)
-                by_request = {id(outcome.request): outcome for future in futures for outcome in future.result()}
+                for outcomes in self._run_fetches(pool, batch, fetches, threads):
+                    by_request |= {id(outcome.request): outcome for outcome in outcomes}
         finally:
             self.release_grants()
             flush_statistics(self.engine, self.clock.now())
         return BatchResult([by_request[id(item)] for item in requests])
+
+    def _run_fetches(
+        self, pool: ThreadPoolExecutor, batch: Batch, fetches: Sequence[AccountFetch], threads: int
+    ) -> Iterator[list[KeyOutcome]]:
+        """Yield the outcomes of every account; those of accounts that are tried again replace earlier ones.
+
+        Accounts that met a dead token are tried once more at the end, when the token was renewed meanwhile: then the
+        run ends green without a retry of the task, and the accounts cost one call each with the dead token at most.
+        """
+        futures = [pool.submit(fetch.run) for fetch in fetches]
+        batch.supervise(futures, threads)
+        yield from (future.result() for future in futures)
+        again: list[AccountFetch] = []
+        for fetch in [fetch for fetch in fetches if fetch.is_unreported]:
+            attempt = fetch.make_next_attempt()
+            if attempt is None:
+                yield fetch.finish()
+            else:
+                again.append(attempt)
+        if again:
+            log.info("a token was renewed: trying %s again", format_count(len(again), "account"))
+            yield from self._run_fetches(pool, batch, again, threads)
 
     def make_batch(self, priority: Priority, wait_seconds: float | None) -> Batch:
         """Return a new batch in which calls are admitted in a class, and wait for that as in `run`."""
@@ -70,4 +94,5 @@ class PrefetchEngine(FetchContext):
         def make_schedule() -> ReportSchedule:
             return ReportSchedule(self.admission, self.clock, priority, self.settings.source)
 
-        return Batch(self.settings, priority, wait, ReportPoller(self.clock, wait, make_schedule, self.get_source))
+        poller = ReportPoller(self.clock, wait, make_schedule, self.get_source, self.heal_dead_token)
+        return Batch(self.settings, priority, wait, poller)

@@ -40,6 +40,7 @@ from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import FetchResult, Splitter
 from adwarm.recovery import Call
 from adwarm.settings import SourceSettings
+from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportState,
@@ -144,26 +145,41 @@ class Fetcher:
         Raises:
             AdwarmError: the error of the last try, or why no call may be made.
         """
-        source = self.source
-        self.slot.check_call_allowed(self.connection, source.name)
+        self.check_call_allowed()
 
         def once() -> T:
-            self.slot.check_call_allowed(self.connection, source.name)
-            batch = self.slot.batch
+            source, batch = self.source, self.slot.batch  # another source than before when the token was renewed
+            self.slot.check_call_allowed(self.connection, source.name, source.credential)
             request = CallRequest(source.scopes(account_id), batch.priority, source.name)
             with acquire_grant(
                 self.context.admission, self.context.clock, request, timeout_seconds=batch.wait_seconds
             ) as grant:
                 self.calls += 1
-                result = operation()
+                with naming_credential(source):
+                    result = operation()
                 if isinstance(result, ResultPage):
                     grant.record_usage(result.usage)
                 return result
 
-        value = self.context.pipeline.run(once, call=Call(source.name, self.connection, account_id)).value
+        call = Call(self.source.name, self.source.connection, account_id)
+        value = self.context.pipeline.run(once, call=call).value
         if self.lease:
             self.lease.record_progress()
         return value
+
+    def check_call_allowed(self) -> None:
+        """Check that a call may be made. A connection whose token is dead is read again before it is refused.
+
+        Raises:
+            AdwarmError: why no call may be made.
+        """
+        source = self.source
+        try:
+            self.slot.check_call_allowed(self.connection, source.name, source.credential)
+        except TokenDead:
+            if not self.context.sources.is_renewed(self.connection, source.credential):
+                raise
+            self.slot.check_call_allowed(self.connection, source.name, self.source.credential)
 
     def _fetch_whole(self, unit: FetchUnit) -> FetchResult:
         """Fetch a unit without splitting it, and remember when it was too large."""

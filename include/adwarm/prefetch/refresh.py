@@ -34,12 +34,13 @@ from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost
 from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing, fill_gaps
 from adwarm.prefetch.splitting import FetchResult
+from adwarm.recovery import Call
+from adwarm.recovery.call import STORED_DATA
 from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import Context, entries, entry_versions, leases, partitions, quarantine
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.entry_versions import EntryVersion, VersionLimits
-from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import DamagedObjects, check_not_emptied, content_hash, daily_rows, in_order, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.store.quarantine import DamagedItem
@@ -278,12 +279,18 @@ class AccountRefresh:
             self.on_published(key, entry, rows)
 
     def _set_damaged_days_aside(self, damaged: DamagedObjects) -> None:
-        """Set stored days aside whose objects are lost or damaged, so that they are fetched again."""
+        """Set stored days aside whose objects are lost or damaged, so that they are fetched again.
+
+        The healer does it and keeps a record. Where none runs, or the same object is damaged again within its
+        cool-down, it is done here, because the days cannot be read in any case.
+        """
         log.warning("%s: %s; fetching its days again", self.account.id, damaged)
-        at = self.fetcher.context.clock.now()
-        ErrorLog(self.context.engine).record(ErrorEvent(at, "store", "Corrupt", str(damaged), self.account.id))
-        for digest in damaged.digests:
-            quarantine.set_aside(self.context, DamagedItem("partition", digest, self.account.id, str(damaged), at))
+        damaged.refetched_by_reader = True
+        context = self.fetcher.context
+        if context.pipeline.heal(damaged, call=Call(STORED_DATA, account_id=self.account.id)) is None:
+            at = context.clock.now()
+            for digest in damaged.digests:
+                quarantine.set_aside(self.context, DamagedItem("partition", digest, self.account.id, str(damaged), at))
         damaged_hashes = set(damaged.digests)
         self._states = {day: state for day, state in self._states.items() if state.object_hash not in damaged_hashes}
 

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from adwarm.foundation.errors import AdwarmError
 
+STORED_DATA = "store"
+"""The source of operations on stored data."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

@@ -5,6 +5,7 @@ damaged or lost is never served: its entry is marked degraded, so that it is fet
 """
 
 import asyncio
+from collections.abc import Collection
 from concurrent.futures import Executor
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from adwarm.compression.stored_bytes import verify_bytes, verify_document
 from adwarm.foundation.errors import Corrupt, StorageError
 from adwarm.foundation.home import BODY_FOLDER
 from adwarm.serving.body_files import BodyFiles
+from adwarm.serving.local_caches import CacheSelection, run_in_loop
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
 
@@ -29,6 +31,13 @@ class BodyCache:
         self._memory: LRUCache[str, bytes] = LRUCache(serving.memory_bytes, getsizeof=len)
         self._files = BodyFiles(context.settings.home / BODY_FOLDER, serving.disk_bytes)
         self._flights: dict[str, asyncio.Future[bytes | None]] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def clear(self, selection: CacheSelection) -> None:
+        """Drop the bodies of the selected account, and delete their files. Call it in any thread."""
+        hashes = None if selection.account_id is None else selection.payload_hashes
+        run_in_loop(self._loop, lambda: self._drop(hashes))
+        self._files.delete(hashes)
 
     def get(self, entry: Entry) -> bytes | None:
         """Return the body of an entry if it is in memory, else None."""
@@ -46,7 +55,7 @@ class BodyCache:
         """
         flight = self._flights.get(entry.payload_hash)
         if flight is None:
-            loop = asyncio.get_running_loop()
+            loop = self._loop = asyncio.get_running_loop()
             flight = self._flights[entry.payload_hash] = loop.run_in_executor(self._executor, self.read, entry)
             flight.add_done_callback(lambda done: self._finish(entry.payload_hash, done))
         return await asyncio.shield(flight)
@@ -76,6 +85,10 @@ class BodyCache:
         envelope = verify_bytes(entry, sealed)
         verify_document(entry, envelope, self._compression)
         return envelope.body
+
+    def _drop(self, hashes: Collection[str] | None) -> None:
+        for payload_hash in [name for name in self._memory if hashes is None or name in hashes]:
+            del self._memory[payload_hash]
 
     def _finish(self, payload_hash: str, done: asyncio.Future[bytes | None]) -> None:
         del self._flights[payload_hash]

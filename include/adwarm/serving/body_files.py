@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
@@ -75,6 +75,18 @@ class BodyFiles:
             self._make_space(len(body))
         except OSError as error:
             self._disable("written", error)
+
+    def delete(self, hashes: Collection[str] | None) -> None:
+        """Delete the bodies with these hashes of the stored bytes; all when None."""
+        if not self._is_ready() or not self._folder.is_dir():
+            return
+        try:
+            files = [path for _, _, path in self._list_files() if not path.name.startswith(".")]
+            for path in files:
+                if hashes is None or path.name in hashes:
+                    self._delete(path)
+        except OSError as error:
+            self._disable("deleted", error)
 
     def _make_space(self, added: int) -> None:
         """Delete the oldest files once the folder is larger than the limit."""

@@ -20,6 +20,7 @@ from adwarm.foundation.errors import Transient
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import Account, ReportKey, Window, resolve_key
 from adwarm.model.windows import ONE_DAY, PRESETS
+from adwarm.serving.local_caches import CacheSelection, run_in_loop
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
 
@@ -78,6 +79,11 @@ class PointerCache:
         self._last: LRUCache[ReportKey, Pointer] = LRUCache(MAX_POINTERS)
         self._zones: LRUCache[str, str] = LRUCache(MAX_POINTERS)
         self._flights: dict[ReportKey, _Flight] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def clear(self, selection: CacheSelection) -> None:
+        """Drop the pointers of the selected reports. Call it in any thread."""
+        run_in_loop(self._loop, lambda: self._drop(selection))
 
     def get(self, key: ReportKey, now: datetime) -> Pointer | None:
         """Return the pointer of a key if it may be reused at `now`, else None."""
@@ -135,12 +141,16 @@ class PointerCache:
         raise Transient(f"the time zone of {key.account_id} keeps changing; try again", retry_after=1)
 
     def _start(self, key: ReportKey) -> _Flight:
-        loop = asyncio.get_running_loop()
+        loop = self._loop = asyncio.get_running_loop()
         started = self._monotonic()
         future = loop.run_in_executor(self._executor, self.read, key, self._zones.get(key.account_id))
         flight = self._flights[key] = _Flight(future, started)
         future.add_done_callback(lambda done: self._finish(key, done))
         return flight
+
+    def _drop(self, selection: CacheSelection) -> None:
+        for key in [key for key in self._pointers if selection.includes(key)]:
+            del self._pointers[key]
 
     def _finish(self, key: ReportKey, done: asyncio.Future[Pointer]) -> None:
         del self._flights[key]

@@ -35,6 +35,7 @@ from adwarm.compression.stored_bytes import StoredBytesVerifier
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Corrupt, NotFound, Transient
 from adwarm.model import Account, Actor, EntryKey, ReportKey, resolve_key
+from adwarm.serving.local_caches import CacheSelection
 from adwarm.store import Context, accounts, entries, read_traffic
 from adwarm.store.entries import Entry
 
@@ -131,6 +132,13 @@ class Reader:
         if record_traffic:
             self.record_read(result, actor, (time.perf_counter() - started) * 1000)
         return result
+
+    def clear(self, selection: CacheSelection) -> None:
+        """Drop the selected reports, and every decoded document: those are named by their contents."""
+        self._cache.clear()
+        with self._recent_lock:
+            for key in [key for key in self._recent if selection.includes(key)]:
+                del self._recent[key]
 
     def record_read(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
         """Add one read to the traffic of its hour, and to its entry unless the warmer read it.

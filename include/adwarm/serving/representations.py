@@ -18,6 +18,7 @@ from adwarm.compression.transcodes import RepresentationKey, TranscodeCache
 from adwarm.foundation.errors import Corrupt
 from adwarm.serving.body_cache import BodyCache
 from adwarm.serving.body_files import OLD_CONTENT_TYPE
+from adwarm.serving.local_caches import CacheSelection
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
@@ -67,6 +68,11 @@ class Representations:
         self._executor = executor
         self._cache = TranscodeCache(self._settings.cache_bytes)
         self._types: dict[tuple[str, str], str] = {}
+
+    def clear(self, selection: CacheSelection) -> None:
+        """Drop every representation, whatever is selected: they are named by their contents."""
+        del selection
+        self._cache.clear()
 
     def get(self, entry: Entry, selection: Selection) -> Representation | None:
         """Return a representation if it is in memory, else None."""

@@ -32,6 +32,7 @@ from adwarm.settings.credentials import register_environment, register_settings
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
 from adwarm.settings.recovery_sections import (
     AlertSettings,
+    HealerSettings,
     MaintenanceSettings,
     RecoverySettings,
     RetentionSettings,
@@ -61,6 +62,7 @@ __all__ = [
     "FatigueSettings",
     "ForecastSettings",
     "FreshnessSettings",
+    "HealerSettings",
     "MaintenanceSettings",
     "PlanningSettings",
     "RecoverySettings",

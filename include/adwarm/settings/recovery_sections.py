@@ -161,7 +161,8 @@ class RecoverySettings(Section):
     retry_budget: float = Field(0.1, ge=0, le=1, description="Retries per first attempt.")
     heal: bool = Field(True, description="Whether healers run.")
     healers: tuple[HealerSettings, ...] = Field(
-        DEFAULT_HEALERS, description="Healing actions as JSON, tried in this order; see [Recovery](#recovery-healers)."
+        DEFAULT_HEALERS,
+        description="Healing actions as JSON, tried in this order; see [Let errors heal](../how-to/heal.md).",
     )
     fallbacks: tuple[FallbackSettings, ...] = Field(
         DEFAULT_FALLBACKS,

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
-from adwarm.settings import Settings, SourceSettings
+from adwarm.settings import Settings, SourceSettings, load_settings
+from adwarm.sources.pool import Reload
 from adwarm.sources.protocol import InsightsSource
 from adwarm.sources.tabular import TableOptions
 
@@ -67,6 +68,31 @@ def build_factories(settings: Settings, clock: Clock | None = None) -> dict[str,
         source = SourceSettings.model_validate({**shared, **own.model_dump(exclude_unset=True)})
         factories[name] = build_factory(settings.model_copy(update={"source": source}), name, clock)
     return factories
+
+
+def build_reload(settings: Settings, connection: str = "", clock: Clock | None = None) -> Reload:
+    """Return a function that reads the source of a connection again from where settings are stored.
+
+    These are the environment, the settings file, and the function that `ADWARM_SECRETS_HOOK` names. Every setting that
+    is not about a source stays as it is in `settings`.
+
+    Args:
+        settings: the settings of the process.
+        connection: a name in `settings.connections`; empty for `settings.source`.
+        clock: the clock of parking times.
+    """
+
+    def reload() -> Callable[[], InsightsSource]:
+        new = load_settings()
+        current = settings.model_copy(update={"source": new.source, "connections": new.connections})
+        if not connection:
+            return build_factory(current, clock=clock)
+        factories = build_factories(current, clock)
+        if connection not in factories:
+            raise BadRequest(f"connection {connection!r} is not in ADWARM_CONNECTIONS any more")
+        return factories[connection]
+
+    return reload
 
 
 def _meta_factory(source: SourceSettings, connection: str, clock: Clock | None) -> Callable[[], InsightsSource]:

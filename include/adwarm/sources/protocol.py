@@ -211,6 +211,10 @@ class InsightsSource(Protocol):
         """Return a page of the objects of `level` in `unit`, each row with an `id`; for sources that list objects."""
         ...
 
+    def close(self) -> None:
+        """Close what the source holds open, such as its HTTP session; called by the thread that used it."""
+        ...
+
 
 def iter_accounts(source: InsightsSource) -> Iterator[Account]:
     """Yield the accounts of every page of a source.

@@ -144,6 +144,10 @@ class TabularSource(ABC):
         del table, columns, account
         return None
 
+    def close(self) -> None:
+        """Drop the rows that were read last. Nothing is open: the threads share the connections of a database."""
+        self._last_read = None
+
     def get_account(self, account_id: str) -> Account:
         """Return the account, with the zone and currency from the options, the loader or the rows.
 

@@ -121,7 +121,14 @@ def check_not_emptied(account_id: str, rows_before: int, rows_now: int) -> None:
 
 
 class DamagedObjects(Corrupt):
-    """Objects with the rows of some days are missing or damaged."""
+    """Objects with the rows of some days are missing or damaged.
+
+    Attributes:
+        digests: their hashes.
+        refetched_by_reader: whether the reader that met them fetches their days again by itself.
+    """
+
+    refetched_by_reader = False
 
     def __init__(self, digests: Sequence[str], first: AdwarmError) -> None:
         others = f" (and {len(digests) - 1} more)" if len(digests) > 1 else ""

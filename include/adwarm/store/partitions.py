@@ -189,3 +189,12 @@ def list_by_object(engine: Engine, object_hash: str) -> list[tuple[str, Partitio
     query = select(table).where(table.c.object_hash == object_hash).order_by(table.c.account_id, table.c.day)
     with read_transaction(engine) as connection:
         return [(row.account_id, _state(row)) for row in connection.execute(query)]
+
+
+def list_spans_of_object(engine: Engine, object_hash: str) -> list[tuple[str, str, Window]]:
+    """Return the accounts, spec hashes and spans of the days whose rows are in an object."""
+    columns = (table.c.account_id, table.c.spec_hash)
+    query = select(*columns, func.min(table.c.day), func.max(table.c.day)).where(table.c.object_hash == object_hash)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query.group_by(*columns).order_by(*columns)).all()
+    return [(account_id, spec_hash, Window(since, until)) for account_id, spec_hash, since, until in rows]

@@ -52,5 +52,5 @@ class ScoreFatigueOperator(BaseOperator):
             else [normalize_account_id(text) for text in self.accounts]
         )
         day = parse_param(date.fromisoformat, self.as_of)
-        result = score_accounts(runtime.context, [(name, day) for name in ids], runtime.clock.now())
+        result = score_accounts(runtime.context, [(name, day) for name in ids], runtime.clock.now(), runtime.pipeline)
         return summarize_scores(result)

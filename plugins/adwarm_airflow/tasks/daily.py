@@ -13,9 +13,9 @@ from adwarm.model import Account, Mode, Window, resolve_key
 from adwarm.planning.day_close import recommend_day_close
 from adwarm.planning.decide import save_plan
 from adwarm.prefetch.backfill import estimate, get_account_missing_spans, require_confirmation, validate_range
-from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
+from adwarm.sources.pool import SourceFactory
 from adwarm.store import accounts, entries, jobs
 from adwarm_airflow.connections import DEFAULT_CONNECTION
 from adwarm_airflow.params import get_day_param, get_lines_param

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk.exceptions import AirflowSkipException
@@ -13,12 +14,13 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
 from adwarm.maintenance.steps import MaintenanceParts, check_step_names, run_if_due
-from adwarm.prefetch.batch import SourceFactory
 from adwarm.prefetch.batch_result import most_severe_error, with_message
-from adwarm.runtime import connection_factories
-from adwarm.settings import Settings
+from adwarm.runtime import Runtime, connection_factories
+from adwarm.settings import Settings, load_settings
+from adwarm.sources.factory import build_reload
+from adwarm.sources.pool import SourceFactory
 from adwarm.sources.protocol import InsightsSource
-from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory
+from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory, reload_connection
 from adwarm_airflow.run_window import resolve_run_window
 from adwarm_airflow.task_context import connection_names, open_runtime
 
@@ -39,8 +41,8 @@ def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
             connection is tried again the next day, or as soon as its credential changes.
     """
     run = resolve_run_window(context, STEP)
-    runtime, params = open_runtime(run.clock), context["params"]
-    sources = _open_sources(runtime.settings, str(params.get("connection") or DEFAULT_CONNECTION), run.clock)
+    params = context["params"]
+    runtime, sources = _open_discovery(str(params.get("connection") or DEFAULT_CONNECTION), run.clock)
     discovery = runtime.account_discovery()
     if not params.get("discover_now") and context["ti"].try_number == 1:
         sources, reasons = discovery.list_due(sources)
@@ -84,6 +86,24 @@ def _open_parts(params: Mapping[str, Any]) -> MaintenanceParts:
         return open_runtime(SystemClock(), conn_id).source_factories()
 
     return replace(parts, calls=replace(parts.calls, factories=get_factories))
+
+
+def _open_discovery(conn_id: str, clock: Clock) -> tuple[Runtime, dict[str, SourceFactory]]:
+    """Return a runtime whose connections are those of `conn_id`, and what returns the source of each, by name.
+
+    Raises:
+        AirflowSkipException: no connection is defined at all.
+    """
+    settings, of_airflow = load_settings(), connection_names(conn_id)
+    factories = _open_sources(settings, conn_id, clock)
+    first, *others = factories
+    keys = {first: "", **{name: name for name in others}}
+    reloads = {
+        key: partial(reload_connection, name, clock) if name in of_airflow else build_reload(settings, name, clock)
+        for name, key in keys.items()
+    }
+    runtime = Runtime(settings, clock, factories[first], {name: factories[name] for name in others}, reloads=reloads)
+    return runtime, {name: partial(runtime.source_pool.get, key) for name, key in keys.items()}
 
 
 def _open_sources(settings: Settings, conn_id: str, clock: Clock) -> dict[str, SourceFactory]:

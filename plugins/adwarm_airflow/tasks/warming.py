@@ -103,7 +103,7 @@ def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     rows = warms.list_by_run(runtime.engine, run.run_id)
     ids = sorted({row.key.account_id for row in rows if row.status.is_served})
     days = partitions.find_newest_complete_days(runtime.engine, ids, runtime.settings.spec("default").hash)
-    return summarize_scores(score_accounts(runtime.context, sorted(days.items()), run.clock.now()))
+    return summarize_scores(score_accounts(runtime.context, sorted(days.items()), run.clock.now(), runtime.pipeline))
 
 
 def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
     rows = warms.list_by_run(runtime.engine, run.run_id)
     closed = [row.key for row in rows if row.reason is WarmReason.DAY_CLOSED and row.status.is_served]
     pairs = [(key.account_id, date.fromisoformat(key.date_range.partition("..")[2])) for key in closed]
-    report = score_accounts(runtime.context, pairs, run.clock.now())
+    report = score_accounts(runtime.context, pairs, run.clock.now(), runtime.pipeline)
     return summarize_scores(report)
 
 

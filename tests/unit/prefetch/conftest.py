@@ -16,11 +16,11 @@ from adwarm.backpressure.admission import CallOutcome, CallOutcomeKind, Decision
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import Priority, ReportKey, Row, Scope, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
-from adwarm.prefetch.batch import SourceFactory, SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.pool import SourceFactory, SourcePool
 from adwarm.store import Context, ObjectStore, partitions
 from adwarm.store.error_events import ErrorEvent, ErrorLog
 from adwarm.store.partition_rows import daily_rows

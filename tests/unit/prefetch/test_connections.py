@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from adwarm.prefetch.batch import SourcePool
 from adwarm.sources.meta.graph_errors import parse_error
 from adwarm.sources.meta.source import MetaSource
+from adwarm.sources.pool import SourcePool
 from adwarm.store import accounts, denials
 from tests.unit.prefetch.conftest import PlatformHarness, make_source_factory
 

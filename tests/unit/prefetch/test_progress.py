@@ -5,20 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from adwarm.backpressure.admission import Decision, Wait
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
-from adwarm.prefetch.batch import SourcePool
 from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings, SourceSettings
+from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportProgress,
@@ -30,11 +31,11 @@ from adwarm.sources.protocol import (
 )
 from adwarm.sources.units import split_by_time
 from adwarm.store import Context, ObjectStore, partitions
-from adwarm.store.database import open_engine, write_transaction
+from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.schema import upgrade
-from adwarm.store.tables import metadata, partition
+from adwarm.store.tables import metadata, partition, quarantined_item
 from tests.unit.conftest import NOW, PrefetchHarness, ScriptedSource, one_ad_page
 from tests.unit.prefetch.conftest import UnlimitedAdmission
 
@@ -261,21 +262,29 @@ def test_a_failing_progress_callback_ends_its_account_only(bench: PrefetchHarnes
     assert "disk full" in str(report.outcomes[0].reason)
 
 
+def _list_quarantined(engine: Engine) -> list[Any]:
+    with read_transaction(engine) as connection:
+        return list(connection.execute(select(quarantined_item).order_by(quarantined_item.c.id)))
+
+
 def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) -> None:
     """Days of lost and damaged objects are deleted and fetched again, and the error is recorded."""
     key = KeyRequest(ReportKey("act_1", "last_30d"))
     bench.prefetch.run([key], Priority.LOW)
     store = bench.prefetch.objects
+    damaged = 0
     for number, (digest, suffix) in enumerate(list(store.list_objects())):
         path = store._path(digest, suffix)
         path.unlink() if number % 2 else path.write_bytes(b"damaged")
+        damaged += 1
     bench.clock.sleep(86_400)
     asked = len(bench.source.submitted)
     report = bench.prefetch.run([key], Priority.LOW)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     assert len(bench.source.submitted) > asked
     events = ErrorLog(bench.engine).list_recent(10)
-    assert [(event.kind, event.subject) for event in events] == [("Corrupt", "act_1")]
+    assert [(event.kind, event.subject) for event in events] == [("DamagedObjects", "act_1")]
+    assert [item.outcome for item in _list_quarantined(bench.engine)] == ["the days were fetched again"] * damaged
     other = KeyRequest(ReportKey("act_1", "last_14d"))
     assert [str(outcome.status) for outcome in bench.prefetch.run([other], Priority.LOW).outcomes] == ["fetched"]
 

@@ -16,13 +16,13 @@ from adwarm.compression import unpack_document
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound, TokenDead, Transient
 from adwarm.model import Account, ReportKey, Window
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest
-from adwarm.prefetch.batch import SourcePool
 from adwarm.prefetch.batch_result import KeyStatus
 from adwarm.serving import ReadChain, ReadResult, ReadStatus
 from adwarm.serving.fallback_outcomes import describe_fallbacks, look_up_fallbacks
 from adwarm.serving.read_chain import StoreUnreachable, order_steps, read_or_fetch, require_entry
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
+from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, accounts, entries
 from adwarm.store.database import write_transaction

@@ -74,6 +74,10 @@ class MetaSource:
         """How far the platform's clock is ahead of `clock`, in seconds; None before the first response."""
         return self._graph.clock_offset_seconds
 
+    def close(self) -> None:
+        """Close the HTTP session."""
+        self._graph.close()
+
     def get_account(self, account_id: str) -> Account:
         """Return the account with its zone and currency. Costs one request.
 

@@ -101,6 +101,10 @@ class GraphTransport:
         """How far the platform's clock is ahead of ours, in seconds; None before the first response."""
         return self._offset.seconds
 
+    def close(self) -> None:
+        """Close the connections of the HTTP session."""
+        self._http.close()
+
     def get(self, path: tuple[str, ...], params: Mapping[str, Any], account_id: str | None = None) -> GraphResponse:
         """Return the response to a GET of `path`.
 

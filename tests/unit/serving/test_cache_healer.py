@@ -1,0 +1,147 @@
+"""Clearing the caches of a process: all of them, or what they hold of an account or a report."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adwarm.foundation.errors import Corrupt, Transient
+from adwarm.model import ReportKey
+from adwarm.recovery import Call, Failure
+from adwarm.recovery.error_filter import ErrorFilter
+from adwarm.serving.cache_healer import CacheClear
+from adwarm.serving.hit_parts import HitParts
+from adwarm.serving.local_caches import CacheSelection, LocalCaches
+from adwarm.store import Context, entries
+from tests.unit.conftest import PrefetchHarness, ReaderHarness
+
+FIRST, SECOND, OTHER = ReportKey("act_1", "yesterday"), ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")
+
+
+class Recorded:
+    """A cache that remembers what was to be dropped."""
+
+    def __init__(self) -> None:
+        self.selections: list[CacheSelection] = []
+
+    def clear(self, selection: CacheSelection) -> None:
+        """Remember it."""
+        self.selections.append(selection)
+
+
+def _failure(**call: Any) -> Failure:
+    return Failure(Call("store", **call), Corrupt())
+
+
+@pytest.fixture
+def make_healer(bench: PrefetchHarness) -> Callable[..., tuple[CacheClear, Recorded, LocalCaches]]:
+    """Returns a factory of healers with one recorded cache."""
+
+    def make(clears: Any) -> tuple[CacheClear, Recorded, LocalCaches]:
+        caches, cache = LocalCaches(), Recorded()
+        caches.add(cache)
+        healer = CacheClear(bench.engine, lambda: caches, ErrorFilter(("Corrupt",)), 60, clears)
+        return healer, cache, caches
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("clears", "call", "scope", "includes"),
+    [
+        ("key", {"subject": str(SECOND)}, "act_1 last_7d", [False, True, False]),
+        ("key", {"account_id": "act_1"}, "act_1", [True, True, False]),
+        ("account", {"account_id": "act_1", "subject": str(SECOND)}, "act_1", [True, True, False]),
+        ("all", {"account_id": "act_1"}, "all", [True, True, True]),
+        ("key", {"subject": "not a key"}, "all", [True, True, True]),
+    ],
+)
+def test_the_scope_is_a_key_an_account_or_everything(
+    make_healer: Any, clears: str, call: dict[str, str], scope: str, includes: list[bool]
+) -> None:
+    """It clears the report that the failure names, its account where none is named, or everything."""
+    healer, cache, _ = make_healer(clears)
+    failure = _failure(**call)
+    assert healer.matches(failure)
+    assert healer.scope(failure) == scope
+    assert healer.heal(failure) == f"cleared {scope} in 1 caches of one process"
+    (selection,) = cache.selections
+    assert [selection.includes(key) for key in (FIRST, SECOND, OTHER)] == includes
+
+
+def test_a_report_with_a_name_is_parsed(make_healer: Any) -> None:
+    """The text of a key with a report of its own names that report."""
+    healer, cache, _ = make_healer("key")
+    key = ReportKey("act_1", "last_7d", "campaigns")
+    healer.heal(_failure(subject=str(key)))
+    assert cache.selections[0].key == key
+
+
+def test_it_is_for_stored_data_only(make_healer: Any) -> None:
+    """A malformed answer of the platform clears no cache."""
+    healer, _, _ = make_healer("key")
+    assert not healer.matches(Failure(Call("meta", "main"), Corrupt()))
+    assert not healer.matches(Failure(Call("store"), Transient("x")))
+
+
+def test_a_process_that_adopts_it_clears_its_own_caches(make_healer: Any) -> None:
+    """The next attempt reads the database; a cache that is gone is forgotten."""
+    healer, cache, caches = make_healer("all")
+    assert healer.adopt(_failure())
+    assert len(cache.selections) == 1
+    gone = Recorded()
+    caches.add(gone)
+    del gone
+    assert caches.clear(CacheSelection()) == 1
+
+
+def test_decoded_documents_are_dropped(desk: ReaderHarness) -> None:
+    """The reader decodes a document again after its cache was cleared."""
+    desk.warm(FIRST)
+    result = desk.reader.read(FIRST)
+    first = desk.reader.get_body(result)
+    assert desk.reader.get_body(result) is first
+    desk.reader.clear(CacheSelection("act_2"))
+    again = desk.reader.get_body(result)
+    assert again is not first
+    assert again == first
+
+
+def test_pointers_bodies_and_files_of_an_account_are_dropped(desk: ReaderHarness, tmp_path: Path) -> None:
+    """What another account has stays in memory and on disk."""
+    desk.warm(FIRST, OTHER)
+    bench = desk.bench
+    settings = bench.settings.model_copy(update={"home": tmp_path})
+    context = Context(bench.engine, bench.prefetch.objects, settings)
+    stored = {key.account_id: entries.list_entries(bench.engine, key.account_id)[0] for key in (FIRST, OTHER)}
+
+    async def go() -> None:
+        parts = HitParts(context, bench.clock)
+        try:
+            for key in (FIRST, OTHER):
+                await parts.pointers.load(key)
+                await parts.bodies.load(stored[key.account_id])
+            await asyncio.sleep(0)
+            hashes = frozenset({stored["act_1"].payload_hash})
+            selection = CacheSelection("act_1", None, hashes)
+            await asyncio.to_thread(parts.pointers.clear, selection)
+            await asyncio.to_thread(parts.bodies.clear, selection)
+            await asyncio.sleep(0)
+            now = bench.clock.now()
+            assert parts.pointers.get(FIRST, now) is None
+            assert parts.bodies.get(stored["act_1"]) is None
+            assert parts.pointers.get(OTHER, now) is not None
+            assert parts.bodies.get(stored["act_2"]) is not None
+            files = {path.name for path in (tmp_path / "serve-cache").iterdir()}
+            assert files == {stored["act_2"].payload_hash}
+            parts.bodies.clear(CacheSelection())
+            parts.representations.clear(CacheSelection())
+            await asyncio.sleep(0)
+            assert parts.bodies.get(stored["act_2"]) is None
+            assert not list((tmp_path / "serve-cache").iterdir())
+        finally:
+            parts.close()
+
+    asyncio.run(go())
