@@ -244,6 +244,126 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/errors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Failed calls
+         * @description The error history, the newest error first. A page's `next_cursor` leads to the next.
+         */
+        get: operations["list_errors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/errors/counts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Failed calls over time
+         * @description How many calls failed by hour or day, source and class of error.
+         */
+        get: operations["count_errors"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Alerts
+         * @description Alerts, the newest first. A token with a list of accounts sees those about one of its accounts.
+         */
+        get: operations["list_alerts"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/isolations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is isolated
+         * @description Isolated connections, fallbacks, and those of the accounts that the token may read.
+         */
+        get: operations["list_isolations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/healing": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Healing actions
+         * @description The newest actions first, those about accounts that the token may not read left out.
+         */
+        get: operations["list_healing"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/integrity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What was verified
+         * @description Counts by kind of data, and damaged data of the accounts that the token may read.
+         */
+        get: operations["get_integrity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/metrics": {
         parameters: {
             query?: never;
@@ -319,6 +439,80 @@ export interface components {
              * @description Names of the date presets.
              */
             presets: string[];
+        };
+        /**
+         * AlertItem
+         * @description Errors of one class and scope that exceeded their threshold, or a single event.
+         */
+        AlertItem: {
+            /**
+             * Id
+             * @description Id of the alert.
+             */
+            id: number;
+            /**
+             * Kind
+             * @description Class of the errors.
+             */
+            kind: string;
+            /**
+             * Scope
+             * @description What failed: a source, `connection:NAME` or `account:ID`.
+             */
+            scope: string;
+            /**
+             * Opened At
+             * Format: date-time
+             * @description When it was raised.
+             */
+            opened_at: string;
+            /**
+             * Last At
+             * Format: date-time
+             * @description When its last error happened.
+             */
+            last_at: string;
+            /**
+             * Errors
+             * @description Errors in the window when it was raised, and further ones since.
+             */
+            errors: number;
+            /**
+             * Example
+             * @description A report key or an account that failed.
+             */
+            example: string | null;
+            /**
+             * Reason
+             * @description Message of the last error, without secrets.
+             */
+            reason: string;
+            /**
+             * Next Step
+             * @description What to do about it.
+             */
+            next_step: string;
+            /**
+             * Resolved At
+             * @description When it was resolved; null while it is open.
+             */
+            resolved_at: string | null;
+        };
+        /**
+         * AlertPage
+         * @description One page of alerts, the newest first.
+         */
+        AlertPage: {
+            /**
+             * Alerts
+             * @description The alerts.
+             */
+            alerts: components["schemas"]["AlertItem"][];
+            /**
+             * Next Cursor
+             * @description `cursor` of the next page; null on the last one.
+             */
+            next_cursor: string | null;
         };
         /**
          * BatchAnswer
@@ -590,6 +784,198 @@ export interface components {
             codecs: components["schemas"]["CodecItem"][];
         };
         /**
+         * DamagedData
+         * @description Damaged data that nothing has replaced yet.
+         */
+        DamagedData: {
+            /**
+             * Kind
+             * @description `entry`, `partition`, `aggregate` or `snapshot`.
+             */
+            kind: string;
+            /**
+             * Account Id
+             * @description The account it belongs to; null for data of many accounts.
+             */
+            account_id: string | null;
+            /**
+             * Found At
+             * Format: date-time
+             * @description When it was found.
+             */
+            found_at: string;
+            /**
+             * Reason
+             * @description What is wrong.
+             */
+            reason: string;
+        };
+        /**
+         * ErrorCountItem
+         * @description Errors of one source and class within an hour or a day.
+         */
+        ErrorCountItem: {
+            /**
+             * Start
+             * Format: date-time
+             * @description Start of the hour or day, UTC.
+             */
+            start: string;
+            /**
+             * Source
+             * @description Source that failed.
+             */
+            source: string;
+            /**
+             * Kind
+             * @description Class of the errors.
+             */
+            kind: string;
+            /**
+             * Errors
+             * @description How many.
+             */
+            errors: number;
+        };
+        /**
+         * ErrorCountPage
+         * @description Errors over time; hours and days without errors are left out.
+         */
+        ErrorCountPage: {
+            /**
+             * Counts
+             * @description The newest period first.
+             */
+            counts: components["schemas"]["ErrorCountItem"][];
+        };
+        /**
+         * ErrorItem
+         * @description One failed call.
+         */
+        ErrorItem: {
+            /**
+             * At
+             * Format: date-time
+             * @description When it failed.
+             */
+            at: string;
+            /**
+             * Source
+             * @description Source that failed.
+             */
+            source: string;
+            /**
+             * Kind
+             * @description Class of the error, such as `Throttled`.
+             */
+            kind: string;
+            /**
+             * Code
+             * @description The platform's error code.
+             */
+            code: string | null;
+            /**
+             * Connection
+             * @description Connection that the call used; null for that of the settings.
+             */
+            connection: string | null;
+            /**
+             * Account
+             * @description Account that the call concerned.
+             */
+            account: string | null;
+            /**
+             * Subject
+             * @description What the call was about, such as a report key.
+             */
+            subject: string | null;
+            /**
+             * Message
+             * @description Message without secrets.
+             */
+            message: string;
+        };
+        /**
+         * ErrorPage
+         * @description One page of the error history, the newest error first.
+         */
+        ErrorPage: {
+            /**
+             * Errors
+             * @description The errors.
+             */
+            errors: components["schemas"]["ErrorItem"][];
+            /**
+             * Next Cursor
+             * @description `cursor` of the next page; null on the last one.
+             */
+            next_cursor: string | null;
+        };
+        /**
+         * HealingItem
+         * @description One run of a healing action.
+         */
+        HealingItem: {
+            /**
+             * At
+             * Format: date-time
+             * @description When it started.
+             */
+            at: string;
+            /**
+             * Action
+             * @description `token_refresh`, `session_restart`, `partition_refetch`, `cache_clear` or `custom`.
+             */
+            action: string;
+            /**
+             * Scope
+             * @description What was healed, such as a connection or an object.
+             */
+            scope: string;
+            /**
+             * Source
+             * @description Source whose error led to it.
+             */
+            source: string;
+            /**
+             * Error Kind
+             * @description Class of that error.
+             */
+            error_kind: string;
+            /**
+             * Succeeded
+             * @description Whether it succeeded.
+             */
+            succeeded: boolean;
+            /**
+             * Detail
+             * @description What it did, or why it failed.
+             */
+            detail: string;
+            /**
+             * Seconds
+             * @description How long it took.
+             */
+            seconds: number;
+        };
+        /**
+         * HealingPage
+         * @description The last healing actions, as far as the token may see them.
+         */
+        HealingPage: {
+            /**
+             * At
+             * Format: date-time
+             * @description Time of the answer.
+             */
+            at: string;
+            /**
+             * Runs
+             * @description The newest first.
+             */
+            runs: components["schemas"]["HealingItem"][];
+        };
+        /**
          * Health
          * @description The process is alive.
          */
@@ -601,6 +987,119 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * IntegrityKind
+         * @description What was verified of one kind of data.
+         */
+        IntegrityKind: {
+            /**
+             * Kind
+             * @description `entry`, `partition`, `aggregate` or `snapshot`.
+             */
+            kind: string;
+            /**
+             * Checked
+             * @description Entries or objects that were checked.
+             */
+            checked: number;
+            /**
+             * Damaged
+             * @description Those of them that were damaged.
+             */
+            damaged: number;
+            /**
+             * Healed
+             * @description Damaged ones that whole data has replaced.
+             */
+            healed: number;
+            /**
+             * Bytes
+             * @description Bytes that were read.
+             */
+            bytes: number;
+        };
+        /**
+         * IntegrityPage
+         * @description Statistics of what was verified, and what is damaged.
+         */
+        IntegrityPage: {
+            /**
+             * Since
+             * Format: date
+             * @description First UTC day that is counted.
+             */
+            since: string;
+            /**
+             * Last Full Pass
+             * @description UTC day on which everything had been checked; null before.
+             */
+            last_full_pass: string | null;
+            /**
+             * Kinds
+             * @description By kind of data.
+             */
+            kinds: components["schemas"]["IntegrityKind"][];
+            /**
+             * Open
+             * @description The newest of what the token may see, at most 100.
+             */
+            open: components["schemas"]["DamagedData"][];
+        };
+        /**
+         * IsolationItem
+         * @description A connection, an account or a fallback that keeps failing and is not called.
+         */
+        IsolationItem: {
+            /**
+             * Scope
+             * @description What is isolated: `connection:NAME`, `account:ID` or `fallback:NAME`.
+             */
+            scope: string;
+            /**
+             * State
+             * @description `open`: not called until then; `half_open`: being tested.
+             * @enum {string}
+             */
+            state: "open" | "half_open";
+            /**
+             * Since
+             * Format: date-time
+             * @description When the state began.
+             */
+            since: string;
+            /**
+             * Until
+             * @description When it is tested next; null while it is being tested.
+             */
+            until: string | null;
+            /**
+             * Reason
+             * @description What isolated it.
+             */
+            reason: string;
+            /**
+             * Failures
+             * @description Failures since it last worked.
+             */
+            failures: number;
+        };
+        /**
+         * IsolationPage
+         * @description What is isolated, as far as the token may see it.
+         */
+        IsolationPage: {
+            /**
+             * At
+             * Format: date-time
+             * @description Time of the state.
+             */
+            at: string;
+            /**
+             * Isolations
+             * @description By scope.
+             */
+            isolations: components["schemas"]["IsolationItem"][];
         };
         /**
          * KeyBody
@@ -2124,6 +2623,587 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CompressionPage"];
+                };
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_errors: {
+        parameters: {
+            query?: {
+                /** @description Only errors of this source. */
+                source?: string | null;
+                /** @description Only errors about this account. */
+                account?: string | null;
+                /** @description Only errors of this class. */
+                kind?: string | null;
+                /** @description Only errors from this time on; UTC without an offset. */
+                since?: string | null;
+                /** @description Only errors before this time; UTC without an offset. */
+                until?: string | null;
+                /** @description Errors on a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorPage"];
+                };
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no such account or report, or the token may not read it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    count_errors: {
+        parameters: {
+            query?: {
+                /** @description Only errors of this source. */
+                source?: string | null;
+                /** @description Only errors about this account. */
+                account?: string | null;
+                /** @description Only errors of this class. */
+                kind?: string | null;
+                /** @description Only errors from this time on; UTC without an offset. */
+                since?: string | null;
+                /** @description Only errors before this time; UTC without an offset. */
+                until?: string | null;
+                /** @description Whether to count by UTC hour or day. */
+                period?: "hour" | "day";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorCountPage"];
+                };
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no such account or report, or the token may not read it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_alerts: {
+        parameters: {
+            query?: {
+                /** @description Leave out resolved alerts. */
+                open?: boolean;
+                /** @description Alerts on a page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertPage"];
+                };
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no such account or report, or the token may not read it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_isolations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IsolationPage"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_healing: {
+        parameters: {
+            query?: {
+                /** @description The newest so many. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HealingPage"];
+                };
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    get_integrity: {
+        parameters: {
+            query?: {
+                /** @description UTC days to count, with today. */
+                days?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["IntegrityPage"];
                 };
             };
             /** @description The request is malformed; the detail says what to write. */

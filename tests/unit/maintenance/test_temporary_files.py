@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.home import BODY_FOLDER, write_private_file
-from adwarm.maintenance.garbage_collection import delete_orphans
+from adwarm.maintenance.garbage_collection import collect_garbage
 from adwarm.maintenance.temporary_files import delete_stale_temporaries
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
@@ -50,7 +50,7 @@ def test_old_unfinished_files_of_every_writer_are_deleted(
     (folders[1] / ".hidden").touch()
     context = Context(engine, objects, Settings(home=home))
     assert delete_stale_temporaries(context, NOW - timedelta(hours=48)) == 0
-    delete_orphans(context, NOW)
+    assert collect_garbage(context, NOW).unfinished
     assert [path.exists() for path in old] == [False] * 4
     assert young.exists()
     assert (folders[1] / ".hidden").exists()
