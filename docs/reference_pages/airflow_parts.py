@@ -33,7 +33,7 @@ def _operator(kind: Any) -> str:
     texts = {name: text for base in reversed(kind.__mro__) for name, text in _arguments(base).items()}
     described(f"parameters of {kind.__name__}", {name: texts.get(name, "") for name in params})
     rows = [
-        (f"`{name}`", _default(param), "yes" if name in kind.template_fields else "", texts[name])
+        (f"`{name}`", _default(param), "yes" if name in getattr(kind, "template_fields", ()) else "", texts[name])
         for name, param in params.items()
     ]
     return f"## {kind.__name__}\n\n{parts['']}\n\n" + table(("parameter", "default", "templated", "meaning"), rows)
@@ -41,7 +41,8 @@ def _operator(kind: Any) -> str:
 
 def _arguments(kind: Any) -> dict[str, str]:
     own = kind.__dict__.get("__doc__") if kind.__module__.startswith("adwarm_airflow") else None
-    return items(sections(inspect.cleandoc(own or "")).get("Args", ""))
+    parts = sections(inspect.cleandoc(own or ""))
+    return items(parts.get("Args", "") or parts.get("Attributes", ""))  # a value of an operator has attributes
 
 
 def _parameters(kind: Any) -> dict[str, inspect.Parameter]:
