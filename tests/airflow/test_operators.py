@@ -217,7 +217,7 @@ def test_the_policy_of_a_call_replaces_the_settings() -> None:
 
 def test_each_fallback_has_its_name_time_and_condition() -> None:
     """A fallback is a function, a dict or a dataclass; the result names the one that answered, and its age."""
-    from adwarm_airflow.operators import OperatorFallback
+    from adwarm_airflow.operators.recovering import OperatorFallback
 
     now = datetime.now(UTC)
 

@@ -5,14 +5,13 @@ from adwarm_airflow.operators.compress import CompressEntriesOperator
 from adwarm_airflow.operators.drain_requests import DrainRequestsOperator
 from adwarm_airflow.operators.fatigue import ScoreFatigueOperator
 from adwarm_airflow.operators.prefetch import PrefetchInsightsOperator
-from adwarm_airflow.operators.recovering import OperatorFallback, RecoveringOperator
+from adwarm_airflow.operators.recovering import RecoveringOperator
 from adwarm_airflow.operators.warm_batch import WarmBatchOperator
 
 __all__ = [
     "AdmittedOperator",
     "CompressEntriesOperator",
     "DrainRequestsOperator",
-    "OperatorFallback",
     "PrefetchInsightsOperator",
     "RecoveringOperator",
     "ScoreFatigueOperator",
