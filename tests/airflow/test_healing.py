@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import Table, delete, select
 
+from adwarm.foundation.errors import TokenDead
+from adwarm.recovery import Call
+from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.runtime import Runtime
+from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.store import warms
 from adwarm.store.database import read_transaction
 from adwarm.store.tables import healing_run, quarantined_item
@@ -194,6 +199,29 @@ def test_a_token_that_is_renewed_later_ends_the_run_green(
     assert _statuses(runtime, finished) == ["fetched"] * 3
     assert (_tries(finished), _refused(platform)) == (2, 1)
     assert _healed(runtime) == [("token_refresh", CONNECTION, False)]
+
+
+def test_an_isolated_connection_is_used_as_soon_as_its_token_is_renewed(
+    run: Callable[..., Any], runtime: Runtime, connect: Connect, platform: SimulatorServer
+) -> None:
+    """Runs with the dead token isolate the connection; a run that starts with the renewed token fetches at once."""
+    platform.state.renew_token("second")
+    isolated: list[str] = []
+    for number in range(3):
+        source = Call("meta", CONNECTION, ACCOUNTS[number])
+        dead = TokenDead("the token has expired")
+        dead.credential = MetaCredentials(SecretStr("first"), "1").digest
+        for _ in range(3):
+            RunOutcomes(runtime.isolation, runtime.clock).record(source, runtime.clock.now(), dead)
+        isolated = [state.scope for state in runtime.isolation.list_isolated()]
+    assert isolated == [f"connection:{CONNECTION}"]
+    connect("second")
+    finished = run(accounts=ACCOUNTS[:3])
+
+    assert finished.state == "success"
+    assert _statuses(runtime, finished) == ["fetched"] * 3
+    assert runtime.isolation.list_isolated() == []
+    assert _refused(platform) == 0
 
 
 def test_a_damaged_day_is_fetched_again_in_the_same_run(

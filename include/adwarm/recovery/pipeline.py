@@ -184,6 +184,7 @@ class RecoveryPipeline:
         self._budgets = {settings.retry_budget: RetryBudget(settings.retry_budget)}
         self._token_checks: dict[str, float] = {}
         self._lock = threading.Lock()
+        self._checking_token = threading.Lock()
         self._isolation = IsolationTracker(options.isolation or MemoryIsolationStore(), settings, clock)
         self._outcomes = RunOutcomes(self._isolation, clock, options.is_source_failing)
 
@@ -294,12 +295,19 @@ class RecoveryPipeline:
         Otherwise a token that a human renews would wait for the end of an isolation of up to an hour.
         """
         scope = isolated.scope
-        if isolated.kind != TokenDead.__name__ or scope is None or not self._may_check_token(scope):
+        if isolated.kind != TokenDead.__name__ or scope is None:
             return False
-        healed = self._heal(run, TokenDead(str(isolated)))
-        if healed:
-            self._best_effort("ending an isolation", lambda: self._isolation.release(scope))
-        return healed is not None
+        with self._checking_token:  # threads that come meanwhile wait for the result, and use it
+            if self._isolation.remaining_seconds(scope) <= 0:
+                return True
+            if not self._may_check_token(scope):
+                return False
+            dead = TokenDead(str(isolated))
+            dead.credential = isolated.credential  # a process that started after the renewal knows no other
+            healed = self._heal(run, dead)
+            if healed:
+                self._best_effort("ending an isolation", lambda: self._isolation.release(scope))
+            return healed is not None
 
     def _may_check_token(self, scope: str) -> bool:
         """Return whether this process has not looked for a renewed token lately; thousands of keys may be refused."""
