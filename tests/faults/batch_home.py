@@ -1,6 +1,5 @@
 """A home with the plan of one small batch, on which workers are killed, and what is right once it has recovered."""
 
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from adwarm.model import PlannedWarm, ReportKey, WarmReason, WarmStatus
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, entries, jobs, open_engine, read_transaction, upgrade, warms
 from adwarm.store.database import write_transaction
+from adwarm.store.schema import get_current_revision
 from adwarm.store.tables import lease, metadata
 from adwarm.testing import ForkedWorker, ForkServer
 from tests.faults.batch_worker import RUN
@@ -51,6 +51,7 @@ class BatchHome:
             "SOURCE__ACCESS_TOKEN": "simulated-token",
             "BACKPRESSURE__LEASE_SECONDS": str(LEASE_SECONDS),
             "RECOVERY__INITIAL_DELAY_SECONDS": "0",
+            "SQL__STATEMENT_TIMEOUT_SECONDS": "10",
             **settings,
         }
         self.environment = {f"ADWARM_{name}": value for name, value in values.items()}
@@ -70,7 +71,7 @@ class BatchHome:
 
     def prepare(self, accounts: int, *date_ranges: str) -> None:
         """Empty the database, and store the plan of one batch."""
-        if self.engine.dialect.name == "sqlite":
+        if get_current_revision(self.engine) is None:
             upgrade(self.engine)
         with write_transaction(self.engine) as connection:
             for table in reversed(metadata.sorted_tables):
@@ -80,12 +81,6 @@ class BatchHome:
         rows = [PlannedWarm(key=key, reason=WarmReason.STRATEGY, decided_at=now, warm_at=now) for key in self.keys]
         warms.replace_plan(self.engine, RUN, rows)
         jobs.start(self.engine, RUN, "dag", len(rows), now)
-
-    def copy_database(self, template: Path) -> None:
-        """Take over a prepared SQLite file."""
-        path = Path(str(self.engine.url.database))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(template, path)
 
     def list_published(self) -> dict[ReportKey, datetime]:
         """Return when each published entry was fetched."""

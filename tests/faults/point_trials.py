@@ -42,16 +42,17 @@ class PointTrials:
 
 
 def make_urls(engine: Engine, folder: Path, number: int) -> list[str]:
-    """Return the URLs of `number` databases of the engine's kind."""
-    if engine.dialect.name == "sqlite":
-        return [f"sqlite:///{folder}/{index}.db" for index in range(number)]
-    urls = []
-    for index in range(number):
+    """Return the URLs of `number` databases of the engine's kind, with the schema."""
+    urls = [f"sqlite:///{folder}/{index}.db" for index in range(number)]
+    if engine.dialect.name == "postgresql":
+        names = [f"points_{index}" for index in range(number)]
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS points_{index} WITH (FORCE)")
-            connection.exec_driver_sql(f"CREATE DATABASE points_{index}")
-        urls.append(engine.url.set(database=f"points_{index}").render_as_string(hide_password=False))
-        upgrade(open_engine(urls[-1]))
+            for name in names:
+                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+                connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        urls = [engine.url.set(database=name).render_as_string(hide_password=False) for name in names]
+    for url in urls:  # one after the other: alembic keeps its configuration in globals
+        upgrade(open_engine(url))
     return urls
 
 

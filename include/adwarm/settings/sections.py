@@ -16,7 +16,11 @@ class SqlSettings(Section):
         20, gt=0, le=600, description="How long a statement waits for a lock, and a writer for the SQLite file."
     )
     statement_timeout_seconds: float = Field(
-        60, gt=0, le=3600, description="PostgreSQL: longer statements are canceled, except schema upgrades."
+        60,
+        gt=0,
+        le=3600,
+        description="PostgreSQL: longer statements are canceled, except schema upgrades, and so is a transaction that "
+        "does nothing for as long.",
     )
     connect_timeout_seconds: int = Field(10, ge=2, le=120, description="PostgreSQL: timeout of connecting.")
 

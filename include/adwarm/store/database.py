@@ -42,6 +42,10 @@ _POSTGRESQL = {
         "PostgreSQL has no connection left; run fewer processes, lower ADWARM_SQL__POOL_SIZE or raise the server's "
         "max_connections"
     ),
+    "25P03": (
+        "PostgreSQL ended a transaction that did nothing for ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS, because this process "
+        "was stopped or starved; try again"
+    ),
     "55P03": (
         "timed out waiting for a lock in PostgreSQL; another session holds it (see pg_stat_activity). Try again, or "
         "raise ADWARM_SQL__LOCK_TIMEOUT_SECONDS"
@@ -155,7 +159,12 @@ def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
         connect_args={name: value for name, value in arguments.items() if name not in url.query},
         **_pool(limits),
     )
-    waits = {"lock_timeout": limits.lock_timeout_seconds, "statement_timeout": limits.statement_timeout_seconds}
+    waits = {
+        "lock_timeout": limits.lock_timeout_seconds,
+        "statement_timeout": limits.statement_timeout_seconds,
+        # A process that freezes inside a transaction keeps its row locks, and its kernel keeps the connection alive.
+        "idle_in_transaction_session_timeout": limits.statement_timeout_seconds,
+    }
 
     @event.listens_for(engine, "connect")
     def _bound(connection: Any, _record: Any) -> None:

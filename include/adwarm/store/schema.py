@@ -17,7 +17,10 @@ from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import metadata
 
 VERSION_TABLE = "adwarm_alembic"
-_LOCK_TIMEOUT = "10min"
+_UNBOUNDED = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; "
+    "SET LOCAL lock_timeout = '10min'"
+)
 _DEVELOPMENT_REVISIONS = frozenset(f"{number:04}" for number in range(1, 13))
 """Schemas of the time before the first release. Their migrations are gone, so their databases cannot be upgraded."""
 _ROWS_AT_ONCE = 1_000
@@ -37,7 +40,7 @@ def upgrade(engine: Engine) -> str:
     with write_transaction(engine) as connection:
         if connection.dialect.name == "postgresql":
             # A migration may take as long as its tables are large, and the second caller waits for the first.
-            connection.exec_driver_sql(f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            connection.exec_driver_sql(_UNBOUNDED)
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7230115)")
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

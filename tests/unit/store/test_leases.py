@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from sqlalchemy import Connection, Engine
 
+from adwarm.foundation.errors import Transient
+from adwarm.settings import SqlSettings
 from adwarm.store import leases
-from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.leases import FetchHints, Lease, PagesRead, SavedReport
+from adwarm.store.schema import upgrade
 
 
 class DatabaseClock:
@@ -217,3 +220,25 @@ def test_any_order_of_claims_keeps_the_rules(sqlite_engine: Engine, at: Database
         ),
     )
     assert Claims.runs >= 15
+
+
+@pytest.mark.postgres
+def test_a_holder_that_freezes_inside_a_transaction_is_succeeded(postgres_url: str) -> None:
+    """PostgreSQL ends its transaction, whose row locks would block every successor, and it gets a clear error."""
+    frozen = open_engine(postgres_url, SqlSettings(statement_timeout_seconds=0.5))
+    successor = open_engine(postgres_url, SqlSettings(lock_timeout_seconds=20))
+    upgrade(frozen)
+    lease = leases.acquire(frozen, "frozen", "first", 0)
+    assert lease is not None
+
+    def write_after_it_froze() -> None:
+        with write_transaction(frozen) as connection:
+            assert leases.is_current(connection, lease)
+            taken = leases.acquire(successor, "frozen", "second", 30)  # waits for the row lock of the first
+            assert taken is not None
+            assert taken.token == lease.token + 1
+            leases.is_current(connection, lease)
+
+    with pytest.raises(Transient, match="did nothing for|was lost"):
+        write_after_it_froze()
+    assert not leases.renew(frozen, lease, 30)
