@@ -1,7 +1,8 @@
 """What the workers of these tests run: unmodified batches and drains, with the settings of their environment."""
 
-import os
 import signal
+import sys
+import threading
 import time
 from typing import Any
 
@@ -31,10 +32,22 @@ def drain() -> dict[str, int]:
     return Runtime().queue_worker(4).drain(60).to_dict()
 
 
-def wait_for_other_threads() -> None:
-    """Keep the heartbeat from beginning a transaction: a process that is stopped inside one keeps its locks."""
+def stop_outside_transactions() -> None:
+    """Stop this process while no thread of it is in a transaction: a stopped process keeps the locks of one.
+
+    PostgreSQL ends such a transaction after a while; the lock of an SQLite file stays as long as the process.
+    """
     FetchLease.renew_if_due = lambda self: None  # type: ignore[method-assign]
-    time.sleep(0.2)
+    pool, idle = Runtime().engine.pool, 0
+    sys.setswitchinterval(5)  # no other thread runs between the last look and the signal
+    while idle < 5:
+        idle = 0 if pool.checkedout() else idle + 1  # type: ignore[attr-defined]
+        time.sleep(0.01)
+    while pool.checkedout():  # type: ignore[attr-defined]
+        time.sleep(0.001)
+    # Sent to this thread, which would otherwise run on until another one has handled the signal for all.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+    sys.setswitchinterval(0.005)
 
 
 STEPS = {
@@ -53,8 +66,7 @@ def run_stopping(work: str, step: str) -> dict[str, int]:
     def stop_first(self: Any, first: Any, *rest: Any) -> Any:
         if first and not has_stopped:
             has_stopped.append(True)
-            wait_for_other_threads()
-            os.kill(os.getpid(), signal.SIGSTOP)
+            stop_outside_transactions()
         return original(self, first, *rest)
 
     setattr(owner, name, stop_first)

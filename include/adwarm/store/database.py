@@ -43,8 +43,8 @@ _POSTGRESQL = {
         "max_connections"
     ),
     "25P03": (
-        "PostgreSQL ended a transaction that did nothing for ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS, because this process "
-        "was stopped or starved; try again"
+        "PostgreSQL ended a transaction that did nothing for ADWARM_SQL__STATEMENT_TIMEOUT_SECONDS; this process was "
+        "stopped or starved. Try again"
     ),
     "55P03": (
         "timed out waiting for a lock in PostgreSQL; another session holds it (see pg_stat_activity). Try again, or "

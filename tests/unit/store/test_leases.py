@@ -239,6 +239,6 @@ def test_a_holder_that_freezes_inside_a_transaction_is_succeeded(postgres_url: s
             assert taken.token == lease.token + 1
             leases.is_current(connection, lease)
 
-    with pytest.raises(Transient, match="did nothing for|was lost"):
+    with pytest.raises(Transient, match=r"did nothing for|was lost"):
         write_after_it_froze()
     assert not leases.renew(frozen, lease, 30)
