@@ -7,9 +7,8 @@ and get the stored entry when the platform does not answer. Run as `python -m te
 import heapq
 import sys
 import time
-from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import count
 from random import Random
 
@@ -17,7 +16,7 @@ from adwarm.backpressure import CallOutcomeKind, CallRequest, acquire_grant
 from adwarm.foundation.circuit import BreakerState
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
 from adwarm.model import Priority, Scope, ScopeKind
-from adwarm.recovery import Alert, Call, ErrorEvent, Fallback, IsolationTracker, RecoveryOptions, RecoveryPipeline
+from adwarm.recovery import Call, ErrorEvent, Fallback, IsolationTracker, RecoveryOptions, RecoveryPipeline
 from adwarm.recovery.isolation import MemoryIsolationStore
 from adwarm.settings import BackpressureSettings, RecoverySettings
 from graph_simulator.fault_profile import QuotaSetting
@@ -109,23 +108,20 @@ class OutageResult:
 
 
 class EventList:
-    """Errors in memory, and alerts."""
+    """Errors in memory, those that would be counted for alerts too."""
 
     def __init__(self) -> None:
         self.events: list[ErrorEvent] = []
-        self.alerts: list[Alert] = []
 
     def record(self, event: ErrorEvent) -> None:
         """Add the event."""
         self.events.append(event)
 
-    def count(self, source: str, since: datetime, without: Collection[str] = ()) -> int:
-        """Return how many errors of `source` happened after `since`."""
-        return sum(e.source == source and e.at > since and e.kind not in without for e in self.events)
+    def observe(self, event: ErrorEvent) -> None:
+        """Count nothing: alerts are not part of the simulation."""
 
-    def alert(self, alert: Alert) -> None:
-        """Keep the alert."""
-        self.alerts.append(alert)
+    def raise_once(self, event: ErrorEvent) -> None:
+        """Raise nothing."""
 
 
 @dataclass

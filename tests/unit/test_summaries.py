@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from adwarm.fatigue.account_scores import ScoringResult
-from adwarm.maintenance.compaction import CompactionResult
 from adwarm.maintenance.recompression import describe_recompression
 from adwarm.model import Mode
 from adwarm.model.job import Job
@@ -76,11 +75,6 @@ CASES: list[tuple[Any, str]] = [
         ),
     ),
     (ScoringResult(), "no account to score"),
-    (
-        CompactionResult(2, 9, 61, 1, 0),
-        "compacted 2 final account-months (61 days from 9 objects); deleted 1 unused object and 0 payloads",
-    ),
-    (CompactionResult(), "no month to compact; deleted 0 unused objects and 0 payloads"),
     (
         DrainResult(10, 1, 1, 0, 7),
         ("12 requests: 10 completed, 1 failed, 1 back in the queue for a later try; 7 upstream calls"),

@@ -287,9 +287,10 @@ class AccountRefresh:
         log.warning("%s: %s; fetching its days again", self.account.id, damaged)
         damaged.refetched_by_reader = True
         context = self.fetcher.context
-        if context.pipeline.heal(damaged, call=Call(STORED_DATA, account_id=self.account.id)) is None:
-            at = context.clock.now()
-            for digest in damaged.digests:
+        context.pipeline.heal(damaged, call=Call(STORED_DATA, account_id=self.account.id))
+        at = context.clock.now()
+        for digest in damaged.digests:
+            if partitions.list_spans_of_object(self.context.engine, digest):
                 quarantine.set_aside(self.context, DamagedItem("partition", digest, self.account.id, str(damaged), at))
         damaged_hashes = set(damaged.digests)
         self._states = {day: state for day, state in self._states.items() if state.object_hash not in damaged_hashes}

@@ -149,13 +149,16 @@ class _Collector(logging.Filter):
 def _collect_warnings(secrets: list[str]) -> Iterator[list[str]]:
     collector = _Collector(secrets)
     loggers = [logging.getLogger(name) for name in _CLIENT_LOGGERS]
+    disabled = [logger.disabled for logger in loggers]
     for logger in loggers:
         logger.addFilter(collector)
+        logger.disabled = False  # Airflow disables the loggers that exist when it configures its own
     try:
         yield collector.warnings
     finally:
-        for logger in loggers:
+        for logger, was_disabled in zip(loggers, disabled, strict=True):
             logger.removeFilter(collector)
+            logger.disabled = was_disabled
 
 
 def describe_failure(channel: Channel, error: Exception) -> str:

@@ -92,7 +92,8 @@ def test_operations_are_counted_by_name(server: ForkServer, tmp_path: Path) -> N
     assert again < first, "the schema is there already"
     names = points.names
     assert (names["before lease acquire"], names["after lease release"]) == (1, 1)
-    assert (names["file open"], names["file fsync"], names["file rename"]) == (1, 1, 1)
+    assert (names["file fsync"], names["file rename"]) == (1, 1)
+    assert names["file open"] >= 1  # the database makes its files too
     assert names["statement"] > 2
     assert names["before commit do_commit"] == names["after commit do_commit"] > 1
     assert points.kill_at(1)
