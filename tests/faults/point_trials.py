@@ -18,8 +18,10 @@ from tests.faults.batch_home import BATCH, BatchHome, Damage
 COUNT_RUNS = 3
 _PASSED_BY_ANY_RUN = 0.8
 """Share of the points of one run that each other run passes too."""
-_MISSES_AT_THE_END = 4
-"""The points are over when so many runs in a row ended before the point at which they should die."""
+_ATTEMPTS = 2
+"""Runs that may end before a point, because their threads interleaved otherwise, until it counts as missed."""
+_MISSES_AT_THE_END = 2
+"""The points are over when so many in a row were missed."""
 
 
 @dataclass
@@ -28,8 +30,8 @@ class PointTrials:
 
     Attributes:
         names: the points of an undisturbed run, by name.
-        trials: runs that were to die.
-        kills: runs that did.
+        trials: points at which a run was to die.
+        kills: points at which one did.
         damaged: what was lost or doubled, by number of the point.
         recovered: the longest time from a kill until the batch was complete, in seconds.
     """
@@ -119,8 +121,12 @@ class PointWalk:
             yield number
 
     def _try(self, home: BatchHome, number: int, result: PointTrials) -> None:
-        self.prepare(home)
-        died, at = self._points(home).kill_at(number), time.monotonic()
+        died = False
+        for _ in range(_ATTEMPTS):
+            self.prepare(home)
+            if died := self._points(home).kill_at(number):
+                break
+        at = time.monotonic()
         before = home.list_published()
         home.complete(self.server)
         damage, seconds = home.check(before), time.monotonic() - at

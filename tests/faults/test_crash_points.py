@@ -18,7 +18,7 @@ DIED = 0.95
 
 
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("most", [5, pytest.param(None, marks=pytest.mark.faults)], ids=["some", "all"])
+@pytest.mark.parametrize("most", [4, pytest.param(None, marks=pytest.mark.faults)], ids=["some", "all"])
 def test_a_death_at_any_operation_loses_nothing(
     engine: Engine, tmp_path: Path, fork_server: ForkServer, most: int | None
 ) -> None:

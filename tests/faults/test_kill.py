@@ -18,7 +18,7 @@ NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @pytest.mark.timeout(1_800)
-@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.faults)])
 def test_a_killed_worker_loses_nothing(
     engine: Engine, tmp_path: Path, fork_server: ForkServer, slow_platform: SimulatorServer, kills: int
 ) -> None:

@@ -35,7 +35,7 @@ def prepare_plan(home: BatchHome) -> None:
 
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("most", [4, pytest.param(None, marks=pytest.mark.syscalls)], ids=["some", "all"])
+@pytest.mark.parametrize("most", [3, pytest.param(None, marks=pytest.mark.syscalls)], ids=["some", "all"])
 def test_a_death_at_any_system_call_loses_nothing(
     engine: Engine, tmp_path: Path, counting_server: ForkServer, most: int | None
 ) -> None:
