@@ -149,16 +149,19 @@ class _Collector(logging.Filter):
 def _collect_warnings(secrets: list[str]) -> Iterator[list[str]]:
     collector = _Collector(secrets)
     loggers = [logging.getLogger(name) for name in _CLIENT_LOGGERS]
-    disabled = [logger.disabled for logger in loggers]
+    before = [(logger.disabled, logger.level) for logger in loggers]
     for logger in loggers:
         logger.addFilter(collector)
-        logger.disabled = False  # Airflow disables the loggers that exist when it configures its own
+        # Airflow disables the loggers that exist when it configures its own, and its level may be above warnings.
+        logger.disabled = False
+        logger.setLevel(logging.WARNING)
     try:
         yield collector.warnings
     finally:
-        for logger, was_disabled in zip(loggers, disabled, strict=True):
+        for logger, (was_disabled, level) in zip(loggers, before, strict=True):
             logger.removeFilter(collector)
             logger.disabled = was_disabled
+            logger.setLevel(level)
 
 
 def describe_failure(channel: Channel, error: Exception) -> str:
