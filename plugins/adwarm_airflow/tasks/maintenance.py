@@ -72,7 +72,7 @@ def run_step(context: Mapping[str, Any], name: str) -> dict[str, Any]:
     if report.error is not None:
         raise report.error
     if report.status in {"skipped", "held"}:
-        raise AirflowSkipException(str(report))
+        raise AirflowSkipException(report.reason)
     log.info("%s%s", report, "; the next run goes on" if report.has_more else "")
     return report.to_dict()
 
