@@ -167,7 +167,10 @@ class Isolated(Refused):
 
     Attributes:
         kind: class of the last error that isolated `scope`, such as `TokenDead`.
+        credential: a digest of the credential that was refused then; empty when it is not known, or not the reason.
     """
+
+    credential: str = ""
 
     def __init__(self, message: str | None = None, *, retry_after: float, scope: str, kind: str | None = None) -> None:
         super().__init__(message, retry_after=retry_after, scope=scope)

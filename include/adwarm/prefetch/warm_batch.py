@@ -108,9 +108,10 @@ def _retry_renewed(
     by_priority: dict[Priority, list[int]] = {}
     for index, outcome in enumerate(result.outcomes):
         reference, error = outcome.request.reference, outcome.error
-        if reference is not None and isinstance(error, TokenDead):
-            if prefetch.is_token_renewed(outcome.request.key.account_id, error):
-                by_priority.setdefault(priorities[reference], []).append(index)
+        if reference is None or not isinstance(error, TokenDead):
+            continue
+        if prefetch.is_token_renewed(outcome.request.key.account_id, error):
+            by_priority.setdefault(priorities[reference], []).append(index)
     for priority in sorted(by_priority):
         indexes = by_priority[priority]
         log.info("the token was renewed: trying %s again", format_count(len(indexes), "report"))

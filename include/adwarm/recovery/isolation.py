@@ -184,7 +184,11 @@ class IsolationTracker:
             f"{longest.scope} is isolated since {longest.since:%Y-%m-%d %H:%M:%S}{until} UTC: {longest.reason}; "
             "it is tested then"
         )
-        return Isolated(message, retry_after=seconds, scope=longest.scope, kind=longest.kind)
+        if longest.kind == TokenDead.__name__:  # a human may renew the token long before the isolation is over
+            seconds = min(seconds, self._rules.cooldown_seconds)
+        isolated = Isolated(message, retry_after=seconds, scope=longest.scope, kind=longest.kind)
+        isolated.credential = longest.credential or ""
+        return isolated
 
     def record(
         self,
@@ -194,6 +198,7 @@ class IsolationTracker:
         reason: str | None = None,
         kind: str | None = None,
         account: str | None = None,
+        credential: str | None = None,
     ) -> None:
         """Count one call. A success is counted only while failures of the scope count, or after its isolation.
 
@@ -203,6 +208,7 @@ class IsolationTracker:
             reason: why, without secrets.
             kind: class of the error.
             account: the account whose call failed, where the scope is a connection and the error may be the account's.
+            credential: digest of the credential that was refused.
         """
         scope, now = scope[:MAX_SCOPE_LENGTH], self._now()
         if not failed and self._find(scope) is None:
@@ -217,6 +223,7 @@ class IsolationTracker:
                 **after.to_dict(),
                 "failures": 0 if is_healthy else row.data.get("failures", 0) + int(failed),
                 "kind": kind if failed else row.data.get("kind"),
+                "credential": credential if failed else row.data.get("credential"),
             }
             why = _reason(after, reason) if failed and after.state is not before.state else row.reason
             if failed and after.state is BreakerState.CLOSED:
@@ -307,4 +314,5 @@ def _to_state(row: IsolationRow) -> IsolationState:
     until = None if row.until is None else datetime.fromtimestamp(row.until, UTC)
     since = datetime.fromtimestamp(row.changed_at, UTC)
     data: dict[str, Any] = dict(row.data)
-    return IsolationState(row.scope, row.state, since, until, row.reason, data.get("failures", 0), data.get("kind"))
+    failures, kind, credential = data.get("failures", 0), data.get("kind"), data.get("credential")
+    return IsolationState(row.scope, row.state, since, until, row.reason, failures, kind, credential)

@@ -296,7 +296,9 @@ class RecoveryPipeline:
         scope = isolated.scope
         if isolated.kind != TokenDead.__name__ or scope is None or not self._may_check_token(scope):
             return False
-        healed = self._heal(run, TokenDead(str(isolated)))
+        dead = TokenDead(str(isolated))
+        dead.credential = isolated.credential  # a process that starts later uses the renewed one from its first call
+        healed = self._heal(run, dead)
         if healed:
             self._best_effort("ending an isolation", lambda: self._isolation.release(scope))
         return healed is not None

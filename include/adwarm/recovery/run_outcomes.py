@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError, TokenDead
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import Call
 from adwarm.recovery.isolation import (
@@ -74,4 +74,5 @@ class RunOutcomes:
         kind = type(error).__name__
         code = f" (code {error.code})" if isinstance(error, AdwarmError) and error.code else ""
         reason = redact(f"{kind}: {error}{code}")
-        self._tracker.record(scope, failed=True, reason=reason, kind=kind, account=account)
+        credential = error.credential if isinstance(error, TokenDead) else None
+        self._tracker.record(scope, failed=True, reason=reason, kind=kind, account=account, credential=credential)

@@ -25,7 +25,7 @@ class IsolationRow:
         changed_at: when the state began.
         until: when the isolation ends; while closed, until when its failures count; None while it is probed.
         reason: what isolated it, or the last failure.
-        data: the state machine's own values, `failures` and `kind`.
+        data: the state machine's own values, `failures`, `kind` and `credential`.
     """
 
     scope: str
@@ -48,6 +48,7 @@ class IsolationState:
         reason: what isolated it, or the last failure, without secrets.
         failures: failures since it last worked.
         kind: class of the last failure.
+        credential: digest of the credential that it was refused for; None for other errors.
     """
 
     scope: str
@@ -57,6 +58,7 @@ class IsolationState:
     reason: str | None
     failures: int
     kind: str | None = None
+    credential: str | None = None
 
     @property
     def is_isolated(self) -> bool:
@@ -85,6 +87,7 @@ class SqlIsolationStore:
                 table.reason,
                 table.data["failures"].as_integer().label("failures"),
                 table.data["kind"].as_string().label("kind"),
+                table.data["credential"].as_string().label("credential"),
             )
             .where(or_(table.state != _CLOSED, table.until > now))
             .order_by(table.scope)
@@ -100,6 +103,7 @@ class SqlIsolationStore:
                 row.reason,
                 row.failures or 0,
                 row.kind,
+                row.credential,
             )
             for row in rows
         ]
