@@ -10,7 +10,7 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.foundation.clock import Clock, SystemClock
-from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
 from adwarm.maintenance.steps import MaintenanceParts, check_step_names, run_if_due
@@ -63,6 +63,8 @@ def run_step(context: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Raises:
         AirflowSkipException: the step was not chosen, is not due, has nothing to do, or another process runs it.
+        Refused: another attempt of this task may have been killed, and its hold on the step has not ended. A retry goes
+            on where the last complete run stopped.
         Exception: what the step raised, with its type.
     """
     params = context["params"]
@@ -71,6 +73,10 @@ def run_step(context: Mapping[str, Any], name: str) -> dict[str, Any]:
     report = run_if_due(_open_parts(params), name, run_now=bool(params.get("run_now")))
     if report.error is not None:
         raise report.error
+    attempt = context["ti"]
+    if report.status == "held" and 1 < attempt.try_number <= attempt.max_tries:
+        message = f"{report.reason}; if that was a killed attempt of this task, the next one goes on from there"
+        raise Refused(message, retry_after=report.held_seconds + 1, scope=f"step {name}")
     if report.status in {"skipped", "held"}:
         raise AirflowSkipException(report.reason)
     log.info("%s%s", report, "; the next run goes on" if report.has_more else "")
