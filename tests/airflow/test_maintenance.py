@@ -263,7 +263,7 @@ def test_the_form_chooses_steps(dags: dict[str, Any], platform: SimulatorServer)
     assert run_step(_form(steps=["compact"]), "compact")["status"] == "done"
     with pytest.raises(AirflowSkipException, match="not chosen"):
         run_step(_form(steps=["compact"]), "evict_entries")
-    with pytest.raises(AirflowSkipException, match="^complete since .*; due again at "):
+    with pytest.raises(AirflowSkipException, match=r"^complete since .*; due again at "):
         run_step(_form(steps=None), "compact")  # the form sends null for no choice
     assert dags["adwarm_maintenance"].params.get_param("steps").resolve(None) is None
     with pytest.raises(BadRequest, match="'vacuum' is no step of maintenance"):
