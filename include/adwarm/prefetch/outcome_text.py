@@ -52,7 +52,7 @@ def describe_stored_days(outcome: KeyOutcome, calls: int) -> str | None:
 
 
 def describe_denied(denied: Mapping[str, str], connection: str | None = None) -> str:
-    """Return a line that names denied accounts with their reasons; equal reasons are told once.
+    """Return a line that names denied accounts with their reasons, equal reasons once.
 
     Args:
         denied: reasons by account id.
