@@ -1,34 +1,23 @@
 """### Discover the ad accounts, keep the store healthy and small
 
-Every task works by itself: one that fails does not stop the others. Each runs for at most
-`ADWARM_MAINTENANCE__STEP_SECONDS` and goes on in the next run, every 15 minutes. `adwarm status` shows what each did
-last, and `adwarm maintain` runs the same steps without Airflow.
+Every 15 minutes. Each task works by itself: one that fails does not stop the others. A step runs for at most
+`ADWARM_MAINTENANCE__STEP_SECONDS`, and the next run goes on where it stopped. A step that is not due is skipped, and
+its log says why. `adwarm status` shows what each did last; `adwarm maintain` runs the same steps without Airflow.
 
-### Discover accounts
-
-`discover_accounts` lists the accounts of each connection that is due: once a day, and at once when the connection is
-new or its token has changed. It stores their zone, currency and status, so that the other DAGs know every account
-also without an access log. What was set by `adwarm accounts set` stays. It is skipped while no connection is due, and
-its log says why. A connection that cannot be read fails the task once a day; the accounts of the others are stored.
-
-### Repair
-
-* `check_health` makes one cheap call to each connection or account whose isolation is over, at most
-  `ADWARM_MAINTENANCE__PROBE_CALLS` a run.
-* `repair_degraded` requests degraded answers again, at most `ADWARM_MAINTENANCE__REPAIR_REQUESTS` a run.
-* `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform and alerts about
-  differences.
-
-### Keep the store small
-
+* `discover_accounts` lists the accounts of each connection once a day, and at once when the connection is new or its
+  token has changed. It stores zone, currency and status; what `adwarm accounts set` has set stays. A connection that
+  cannot be read fails the task once a day; the accounts of the others are stored.
+* `check_health` makes one cheap call to each connection or account whose isolation is over.
+* `scrub` verifies what is stored, all of it in `ADWARM_MAINTENANCE__SCRUB_DAYS`. Damaged data is set aside.
+* `repair_degraded` requests damaged and degraded answers again.
 * `compact` merges the final days of each account and month into one object, once a day.
-* `recompress_entries` compresses entries more strongly where their reads pay for the CPU time. It runs in quiet hours,
-  at most 20 CPU seconds a run, and at any hour while no access patterns are stored.
-* `evict_entries` deletes entries whose date range means other days by now, once nobody has read them for
-  `ADWARM_CACHE__KEEP_DAYS`. While all entries exceed `ADWARM_CACHE__MAX_BYTES`, it deletes those that are opened
-  least.
-* `collect_garbage` deletes objects and payloads that nothing has referred to for a day, once a day.
-* `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` say, once an hour.
+* `recompress_entries` compresses entries more strongly where their reads pay for it, in quiet hours.
+* `evict_entries` deletes entries that nobody will read.
+* `collect_garbage` deletes objects that nothing has referred to for a day, once a day.
+* `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` says, once an hour.
+* `deliver_alerts` sends alerts and notices of their end.
+* `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
+  differences.
 """
 
 from typing import Any
@@ -58,8 +47,8 @@ STEPS = (
     schedule=cron_schedule("*/15 * * * *"),
     params={
         "steps": Param(
-            [],
-            type="array",
+            None,
+            type=["null", "array"],
             items={"type": "string", "enum": list(STEPS)},
             examples=list(STEPS),
             title="Steps",

@@ -91,6 +91,8 @@ def dag_kwargs(
             "retries": 2,
             "retry_delay": timedelta(seconds=30),
             "retry_policy": AdwarmRetryPolicy(),
+            # The tasks log their results as sentences; the values are in XCom.
+            "show_return_value_in_logs": False,
         },
         "owner_links": owner_links(),
         "tags": [Tag.ADWARM, *tags],

@@ -31,7 +31,8 @@ class AdwarmRetryPolicy(RetryPolicy):
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         """Return the decision for `exception`; errors of other types follow the task's own settings."""
         if isinstance(exception, Refused):
-            why = f"{exception.scope} is isolated" if isinstance(exception, Isolated) else "refused by admission"
+            verb = "is isolated" if isinstance(exception, Isolated) else "refuses further work for now"
+            why = f"{exception.scope or 'admission'} {verb}"
             return RetryDecision.retry(timedelta(seconds=max(1.0, exception.retry_after)), why)
         if isinstance(exception, TokenDead) and (seconds := _token_refresh_seconds()) is not None:
             return RetryDecision.retry(timedelta(seconds=max(1.0, seconds)), "the token may be renewed meanwhile")

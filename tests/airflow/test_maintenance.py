@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.compression import compress
-from adwarm.foundation.errors import BadRequest, Corrupt, TokenDead
+from adwarm.foundation.errors import BadRequest, Corrupt, Refused, TokenDead
 from adwarm.maintenance import steps
 from adwarm.maintenance.steps import STEPS
 from adwarm.model import (
@@ -27,9 +27,10 @@ from adwarm.model import (
 )
 from adwarm.runtime import Runtime
 from adwarm.settings import CompressionSettings, load_settings
-from adwarm.store import accounts, compression_days, entries, write_transaction
+from adwarm.store import accounts, compression_days, entries, maintenance_steps, write_transaction
 from adwarm.store.access_patterns import DescribedProfile, replace_profiles
 from adwarm.store.entries import Entry
+from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.tasks.maintenance import discover_accounts, run_step
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
@@ -203,9 +204,10 @@ def test_entries_are_recompressed_in_quiet_hours(monkeypatch: pytest.MonkeyPatch
         run_step(_form(), "recompress_entries")
 
 
-def _form(**params: Any) -> dict[str, Any]:
+def _form(try_number: int = 1, **params: Any) -> dict[str, Any]:
     """Return the context of a task with these values of the form."""
-    return {"params": {"steps": [], "run_now": False, "connection": "facebook_default", **params}}
+    attempt = SimpleNamespace(try_number=try_number, max_tries=2)
+    return {"params": {"steps": [], "run_now": False, "connection": "facebook_default", **params}, "ti": attempt}
 
 
 def test_what_is_past_its_retention_is_deleted() -> None:
@@ -261,8 +263,27 @@ def test_the_form_chooses_steps(dags: dict[str, Any], platform: SimulatorServer)
     assert run_step(_form(steps=["compact"]), "compact")["status"] == "done"
     with pytest.raises(AirflowSkipException, match="not chosen"):
         run_step(_form(steps=["compact"]), "evict_entries")
+    with pytest.raises(AirflowSkipException, match=r"^complete since .*; due again at "):
+        run_step(_form(steps=None), "compact")  # the form sends null for no choice
+    assert dags["adwarm_maintenance"].params.get_param("steps").resolve(None) is None
     with pytest.raises(BadRequest, match="'vacuum' is no step of maintenance"):
         run_step(_form(steps=["vacuum"]), "compact")
+
+
+def test_a_retry_waits_for_the_hold_of_a_killed_attempt(dags: dict[str, Any]) -> None:
+    """The first attempt leaves a step that another process runs; a retry is postponed, and the last one is skipped."""
+    runtime = Runtime(load_settings())
+    maintenance_steps.acquire(runtime.engine, "compact", "host:1", runtime.clock.now(), 180)
+    for number in (1, 3):
+        with pytest.raises(AirflowSkipException, match="host:1 runs it since"):
+            run_step(_form(number, run_now=True), "compact")
+    with pytest.raises(Refused, match="killed attempt") as raised:
+        run_step(_form(2, run_now=True), "compact")
+    decision = AdwarmRetryPolicy().evaluate(raised.value, 2, 2)
+
+    assert decision.retry_delay is not None
+    assert 170 <= decision.retry_delay.total_seconds() <= 181
+    assert decision.reason == "step compact refuses further work for now"
 
 
 def test_sampled_accounts_are_reconciled(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,12 @@ def format_count(count: int, noun: str, plural: str | None = None) -> str:
     return f"{count:,} {noun if count == 1 else plural or f'{noun}s'}"
 
 
-def format_some(names: Sequence[str], shown: int) -> str:
+def format_some(names: Sequence[str], shown: int, separator: str = ", ") -> str:
     """Return the first names and how many more there are, such as `act_1, act_2 and 14 more`; `none` without names."""
     if not names:
         return "none"
     more = len(names) - shown
-    text = ", ".join(names[:shown])
+    text = separator.join(names[:shown])
     return f"{text} and {more:,} more" if more > 0 else text
 
 

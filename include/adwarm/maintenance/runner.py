@@ -38,6 +38,7 @@ class StepReport:
             process runs it).
         reason: why it was skipped, held or failed.
         error: what it raised.
+        held_seconds: for how long at most another process may still run it; 0 unless it is `held`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class StepReport:
     seconds: float = 0.0
     reason: str | None = None
     error: Exception | None = None
+    held_seconds: float = 0.0
 
     @property
     def has_more(self) -> bool:
@@ -88,7 +90,9 @@ def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float
     state = maintenance_steps.acquire(engine, name, owner, started, seconds + GRACE_SECONDS)
     if state is None:
         other = maintenance_steps.find_state(engine, name)
-        return StepReport(name, "held", reason=_describe_holder(other))
+        until = None if other is None else other.lease_until
+        held_seconds = 0.0 if until is None else max(0.0, (until - started).total_seconds())
+        return StepReport(name, "held", reason=_describe_holder(other), held_seconds=held_seconds)
     result, error = StepResult(cursor=state.cursor), None
     try:
         result = step(state.cursor, StepBudget.of(clock, seconds))

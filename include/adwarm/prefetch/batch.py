@@ -30,7 +30,7 @@ from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourcePool
 from adwarm.sources.protocol import AsyncReportProgress, InsightsSource
-from adwarm.store import Context, ObjectStore, denials
+from adwarm.store import Context, ObjectStore, accounts, denials
 
 log = logging.getLogger(__name__)
 MAX_CLOCK_OFFSET_SECONDS = 3_600.0
@@ -100,6 +100,11 @@ class FetchContext:
         """Let the pipeline heal a dead token that was met outside of it; return whether another attempt may succeed."""
         source = self.sources.get(connection)
         return self.pipeline.heal(error, call=Call(source.name, source.connection)) is not None
+
+    def is_token_renewed(self, account_id: str, error: TokenDead) -> bool:
+        """Return whether the connection of an account has another token by now than the one that was refused."""
+        stored = accounts.get(self.engine, account_id)
+        return self.sources.is_renewed(stored.connection if stored else "", error.credential)
 
 
 def platform_time(now: datetime, offset_seconds: float | None) -> datetime:

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from adwarm.fetch_plan.planner import get_day_close_windows
 from adwarm.foundation.errors import AdwarmError, Denied, Permanent, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.wording import format_some
 from adwarm.model import ReportKey, Window
 
 
@@ -160,4 +161,14 @@ class BatchResult:
         error = None if self.count(KeyStatus.FETCHED, KeyStatus.FRESH) else self.most_severe_error()
         if error is None or all(item.source for item in self.outcomes):
             return None
-        return with_message(error, "every key failed; the first reasons: " + " | ".join(self.errors(3)))
+        return with_message(error, f"every key failed; the first reasons: {self._describe_reasons(type(error))}")
+
+    def _describe_reasons(self, kind: type[AdwarmError]) -> str:
+        """Return a few reasons, each once with its keys; those of errors of the class `kind` come first."""
+        failed = [item for item in self.outcomes if not item.status.is_served]
+        failed.sort(key=lambda item: not isinstance(item.error, kind))
+        keys: dict[str, list[str]] = {}
+        for item in failed:
+            keys.setdefault(str(item.reason), []).append(str(item.request.key))
+        reasons = [f"{format_some(names, 2)}: {reason}" for reason, names in keys.items()]
+        return format_some(reasons, 3, " | ")

@@ -1,5 +1,6 @@
 """What happened to the reports of a batch, in words: a line for each, and a summary. Used by tasks and commands."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from adwarm.foundation.redaction import redact
@@ -15,6 +16,8 @@ _WORDS = {
     KeyStatus.FAILED: "failed",
 }
 _SHOWN_DENIALS = 10
+_SHOWN_REASONS = 3
+_TRACE = re.compile(r"trace \w+")
 
 
 def describe_outcomes(outcomes: Sequence[KeyOutcome]) -> list[str]:
@@ -49,7 +52,7 @@ def describe_stored_days(outcome: KeyOutcome, calls: int) -> str | None:
 
 
 def describe_denied(denied: Mapping[str, str], connection: str | None = None) -> str:
-    """Return a line that names denied accounts with the reason of each.
+    """Return a line that names denied accounts with their reasons, equal reasons once.
 
     Args:
         denied: reasons by account id.
@@ -73,7 +76,13 @@ def list_denied(outcomes: Sequence[KeyOutcome]) -> dict[str, str]:
 
 
 def _names_with_reasons(denied: Mapping[str, str]) -> str:
-    return format_some([f"{name} ({redact(reason)})" for name, reason in denied.items()], _SHOWN_DENIALS)
+    """Return the accounts by reason; reasons that differ only by the account and its trace count as one."""
+    groups: dict[str, tuple[str, list[str]]] = {}
+    for name, reason in denied.items():
+        same = _TRACE.sub("", reason.replace(name, "ID"))
+        groups.setdefault(same, (reason, []))[1].append(name)
+    texts = [f"{format_some(names, _SHOWN_DENIALS)} ({redact(reason)})" for reason, names in groups.values()]
+    return format_some(texts, _SHOWN_REASONS)
 
 
 def _facts(outcome: KeyOutcome, first: KeyOutcome | None) -> list[str]:

@@ -10,7 +10,7 @@
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import accumulate, groupby
@@ -18,7 +18,7 @@ from itertools import accumulate, groupby
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import floor_to
-from adwarm.foundation.errors import AdwarmError, Denied
+from adwarm.foundation.errors import AdwarmError, Denied, TokenDead
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
@@ -92,7 +92,33 @@ def warm_batch(
             result.outcomes.extend(done.outcomes)
             if len(affordable) < len(rows):
                 break
+        _retry_renewed(prefetch, result, planned, wait_seconds, record)
     return result
+
+
+def _retry_renewed(
+    prefetch: PrefetchEngine,
+    result: BatchResult,
+    planned: Sequence[Warm],
+    wait_seconds: float | None,
+    record: Callable[[Sequence[KeyOutcome]], None],
+) -> None:
+    """Try once more what an early group could not fetch because of a token that was renewed during the batch."""
+    priorities = {row.id: row.priority for row in planned}
+    by_priority: dict[Priority, list[int]] = {}
+    for index, outcome in enumerate(result.outcomes):
+        reference, error = outcome.request.reference, outcome.error
+        if reference is None or not isinstance(error, TokenDead):
+            continue
+        if prefetch.is_token_renewed(outcome.request.key.account_id, error):
+            by_priority.setdefault(priorities[reference], []).append(index)
+    for priority in sorted(by_priority):
+        indexes = by_priority[priority]
+        log.info("the token was renewed: trying %s again", format_count(len(indexes), "report"))
+        requests = [result.outcomes[index].request for index in indexes]
+        again = prefetch.run(requests, priority, wait_seconds=wait_seconds, progress=record)
+        for index, outcome in zip(indexes, again.outcomes, strict=True):
+            result.outcomes[index] = outcome
 
 
 def _affordable(prefetch: PrefetchEngine, run_id: str, rows: Sequence[Warm], max_calls: int) -> Sequence[Warm]:

@@ -184,6 +184,8 @@ class IsolationTracker:
             f"{longest.scope} is isolated since {longest.since:%Y-%m-%d %H:%M:%S}{until} UTC: {longest.reason}; "
             "it is tested then"
         )
+        if longest.kind == TokenDead.__name__:  # a human may renew the token long before the isolation is over
+            seconds = min(seconds, self._rules.cooldown_seconds)
         isolated = Isolated(message, retry_after=seconds, scope=longest.scope, kind=longest.kind)
         isolated.credential = longest.credential
         return isolated

@@ -130,18 +130,24 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
         errors: error lines to add to the job.
     """
     done = failed = 0
+    retried: list[str] = []
     with write_transaction(engine) as connection:
         # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
         jobs.lock(connection, run_id)
-        query = select(table.c.id, table.c.status).where(table.c.id.in_([result.warm_id for result in results]))
-        before = {row.id: row.status for row in connection.execute(query)}
+        columns = (table.c.id, table.c.status, *_KEY)
+        query = select(*columns).where(table.c.id.in_([result.warm_id for result in results]))
+        before = {row.id: row for row in connection.execute(query)}
         for result in results:
-            was, served = before.get(result.warm_id), result.status.is_served
-            if was != "planned" and not (served and was in FAILED | DENIED):
+            row, served = before.get(result.warm_id), result.status.is_served
+            is_retry = row is not None and served and row.status in FAILED | DENIED
+            if row is None or not (is_retry or row.status == "planned"):
                 continue
             connection.execute(update(table).where(table.c.id == result.warm_id).values(**_result_row(result)))
             done += served
-            failed += int(not served and result.status is not WarmStatus.PLANNED) - int(was != "planned")
+            failed += int(not served and result.status is not WarmStatus.PLANNED)
+            if is_retry:
+                retried.append(str(ReportKey(row.account_id, row.date_range, row.report)))
+        jobs.retract_failures(connection, run_id, retried)
         jobs.add_counts(connection, run_id, done=done, failed=failed, requests=requests, errors=errors)
 
 

@@ -99,6 +99,8 @@ class RecoveringOperator(BaseOperator):
             fallbacks=self._make_fallbacks(arguments),
             options=RunOptions(policy, healers),
         )
+        if outcome.actions:
+            self.log.info("actions: %s", ", then ".join(outcome.actions))
         if outcome.is_degraded:
             self.log.warning("result of the fallback %s: %s", outcome.source, outcome.reason)
         now = runtime.clock.now()

@@ -7,10 +7,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from adwarm.foundation.clock import Clock, SystemClock
-from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
 from adwarm.maintenance.steps import MaintenanceParts, check_step_names, run_if_due
@@ -23,6 +21,7 @@ from adwarm.sources.protocol import InsightsSource
 from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory, reload_connection
 from adwarm_airflow.run_window import resolve_run_window
 from adwarm_airflow.task_context import connection_names, open_runtime
+from adwarm_airflow.tasks.skipping import skip_task
 
 STEP = timedelta(minutes=15)
 _MAX_LINES = 10
@@ -46,10 +45,10 @@ def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     discovery = runtime.account_discovery()
     if not params.get("discover_now") and context["ti"].try_number == 1:
         sources, reasons = discovery.list_due(sources)
+        if not sources:
+            skip_task("no connection is due: " + " | ".join(reasons[:_MAX_LINES]))
         for reason in reasons:
             log.info("not due: %s", reason)
-        if not sources:
-            raise AirflowSkipException("no connection is due: " + " | ".join(reasons[:_MAX_LINES]))
     result = discovery.run(sources)
     _log_result(result)
     _raise_errors(result)
@@ -63,16 +62,22 @@ def run_step(context: Mapping[str, Any], name: str) -> dict[str, Any]:
 
     Raises:
         AirflowSkipException: the step was not chosen, is not due, has nothing to do, or another process runs it.
+        Refused: another attempt of this task may have been killed, and its hold on the step has not ended. A retry goes
+            on where the last complete run stopped.
         Exception: what the step raised, with its type.
     """
     params = context["params"]
     if name not in check_step_names(params.get("steps") or ()):
-        raise AirflowSkipException("not chosen in the form")
+        skip_task("not chosen in the form")
     report = run_if_due(_open_parts(params), name, run_now=bool(params.get("run_now")))
     if report.error is not None:
         raise report.error
+    attempt = context["ti"]
+    if report.status == "held" and 1 < attempt.try_number <= attempt.max_tries:
+        message = f"{report.reason}; if that was a killed attempt of this task, the next one goes on from there"
+        raise Refused(message, retry_after=report.held_seconds + 1, scope=f"step {name}")
     if report.status in {"skipped", "held"}:
-        raise AirflowSkipException(str(report))
+        skip_task(report.reason or report.status)
     log.info("%s%s", report, "; the next run goes on" if report.has_more else "")
     return report.to_dict()
 
@@ -124,7 +129,7 @@ def _open_sources(settings: Settings, conn_id: str, clock: Clock) -> dict[str, S
     if len(names) == 1:
         sources.update(connection_factories(settings, clock))
     if len(missing) == len(sources):
-        raise AirflowSkipException("there is nothing to discover: " + " | ".join(missing))
+        skip_task("there is nothing to discover: " + " | ".join(missing))
     return sources
 
 
@@ -162,6 +167,6 @@ def _raise_errors(result: DiscoveryResult) -> None:
     if error is not None:
         raise with_message(error, " | ".join(texts))
     if len(texts) == len(result.connections):
-        raise AirflowSkipException("the next run tries again: " + " | ".join(texts))
+        skip_task("the next run tries again: " + " | ".join(texts))
     for text in texts:
         log.warning("%s; the next run tries again", text)

@@ -7,8 +7,6 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from airflow.sdk.exceptions import AirflowSkipException
-
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.forecast.snapshot import ALERT_KIND
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent
@@ -33,6 +31,7 @@ from adwarm.store import accounts, denials, jobs, partitions, warms
 from adwarm_airflow.params import get_lines_param, get_window_param
 from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
+from adwarm_airflow.tasks.skipping import skip_task
 
 HOUR = timedelta(hours=1)
 _SHOWN_WARMS = 5
@@ -82,11 +81,11 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     _check_denials(runtime, form_accounts)
     selection = _select_strategies(context, runtime, run.run_id, decided_at, dry_run=dry_run)
     if form is None and selection.is_empty:
-        raise AirflowSkipException("no strategy is due")
+        skip_task("no strategy is due")
     summary = decide_strategies(runtime.context, selection, decided_at, run.run_id, form=form, dry_run=dry_run)
     _log_strategies(summary)
     if form is None and set(selection.rechecks) == set(summary.strategies) and not summary.total("planned"):
-        raise AirflowSkipException("no strategy is due, and no report was left to warm since the latest due times")
+        skip_task("no strategy is due, and no report was left to warm since the latest due times")
     _start_job(runtime, run, summary.total("planned") if summary.lanes else 0)
     return [asdict(lane) for lane in summary.lanes]
 
@@ -199,7 +198,7 @@ def _select_strategies(
 def _skip_without_ads(runtime: Runtime) -> None:
     level = runtime.settings.spec("default").level
     if level != "ad":
-        raise AirflowSkipException(
+        skip_task(
             f"no scores: they need rows of ads, and the report `default` has rows of the level {level}; "
             "set ADWARM_REPORTS__DEFAULT__LEVEL=ad to get them"
         )

@@ -89,6 +89,17 @@ def test_a_batch_fails_when_no_key_is_fresh() -> None:
     assert BatchResult().failure() is None
 
 
+def test_a_failure_tells_each_reason_once_and_its_own_first() -> None:
+    """A dead token represents the batch, so its reason comes before those of denied accounts."""
+    denied = [_ended(KeyStatus.DENIED, Denied("no access", account_id="act_1")) for _ in range(4)]
+    failure = BatchResult([*denied, _ended(KeyStatus.FAILED, TokenDead("renew it"))]).failure()
+
+    assert isinstance(failure, TokenDead)
+    assert str(failure).endswith(
+        "the first reasons: act_1 today: renew it | act_1 today, act_1 today and 2 more: no access"
+    )
+
+
 def test_a_stored_error_holds_no_frame() -> None:
     """The objects in the frames of an error and its causes can be freed."""
 

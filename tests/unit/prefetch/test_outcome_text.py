@@ -102,4 +102,7 @@ def test_denied_accounts_are_named_with_their_reasons() -> None:
     )
     assert describe_denied({"act_1": "a"}) == "1 account is denied to the access token: act_1 (a)"
     assert describe_left_out({"act_9": "no"}) == "1 account left out, denied less than a day ago: act_9 (no)"
-    assert describe_denied({f"act_{n}": "x" for n in range(12)}).endswith("act_9 (x) and 2 more")
+    assert describe_denied({f"act_{n}": "x" for n in range(12)}).endswith("act_9 and 2 more (x)")
+    reasons = {f"act_{n}": f"Object 'act_{n}' does not exist (trace A{n}f)" for n in range(3)}
+    assert describe_denied(reasons).endswith("act_0, act_1, act_2 (Object 'act_0' does not exist (trace A0f))")
+    assert describe_denied({f"act_{n}": f"r{n}0" for n in range(5)}).endswith("act_2 (r20) and 2 more")

@@ -155,6 +155,32 @@ def test_the_next_attempt_tries_failed_warms_again(bench: PrefetchHarness) -> No
     assert _attempt(bench).summary() | {"requests": 0} == BatchResult(_attempt(bench).outcomes).summary()
 
 
+def test_an_early_group_is_tried_again_with_a_renewed_token(
+    bench: PrefetchHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group that met the dead token is fetched at the end of the batch, and its failure is taken back."""
+    names = [f"act_{n}" for n in range(1, 4)]
+    _plan(bench, *map(_row, names))
+    dead = TokenDead("the token is dead")
+    bench.source.script = {"act_1": _raising(dead)}
+    renewed: list[str] = []
+
+    def is_renewed(connection: str, credential: str) -> bool:
+        if len([name for name in _statuses(bench) if name == "fetched"]) < 2:
+            return False  # the connection is renewed while the later groups are fetched
+        renewed.append(connection)
+        bench.source.script = {}
+        return True
+
+    monkeypatch.setattr(bench.prefetch.sources, "is_renewed", is_renewed)
+    result = warm_batch(bench.prefetch, RUN, 0, pace=Pace(slice_size=1))
+
+    assert [str(item.status) for item in result.outcomes] == ["fetched"] * 3
+    assert _statuses(bench) == ["fetched"] * 3
+    job = jobs.finish(bench.engine, RUN, NOW)
+    assert (job.done, job.failed, job.errors, len(renewed)) == (3, 0, (), 1)
+
+
 def test_a_retry_respects_a_denial_and_a_human_lifts_it(bench: PrefetchHarness) -> None:
     """An automatic attempt makes no call and fails again; one that a human starts calls the account again."""
     bench.source.script = {"act_1": _raising(Denied("no access", account_id="act_1"))}

@@ -64,6 +64,25 @@ def test_five_failures_isolate_for_five_minutes(store: IsolationStateStore, cloc
     assert tracker.remaining_seconds(SCOPE) == 0
 
 
+def test_a_dead_token_is_looked_at_again_before_its_isolation_is_over(
+    store: IsolationStateStore, clock: VirtualClock
+) -> None:
+    """Callers learn which credential was refused, and wait five minutes at most, also after relapses."""
+    scope = "connection:main"
+    for _ in range(3):  # each relapse doubles the isolation
+        tracker = IsolationTracker(store, SETTINGS, clock)
+        for number in range(5):
+            tracker.record(scope, failed=True, kind="TokenDead", account=f"act_{number}", credential="old")
+        until = tracker.list_isolated()[0].until
+        assert until is not None
+        clock.sleep((until - clock.now()).total_seconds() - 400)
+        isolated = IsolationTracker(store, SETTINGS, clock).find_isolation([scope])
+        clock.sleep(401)
+
+    assert isolated is not None
+    assert (isolated.kind, isolated.credential, isolated.retry_after) == ("TokenDead", "old", 300)
+
+
 def test_half_of_the_calls_are_too_few_to_isolate(tracker: IsolationTracker) -> None:
     """Five failures isolate only when they are more than half of the calls that were counted."""
     record(tracker, 4, successes=5)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -12,6 +13,7 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import (
     AdwarmError,
     Corrupt,
+    Isolated,
     NotAdmitted,
     NotFound,
     Refused,
@@ -20,6 +22,7 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.recovery import Call, ErrorEvent, Failure, Fallback, RecoveryOptions, RecoveryPipeline, RunOptions
+from adwarm.recovery.isolation import MemoryIsolationStore
 from adwarm.settings import RecoverySettings
 from adwarm.store.healing_runs import HealingRun
 from adwarm.store.isolated_sources import Change, IsolationRow, IsolationState
@@ -57,6 +60,7 @@ class Renewal:
 
     def __init__(self) -> None:
         self.runs = 0
+        self.refused: list[str] = []
 
     def matches(self, failure: Failure) -> bool:
         return isinstance(failure.error, TokenDead | Corrupt)
@@ -69,6 +73,7 @@ class Renewal:
 
     def heal(self, failure: Failure) -> str:
         self.runs += 1
+        self.refused.append(getattr(failure.error, "credential", ""))
         return "renewed"
 
 
@@ -433,6 +438,21 @@ def test_a_run_may_have_its_own_policy_and_healers(make: Make) -> None:
     assert (own.runs, other.runs) == (0, 1)
     with pytest.raises(Transient):
         pipeline.run(Script(*[Transient("down")] * 4, "rows"), call=Call("meta"))
+
+
+def test_a_later_process_uses_the_renewed_token_of_an_isolated_connection(make: Make) -> None:
+    """The healer compares the token with the one that was refused, which this process may never have used."""
+    dead = TokenDead("expired")
+    dead.credential = "old"
+    store, healer, call = MemoryIsolationStore(), Renewal(), Call("meta", "main")
+    for number in range(5):
+        with pytest.raises(TokenDead):
+            make(isolation=store).run(Script(dead), call=replace(call, account_id=f"act_{number}"))
+    with pytest.raises(Isolated):
+        make(isolation=store).run(Script("rows"), call=call)
+
+    assert make(isolation=store, healers=[healer]).run(Script("rows"), call=call).value == "rows"
+    assert healer.refused == ["old"]
 
 
 def test_healing_can_be_switched_off(make: Make) -> None:
