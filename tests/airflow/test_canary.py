@@ -36,6 +36,8 @@ def run(
     def go(account: str, secret: str) -> tuple[str, str]:
         extra = {"access_token": CANARY, "app_secret": secret, "app_id": "1", "graph_url": guarded.url}
         monkeypatch.setenv("AIRFLOW_CONN_CANARY", json.dumps({"conn_type": "facebook_social", "extra": extra}))
+        quick = [{"action": "token_refresh", "errors": ["TokenDead"], "cooldown_seconds": 0}]  # a retry waits for it
+        monkeypatch.setenv("ADWARM_RECOVERY__HEALERS", json.dumps(quick))
         conf = {**FORM, "accounts": [account], "decision_time": NOW.isoformat()}
         dag = dags["adwarm_strategy_warming"]
         for task in dag.tasks:

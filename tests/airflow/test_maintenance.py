@@ -118,7 +118,7 @@ def test_the_other_dags_know_the_accounts(
 ) -> None:
     """Without any log, the scheduled strategy warms the accounts that the maintenance run has found."""
     connect(monkeypatch, platform, "facebook_default", "simulated-token")
-    assert dags["adwarm_maintenance"].test().state == "success"
+    assert dags["adwarm_maintenance"].test(run_conf={"steps": ["evict_entries"]}).state == "success"
     result = dags["adwarm_strategy_warming"].test()
     assert result.state == "success"
     runtime = Runtime(load_settings())
@@ -145,7 +145,7 @@ def test_entries_of_past_windows_go(
     with write_transaction(runtime.engine) as connection:
         items = [(entry, b"old"), (replace(entry, key=current, fetched_at=now), b"new")]
         entries.publish(connection, items, 1, now)
-    assert dags["adwarm_maintenance"].test().state == "success"
+    assert dags["adwarm_maintenance"].test(run_conf={"steps": ["evict_entries"]}).state == "success"
     assert [item.key for item in entries.list_entries(runtime.engine)] == [current]
 
 
@@ -286,6 +286,7 @@ def test_a_retry_waits_for_the_hold_of_a_killed_attempt(dags: dict[str, Any]) ->
     assert decision.reason == "step compact refuses further work for now"
 
 
+@pytest.mark.long
 def test_sampled_accounts_are_reconciled(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The step reads through the DAG's connection, and finds that an honest platform agrees with itself."""
     connect(monkeypatch, platform, "facebook_default", "simulated-token")
