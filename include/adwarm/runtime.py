@@ -20,6 +20,7 @@ from adwarm.prefetch import PrefetchEngine
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import Healer, IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
+from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.recovery.channels import AppriseSender, Channel
 from adwarm.serving import ReadChain, Reader
 from adwarm.serving.local_caches import LocalCaches
@@ -81,7 +82,7 @@ class Runtime:
     @cached_property
     def context(self) -> Context:
         """Database, object store and settings, as most functions take them."""
-        return Context(self.engine, self.objects, self.settings)
+        return Context(self.engine, self.objects, self.settings, self._report_damage)
 
     @cached_property
     def owner(self) -> str:
@@ -202,6 +203,10 @@ class Runtime:
             BadRequest: a required setting is missing.
         """
         return self.make_source or source_factory(self.settings, self.clock)
+
+    def _report_damage(self, error: Exception, account_id: str | None, subject: str | None) -> None:
+        """Record damaged data that a reader has met, and let the healers of the settings act on it."""
+        self.pipeline.heal(error, call=Call(STORED_DATA, account_id=account_id, subject=subject))
 
     def _alert_long_park(self, scope: Scope, seconds: float) -> None:
         """Alert that the platform asked for a longer park than the settings allow, which is probably a fault."""

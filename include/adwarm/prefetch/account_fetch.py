@@ -45,10 +45,12 @@ from adwarm.prefetch.fetch_lease import (
     LeaseHeldElsewhere,
     LeaseLost,
     LeaseTiming,
+    OrphanReport,
     acquire_lease,
 )
 from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.refresh import AccountRefresh, load_states
+from adwarm.recovery import Call
 from adwarm.store import accounts, denials, entries, leases, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.leases import FetchHints
@@ -179,7 +181,7 @@ class AccountFetch:
         fetcher, rules = self._fetcher, self.context.settings.source
         fetcher.lease = lease
         fetcher.leased_report = LeasedReport(
-            self.context.engine, lease.record, self.context.clock, fetcher.source.name, rules.report_max_seconds
+            self.context.engine, lease.record, self.context.clock, self._record_orphan, rules.report_max_seconds
         )
         old_hints = leases.find_hints(self.context.engine, lease.record, now - HINT_LIFETIME)
         fetcher.restore_learned(old_hints)
@@ -197,6 +199,10 @@ class AccountFetch:
         finally:
             if hints != old_hints:
                 leases.save_hints(self.context.engine, lease.record, hints, self.context.clock.now())
+
+    def _record_orphan(self, orphan: OrphanReport) -> None:
+        source = self._fetcher.source
+        self.context.pipeline.record(orphan, call=Call(source.name, source.connection, self._account_id))
 
     def _resolve_keys(self, account: Account, now: datetime) -> dict[int, EntryKey]:
         """Return the entry key of each request; one whose window the source does not keep fails."""

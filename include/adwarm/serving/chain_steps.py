@@ -60,7 +60,11 @@ def read_partitions(reader: Reader, key: ReportKey) -> ReadResult:
     summary = None
     if len(window) > 1:
         summary = RangeSummary([], at, version_sum(states, window), _describe_unique(query.spec, window))
-    built = build_entry(context, query, states, summary, Provenance(context.settings.source.kind, "", at))
+    try:
+        built = build_entry(context, query, states, summary, Provenance(context.settings.source.kind, "", at))
+    except Corrupt as error:
+        context.on_damage(error, key.account_id, str(key))
+        raise
     why = f"assembled from stored days, the oldest fetched at {at:%Y-%m-%d %H:%M} UTC"
     return _unpublished(reader, key, built, why)
 
