@@ -17,6 +17,7 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
+from adwarm.prefetch.fresh_entries import VerifiedPayloads
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import Healer, IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
@@ -179,6 +180,11 @@ class Runtime:
         return SourcePool(self.default_source_factory, connections, {**reloads, **self.reloads})
 
     @cached_property
+    def verified(self) -> VerifiedPayloads:
+        """The stored payloads that this process knows to be whole."""
+        return VerifiedPayloads()
+
+    @cached_property
     def caches(self) -> LocalCaches:
         """The caches of this process that healing may clear."""
         return LocalCaches()
@@ -227,6 +233,7 @@ class Runtime:
             self.clock,
             self.owner,
             release_grants=self.block_admission.release_idle,
+            verified=self.verified,
         )
 
     def source_factories(self) -> dict[str, SourceFactory]:

@@ -49,6 +49,7 @@ from adwarm.prefetch.fetch_lease import (
     acquire_lease,
 )
 from adwarm.prefetch.fetcher import Fetcher
+from adwarm.prefetch.fresh_entries import find_whole_expiries
 from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
 from adwarm.store import accounts, denials, entries, leases, read_traffic
@@ -220,8 +221,9 @@ class AccountFetch:
         return resolved
 
     def _find_stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
-        """Return the keys whose entry is absent, not fresh for as long as requested, or whose history is incomplete."""
-        fresh_until = entries.find_expiries(self.context.engine, keys.values())
+        """Return the keys whose entry is absent, damaged, not fresh as long as requested, or without history."""
+        context = self.context
+        fresh_until = find_whole_expiries(context.context, context.verified, set(keys.values()), now)
         return {
             index: key
             for index, key in keys.items()
