@@ -237,15 +237,16 @@ class Runtime:
         )
 
     def source_factories(self) -> dict[str, SourceFactory]:
-        """Return what returns the calling thread's source of each connection, by name.
+        """Return what returns the calling thread's source of each connection, by the name of the connection.
 
-        That of the settings is `default`.
+        The default one comes first: that of the settings is `default`.
 
         Raises:
             BadRequest: a required setting is missing; the message names it.
         """
         pool = self.source_pool
-        names = {"default": "", **{name: name for name in pool.factories}}
+        first = "default" if self.make_source is None else pool.get_name("")
+        names = {first: "", **{name: name for name in pool.factories}}
         return {name: partial(pool.get, key) for name, key in names.items()}
 
     def account_discovery(self, *, with_retries: bool = True) -> AccountDiscovery:
@@ -288,7 +289,8 @@ class Runtime:
 
     def serving_application(self) -> "ASGIApp":
         """Return the read API of this process, which may be served once; its lifespan starts and ends its parts."""
-        from adwarm.serving.api.application import build_application
+        from adwarm.serving.api.application import Startable, build_application
+        from adwarm.serving.chain_steps import LibraryLoader
         from adwarm.serving.deltas import DeltaThreads
         from adwarm.serving.hit_parts import HitParts
         from adwarm.serving.metrics import ServingMetrics
@@ -322,7 +324,10 @@ class Runtime:
             await asyncio.to_thread(parts.close)
             await asyncio.to_thread(opens.close)
 
-        return build_application(services, parts, [parts.counter, opens, misses], close)
+        startables: list[Startable] = [parts.counter, opens, misses]
+        has_partitions = any(step.kind == "partitions" for step in self.read_chain.steps)
+        startables += [LibraryLoader()] if has_partitions else []
+        return build_application(services, parts, startables, close)
 
 
 def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[Healer]:

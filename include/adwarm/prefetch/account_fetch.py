@@ -330,11 +330,12 @@ class AccountFetch:
 
     def _finish_with_error(self, error: AdwarmError) -> None:
         """Record what an error means for other accounts, and give every unfinished key its outcome."""
-        self.batch.record_error(self._fetcher.connection, self._fetcher.source.name, error)
+        source = self._fetcher.source
+        self.batch.record_error(source.connection, source.name, error)
         if isinstance(error, Denied) and error.code != _PREVIOUSLY_DENIED:
             accounts.set_status(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
         if isinstance(error, TooMuchData):  # splitting did not help, or it would not be raised
-            self.context.pipeline.alert(self._fetcher.source.name, "TooMuchData", f"{self._account_id}: {error}")
+            self.context.pipeline.alert(source.name, "TooMuchData", f"{self._account_id}: {error}")
         status, retry_after, has_fixed_delay = self._status_of_error(error)
         unfinished = [index for index in range(len(self.requests)) if index not in self._finished]
         with_older = self._find_with_older_entry(unfinished) if status is KeyStatus.FAILED else set()

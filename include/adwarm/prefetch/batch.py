@@ -167,7 +167,7 @@ class Batch:
         """Check that a call may be made.
 
         Args:
-            connection: the connection that the call is made with.
+            connection: name of the connection that the call is made with, as its accounts are stored.
             source: name of the source.
             credential: digest of the credential that the call is made with.
 
@@ -180,7 +180,7 @@ class Batch:
             if self._stop_error is not None:
                 raise self._stop_error
             if (connection, credential) in self._dead_credentials:
-                dead = TokenDead("the access token is dead; renew it in the connection")
+                dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
                 dead.credential = credential
                 raise dead
             until, refused = self._refused_sources.get(source, (0.0, None))

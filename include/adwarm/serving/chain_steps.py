@@ -3,6 +3,7 @@
 None of them stores anything. What they build expires at the moment its data was fetched, so it is never fresh.
 """
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -32,6 +33,14 @@ from adwarm.store.partition_rows import pack_rows, unpack_rows
 
 _MAX_WINDOWS = 10
 """Entries whose bytes the step `window` reads before it gives up; each one before was damaged."""
+
+
+class LibraryLoader:
+    """Imports the libraries of the chain in the background when the read API starts, before a reader needs them."""
+
+    def start(self) -> None:
+        """Begin; a reader that comes sooner waits for the rest of it, which no timeout counts."""
+        threading.Thread(target=load_libraries, name="adwarm-libraries", daemon=True).start()
 
 
 @cache
