@@ -17,9 +17,11 @@ from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
+from adwarm.prefetch.fresh_entries import VerifiedPayloads
 from adwarm.prefetch.queue_worker import BATCH_SIZE, QueueWorker
 from adwarm.recovery import Healer, IsolationTracker, RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
+from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.recovery.channels import AppriseSender, Channel
 from adwarm.serving import ReadChain, Reader
 from adwarm.serving.local_caches import LocalCaches
@@ -81,7 +83,7 @@ class Runtime:
     @cached_property
     def context(self) -> Context:
         """Database, object store and settings, as most functions take them."""
-        return Context(self.engine, self.objects, self.settings)
+        return Context(self.engine, self.objects, self.settings, self._report_damage)
 
     @cached_property
     def owner(self) -> str:
@@ -178,6 +180,11 @@ class Runtime:
         return SourcePool(self.default_source_factory, connections, {**reloads, **self.reloads})
 
     @cached_property
+    def verified(self) -> VerifiedPayloads:
+        """The stored payloads that this process knows to be whole."""
+        return VerifiedPayloads()
+
+    @cached_property
     def caches(self) -> LocalCaches:
         """The caches of this process that healing may clear."""
         return LocalCaches()
@@ -203,6 +210,10 @@ class Runtime:
         """
         return self.make_source or source_factory(self.settings, self.clock)
 
+    def _report_damage(self, error: Exception, account_id: str | None, subject: str | None) -> None:
+        """Record damaged data that a reader has met, and let the healers of the settings act on it."""
+        self.pipeline.heal(error, call=Call(STORED_DATA, account_id=account_id, subject=subject))
+
     def _alert_long_park(self, scope: Scope, seconds: float) -> None:
         """Alert that the platform asked for a longer park than the settings allow, which is probably a fault."""
         longest = self.settings.backpressure.longest_park_seconds
@@ -222,18 +233,20 @@ class Runtime:
             self.clock,
             self.owner,
             release_grants=self.block_admission.release_idle,
+            verified=self.verified,
         )
 
     def source_factories(self) -> dict[str, SourceFactory]:
-        """Return what returns the calling thread's source of each connection, by name.
+        """Return what returns the calling thread's source of each connection, by the name of the connection.
 
-        That of the settings is `default`.
+        The default one comes first: that of the settings is `default`.
 
         Raises:
             BadRequest: a required setting is missing; the message names it.
         """
         pool = self.source_pool
-        names = {"default": "", **{name: name for name in pool.factories}}
+        first = "default" if self.make_source is None else pool.get_name("")
+        names = {first: "", **{name: name for name in pool.factories}}
         return {name: partial(pool.get, key) for name, key in names.items()}
 
     def account_discovery(self, *, with_retries: bool = True) -> AccountDiscovery:
@@ -276,7 +289,8 @@ class Runtime:
 
     def serving_application(self) -> "ASGIApp":
         """Return the read API of this process, which may be served once; its lifespan starts and ends its parts."""
-        from adwarm.serving.api.application import build_application
+        from adwarm.serving.api.application import Startable, build_application
+        from adwarm.serving.chain_steps import LibraryLoader
         from adwarm.serving.deltas import DeltaThreads
         from adwarm.serving.hit_parts import HitParts
         from adwarm.serving.metrics import ServingMetrics
@@ -310,7 +324,10 @@ class Runtime:
             await asyncio.to_thread(parts.close)
             await asyncio.to_thread(opens.close)
 
-        return build_application(services, parts, [parts.counter, opens, misses], close)
+        startables: list[Startable] = [parts.counter, opens, misses]
+        has_partitions = any(step.kind == "partitions" for step in self.read_chain.steps)
+        startables += [LibraryLoader()] if has_partitions else []
+        return build_application(services, parts, startables, close)
 
 
 def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[Healer]:

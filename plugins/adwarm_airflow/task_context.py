@@ -10,7 +10,7 @@ from adwarm.settings import load_settings
 from adwarm.store import accounts
 from adwarm_airflow.connections import DEFAULT_CONNECTION, connection_source_factory, reload_connection
 
-_SETTINGS_CONNECTIONS = frozenset({"", "default"})
+SETTINGS_CONNECTIONS = frozenset({"", "default"})
 """Values of `Account.connection` for accounts that no Airflow connection has read."""
 
 
@@ -68,7 +68,7 @@ def connection_change_warnings(conn_id: str, ids: Sequence[str]) -> list[str]:
     names = connection_names(conn_id)
     ids_by_connection: dict[str, list[str]] = {}
     for account in accounts.get_many(open_runtime().engine, list(dict.fromkeys(ids))).values():
-        if account.connection not in {*names, *_SETTINGS_CONNECTIONS}:
+        if account.connection not in {*names, *SETTINGS_CONNECTIONS}:
             ids_by_connection.setdefault(account.connection, []).append(account.id)
     return [
         f"connection {connection!r}, which has read {', '.join(members[:5])} before, is not one of this task's; "

@@ -16,7 +16,10 @@ from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.runtime import Runtime
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.store import warms
+from adwarm.store.alerts import list_alerts
 from adwarm.store.database import read_transaction
+from adwarm.store.error_events import ErrorFilter
+from adwarm.store.healing_runs import HealingStore
 from adwarm.store.tables import healing_run, quarantined_item
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
@@ -281,3 +284,17 @@ def test_an_action_of_the_user_heals(
     assert _statuses(runtime, finished) == ["fetched"]
     assert [row.detail for row in _rows(runtime, healing_run)] == ["the proxy was restarted"]
     assert [(item["source"], item["connection"], item["kind"]) for item in told] == [("meta", CONNECTION, "Transient")]
+
+
+def test_a_connection_has_one_name_everywhere(run: Callable[..., Any], connect: Connect, runtime: Runtime) -> None:
+    """Errors, alert, healing and isolation of a dead token name the Airflow connection, and nothing else."""
+    connect("dead")
+    assert run().state == "failed"
+    events = runtime.errors.list_recent(100, ErrorFilter(kind="TokenDead"))
+    assert {event.connection for event in events} == {CONNECTION}
+    scopes = [alert.scope for alert in list_alerts(runtime.engine) if alert.kind == "TokenDead"]
+    assert scopes == [f"connection:{CONNECTION}"]
+    runs = HealingStore(runtime.engine).list_recent(10)
+    assert {run.scope for run in runs if run.action == "token_refresh"} == {CONNECTION}
+    isolated = {state.scope for state in runtime.isolation.list_isolated() if state.scope.startswith("connection:")}
+    assert isolated <= {f"connection:{CONNECTION}"}

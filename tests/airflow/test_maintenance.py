@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
 from adwarm.compression import compress
+from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, TokenDead
 from adwarm.maintenance import steps
 from adwarm.maintenance.steps import STEPS
@@ -25,11 +26,13 @@ from adwarm.model import (
     Window,
     resolve_key,
 )
+from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
 from adwarm.settings import CompressionSettings, load_settings
 from adwarm.store import accounts, compression_days, entries, maintenance_steps, write_transaction
 from adwarm.store.access_patterns import DescribedProfile, replace_profiles
 from adwarm.store.entries import Entry
+from adwarm.store.isolated_sources import SqlIsolationStore
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.tasks.maintenance import discover_accounts, run_step
 from graph_simulator.config import SimulatorConfig
@@ -298,3 +301,30 @@ def test_sampled_accounts_are_reconciled(platform: SimulatorServer, monkeypatch:
         report = run_step(context, "reconcile")
     assert report["counts"]["compared"] >= 4
     assert (report["counts"]["differing"], report["problems"]) == (0, [])
+
+
+def test_connections_of_accounts_are_probed(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that only accounts name has its own probe; one that is gone keeps its state, and the log says so."""
+    connect(monkeypatch, platform, "facebook_default", "simulated-token")
+    connect(monkeypatch, platform, "facebook_eu", "wrong")
+    runtime = Runtime(load_settings())
+    stored_accounts = [Account(f"act_{name}", "UTC", "UTC", connection=f"facebook_{name}") for name in ("eu", "gone")]
+    accounts.save(runtime.engine, stored_accounts, START)
+    names = ("connection:facebook_default", "connection:facebook_eu", "connection:facebook_gone")
+    before = {name: isolate(runtime, name) for name in names}
+    report = run_step(_form(), "check_health")
+    assert report["counts"] == {"succeeded": 1, "failed": 1, "unknown": 1}
+    assert {problem.partition(": ")[0] for problem in report["problems"]} == set(names[1:])
+    after = {state.scope: state for state in runtime.isolation.list_isolated()}
+    assert set(after) & set(names) >= {names[1], names[2]}
+    assert after[names[2]] == before[names[2]]
+    assert after[names[1]].reason != before[names[1]].reason
+
+
+def isolate(runtime: Runtime, scope: str) -> Any:
+    """Isolate a scope whose time is over, and return its state."""
+    long_ago = VirtualClock(datetime.now(UTC) - timedelta(hours=1))
+    tracker = IsolationTracker(SqlIsolationStore(runtime.engine), runtime.settings.recovery, long_ago)
+    for number in range(10):
+        tracker.record(scope, failed=True, reason="down", kind="Transient", account=f"act_{number}")
+    return next(state for state in tracker.list_isolated() if state.scope == scope)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adwarm.model import ReportKey
-from adwarm.prefetch.fetch_lease import ORPHAN
+from adwarm.prefetch.fetch_lease import OrphanReport
 from adwarm.runtime import Runtime
 from adwarm.serving import ReadStatus
 from adwarm.store.database import read_transaction
@@ -98,7 +98,7 @@ def count_submits(platform: SimulatorServer) -> int:
 
 def count_orphans(runtime: Runtime) -> int:
     """Return how many reports were counted as orphans."""
-    return sum(event.kind == ORPHAN for event in ErrorLog(runtime.engine).list_recent(1_000))
+    return sum(event.kind == OrphanReport.__name__ for event in ErrorLog(runtime.engine).list_recent(1_000))
 
 
 def count_saved_reports(runtime: Runtime) -> int:

@@ -876,7 +876,7 @@ export interface components {
             code: string | null;
             /**
              * Connection
-             * @description Connection that the call used; null for that of the settings.
+             * @description Connection that the call used; null for an operation without one.
              */
             connection: string | null;
             /**
@@ -1237,6 +1237,12 @@ export interface components {
              * @default null
              */
             error_id: string | null;
+            /**
+             * Error Kind
+             * @description Class of the error for which a report could not be fetched, such as `TokenDead`.
+             * @default null
+             */
+            error_kind: string | null;
         } & {
             [key: string]: unknown;
         };
@@ -1335,6 +1341,11 @@ export interface components {
              * @description Why it is not there yet.
              */
             reason: string | null;
+            /**
+             * Error Kind
+             * @description Class of the error of its last attempt, such as `Throttled`.
+             */
+            error_kind: string | null;
         };
         /**
          * Readiness
@@ -1434,6 +1445,11 @@ export interface components {
              * @description Why the last attempt failed.
              */
             error: string | null;
+            /**
+             * Error Kind
+             * @description Class of that error, such as `TokenDead`.
+             */
+            error_kind: string | null;
             /**
              * Report Url
              * @description Path of the report.

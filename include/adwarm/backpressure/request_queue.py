@@ -207,6 +207,14 @@ class ClaimedRequest:
     seconds_left: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why an attempt ended without its report, and the class of its error if there was one."""
+
+    reason: str
+    kind: str | None = None
+
+
 class RequestQueue:
     """Requests for reports in the table `request`. Safe to share between threads.
 
@@ -293,19 +301,33 @@ class RequestQueue:
             requests.lock(connection)
             now = self._time(connection)
             late_seconds = now - self._current_deadline(connection, claim)
-            status, error = RequestStatus.COMPLETED, None
+            status, failure = RequestStatus.COMPLETED, None
             if late_seconds > 0:
                 status = RequestStatus.EXPIRED
-                error = f"it was done {late_seconds:.1f} s after its deadline; the answer is kept"
-            return _end(connection, claim.request, status, now, error, dict(result))
+                failure = _Failure(f"it was done {late_seconds:.1f} s after its deadline; the answer is kept")
+            return _end(connection, claim.request, status, now, failure, dict(result))
 
-    def fail(self, claim: ClaimedRequest, reason: str) -> bool:
-        """End a request that no further attempt would help; False when the claim was lost."""
+    def fail(self, claim: ClaimedRequest, reason: str, *, error_kind: str | None = None) -> bool:
+        """End a request that no further attempt would help; False when the claim was lost.
+
+        Args:
+            claim: the request.
+            reason: why the attempt ended.
+            error_kind: class of its error, as `adwarm.foundation.stored_errors.name_error` gives it.
+        """
+        failure = _Failure(reason, error_kind)
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
-            return _end(connection, claim.request, RequestStatus.FAILED, self._time(connection), reason)
+            return _end(connection, claim.request, RequestStatus.FAILED, self._time(connection), failure)
 
-    def requeue(self, claim: ClaimedRequest, reason: str, *, retry_after: float | None = None) -> bool:
+    def requeue(
+        self,
+        claim: ClaimedRequest,
+        reason: str,
+        *,
+        retry_after: float | None = None,
+        error_kind: str | None = None,
+    ) -> bool:
         """Return a request to the queue after a failed attempt; False when the claim was lost.
 
         When this attempt only has to wait, the error of an earlier attempt is kept: if the deadline passes, the request
@@ -316,21 +338,23 @@ class RequestQueue:
             reason: why the attempt ended.
             retry_after: seconds to wait, as asked for by the upstream or the budget; the attempt does not count. None:
                 the attempt counts, and the last one ends the request as failed.
+            error_kind: class of the error of the attempt.
         """
+        failure = _Failure(reason, error_kind)
         with write_transaction(self._engine) as connection:
             requests.lock(connection)
             now, request = self._time(connection), claim.request
             if retry_after is None and self.rules.is_exhausted(request.attempts):
-                error = f"given up after {request.attempts} tries; the last: {reason}"
-                return _end(connection, request, RequestStatus.FAILED, now, error)
+                error = f"given up after {request.attempts} tries; the last: {failure.reason}"
+                return _end(connection, request, RequestStatus.FAILED, now, _Failure(error, failure.kind))
             if retry_after is None:
-                pause, attempts, earlier_error = self.rules.backoff_seconds(request.attempts), request.attempts, None
+                pause, attempts, earlier = self.rules.backoff_seconds(request.attempts), request.attempts, None
             else:
                 # A longer pause than the timeout makes no difference: the request expires during it.
                 pause = min(max(0.0, retry_after), self.rules.timeout_seconds)
                 attempts = request.attempts - 1
-                earlier_error = request.error if attempts > 0 else None
-            done = _requeue(connection, request, now + pause, earlier_error or reason, attempts)
+                earlier = _earlier_failure(request) if attempts > 0 else None
+            done = _requeue(connection, request, now + pause, earlier or failure, attempts)
             self._sweep(connection, now)
             return done
 
@@ -384,12 +408,14 @@ class RequestQueue:
         for request in requests.list_overdue(connection, now):
             if request.deadline <= now:
                 cause = request.error or ("its worker died" if request.attempts else "no worker took it in time")
-                _end(connection, request, RequestStatus.EXPIRED, now, f"past its deadline; {cause}")
+                failure = _Failure(f"past its deadline; {cause}", request.error_kind)
+                _end(connection, request, RequestStatus.EXPIRED, now, failure)
             elif self.rules.is_exhausted(request.attempts):
                 error = f"given up after {request.attempts} tries; the worker {request.owner} died during the last"
-                _end(connection, request, RequestStatus.FAILED, now, error)
+                _end(connection, request, RequestStatus.FAILED, now, _Failure(error))
             else:
-                _requeue(connection, request, None, f"the worker {request.owner} died during it", request.attempts)
+                failure = _Failure(f"the worker {request.owner} died during it")
+                _requeue(connection, request, None, failure, request.attempts)
         excess = requests.count_pending(connection) - self.rules.size
         for request in requests.list_least_urgent(connection, excess) if excess > 0 else []:
             _shed(connection, request, now, "requests came back to a full queue")
@@ -437,19 +463,28 @@ def _end(
     request: QueuedRequest,
     status: RequestStatus,
     now: float,
-    error: str | None,
+    failure: _Failure | None,
     result: Mapping[str, Any] | None = None,
 ) -> bool:
-    values = {"error": error, "result": result, "lease_until": None, "finished_at": now}
+    values = {**_error_columns(failure), "result": result, "lease_until": None, "finished_at": now}
     return requests.update_request(connection, request, status=status.value, **values)
 
 
 def _shed(connection: Connection, request: QueuedRequest, now: float, cause: str) -> None:
-    _end(connection, request, RequestStatus.SHED, now, f"shed: {cause}; ask again in a minute")
+    _end(connection, request, RequestStatus.SHED, now, _Failure(f"shed: {cause}; ask again in a minute"))
 
 
 def _requeue(
-    connection: Connection, request: QueuedRequest, not_before: float | None, error: str, attempts: int
+    connection: Connection, request: QueuedRequest, not_before: float | None, failure: _Failure, attempts: int
 ) -> bool:
-    values = {"owner": None, "lease_until": None, "not_before": not_before, "error": error, "attempts": attempts}
+    values = {"owner": None, "lease_until": None, "not_before": not_before, "attempts": attempts}
+    values |= _error_columns(failure)
     return requests.update_request(connection, request, status="pending", **values)
+
+
+def _error_columns(failure: _Failure | None) -> dict[str, Any]:
+    return {"error": failure and failure.reason, "error_kind": failure and failure.kind}
+
+
+def _earlier_failure(request: QueuedRequest) -> _Failure | None:
+    return _Failure(request.error, request.error_kind) if request.error else None

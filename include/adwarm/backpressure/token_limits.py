@@ -16,6 +16,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from adwarm.foundation.errors import Refused
+from adwarm.foundation.stored_errors import restore_error
 from adwarm.model import ReportKey
 from adwarm.store import requests, token_days
 
@@ -47,7 +48,9 @@ class TokenLimits:
         failed = requests.find_failed_since(connection, key, now - FAILED_PAUSE_SECONDS)
         if failed is not None:
             rest = max(1.0, (failed.finished_at or now) + FAILED_PAUSE_SECONDS - now)
-            return Refused(failed.error or "the last request failed", retry_after=rest, code=FAILED_LATELY)
+            refusal = Refused(failed.error or "the last request failed", retry_after=rest, code=FAILED_LATELY)
+            refusal.__cause__ = restore_error(failed.error_kind, failed.error, key.account_id)
+            return refusal
         if requests.count_open_of_token(connection, self.token_id) >= self.max_open:
             message = f"this token has {self.max_open} open requests, its most; wait until one has ended"
             return Refused(message, retry_after=_RETRY_SECONDS, code=OPEN_REQUESTS)

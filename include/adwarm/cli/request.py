@@ -62,6 +62,7 @@ def request_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any
         "deadline": to_datetime(queued.deadline),
         "attempts": queued.attempts,
         "error": queued.error,
+        "error_kind": queued.error_kind,
         "result": queued.result,
         "finished_at": finished,
         "kept_until": finished and finished + timedelta(days=runtime.settings.retention.request_days),

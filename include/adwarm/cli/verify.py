@@ -24,11 +24,12 @@ def verify(
     `adwarm maintain` fetches them again; a copy of the damaged bytes is kept for a while.
     """
     from adwarm.compression import flush_statistics
-    from adwarm.maintenance.integrity import verify_store
+    from adwarm.maintenance.integrity import recording_damage, verify_store
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    result = verify_store(runtime.context, repair=repair, at=runtime.clock.now())
+    on_damage = recording_damage(runtime.pipeline)
+    result = verify_store(runtime.context, repair=repair, at=runtime.clock.now(), on_damage=on_damage)
     flush_statistics(runtime.engine, runtime.clock.now())
     if as_json:
         print_json(result.to_dict())

@@ -5,7 +5,8 @@ is not the one who finds out.
 
 | what                                  | the probe                                        |
 |---------------------------------------|--------------------------------------------------|
-| `connection:NAME`                     | the first account that the connection lists      |
+| `connection:NAME`                     | the first account that the connection lists; none |
+|                                       | for a name that this process does not know       |
 | `account:ID`                          | the account itself                               |
 | `fallback:NAME` of a connection       | as for the connection                            |
 | any other `fallback:NAME`             | one read of the database and of the object store |
@@ -89,6 +90,10 @@ class _Run:
         for scope in scopes:
             kind, _, name = scope.partition(":")
             probe = {"connection": self._probe_connection, "account": self._probe_account}.get(kind)
+            if kind == "connection" and not self._is_known(name):
+                self.problems.append(f"{scope}: no connection has this name here; its next call is its probe")
+                self.counts["unknown"] += 1
+                continue
             if not self._may_probe():
                 continue
             error = self._try(scope, name, probe or self._probe_fallback)
@@ -97,6 +102,12 @@ class _Run:
             # A refusal in good order, such as one for a denied account, shows that the platform works.
             failed = error is not None and (isinstance(error, TokenDead) or not isinstance(error, Permanent))
             self.isolations.record(scope, failed=failed, reason=redact(str(error)) if failed else None)
+
+    def _is_known(self, connection: str) -> bool:
+        try:
+            return self.calls.has(connection)
+        except AdwarmError:
+            return True  # the probe says what is wrong
 
     def probe_breakers(self, status: AdmissionStatus) -> None:
         """Make one call through each open breaker whose time is over; admission counts what it shows."""

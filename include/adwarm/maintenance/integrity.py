@@ -7,9 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from adwarm.foundation.clock import SystemClock
-from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.errors import AdwarmError, Corrupt, StorageError
 from adwarm.maintenance.integrity_checks import KINDS, Checked, Problem, list_items
+from adwarm.recovery import RecoveryPipeline
+from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.store import Context, integrity_days, quarantine
+from adwarm.store.context import OnDamage, ignore_damage
 from adwarm.store.integrity_days import IntegrityCounts
 from adwarm.store.quarantine import DamagedItem, DamagedKind
 
@@ -75,7 +78,21 @@ class IntegrityResult:
         return {"entries": self.entries, "objects": self.objects, "kinds": kinds, "corrupt": corrupt}
 
 
-def verify_store(context: Context, *, repair: bool = False, at: datetime | None = None) -> IntegrityResult:
+def recording_damage(pipeline: RecoveryPipeline) -> OnDamage:
+    """Return what records damaged data in the error history, so that an alert is raised about it.
+
+    Nothing is healed: whoever checks sets damaged data aside by itself.
+    """
+
+    def record(error: Exception, account_id: str | None, subject: str | None) -> None:
+        pipeline.record(error, call=Call(STORED_DATA, account_id=account_id, subject=subject))
+
+    return record
+
+
+def verify_store(
+    context: Context, *, repair: bool = False, at: datetime | None = None, on_damage: OnDamage = ignore_damage
+) -> IntegrityResult:
     """Verify and decode each entry, each object that a row refers to, and each forecast snapshot.
 
     Nothing that is stored can make it fail: each damaged or unreadable thing is a problem in the result. With `repair`,
@@ -86,11 +103,12 @@ def verify_store(context: Context, *, repair: bool = False, at: datetime | None 
         context: database, objects and settings.
         repair: whether to set aside what is damaged.
         at: the time of the check, UTC; now by default.
+        on_damage: called with each damaged or unreadable thing.
 
     Raises:
         Transient: the database cannot be reached.
     """
-    recorder = Recorder(context, at or SystemClock().now(), repair=repair)
+    recorder = Recorder(context, at or SystemClock().now(), repair=repair, on_damage=on_damage)
     for kind in KINDS:
         for checked in _check_all(context, kind):
             recorder.add(kind, checked)
@@ -113,13 +131,15 @@ class Recorder:
         context: database and objects.
         at: the time of the checks, UTC.
         repair: whether to set aside what is damaged.
+        on_damage: called with each damaged or unreadable thing.
     """
 
-    def __init__(self, context: Context, at: datetime, *, repair: bool) -> None:
+    def __init__(self, context: Context, at: datetime, *, repair: bool, on_damage: OnDamage) -> None:
         self.result = IntegrityResult()
         self._context = context
         self._at = at
         self._repair = repair
+        self._on_damage = on_damage
         self._open = quarantine.list_open_names(context.engine)
 
     def add(self, kind: DamagedKind, checked: Checked) -> None:
@@ -133,6 +153,7 @@ class Recorder:
             return
         counts.damaged += 1
         self.result.problems.append(checked.problem)
+        self._report(checked.problem)
         if self._repair and checked.problem.is_damaged:
             counts.repaired += self._set_aside(checked.problem)
 
@@ -146,6 +167,10 @@ class Recorder:
         accounts = quarantine.list_open_accounts(self._context.engine)
         if accounts:
             quarantine.mark_entries_healed(self._context.engine, accounts, self._at)
+
+    def _report(self, problem: Problem) -> None:
+        error = Corrupt(problem.reason) if problem.is_damaged else StorageError(problem.reason)
+        self._on_damage(error, problem.account_id, str(problem.key or f"{problem.kind} {problem.subject}"))
 
     def _set_aside(self, problem: Problem) -> int:
         item = DamagedItem(problem.kind, problem.name, problem.account_id, problem.reason, self._at)

@@ -44,6 +44,14 @@ class PlatformCalls:
             self._sources[name] = factories[name]()
         return self._sources[name]
 
+    def has(self, connection: str) -> bool:
+        """Return whether this process knows a connection of this name.
+
+        Raises:
+            BadRequest: no source is set.
+        """
+        return connection in self.factories()
+
     def list_sources(self) -> list[InsightsSource]:
         """Return the source of every connection.
 

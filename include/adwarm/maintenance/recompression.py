@@ -35,6 +35,7 @@ from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import EntryKey
 from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries
+from adwarm.store.damage import mark_damaged
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
 
@@ -189,24 +190,25 @@ def recompress_by_benefit(
     """
     compression = context.settings.compression
     policy = policy or RecompressionPolicy(compression.recompress_cpu_seconds)
-    run = _Run(context.engine, compression, now, policy)
+    run = _Run(context, compression, now, policy)
     run.recompress()
     flush_statistics(context.engine, now)
     return run.result
 
 
-def recompress_all(engine: Engine, compression: CompressionSettings, at: datetime) -> dict[str, Any]:
+def recompress_all(context: Context, compression: CompressionSettings, at: datetime) -> dict[str, Any]:
     """Compress each entry again and keep the smaller form; return counts, and bytes before and after.
 
     Every payload is decoded and verified first; a corrupt one is marked degraded, so that it is fetched again. An entry
     that was published in the meantime is left as it is.
 
     Args:
-        engine: the database.
+        context: the database, and what records damage.
         compression: the codec and its level.
         at: the time of the replacement, UTC.
     """
     counts = {"entries": 0, "repacked": 0, "corrupt": 0, "bytes_before": 0, "bytes_after": 0}
+    engine = context.engine
     for entry in entries.list_entries(engine):
         loaded = _load(engine, compression, entry)
         if loaded is None:
@@ -215,7 +217,7 @@ def recompress_all(engine: Engine, compression: CompressionSettings, at: datetim
         counts["bytes_before"] += entry.stored_bytes
         counts["bytes_after"] += entry.stored_bytes
         if isinstance(loaded, Corrupt):
-            entries.mark_degraded(engine, entry, str(loaded))
+            mark_damaged(context, entry, loaded)
             counts["corrupt"] += 1
             continue
         packed = loaded.compress(compression)
@@ -280,7 +282,7 @@ def _replace(engine: Engine, entry: Entry, packed: CompressedPayload, at: dateti
 class _Run:
     """One run of `recompress_by_benefit`."""
 
-    engine: Engine
+    context: Context
     current: CompressionSettings
     now: datetime
     policy: RecompressionPolicy
@@ -302,7 +304,7 @@ class _Run:
         if self.stronger.codec == "identity" or not self.policy.cpu_seconds:
             return
         soon = self.now + timedelta(hours=self.current.recompress_min_hours)
-        listed = entries.list_to_recompress(self.engine, self.result.setting, self.now - READ_WITHIN, soon)
+        listed = entries.list_to_recompress(self.context.engine, self.result.setting, self.now - READ_WITHIN, soon)
         candidates = [entry for entry in listed if self.current.enabled and self.current.is_included(_get_name(entry))]
         candidates.sort(key=self._estimate_yield, reverse=True)
         self.result.candidates = len(candidates)
@@ -352,10 +354,10 @@ class _Run:
         packed = document.compress(self.stronger)
         self.evidence.add(len(document.raw), entry.stored_bytes, packed.stored_bytes, self.policy.timer() - started)
         if packed.stored_bytes >= entry.stored_bytes:
-            with write_transaction(self.engine) as connection:
+            with write_transaction(self.context.engine) as connection:
                 entries.mark_recompressed(connection, entry, self.result.setting)
             self._count(entry, entry.stored_bytes)
-        elif _replace(self.engine, entry, packed, self.now, self.result.setting):
+        elif _replace(self.context.engine, entry, packed, self.now, self.result.setting):
             self.result.recompressed += 1
             self._count(entry, packed.stored_bytes)
 
@@ -368,10 +370,10 @@ class _Run:
 
     def _load(self, entry: Entry) -> _Document | None:
         """Return the document of an entry; None when it has changed or is damaged, which is marked."""
-        loaded = _load(self.engine, self.current, entry)
+        loaded = _load(self.context.engine, self.current, entry)
         if isinstance(loaded, Corrupt):
             self.damaged.add(entry.key)
             self.result.corrupt += 1
             if not self.policy.dry_run:
-                entries.mark_degraded(self.engine, entry, str(loaded))
+                mark_damaged(self.context, entry, loaded)
         return loaded if isinstance(loaded, _Document) else None

@@ -15,6 +15,7 @@ from adwarm.maintenance.integrity import Recorder, count_by_kind
 from adwarm.maintenance.integrity_checks import KINDS, Item, count_items, list_items
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, integrity_days
+from adwarm.store.context import OnDamage, ignore_damage
 from adwarm.store.quarantine import DamagedKind
 
 _AHEAD: Final = timedelta(days=1)
@@ -23,16 +24,17 @@ _SLEEP_SECONDS: Final = 0.05
 _SHOWN: Final = 20
 
 
-def make_scrub(context: Context, clock: Clock) -> Step:
+def make_scrub(context: Context, clock: Clock, on_damage: OnDamage = ignore_damage) -> Step:
     """Return the step that verifies what is stored.
 
     Args:
         context: database, objects and the settings `maintenance.scrub_mb_per_second` and `maintenance.scrub_days`.
         clock: measures and waits.
+        on_damage: called with each damaged or unreadable thing.
     """
 
     def scrub(cursor: Any, budget: StepBudget) -> StepResult:
-        return _Scrub(context, clock).run(cursor, budget)
+        return _Scrub(context, clock, on_damage).run(cursor, budget)
 
     return scrub
 
@@ -74,6 +76,7 @@ class _Position:
 class _Scrub:
     context: Context
     clock: Clock
+    on_damage: OnDamage
 
     def run(self, cursor: Any, budget: StepBudget) -> StepResult:
         now = self.clock.now()
@@ -84,7 +87,7 @@ class _Scrub:
             integrity_days.record_pass(self.context.engine, now, ended=False)
         else:
             position = _Position.from_json(cursor)
-        recorder = Recorder(self.context, now, repair=True)
+        recorder = Recorder(self.context, now, repair=True, on_damage=self.on_damage)
         try:
             is_over = self._check_due(position, recorder, budget)
         finally:

@@ -16,6 +16,7 @@ from adwarm.maintenance.deliver_alerts import make_deliver_alerts
 from adwarm.maintenance.eviction import make_evict_entries
 from adwarm.maintenance.garbage_collection import make_collect_garbage
 from adwarm.maintenance.health import Isolations, make_check_health
+from adwarm.maintenance.integrity import recording_damage
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.recompression import make_recompress_entries
 from adwarm.maintenance.reconciliation import make_reconcile
@@ -90,7 +91,7 @@ def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, 
     context, clock = parts.context, parts.clock
     steps = {
         "check_health": make_check_health(parts.calls, parts.isolations, parts.admission.status),
-        "scrub": make_scrub(context, clock),
+        "scrub": make_scrub(context, clock, recording_damage(parts.pipeline)),
         "repair_degraded": make_repair_degraded(context, parts.queue, clock, parts.isolations),
         "compact": make_compact(context),
         "recompress_entries": make_recompress_entries(context, clock, at_any_hour=run_now),

@@ -45,10 +45,13 @@ from adwarm.prefetch.fetch_lease import (
     LeaseHeldElsewhere,
     LeaseLost,
     LeaseTiming,
+    OrphanReport,
     acquire_lease,
 )
 from adwarm.prefetch.fetcher import Fetcher
+from adwarm.prefetch.fresh_entries import find_whole_expiries
 from adwarm.prefetch.refresh import AccountRefresh, load_states
+from adwarm.recovery import Call
 from adwarm.store import accounts, denials, entries, leases, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.leases import FetchHints
@@ -179,7 +182,7 @@ class AccountFetch:
         fetcher, rules = self._fetcher, self.context.settings.source
         fetcher.lease = lease
         fetcher.leased_report = LeasedReport(
-            self.context.engine, lease.record, self.context.clock, fetcher.source.name, rules.report_max_seconds
+            self.context.engine, lease.record, self.context.clock, self._record_orphan, rules.report_max_seconds
         )
         old_hints = leases.find_hints(self.context.engine, lease.record, now - HINT_LIFETIME)
         fetcher.restore_learned(old_hints)
@@ -198,6 +201,10 @@ class AccountFetch:
             if hints != old_hints:
                 leases.save_hints(self.context.engine, lease.record, hints, self.context.clock.now())
 
+    def _record_orphan(self, orphan: OrphanReport) -> None:
+        source = self._fetcher.source
+        self.context.pipeline.record(orphan, call=Call(source.name, source.connection, self._account_id))
+
     def _resolve_keys(self, account: Account, now: datetime) -> dict[int, EntryKey]:
         """Return the entry key of each request; one whose window the source does not keep fails."""
         spec = self.context.settings.spec(self.requests[0].key.report)
@@ -214,8 +221,9 @@ class AccountFetch:
         return resolved
 
     def _find_stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
-        """Return the keys whose entry is absent, not fresh for as long as requested, or whose history is incomplete."""
-        fresh_until = entries.find_expiries(self.context.engine, keys.values())
+        """Return the keys whose entry is absent, damaged, not fresh as long as requested, or without history."""
+        context = self.context
+        fresh_until = find_whole_expiries(context.context, context.verified, set(keys.values()), now)
         return {
             index: key
             for index, key in keys.items()
@@ -322,11 +330,12 @@ class AccountFetch:
 
     def _finish_with_error(self, error: AdwarmError) -> None:
         """Record what an error means for other accounts, and give every unfinished key its outcome."""
-        self.batch.record_error(self._fetcher.connection, self._fetcher.source.name, error)
+        source = self._fetcher.source
+        self.batch.record_error(source.connection, source.name, error)
         if isinstance(error, Denied) and error.code != _PREVIOUSLY_DENIED:
             accounts.set_status(self.context.engine, self._account_id, "denied", str(error), self.context.clock.now())
         if isinstance(error, TooMuchData):  # splitting did not help, or it would not be raised
-            self.context.pipeline.alert(self._fetcher.source.name, "TooMuchData", f"{self._account_id}: {error}")
+            self.context.pipeline.alert(source.name, "TooMuchData", f"{self._account_id}: {error}")
         status, retry_after, has_fixed_delay = self._status_of_error(error)
         unfinished = [index for index in range(len(self.requests)) if index not in self._finished]
         with_older = self._find_with_older_entry(unfinished) if status is KeyStatus.FAILED else set()

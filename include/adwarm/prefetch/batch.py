@@ -26,6 +26,7 @@ from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import FetchLease, RunningReport
+from adwarm.prefetch.fresh_entries import VerifiedPayloads
 from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourcePool
@@ -59,6 +60,7 @@ class FetchContext:
         clock: the time that data is fetched at.
         owner: names this worker in leases and grants.
         release_grants: called at the end of a batch, to return grants that admission still holds for this worker.
+        verified: the payloads that are known to be whole.
     """
 
     context: Context
@@ -68,6 +70,7 @@ class FetchContext:
     clock: Clock
     owner: str
     release_grants: Callable[[], None] = field(default=lambda: None)
+    verified: VerifiedPayloads = field(default_factory=VerifiedPayloads)
     _lifted: set[tuple[str, str]] = field(default_factory=set, init=False)
 
     @property
@@ -169,7 +172,7 @@ class Batch:
         """Check that a call may be made.
 
         Args:
-            connection: the connection that the call is made with.
+            connection: name of the connection that the call is made with, as its accounts are stored.
             source: name of the source.
             credential: digest of the credential that the call is made with.
 
@@ -182,7 +185,7 @@ class Batch:
             if self._stop_error is not None:
                 raise self._stop_error
             if (connection, credential) in self._dead_credentials:
-                dead = TokenDead("the access token is dead; renew it in the connection")
+                dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
                 dead.credential = credential
                 raise dead
             until, refused = self._refused_sources.get(source, (0.0, None))

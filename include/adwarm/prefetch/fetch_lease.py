@@ -27,10 +27,7 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Transient
 from adwarm.sources.protocol import AsyncReportHandle, FetchUnit
 from adwarm.store import leases
-from adwarm.store.error_events import ErrorEvent, ErrorLog
 
-ORPHAN = "OrphanReport"
-"""Kind of the error event that counts a report that no worker will read."""
 _RETRY_AFTER_SECONDS = 5.0
 _FIRST_PAUSE_SECONDS = 0.05
 _MAX_PAUSE_SECONDS = 0.5
@@ -41,6 +38,10 @@ class LeaseHeldElsewhere(Transient):
     """Another worker fetches the same data; come back for its entry."""
 
     own_refusal = True
+
+
+class OrphanReport(AdwarmError):
+    """A report of the platform that no worker will read."""
 
 
 class LeaseLost(Transient):
@@ -142,21 +143,23 @@ class LeasedReport:
         engine: the database.
         lease: the lease of the account's data.
         clock: tells how old the report is.
-        source: name of the upstream; orphans are counted under it.
+        on_orphan: called with each report that no worker will read.
         max_seconds: age from which a report is not continued.
     """
 
     engine: Engine
     lease: leases.Lease
     clock: Clock
-    source: str
+    on_orphan: Callable[[OrphanReport], None]
     max_seconds: float
     _current: leases.SavedReport | None = field(init=False)
 
     def __post_init__(self) -> None:
         self._current = leases.find_report(self.engine, self.lease)
         if self._current and self._current.run_id is None:
-            self._record_orphan("a report was requested by a worker that stopped before it knew the report's id")
+            self.on_orphan(
+                OrphanReport("a report was requested by a worker that stopped before it knew the report's id")
+            )
             self.clear()
 
     @property
@@ -183,7 +186,7 @@ class LeasedReport:
             AdwarmError: raised by `submit`.
         """
         if self._current and self._current.run_id:
-            self._record_orphan(f"report {self._current.run_id} is abandoned: another request is sent instead")
+            self.on_orphan(OrphanReport(f"report {self._current.run_id} is abandoned: another request is sent instead"))
         now = self.clock.now()
         self._check_lease(leases.announce_report(self.engine, self.lease, unit.hash, now))
         try:
@@ -212,7 +215,3 @@ class LeasedReport:
     def _check_lease(self, is_current: bool) -> None:
         if not is_current:
             raise LeaseLost(f"{self.lease.name}: the lease was lost; its new holder continues")
-
-    def _record_orphan(self, message: str) -> None:
-        event = ErrorEvent(self.clock.now(), self.source, ORPHAN, message, self.lease.name)
-        ErrorLog(self.engine).record(event)

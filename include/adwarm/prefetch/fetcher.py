@@ -149,7 +149,7 @@ class Fetcher:
 
         def once() -> T:
             source, batch = self.source, self.slot.batch  # another source than before when the token was renewed
-            self.slot.check_call_allowed(self.connection, source.name, source.credential)
+            self.slot.check_call_allowed(source.connection, source.name, source.credential)
             request = CallRequest(source.scopes(account_id), batch.priority, source.name)
             with acquire_grant(
                 self.context.admission, self.context.clock, request, timeout_seconds=batch.wait_seconds
@@ -175,11 +175,11 @@ class Fetcher:
         """
         source = self.source
         try:
-            self.slot.check_call_allowed(self.connection, source.name, source.credential)
+            self.slot.check_call_allowed(source.connection, source.name, source.credential)
         except TokenDead:
             if not self.context.sources.is_renewed(self.connection, source.credential):
                 raise
-            self.slot.check_call_allowed(self.connection, source.name, self.source.credential)
+            self.slot.check_call_allowed(source.connection, source.name, self.source.credential)
 
     def _fetch_whole(self, unit: FetchUnit) -> FetchResult:
         """Fetch a unit without splitting it, and remember when it was too large."""

@@ -22,6 +22,7 @@ from adwarm.backpressure import Admission, CallOutcome, ClaimedRequest, Decision
 from adwarm.backpressure.admission import Rejected
 from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
 from adwarm.foundation.errors import Refused as RefusedError
+from adwarm.foundation.stored_errors import name_error
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
@@ -179,14 +180,15 @@ class QueueWorker:
     def _record_outcome(self, claim: ClaimedRequest, outcome: KeyOutcome, result: DrainResult) -> None:
         result.requests += outcome.calls
         reason = outcome.reason or f"it ended as {outcome.status}"
+        kind = None if outcome.error is None else name_error(outcome.error)
         if outcome.status.is_served:
             is_held = self.queue.ack(claim, _result(outcome))
             result.completed += is_held
         elif _is_permanent(outcome.error):
-            is_held = self.queue.fail(claim, reason)
+            is_held = self.queue.fail(claim, reason, error_kind=kind)
             result.failed += is_held
         else:
-            is_held = self.queue.requeue(claim, reason, retry_after=outcome.retry_after)
+            is_held = self.queue.requeue(claim, reason, retry_after=outcome.retry_after, error_kind=kind)
             result.given_back += is_held
         result.lost += not is_held
         if not outcome.status.is_served:

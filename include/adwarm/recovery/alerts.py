@@ -28,7 +28,7 @@ from adwarm.recovery.next_steps import get_next_step
 from adwarm.settings import AlertSettings
 from adwarm.store import alerts as alert_rows
 from adwarm.store.alerts import Changes, NewAlert
-from adwarm.store.error_events import DEFAULT_CONNECTION, ErrorCount, ErrorEvent
+from adwarm.store.error_events import ErrorCount, ErrorEvent
 
 IGNORED_KINDS = frozenset(error.__name__ for error in (TooMuchData, Refused, NotAdmitted))
 """Kinds of errors that may be recorded and never count for an alert."""
@@ -120,7 +120,7 @@ class StoredAlerts:
             window_seconds=rule.window_seconds,
             example=event.subject or event.account_id,
             reason=event.message,
-            next_step=get_next_step(event.kind, event.connection or DEFAULT_CONNECTION),
+            next_step=get_next_step(event.kind, event.connection_name),
         )
         self._write(new)
 
@@ -137,7 +137,7 @@ class StoredAlerts:
             scope=event.source,
             example=event.subject or event.account_id,
             reason=event.message,
-            next_step=get_next_step(event.kind, event.connection or DEFAULT_CONNECTION),
+            next_step=get_next_step(event.kind, event.connection_name),
         )
         self._write(new)
 
@@ -205,7 +205,7 @@ class StoredAlerts:
 def _scope(event: ErrorEvent) -> str:
     """Return the widest thing that the kind of error is about: the connection, or the source."""
     if event.kind in _CONNECTION_KINDS:
-        return f"connection:{event.connection or DEFAULT_CONNECTION}"
+        return f"connection:{event.connection_name}"
     return event.source
 
 

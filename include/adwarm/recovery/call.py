@@ -14,7 +14,8 @@ class Call:
 
     Attributes:
         source: the upstream, such as `meta`; or `store` for stored data.
-        connection: the connection whose credential is used; empty for that of the settings.
+        connection: the connection whose credential is used, by the name under which its accounts are stored: that of
+            the Airflow connection, `default` for the settings. Empty for an operation without one.
         account_id: the account that is concerned, if one.
         subject: what is attempted, such as a report key or the hash of an object; the account by default.
     """

@@ -5,7 +5,8 @@
 | does not apply to the last error                     | is skipped                                                   |
 | is isolated                                          | is skipped; the note says for how long                       |
 | has `MAX_ABANDONED` abandoned calls that still run   | fails at once, without a call                                |
-| takes longer than its timeout                        | fails, and its call is abandoned                             |
+| takes longer than its timeout                        | fails, and its call is abandoned; in its first minute in a   |
+|                                                      | process that does not count for isolation: libraries load    |
 | raises `NotFound`                                    | has no result; that is no error                              |
 | raises any other error                               | fails; its error is the last one                             |
 | returns a result that is too old                     | is not used; the note says how old it is                     |
@@ -15,6 +16,7 @@
 import contextvars
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ from adwarm.settings.recovery_sections import ANY_ERROR
 T = TypeVar("T")
 MAX_ABANDONED: Final = 4
 """Abandoned calls of one fallback that may still run in this process; beyond them it fails at once."""
+WARM_UP_SECONDS: Final = 60.0
+"""How long after its first call in a process the timeouts of a fallback do not count: imports and caches are cold."""
 _NEVER = threading.Event()
 _is_abandoned: contextvars.ContextVar[threading.Event] = contextvars.ContextVar("is_abandoned", default=_NEVER)
 
@@ -134,7 +138,7 @@ def run_fallbacks(
             notes.append(redact(f"fallback {fallback.name} failed: {type(failure).__name__}: {failure}"))
             if not isinstance(failure, NotFound):
                 errors.append(failure)
-            if fallback.may_be_isolated:
+            if fallback.may_be_isolated and not _is_cold(fallback.name, failure):
                 guard.count(fallback.name, failure if is_unhealthy(failure) else None)
             continue
         if fallback.may_be_isolated:
@@ -153,6 +157,11 @@ def is_unhealthy(failure: Exception) -> bool:
     """
     own_refusal = isinstance(failure, AdwarmError) and failure.own_refusal
     return not isinstance(failure, Permanent) and not own_refusal
+
+
+def _is_cold(name: str, failure: Exception) -> bool:
+    """Whether the failure is a timeout of a fallback that this process has just begun to use."""
+    return isinstance(failure, TimeoutError) and _CALLS.is_warming_up(name)
 
 
 def is_abandoned() -> bool:
@@ -210,16 +219,23 @@ class _Ticket:
 class _RunningCalls:
     """Counts the abandoned calls of this process that still run, by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
         self._lock = threading.Lock()
         self._abandoned: Counter[str] = Counter()
+        self._first_at: dict[str, float] = {}
 
     def start(self, name: str) -> _Ticket:
         with self._lock:
+            self._first_at.setdefault(name, self._monotonic())
             count = self._abandoned[name]
         if count >= MAX_ABANDONED:
             raise TimeoutError(f"{count} earlier calls took too long and still run; it is called again when one ends")
         return _Ticket(name, threading.Event())
+
+    def is_warming_up(self, name: str) -> bool:
+        with self._lock:
+            return self._monotonic() - self._first_at.get(name, 0.0) < WARM_UP_SECONDS
 
     def abandon(self, ticket: _Ticket) -> None:
         with self._lock:

@@ -51,7 +51,7 @@ _CLOSED, _OPEN = BreakerState.CLOSED.value, BreakerState.OPEN.value
 
 
 def connection_scope(call: Call) -> str:
-    """Return the scope of the call's connection; that of the settings has the name of its source."""
+    """Return the scope of the call's connection; an operation without one has the name of its source."""
     return f"{CONNECTION}:{call.connection or call.source}"
 
 

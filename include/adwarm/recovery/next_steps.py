@@ -58,6 +58,6 @@ _STEPS: Final = {
 _DEFAULT: Final = "Look at the errors with `adwarm errors --kind {kind}`; `adwarm doctor` checks the installation."
 
 
-def get_next_step(kind: str, connection: str = "default") -> str:
+def get_next_step(kind: str, connection: str) -> str:
     """Return what to do about errors of a kind; `connection` is the one that the calls used."""
     return _STEPS.get(kind, _DEFAULT).format(kind=kind, connection=connection)

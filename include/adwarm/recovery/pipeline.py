@@ -224,15 +224,19 @@ class RecoveryPipeline:
         event = ErrorEvent(self._clock.now(), source, kind, redact(message))
         self._best_effort("the delivery of an alert", lambda: self._alerts.raise_once(event))
 
+    def record(self, error: Exception, *, call: Call) -> None:
+        """Record an error that was met outside of `run`, and alert when there are enough of its kind."""
+        event = build_error_event(error, call, self._clock.now())
+        self._best_effort("recording an error", lambda: self._journal.record(event))
+        self._best_effort("checking the alert threshold", lambda: self._alerts.observe(event))
+
     def heal(self, error: Exception, *, call: Call) -> str | None:
         """Record an error that was met outside of `run`, and try to heal its cause, once for all workers.
 
         Returns:
             The action that healed it, so that another attempt may succeed; None when none did.
         """
-        event = build_error_event(error, call, self._clock.now())
-        self._best_effort("recording an error", lambda: self._journal.record(event))
-        self._best_effort("checking the alert threshold", lambda: self._alerts.observe(event))
+        self.record(error, call=call)
         run = _Run(lambda: None, call, self._settings, self._healers)
         healed = self._heal(run, error)
         return None if healed is None else healed.action

@@ -17,6 +17,7 @@ from adwarm.foundation.home import BODY_FOLDER
 from adwarm.serving.body_files import BodyFiles
 from adwarm.serving.local_caches import CacheSelection, run_in_loop
 from adwarm.store import Context, entries
+from adwarm.store.damage import mark_damaged
 from adwarm.store.entries import Entry
 
 
@@ -25,7 +26,7 @@ class BodyCache:
 
     def __init__(self, context: Context, executor: Executor) -> None:
         serving = context.settings.serving
-        self._engine = context.engine
+        self._context = context
         self._compression = context.settings.compression
         self._executor = executor
         self._memory: LRUCache[str, bytes] = LRUCache(serving.memory_bytes, getsizeof=len)
@@ -73,13 +74,13 @@ class BodyCache:
             body = self._read_verified(entry)
         except Corrupt as error:
             with suppress(StorageError):  # a full disk: the next reader notices the damage again
-                entries.mark_degraded(self._engine, entry, str(error))
+                mark_damaged(self._context, entry, error)
             return None
         self._files.put(entry, body)
         return body
 
     def _read_verified(self, entry: Entry) -> bytes:
-        sealed = entries.find_payload(self._engine, entry.payload_hash)
+        sealed = entries.find_payload(self._context.engine, entry.payload_hash)
         if sealed is None:
             raise Corrupt("the stored bytes are lost; fetch them again")
         envelope = verify_bytes(entry, sealed)

@@ -3,6 +3,7 @@
 None of them stores anything. What they build expires at the moment its data was fetched, so it is never fresh.
 """
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -34,6 +35,14 @@ _MAX_WINDOWS = 10
 """Entries whose bytes the step `window` reads before it gives up; each one before was damaged."""
 
 
+class LibraryLoader:
+    """Imports the libraries of the chain in the background when the read API starts, before a reader needs them."""
+
+    def start(self) -> None:
+        """Begin; a reader that comes sooner waits for the rest of it, which no timeout counts."""
+        threading.Thread(target=load_libraries, name="adwarm-libraries", daemon=True).start()
+
+
 @cache
 def load_libraries() -> None:
     """Import what reading a stored day imports on its first call, which takes longer than the step may."""
@@ -60,7 +69,11 @@ def read_partitions(reader: Reader, key: ReportKey) -> ReadResult:
     summary = None
     if len(window) > 1:
         summary = RangeSummary([], at, version_sum(states, window), _describe_unique(query.spec, window))
-    built = build_entry(context, query, states, summary, Provenance(context.settings.source.kind, "", at))
+    try:
+        built = build_entry(context, query, states, summary, Provenance(context.settings.source.kind, "", at))
+    except Corrupt as error:
+        context.on_damage(error, key.account_id, str(key))
+        raise
     why = f"assembled from stored days, the oldest fetched at {at:%Y-%m-%d %H:%M} UTC"
     return _unpublished(reader, key, built, why)
 

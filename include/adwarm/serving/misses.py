@@ -25,6 +25,7 @@ from adwarm.backpressure.token_limits import FAILED_LATELY, NEW_KEYS, OPEN_REQUE
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.foundation.redaction import redact
+from adwarm.foundation.stored_errors import name_error
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.serving.drainers import Drainer
 from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
@@ -129,7 +130,8 @@ class QueueMissHandler:
             return await self._fetch(request, min(wait_seconds, self._limits.max_wait_seconds))
         except Refused as error:
             if error.code == FAILED_LATELY:
-                return FetchOutcome(False, retry_after=ceil(error.retry_after), reason=_failure(str(error)))
+                kind = None if error.__cause__ is None else name_error(error.__cause__)
+                return FetchOutcome(False, None, ceil(error.retry_after), _failure(str(error)), kind)
             raise _problem(error) from None
         except Transient as error:
             raise _unavailable(str(error), error.retry_after or _DATABASE_RETRY_SECONDS) from None
@@ -198,7 +200,7 @@ class QueueMissHandler:
         if state.status is RequestStatus.COMPLETED or state.result is not None:
             return FetchOutcome(True, number)  # a result that came after the deadline is stored too
         reason = _failure(state.error or str(state.status))
-        return FetchOutcome(False, retry_after=ceil(self._drainer.retry_after()), reason=reason)
+        return FetchOutcome(False, None, ceil(self._drainer.retry_after()), reason, state.error_kind)
 
     def _still_open(self, progress: Progress) -> FetchOutcome:
         state, hint = progress.state, self._drainer.retry_after()
@@ -208,7 +210,7 @@ class QueueMissHandler:
             return FetchOutcome(False, progress.request_id, ceil(hint), f"it is queued; {reason}")
         retry_after = ceil(max(hint, progress.pause_seconds))
         reason = f"it is queued for another try; the last: {redact(state.error)}"
-        return FetchOutcome(False, progress.request_id, retry_after, reason)
+        return FetchOutcome(False, progress.request_id, retry_after, reason, state.error_kind)
 
 
 def _failure(error: str) -> str:

@@ -27,12 +27,14 @@ class FetchOutcome:
         request_id: the open request in the queue, or the one that stored the report; None when there is none.
         retry_after: whole seconds after which to ask again.
         reason: why it is not stored, for the caller.
+        error_kind: class of the error of the last attempt, such as `TokenDead`; None when no attempt has failed.
     """
 
     is_stored: bool
     request_id: int | None = None
     retry_after: int | None = None
     reason: str | None = None
+    error_kind: str | None = None
 
 
 class MissHandler(Protocol):

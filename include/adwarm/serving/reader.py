@@ -37,6 +37,7 @@ from adwarm.foundation.errors import Corrupt, NotFound, Transient
 from adwarm.model import Account, Actor, EntryKey, ReportKey, resolve_key
 from adwarm.serving.local_caches import CacheSelection
 from adwarm.store import Context, accounts, entries, read_traffic
+from adwarm.store.damage import mark_damaged
 from adwarm.store.entries import Entry
 
 log = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ class Reader:
 
     def _mark_degraded(self, entry: Entry, error: Corrupt) -> None:
         try:
-            entries.mark_degraded(self._engine, entry, str(error))
+            mark_damaged(self._context, entry, error)
         except Transient as failure:  # the next reader notices the damage again
             log.warning("a damaged entry of %s could not be marked: %s", entry.key.account_id, failure)
 

@@ -20,7 +20,8 @@ from adwarm.serving.body_cache import BodyCache
 from adwarm.serving.body_files import OLD_CONTENT_TYPE
 from adwarm.serving.local_caches import CacheSelection
 from adwarm.settings import CompressionSettings
-from adwarm.store import Context, entries
+from adwarm.store import Context
+from adwarm.store.damage import mark_damaged
 from adwarm.store.entries import Entry
 
 COLUMNAR: Final = "columnar"
@@ -62,7 +63,7 @@ class Representations:
     """
 
     def __init__(self, context: Context, bodies: BodyCache, executor: Executor) -> None:
-        self._engine = context.engine
+        self._context = context
         self._settings: CompressionSettings = context.settings.compression
         self._bodies = bodies
         self._executor = executor
@@ -130,7 +131,7 @@ class Representations:
         try:
             body = self._cache.get_or_compute(_cache_key(entry, selection), compute)
         except Corrupt as error:
-            entries.mark_degraded(self._engine, entry, str(error))
+            mark_damaged(self._context, entry, error)
             return None
         return Representation(body, self._types.get((stored_type, selection.shape), stored_type).encode("ascii"))
 

@@ -35,12 +35,14 @@ class _Connection:
         make: builds its source.
         reload: reads it again; None when it cannot change.
         generation: grows when threads have to build a new source.
+        name: under which its accounts are stored; empty before the first source of the default connection.
         credential: the digest of the credential that `make` uses; None before the first source.
         read_at: when it was last read again, by the monotonic clock.
     """
 
     make: SourceFactory
     reload: Reload | None
+    name: str = ""
     generation: int = 0
     credential: str | None = None
     read_at: float | None = None
@@ -83,7 +85,7 @@ class SourcePool:
     ) -> None:
         reloads = reloads or {}
         makes = {"": make_default, **(factories or {})}
-        self._connections = {name: _Connection(make, reloads.get(name)) for name, make in makes.items()}
+        self._connections = {name: _Connection(make, reloads.get(name), name) for name, make in makes.items()}
         self._monotonic = monotonic
         self._state = threading.Lock()
         self._reading = threading.Lock()  # connections must not be read at the same time: see `reload`
@@ -113,7 +115,7 @@ class SourcePool:
         self._local.by_connection[key] = _Held(source, generation)
         with self._state:
             if entry.generation == generation:
-                entry.credential = source.credential
+                entry.name, entry.credential = source.connection, source.credential
         return source
 
     def get_name(self, connection: str) -> str:
@@ -154,13 +156,13 @@ class SourcePool:
                 return False
             entry.read_at = self._monotonic()
             make = entry.reload()
-            credential = _read_credential(make)
+            name, credential = _read_name_and_credential(make)
             if credential == failed:
                 return False
             with self._state:
-                entry.make, entry.credential = make, credential
+                entry.make, entry.name, entry.credential = make, name, credential
                 entry.generation += 1
-            log.info("connection %s has another credential; it is used from now on", connection or "of the settings")
+            log.info("connection %s has another credential; it is used from now on", name)
             return True
 
     def is_renewed(self, connection: str, credential: str) -> bool:
@@ -172,7 +174,8 @@ class SourcePool:
             return self.reload(connection, than=credential)
         except Exception as error:
             message = redact(f"{type(error).__name__}: {error}")
-            log.warning("connection %s could not be read again: %s", connection or "of the settings", message)
+            name = self._connections[self._key(connection)].name
+            log.warning("connection %s could not be read again: %s", name or "default", message)
             return False
 
     def restart(self, connection: str) -> None:
@@ -204,9 +207,9 @@ def naming_credential(source: InsightsSource) -> Iterator[None]:
         raise
 
 
-def _read_credential(make: SourceFactory) -> str:
+def _read_name_and_credential(make: SourceFactory) -> tuple[str, str]:
     source = make()
     try:
-        return source.credential
+        return source.connection, source.credential
     finally:
         source.close()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, AccountRecord, normalize_account_id
@@ -128,6 +128,13 @@ def save(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
     rows = [_row(item, at) for item in accounts]
     with write_transaction(engine) as connection:
         upsert(connection, table, rows, preserve=("reader_zone",))
+
+
+def list_connections(engine: Engine) -> list[str]:
+    """Return the names of the connections that accounts belong to, the user's choice before the platform's."""
+    query = select(func.coalesce(func.nullif(table.c.user_connection, ""), table.c.connection)).distinct()
+    with read_transaction(engine) as connection:
+        return sorted(connection.execute(query).scalars())
 
 
 def save_listed(connection: Connection, accounts: Iterable[Account], at: datetime) -> None:

@@ -70,10 +70,11 @@ class Entry:
 
 
 class EntryLifetime(NamedTuple):
-    """When an entry was fetched and when it expires; `FOREVER` when its data is final."""
+    """When an entry was fetched, when it expires (`FOREVER` when its data is final), and the hash of its payload."""
 
     fetched_at: datetime
     expires_at: datetime
+    payload_hash: str
 
 
 def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
@@ -144,9 +145,18 @@ def key_from_json(values: Sequence[str]) -> EntryKey:
     return EntryKey(account_id, Window(date.fromisoformat(since), date.fromisoformat(until)), spec_hash)
 
 
-def find_expiries(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, datetime]:
-    """Return when each entry expires, `FOREVER` for final ones. Missing and degraded entries are left out."""
-    return {key: lifetime.expires_at for key, lifetime in find_lifetimes(engine, keys).items()}
+def find_many(engine: Engine, hashes: Mapping[EntryKey, str]) -> list[tuple[Entry, bytes]]:
+    """Return the entries of up to some hundred keys with their sealed bytes.
+
+    Keys without an entry are left out, and so are those whose payload has another hash by now than `hashes` says.
+    """
+    names = {key.account_id for key in hashes}
+    where = table.c.account_id.in_(sorted(names)), table.c.payload_hash.in_(sorted(set(hashes.values())))
+    query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query.where(*where)).all()
+    found = [(_entry(row), bytes(row.body)) for row in rows]
+    return [(entry, sealed) for entry, sealed in found if hashes.get(entry.key) == entry.payload_hash]
 
 
 def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, EntryLifetime]:
@@ -154,7 +164,7 @@ def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, E
     requested = set(keys)
     accounts = sorted({key.account_id for key in requested})
     lifetimes: dict[EntryKey, EntryLifetime] = {}
-    names = ("account_id", "since", "until", "spec_hash", "fetched_at", "expires_at")
+    names = ("account_id", "since", "until", "spec_hash", "fetched_at", "expires_at", "payload_hash")
     with read_transaction(engine) as connection:
         for start in range(0, len(accounts), 500):
             some = accounts[start : start + 500]
@@ -164,7 +174,7 @@ def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, E
             for row in connection.execute(query):
                 key = EntryKey(row.account_id, Window(row.since, row.until), row.spec_hash)
                 if key in requested:
-                    lifetimes[key] = EntryLifetime(row.fetched_at, row.expires_at or FOREVER)
+                    lifetimes[key] = EntryLifetime(row.fetched_at, row.expires_at or FOREVER, row.payload_hash)
     return lifetimes
 
 

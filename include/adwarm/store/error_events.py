@@ -15,8 +15,6 @@ from adwarm.settings import RetentionSettings
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import error_event
 
-DEFAULT_CONNECTION: Final = "default"
-"""Name of the connection of the settings, in scopes; its errors carry no connection."""
 Period = Literal["hour", "day"]
 _PRUNE_EVERY = 100
 _SECONDS: Final[dict[str, int]] = {"hour": 3_600, "day": 86_400}
@@ -25,6 +23,9 @@ _SECONDS: Final[dict[str, int]] = {"hour": 3_600, "day": 86_400}
 @dataclass(frozen=True, slots=True)
 class ErrorEvent:
     """One failed attempt. `message` contains no secret; `subject` is what was attempted, such as a report key.
+
+    `connection` is the name under which the connection's accounts are stored, such as that of the Airflow connection;
+    None for an operation without one.
 
     `id` is its sequence number in the table, by which pages continue; None before it is stored.
     """
@@ -38,6 +39,11 @@ class ErrorEvent:
     connection: str | None = None
     account_id: str | None = None
     id: int | None = field(default=None, compare=False)
+
+    @property
+    def connection_name(self) -> str:
+        """The connection, or what was called without one: its source."""
+        return self.connection or self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +200,7 @@ def _in_scope(scope: str) -> ColumnElement[bool]:
     if category == "account" and name:
         return table.account_id == name[:24]
     if category == "connection" and name:
-        return table.connection.is_(None) if name == DEFAULT_CONNECTION else table.connection == name[:80]
+        return func.coalesce(table.connection, table.source) == name[:80]
     return table.source == scope[:80]
 
 

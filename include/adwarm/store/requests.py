@@ -51,6 +51,7 @@ class QueuedRequest:
     Attributes:
         token: incremented when a worker takes it; a worker with an older token has lost the request.
         not_before: earliest time of the next attempt, after an attempt that failed or has to wait.
+        error_kind: class of the error of the last attempt, as `name_error` gives it; None when there was none.
         token_id: the token of the read API that requested it first; None when no token did.
     """
 
@@ -66,6 +67,7 @@ class QueuedRequest:
     lease_until: float | None = None
     not_before: float | None = None
     error: str | None = None
+    error_kind: str | None = None
     result: Mapping[str, Any] | None = None
     finished_at: float | None = None
     token_id: str | None = None

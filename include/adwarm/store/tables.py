@@ -383,6 +383,7 @@ request = Table(
     Column("owner", String(80)),
     Column("lease_until", UtcDateTime()),
     Column("error", Text),
+    Column("error_kind", String(40)),
     Column("finished_at", UtcDateTime()),
     value_column("token", BigInteger, 0),
     Column("not_before", UtcDateTime()),

@@ -64,7 +64,7 @@ class CompressEntriesOperator(BaseOperator):
             counts = self._compress_files(self.path, compression)
             flush_statistics(runtime.engine, runtime.clock.now())
             return counts
-        counts = recompress_all(runtime.engine, compression, runtime.clock.now())
+        counts = recompress_all(runtime.context, compression, runtime.clock.now())
         self.log.info("%s", describe_recompression(counts, self.codec))
         return counts
 

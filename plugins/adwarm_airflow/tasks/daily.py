@@ -125,8 +125,8 @@ def _count_due_weeks(runtime: Runtime, now: datetime, pairs: list[tuple[Account,
     """Return how many weeks that end on the days have no fresh entry; each takes a request for its range summary."""
     spec = runtime.settings.spec("default")
     weeks = [resolve_key(recommend_day_close(item, day, now).key, item, spec, now) for item, day in pairs]
-    expiries = entries.find_expiries(runtime.engine, weeks)
-    return sum(key not in expiries or expiries[key] <= now for key in weeks)
+    lifetimes = entries.find_lifetimes(runtime.engine, weeks)
+    return sum(key not in lifetimes or lifetimes[key].expires_at <= now for key in weeks)
 
 
 def _save_plan(

@@ -1,10 +1,10 @@
 """Tasks of `adwarm_maintenance`: discover accounts, and run the steps of maintenance."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from adwarm.foundation.clock import Clock, SystemClock
@@ -18,9 +18,10 @@ from adwarm.settings import Settings, load_settings
 from adwarm.sources.factory import build_reload
 from adwarm.sources.pool import SourceFactory
 from adwarm.sources.protocol import InsightsSource
+from adwarm.store import accounts
 from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory, reload_connection
 from adwarm_airflow.run_window import resolve_run_window
-from adwarm_airflow.task_context import connection_names, open_runtime
+from adwarm_airflow.task_context import SETTINGS_CONNECTIONS, connection_names, open_runtime
 from adwarm_airflow.tasks.skipping import skip_task
 
 STEP = timedelta(minutes=15)
@@ -83,14 +84,34 @@ def run_step(context: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _open_parts(params: Mapping[str, Any]) -> MaintenanceParts:
-    """Return what the steps work with; the sources are those of the connections, built by the steps that call."""
+    """Return what the steps work with.
+
+    The sources are those of the form's connections and of the others that accounts belong to, as far as they exist.
+    They are read once, by the first step that makes a call.
+    """
     conn_id = str(params.get("connection") or DEFAULT_CONNECTION)
     parts = open_runtime(SystemClock()).maintenance_parts()
 
+    @cache
     def get_factories() -> dict[str, SourceFactory]:
-        return open_runtime(SystemClock(), conn_id).source_factories()
+        runtime = open_runtime(SystemClock(), conn_id)
+        named = runtime.source_factories()
+        return {**named, **_open_connections_of_accounts(runtime, named)}
 
     return replace(parts, calls=replace(parts.calls, factories=get_factories))
+
+
+def _open_connections_of_accounts(runtime: Runtime, known: Collection[str]) -> dict[str, SourceFactory]:
+    """Return the factories of the connections that accounts belong to and that are not `known`, by name."""
+    found: dict[str, SourceFactory] = {}
+    for name in accounts.list_connections(runtime.engine):
+        if name in known or name in SETTINGS_CONNECTIONS:
+            continue
+        try:
+            found[name] = connection_source_factory(runtime.settings, name, runtime.clock)
+        except BadRequest as error:
+            log.warning("connection %s, which accounts belong to, is not checked: %s", name, error)
+    return found
 
 
 def _open_discovery(conn_id: str, clock: Clock) -> tuple[Runtime, dict[str, SourceFactory]]:

@@ -1,5 +1,7 @@
 """`adwarm verify`: finds and repairs corrupt data."""
 
+import pytest
+
 from adwarm.runtime import Runtime
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import payload
@@ -39,3 +41,28 @@ def test_verify_counts_by_kind(adwarm: Adwarm) -> None:
     integrity = adwarm("status", "--json").json["integrity"]
     assert (integrity["damaged"], integrity["healed"], integrity["open"]) == (1, 1, 0)
     assert (integrity["open_items"], integrity["last_full_pass"]) == ([], None)
+
+
+def test_what_verify_finds_is_in_the_error_history_and_raises_an_alert(
+    adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A damaged entry is an error of stored data with its report and account; its rule makes an alert of it."""
+    monkeypatch.setenv("ADWARM_ALERTS__RULES", '[{"kind": "Corrupt", "threshold": 1}]')
+    adwarm("warm", "act_1", "--range", "last_7d")
+    _damage()
+    adwarm("verify")
+    (event,) = adwarm("errors", "--json").json
+    assert [event[name] for name in ("source", "kind", "account_id")] == ["store", "Corrupt", "act_1"]
+    assert "last_7d" in event["subject"]
+    (alert,) = adwarm("alerts", "list", "--json").json
+    assert (alert["kind"], alert["scope"]) == ("Corrupt", "account:act_1")
+
+
+def test_damage_that_a_reader_meets_is_in_the_error_history(adwarm: Adwarm) -> None:
+    """A damaged entry that a reader meets is recorded once, and clearing the caches is in the history of healing."""
+    adwarm("warm", "act_1", "--range", "last_7d")
+    _damage()
+    adwarm("get", "act_1", "last_7d")
+    (event,) = adwarm("errors", "--json").json
+    assert (event["kind"], event["account_id"]) == ("Corrupt", "act_1")
+    assert [run["action"] for run in adwarm("status", "--json").json["healing"]] == ["cache_clear"]

@@ -85,6 +85,15 @@ def test_each_scope_has_its_probe(runtime: Runtime, platform: SimulatorServer) -
     assert "wrong" not in result.problems[0]
 
 
+def test_a_connection_that_is_not_known_here_is_not_probed(runtime: Runtime, platform: SimulatorServer) -> None:
+    """Another connection says nothing about it: no call is made, and nothing is counted for it."""
+    before = platform.calls()["total"]
+    isolations = Recorded(["connection:agency"])
+    result = check(runtime, isolations)
+    assert (isolations.results, result.counts, platform.calls()["total"]) == ({}, {"unknown": 1}, before)
+    assert "no connection has this name here" in result.problems[0]
+
+
 def test_a_run_makes_a_bounded_number_of_calls(runtime: Runtime, platform: SimulatorServer) -> None:
     """Of what is due, no more is probed than the setting says, and the rest is left uncounted."""
     before = platform.calls()["total"]

@@ -71,27 +71,27 @@ def _codecs(desk: ReaderHarness) -> dict[str, str | None]:
 def test_an_entry_is_recompressed_where_that_is_smaller(plain: ReaderHarness) -> None:
     """The document is the same afterwards, with the new codec; a second run changes nothing."""
     before = plain.reader.get_body(plain.reader.read(KEY))
-    counts = recompress_all(plain.engine, CompressionSettings(codec="brotli"), NOW)
+    counts = recompress_all(plain.bench.prefetch.context, CompressionSettings(codec="brotli"), NOW)
     assert (counts["entries"], counts["repacked"], counts["corrupt"]) == (1, 1, 0)
     assert counts["bytes_after"] < counts["bytes_before"]
     answer = plain.reader.read(KEY)
     assert answer.entry is not None
     assert (answer.status, answer.entry.codec, plain.reader.get_body(answer)) == (ReadStatus.HIT, "brotli", before)
-    assert recompress_all(plain.engine, CompressionSettings(codec="brotli"), NOW)["repacked"] == 0
+    assert recompress_all(plain.bench.prefetch.context, CompressionSettings(codec="brotli"), NOW)["repacked"] == 0
 
 
 def test_it_never_makes_an_entry_larger(plain: ReaderHarness) -> None:
     """An entry that is already small stays as it is."""
-    recompress_all(plain.engine, CompressionSettings(codec="zstd"), NOW)
+    recompress_all(plain.bench.prefetch.context, CompressionSettings(codec="zstd"), NOW)
     before = entries.list_entries(plain.engine)
-    assert recompress_all(plain.engine, PLAIN, NOW)["repacked"] == 0
+    assert recompress_all(plain.bench.prefetch.context, PLAIN, NOW)["repacked"] == 0
     assert entries.list_entries(plain.engine) == before
 
 
 def test_a_damaged_entry_is_marked_and_not_recompressed(plain: ReaderHarness) -> None:
     """A corrupt entry is counted, marked degraded, and left."""
     plain.corrupt_payloads()
-    counts = recompress_all(plain.engine, CompressionSettings(), NOW)
+    counts = recompress_all(plain.bench.prefetch.context, CompressionSettings(), NOW)
     assert (counts["corrupt"], counts["repacked"]) == (1, 0)
     assert entries.list_entries(plain.engine)[0].degraded
 
@@ -99,7 +99,7 @@ def test_a_damaged_entry_is_marked_and_not_recompressed(plain: ReaderHarness) ->
 def test_a_decode_bomb_is_marked_and_not_recompressed(plain: ReaderHarness) -> None:
     """Right checksums do not make it stop the recompression of the others."""
     store_bomb(plain.engine, 80 << 20)
-    counts = recompress_all(plain.engine, CompressionSettings(), NOW)
+    counts = recompress_all(plain.bench.prefetch.context, CompressionSettings(), NOW)
     assert (counts["corrupt"], entries.list_entries(plain.engine)[0].degraded) == (1, True)
 
 
@@ -192,7 +192,7 @@ def test_an_entry_is_tried_once_per_setting(cheap: ReaderHarness) -> None:
 
 def test_an_entry_that_does_not_shrink_is_not_tried_again(cheap: ReaderHarness) -> None:
     """An entry that has the stronger level already stays as it is, and is marked."""
-    recompress_all(cheap.engine, CHEAP.with_codec("gzip", 9), NOW)
+    recompress_all(cheap.bench.prefetch.context, CHEAP.with_codec("gzip", 9), NOW)
     before = {item.payload_hash for item in entries.list_entries(cheap.engine)}
     result = _run(cheap)
     assert (result.paying, result.recompressed) == (2, 0)

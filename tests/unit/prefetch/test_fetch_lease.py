@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, update
 
 from adwarm.foundation.clock import VirtualClock
-from adwarm.prefetch.fetch_lease import LeaseHeldElsewhere, LeaseTiming, acquire_lease
+from adwarm.prefetch.fetch_lease import LeasedReport, LeaseHeldElsewhere, LeaseTiming, OrphanReport, acquire_lease
 from adwarm.store import leases
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import lease
@@ -53,3 +53,15 @@ def test_a_lease_that_stays_taken_is_an_error(engine: Engine, clock: VirtualCloc
 
     assert 5.0 < sum(observed.waits) <= 6.0
     assert caught.value.retry_after
+
+
+def test_a_report_whose_worker_died_before_it_knew_the_id_is_an_orphan(engine: Engine, clock: VirtualClock) -> None:
+    """The next holder reports it once, and the lease holds no report any more."""
+    record = leases.acquire(engine, NAME, "dead", 30)
+    assert record is not None
+    leases.announce_report(engine, record, "unit", clock.now())
+    orphans: list[OrphanReport] = []
+    for _ in range(2):
+        found = LeasedReport(engine, record, clock, orphans.append, 3_600)
+        assert found.current is None
+    assert ["before it knew the report's id" in str(orphan) for orphan in orphans] == [True]

@@ -131,11 +131,12 @@ def test_each_failure_ends_as_it_should(stage: QueueStage) -> None:
     ],
 )
 def test_a_permanent_error_fails_at_once(stage: QueueStage, error: Exception, status: RequestStatus) -> None:
-    """A dead token fails a request at once; corrupt data may be intact the next time."""
+    """A dead token fails a request at once; corrupt data may be intact the next time. The row has the class."""
     number = stage.enqueue("act_1")
     stage.script("act_1", error)
     stage.drainer.drain(60)
-    assert (stage.find(number).status, stage.find(number).error) == (status, str(error))
+    found = stage.find(number)
+    assert (found.status, found.error, found.error_kind) == (status, str(error), type(error).__name__)
 
 
 def test_a_request_ends_with_its_own_error(bench: PrefetchHarness) -> None:

@@ -85,9 +85,11 @@ def test_slow_errors_do_not_alert(worker: Worker) -> None:
 @pytest.mark.parametrize("error", [TokenDead(), Blocked(scope="app:7", until=LATER)])
 def test_errors_that_need_a_human_alert_at_once_and_once(worker: Worker, error: AdwarmError) -> None:
     """A dead token or a blocked app alerts at the first error, for each connection."""
-    worker.fail(error, 3, account_id="act_1")
+    worker.fail(error, 3, connection="default", account_id="act_1")
     worker.fail(error, 2, connection="agency", account_id="act_2")
-    assert [alert.scope for alert in worker.listed()] == ["connection:default", "connection:agency"]
+    worker.fail(error, 2, source="callable")
+    scopes = ["connection:default", "connection:agency", "connection:callable"]
+    assert [alert.scope for alert in worker.listed()] == scopes
     assert "agency" in worker.listed()[1].next_step
 
 

@@ -20,6 +20,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
+from adwarm.recovery import fallback
 from adwarm.recovery.fallback import (
     MAX_ABANDONED,
     Fallback,
@@ -147,6 +148,24 @@ def test_abandoned_calls_are_bounded_and_come_back() -> None:
     assert call_with_timeout(lambda: "rows", 5.0, "bounded") == "rows"
 
 
+def test_timeouts_of_a_cold_process_do_not_count_for_isolation(
+    hanging: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a minute after the first call timeouts are left out and other failures count; then timeouts count too."""
+    now = [1_000.0]
+    monkeypatch.setattr(fallback, "_CALLS", fallback._RunningCalls(lambda: now[0]))
+    guard = Guard()
+    slow = Fallback("slow", hanging, 0.01)
+    run([slow, failing("down", Transient("down"))], guard=guard)
+    assert [name for name, _ in guard.counted] == ["down"]
+    now[0] += fallback.WARM_UP_SECONDS - 1
+    run([slow], guard=guard)
+    assert [name for name, _ in guard.counted] == ["down"]
+    now[0] += 1
+    run([slow], guard=guard)
+    assert [name for name, _ in guard.counted] == ["down", "slow"]
+
+
 def test_a_timeout_falls_to_the_next(hanging: Callable[[], str]) -> None:
     """A slow fallback has failed with `TimeoutError`, which is the error that the next one's condition sees."""
     guard = Guard()
@@ -160,7 +179,7 @@ def test_a_timeout_falls_to_the_next(hanging: Callable[[], str]) -> None:
     )
     assert found.used is not None
     assert (found.used.name, found.value, found.attempts) == ("b", "b", 2)
-    assert guard.counted == [("slow", True), ("b", False)]
+    assert guard.counted == [("b", False)], "the first minute of `slow` in this process"
     assert found.notes == ("fallback slow failed: TimeoutError: no answer within 0.01 s",)
 
 

@@ -52,6 +52,18 @@ class Inbox:
         events.append(event)
 
 
+def test_an_error_met_elsewhere_is_recorded_and_may_raise_an_alert(journal: MemoryJournal, clock: VirtualClock) -> None:
+    """It gets the kind of its class and the names of the call; no healer runs."""
+    inbox, healer = Inbox(), Renewal()
+    options = RecoveryOptions(alerts=inbox, healers=[healer])
+    pipeline = RecoveryPipeline(RecoverySettings(), journal, clock, Random(1), options)
+    pipeline.record(Corrupt("damaged"), call=Call("store", account_id="act_1", subject="act_1 last_7d"))
+    (event,) = inbox.observed
+    assert journal.events == [event]
+    assert (event.kind, event.source, event.account_id, event.subject) == ("Corrupt", "store", "act_1", "act_1 last_7d")
+    assert healer.runs == 0
+
+
 class Renewal:
     """A healer that makes the operation work again."""
 

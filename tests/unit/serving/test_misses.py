@@ -279,15 +279,18 @@ def test_a_failed_request_wakes_its_readers_with_the_reason(harness: MissHarness
     async def read() -> list[FetchOutcome]:
         readers = [asyncio.create_task(harness.start()) for _ in range(5)]
         await settle()
-        harness.queue.fail(harness.claim(), "no such field: access_token=EAABsecretvalue123")
+        reason = "no such field: access_token=EAABsecretvalue123"
+        harness.queue.fail(harness.claim(), reason, error_kind="BadRequest")
         return await asyncio.gather(*readers)
 
     for outcome in harness.run(read()):
         assert (outcome.is_stored, outcome.retry_after) == (False, 7)
         assert "no such field" in (outcome.reason or "")
         assert "secretvalue" not in (outcome.reason or "")
+        assert outcome.error_kind == "BadRequest"
     assert harness.loop.now < 1
     again = harness.fetch(wait=30)
+    assert again.error_kind == "BadRequest"
     assert (again.request_id, "no such field" in (again.reason or "")) == (None, True)
     assert harness.rows() == 1, "a report that failed a moment ago is not requested again"
     harness.loop.now += 31

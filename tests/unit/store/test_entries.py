@@ -65,8 +65,19 @@ def test_expiries_leave_out_degraded_entries(engine: Engine) -> None:
         (_entry("act_1", week, expires_at=AT + HOUR), b"d"),
     )
     keys = [_entry(f"act_{n}").key for n in range(1, 5)]
-    assert entries.find_expiries(engine, keys) == {keys[0]: AT + 6 * HOUR, keys[1]: FOREVER}
-    assert entries.find_expiries(engine, []) == {}
+    found = entries.find_lifetimes(engine, keys)
+    assert {key: item.expires_at for key, item in found.items()} == {keys[0]: AT + 6 * HOUR, keys[1]: FOREVER}
+    assert entries.find_lifetimes(engine, []) == {}
+
+
+def test_many_entries_come_with_their_bytes(engine: Engine) -> None:
+    """Unknown keys are left out, and those that were published with other bytes meanwhile."""
+    _publish(engine, (_entry(), b"a"), (_entry("act_2"), b"b"), (_entry("act_3"), b"c"))
+    bodies = {1: b"a", 2: b"b", 3: b"z", 4: b"a"}
+    hashes = {_entry(f"act_{n}").key: sha256(body).hexdigest() for n, body in bodies.items()}
+    found = {entry.key.account_id: sealed for entry, sealed in entries.find_many(engine, hashes)}
+    assert found == {"act_1": b"a", "act_2": b"b"}
+    assert entries.find_many(engine, {}) == []
 
 
 def test_equal_answers_share_a_payload_and_orphans_are_deleted(engine: Engine) -> None:

@@ -57,7 +57,7 @@ def test_all_workers_count_in_a_window(engine: Engine) -> None:
     assert one.count("account:act_1", "Transient", NOON).errors == 8
     assert one.count("account:act_2", "Transient", NOON) == ErrorCount(0)
     assert one.count("connection:agency", "Transient", NOON).errors == 4
-    assert one.count("connection:default", "Transient", NOON).errors == 4
+    assert one.count("connection:meta", "Transient", NOON).errors == 4, "those without a connection"
     assert one.count("warehouse", "Transient", NOON) == ErrorCount(0)
     two.record(event(4))
     assert one.count("meta", "Transient", NOON).account_id is None

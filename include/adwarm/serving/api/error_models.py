@@ -14,7 +14,7 @@ class ErrorItem(Document):
     source: str = Field(description="Source that failed.")
     kind: str = Field(description="Class of the error, such as `Throttled`.")
     code: str | None = Field(description="The platform's error code.")
-    connection: str | None = Field(description="Connection that the call used; null for that of the settings.")
+    connection: str | None = Field(description="Connection that the call used; null for an operation without one.")
     account: str | None = Field(description="Account that the call concerned.")
     subject: str | None = Field(description="What the call was about, such as a report key.")
     message: str = Field(description="Message without secrets.")

@@ -32,6 +32,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adwarm.compression import choose_encoding
 from adwarm.compression.dictionaries import CODING, parse_available_dictionary
 from adwarm.foundation.errors import Corrupt, Transient
+from adwarm.foundation.stored_errors import restore_error
 from adwarm.model import Actor, Priority, ReportKey, TokenScope
 from adwarm.model.windows import PRESETS
 from adwarm.recovery.fallback import matches_errors
@@ -326,7 +327,11 @@ class HitRoute:
             now = self._clock.now()
             if pointer.entry is not None and await self._send_entry(reading, pointer, pointer.entry, "fetched", now):
                 return
-        error = Transient(outcome.reason) if outcome.request_id is None else TimeoutError(outcome.reason)
+        # The chain goes on after the error of the attempt, as it does where the fetch runs in the same process.
+        if outcome.error_kind is None and outcome.request_id is not None:
+            error: Exception = TimeoutError(outcome.reason)
+        else:
+            error = restore_error(outcome.error_kind, outcome.reason, key.account_id)
         if pointer.is_known and await self._send_found(reading, replace(request, is_outdated=True), after, error):
             return
         if problem is not None:
@@ -363,7 +368,8 @@ class HitRoute:
         if outcome.request_id is None:
             self._record(reading, None, "miss", 0)
             detail = outcome.reason or f"{key} cannot be fetched now"
-            raise Problem(503, "Service Unavailable", detail, retry_headers(outcome.retry_after))
+            fields = {"error_kind": outcome.error_kind} if outcome.error_kind else {}
+            raise Problem(503, "Service Unavailable", detail, retry_headers(outcome.retry_after), fields)
         location = f"/v1/requests/{outcome.request_id}"
         retry_after = max(1, math.ceil(outcome.retry_after or 1))
         body = orjson.dumps({
@@ -372,6 +378,7 @@ class HitRoute:
             "location": location,
             "retry_after": retry_after,
             "reason": outcome.reason,
+            "error_kind": outcome.error_kind,
         })
         cache_status = http_headers.cache_status(str(key), None, forward="miss")
         sent = [

@@ -33,6 +33,9 @@ class ProblemDocument(BaseModel):
     status: int = Field(description="HTTP status code.")
     detail: str | None = Field(None, description="What happened and what to do.")
     error_id: str | None = Field(None, description="Id of an unexpected error in the server's log.")
+    error_kind: str | None = Field(
+        None, description="Class of the error for which a report could not be fetched, such as `TokenDead`."
+    )
 
 
 class KeyBody(Body):
@@ -71,6 +74,7 @@ class QueuedReport(OpenRequest):
 
     status: Literal["queued"] = Field(description="Always `queued`.")
     reason: str | None = Field(None, description="Why it is not there yet.")
+    error_kind: str | None = Field(None, description="Class of the error of its last attempt, such as `Throttled`.")
 
 
 class NewRequestState(Document):
@@ -214,6 +218,7 @@ class RequestState(Document):
     not_before: datetime | None = Field(description="When its next attempt may start.")
     finished_at: datetime | None = Field(description="When it ended.")
     error: str | None = Field(description="Why the last attempt failed.")
+    error_kind: str | None = Field(description="Class of that error, such as `TokenDead`.")
     report_url: str = Field(description="Path of the report.")
 
 

@@ -150,6 +150,27 @@ def test_an_older_window_only_after_a_failure(route: HitHarness) -> None:
     assert "etag" not in answer.headers
 
 
+def make_failing_route(desk: ReaderHarness, home: Path, kind: str) -> HitHarness:
+    """A route whose last step is for dead tokens only, and a platform that refuses the report with an error."""
+    steps = (FallbackSettings(kind="upstream"), FallbackSettings(kind="partitions", errors=("TokenDead",)))
+    route = make_route(desk, home, *(step.model_copy(update={"timeout_seconds": 60.0}) for step in steps))
+    route.desk.warm(KEY)
+    delete_entries(route.desk)
+    route.misses.on_fetch = lambda key: FetchOutcome(False, None, 5, "it could not be fetched: no", kind)
+    return route
+
+
+def test_a_step_for_one_class_of_errors_follows_a_failed_request(desk: ReaderHarness, tmp_path: Path) -> None:
+    """The worker that failed was another process; its error has the class that it had there."""
+    assert is_degraded(make_failing_route(desk, tmp_path, "TokenDead").get(PATH), "partitions")
+
+
+def test_a_failed_request_of_another_class_is_a_problem_that_names_it(desk: ReaderHarness, tmp_path: Path) -> None:
+    """The step is left out, and the answer says which class of error it was."""
+    answer = make_failing_route(desk, tmp_path, "BadRequest").get(PATH)
+    assert (answer.status, orjson.loads(answer.body)["error_kind"]) == (503, "BadRequest")
+
+
 def test_a_full_queue_is_answered_from_the_rest(route: HitHarness) -> None:
     """A refusal with 503 is an error like any other; without an answer it is what the client gets."""
 

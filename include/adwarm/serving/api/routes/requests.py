@@ -82,6 +82,7 @@ def _request_state(services: ServingServices, found: QueuedRequest) -> RequestSt
         not_before=None if found.not_before is None else to_datetime(found.not_before),
         finished_at=None if found.finished_at is None else to_datetime(found.finished_at),
         error=None if found.error is None else redact(found.error),
+        error_kind=found.error_kind,
         report_url=report_path(found.key),
     )
 

@@ -24,6 +24,7 @@ _TABLES = (
 def upgrade() -> None:
     """Add the columns and the tables; isolations start empty."""
     _change_errors()
+    op.add_column("request", sa.Column("error_kind", sa.String(length=40)))
     _replace_isolation()
     with op.batch_alter_table("healing_action") as table:
         table.alter_column("name", existing_type=sa.String(length=120), type_=sa.String(length=240))
@@ -37,6 +38,8 @@ def downgrade() -> None:
     """Drop the tables and columns of this migration."""
     for name in _TABLES:
         op.drop_table(name)
+    with op.batch_alter_table("request") as table:
+        table.drop_column("error_kind")
     op.drop_table("isolation")
     op.create_table(
         "isolation",

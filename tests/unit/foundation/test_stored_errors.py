@@ -1,0 +1,33 @@
+"""Errors keep their class when they are stored by name and made again."""
+
+import pytest
+
+from adwarm.foundation import errors
+from adwarm.foundation.errors import AdwarmError, TokenDead, Transient
+from adwarm.foundation.stored_errors import name_error, restore_error
+
+CLASSES = [item for item in vars(errors).values() if isinstance(item, type) and issubclass(item, AdwarmError)]
+
+
+class _Unavailable(TokenDead):
+    """A class of another module."""
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_an_error_of_each_class_comes_back(kind: type[AdwarmError]) -> None:
+    """Class, text and every attribute that its constructor sets are there."""
+    error = restore_error(kind.__name__, "it failed", "act_1")
+    assert (type(error), str(error), name_error(error)) == (kind, "it failed", kind.__name__)
+    assert repr(error) == f"{kind.__name__}('it failed')"
+
+
+def test_a_class_of_another_module_is_stored_by_its_base() -> None:
+    """Conditions of the settings can name only the classes of the tree, and Python's own."""
+    assert name_error(_Unavailable("gone")) == "TokenDead"
+    assert name_error(TimeoutError()) == "TimeoutError"
+
+
+@pytest.mark.parametrize("kind", [None, "", "Gone", "os"])
+def test_what_is_not_known_is_transient(kind: str | None) -> None:
+    """A request that another version has stored does not stop a reader."""
+    assert type(restore_error(kind, "it failed")) is Transient
