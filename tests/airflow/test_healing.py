@@ -10,7 +10,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Table, delete, select
 
-from adwarm.foundation.errors import TokenDead
+from adwarm.foundation.errors import Isolated, TokenDead
+from adwarm.model import Priority, ReportKey
+from adwarm.prefetch import KeyRequest
 from adwarm.recovery import Call
 from adwarm.recovery.run_outcomes import RunOutcomes
 from adwarm.runtime import Runtime
@@ -21,6 +23,7 @@ from adwarm.store.database import read_transaction
 from adwarm.store.error_events import ErrorFilter
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.tables import healing_run, quarantined_item
+from adwarm_airflow.task_context import open_runtime
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
@@ -286,15 +289,15 @@ def test_an_action_of_the_user_heals(
     assert [(item["source"], item["connection"], item["kind"]) for item in told] == [("meta", CONNECTION, "Transient")]
 
 
-def test_a_connection_has_one_name_everywhere(run: Callable[..., Any], connect: Connect, runtime: Runtime) -> None:
+def test_a_connection_has_one_name_everywhere(connect: Connect, runtime: Runtime) -> None:
     """Errors, alert, healing and isolation of a dead token name the Airflow connection, and nothing else."""
     connect("dead")
-    assert run().state == "failed"
+    requests = [KeyRequest(ReportKey(account, "last_7d")) for account in ACCOUNTS]
+    result = open_runtime(conn_id=CONNECTION).prefetch_engine().run(requests, Priority.LOW)
+    assert {type(outcome.error) for outcome in result.outcomes} <= {TokenDead, Isolated}
     events = runtime.errors.list_recent(100, ErrorFilter(kind="TokenDead"))
     assert {event.connection for event in events} == {CONNECTION}
-    scopes = [alert.scope for alert in list_alerts(runtime.engine) if alert.kind == "TokenDead"]
-    assert scopes == [f"connection:{CONNECTION}"]
-    runs = HealingStore(runtime.engine).list_recent(10)
-    assert {run.scope for run in runs if run.action == "token_refresh"} == {CONNECTION}
-    isolated = {state.scope for state in runtime.isolation.list_isolated() if state.scope.startswith("connection:")}
-    assert isolated <= {f"connection:{CONNECTION}"}
+    assert [alert.scope for alert in list_alerts(runtime.engine)] == [f"connection:{CONNECTION}"]
+    assert {run.scope for run in HealingStore(runtime.engine).list_recent(10)} == {CONNECTION}
+    pool = open_runtime(conn_id=CONNECTION).source_factories()
+    assert list(pool) == [CONNECTION]

@@ -12,6 +12,7 @@ import typer
 
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_json, print_table
+from adwarm.cli.recovery_checks import check_recovery
 from adwarm.cli.storage_checks import check_database, check_disk, list_disks
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt
 
@@ -42,7 +43,7 @@ class CheckResult:
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, storage, disks, logs, forecast, connections, misses, clock, zones, tokens and alerts.
+    """Check settings, storage, disks, logs, forecast, connections, misses, clock, zones, tokens, recovery and alerts.
 
     Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
     """
@@ -63,6 +64,7 @@ def doctor(*, as_json: JsonOption = False) -> None:
             _run_check("clock", lambda: _check_clock(runtime)),
             _run_check("time zones", lambda: _check_zones(runtime)),
             _check_tokens(runtime),
+            _run_check("recovery", lambda: check_recovery(runtime.settings)),
             *_check_alerts(runtime),
         ]
     if as_json:

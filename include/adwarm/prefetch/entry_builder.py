@@ -142,6 +142,23 @@ def build_entry_of_rows(
     return _pack(context, query, document, provenance.fetched_at)
 
 
+def describe_entry(query: EntryQuery, provenance: Provenance, missing: str | None) -> Entry:
+    """Return the entry of a document that is not built: without codec and bytes, and expired when it was fetched."""
+    return Entry(
+        key=query.entry_key,
+        date_range=query.key.date_range,
+        report=query.key.report,
+        codec="identity",
+        raw_bytes=0,
+        stored_bytes=0,
+        fetched_at=provenance.fetched_at,
+        expires_at=provenance.fetched_at,
+        source=provenance.source,
+        complete=missing is None,
+        degraded_reason=missing,
+    )
+
+
 def _pack(context: Context, query: EntryQuery, document: Document, fresh_until: datetime | None) -> tuple[Entry, bytes]:
     """Return the entry of a document, and its compressed bytes."""
     packed, content_hash = pack_document(document, context.settings.compression)

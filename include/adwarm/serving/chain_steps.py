@@ -20,6 +20,7 @@ from adwarm.prefetch.entry_builder import (
     RangeSummary,
     build_entry,
     build_entry_of_rows,
+    describe_entry,
     version_sum,
 )
 from adwarm.prefetch.gap_filling import MissingData, describe_missing
@@ -29,7 +30,7 @@ from adwarm.serving.reader import Reader, ReadResult, ReadStatus
 from adwarm.sources.protocol import Capabilities
 from adwarm.store import accounts, entries, partitions
 from adwarm.store.entries import Entry
-from adwarm.store.partition_rows import pack_rows, unpack_rows
+from adwarm.store.partition_rows import check_objects, pack_rows, unpack_rows
 
 _MAX_WINDOWS = 10
 """Entries whose bytes the step `window` reads before it gives up; each one before was damaged."""
@@ -49,10 +50,16 @@ def load_libraries() -> None:
     unpack_rows(pack_rows([{"date_start": "2000-01-01", "date_stop": "2000-01-01"}]), [date(2000, 1, 1)])
 
 
-def read_partitions(reader: Reader, key: ReportKey) -> ReadResult:
+def read_partitions(reader: Reader, key: ReportKey, *, with_document: bool = True) -> ReadResult:
     """Return the document of stored days, when every day of the window is stored.
 
     A range of more than one day has no summary then: figures of unique users do not add up over days.
+
+    Args:
+        reader: knows the account and the days.
+        key: the report.
+        with_document: whether to build it. Without it only the checksums of the stored days are checked, and the result
+            says how old they are, and why it is no fresh report.
 
     Raises:
         NotFound: a day is not stored.
@@ -66,11 +73,15 @@ def read_partitions(reader: Reader, key: ReportKey) -> ReadResult:
     if lacking:
         raise NotFound(f"{len(lacking)} of {format_count(len(window), 'day')} are not stored, the first {lacking[0]}")
     at = min(state.fetched_at for state in states.values())
-    summary = None
-    if len(window) > 1:
-        summary = RangeSummary([], at, version_sum(states, window), _describe_unique(query.spec, window))
+    unique = None if len(window) == 1 else _describe_unique(query.spec, window)
+    provenance = Provenance(context.settings.source.kind, "", at)
     try:
-        built = build_entry(context, query, states, summary, Provenance(context.settings.source.kind, "", at))
+        if with_document:
+            summary = None if unique is None else RangeSummary([], at, version_sum(states, window), unique)
+            built = build_entry(context, query, states, summary, provenance)
+        else:
+            check_objects(context.objects, states, window)
+            built = describe_entry(query, provenance, unique), b""
     except Corrupt as error:
         context.on_damage(error, key.account_id, str(key))
         raise

@@ -65,6 +65,7 @@ class ChainRequest:
         priority: the class of such calls.
         find_cached: returns the entry that the process knows, with its bytes; the reader's own by default.
         is_outdated: whether the entry may have changed since `first`, so that it is read again.
+        wants_document: whether the document is needed; otherwise `partitions` says only that there is one, and its age.
     """
 
     first: ReadResult
@@ -72,6 +73,7 @@ class ChainRequest:
     priority: Priority = Priority.CRITICAL
     find_cached: CachedEntry | None = None
     is_outdated: bool = False
+    wants_document: bool = True
 
     @property
     def key(self) -> ReportKey:
@@ -158,9 +160,13 @@ class ReadChain:
         return result
 
     def read_instead(self, key: ReportKey, error: Exception) -> ReadResult:
-        """Return what the chain has for a key whose fetch has failed with `error`; a miss when that is nothing."""
+        """Return what the chain has for a key whose fetch has failed with `error`; a miss when that is nothing.
+
+        The result has source, age and reason; the document only where it is stored or was fetched.
+        """
         steps = [step for step in order_steps(self.steps, wants_fresh=False) if step.kind != "upstream"]
-        return self.find(ChainRequest(self.look_up(key), may_fetch=True), steps, error)
+        request = ChainRequest(self.look_up(key), may_fetch=True, wants_document=False)
+        return self.find(request, steps, error)
 
     def look_up(self, key: ReportKey) -> ReadResult:
         """Return what the stored entry gives; a miss with `StoreUnreachable` when the database cannot be reached.
@@ -267,7 +273,7 @@ class _Steps:
         calls: dict[str, Callable[[], ReadResult]] = {
             "cache": self._read_cached,
             "entry": self._read_entry,
-            "partitions": lambda: read_partitions(self._reader, self._key),
+            "partitions": lambda: read_partitions(self._reader, self._key, with_document=self._request.wants_document),
             "window": lambda: find_other_window(self._reader, self._key),
             "source": lambda: self._read_source(step),
             "upstream": lambda: self._fetch(step),

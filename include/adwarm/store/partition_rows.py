@@ -6,10 +6,10 @@ A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campa
 
 import hashlib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from operator import le
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pyarrow as pa
@@ -21,6 +21,7 @@ from adwarm.model import ColumnTable, Row, Window
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partitions import PartitionState
 
+T = TypeVar("T")
 _CODED = b"adwarm.json"
 _SORTED_BY = ("date_start", "date_stop", "ad_id", "adset_id", "campaign_id", "account_id")
 
@@ -151,20 +152,39 @@ def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], win
     Raises:
         DamagedObjects: some objects cannot be read; the error names all of them.
     """
+    return _sorted_table(ColumnTable.concatenate(_read_objects(objects, states, window, read_partition_table)))
+
+
+def check_objects(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> None:
+    """Check the checksums of the objects with the daily rows of a window, without reading the rows.
+
+    Raises:
+        DamagedObjects: some objects are lost or damaged; the error names all of them.
+    """
+    _read_objects(objects, states, window, lambda _data, _days: None)
+
+
+def _read_objects(
+    objects: ObjectStore,
+    states: Mapping[date, PartitionState],
+    window: Window,
+    read: Callable[[bytes, list[date]], T],
+) -> list[T]:
+    """Return what `read` returns for each object with rows of the window, and for the days in it."""
     days_by_object: dict[str, list[date]] = {}
     for day in window.days():
         if day in states and states[day].rows:
             days_by_object.setdefault(states[day].object_hash, []).append(day)
-    tables: list[ColumnTable] = []
+    results: list[T] = []
     damaged: dict[str, AdwarmError] = {}
     for digest, days in days_by_object.items():
         try:
-            tables.append(read_partition_table(objects.get(digest), days))
+            results.append(read(objects.get(digest), days))
         except (Corrupt, NotFound) as error:
             damaged[digest] = error
     if damaged:
         raise DamagedObjects(list(damaged), next(iter(damaged.values())))
-    return _sorted_table(ColumnTable.concatenate(tables))
+    return results
 
 
 def _sorted_table(table: ColumnTable) -> ColumnTable:

@@ -1,6 +1,8 @@
 """`adwarm doctor`: each check, and what it says to fix."""
 
+import json
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from adwarm.cli import storage_checks
 from adwarm.forecast.snapshot import get_live_snapshot
 from adwarm.foundation.storage_errors import DiskSpace
 from adwarm.model import Actor, ReportKey
+from adwarm.prefetch.healers import TOKEN_REFRESH_GROUP, list_token_hooks
 from adwarm.runtime import Runtime
 from adwarm.serving.open_log import OpenLog
 from adwarm.serving.ports import Open
@@ -172,3 +175,25 @@ def test_a_damaged_live_forecast_is_seen(adwarm: Adwarm, tmp_path: Path, monkeyp
     assert "cannot be used" in forecast["detail"]
     assert "does not match its checksum" in adwarm("status", "--json").json["forecast"]["problem"]
     assert any(item["kind"] == "snapshot" for item in adwarm("verify", "--json").json["corrupt"])
+
+
+def _recovery(adwarm: Adwarm) -> tuple[bool, str]:
+    (check,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "recovery"]
+    return check["ok"], check["detail"]
+
+
+def test_healers_and_the_chain_are_checked(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that cannot be imported, a broken hook and an unknown connection are all named before they matter."""
+    assert _recovery(adwarm)[0]
+    healers = [{"action": "custom", "call": "no_such_package.heal:restart"}, {"action": "token_refresh"}]
+    monkeypatch.setenv("ADWARM_RECOVERY__HEALERS", json.dumps(healers))
+    monkeypatch.setenv("ADWARM_RECOVERY__FALLBACKS", '[{"kind": "source", "connection": "warehouse"}]')
+    list_token_hooks.cache_clear()
+    broken = EntryPoint("renew", "no_such_package:renew", TOKEN_REFRESH_GROUP)
+    monkeypatch.setattr("adwarm.prefetch.healers.entry_points", lambda group: [broken])
+    is_ok, detail = _recovery(adwarm)
+    assert not is_ok
+    for text in ("no_such_package.heal:restart cannot be imported", "the entry point renew", "warehouse"):
+        assert text in detail
+    monkeypatch.setenv("ADWARM_RECOVERY__HEAL", "false")
+    assert "entry point" not in _recovery(adwarm)[1]

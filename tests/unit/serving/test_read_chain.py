@@ -17,7 +17,7 @@ from adwarm.foundation.errors import BadRequest, Corrupt, NotFound, TokenDead, T
 from adwarm.model import Account, ReportKey, Window
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest
 from adwarm.prefetch.batch_result import KeyStatus
-from adwarm.serving import ReadChain, ReadResult, ReadStatus
+from adwarm.serving import ReadChain, ReadResult, ReadStatus, chain_steps
 from adwarm.serving.fallback_outcomes import describe_fallbacks, look_up_fallbacks
 from adwarm.serving.read_chain import StoreUnreachable, order_steps, read_or_fetch, require_entry
 from adwarm.settings import CompressionSettings, Settings
@@ -363,7 +363,7 @@ def test_memory_never_hides_what_is_stored(desk: ReaderHarness) -> None:
 def test_a_step_that_keeps_failing_is_isolated(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """After some failures it is skipped, under its own name; the entry step never is."""
 
-    def fail(*args: object) -> None:
+    def fail(*args: object, **options: object) -> None:
         raise OSError("the object store is down")
 
     chain = make_chain(desk, step("partitions"), step("entry"))
@@ -416,6 +416,19 @@ def test_the_keys_of_a_batch(desk: ReaderHarness) -> None:
     )
     assert isinstance(result.failure(), Transient)
     assert BatchResult([first]).failure() is None
+
+
+def test_a_failed_batch_builds_no_document(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The days are only checked: whole ones count with their age and what they lack, damaged ones do not count."""
+    monkeypatch.setattr(chain_steps, "build_entry", lambda *_: pytest.fail("a document was built"))
+    desk.warm(WEEK)
+    delete_entries(desk)
+    chain = make_chain(desk, step("partitions"))
+    result = chain.read_instead(WEEK, Transient("down"))
+    assert (result.status, result.source, result.age_seconds) == (ReadStatus.STALE, "partitions", 0)
+    assert "field reach" in (result.reason or "")
+    desk.corrupt_objects()
+    assert chain.read_instead(WEEK, Transient("down")).status is ReadStatus.MISS
 
 
 @given(
