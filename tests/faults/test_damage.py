@@ -171,7 +171,7 @@ def test_a_sample_of_damage(store: Store, what: str) -> None:
     _prove(store, f"{what} (sample)", _prepare(store, what), TRIALS[what], SAMPLE)
 
 
-@pytest.mark.long
+@pytest.mark.faults
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("what", TRIALS)
 def test_every_damage(store: Store, what: str) -> None:

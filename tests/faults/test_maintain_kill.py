@@ -103,7 +103,7 @@ def _expire(runtime: Runtime) -> None:
         connection.execute(update(maintenance_step).values(lease_until=datetime.now(UTC) - timedelta(seconds=1)))
 
 
-@pytest.mark.long
+@pytest.mark.faults
 def test_the_next_run_goes_on(runtime: Runtime) -> None:
     """Killed runs block their step for no longer than the lease; then all months are compacted and no row is lost."""
     before, kills = _rows(runtime), 0
