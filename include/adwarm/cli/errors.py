@@ -11,7 +11,7 @@ from adwarm.cli.output import print_json, print_table
 if TYPE_CHECKING:
     from adwarm.store.error_events import ErrorEvent, PeriodCount
 
-_COLUMNS = ("at", "source", "kind", "account", "about", "message")
+_COLUMNS = ("at", "source", "kind", "about", "message")
 _COUNT_COLUMNS = ("from", "source", "kind", "errors")
 _PERIODS = ("hour", "day")
 
@@ -44,6 +44,8 @@ def errors(
         since=parse_timestamp(since, "--since") if since else None,
         until=parse_timestamp(until, "--until") if until else None,
     )
+    if wanted.since and wanted.until and wanted.since >= wanted.until:
+        raise BadRequest("--since must be before --until")
     log = Runtime().errors
     if counts is None:
         _print_errors(list(log.list_recent(limit, wanted)), limit, as_json=as_json)
@@ -55,9 +57,20 @@ def _print_errors(found: "list[ErrorEvent]", limit: int, *, as_json: bool) -> No
     if as_json:
         print_json([asdict(event) for event in found])
         return
-    rows = [(event.at, event.source, event.kind, event.account_id, event.subject, event.message) for event in found]
+    rows = [(event.at, _describe_source(event), event.kind, _describe_subject(event), event.message) for event in found]
     title = f"The newest {limit:,} errors" if len(found) == limit else "Errors, the newest first"
     print_table(title, _COLUMNS, rows, "none")
+
+
+def _describe_source(event: "ErrorEvent") -> str:
+    """Return the source with the connection, if there was one."""
+    return f"{event.source} ({event.connection})" if event.connection else event.source
+
+
+def _describe_subject(event: "ErrorEvent") -> str | None:
+    """Return what the error is about; a report key names its account already."""
+    account, subject = event.account_id or "", event.subject or ""
+    return (subject if account in subject.split() else f"{account} {subject}".strip()) or None
 
 
 def _print_counts(found: "list[PeriodCount]", period: str, *, as_json: bool) -> None:

@@ -43,4 +43,4 @@ def print_integrity(fields: dict[str, Any]) -> None:
     print_fields("Integrity, last 7 days", {name: value for name, value in fields.items() if name != "open_items"})
     if fields["open_items"]:
         rows = [tuple(item.values()) for item in fields["open_items"]]
-        print_table("Damaged data that is not replaced yet", tuple(fields["open_items"][0]), rows)
+        print_table("Damaged data that is not replaced yet", ("kind", "name", "account", "found", "why"), rows)

@@ -30,6 +30,8 @@ _NAME_WIDTH = 24
 """A first column with no value longer than this is never wrapped."""
 _WORD_WIDTH = 12
 """A table may break words longer than this."""
+_MAX_LINES = 6
+"""Lines that a value may take in a table before each row becomes a block."""
 _FRAME_WIDTH = 3
 """Columns of the terminal that the border and the space around a value take."""
 _NONE = "-"
@@ -69,8 +71,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
         return
     console.print(Text(title, style="table.title"), soft_wrap=True)  # a table would wrap it at its own width
     names_fit = max(len(text[0]) for text in texts) <= _NAME_WIDTH
-    if console.is_terminal and _get_readable_width(columns, texts, names_fit=names_fit) > console.width:
-        console.print(Text("\n".join(_describe_rows(columns, texts))))
+    is_narrow = _get_readable_width(columns, texts, names_fit=names_fit) > console.width
+    if console.is_terminal and (is_narrow or _is_squeezed(columns, texts, console.width)):
+        console.print(Text("\n".join(_describe_rows(columns, texts, console.width))))
         return
     table = Table(show_header=any(columns))
     for number, name in enumerate(columns):
@@ -91,14 +94,30 @@ def _get_readable_width(columns: Sequence[str], texts: Sequence[Sequence[str]], 
     return width
 
 
-def _describe_rows(columns: Sequence[str], texts: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the lines of each row: its first value, then the other values that it has, each with its column name."""
+def _is_squeezed(columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> bool:
+    """Return whether the column with the longest text would take too many lines beside the others."""
+    widths = sorted(max(map(len, cells)) for cells in zip(columns, *texts, strict=True))
+    others = sum(min(size, _NAME_WIDTH) for size in widths[:-1]) + len(columns) * _FRAME_WIDTH + 1
+    return widths[-1] > _MAX_LINES * max(width - others, 1)
+
+
+def _describe_rows(columns: Sequence[str], texts: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Yield the lines of each row: its first value, then the other values that it has, each with its column name.
+
+    A long value goes on below its own begin.
+    """
     indent = max(map(len, columns[1:]), default=0)
+    wrapper = textwrap.TextWrapper(
+        max(width, _WORD_WIDTH + indent + 4),
+        subsequent_indent=" " * (indent + 4),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     for text in texts:
         yield text[0]
-        yield from (
-            f"  {name:{indent}}  {value}" for name, value in zip(columns[1:], text[1:], strict=True) if value != _NONE
-        )
+        for name, value in zip(columns[1:], text[1:], strict=True):
+            if value != _NONE:
+                yield from wrapper.wrap(f"  {name:{indent}}  {value}")
 
 
 def print_lines(lines: Iterable[tuple[int, str]]) -> None:

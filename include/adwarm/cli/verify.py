@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.output import print_json, print_note, print_table
+from adwarm.foundation.wording import format_count
 
 if TYPE_CHECKING:
     from adwarm.maintenance.integrity import IntegrityResult
@@ -44,5 +45,11 @@ def _print_result(result: "IntegrityResult") -> None:
         (kind, counts.checked, counts.damaged, counts.repaired, counts.bytes) for kind, counts in result.kinds.items()
     ]
     print_table("Checked", ("kind", "checked", "damaged", "repaired", "bytes"), counts)
-    title = f"{result.entries:,} entries and {result.objects:,} objects checked, {len(result.problems)} corrupt"
-    print_table(title, ("what", "why"), result.corrupt, "nothing is corrupt")
+    if not result.entries + result.objects:
+        print("nothing is stored yet")
+        return
+    checked = f"{format_count(result.entries, 'entry', 'entries')} and {format_count(result.objects, 'object')} checked"
+    problems = f"{len(result.problems):,} damaged or unreadable" if result.problems else "all whole"
+    print_table(f"{checked}, {problems}", ("what", "why"), result.corrupt, "nothing is damaged")
+    if any(counts.repaired for counts in result.kinds.values()):
+        print_note("what was repaired is set aside; the next warm or `adwarm maintain` fetches it again")

@@ -10,6 +10,9 @@ _CLASSES: Final = {
     name: item for name, item in vars(errors).items() if isinstance(item, type) and issubclass(item, AdwarmError)
 }
 
+_LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
+"""Until when a scope was throttled, of which only the class of the error is known."""
+
 
 def name_error(error: BaseException) -> str:
     """Return the class in `adwarm.foundation.errors` that the error is of, or the name of its own class."""
@@ -27,7 +30,7 @@ def restore_error(kind: str | None, message: str | None, subject: str = "") -> A
     """
     found = _CLASSES.get(kind or "", Transient)
     if issubclass(found, Throttled):
-        return found(message, scope=subject, until=datetime.now(UTC))
+        return found(message, scope=subject, until=_LONG_AGO)
     if issubclass(found, Denied):
         return found(message, account_id=subject)
     if issubclass(found, Isolated):

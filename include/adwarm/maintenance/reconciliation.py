@@ -188,7 +188,7 @@ class _Run:
             return False
         except AdwarmError as error:
             self._count("failed")
-            self.result.problems.append(f"{account.id}: not compared: {type(error).__name__}: {error}")
+            self.result.problems.append(f"{account.id}: not compared: {error}")
             return True
 
     def _make_case(self, account: Account, *, is_settled: bool) -> _Case:

@@ -42,6 +42,8 @@ def test_errors_are_listed_newest_first(adwarm: Adwarm, history: Runtime) -> Non
     assert shown.exit_code == 0
     assert all(word in shown.stdout for word in ("Denied", "act_2", "a key", "message 2"))
     assert "message 1" not in shown.stdout
+    refused = adwarm("errors", "--since", newest, "--until", newest, "--json")
+    assert (refused.exit_code, refused.json["error"]) == (1, "--since must be before --until")
 
 
 def test_errors_are_counted_over_time(adwarm: Adwarm, history: Runtime) -> None:

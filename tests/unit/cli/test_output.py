@@ -66,3 +66,13 @@ def test_names_cannot_control_the_terminal(text: str, shown: str, capsys: pytest
     print_error(Console(stderr=True), AdwarmError(text), as_json=False)
     output = "".join(capsys.readouterr())
     assert not {"\x1b", "\x9b", "\x07", "\u202e"} & set(output)
+
+
+def test_a_long_text_beside_many_columns_becomes_blocks(print_at: PrintAt) -> None:
+    """A message that would take many short lines goes below its row, and goes on below its own begin."""
+    columns, row = ("at", "source", "kind", "message"), ("2026-11-26", "meta", "TokenDead", "renew the token " * 20)
+    assert print_at(400, "Errors", columns, row)[1].startswith("┏")
+    lines = print_at(60, "Errors", columns, row)
+    assert lines[1:4] == ["2026-11-26", "  source   meta", "  kind     TokenDead"]
+    assert lines[4].startswith("  message  renew the token")
+    assert all(line.startswith(" " * 11 + "") and not line[11:12].isspace() for line in lines[5:])
