@@ -9,7 +9,6 @@ import pytest
 
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
-from adwarm.prefetch.fetch_lease import ORPHAN
 from adwarm.store import accounts, leases, partitions
 from adwarm.store.database import read_transaction
 from adwarm.store.tables import lease as lease_table
@@ -163,7 +162,7 @@ def test_a_slow_report_is_continued_by_another_worker(
     again = staging.run("act_1", "act_2", owner="another")
     assert statuses(again) == ["fetched"] * 2
     assert len(staging.calls("submit")) == 2
-    assert staging.events(ORPHAN) == []
+    assert staging.events("OrphanReport") == []
     assert staging.stored_rows("act_1") == staging.expected_rows("act_1")
 
 
@@ -217,7 +216,7 @@ def test_an_old_report_is_not_continued(staging: PlatformHarness) -> None:
     staging.clock.sleep(7_200)
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
-    assert len(staging.events(ORPHAN)) == 1
+    assert len(staging.events("OrphanReport")) == 1
 
 
 def test_another_unit_does_not_continue_the_report(staging: PlatformHarness) -> None:
@@ -226,7 +225,7 @@ def test_another_unit_does_not_continue_the_report(staging: PlatformHarness) -> 
     staging.run("act_1", wait=5)
     assert statuses(staging.run("act_1", span="2026-08-01..2026-11-20")) == ["fetched"]
     assert len(staging.calls("submit")) == 2
-    assert [event.subject for event in staging.events(ORPHAN)] == [noted(staging).name]
+    assert [event.subject for event in staging.events("OrphanReport")] == ["act_1"]
 
 
 def test_a_submit_without_a_saved_id_costs_one_orphan(staging: PlatformHarness) -> None:
@@ -240,9 +239,9 @@ def test_a_submit_without_a_saved_id_costs_one_orphan(staging: PlatformHarness) 
     leases.release(engine, lease)
     assert statuses(staging.run("act_1")) == ["fetched"]
     assert len(staging.calls("submit")) == 1
-    assert [(event.subject, event.source) for event in staging.events(ORPHAN)] == [(lease.name, "meta")]
+    assert [(event.subject, event.source) for event in staging.events("OrphanReport")] == [("act_1", "meta")]
     assert statuses(staging.run("act_1")) == ["fresh"]
-    assert len(staging.events(ORPHAN)) == 1
+    assert len(staging.events("OrphanReport")) == 1
 
 
 def test_a_refused_submit_leaves_no_announcement(staging: PlatformHarness) -> None:
@@ -251,7 +250,7 @@ def test_a_refused_submit_leaves_no_announcement(staging: PlatformHarness) -> No
     assert statuses(staging.run("act_1")) == ["failed"]
     assert noted(staging).report_unit is None
     assert statuses(staging.run("act_1")) == ["fetched"]
-    assert staging.events(ORPHAN) == []
+    assert staging.events("OrphanReport") == []
 
 
 def test_throttled_while_reading_keeps_the_report(make_staging: Callable[..., PlatformHarness]) -> None:

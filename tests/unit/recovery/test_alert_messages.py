@@ -69,5 +69,5 @@ def test_text_stays_text_in_a_mail() -> None:
 def test_every_kind_has_a_next_step() -> None:
     """Known kinds have their own sentence, with the connection where it matters; others name the command."""
     assert "the connection agency" in get_next_step("TokenDead", "agency")
-    assert "adwarm errors --kind Strange" in get_next_step("Strange")
+    assert "adwarm errors --kind Strange" in get_next_step("Strange", "agency")
     assert "'chat'" in build_test_message("chat").text

@@ -299,9 +299,9 @@ def test_a_crowd_costs_one_run(route: HitHarness, monkeypatch: pytest.MonkeyPatc
     delete_entries(route.desk)
     runs: list[ReportKey] = []
 
-    def counted(reader: Any, key: ReportKey) -> Any:
+    def counted(reader: Any, key: ReportKey, **options: Any) -> Any:
         runs.append(key)
-        return read_partitions(reader, key)
+        return read_partitions(reader, key, **options)
 
     monkeypatch.setattr("adwarm.serving.read_chain.read_partitions", counted)
 
