@@ -195,9 +195,7 @@ def test_a_clear_lifts_a_denial_and_a_retry_does_not(
     assert [type(error) for error in failures] == [Denied] * 3
     assert calls == len(ACCOUNTS)
 
-    with pytest.raises(
-        Denied,
-        match=r"2 accounts left out, .*act_901.*, act_902 \(.+\); clear this task"):
+    with pytest.raises(Denied, match=r"2 accounts left out, .*act_901.*, act_902 \(.+\); clear this task"):
         _plan_anew()
     assert platform.calls()["total"] == calls
 
