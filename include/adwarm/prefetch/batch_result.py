@@ -6,7 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from adwarm.fetch_plan.planner import get_day_close_windows
-from adwarm.foundation.errors import AdwarmError, Denied, Permanent, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.errors import AdwarmError, Blocked, Denied, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.foundation.wording import format_some
 from adwarm.model import ReportKey, Window
 
@@ -93,6 +93,10 @@ class KeyOutcome:
     age_seconds: float | None = None
 
 
+def _passes_by_itself(error: AdwarmError | None) -> bool:
+    return isinstance(error, Transient) and not isinstance(error, Blocked)
+
+
 _SEVERITY_ORDER: tuple[type[AdwarmError], ...] = (TokenDead, Throttled, Refused, Transient, Denied, Permanent)
 """Which error represents many, the most severe first.
 
@@ -156,10 +160,11 @@ class BatchResult:
     def failure(self) -> AdwarmError | None:
         """Return the error to raise when no key ended fresh: the most severe one with the first reasons; else None.
 
-        None also when a fallback has data for every key.
+        None also when a fallback has data for every key, and each error passes by itself. Data of yesterday is no
+        substitute for a token, an account or a range that a human has to correct.
         """
         error = None if self.count(KeyStatus.FETCHED, KeyStatus.FRESH) else self.most_severe_error()
-        if error is None or all(item.source for item in self.outcomes):
+        if error is None or all(item.source and _passes_by_itself(item.error) for item in self.outcomes):
             return None
         return with_message(error, f"every key failed; the first reasons: {self._describe_reasons(type(error))}")
 

@@ -26,9 +26,10 @@ class PrefetchInsightsOperator(BaseOperator):
 
     A failing account does not stop the others. A key that cannot be fetched is looked up in the fallback chain of the
     settings; when that has data, it ends `stale`, and the log says where from, how old and why. The task fails only
-    when no key ended fresh and one of them has no data at all, and then with the most severe error. For a wait longer
-    than 30 seconds the task is deferred, and resumes when there is capacity. A denied account is not called for a day,
-    unless a human clears the task. Returns counts by outcome, small enough for an XCom.
+    when no key ended fresh, and one of them has no data at all or an error that does not pass by itself, such as a
+    dead token; then with the most severe error. For a wait longer than 30 seconds the task is deferred, and resumes
+    when there is capacity. A denied account is not called for a day, unless a human clears the task. Returns counts by
+    outcome, small enough for an XCom.
 
     Args:
         accounts: account ids, such as `act_1234`.
@@ -64,7 +65,7 @@ class PrefetchInsightsOperator(BaseOperator):
         """Fetch, and defer while keys are parked for long.
 
         Raises:
-            AdwarmError: no key ended fresh, and one has no data; the error has the class of the most severe reason.
+            AdwarmError: no key ended fresh, and one has no data or a permanent error; the most severe one.
         """
         from adwarm_airflow.run_window import was_cleared
 

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from adwarm.foundation.errors import (
     AdwarmError,
     BadRequest,
+    Blocked,
     Corrupt,
     Denied,
     NotAdmitted,
@@ -87,6 +89,26 @@ def test_a_batch_fails_when_no_key_is_fresh() -> None:
     for good in (KeyStatus.FETCHED, KeyStatus.FRESH):
         assert BatchResult([*bad, _ended(good, None)]).failure() is None
     assert BatchResult().failure() is None
+
+
+@pytest.mark.parametrize(
+    ("error", "fails"),
+    [
+        (Transient("down"), False),
+        (SOON, False),
+        (Blocked("ended by a human", scope="app:1", until=SOON.until), True),
+        (TokenDead("renew it"), True),
+        (BadRequest("no such day"), True),
+        (Denied("no access", account_id="act_1"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_older_data_is_no_substitute_for_a_correction(error: AdwarmError, fails: bool) -> None:
+    """Data of a fallback counts for errors that pass by themselves; one key with another error fails the batch."""
+    older = replace(_ended(KeyStatus.STALE, error), source="entry")
+    down = replace(_ended(KeyStatus.STALE, Transient("down")), source="entry")
+    assert (BatchResult([older]).failure() is not None) == fails
+    assert (BatchResult([down, older]).failure() is not None) == fails
 
 
 def test_a_failure_tells_each_reason_once_and_its_own_first() -> None:
