@@ -23,7 +23,6 @@ from sqlalchemy import select
 
 from adwarm.backpressure import AdmissionStatus
 from adwarm.foundation.errors import AdwarmError, Permanent, TokenDead
-from adwarm.foundation.redaction import redact
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.repair import IsolationView
 from adwarm.maintenance.retention import IsolationRows
@@ -42,8 +41,12 @@ class Isolations(IsolationView, IsolationRows, Protocol):
         """Return up to `limit` scopes whose isolation is over and that nobody has called since."""
         ...
 
-    def record(self, scope: str, *, failed: bool, reason: str | None = None) -> None:
+    def record(self, scope: str, *, failed: bool) -> None:
         """Count one call of the scope."""
+        ...
+
+    def record_failure(self, scope: str, error: Exception) -> None:
+        """Count one call of the scope that failed with `error`."""
         ...
 
 
@@ -100,8 +103,10 @@ class _Run:
             if error is not None and _is_own_refusal(error):
                 continue
             # A refusal in good order, such as one for a denied account, shows that the platform works.
-            failed = error is not None and (isinstance(error, TokenDead) or not isinstance(error, Permanent))
-            self.isolations.record(scope, failed=failed, reason=redact(str(error)) if failed else None)
+            if error is None or (isinstance(error, Permanent) and not isinstance(error, TokenDead)):
+                self.isolations.record(scope, failed=False)
+            else:
+                self.isolations.record_failure(scope, error)
 
     def _is_known(self, connection: str) -> bool:
         try:

@@ -7,6 +7,7 @@ from typing import TypeVar
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock
 from adwarm.model import Actor, Priority
+from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import AccountPage, AsyncReportProgress, InsightsSource, ResultPage
 from adwarm.store import Context, read_traffic
 
@@ -74,7 +75,8 @@ class PlatformCalls:
                 read_traffic.increment(
                     self.context.engine, self.clock.now(), account_id, Actor.WARMER.value, upstream_calls=1
                 )
-            result = operation()
+            with naming_credential(source):
+                result = operation()
             if isinstance(result, ResultPage | AccountPage | AsyncReportProgress):
                 grant.record_usage(result.usage)
         return result

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from adwarm.foundation.errors import AdwarmError
+from adwarm.foundation.stored_errors import name_error
 
 STORED_DATA = "store"
 """The source of operations on stored data."""
@@ -40,8 +41,8 @@ class Failure:
 
     @property
     def kind(self) -> str:
-        """The class of the error."""
-        return type(self.error).__name__
+        """The class of the error, as settings name it."""
+        return name_error(self.error)
 
     @property
     def code(self) -> str | None:

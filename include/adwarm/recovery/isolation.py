@@ -30,6 +30,7 @@ from typing import Any, Protocol
 from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import (
+    AdwarmError,
     BadRequest,
     Blocked,
     Corrupt,
@@ -38,13 +39,14 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
-from adwarm.recovery.call import Call
+from adwarm.foundation.redaction import redact
+from adwarm.foundation.stored_errors import name_error
+from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.recovery.source_evidence import ACCOUNTS_OF_AN_OUTAGE
 from adwarm.settings import RecoverySettings
 from adwarm.store.isolated_sources import MAX_SCOPE_LENGTH, Change, IsolationRow, IsolationState, new_row
 
 CONNECTION, ACCOUNT, FALLBACK = "connection", "account", "fallback"
-_STORED_DATA = "store"
 _CACHE_SECONDS = 1.0
 _MAX_REASON = 500
 _CLOSED, _OPEN = BreakerState.CLOSED.value, BreakerState.OPEN.value
@@ -67,7 +69,7 @@ def fallback_scope(name: str) -> str:
 
 def list_scopes(call: Call) -> tuple[str, ...]:
     """Return the scopes in which the call may be isolated; none for stored data."""
-    if call.source == _STORED_DATA:
+    if call.source == STORED_DATA:
         return ()
     own = (account_scope(call.account_id),) if call.account_id else ()
     return (connection_scope(call), *own)
@@ -232,6 +234,21 @@ class IsolationTracker:
             return IsolationRow(scope, str(after.state), after.changed_at, until, why and why[:_MAX_REASON], data)
 
         self._remember(self._store.change(scope, change))
+
+    def record_failure(self, scope: str, error: Exception, account: str | None = None) -> None:
+        """Count one call that failed with `error`.
+
+        Args:
+            scope: what was called.
+            error: its class, its message without secrets and, for a dead token, the credential are kept: they say what
+                ends the isolation.
+            account: as for `record`.
+        """
+        kind = name_error(error)
+        code = f" (code {error.code})" if isinstance(error, AdwarmError) and error.code else ""
+        credential = error.credential if isinstance(error, TokenDead) else ""
+        reason = redact(f"{kind}: {error}{code}")
+        self.record(scope, failed=True, reason=reason, kind=kind, account=account, credential=credential)
 
     def release(self, scope: str) -> None:
         """End an isolation whose cause is fixed. The next one starts with the longer time of a relapse."""

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
+from adwarm.foundation.stored_errors import name_error
 from adwarm.recovery.call import Call
 from adwarm.store.error_events import ErrorEvent
 
@@ -25,5 +26,5 @@ def build_error_event(error: BaseException, call: Call, at: datetime) -> ErrorEv
     message = redact(str(error)) or type(error).__name__
     subject = redact(call.about) if call.about else None
     return ErrorEvent(
-        at, call.source, type(error).__name__, message, subject, code, call.connection or None, call.account_id
+        at, call.source, name_error(error), message, subject, code, call.connection or None, call.account_id
     )

@@ -30,6 +30,7 @@ _STEPS: Final = {
     ),
     "ConnectionError": "Check this machine's network and proxy; calls are tried again by themselves.",
     "TimeoutError": "Check this machine's network; if the platform is only slow, raise ADWARM_SOURCE__READ_TIMEOUT.",
+    "StorageError": "Repair the disk or the database that the message names; `adwarm doctor` checks both.",
     "OSError": "Check that the disk has space and that adwarm may write its folders; `adwarm doctor` names them.",
     "BadRequest": "Correct the setting or the report that the message names; the same call fails until then.",
     "NotFound": "Check that the account or the object still exists; `adwarm accounts discover` lists the accounts.",

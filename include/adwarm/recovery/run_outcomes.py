@@ -4,8 +4,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, TokenDead
-from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import Call
 from adwarm.recovery.isolation import (
     IsolationTracker,
@@ -48,16 +46,16 @@ class RunOutcomes:
         elif is_temporary(error):
             self._record_temporary(call, error)
         elif counts_for_connection(error):
-            self._fail(connection_scope(call), error)
+            self._tracker.record_failure(connection_scope(call), error)
         elif counts_for_account(error) and call.account_id:
-            self._fail(account_scope(call.account_id), error)
+            self._tracker.record_failure(account_scope(call.account_id), error)
 
     def record_fallback(self, name: str, failure: Exception | None) -> None:
         """Count a call of a fallback that ended with `failure`, or succeeded."""
         if failure is None:
             self._tracker.record(fallback_scope(name), failed=False)
         else:
-            self._fail(fallback_scope(name), failure)
+            self._tracker.record_failure(fallback_scope(name), failure)
 
     def _record_temporary(self, call: Call, error: Exception) -> None:
         is_of_account, is_of_connection = self._evidence.record_failure(call, self._clock.now().timestamp())
@@ -66,13 +64,6 @@ class RunOutcomes:
         if self._is_source_failing is not None and self._is_source_failing(call.source):
             return
         if is_of_connection:
-            self._fail(connection_scope(call), error, account=call.account_id)
+            self._tracker.record_failure(connection_scope(call), error, account=call.account_id)
         if is_of_account and call.account_id:
-            self._fail(account_scope(call.account_id), error)
-
-    def _fail(self, scope: str, error: Exception, account: str | None = None) -> None:
-        kind = type(error).__name__
-        code = f" (code {error.code})" if isinstance(error, AdwarmError) and error.code else ""
-        reason = redact(f"{kind}: {error}{code}")
-        credential = error.credential if isinstance(error, TokenDead) else ""
-        self._tracker.record(scope, failed=True, reason=reason, kind=kind, account=account, credential=credential)
+            self._tracker.record_failure(account_scope(call.account_id), error)

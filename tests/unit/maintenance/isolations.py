@@ -16,7 +16,10 @@ class NothingIsolated:
         del limit
         return []
 
-    def record(self, scope: str, *, failed: bool, reason: str | None = None) -> None:
+    def record(self, scope: str, *, failed: bool) -> None:
+        """Count nothing."""
+
+    def record_failure(self, scope: str, error: Exception) -> None:
         """Count nothing."""
 
     def delete_healthy(self, before: datetime) -> int:

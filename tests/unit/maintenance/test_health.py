@@ -9,14 +9,17 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import CallOutcome
 from adwarm.backpressure.admission import CallOutcomeKind, Granted
-from adwarm.foundation.clock import SystemClock
-from adwarm.maintenance.health import make_check_health
+from adwarm.foundation.clock import SystemClock, VirtualClock
+from adwarm.foundation.errors import Blocked
+from adwarm.maintenance.health import Isolations, make_check_health
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.step import StepBudget, StepResult
 from adwarm.model import Account, Priority, Scope, ScopeKind
+from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
-from adwarm.settings import BackpressureSettings, MaintenanceSettings, Settings, SourceSettings
+from adwarm.settings import BackpressureSettings, MaintenanceSettings, RecoverySettings, Settings, SourceSettings
 from adwarm.store import accounts
+from adwarm.store.isolated_sources import SqlIsolationStore
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -34,9 +37,13 @@ class Recorded(NothingIsolated):
         """Return the scopes."""
         return self.due[:limit]
 
-    def record(self, scope: str, *, failed: bool, reason: str | None = None) -> None:
+    def record(self, scope: str, *, failed: bool) -> None:
         """Keep the result."""
-        self.results[scope] = (failed, reason)
+        self.results[scope] = (failed, None)
+
+    def record_failure(self, scope: str, error: Exception) -> None:
+        """Keep the result."""
+        self.results[scope] = (True, str(error))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +68,7 @@ def runtime(engine: Engine, platform: SimulatorServer, tmp_path: object) -> Runt
     return Runtime(settings)
 
 
-def check(runtime: Runtime, isolations: Recorded) -> StepResult:
+def check(runtime: Runtime, isolations: Isolations) -> StepResult:
     """Run the step."""
     clock = SystemClock()
     calls = PlatformCalls(runtime.context, runtime.single_call_admission, clock, runtime.source_factories)
@@ -83,6 +90,19 @@ def test_each_scope_has_its_probe(runtime: Runtime, platform: SimulatorServer) -
     assert (result.counts, platform.calls()["total"] - before) == ({"succeeded": 3, "failed": 1}, 3)
     assert result.problems[0].startswith("connection:eu: TokenDead")
     assert "wrong" not in result.problems[0]
+
+
+def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime) -> None:
+    """The class of the error and the refused credential stay, by which a call notices that the token was renewed."""
+    clock = VirtualClock(datetime.now(UTC))
+    rules = RecoverySettings(isolation_failures=1, isolation_seconds=10)
+    tracker = IsolationTracker(SqlIsolationStore(runtime.engine), rules, clock)
+    tracker.record_failure("connection:eu", Blocked("ended", scope="app:1", until=clock.now()))
+    clock.sleep(11)
+    check(runtime, tracker)
+    (isolated,) = tracker.list_isolated()
+    source = runtime.source_factories()["eu"]()
+    assert (isolated.kind, isolated.credential) == ("TokenDead", source.credential)
 
 
 def test_a_connection_that_is_not_known_here_is_not_probed(runtime: Runtime, platform: SimulatorServer) -> None:

@@ -283,7 +283,7 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) 
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     assert len(bench.source.submitted) > asked
     events = ErrorLog(bench.engine).list_recent(10)
-    assert [(event.kind, event.subject) for event in events] == [("DamagedObjects", "act_1")]
+    assert [(event.kind, event.subject) for event in events] == [("Corrupt", "act_1")]
     assert [item.outcome for item in _list_quarantined(bench.engine)] == ["the days were fetched again"] * damaged
     other = KeyRequest(ReportKey("act_1", "last_14d"))
     assert [str(outcome.status) for outcome in bench.prefetch.run([other], Priority.LOW).outcomes] == ["fetched"]
