@@ -1,11 +1,19 @@
-"""Which errors a healer is for: classes of errors by name, and a pattern of code and message."""
+"""Errors by the names that settings use: of healers, fallbacks and retries; and a pattern of code and message."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adwarm.foundation.errors import AdwarmError
 from adwarm.settings import HealerSettings
 from adwarm.settings.recovery_sections import ANY_ERROR
+
+
+def matches_errors(names: Sequence[str], error: BaseException | None) -> bool:
+    """Whether `names` has the class of `error` or one of its base classes; `any` also stands for no error."""
+    if ANY_ERROR in names:
+        return True
+    return error is not None and not {kind.__name__ for kind in type(error).__mro__}.isdisjoint(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +37,7 @@ class ErrorFilter:
         """Return whether the error is one of those; a call that adwarm itself did not admit has not failed."""
         if isinstance(error, AdwarmError) and error.own_refusal:
             return False
-        names = {base.__name__ for base in type(error).__mro__} | {ANY_ERROR}
-        if names.isdisjoint(self.errors):
+        if not matches_errors(self.errors, error):
             return False
         code = error.code if isinstance(error, AdwarmError) else None
         return self.pattern is None or any(re.search(self.pattern, text) for text in (code or "", str(error)))

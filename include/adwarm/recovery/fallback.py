@@ -26,6 +26,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from adwarm.foundation.errors import AdwarmError, NotFound, Permanent
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.wording import format_duration
+from adwarm.recovery.error_filter import matches_errors
 from adwarm.settings.recovery_sections import ANY_ERROR
 
 T = TypeVar("T")
@@ -63,13 +64,6 @@ class Fallback(Generic[T]):
     def applies_to(self, error: Exception | None) -> bool:
         """Whether it is used after `error`, by the names of the error's class and its base classes."""
         return matches_errors(self.errors, error)
-
-
-def matches_errors(names: Sequence[str], error: Exception | None) -> bool:
-    """Whether `names` has the class of `error` or one of its base classes; `any` also stands for no error."""
-    if ANY_ERROR in names:
-        return True
-    return error is not None and not {kind.__name__ for kind in type(error).__mro__}.isdisjoint(names)
 
 
 class FallbackGuard(Protocol):

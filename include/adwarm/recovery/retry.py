@@ -15,8 +15,8 @@ from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, stop_never
 
-from adwarm.foundation import errors
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
+from adwarm.recovery.error_filter import matches_errors
 from adwarm.settings import RecoverySettings
 
 T = TypeVar("T")
@@ -24,12 +24,6 @@ _INITIAL_RETRIES = 10.0
 """Lets a process with few calls retry at all."""
 _MAX_RETRIES = 100.0
 _PROPORTIONAL_SPREAD = 0.25
-_STANDARD_ERRORS: dict[str, type[Exception]] = {
-    "any": Exception,
-    "ConnectionError": ConnectionError,
-    "TimeoutError": TimeoutError,
-    "OSError": OSError,
-}
 
 
 class RetryBudget:
@@ -59,24 +53,13 @@ class RetryBudget:
             return True
 
 
-def error_class(name: str) -> type[Exception]:
-    """Return the class of errors that settings call `name`; `any` is every exception.
-
-    Raises:
-        KeyError: the name is none of `adwarm.settings.recovery_sections.ERROR_NAMES`.
-    """
-    known: type[Exception] = _STANDARD_ERRORS.get(name) or vars(errors)[name]
-    return known
-
-
 def is_retryable(settings: RecoverySettings, source: str, error: BaseException) -> bool:
     """Return whether the settings let a call of `source` be repeated after `error`."""
     if isinstance(error, Throttled) or (isinstance(error, AdwarmError) and error.own_refusal):
         return False
     if isinstance(error, Transient) and (error.retry_after or 0.0) > settings.max_delay_seconds:
         return False
-    names = settings.retryable.get(source, settings.retryable["*"])
-    return isinstance(error, tuple(error_class(name) for name in names))
+    return matches_errors(settings.retryable.get(source, settings.retryable["*"]), error)
 
 
 def backoff_seconds(settings: RecoverySettings, attempt: int, error: BaseException | None, rng: Random) -> float:

@@ -21,13 +21,13 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.recovery import fallback
+from adwarm.recovery.error_filter import matches_errors
 from adwarm.recovery.fallback import (
     MAX_ABANDONED,
     Fallback,
     FallbackRun,
     call_with_timeout,
     is_abandoned,
-    matches_errors,
     run_fallbacks,
 )
 

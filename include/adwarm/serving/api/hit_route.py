@@ -35,7 +35,7 @@ from adwarm.foundation.errors import Corrupt, Transient
 from adwarm.foundation.stored_errors import restore_error
 from adwarm.model import Actor, Priority, ReportKey, TokenScope
 from adwarm.model.windows import PRESETS
-from adwarm.recovery.fallback import matches_errors
+from adwarm.recovery.error_filter import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
 from adwarm.serving.api.errors import describe_error, retry_headers
