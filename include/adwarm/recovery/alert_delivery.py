@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine
 
+from adwarm.foundation.redaction import log_unexpected
 from adwarm.recovery.alert_messages import build_message
 from adwarm.recovery.channels import LOG_CHANNEL, Channel, LogSender, describe_failure
 from adwarm.settings import AlertSettings
@@ -104,8 +105,10 @@ class NoticeSender:
                 self._is_asked_again = False
             try:
                 self._deliver(names, lambda: True)
-            except Exception:
-                log.exception("notices of alerts could not be delivered; the DAG adwarm_maintenance tries again")
+            except Exception as problem:
+                log_unexpected(
+                    log, problem, "notices of alerts could not be delivered; the DAG adwarm_maintenance tries again"
+                )
 
     def _deliver(self, names: set[str], may_continue: Callable[[], bool]) -> tuple[int, list[str]]:
         sent, problems = 0, list[str]()

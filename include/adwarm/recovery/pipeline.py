@@ -27,7 +27,7 @@ from typing import Generic, TypeVar
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.recovery.alerts import Alerts, LogAlerts
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
@@ -140,8 +140,8 @@ class _Guard:
             return 0.0
         try:
             return self.isolation.remaining_seconds(fallback_scope(name))
-        except Exception:
-            log.exception("could not read whether the fallback %s is isolated; it is used", name)
+        except Exception as problem:
+            log_unexpected(log, problem, "could not read whether the fallback %s is isolated; it is used", name)
             return 0.0
 
     def count(self, name: str, failure: Exception | None) -> None:
@@ -149,8 +149,8 @@ class _Guard:
             return
         try:
             self.outcomes.record_fallback(name, failure)
-        except Exception:
-            log.exception("counting a call of the fallback %s failed", name)
+        except Exception as problem:
+            log_unexpected(log, problem, "counting a call of the fallback %s failed", name)
 
 
 class RecoveryPipeline:
@@ -289,8 +289,8 @@ class RecoveryPipeline:
             return None
         try:
             return self._isolation.find_isolation(list_scopes(run.call))
-        except Exception:
-            log.exception("could not read whether %s is isolated; it is called", run.call.source)
+        except Exception as problem:
+            log_unexpected(log, problem, "could not read whether %s is isolated; it is called", run.call.source)
             return None
 
     def _fix_token(self, run: _Run[T], isolated: Isolated) -> bool:
@@ -328,8 +328,8 @@ class RecoveryPipeline:
             return None
         try:
             healed = heal(run.healers, Failure(run.call, error), self._ledger, self._clock, self._owner)
-        except Exception:
-            log.exception("healing could not be attempted")
+        except Exception as problem:
+            log_unexpected(log, problem, "healing could not be attempted")
             return None
         if healed is not None:
             run.actions.append(redact(str(healed)))
@@ -383,8 +383,8 @@ class RecoveryPipeline:
     def _best_effort(what: str, call: Callable[[], object]) -> None:
         try:
             call()
-        except Exception:
-            log.exception("%s failed", what)
+        except Exception as problem:
+            log_unexpected(log, problem, "%s failed", what)
 
 
 def _is_own_refusal(error: Exception) -> bool:
