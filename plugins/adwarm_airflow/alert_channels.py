@@ -13,7 +13,8 @@ from weakref import WeakSet
 from airflow.sdk import BaseNotifier
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
-from adwarm.recovery.alert_delivery import NoticeSender
+from adwarm.foundation.redaction import log_unexpected
+from adwarm.recovery.alert_delivery import NOT_DELIVERED, NoticeSender
 from adwarm.recovery.alert_messages import Message
 from adwarm.settings.recovery_sections import NotifierChannel
 
@@ -97,5 +98,5 @@ def deliver_rest() -> None:
         try:
             sender.wait(10)
             sender.deliver()
-        except Exception:
-            log.exception("notices of alerts could not be delivered; the DAG adwarm_maintenance tries again")
+        except Exception as error:
+            log_unexpected(log, error, NOT_DELIVERED)

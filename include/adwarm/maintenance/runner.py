@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.redaction import redact
+from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import maintenance_steps
 from adwarm.store.maintenance_steps import StepOutcome, StepState
@@ -98,7 +98,7 @@ def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float
         result = step(state.cursor, StepBudget.of(clock, seconds))
     except Exception as failure:
         error = failure
-        log.exception("step %s failed", name)
+        log_unexpected(log, failure, "step %s failed", name)
     except BaseException:  # the process is being stopped: the lease ends at once, the cursor stays
         _save(engine, name, owner, started, StepOutcome(state.cursor, clock.now(), 0.0, error="interrupted"))
         raise

@@ -20,6 +20,7 @@ from adwarm.store.alerts import Channels, ClaimedNotice, StoredAlert, claim_noti
 CLAIM_SECONDS = 300.0
 """Longer than a channel takes to send or to give up; a mail server is tried several times."""
 _MAX_NOTICES = 100
+NOT_DELIVERED = "notices of alerts could not be delivered; the DAG adwarm_maintenance tries again"
 log = logging.getLogger(__name__)
 
 
@@ -106,9 +107,7 @@ class NoticeSender:
             try:
                 self._deliver(names, lambda: True)
             except Exception as problem:
-                log_unexpected(
-                    log, problem, "notices of alerts could not be delivered; the DAG adwarm_maintenance tries again"
-                )
+                log_unexpected(log, problem, NOT_DELIVERED)
 
     def _deliver(self, names: set[str], may_continue: Callable[[], bool]) -> tuple[int, list[str]]:
         sent, problems = 0, list[str]()

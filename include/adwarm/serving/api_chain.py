@@ -6,13 +6,14 @@ costs one. The copy that the process knows of a report is the one that the hit r
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from cachetools import TTLCache
 
 from adwarm.compression import encode_envelope
 from adwarm.compression.envelope import parse_codec
-from adwarm.model import Priority, ReportKey
+from adwarm.model import ReportKey
 from adwarm.serving.body_files import OLD_CONTENT_TYPE
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
@@ -101,7 +102,7 @@ class ApiChain:
             found = body or self._parts.bodies.read_local(entry)
             return None if found is None else (entry, _seal(entry, found))
 
-        own = ChainRequest(request.first, request.may_fetch, request.priority, find_cached, request.is_outdated)
+        own = replace(request, find_cached=find_cached)
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._parts.chain_threads, self._chain.find, own, steps, error)
 
@@ -111,11 +112,6 @@ class ApiChain:
             result = done.result()
             if _count_bytes(result) <= _REUSED_BYTES:
                 self._results[name] = result
-
-
-def make_request(first: ReadResult, priority: Priority, *, may_fetch: bool, is_outdated: bool = False) -> ChainRequest:
-    """Return what a chain is run for in the read API."""
-    return ChainRequest(first, may_fetch, priority, None, is_outdated)
 
 
 def _seal(entry: Entry, body: bytes) -> bytes:

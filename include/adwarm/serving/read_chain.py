@@ -30,6 +30,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
 from adwarm.foundation.redaction import redact
@@ -48,6 +51,8 @@ _FETCHING_KINDS = frozenset({"source", "upstream"})
 _ISOLATED_KINDS = frozenset({"partitions", "window", "source"})
 _COMPLETE_SOURCES = frozenset({"entry", "upstream"})
 _FRESH_STATUSES = frozenset({ReadStatus.HIT, ReadStatus.FETCHED})
+STORE_ERRORS: Final = (Transient, OSError, SQLAlchemyError)
+"""What reading an entry raises when its database cannot be reached or is too slow."""
 CachedEntry = Callable[[], tuple[Entry, bytes] | None]
 
 
@@ -177,7 +182,7 @@ class ReadChain:
         self.reader.context.settings.spec(key.report)
         try:
             return self.reader.read(key, record_traffic=False)
-        except Exception as error:  # a lost SQLite file raises errors of SQLAlchemy
+        except STORE_ERRORS as error:
             return self.describe_lost_store(key, error)
 
     def describe_miss(self, key: ReportKey, reason: str) -> ReadResult:

@@ -26,12 +26,11 @@ from datetime import datetime
 from typing import Final
 
 import orjson
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.compression import choose_encoding
 from adwarm.compression.dictionaries import CODING, parse_available_dictionary
-from adwarm.foundation.errors import Corrupt, Transient
+from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.stored_errors import restore_error
 from adwarm.model import Actor, Priority, ReportKey, TokenScope
 from adwarm.model.windows import PRESETS
@@ -53,21 +52,19 @@ from adwarm.serving.api.insights_request import (
 )
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header
 from adwarm.serving.api.visit import Reading, Visit, collect_headers, send, send_problem, unless_gone
-from adwarm.serving.api_chain import ApiChain, make_request
+from adwarm.serving.api_chain import ApiChain
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.ports import FetchOutcome, Open
 from adwarm.serving.problems import Problem, unknown_report
-from adwarm.serving.read_chain import ChainRequest, StoreUnreachable
+from adwarm.serving.read_chain import STORE_ERRORS, ChainRequest, StoreUnreachable
 from adwarm.serving.representations import COLUMNAR, Selection
 from adwarm.serving.services import ServingServices
 from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry
 
 _VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
-_STORE_ERRORS: Final = (Transient, OSError, SQLAlchemyError)
-"""What reading an entry raises when its database cannot be reached or is too slow."""
 _LOST_SECONDS: Final = 0.5
 """How long reports in memory are sent without another try, after the database could not be reached."""
 _MAX_HEADS: Final = 64
@@ -149,7 +146,7 @@ class HitRoute:
             entry = pointer.entry
             if entry is not None and await self._send_stored(reading, pointer, entry, now):
                 return
-        except _STORE_ERRORS as error:
+        except STORE_ERRORS as error:
             if visit.is_sent:
                 raise
             self._store_lost_at = loop_time()
@@ -263,7 +260,7 @@ class HitRoute:
         """Send what this process knows of a report whose entry cannot be read."""
         first = self._chain.describe_miss(reading.query.key, error, "")
         before, _, after = self._chain.split_steps(wants_fresh=False)
-        request = make_request(first, Priority.NORMAL, may_fetch=False)
+        request = ChainRequest(first, priority=Priority.NORMAL)
         if not await self._send_found(reading, request, [*before, *after]):
             self._record(reading, None, "miss", 0)
             raise first.error or error
@@ -278,7 +275,7 @@ class HitRoute:
         first = self._chain.describe_miss(key, None, f"nothing is stored for {pointer.window}")
         if pointer.entry is not None and not self._is_too_old(pointer.entry, reading.at):
             first = replace(first, error=Corrupt("the stored bytes are lost or damaged"))
-        request = make_request(first, priority, may_fetch=may_fetch, is_outdated=pointer.entry is not None)
+        request = ChainRequest(first, may_fetch, priority, is_outdated=pointer.entry is not None)
         if pointer.is_known and await self._send_found(reading, request, before):
             if may_fetch and reading.actor is not Actor.WARMER:
                 self._misses.revalidate(key, token, priority)
