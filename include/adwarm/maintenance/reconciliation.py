@@ -23,7 +23,7 @@ from functools import partial
 from typing import Any
 
 from adwarm.foundation.clock import Clock
-from adwarm.foundation.errors import AdwarmError, Refused, Throttled
+from adwarm.foundation.errors import AdwarmError, BadRequest, Refused, Throttled
 from adwarm.foundation.local_time import local_day
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.step import Step, StepBudget, StepResult
@@ -152,21 +152,34 @@ class _Case:
 
 @dataclass
 class _Run:
-    """One run of the step."""
+    """One run of the step.
+
+    Attributes:
+        failure: the first error of a case.
+    """
 
     calls: PlatformCalls
     pipeline: RecoveryPipeline
     clock: Clock
     budget: StepBudget
     result: StepResult = field(default_factory=StepResult)
+    failure: AdwarmError | None = None
 
     def reconcile(self, state: dict[str, Any], count: int) -> StepResult:
-        """Compare the cases of the day from the state's position on."""
+        """Compare the cases of the day from the state's position on.
+
+        Raises:
+            AdwarmError: no case could be compared; the error of the first one.
+        """
         engine, now = self.calls.context.engine, self.clock.now()
         active = [item for item in accounts.list_as_of(engine, now).values() if item.status == "active"]
         chosen = choose_accounts([item.id for item in active], now.date(), count)
         if not chosen:
             return StepResult(skipped="no active account is known")
+        try:
+            self.calls.factories()
+        except BadRequest as error:
+            return StepResult(skipped=f"there is no platform to compare with: {error}")
         by_id = {item.id: item for item in active}
         pairs = [(by_id[id_], is_settled) for id_ in chosen for is_settled in (True, False)]
         for position, (account, is_settled) in list(enumerate(pairs))[int(state["next"]) :]:
@@ -175,6 +188,8 @@ class _Run:
                 self.result.cursor = state
                 return self.result
             state["report"] = None
+        if self.failure is not None and not self.result.counts.get("compared"):
+            raise self.failure  # nothing could be compared, as with a wrong token: that is no success
         return self.result
 
     def _reconcile_case(self, account: Account, state: dict[str, Any], *, is_settled: bool) -> bool:
@@ -188,6 +203,7 @@ class _Run:
             return False
         except AdwarmError as error:
             self._count("failed")
+            self.failure = self.failure or error
             self.result.problems.append(f"{account.id}: not compared: {error}")
             return True
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import SystemClock
+from adwarm.foundation.errors import TokenDead
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.reconciliation import Sums, choose_accounts, describe, differ, make_reconcile
 from adwarm.maintenance.step import StepBudget, StepResult
@@ -137,6 +139,17 @@ def test_a_slow_report_is_awaited_over_runs(runtime_of: MakeRuntime) -> None:
     assert report is None or set(report) == {"id", "requested_at", "sums", "rows"}
     assert (cursor, differing(runtime)) == (None, set())
     assert len(list_figures(runtime.engine, datetime.now(UTC) - timedelta(days=1))) == 2 * 2 * 4
+
+
+def test_a_wrong_token_fails_the_step(runtime_of: MakeRuntime) -> None:
+    """When no account could be compared, the error is raised; without any source there is nothing to do."""
+    runtime = runtime_of()
+    wrong = runtime.settings.source.model_copy(update={"access_token": SecretStr("wrong")})
+    with pytest.raises(TokenDead):
+        reconcile(Runtime(runtime.settings.model_copy(update={"source": wrong})))
+    none = runtime.settings.source.model_copy(update={"access_token": None})
+    skipped = reconcile(Runtime(runtime.settings.model_copy(update={"source": none}))).skipped
+    assert "ADWARM_SOURCE__ACCESS_TOKEN" in str(skipped)
 
 
 def test_sampling_takes_every_account_in_turn() -> None:
