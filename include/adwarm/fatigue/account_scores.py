@@ -12,9 +12,10 @@ from adwarm.model import EntryKey, Row, Window
 from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.recovery.call import STORED_DATA
 from adwarm.settings import Settings
-from adwarm.store import Context, entries, partitions, scores
+from adwarm.store import Context, entries, partitions, quarantine, scores
 from adwarm.store.entries import Entry
 from adwarm.store.partition_rows import DamagedObjects, daily_rows
+from adwarm.store.quarantine import LostDays
 
 
 @dataclass
@@ -70,8 +71,10 @@ def score_accounts(
         problem = f"scores need rows of ads, and the report `default` has rows of the level {level}"
         result.errors.append(f"{problem}; set ADWARM_REPORTS__DEFAULT__LEVEL=ad")
         return result
+    lost = quarantine.list_lost_days(context.engine)
     for account_id, as_of in pairs:
         try:
+            _check_not_lost(context, account_id, as_of, lost)
             _score_one(context, account_id, as_of, now, result)
         except (Corrupt, NotFound, TooMuchData) as error:
             is_healed = pipeline is not None and _heal(pipeline, account_id, error)
@@ -86,6 +89,22 @@ def _heal(pipeline: RecoveryPipeline, account_id: str, error: AdwarmError) -> bo
     return isinstance(error, DamagedObjects) and pipeline.heal(error, call=call) is not None
 
 
+def _get_window(context: Context, as_of: date) -> Window:
+    return Window(as_of - timedelta(days=context.settings.planning.history_days - 1), as_of)
+
+
+def _check_not_lost(context: Context, account_id: str, as_of: date, lost: Sequence[LostDays]) -> None:
+    """Check that no day was set aside as damaged and is not fetched again yet: without it scores would be wrong.
+
+    Raises:
+        NotFound: there is such a day.
+    """
+    window = _get_window(context, as_of)
+    for days in lost:
+        if days.account_id == account_id and days.since <= window.until and window.since <= days.until:
+            raise NotFound(f"the days {days.since}..{days.until} were damaged and are not fetched again yet")
+
+
 def _score_one(
     context: Context,
     account_id: str,
@@ -95,7 +114,7 @@ def _score_one(
 ) -> None:
     settings = context.settings
     spec = settings.spec("default")
-    window = Window(as_of - timedelta(days=settings.planning.history_days - 1), as_of)
+    window = _get_window(context, as_of)
     states = partitions.list_states(context.engine, account_id, spec.hash, window)
     if not states:
         result.without_data += 1

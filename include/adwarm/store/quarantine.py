@@ -136,6 +136,23 @@ def list_open(engine: Engine, limit: int) -> list[QuarantinedItem]:
         return [_item(row) for row in connection.execute(query.limit(limit))]
 
 
+@dataclass(frozen=True, slots=True)
+class LostDays:
+    """Days of an account that were set aside and have not been fetched again; both ends included."""
+
+    account_id: str
+    since: date
+    until: date
+
+
+def list_lost_days(engine: Engine) -> list[LostDays]:
+    """Return the days that were set aside and have not been fetched again, of objects with days of one account."""
+    is_lost = and_(table.c.healed_at.is_(None), table.c.kind == "partition", table.c.since.is_not(None))
+    query = select(table.c.account_id, table.c.since, table.c.until).where(is_lost).order_by(table.c.id)
+    with read_transaction(engine) as connection:
+        return [LostDays(*row) for row in connection.execute(query)]
+
+
 def list_open_names(engine: Engine) -> set[tuple[str, str]]:
     """Return kind and name of the open rows."""
     query = select(table.c.kind, table.c.name).where(table.c.healed_at.is_(None))

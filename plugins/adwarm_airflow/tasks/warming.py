@@ -27,7 +27,7 @@ from adwarm.prefetch.outcome_text import describe_denied, describe_left_out
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
-from adwarm.store import accounts, denials, jobs, partitions, warms
+from adwarm.store import accounts, denials, jobs, partitions, quarantine, warms
 from adwarm_airflow.params import get_lines_param, get_window_param
 from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
@@ -102,7 +102,10 @@ def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     rows = warms.list_by_run(runtime.engine, run.run_id)
     ids = sorted({row.key.account_id for row in rows if row.status.is_served})
     days = partitions.find_newest_complete_days(runtime.engine, ids, runtime.settings.spec("default").hash)
-    return summarize_scores(score_accounts(runtime.context, sorted(days.items()), run.clock.now(), runtime.pipeline))
+    # An account whose days were all damaged has no newest day; it must not be left out in silence.
+    lost = {item.account_id: item.until for item in quarantine.list_lost_days(runtime.engine) if item.account_id in ids}
+    pairs = sorted({**lost, **days}.items())
+    return summarize_scores(score_accounts(runtime.context, pairs, run.clock.now(), runtime.pipeline))
 
 
 def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,20 @@ def test_one_damaged_account_does_not_stop_the_rest(bench: PrefetchHarness, obje
     assert report.to_dict()["errors"] == report.errors
 
 
+def test_scoring_again_stays_an_error_until_the_days_are_back(bench: PrefetchHarness, objects: ObjectStore) -> None:
+    """Days that healing has set aside are no account without data; once they are fetched, it is scored."""
+    _close(bench, "act_1")
+    for path in Path(objects.url).rglob("*.parquet"):
+        path.write_bytes(b"?")
+    context = Context(bench.engine, objects, bench.settings)
+    for _ in range(2):
+        result = score_accounts(context, [("act_1", DAY)], NOW, bench.prefetch.pipeline)
+        assert (result.accounts, result.without_data, len(result.errors)) == (0, 0, 1)
+    assert "not fetched again yet" in result.errors[0]
+    _close(bench, "act_1")
+    assert _score(bench, objects, "act_1").accounts == 1
+
+
 def test_entries_of_rows_and_of_columns_give_the_same_scores(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """A week's entry in the older format of rows has the same frequencies, so every score is the same, byte by byte."""
 

@@ -171,7 +171,7 @@ def test_a_timeout_falls_to_the_next(hanging: Callable[[], str]) -> None:
     guard = Guard()
     found = run(
         [
-            Fallback("slow", hanging, 0.01),
+            Fallback("slow here only", hanging, 0.01),  # the first minute of a name counts in the whole process
             answering("a", errors=("Transient",)),
             answering("b", errors=("TimeoutError",)),
         ],
@@ -179,8 +179,8 @@ def test_a_timeout_falls_to_the_next(hanging: Callable[[], str]) -> None:
     )
     assert found.used is not None
     assert (found.used.name, found.value, found.attempts) == ("b", "b", 2)
-    assert guard.counted == [("b", False)], "the first minute of `slow` in this process"
-    assert found.notes == ("fallback slow failed: TimeoutError: no answer within 0.01 s",)
+    assert guard.counted == [("b", False)], "the first minute of the slow one in this process"
+    assert found.notes == ("fallback slow here only failed: TimeoutError: no answer within 0.01 s",)
 
 
 @pytest.mark.parametrize("age_seconds", [59, 60, 61])
