@@ -122,9 +122,12 @@ class PrefetchInsightsOperator(BaseOperator):
 
     def with_fallbacks(self, result: BatchResult) -> BatchResult:
         """Return `result` with the failed keys looked up in the fallback chain of the settings."""
+        from adwarm.prefetch.batch_result import KeyStatus
         from adwarm.serving.fallback_outcomes import look_up_fallbacks
         from adwarm_airflow.task_context import open_runtime
 
+        if not result.count(KeyStatus.FAILED, KeyStatus.STALE):
+            return result
         return look_up_fallbacks(open_runtime(conn_id=self.conn_id).read_chain, result)
 
     def waiting_priority(self, context: Context, parked: Sequence[KeyOutcome]) -> str:
