@@ -325,6 +325,7 @@ def test_scoring_what_is_stored(runtime: Runtime, simulator: SimulatorServer) ->
 def test_scores_that_cannot_be_made_fail_the_task(runtime: Runtime) -> None:
     """When no account's data can be read, the task fails and names account and reason; its days are requested."""
     from adwarm_airflow.operators import ScoreFatigueOperator
+    from adwarm_airflow.task_context import open_runtime
 
     _prefetch(accounts=["act_512"], date_ranges=["last_30d"]).execute(CONTEXT)
     for path in (Path(runtime.settings.data)).rglob("*"):
@@ -334,5 +335,8 @@ def test_scores_that_cannot_be_made_fail_the_task(runtime: Runtime) -> None:
     with pytest.raises(Permanent, match="no account could be scored: act_512"):
         ScoreFatigueOperator(task_id="t", accounts=["act_512"], as_of=day).execute(CONTEXT)
     assert [item.key.account_id for item in runtime.queue.list_newest(9)] == ["act_512"]
+    with pytest.raises(Permanent, match="not fetched again yet"):  # clearing the task turns nothing green
+        ScoreFatigueOperator(task_id="t", accounts=["act_512"], as_of=day).execute(CONTEXT)
+    assert open_runtime(conn_id="facebook_default").queue_worker().drain(30).completed == 1
     again = ScoreFatigueOperator(task_id="t", accounts=["act_512"], as_of=day).execute(CONTEXT)
-    assert (again["accounts"], again["without_data"]) == (0, 1)
+    assert (again["accounts"], again["without_data"]) == (1, 0)

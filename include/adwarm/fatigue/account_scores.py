@@ -99,10 +99,10 @@ def _check_not_lost(context: Context, account_id: str, as_of: date, lost: Sequen
     Raises:
         NotFound: there is such a day.
     """
-    window = _get_window(context, as_of)
+    window, spec = _get_window(context, as_of), context.settings.spec("default")
     for days in lost:
-        if days.account_id == account_id and days.since <= window.until and window.since <= days.until:
-            raise NotFound(f"the days {days.since}..{days.until} were damaged and are not fetched again yet")
+        if (days.account_id, days.spec_hash) == (account_id, spec.hash) and days.overlaps(window):
+            raise NotFound(f"the days {days.window} were damaged and are not fetched again yet")
 
 
 def _score_one(

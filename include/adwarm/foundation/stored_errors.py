@@ -15,9 +15,9 @@ _LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 
 
 def name_error(error: BaseException) -> str:
-    """Return the class in `adwarm.foundation.errors` that the error is of, or the name of its own class."""
+    """Return the class below `AdwarmError` in `adwarm.foundation.errors` that the error is of, or its own class."""
     names = [kind.__name__ for kind in type(error).__mro__]
-    return next((name for name in names if name in _CLASSES), names[0])
+    return next((name for name in names if name in _CLASSES and name != AdwarmError.__name__), names[0])
 
 
 def restore_error(kind: str | None, message: str | None, subject: str = "") -> AdwarmError:

@@ -52,7 +52,7 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.fresh_entries import find_whole_expiries
 from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
-from adwarm.store import accounts, denials, entries, leases, read_traffic
+from adwarm.store import accounts, denials, entries, leases, quarantine, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.leases import FetchHints
 
@@ -221,14 +221,19 @@ class AccountFetch:
         return resolved
 
     def _find_stale(self, account: Account, keys: dict[int, EntryKey], now: datetime) -> dict[int, EntryKey]:
-        """Return the keys whose entry is absent, damaged, not fresh as long as requested, or without history."""
+        """Return the keys whose entry is absent, damaged, not fresh as long as requested, or without its days.
+
+        Days that were set aside are fetched although an entry that was built from them before is whole and fresh.
+        """
         context = self.context
+        lost = quarantine.list_lost_days(context.engine, account.id)
         fresh_until = find_whole_expiries(context.context, context.verified, set(keys.values()), now)
         return {
             index: key
             for index, key in keys.items()
             if key not in fresh_until
             or fresh_until[key] <= max(now, self.requests[index].fresh_until or now)
+            or any(days.spec_hash == key.spec_hash and days.overlaps(key.window) for days in lost)
             or self._is_history_incomplete(account, key, index, now)
         }
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Engine, Row, and_, delete, exists, func, select, update
 
 from adwarm.foundation.errors import AdwarmError, NotFound
+from adwarm.model import Window
 from adwarm.store.context import Context
 from adwarm.store.database import insert_new, read_statement, read_transaction, write_transaction
 from adwarm.store.integrity_days import IntegrityCounts, add_within
@@ -138,19 +139,29 @@ def list_open(engine: Engine, limit: int) -> list[QuarantinedItem]:
 
 @dataclass(frozen=True, slots=True)
 class LostDays:
-    """Days of an account that were set aside and have not been fetched again; both ends included."""
+    """Days of an account and query that were set aside and have not been fetched again."""
 
     account_id: str
-    since: date
-    until: date
+    spec_hash: str
+    window: Window
+
+    def overlaps(self, window: Window) -> bool:
+        """Return whether one of them is in `window`."""
+        return self.window.since <= window.until and window.since <= self.window.until
 
 
-def list_lost_days(engine: Engine) -> list[LostDays]:
-    """Return the days that were set aside and have not been fetched again, of objects with days of one account."""
+def list_lost_days(engine: Engine, account_id: str | None = None) -> list[LostDays]:
+    """Return the days, of one account or all, that were set aside and have not been fetched again.
+
+    Those of an object with days of several accounts or queries are left out: nothing says which of them were lost.
+    """
     is_lost = and_(table.c.healed_at.is_(None), table.c.kind == "partition", table.c.since.is_not(None))
-    query = select(table.c.account_id, table.c.since, table.c.until).where(is_lost).order_by(table.c.id)
-    with read_transaction(engine) as connection:
-        return [LostDays(*row) for row in connection.execute(query)]
+    query = select(table.c.account_id, table.c.spec_hash, table.c.since, table.c.until).where(is_lost)
+    if account_id is not None:
+        query = query.where(table.c.account_id == account_id)
+    with read_statement(engine) as connection:
+        rows = connection.execute(query.order_by(table.c.id)).all()
+    return [LostDays(row.account_id, row.spec_hash, Window(row.since, row.until)) for row in rows]
 
 
 def list_open_names(engine: Engine) -> set[tuple[str, str]]:

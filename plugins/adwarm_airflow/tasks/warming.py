@@ -103,8 +103,8 @@ def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     ids = sorted({row.key.account_id for row in rows if row.status.is_served})
     days = partitions.find_newest_complete_days(runtime.engine, ids, runtime.settings.spec("default").hash)
     # An account whose days were all damaged has no newest day; it must not be left out in silence.
-    lost = {item.account_id: item.until for item in quarantine.list_lost_days(runtime.engine) if item.account_id in ids}
-    pairs = sorted({**lost, **days}.items())
+    lost = {item.account_id: item.window.until for item in quarantine.list_lost_days(runtime.engine)}
+    pairs = sorted({**{name: lost[name] for name in ids if name in lost}, **days}.items())
     return summarize_scores(score_accounts(runtime.context, pairs, run.clock.now(), runtime.pipeline))
 
 
