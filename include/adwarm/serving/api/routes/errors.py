@@ -25,7 +25,7 @@ from adwarm.store import alerts
 from adwarm.store.alerts import StoredAlert
 from adwarm.store.error_events import ErrorEvent, ErrorFilter, ErrorLog
 
-_NAME = r"^[\w.:/ -]+$"
+_NAME = r"^[A-Za-z0-9_.:/ -]+$"
 _CURSOR = r"^[0-9]{1,18}$"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 router = APIRouter(tags=["errors"], responses=problems(400, 404))
