@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from adwarm.maintenance.steps import MaintenanceParts
+    from adwarm.pages.services import PageServices
     from adwarm.serving.misses import QueueMissHandler
 
 
@@ -286,6 +287,22 @@ class Runtime:
         mode = describe_fetching(self.settings, self.source_factories)
         drainer = make_drainer(mode, self.settings, self.queue, lambda: self.queue_worker(DRAIN_BATCH_SIZE), self.clock)
         return QueueMissHandler(self.engine, self.settings, self.clock, self.queue, drainer)
+
+    @cached_property
+    def page_services(self) -> "PageServices":
+        """What the web page reads and acts with."""
+        from adwarm.pages.services import PageServices
+
+        return PageServices(
+            self.context,
+            self.clock,
+            self.admission,
+            self.queue,
+            self.read_chain,
+            self.isolation,
+            self.alerts,
+            self.errors,
+        )
 
     def serving_application(self) -> "ASGIApp":
         """Return the read API of this process, which may be served once; its lifespan starts and ends its parts."""

@@ -93,6 +93,11 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "token_day": older(t.token_day.c.day, keep.token_days),
         "reconciliation": older(t.reconciliation.c.at, keep.reconciliation_days),
         "strategy_state": lambda: retention.delete_removed_strategies(engine, removed_before, defaults),
+        "page_session": older(t.page_session.c.expires_at, 1),
+        "action_event": older(t.action_event.c.at, keep.action_days),
+        "data_arrival": older(t.data_arrival.c.arrived_at, keep.action_days),
+        "plan_hour": older(t.plan_hour.c.hour, keep.capacity_days),
+        "capacity_sample": older(t.capacity_sample.c.at, keep.capacity_days),
         "isolation": lambda: iter([isolations.delete_healthy(now)]),
         "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }

@@ -23,6 +23,14 @@ from sqlalchemy import (
 
 from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
+from adwarm.store.page_tables import (
+    action_event,
+    capacity_sample,
+    control_switch,
+    data_arrival,
+    page_session,
+    plan_hour,
+)
 from adwarm.store.pattern_tables import access_pattern, access_profile, popular_range
 from adwarm.store.recovery_tables import (
     alert,
@@ -44,12 +52,16 @@ __all__ = [
     "access_token",
     "account",
     "account_discovery",
+    "action_event",
     "alert",
     "alert_delivery",
     "breaker",
     "capacity_grant",
+    "capacity_sample",
     "capacity_scope",
     "compression_day",
+    "control_switch",
+    "data_arrival",
     "entry",
     "entry_version",
     "error_event",
@@ -63,8 +75,10 @@ __all__ = [
     "log_file",
     "maintenance_step",
     "metadata",
+    "page_session",
     "partition",
     "payload",
+    "plan_hour",
     "policy",
     "policy_review",
     "popular_range",
@@ -439,4 +453,6 @@ traffic_hour = Table(
     value_column("upstream_calls", Integer, 0),
     value_column("throttles", Integer, 0),
     value_column("latency_ms", Float, 0.0),
+    Column("first_opens", Integer, nullable=False, default=0, server_default="0"),
+    Column("first_hits", Integer, nullable=False, default=0, server_default="0"),
 )

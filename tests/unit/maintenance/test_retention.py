@@ -41,6 +41,7 @@ BOUNDED_OTHERWISE = {
     "account_discovery": "number of connections",
     "breaker": "number of accounts that fail",
     "capacity_scope": "number of scopes",
+    "control_switch": "number of switches",
     "entry": "evict_entries",
     "entry_version": "collect_garbage",
     "log_file": "deleted with the file",

@@ -1,0 +1,189 @@
+"""Charts as SVG, drawn by the server: no script, and no style but the classes of `static/page.css`.
+
+Every chart has a title for screen readers; what it shows is also in a table or text beside it. Colors are classes
+(`c1` to `c6` for series, `h0` to `h8` for heat), so that they follow the light or dark theme.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from markupsafe import Markup, escape
+
+HEAT_LEVELS: Final = 8
+Scale = Callable[[float], float]
+"""Turns a place or a value into a coordinate."""
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A named line or set of bars.
+
+    Attributes:
+        name: for the legend.
+        values: one per place of the axis; None leaves a gap.
+        kind: class of its color, `c1` to `c6`.
+    """
+
+    name: str
+    values: Sequence[float | None]
+    kind: str = "c1"
+
+
+def heat_map(values: Sequence[float], title: str, unit: str, texts: Sequence[str] | None = None) -> Markup:
+    """Return a map of 7 weekdays x 24 hours.
+
+    Args:
+        values: 168 numbers, Monday 00:00 first.
+        title: what it shows, for screen readers.
+        unit: of the values, for the text of each cell.
+        texts: the text of each cell; made from the value when None.
+
+    Raises:
+        ValueError: there are not 168 values.
+    """
+    if len(values) != 168:
+        raise ValueError(f"a week has 168 hours, got {len(values)} values")
+    highest = max(values)
+    parts = []
+    for hour in range(0, 24, 3):
+        parts.append(_fill('<text x="{}" y="12" class="axis">{:02d}</text>', 42 + hour * 26, hour))
+    for day, name in enumerate(_DAYS):
+        parts.append(_fill('<text x="36" y="{}" class="axis end">{}</text>', 34 + day * 24, name))
+    for place, value in enumerate(values):
+        day, hour = divmod(place, 24)
+        level = math.ceil(value / highest * HEAT_LEVELS) if highest > 0 and value > 0 else 0
+        text = texts[place] if texts else f"{_DAYS[day]} {hour:02d}:00: {value:,.3g} {unit}"
+        cell = '<rect x="{}" y="{}" width="24" height="22" rx="3" class="h{}"><title>{}</title></rect>'
+        parts.append(_fill(cell, 42 + hour * 26, 18 + day * 24, level, text))
+    return _svg(670, 190, title, parts, "heat")
+
+
+def line_chart(series: Sequence[Series], labels: Sequence[str], title: str, *, height: int = 180) -> Markup:
+    """Return lines over a common axis that starts at 0.
+
+    Args:
+        series: lines of equal length.
+        labels: of the places of the axis; about eight of them are written.
+        title: what it shows, for screen readers.
+        height: of the picture.
+    """
+    return _plot(series, labels, title, height, bars=False)
+
+
+def bar_chart(series: Sequence[Series], labels: Sequence[str], title: str, *, height: int = 180) -> Markup:
+    """Return bars side by side; arguments as for `line_chart`."""
+    return _plot(series, labels, title, height, bars=True)
+
+
+def share_bar(share: float, title: str, kind: str = "c1") -> Markup:
+    """Return a bar that is filled to a share of 0 to 1."""
+    width = max(0.0, min(1.0, share)) * 100
+    part = '<rect width="100" height="8" rx="4" class="track"/><rect width="{:.1f}" height="8" rx="4" class="fill {}"/>'
+    return _svg(100, 8, title, [_fill(part, width, kind)], "share")
+
+
+def sparkline(values: Sequence[float | None], title: str, kind: str = "c1") -> Markup:
+    """Return a small line without axes."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return Markup("")
+    low, high = min(known), max(known)
+    step = 118 / max(1, len(values) - 1)
+    points = _points(values, lambda place: 1 + place * step, lambda value: 26 - 24 * _share(value, low, high))
+    lines = [_fill('<polyline points="{}" class="line {}"/>', text, kind) for text in points]
+    return _svg(120, 28, title, lines, "spark")
+
+
+def _plot(series: Sequence[Series], labels: Sequence[str], title: str, height: int, *, bars: bool) -> Markup:
+    width, left, bottom = 670, 52, 22
+    top = _round_up(max((value for item in series for value in item.values if value is not None), default=0.0))
+    inner, count = height - bottom - 8, max(1, len(labels))
+    step = (width - left - 8) / count
+
+    def place_x(place: float) -> float:
+        return left + (place + 0.5) * step
+
+    def place_y(value: float) -> float:
+        return 8 + inner * (1 - value / top)
+
+    parts = []
+    for mark in (0.0, 0.5, 1.0):
+        y = place_y(top * mark)
+        grid = (
+            '<line x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}" class="grid"/>'
+            '<text x="{}" y="{:.1f}" class="axis end">{}</text>'
+        )
+        parts.append(_fill(grid, left, width - 8, y, y, left - 6, y + 4, f"{top * mark:,.4g}"))
+    every = max(1, math.ceil(count / 8))
+    for place in range(0, count, every):
+        text = '<text x="{:.1f}" y="{}" class="axis middle">{}</text>'
+        parts.append(_fill(text, place_x(place), height - 5, labels[place]))
+    for number, item in enumerate(series):
+        if bars:
+            parts += _bars(item, (number, len(series)), (place_x, place_y), step, labels)
+        else:
+            lines = _points(item.values, place_x, place_y)
+            parts += [_fill('<polyline points="{}" class="line {}"/>', text, item.kind) for text in lines]
+    return _svg(width, height, title, parts, "plot") + _legend(series)
+
+
+def _bars(
+    item: Series, order: tuple[int, int], scale: tuple[Scale, Scale], step: float, labels: Sequence[str]
+) -> list[Markup]:
+    number, count = order
+    place_x, place_y = scale
+    width = step * 0.8 / count
+    parts = []
+    for place, value in enumerate(item.values):
+        if not value:
+            continue
+        x, y = place_x(place) - step * 0.4 + number * width, place_y(value)
+        bar = '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="fill {}"><title>{}</title></rect>'
+        text = f"{labels[place]}: {value:,.4g} {item.name}"
+        parts.append(_fill(bar, x, y, max(1.0, width - 1), max(0.5, place_y(0.0) - y), item.kind, text))
+    return parts
+
+
+def _points(values: Sequence[float | None], place_x: Scale, place_y: Scale) -> list[str]:
+    """Return the points of each unbroken part of a line."""
+    lines: list[str] = []
+    points: list[str] = []
+    for place, value in enumerate([*values, None]):
+        if value is not None:
+            points.append(f"{place_x(place):.1f},{place_y(value):.1f}")
+        elif points:
+            lines.append(" ".join(points))
+            points = []
+    return lines
+
+
+def _legend(series: Sequence[Series]) -> Markup:
+    if len(series) < 2:
+        return Markup("")
+    items = [_fill('<li><span class="key {}"></span>{}</li>', item.kind, item.name) for item in series]
+    return _fill('<ul class="legend">{}</ul>', Markup("").join(items))
+
+
+def _svg(width: int, height: int, title: str, parts: Sequence[Markup], kind: str) -> Markup:
+    text = '<svg viewBox="0 0 {} {}" class="chart {}" role="img" aria-label="{}">{}</svg>'
+    return _fill(text, width, height, kind, escape(title), Markup("").join(parts))
+
+
+def _fill(template: str, *values: object) -> Markup:
+    """Return one of this module's templates with values, which are escaped."""
+    return Markup(template).format(*values)  # noqa: S704 - the templates are constants
+
+
+def _share(value: float, low: float, high: float) -> float:
+    return 0.5 if high == low else (value - low) / (high - low)
+
+
+def _round_up(value: float) -> float:
+    """Return the next number of the form 1, 2 or 5 times a power of ten; 1 for nothing."""
+    if value <= 0 or not math.isfinite(value):
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if value <= factor * power * (1 + 1e-9))

@@ -1,0 +1,61 @@
+"""How the page writes numbers, times and keys: filters of its templates."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from adwarm.foundation.wording import format_bytes, format_duration
+from adwarm.planning.explanations import format_percent
+
+NOTHING: Final = "\u2013"
+"""Stands for a value that does not exist."""
+
+
+def format_number(value: float | None, digits: int = 0) -> str:
+    """Return a number with thousands separators; a dash for None."""
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def format_share(value: float | None) -> str:
+    """Return a share of 0 to 1 in percent; a dash for None."""
+    return NOTHING if value is None else format_percent(value)
+
+
+def format_time(value: datetime | None) -> str:
+    """Return a UTC time to the minute; a dash for None."""
+    return NOTHING if value is None else f"{value:%Y-%m-%d %H:%M} UTC"
+
+
+def format_seconds(value: float | None) -> str:
+    """Return a duration; a dash for None."""
+    return NOTHING if value is None else format_duration(value)
+
+
+def format_size(value: int | None) -> str:
+    """Return a number of bytes; a dash for None."""
+    return NOTHING if value is None else format_bytes(value)
+
+
+def format_ago(value: datetime | None, now: datetime) -> str:
+    """Return how long ago a time was, such as `5 min ago`, or how far ahead it is, such as `in 5 min`."""
+    if value is None:
+        return NOTHING
+    seconds = (now - value).total_seconds()
+    return f"{format_duration(seconds)} ago" if seconds >= 0 else f"in {format_duration(-seconds)}"
+
+
+def format_words(value: object) -> str:
+    """Return an internal name as words: `predicted_open` as `predicted open`."""
+    return str(value).replace("_", " ")
+
+
+FILTERS: Final[dict[str, Callable[..., Any]]] = {
+    "number": format_number,
+    "share": format_share,
+    "time": format_time,
+    "seconds": format_seconds,
+    "size": format_size,
+    "ago": format_ago,
+    "words": format_words,
+}
+"""The filters of the page's templates, by name."""

@@ -1,0 +1,130 @@
+"""What a tab is made of: tiles, which show something, and forms, which change something.
+
+A tile is a function from a request to the values of its template. The browser loads each tile by itself, so that a slow
+or failing one holds up no other; with `?plain=1` the server sends all of them in the page. A form is a function, too:
+it gets the checked fields of a POST and says where to go, or which page to show, for example to confirm.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from adwarm.pages.access import Permission, Visitor
+from adwarm.pages.services import PageServices
+
+
+@dataclass(frozen=True, slots=True)
+class TileRequest:
+    """What a tile or a form is asked.
+
+    Attributes:
+        services: what to read and act with.
+        visitor: who asks.
+        query: the query of the URL; of a repeated name, the last value.
+        fields: the fields of the form; empty for a tile.
+        now: the time of the request, UTC.
+    """
+
+    services: PageServices
+    visitor: Visitor
+    query: Mapping[str, str]
+    now: datetime
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return a value of the query without spaces around it."""
+        return self.query.get(name, default).strip()
+
+    def link(self, tab: str, **changes: object) -> str:
+        """Return the relative URL of a tab with values in its query; None leaves a name out."""
+        values = {name: value for name, value in changes.items() if value is not None}
+        return f"{tab}?{urlencode(values)}" if values else tab
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A part of a tab.
+
+    Attributes:
+        name: part of its URL, such as `hits`.
+        title: its heading.
+        load: returns the values of its template; `AdwarmError` becomes a message inside the tile.
+        template: below `templates/`, such as `now/hits.html`; the default is the tab's folder and the tile's name.
+        refresh_seconds: how often the browser loads it again; None for never.
+        is_wide: whether it takes the whole width.
+    """
+
+    name: str
+    title: str
+    load: Callable[[TileRequest], Mapping[str, Any]]
+    template: str | None = None
+    refresh_seconds: int | None = None
+    is_wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Go to a tab and show a message there.
+
+    Attributes:
+        to: relative URL, see `TileRequest.link`.
+        message: what was done.
+    """
+
+    to: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FormPage:
+    """A page that answers a form: to confirm it, or to mend its fields.
+
+    Attributes:
+        title: its heading.
+        template: below `templates/`.
+        values: of the template.
+        status: of HTTP; 200 to confirm, 422 for fields that are not valid.
+    """
+
+    title: str
+    template: str
+    values: Mapping[str, Any]
+    status: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Something that a visitor can do. Its template includes `{{ csrf_field() }}`.
+
+    Attributes:
+        name: its URL, such as `warm-now`.
+        permission: what a visitor needs for it.
+        handle: carries it out. `AdwarmError` becomes a page with its message and 422.
+    """
+
+    name: str
+    permission: Permission
+    handle: Callable[[TileRequest], "Redirect | FormPage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    """A page with tiles.
+
+    Attributes:
+        name: its URL, such as `now`.
+        title: in the navigation.
+        tiles: its parts, in order.
+        forms: what can be done on it.
+        is_listed: whether the navigation shows it.
+        summary: one sentence below the heading.
+    """
+
+    name: str
+    title: str
+    tiles: tuple[Tile, ...]
+    forms: tuple[Form, ...] = ()
+    is_listed: bool = True
+    summary: str = ""
