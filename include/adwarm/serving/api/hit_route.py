@@ -72,6 +72,13 @@ _MAX_HEADS: Final = 64
 _JSON: Final = b"application/json"
 
 
+class _NotTried(StoreUnreachable):
+    """The database could not be reached a moment ago, and this request did not try it.
+
+    It says nothing new about the database, so it does not put off the next try.
+    """
+
+
 @dataclass(slots=True)
 class _Head:
     """What a client gets of an entry: its selection, and the headers.
@@ -149,7 +156,8 @@ class HitRoute:
         except STORE_ERRORS as error:
             if visit.is_sent:
                 raise
-            self._store_lost_at = loop_time()
+            if not isinstance(error, _NotTried):
+                self._store_lost_at = loop_time()
             await self._answer_without_store(reading, error)
             return
         await self._answer_miss(reading, pointer)
@@ -159,7 +167,7 @@ class HitRoute:
         if self._chain.entry_seconds is None or self._parts.pointers.get_last(key) is None:
             return await self._parts.pointers.load(key)
         if loop_time() - self._store_lost_at < _LOST_SECONDS:
-            raise StoreUnreachable
+            raise _NotTried
         async with asyncio.timeout(self._chain.entry_seconds):
             return await self._parts.pointers.load(key)
 

@@ -18,6 +18,7 @@ from adwarm.client.report_answer import make_answer, read_strings
 from adwarm.foundation.errors import Transient
 from adwarm.model import Priority, ReportKey, TokenScope
 from adwarm.serving import http_headers
+from adwarm.serving.api import hit_route
 from adwarm.serving.api_chain import REUSE_SECONDS
 from adwarm.serving.chain_steps import read_partitions
 from adwarm.serving.ports import FetchOutcome
@@ -245,6 +246,22 @@ def test_a_lost_database(route: HitHarness, monkeypatch: pytest.MonkeyPatch, err
     other = route.get(WEEK_PATH)
     assert (other.status, int(other.headers["retry-after"]) >= 1) == (503, True)
     assert "DATABASE_URL" not in other.body.decode()
+
+
+def test_a_database_that_is_back(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers who come all the time do not put off the next try of the database: it is made within a second."""
+    monkeypatch.setattr(hit_route, "loop_time", lambda: route.clock.now().timestamp())
+    route.desk.warm(KEY)
+    route.get(PATH)
+    route.clock.sleep(2)
+    with monkeypatch.context() as patch:
+        lose_store(patch)
+        assert is_degraded(route.get(PATH), "cache")
+    sources = []
+    for _ in range(10):
+        route.clock.sleep(0.1)
+        sources.append(route.get(PATH).headers.get("adwarm-source"))
+    assert (sources[0], sources[-1]) == ("cache", None)
 
 
 def test_the_copy_survives_a_lost_row(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
