@@ -27,7 +27,7 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: with dots, as Airflow's statistics name it; Prometheus has underscores, and `_total` behind a counter.
+        name: with dots, as Airflow's statistics name it; see `prometheus_name` for the name at `/metrics`.
         kind: what its values mean.
         unit: of the values.
         tags: names of its tags.
@@ -39,6 +39,12 @@ class Metric:
     unit: str
     tags: tuple[str, ...]
     meaning: str
+
+    @property
+    def prometheus_name(self) -> str:
+        """The name at `/metrics`: with underscores, and `_total` or `_seconds` behind a counter or a timer."""
+        suffix = {MetricKind.COUNTER: "_total", MetricKind.TIMER: "_seconds"}.get(self.kind, "")
+        return self.name.replace(".", "_") + suffix
 
 
 class Sink(Protocol):
@@ -78,21 +84,21 @@ WARMS: Final = _counter("adwarm.warms", "warms", ("status",), "Warms that a batc
 WARM_OUTCOMES: Final = _counter(
     "adwarm.warm.outcomes", "warms", ("outcome",), "Warms marked as `used`, `wasted` or `superseded`."
 )
-BATCH_SECONDS: Final = _timer("adwarm.batch.seconds", (), "Time of a batch of warms.")
+BATCH_SECONDS: Final = _timer("adwarm.batch.duration", (), "Time of a batch of warms.")
 CALLS: Final = _counter(
     "adwarm.upstream.calls",
     "calls",
     ("source", "outcome"),
     "Calls of an upstream: `ok`, `throttled`, `failed`, `timeout`, `skipped`.",
 )
-CALL_SECONDS: Final = _timer("adwarm.upstream.seconds", ("source",), "Time of a call of an upstream.")
+CALL_SECONDS: Final = _timer("adwarm.upstream.duration", ("source",), "Time of a call of an upstream.")
 ADMISSIONS: Final = _counter(
     "adwarm.admissions",
     "calls",
     ("priority", "decision"),
     "Decisions on calls: `granted`, `postponed` (the wait would be too long), `rejected` (a breaker is open).",
 )
-ADMISSION_SECONDS: Final = _timer("adwarm.admission.seconds", ("priority",), "How long a granted call waited.")
+ADMISSION_SECONDS: Final = _timer("adwarm.admission.wait", ("priority",), "How long a granted call waited.")
 REQUESTS: Final = _counter(
     "adwarm.requests", "requests", ("result",), "Queued requests: `completed`, `failed`, `given_back` (tried again)."
 )
@@ -100,7 +106,7 @@ ERRORS: Final = _counter("adwarm.errors", "errors", ("kind",), "Recorded errors,
 HEALINGS: Final = _counter("adwarm.healings", "actions", ("action", "result"), "Healing actions: `helped`, `failed`.")
 ALERTS: Final = _counter("adwarm.alerts", "alerts", ("kind", "change"), "Alerts that were `opened` or `resolved`.")
 SCORED_ADS: Final = _counter("adwarm.fatigue.ads", "ads", ("status",), "Ads that were scored, by status.")
-STEP_SECONDS: Final = _timer("adwarm.maintenance.seconds", ("step", "status"), "Time of a step of maintenance.")
+STEP_SECONDS: Final = _timer("adwarm.maintenance.duration", ("step", "status"), "Time of a step of maintenance.")
 
 QUEUE_PENDING: Final = _gauge("adwarm.queue.pending", "requests", ("priority",), "Requests that wait, by class.")
 QUEUE_PROCESSING: Final = _gauge(
@@ -119,6 +125,36 @@ OPEN_ALERTS: Final = _gauge("adwarm.open_alerts", "alerts", (), "Alerts that are
 ENTRIES: Final = _gauge("adwarm.entries", "entries", (), "Stored entries.")
 ENTRY_BYTES: Final = _gauge("adwarm.entry_bytes", "bytes", ("form",), "Their bytes, decoded and as stored.")
 TOKENS: Final = _gauge("adwarm.tokens", "tokens", (), "Valid tokens of the read API.")
+COMPRESSION_PACKED: Final = _gauge(
+    "adwarm.compression.packed", "payloads", ("codec",), "Payloads compressed in the last 30 days."
+)
+COMPRESSION_UNPACKED: Final = _gauge(
+    "adwarm.compression.unpacked", "payloads", ("codec",), "Payloads decompressed in the last 30 days."
+)
+COMPRESSION_RAW_BYTES: Final = _gauge(
+    "adwarm.compression.raw_bytes", "bytes", ("codec",), "Bytes before compression in the last 30 days."
+)
+COMPRESSION_STORED_BYTES: Final = _gauge(
+    "adwarm.compression.stored_bytes", "bytes", ("codec",), "Bytes after compression in the last 30 days."
+)
+COMPRESSION_PACK_SECONDS: Final = _gauge(
+    "adwarm.compression.pack_seconds", "seconds", ("codec",), "Time spent compressing in the last 30 days."
+)
+COMPRESSION_UNPACK_SECONDS: Final = _gauge(
+    "adwarm.compression.unpack_seconds", "seconds", ("codec",), "Time spent decompressing in the last 30 days."
+)
+COMPRESSION_ERRORS: Final = _gauge(
+    "adwarm.compression.errors", "payloads", ("codec",), "Payloads that failed in the last 30 days."
+)
+
+READ_SECONDS: Final = _timer(
+    "adwarm.read.duration",
+    ("result", "actor"),
+    "Time to answer a read of the read API, by its result and who opened it; the count is the number of reads.",
+)
+WAITING_READERS: Final = _gauge(
+    "adwarm.waiting_readers", "requests", (), "Requests that wait for a missing report in this process."
+)
 
 EVENTS: Final = (
     LOG_EVENTS,
@@ -152,8 +188,19 @@ STATES: Final = (
     ENTRIES,
     ENTRY_BYTES,
     TOKENS,
+    COMPRESSION_PACKED,
+    COMPRESSION_UNPACKED,
+    COMPRESSION_RAW_BYTES,
+    COMPRESSION_STORED_BYTES,
+    COMPRESSION_PACK_SECONDS,
+    COMPRESSION_UNPACK_SECONDS,
+    COMPRESSION_ERRORS,
 )
 """Read from the database: by `/metrics` when it is asked, and for Airflow's statistics by the step `emit_metrics`."""
+SERVER: Final = (READ_SECONDS, WAITING_READERS)
+"""Only at `/metrics` of the read API, about the process that answers."""
+METRICS: Final = (*EVENTS, *STATES, *SERVER)
+"""Every metric."""
 
 _sinks: tuple[Sink, ...] = ()
 
@@ -169,6 +216,11 @@ def remove_sink(sink: Sink) -> None:
     """Stop reporting to `sink`."""
     global _sinks  # noqa: PLW0603
     _sinks = tuple(item for item in _sinks if item is not sink)
+
+
+def has_sinks() -> bool:
+    """Return whether this process reports to anything."""
+    return bool(_sinks)
 
 
 def report(metric: Metric, value: float = 1.0, **tags: str) -> None:

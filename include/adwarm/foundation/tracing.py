@@ -76,8 +76,17 @@ def instrument(engine: "Engine | None" = None) -> bool:
     if engine is not None:
         from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
-        SQLAlchemyInstrumentor().instrument(engine=engine)
+        statements = SQLAlchemyInstrumentor()
+        if not statements.is_instrumented_by_opentelemetry:
+            statements.instrument(engine=engine)
     return True
+
+
+def trace_requests(application: Any) -> Any:
+    """Return an ASGI application whose requests have spans of their own, named by method only."""
+    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+
+    return OpenTelemetryMiddleware(application, exclude_spans=["receive", "send"])
 
 
 def _hide_query(current: Any, request: Any) -> None:

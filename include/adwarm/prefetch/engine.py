@@ -59,7 +59,11 @@ class PrefetchEngine(FetchContext):
         # By identity: two requests may be equal, and each has an outcome of its own.
         by_request: dict[int, KeyOutcome] = {}
         try:
-            facts = {"adwarm.keys": len(requests), "adwarm.accounts": len(fetches), "adwarm.priority": priority.name}
+            facts: dict[str, str | int | float] = {
+                "adwarm.keys": len(requests),
+                "adwarm.accounts": len(fetches),
+                "adwarm.priority": priority.name,
+            }
             with span("adwarm.batch", facts), ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as pool:
                 for outcomes in self._run_fetches(pool, batch, fetches, threads):
                     by_request |= {id(outcome.request): outcome for outcome in outcomes}
