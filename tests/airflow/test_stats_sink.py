@@ -59,6 +59,10 @@ def collector() -> Iterator[tuple[int, list[Any]]]:
         thread.join()
 
 
+def _points(metric: Any) -> Any:
+    return getattr(metric, metric.WhichOneof("data")).data_points
+
+
 def test_airflow_sends_what_is_reported(environment: dict[str, str], collector: tuple[int, list[Any]]) -> None:
     """A counter, a gauge and a timer arrive with their tags; Airflow adds its prefix and counts milliseconds."""
     port, received = collector
@@ -74,9 +78,9 @@ def test_airflow_sends_what_is_reported(environment: dict[str, str], collector: 
     )
     assert done.returncode == 0, done.stderr
     found = {metric.name: metric for metric in received}
-    warms = found["airflow.adwarm.warms"].sum.data_points[0]
-    pending = found["airflow.adwarm.queue.pending"].gauge.data_points[-1]
-    duration = found["airflow.adwarm.batch.duration"].histogram.data_points[0]
+    warms = _points(found["airflow.adwarm.warms"])[0]
+    pending = _points(found["airflow.adwarm.queue.pending"])[-1]
+    duration = _points(found["airflow.adwarm.batch.duration"])[0]
     assert (warms.as_double or warms.as_int, warms.attributes[0].value.string_value) == (3, "fetched")
     assert (pending.as_double or pending.as_int) == 7
     assert (duration.sum, found["airflow.adwarm.batch.duration"].unit) == (1500.0, "ms")

@@ -74,6 +74,7 @@ FORECAST_KEYS: Final = _gauge("adwarm.forecast.keys", "keys", ("kind",), "Report
 FORECAST_ECE: Final = _gauge(
     "adwarm.forecast.ece", "probability", ("kind",), "Expected calibration error of the trained forecast."
 )
+PLANS: Final = _counter("adwarm.plans", "plans", ("mode",), "Plans that were made, by mode: `live`, `shadow`.")
 PLANNED: Final = _counter(
     "adwarm.plan.warms",
     "warms",
@@ -160,6 +161,7 @@ EVENTS: Final = (
     LOG_EVENTS,
     FORECAST_KEYS,
     FORECAST_ECE,
+    PLANS,
     PLANNED,
     WARMS,
     WARM_OUTCOMES,

@@ -181,6 +181,7 @@ def decide(
         batches,
         without_forecast,
     )
+    telemetry.report(telemetry.PLANS, mode=str(mode))
     for name in ("planned", "closing", "cut", "fresh"):
         telemetry.report(telemetry.PLANNED, getattr(summary, name), result=name)
     return summary
