@@ -16,6 +16,7 @@ its log says why. `adwarm status` shows what each did last; `adwarm maintain` ru
 * `collect_garbage` deletes objects that nothing has referred to for a day, once a day.
 * `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` says, once an hour.
 * `deliver_alerts` sends alerts and notices of their end.
+* `emit_metrics` reports the state to the statistics of Airflow.
 * `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
   differences.
 """
@@ -36,6 +37,7 @@ STEPS = (
     "collect_garbage",
     "apply_retention",
     "deliver_alerts",
+    "emit_metrics",
     "reconcile",
 )
 """The steps of `adwarm.maintenance.steps`; a test compares the two."""

@@ -22,10 +22,14 @@ def pages() -> dict[Path, str]:
     Raises:
         Undocumented: something public has no description.
     """
-    from reference_pages import airflow_parts, api, commands, openapi, settings, sources, tables
+    from reference_pages import airflow_parts, api, commands, metrics, openapi, settings, sources, tables
     from reference_pages.markdown import fill
 
-    blocks = {"commands": commands.blocks(), "dags": airflow_parts.dag_blocks(ROOT / "dags")}
+    blocks = {
+        "commands": commands.blocks(),
+        "dags": airflow_parts.dag_blocks(ROOT / "dags"),
+        "metrics": metrics.blocks(),
+    }
     texts = {
         "settings": settings.page(),
         "tables": tables.page(),

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
 from adwarm.backpressure.memory_pressure import machine_turn
+from adwarm.foundation import telemetry, tracing
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
@@ -315,6 +316,8 @@ class Runtime:
         from adwarm.serving.services import ServingServices
         from adwarm.serving.tokens import TokenAuthenticator
 
+        metrics = ServingMetrics()
+        telemetry.add_sink(metrics)
         deltas = DeltaThreads(self.context)
         parts = HitParts(self.context, self.clock, deltas)
         self.caches.add(parts.pointers, parts.bodies, parts.representations)
@@ -330,7 +333,7 @@ class Runtime:
             misses,
             opens,
             parts.counter,
-            ServingMetrics(),
+            metrics,
             misses.drainer.mode.mode,
         )
 
@@ -340,11 +343,17 @@ class Runtime:
             await asyncio.to_thread(deltas.close)
             await asyncio.to_thread(parts.close)
             await asyncio.to_thread(opens.close)
+            telemetry.remove_sink(metrics)
 
         startables: list[Startable] = [parts.counter, opens, misses]
         has_partitions = any(step.kind == "partitions" for step in self.read_chain.steps)
         startables += [LibraryLoader()] if has_partitions else []
-        return build_application(services, parts, startables, close)
+        application = build_application(services, parts, startables, close)
+        return tracing.trace_requests(application) if self._start_tracing() else application
+
+    def _start_tracing(self) -> bool:
+        """Send the spans of this process where the environment says, if it says so."""
+        return tracing.start_provider("adwarm-serve") and tracing.instrument(self.engine)
 
 
 def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[Healer]:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from functools import partial
 
+from adwarm.foundation import tracing
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts
 from adwarm_airflow.connections import DEFAULT_CONNECTION, connection_source_factory, reload_connection
+from adwarm_airflow.stats_sink import report_to_airflow
 
 SETTINGS_CONNECTIONS = frozenset({"", "default"})
 """Values of `Account.connection` for accounts that no Airflow connection has read."""
@@ -27,6 +29,7 @@ def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runt
     """
     settings = load_settings()
     clock = clock or SystemClock()
+    report_to_airflow()
     if conn_id is None:
         return _with_alerts(Runtime(settings, clock))
     first, *others = connection_names(conn_id)
@@ -38,7 +41,9 @@ def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runt
 
 
 def _with_alerts(runtime: Runtime) -> Runtime:
-    """Let the runtime send alerts through notifiers of Airflow, at the end of the task."""
+    """Let the runtime send alerts through notifiers of Airflow, at the end of the task, and trace what it does."""
+    if tracing.is_recording():
+        tracing.instrument(runtime.engine)
     if not runtime.settings.alerts.channels:
         return runtime
     from adwarm_airflow.alert_channels import NotifierSender, remember

@@ -52,7 +52,7 @@ def test_the_schema_check_can_fail() -> None:
 
 
 def test_every_service_of_the_airflow_topology_is_there() -> None:
-    """The services of Airflow's own file are present; cli, flower and simulator start only with their profile."""
+    """The services of Airflow's own file are present; the others start only with their profile."""
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
 
     assert profiles == {
@@ -68,6 +68,9 @@ def test_every_service_of_the_airflow_topology_is_there() -> None:
         "airflow-cli": ["debug"],
         "flower": ["flower"],
         "simulator": ["simulator"],
+        "otel-collector": ["observability"],
+        "prometheus": ["observability"],
+        "grafana": ["observability"],
     }
 
 

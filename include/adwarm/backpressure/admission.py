@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock, add_seconds, utc
 from adwarm.foundation.errors import (
     AdwarmError,
@@ -237,17 +238,27 @@ def _release(call: GrantedCall, clock: Clock, started: datetime, error: BaseExce
     now = clock.now()
     outcome = call.outcome(max(0.0, (now - started).total_seconds()), error, now)
     call.admission.release(call.grant, outcome)
+    source = call.grant.source
+    telemetry.report(telemetry.CALLS, source=source, outcome=outcome.kind.value)
+    telemetry.report(telemetry.CALL_SECONDS, outcome.latency_seconds, source=source)
 
 
 def _wait_for_grant(admission: Admission, clock: Clock, call: CallRequest, timeout_seconds: float) -> Grant:
-    deadline = add_seconds(clock.now(), timeout_seconds)
+    started, priority = clock.now(), call.priority.name.lower()
+    deadline = add_seconds(started, timeout_seconds)
     while True:
         decision = admission.admit(call.scopes, call.priority, call.cost, source=call.source)
         if isinstance(decision, Granted):
+            telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="granted")
+            waited = (clock.now() - started).total_seconds()
+            telemetry.report(telemetry.ADMISSION_SECONDS, max(0.0, waited), priority=priority)
             return decision.grant
         if isinstance(decision, Rejected):
+            telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="rejected")
             message = f"{decision.reason}; ask again then"
             raise Refused(message, retry_after=decision.retry_after, scope=decision.scope)
+        if add_seconds(clock.now(), decision.seconds) > deadline:
+            telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="postponed")
         _sleep_or_give_up(decision, clock, deadline)
 
 

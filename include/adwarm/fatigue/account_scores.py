@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 
 from adwarm.compression import flush_statistics, unpack_document
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
+from adwarm.foundation import telemetry
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, TooMuchData
 from adwarm.foundation.wording import format_count
 from adwarm.model import EntryKey, Row, Window
@@ -80,6 +81,8 @@ def score_accounts(
             is_healed = pipeline is not None and _heal(pipeline, account_id, error)
             advice = "its days are fetched again" if is_healed else "run `adwarm verify --repair` and fetch it again"
             result.errors.append(f"{account_id} {as_of}: {error}; {advice}")
+    for status, count in result.bands.items():
+        telemetry.report(telemetry.SCORED_ADS, count, status=status)
     flush_statistics(context.engine, now)
     return result
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.maintenance.step import Step, StepBudget, StepResult
@@ -104,6 +105,7 @@ def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float
         raise
     report = _describe(name, result, error, (clock.now() - started).total_seconds())
     _save(engine, name, owner, started, _outcome(report, result, clock.now()))
+    telemetry.report(telemetry.STEP_SECONDS, report.seconds, step=name, status=report.status)
     for problem in report.problems:
         log.warning("%s: %s", name, problem)
     return report

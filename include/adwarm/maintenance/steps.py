@@ -24,6 +24,7 @@ from adwarm.maintenance.repair import make_repair_degraded
 from adwarm.maintenance.retention import make_apply_retention
 from adwarm.maintenance.runner import StepReport, find_pause, run_step
 from adwarm.maintenance.scrub import make_scrub
+from adwarm.maintenance.state_metrics import StateReader, make_emit_metrics
 from adwarm.maintenance.step import Step
 from adwarm.recovery import RecoveryPipeline, StoredAlerts
 from adwarm.store import Context, maintenance_steps
@@ -49,6 +50,7 @@ STEPS: dict[str, StepInfo] = {
     "collect_garbage": StepInfo("delete objects that nothing refers to", DAILY),
     "apply_retention": StepInfo("delete old rows and files", HOURLY),
     "deliver_alerts": StepInfo("send alerts and notices of their end", ALWAYS),
+    "emit_metrics": StepInfo("report the state to Airflow's statistics", ALWAYS),
     "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
 }
 """Every step by name, in their order."""
@@ -99,6 +101,7 @@ def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, 
         "collect_garbage": make_collect_garbage(context, clock),
         "apply_retention": make_apply_retention(context, parts.queue, parts.isolations, clock),
         "deliver_alerts": make_deliver_alerts(parts.alerts),
+        "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue, parts.admission)),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),
     }
     return {name: steps[name] for name in STEPS}

@@ -19,6 +19,7 @@ from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
 from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import KEY_COLUMNS, Forecast, RecentOpens
 from adwarm.forecast.snapshot import OnProblem, get_live_forecast
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.foundation.wording import format_count
@@ -168,7 +169,7 @@ def decide(
     closings, over_budget = split_by_budget(candidates, calls_left)
     cut = [*plan.cut, *over_budget][:MAX_LISTED_CUTS]
     batches = save_plan(context, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
-    return PlanSummary(
+    summary = PlanSummary(
         run_id,
         decided_at,
         mode,
@@ -180,6 +181,10 @@ def decide(
         batches,
         without_forecast,
     )
+    telemetry.report(telemetry.PLANS, mode=str(mode))
+    for name in ("planned", "closing", "cut", "fresh"):
+        telemetry.report(telemetry.PLANNED, getattr(summary, name), result=name)
+    return summary
 
 
 def save_plan(

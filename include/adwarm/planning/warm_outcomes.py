@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from adwarm.foundation import telemetry
 from adwarm.model import Mode, ReportKey, Warm, WarmReason, WarmUse
 from adwarm.patterns.load_slots import load_slots
 from adwarm.patterns.open_history import find_log_end
@@ -79,6 +80,9 @@ def mark_warm_outcomes(
     marks = [mark for warm in pending if (mark := _evaluate(warm, opens, now, newer.get(warm.id)))]
     warms.mark_uses(context.engine, marks, [warm.id for warm in covered])
     counts = Counter(mark.used for mark in marks)
+    if mode is Mode.LIVE:
+        for value, name in ((True, "used"), (False, "wasted"), (None, "superseded")):
+            telemetry.report(telemetry.WARM_OUTCOMES, counts[value], outcome=name)
     return WarmOutcomes(counts[True], counts[False], len(pending) - len(marks), counts[None])
 
 

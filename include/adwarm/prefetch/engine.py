@@ -7,9 +7,11 @@ continues a running async report.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 
 from adwarm.compression import flush_statistics
+from adwarm.foundation.tracing import span
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority
 from adwarm.prefetch.account_fetch import AccountFetch
@@ -57,7 +59,12 @@ class PrefetchEngine(FetchContext):
         # By identity: two requests may be equal, and each has an outcome of its own.
         by_request: dict[int, KeyOutcome] = {}
         try:
-            with ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as pool:
+            facts: dict[str, str | int | float] = {
+                "adwarm.keys": len(requests),
+                "adwarm.accounts": len(fetches),
+                "adwarm.priority": priority.name,
+            }
+            with span("adwarm.batch", facts), ThreadPoolExecutor(threads, thread_name_prefix="prefetch") as pool:
                 for outcomes in self._run_fetches(pool, batch, fetches, threads):
                     by_request |= {id(outcome.request): outcome for outcome in outcomes}
         finally:
@@ -73,7 +80,8 @@ class PrefetchEngine(FetchContext):
         Accounts that met a dead token are tried once more at the end, when the token was renewed meanwhile: then the
         run ends green without a retry of the task, and the accounts cost one call each with the dead token at most.
         """
-        futures = [pool.submit(fetch.run) for fetch in fetches]
+        # Each thread goes on in the span of the batch; a context can be entered by one thread at a time.
+        futures = [pool.submit(copy_context().run, fetch.run) for fetch in fetches]
         batch.supervise(futures, threads)
         yield from (future.result() for future in futures)
         again: list[AccountFetch] = []

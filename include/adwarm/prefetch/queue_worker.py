@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 
 from adwarm.backpressure import Admission, CallOutcome, ClaimedRequest, Decision, Grant, RequestQueue
 from adwarm.backpressure.admission import Rejected
+from adwarm.foundation import telemetry
 from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
 from adwarm.foundation.errors import Refused as RefusedError
 from adwarm.foundation.stored_errors import name_error
@@ -182,15 +183,17 @@ class QueueWorker:
         reason = outcome.reason or f"it ended as {outcome.status}"
         kind = None if outcome.error is None else name_error(outcome.error)
         if outcome.status.is_served:
-            is_held = self.queue.ack(claim, _result(outcome))
+            is_held, ended = self.queue.ack(claim, _result(outcome)), "completed"
             result.completed += is_held
         elif _is_permanent(outcome.error):
-            is_held = self.queue.fail(claim, reason, error_kind=kind)
+            is_held, ended = self.queue.fail(claim, reason, error_kind=kind), "failed"
             result.failed += is_held
         else:
             is_held = self.queue.requeue(claim, reason, retry_after=outcome.retry_after, error_kind=kind)
+            ended = "given_back"
             result.given_back += is_held
         result.lost += not is_held
+        telemetry.report(telemetry.REQUESTS, int(is_held), result=ended)
         if not outcome.status.is_served:
             result.errors.append(f"{claim.request.key}: {reason}")
         if outcome.error and not outcome.status.is_served and outcome.status is not KeyStatus.PARKED:

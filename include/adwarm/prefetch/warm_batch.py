@@ -10,6 +10,7 @@
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -17,6 +18,7 @@ from itertools import accumulate, groupby
 
 from sqlalchemy import Engine
 
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError, Denied, TokenDead
 from adwarm.foundation.wording import format_count
@@ -69,7 +71,7 @@ def warm_batch(
         wait_seconds: how long a call may wait for admission.
         pace: the pauses and the budget, which a strategy sets.
     """
-    result = BatchResult()
+    result, started = BatchResult(), prefetch.clock.now()
     planned = warms.list_planned(prefetch.engine, run_id, number)
     slices = list(_split_by_priority(planned, pace.slice_size))
     with ProgressLog(len(planned), log.log) as progress:
@@ -93,6 +95,7 @@ def warm_batch(
             if len(affordable) < len(rows):
                 break
         _retry_renewed(prefetch, result, planned, wait_seconds, record)
+    telemetry.report(telemetry.BATCH_SECONDS, (prefetch.clock.now() - started).total_seconds())
     return result
 
 
@@ -235,6 +238,8 @@ def _record_outcomes(prefetch: PrefetchEngine, run_id: str, outcomes: Sequence[K
     results = [
         _to_result(outcome, outcome.request.reference) for outcome in outcomes if outcome.request.reference is not None
     ]
+    for status, count in Counter(str(result.status) for result in results).items():
+        telemetry.report(telemetry.WARMS, count, status=status)
     errors = [f"{outcome.request.key}: {outcome.reason}" for outcome in outcomes if not outcome.status.is_served]
     warms.finish(prefetch.engine, run_id, results, sum(outcome.calls for outcome in outcomes), errors)
 

@@ -21,6 +21,7 @@ from typing import Protocol
 
 from sqlalchemy import Engine
 
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Blocked, NotAdmitted, Refused, TokenDead, TooMuchData
 from adwarm.recovery.alert_delivery import NoticeSender
@@ -172,8 +173,10 @@ class StoredAlerts:
         ended = [item for item in changes.resolved if item.window_seconds]  # a single event is over when it happens
         for item in ended:
             self._sender.log(item, alert_rows.RESOLVED)
+            telemetry.report(telemetry.ALERTS, kind=item.kind, change="resolved")
         for item in changes.opened:
             self._sender.log(item, alert_rows.OPENED)
+            telemetry.report(telemetry.ALERTS, kind=item.kind, change="opened")
         if changes.opened or ended:
             self._sender.start()
 

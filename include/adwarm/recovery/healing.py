@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.redaction import redact
 from adwarm.recovery.call import Failure
@@ -148,6 +149,7 @@ def _heal_once(healer: Healer, failure: Failure, ledger: CooldownLedger, clock: 
         detail, adopted = redact(f"{type(problem).__name__}: {problem}"), False
         log.warning("healing %s failed: %s", name, detail)
     run = _build_run(healer, failure, started, clock, owner)
+    telemetry.report(telemetry.HEALINGS, action=healer.action, result="helped" if adopted else "failed")
     ledger.finish(name, succeeded=adopted, detail=detail, run=run._replace(succeeded=adopted, detail=detail))
     return adopted
 

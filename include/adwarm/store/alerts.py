@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, exists, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
@@ -219,6 +219,13 @@ def finish_notice(
             values = {"claimed_until": now + delay, "error": error}
         mine = and_(_is_row(claim), alert_delivery.c.claimed_until == claim.claimed_until)
         return bool(connection.execute(update(alert_delivery).where(mine).values(values)).rowcount)
+
+
+def count_open(engine: Engine) -> int:
+    """Return how many alerts are open."""
+    query = select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None))
+    with read_transaction(engine) as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def list_alerts(

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, Row, cast, delete, func, insert, select
 
+from adwarm.foundation import telemetry
 from adwarm.settings import RetentionSettings
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.tables import error_event
@@ -112,6 +113,7 @@ class ErrorLog:
 
     def record(self, event: ErrorEvent) -> None:
         """Insert the event. Values that are too long for their column are cut."""
+        telemetry.report(telemetry.ERRORS, kind=event.kind)
         with write_transaction(self._engine) as connection:
             connection.execute(insert(error_event), [_row(event)])
             if self._prune_is_due():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, delete, or_, select
+from sqlalchemy import Engine, delete, func, or_, select
 
 from adwarm.foundation.circuit import BreakerState
 from adwarm.store.database import insert_new, read_statement, upsert, write_transaction
@@ -107,6 +107,12 @@ class SqlIsolationStore:
             )
             for row in rows
         ]
+
+    def count_isolated(self) -> int:
+        """Return how many scopes are isolated or probed."""
+        query = select(func.count()).select_from(isolation).where(isolation.c.state != _CLOSED)
+        with read_statement(self._engine) as connection:
+            return int(connection.execute(query).scalar_one())
 
     def change(self, scope: str, change: Change) -> IsolationRow:
         """Replace the row of a scope by what `change` returns for it, and return that; concurrent changes wait."""

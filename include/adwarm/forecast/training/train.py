@@ -26,6 +26,7 @@ from adwarm.forecast.training.boosted_training import train_model
 from adwarm.forecast.training.metrics import Holdout, Metrics, sample_keys
 from adwarm.forecast.training.observations import build_observations
 from adwarm.forecast.training.requirements import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import utc
 from adwarm.model import Account, Snapshot
 from adwarm.patterns.open_history import load_opens
@@ -134,6 +135,9 @@ def train_and_promote(context: Context, until: datetime, now: datetime) -> dict[
         kind, reason = str(chosen), f"chosen by {policy.chosen_by}: {policy.chosen_why}"
     snapshot = trained.snapshots[kind]
     promote_snapshot(context.engine, snapshot.id, now)
+    telemetry.report(telemetry.FORECAST_KEYS, snapshot.keys, kind=kind)
+    if "ece" in snapshot.metrics:
+        telemetry.report(telemetry.FORECAST_ECE, snapshot.metrics["ece"], kind=kind)
     with read_transaction(context.engine) as connection:
         hours = aggregates.list_hours(connection, _since(context.settings, until), until)
     return {

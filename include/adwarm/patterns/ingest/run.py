@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from adwarm.access_log.log_files import list_files
 from adwarm.access_log.quarantine import Quarantine, files_first
+from adwarm.foundation import telemetry
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
@@ -184,6 +185,8 @@ def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResul
     digest = context.objects.put(lines, ".jsonl") if lines else None
     since = commit_hours(context.engine, run.plan, result, run.now, run.watermark, live=run.live)
     hours = [row for day in result.days.values() for row in day]
+    telemetry.report(telemetry.LOG_EVENTS, result.events, result="read")
+    telemetry.report(telemetry.LOG_EVENTS, sum(result.by_reason.values()), result="rejected")
     return IngestResult(
         events=result.events,
         rejected=sum(result.by_reason.values()),

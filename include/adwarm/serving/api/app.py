@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from adwarm.foundation.errors import AdwarmError
+from adwarm.maintenance.state_metrics import StateReader
 from adwarm.serving.api.dependencies import bearer
 from adwarm.serving.api.errors import describe_error, describe_invalid, describe_status
 from adwarm.serving.api.guard import Guard
@@ -28,7 +29,6 @@ from adwarm.serving.api.routes import (
     requests,
     scores,
 )
-from adwarm.serving.metrics import StateCollector
 from adwarm.serving.problems import CONTENT_TYPE, Problem
 from adwarm.serving.services import ServingServices
 
@@ -48,8 +48,8 @@ def create_app(services: ServingServices) -> FastAPI:
     app = _make_app()
     app.state.services = services
     app.state.readiness = health.ReadinessCheck(services)
-    collector = StateCollector(services.context, services.clock, services.queue, services.admission.status)
-    services.metrics.show_state(collector)
+    reader = StateReader(services.context, services.clock, services.queue, services.admission)
+    services.metrics.show_state(reader)
     services.metrics.show_waiting(lambda: services.misses.waiting)
     app.add_middleware(Guard, authenticator=services.authenticator)
     return app

@@ -271,8 +271,8 @@ def test_metrics(api: Api) -> None:
     answer = api.get("/metrics", api.token(TokenScope.ADMIN))
     lines = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
     assert answer.headers["content-type"].startswith("text/plain")
-    assert lines['adwarm_read_seconds_count{actor="human",result="hit"}'] == "1.0"
-    assert lines['adwarm_read_seconds_count{actor="human",result="miss"}'] == "1.0"
+    assert lines['adwarm_read_duration_seconds_count{actor="human",result="hit"}'] == "1.0"
+    assert lines['adwarm_read_duration_seconds_count{actor="human",result="miss"}'] == "1.0"
     assert lines['adwarm_queue_pending{priority="low"}'] == "1.0"
     assert lines['adwarm_breakers{kind="source",state="closed"}'] == "1.0"
     assert lines['adwarm_parked_scopes{kind="account"}'] == "0.0"
