@@ -7,6 +7,7 @@ its log says why. `adwarm status` shows what each did last; `adwarm maintain` ru
 * `discover_accounts` lists the accounts of each connection once a day, and at once when the connection is new or its
   token has changed. It stores zone, currency and status; what `adwarm accounts set` has set stays. A connection that
   cannot be read fails the task once a day; the accounts of the others are stored.
+* `sample_capacity` stores limits and quota of the scopes that accounts share, for the page.
 * `check_health` makes one cheap call to each connection or account whose isolation is over.
 * `scrub` verifies what is stored, all of it in `ADWARM_MAINTENANCE__SCRUB_DAYS`. Damaged data is set aside.
 * `repair_degraded` requests damaged and degraded answers again.
@@ -27,6 +28,7 @@ from airflow.sdk import Param, dag, task
 from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, dag_kwargs
 
 STEPS = (
+    "sample_capacity",
     "check_health",
     "scrub",
     "repair_degraded",

@@ -13,6 +13,7 @@ from adwarm.store import tables as t
 SHARED_SCOPES: Final = ("app:4711", "fleet", "token:default", "token:second")
 HOSTILE: Final = "<b>Sale</b> \"50 %\" & 'more' \u202egnp.exe"
 _STEPS: Final = [
+    "sample_capacity",
     "check_health",
     "scrub",
     "repair_degraded",

@@ -263,6 +263,7 @@ def fill(engine: Engine, now: datetime, *, scale: float = 1.0) -> dict[str, floa
     }
     seconds = {}
     with write_transaction(engine) as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT setseed(0.5)"))
         connection.execute(text("SET LOCAL maintenance_work_mem = '256MB'"))
         fill_small(connection, now, accounts)
@@ -277,6 +278,7 @@ def fill(engine: Engine, now: datetime, *, scale: float = 1.0) -> dict[str, floa
                 seconds[f"index {index.name}"] = _run(connection, str(CreateIndex(index).compile(engine)), {})
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         started = time.perf_counter()
+        connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text("VACUUM ANALYZE"))
         seconds["vacuum and analyze"] = time.perf_counter() - started
     return seconds

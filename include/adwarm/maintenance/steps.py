@@ -11,6 +11,7 @@ from typing import Any
 from adwarm.backpressure import RequestQueue, SqlAdmission
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
+from adwarm.maintenance.capacity_samples import make_sample_capacity
 from adwarm.maintenance.compaction import make_compact
 from adwarm.maintenance.deliver_alerts import make_deliver_alerts
 from adwarm.maintenance.eviction import make_evict_entries
@@ -40,6 +41,7 @@ class StepInfo:
 
 
 STEPS: dict[str, StepInfo] = {
+    "sample_capacity": StepInfo("record limits and quota of shared scopes", ALWAYS),
     "check_health": StepInfo("probe what is isolated", ALWAYS),
     "scrub": StepInfo("verify what is stored", ALWAYS),
     "repair_degraded": StepInfo("request degraded answers again", ALWAYS),
@@ -90,6 +92,7 @@ def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, 
     """
     context, clock = parts.context, parts.clock
     steps = {
+        "sample_capacity": make_sample_capacity(context, parts.admission.status, clock),
         "check_health": make_check_health(parts.calls, parts.isolations, parts.admission.status),
         "scrub": make_scrub(context, clock, recording_damage(parts.pipeline)),
         "repair_degraded": make_repair_degraded(context, parts.queue, clock, parts.isolations),
