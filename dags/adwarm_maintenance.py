@@ -7,7 +7,6 @@ its log says why. `adwarm status` shows what each did last; `adwarm maintain` ru
 * `discover_accounts` lists the accounts of each connection once a day, and at once when the connection is new or its
   token has changed. It stores zone, currency and status; what `adwarm accounts set` has set stays. A connection that
   cannot be read fails the task once a day; the accounts of the others are stored.
-* `sample_capacity` stores limits and quota of the scopes that accounts share, for the page.
 * `check_health` makes one cheap call to each connection or account whose isolation is over.
 * `scrub` verifies what is stored, all of it in `ADWARM_MAINTENANCE__SCRUB_DAYS`. Damaged data is set aside.
 * `repair_degraded` requests damaged and degraded answers again.
@@ -19,6 +18,7 @@ its log says why. `adwarm status` shows what each did last; `adwarm maintain` ru
 * `deliver_alerts` sends alerts and notices of their end.
 * `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
   differences.
+* `sample_capacity` stores limits and quota of the scopes that accounts share, for the page.
 """
 
 from typing import Any
@@ -28,7 +28,6 @@ from airflow.sdk import Param, dag, task
 from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, dag_kwargs
 
 STEPS = (
-    "sample_capacity",
     "check_health",
     "scrub",
     "repair_degraded",
@@ -39,6 +38,7 @@ STEPS = (
     "apply_retention",
     "deliver_alerts",
     "reconcile",
+    "sample_capacity",
 )
 """The steps of `adwarm.maintenance.steps`; a test compares the two."""
 

@@ -68,7 +68,7 @@ def _scope(name: str, number: int, now: float) -> Row:
 
 
 def _breakers(now: datetime) -> list[Row]:
-    names = ["meta", *(f"meta account:act_{1_000_000 + number}" for number in range(40))]
+    names = ["source:meta", *(f"source:meta account:act_{1_000_000 + number}" for number in range(40))]
     states = [BreakerState.OPEN if number % 10 == 1 else BreakerState.CLOSED for number in range(len(names))]
     return [
         {

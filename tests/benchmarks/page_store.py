@@ -98,7 +98,7 @@ SELECT date_trunc('hour', :now) - day * interval '1 day' - (4 + slot) * interval
 FROM generate_series(0, :days - 1) AS day, generate_series(0, :accounts - 1) AS a,
   (SELECT slot, actor, 4 + floor(random() * 30)::int AS hits
     FROM generate_series(0, 9) AS slot, unnest(ARRAY['human', 'warmer']) AS actor) AS shape
-WHERE day < 14 OR slot = (a + day) % 10
+WHERE day < 14 OR slot = (a + day) % 10 ORDER BY 1
 """
 
 LARGE: Final = {

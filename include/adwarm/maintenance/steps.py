@@ -41,7 +41,6 @@ class StepInfo:
 
 
 STEPS: dict[str, StepInfo] = {
-    "sample_capacity": StepInfo("record limits and quota of shared scopes", ALWAYS),
     "check_health": StepInfo("probe what is isolated", ALWAYS),
     "scrub": StepInfo("verify what is stored", ALWAYS),
     "repair_degraded": StepInfo("request degraded answers again", ALWAYS),
@@ -52,6 +51,7 @@ STEPS: dict[str, StepInfo] = {
     "apply_retention": StepInfo("delete old rows and files", HOURLY),
     "deliver_alerts": StepInfo("send alerts and notices of their end", ALWAYS),
     "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
+    "sample_capacity": StepInfo("record limits and quota of shared scopes", ALWAYS),
 }
 """Every step by name, in their order."""
 
@@ -92,7 +92,6 @@ def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, 
     """
     context, clock = parts.context, parts.clock
     steps = {
-        "sample_capacity": make_sample_capacity(context, parts.admission.status, clock),
         "check_health": make_check_health(parts.calls, parts.isolations, parts.admission.status),
         "scrub": make_scrub(context, clock, recording_damage(parts.pipeline)),
         "repair_degraded": make_repair_degraded(context, parts.queue, clock, parts.isolations),
@@ -103,6 +102,7 @@ def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, 
         "apply_retention": make_apply_retention(context, parts.queue, parts.isolations, clock),
         "deliver_alerts": make_deliver_alerts(parts.alerts),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),
+        "sample_capacity": make_sample_capacity(context, parts.admission.status, clock),
     }
     return {name: steps[name] for name in STEPS}
 
