@@ -5,7 +5,7 @@
 | `account`                               | 2,000                                                                |
 | `payload`, `entry`                      | 100,000: 50 keys per account; 5 % stale, 0.5 % degraded              |
 | `warm`                                  | 3,000,000 over 90 days, in runs of 15 minutes                        |
-| `traffic_hour`                          | 2,080,000: 400 days; 20 rows a day and account in the last two weeks, 2 before |
+| `traffic_hour`                          | 2,104,000 over 400 days, mostly of the last 14                      |
 | `error_event`                           | 20,000, the most that is kept, over 30 days                          |
 | `fatigue_score`                         | 200,000: 10 ads per account over 10 days                             |
 | `partition`                             | 100,000: 50 days per account                                         |
@@ -121,7 +121,7 @@ SELECT {_ACCOUNT.format("i / 50")}, :today - i % 10 - 1, :today - i % 2, substr(
   CASE WHEN i % 20 = 0 THEN :now - interval '10 minutes' ELSE :now + interval '3 hours' END,
   'meta', i % 200 <> 0, i % 7 = 0, i % 200 = 0,
   CASE WHEN i % 200 = 0 THEN (ARRAY['Transient: the platform answered 503',
-    'Corrupt: the bytes fail their checksum', 'days older than a day stand in for ' || :hostile])[1 + (i / 200) % 3] END,
+    'Corrupt: the bytes fail their checksum', 'older days stand in for ' || :hostile])[1 + (i / 200) % 3] END,
   1, 'v26.0', 0, i % 90, :now - (i % 300) * interval '1 minute' FROM generate_series(0, :keys - 1) AS i""",
     "partition": f"""
 INSERT INTO partition (account_id, day, spec_hash, object_hash, rows, content_hash, fetched_at, complete, settled,
@@ -134,10 +134,11 @@ INSERT INTO fatigue_score (account_id, ad_id, as_of, ad_name, status, total, cre
   data_quality, trend_per_day, baseline, calculator_version, data_version, settled, calculated_at)
 SELECT {_ACCOUNT.format("i / 100")}, (23850000000 + i / 10)::text, :today - 1 - i % 10,
   CASE WHEN i % 500 < 10 THEN :hostile ELSE 'Ad ' || i / 10 END,
-  (ARRAY['healthy', 'caution', 'fatigued', 'critical'])[1 + least(3, (total / 25)::int)], total, least(100, total * 1.1),
-  total * 0.9, total, 0.6 + (i % 40) / 100.0, ((i / 10) % 7 - 3) / 2.0,
+  (ARRAY['healthy', 'caution', 'fatigued', 'critical'])[1 + least(3, (total / 25)::int)], total,
+  least(100, total * 1.1), total * 0.9, total, 0.6 + (i % 40) / 100.0, ((i / 10) % 7 - 3) / 2.0,
   '{{"ctr": 0.012, "cpm": 8.5, "frequency": 1.8}}', '3', 1, false, :now - (i % 10) * interval '1 day'
-FROM (SELECT i, ((i / 10) * 37 % 100) + (i % 10) * 0.3 AS total FROM generate_series(0, :keys * 2 - 1) AS i) AS drawn""",
+FROM (SELECT i, ((i / 10) * 37 % 100) + (i % 10) * 0.3 AS total
+  FROM generate_series(0, :keys * 2 - 1) AS i) AS drawn""",
     "access_pattern": f"""
 INSERT INTO access_pattern (account_id, weekday, hour, weekday_name, opens, observed_hours, opens_per_hour,
   active_weeks, is_busy, is_peak, is_quiet, time_zone, observed_weeks, computed_at)
@@ -166,7 +167,8 @@ FROM generate_series(1, 20000) AS i""",
     "request": f"""
 INSERT INTO request (account_id, date_range, report, priority, status, enqueued_at, deadline, attempts, owner, error,
   error_kind, finished_at, token, token_id)
-SELECT {_ACCOUNT.format("i % :accounts")}, {_RANGE.format("(i / :accounts)")}, {_REPORT.format("(i / :accounts)")}, i % 4, status,
+SELECT {_ACCOUNT.format("i % :accounts")}, {_RANGE.format("(i / :accounts)")},
+  {_REPORT.format("(i / :accounts)")}, i % 4, status,
   at, at + interval '2 hours', 1 + i % 3, 'worker-' || i % 4,
   CASE WHEN status IN ('failed', 'expired', 'shed') THEN 'given up: ' || :hostile END,
   CASE WHEN status = 'failed' THEN 'Transient' END,
@@ -181,7 +183,8 @@ SELECT 'adwarm_intelligent_warming/scheduled__' || to_char(at AT TIME ZONE 'UTC'
     ELSE 'completed' END, 347, CASE WHEN i = :jobs - 1 THEN 120 WHEN i % 300 = 0 THEN 0 ELSE 340 END,
   CASE WHEN i % 300 = 0 THEN 347 ELSE 7 END, 300, at, CASE WHEN i < :jobs - 1 THEN at + interval '9 minutes' END,
   '["act_1000001 last_7d: Transient: the platform answered 503"]'
-FROM (SELECT i, :start + i * interval '{RUN_MINUTES} minutes' AS at FROM generate_series(0, :jobs - 1) AS i) AS drawn""",
+FROM (SELECT i, :start + i * interval '{RUN_MINUTES} minutes' AS at
+  FROM generate_series(0, :jobs - 1) AS i) AS drawn""",
     "capacity_sample": f"""
 INSERT INTO capacity_sample (at, scope, "limit", in_flight, usage, is_parked)
 SELECT :now - i * interval '15 minutes', scope, 12 + (i % 9), i % 12,
@@ -232,7 +235,8 @@ INSERT INTO quarantined_item (found_at, kind, name, account_id, reason, healed_a
 SELECT :now - i * interval '9 hours', 'object', md5(i::text), {_ACCOUNT.format("i")}, 'the checksum does not match',
   CASE WHEN i > 1 THEN :now END FROM generate_series(0, 99) AS i""",
     "compression_day": """
-INSERT INTO compression_day (day, codec, packed, unpacked, raw_bytes, stored_bytes, pack_seconds, unpack_seconds, errors)
+INSERT INTO compression_day (day, codec, packed, unpacked, raw_bytes, stored_bytes, pack_seconds, unpack_seconds,
+  errors)
 SELECT :today - i, 'zstd', 30000, 50000, 1800000000, 270000000, 40, 20, 0 FROM generate_series(0, 89) AS i""",
 }
 """Statements by table, apart from the two largest tables; all of them take the same parameters."""

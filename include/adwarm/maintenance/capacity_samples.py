@@ -1,4 +1,4 @@
-"""The step `sample_capacity`: stores the state of the shared capacity scopes, so that the page can show it over time."""
+"""The step `sample_capacity`: stores the state of the shared capacity scopes, which the page shows over time."""
 
 from collections.abc import Callable
 from datetime import timedelta

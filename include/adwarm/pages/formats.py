@@ -1,5 +1,6 @@
 """How the page writes numbers, times and keys: filters of its templates."""
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +15,14 @@ NOTHING: Final = "\u2013"
 def format_number(value: float | None, digits: int = 0) -> str:
     """Return a number with thousands separators; a dash for None."""
     return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def format_about(value: float | None) -> str:
+    """Return an estimate with the two leading digits that it has, such as `about 1,200`; a dash for None."""
+    if value is None:
+        return NOTHING
+    digits = 1 - math.floor(math.log10(abs(value))) if value else 0
+    return f"about {round(value, digits):,.{max(0, min(digits, 2))}f}"
 
 
 def format_share(value: float | None) -> str:
@@ -51,6 +60,7 @@ def format_words(value: object) -> str:
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "number": format_number,
+    "about": format_about,
     "share": format_share,
     "time": format_time,
     "seconds": format_seconds,

@@ -1,5 +1,6 @@
 """First opens: quiet for half an hour, by humans, and remembered for a bounded number of keys."""
 
+import itertools
 from datetime import timedelta
 
 from hypothesis import given
@@ -46,5 +47,5 @@ def test_first_opens_are_those_of_the_definition(seconds: list[int]) -> None:
     tracker = FirstOpenTracker()
     moments = [NOW + timedelta(seconds=second) for second in seconds]
     found = [bool(tracker.count(moment, KEY, Actor.HUMAN, is_hit=True)) for moment in moments]
-    gaps = [later - earlier >= FIRST_OPEN_QUIET for earlier, later in zip(moments, moments[1:], strict=False)]
+    gaps = [later - earlier >= FIRST_OPEN_QUIET for earlier, later in itertools.pairwise(moments)]
     assert found == [True, *gaps]

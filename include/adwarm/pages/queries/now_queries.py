@@ -1,4 +1,4 @@
-"""SQL of the tab *Now*. Each function runs one statement, which reads a bounded part of the large tables by an index."""
+"""SQL of the tab *Now*: each function runs one statement, which reads a bounded part of large tables by an index."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -57,12 +57,10 @@ def get_situation(engine: Engine, now: datetime) -> list[Row[Any]]:
     shared = and_(capacity_scope.c.parked_until > moment, capacity_scope.c.scope.not_like(f"{ACCOUNT_SCOPE}%"))
     broken = and_(breaker.c.state != "closed", breaker.c.source.not_like(f"% {ACCOUNT_SCOPE}%"))
     waits = and_(request.c.status == "pending", request.c.deadline > now)
-    running = and_(warming_job.c.finished_at.is_(None), warming_job.c.started_at > now - 2 * DAY)
     columns = {
         "any_entry": select(func.min(entry.c.account_id)),
         "mode": select(policy.c.mode).limit(1),
-        "newest_plan": select(func.max(warm.c.decided_at)),
-        "running_jobs": select(func.count()).select_from(warming_job).where(running),
+        "newest_run": select(func.max(warming_job.c.started_at)),
         "open_alerts": select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None)),
         "parked_scope": select(func.max(capacity_scope.c.scope)).where(shared),
         "parked_until": select(func.max(capacity_scope.c.parked_until)).where(shared),
@@ -88,8 +86,8 @@ def list_hours(engine: Engine, since: datetime) -> list[Row[Any]]:
 def list_outcomes(engine: Engine, since: datetime) -> list[Row[Any]]:
     """Return how the warms decided since then ended, by mode and reason.
 
-    Columns: `used`, `unused` (expired unopened), `replaced` (by a newer warm, unopened), `unknown` (not known yet), and for
-    each of `AGE_MINUTES` `within_N`: those used at an age of less than N minutes.
+    Columns: `used`, `unused` (expired unopened), `replaced` (by a newer warm, unopened), `unknown` (not known yet), and
+    for each of `AGE_MINUTES` `within_N`: those used at an age of less than N minutes.
     """
     with read_transaction(engine) as connection:
         age = _seconds_between(connection, func.coalesce(warm.c.fetched_at, warm.c.warm_at), warm.c.first_use)
