@@ -189,7 +189,7 @@ FROM (SELECT i, :start + i * interval '{RUN_MINUTES} minutes' AS at
 INSERT INTO capacity_sample (at, scope, "limit", in_flight, usage, is_parked)
 SELECT :now - i * interval '15 minutes', scope, 12 + (i % 9), i % 12,
   CASE WHEN scope = 'fleet' THEN NULL ELSE 40 + 30 * sin(i / 15.0) END, i % 400 BETWEEN 20 AND 24 AND scope <> 'fleet'
-FROM generate_series(0, 2879) AS i, unnest(ARRAY{list(SHARED_SCOPES)}) AS scope""",
+FROM generate_series(0, 2879) AS i, unnest(ARRAY{list(SHARED_SCOPES)}) AS scope ORDER BY 1, 2""",
     "capacity_grant": f"""
 INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, permits, counted, owner, granted_at,
   spend_until, expires_at)

@@ -1,8 +1,8 @@
 """Measures every tile of every tab of the page over 100,000 keys and 3 million warms in PostgreSQL.
 
 For each tile: the 95th percentile of ten loads through the application, after one to warm up, and its SQL statements.
-`EXPLAIN` of each statement must show no sequential scan of a table with more than 10,000 rows. The peer is the same
-statement of the tile that reads most, without the columns in its index: what the page would cost if it read the rows.
+`EXPLAIN` of each statement must show no sequential scan of a table with more than 10,000 rows. The peer is the
+statement that reads most, from the rows in place of its index: what the page would cost without the index's columns.
 The targets: each tile under a second, at most ten statements per tab, no such scan.
 """
 
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
+from tests.benchmarks.measure import median_seconds
 from tests.benchmarks.page_store import count_rows, fill
 from tests.benchmarks.targets import TargetResults
 
@@ -118,29 +120,19 @@ def measure_tile(client: TestClient, engine: Engine, rows: Mapping[str, int], ta
     return figures
 
 
-def measure_peer(engine: Engine, clock: FrozenClock) -> dict[str, float]:
-    """Return the seconds of a week's outcomes from the index alone, and of the same without the index's columns."""
-    since = clock.now() - now_queries.WEEK
-
-    def take() -> float:
+def measure_peer(engine: Engine, since: datetime) -> dict[str, float]:
+    """Return the seconds of the outcomes of a week, read from the index alone, and read from the rows."""
+    now_queries.list_outcomes(engine, since)
+    with collecting(engine) as statements:
         now_queries.list_outcomes(engine, since)
-        started = time.perf_counter()
-        now_queries.list_outcomes(engine, since)
-        return time.perf_counter() - started
-
-    from_index = take()
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("SET statement_timeout = 0"))
-        connection.execute(text("ALTER INDEX ix_warm_decided_at RENAME TO covering"))
-        connection.execute(text("CREATE INDEX plain ON warm (decided_at)"))
-        connection.execute(text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'covering'::regclass"))
-        try:
-            from_rows = take()
-        finally:
-            connection.execute(text("UPDATE pg_index SET indisvalid = true WHERE indexrelid = 'covering'::regclass"))
-            connection.execute(text("DROP INDEX plain"))
-            connection.execute(text("ALTER INDEX covering RENAME TO ix_warm_decided_at"))
-    return {"from the index": from_index, "from the rows (peer)": from_rows}
+    ((statement, parameters),) = statements
+    seconds = {}
+    with engine.connect() as connection:
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        for name, switch in (("from the index", "on"), ("from the rows (peer)", "off")):
+            connection.execute(text(f"SET LOCAL enable_indexonlyscan = {switch}"))
+            seconds[name] = median_seconds(lambda: connection.exec_driver_sql(statement, parameters).all())
+    return seconds
 
 
 def run(url: str, scale: float) -> int:
@@ -162,21 +154,22 @@ def run(url: str, scale: float) -> int:
         figures = [measure_tile(client, engine, rows, tab, tile) for tab in TABS for tile in tab.tiles]
         figures += [_measure_tab(client, engine, tab) for tab in TABS if tab.tiles]
     for item in figures:
-        results.check_at_most(f"{item.tab}/{item.name}: p95 in seconds", item.p95, MOST_SECONDS * _tiles_of(item))
-        results.check_equal(f"{item.tab}/{item.name}: scans of large tables", ", ".join(item.scans) or "none", "none")
-        results.check_equal(f"{item.tab}/{item.name}: failed", item.failed, False)
         if item.name == "all":
             results.check_at_most(f"{item.tab}: statements", len(item.statements), MOST_STATEMENTS)
+            continue
+        results.check_at_most(f"{item.tab}/{item.name}: p95 in seconds", item.p95, MOST_SECONDS)
+        results.check_equal(f"{item.tab}/{item.name}: scans of large tables", ", ".join(item.scans) or "none", "none")
+        results.check_equal(f"{item.tab}/{item.name}: failed", item.failed, False)
     table = [
         {"what": f"{item.tab}/{item.name}", "p95 ms": 1_000 * item.p95, "statements": len(item.statements)}
         for item in figures
     ]
-    peers = measure_peer(engine, clock)
+    peers = measure_peer(engine, clock.now() - now_queries.WEEK)
     table += [
         {"what": f"outcomes of a week {name}", "p95 ms": 1_000 * value, "statements": 1}
         for name, value in peers.items()
     ]
-    return results.finish(table, rows=rows, filled_seconds=filled, peers=peers)
+    return results.finish(table, stored_rows=rows, filled_seconds=filled, peers=peers)
 
 
 def _measure_tab(client: TestClient, engine: Engine, tab: Tab) -> TileFigures:
@@ -188,11 +181,6 @@ def _measure_tab(client: TestClient, engine: Engine, tab: Tab) -> TileFigures:
             client.get(f"/{tab.name}?plain=1")
             figures.seconds.append(time.perf_counter() - started)
     return figures
-
-
-def _tiles_of(item: TileFigures) -> int:
-    """Return how many tiles a measurement covers; the browser loads them by themselves."""
-    return next(len(tab.tiles) for tab in TABS if tab.name == item.tab) if item.name == "all" else 1
 
 
 def main() -> int:

@@ -102,9 +102,7 @@ def load_hits(request: TileRequest) -> Values:
     hours = [floor_to(request.now, HOUR) - (23 - place) * HOUR for place in range(24)]
     ratios = [_first_hit_ratio([by_hour[hour]] if hour in by_hour else []) for hour in hours]
     day, week = _first_hit_ratio(recent), _first_hit_ratio(rows)
-    texts = [
-        f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in zip(hours, ratios, strict=True) if ratio is not None
-    ]
+    known = [(hour, ratio) for hour, ratio in zip(hours, ratios, strict=True) if ratio is not None]
     return {
         "day": day,
         "week": week,
