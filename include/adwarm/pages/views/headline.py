@@ -23,7 +23,7 @@ from typing import Final
 
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode
-from adwarm.pages.formats import format_ago, format_share, format_time
+from adwarm.pages.formats import format_ago, format_share, format_time, format_visible
 from adwarm.pages.views.scope_names import describe_breaker, describe_scope
 
 LATE_AFTER: Final = timedelta(hours=3)
@@ -133,8 +133,8 @@ def _stopped(situation: Situation, now: datetime) -> Headline | None:
     if situation.is_warming_on:
         return None
     switch = situation.switches["warming"]
-    why = f": {switch.why}" if switch.why else ""
-    reason = f"{switch.changed_by} switched it off {format_ago(switch.changed_at, now)}{why}."
+    why = f": {format_visible(switch.why)}" if switch.why else ""
+    reason = f"{format_visible(switch.changed_by)} switched it off {format_ago(switch.changed_at, now)}{why}."
     step = "Switch warming on under Actions when the reason no longer applies."
     return Headline(State.STOPPED, "Warming is switched off: nothing is fetched ahead.", reason, step, "actions")
 
@@ -154,7 +154,8 @@ def _parked(situation: Situation, now: datetime) -> Headline | None:
     if situation.parked_scope is None or until is None:
         return None
     name = describe_scope(situation.parked_scope)
-    reason = f"{situation.parked_why or 'The platform asked for a pause'}; calls pause until {format_time(until)}."
+    why = format_visible(situation.parked_why or "The platform asked for a pause")
+    reason = f"{why}; calls pause until {format_time(until)}."
     step = "Wait, which needs no action. If this returns daily, lower the budgets of the strategies."
     return Headline(State.STUCK, f"Stuck: the quota of {name} is used up.", reason, step, "flow")
 
