@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check docs docs-build lock clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages docs docs-build lock clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -149,6 +149,9 @@ bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and
 bench-patterns: $(READY) ## Ingest 10 and 50 million events beside DuckDB and Polars
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
 	@$(BIN)/python -m tests.benchmarks.patterns
+
+bench-pages: $(READY) ## Load each tile of the page over 100,000 reports and 3 million warms in PostgreSQL
+	@$(BIN)/python -m tests.benchmarks.pages
 
 bench-log-check: $(READY) ## Check logs of 1 GB in every format, beside a plain loop; SIZE_MB makes them smaller
 	@$(BIN)/python -m tests.benchmarks.log_check

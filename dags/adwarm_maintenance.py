@@ -19,6 +19,7 @@ its log says why. `adwarm status` shows what each did last; `adwarm maintain` ru
 * `emit_metrics` reports the state to the statistics of Airflow.
 * `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
   differences.
+* `sample_capacity` stores limits and quota of the scopes that accounts share, for the page.
 """
 
 from typing import Any
@@ -39,6 +40,7 @@ STEPS = (
     "deliver_alerts",
     "emit_metrics",
     "reconcile",
+    "sample_capacity",
 )
 """The steps of `adwarm.maintenance.steps`; a test compares the two."""
 

@@ -20,9 +20,9 @@ from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.local_time import local_day, local_midnight
-from adwarm.model import Account, Actor, ReportKey, Warm, WarmReason
+from adwarm.model import FIRST_OPEN_QUIET, Account, Actor, ReportKey, Warm, WarmReason
 from adwarm.patterns.load_slots import load_slots
-from adwarm.patterns.opens import FIRST_OPEN_QUIET, opens_from_frame
+from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.expiry import useful_until
 from adwarm.planning.explanations import format_amount
 from adwarm.planning.warm_outcomes import mark_warm_outcomes

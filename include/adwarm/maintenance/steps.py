@@ -11,6 +11,7 @@ from typing import Any
 from adwarm.backpressure import RequestQueue, SqlAdmission
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
+from adwarm.maintenance.capacity_samples import make_sample_capacity
 from adwarm.maintenance.compaction import make_compact
 from adwarm.maintenance.deliver_alerts import make_deliver_alerts
 from adwarm.maintenance.eviction import make_evict_entries
@@ -52,6 +53,7 @@ STEPS: dict[str, StepInfo] = {
     "deliver_alerts": StepInfo("send alerts and notices of their end", ALWAYS),
     "emit_metrics": StepInfo("report the state to Airflow's statistics", ALWAYS),
     "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
+    "sample_capacity": StepInfo("record limits and quota of shared scopes", ALWAYS),
 }
 """Every step by name, in their order."""
 
@@ -103,6 +105,7 @@ def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, 
         "deliver_alerts": make_deliver_alerts(parts.alerts),
         "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue, parts.admission)),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),
+        "sample_capacity": make_sample_capacity(context, parts.admission.status, clock),
     }
     return {name: steps[name] for name in STEPS}
 

@@ -9,7 +9,7 @@ from adwarm.model.account import Account, AccountRecord
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.column_table import ColumnTable
 from adwarm.model.compression_counts import CompressionCounts
-from adwarm.model.enums import Actor, Mode, Priority, WarmReason
+from adwarm.model.enums import FIRST_OPEN_QUIET, Actor, Mode, Priority, WarmReason
 from adwarm.model.fatigue_score import FatigueScore, FatigueStatus
 from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
 from adwarm.model.job import Job
@@ -22,6 +22,7 @@ from adwarm.model.windows import PRESETS, Window, resolve_window
 
 __all__ = [
     "ALL_ACCOUNTS",
+    "FIRST_OPEN_QUIET",
     "PRESETS",
     "WEEKDAYS",
     "AccessProfile",

@@ -1,6 +1,11 @@
 """Enums: who opened a report, priorities, modes, and why a key is warmed."""
 
+from datetime import timedelta
 from enum import IntEnum, StrEnum
+from typing import Final
+
+FIRST_OPEN_QUIET: Final = timedelta(minutes=30)
+"""An open is a first open when nobody opened the key for this long before it."""
 
 
 class Actor(StrEnum):

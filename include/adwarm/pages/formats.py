@@ -1,5 +1,6 @@
 """How the page writes numbers, times and keys: filters of its templates."""
 
+import math
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
@@ -7,6 +8,9 @@ from typing import Any, Final
 from adwarm.foundation.wording import format_bytes, format_duration
 from adwarm.planning.explanations import format_percent
 
+_WITHOUT_DIRECTIONS: Final = dict.fromkeys(
+    map(ord, "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+)
 NOTHING: Final = "\u2013"
 """Stands for a value that does not exist."""
 
@@ -14,6 +18,19 @@ NOTHING: Final = "\u2013"
 def format_number(value: float | None, digits: int = 0) -> str:
     """Return a number with thousands separators; a dash for None."""
     return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def format_visible(value: object) -> str:
+    """Return a text of somebody else without the characters that turn the direction of what follows them."""
+    return str(value).translate(_WITHOUT_DIRECTIONS)
+
+
+def format_about(value: float | None) -> str:
+    """Return an estimate with the two leading digits that it has, such as `about 1,200`; a dash for None."""
+    if value is None:
+        return NOTHING
+    digits = 1 - math.floor(math.log10(abs(value))) if value else 0
+    return f"about {round(value, digits):,.{max(0, min(digits, 2))}f}"
 
 
 def format_share(value: float | None) -> str:
@@ -51,6 +68,8 @@ def format_words(value: object) -> str:
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "number": format_number,
+    "about": format_about,
+    "visible": format_visible,
     "share": format_share,
     "time": format_time,
     "seconds": format_seconds,

@@ -16,10 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from adwarm.foundation.arrow_arrays import Bools, Codes, Ints, Micros, Strings, to_numpy
-from adwarm.model import Actor, ReportKey
+from adwarm.model import FIRST_OPEN_QUIET, Actor, ReportKey
 
-FIRST_OPEN_QUIET = timedelta(minutes=30)
-"""An open is a first open when nobody opened the key for this long before it."""
 _QUIET_MICROS = FIRST_OPEN_QUIET // timedelta(microseconds=1)
 _HUMAN_ACTORS = frozenset(str(actor) for actor in Actor if actor.is_human)
 KEY_COLUMNS = ["account_id", "date_range", "report"]

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from adwarm.access_log import read_events
 from adwarm.foundation.errors import BadRequest
-from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens, factorize, keep_human_events, opens_from_frame
+from adwarm.model import FIRST_OPEN_QUIET
+from adwarm.patterns.opens import Opens, factorize, keep_human_events, opens_from_frame
 from adwarm.patterns.reloads import drop_reloads_of_events
 from adwarm.replay.cache_simulation import DAY, EvaluationPeriod, FetchDelays, SimulationCounts, SimulationInputs
 from adwarm.replay.deployed_plan import DeployedPlan

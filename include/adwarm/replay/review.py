@@ -21,9 +21,9 @@ from adwarm.forecast.snapshot import get_live_snapshot, load_forecast
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.model import PolicyReview, Snapshot
+from adwarm.model import FIRST_OPEN_QUIET, PolicyReview, Snapshot
 from adwarm.patterns.open_history import load_opens
-from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
+from adwarm.patterns.opens import Opens
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
 from adwarm.replay.forecast_policy import ForecastPolicy
 from adwarm.replay.log_requirements import MIN_TRAINING, WEEK

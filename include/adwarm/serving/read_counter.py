@@ -16,7 +16,8 @@ from adwarm.compression import flush_statistics
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
-from adwarm.model import Actor, EntryKey
+from adwarm.model import Actor, EntryKey, ReportKey
+from adwarm.serving.first_opens import FirstOpenTracker
 from adwarm.store import entries, read_traffic
 from adwarm.store.entries import Entry
 from adwarm.store.read_traffic import TrafficKey
@@ -39,27 +40,31 @@ class ReadCounter:
         self._last_read: datetime | None = None
         self._dropped = 0
         self._hour: datetime | None = None
+        self._first_opens = FirstOpenTracker()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
     def count(
-        self, at: datetime, account_id: str, actor: Actor, status: str, latency_ms: float, entry: Entry | None
+        self, at: datetime, key: ReportKey, actor: Actor, status: str, latency_ms: float, entry: Entry | None
     ) -> None:
-        """Count one read; `hit` and `stale` by themselves, anything else as a miss."""
+        """Count one read; `hit` and `stale` by themselves, anything else as a miss, and first opens besides."""
         hour = self._hour
         if hour is None or not hour <= at < hour + _HOUR:
             hour = self._hour = floor_to(at, _HOUR)
-        key = (hour, account_id, actor.value)
+        row = (hour, key.account_id, actor.value)
         column = _COLUMNS.get(status, "misses")
+        first = self._first_opens.count(at, key, actor, is_hit=column == "hits")
         with self._lock:
-            counts = self._traffic.get(key)
+            counts = self._traffic.get(row)
             if counts is None:
                 if len(self._traffic) >= MAX_COUNTS:
                     self._dropped += 1
                     return
-                counts = self._traffic[key] = {}
+                counts = self._traffic[row] = {}
             counts[column] = counts.get(column, 0) + 1
             counts["latency_ms"] = counts.get("latency_ms", 0.0) + latency_ms
+            for name, more in first.items():
+                counts[name] = counts.get(name, 0) + more
             if entry is not None and actor is not Actor.WARMER:
                 self._entries[entry.key] = self._entries.get(entry.key, 0) + 1
                 self._last_read = at

@@ -35,6 +35,7 @@ from adwarm.compression.stored_bytes import StoredBytesVerifier
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Corrupt, NotFound, Transient
 from adwarm.model import Account, Actor, EntryKey, ReportKey, resolve_key
+from adwarm.serving.first_opens import FirstOpenTracker
 from adwarm.serving.local_caches import CacheSelection
 from adwarm.store import Context, accounts, entries, read_traffic
 from adwarm.store.damage import mark_damaged
@@ -103,6 +104,7 @@ class Reader:
         self._cache = TranscodeCache(context.settings.compression.cache_bytes)
         self._recent: LRUCache[ReportKey, tuple[Entry, bytes]] = LRUCache(_RECENT_BYTES, _count_bytes)
         self._recent_lock = Lock()
+        self._first_opens = FirstOpenTracker()
         self._verifier = StoredBytesVerifier(context.settings.compression)
 
     @property
@@ -155,7 +157,9 @@ class Reader:
     def _count(self, result: ReadResult, actor: Actor, latency_ms: float) -> None:
         column = {ReadStatus.HIT: "hits", ReadStatus.STALE: "stale"}.get(result.status, "misses")
         account = result.key.account_id
-        read_traffic.increment(self._engine, result.read_at, account, actor.value, latency_ms=latency_ms, **{column: 1})
+        first = self._first_opens.count(result.read_at, result.key, actor, is_hit=result.status is ReadStatus.HIT)
+        counts = {column: 1, **first}
+        read_traffic.increment(self._engine, result.read_at, account, actor.value, latency_ms=latency_ms, **counts)
         if result.entry is not None and actor is not Actor.WARMER:
             entries.add_reads(self._engine, {result.entry.key: 1}, result.read_at)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from adwarm.backpressure import RequestQueue
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.clock import Clock
-from adwarm.model import Actor
+from adwarm.model import Actor, ReportKey
 from adwarm.serving.drainers import Fetcher
 from adwarm.serving.metrics import ServingMetrics
 from adwarm.serving.ports import Authenticator, MissHandler, Open, OpenRecorder
@@ -25,10 +25,10 @@ class AdmissionState(Protocol):
 
 
 class TrafficCounter(Protocol):
-    """Counts reads by hour, account and actor, and by entry."""
+    """Counts reads and first opens by hour, account and actor, and reads by entry."""
 
     def count(
-        self, at: datetime, account_id: str, actor: Actor, status: str, latency_ms: float, entry: Entry | None
+        self, at: datetime, key: ReportKey, actor: Actor, status: str, latency_ms: float, entry: Entry | None
     ) -> None:
         """Count one read; never blocks and never fails."""
 
@@ -72,6 +72,6 @@ class ServingServices:
     def record(self, item: Open, entry: Entry | None = None) -> None:
         """Record an open, and count it as a read of `entry`; never blocks and never fails."""
         self.metrics.observe_read(item.status, item.actor, item.latency_ms / 1000)
-        self.counter.count(item.at, item.key.account_id, item.actor, item.status, item.latency_ms, entry)
+        self.counter.count(item.at, item.key, item.actor, item.status, item.latency_ms, entry)
         if item.actor is not Actor.WARMER:
             self.opens.record(item)

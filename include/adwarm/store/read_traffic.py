@@ -11,9 +11,10 @@ from adwarm.model import Actor
 from adwarm.store.database import insert_new, read_transaction, write_transaction
 from adwarm.store.tables import traffic_hour as table
 
-_READS = ("hits", "stale", "misses", "latency_ms")
+_FIRST = ("first_opens", "first_hits")
+_READS = ("hits", "stale", "misses", "latency_ms", *_FIRST)
 _CALLS = ("errors", "upstream_calls", "throttles")
-_COUNTS = ("hits", "stale", "misses", *_CALLS)
+_COUNTS = ("hits", "stale", "misses", *_FIRST, *_CALLS)
 
 TrafficKey = tuple[datetime, str, str]
 """First moment of an hour (UTC), account id, and actor."""
@@ -26,7 +27,7 @@ def increment(
 
     Args:
         latency_ms: latency of the read in milliseconds.
-        counts: any of hits, stale, misses, errors, upstream_calls and throttles.
+        counts: any of hits, stale, misses, first_opens, first_hits, errors, upstream_calls and throttles.
     """
     key = (floor_to(at, timedelta(hours=1)), account_id, actor)
     increment_many(engine, {key: {"latency_ms": latency_ms, **counts}})
@@ -51,10 +52,11 @@ def increment_many(engine: Engine, counts: Mapping[TrafficKey, Mapping[str, floa
         connection.execute(_ADD, changes)
 
 
-def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float]:
-    """Return the counts of the half-open window over all accounts, and the mean latency of a read.
+def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float | None]:
+    """Return the counts of the half-open window over all accounts, and the mean latency of a read in milliseconds.
 
     Upstream calls, throttles and errors are those of all actors; reads exclude the warmer's own canaries.
+    `first_hit_ratio` is the share of first opens that found a fresh entry, None without one.
     """
     of_readers = table.c.actor != Actor.WARMER.value
     columns = [_sum(name, of_readers) for name in _READS] + [_sum(name) for name in _CALLS]
@@ -63,7 +65,8 @@ def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, fl
         totals = {name: float(value) for name, value in connection.execute(query).one()._mapping.items()}
     reads = totals["hits"] + totals["stale"] + totals["misses"]
     latency = totals.pop("latency_ms")
-    return {**totals, "mean_latency_ms": latency / reads if reads else 0.0}
+    ratio = totals["first_hits"] / totals["first_opens"] if totals["first_opens"] else None
+    return {**totals, "mean_latency_ms": latency / reads if reads else 0.0, "first_hit_ratio": ratio}
 
 
 def _sum(name: str, condition: ColumnElement[bool] | None = None) -> Label[Any]:

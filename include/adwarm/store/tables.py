@@ -206,6 +206,7 @@ entry = Table(
     Column("last_read_at", UtcDateTime()),
     Column("recompressed_with", String(16)),
     Index(None, "expires_at"),
+    Index("ix_entry_degraded", "account_id", sqlite_where=text("degraded"), postgresql_where=text("degraded")),
 )
 
 # Grows with accounts times days fetched. Maintenance deletes old days; final months share one object.
@@ -359,7 +360,12 @@ warm = Table(
     Column("superseded_by", BigInteger),
     Index(None, "run_id", "batch"),
     Index(None, "account_id", "date_range", "fetched_at"),
-    Index(None, "decided_at"),
+    # What the page counts of a week, so that it reads no rows.
+    Index(
+        None,
+        "decided_at",
+        postgresql_include=["mode", "reason", "status", "used", "superseded_by", "fetched_at", "warm_at", "first_use"],
+    ),
     Index(None, "used", "status"),
     Index(None, "strategy", "decided_at"),
 )

@@ -6,9 +6,8 @@ import pandas as pd
 import pyarrow as pa
 
 from adwarm.access_log.events import EVENT_SCHEMA
-from adwarm.model import AccessProfile
+from adwarm.model import FIRST_OPEN_QUIET, AccessProfile
 from adwarm.patterns.open_counts import FirstOpenCounter, OpenCounts
-from adwarm.patterns.opens import FIRST_OPEN_QUIET
 from adwarm.patterns.profile import build_profiles
 from adwarm.patterns.slot_counts import SlotAggregator
 

@@ -7,7 +7,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.patterns.opens import FIRST_OPEN_QUIET, opens_from_frame
+from adwarm.model import FIRST_OPEN_QUIET
+from adwarm.patterns.opens import opens_from_frame
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 EVENTS = st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 4)), min_size=1, max_size=60)

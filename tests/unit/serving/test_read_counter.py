@@ -27,9 +27,9 @@ def test_reads_are_stored_by_hour_account_and_actor(desk: ReaderHarness) -> None
     (entry,) = entries.list_entries(desk.engine)
     counter = ReadCounter(desk.engine)
     for number, status in enumerate(["hit", "hit", "stale", "miss", "fetched"]):
-        counter.count(NOW + number * timedelta(minutes=30), "act_1", Actor.HUMAN, status, 10.0, entry)
-    counter.count(NOW, "act_2", Actor.API, "miss", 10.0, None)
-    counter.count(NOW, "act_1", Actor.WARMER, "hit", 10.0, entry)
+        counter.count(NOW + number * timedelta(minutes=30), KEY, Actor.HUMAN, status, 10.0, entry)
+    counter.count(NOW, ReportKey("act_2", "yesterday"), Actor.API, "miss", 10.0, None)
+    counter.count(NOW, KEY, Actor.WARMER, "hit", 10.0, entry)
     assert _totals(desk.engine)[:3] == (0, 0, 0)
     assert counter.flush()
     assert _totals(desk.engine) == (2, 1, 3, 10.0)
@@ -40,7 +40,7 @@ def test_reads_are_stored_by_hour_account_and_actor(desk: ReaderHarness) -> None
 def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed flush raises nothing and loses nothing; what is counted meanwhile is stored with it."""
     counter = ReadCounter(desk.engine)
-    counter.count(NOW, "act_1", Actor.HUMAN, "hit", 4.0, None)
+    counter.count(NOW, KEY, Actor.HUMAN, "hit", 4.0, None)
 
     def fail(*arguments: Any) -> None:
         raise Transient("the database is away")
@@ -48,7 +48,7 @@ def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pyt
     with monkeypatch.context() as patched:
         patched.setattr(read_traffic, "increment_many", fail)
         assert not counter.flush()
-        counter.count(NOW, "act_1", Actor.HUMAN, "hit", 6.0, None)
+        counter.count(NOW, KEY, Actor.HUMAN, "hit", 6.0, None)
     assert counter.flush()
     assert _totals(desk.engine) == (2, 0, 0, 5.0)
 
@@ -56,7 +56,7 @@ def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pyt
 def test_an_unexpected_error_loses_nothing(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a flush raises, the batch is kept for the next one."""
     counter = ReadCounter(desk.engine)
-    counter.count(NOW, "act_1", Actor.HUMAN, "hit", 4.0, None)
+    counter.count(NOW, KEY, Actor.HUMAN, "hit", 4.0, None)
 
     def fail(*arguments: Any) -> None:
         raise RuntimeError("unexpected")
@@ -73,7 +73,7 @@ def test_reads_of_entries_are_not_counted_twice(desk: ReaderHarness, monkeypatch
     desk.warm(KEY)
     (entry,) = entries.list_entries(desk.engine)
     counter, stored = ReadCounter(desk.engine), list[dict[Any, int]]()
-    counter.count(NOW, "act_1", Actor.HUMAN, "hit", 4.0, entry)
+    counter.count(NOW, KEY, Actor.HUMAN, "hit", 4.0, entry)
 
     def fail(*arguments: Any) -> None:
         raise Transient("the database is away")
@@ -91,7 +91,7 @@ def test_the_number_of_counts_is_bounded(desk: ReaderHarness, monkeypatch: pytes
     monkeypatch.setattr(read_counter, "MAX_COUNTS", 2)
     counter = ReadCounter(desk.engine)
     for account in ("act_1", "act_2", "act_3", "act_1"):
-        counter.count(NOW, account, Actor.HUMAN, "hit", 1.0, None)
+        counter.count(NOW, ReportKey(account, "yesterday"), Actor.HUMAN, "hit", 1.0, None)
     assert counter.flush()
     assert _totals(desk.engine)[0] == 3
 
@@ -100,7 +100,7 @@ def test_closing_stores_what_is_left(desk: ReaderHarness) -> None:
     """The thread ends, and the last counts are stored."""
     counter = ReadCounter(desk.engine)
     counter.start()
-    counter.count(NOW, "act_1", Actor.HUMAN, "hit", 1.0, None)
+    counter.count(NOW, KEY, Actor.HUMAN, "hit", 1.0, None)
     counter.close()
     assert counter._thread is not None
     assert not counter._thread.is_alive()

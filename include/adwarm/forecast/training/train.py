@@ -28,9 +28,9 @@ from adwarm.forecast.training.observations import build_observations
 from adwarm.forecast.training.requirements import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import utc
-from adwarm.model import Account, Snapshot
+from adwarm.model import FIRST_OPEN_QUIET, Account, Snapshot
 from adwarm.patterns.open_history import load_opens
-from adwarm.patterns.opens import FIRST_OPEN_QUIET, Opens
+from adwarm.patterns.opens import Opens
 from adwarm.settings import Settings
 from adwarm.store import Context, accounts, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy

@@ -1,7 +1,275 @@
-"""The tab *Now*."""
+"""The tab *Now*: is the cache warm, what does it cost, what is stuck and why."""
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
 
-from adwarm.pages.tab import Tab
+from sqlalchemy import Row
 
-TABS: Final = (Tab("now", "Now", (), summary="Is the cache warm, what does it cost, and is anything stuck?"),)
+from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
+from adwarm.backpressure.scope_state import ScopeRules, ScopeState
+from adwarm.foundation.clock import floor_to
+from adwarm.model import Scope, ScopeKind
+from adwarm.pages.charts import Series
+from adwarm.pages.formats import format_share
+from adwarm.pages.queries import now_queries
+from adwarm.pages.tab import Tab, Tile, TileRequest
+from adwarm.pages.views.headline import Situation, Switch, evaluate_situation
+from adwarm.pages.views.scope_names import describe_scope
+from adwarm.settings import BackpressureSettings
+
+REFRESH_SECONDS: Final = 15
+DAY, HOUR, WEEK = timedelta(days=1), timedelta(hours=1), timedelta(days=7)
+_REASONS: Final = {
+    "predicted_open": "a reader is expected",
+    "strategy": "a strategy keeps it warm",
+    "request": "somebody asked for it",
+    "day_closed": "a day has ended",
+}
+_AGES: Final = (0, *now_queries.AGE_MINUTES)
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """How the warms of one mode and reason ended.
+
+    Attributes:
+        reason: in words.
+        is_shadow: whether they were planned and not fetched.
+        used: opened while fresh.
+        unused: expired unopened.
+        replaced: by a newer warm, unopened.
+        unknown: not known yet.
+        age_seconds: about half of the used ones were used at a lower age; None without one.
+    """
+
+    reason: str
+    is_shadow: bool
+    used: int
+    unused: int
+    replaced: int
+    unknown: int
+    age_seconds: float | None
+
+    @property
+    def marked(self) -> int:
+        """Warms of which it is known whether they were used."""
+        return self.used + self.unused
+
+    @property
+    def efficiency(self) -> float | None:
+        """The share of marked warms that were used."""
+        return self.used / self.marked if self.marked else None
+
+
+@dataclass(frozen=True, slots=True)
+class CallEstimates:
+    """Upstream calls of a day: made, and estimated for two other ways to work; None where data lack.
+
+    Attributes:
+        made: calls that were made.
+        first_opens: first opens.
+        calls_per_fetch: mean calls of a fetch.
+        without_warming: at most so many calls, had every first open fetched its report.
+        warming_everything: calls to keep every known report fresh all day.
+        keys: reports that the forecast knows.
+        lifetime_seconds: mean time that a fetched report stayed fresh.
+    """
+
+    made: int
+    first_opens: int
+    calls_per_fetch: float | None
+    without_warming: float | None
+    warming_everything: float | None
+    keys: int | None
+    lifetime_seconds: float | None
+
+
+def load_headline(request: TileRequest) -> Values:
+    """Return the state of everything, and the switches."""
+    situation = _read_situation(now_queries.get_situation(request.services.context.engine, request.now))
+    return {"headline": evaluate_situation(situation, request.now), "situation": situation}
+
+
+def load_hits(request: TileRequest) -> Values:
+    """Return the first-open hit ratio of a day and a week, and its trend by hour."""
+    start = floor_to(request.now, HOUR) - WEEK + HOUR
+    rows = now_queries.list_hours(request.services.context.engine, start)
+    recent = [row for row in rows if row.hour > request.now - DAY]
+    by_hour = {row.hour: row for row in recent}
+    hours = [floor_to(request.now, HOUR) - (23 - place) * HOUR for place in range(24)]
+    ratios = [_first_hit_ratio([by_hour[hour]] if hour in by_hour else []) for hour in hours]
+    day, week = _first_hit_ratio(recent), _first_hit_ratio(rows)
+    known = [(hour, ratio) for hour, ratio in zip(hours, ratios, strict=True) if ratio is not None]
+    return {
+        "day": day,
+        "week": week,
+        "day_opens": sum(row.first_opens for row in recent),
+        "week_opens": sum(row.first_opens for row in rows),
+        "series": [Series("found a fresh report, %", [None if r is None else 100 * r for r in ratios])],
+        "labels": [f"{hour:%H}:00" for hour in hours],
+        "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in known],
+    }
+
+
+def load_efficiency(request: TileRequest) -> Values:
+    """Return how many warms of the last week were used, by reason."""
+    rows = now_queries.list_outcomes(request.services.context.engine, request.now - WEEK)
+    outcomes = [_read_outcome(row) for row in rows]
+    live = [row for row in outcomes if not row.is_shadow]
+    used, marked = sum(row.used for row in live), sum(row.marked for row in live)
+    return {"rows": outcomes, "used": used, "marked": marked, "share": used / marked if marked else None}
+
+
+def load_calls(request: TileRequest) -> Values:
+    """Return the calls of the last day beside estimates for no warming and for warming everything."""
+    row = now_queries.get_calls(request.services.context.engine, request.now - DAY)
+    return {"calls": estimate_calls(row)}
+
+
+def load_quota(request: TileRequest) -> Values:
+    """Return what the platform reports as used of its quota, for shared scopes and the accounts that use most."""
+    services, now = request.services, request.now.timestamp()
+    rows = now_queries.list_quota(services.context.engine)
+    scopes = [read_scope(row, services.context.settings.backpressure, now) for row in rows]
+    return {
+        "shared": [scope for scope in scopes if scope["kind"] is not ScopeKind.ACCOUNT],
+        "accounts": [scope for scope in scopes if scope["kind"] is ScopeKind.ACCOUNT and scope["usage"] is not None],
+        "slow_percent": SLOW_PERCENT,
+        "ceiling_percent": CEILING_PERCENT,
+    }
+
+
+def load_stale(request: TileRequest) -> Values:
+    """Return the answers of the last day that were not fresh, and the entries that are degraded now."""
+    engine = request.services.context.engine
+    served = now_queries.get_served(engine, request.now - DAY)
+    degraded = now_queries.list_degraded(engine)
+    reads = served.hits + served.stale + served.misses
+    return {"served": served, "reads": reads, "degraded": degraded, "total": int(degraded[0].total) if degraded else 0}
+
+
+def load_jobs(request: TileRequest) -> Values:
+    """Return the running jobs with their progress, and the newest ones that ended."""
+    jobs = now_queries.list_jobs(request.services.context.engine, request.now)
+    return {
+        "running": [job for job in jobs if job.finished_at is None],
+        "ended": [job for job in jobs if job.finished_at is not None][:5],
+    }
+
+
+def load_alerts(request: TileRequest) -> Values:
+    """Return the open alerts."""
+    alerts = now_queries.list_alerts(request.services.context.engine)
+    return {"alerts": alerts, "total": alerts[0].total if alerts else 0}
+
+
+def load_failures(request: TileRequest) -> Values:
+    """Return the DAGs and steps of maintenance whose last run failed."""
+    return {"failures": now_queries.list_failures(request.services.context.engine, request.now - WEEK)}
+
+
+def estimate_calls(row: Row[Any]) -> CallEstimates:
+    """Return the calls of a day and the estimates; see `now_queries.get_calls`.
+
+    A fetch is counted with the calls that fetches of the same day took on average, so that shared requests and stored
+    days count as they did. Without warming, a report that another reader has just fetched would still be
+    fresh for the next one; the estimate leaves that out and is an upper bound.
+    """
+    per_fetch = float(row.requests) / row.fetches if row.fetches and row.requests is not None else None
+    keys, lifetime = row._mapping["keys"], float(row.lifetime) if row.lifetime else None
+    without = row.first_opens * per_fetch if per_fetch is not None and row.first_opens else None
+    everything = (
+        keys * DAY.total_seconds() / lifetime * per_fetch if keys and lifetime and per_fetch is not None else None
+    )
+    return CallEstimates(int(row.upstream_calls), int(row.first_opens), per_fetch, without, everything, keys, lifetime)
+
+
+def read_scope(row: Row[Any], settings: BackpressureSettings, now: float) -> dict[str, Any]:
+    """Return a row of `capacity_scope` as it is at `now`: limit, calls in flight, quota in use, and parking."""
+    scope = Scope.parse(row.scope)
+    state = ScopeState.from_row(scope, ScopeRules.from_settings(scope, settings), dict(row._mapping), now)
+    return {
+        "kind": scope.kind,
+        "name": row.scope,
+        "words": describe_scope(row.scope),
+        "limit": state.slots(),
+        "in_flight": state.in_flight,
+        "usage": state.usage_percent(now),
+        "pace": state.pace(now).name.lower(),
+        "is_parked": state.parking.remaining_seconds(now) > 0,
+    }
+
+
+def _read_situation(rows: Sequence[Row[Any]]) -> Situation:
+    first = rows[0]
+    switches = {
+        row.name: Switch(row.name, row.is_on, row.changed_at, row.changed_by, row.why) for row in rows if row.name
+    }
+    names = ("mode", "newest_run", "open_alerts", "parked_scope", "parked_until", "parked_why", "broken_source")
+    more = ("probe_at", "waiting", "oldest_wait")
+    return Situation(
+        first_opens=int(first.first_opens),
+        first_hits=int(first.first_hits),
+        has_entries=first.any_entry is not None,
+        switches=switches,
+        **{name: first._mapping[name] for name in (*names, *more)},
+    )
+
+
+def _first_hit_ratio(rows: Sequence[Row[Any]]) -> float | None:
+    opens = sum(row.first_opens for row in rows)
+    return sum(row.first_hits for row in rows) / opens if opens else None
+
+
+def _read_outcome(row: Row[Any]) -> OutcomeRow:
+    within = [row._mapping[f"within_{minutes}"] for minutes in now_queries.AGE_MINUTES]
+    return OutcomeRow(
+        _REASONS.get(row.reason, row.reason.replace("_", " ")),
+        row.mode == "shadow",
+        row.used,
+        row.unused,
+        row.replaced,
+        row.unknown,
+        _find_median(row.used, within),
+    )
+
+
+def _find_median(used: int, within: Sequence[int]) -> float | None:
+    """Return about the median age in seconds: a straight line between the two limits around half of the warms."""
+    counts = [0, *within]
+    for place in range(1, len(counts)):
+        if used and counts[place] * 2 >= used:
+            low, high = _AGES[place - 1], _AGES[place]
+            inside = counts[place] - counts[place - 1]
+            share = (used / 2 - counts[place - 1]) / inside if inside else 0.0
+            return 60.0 * (low + (high - low) * share)
+    return 60.0 * _AGES[-1] if used else None
+
+
+TABS: Final = (
+    Tab(
+        "now",
+        "Now",
+        (
+            Tile("headline", "At a glance", load_headline, refresh_seconds=REFRESH_SECONDS, is_wide=True),
+            Tile("hits", "First opens that found a fresh report", load_hits, refresh_seconds=REFRESH_SECONDS),
+            Tile("calls", "Calls to the platform", load_calls, refresh_seconds=REFRESH_SECONDS),
+            Tile(
+                "efficiency",
+                "Were warms used?",
+                load_efficiency,
+                refresh_seconds=REFRESH_SECONDS,
+                is_wide=True,
+            ),
+            Tile("quota", "Quota of the platform", load_quota, refresh_seconds=REFRESH_SECONDS),
+            Tile("stale", "Old and incomplete answers", load_stale, refresh_seconds=REFRESH_SECONDS),
+            Tile("jobs", "Warming runs", load_jobs, refresh_seconds=REFRESH_SECONDS),
+            Tile("alerts", "Open alerts", load_alerts, refresh_seconds=REFRESH_SECONDS, is_wide=True),
+            Tile("failures", "Last run failed", load_failures, refresh_seconds=REFRESH_SECONDS, is_wide=True),
+        ),
+        summary="Is the cache warm, what does it cost, and is anything stuck?",
+    ),
+)

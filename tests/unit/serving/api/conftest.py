@@ -71,10 +71,10 @@ class CountedReads:
     items: list[tuple[str, str, bool]] = field(default_factory=list)
 
     def count(
-        self, at: datetime, account_id: str, actor: Actor, status: str, latency_ms: float, entry: Entry | None
+        self, at: datetime, key: ReportKey, actor: Actor, status: str, latency_ms: float, entry: Entry | None
     ) -> None:
         """Keep account and status, and whether there was an entry."""
-        self.items.append((account_id, status, entry is not None))
+        self.items.append((key.account_id, status, entry is not None))
 
 
 @dataclass

@@ -12,11 +12,14 @@ _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TABLES = ("capacity_sample", "plan_hour", "data_arrival", "control_switch", "action_event", "page_session")
 
+_OUTCOME = ("mode", "reason", "status", "used", "superseded_by", "fetched_at", "warm_at", "first_use")
+
 
 def upgrade() -> None:
     """Add the tables and columns; they start empty."""
     _create_sessions()
     _create_planning()
+    _create_indexes()
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
 
@@ -26,8 +29,19 @@ def downgrade() -> None:
     for name in ("first_hits", "first_opens"):
         with op.batch_alter_table("traffic_hour") as table:
             table.drop_column(name)
+    op.drop_index("ix_entry_degraded", "entry")
+    op.drop_index("ix_warm_decided_at", "warm")
+    op.create_index("ix_warm_decided_at", "warm", ["decided_at"])
     for name in _TABLES:
         op.drop_table(name)
+
+
+def _create_indexes() -> None:
+    """Index what the page counts: the few degraded entries by reason, and the outcomes of a week's warms."""
+    where = sa.text("degraded")
+    op.create_index("ix_entry_degraded", "entry", ["account_id"], sqlite_where=where, postgresql_where=where)
+    op.drop_index("ix_warm_decided_at", "warm")
+    op.create_index("ix_warm_decided_at", "warm", ["decided_at"], postgresql_include=list(_OUTCOME))
 
 
 def _create_sessions() -> None:

@@ -1,0 +1,231 @@
+"""SQL of the tab *Now*: each function runs one statement, which reads a bounded part of large tables by an index."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Subquery,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+)
+from sqlalchemy.types import Integer, String, Text
+
+from adwarm.model import Actor, Job, Mode, WarmStatus
+from adwarm.store.database import read_transaction
+from adwarm.store.tables import (
+    alert,
+    breaker,
+    capacity_scope,
+    control_switch,
+    entry,
+    forecast_snapshot,
+    maintenance_step,
+    policy,
+    request,
+    traffic_hour,
+    warm,
+    warming_job,
+)
+
+DAY: Final = timedelta(days=1)
+WEEK: Final = timedelta(days=7)
+AGE_MINUTES: Final = (15, 30, 60, 120, 240, 480, 1_440)
+"""Ages at use are counted up to these limits."""
+MAX_ROWS: Final = 10
+ACCOUNT_SCOPE: Final = "account:"
+_READERS: Final = [actor.value for actor in Actor if actor is not Actor.WARMER]
+_READS: Final = ("hits", "stale", "misses", "errors")
+
+
+def get_situation(engine: Engine, now: datetime) -> list[Row[Any]]:
+    """Return what the headline is made of: one row with the figures for each switch, at least one."""
+    moment = now.timestamp()
+    traffic = _sum_traffic(now - DAY, "first_opens", "first_hits", *_READS).subquery()
+    shared = and_(capacity_scope.c.parked_until > moment, capacity_scope.c.scope.not_like(f"{ACCOUNT_SCOPE}%"))
+    broken = and_(breaker.c.state != "closed", breaker.c.source.not_like(f"% {ACCOUNT_SCOPE}%"))
+    waits = and_(request.c.status == "pending", request.c.deadline > now)
+    columns = {
+        "any_entry": select(func.min(entry.c.account_id)),
+        "mode": select(policy.c.mode).limit(1),
+        "newest_run": select(func.max(warming_job.c.started_at)),
+        "open_alerts": select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None)),
+        "parked_scope": select(func.max(capacity_scope.c.scope)).where(shared),
+        "parked_until": select(func.max(capacity_scope.c.parked_until)).where(shared),
+        "parked_why": select(func.max(capacity_scope.c.parked_why)).where(shared),
+        "broken_source": select(func.min(breaker.c.source)).where(broken),
+        "probe_at": select(func.min(breaker.c.probe_at)).where(broken),
+        "waiting": select(func.count()).select_from(request).where(waits),
+        "oldest_wait": select(func.min(request.c.enqueued_at)).where(waits),
+    }
+    figures = select(traffic, *(query.scalar_subquery().label(name) for name, query in columns.items())).subquery()
+    switch = control_switch.c
+    query = select(figures, switch.name, switch.is_on, switch.changed_at, switch.changed_by, switch.why)
+    return _list(engine, query.select_from(figures.outerjoin(control_switch, true())).order_by(switch.name))
+
+
+def list_hours(engine: Engine, since: datetime) -> list[Row[Any]]:
+    """Return the reads and first opens of readers by UTC hour since then, the oldest first."""
+    columns = [func.sum(traffic_hour.c[name]).label(name) for name in ("first_opens", "first_hits", *_READS)]
+    query = select(traffic_hour.c.hour, *columns).where(_is_read_since(since)).group_by(traffic_hour.c.hour)
+    return _list(engine, query.order_by(traffic_hour.c.hour))
+
+
+def list_outcomes(engine: Engine, since: datetime) -> list[Row[Any]]:
+    """Return how the warms decided since then ended, by mode and reason.
+
+    Columns: `used`, `unused` (expired unopened), `replaced` (by a newer warm, unopened), `unknown` (not known yet), and
+    for each of `AGE_MINUTES` `within_N`: those used at an age of less than N minutes.
+    """
+    with read_transaction(engine) as connection:
+        age = _seconds_between(connection, func.coalesce(warm.c.fetched_at, warm.c.warm_at), warm.c.first_use)
+        is_unknown = and_(warm.c.used.is_(None), warm.c.superseded_by.is_(None))
+        query = select(
+            warm.c.mode,
+            warm.c.reason,
+            _count_if(warm.c.used.is_(True)).label("used"),
+            _count_if(warm.c.used.is_(False)).label("unused"),
+            _count_if(and_(warm.c.used.is_(None), warm.c.superseded_by.is_not(None))).label("replaced"),
+            _count_if(is_unknown).label("unknown"),
+            *(_count_if(and_(warm.c.used.is_(True), age < 60 * n)).label(f"within_{n}") for n in AGE_MINUTES),
+        ).where(warm.c.decided_at >= since, warm.c.status.in_((WarmStatus.FETCHED, WarmStatus.SHADOW)))
+        query = query.group_by(warm.c.mode, warm.c.reason).order_by(warm.c.mode, warm.c.reason)
+        return list(connection.execute(query))
+
+
+def get_calls(engine: Engine, since: datetime) -> Row[Any]:
+    """Return the upstream calls and first opens since then, what a fetch took, and how many reports are known."""
+    traffic = _sum_traffic(since, "first_opens", actors=_READERS).subquery()
+    made = _sum_traffic(since, "upstream_calls", actors=None).subquery()
+    with read_transaction(engine) as connection:
+        lifetime = _seconds_between(connection, warm.c.fetched_at, warm.c.expires_at)
+        fetched = (
+            select(
+                func.count().label("fetches"),
+                func.sum(warm.c.requests).label("requests"),
+                func.avg(lifetime).label("lifetime"),
+            )
+            .where(warm.c.decided_at >= since, warm.c.mode == Mode.LIVE, warm.c.status == WarmStatus.FETCHED)
+            .subquery()
+        )
+        keys = select(forecast_snapshot.c["keys"]).where(
+            forecast_snapshot.c.id == select(policy.c.snapshot_id).limit(1).scalar_subquery()
+        )
+        query = select(traffic, made, fetched, keys.scalar_subquery().label("keys"))
+        return connection.execute(query.select_from(_cross(traffic, made, fetched))).one()
+
+
+def list_quota(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
+    """Return the rows of every shared capacity scope, and those of the accounts that use most of their quota."""
+    scope = capacity_scope.c
+    is_account = scope.scope.like(f"{ACCOUNT_SCOPE}%")
+    top = select(scope.scope).where(is_account, scope.usage.is_not(None)).order_by(scope.usage.desc()).limit(limit)
+    query = (
+        select(capacity_scope).where(or_(~is_account, scope.scope.in_(top))).order_by(is_account, scope.usage.desc())
+    )
+    return _list(engine, query.limit(10 * limit))
+
+
+def get_served(engine: Engine, since: datetime) -> Row[Any]:
+    """Return the reads of readers since then by result, and their first opens."""
+    with read_transaction(engine) as connection:
+        return connection.execute(_sum_traffic(since, *_READS)).one()
+
+
+def list_degraded(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
+    """Return the reasons of degraded entries, the most frequent first: how many, since when, and an example."""
+    columns = (
+        func.count().label("entries"),
+        func.min(entry.c.fetched_at).label("oldest"),
+        func.min(entry.c.account_id).label("example"),
+        func.sum(func.count()).over().label("total"),
+    )
+    reason = entry.c.degraded_reason
+    query = select(reason, *columns).where(entry.c.degraded).group_by(reason)
+    return _list(engine, query.order_by(func.count().desc(), reason).limit(limit))
+
+
+def list_jobs(engine: Engine, now: datetime, limit: int = MAX_ROWS) -> list[Job]:
+    """Return the jobs of the last two days: those that run first, then the newest."""
+    ended = case((warming_job.c.finished_at.is_(None), 0), else_=1)
+    query = select(warming_job).where(warming_job.c.started_at > now - 2 * DAY)
+    rows = _list(engine, query.order_by(ended, warming_job.c.started_at.desc()).limit(limit))
+    return [Job(**{**row._mapping, "errors": tuple(row.errors)}) for row in rows]
+
+
+def list_alerts(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
+    """Return the open alerts, the newest first; `total` is how many there are."""
+    query = select(alert, func.count().over().label("total")).where(alert.c.resolved_at.is_(None))
+    return _list(engine, query.order_by(alert.c.last_at.desc(), alert.c.id.desc()).limit(limit))
+
+
+def list_failures(engine: Engine, since: datetime) -> list[Row[Any]]:
+    """Return what failed when it ran last: DAGs that made a plan since then, and steps of maintenance."""
+    job, step = warming_job.c, maintenance_step.c
+    order = func.row_number().over(partition_by=job.dag_id, order_by=job.started_at.desc())
+    ended = select(job.dag_id, job.run_id, job.status, job.started_at, job.failed, order.label("place")).where(
+        job.started_at >= since, job.finished_at.is_not(None)
+    )
+    newest = ended.subquery()
+    dags = select(
+        literal("DAG").label("kind"),
+        newest.c.dag_id.label("name"),
+        newest.c.started_at.label("at"),
+        newest.c.run_id,
+        newest.c.failed,
+        cast(null(), Text).label("error"),
+    ).where(newest.c.place == 1, newest.c.status == "failed")
+    steps = select(
+        literal("step of maintenance"),
+        step.name,
+        step.started_at,
+        cast(null(), String),
+        cast(null(), Integer),
+        step.error,
+    ).where(step.error.is_not(None))
+    rows = union_all(dags, steps).subquery()
+    return _list(engine, select(rows).order_by(rows.c.at.desc()).limit(2 * MAX_ROWS))
+
+
+def _sum_traffic(since: datetime, *names: str, actors: Sequence[str] | None = tuple(_READERS)) -> Any:
+    """Return the sums of columns of the traffic since then; `actors` None counts those of all."""
+    chosen = _is_read_since(since) if actors is not None else traffic_hour.c.hour >= since
+    return select(*(func.coalesce(func.sum(traffic_hour.c[name]), 0).label(name) for name in names)).where(chosen)
+
+
+def _is_read_since(since: datetime) -> ColumnElement[bool]:
+    return and_(traffic_hour.c.hour >= since, traffic_hour.c.actor.in_(_READERS))
+
+
+def _seconds_between(
+    connection: Connection, start: ColumnElement[datetime], end: ColumnElement[datetime]
+) -> ColumnElement[Any]:
+    if connection.dialect.name == "postgresql":
+        return func.date_part("epoch", end - start)  # a float; `extract` gives a slow numeric
+    return (func.julianday(end) - func.julianday(start)) * 86_400.0
+
+
+def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def _cross(first: Subquery, second: Subquery, third: Subquery) -> Any:
+    """Return the product of three relations of one row each."""
+    return first.join(second, true()).join(third, true())
+
+
+def _list(engine: Engine, query: Any) -> list[Row[Any]]:
+    with read_transaction(engine) as connection:
+        return list(connection.execute(query))

@@ -1,0 +1,248 @@
+"""The headline of the tab *Now*: one state of the whole installation, why, and what to do next.
+
+The first rule that applies decides:
+
+| state     | when                                                                                 |
+|-----------|--------------------------------------------------------------------------------------|
+| `stopped` | warming is switched off                                                                  |
+| `stuck`   | a source is not called because its calls fail, or a shared quota is paused               |
+| `stuck`   | no run has planned anything for `LATE_AFTER`, although one did before                    |
+| `stuck`   | a request has waited in the queue for `LONG_WAIT`                                        |
+| `partly`  | shadow mode: warms are planned and not fetched                                           |
+| `partly`  | nothing is stored yet                                                                    |
+| `partly`  | alerts are open                                                                          |
+| `partly`  | first opens of the last 24 hours are at least `FEWEST_OPENS`, their hits under `GOOD_RATIO` |
+| `warm`    | otherwise                                                                                |
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from adwarm.foundation.wording import format_count
+from adwarm.model import Mode
+from adwarm.pages.formats import format_ago, format_share, format_time, format_visible
+from adwarm.pages.views.scope_names import describe_breaker, describe_scope
+
+LATE_AFTER: Final = timedelta(hours=3)
+LONG_WAIT: Final = timedelta(minutes=30)
+GOOD_RATIO: Final = 0.8
+FEWEST_OPENS: Final = 20
+
+
+class State(StrEnum):
+    """Whether reports are warm."""
+
+    WARM = "warm"
+    PARTLY = "partly"
+    STUCK = "stuck"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A switch, who set it, when and why."""
+
+    name: str
+    is_on: bool
+    changed_at: datetime
+    changed_by: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """The figures that the headline rests on; see `now_queries.get_situation`.
+
+    Attributes:
+        first_opens: of the last 24 hours.
+        first_hits: those of them that found a fresh report.
+        has_entries: whether anything is stored.
+        mode: of the deployed policy; None without one.
+        newest_run: when the last warming run started.
+        open_alerts: number of open alerts.
+        parked_scope: a shared capacity scope that is parked; None without one.
+        parked_until: when the last of them is called again, seconds since the epoch.
+        parked_why: why one of them is parked.
+        broken_source: a source whose breaker is not closed; None without one.
+        probe_at: when it is tested next, seconds since the epoch.
+        waiting: pending requests.
+        oldest_wait: when the oldest of them was made.
+        switches: by name.
+    """
+
+    first_opens: int = 0
+    first_hits: int = 0
+    has_entries: bool = False
+    mode: str | None = None
+    newest_run: datetime | None = None
+    open_alerts: int = 0
+    parked_scope: str | None = None
+    parked_until: float | None = None
+    parked_why: str | None = None
+    broken_source: str | None = None
+    probe_at: float | None = None
+    waiting: int = 0
+    oldest_wait: datetime | None = None
+    switches: dict[str, Switch]
+
+    @property
+    def first_hit_ratio(self) -> float | None:
+        """The share of first opens that found a fresh report; None without a first open."""
+        return self.first_hits / self.first_opens if self.first_opens else None
+
+    @property
+    def is_warming_on(self) -> bool:
+        """Whether warming is on; it is until somebody switches it off."""
+        return "warming" not in self.switches or self.switches["warming"].is_on
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether warms are planned and not fetched."""
+        return ("shadow" in self.switches and self.switches["shadow"].is_on) or self.mode == Mode.SHADOW
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """What an operator reads first.
+
+    Attributes:
+        state: see the table above.
+        sentence: the state in words.
+        reason: what it rests on.
+        next_step: what to do; empty when there is nothing to do.
+        link: tab that shows more, as a relative URL.
+    """
+
+    state: State
+    sentence: str
+    reason: str
+    next_step: str
+    link: str
+
+
+def evaluate_situation(situation: Situation, now: datetime) -> Headline:
+    """Return the headline of a situation."""
+    found = (rule(situation, now) for rule in _RULES)
+    return next((headline for headline in found if headline is not None), _warm(situation))
+
+
+def _stopped(situation: Situation, now: datetime) -> Headline | None:
+    if situation.is_warming_on:
+        return None
+    switch = situation.switches["warming"]
+    why = f": {format_visible(switch.why)}" if switch.why else ""
+    reason = f"{format_visible(switch.changed_by)} switched it off {format_ago(switch.changed_at, now)}{why}."
+    step = "Switch warming on under Actions when the reason no longer applies."
+    return Headline(State.STOPPED, "Warming is switched off: nothing is fetched ahead.", reason, step, "actions")
+
+
+def _broken(situation: Situation, now: datetime) -> Headline | None:
+    if situation.broken_source is None:
+        return None
+    name, probe = describe_breaker(situation.broken_source), _moment(situation.probe_at)
+    reason = f"Calls to {name} kept failing, so they are paused; the next test is {format_ago(probe, now)}."
+    step = "Read the newest errors under Flow. Stored reports are served; calls go on by themselves after a good test."
+    return Headline(State.STUCK, f"Stuck: {name} does not answer.", reason, step, "flow")
+
+
+def _parked(situation: Situation, now: datetime) -> Headline | None:
+    del now
+    until = _moment(situation.parked_until)
+    if situation.parked_scope is None or until is None:
+        return None
+    name = describe_scope(situation.parked_scope)
+    why = format_visible(situation.parked_why or "The platform asked for a pause")
+    reason = f"{why}; calls pause until {format_time(until)}."
+    step = "Wait, which needs no action. If this returns daily, lower the budgets of the strategies."
+    return Headline(State.STUCK, f"Stuck: the quota of {name} is used up.", reason, step, "flow")
+
+
+def _late(situation: Situation, now: datetime) -> Headline | None:
+    if situation.newest_run is None or now - situation.newest_run < LATE_AFTER:
+        return None
+    reason = f"The last warming run started {format_ago(situation.newest_run, now)}; one is due every 15 minutes."
+    step = (
+        "Look in Airflow whether the DAG adwarm_intelligent_warming is paused or fails, and whether the scheduler runs."
+    )
+    return Headline(State.STUCK, "Stuck: no run plans warms any more.", reason, step, "flow")
+
+
+def _waiting(situation: Situation, now: datetime) -> Headline | None:
+    if situation.oldest_wait is None or now - situation.oldest_wait < LONG_WAIT:
+        return None
+    waits = format_count(situation.waiting, "request waits", "requests wait")
+    reason = f"{waits} in the queue, the oldest since {format_ago(situation.oldest_wait, now)}."
+    step = "See under Flow what limits the calls, and in Airflow whether the DAG adwarm_request_queue runs."
+    return Headline(State.STUCK, "Stuck: requested reports are not fetched in time.", reason, step, "flow")
+
+
+def _shadow(situation: Situation, now: datetime) -> Headline | None:
+    del now
+    if not situation.is_shadow:
+        return None
+    step = "Compare what it would have warmed under Evidence, then switch shadow mode off under Actions."
+    return Headline(
+        State.PARTLY,
+        "Partly warm: shadow mode plans warms and fetches none of them.",
+        "Only strategies, requests and finished days are fetched.",
+        step,
+        "evidence",
+    )
+
+
+def _empty(situation: Situation, now: datetime) -> Headline | None:
+    del now
+    if situation.has_entries:
+        return None
+    step = "Run the DAG adwarm_intelligent_warming in Airflow, or warm one report now under Actions."
+    return Headline(State.PARTLY, "Nothing is warm yet.", "No report has been fetched so far.", step, "actions")
+
+
+def _alerted(situation: Situation, now: datetime) -> Headline | None:
+    del now
+    if not situation.open_alerts:
+        return None
+    alerts = format_count(situation.open_alerts, "alert is open", "alerts are open")
+    step = "Follow the next step of each open alert below."
+    return Headline(State.PARTLY, f"Partly warm: {alerts}.", _describe_hits(situation), step, "now#alerts")
+
+
+def _cold(situation: Situation, now: datetime) -> Headline | None:
+    del now
+    ratio = situation.first_hit_ratio
+    if ratio is None or situation.first_opens < FEWEST_OPENS or ratio >= GOOD_RATIO:
+        return None
+    step = "See under Plan which reports were cut and why; a larger call budget warms more of them."
+    return Headline(State.PARTLY, "Partly warm: many readers have to wait.", _describe_hits(situation), step, "plan")
+
+
+def _warm(situation: Situation) -> Headline:
+    return Headline(State.WARM, "The cache is warm.", _describe_hits(situation), "", "plan")
+
+
+def _describe_hits(situation: Situation) -> str:
+    ratio = situation.first_hit_ratio
+    if ratio is None:
+        return "Nobody opened a report through adwarm in the last 24 hours, so how warm it is cannot be measured."
+    opens = format_count(situation.first_opens, "first open", "first opens")
+    return f"{format_share(ratio)} of {opens} in the last 24 hours found a fresh report."
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(min(seconds, 253_402_300_799.0), UTC)
+
+
+_RULES: Final[tuple[Callable[[Situation, datetime], Headline | None], ...]] = (
+    _stopped,
+    _broken,
+    _parked,
+    _late,
+    _waiting,
+    _shadow,
+    _empty,
+    _alerted,
+    _cold,
+)

@@ -1,0 +1,189 @@
+"""The small tables of the store that the page is measured with: limits, alerts, strategies, reviews, switches."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table
+
+from adwarm.foundation.circuit import BreakerState
+from adwarm.model import Scope
+from adwarm.store import tables as t
+
+SHARED_SCOPES: Final = ("app:4711", "fleet", "token:default", "token:second")
+HOSTILE: Final = "<b>Sale</b> \"50 %\" & 'more' \u202egnp.exe"
+_STEPS: Final = [
+    "sample_capacity",
+    "check_health",
+    "scrub",
+    "repair_degraded",
+    "compact",
+    "recompress_entries",
+    "evict_entries",
+    "collect_garbage",
+    "apply_retention",
+    "deliver_alerts",
+    "reconcile",
+]
+Row = dict[str, Any]
+
+
+def fill_small(connection: Connection, now: datetime, accounts: int) -> None:
+    """Insert the rows."""
+    limits = {t.capacity_scope: _scopes(now, accounts), t.breaker: _breakers(now), t.isolation: _isolations(now)}
+    events = {t.alert: _alerts(now), t.maintenance_step: _steps(now), t.control_switch: _switches(now)}
+    planning = {
+        t.forecast_snapshot: _snapshots(now),
+        t.policy: [_policy(now)],
+        t.policy_review: _reviews(now),
+        t.strategy: [_strategy(number) for number in range(20)],
+        t.strategy_state: [{"name": f"strategy {number}", "checked_at": now} for number in range(20)],
+        t.access_token: [_token(number, now) for number in range(20)],
+        t.watermark: [{"name": "opens", "until": now, "updated_at": now}],
+    }
+    rows: Mapping[Table, list[Row]] = {**limits, **events, **planning}
+    for table, values in rows.items():
+        connection.execute(table.insert(), values)
+
+
+def _scopes(now: datetime, accounts: int) -> list[Row]:
+    names = [*SHARED_SCOPES, *(f"account:act_{1_000_000 + number}" for number in range(accounts))]
+    return [_scope(name, number, now.timestamp()) for number, name in enumerate(names)]
+
+
+def _scope(name: str, number: int, now: float) -> Row:
+    is_parked = number % 100 == 3
+    usage = None if name == str(Scope.parse("fleet")) else 15.0 + number % 80
+    meter = [usage, now, 0.01, 100.0, 1.0, []] if usage is not None else None
+    return {
+        "scope": name,
+        "limit": 12.0,
+        "tokens": 3.0,
+        "refilled_at": now,
+        "parked_until": now + 3_600 if is_parked else None,
+        "parked_why": f"usage at 100 % {HOSTILE}" if is_parked else None,
+        "usage": usage,
+        "state": {"parked_since": now - 60 if is_parked else None, **({"meter": meter} if meter else {})},
+    }
+
+
+def _breakers(now: datetime) -> list[Row]:
+    names = ["source:meta", *(f"source:meta account:act_{1_000_000 + number}" for number in range(40))]
+    states = [BreakerState.OPEN if number % 10 == 1 else BreakerState.CLOSED for number in range(len(names))]
+    return [
+        {
+            "source": name,
+            "state": state.value,
+            "changed_at": now.timestamp() - 900,
+            "probe_at": now.timestamp() + 30,
+            "data": {},
+        }
+        for name, state in zip(names, states, strict=True)
+    ]
+
+
+def _isolations(now: datetime) -> list[Row]:
+    moment = now.timestamp()
+    return [
+        {
+            "scope": f"account:act_{1_000_000 + number}",
+            "state": BreakerState.OPEN.value if number < 5 else BreakerState.CLOSED.value,
+            "changed_at": moment - 1_800,
+            "until": moment + 1_800,
+            "reason": f"Denied: the user may not read {HOSTILE}",
+            "data": {"failures": 5, "kind": "Denied"},
+        }
+        for number in range(30)
+    ]
+
+
+def _alerts(now: datetime) -> list[Row]:
+    return [
+        {
+            "kind": "Transient",
+            "scope": f"account:act_{1_000_000 + number}",
+            "opened_at": now - timedelta(hours=number),
+            "last_at": now - timedelta(hours=number),
+            "errors": 12,
+            "window_seconds": 600.0,
+            "example": HOSTILE,
+            "reason": f"the platform answered 503 {HOSTILE}",
+            "next_step": "Check the platform's status page.",
+            "resolved_at": now if number > 4 else None,
+        }
+        for number in range(300)
+    ]
+
+
+def _steps(now: datetime) -> list[Row]:
+    return [
+        {
+            "name": name,
+            "started_at": now - timedelta(minutes=5),
+            "finished_at": now - timedelta(minutes=4),
+            "round_finished_at": now - timedelta(minutes=4),
+            "seconds": 2.0,
+            "result": {"counts": {}, "problems": [HOSTILE] if name == "scrub" else []},
+            "error": f"Transient: {HOSTILE}" if name == "reconcile" else None,
+        }
+        for name in _STEPS
+    ]
+
+
+def _switches(now: datetime) -> list[Row]:
+    shared = {"changed_at": now - timedelta(days=3), "changed_by": HOSTILE, "why": "after the sale"}
+    return [{"name": "warming", "is_on": True, **shared}, {"name": "shadow", "is_on": False, **shared}]
+
+
+def _snapshots(now: datetime) -> list[Row]:
+    return [
+        {
+            "id": f"{number:064x}",
+            "kind": "boosted",
+            "version": "3",
+            "object_hash": f"{number:064x}",
+            "trained_from": now - timedelta(days=90 + number),
+            "trained_until": now - timedelta(days=number),
+            "keys": 100_000,
+            "features": [],
+            "metrics": {"ece": 0.02, "brier": 0.08},
+            "created_at": now - timedelta(days=number),
+        }
+        for number in range(90)
+    ]
+
+
+def _policy(now: datetime) -> Row:
+    return {"name": "live", "snapshot_id": f"{0:064x}", "mode": "live", "updated_at": now}
+
+
+def _reviews(now: datetime) -> list[Row]:
+    return [
+        {
+            "run_id": f"adwarm_policy_review/scheduled__{number}",
+            "at": now - timedelta(weeks=number),
+            "verdict": "kept",
+            "live_kind": "boosted",
+            "figures": {"why": "no policy is surely better than boosted"},
+        }
+        for number in range(12)
+    ]
+
+
+def _strategy(number: int) -> Row:
+    return {
+        "name": f"strategy {number}",
+        "date_ranges": ["yesterday", "last_7d"],
+        "accounts": [f"act_{1_000_000 + number * 10 + account}" for account in range(10)],
+        "excluded_accounts": [],
+    }
+
+
+def _token(number: int, now: datetime) -> Row:
+    return {
+        "id": f"token{number}",
+        "secret_hash": f"{number:064x}",
+        "name": HOSTILE,
+        "scopes": ["read"],
+        "created_at": now - timedelta(days=number),
+    }

@@ -1,0 +1,192 @@
+"""The tab Flow: what each tile shows of stored rows, on either database, and hostile names as text."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Table
+
+from adwarm.pages.views.flow_tab import TABS
+from adwarm.store import tables as t
+from adwarm.store.database import write_transaction
+from adwarm.store.error_events import ErrorEvent
+from adwarm.store.healing_runs import HealingRun
+from tests.unit.pages.conftest import START, Page
+
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+NOW = START.timestamp()
+HOSTILE = "<img src=x onerror=alert(1)>"
+ESCAPED = "&lt;img src=x onerror=alert(1)&gt;"
+
+
+def _insert(page: Page, table: Table, *rows: dict[str, Any]) -> None:
+    with write_transaction(page.runtime.engine) as connection:
+        connection.execute(table.insert(), list(rows))
+
+
+def _text(html: str) -> str:
+    """Return HTML with single spaces."""
+    return " ".join(html.split())
+
+
+def _scope(name: str, **more: Any) -> dict[str, Any]:
+    empty = {"parked_until": None, "parked_why": None, "usage": None, "state": {}}
+    return {"scope": name, "limit": 5.0, "tokens": 1.0, "refilled_at": NOW, **empty, **more}
+
+
+def _request(number: int, status: str, **more: Any) -> dict[str, Any]:
+    return {
+        "account_id": f"act_{number}",
+        "date_range": "yesterday",
+        "priority": 0,
+        "status": status,
+        "enqueued_at": START - number * MINUTE,
+        "deadline": START + HOUR,
+        "finished_at": None,
+        "error": None,
+        **more,
+    }
+
+
+def test_limits_are_shown_now_and_over_time(page: Page) -> None:
+    """Shared scopes have a line each, accounts have none, and the charts are told in words."""
+    meter = {"meter": [91.0, NOW, 0.01, 0.0, 0.0, []]}
+    _insert(page, t.capacity_scope, _scope("app:7", usage=91.0, state=meter), _scope("account:act_1"))
+    samples = [
+        {
+            "at": START - hours * HOUR,
+            "scope": "app:7",
+            "limit": 4.0 + hours,
+            "in_flight": 0,
+            "usage": 50.0,
+            "is_parked": False,
+        }
+        for hours in range(3)
+    ]
+    _insert(page, t.capacity_sample, *samples)
+    text = _text(page.tile("flow", "limits"))
+    assert "the app 7</th>" in text
+    assert "91 %" in text
+    assert "nearly used up" in text
+    assert "limit 4 to 6, quota 50 to 50 %, paused in 0 of 3 samples" in text
+    assert "act_1" not in text
+
+
+def test_limits_without_samples_say_who_takes_them(page: Page) -> None:
+    """Before the first sample the tile names the step that takes them."""
+    _insert(page, t.capacity_scope, _scope("fleet"))
+    assert "sample_capacity" in page.tile("flow", "limits")
+
+
+def test_paused_scopes_say_until_when_and_why(page: Page) -> None:
+    """Shared scopes come first; a pause that is over is not shown."""
+    parked = {"parked_until": NOW + 600, "parked_why": HOSTILE, "state": {"parked_since": NOW - 60}}
+    _insert(page, t.capacity_scope, _scope("account:act_1", **parked), _scope("app:7", **parked))
+    _insert(page, t.capacity_scope, _scope("token:old", parked_until=NOW - 1))
+    text = _text(page.tile("flow", "parked"))
+    assert text.index("the app 7") < text.index("the account act_1")
+    assert "2026-03-04 10:10 UTC, in 10 min" in text
+    assert ESCAPED in text
+    assert "token" not in text
+    assert 'href="actions"' in text
+
+
+def test_breakers_and_isolated_scopes_are_told_apart(page: Page) -> None:
+    """A closed breaker of a source is shown as called; closed ones of accounts and isolations are left out."""
+    shared = {"changed_at": NOW - 60, "probe_at": NOW + 30}
+    _insert(
+        page,
+        t.breaker,
+        {"source": "source:meta", "state": "closed", "data": {}, **shared},
+        {"source": "source:meta account:act_1", "state": "open", "data": {"why": HOSTILE}, **shared},
+        {"source": "source:meta account:act_2", "state": "closed", "data": {}, **shared},
+    )
+    isolated = {"changed_at": NOW - 60, "until": NOW + 60, "reason": "Denied", "data": {}}
+    _insert(
+        page,
+        t.isolation,
+        {"scope": "connection:x", "state": "open", **isolated},
+        {"scope": "connection:y", "state": "closed", **isolated},
+    )
+    text = _text(page.tile("flow", "barred"))
+    assert "meta, the account act_1</th><td>breaker" in text
+    assert ESCAPED in text
+    assert "connection x</th><td>isolation" in text
+    assert "act_2" not in text
+    assert "connection y" not in text
+    assert "calls succeed" in text
+
+
+def test_the_queue_is_counted_by_class_with_the_oldest_wait(page: Page) -> None:
+    """Requests past their deadline do not count; those in work are counted apart."""
+    late = _request(50, "pending", deadline=START - MINUTE)
+    _insert(page, t.request, _request(1, "pending"), _request(5, "pending"), _request(2, "processing"), late)
+    text = _text(page.tile("flow", "queue"))
+    assert '<td class="num">2</td><td class="num">1</td><td>5 min ago</td>' in text
+    assert "2 of at most" in text
+
+
+def test_dead_requests_say_how_they_ended(page: Page) -> None:
+    """Failed, expired and dropped requests of the last day are listed with their error; answered ones are not."""
+    ended = {"finished_at": START - MINUTE}
+    _insert(
+        page,
+        t.request,
+        _request(1, "failed", error=HOSTILE, **ended),
+        _request(2, "completed", **ended),
+        _request(3, "shed", finished_at=START - 30 * HOUR),
+    )
+    text = page.tile("flow", "dead")
+    assert "act_1 yesterday" in text
+    assert ESCAPED in text
+    assert "act_2" not in text
+    assert "act_3" not in text
+
+
+def test_grants_are_counted_by_worker(page: Page) -> None:
+    """The permits of a worker's grants are summed by class; expired grants are left out."""
+    grant = {
+        "scopes": [],
+        "cost": 1.0,
+        "source": "meta",
+        "counted": True,
+        "granted_at": NOW - 30,
+        "spend_until": NOW,
+        "expires_at": NOW + 60,
+    }
+    rows = [
+        {**grant, "id": str(number), "owner": HOSTILE, "priority": 3, "permits": 2, "probe": number == 0}
+        for number in range(3)
+    ]
+    old = {**grant, "id": "old", "owner": "gone", "priority": 0, "permits": 1, "probe": False, "expires_at": NOW - 1}
+    _insert(page, t.capacity_grant, *rows, old)
+    text = _text(page.tile("flow", "grants"))
+    assert f'{ESCAPED}</th><td>low: warming (test calls: 1)</td><td class="num">6</td>' in text
+    assert "gone" not in text
+
+
+def test_errors_are_counted_and_the_newest_are_shown(page: Page) -> None:
+    """Errors of the last day by kind and source, each with a next step; messages are text."""
+    errors = page.services.errors
+    for minutes, kind in ((1, "Transient"), (2, "Transient"), (3, "Denied"), (30 * 60, "Blocked")):
+        errors.record(ErrorEvent(START - minutes * MINUTE, "meta", kind, HOSTILE, account_id=f"act_{minutes}"))
+    text = _text(page.tile("flow", "errors"))
+    assert 'Transient</th><td>meta</td><td class="num">2</td><td class="num">2</td><td>60 s ago</td>' in text
+    assert "adwarm allow ACCOUNT" in text
+    assert ESCAPED in text
+    assert "Blocked" not in text
+
+
+def test_healing_shows_results(page: Page) -> None:
+    """The newest actions of the last day, with what they did."""
+    run = HealingRun(START - MINUTE, "token_refresh", "connection:x", "meta", "TokenDead", True, HOSTILE)
+    _insert(page, t.healing_run, run._asdict())
+    text = page.tile("flow", "healing")
+    assert "token refresh" in text
+    assert ESCAPED in text
+
+
+@pytest.mark.parametrize("tile", TABS[0].tiles, ids=lambda tile: tile.name)
+def test_an_empty_tile_says_something(page: Page, tile: Any) -> None:
+    """Over an empty installation each tile says that there is nothing, and none fails."""
+    assert 'class="empty"' in page.tile("flow", tile.name)

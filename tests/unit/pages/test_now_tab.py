@@ -1,0 +1,226 @@
+"""The tab Now: what each tile shows of stored rows, on either database, and hostile names as text."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Table
+
+from adwarm.pages.views.now_tab import TABS
+from adwarm.store import jobs, read_traffic
+from adwarm.store import tables as t
+from adwarm.store.database import write_transaction
+from tests.unit.pages.conftest import START, Page
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HOSTILE = "<script>alert(1)</script>"
+ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;"
+
+
+def _insert(page: Page, table: Table, *rows: dict[str, Any]) -> None:
+    with write_transaction(page.runtime.engine) as connection:
+        connection.execute(table.insert(), list(rows))
+
+
+def _text(html: str) -> str:
+    """Return HTML with single spaces."""
+    return " ".join(html.split())
+
+
+def _warm(**changes: Any) -> dict[str, Any]:
+    fetched: datetime = changes.pop("fetched_at", START - 2 * HOUR)
+    base = {"run_id": "dag/run", "account_id": "act_1", "date_range": "yesterday", "reason": "predicted_open"}
+    more = {"mode": "live", "decided_at": fetched, "warm_at": fetched, "status": "fetched", "fetched_at": fetched}
+    return {**base, **more, "expires_at": fetched + 4 * HOUR, "requests": 2, **changes}
+
+
+def _warms(page: Page, *changes: dict[str, Any]) -> None:
+    columns = {"used": None, "first_use": None, "superseded_by": None}
+    _insert(page, t.warm, *[_warm(**{**columns, **change}) for change in changes])
+
+
+def _entry(page: Page, *, degraded: str | None) -> None:
+    _insert(page, t.payload, {"hash": "0" * 64, "body": b"", "created_at": START})
+    row = {
+        "account_id": "act_1",
+        "since": START.date(),
+        "until": START.date(),
+        "spec_hash": "s",
+        "date_range": "today",
+        "report": "default",
+        "payload_hash": "0" * 64,
+        "codec": "zstd",
+        "raw_bytes": 1,
+        "stored_bytes": 1,
+        "fetched_at": START - HOUR,
+        "expires_at": START + HOUR,
+        "source": "meta",
+        "degraded": degraded is not None,
+        "degraded_reason": degraded,
+    }
+    _insert(page, t.entry, row)
+
+
+def test_the_first_open_hit_ratio_of_a_day_and_a_week(page: Page) -> None:
+    """Only readers count; the day and the week have their own ratios; hours without opens are gaps."""
+    engine = page.runtime.engine
+    read_traffic.increment(engine, START, "act_1", "human", first_opens=4, first_hits=3)
+    read_traffic.increment(engine, START - 3 * DAY, "act_1", "embedded", first_opens=6, first_hits=3)
+    read_traffic.increment(engine, START, "act_1", "warmer", first_opens=100)
+    text = _text(page.tile("now", "hits"))
+    assert '75%</span><span class="label">last 24 hours</span><span class="hint">4 first opens' in text
+    assert '60%</span><span class="label">last 7 days</span><span class="hint">10 first opens' in text
+    assert "10:00 75%" in text
+
+
+def test_the_headline_says_who_switched_warming_off(page: Page) -> None:
+    """The state, the reason with a hostile name as text, and the switch are in the first tile."""
+    switch = {"name": "warming", "is_on": False, "changed_at": START - HOUR, "changed_by": HOSTILE, "why": "the sale"}
+    _insert(page, t.control_switch, switch)
+    text = _text(page.tile("now", "headline"))
+    assert "Warming is switched off" in text
+    assert f"{ESCAPED} switched it off 60 min ago: the sale." in text
+    assert HOSTILE not in text
+
+
+def test_the_headline_knows_breakers_pauses_and_the_queue(page: Page) -> None:
+    """A breaker of a source is stuck; one of an account is not, and neither is an account's pause."""
+    _entry(page, degraded=None)
+    late = START.timestamp() + 600
+    shared = {"changed_at": START.timestamp(), "probe_at": late, "state": "open", "data": {}}
+    _insert(page, t.breaker, {"source": "source:meta account:act_1", **shared})
+    scope = {"limit": 5.0, "tokens": 1.0, "refilled_at": 0.0, "state": {}, "parked_until": late, "parked_why": "full"}
+    _insert(page, t.capacity_scope, {"scope": "account:act_1", **scope})
+    assert "The cache is warm." in page.tile("now", "headline")
+    _insert(page, t.capacity_scope, {"scope": "app:7", **scope})
+    assert "the quota of the app 7 is used up" in page.tile("now", "headline")
+    _insert(page, t.breaker, {"source": "source:meta", **shared})
+    assert "Stuck: meta does not answer." in page.tile("now", "headline")
+
+
+def test_efficiency_is_used_of_marked_warms(page: Page) -> None:
+    """Replaced and unknown warms are not marked; shadow warms are shown apart; the age is about the median."""
+    age = START - 2 * HOUR + timedelta(minutes=20)
+    _warms(
+        page,
+        *[{"used": True, "first_use": age}] * 3,
+        {"used": False},
+        {"superseded_by": 1},
+        {},
+        {"mode": "shadow", "status": "shadow", "used": False},
+        {"used": True, "first_use": age, "fetched_at": START - 9 * DAY},
+    )
+    text = _text(page.tile("now", "efficiency"))
+    assert '75%</span><span class="label">of warmed reports were opened while fresh' in text
+    numbers = ("3", "1", "1", "1", "22 min")
+    assert " ".join(f'<td class="num">{number}</td>' for number in numbers) in text.replace("</td><td", "</td> <td")
+    assert "a reader is expected (shadow, not fetched)" in text
+
+
+def test_estimates_say_what_they_rest_on(page: Page) -> None:
+    """Calls without warming are first opens times the calls of a fetch; warming everything needs a forecast."""
+    assert "no estimate" in page.tile("now", "calls")
+    read_traffic.increment(page.runtime.engine, START, "act_1", "human", first_opens=50, first_hits=1)
+    read_traffic.increment(page.runtime.engine, START, "act_1", "warmer", upstream_calls=7)
+    _warms(page, {}, {})
+    text = _text(page.tile("now", "calls"))
+    assert '<td class="num">7</td>' in text
+    assert '<td class="num">about 100</td>' in text
+    assert "it takes a trained forecast" in text
+    snapshot = {
+        "id": "s",
+        "kind": "boosted",
+        "version": "1",
+        "object_hash": "h",
+        "trained_from": START,
+        "trained_until": START,
+        "keys": 10,
+        "features": [],
+        "metrics": {},
+        "created_at": START,
+    }
+    _insert(page, t.forecast_snapshot, snapshot)
+    _insert(page, t.policy, {"name": "live", "snapshot_id": "s", "mode": "live", "updated_at": START})
+    text = _text(page.tile("now", "calls"))
+    assert '<td class="num">about 120</td>' in text  # 10 reports, fresh for 4 hours, 2 calls each
+    assert "every 4.0 h on average" in text
+
+
+def test_quota_is_shown_for_shared_scopes_and_the_busiest_accounts(page: Page) -> None:
+    """Shared scopes come first; of the accounts those that use most; without a figure nothing is claimed."""
+    now = START.timestamp()
+    rows = [
+        {
+            "scope": name,
+            "limit": 5.0,
+            "tokens": 1.0,
+            "refilled_at": now,
+            "usage": usage,
+            "state": {"meter": [usage, now, 0.01, 0.0, 0.0, []]} if usage is not None else {},
+        }
+        for name, usage in [("fleet", None), ("token:x", 80.0), *((f"account:act_{n}", float(n)) for n in range(12))]
+    ]
+    _insert(page, t.capacity_scope, *rows)
+    text = _text(page.tile("now", "quota"))
+    assert "all accounts together</th><td>not reported" in text
+    assert "80 %" in text
+    assert "act_11</th>" in text
+    assert "act_1</th>" not in text
+
+
+def test_degraded_entries_are_counted_by_reason(page: Page) -> None:
+    """The reason is shown as text, with how many entries it concerns and what readers got."""
+    _entry(page, degraded=HOSTILE)
+    read_traffic.increment(page.runtime.engine, START, "act_1", "human", hits=3, stale=1)
+    text = _text(page.tile("now", "stale"))
+    assert "1 stored reports are degraded now" in text
+    assert f"<td>{ESCAPED}</td>" in text
+    assert "1 of 4 reads" in text
+
+
+def test_a_running_job_shows_progress_and_time_left(page: Page) -> None:
+    """Half done after ten minutes leaves ten minutes; the link leads to the plan of the run."""
+    engine = page.runtime.engine
+    jobs.start(engine, "adwarm_x/manual__1&2", "adwarm_x", 10, START - 10 * HOUR / 60)
+    jobs.add_progress(engine, "adwarm_x/manual__1&2", done=4, failed=1, requests=3)
+    text = _text(page.tile("now", "jobs"))
+    assert "plan?run=adwarm_x%2Fmanual__1%262" in text
+    assert "4 of 10" in text
+    assert '<td class="num">10 min</td>' in text
+
+
+def test_open_alerts_have_their_next_step(page: Page) -> None:
+    """Resolved alerts are left out."""
+    alert = {"kind": "Transient", "opened_at": START, "last_at": START, "errors": 1, "window_seconds": 60.0}
+    open_one = {**alert, "scope": "meta", "reason": HOSTILE, "next_step": "Wait.", "resolved_at": None}
+    _insert(page, t.alert, open_one, {**alert, "scope": "old", "reason": "", "next_step": "", "resolved_at": START})
+    text = page.tile("now", "alerts")
+    assert ESCAPED in text
+    assert "Wait." in text
+    assert "old" not in text
+
+
+def test_only_the_last_run_counts_as_failed(page: Page) -> None:
+    """A DAG that failed before its last run is not listed; a step of maintenance with an error is."""
+    engine = page.runtime.engine
+    for name, runs in (("well", (1, 0)), ("badly", (0, 1))):
+        for place, failed in enumerate(runs):
+            run_id = f"{name}/{place}"
+            jobs.start(engine, run_id, name, 1, START - (2 - place) * HOUR)
+            jobs.add_progress(engine, run_id, failed=failed, done=1 - failed)
+            jobs.finish(engine, run_id, START - HOUR / 2)
+    _insert(page, t.maintenance_step, {"name": "scrub", "started_at": START - HOUR, "error": HOSTILE, "owner": ""})
+    text = _text(page.tile("now", "failures"))
+    assert "DAG badly" in text
+    assert "DAG well" not in text
+    assert "step of maintenance scrub" in text
+    assert ESCAPED in text
+
+
+@pytest.mark.parametrize("tile", TABS[0].tiles, ids=lambda tile: tile.name)
+def test_an_empty_tile_says_something(page: Page, tile: Any) -> None:
+    """Over an empty installation no tile is blank or fails, and none shows a number that nobody measured."""
+    text = page.tile("now", tile.name)
+    assert len(text) > 30
+    assert 'role="alert"' not in text
+    assert ">nan" not in text
