@@ -437,6 +437,7 @@ fatigue_score = Table(
     value_column("settled", Boolean, False),
     value_column("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
+    Index(None, "account_id", "as_of", "ad_id", "status", "total"),  # newest scores of all accounts, from it alone
 )
 
 # Grows with hours times accounts times actors. Maintenance deletes old rows.

@@ -10,6 +10,7 @@ depends_on = None
 
 _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_SCORE_INDEX = "ix_fatigue_score_account_id_as_of_ad_id_status_total"
 _TABLES = ("capacity_sample", "plan_hour", "data_arrival", "control_switch", "action_event", "page_session")
 
 
@@ -19,10 +20,12 @@ def upgrade() -> None:
     _create_planning()
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
+    op.create_index(_SCORE_INDEX, "fatigue_score", ["account_id", "as_of", "ad_id", "status", "total"])
 
 
 def downgrade() -> None:
     """Drop the tables and columns of this migration."""
+    op.drop_index(_SCORE_INDEX, "fatigue_score")
     for name in ("first_hits", "first_opens"):
         with op.batch_alter_table("traffic_hour") as table:
             table.drop_column(name)
