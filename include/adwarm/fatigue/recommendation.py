@@ -1,9 +1,9 @@
 """What a score means for the person who runs the ad: what to do, why, and when the next status is reached.
 
-The projection follows the trend in a straight line. With total `T`, trend `s` in points a day and the upper limit `L` of
-the current status, the status changes on the first day `n` with `T + n * s > L`, so `n = floor((L - T) / s) + 1`. There is
-no projection for critical and pending ads, for a trend below `MIN_TREND`, for scores of a quality below `MIN_QUALITY`, and
-for days beyond `MAX_DAYS_AHEAD`, because a line through four days says nothing about them.
+The projection follows the trend in a straight line. With total `T`, trend `s` in points a day and the upper limit `L`
+of the current status, the status changes on the first day `n` with `T + n * s > L`, so `n = floor((L - T) / s) + 1`.
+There is no projection for critical and pending ads, for a trend below `MIN_TREND`, for scores of a quality below
+`MIN_QUALITY`, and for days beyond `MAX_DAYS_AHEAD`, because a line through four days says nothing about them.
 """
 
 import math

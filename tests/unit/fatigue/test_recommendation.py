@@ -125,7 +125,10 @@ def test_a_healthy_ad_needs_nothing_until_it_nears_a_warning() -> None:
     ("figures", "needs"),
     [
         ({"age_days": 4, "impressions": 400.0, "recent_impressions": 300.0}, ("needs 3 more days",)),
-        ({"age_days": 6, "impressions": 99.5, "recent_impressions": None}, ("needs 1 more day", "needs 401 more impre")),
+        (
+            {"age_days": 6, "impressions": 99.5, "recent_impressions": None},
+            ("needs 1 more day", "needs 401 more impre"),
+        ),
         ({"age_days": 20, "impressions": 9_000.0, "recent_impressions": 0.0}, ("needs delivery in the recent days",)),
         ({"flags": ["impressions_missing"]}, ("needs rows with impressions",)),
         ({}, ("needs 7 days with delivery and 500 impressions",)),
