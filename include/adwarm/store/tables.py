@@ -361,7 +361,17 @@ warm = Table(
     Index(None, "account_id", "date_range", "fetched_at"),
     Index(None, "decided_at"),
     Index(None, "used", "status"),
-    Index(None, "strategy", "decided_at"),
+    Index(
+        "ix_warm_strategy_use",  # holds all that the use of strategies over 30 days is counted from
+        "strategy",
+        "decided_at",
+        "status",
+        "used",
+        "superseded_by",
+        "requests",
+        sqlite_where=text("strategy IS NOT NULL"),
+        postgresql_where=text("strategy IS NOT NULL"),
+    ),
 )
 
 # Grows with every run. Maintenance deletes old rows.

@@ -66,7 +66,9 @@ def _count_rows(page: Page) -> dict[str, int]:
 
 def test_the_list_shows_schedule_use_and_actions(page: Page) -> None:
     """Schedule in words, next due time in the zone, reports, budget, and the warms of the last 30 days."""
-    _make(page, "board", cron="0 7 * * mon-fri", time_zone="Asia/Tokyo", accounts=["77", "78"], excluded_accounts=["78"])
+    _make(
+        page, "board", cron="0 7 * * mon-fri", time_zone="Asia/Tokyo", accounts=["77", "78"], excluded_accounts=["78"]
+    )
     plan = [
         PlannedWarm(
             key=ReportKey("act_77", "yesterday"),
@@ -148,16 +150,16 @@ def test_an_edit_changes_what_is_given(page: Page) -> None:
     ],
 )
 @pytest.mark.parametrize("form", ["strategy-save", "strategy-dry-run"])
-def test_a_field_that_is_not_valid_keeps_the_others(
-    page: Page, form: str, field: str, text: str, message: str
-) -> None:
+def test_a_field_that_is_not_valid_keeps_the_others(page: Page, form: str, field: str, text: str, message: str) -> None:
     """The form comes back with 422, every value, and the message at its field; nothing is stored."""
     response = page.post(form, **{**FIELDS, field: text})
     assert response.status_code == 422
     problem = re.search(rf'id="{field}-problem">([^<]+)<', response.text)
     assert problem is not None
     assert message in problem[1]
-    assert re.search(rf'id="{field}"[^>]*aria-describedby="{field}-help {field}-problem"[^>]*aria-invalid', response.text)
+    assert re.search(
+        rf'id="{field}"[^>]*aria-describedby="{field}-help {field}-problem"[^>]*aria-invalid', response.text
+    )
     kept = {name: value for name, value in FIELDS.items() if name in {"cron", "batch_size", "time_zone"} - {field}}
     for name, value in kept.items():
         assert re.search(rf'id="{name}"[^>]* value="{re.escape(value)}"', response.text), name

@@ -56,7 +56,7 @@ class ShownStrategy:
 
 
 def _load_list(request: TileRequest) -> Mapping[str, Any]:
-    reports = report_strategies(request.services.context, request.now, with_coverage=False)
+    reports = report_strategies(request.services.context, request.now, is_brief=True)
     rows = [_show(request, report) for report in reports]
     return {"rows": rows, "may_edit": request.visitor.may(Permission.EDIT)}
 

@@ -20,17 +20,28 @@ def upgrade() -> None:
     _create_planning()
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
-    op.create_index(_SCORE_INDEX, "fatigue_score", ["account_id", "as_of", "ad_id", "status", "total"])
+    _create_indexes()
 
 
 def downgrade() -> None:
     """Drop the tables and columns of this migration."""
     op.drop_index(_SCORE_INDEX, "fatigue_score")
+    op.drop_index("ix_warm_strategy_use", "warm")
+    op.create_index("ix_warm_strategy_decided_at", "warm", ["strategy", "decided_at"])
     for name in ("first_hits", "first_opens"):
         with op.batch_alter_table("traffic_hour") as table:
             table.drop_column(name)
     for name in _TABLES:
         op.drop_table(name)
+
+
+def _create_indexes() -> None:
+    """Add the indexes that the page reads many rows from; the wider one of warms replaces a narrow one."""
+    op.create_index(_SCORE_INDEX, "fatigue_score", ["account_id", "as_of", "ad_id", "status", "total"])
+    op.drop_index("ix_warm_strategy_decided_at", "warm")
+    columns = ["strategy", "decided_at", "status", "used", "superseded_by", "requests"]
+    named = sa.text("strategy IS NOT NULL")
+    op.create_index("ix_warm_strategy_use", "warm", columns, sqlite_where=named, postgresql_where=named)
 
 
 def _create_sessions() -> None:
