@@ -10,10 +10,9 @@ import typer
 from adwarm.cli.options import JsonOption, split_commas
 from adwarm.cli.output import print_fields, print_json, print_table
 from adwarm.cli.strategy_fields import COLUMNS, definition_fields, report_fields, table_row
-from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
-    from adwarm.model import Strategy
     from adwarm.planning.strategy_changes import StrategyChange
     from adwarm.planning.strategy_use import StrategyReport
     from adwarm.runtime import Runtime
@@ -46,12 +45,14 @@ def list_strategies(*, as_json: JsonOption = False) -> None:
 @app.command("show")
 def show_strategy(name: NameArgument, *, as_json: JsonOption = False) -> None:
     """Show one strategy: definition, next due times in its zone, coverage, use and latest runs."""
+    from adwarm.planning.strategy_schedule import list_due_times
     from adwarm.runtime import Runtime
     from adwarm.store import strategy_warms
 
     runtime, reports, at = _load(Runtime())
     report = _find(reports, name)
-    times = _due_times(report.stored.strategy, at)
+    strategy = report.stored.strategy
+    times = [] if strategy is None else list_due_times(strategy, at, _SHOWN_TIMES)
     runs = strategy_warms.list_runs(runtime.engine, name, _SHOWN_RUNS)
     fields = report_fields(report, at)
     if as_json:
@@ -156,16 +157,11 @@ def remove_strategies(
     names: Annotated[list[str], typer.Argument(help="Names.")], *, as_json: JsonOption = False
 ) -> None:
     """Remove strategies. What they have fetched stays."""
+    from adwarm.planning.strategy_changes import remove_strategies as remove
     from adwarm.runtime import Runtime
-    from adwarm.store import write_transaction
-    from adwarm.store.strategies import remove_strategy
 
-    runtime, reports, at = _load(Runtime())
-    for name in names:
-        _find(reports, name)
-    with write_transaction(runtime.engine) as connection:
-        for name in names:
-            remove_strategy(connection, name, at)
+    runtime = Runtime()
+    remove(runtime.engine, names, runtime.clock.now())
     _print_names("removed", names, as_json=as_json)
 
 
@@ -224,23 +220,19 @@ def _load(runtime: "Runtime") -> "tuple[Runtime, dict[str, StrategyReport], date
 
 
 def _find(reports: "Mapping[str, StrategyReport]", name: str) -> "StrategyReport":
+    from adwarm.planning.strategy_changes import unknown_strategy
+
     if name not in reports:
-        names = ", ".join(reports) or "none yet; create one with `adwarm strategy set`"
-        raise NotFound(f"there is no strategy {name[:90]!r}; the strategies are {names}")
+        raise unknown_strategy(name, reports)
     return reports[name]
 
 
 def _set_enabled(names: list[str], *, enabled: bool, as_json: bool) -> None:
+    from adwarm.planning.strategy_changes import set_strategies_enabled
     from adwarm.runtime import Runtime
-    from adwarm.store import write_transaction
-    from adwarm.store.strategies import set_enabled
 
-    runtime, reports, at = _load(Runtime())
-    for name in names:
-        _find(reports, name)
-    with write_transaction(runtime.engine) as connection:
-        for name in names:
-            set_enabled(connection, name, enabled, at)
+    runtime = Runtime()
+    set_strategies_enabled(runtime.engine, names, runtime.clock.now(), enabled=enabled)
     _print_names("enabled" if enabled else "disabled", names, as_json=as_json)
 
 
@@ -277,17 +269,6 @@ def _text(value: object, key: str) -> str:
     if value is None and key == "accounts":
         return "all"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)
-
-
-def _due_times(strategy: "Strategy | None", at: datetime) -> list[datetime]:
-    """Return the next due times in the zone of the strategy; none when it is disabled or not valid."""
-    from adwarm.foundation.cron import list_next
-    from adwarm.foundation.local_time import zone
-
-    if strategy is None or not strategy.enabled:
-        return []
-    times = list_next(strategy.cron, strategy.time_zone, at, _SHOWN_TIMES)
-    return [moment.astimezone(zone(strategy.time_zone)) for moment in times]
 
 
 def _read_toml(file: Path) -> dict[str, dict[str, Any]]:

@@ -243,6 +243,7 @@ def _baseline(state: _AdState, frequency: float | None, flags: list[str]) -> dic
         "ctr": state.ctr,
         "cpm": state.cpm,
         "clicks_from": state.clicks_from,
+        "age_days": state.age_days,
         "days": len(state.baseline),
         "impressions": sum_deliveries(state.baseline).impressions,
         "recent_ctr": sum_deliveries(with_clicks(state.recent)).ctr,

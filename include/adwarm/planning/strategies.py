@@ -148,11 +148,24 @@ def _describe_counts(name: str, counts: Mapping[str, int], recheck_at: datetime 
 
 
 @dataclass(frozen=True, slots=True)
-class _StrategyPlan:
+class StrategyPlan:
+    """The plan of one strategy, before it is stored.
+
+    Attributes:
+        lanes: planned keys.
+        cut: some of the keys that the budget cut; each says why.
+        counts: as in `StrategyPlanSummary.strategies`.
+        recheck_at: when it is to be planned again before its next due time; None when it is not.
+        calls: upstream calls that the planned keys take.
+        cut_calls: upstream calls that all cut keys would take.
+    """
+
     lanes: list[list[Recommendation]]
     cut: list[Recommendation]
     counts: dict[str, int]
     recheck_at: datetime | None
+    calls: float
+    cut_calls: float
 
 
 def decide_strategies(
@@ -179,7 +192,7 @@ def decide_strategies(
     Raises:
         BadRequest: no strategy could be planned; the message says why for each. No plan is stored then.
     """
-    planner = _Planner(context, decided_at, run_id)
+    planner = StrategyPlanner(context, decided_at, run_id)
     summary = StrategyPlanSummary(run_id, problems=dict(selection.problems))
     lanes: list[list[Recommendation]] = []
     cut: list[Recommendation] = []
@@ -214,8 +227,14 @@ def describe_problems(problems: Mapping[str, str]) -> str:
     return f"no strategy could be planned; mend them with `adwarm strategy set`, or disable them: {reasons}"
 
 
-class _Planner:
-    """Plans strategies one after the other; a key belongs to the first that names it."""
+class StrategyPlanner:
+    """Plans strategies one after the other; a key belongs to the first that names it. It stores nothing.
+
+    Args:
+        context: database, objects and settings.
+        decided_at: the decision time, UTC.
+        run_id: the run whose plan it is.
+    """
 
     def __init__(self, context: Context, decided_at: datetime, run_id: str) -> None:
         self._engine = context.engine
@@ -225,7 +244,7 @@ class _Planner:
         self._in_flight = strategy_warms.list_in_flight(context.engine, run_id, decided_at - _HOUR, decided_at)
         self._taken: set[ReportKey] = set()
 
-    def plan(self, strategy: Strategy, planned_slot: datetime | None, *, is_form: bool) -> _StrategyPlan:
+    def plan(self, strategy: Strategy, planned_slot: datetime | None, *, is_form: bool) -> StrategyPlan:
         """Return the plan of one strategy.
 
         Args:
@@ -254,7 +273,7 @@ class _Planner:
         ratio = strategy_warms.get_call_ratio(self._engine, strategy.name, self._at - _RATIO_PERIOD, self._at)
         candidates = [replace(item, calls=item.calls * ratio) for item in candidates]
         limit = strategy.max_calls_per_hour
-        planned, cut = _split(candidates, limit if is_form else self._get_calls_left(strategy), limit)
+        planned, cut = _split(candidates, limit if is_form else self.get_calls_left(strategy), limit)
         self._taken.update(item.key for item in planned)
         lanes = batch_by_account(planned, strategy.batch_size, strategy.max_parallel_batches)
         counts = {
@@ -267,7 +286,8 @@ class _Planner:
         }
         expiries = {key: end for key, end in zip(keys, fresh_until, strict=True) if key not in tried}
         recheck_at = None if is_form else self._find_recheck(strategy, slot, keys, expiries, is_cut=bool(cut))
-        return _StrategyPlan(lanes, cut[:MAX_LISTED_CUTS], counts, recheck_at)
+        calls, cut_calls = (sum(item.calls for item in items) for items in (planned, cut))
+        return StrategyPlan(lanes, cut[:MAX_LISTED_CUTS], counts, recheck_at, calls, cut_calls)
 
     def _is_tried(self, key: ReportKey, tried_at: datetime | None, slot: datetime) -> bool:
         """Whether the days that the key covers now were tried since the due time `slot`."""
@@ -298,7 +318,7 @@ class _Planner:
         moments += [moment for moment in changes if moment is not None]
         return min((moment for moment in moments if self._at < moment < closes), default=None)
 
-    def _get_calls_left(self, strategy: Strategy) -> int:
+    def get_calls_left(self, strategy: Strategy) -> int:
         """Return the calls that the strategy may still make in this hour; each key in flight counts as one."""
         hour = floor_to(self._at, _HOUR)
         spent = strategy_warms.get_calls(

@@ -1,6 +1,6 @@
 """Changes of strategies by users: everything is checked before anything is written."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
@@ -8,15 +8,16 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine
 
-from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import StoredStrategy, Strategy, normalize_account_id
 from adwarm.planning.strategy_schedule import load_strategies
 from adwarm.settings import Settings
 from adwarm.store import write_transaction
-from adwarm.store.strategies import save_strategy
+from adwarm.store.strategies import remove_strategy, save_strategy, set_enabled
 
 FIELDS = tuple(field.name for field in fields(Strategy) if field.name != "name")
 """The fields that a user may set."""
+_ANY_NAME = "x"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,64 @@ def apply_changes(engine: Engine, changes: Iterable[StrategyChange], at: datetim
         for change in changes:
             if change.kind != "unchanged":
                 save_strategy(connection, change.strategy, at)
+
+
+def find_field_problems(name: str, values: Mapping[str, Any], settings: Settings) -> dict[str, str]:
+    """Return by name of a field why its value is not valid, whatever the others are; empty when each is by itself.
+
+    Args:
+        name: of the strategy.
+        values: fields to set, as for `check_changes`.
+        settings: have to configure the report.
+    """
+    problems = {}
+    try:
+        Strategy(name, ("yesterday",))
+    except BadRequest as error:
+        problems["name"] = str(error)
+    for field, value in values.items():
+        try:
+            _check(_ANY_NAME, {"date_ranges": ("yesterday",), field: value}, None, settings)
+        except BadRequest as error:
+            problems[field] = str(error).removeprefix(f"strategy {_ANY_NAME!r}: ")
+    return problems
+
+
+def set_strategies_enabled(engine: Engine, names: Sequence[str], at: datetime, *, enabled: bool) -> None:
+    """Enable or disable strategies, also ones whose row is not valid.
+
+    Raises:
+        NotFound: there is no strategy of one of the names; then none is changed.
+    """
+    _check_names(engine, names, at)
+    with write_transaction(engine) as connection:
+        for name in names:
+            set_enabled(connection, name, enabled, at)
+
+
+def remove_strategies(engine: Engine, names: Sequence[str], at: datetime) -> None:
+    """Remove strategies; what they have fetched stays.
+
+    Raises:
+        NotFound: there is no strategy of one of the names; then none is removed.
+    """
+    _check_names(engine, names, at)
+    with write_transaction(engine) as connection:
+        for name in names:
+            remove_strategy(connection, name, at)
+
+
+def _check_names(engine: Engine, names: Sequence[str], at: datetime) -> None:
+    stored = {item.name for item in load_strategies(engine, at)}
+    for name in names:
+        if name not in stored:
+            raise unknown_strategy(name, stored)
+
+
+def unknown_strategy(name: str, stored: Iterable[str]) -> NotFound:
+    """Return the error for a name that no stored strategy has."""
+    names = ", ".join(sorted(stored)) or "none yet; create one with `adwarm strategy set`"
+    return NotFound(f"there is no strategy {name[:90]!r}; the strategies are {names}")
 
 
 def _check(name: str, values: Mapping[str, Any], stored: StoredStrategy | None, settings: Settings) -> StrategyChange:

@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine
 
 from adwarm.foundation.cron import find_latest, list_next
 from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.local_time import zone
 from adwarm.model import StoredStrategy, Strategy
 from adwarm.store import strategy_warms, write_transaction
 from adwarm.store.strategies import (
@@ -138,6 +139,14 @@ def get_closing_time(strategy: Strategy, slot: datetime) -> datetime:
     [following] = list_next(strategy.cron, strategy.time_zone, slot)
     interval = slot - find_latest(strategy.cron, strategy.time_zone, slot - _TICK)
     return min(following, slot + interval, slot + timedelta(hours=strategy.open_hours))
+
+
+def list_due_times(strategy: Strategy, at: datetime, count: int) -> list[datetime]:
+    """Return the next `count` due times after `at`, in the zone of the strategy; none when it is disabled."""
+    if not strategy.enabled:
+        return []
+    times = list_next(strategy.cron, strategy.time_zone, at, count)
+    return [moment.astimezone(zone(strategy.time_zone)) for moment in times]
 
 
 def _claim_one(connection: Connection, stored: StoredStrategy, run_id: str, at: datetime) -> bool:

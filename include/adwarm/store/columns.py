@@ -1,9 +1,12 @@
 """What all tables share: the metadata, the type of timestamps, and short forms of columns."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, DateTime, Dialect, Integer, MetaData, TypeDecorator
+from sqlalchemy import BigInteger, Column, Date, DateTime, Dialect, Integer, MetaData, TypeDecorator
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -30,6 +33,23 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class day_before(FunctionElement[date]):  # noqa: N801 - named like a function of SQL
+    """The day before a column of the type date."""
+
+    type = Date()
+    inherit_cache = True
+
+
+@compiles(day_before)
+def _compile_day_before(element: day_before, compiler: SQLCompiler, **options: Any) -> str:
+    return f"({compiler.process(element.clauses, **options)} - 1)"
+
+
+@compiles(day_before, "sqlite")
+def _compile_day_before_for_sqlite(element: day_before, compiler: SQLCompiler, **options: Any) -> str:
+    return f"date({compiler.process(element.clauses, **options)}, '-1 day')"
 
 
 metadata = MetaData(

@@ -4,12 +4,12 @@ The scores of an account and day are published together. They replace all earlie
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any, Final, get_args
 
-from sqlalchemy import Connection, Engine, Row, and_, delete, func, insert, or_, select
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select
 
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.store.database import read_transaction, write_transaction
@@ -81,7 +81,7 @@ def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> l
     query = select(table).where(table.c.account_id == account_id, table.c.as_of == days.scalar_subquery())
     query = query.order_by(table.c.total.is_(None), table.c.total.desc(), table.c.ad_id)
     with read_transaction(engine) as connection:
-        return [_stored(row) for row in connection.execute(query)]
+        return [read_score(row) for row in connection.execute(query).mappings()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePositio
         selected = selected.where(_is_after(after))
     selected = selected.order_by(table.c.total.is_(None), table.c.total.desc(), table.c.ad_id).limit(limit)
     with read_transaction(engine) as connection:
-        return [_stored(row) for row in connection.execute(selected)]
+        return [read_score(row) for row in connection.execute(selected).mappings()]
 
 
 def _is_after(position: ScorePosition) -> Any:
@@ -165,8 +165,9 @@ def _row(item: StoredScore) -> dict[str, Any]:
     return {**values, "ad_name": values["ad_name"][:_MAX_NAME]}
 
 
-def _stored(row: Row[Any]) -> StoredScore:
-    values = dict(row._mapping)
+def read_score(columns: Mapping[Any, Any]) -> StoredScore:
+    """Return the score in the columns of the table."""
+    values: dict[str, Any] = dict(columns)
     stamp = {name: values.pop(name) for name in ("data_version", "settled", "calculated_at")}
     baseline = dict(values.pop("baseline"))
     days_to_critical = baseline.pop("days_to_critical", None)

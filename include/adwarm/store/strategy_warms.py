@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, and_, case, exists, func, null, or_, select, update
 
 from adwarm.model import ReportKey, Warm
 from adwarm.store import jobs
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.strategies import request_recheck
+from adwarm.store.tables import strategy, warming_job
 from adwarm.store.tables import warm as table
-from adwarm.store.tables import warming_job
 
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 _ENOUGH_CALLS = 20.0
@@ -28,7 +28,7 @@ class StrategyUsage:
         wasted: expired unopened.
         open: not known yet.
         calls: upstream calls they took.
-        runs: runs that fetched something.
+        runs: runs that fetched something; None when they were not counted.
         first_at: decision time of the first of them.
         last_at: decision time of the latest of them.
     """
@@ -37,7 +37,7 @@ class StrategyUsage:
     wasted: int
     open: int
     calls: int
-    runs: int
+    runs: int | None
     first_at: datetime
     last_at: datetime
 
@@ -162,8 +162,15 @@ def cut_planned(engine: Engine, run_id: str, rows: Sequence[Warm], why: str, aga
             request_recheck(connection, name, run_id, again_at)
 
 
-def get_usage(engine: Engine, since: datetime, until: datetime) -> dict[str, StrategyUsage]:
-    """Return the cost and the use of each strategy's warms that were decided in the half-open window."""
+def get_usage(engine: Engine, since: datetime, until: datetime, *, with_runs: bool = True) -> dict[str, StrategyUsage]:
+    """Return the cost and the use of each strategy's warms that were decided in the half-open window.
+
+    Args:
+        engine: the database.
+        since: start of the window, UTC.
+        until: its end.
+        with_runs: whether to count the runs, for which every warm is read; the rest comes from an index.
+    """
 
     def count(value: bool | None) -> ColumnElement[int]:
         marked = and_(table.c.used.is_(value), table.c.superseded_by.is_(None))
@@ -177,7 +184,7 @@ def get_usage(engine: Engine, since: datetime, until: datetime) -> dict[str, Str
         count(False),
         count(None),
         func.sum(table.c.requests),
-        func.count(table.c.run_id.distinct()),
+        func.count(table.c.run_id.distinct()) if with_runs else null(),
     )
     query = (
         select(*columns)
@@ -187,6 +194,15 @@ def get_usage(engine: Engine, since: datetime, until: datetime) -> dict[str, Str
     )
     with read_transaction(engine) as connection:
         return {row[0]: _usage(*row[1:]) for row in connection.execute(query)}
+
+
+def list_fetching(engine: Engine, names: Sequence[str], since: datetime, until: datetime) -> set[str]:
+    """Return those of the strategies that fetched something in a plan of the half-open window."""
+    fetched = (table.c.strategy == strategy.c.name, table.c.status == "fetched")
+    window = (table.c.decided_at >= since, table.c.decided_at < until)
+    query = select(strategy.c.name).where(strategy.c.name.in_(names), exists().where(*fetched, *window))
+    with read_transaction(engine) as connection:
+        return set(connection.execute(query).scalars())
 
 
 def list_runs(engine: Engine, strategy: str, limit: int = 10) -> list[StrategyRun]:
@@ -221,6 +237,7 @@ def list_strategies_of_run(engine: Engine, run_id: str) -> set[str]:
         return set(connection.execute(query).scalars())
 
 
-def _usage(first_at: datetime, last_at: datetime, *counts: int) -> StrategyUsage:
-    used, wasted, unmarked, calls, runs = map(int, counts)
+def _usage(first_at: datetime, last_at: datetime, *counts: int | None) -> StrategyUsage:
+    used, wasted, unmarked, calls = (int(count or 0) for count in counts[:4])
+    runs = None if counts[4] is None else int(counts[4])
     return StrategyUsage(used, wasted, unmarked, calls, runs, first_at, last_at)

@@ -367,7 +367,17 @@ warm = Table(
         postgresql_include=["mode", "reason", "status", "used", "superseded_by", "fetched_at", "warm_at", "first_use"],
     ),
     Index(None, "used", "status"),
-    Index(None, "strategy", "decided_at"),
+    Index(
+        "ix_warm_strategy_use",  # holds all that the use of strategies over 30 days is counted from
+        "strategy",
+        "decided_at",
+        "status",
+        "used",
+        "superseded_by",
+        "requests",
+        sqlite_where=text("strategy IS NOT NULL"),
+        postgresql_where=text("strategy IS NOT NULL"),
+    ),
 )
 
 # Grows with every run. Maintenance deletes old rows.
@@ -443,6 +453,7 @@ fatigue_score = Table(
     value_column("settled", Boolean, False),
     value_column("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
+    Index(None, "account_id", "as_of", "ad_id", "status", "total"),  # newest scores of all accounts, from it alone
 )
 
 # Grows with hours times accounts times actors. Maintenance deletes old rows.

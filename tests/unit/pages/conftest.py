@@ -53,13 +53,13 @@ class Page:
         """Return the response to a GET."""
         return self.client.get(path, headers=_name(visitor))
 
-    def tile(self, tab: str, name: str, **query: object) -> str:
+    def tile(self, tab: str, name: str, /, **query: object) -> str:
         """Return the HTML of a tile."""
         response = self.client.get(f"/tiles/{tab}/{name}", params=query, headers=_name(ADMIN))
         assert response.status_code == 200, response.text
         return str(response.text)
 
-    def post(self, name: str, visitor: Visitor | None = ADMIN, **fields: object) -> Any:
+    def post(self, name: str, visitor: Visitor | None = ADMIN, /, **fields: object) -> Any:
         """Return the response to a form that was filled in on the page; redirects are not followed."""
         token = make_csrf_token(visitor) if visitor else ""
         headers = {**_name(visitor), "origin": "http://testserver"}

@@ -1,7 +1,217 @@
-"""The tab *Strategies*."""
+"""The tab *Strategies*: what is kept warm on a schedule, whether anybody uses it, and how to change and preview it."""
 
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
 
-from adwarm.pages.tab import Tab
+from adwarm.foundation.cron_words import describe_cron
+from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.local_time import zone, zone_or_default
+from adwarm.foundation.wording import format_count, format_some
+from adwarm.model import StoredStrategy
+from adwarm.pages.access import Permission
+from adwarm.pages.tab import Form, FormPage, Redirect, Tab, Tile, TileRequest
+from adwarm.pages.views.strategy_form import StrategyForm, read_definition, write_new, write_values
+from adwarm.planning.strategy_changes import (
+    StrategyChange,
+    apply_changes,
+    check_changes,
+    find_field_problems,
+    remove_strategies,
+    set_strategies_enabled,
+    unknown_strategy,
+)
+from adwarm.planning.strategy_preview import preview_strategy
+from adwarm.planning.strategy_schedule import load_strategies
+from adwarm.planning.strategy_use import StrategyReport, report_strategies
+from adwarm.store import action_events
+from adwarm.store.action_events import ActionEvent
 
-TABS: Final = (Tab("strategies", "Strategies", (), summary="Reports that are kept warm whatever the forecast says."),)
+_SHOWN_NAMES: Final = 3
+_TEMPLATE: Final = "strategies/form_page.html"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStrategy:
+    """A row of the list of strategies.
+
+    Attributes:
+        report: the strategy and its use.
+        values: its fields as they are stored.
+        schedule: when it is due, in words.
+        next_due: when it is planned next, in its zone; None when it is not.
+        is_due: whether that is now.
+        reports: which reports of which accounts, in words.
+        link: to its form.
+    """
+
+    report: StrategyReport
+    values: Mapping[str, Any]
+    schedule: str
+    next_due: datetime | None
+    is_due: bool
+    reports: str
+    link: str
+
+
+def _load_list(request: TileRequest) -> Mapping[str, Any]:
+    reports = report_strategies(request.services.context, request.now, is_brief=True)
+    rows = [_show(request, report) for report in reports]
+    return {"rows": rows, "may_edit": request.visitor.may(Permission.EDIT)}
+
+
+def _show(request: TileRequest, report: StrategyReport) -> ShownStrategy:
+    values = report.stored.values
+    local = zone(zone_or_default(values.get("time_zone"), "UTC"))
+    return ShownStrategy(
+        report,
+        values,
+        describe_cron(str(values.get("cron"))),
+        report.next_run and report.next_run.astimezone(local),
+        report.next_run == request.now,
+        _describe_reports(values),
+        request.link("strategy", name=report.stored.name),
+    )
+
+
+def _describe_reports(values: Mapping[str, Any]) -> str:
+    ranges = format_some(_list_texts(values.get("date_ranges")), _SHOWN_NAMES)
+    named = values.get("accounts")
+    accounts = "every account" if named is None else format_some(_list_texts(named), _SHOWN_NAMES)
+    excluded = _list_texts(values.get("excluded_accounts"))
+    left_out = f" except {format_count(len(excluded), 'account')}" if excluded else ""
+    report = values.get("report")
+    return f"{ranges} of {accounts}{left_out}" + ("" if report == "default" else f", report {report}")
+
+
+def _list_texts(value: object) -> list[str]:
+    """Return the texts of a stored list; a row that was edited by hand may hold anything."""
+    return [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)] if value else []
+
+
+def _load_form(request: TileRequest) -> Mapping[str, Any]:
+    name = request.get("name")
+    if not name:
+        form = StrategyForm("", is_new=True, values=write_new())
+    else:
+        form = StrategyForm(name, is_new=False, values=write_values(_find(request, name).values))
+    may_edit = request.visitor.may(Permission.EDIT)
+    return {**form.to_template(request.services.context.settings), "may_edit": may_edit}
+
+
+def _find(request: TileRequest, name: str) -> StoredStrategy:
+    """Return the stored strategy of a name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    stored = {item.name: item for item in load_strategies(request.services.context.engine, request.now)}
+    if name not in stored:
+        raise unknown_strategy(name, stored)
+    return stored[name]
+
+
+def _save(request: TileRequest) -> Redirect | FormPage:
+    """Create or change a strategy, as `adwarm strategy set` does."""
+    change, form = _check(request)
+    if change is None:
+        return _answer(request, form, 422)
+    engine = request.services.context.engine
+    apply_changes(engine, [change], request.now)
+    fields = {name: {"before": old, "after": new} for name, (old, new) in change.changes.items()}
+    _record(request, "strategy-save", form.name, fields, f"strategy {form.name} is {change.kind}")
+    return Redirect("strategies", f"Strategy {form.name} is {change.kind}.")
+
+
+def _preview(request: TileRequest) -> FormPage:
+    """Show what a strategy would warm and cost: the one of the form, or with `stored` the stored one."""
+    if request.fields.get("stored") == "1":
+        stored = _find(request, request.fields.get("name", ""))
+        if stored.strategy is None:
+            raise BadRequest(f"{stored.problem}; edit the strategy first")
+        strategy, form = stored.strategy, StrategyForm(stored.name, is_new=False, values=write_values(stored.values))
+    else:
+        change, form = _check(request)
+        if change is None:
+            return _answer(request, form, 422)
+        strategy = change.strategy
+    preview = preview_strategy(request.services.context, strategy, request.now)
+    return _answer(request, StrategyForm(form.name, form.is_new, form.values, preview=preview), 200)
+
+
+def _check(request: TileRequest) -> tuple[StrategyChange | None, StrategyForm]:
+    """Return what the form changes, or None and the form with what is not valid."""
+    context, fields = request.services.context, request.fields
+    name, is_new = fields.get("name", ""), fields.get("mode") == "new"
+    values, problems = read_definition(fields)
+    problems = {**find_field_problems(name, values, context.settings), **problems}
+    if is_new and name in {item.name for item in load_strategies(context.engine, request.now)}:
+        problems["name"] = "there is a strategy of this name already; choose another name, or edit that strategy"
+    if not is_new:
+        _find(request, name)
+    texts = {key: fields.get(key, "") for key in write_new()}
+    if problems:
+        return None, StrategyForm(name, is_new, texts, problems)
+    try:
+        [change] = check_changes(context.engine, context.settings, {name: values}, request.now)
+    except BadRequest as error:
+        return None, StrategyForm(name, is_new, texts, message=str(error))
+    return change, StrategyForm(name, is_new, texts)
+
+
+def _answer(request: TileRequest, form: StrategyForm, status: int) -> FormPage:
+    what = "Dry run of" if form.preview is not None else "Check"
+    title = f"{what} {form.name or 'the new strategy'}"
+    values = {**form.to_template(request.services.context.settings), "may_edit": True}
+    return FormPage(title, _TEMPLATE, values, status)
+
+
+def _switch(request: TileRequest) -> Redirect:
+    """Enable or disable a strategy."""
+    name, enabled = request.fields.get("name", ""), request.fields.get("enabled") == "1"
+    set_strategies_enabled(request.services.context.engine, [name], request.now, enabled=enabled)
+    state = "enabled" if enabled else "disabled"
+    _record(request, f"strategy-{state.removesuffix('d')}", name, {}, f"strategy {name} is {state}")
+    return Redirect("strategies", f"Strategy {name} is {state}.")
+
+
+def _remove(request: TileRequest) -> Redirect | FormPage:
+    """Remove a strategy once that is confirmed."""
+    name = request.fields.get("name", "")
+    if request.fields.get("confirmed") != "1":
+        stored = _find(request, name)
+        values = {"strategy": name, "reports": _describe_reports(stored.values), "enabled": stored.enabled}
+        return FormPage(f"Remove the strategy {name}?", "strategies/remove.html", values)
+    remove_strategies(request.services.context.engine, [name], request.now)
+    _record(request, "strategy-remove", name, {}, f"strategy {name} is removed")
+    return Redirect("strategies", f"Strategy {name} is removed. What it has fetched stays.")
+
+
+def _record(request: TileRequest, action: str, name: str, arguments: Mapping[str, Any], detail: str) -> None:
+    visitor = request.visitor
+    event = ActionEvent(request.now, visitor.name, visitor.via, action, name, arguments, succeeded=True, detail=detail)
+    action_events.record(request.services.context.engine, event)
+
+
+TABS: Final = (
+    Tab(
+        "strategies",
+        "Strategies",
+        (Tile("list", "Strategies", _load_list, is_wide=True),),
+        (
+            Form("strategy-save", Permission.EDIT, _save),
+            Form("strategy-dry-run", Permission.EDIT, _preview),
+            Form("strategy-switch", Permission.EDIT, _switch),
+            Form("strategy-remove", Permission.EDIT, _remove),
+        ),
+        summary="Reports that are kept warm on a schedule, whatever the forecast says.",
+    ),
+    Tab(
+        "strategy",
+        "Strategy",
+        (Tile("form", "Definition", _load_form, is_wide=True),),
+        is_listed=False,
+        summary="Which reports are kept warm, when, and how fast.",
+    ),
+)

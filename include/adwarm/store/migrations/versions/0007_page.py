@@ -10,6 +10,7 @@ depends_on = None
 
 _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_SCORE_INDEX = "ix_fatigue_score_account_id_as_of_ad_id_status_total"
 _TABLES = ("capacity_sample", "plan_hour", "data_arrival", "control_switch", "action_event", "page_session")
 
 _OUTCOME = ("mode", "reason", "status", "used", "superseded_by", "fetched_at", "warm_at", "first_use")
@@ -19,13 +20,16 @@ def upgrade() -> None:
     """Add the tables and columns; they start empty."""
     _create_sessions()
     _create_planning()
-    _create_indexes()
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
+    _create_indexes()
 
 
 def downgrade() -> None:
     """Drop the tables and columns of this migration."""
+    op.drop_index(_SCORE_INDEX, "fatigue_score")
+    op.drop_index("ix_warm_strategy_use", "warm")
+    op.create_index("ix_warm_strategy_decided_at", "warm", ["strategy", "decided_at"])
     for name in ("first_hits", "first_opens"):
         with op.batch_alter_table("traffic_hour") as table:
             table.drop_column(name)
@@ -37,11 +41,16 @@ def downgrade() -> None:
 
 
 def _create_indexes() -> None:
-    """Index what the page counts: the few degraded entries by reason, and the outcomes of a week's warms."""
+    """Add the indexes that the page reads many rows from; the wider one of warms replaces a narrow one."""
     where = sa.text("degraded")
     op.create_index("ix_entry_degraded", "entry", ["account_id"], sqlite_where=where, postgresql_where=where)
     op.drop_index("ix_warm_decided_at", "warm")
     op.create_index("ix_warm_decided_at", "warm", ["decided_at"], postgresql_include=list(_OUTCOME))
+    op.create_index(_SCORE_INDEX, "fatigue_score", ["account_id", "as_of", "ad_id", "status", "total"])
+    op.drop_index("ix_warm_strategy_decided_at", "warm")
+    columns = ["strategy", "decided_at", "status", "used", "superseded_by", "requests"]
+    named = sa.text("strategy IS NOT NULL")
+    op.create_index("ix_warm_strategy_use", "warm", columns, sqlite_where=named, postgresql_where=named)
 
 
 def _create_sessions() -> None:
