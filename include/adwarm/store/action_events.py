@@ -1,0 +1,106 @@
+"""What people did: one row for each action on the page or the command line, also for one that failed.
+
+Text is stored without secrets and without control characters, and shortened, so that any input can be recorded.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypedDict, Unpack
+
+from sqlalchemy import Engine, Row, insert, select
+
+from adwarm.foundation.redaction import redact
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.page_tables import action_event as table
+
+_MAX_NAME, _MAX_VALUE, _MAX_DETAIL, _MAX_ITEMS = 250, 500, 2_000, 500
+_UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+
+
+class ActionFields(TypedDict):
+    """The fields of an action.
+
+    Attributes:
+        at: when it was done, UTC.
+        actor: who did it: the user of Airflow, the token, or the user of the operating system.
+        via: `airflow`, `token` or `cli`.
+        action: what was done, such as `warm_now`.
+        subject: what it was done to, such as a scope or an account; None when it has none.
+        arguments: the values of the form or command; values of JSON.
+        succeeded: whether it was carried out.
+        detail: what came of it, or why it failed.
+    """
+
+    at: datetime
+    actor: str
+    via: str
+    action: str
+    subject: str | None
+    arguments: Mapping[str, Any]
+    succeeded: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEvent:
+    """A recorded action; the attributes are those of `ActionFields`, and the number of its row."""
+
+    id: int
+    at: datetime
+    actor: str
+    via: str
+    action: str
+    subject: str | None
+    arguments: Mapping[str, Any]
+    succeeded: bool
+    detail: str
+
+
+def record_action(engine: Engine, **fields: Unpack[ActionFields]) -> int:
+    """Record an action, and return its number. Secrets and what a database cannot store are taken out."""
+    row = {
+        "at": fields["at"],
+        "actor": _clean(fields["actor"], _MAX_NAME),
+        "via": _clean(fields["via"], 16),
+        "action": _clean(fields["action"], 40),
+        "subject": None if fields["subject"] is None else _clean(fields["subject"], _MAX_NAME),
+        "arguments": {_clean(name, 60): _clean_value(value) for name, value in fields["arguments"].items()},
+        "succeeded": fields["succeeded"],
+        "detail": _clean(fields["detail"], _MAX_DETAIL),
+    }
+    with write_transaction(engine) as connection:
+        return int(connection.execute(insert(table).values(**row).returning(table.c.id)).scalar_one())
+
+
+def list_actions(engine: Engine, before_id: int | None = None, limit: int = 50) -> list[ActionEvent]:
+    """Return up to `limit` actions, newest first; with `before_id`, those recorded before that one."""
+    query = select(table).order_by(table.c.id.desc()).limit(limit)
+    if before_id is not None:
+        query = query.where(table.c.id < before_id)
+    with read_transaction(engine) as connection:
+        return [_event(row) for row in connection.execute(query)]
+
+
+def find_action(engine: Engine, action_id: int) -> ActionEvent | None:
+    """Return one action; None when there is none with that number."""
+    with read_transaction(engine) as connection:
+        row = connection.execute(select(table).where(table.c.id == action_id)).one_or_none()
+    return None if row is None else _event(row)
+
+
+def _clean(text: str, longest: int) -> str:
+    return _UNSTORABLE.sub(" ", redact(text))[:longest]
+
+
+def _clean_value(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_clean_value(item) for item in value[:_MAX_ITEMS]]
+    return _clean(str(value), _MAX_VALUE)
+
+
+def _event(row: Row[Any]) -> ActionEvent:
+    return ActionEvent(**row._mapping)
