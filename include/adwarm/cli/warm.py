@@ -1,11 +1,21 @@
 """`adwarm warm`: fetches reports now."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import AtOption, JsonOption, PriorityOption, ReportOption, clock_at, parse_option, split_commas
+from adwarm.cli.options import (
+    AtOption,
+    JsonOption,
+    PriorityOption,
+    ReportOption,
+    clock_at,
+    get_doer,
+    parse_option,
+    split_commas,
+)
 from adwarm.cli.output import print_json, print_table, write_to_stderr
 
 if TYPE_CHECKING:
@@ -29,6 +39,9 @@ def warm(
 
     Exits with 1 when one of the reports could not be fetched.
     """
+    from adwarm.actions.audit import audited
+    from adwarm.actions.warm_now import describe_keys
+    from adwarm.foundation.clock import SystemClock
     from adwarm.foundation.errors import BadRequest
     from adwarm.model import Priority, ReportKey
     from adwarm.prefetch import KeyRequest
@@ -41,9 +54,16 @@ def warm(
         raise BadRequest("--range names no date range; write one such as yesterday")
     keys = [ReportKey.parse(account, name, report) for account in accounts for name in names]
     priority_class = parse_option(Priority.parse, priority)
-    engine, requests = Runtime(clock=clock_at(at)).prefetch_engine(), [KeyRequest(key) for key in keys]
-    with ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress:
+    runtime, requests = Runtime(clock=clock_at(at)), [KeyRequest(key) for key in keys]
+    arguments = {"reports": [str(key) for key in keys], "priority": priority_class.name.lower()}
+    services = replace(runtime.action_services, clock=SystemClock())  # `--at` is not when it was done
+    with (
+        audited(services, get_doer(), "warm_now", describe_keys(keys), arguments) as action,
+        ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress,
+    ):
+        engine = runtime.prefetch_engine()
         result = engine.run(requests, priority_class, progress=progress.add, heartbeat=progress.tick)
+        action.detail = describe_result(result)
     calls = _calls_by_account(result.outcomes)
     if as_json:
         print_json({**result.summary(), "outcomes": [_outcome_fields(outcome) for outcome in result.outcomes]})

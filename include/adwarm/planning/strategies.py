@@ -211,6 +211,8 @@ def decide_strategies(
     if stop:
         cut = [*cut_all([item for lane in lanes for item in lane], stop), *cut]
         lanes, summary.lanes, summary.stopped = [], [], stop
+        for counts in summary.strategies.values():
+            counts.update(planned=0, lanes=0, cut=counts["cut"] + counts["planned"])
         summary.rechecks = dict.fromkeys(summary.strategies, decided_at)
     save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, cut)
     summary.lanes = [] if dry_run else summary.lanes
