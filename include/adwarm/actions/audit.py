@@ -10,7 +10,7 @@ from typing import Any
 
 from adwarm.actions.services import ActionServices
 from adwarm.foundation.errors import AdwarmError, BadRequest
-from adwarm.store.action_events import record_action
+from adwarm.store.action_events import clean_text, record_action
 
 log = logging.getLogger(__name__)
 _LONGEST_WHY = 500
@@ -91,11 +91,11 @@ def require_reason(why: str) -> str:
     Raises:
         BadRequest: it is empty or too long.
     """
-    text = " ".join(why.split())
+    text = " ".join(clean_text(why, _LONGEST_WHY + 1).split())
     if not text:
         raise BadRequest("say why: the reason is kept with the action, for those who come after you")
     if len(text) > _LONGEST_WHY:
-        raise BadRequest(f"the reason has {len(text)} characters; write at most {_LONGEST_WHY}")
+        raise BadRequest(f"the reason is too long; write at most {_LONGEST_WHY} characters")
     return text
 
 

@@ -75,7 +75,7 @@ def find_failed_warms(services: ActionServices, run_id: str) -> FailedReports:
     Raises:
         NotFound: there is no such run.
     """
-    rows = warms.list_by_run(services.context.engine, run_id)
+    rows = [] if "\0" in run_id else warms.list_by_run(services.context.engine, run_id)
     if not rows:
         raise NotFound(f"there is no run {run_id[:250]!r} with warms; `adwarm status` lists the latest runs")
     failed = {

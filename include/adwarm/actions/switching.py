@@ -2,6 +2,7 @@
 
 from adwarm.actions.audit import Doer, audited, require_reason
 from adwarm.actions.services import ActionServices
+from adwarm.store.action_events import clean_text
 from adwarm.store.switches import Switch, SwitchState, set_switch
 
 EFFECTS = {
@@ -12,7 +13,7 @@ EFFECTS = {
     (
         Switch.WARMING,
         True,
-    ): "The next run of each DAG plans and warms again; strategies that were due meanwhile go first.",
+    ): "The next run of each DAG plans and warms again, and so do strategies that were due meanwhile.",
     (Switch.SHADOW, True): (
         "Runs that start from now on store their plan and make no call. Batches that are running go on; switch warming "
         "off to stop them."
@@ -31,7 +32,7 @@ def turn_switch(services: ActionServices, doer: Doer, name: Switch, why: str, *,
     position = "on" if is_on else "off"
     with audited(services, doer, f"switch_{name}", position, {"why": why}) as action:
         reason = require_reason(why)
-        state = SwitchState(name, is_on, services.clock.now(), doer.name, reason)
+        state = SwitchState(name, is_on, services.clock.now(), clean_text(doer.name, 250), reason)
         before = set_switch(services.context.engine, state)
         is_same = before.is_on is is_on and before.changed_at is not None
         action.detail = f"nothing changed: {before}" if is_same else f"{name} is switched {position}: {reason}"

@@ -1,10 +1,10 @@
 """Lets a scope be called again before its time: a parked scope, an open breaker, or an isolated connection or account.
 
-| what holds the scope back | what un-parking does                                                                      |
-|---------------------------|-------------------------------------------------------------------------------------------|
-| a park                    | ends now; if the platform still throttles, the next call parks the scope again            |
-| an open breaker           | the next calls test the upstream; when they fail, it opens again                          |
-| an isolation              | ends now; the next failures isolate the scope again, for longer                           |
+| what holds the scope back | what un-parking does                                                                   |
+|---------------------------|---------------------------------------------------------------------------------------|
+| a park                    | ends now; if the platform still throttles, the next call parks the scope again         |
+| an open breaker           | the next calls test the upstream; when they fail, it opens again                       |
+| an isolation              | ends now; the next failures isolate the scope again, for longer                        |
 """
 
 from collections.abc import Sequence

@@ -21,8 +21,8 @@ def unpark(
 ) -> None:
     """Let a scope be called again before its time: end its park or isolation, and test what is behind an open breaker.
 
-    The platform asked for a park: calls before its end may make it longer. Without SCOPE, lists what is held back, until
-    when and why.
+    The platform asked for a park: calls before its end may make it longer. Without SCOPE, lists what is held back,
+    until when and why.
     """
     from adwarm.actions.unparking import list_blocks
     from adwarm.actions.unparking import unpark as end_blocks

@@ -62,13 +62,13 @@ def record_action(engine: Engine, **fields: Unpack[ActionFields]) -> int:
     """Record an action, and return its number. Secrets and what a database cannot store are taken out."""
     row = {
         "at": fields["at"],
-        "actor": _clean(fields["actor"], _MAX_NAME),
-        "via": _clean(fields["via"], 16),
-        "action": _clean(fields["action"], 40),
-        "subject": None if fields["subject"] is None else _clean(fields["subject"], _MAX_NAME),
-        "arguments": {_clean(name, 60): _clean_value(value) for name, value in fields["arguments"].items()},
+        "actor": clean_text(fields["actor"], _MAX_NAME),
+        "via": clean_text(fields["via"], 16),
+        "action": clean_text(fields["action"], 40),
+        "subject": None if fields["subject"] is None else clean_text(fields["subject"], _MAX_NAME),
+        "arguments": {clean_text(name, 60): _clean_value(value) for name, value in fields["arguments"].items()},
         "succeeded": fields["succeeded"],
-        "detail": _clean(fields["detail"], _MAX_DETAIL),
+        "detail": clean_text(fields["detail"], _MAX_DETAIL),
     }
     with write_transaction(engine) as connection:
         return int(connection.execute(insert(table).values(**row).returning(table.c.id)).scalar_one())
@@ -90,16 +90,19 @@ def find_action(engine: Engine, action_id: int) -> ActionEvent | None:
     return None if row is None else _event(row)
 
 
-def _clean(text: str, longest: int) -> str:
+def clean_text(text: str, longest: int) -> str:
+    """Return text as it may be stored and shown: without secrets and control characters, and at most so long."""
     return _UNSTORABLE.sub(" ", redact(text))[:longest]
 
 
 def _clean_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
+    if isinstance(value, Mapping):
+        return {clean_text(str(name), 60): _clean_value(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_clean_value(item) for item in value[:_MAX_ITEMS]]
-    return _clean(str(value), _MAX_VALUE)
+    return clean_text(str(value), _MAX_VALUE)
 
 
 def _event(row: Row[Any]) -> ActionEvent:

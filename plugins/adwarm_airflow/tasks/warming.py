@@ -66,8 +66,8 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     checks whether anybody uses the strategies.
 
     Raises:
-        AirflowSkipException: no strategy is due, or none is enabled, or what was to be planned again is fresh by now, or
-            warming is switched off; then every due time waits until it is on.
+        AirflowSkipException: no strategy is due, or none is enabled, or what was to be planned again is fresh by now,
+            or warming is switched off; then every due time waits until it is on.
         BadRequest: the form contains a value that is not valid, or no strategy could be planned.
         Denied: every account in the form was denied less than a day ago; clearing the task lifts the denials.
     """

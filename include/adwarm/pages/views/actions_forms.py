@@ -80,7 +80,7 @@ class _Confirmation:
 
 def _switch(request: TileRequest) -> Redirect | FormPage:
     try:
-        name = Switch(request.fields.get("name", ""))
+        name = Switch(request.fields.get("switch", ""))
     except ValueError:
         raise BadRequest("there is no such switch; open the tab Actions and use its buttons") from None
     position = request.fields.get("position", "")
@@ -95,7 +95,7 @@ def _switch(request: TileRequest) -> Redirect | FormPage:
     asked = _Confirmation(
         title,
         "switch",
-        {"name": str(name), "position": position},
+        {"switch": str(name), "position": position},
         make_digest([str(state), position]),
         f"Switch {position}",
         [("What it does", EFFECTS[name, is_on]), ("Now", str(state))],

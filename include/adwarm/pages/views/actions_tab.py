@@ -119,6 +119,6 @@ TABS: Final = (
             Tile("done", "What was done", _show_done, is_wide=True),
         ),
         actions_forms.FORMS,
-        summary="What you can do, and what was done. Every action asks before it acts, and is recorded with who and why.",
+        summary="What you can do, and what was done. Every action asks first, and is recorded with who and why.",
     ),
 )
