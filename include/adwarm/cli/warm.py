@@ -21,7 +21,9 @@ from adwarm.cli.output import print_json, print_table, write_to_stderr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adwarm.prefetch import KeyOutcome
+    from adwarm.model import Priority, ReportKey
+    from adwarm.prefetch import BatchResult, KeyOutcome
+    from adwarm.runtime import Runtime
 
 
 def warm(
@@ -39,14 +41,9 @@ def warm(
 
     Exits with 1 when one of the reports could not be fetched.
     """
-    from adwarm.actions.audit import audited
-    from adwarm.actions.warm_now import describe_keys
-    from adwarm.foundation.clock import SystemClock
     from adwarm.foundation.errors import BadRequest
     from adwarm.model import Priority, ReportKey
-    from adwarm.prefetch import KeyRequest
     from adwarm.prefetch.outcome_text import describe_result, describe_stored_days
-    from adwarm.prefetch.progress_log import ProgressLog
     from adwarm.runtime import Runtime
 
     names = split_commas(date_ranges)
@@ -54,16 +51,7 @@ def warm(
         raise BadRequest("--range names no date range; write one such as yesterday")
     keys = [ReportKey.parse(account, name, report) for account in accounts for name in names]
     priority_class = parse_option(Priority.parse, priority)
-    runtime, requests = Runtime(clock=clock_at(at)), [KeyRequest(key) for key in keys]
-    arguments = {"reports": [str(key) for key in keys], "priority": priority_class.name.lower()}
-    services = replace(runtime.action_services, clock=SystemClock())  # `--at` is not when it was done
-    with (
-        audited(services, get_doer(), "warm_now", describe_keys(keys), arguments) as action,
-        ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress,
-    ):
-        engine = runtime.prefetch_engine()
-        result = engine.run(requests, priority_class, progress=progress.add, heartbeat=progress.tick)
-        action.detail = describe_result(result)
+    result = _fetch(Runtime(clock=clock_at(at)), keys, priority_class)
     calls = _calls_by_account(result.outcomes)
     if as_json:
         print_json({**result.summary(), "outcomes": [_outcome_fields(outcome) for outcome in result.outcomes]})
@@ -86,6 +74,28 @@ def warm(
         )
     if not all(outcome.status.is_served for outcome in result.outcomes):
         raise typer.Exit(1)
+
+
+def _fetch(runtime: "Runtime", keys: "Sequence[ReportKey]", priority: "Priority") -> "BatchResult":
+    """Fetch the reports, and record that somebody asked for it."""
+    from adwarm.actions.audit import audited
+    from adwarm.actions.warm_now import describe_keys
+    from adwarm.foundation.clock import SystemClock
+    from adwarm.prefetch import KeyRequest
+    from adwarm.prefetch.outcome_text import describe_result
+    from adwarm.prefetch.progress_log import ProgressLog
+
+    requests = [KeyRequest(key) for key in keys]
+    services = replace(runtime.action_services, clock=SystemClock())  # `--at` is not when it was done
+    arguments = {"reports": [str(key) for key in keys], "priority": priority.name.lower()}
+    with (
+        audited(services, get_doer(), "warm_now", describe_keys(keys), arguments) as action,
+        ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress,
+    ):
+        engine = runtime.prefetch_engine()
+        result = engine.run(requests, priority, progress=progress.add, heartbeat=progress.tick)
+        action.detail = describe_result(result)
+    return result
 
 
 def _calls_by_account(outcomes: "Sequence[KeyOutcome]") -> Counter[str]:

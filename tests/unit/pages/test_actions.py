@@ -195,7 +195,7 @@ def test_failed_requests_are_requested_again(page: Page) -> None:
     queue.enqueue(ReportKey("act_1", "yesterday"), Priority.LOW)
     [claim] = queue.dequeue(1)
     queue.fail(claim, "no access")
-    assert "1 reports were requested" in page.tile("actions", "failed")
+    assert "1 report was requested" in page.tile("actions", "failed")
     asked = page.post("retry-requests")
     assert "no access" in asked.text
     done = page.post("retry-requests", seen=_seen(asked.text), why="granted")
