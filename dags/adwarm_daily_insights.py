@@ -82,7 +82,7 @@ def adwarm_daily_insights() -> None:
         return warming.close_run(context)
 
     batches = plan_day()
-    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "must_complete": True}
     warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
     batches >> warm >> score_day() >> close_run()
 

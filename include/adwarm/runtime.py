@@ -38,6 +38,7 @@ from adwarm.store.schema import get_current_revision, get_head_revision, require
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from adwarm.actions.services import ActionServices
     from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.pages.services import PageServices
     from adwarm.serving.misses import QueueMissHandler
@@ -290,6 +291,13 @@ class Runtime:
         return QueueMissHandler(self.engine, self.settings, self.clock, self.queue, drainer)
 
     @cached_property
+    def action_services(self) -> "ActionServices":
+        """What the actions of people work with."""
+        from adwarm.actions.services import ActionServices
+
+        return ActionServices(self.context, self.clock, self.queue, self.admission, self.isolation, self.owner)
+
+    @cached_property
     def page_services(self) -> "PageServices":
         """What the web page reads and acts with."""
         from adwarm.pages.services import PageServices
@@ -303,6 +311,7 @@ class Runtime:
             self.isolation,
             self.alerts,
             self.errors,
+            self.action_services,
         )
 
     def serving_application(self) -> "ASGIApp":

@@ -6,12 +6,16 @@ Order: the params, then a data interval that is not empty, then the run's own ti
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adwarm.foundation.clock import Clock, FrozenClock, SystemClock, floor_to, utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
+from adwarm.planning.run_mode import resolve_mode
 from adwarm_airflow.params import get_timestamp_param, parse_param
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +70,19 @@ def resolve_run_window(context: Mapping[str, Any], grain: timedelta) -> RunWindo
     return RunWindow(run_id, window, bool(param_window) or is_backfill, is_backfill, clock)
 
 
-def resolve_decision(context: Mapping[str, Any], step: timedelta) -> tuple[datetime, Mode]:
-    """Return the decision time of the run and its mode.
+def resolve_decision(context: Mapping[str, Any], step: timedelta, engine: "Engine") -> tuple[datetime, Mode]:
+    """Return the decision time of the run and its mode, which `resolve_mode` decides.
 
-    A run with the param `decision_time` decides at that time, in the mode of the params. A backfilled run decides at
-    its logical date, in shadow mode. Any other run decides at its start, floored to `step`, in the mode of the params.
+    A run with the param `decision_time` decides at that time. A backfilled run decides at its logical date, and any
+    other run at its start, floored to `step`.
     """
     run, params = context["dag_run"], context.get("params") or {}
-    mode = parse_param(Mode, params.get("mode") or Mode.LIVE)
-    decision_time = get_timestamp_param(params, "decision_time")
-    if decision_time:
-        return decision_time, mode
+    requested = parse_param(Mode, params.get("mode") or Mode.LIVE)
+    if decision_time := get_timestamp_param(params, "decision_time"):
+        return decision_time, resolve_mode(engine, requested)
     if resolve_run_window(context, step).is_backfill:
-        return utc(context["logical_date"]), Mode.SHADOW
-    return floor_to(utc(run.start_date or run.run_after), step), mode
+        return utc(context["logical_date"]), resolve_mode(engine, requested, is_backfill=True)
+    return floor_to(utc(run.start_date or run.run_after), step), resolve_mode(engine, requested)
 
 
 def was_cleared(context: Mapping[str, Any]) -> bool:

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from adwarm.foundation.clock import FrozenClock, SystemClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Mode
+from adwarm.store.switches import Switch, SwitchState, set_switch
 from adwarm_airflow.params import get_day_param, get_timestamp_param
 from adwarm_airflow.run_window import resolve_decision, resolve_run_window, was_cleared
 
@@ -50,7 +52,7 @@ def test_params_win() -> None:
     assert resolve_run_window(_context(both), HOUR).window == (nine, datetime(2026, 1, 6, tzinfo=UTC))
 
 
-def test_a_backfill_is_explicit_and_decides_in_shadow() -> None:
+def test_a_backfill_is_explicit_and_decides_in_shadow(sqlite_engine: Engine) -> None:
     """It covers exactly its interval, decides at its logical date, and never calls the platform."""
     old = datetime(2026, 1, 5, 9, tzinfo=UTC)
     context = _context(
@@ -58,25 +60,34 @@ def test_a_backfill_is_explicit_and_decides_in_shadow() -> None:
     )
     run = resolve_run_window(context, HOUR)
     assert (run.is_explicit, run.is_backfill, run.window) == (True, True, (old, old + HOUR))
-    assert resolve_decision(context, HOUR / 4) == (old, Mode.SHADOW)
+    assert resolve_decision(context, HOUR / 4, sqlite_engine) == (old, Mode.SHADOW)
 
 
-def test_a_live_run_decides_at_its_start() -> None:
+def test_a_live_run_decides_at_its_start(sqlite_engine: Engine) -> None:
     """The time is floored to the step; the mode is that of the form."""
-    assert resolve_decision(_context(), HOUR / 4) == (datetime(2026, 11, 25, 9, 15, tzinfo=UTC), Mode.LIVE)
-    assert resolve_decision(_context({"mode": "shadow"}), HOUR)[1] == Mode.SHADOW
+    assert resolve_decision(_context(), HOUR / 4, sqlite_engine) == (
+        datetime(2026, 11, 25, 9, 15, tzinfo=UTC),
+        Mode.LIVE,
+    )
+    assert resolve_decision(_context({"mode": "shadow"}), HOUR, sqlite_engine)[1] == Mode.SHADOW
 
 
-def test_the_decision_time_is_the_clock() -> None:
+def test_the_switch_turns_live_runs_into_shadow_runs(sqlite_engine: Engine) -> None:
+    """While shadow mode is on, no run is live, whatever its form says."""
+    set_switch(sqlite_engine, SwitchState(Switch.SHADOW, True, AT, "ops", "a test"))
+    assert resolve_decision(_context({"mode": "live"}), HOUR, sqlite_engine)[1] == Mode.SHADOW
+
+
+def test_the_decision_time_is_the_clock(sqlite_engine: Engine) -> None:
     """The run's clock is frozen at it."""
     context = _context({"decision_time": "2013-03-22T09:00:00+00:00"})
     at = datetime(2013, 3, 22, 9, tzinfo=UTC)
     run = resolve_run_window(context, HOUR)
     assert (run.clock, run.window) == (FrozenClock(at), (at - HOUR, at))
-    assert resolve_decision(context, HOUR) == (at, Mode.LIVE)
+    assert resolve_decision(context, HOUR, sqlite_engine) == (at, Mode.LIVE)
 
 
-def test_invalid_times_are_rejected() -> None:
+def test_invalid_times_are_rejected(sqlite_engine: Engine) -> None:
     """The message names the param and shows a valid value."""
     with pytest.raises(BadRequest, match=r"window_start 'soon' .* 2026-"):
         resolve_run_window(_context({"window_start": "soon"}), HOUR)
@@ -85,7 +96,7 @@ def test_invalid_times_are_rejected() -> None:
     with pytest.raises(BadRequest, match="day 'then'"):
         get_day_param({"day": "then"}, "day")
     with pytest.raises(BadRequest, match="wild"):
-        resolve_decision(_context({"mode": "wild"}), HOUR)
+        resolve_decision(_context({"mode": "wild"}), HOUR, sqlite_engine)
     assert get_day_param({"day": "2026-01-02"}, "day") == date(2026, 1, 2)
     assert (get_timestamp_param({}, "x"), get_day_param({"day": ""}, "day")) == (None, None)
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert
 from adwarm.backpressure.admission import FLEET, Grant
 from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shared_budget import SharedBudget
-from adwarm.foundation.circuit import Breaker
+from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.model import Priority, Scope
 from adwarm.store.database import insert_new, upsert
 from adwarm.store.tables import breaker, capacity_grant, capacity_scope
@@ -82,6 +82,17 @@ def load_all(connection: Connection, budget: SharedBudget) -> None:
     _load_scopes(connection, budget, None, loaded, None)
     _load_grants(connection, budget, None, loaded)
     _load_breakers(connection, budget, None, loaded)
+
+
+def load_blocked(connection: Connection, budget: SharedBudget, now: float) -> None:
+    """Load the parked scopes and the breakers that are not closed into the budget; no grants."""
+    parked = select(capacity_scope).where(capacity_scope.c.parked_until > now).order_by(capacity_scope.c.scope)
+    for row in connection.execute(parked).mappings():
+        scope = Scope.parse(row["scope"])
+        budget.scopes[scope] = ScopeState.from_row(scope, budget.rules_for(scope), dict(row), now)
+    for row in connection.execute(_EVERY_BREAKER.where(breaker.c.state != BreakerState.CLOSED)).mappings():
+        value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
+        budget.breakers[row["source"].removeprefix(_PREFIX)] = value
 
 
 def save(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner: str) -> None:

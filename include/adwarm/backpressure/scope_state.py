@@ -10,6 +10,7 @@ A parked scope must not be called before a known time. Transitions of `Parking`:
 | it asks for more than the longest park             | until a random time in the last tenth before the longest park  |
 | the new end would be earlier than the current one  | unchanged: a parking is extended, never shortened              |
 | the end passes                                     | free                                                           |
+| a human un-parks it                                | ends now; the usage that was reported before counts no more    |
 
 The longest park bounds what the platform asks for: a wait of years is an error in the response and would disable an
 account for good.
@@ -69,6 +70,10 @@ class Parking:
         if self.until is not None and self.until >= until:
             return self
         return Parking(until, reason, self.since if self.remaining_seconds(now) > 0 else now)
+
+    def ended(self, now: float) -> "Parking":
+        """Return the parking with its end at `now` at the latest."""
+        return replace(self, until=now) if self.remaining_seconds(now) > 0 else self
 
     def bounded(self, now: float, max_seconds: float) -> "Parking":
         """Return the parking, shortened to `max_seconds` from now if it was stored with a later end."""
@@ -266,6 +271,11 @@ class ScopeState:
         if seconds is not None and seconds > longest:
             self.overlong_park_seconds = max(seconds, self.overlong_park_seconds or 0.0)
         self.parking = self.parking.extended(now, seconds, reason, rng, longest)
+
+    def unpark(self, now: float) -> bool:
+        """End the parking now, as a human asks for; return whether the scope was parked."""
+        before, self.parking = self.parking, self.parking.ended(now)
+        return before is not self.parking
 
     def record_usage(self, samples: Iterable[UsageSample], in_flight: int, now: float, rng: Random) -> None:
         """Take in the platform's figures about this scope: the highest one counts, infinite ones and NaN do not."""

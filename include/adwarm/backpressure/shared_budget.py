@@ -177,6 +177,20 @@ class SharedBudget:
             self.scopes[scope].overlong_park_seconds = None
         return [(scope, seconds) for scope, seconds in overlong if seconds is not None]
 
+    def unpark(self, scopes: Iterable[Scope], breaker_names: Iterable[str], now: float) -> list[str]:
+        """End the parks of scopes, and let open breakers test their upstream now, as a human asks for.
+
+        Returns:
+            The names of the scopes and breakers that changed.
+        """
+        changed = [str(scope) for scope in scopes if scope in self.scopes and self.scopes[scope].unpark(now)]
+        for name in breaker_names:
+            before = self.breakers.get(name)
+            if before is not None and (after := before.tested_now(now)) is not before:
+                self.breakers[name] = after
+                changed.append(name)
+        return changed
+
     def status(self, now: float) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers at `now`."""
         self.expire_grants(now)

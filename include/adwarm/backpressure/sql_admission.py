@@ -234,6 +234,23 @@ class SqlAdmission:
         breaker = budget.breakers.get(source)
         return breaker is not None and breaker.state is not BreakerState.CLOSED
 
+    def list_blocked(self) -> AdmissionStatus:
+        """Return the parked scopes and the breakers that are not closed. Only reads those, however many there are."""
+        budget = SharedBudget(self._settings, self._rng)
+        with read_transaction(self._engine) as connection:
+            now = self._time(connection)
+            budget_rows.load_blocked(connection, budget, now)
+        return budget.status(now)
+
+    def unpark(self, scopes: Sequence[Scope], breaker_names: Sequence[str]) -> list[str]:
+        """End the parks of scopes, and let open breakers test their upstream with the next calls.
+
+        Returns:
+            The names of the scopes and breakers that changed; none when nothing held them back any more.
+        """
+        keys = BudgetKeys(frozenset(scopes), frozenset(breaker_names))
+        return self._submit(keys, lambda budget, now: budget.unpark(scopes, breaker_names, now))
+
     def status(self) -> AdmissionStatus:
         """Return limits, calls in flight, parked scopes and breakers, as they are now."""
         budget = SharedBudget(self._settings, self._rng)

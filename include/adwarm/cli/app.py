@@ -11,6 +11,7 @@ from rich.console import Console
 
 from adwarm.cli import (
     accounts,
+    actions,
     alerts,
     allow,
     backfill,
@@ -28,12 +29,15 @@ from adwarm.cli import (
     plan,
     replay,
     request,
+    retry,
     review,
     serve,
     simulate,
     status,
     strategy,
+    switch,
     token,
+    unpark,
     verify,
     warm,
 )
@@ -66,7 +70,11 @@ app.command("get")(get.get)
 app.command("serve")(serve.serve)
 app.command("enqueue")(enqueue.enqueue)
 app.command("request")(request.request)
+app.command("retry")(retry.retry)
 app.command("status")(status.status)
+app.command("switch")(switch.switch)
+app.command("unpark")(unpark.unpark)
+app.add_typer(actions.app, name="actions")
 app.command("patterns")(patterns.patterns)
 app.command("fatigue")(fatigue.fatigue)
 app.command("verify")(verify.verify)

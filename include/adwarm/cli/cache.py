@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import AccountArgument, DateRangeArgument, JsonOption, ReportOption
+from adwarm.cli.options import AccountArgument, DateRangeArgument, JsonOption, ReportOption, get_doer
 from adwarm.cli.output import print_fields, print_json, print_note, print_table
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.wording import format_bytes
@@ -124,7 +124,8 @@ def purge(
 
     The conditions narrow each other. At least one has to be given, so that nothing is deleted by accident.
     """
-    from adwarm.maintenance.eviction import Eviction, delete_entries, find_evictions, list_stored, preview
+    from adwarm.actions.purging import purge_evictions
+    from adwarm.maintenance.eviction import Eviction, find_evictions, list_stored, preview
     from adwarm.runtime import Runtime
 
     if not any((account, date_range, expired, unread_days, over_budget, everything)):
@@ -146,7 +147,10 @@ def purge(
         evictions = [item for item in find_evictions(stored, runtime.settings, now) if item.entry.key in chosen]
     else:
         evictions = [Eviction(item.entry, "it was chosen") for item in chosen.values()]
-    result = preview(evictions) if dry_run else delete_entries(runtime.context, evictions, now)
+    conditions = {"account": account_id, "date_range": date_range, "expired": expired, "unread_days": unread_days}
+    conditions |= {"over_budget": over_budget, "all": everything}
+    services = runtime.action_services
+    result = preview(evictions) if dry_run else purge_evictions(services, get_doer(), evictions, conditions)
     if as_json:
         print_json({**result.to_dict(), "deleted": [_eviction_fields(item) for item in evictions]})
         return

@@ -10,6 +10,7 @@ from adwarm.cli.options import (
     JsonOption,
     PriorityOption,
     ReportOption,
+    get_doer,
     parse_option,
 )
 from adwarm.cli.output import print_json, print_table
@@ -38,6 +39,7 @@ def enqueue(
 
     A report that is fresh already is not queued. With `--wait`, exits with 1 unless the request completes in time.
     """
+    from adwarm.actions.warm_now import warm_now
     from adwarm.model import Priority, ReportKey
     from adwarm.runtime import Runtime
 
@@ -47,7 +49,11 @@ def enqueue(
     if _is_fresh(runtime, key):
         _print_fresh(runtime, key, as_json=as_json)
         return
-    ticket = runtime.queue.enqueue(key, priority_class, wait_seconds=wait)
+    result, _ = warm_now(runtime.action_services, get_doer(), [key], priority_class, wait)
+    if not result.tickets:  # another worker has fetched it in the meantime
+        _print_fresh(runtime, key, as_json=as_json)
+        return
+    ticket = result.tickets[0]
     queued = _wait_for_request(runtime, ticket.id, wait or 0.0)
     details = {"status": "forgotten"} if queued is None else request_fields(runtime, queued)
     fields = {"id": ticket.id, "key": str(key), "joined": ticket.joined, **details}

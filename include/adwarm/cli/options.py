@@ -1,13 +1,18 @@
 """Arguments and options that several commands share, and the parsers of their values."""
 
+import getpass
+import os
 from collections.abc import Callable, Iterable
 from datetime import date, datetime
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from adwarm.foundation.clock import Clock, FrozenClock, SystemClock, utc
 from adwarm.foundation.errors import BadRequest
+
+if TYPE_CHECKING:
+    from adwarm.actions.audit import Doer
 
 T = TypeVar("T")
 
@@ -17,6 +22,17 @@ AtOption = Annotated[str | None, typer.Option("--at", help="Act as of this time 
 ReportOption = Annotated[str, typer.Option("--report", help="Name of a report in the settings.")]
 PriorityOption = Annotated[str, typer.Option("--priority", help="critical, high, normal or low.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def get_doer() -> "Doer":
+    """Return the user of the operating system who runs the command, as actions name them."""
+    from adwarm.actions.audit import Doer
+
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):  # a container may run as a number without a name
+        name = f"user {os.getuid()}"
+    return Doer(name, "cli")
 
 
 def show_version(wanted: bool) -> None:

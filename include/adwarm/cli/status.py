@@ -10,6 +10,7 @@ from adwarm.cli.maintain import maintenance_fields, print_maintenance
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_fields, print_json, print_table
 from adwarm.cli.strategy_fields import COLUMNS, report_fields, table_row
+from adwarm.cli.switch import print_switches, switch_fields
 
 if TYPE_CHECKING:
     from adwarm.backpressure import AdmissionStatus, ScopeStatus
@@ -45,6 +46,7 @@ def status(*, as_json: JsonOption = False) -> None:
     strategies = report_strategies(runtime.context, now)
     document: dict[str, Any] = {
         "at": now,
+        "switches": switch_fields(runtime.engine),
         "entries": entries.get_totals(runtime.engine),
         "compression_7d": get_compression_totals(runtime.engine, now - timedelta(days=6)).to_dict(),
         "warms": warms.count_by_status(runtime.engine),
@@ -64,6 +66,7 @@ def status(*, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(document)
         return
+    print_switches(document["switches"])
     print_fields("Stored", document["entries"])
     _print_compression(document["compression_7d"])
     print_fields("Warms", document["warms"])

@@ -1,17 +1,29 @@
 """`adwarm warm`: fetches reports now."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import AtOption, JsonOption, PriorityOption, ReportOption, clock_at, parse_option, split_commas
+from adwarm.cli.options import (
+    AtOption,
+    JsonOption,
+    PriorityOption,
+    ReportOption,
+    clock_at,
+    get_doer,
+    parse_option,
+    split_commas,
+)
 from adwarm.cli.output import print_json, print_table, write_to_stderr
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from adwarm.prefetch import KeyOutcome
+    from adwarm.model import Priority, ReportKey
+    from adwarm.prefetch import BatchResult, KeyOutcome
+    from adwarm.runtime import Runtime
 
 
 def warm(
@@ -31,9 +43,7 @@ def warm(
     """
     from adwarm.foundation.errors import BadRequest
     from adwarm.model import Priority, ReportKey
-    from adwarm.prefetch import KeyRequest
     from adwarm.prefetch.outcome_text import describe_result, describe_stored_days
-    from adwarm.prefetch.progress_log import ProgressLog
     from adwarm.runtime import Runtime
 
     names = split_commas(date_ranges)
@@ -41,9 +51,7 @@ def warm(
         raise BadRequest("--range names no date range; write one such as yesterday")
     keys = [ReportKey.parse(account, name, report) for account in accounts for name in names]
     priority_class = parse_option(Priority.parse, priority)
-    engine, requests = Runtime(clock=clock_at(at)).prefetch_engine(), [KeyRequest(key) for key in keys]
-    with ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress:
-        result = engine.run(requests, priority_class, progress=progress.add, heartbeat=progress.tick)
+    result = _fetch(Runtime(clock=clock_at(at)), keys, priority_class)
     calls = _calls_by_account(result.outcomes)
     if as_json:
         print_json({**result.summary(), "outcomes": [_outcome_fields(outcome) for outcome in result.outcomes]})
@@ -66,6 +74,28 @@ def warm(
         )
     if not all(outcome.status.is_served for outcome in result.outcomes):
         raise typer.Exit(1)
+
+
+def _fetch(runtime: "Runtime", keys: "Sequence[ReportKey]", priority: "Priority") -> "BatchResult":
+    """Fetch the reports, and record that somebody asked for it."""
+    from adwarm.actions.audit import audited
+    from adwarm.actions.warm_now import describe_keys
+    from adwarm.foundation.clock import SystemClock
+    from adwarm.prefetch import KeyRequest
+    from adwarm.prefetch.outcome_text import describe_result
+    from adwarm.prefetch.progress_log import ProgressLog
+
+    requests = [KeyRequest(key) for key in keys]
+    services = replace(runtime.action_services, clock=SystemClock())  # `--at` is not when it was done
+    arguments = {"reports": [str(key) for key in keys], "priority": priority.name.lower()}
+    with (
+        audited(services, get_doer(), "warm_now", describe_keys(keys), arguments) as action,
+        ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress,
+    ):
+        engine = runtime.prefetch_engine()
+        result = engine.run(requests, priority, progress=progress.add, heartbeat=progress.tick)
+        action.detail = describe_result(result)
+    return result
 
 
 def _calls_by_account(outcomes: "Sequence[KeyOutcome]") -> Counter[str]:

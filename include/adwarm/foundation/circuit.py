@@ -7,6 +7,7 @@ Transitions, given the rules:
 | closed    | a call fails and the window is over the thresholds below | open until `now` plus the cool-down  |
 | closed    | any other call ends                                      | closed, with the call counted        |
 | open      | a call is admitted at `probe_at` or later                | half-open, with it as first probe    |
+| open      | a human asks for a test                                  | open, with `probe_at` now            |
 | open      | anything else                                            | open, unchanged                      |
 | half-open | a probe succeeds, the last of `required_successes`       | closed, with an empty window         |
 | half-open | a probe fails, and too few can still succeed             | open until `now` plus the cool-down  |
@@ -208,6 +209,11 @@ class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
         # Tickets of failed probes are kept, so each must be new.
         ticket = f"call {self.successful_probes + len(self.failed_probe_accounts)} at {now:.6f}"
         return self.after_admission(now, ticket, now).after_call(rules, now, ticket, failed=failed, account=account)
+
+    def tested_now(self, now: float) -> "Breaker":
+        """Return an open breaker that admits its first probe at `now` at the latest, as a human asks for."""
+        is_waiting = self.state is BreakerState.OPEN and self.probe_at > now
+        return replace(self, probe_at=now) if is_waiting else self
 
     def without_probe(self, ticket: str) -> "Breaker":
         """Return the breaker without the probe `ticket`, whose outcome says nothing about the upstream."""

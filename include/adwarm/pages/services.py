@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from adwarm.actions.services import ActionServices
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
 from adwarm.recovery import IsolationTracker, StoredAlerts
@@ -24,6 +25,7 @@ class PageServices:
         isolation: what is isolated.
         alerts: raised alerts.
         errors: the error history.
+        actions: carries out actions.
     """
 
     context: Context
@@ -34,3 +36,4 @@ class PageServices:
     isolation: IsolationTracker
     alerts: StoredAlerts
     errors: ErrorLog
+    actions: ActionServices

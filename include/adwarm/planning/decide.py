@@ -31,7 +31,9 @@ from adwarm.planning.expiry import useful_until
 from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, PlanTiming, SlotArrays, plan_warms
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
+from adwarm.planning.run_mode import cut_all
 from adwarm.store import Context, accounts, entries, partitions, warms
+from adwarm.store.switches import find_stop
 
 MIN_PROBABILITY = 0.01
 _HOUR = timedelta(hours=1)
@@ -47,6 +49,7 @@ class PlanSummary:
 
     Attributes:
         without_forecast: why no open was predicted; empty when a forecast is live.
+        stopped: why nothing is planned although there is something to warm; empty while warming is switched on.
     """
 
     run_id: str
@@ -59,6 +62,7 @@ class PlanSummary:
     fresh: int
     batches: int
     without_forecast: str = ""
+    stopped: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -75,7 +79,8 @@ class PlanSummary:
         left_out = f"{self.fresh:,} fresh already, {self.cut:,} cut by the hourly budget"
         where = f" in {format_count(self.batches, 'batch', 'batches')}" if self.batches else ""
         shadow = " (shadow mode: no call is made)" if self.mode is Mode.SHADOW else ""
-        return f"planned {keys}{days}{where}{shadow}; {left_out}"
+        stopped = f"; nothing is fetched: {self.stopped}" if self.stopped else ""
+        return f"planned {keys}{days}{where}{shadow}; {left_out}{stopped}"
 
 
 class StoreView:
@@ -154,6 +159,7 @@ def decide(
 
     In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, and while none can be
     read, the plan holds only the accounts whose day is closed. `on_problem` is called when the live one cannot be read.
+    While warming is switched off, everything in a live plan is cut, with the switch as the reason.
     """
     settings = context.settings
     view = StoreView(context, decided_at)
@@ -167,19 +173,23 @@ def decide(
     spent = math.ceil(sum(item.calls for item in plan.recommendations) - _ROUNDING)
     calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent
     closings, over_budget = split_by_budget(candidates, calls_left)
-    cut = [*plan.cut, *over_budget][:MAX_LISTED_CUTS]
-    batches = save_plan(context, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
+    stop = find_stop(context.engine) if mode is Mode.LIVE else None
+    stopped = cut_all([*plan.recommendations, *closings], stop) if stop else []
+    cut = [*stopped, *plan.cut, *over_budget][: max(MAX_LISTED_CUTS, len(stopped))]
+    chosen = [] if stop else [*plan.recommendations, *closings]
+    batches = save_plan(context, run_id, decided_at, mode, chosen, cut)
     summary = PlanSummary(
         run_id,
         decided_at,
         mode,
         plan.considered,
-        len(plan.recommendations),
-        len(closings),
-        plan.cut_total + len(over_budget),
+        0 if stop else len(plan.recommendations),
+        0 if stop else len(closings),
+        plan.cut_total + len(over_budget) + len(stopped),
         plan.fresh_total,
         batches,
         without_forecast,
+        stop or "",
     )
     telemetry.report(telemetry.PLANS, mode=str(mode))
     for name in ("planned", "closing", "cut", "fresh"):

@@ -20,6 +20,7 @@ from adwarm.planning.decide import StoreView, save_batches
 from adwarm.planning.expiry import find_range_change
 from adwarm.planning.plan import MAX_LISTED_CUTS
 from adwarm.planning.recommendation import Recommendation, batch_by_account
+from adwarm.planning.run_mode import cut_all
 from adwarm.planning.strategy_schedule import (
     StrategySelection,
     get_closing_time,
@@ -27,6 +28,7 @@ from adwarm.planning.strategy_schedule import (
     record_rechecks,
 )
 from adwarm.store import Context, strategy_warms
+from adwarm.store.switches import find_stop
 
 ATTEMPT_PERIOD = timedelta(days=60)
 """A key that was tried before that counts as never tried."""
@@ -113,6 +115,7 @@ class StrategyPlanSummary:
         rechecks: by name of a strategy that may have to be planned again before its next due time, when.
         lanes: what there is to carry out; none in a dry run.
         examples: the first planned keys.
+        stopped: why nothing is fetched; empty while warming is switched on.
     """
 
     run_id: str
@@ -121,6 +124,7 @@ class StrategyPlanSummary:
     rechecks: dict[str, datetime] = field(default_factory=dict)
     lanes: list[Lane] = field(default_factory=list)
     examples: list[str] = field(default_factory=list)
+    stopped: str = ""
 
     def total(self, name: str) -> int:
         """Return the sum of one count, such as `planned`, over the strategies."""
@@ -133,6 +137,7 @@ class StrategyPlanSummary:
 
     def __str__(self) -> str:
         parts = [_describe_counts(name, counts, self.rechecks.get(name)) for name, counts in self.strategies.items()]
+        parts += [f"nothing is fetched: {self.stopped}"] if self.stopped else []
         return "; ".join(parts) or "nothing is planned"
 
 
@@ -179,7 +184,8 @@ def decide_strategies(
 ) -> StrategyPlanSummary:
     """Plan the selected strategies and store the plan; a dry run stores it as a shadow plan.
 
-    Why a strategy could not be planned is stored with it.
+    Why a strategy could not be planned is stored with it. While warming is switched off, every key of a live plan is
+    cut, and the strategies are planned again by the first run after that.
 
     Args:
         context: database, objects and settings.
@@ -192,6 +198,7 @@ def decide_strategies(
     Raises:
         BadRequest: no strategy could be planned; the message says why for each. No plan is stored then.
     """
+    stop = None if dry_run else find_stop(context.engine)
     planner = StrategyPlanner(context, decided_at, run_id)
     summary = StrategyPlanSummary(run_id, problems=dict(selection.problems))
     lanes: list[list[Recommendation]] = []
@@ -214,6 +221,12 @@ def decide_strategies(
     )
     if summary.problems and not summary.strategies:
         raise BadRequest(describe_problems(summary.problems))
+    if stop:
+        cut = [*cut_all([item for lane in lanes for item in lane], stop), *cut]
+        lanes, summary.lanes, summary.stopped = [], [], stop
+        for counts in summary.strategies.values():
+            counts.update(planned=0, lanes=0, cut=counts["cut"] + counts["planned"])
+        summary.rechecks = dict.fromkeys(summary.strategies, decided_at)
     save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, cut)
     summary.lanes = [] if dry_run else summary.lanes
     summary.rechecks = {} if dry_run else record_rechecks(context.engine, run_id, summary.rechecks)

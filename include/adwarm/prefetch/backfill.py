@@ -26,6 +26,7 @@ from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus, with_message
 from adwarm.prefetch.engine import PrefetchEngine
+from adwarm.prefetch.kill_switch import WarmingStopped
 from adwarm.prefetch.progress_log import ProgressLog, Write
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourceFactory
@@ -241,6 +242,7 @@ def run_backfill(
 
     Raises:
         BadRequest: the range cannot be backfilled.
+        WarmingStopped: warming is switched off; what was fetched stays, and a rerun fetches the rest.
         AdwarmError: a whole batch failed; of the class of its most severe error, with the first reasons. What was
             fetched stays.
     """
@@ -254,11 +256,14 @@ def run_backfill(
         for batch in _batches(gaps, batch_size):
             left = [gap for gap in batch if gap.account.id not in denied]
             ended = []
-            for gap, outcome in _fetch_batch(prefetch, left, report, progress):
-                ended.append(outcome)
-                _record_outcome(prefetch.engine, run_id, done, gap, outcome)
-                if outcome.status is KeyStatus.DENIED:
-                    denied.add(gap.account.id)
+            try:
+                for gap, outcome in _fetch_batch(prefetch, left, report, progress):
+                    ended.append(outcome)
+                    _record_outcome(prefetch.engine, run_id, done, gap, outcome)
+                    if outcome.status is KeyStatus.DENIED:
+                        denied.add(gap.account.id)
+            except WarmingStopped as stop:
+                raise _end_stopped(prefetch, run_id, stop) from None
             _raise_if_all_failed(ended)
     jobs.finish(prefetch.engine, run_id, prefetch.clock.now())
     return done
@@ -294,7 +299,9 @@ def _fetch_batch(
         if not left:
             return
         requests = [_to_request(gap, report) for gap in left]
-        outcomes = prefetch.run(requests, Priority.LOW, progress=progress.add, heartbeat=progress.tick).outcomes
+        prefetch.kill_switch.check()
+        beat = prefetch.kill_switch.watch(progress.tick)
+        outcomes = prefetch.run(requests, Priority.LOW, progress=progress.add, heartbeat=beat).outcomes
         pairs = list(zip(left, outcomes, strict=True))
         parked = [(gap, outcome) for gap, outcome in pairs if outcome.status is KeyStatus.PARKED]
         yield from (pair for pair in pairs if pair[1].status is not KeyStatus.PARKED)
@@ -302,6 +309,14 @@ def _fetch_batch(
         if left:
             prefetch.clock.sleep(min(max(1.0, outcome.retry_after or 1.0) for _, outcome in parked))
     yield from parked
+
+
+def _end_stopped(prefetch: PrefetchEngine, run_id: str, stop: WarmingStopped) -> WarmingStopped:
+    """End the job of a backfill that warming stopped, and return the error to raise."""
+    message = f"the backfill stops: {stop}; run it again once warming is on, and it fetches what is missing"
+    jobs.add_progress(prefetch.engine, run_id, errors=[message])
+    jobs.finish(prefetch.engine, run_id, prefetch.clock.now())
+    return WarmingStopped(message)
 
 
 def _to_request(gap: MissingSpans, report: str) -> KeyRequest:

@@ -27,6 +27,7 @@ from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import FetchLease, RunningReport
 from adwarm.prefetch.fresh_entries import VerifiedPayloads
+from adwarm.prefetch.kill_switch import KillSwitch
 from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.pool import SourcePool
@@ -61,6 +62,7 @@ class FetchContext:
         owner: names this worker in leases and grants.
         release_grants: called at the end of a batch, to return grants that admission still holds for this worker.
         verified: the payloads that are known to be whole.
+        kill_switch: stops planned warms.
     """
 
     context: Context
@@ -71,7 +73,11 @@ class FetchContext:
     owner: str
     release_grants: Callable[[], None] = field(default=lambda: None)
     verified: VerifiedPayloads = field(default_factory=VerifiedPayloads)
+    kill_switch: KillSwitch = field(init=False)
     _lifted: set[tuple[str, str]] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self.kill_switch = KillSwitch(self.context.engine)
 
     @property
     def engine(self) -> Engine:

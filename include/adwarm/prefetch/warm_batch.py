@@ -7,6 +7,8 @@
 | `failed`, `stale`         | `planned` again when the batch is reopened                     |
 | `denied`                  | `planned` again when a human reopens the batch                 |
 | not reached in the budget | `cut`; a later run plans it                                    |
+| not reached, because      | `cut`; a later run plans it. Of a batch that has to complete,  |
+| warming is switched off   | it stays `planned`, and the task tries again                   |
 """
 
 import logging
@@ -20,17 +22,19 @@ from sqlalchemy import Engine
 
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
-from adwarm.foundation.errors import AdwarmError, Denied, TokenDead
+from adwarm.foundation.errors import AdwarmError, Denied, Refused, TokenDead
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.engine import PrefetchEngine
+from adwarm.prefetch.kill_switch import WarmingStopped
 from adwarm.prefetch.progress_log import ProgressLog
-from adwarm.store import denials, strategy_warms, warms
+from adwarm.store import denials, jobs, strategy_warms, warms
 
 log = logging.getLogger(__name__)
 _HOUR = timedelta(hours=1)
 _RETRIED_STATUSES = frozenset({KeyStatus.PARKED})
+_STOPPED_RETRY_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +63,12 @@ def warm_batch(
     *,
     wait_seconds: float | None = None,
     pace: Pace = _AT_ONCE,
+    must_complete: bool = False,
 ) -> BatchResult:
     """Fetch the planned warms of batch `number` of a run and return the outcome of each key.
 
-    Warms that have ended are left out, so an interrupted batch continues where it stopped.
+    Warms that have ended are left out, so an interrupted batch continues where it stopped. When warming is switched
+    off, the calls that are being made end, and no further key is taken; the result holds what was done.
 
     Args:
         prefetch: the engine.
@@ -70,42 +76,85 @@ def warm_batch(
         number: number of the batch.
         wait_seconds: how long a call may wait for admission.
         pace: the pauses and the budget, which a strategy sets.
+        must_complete: whether no later run plans what this one leaves, so that it has to be tried again.
+
+    Raises:
+        Refused: warming is switched off, and the batch has to complete.
     """
-    result, started = BatchResult(), prefetch.clock.now()
+    started = prefetch.clock.now()
     planned = warms.list_planned(prefetch.engine, run_id, number)
-    slices = list(_split_by_priority(planned, pace.slice_size))
+    noted: list[KeyOutcome] = []
     with ProgressLog(len(planned), log.log) as progress:
 
         def record(outcomes: Sequence[KeyOutcome]) -> None:
             _record_outcomes(prefetch, run_id, outcomes)
+            noted.extend(outcomes)
             progress.add(outcomes)
 
+        batch = _RunningBatch(prefetch, run_id, pace, wait_seconds, record, prefetch.kill_switch.watch(progress.tick))
+        try:
+            return batch.fetch(planned)
+        except WarmingStopped as stop:
+            _close_stopped(prefetch, run_id, number, str(stop), must_complete=must_complete)
+        finally:
+            telemetry.report(telemetry.BATCH_SECONDS, (prefetch.clock.now() - started).total_seconds())
+    return BatchResult([outcome for outcome in noted if outcome.status is not KeyStatus.PARKED])
+
+
+@dataclass(frozen=True, slots=True)
+class _RunningBatch:
+    prefetch: PrefetchEngine
+    run_id: str
+    pace: Pace
+    wait_seconds: float | None
+    record: Callable[[Sequence[KeyOutcome]], None]
+    heartbeat: Callable[[int], None]
+
+    def fetch(self, planned: list[Warm]) -> BatchResult:
+        prefetch, run_id, pace = self.prefetch, self.run_id, self.pace
+        result = BatchResult()
+        slices = list(_split_by_priority(planned, pace.slice_size))
         for index, (priority, rows) in enumerate(slices):
             if index and pace.pause_seconds:
                 prefetch.clock.sleep(pace.pause_seconds)
+            prefetch.kill_switch.check()
             affordable = _affordable(prefetch, run_id, rows, pace.max_calls)
             if len(affordable) < len(rows):
                 rest = [*rows[len(affordable) :], *(row for _, later in slices[index + 1 :] for row in later)]
                 _cut(prefetch, run_id, rest, pace.max_calls)
             if not affordable:
                 break
-            requests = [_to_request(row) for row in affordable]
-            done = prefetch.run(requests, priority, wait_seconds=wait_seconds, progress=record, heartbeat=progress.tick)
-            result.outcomes.extend(done.outcomes)
+            result.outcomes.extend(self.run([_to_request(row) for row in affordable], priority).outcomes)
             if len(affordable) < len(rows):
                 break
-        _retry_renewed(prefetch, result, planned, wait_seconds, record)
-    telemetry.report(telemetry.BATCH_SECONDS, (prefetch.clock.now() - started).total_seconds())
-    return result
+        _retry_renewed(self, result, planned)
+        return result
+
+    def run(self, requests: Sequence[KeyRequest], priority: Priority) -> BatchResult:
+        return self.prefetch.run(
+            requests, priority, wait_seconds=self.wait_seconds, progress=self.record, heartbeat=self.heartbeat
+        )
 
 
-def _retry_renewed(
-    prefetch: PrefetchEngine,
-    result: BatchResult,
-    planned: Sequence[Warm],
-    wait_seconds: float | None,
-    record: Callable[[Sequence[KeyOutcome]], None],
-) -> None:
+def _close_stopped(prefetch: PrefetchEngine, run_id: str, number: int, why: str, *, must_complete: bool) -> None:
+    """Leave the rest of a stopped batch to later: to a later run, or to another attempt of a batch that must complete.
+
+    Raises:
+        Refused: the batch has to complete, and some of it is left.
+    """
+    left = warms.list_planned(prefetch.engine, run_id, number)
+    if not left:
+        return
+    text = f"{format_count(len(left), 'report')} of the batch not fetched: {why}"
+    jobs.add_progress(prefetch.engine, run_id, errors=[text])
+    if must_complete:
+        message = f"{text}; what is left stays planned, and is fetched by the first attempt after it is switched on"
+        raise Refused(message, retry_after=_STOPPED_RETRY_SECONDS)
+    log.warning("%s; a later run plans what is still useful then", text)
+    strategy_warms.cut_planned(prefetch.engine, run_id, left, f"not warmed: {why}", prefetch.clock.now())
+
+
+def _retry_renewed(batch: _RunningBatch, result: BatchResult, planned: Sequence[Warm]) -> None:
     """Try once more what an early group could not fetch because of a token that was renewed during the batch."""
     priorities = {row.id: row.priority for row in planned}
     by_priority: dict[Priority, list[int]] = {}
@@ -113,13 +162,13 @@ def _retry_renewed(
         reference, error = outcome.request.reference, outcome.error
         if reference is None or not isinstance(error, TokenDead):
             continue
-        if prefetch.is_token_renewed(outcome.request.key.account_id, error):
+        if batch.prefetch.is_token_renewed(outcome.request.key.account_id, error):
             by_priority.setdefault(priorities[reference], []).append(index)
     for priority in sorted(by_priority):
         indexes = by_priority[priority]
         log.info("the token was renewed: trying %s again", format_count(len(indexes), "report"))
         requests = [result.outcomes[index].request for index in indexes]
-        again = prefetch.run(requests, priority, wait_seconds=wait_seconds, progress=record)
+        again = batch.run(requests, priority)
         for index, outcome in zip(indexes, again.outcomes, strict=True):
             result.outcomes[index] = outcome
 

@@ -1,45 +1,109 @@
-"""The record of actions: what people did on the page or the command line, when, and with which result."""
+"""What people did: one row for each action on the page or the command line, also for one that failed.
 
+Text is stored without secrets and without control characters, and shortened, so that any input can be recorded.
+"""
+
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, Row, insert, select
 
-from adwarm.store.database import write_transaction
-from adwarm.store.page_tables import action_event
+from adwarm.foundation.redaction import redact
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.page_tables import action_event as table
+
+_MAX_NAME, _MAX_VALUE, _MAX_DETAIL, _MAX_ITEMS = 250, 500, 2_000, 500
+_UNSTORABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
-class ActionEvent:
-    """One action of a person.
+class ActionFields(TypedDict):
+    """The fields of an action.
 
     Attributes:
         at: when it was done, UTC.
-        actor: who did it.
+        actor: who did it: the user of Airflow, the token, or the user of the operating system.
         via: `airflow`, `token` or `cli`.
-        action: what was done, such as `strategy-save`.
-        subject: what it was done to, such as the name of a strategy; None when it has no single subject.
-        arguments: JSON values without secrets.
+        action: what was done, such as `warm_now`.
+        subject: what it was done to, such as a scope or an account; None when it has none.
+        arguments: the values of the form or command; values of JSON.
         succeeded: whether it was carried out.
-        detail: one sentence for people.
+        detail: what came of it, or why it failed.
     """
 
     at: datetime
     actor: str
     via: str
     action: str
-    subject: str | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    succeeded: bool = True
-    detail: str = ""
+    subject: str | None
+    arguments: Mapping[str, Any]
+    succeeded: bool
+    detail: str
 
 
-def record(engine: Engine, event: ActionEvent) -> None:
-    """Store an action; actor and subject are cut to the width of their columns."""
-    values = asdict(event)
-    values["actor"] = event.actor[:250]
-    values["subject"] = event.subject and event.subject[:250]
+@dataclass(frozen=True, slots=True)
+class ActionEvent:
+    """A recorded action; the attributes are those of `ActionFields`, and the number of its row."""
+
+    id: int
+    at: datetime
+    actor: str
+    via: str
+    action: str
+    subject: str | None
+    arguments: Mapping[str, Any]
+    succeeded: bool
+    detail: str
+
+
+def record_action(engine: Engine, **fields: Unpack[ActionFields]) -> int:
+    """Record an action, and return its number. Secrets and what a database cannot store are taken out."""
+    row = {
+        "at": fields["at"],
+        "actor": clean_text(fields["actor"], _MAX_NAME),
+        "via": clean_text(fields["via"], 16),
+        "action": clean_text(fields["action"], 40),
+        "subject": None if fields["subject"] is None else clean_text(fields["subject"], _MAX_NAME),
+        "arguments": {clean_text(name, 60): _clean_value(value) for name, value in fields["arguments"].items()},
+        "succeeded": fields["succeeded"],
+        "detail": clean_text(fields["detail"], _MAX_DETAIL),
+    }
     with write_transaction(engine) as connection:
-        connection.execute(insert(action_event).values(**values))
+        return int(connection.execute(insert(table).values(**row).returning(table.c.id)).scalar_one())
+
+
+def list_actions(engine: Engine, before_id: int | None = None, limit: int = 50) -> list[ActionEvent]:
+    """Return up to `limit` actions, newest first; with `before_id`, those recorded before that one."""
+    query = select(table).order_by(table.c.id.desc()).limit(limit)
+    if before_id is not None:
+        query = query.where(table.c.id < before_id)
+    with read_transaction(engine) as connection:
+        return [_event(row) for row in connection.execute(query)]
+
+
+def find_action(engine: Engine, action_id: int) -> ActionEvent | None:
+    """Return one action; None when there is none with that number."""
+    with read_transaction(engine) as connection:
+        row = connection.execute(select(table).where(table.c.id == action_id)).one_or_none()
+    return None if row is None else _event(row)
+
+
+def clean_text(text: str, longest: int) -> str:
+    """Return text as it may be stored and shown: without secrets and control characters, and at most so long."""
+    return _UNSTORABLE.sub(" ", redact(text))[:longest]
+
+
+def _clean_value(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {clean_text(str(name), 60): _clean_value(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean_value(item) for item in value[:_MAX_ITEMS]]
+    return clean_text(str(value), _MAX_VALUE)
+
+
+def _event(row: Row[Any]) -> ActionEvent:
+    return ActionEvent(**row._mapping)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, and_, case, extract, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, case, delete, extract, func, select, update
 
 from adwarm.model import Window
 from adwarm.store.database import read_transaction, upsert
@@ -96,6 +96,23 @@ def publish(
         for item in items
     ]
     upsert(connection, table, rows)
+
+
+def count_days(engine: Engine, account_id: str, spec_hash: str, window: Window | None = None) -> int:
+    """Return how many days of an account are stored, within `window` where one is given."""
+    query = select(func.count()).select_from(table).where(*_days_of(account_id, spec_hash, window))
+    with read_transaction(engine) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def delete_days(connection: Connection, account_id: str, spec_hash: str, window: Window | None = None) -> int:
+    """Delete stored days within the caller's fenced transaction, and return how many; their objects go later."""
+    return connection.execute(delete(table).where(*_days_of(account_id, spec_hash, window))).rowcount
+
+
+def _days_of(account_id: str, spec_hash: str, window: Window | None) -> list[ColumnElement[bool]]:
+    chosen = [table.c.account_id == account_id, table.c.spec_hash == spec_hash]
+    return chosen if window is None else [*chosen, table.c.day >= window.since, table.c.day <= window.until]
 
 
 def find_newest_complete_days(engine: Engine, account_ids: Sequence[str], spec_hash: str) -> dict[str, date]:

@@ -26,6 +26,8 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         pause_seconds: pause between groups of `slice_size` keys.
         slice_size: keys between two pauses; 0 for no pause.
         max_calls: upstream calls that the strategy of the batch may make in an hour; 0 for no limit.
+        must_complete: whether the task is tried again, and fails in the end, while warming is switched off; by default
+            it leaves the rest of the batch to a later run.
     """
 
     template_fields: Sequence[str] = ("batch", "pause_seconds", "slice_size", "max_calls", "conn_id")
@@ -37,6 +39,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         pause_seconds: float | str = 0.0,
         slice_size: int | str = 0,
         max_calls: int | str = 0,
+        must_complete: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -44,6 +47,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
         self.pause_seconds = pause_seconds
         self.slice_size = slice_size
         self.max_calls = max_calls
+        self.must_complete = must_complete
         self._label = ""
 
     def batch_label(self, dag_run: Any) -> str:
@@ -104,6 +108,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
             int(self.batch),
             wait_seconds=SHORT_WAIT_SECONDS,
             pace=Pace(int(self.slice_size), float(self.pause_seconds), int(self.max_calls)),
+            must_complete=self.must_complete,
         )
 
 

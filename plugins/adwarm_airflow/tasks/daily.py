@@ -12,6 +12,8 @@ from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Account, Mode, Window, resolve_key
 from adwarm.planning.day_close import recommend_day_close
 from adwarm.planning.decide import save_plan
+from adwarm.planning.recommendation import Recommendation
+from adwarm.planning.run_mode import require_warming, resolve_mode
 from adwarm.prefetch.backfill import estimate, get_account_missing_spans, require_confirmation, validate_range
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
@@ -43,9 +45,13 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     Raises:
         BadRequest: an account id is not valid, the day is older than the source keeps, it has ended for no account, or
             a backfill of all accounts has to be confirmed.
+        Refused: warming is switched off.
     """
     run = resolve_run_window(context, DAY)
     runtime = open_runtime(run.clock)
+    mode = resolve_mode(runtime.engine, Mode.LIVE)
+    if mode is Mode.LIVE:
+        require_warming(runtime.engine)
     now = run.clock.now()
     day = get_day_param(context["params"], "day") or run.day
     validate_range(Window(day, day), now + DAY, _source_factories(run, context) if day.year < now.year - 2 else ())
@@ -69,7 +75,8 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
         log.info("the backfill's runs for other days of the block find those days stored, and fetch none again")
     if run.is_backfill and not account_ids and not context["params"].get("confirm_all_accounts"):
         require_confirmation(runtime.settings, len(chosen), HOW_TO_CONFIRM)
-    return _save_plan(runtime, run, now, pairs, with_week=with_week)
+    items = [recommend_day_close(item, each, now, with_week_summary=with_week) for item, each in pairs]
+    return _save_plan(runtime, run, now, mode, items)
 
 
 def describe_selection(ids: Sequence[str], *, is_named: bool) -> str:
@@ -130,10 +137,10 @@ def _count_due_weeks(runtime: Runtime, now: datetime, pairs: list[tuple[Account,
 
 
 def _save_plan(
-    runtime: Runtime, run: RunWindow, now: datetime, pairs: list[tuple[Account, date]], *, with_week: bool
+    runtime: Runtime, run: RunWindow, now: datetime, mode: Mode, items: Sequence[Recommendation]
 ) -> list[int]:
-    items = [recommend_day_close(item, each, now, with_week_summary=with_week) for item, each in pairs]
-    batches = save_plan(runtime.context, run.run_id, now, Mode.LIVE, items)
-    jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], len(items), now)
-    log.info("planned %s in %s", format_count(len(items), "account-day"), format_count(batches, "batch", "batches"))
+    batches = save_plan(runtime.context, run.run_id, now, mode, items)
+    jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], len(items) if batches else 0, now)
+    planned = f"planned {format_count(len(items), 'account-day')} in {format_count(batches, 'batch', 'batches')}"
+    log.info("%s%s", planned, " (shadow mode: no call is made)" if mode is Mode.SHADOW else "")
     return list(range(batches))

@@ -28,6 +28,7 @@ from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
 from adwarm.store import accounts, denials, jobs, partitions, quarantine, warms
+from adwarm.store.switches import find_stop
 from adwarm_airflow.params import get_lines_param, get_window_param
 from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
@@ -43,17 +44,17 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     """Plan the run, and return the numbers of its batches; without a forecast, only those of ended days."""
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
-    decided_at, mode = resolve_decision(context, runtime.settings.step)
+    decided_at, mode = resolve_decision(context, runtime.settings.step, runtime.engine)
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     on_problem = partial(runtime.pipeline.alert, "forecast", ALERT_KIND)
     summary = decide(runtime.context, decided_at, run.run_id, mode, on_problem)
     if summary.without_forecast:
         log.warning("no open is predicted, only ended days are completed: %s", summary.without_forecast)
-    log.info("%s", summary)
+    log.log(logging.WARNING if summary.stopped else logging.INFO, "%s", summary)
     for row in warms.list_by_run(runtime.engine, run.run_id)[:_SHOWN_WARMS]:
         log.info("%s, to be fetched at %s: %s", row.key, f"{row.warm_at:%H:%M} UTC", row.explanation.get("why"))
-    _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned + summary.closing)
+    _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned + summary.closing, summary.stopped)
     return list(range(summary.batches))
 
 
@@ -65,14 +66,17 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     checks whether anybody uses the strategies.
 
     Raises:
-        AirflowSkipException: no strategy is due, or none is enabled, or what was to be planned again is fresh by now.
+        AirflowSkipException: no strategy is due, or none is enabled, or what was to be planned again is fresh by now,
+            or warming is switched off; then every due time waits until it is on.
         BadRequest: the form contains a value that is not valid, or no strategy could be planned.
         Denied: every account in the form was denied less than a day ago; clearing the task lifts the denials.
     """
     run = resolve_run_window(context, HOUR)
     runtime = open_runtime(run.clock)
-    decided_at, mode = resolve_decision(context, timedelta(minutes=1))
+    decided_at, mode = resolve_decision(context, timedelta(minutes=1), runtime.engine)
     dry_run = bool(context["params"].get("dry_run")) or mode is Mode.SHADOW
+    if not dry_run and (stop := find_stop(runtime.engine)):
+        skip_task(stop)
     form = _strategy_from_form(context["params"])
     form_accounts = [normalize_account_id(text) for text in (form and form.accounts) or ()]
     if was_cleared(context):
@@ -86,7 +90,7 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     _log_strategies(summary)
     if form is None and set(selection.rechecks) == set(summary.strategies) and not summary.total("planned"):
         skip_task("no strategy is due, and no report was left to warm since the latest due times")
-    _start_job(runtime, run, summary.total("planned") if summary.lanes else 0)
+    _start_job(runtime, run, summary.total("planned") if summary.lanes else 0, summary.stopped)
     return [asdict(lane) for lane in summary.lanes]
 
 
@@ -258,5 +262,7 @@ def _check_denials(runtime: Runtime, ids: list[str]) -> None:
     log.warning("%s", message)
 
 
-def _start_job(runtime: Runtime, run: RunWindow, total: int) -> None:
+def _start_job(runtime: Runtime, run: RunWindow, total: int, stopped: str = "") -> None:
     jobs.start(runtime.engine, run.run_id, run.run_id.partition("/")[0], total, runtime.clock.now())
+    if stopped:
+        jobs.add_progress(runtime.engine, run.run_id, errors=[stopped])

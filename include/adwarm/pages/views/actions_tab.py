@@ -1,7 +1,124 @@
-"""The tab *Actions*."""
+"""The tab *Actions*: what a visitor can do, and what was done. The forms are in `actions_forms`."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
-from adwarm.pages.tab import Tab
+from adwarm.actions.audit import Doer
+from adwarm.actions.retrying import find_failed_requests
+from adwarm.actions.switching import EFFECTS
+from adwarm.actions.unparking import list_blocks
+from adwarm.actions.warm_now import MAX_KEYS
+from adwarm.foundation.errors import BadRequest
+from adwarm.model.windows import PRESETS
+from adwarm.pages.access import Permission
+from adwarm.pages.queries.actions_queries import list_failed_runs, list_requests
+from adwarm.pages.tab import Tab, Tile, TileRequest
+from adwarm.pages.views import actions_forms
+from adwarm.store.action_events import find_action, list_actions
+from adwarm.store.switches import Switch, list_switches
 
-TABS: Final = (Tab("actions", "Actions", (), summary="What you can do, and what was done."),)
+_PAGE_SIZE = 20
+_MAX_REQUESTS = 200
+_MAX_BLOCKS = 50
+_MAX_REASONS = 5
+_OPEN = frozenset({"pending", "processing"})
+_SWITCH_TITLES = {Switch.WARMING: "Warming", Switch.SHADOW: "Shadow mode"}
+
+
+def _show_switches(request: TileRequest) -> Mapping[str, Any]:
+    states = list_switches(request.services.context.engine)
+    rows = [
+        {"state": state, "title": _SWITCH_TITLES[name], "effect": EFFECTS[name, not state.is_on]}
+        for name, state in states.items()
+    ]
+    return {"switches": rows, **_access(request, Permission.CONTROL)}
+
+
+def _show_warm_now(request: TileRequest) -> Mapping[str, Any]:
+    reports = sorted(request.services.context.settings.reports)
+    return {"presets": PRESETS, "reports": reports, "max_keys": MAX_KEYS, **_access(request, Permission.WARM)}
+
+
+def _show_requests(request: TileRequest) -> Mapping[str, Any]:
+    engine, action_id = request.services.context.engine, _number(request, "action")
+    if action_id is None:
+        before = _number(request, "before_request")
+        rows = list_requests(engine, request.now, _PAGE_SIZE + 1, before_id=before)
+        older = rows[_PAGE_SIZE - 1].id if len(rows) > _PAGE_SIZE else None
+        return {"rows": rows[:_PAGE_SIZE], "action": None, "older": older, "open": 0, "forgotten": 0}
+    event = find_action(engine, action_id)
+    ids = [int(item) for item in event.arguments.get("requests") or []] if event else []
+    rows = list_requests(engine, request.now, _MAX_REQUESTS, ids) if ids else []
+    still_open = sum(row.status in _OPEN for row in rows)
+    return {"rows": rows, "action": event, "older": None, "open": still_open, "forgotten": len(ids) - len(rows)}
+
+
+def _show_blocks(request: TileRequest) -> Mapping[str, Any]:
+    blocks = list_blocks(request.services.actions)
+    shown = blocks[:_MAX_BLOCKS]
+    return {"blocks": shown, "more": len(blocks) - len(shown), **_access(request, Permission.CONTROL)}
+
+
+def _show_failed(request: TileRequest) -> Mapping[str, Any]:
+    failed = find_failed_requests(request.services.actions)
+    reasons = failed.count_reasons()
+    return {
+        "count": len(failed.failures),
+        "reasons": reasons[:_MAX_REASONS],
+        "more_reasons": max(0, len(reasons) - _MAX_REASONS),
+        "runs": list_failed_runs(request.services.context.engine),
+        **_access(request, Permission.WARM),
+    }
+
+
+def _show_purge(request: TileRequest) -> Mapping[str, Any]:
+    reports = sorted(request.services.context.settings.reports)
+    return {"presets": PRESETS, "reports": reports, **_access(request, Permission.PURGE)}
+
+
+def _show_done(request: TileRequest) -> Mapping[str, Any]:
+    before = _number(request, "before")
+    events = list_actions(request.services.context.engine, before, _PAGE_SIZE + 1)
+    older = events[_PAGE_SIZE - 1].id if len(events) > _PAGE_SIZE else None
+    return {"events": events[:_PAGE_SIZE], "older": older, "before": before}
+
+
+def _access(request: TileRequest, permission: Permission) -> dict[str, Any]:
+    """Return whether the visitor may use the forms of a tile, and who may if not."""
+    doer = Doer(request.visitor.name, request.visitor.via)
+    where = "a token" if doer.via == "token" else "a role"
+    who = f"You may look at this. To use it you need {where} with the permission “{permission}”."
+    return {"may": request.visitor.may(permission), "who_may": who}
+
+
+def _number(request: TileRequest, name: str) -> int | None:
+    """Return a row number of the query; None when it is not given.
+
+    Raises:
+        BadRequest: it is not a number of a row.
+    """
+    text = request.get(name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+        raise BadRequest(f"{name} is not a number; open the tab again from the navigation")
+    return int(text)
+
+
+TABS: Final = (
+    Tab(
+        "actions",
+        "Actions",
+        (
+            Tile("switches", "Stop and resume", _show_switches),
+            Tile("warm-now", "Warm reports now", _show_warm_now),
+            Tile("requests", "Requested reports", _show_requests, refresh_seconds=5, is_wide=True),
+            Tile("blocks", "Held back: what is not called now", _show_blocks, is_wide=True),
+            Tile("failed", "Try failed reports again", _show_failed),
+            Tile("purge", "Delete stored reports", _show_purge),
+            Tile("done", "What was done", _show_done, is_wide=True),
+        ),
+        actions_forms.FORMS,
+        summary="What you can do, and what was done. Every action asks first, and is recorded with who and why.",
+    ),
+)

@@ -25,8 +25,7 @@ from adwarm.planning.strategy_changes import (
 from adwarm.planning.strategy_preview import preview_strategy
 from adwarm.planning.strategy_schedule import load_strategies
 from adwarm.planning.strategy_use import StrategyReport, report_strategies
-from adwarm.store import action_events
-from adwarm.store.action_events import ActionEvent
+from adwarm.store.action_events import record_action
 
 _SHOWN_NAMES: Final = 3
 _TEMPLATE: Final = "strategies/form_page.html"
@@ -190,8 +189,17 @@ def _remove(request: TileRequest) -> Redirect | FormPage:
 
 def _record(request: TileRequest, action: str, name: str, arguments: Mapping[str, Any], detail: str) -> None:
     visitor = request.visitor
-    event = ActionEvent(request.now, visitor.name, visitor.via, action, name, arguments, succeeded=True, detail=detail)
-    action_events.record(request.services.context.engine, event)
+    record_action(
+        request.services.context.engine,
+        at=request.now,
+        actor=visitor.name,
+        via=visitor.via,
+        action=action,
+        subject=name,
+        arguments=arguments,
+        succeeded=True,
+        detail=detail,
+    )
 
 
 TABS: Final = (

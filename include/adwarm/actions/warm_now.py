@@ -1,0 +1,182 @@
+"""Requests reports at once: through the request queue, so that the shared limits and the order of classes apply."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from adwarm.actions.audit import Doer, RunningAction, audited, make_digest
+from adwarm.actions.services import ActionServices
+from adwarm.backpressure.request_queue import Ticket
+from adwarm.foundation.errors import BadRequest, Refused
+from adwarm.foundation.wording import format_count, format_some
+from adwarm.model import Priority, ReportKey
+from adwarm.planning.decide import StoreView
+from adwarm.settings import Settings
+
+MAX_KEYS: Final = 200
+"""The most reports of one action."""
+_SEPARATORS = re.compile(r"[\s,;]+")
+
+
+@dataclass(frozen=True, slots=True)
+class WarmPreview:
+    """What requesting reports would do.
+
+    Attributes:
+        keys: the reports.
+        fresh: those that are fresh already, with the end of that; None for one that is final.
+        calls: upstream calls that the others take, as the fetch plan counts them; a large result takes more pages.
+        room: further requests that the queue takes without shedding any.
+    """
+
+    keys: tuple[ReportKey, ...]
+    fresh: Mapping[ReportKey, datetime | None]
+    calls: int
+    room: int
+
+    @property
+    def digest(self) -> str:
+        """The digest of what was shown."""
+        return make_digest([[str(key) for key in self.keys]])
+
+
+@dataclass
+class RequestResult:
+    """What became of requested reports.
+
+    Attributes:
+        tickets: the requests, those that joined an equal one included.
+        fresh: reports that are fresh already.
+        left_out: reports for which the queue had no room.
+        why: why it had none.
+    """
+
+    tickets: list[Ticket] = field(default_factory=list)
+    fresh: list[ReportKey] = field(default_factory=list)
+    left_out: list[ReportKey] = field(default_factory=list)
+    why: str = ""
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the requests."""
+        return [ticket.id for ticket in self.tickets]
+
+    def __str__(self) -> str:
+        joined = sum(ticket.joined for ticket in self.tickets)
+        parts = [f"{format_count(len(self.tickets) - joined, 'report')} requested"]
+        parts += [f"{joined:,} requested before and not done yet"] if joined else []
+        parts += [f"{len(self.fresh):,} fresh already"] if self.fresh else []
+        parts += [f"{len(self.left_out):,} left out: {self.why}"] if self.left_out else []
+        return "; ".join(parts)
+
+
+def parse_keys(settings: Settings, accounts: str, date_ranges: str, report: str = "default") -> list[ReportKey]:
+    """Return the report keys of a form: every account with every date range, each once.
+
+    Args:
+        settings: the reports that exist.
+        accounts: account ids, separated by spaces, commas or lines.
+        date_ranges: presets or `YYYY-MM-DD..YYYY-MM-DD`, separated likewise.
+        report: name of a report.
+
+    Raises:
+        BadRequest: a part is missing or not valid, or there are more than `MAX_KEYS` keys.
+    """
+    names, ranges = _split(accounts), _split(date_ranges)
+    if not names or not ranges:
+        raise BadRequest("name at least one account, such as act_1234, and one date range, such as last_7d")
+    if len(names) * len(ranges) > MAX_KEYS:
+        raise BadRequest(
+            f"{len(names):,} accounts with {format_count(len(ranges), 'date range')} are more than {MAX_KEYS} reports; "
+            "name fewer at a time, or create a strategy for them"
+        )
+    settings.spec(report)
+    return list(dict.fromkeys(ReportKey.parse(name, each, report) for name in names for each in ranges))
+
+
+def preview_warm(services: ActionServices, keys: Sequence[ReportKey]) -> WarmPreview:
+    """Return what requesting the reports would do. Only reads."""
+    now = services.clock.now()
+    view = StoreView(services.context, now)
+    fresh = _find_fresh(view, keys, now)
+    stale = [key for key in keys if key not in fresh]
+    status = services.queue.status()
+    pending = sum(item.pending for item in status.classes.values())
+    return WarmPreview(tuple(keys), fresh, estimate_calls(view, stale, now), max(0, status.size - pending))
+
+
+def estimate_calls(view: StoreView, keys: Sequence[ReportKey], at: datetime) -> int:
+    """Return the upstream calls that a fetch of the keys takes; keys of an account and report share them."""
+    calls: set[tuple[str, ...]] = set()
+    for key, cost in zip(keys, view.get_request_costs(keys, [at] * len(keys)), strict=True):
+        calls |= {(key.account_id, key.report, "days")} if cost.days else set()
+        calls |= {(key.account_id, key.report, "summary")} if cost.summary else set()
+        calls |= set() if view.is_verified(key.account_id) else {(key.account_id,)}
+    return len(calls)
+
+
+def warm_now(
+    services: ActionServices,
+    doer: Doer,
+    keys: Sequence[ReportKey],
+    priority: Priority = Priority.HIGH,
+    wait_seconds: float | None = None,
+    why: str = "",
+) -> tuple[RequestResult, int | None]:
+    """Request the reports that are not fresh, and return what became of them and the number of the recorded action.
+
+    Requesting them again joins the requests that are open.
+
+    Raises:
+        Refused: the queue has no room for any of them.
+    """
+    arguments = {"reports": [str(key) for key in keys], "priority": priority.name.lower(), "why": why}
+    with audited(services, doer, "warm_now", describe_keys(keys), arguments) as action:
+        result = request_keys(services, action, keys, priority, wait_seconds)
+    return result, action.id
+
+
+def request_keys(
+    services: ActionServices,
+    action: RunningAction,
+    keys: Sequence[ReportKey],
+    priority: Priority,
+    wait_seconds: float | None = None,
+) -> RequestResult:
+    """Request the reports that are not fresh as a part of an action, which then names the requests.
+
+    Raises:
+        Refused: the queue has no room for any of them.
+    """
+    now = services.clock.now()
+    fresh = _find_fresh(StoreView(services.context, now), keys, now)
+    result = RequestResult(fresh=[key for key in keys if key in fresh])
+    for key in keys:
+        if key in fresh:
+            continue
+        try:
+            result.tickets.append(services.queue.enqueue(key, priority, wait_seconds=wait_seconds))
+        except Refused as full:
+            if not result.tickets:
+                raise
+            result.left_out.append(key)
+            result.why = str(full)
+    action.arguments["requests"] = result.ids
+    action.detail = str(result)
+    return result
+
+
+def describe_keys(keys: Sequence[ReportKey]) -> str:
+    """Return the first of some report keys, and how many more there are."""
+    return format_some([str(key) for key in keys], 2)
+
+
+def _find_fresh(view: StoreView, keys: Sequence[ReportKey], now: datetime) -> dict[ReportKey, Any]:
+    ends = view.get_fresh_until(keys, [now] * len(keys))
+    return {key: end for key, end in zip(keys, ends, strict=True) if end is not None and end > now}
+
+
+def _split(text: str) -> list[str]:
+    return list(dict.fromkeys(part for part in _SEPARATORS.split(text) if part))

@@ -1,0 +1,92 @@
+"""Un-parking goes through the state machines: a park ends, a breaker tests its upstream, an isolation ends."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.actions.audit import Doer
+from adwarm.actions.services import ActionServices
+from adwarm.actions.unparking import list_blocks, unpark
+from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted
+from adwarm.backpressure.admission import Rejected
+from adwarm.foundation.errors import BadRequest, Blocked
+from adwarm.model import Priority, Scope, ScopeKind
+from adwarm.runtime import Runtime
+from adwarm.settings import Settings
+from adwarm.store.action_events import list_actions
+from tests.unit.conftest import NOW
+
+ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
+DOER = Doer("ops", "cli")
+
+
+@pytest.fixture
+def services(engine: Engine, tmp_path: Path) -> ActionServices:
+    """Services over an empty database."""
+    runtime = Runtime(Settings(home=tmp_path, data_url=str(tmp_path / "data")))
+    runtime.__dict__["engine"] = engine
+    return runtime.action_services
+
+
+def _call(services: ActionServices, outcome: CallOutcome) -> None:
+    granted = services.admission.admit([ACCOUNT], Priority.LOW, source="meta")
+    assert isinstance(granted, Granted)
+    services.admission.release(granted.grant, outcome)
+
+
+def _open_breaker(services: ActionServices) -> None:
+    for _ in range(30):
+        decision = services.admission.admit([ACCOUNT], Priority.LOW, source="meta")
+        if not isinstance(decision, Granted):
+            return
+        services.admission.release(decision.grant, CallOutcome(CallOutcomeKind.FAILED))
+
+
+def test_an_open_breaker_is_tested_at_once(services: ActionServices) -> None:
+    """The next call passes as a probe; when it fails, the breaker opens again."""
+    _open_breaker(services)
+    assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Rejected)
+    [block] = list_blocks(services)
+    assert (block.scope, block.kind) == ("account:act_1", "breaker")
+
+    assert unpark(services, DOER, block.scope).startswith("ended: account:act_1 is not called after failures")
+    probe = services.admission.admit([ACCOUNT], Priority.LOW, source="meta")
+    assert isinstance(probe, Granted)
+    assert probe.grant.is_probe
+    services.admission.release(probe.grant, CallOutcome(CallOutcomeKind.FAILED))
+    assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Rejected)
+
+
+def test_the_usage_before_a_released_park_counts_no_more(services: ActionServices) -> None:
+    """A scope that was parked at a full quota admits calls of every class after it was un-parked."""
+    _call(services, CallOutcome(CallOutcomeKind.THROTTLED, park_seconds=600.0))
+    unpark(services, DOER, "account:act_1")
+    assert isinstance(services.admission.admit([ACCOUNT], Priority.LOW, source="meta"), Granted)
+    assert list_blocks(services) == []
+
+
+def test_an_isolation_ends_and_names_what_only_a_human_fixes(services: ActionServices) -> None:
+    """The platform's block is shown as such; afterwards the connection may be called."""
+    for number in range(40):
+        error = Blocked("the app is blocked", scope="app:1", until=NOW)
+        services.isolation.record_failure("connection:default", error, account=f"act_{number}")
+    [block] = list_blocks(services)
+    assert (block.kind, block.human_cause) == ("isolated", "the platform blocks it")
+    unpark(services, DOER, "connection:default", "appeal granted")
+    assert services.isolation.remaining_seconds("connection:default") == 0
+    [event] = list_actions(services.context.engine)
+    assert (event.actor, event.subject, event.arguments["why"]) == ("ops", "connection:default", "appeal granted")
+
+
+def test_a_name_that_is_no_scope_is_a_recorded_failure(services: ActionServices) -> None:
+    """The error lists what to do, and the attempt is recorded."""
+    with pytest.raises(BadRequest, match="is not a scope"):
+        unpark(services, DOER, "planet:mars")
+    [event] = list_actions(services.context.engine)
+    assert (event.succeeded, "is not a scope" in event.detail) == (False, True)
+
+
+def test_nothing_to_end_is_said(services: ActionServices) -> None:
+    """A second release says that nothing holds the scope back."""
+    assert "nothing holds account:act_1 back now" in unpark(services, DOER, "account:act_1")

@@ -1,0 +1,79 @@
+"""The commands of the actions: switch, unpark, retry, cache purge, and the list of what was done."""
+
+from adwarm.foundation.errors import Transient
+from adwarm.model import PlannedWarm, Priority, ReportKey, WarmReason, WarmResult, WarmStatus
+from adwarm.runtime import Runtime
+from adwarm.store import jobs, warms
+
+from .conftest import Adwarm
+
+
+def test_switches_are_turned_and_listed(adwarm: Adwarm) -> None:
+    """With a reason; without one nothing changes; the status document has both."""
+    off = adwarm("switch", "warming", "off", "--why", "incident 7", "--json")
+    assert (off.exit_code, off.json["warming"]["is_on"], off.json["warming"]["why"]) == (0, False, "incident 7")
+    refused = adwarm("switch", "warming", "on")
+    assert (refused.exit_code, "say why" in refused.stderr) == (1, True)
+    assert adwarm("switch", "warming", "up").exit_code == 1
+    assert adwarm("switch", "cooling", "on").exit_code == 1
+    status = adwarm("status", "--json").json["switches"]
+    assert (status["warming"]["is_on"], status["shadow"]["is_on"]) == (False, False)
+    assert "incident 7" in adwarm("switch").stdout
+    listed = adwarm("actions", "list", "--json").json
+    assert [(x["action"], x["succeeded"], x["via"]) for x in listed] == [
+        ("switch_warming", False, "cli"),
+        ("switch_warming", True, "cli"),
+    ]
+    assert "switch_warming" in adwarm("actions", "list").stdout
+
+
+def test_a_backfill_is_refused_while_warming_is_off(adwarm: Adwarm) -> None:
+    """It exits with 1 and says who switched it off; a report that is asked for by hand is fetched."""
+    adwarm("switch", "warming", "off", "--why", "incident 7")
+    run = adwarm("backfill", "run", "--from", "2026-11-01", "--to", "2026-11-02", "--accounts", "act_1")
+    assert (run.exit_code, "incident 7" in run.stderr) == (1, True)
+    assert adwarm("warm", "act_1", "--range", "yesterday").exit_code == 0
+
+
+def test_nothing_is_held_back(adwarm: Adwarm) -> None:
+    """The list is empty, a scope says so, and a name that is none is refused."""
+    assert adwarm("unpark", "--json").json == []
+    assert "nothing holds account:act_1 back" in adwarm("unpark", "account:act_1").stdout
+    assert adwarm("unpark", "account:act_1", "--json").json["ended"] == []
+    assert adwarm("unpark", "mars").exit_code == 1
+    assert "nothing; every scope" in adwarm("unpark").stdout
+
+
+def test_failed_requests_and_warms_are_requested_again(adwarm: Adwarm) -> None:
+    """A dry run only lists them; then they are queued, and nothing is left to request again."""
+    runtime = Runtime()
+    runtime.queue.enqueue(ReportKey("act_1", "yesterday"), Priority.LOW)
+    [claim] = runtime.queue.dequeue(1)
+    runtime.queue.fail(claim, str(Transient("no answer")))
+    at = runtime.clock.now()
+    planned = PlannedWarm(key=ReportKey("act_2", "last_7d"), reason=WarmReason.STRATEGY, decided_at=at, warm_at=at)
+    warms.replace_plan(runtime.engine, "dag/1", [planned])
+    jobs.start(runtime.engine, "dag/1", "dag", 1, at)
+    [row] = warms.list_planned(runtime.engine, "dag/1", 0)
+    warms.finish(
+        runtime.engine, "dag/1", [WarmResult(warm_id=row.id, status=WarmStatus.FAILED, error="it broke")], 1, []
+    )
+
+    assert adwarm("retry", "--dry-run", "--json").json["failed"][0]["reason"] == "no answer"
+    assert len(adwarm("retry", "--json").json["result"]["requests"]) == 1
+    assert adwarm("retry", "--json").json["failed"] == []
+    of_run = adwarm("retry", "--run", "dag/1", "--why", "fixed")
+    assert "1 report requested" in of_run.stdout
+    assert adwarm("retry", "--run", "dag/none").exit_code == 1
+    assert {str(item.key) for item in runtime.queue.list_newest(5)} == {"act_1 yesterday", "act_2 last_7d"}
+
+
+def test_what_commands_do_is_recorded(adwarm: Adwarm) -> None:
+    """Warming, enqueuing and purging by hand are in the list with what came of them."""
+    adwarm("warm", "act_1", "--range", "yesterday")
+    adwarm("enqueue", "act_2", "yesterday")
+    adwarm("cache", "purge", "--account", "act_1")
+    actions = adwarm("actions", "list", "--json").json
+    assert [item["action"] for item in actions] == ["purge", "warm_now", "warm_now"]
+    assert "deleted 1 entry" in actions[0]["detail"]
+    assert actions[1]["arguments"]["reports"] == ["act_2 yesterday"]
