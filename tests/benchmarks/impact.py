@@ -101,8 +101,10 @@ def _drifting(rng: np.random.Generator, accounts: int, weeks: int, size: float) 
 
 def estimate_naively(units: Sequence[ImpactUnit]) -> tuple[float, float]:
     """Return the interval of two pooled shares with a normal approximation, divided by the calls."""
-    treated, held = (np.array([(u.first_hits, u.first_opens, u.calls) for u in units if u.is_held_out is out]).sum(0)
-                     for out in (False, True))
+    treated, held = (
+        np.array([(u.first_hits, u.first_opens, u.calls) for u in units if u.is_held_out is out]).sum(0)
+        for out in (False, True)
+    )
     shares = treated[0] / treated[1], held[0] / held[1]
     variance = shares[0] * (1 - shares[0]) / treated[1] + shares[1] * (1 - shares[1]) / held[1]
     scale = treated[1] / treated[2]

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
+from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.foundation.local_time import local_day, local_midnight
 from adwarm.model import ImpactDesign, ReportKey, WarmReason
 from adwarm.planning.plan import PlanningView
 from adwarm.planning.recommendation import Recommendation, WarmPlan
-from adwarm.fetch_plan.request_cost import RequestCost
 
 _HASH_BYTES = 8
 _WEEK = timedelta(days=7)
@@ -58,17 +58,23 @@ class HoldOut:
     get_zone: Callable[[str], str]
     withheld_until: dict[ReportKey, datetime]
 
+    def is_withheld(self, key: ReportKey, moment: datetime) -> bool:
+        """Return whether a predicted warm of `key` for an open at `moment` is withheld."""
+        return is_held_out(key.account_id, get_week(moment, self.get_zone(key.account_id)), self.design)
+
     def withhold(self, plan: WarmPlan) -> WarmPlan:
         """Return the plan with the recommendations for held-out units apart, each with the reason."""
         kept: list[Recommendation] = []
         withheld: list[Recommendation] = []
         for item in plan.recommendations:
-            week = get_week(item.predicted_open, self.get_zone(item.key.account_id))
-            is_out = item.reason is WarmReason.PREDICTED_OPEN and is_held_out(item.key.account_id, week, self.design)
-            (withheld if is_out else kept).append(self._explain(item, week) if is_out else item)
+            if item.reason is WarmReason.PREDICTED_OPEN and self.is_withheld(item.key, item.predicted_open):
+                withheld.append(self._explain(item))
+            else:
+                kept.append(item)
         return replace(plan, recommendations=tuple(kept), held_out=tuple(withheld))
 
-    def _explain(self, item: Recommendation, week: date) -> Recommendation:
+    def _explain(self, item: Recommendation) -> Recommendation:
+        week = get_week(item.predicted_open, self.get_zone(item.key.account_id))
         year, number, _ = week.isocalendar()
         text = (
             f"held out to measure what warming gains: no predicted warm of this account in week {number} of {year}; "
@@ -80,14 +86,12 @@ class HoldOut:
 class HeldOutView:
     """A view of the store in which withheld warms were fetched, so that a plan withholds each of them once.
 
-    Args:
-        view: the view of what is really stored.
-        withheld_until: by key, when the entry of its latest withheld warm would have expired, UTC.
+    When an account is warmed again, in a later week, what was withheld before counts no longer.
     """
 
-    def __init__(self, view: PlanningView, withheld_until: dict[ReportKey, datetime]) -> None:
+    def __init__(self, view: PlanningView, hold_out: HoldOut) -> None:
         self._view = view
-        self._withheld_until = withheld_until
+        self._hold_out = hold_out
 
     def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[datetime]:
         """Return when an entry fetched then would stop answering its key, UTC."""
@@ -96,9 +100,14 @@ class HeldOutView:
     def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
         """Return when the entry of each key stops being fresh, stored or withheld, UTC; None when there is neither."""
         stored = self._view.get_fresh_until(keys, moments)
-        pairs = ((end, self._withheld_until.get(key)) for key, end in zip(keys, stored, strict=True))
-        return [max((end for end in pair if end is not None), default=None) for pair in pairs]
+        return [self._extend(*each) for each in zip(keys, moments, stored, strict=True)]
 
     def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> Sequence[RequestCost]:
         """Return which requests a fetch of each key would take, given what is really stored."""
         return self._view.get_request_costs(keys, moments)
+
+    def _extend(self, key: ReportKey, moment: datetime, stored: datetime | None) -> datetime | None:
+        withheld = self._hold_out.withheld_until.get(key)
+        if withheld is None or not self._hold_out.is_withheld(key, moment):
+            return stored
+        return withheld if stored is None else max(stored, withheld)
