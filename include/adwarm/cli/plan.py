@@ -88,7 +88,7 @@ def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tup
 
 
 def _item_lines(item: "Recommendation", decided_at: "datetime", width: int) -> Iterator[tuple[int, str]]:
-    """Yield an item's figures, why it is cut or held out, and why it is likely; a long key has its own line above them."""
+    """Yield an item's figures, why it is left out, and why it is likely; a long key has its own line above them."""
     from adwarm.planning.explanations import format_amount
 
     key = str(item.key)

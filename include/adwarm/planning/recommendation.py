@@ -22,7 +22,7 @@ class Recommendation:
         reason: what made it a candidate.
         benefit: what it is worth, in upstream calls: the probability times the value of a first open without a wait.
         price: what it costs, in upstream calls; more than `calls` when the quota is scarce.
-        explanation: JSON values for users: `why` is a sentence; `cut` says why it was rejected, `held_out` why withheld.
+        explanation: JSON values for users: `why` is a sentence; `cut` or `held_out` says why it is left out.
         status: `planned`; `cut`, rejected; `fresh`, not needed; or `held_out`, withheld to measure what warming gains.
         priority: urgency of the fetch.
         calls: its share of the upstream calls that the fetch takes.

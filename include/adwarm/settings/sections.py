@@ -137,7 +137,7 @@ class ImpactSettings(Section):
 
     enabled: bool = Field(
         False,
-        description="Whether predicted warms are withheld from held-out accounts, and what warming gains is measured.",
+        description="Whether predicted warms of held-out accounts are withheld, to measure what warming gains.",
     )
     share: float = Field(
         0.1,

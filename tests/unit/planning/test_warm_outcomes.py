@@ -25,10 +25,8 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
     ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), until)
 
 
-def _mark(
-    engine: Engine, objects: ObjectStore, *args: datetime, status: WarmStatus = WarmStatus.FETCHED
-) -> WarmOutcomes:
-    return mark_warm_outcomes(Context(engine, objects, Settings()), *args, status=status)
+def _mark(engine: Engine, objects: ObjectStore, *args: datetime, as_: WarmStatus = WarmStatus.FETCHED) -> WarmOutcomes:
+    return mark_warm_outcomes(Context(engine, objects, Settings()), *args, status=as_)
 
 
 def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", life: timedelta | None = 3 * HOUR) -> None:
@@ -108,7 +106,7 @@ def test_final_data_is_marked_after_a_week(engine: Engine, objects: ObjectStore,
     assert _mark(engine, objects, late) == WarmOutcomes(0, 1, 0)
 
 
-def _fetch_at(engine: Engine, run: str, at: datetime, status: WarmStatus = WarmStatus.FETCHED) -> int:
+def _fetch_at(engine: Engine, run: str, at: datetime, as_: WarmStatus = WarmStatus.FETCHED) -> int:
     """Store a warm of act_1 that ended with `status` at `at`, and return its id."""
     warms.replace_plan(
         engine,
@@ -200,7 +198,7 @@ def test_shadow_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectSt
         _shadow(engine, f"dag/{number}", account, AT + minutes * MINUTE)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE))
     assert _mark(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
-    assert _mark(engine, objects, AT + 4 * HOUR, status=WarmStatus.SHADOW) == WarmOutcomes(used=1, wasted=1, open=1)
+    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(used=1, wasted=1, open=1)
     rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in range(4)]
     assert [(row.status, row.used) for row in rows] == [
         ("shadow", True),
@@ -227,11 +225,11 @@ def test_a_shadow_warm_marked_before_still_covers(engine: Engine, objects: Objec
     """A later run knows until when the shadow warms marked by an earlier one would have been fresh."""
     _shadow(engine, "dag/1", "act_1", AT)
     _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
-    assert _mark(engine, objects, AT + 2 * HOUR, status=WarmStatus.SHADOW) == WarmOutcomes(1, 0, 0)
+    assert _mark(engine, objects, AT + 2 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(1, 0, 0)
     _shadow(engine, "dag/2", "act_1", AT + 90 * MINUTE)
     _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
-    assert _mark(engine, objects, AT + 4 * HOUR, status=WarmStatus.SHADOW) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(0, 0, 1)
     assert warms.list_by_run(engine, "dag/2")[0].status == "fresh"
 
 
