@@ -258,7 +258,7 @@ def _count_withheld_calls(left_out: Sequence[Recommendation]) -> dict[int, int]:
     first: dict[str, int] = {}
     sums: dict[str, float] = defaultdict(float)
     for index, item in enumerate(left_out):
-        if item.status == WarmStatus.HELD_OUT:
+        if item.status == "held_out":
             first.setdefault(item.key.account_id, index)
             sums[item.key.account_id] += item.calls
     return {first[account]: math.ceil(calls - _ROUNDING) for account, calls in sums.items()}

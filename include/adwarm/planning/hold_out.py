@@ -19,6 +19,7 @@ from adwarm.planning.plan import PlanningView
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 
 _HASH_BYTES = 8
+_HASHES = 1 << 8 * _HASH_BYTES
 _WEEK = timedelta(days=7)
 
 
@@ -41,7 +42,7 @@ def is_held_out(account_id: str, week: date, design: ImpactDesign) -> bool:
     year, number, _ = week.isocalendar()
     text = f"{design.salt}\n{account_id}\n{year}-W{number:02d}".encode()
     drawn = int.from_bytes(hashlib.sha256(text).digest()[:_HASH_BYTES], "big")
-    return drawn < design.share * 2 ** (8 * _HASH_BYTES)
+    return drawn < design.share * _HASHES
 
 
 @dataclass(frozen=True)

@@ -182,9 +182,9 @@ def _count_opens(
     """Return the source of the counts, and by account the first opens and those that found a fresh report."""
     counted: HitCounts = Counter()
     counted_hits: HitCounts = Counter()
-    for account_id, hour, opens, hits in read_traffic.iter_first_opens(context.engine, *span):
+    for account_id, hour, first_opens, hits in read_traffic.iter_first_opens(context.engine, *span):
         if is_within(account_id, hour):
-            counted[account_id] += opens
+            counted[account_id] += first_opens
             counted_hits[account_id] += hits
     since, until = span
     rules = context.settings.freshness_rules

@@ -73,9 +73,9 @@ def start_design(engine: Engine, at: datetime, share: float, salt: str | None) -
         if running and running.share == share and salt in {None, running.salt}:
             return running
         _end_running(connection, at)
-        values = {"since": at, "share": share, "salt": salt or at.isoformat()}
-        query = impact_design.insert().values(**values).returning(impact_design.c.id)
-        return ImpactDesign(int(connection.execute(query).scalar_one()), at, share, values["salt"])
+        drawn_with = salt or at.isoformat()
+        query = impact_design.insert().values(since=at, share=share, salt=drawn_with).returning(impact_design.c.id)
+        return ImpactDesign(int(connection.execute(query).scalar_one()), at, share, drawn_with)
 
 
 def end_design(engine: Engine, at: datetime) -> None:
@@ -114,7 +114,8 @@ def find_newest_week(engine: Engine, design_id: int) -> date | None:
     """Return the Monday of the newest week that a design has an estimate of; None before the first."""
     query = select(func.max(impact_estimate.c.week)).where(impact_estimate.c.design_id == design_id)
     with read_transaction(engine) as connection:
-        return connection.execute(query).scalar_one()
+        week: date | None = connection.execute(query).scalar_one()
+    return week
 
 
 def find_newest_estimate(engine: Engine) -> StoredEstimate | None:

@@ -106,7 +106,7 @@ def test_final_data_is_marked_after_a_week(engine: Engine, objects: ObjectStore,
     assert _mark(engine, objects, late) == WarmOutcomes(0, 1, 0)
 
 
-def _fetch_at(engine: Engine, run: str, at: datetime, as_: WarmStatus = WarmStatus.FETCHED) -> int:
+def _fetch_at(engine: Engine, run: str, at: datetime, status: WarmStatus = WarmStatus.FETCHED) -> int:
     """Store a warm of act_1 that ended with `status` at `at`, and return its id."""
     warms.replace_plan(
         engine,
