@@ -87,7 +87,8 @@ def load_usage(request: TileRequest) -> Mapping[str, Any]:
         Series("replaced by a newer one", [row["replaced"] for row in rows], "c6"),
     ]
     labels = [row["short"] for row in rows]
-    return {"days": DAYS, "rows": rows, "chart": bar_chart(series, labels, "Warms by reason and what became of them")}
+    chart = bar_chart(series, labels, "Warms by reason and what became of them") if rows else None
+    return {"days": DAYS, "rows": rows, "chart": chart}
 
 
 def get_usage(counts: Iterable[MarkCounts]) -> list[dict[str, Any]]:
