@@ -127,9 +127,8 @@ def calibration_chart(points: Sequence[Point], title: str) -> Markup:
         parts.append(_fill('<text x="{}" y="{:.1f}" class="axis end">{}</text>', left - 6, y + 4, text))
         parts.append(_fill('<text x="{:.1f}" y="{}" class="axis middle">{}</text>', x, top + size + 16, text))
     parts.append(_fill(line, *place(0, 0), *place(1, 1), "line c6"))
-    parts.append(
-        _fill('<text x="{}" y="{}" class="axis middle">stated chance</text>', left + size / 2, top + size + 32)
-    )
+    below = '<text x="{}" y="{}" class="axis middle">stated chance</text>'
+    parts.append(_fill(below, left + size / 2, top + size + 32))
     parts.append(_fill('<text x="{}" y="{}" class="axis">opened</text>', left + 4, top + 12))
     most = max((point.count for point in points), default=1)
     for point in points:

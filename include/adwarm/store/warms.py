@@ -173,14 +173,16 @@ def get_calls_by_account(
     The calls of a warm that was not fetched, because it failed or was withheld, count at its decision time.
 
     Counts the run's own warms, and those of its DAG's runs (the part of a run id before the first `/`) that were
-    decided before it. Later runs are left out, so that planning a run again gives the same plan.
+    decided before it. Later runs are left out, and so is what the run itself withheld, which planning it again
+    replaces: so that gives the same plan.
     """
     dag = table.c.run_id.startswith(run_id.partition("/")[0] + "/", autoescape=True)
     failed = and_(table.c.fetched_at.is_(None), _is_within(table.c.decided_at, since, until), table.c.requests > 0)
+    own = and_(table.c.run_id == run_id, table.c.status != WarmStatus.HELD_OUT.value)
     query = (
         select(table.c.account_id, func.sum(table.c.requests))
         .where(or_(_is_within(table.c.fetched_at, since, until), failed), dag)
-        .where(or_(table.c.decided_at < decided_before, table.c.run_id == run_id))
+        .where(or_(table.c.decided_at < decided_before, own))
         .group_by(table.c.account_id)
     )
     with read_transaction(engine) as connection:

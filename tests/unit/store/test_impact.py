@@ -81,7 +81,7 @@ def test_the_newest_estimate(engine: Engine) -> None:
 
 
 def test_withheld_warms_hide_until_they_expire(engine: Engine) -> None:
-    """Those decided before count until their expiry; those of the decision itself do not, so that it can be repeated."""
+    """Those decided before count until they expire; those of the decision itself do not, so it can be repeated."""
     _withhold(engine, "dag/1", AT, AT + 3 * HOUR)
     _withhold(engine, "dag/2", AT + HOUR, AT + 2 * HOUR)
     assert impact.get_withheld_until(engine, AT) == {}
