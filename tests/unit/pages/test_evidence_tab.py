@@ -130,7 +130,7 @@ def test_an_estimate_without_an_interval(page: Page) -> None:
 
 
 def test_the_newest_review_is_shown_inside(page: Page) -> None:
-    """The newest review has its page in a frame and a link; hostile text stays text; drift is of the newest with any."""
+    """The newest review has its page in a frame and a link; hostile text stays text; drift is the newest."""
     drift = {"stability": 0.31, "accounts": 12, "judged": 9, "moved": 2}
     _review(page, "r1", datetime(2026, 2, 23, tzinfo=UTC), why="as before", drift=drift)
     _review(page, "r2", datetime(2026, 3, 2, tzinfo=UTC), why=HOSTILE, headline={"text": "With 2 x the calls"})

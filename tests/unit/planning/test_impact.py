@@ -96,7 +96,7 @@ def _fields(unit: ImpactUnit) -> dict[str, object]:
 
 @pytest.mark.parametrize("effect", [0.0, 0.7])
 def test_the_interval_holds_a_planted_effect(effect: float) -> None:
-    """Over 60 seeds the 95 % interval holds the true gain nine times in ten or more; a naive one does far less often."""
+    """Over 60 seeds the 95 % interval holds the true gain nine times in ten, and a naive one far less often."""
     row = run_scenario(Scenario("short", 60, 8, 0.1, effect), 60, samples=500)
     assert row["intervals"] == 60
     assert row["coverage"] >= 0.9
