@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
-	bench-adaptive bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
+	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages docs docs-build lock clean
 
 help: ## Show what can be made
@@ -115,6 +115,9 @@ bench-admission: $(READY) ## Admissions inside a block and committed by four pro
 
 bench-adaptive: $(READY) ## Halve and double the platform under adaptive limits, fixed ones, and Airflow's pools
 	@$(BIN)/python -m tests.benchmarks.adaptive
+
+bench-impact: $(READY) ## Estimate planted effects of warming over 200 seeds, beside a naive interval
+	@$(BIN)/python -m tests.benchmarks.impact
 
 bench-planning: $(READY) ## Plan once over 100,000 keys, from the stored log to prices
 	@$(BIN)/python -m tests.benchmarks.planning_run

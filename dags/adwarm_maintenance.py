@@ -15,6 +15,7 @@ its log says why. `adwarm status` shows what each did last; `adwarm maintain` ru
 * `evict_entries` deletes entries that nobody will read.
 * `collect_garbage` deletes objects that nothing has referred to for a day, once a day.
 * `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` says, once an hour.
+* `measure_impact` measures what warming gains, when `ADWARM_IMPACT__ENABLED` is set and a week has ended.
 * `deliver_alerts` sends alerts and notices of their end.
 * `emit_metrics` reports the state to the statistics of Airflow.
 * `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
@@ -37,6 +38,7 @@ STEPS = (
     "evict_entries",
     "collect_garbage",
     "apply_retention",
+    "measure_impact",
     "deliver_alerts",
     "emit_metrics",
     "reconcile",

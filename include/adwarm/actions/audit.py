@@ -80,7 +80,7 @@ def audited(
                 str(error) if isinstance(error, AdwarmError) else f"unexpected {type(error).__name__}", succeeded=False
             )
         except AdwarmError as problem:
-            log.error("the failed action %s of %s could not be recorded: %s", action, doer.name, problem)
+            log.warning("the failed action %s of %s could not be recorded: %s", action, doer.name, problem)
         raise
     running.id = record(running.detail, succeeded=True)
 

@@ -32,11 +32,13 @@ def plan(
     from adwarm.foundation.clock import floor_to
     from adwarm.planning.decide import build_forecast_plan
     from adwarm.runtime import Runtime
+    from adwarm.store.impact import find_design
 
     runtime = Runtime(clock=clock_at(at))
     decided_at = floor_to(runtime.clock.now(), runtime.settings.step)
-    forecast_plan = build_forecast_plan(runtime.context, decided_at)
-    items = [*forecast_plan.recommendations[:limit], *forecast_plan.cut[:limit]]
+    design = find_design(runtime.engine) if runtime.settings.impact.enabled else None
+    forecast_plan = build_forecast_plan(runtime.context, decided_at, design=design)
+    items = [*forecast_plan.recommendations[:limit], *forecast_plan.held_out[:limit], *forecast_plan.cut[:limit]]
     if as_json:
         print_json({
             "decided_at": decided_at,
@@ -44,6 +46,7 @@ def plan(
             "planned": len(forecast_plan.recommendations),
             "cut": forecast_plan.cut_total,
             "fresh": forecast_plan.fresh_total,
+            "held_out": len(forecast_plan.held_out),
             "items": [_item_fields(item) for item in items],
         })
         return
@@ -60,18 +63,24 @@ def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tup
         (
             f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(plan.recommendations):,} of {plan.considered:,} keys, "
             f"{plan.fresh_total:,} fresh already, {plan.cut_total:,} cut"
+            + (f", {len(plan.held_out):,} held out" if plan.held_out else "")
         ),
     )
-    if not plan.recommendations and not plan.cut:
+    if not plan.recommendations and not plan.cut and not plan.held_out:
         yield 0, "no open is expected before the next decision"
         return
-    planned, cut = plan.recommendations[:limit], plan.cut[:limit]
-    width = max((len(str(item.key)) for item in (*planned, *cut) if len(str(item.key)) <= _MAX_KEY_WIDTH), default=3)
+    planned, held_out, cut = plan.recommendations[:limit], plan.held_out[:limit], plan.cut[:limit]
+    shown = [str(item.key) for item in (*planned, *held_out, *cut)]
+    width = max((len(key) for key in shown if len(key) <= _MAX_KEY_WIDTH), default=3)
     yield 0, _row("key", ("expected", "warm at", "chance", "worth", "price"), width)
     for item in planned:
         yield from _item_lines(item, decided_at, width)
     if len(planned) < len(plan.recommendations):
         yield 0, f"{len(plan.recommendations) - len(planned):,} more are planned; --limit shows more of them"
+    if held_out:
+        yield 0, f"Held out, {len(held_out):,} of {len(plan.held_out):,}:"
+    for item in held_out:
+        yield from _item_lines(item, decided_at, width)
     if cut:
         yield 0, f"Cut, {len(cut):,} of {plan.cut_total:,}, the best first:"
     for item in cut:
@@ -79,7 +88,7 @@ def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tup
 
 
 def _item_lines(item: "Recommendation", decided_at: "datetime", width: int) -> Iterator[tuple[int, str]]:
-    """Yield an item's figures, why it is cut, and why it is likely; a long key has its own line above them."""
+    """Yield an item's figures, why it is left out, and why it is likely; a long key has its own line above them."""
     from adwarm.planning.explanations import format_amount
 
     key = str(item.key)
@@ -89,7 +98,8 @@ def _item_lines(item: "Recommendation", decided_at: "datetime", width: int) -> I
     times = (_format_time(moment, decided_at) for moment in (item.predicted_open, item.warm_at))
     figures = (*times, *(format_amount(value) for value in (item.confidence, item.benefit, item.price)))
     yield 0, _row(key, figures, width)
-    for sentence in (item.explanation.get("cut"), item.explanation.get("why")):
+    for name in ("cut", "held_out", "why"):
+        sentence = item.explanation.get(name)
         if sentence:
             yield 2, f"  {sentence}"
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from adwarm.cli.impact_fields import print_impact
 from adwarm.cli.integrity_fields import print_integrity, report_integrity
 from adwarm.cli.maintain import maintenance_fields, print_maintenance
 from adwarm.cli.options import JsonOption
@@ -36,6 +37,7 @@ _MAX_ROWS = 20
 def status(*, as_json: JsonOption = False) -> None:
     """Show what is stored, planned, queued, running, limited, isolated and healed."""
     from adwarm.compression import get_compression_totals
+    from adwarm.planning.impact_measurement import report_impact
     from adwarm.planning.strategy_use import report_strategies
     from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, read_traffic, warms
@@ -53,6 +55,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "usage_7d": [asdict(usage) for usage in warms.get_usage(runtime.engine, now - timedelta(days=7))],
         "forecast": _forecast_fields(runtime),
         "review": _review_fields(runtime),
+        "impact": report_impact(runtime.context, now),
         "strategies": [report_fields(report, now) for report in strategies],
         "traffic_24h": read_traffic.get_totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
         "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
@@ -76,6 +79,7 @@ def status(*, as_json: JsonOption = False) -> None:
         [[item[name] for name in _USAGE_COLUMNS] for item in document["usage_7d"]],
         "none yet",
     )
+    print_impact(document["impact"])
     rows = [table_row(report, now) for report in strategies]
     print_table("Strategies; used, wasted and calls of the last 30 days", COLUMNS, rows, "none")
     print_fields("Forecast", document["forecast"])

@@ -68,8 +68,8 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
     removed_before = now - timedelta(days=keep.warm_days)
     defaults = {item.name for item in DEFAULT_STRATEGIES}
 
-    def older(column: ColumnElement[Any], days: float) -> Rule:
-        return lambda: retention.delete_older(engine, column, timedelta(days=days), now)
+    def older(column: ColumnElement[Any], days: float, condition: ColumnElement[bool] | None = None) -> Rule:
+        return lambda: retention.delete_older(engine, column, timedelta(days=days), now, condition)
 
     return {
         "warm": older(t.warm.c.decided_at, keep.warm_days),
@@ -98,6 +98,9 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "data_arrival": older(t.data_arrival.c.arrived_at, keep.action_days),
         "plan_hour": older(t.plan_hour.c.hour, keep.capacity_days),
         "capacity_sample": older(t.capacity_sample.c.at, keep.capacity_days),
+        "impact_design": older(t.impact_design.c.since, keep.impact_days, t.impact_design.c.ended_at.is_not(None)),
+        "impact_unit": older(t.impact_unit.c.week, keep.impact_days),
+        "impact_estimate": older(t.impact_estimate.c.week, keep.impact_days),
         "isolation": lambda: iter([isolations.delete_healthy(now)]),
         "open_log_files": lambda: iter([prune_open_log(context, now)]),
     }

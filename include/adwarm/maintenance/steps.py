@@ -17,6 +17,7 @@ from adwarm.maintenance.deliver_alerts import make_deliver_alerts
 from adwarm.maintenance.eviction import make_evict_entries
 from adwarm.maintenance.garbage_collection import make_collect_garbage
 from adwarm.maintenance.health import Isolations, make_check_health
+from adwarm.maintenance.impact_weeks import make_measure_impact
 from adwarm.maintenance.integrity import recording_damage
 from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.recompression import make_recompress_entries
@@ -50,6 +51,7 @@ STEPS: dict[str, StepInfo] = {
     "evict_entries": StepInfo("delete entries that nobody will read", ALWAYS),
     "collect_garbage": StepInfo("delete objects that nothing refers to", DAILY),
     "apply_retention": StepInfo("delete old rows and files", HOURLY),
+    "measure_impact": StepInfo("measure what warming gains", DAILY),
     "deliver_alerts": StepInfo("send alerts and notices of their end", ALWAYS),
     "emit_metrics": StepInfo("report the state to Airflow's statistics", ALWAYS),
     "reconcile": StepInfo("compare sampled accounts with the platform", DAILY),
@@ -102,6 +104,7 @@ def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, 
         "evict_entries": make_evict_entries(context, clock),
         "collect_garbage": make_collect_garbage(context, clock),
         "apply_retention": make_apply_retention(context, parts.queue, parts.isolations, clock),
+        "measure_impact": make_measure_impact(context, clock),
         "deliver_alerts": make_deliver_alerts(parts.alerts),
         "emit_metrics": make_emit_metrics(StateReader(context, clock, parts.queue, parts.admission)),
         "reconcile": make_reconcile(parts.calls, parts.pipeline, clock),

@@ -12,6 +12,7 @@ from adwarm.model.compression_counts import CompressionCounts
 from adwarm.model.enums import FIRST_OPEN_QUIET, Actor, Mode, Priority, WarmReason
 from adwarm.model.fatigue_score import FatigueScore, FatigueStatus
 from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
+from adwarm.model.impact import ImpactDesign, ImpactUnit, OpenSource
 from adwarm.model.job import Job
 from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, matches_key, normalize_account_id, resolve_key
 from adwarm.model.policy import DeployedPolicy, PolicyReview, Snapshot
@@ -37,8 +38,11 @@ __all__ = [
     "FatigueScore",
     "FatigueStatus",
     "FreshnessRules",
+    "ImpactDesign",
+    "ImpactUnit",
     "Job",
     "Mode",
+    "OpenSource",
     "PlannedWarm",
     "PolicyReview",
     "PopularRange",

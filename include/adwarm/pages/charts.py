@@ -32,6 +32,21 @@ class Series:
     kind: str = "c1"
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a calibration diagram.
+
+    Attributes:
+        x: stated chance, 0 to 1.
+        y: share that came true, 0 to 1.
+        count: cases; the area of the point follows it.
+    """
+
+    x: float
+    y: float
+    count: int
+
+
 def heat_map(values: Sequence[float], title: str, unit: str, texts: Sequence[str] | None = None) -> Markup:
     """Return a map of 7 weekdays x 24 hours.
 
@@ -95,6 +110,52 @@ def sparkline(values: Sequence[float | None], title: str, kind: str = "c1") -> M
     points = _points(values, lambda place: 1 + place * step, lambda value: 26 - 24 * _share(value, low, high))
     lines = [_fill('<polyline points="{}" class="line {}"/>', text, kind) for text in points]
     return _svg(120, 28, title, lines, "spark")
+
+
+def calibration_chart(points: Sequence[Point], title: str) -> Markup:
+    """Return the shares that came true over the stated chances; on the diagonal both agree."""
+    left, top, size = 46, 8, 260
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + x * size, top + (1 - y) * size
+
+    line = '<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>'
+    parts = []
+    for mark in (0.0, 0.25, 0.5, 0.75, 1.0):
+        (x, y), text = place(mark, mark), f"{mark:.0%}"
+        parts.append(_fill(line, left, y, left + size, y, "grid"))
+        parts.append(_fill('<text x="{}" y="{:.1f}" class="axis end">{}</text>', left - 6, y + 4, text))
+        parts.append(_fill('<text x="{:.1f}" y="{}" class="axis middle">{}</text>', x, top + size + 16, text))
+    parts.append(_fill(line, *place(0, 0), *place(1, 1), "line c6"))
+    below = '<text x="{}" y="{}" class="axis middle">stated chance</text>'
+    parts.append(_fill(below, left + size / 2, top + size + 32))
+    parts.append(_fill('<text x="{}" y="{}" class="axis">opened</text>', left + 4, top + 12))
+    most = max((point.count for point in points), default=1)
+    for point in points:
+        dot = '<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" class="fill c2"><title>{}</title></circle>'
+        text = f"stated {point.x:.0%}, opened {point.y:.0%} of {point.count:,}"
+        parts.append(_fill(dot, *place(point.x, point.y), 3 + 9 * math.sqrt(point.count / most), text))
+    return _svg(left + size + 24, top + size + 38, title, parts, "calibration")
+
+
+def interval_chart(low: float, value: float, high: float, title: str) -> Markup:
+    """Return an estimate as a dot on its interval, on an axis that shows 0."""
+    start, end = min(low, 0.0), max(high, 0.0)
+    margin = (end - start or 1.0) * 0.08
+    start, end = start - margin, end + margin
+
+    def place(number: float) -> float:
+        return 10 + 400 * (number - start) / (end - start)
+
+    parts = [
+        _fill('<line x1="{0:.1f}" x2="{0:.1f}" y1="6" y2="38" class="grid"/>', place(0.0)),
+        _fill('<text x="{:.1f}" y="52" class="axis middle">0</text>', place(0.0)),
+        _fill('<line x1="{:.1f}" x2="{:.1f}" y1="22" y2="22" class="line c2"/>', place(low), place(high)),
+        _fill('<circle cx="{:.1f}" cy="22" r="6" class="fill c2"/>', place(value)),
+    ]
+    for number in (low, high):
+        parts.append(_fill('<line x1="{0:.1f}" x2="{0:.1f}" y1="15" y2="29" class="line c2"/>', place(number)))
+    return _svg(420, 56, f"{title}: {value:.2f}, from {low:.2f} to {high:.2f}", parts, "interval")
 
 
 def _plot(series: Sequence[Series], labels: Sequence[str], title: str, height: int, *, bars: bool) -> Markup:

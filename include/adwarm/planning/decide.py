@@ -6,7 +6,7 @@ The plan is a function of (decision time, log, settings, snapshot, store): nothi
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -23,22 +23,34 @@ from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.foundation.wording import format_count
-from adwarm.model import Account, Mode, PlannedWarm, ReportKey, WarmReason, WarmStatus, Window, resolve_key
+from adwarm.model import (
+    Account,
+    ImpactDesign,
+    Mode,
+    PlannedWarm,
+    ReportKey,
+    WarmReason,
+    WarmStatus,
+    Window,
+    resolve_key,
+)
 from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
 from adwarm.planning.expiry import useful_until
+from adwarm.planning.hold_out import HeldOutView, HoldOut
 from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, PlanTiming, SlotArrays, plan_warms
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
 from adwarm.planning.run_mode import cut_all
-from adwarm.store import Context, accounts, entries, partitions, warms
+from adwarm.store import Context, accounts, entries, impact, partitions, warms
 from adwarm.store.switches import find_stop
 
 MIN_PROBABILITY = 0.01
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-6
 _ACCOUNTS_PER_QUERY = 500
+_COUNTED = ("considered", "planned", "closing", "cut", "fresh", "batches", "held_out")
 LIVE_DAG = "adwarm_intelligent_warming"
 """A plan outside any run counts against the hourly budget of this DAG."""
 
@@ -50,6 +62,7 @@ class PlanSummary:
     Attributes:
         without_forecast: why no open was predicted; empty when a forecast is live.
         stopped: why nothing is planned although there is something to warm; empty while warming is switched on.
+        held_out: warms that are withheld to measure what warming gains.
     """
 
     run_id: str
@@ -63,6 +76,7 @@ class PlanSummary:
     batches: int
     without_forecast: str = ""
     stopped: str = ""
+    held_out: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -70,13 +84,15 @@ class PlanSummary:
             "run_id": self.run_id,
             "decided_at": self.decided_at.isoformat(),
             "mode": str(self.mode),
-            **{name: getattr(self, name) for name in ("considered", "planned", "closing", "cut", "fresh", "batches")},
+            **{name: getattr(self, name) for name in _COUNTED},
         }
 
     def __str__(self) -> str:
         keys = f"{self.planned:,} of {format_count(self.considered, 'report')} that may be opened soon"
         days = f", and {format_count(self.closing, 'account')} whose day has ended" if self.closing else ""
         left_out = f"{self.fresh:,} fresh already, {self.cut:,} cut by the hourly budget"
+        if self.held_out:
+            left_out += f", {self.held_out:,} held out to measure what warming gains"
         where = f" in {format_count(self.batches, 'batch', 'batches')}" if self.batches else ""
         shadow = " (shadow mode: no call is made)" if self.mode is Mode.SHADOW else ""
         stopped = f"; nothing is fetched: {self.stopped}" if self.stopped else ""
@@ -163,21 +179,23 @@ def decide(
     """
     settings = context.settings
     view = StoreView(context, decided_at)
+    design = update_design(context, decided_at) if mode is Mode.LIVE else None
     without_forecast = ""
     try:
-        plan = build_forecast_plan(context, decided_at, run_id, view, on_problem)
+        plan = build_forecast_plan(context, decided_at, run_id, view, on_problem, design)
     except (NotFound, Corrupt) as error:
         plan, without_forecast = WarmPlan(), str(error)
     closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
     candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
-    spent = math.ceil(sum(item.calls for item in plan.recommendations) - _ROUNDING)
+    spent = math.ceil(sum(item.calls for item in (*plan.recommendations, *plan.held_out)) - _ROUNDING)
     calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent
     closings, over_budget = split_by_budget(candidates, calls_left)
     stop = find_stop(context.engine) if mode is Mode.LIVE else None
     stopped = cut_all([*plan.recommendations, *closings], stop) if stop else []
     cut = [*stopped, *plan.cut, *over_budget][: max(MAX_LISTED_CUTS, len(stopped))]
     chosen = [] if stop else [*plan.recommendations, *closings]
-    batches = save_plan(context, run_id, decided_at, mode, chosen, cut)
+    left_out = [*cut, *([] if stop else plan.held_out)]
+    batches = save_plan(context, run_id, decided_at, mode, chosen, left_out)
     summary = PlanSummary(
         run_id,
         decided_at,
@@ -190,11 +208,25 @@ def decide(
         batches,
         without_forecast,
         stop or "",
+        0 if stop else len(plan.held_out),
     )
     telemetry.report(telemetry.PLANS, mode=str(mode))
     for name in ("planned", "closing", "cut", "fresh"):
         telemetry.report(telemetry.PLANNED, getattr(summary, name), result=name)
     return summary
+
+
+def update_design(context: Context, at: datetime) -> ImpactDesign | None:
+    """Return the design that the settings ask for from `at` on, begun if it is new; None while nothing is measured.
+
+    A design whose settings changed ends, and so does one that is switched off: its weeks would not be whole.
+    """
+    wanted = context.settings.impact
+    if wanted.enabled:
+        return impact.start_design(context.engine, at, wanted.share, wanted.salt)
+    if impact.find_design(context.engine):
+        impact.end_design(context.engine, at)
+    return None
 
 
 def save_plan(
@@ -203,14 +235,14 @@ def save_plan(
     decided_at: datetime,
     mode: Mode,
     chosen: Sequence[Recommendation],
-    cut: Sequence[Recommendation] = (),
+    left_out: Sequence[Recommendation] = (),
 ) -> int:
     """Store a run's recommendations in batches and return how many batches there are to carry out (0 in shadow mode).
 
-    All keys of an account share a batch.
+    All keys of an account share a batch. What is left out, cut or held out, is stored with its reason.
     """
     batches = batch_by_account(chosen, context.settings.batch_size, context.settings.max_batches)
-    return save_batches(context.engine, run_id, decided_at, mode, batches, cut)
+    return save_batches(context.engine, run_id, decided_at, mode, batches, left_out)
 
 
 def save_batches(
@@ -219,16 +251,33 @@ def save_batches(
     decided_at: datetime,
     mode: Mode,
     batches: Sequence[Sequence[Recommendation]],
-    cut: Sequence[Recommendation] = (),
+    left_out: Sequence[Recommendation] = (),
 ) -> int:
     """Store a run's plan, whose batches are numbered from 0, and return how many of them are to be carried out."""
     status = WarmStatus.SHADOW if mode is Mode.SHADOW else WarmStatus.PLANNED
     planned = [
         _planned_warm(item, decided_at, mode, status, number) for number, batch in enumerate(batches) for item in batch
     ]
-    planned += [_planned_warm(item, decided_at, mode, WarmStatus.CUT, 0) for item in cut]
+    calls = _count_withheld_calls(left_out)
+    for index, item in enumerate(left_out):
+        row = _planned_warm(item, decided_at, mode, WarmStatus(item.status), 0)
+        planned.append(replace(row, requests=calls.get(index, 0)))
     warms.replace_plan(engine, run_id, planned)
     return 0 if mode is Mode.SHADOW else len(batches)
+
+
+def _count_withheld_calls(left_out: Sequence[Recommendation]) -> dict[int, int]:
+    """Return, by index, the calls of withheld warms, those of an account at its first one.
+
+    Keys share requests, so only the sum of an account is a whole number; later plans of the hour count it as spent.
+    """
+    first: dict[str, int] = {}
+    sums: dict[str, float] = defaultdict(float)
+    for index, item in enumerate(left_out):
+        if item.status == "held_out":
+            first.setdefault(item.key.account_id, index)
+            sums[item.key.account_id] += item.calls
+    return {first[account]: math.ceil(calls - _ROUNDING) for account, calls in sums.items()}
 
 
 def build_forecast_plan(
@@ -237,6 +286,7 @@ def build_forecast_plan(
     run_id: str = LIVE_DAG,
     view: StoreView | None = None,
     on_problem: OnProblem | None = None,
+    design: ImpactDesign | None = None,
 ) -> WarmPlan:
     """Return the plan of the forecast at `decided_at` without storing it.
 
@@ -246,6 +296,7 @@ def build_forecast_plan(
         run_id: the run, or its DAG, whose hourly count of calls applies.
         view: a view of the store as of `decided_at`; made here by default.
         on_problem: called when the live forecast cannot be read; an older one takes over.
+        design: withholds the warms of held-out accounts; by default none.
 
     Raises:
         NotFound: no forecast has been trained yet.
@@ -254,13 +305,22 @@ def build_forecast_plan(
     planning = context.settings.planning
     horizon = context.settings.step + timedelta(seconds=planning.lead_seconds)
     view = view or StoreView(context, decided_at)
-    return plan_warms(
+    hold_out = design and _get_hold_out(context, design, view, decided_at)
+    plan = plan_warms(
         PlanTiming(decided_at, horizon, _get_lead_time(context)),
         _without_closed(_predict(context, decided_at, on_problem), view),
-        view,
+        HeldOutView(view, hold_out) if hold_out else view,
         planning,
         _get_quota(context, decided_at, run_id),
     )
+    return hold_out.withhold(plan) if hold_out else plan
+
+
+def _get_hold_out(context: Context, design: ImpactDesign, view: StoreView, decided_at: datetime) -> HoldOut:
+    def get_zone(account_id: str) -> str:
+        return view.get_account(account_id).reader_zone
+
+    return HoldOut(design, get_zone, impact.get_withheld_until(context.engine, decided_at))
 
 
 def _predict(context: Context, decided_at: datetime, on_problem: OnProblem | None = None) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from adwarm.model import Priority, ReportKey, WarmReason
 
-RecommendationStatus = Literal["planned", "cut", "fresh"]
+RecommendationStatus = Literal["planned", "cut", "fresh", "held_out"]
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Recommendation:
         reason: what made it a candidate.
         benefit: what it is worth, in upstream calls: the probability times the value of a first open without a wait.
         price: what it costs, in upstream calls; more than `calls` when the quota is scarce.
-        explanation: JSON values for users: `why` is a sentence; `cut` says why it was rejected.
-        status: `planned`; `cut`, rejected; or `fresh`, not needed.
+        explanation: JSON values for users: `why` is a sentence; `cut` or `held_out` says why it is left out.
+        status: `planned`; `cut`, rejected; `fresh`, not needed; or `held_out`, withheld to measure what warming gains.
         priority: urgency of the fetch.
         calls: its share of the upstream calls that the fetch takes.
         expires_at: UTC; when an entry fetched at `warm_at` would stop answering the key; None when it would not.
@@ -65,6 +65,7 @@ class WarmPlan:
         considered: number of keys with any probability in the forecast.
         cut_total: number of rejected keys; `cut` lists the best of them.
         fresh_total: number of fresh keys; `fresh` lists some of them.
+        held_out: would be planned, but is withheld; uses the budget as if it were fetched.
     """
 
     recommendations: tuple[Recommendation, ...] = ()
@@ -73,6 +74,7 @@ class WarmPlan:
     considered: int = 0
     cut_total: int = 0
     fresh_total: int = 0
+    held_out: tuple[Recommendation, ...] = ()
 
 
 def batch_by_account(

@@ -13,6 +13,7 @@ an earlier one of its key expires would have found a fresh entry and is marked `
 | fetched | wasted  | it expired unopened, as far as the log was read                   |
 | shadow  | fresh   | an earlier shadow warm of its key was still fresh at its warm time |
 | shadow  | used or wasted | as for `fetched`, with the warm time as the fetch time      |
+| held_out | used or wasted | as for `shadow`; plans withhold a key once until its entry would expire |
 """
 
 from bisect import bisect_right
@@ -22,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from adwarm.foundation import telemetry
-from adwarm.model import Mode, ReportKey, Warm, WarmReason, WarmUse
+from adwarm.model import ReportKey, Warm, WarmReason, WarmStatus, WarmUse
 from adwarm.patterns.load_slots import load_slots
 from adwarm.patterns.open_history import find_log_end
 from adwarm.store import Context, warms
@@ -53,7 +54,7 @@ class WarmOutcomes:
 
 
 def mark_warm_outcomes(
-    context: Context, now: datetime, log_end: datetime | None = None, *, mode: Mode = Mode.LIVE
+    context: Context, now: datetime, log_end: datetime | None = None, *, status: WarmStatus = WarmStatus.FETCHED
 ) -> WarmOutcomes:
     """Mark every fetched warm as used, wasted or superseded, as far as the log has been read.
 
@@ -63,24 +64,25 @@ def mark_warm_outcomes(
         context: database, objects and settings.
         now: warms fetched after this moment are left open.
         log_end: the moment up to which the opens are complete; by default the end of the log as read.
-        mode: shadow marks what the forecast's shadow plans would have warmed.
+        status: of the warms to mark. Those of shadow plans and withheld ones count as fetched at their warm time.
     """
     log_end = log_end or find_log_end(context.engine)
     now = min(now, log_end) if log_end else now
-    reasons = _FETCHED if mode is Mode.LIVE else {WarmReason.PREDICTED_OPEN}
-    pending = [warm for warm in warms.list_unmarked(context.engine, now, mode) if warm.reason in reasons]
+    reasons = _FETCHED if status is WarmStatus.FETCHED else {WarmReason.PREDICTED_OPEN}
+    pending = [warm for warm in warms.list_unmarked(context.engine, now, status) if warm.reason in reasons]
     if not pending or log_end is None:
         return WarmOutcomes(0, 0, len(pending))
     covered: list[Warm] = []
-    if mode is Mode.SHADOW:
+    if status is WarmStatus.SHADOW:
         pending, covered = _simulate_fetches(pending, warms.get_shadow_expiries(context.engine, now))
     since = min((_start(warm) for warm in pending), default=now)
     opens = _load_opens(context, since - timedelta(minutes=15), now)
-    newer = _find_successors(pending, warms.list_fetches(context.engine, since, now)) if mode is Mode.LIVE else {}
+    is_real = status is WarmStatus.FETCHED
+    newer = _find_successors(pending, warms.list_fetches(context.engine, since, now)) if is_real else {}
     marks = [mark for warm in pending if (mark := _evaluate(warm, opens, now, newer.get(warm.id)))]
     warms.mark_uses(context.engine, marks, [warm.id for warm in covered])
     counts = Counter(mark.used for mark in marks)
-    if mode is Mode.LIVE:
+    if is_real:
         for value, name in ((True, "used"), (False, "wasted"), (None, "superseded")):
             telemetry.report(telemetry.WARM_OUTCOMES, counts[value], outcome=name)
     return WarmOutcomes(counts[True], counts[False], len(pending) - len(marks), counts[None])

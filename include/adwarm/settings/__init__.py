@@ -44,6 +44,7 @@ from adwarm.settings.sections import (
     FatigueSettings,
     ForecastSettings,
     FreshnessSettings,
+    ImpactSettings,
     PlanningSettings,
     ReportSettings,
     ReviewSettings,
@@ -63,6 +64,7 @@ __all__ = [
     "ForecastSettings",
     "FreshnessSettings",
     "HealerSettings",
+    "ImpactSettings",
     "MaintenanceSettings",
     "PlanningSettings",
     "RecoverySettings",
@@ -121,6 +123,7 @@ class Settings(BaseSettings):
     freshness: FreshnessSettings = FreshnessSettings()
     forecast: ForecastSettings = ForecastSettings()
     planning: PlanningSettings = PlanningSettings()
+    impact: ImpactSettings = ImpactSettings()
     review: ReviewSettings = ReviewSettings()
     backpressure: BackpressureSettings = BackpressureSettings()
     recovery: RecoverySettings = RecoverySettings()

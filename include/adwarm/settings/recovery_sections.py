@@ -316,6 +316,7 @@ class RetentionSettings(Section):
     quarantine_days: int = Field(30, ge=1, description="Copies of damaged data.")
     reconciliation_days: int = Field(90, ge=1, description="Results of the reconciliation.")
     action_days: int = Field(400, ge=1, description="Actions on the page or the command line, and arrivals of data.")
+    impact_days: int = Field(800, ge=90, description="Measured weeks and estimates of live impact.")
     capacity_days: int = Field(30, ge=1, description="Samples of capacity scopes, and past hours of the outlook.")
 
 

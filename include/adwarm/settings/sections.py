@@ -132,6 +132,31 @@ class PlanningSettings(Section):
     )
 
 
+class ImpactSettings(Section):
+    """Live impact: a random share of accounts is not warmed for a week, and shows what warming gains."""
+
+    enabled: bool = Field(
+        False,
+        description="Whether predicted warms of held-out accounts are withheld, to measure what warming gains.",
+    )
+    share: float = Field(
+        0.1,
+        gt=0,
+        le=0.5,
+        description="Share of accounts and weeks that is held out. A change begins the measurement anew.",
+    )
+    salt: str | None = Field(
+        None,
+        min_length=1,
+        max_length=200,
+        description="Text that goes into the draw. Unset: the moment at which the measurement began, which nobody "
+        "picks by its result. A change begins the measurement anew, and the page counts how often that happened.",
+    )
+    min_weeks: int = Field(4, ge=2, le=52, description="Whole weeks before an interval is shown.")
+    confidence: float = Field(0.95, ge=0.5, le=0.999, description="Confidence of the interval.")
+    bootstrap_samples: int = Field(2_000, ge=200, le=20_000, description="Draws of the bootstrap.")
+
+
 class ReviewSettings(Section):
     """The weekly review of the warming policy."""
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
+from adwarm.store.impact_tables import impact_design, impact_estimate, impact_unit
 from adwarm.store.page_tables import (
     action_event,
     capacity_sample,
@@ -69,6 +70,9 @@ __all__ = [
     "forecast_snapshot",
     "healing_action",
     "healing_run",
+    "impact_design",
+    "impact_estimate",
+    "impact_unit",
     "integrity_day",
     "isolation",
     "lease",
@@ -377,6 +381,18 @@ warm = Table(
         "requests",
         sqlite_where=text("strategy IS NOT NULL"),
         postgresql_where=text("strategy IS NOT NULL"),
+    ),
+    Index(
+        "ix_warm_marked",
+        *("decided_at", "reason", "mode", "status", "used", "confidence"),
+        sqlite_where=text("used IS NOT NULL OR superseded_by IS NOT NULL"),
+        postgresql_where=text("used IS NOT NULL OR superseded_by IS NOT NULL"),
+    ),
+    Index(
+        "ix_warm_held_out",
+        "decided_at",
+        sqlite_where=text("status = 'held_out'"),
+        postgresql_where=text("status = 'held_out'"),
     ),
 )
 

@@ -20,6 +20,7 @@ FAILED = frozenset({WarmStatus.FAILED, WarmStatus.STALE})
 """Statuses that another attempt tries again."""
 DENIED = frozenset({WarmStatus.DENIED})
 """Tried again only when a human asks for it."""
+_NOT_TRIED = ("cut", "held_out", "shadow")
 _ENDED = frozenset(status for status in WarmStatus if status.is_served) | FAILED | DENIED
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 _IS_UNMARKED = and_(table.c.used.is_(None), table.c.superseded_by.is_(None))
@@ -52,7 +53,7 @@ class WarmUsage:
 def replace_plan(engine: Engine, run_id: str, plan: Sequence[PlannedWarm]) -> None:
     """Store the plan of a run. It replaces every warm of an earlier plan of the run that has not been served."""
     with write_transaction(engine) as connection:
-        undone = table.c.status.in_(("planned", "cut", "shadow", *FAILED, *DENIED))
+        undone = table.c.status.in_(("planned", "cut", "held_out", "shadow", *FAILED, *DENIED))
         connection.execute(delete(table).where(table.c.run_id == run_id, undone))
         if plan:
             connection.execute(table.insert(), [{**_row(warm), "run_id": run_id} for warm in plan])
@@ -72,7 +73,7 @@ def list_ended(engine: Engine, run_id: str, number: int) -> list[Warm]:
 
 def list_batch_accounts(engine: Engine, run_id: str, number: int) -> list[str]:
     """Return the accounts of one batch in the order of the plan, each once."""
-    chosen = (table.c.run_id == run_id, table.c.batch == number, table.c.status.not_in(("cut", "shadow")))
+    chosen = (table.c.run_id == run_id, table.c.batch == number, table.c.status.not_in(_NOT_TRIED))
     query = select(table.c.account_id).where(*chosen).group_by(table.c.account_id).order_by(func.min(table.c.id))
     with read_transaction(engine) as connection:
         return list(connection.execute(query).scalars())
@@ -85,15 +86,14 @@ def list_by_run(engine: Engine, run_id: str) -> list[Warm]:
 
 def list_by_reason(engine: Engine, reason: WarmReason) -> list[Warm]:
     """Return every warm with this reason that was to be fetched, in the order of the plans."""
-    chosen = (table.c.reason == reason, table.c.status.not_in(("cut", "shadow")))
+    chosen = (table.c.reason == reason, table.c.status.not_in(_NOT_TRIED))
     return _list(engine, select(table).where(*chosen).order_by(table.c.id))
 
 
-def list_unmarked(engine: Engine, before: datetime, mode: Mode = Mode.LIVE) -> list[Warm]:
-    """Return warms that are not marked yet: those fetched before `before`, or shadow warms due before it."""
-    shadow = mode is Mode.SHADOW
-    status, moment = ("shadow", table.c.warm_at) if shadow else ("fetched", table.c.fetched_at)
-    return _list(engine, select(table).where(_IS_UNMARKED, table.c.status == status, moment < before))
+def list_unmarked(engine: Engine, before: datetime, status: WarmStatus = WarmStatus.FETCHED) -> list[Warm]:
+    """Return warms of one status that are not marked yet: those fetched before `before`, others that were due then."""
+    moment = table.c.fetched_at if status is WarmStatus.FETCHED else table.c.warm_at
+    return _list(engine, select(table).where(_IS_UNMARKED, table.c.status == status.value, moment < before))
 
 
 def list_fetches(engine: Engine, since: datetime, before: datetime) -> list[tuple[ReportKey, datetime, int]]:
@@ -170,17 +170,19 @@ def get_calls_by_account(
 ) -> dict[str, int]:
     """Return the upstream calls of warms fetched in the half-open window, by account.
 
-    The calls of a warm that was not fetched, because it failed, count at its decision time.
+    The calls of a warm that was not fetched, because it failed or was withheld, count at its decision time.
 
     Counts the run's own warms, and those of its DAG's runs (the part of a run id before the first `/`) that were
-    decided before it. Later runs are left out, so that planning a run again gives the same plan.
+    decided before it. Later runs are left out, and so is what the run itself withheld, which planning it again
+    replaces: so that gives the same plan.
     """
     dag = table.c.run_id.startswith(run_id.partition("/")[0] + "/", autoescape=True)
     failed = and_(table.c.fetched_at.is_(None), _is_within(table.c.decided_at, since, until), table.c.requests > 0)
+    own = and_(table.c.run_id == run_id, table.c.status != WarmStatus.HELD_OUT.value)
     query = (
         select(table.c.account_id, func.sum(table.c.requests))
         .where(or_(_is_within(table.c.fetched_at, since, until), failed), dag)
-        .where(or_(table.c.decided_at < decided_before, table.c.run_id == run_id))
+        .where(or_(table.c.decided_at < decided_before, own))
         .group_by(table.c.account_id)
     )
     with read_transaction(engine) as connection:
@@ -253,7 +255,7 @@ def count_by_status(engine: Engine) -> dict[str, int]:
             "superseded": table.c.superseded_by.is_not(None),
         }
         for name, mark in marks.items():
-            marked = select(func.count()).where(mark, table.c.status != "shadow")
+            marked = select(func.count()).where(mark, table.c.status.not_in(("held_out", "shadow")))
             counts[name] = int(connection.execute(marked).scalar_one())
     return counts
 
@@ -298,6 +300,7 @@ def _row(warm: PlannedWarm) -> dict[str, Any]:
         "status": str(warm.status),
         "expires_at": warm.expires_at,
         "strategy": warm.strategy,
+        "requests": warm.requests,
     }
 
 

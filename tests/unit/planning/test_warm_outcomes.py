@@ -25,8 +25,8 @@ def _read(engine: Engine, objects: ObjectStore, tmp_path: Path, until: datetime,
     ingest(Context(engine, objects, Settings(access_log_url=str(tmp_path / "log"))), until)
 
 
-def _mark(engine: Engine, objects: ObjectStore, *args: datetime, mode: Mode = Mode.LIVE) -> WarmOutcomes:
-    return mark_warm_outcomes(Context(engine, objects, Settings()), *args, mode=mode)
+def _mark(engine: Engine, objects: ObjectStore, *args: datetime, as_: WarmStatus = WarmStatus.FETCHED) -> WarmOutcomes:
+    return mark_warm_outcomes(Context(engine, objects, Settings()), *args, status=as_)
 
 
 def _fetched(engine: Engine, *accounts: str, reason: str = "predicted_open", life: timedelta | None = 3 * HOUR) -> None:
@@ -198,7 +198,7 @@ def test_shadow_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectSt
         _shadow(engine, f"dag/{number}", account, AT + minutes * MINUTE)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + 100 * MINUTE), ("act_9", AT + 4 * HOUR - MINUTE))
     assert _mark(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
-    assert _mark(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(used=1, wasted=1, open=1)
+    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(used=1, wasted=1, open=1)
     rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in range(4)]
     assert [(row.status, row.used) for row in rows] == [
         ("shadow", True),
@@ -225,11 +225,11 @@ def test_a_shadow_warm_marked_before_still_covers(engine: Engine, objects: Objec
     """A later run knows until when the shadow warms marked by an earlier one would have been fresh."""
     _shadow(engine, "dag/1", "act_1", AT)
     _read(engine, objects, tmp_path, AT + 2 * HOUR, ("act_1", AT + MINUTE), ("act_9", AT + 2 * HOUR - MINUTE))
-    assert _mark(engine, objects, AT + 2 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(1, 0, 0)
+    assert _mark(engine, objects, AT + 2 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(1, 0, 0)
     _shadow(engine, "dag/2", "act_1", AT + 90 * MINUTE)
     _shadow(engine, "dag/3", "act_1", AT + 3 * HOUR, None)
     _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_9", AT + 4 * HOUR - MINUTE))
-    assert _mark(engine, objects, AT + 4 * HOUR, mode=Mode.SHADOW) == WarmOutcomes(0, 0, 1)
+    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(0, 0, 1)
     assert warms.list_by_run(engine, "dag/2")[0].status == "fresh"
 
 
@@ -242,3 +242,24 @@ def test_usage_is_by_mode_and_reason(engine: Engine, objects: ObjectStore, tmp_p
     result = {item.reason: (item.used, item.wasted, item.age) for item in warms.get_usage(engine, AT - HOUR)}
     assert result == {"predicted_open": (1, 1, 3600.0), "strategy": (0, 1, None)}
     assert warms.get_usage(engine, AT + HOUR) == []
+
+
+def test_held_out_warms_are_marked_as_if_fetched(engine: Engine, objects: ObjectStore, tmp_path: Path) -> None:
+    """A withheld warm is used when its key was opened while it would have been fresh, and stays held out."""
+    for number in (1, 2, 3):
+        item = PlannedWarm(
+            key=ReportKey(f"act_{number}", "today"),
+            reason=WarmReason.PREDICTED_OPEN,
+            status=WarmStatus.HELD_OUT,
+            decided_at=AT,
+            warm_at=AT + (number == 3) * 2 * HOUR,
+            expires_at=AT + 3 * HOUR + (number == 3) * 2 * HOUR,
+        )
+        warms.replace_plan(engine, f"dag/{number}", [item])
+    _read(engine, objects, tmp_path, AT + 4 * HOUR, ("act_1", AT + HOUR), ("act_9", AT + 4 * HOUR - MINUTE))
+    assert _mark(engine, objects, AT + 4 * HOUR) == WarmOutcomes(0, 0, 0)
+    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.SHADOW) == WarmOutcomes(0, 0, 0)
+    assert _mark(engine, objects, AT + 4 * HOUR, as_=WarmStatus.HELD_OUT) == WarmOutcomes(used=1, wasted=1, open=1)
+    rows = [warms.list_by_run(engine, f"dag/{number}")[0] for number in (1, 2, 3)]
+    assert [(row.status, row.used) for row in rows] == [("held_out", True), ("held_out", False), ("held_out", None)]
+    assert warms.count_by_status(engine) == {"held_out": 3, "used": 0, "wasted": 0, "superseded": 0}

@@ -1,7 +1,159 @@
-"""The tab *Evidence*."""
+"""The tab *Evidence*: whether stated chances come true, which warms are used, and what warming gains."""
 
-from typing import Final
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
 
-from adwarm.pages.tab import Tab
+from adwarm.pages.charts import Point, Series, bar_chart, calibration_chart, interval_chart
+from adwarm.pages.queries.evidence_queries import BINS, MarkCounts, count_marks
+from adwarm.pages.tab import Tab, Tile, TileRequest
+from adwarm.planning.impact import USEFUL_HALF_WIDTH
+from adwarm.planning.impact_measurement import report_impact
+from adwarm.replay.review_rules import get_review_headline
+from adwarm.store import read_transaction
+from adwarm.store.reviews import list_reviews
+from adwarm.store.snapshots import find_deployed_snapshot
 
-TABS: Final = (Tab("evidence", "Evidence", (), summary="How good the forecast is, and what warming gains."),)
+DAYS: Final = 28
+"""Days of warms that are evaluated."""
+FEW_WARMS: Final = 200
+"""Marked warms below which the diagram says little."""
+_SHOWN_REVIEWS: Final = 6
+_REVIEW_RESULTS: Final = {
+    "kept": "the forecast in use stays",
+    "proposed": "a better forecast is proposed and waits for approval",
+    "promoted": "the proposed forecast was approved and is in use",
+    "rejected": "the proposed forecast was rejected",
+    "fell_back": "stated chances were too high, so a plainer forecast took over",
+    "too_little_log": "the access log is too short to review",
+    "nothing_live": "no forecast is in use yet",
+}
+_GROUPS: Final = {
+    "predicted_open": "forecast: an open was expected",
+    "strategy": "strategy",
+    "request": "request",
+    "data_arrived": "new data arrived",
+    "day_closed": "an account's day ended",
+}
+
+
+def load_calibration(request: TileRequest) -> Mapping[str, Any]:
+    """Return how often reports were opened, by the chance that the forecast stated."""
+    context = request.services.context
+    counts = count_marks(context.engine, request.now - timedelta(days=DAYS))
+    points = get_calibration(counts)
+    with read_transaction(context.engine) as connection:
+        live = find_deployed_snapshot(connection)
+    chart = calibration_chart(points, "Share of warmed reports that were opened, by the chance that was stated")
+    return {
+        "days": DAYS,
+        "points": points,
+        "chart": chart,
+        "cases": sum(point.count for point in points),
+        "few": FEW_WARMS,
+        "error": get_calibration_error(points),
+        "live": live,
+        "trained_error": None if live is None else live.metrics.get("ece"),
+    }
+
+
+def get_calibration(counts: Iterable[MarkCounts]) -> list[Point]:
+    """Return, by range of stated chances, the mean chance, the share that was opened, and how many cases there are.
+
+    Withheld and shadow warms count as if they had been fetched; warms that a newer one replaced are left out.
+    """
+    cases, chances, used = ([0.0] * BINS for _ in range(3))
+    for item in counts:
+        if item.reason == "predicted_open" and item.used is not None:
+            cases[item.bin] += item.warms
+            chances[item.bin] += item.warms * item.chance
+            used[item.bin] += item.warms * item.used
+    return [Point(chances[n] / cases[n], used[n] / cases[n], int(cases[n])) for n in range(BINS) if cases[n]]
+
+
+def get_calibration_error(points: Sequence[Point]) -> float | None:
+    """Return the mean gap between stated and true shares, weighted by cases; None without any."""
+    cases = sum(point.count for point in points)
+    return sum(abs(point.x - point.y) * point.count for point in points) / cases if cases else None
+
+
+def load_usage(request: TileRequest) -> Mapping[str, Any]:
+    """Return how many warms were opened in time, by the reason for them."""
+    rows = get_usage(count_marks(request.services.context.engine, request.now - timedelta(days=DAYS)))
+    series = [
+        Series("opened while fresh", [row["used"] for row in rows], "c3"),
+        Series("expired unopened", [row["wasted"] for row in rows], "c1"),
+        Series("replaced by a newer one", [row["replaced"] for row in rows], "c6"),
+    ]
+    labels = [row["short"] for row in rows]
+    chart = bar_chart(series, labels, "Warms by reason and what became of them") if rows else None
+    return {"days": DAYS, "rows": rows, "chart": chart}
+
+
+def get_usage(counts: Iterable[MarkCounts]) -> list[dict[str, Any]]:
+    """Return a row of counts per reason; shadow and held-out warms have rows of their own, at the end."""
+    sums: dict[tuple[int, str], dict[str, int]] = defaultdict(lambda: dict.fromkeys(("used", "wasted", "replaced"), 0))
+    for item in counts:
+        order = {"shadow": 1, "held_out": 2}.get(item.status, 0)
+        mark = "replaced" if item.used is None else "used" if item.used else "wasted"
+        sums[order, item.reason][mark] += item.warms
+    rows = []
+    for (order, reason), row in sorted(sums.items()):
+        note = ("", " (planned in shadow mode, not fetched)", " (held out, not fetched)")[order]
+        short = ("", "shadow: ", "held out: ")[order] + reason.replace("_", " ")
+        ended = row["used"] + row["wasted"]
+        share = row["used"] / ended if ended else None
+        rows.append({"reason": _GROUPS.get(reason, reason) + note, "short": short, **row, "share": share})
+    return rows
+
+
+def load_impact(request: TileRequest) -> Mapping[str, Any]:
+    """Return what warming gains, measured with held-out accounts."""
+    report = report_impact(request.services.context, request.now)
+    chart = None
+    if report.get("low") is not None:
+        ends = report["low"], report["gain_per_call"], report["high"]
+        chart = interval_chart(*ends, "Hits gained per upstream call, with the interval of the estimate")
+    return {"report": report, "chart": chart, "useful_share": USEFUL_HALF_WIDTH}
+
+
+def load_review(request: TileRequest) -> Mapping[str, Any]:
+    """Return the newest reviews."""
+    with read_transaction(request.services.context.engine) as connection:
+        reviews = list_reviews(connection, _SHOWN_REVIEWS)
+    rows = [
+        {
+            "at": review.at,
+            "result": _REVIEW_RESULTS.get(review.result, review.result),
+            "headline": get_review_headline(review),
+            "why": review.figures.get("why", ""),
+            "has_page": review.page is not None,
+        }
+        for review in reviews
+    ]
+    return {"reviews": rows}
+
+
+def load_drift(request: TileRequest) -> Mapping[str, Any]:
+    """Return how many accounts changed, by the newest review that compared them."""
+    with read_transaction(request.services.context.engine) as connection:
+        reviews = list_reviews(connection, _SHOWN_REVIEWS)
+    compared = next((review for review in reviews if review.figures.get("drift")), None)
+    return {"at": compared and compared.at, "drift": compared and compared.figures["drift"]}
+
+
+TABS: Final = (
+    Tab(
+        "evidence",
+        "Evidence",
+        (
+            Tile("impact", "What does warming gain?", load_impact),
+            Tile("calibration", "Do stated chances come true?", load_calibration),
+            Tile("usage", "Were warmed reports opened?", load_usage),
+            Tile("drift", "Have readers changed their habits?", load_drift),
+            Tile("review", "Newest weekly review", load_review, is_wide=True),
+        ),
+        summary="How good the forecast is, and what warming gains.",
+    ),
+)

@@ -11,6 +11,7 @@ depends_on = None
 _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _SCORE_INDEX = "ix_fatigue_score_account_id_as_of_ad_id_status_total"
+_IMPACT_TABLES = ("impact_estimate", "impact_unit", "impact_design")
 _TABLES = ("capacity_sample", "plan_hour", "data_arrival", "control_switch", "action_event", "page_session")
 
 _OUTCOME = ("mode", "reason", "status", "used", "superseded_by", "fetched_at", "warm_at", "first_use")
@@ -20,6 +21,7 @@ def upgrade() -> None:
     """Add the tables and columns; they start empty."""
     _create_sessions()
     _create_planning()
+    _create_impact()
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
     _create_indexes()
@@ -30,6 +32,10 @@ def downgrade() -> None:
     op.drop_index(_SCORE_INDEX, "fatigue_score")
     op.drop_index("ix_warm_strategy_use", "warm")
     op.create_index("ix_warm_strategy_decided_at", "warm", ["strategy", "decided_at"])
+    for name in ("ix_warm_held_out", "ix_warm_marked"):
+        op.drop_index(name, "warm")
+    for name in _IMPACT_TABLES:
+        op.drop_table(name)
     for name in ("first_hits", "first_opens"):
         with op.batch_alter_table("traffic_hour") as table:
             table.drop_column(name)
@@ -114,3 +120,40 @@ def _create_planning() -> None:
         sa.Column("usage", sa.Float()),
         sa.Column("is_parked", sa.Boolean(), nullable=False),
     )
+
+
+def _create_impact() -> None:
+    op.create_table(
+        "impact_design",
+        sa.Column("id", _ROW_ID, primary_key=True),
+        sa.Column("since", _TIMESTAMP, nullable=False),
+        sa.Column("share", sa.Float(), nullable=False),
+        sa.Column("salt", sa.String(length=200), nullable=False),
+        sa.Column("ended_at", _TIMESTAMP),
+    )
+    op.create_index("ix_impact_design_since", "impact_design", ["since"])
+    op.create_table(
+        "impact_unit",
+        sa.Column("design_id", _ROW_ID, primary_key=True),
+        sa.Column("week", sa.Date(), primary_key=True),
+        sa.Column("account_id", sa.String(length=24), primary_key=True),
+        sa.Column("is_held_out", sa.Boolean(), nullable=False),
+        sa.Column("first_opens", sa.Integer(), nullable=False),
+        sa.Column("first_hits", sa.Integer(), nullable=False),
+        sa.Column("calls", sa.Integer(), nullable=False),
+        sa.Column("withheld", sa.Integer(), nullable=False),
+        sa.Column("source", sa.String(length=16), nullable=False),
+    )
+    op.create_index("ix_impact_unit_week", "impact_unit", ["week"])
+    op.create_table(
+        "impact_estimate",
+        sa.Column("design_id", _ROW_ID, primary_key=True),
+        sa.Column("week", sa.Date(), primary_key=True),
+        sa.Column("at", _TIMESTAMP, nullable=False),
+        sa.Column("figures", sa.JSON(), nullable=False),
+    )
+    op.create_index("ix_impact_estimate_week", "impact_estimate", ["week"])
+    is_marked, is_held_out = sa.text("used IS NOT NULL OR superseded_by IS NOT NULL"), sa.text("status = 'held_out'")
+    columns = ["decided_at", "reason", "mode", "status", "used", "confidence"]
+    op.create_index("ix_warm_marked", "warm", columns, sqlite_where=is_marked, postgresql_where=is_marked)
+    op.create_index("ix_warm_held_out", "warm", ["decided_at"], sqlite_where=is_held_out, postgresql_where=is_held_out)

@@ -1,0 +1,249 @@
+"""Measures live impact week by week: what the readers of each account found, warmed or held out.
+
+Whether a first open found a fresh report comes from one of two sources, the same one for every account of a week:
+
+- the reads that `adwarm serve` counted, when it saw nearly all first opens of the log;
+- otherwise the log: each first open is compared with what was fetched before it. A fetch by any warm counts until its
+  entry expires, and an open that finds nothing fresh is taken to fetch the report, as the cache does on demand.
+
+A week is measured once, when it has ended in every time zone and late events of the log can no longer arrive.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+import numpy as np
+
+from adwarm.foundation.arrow_arrays import Ints
+from adwarm.foundation.clock import utc
+from adwarm.model import Account, ImpactDesign, ImpactUnit, OpenSource, ReportKey
+from adwarm.patterns.open_history import find_log_end, load_opens
+from adwarm.patterns.opens import Opens
+from adwarm.planning.expiry import NEVER, useful_until
+from adwarm.planning.hold_out import get_week, is_held_out
+from adwarm.planning.impact import ImpactEstimate, ImpactRules, estimate_impact
+from adwarm.store import Context, accounts, impact, read_traffic
+from adwarm.store.impact import StoredEstimate
+
+EARLIEST, LATEST = timedelta(hours=-14), timedelta(hours=12)
+"""When a day begins in the easternmost zone, and ends in the westernmost, against UTC."""
+WEEK: Final = timedelta(days=7)
+LEAST_COUNTED: Final = 0.9
+"""Share of the log's first opens that `adwarm serve` must have counted for its counts to be used."""
+_BEFORE: Final = timedelta(days=8)
+"""Fetches and opens this long before a week are read for what is fresh when it begins."""
+HitCounts = Counter[str]
+FreshUntil = Callable[[ReportKey, datetime], datetime]
+
+
+def list_due_weeks(context: Context, now: datetime) -> list[date]:
+    """Return the Mondays of the weeks of the newest design that have ended and are not measured, oldest first."""
+    design = impact.find_newest_design(context.engine)
+    if design is None:
+        return []
+    log_end = find_log_end(context.engine)
+    known_until = min(now, log_end) if log_end else now
+    end = known_until - timedelta(hours=context.settings.access_log.late_hours)
+    end = min(end, design.ended_at) if design.ended_at else end
+    newest = impact.find_newest_week(context.engine, design.id)
+    week = _find_first_week(design.since) if newest is None else newest + WEEK
+    weeks = []
+    while _begin(week + WEEK) + LATEST <= end:
+        weeks.append(week)
+        week += WEEK
+    return weeks
+
+
+def measure_week(context: Context, week: date, now: datetime) -> ImpactEstimate:
+    """Measure the units of the week that begins on the Monday `week`, store them, and return the new estimate.
+
+    Idempotent: measuring a week again replaces what was stored for it.
+
+    Raises:
+        ValueError: nothing was ever measured; call it with a week of `list_due_weeks`.
+    """
+    design = impact.find_newest_design(context.engine)
+    if design is None:
+        raise ValueError("no measurement was begun")
+    units = _measure_units(context, design, week)
+    impact.save_units(context.engine, design.id, units)
+    counted = [unit for unit in impact.list_units(context.engine, design.id) if unit.week <= week]
+    rules = context.settings.impact
+    seed = int.from_bytes(hashlib.sha256(design.salt.encode()).digest()[:8], "big")
+    estimate = estimate_impact(counted, ImpactRules(rules.confidence, rules.bootstrap_samples, rules.min_weeks, seed))
+    since = min(unit.week for unit in counted) if counted else week
+    exempt = impact.count_exempt(context.engine, _begin(since), _begin(week + WEEK))
+    impact.save_estimate(context.engine, design.id, week, now, _describe(estimate, counted, exempt))
+    return estimate
+
+
+def report_impact(context: Context, now: datetime) -> dict[str, Any]:
+    """Return what is known about live impact, as JSON values: state, newest estimate, and what to do next.
+
+    One or two statements.
+    """
+    settings = context.settings.impact
+    stored = impact.find_newest_estimate(context.engine)
+    design = stored.design if stored else impact.find_newest_design(context.engine)
+    fields: dict[str, Any] = {"enabled": settings.enabled, "share": settings.share, "next": ""}
+    if design is not None:
+        fields |= {"since": design.since, "share": design.share, "ended_at": design.ended_at}
+    if stored is not None:
+        fields |= {"week": stored.week, "measured_at": stored.at, "designs": stored.designs, **stored.figures}
+    return {**fields, "next": _explain_next(context, design, stored, now)}
+
+
+def _explain_next(context: Context, design: ImpactDesign | None, stored: StoredEstimate | None, now: datetime) -> str:
+    if not context.settings.impact.enabled:
+        return "not measured; ADWARM_IMPACT__ENABLED=true holds out a share of the accounts each week, and measures it"
+    if design is None:
+        return "the first run of adwarm_intelligent_warming begins the measurement"
+    if stored is None:
+        late = timedelta(hours=context.settings.access_log.late_hours)
+        due = _begin(_find_first_week(design.since) + WEEK) + LATEST + late
+        when = f"at {due:%Y-%m-%d %H:%M} UTC" if due > now else "at the next maintenance, when the log is read that far"
+        return f"the first whole week is measured {when}"
+    left = stored.figures["weeks_left"]
+    if left == 0:
+        return "useful now: act on it"
+    if left is None:
+        return "no end is in sight at this share of held-out accounts"
+    return f"useful in about {left} {'week' if left == 1 else 'weeks'}"
+
+
+def _describe(estimate: ImpactEstimate, units: list[ImpactUnit], exempt: dict[str, dict[str, int]]) -> dict[str, Any]:
+    sources = {unit.week: str(unit.source) for unit in units}
+    return {
+        **asdict(estimate),
+        "treated": {**asdict(estimate.treated), "hit_rate": estimate.treated.hit_rate},
+        "held_out": {**asdict(estimate.held_out), "hit_rate": estimate.held_out.hit_rate},
+        "half_width": estimate.half_width,
+        "is_useful": estimate.is_useful,
+        "withheld": sum(unit.withheld for unit in units),
+        "weeks_by_source": dict(sorted(Counter(sources.values()).items())),
+        "exempt": exempt,
+    }
+
+
+def _measure_units(context: Context, design: ImpactDesign, week: date) -> list[ImpactUnit]:
+    since, until = _begin(week) + EARLIEST, _begin(week + WEEK) + LATEST
+    stored = accounts.list_as_of(context.engine, until)
+    default = context.settings.default_zone
+
+    def get_account(account_id: str) -> Account:
+        return stored.get(account_id) or Account(account_id, default, default)
+
+    def is_within(account_id: str, moment: datetime) -> bool:
+        return get_week(moment, get_account(account_id).reader_zone) == week
+
+    calls, withheld = _count_warms(context, (since - timedelta(days=2), until), is_within)
+    source, first_opens, first_hits = _count_opens(context, (since, until), is_within, get_account)
+    return [
+        ImpactUnit(
+            account_id=name,
+            week=week,
+            is_held_out=is_held_out(name, week, design),
+            first_opens=first_opens[name],
+            first_hits=first_hits[name],
+            calls=calls[name],
+            withheld=withheld[name],
+            source=source,
+        )
+        for name in sorted({*calls, *withheld, *first_opens})
+    ]
+
+
+def _count_warms(
+    context: Context, span: tuple[datetime, datetime], is_within: Callable[[str, datetime], bool]
+) -> tuple[HitCounts, HitCounts]:
+    """Return, by account, the calls of predicted warms that were fetched, and how many were withheld."""
+    calls: HitCounts = Counter()
+    withheld: HitCounts = Counter()
+    for item in impact.iter_predicted(context.engine, *span):
+        if not is_within(item.account_id, item.predicted_open):
+            continue
+        if item.is_withheld:
+            withheld[item.account_id] += 1
+        else:
+            calls[item.account_id] += item.calls
+    return calls, withheld
+
+
+def _count_opens(
+    context: Context,
+    span: tuple[datetime, datetime],
+    is_within: Callable[[str, datetime], bool],
+    get_account: Callable[[str], Account],
+) -> tuple[OpenSource, HitCounts, HitCounts]:
+    """Return the source of the counts, and by account the first opens and those that found a fresh report."""
+    counted: HitCounts = Counter()
+    counted_hits: HitCounts = Counter()
+    for account_id, hour, first_opens, hits in read_traffic.iter_first_opens(context.engine, *span):
+        if is_within(account_id, hour):
+            counted[account_id] += first_opens
+            counted_hits[account_id] += hits
+    since, until = span
+    rules = context.settings.freshness_rules
+
+    def get_fresh_until(key: ReportKey, at: datetime) -> datetime:
+        return useful_until(key, get_account(key.account_id), at, rules)
+
+    opens = load_opens(context, since - _BEFORE, until)
+    fetched = impact.list_fetched_spans(context.engine, since - _BEFORE, until)
+    logged, logged_hits = Counter[str](), Counter[str]()
+    for account_id, at, is_hit in replay_first_opens(opens, fetched, get_fresh_until):
+        if at >= since and is_within(account_id, at):
+            logged[account_id] += 1
+            logged_hits[account_id] += is_hit
+    if counted.total() and counted.total() >= LEAST_COUNTED * logged.total():
+        return OpenSource.READ_API, counted, counted_hits
+    return OpenSource.LOG, logged, logged_hits
+
+
+def replay_first_opens(
+    opens: Opens, fetched: Iterable[tuple[ReportKey, datetime, datetime | None]], get_fresh_until: FreshUntil
+) -> Iterator[tuple[str, datetime, bool]]:
+    """Yield account, time (UTC) and whether a fresh report was there, for each first open.
+
+    Args:
+        opens: the opens of the log.
+        fetched: key, fetch and expiry of the warms that were fetched, oldest first.
+        get_fresh_until: returns until when a fetch of a key at a moment answers it, UTC.
+    """
+    fetches: dict[ReportKey, list[tuple[datetime, datetime]]] = defaultdict(list)
+    for key, at, expires in fetched:
+        fetches[key].append((at, min(expires or NEVER, get_fresh_until(key, at))))
+    order = np.argsort(opens.key, kind="stable")
+    starts: Ints = np.flatnonzero(np.diff(opens.key[order], prepend=-1))
+    for rows in np.split(order, starts[1:]) if len(order) else ():
+        key = opens.report_key(int(opens.key[rows[0]]))
+        pending = iter(fetches.get(key, ()))
+        fetch = next(pending, None)
+        fresh_until: datetime | None = None
+        for row in rows.tolist():
+            at = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=int(opens.ts[row]))
+            while fetch is not None and fetch[0] <= at:
+                fresh_until = fetch[1] if fresh_until is None else max(fresh_until, fetch[1])
+                fetch = next(pending, None)
+            is_hit = fresh_until is not None and at < fresh_until
+            if not is_hit:
+                fresh_until = get_fresh_until(key, at)
+            if opens.first[row]:
+                yield key.account_id, at, is_hit
+
+
+def _find_first_week(since: datetime) -> date:
+    """Return the Monday of the first week that begins after `since` in every zone."""
+    day = utc(since).date()
+    week = day - timedelta(days=day.weekday())
+    while _begin(week) + EARLIEST < since:
+        week += WEEK
+    return week
+
+
+def _begin(week: date) -> datetime:
+    return datetime.combine(week, time.min, UTC)

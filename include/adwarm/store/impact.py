@@ -1,0 +1,216 @@
+"""Live impact: the designs, the measured units, the estimates, and the warms that they are measured from."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, or_, select, update
+
+from adwarm.model import ImpactDesign, ImpactUnit, Mode, OpenSource, ReportKey, WarmReason, WarmStatus
+from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.tables import impact_design, impact_estimate, impact_unit, warm
+
+_ROWS = 1_000
+_LONGEST_WITHHELD = timedelta(days=8)
+"""A withheld warm counts as stored for at most this long; one of final data would never expire."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictedWarm:
+    """A warm of a predicted open, as far as the measurement reads it."""
+
+    account_id: str
+    predicted_open: datetime
+    is_withheld: bool
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEstimate:
+    """An estimate as stored.
+
+    Attributes:
+        design: the measurement that it belongs to.
+        week: the newest week in it, as its Monday.
+        at: when it was made, UTC.
+        figures: JSON values.
+        designs: how many measurements were begun, this one included.
+    """
+
+    design: ImpactDesign
+    week: date
+    at: datetime
+    figures: dict[str, Any]
+    designs: int
+
+
+def find_design(engine: Engine) -> ImpactDesign | None:
+    """Return the running design, or None while nothing is measured."""
+    with read_transaction(engine) as connection:
+        return _find_running(connection)
+
+
+def find_newest_design(engine: Engine) -> ImpactDesign | None:
+    """Return the newest design, running or ended; None before the first."""
+    query = select(impact_design).order_by(impact_design.c.id.desc()).limit(1)
+    with read_transaction(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    return None if row is None else ImpactDesign(**row._mapping)
+
+
+def start_design(engine: Engine, at: datetime, share: float, salt: str | None) -> ImpactDesign:
+    """Return the running design of this share and salt; any other one ends, and this one begins at `at`.
+
+    Args:
+        engine: the database.
+        at: when it begins, UTC.
+        share: share of the units that is held out.
+        salt: of the draw; None makes one of `at`, and keeps that of a running design of the same share.
+    """
+    with write_transaction(engine) as connection:
+        running = _find_running(connection)
+        if running and running.share == share and salt in {None, running.salt}:
+            return running
+        _end_running(connection, at)
+        drawn_with = salt or at.isoformat()
+        query = impact_design.insert().values(since=at, share=share, salt=drawn_with).returning(impact_design.c.id)
+        return ImpactDesign(int(connection.execute(query).scalar_one()), at, share, drawn_with)
+
+
+def end_design(engine: Engine, at: datetime) -> None:
+    """End the running design at `at`; a later one begins anew."""
+    with write_transaction(engine) as connection:
+        _end_running(connection, at)
+
+
+def save_units(engine: Engine, design_id: int, units: Iterable[ImpactUnit]) -> None:
+    """Store measured units; those stored before are replaced."""
+    rows = [{"design_id": design_id, **asdict(unit), "source": str(unit.source)} for unit in units]
+    for start in range(0, len(rows), _ROWS):
+        with write_transaction(engine) as connection:
+            upsert(connection, impact_unit, rows[start : start + _ROWS])
+
+
+def list_units(engine: Engine, design_id: int) -> list[ImpactUnit]:
+    """Return the measured units of a design by week and account."""
+    query = (
+        select(impact_unit)
+        .where(impact_unit.c.design_id == design_id)
+        .order_by(impact_unit.c.week, impact_unit.c.account_id)
+    )
+    with read_transaction(engine) as connection:
+        return [_unit(row) for row in connection.execute(query)]
+
+
+def save_estimate(engine: Engine, design_id: int, week: date, at: datetime, figures: dict[str, Any]) -> None:
+    """Store the estimate of a design after a week; an earlier one of that week is replaced."""
+    row = {"design_id": design_id, "week": week, "at": at, "figures": figures}
+    with write_transaction(engine) as connection:
+        upsert(connection, impact_estimate, [row])
+
+
+def find_newest_week(engine: Engine, design_id: int) -> date | None:
+    """Return the Monday of the newest week that a design has an estimate of; None before the first."""
+    query = select(func.max(impact_estimate.c.week)).where(impact_estimate.c.design_id == design_id)
+    with read_transaction(engine) as connection:
+        week: date | None = connection.execute(query).scalar_one()
+    return week
+
+
+def find_newest_estimate(engine: Engine) -> StoredEstimate | None:
+    """Return the newest estimate of the newest design that has one; one statement."""
+    designs = select(func.count()).select_from(impact_design).scalar_subquery()
+    query = (
+        select(impact_estimate, impact_design, designs.label("designs"))
+        .join(impact_design, impact_design.c.id == impact_estimate.c.design_id)
+        .order_by(impact_estimate.c.design_id.desc(), impact_estimate.c.week.desc())
+        .limit(1)
+    )
+    with read_transaction(engine) as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    design = ImpactDesign(row.id, row.since, row.share, row.salt, row.ended_at)
+    return StoredEstimate(design, row.week, row.at, row.figures, int(row.designs))
+
+
+def get_withheld_until(engine: Engine, before: datetime) -> dict[ReportKey, datetime]:
+    """Return by key when the entry of its latest warm withheld before `before` would expire; expired ones are left out.
+
+    Warms of final data count for `_LONGEST_WITHHELD`.
+    """
+    key = (warm.c.account_id, warm.c.date_range, warm.c.report)
+    query = (
+        select(*key, warm.c.warm_at, warm.c.expires_at)
+        .where(warm.c.status == WarmStatus.HELD_OUT.value)
+        .where(warm.c.decided_at >= before - _LONGEST_WITHHELD, warm.c.decided_at < before)
+        .where(or_(warm.c.expires_at > before, warm.c.expires_at.is_(None)))
+    )
+    ends: dict[ReportKey, datetime] = {}
+    with read_transaction(engine) as connection:
+        for row in connection.execute(query):
+            report_key = ReportKey(*row[:3])
+            end = row.expires_at or row.warm_at + _LONGEST_WITHHELD
+            ends[report_key] = max(end, ends.get(report_key, end))
+    return ends
+
+
+def iter_predicted(engine: Engine, since: datetime, until: datetime) -> Iterator[PredictedWarm]:
+    """Yield the live warms of predicted opens that were decided in the half-open window and not cut."""
+    columns = (warm.c.account_id, warm.c.predicted_open, warm.c.status, warm.c.requests)
+    query = select(*columns).where(
+        warm.c.decided_at >= since,
+        warm.c.decided_at < until,
+        warm.c.reason == WarmReason.PREDICTED_OPEN.value,
+        warm.c.mode == Mode.LIVE.value,
+        warm.c.status != WarmStatus.CUT.value,
+        warm.c.predicted_open.is_not(None),
+    )
+    with read_transaction(engine) as connection:
+        for row in connection.execute(query):
+            is_withheld = row.status == WarmStatus.HELD_OUT.value
+            yield PredictedWarm(row.account_id, row.predicted_open, is_withheld, int(row.requests))
+
+
+def list_fetched_spans(
+    engine: Engine, since: datetime, until: datetime
+) -> list[tuple[ReportKey, datetime, datetime | None]]:
+    """Return key, fetch and expiry of every warm decided in the half-open window that was fetched, oldest first."""
+    key = (warm.c.account_id, warm.c.date_range, warm.c.report)
+    query = (
+        select(*key, warm.c.fetched_at, warm.c.expires_at)
+        .where(warm.c.decided_at >= since, warm.c.decided_at < until, warm.c.status == WarmStatus.FETCHED.value)
+        .order_by(warm.c.fetched_at, warm.c.id)
+    )
+    with read_transaction(engine) as connection:
+        return [(ReportKey(*row[:3]), row.fetched_at, row.expires_at) for row in connection.execute(query)]
+
+
+def count_exempt(engine: Engine, since: datetime, until: datetime) -> dict[str, dict[str, int]]:
+    """Return, by reason, the fetched warms decided in the half-open window that are never withheld, and their calls."""
+    query = (
+        select(warm.c.reason, func.count().label("warms"), func.sum(warm.c.requests).label("calls"))
+        .where(warm.c.decided_at >= since, warm.c.decided_at < until, warm.c.status == WarmStatus.FETCHED.value)
+        .where(warm.c.reason != WarmReason.PREDICTED_OPEN.value)
+        .group_by(warm.c.reason)
+        .order_by(warm.c.reason)
+    )
+    with read_transaction(engine) as connection:
+        return {row.reason: {"warms": int(row.warms), "calls": int(row.calls)} for row in connection.execute(query)}
+
+
+def _find_running(connection: Connection) -> ImpactDesign | None:
+    query = select(impact_design).where(impact_design.c.ended_at.is_(None)).order_by(impact_design.c.id.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else ImpactDesign(**row._mapping)
+
+
+def _end_running(connection: Connection, at: datetime) -> None:
+    connection.execute(update(impact_design).where(impact_design.c.ended_at.is_(None)).values(ended_at=at))
+
+
+def _unit(row: Row[Any]) -> ImpactUnit:
+    values = dict(row._mapping)
+    values.pop("design_id")
+    return ImpactUnit(**{**values, "source": OpenSource(values["source"])})
