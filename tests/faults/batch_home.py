@@ -139,12 +139,14 @@ class KillTrial:
     Attributes:
         killed: whether it still ran.
         reclaimed: seconds from the kill until each lease that it held was the other worker's.
+        unhindered: the same seconds, less those in which a process of the machine waited for a processor.
         recovered: seconds from the kill until the batch was complete.
     """
 
     killed: bool
     damage: Damage
     reclaimed: tuple[float, ...]
+    unhindered: tuple[float, ...]
     recovered: float
 
 
@@ -152,18 +154,31 @@ def kill_one_of_two(home: BatchHome, server: ForkServer, wait: Callable[[], None
     """Run two workers on the home's batch, kill the first after `wait`, and let the second one complete it."""
     first, second = (server.start(BATCH, environment=home.environment) for _ in range(2))
     wait()
-    killed, at = first.kill(), time.monotonic()
+    killed, at, stalled = first.kill(), time.monotonic(), _stalled_seconds()
     code = first.finish()
     before, held = home.list_published(), home.list_leases(first.pid)
     reclaimed: dict[str, float] = {}
+    unhindered: dict[str, float] = {}
     while len(reclaimed) < len(held):
         is_last = not second.is_running
         tokens = home.list_tokens(list(held))
         taken = [name for name, token in held.items() if tokens[name] > token and name not in reclaimed]
-        reclaimed |= dict.fromkeys(taken, time.monotonic() - at)
+        took = time.monotonic() - at
+        reclaimed |= dict.fromkeys(taken, took)
+        unhindered |= dict.fromkeys(taken, took - (_stalled_seconds() - stalled))
         if is_last:
             break
         time.sleep(0.01)
     home.complete(server, second)
     recovered = time.monotonic() - at
-    return KillTrial(killed and code < 0, home.check(before), tuple(reclaimed.values()), recovered)
+    times = tuple(reclaimed.values()), tuple(unhindered.values())
+    return KillTrial(killed and code < 0, home.check(before), *times, recovered)
+
+
+def _stalled_seconds() -> float:
+    """Return for how long since its start a process of the machine waited for a processor; 0 if no kernel tells."""
+    try:
+        text = Path("/proc/pressure/cpu").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    return int(text.partition("total=")[2].split()[0]) / 1e6

@@ -104,6 +104,7 @@ def _expire(runtime: Runtime) -> None:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 def test_the_next_run_goes_on(runtime: Runtime) -> None:
     """Killed runs block their step for no longer than the lease; then all months are compacted and no row is lost."""
     before, kills = _rows(runtime), 0

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from adwarm.foundation.errors import AdwarmError
 from adwarm.maintenance.state_metrics import StateReader
-from adwarm.serving.api.dependencies import bearer
+from adwarm.serving.api.dependencies import SINGLE_VALUES, bearer
 from adwarm.serving.api.errors import describe_error, describe_invalid, describe_status
 from adwarm.serving.api.guard import Guard
 from adwarm.serving.api.models import ProblemDocument
@@ -73,7 +73,7 @@ def _make_app() -> FastAPI:
     )
     app.include_router(health.router)
     for module in (insights, batch, scores, accounts, requests, capacity, errors, recovery, integrity):
-        app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer)])
+        app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), SINGLE_VALUES])
     app.include_router(metrics.router, dependencies=[Depends(bearer)])
     document: dict[str, Any] = {}
 

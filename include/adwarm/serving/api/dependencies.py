@@ -7,7 +7,7 @@ from fastapi import Depends, Header, Path, Request
 from fastapi.security.http import HTTPBearer
 
 from adwarm.model import AccessToken, TokenScope
-from adwarm.serving.api.guard import get_token
+from adwarm.serving.api.guard import check_single, get_token
 from adwarm.serving.api.models import ActorName
 from adwarm.serving.problems import unauthorized
 from adwarm.serving.services import ServingServices
@@ -49,10 +49,17 @@ async def _services(request: Request) -> ServingServices:
     return services
 
 
+async def _check_query(request: Request) -> None:
+    """Refuse a repeated parameter where the route has parameters; FastAPI would take the last value."""
+    if request.scope["route"].dependant.query_params:
+        check_single([name for name, _ in request.query_params.multi_items()])
+
+
 ReadToken = Annotated[AccessToken, Depends(_demand(TokenScope.READ))]
 EnqueueToken = Annotated[AccessToken, Depends(_demand(TokenScope.ENQUEUE))]
 NEEDS_READ = Depends(_demand(TokenScope.READ))
 NEEDS_ADMIN = Depends(_demand(TokenScope.ADMIN))
+SINGLE_VALUES = Depends(_check_query)
 Services = Annotated[ServingServices, Depends(_services)]
 ACTOR_TEXT = "Who opens the report; only the token of a trusted backend may say so."
 ActorHeader = Annotated[ActorName | None, Header(alias="Adwarm-Actor", description=ACTOR_TEXT)]

@@ -4,11 +4,12 @@ It is plain ASGI, so that a route that is added, mounted or misspelled cannot fo
 bodies, answers HEAD from GET, adds the security headers, and turns every error into problem details.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adwarm.foundation.errors import BadRequest
 from adwarm.model import AccessToken
 from adwarm.serving.api.errors import describe_error
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, describe_problem
@@ -32,6 +33,17 @@ def check_path_bytes(size: int) -> None:
     if size > MAX_PATH_BYTES:
         detail = f"path and query have more than {MAX_PATH_BYTES} bytes; send long lists to /v1/batch"
         raise Problem(414, "URI Too Long", detail)
+
+
+def check_single(names: Sequence[str]) -> None:
+    """Check that a query gives each parameter once; clients and proxies differ in which of two values counts.
+
+    Raises:
+        BadRequest: a name is there twice.
+    """
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise BadRequest(f"query.{repeated[:40]}: the parameter is given more than once; give it once")
 
 
 def get_token(scope: Mapping[str, Any]) -> AccessToken | None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
-from adwarm.serving.api.guard import check_path_bytes
+from adwarm.serving.api.guard import check_path_bytes, check_single
 
 PREFIX: Final = "/v1/insights/"
 _ONE_TABLE: Final = (Shape.NDJSON, Shape.CSV, Shape.ARROW)
@@ -60,7 +60,9 @@ def parse_query(path: str, query_string: bytes) -> InsightsQuery:
     """
     check_path_bytes(len(path) + len(query_string))
     account, _, date_range = path[len(PREFIX) :].partition("/")
-    fields = dict(parse_qsl(query_string.decode("latin-1")))
+    pairs = parse_qsl(query_string.decode("latin-1"))
+    check_single([name for name, _ in pairs])
+    fields = dict(pairs)
     shape, table, priority = (fields.get(name) for name in ("shape", "table", "priority"))
     return InsightsQuery(
         ReportKey.parse(account, date_range, fields.get("report", "default")),

@@ -116,6 +116,7 @@ def test_alerts_are_listed_by_page(history: Api) -> None:
         "account=nobody",
         "kind=%00",
         "no_such=1",
+        "source=meta&source=other",
         "since=0001-01-01T00:00:00%2B14:00",
     ],
 )

@@ -283,6 +283,7 @@ def test_a_forbidden_account_looks_like_an_unknown_one(route: HitHarness) -> Non
         f"{PATH}?shape=xml",
         f"{PATH}?table=all",
         f"{PATH}?priority=now",
+        f"{PATH}?shape=csv&shape=csv",
     ],
 )
 def test_bad_input_says_what_to_write(route: HitHarness, path: str) -> None:
