@@ -208,6 +208,8 @@ def _why_not(token: AccessToken) -> str:
 
 def _is_plain(request: Request) -> bool:
     """Whether a browser would drop the cookie: plain HTTP, and not on the own machine."""
+    if "sec-fetch-site" in request.headers:  # browsers send it only over HTTPS and to the own machine
+        return False
     scheme = request.headers.get("x-forwarded-proto", request.url.scheme).partition(",")[0].strip().lower()
     return scheme == "http" and (request.url.hostname or "") not in _LOCAL_HOSTS
 
