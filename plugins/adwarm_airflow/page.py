@@ -107,8 +107,9 @@ class AirflowAccess:
     def describe_login(self, request: "Request") -> "Mapping[str, Any]":
         """Return the values of the login page, which leads to Airflow's."""
         url = f"{request.scope.get('root_path', '').removesuffix(PAGE_PREFIX)}/api/v2/auth/login"
-        login_url = f"{url}?{urlencode({'next': request.url.path})}" if request.method == "GET" else url
-        return {"text": _TEXT, "takes_token": False, "login_url": login_url, "warning": ""}
+        if request.method == "GET":
+            url += "?" + urlencode({"next": str(request.url).removeprefix(str(request.base_url.replace(path="")))})
+        return {"text": _TEXT, "takes_token": False, "login_url": url, "warning": ""}
 
 
 def describe_visitor(user: Any) -> "Visitor":

@@ -46,6 +46,7 @@ from adwarm.pages.tab import Form, Redirect, Tab, Tile, TileRequest
 
 THREADS: Final = 4
 """Threads of the page in a process: few, so that slow tiles leave threads and connections to everything else."""
+_VISITOR: Final = "adwarm_visitor"
 _KEEP_SECONDS: Final = 31_536_000
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -172,7 +173,7 @@ class _Site:
     async def answer_refusal(self, request: Request, error: Exception) -> Response:
         """Return the page of a refused request; the login page for an anonymous caller."""
         refusal = error if isinstance(error, PageRefused) else PageRefused(500, "Error", "the request failed")
-        visitor = await self._access.identify(request) if refusal.status != 401 else None
+        visitor: Visitor | None = getattr(request.state, _VISITOR, None)
         if visitor is None or not visitor.may(Permission.VIEW):
             return self.show_login(request, refusal.status, str(refusal) if refusal.status != 401 else "")
         values = {"title": refusal.title, "text": str(refusal)}
@@ -185,8 +186,7 @@ class _Site:
 
     async def answer_not_found(self, request: Request, error: Exception) -> Response:
         """Return the page for a path that does not exist; 401 for an anonymous caller, like every other path."""
-        visitor = await self._access.identify(request)
-        if visitor is None:
+        if await self._identify(request) is None:
             return self.show_login(request, 401)
         if getattr(error, "status_code", 404) == 405:
             message = f"this page does not answer {request.method[:20]}"
@@ -214,12 +214,18 @@ class _Site:
         return self.get_tab_url(get_page_path(request).lstrip("/") + query)
 
     async def _require(self, request: Request, permission: Permission) -> Visitor:
-        visitor = await self._access.identify(request)
+        visitor = await self._identify(request)
         if visitor is None:
             raise PageRefused(401, "Log in", "log in first")
         if not visitor.may(permission):
             message = f"{visitor.name} lacks the permission `{permission}` that this takes"
             raise PageRefused(403, "Not allowed", message)
+        return visitor
+
+    async def _identify(self, request: Request) -> Visitor | None:
+        """Find the visitor, and keep it for the page that answers when the request is refused."""
+        visitor = await self._access.identify(request)
+        setattr(request.state, _VISITOR, visitor)
         return visitor
 
     async def _ask(self, request: Request, visitor: Visitor, fields: Mapping[str, str] | None = None) -> TileRequest:
