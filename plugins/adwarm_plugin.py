@@ -6,7 +6,8 @@ try:
     import adwarm_airflow
     from adwarm_airflow import task_end
     from adwarm_airflow.deadlines import WarmByDeadline
-    from adwarm_airflow.page import PAGE_PREFIX, PageApp, ReviewPageLink, list_views
+    from adwarm_airflow.page import PageApp, list_views
+    from adwarm_airflow.page_links import LINKS, PAGE_PREFIX
 except ImportError as error:
     raise ImportError(
         "adwarm_airflow cannot be imported: PYTHONPATH must hold this project's include/ and plugins/ folders "
@@ -23,4 +24,4 @@ class AdwarmPlugin(AirflowPlugin):
     external_views = list_views()
     listeners = [task_end]  # noqa: RUF012 - read by Airflow
     deadline_references = [WarmByDeadline]  # noqa: RUF012 - read by Airflow
-    operator_extra_links = [ReviewPageLink()]  # noqa: RUF012 - read by Airflow
+    operator_extra_links = list(LINKS)

@@ -11,12 +11,11 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from airflow.sdk import BaseOperatorLink, conf
+from adwarm_airflow.page_links import PAGE_PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
-    from airflow.sdk import BaseOperator
     from fastapi import FastAPI
     from starlette.requests import Request
 
@@ -28,34 +27,10 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
 
-PAGE_PREFIX = "/adwarm"
 WARMING_DAG = "adwarm_intelligent_warming"
 STRATEGY_DAG = "adwarm_strategy_warming"
 MAINTENANCE_DAG = "adwarm_maintenance"
 _TEXT = "This page is part of Airflow: log in there, then open it again."
-
-
-def get_page_url(path: str, **query: str) -> str:
-    """Return the URL of a part of the page, such as `plan`, below Airflow's own base URL."""
-    base = str(conf.get("api", "base_url", fallback="") or "").rstrip("/")
-    return f"{base}{PAGE_PREFIX}/{path}{'?' if query else ''}{urlencode(query)}"
-
-
-def get_review_url(run_id: str) -> str:
-    """Return the URL of the page of a review; `run_id` is that of the stored review."""
-    return get_page_url(f"reviews/{quote(run_id, safe='')}")
-
-
-class ReviewPageLink(BaseOperatorLink):
-    """The button of a review's task that opens its page."""
-
-    name = "Review page"
-
-    def get_link(self, operator: "BaseOperator", *, ti_key: Any) -> str:
-        """Return the URL of the page of the task's run."""
-        from adwarm_airflow.run_window import stored_run_id
-
-        return get_review_url(stored_run_id(ti_key.dag_id, ti_key.run_id))
 
 
 class PageApp:

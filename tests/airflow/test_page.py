@@ -11,10 +11,12 @@ import pytest
 
 from adwarm.model import PolicyReview
 from adwarm.pages.access import Permission
+from adwarm.pages.forms import make_csrf_token
 from adwarm.runtime import Runtime
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.reviews import save_review
+from tests.unit.pages.probes import PROBE, check_forms
 
 RUN = "adwarm_policy_review/manual__2026-03-02T03:00:00+00:00/Ä %"
 PAGE = b"<!doctype html><script>let seen = 1;</script><p>the page</p>"
@@ -153,7 +155,7 @@ def test_views_are_shown_by_airflow(client: Any) -> None:
 
 def test_a_stored_review_is_shown_in_a_sandbox(client: Any, stored: None) -> None:
     """The link of the task leads to the stored bytes, whatever characters the run id has."""
-    from adwarm_airflow.page import get_review_url
+    from adwarm_airflow.page_links import get_review_url
 
     answer = client.get(get_review_url(RUN), headers=log_in(client, "VIEWER"))
     assert (answer.status_code, answer.content) == (200, PAGE)
@@ -175,11 +177,54 @@ def test_a_missing_review_says_why(client: Any, stored: None) -> None:
     assert client.post("/adwarm/reviews/short", headers=headers).status_code == 405
 
 
-def test_the_review_task_links_to_its_page(dags: dict[str, Any]) -> None:
-    """The review's task carries the link; its URL names the stored review."""
-    task = dags["adwarm_policy_review"].get_task("review")
+@pytest.mark.parametrize(
+    ("dag_id", "task_id", "name", "path"),
+    [
+        ("adwarm_intelligent_warming", "plan", "Plan of this run", "plan?run={dag}%2F{run}"),
+        ("adwarm_intelligent_warming", "warm", "Plan of this run", "plan?run={dag}%2F{run}"),
+        ("adwarm_intelligent_warming", "score_closed_days", "Fatigue scores", "fatigue"),
+        ("adwarm_daily_insights", "plan_day", "Plan of this run", "plan?run={dag}%2F{run}"),
+        ("adwarm_daily_insights", "warm", "Plan of this run", "plan?run={dag}%2F{run}"),
+        ("adwarm_daily_insights", "score_day", "Fatigue scores", "fatigue"),
+        ("adwarm_strategy_warming", "plan", "Plan of this run", "plan?run={dag}%2F{run}"),
+        ("adwarm_strategy_warming", "warm", "Plan of this run", "plan?run={dag}%2F{run}"),
+        ("adwarm_strategy_warming", "score", "Fatigue scores", "fatigue"),
+        ("adwarm_request_queue", "drain", "Limits and queue", "flow"),
+        ("adwarm_policy_review", "review", "Review page", "reviews/{dag}%2F{run}"),
+    ],
+)
+def test_tasks_link_to_the_page(dags: dict[str, Any], dag_id: str, task_id: str, name: str, path: str) -> None:
+    """The web server finds the link in the stored form of the DAG; its URL leads to what the task's run did."""
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    task = dags[dag_id].get_task(task_id)
     (link,) = task.operator_extra_links
-    key = SimpleNamespace(dag_id="adwarm_policy_review", run_id="manual__2026-03-02T03:00:00+00:00")
-    assert link.get_link(task, ti_key=key).endswith(
-        "/adwarm/reviews/adwarm_policy_review%2Fmanual__2026-03-02T03%3A00%3A00%2B00%3A00"
-    )
+    key = SimpleNamespace(dag_id=dag_id, run_id="manual__2026-03-02T03:00:00+00:00")
+    run = "manual__2026-03-02T03%3A00%3A00%2B00%3A00"
+    assert link.get_link(task, ti_key=key).endswith(f"/adwarm/{path.format(dag=dag_id, run=run)}")
+    assert isinstance(task, MappedOperator) == (task_id == "warm")
+    stored = DagSerialization.from_dict(DagSerialization.to_dict(dags[dag_id])).get_task(task_id)
+    assert list(stored.extra_links) == [name]
+
+
+def test_operators_of_other_dags_link_to_the_page() -> None:
+    """Operators that a user puts into a DAG link to the tab about what they do."""
+    from adwarm_airflow.operators import PrefetchInsightsOperator, ScoreFatigueOperator
+
+    prefetch = PrefetchInsightsOperator(task_id="prefetch", accounts=["act_1"], date_ranges=["yesterday"])
+    score = ScoreFatigueOperator(task_id="score", as_of="2026-03-02")
+    links = [link.get_link(task, ti_key=None) for task in (prefetch, score) for link in task.operator_extra_links]
+    assert [url.rpartition("/adwarm/")[2] for url in links] == ["flow", "fatigue"]
+
+
+def test_forms_are_carried_out_only_as_the_page_sends_them(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Login, permission, origin, token, size and type of a form are checked before its handler runs."""
+    from adwarm.pages import tabs
+    from adwarm_airflow import page
+
+    monkeypatch.setattr(tabs, "TABS", (*tabs.TABS, PROBE))
+    monkeypatch.setattr(_get_plugin_app(), "_app", page.build_app())
+    visitor, viewer = ({"Cookie": f"_token={make_jwt(role)}"} for role in ("USER", "VIEWER"))
+    csrf = make_csrf_token(page.describe_visitor(_get_user("USER")))
+    check_forms(client.request, "/adwarm", "http://testserver", visitor, viewer, csrf)
