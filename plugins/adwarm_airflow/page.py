@@ -36,17 +36,27 @@ _TEXT = "This page is part of Airflow: log in there, then open it again."
 class PageApp:
     """The ASGI application that Airflow mounts at `PAGE_PREFIX`.
 
-    The page is built at the first request, because workers load the plugin too.
+    The page is built at the first request, because workers load the plugin too, and in a thread, because imports take
+    seconds, in which Airflow's web server has other requests to answer.
     """
 
     def __init__(self) -> None:
         self._app: FastAPI | None = None
+        self._lock = Lock()
 
     async def __call__(self, scope: "Message", receive: "Receive", send: "Send") -> None:
         """Answer a request."""
-        if self._app is None:
-            self._app = build_app()
-        await self._app(scope, receive, send)
+        app = self._app
+        if app is None:
+            from anyio.to_thread import run_sync
+
+            app = await run_sync(self._build)
+        await app(scope, receive, send)
+
+    def _build(self) -> "FastAPI":
+        with self._lock:
+            self._app = self._app or build_app()
+            return self._app
 
 
 def build_app() -> "FastAPI":

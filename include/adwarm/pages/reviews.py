@@ -7,7 +7,6 @@ from typing import Final
 
 from starlette.responses import Response
 
-from adwarm.replay.review_pages import read_page
 from adwarm.store import Context
 
 _SCRIPT: Final = re.compile(rb"<script[^>]*>(.*?)</script>", re.DOTALL)
@@ -20,6 +19,8 @@ def show_review(context: Context, run_id: str) -> Response:
     Raises:
         NotFound: there is no such review or it has no page; the message says why.
     """
+    from adwarm.replay.review_pages import read_page  # takes seconds, and no tab needs it
+
     body = read_page(context, run_id)
     headers = {**_HEADERS, "Content-Security-Policy": describe_policy(body)}
     return Response(body, 200, headers, "text/html; charset=utf-8")
