@@ -26,6 +26,7 @@ from adwarm_airflow.declarations import (
     timestamp_param,
 )
 from adwarm_airflow.operators import WarmBatchOperator
+from adwarm_airflow.page_links import FatigueLink, RunPlanLink, add_link
 
 
 @dag(
@@ -81,10 +82,12 @@ def adwarm_daily_insights() -> None:
 
         return warming.close_run(context)
 
-    batches = plan_day()
+    batches, scores = plan_day(), score_day()
+    add_link(batches, RunPlanLink())
+    add_link(scores, FatigueLink())
     arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "must_complete": True}
     warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
-    batches >> warm >> score_day() >> close_run()
+    batches >> warm >> scores >> close_run()
 
 
 daily_insights = adwarm_daily_insights()

@@ -22,6 +22,7 @@ from adwarm_airflow.declarations import (
     warming_deadline,
 )
 from adwarm_airflow.operators import WarmBatchOperator
+from adwarm_airflow.page_links import FatigueLink, RunPlanLink, add_link
 
 
 @dag(
@@ -66,10 +67,12 @@ def adwarm_intelligent_warming() -> None:
 
         return warming.close_run(context)
 
-    batches = plan()
+    batches, scores = plan(), score_closed_days()
+    add_link(batches, RunPlanLink())
+    add_link(scores, FatigueLink())
     arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
     warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
-    batches >> warm >> score_closed_days() >> close_run()
+    batches >> warm >> scores >> close_run()
 
 
 intelligent_warming = adwarm_intelligent_warming()

@@ -6,7 +6,8 @@ try:
     import adwarm_airflow
     from adwarm_airflow import task_end
     from adwarm_airflow.deadlines import WarmByDeadline
-    from adwarm_airflow.review_pages import URL_PREFIX, ReviewPageLink, ReviewPages
+    from adwarm_airflow.page import PageApp, list_views
+    from adwarm_airflow.page_links import LINKS, PAGE_PREFIX
 except ImportError as error:
     raise ImportError(
         "adwarm_airflow cannot be imported: PYTHONPATH must hold this project's include/ and plugins/ folders "
@@ -19,7 +20,8 @@ class AdwarmPlugin(AirflowPlugin):
 
     name = "adwarm"
     on_load = staticmethod(adwarm_airflow.check_core)
-    fastapi_apps = [{"app": ReviewPages(), "url_prefix": URL_PREFIX, "name": "adwarm reviews"}]  # noqa: RUF012 - read by Airflow
+    fastapi_apps = [{"app": PageApp(), "url_prefix": PAGE_PREFIX, "name": "adwarm"}]  # noqa: RUF012 - read by Airflow
+    external_views = list_views()
     listeners = [task_end]  # noqa: RUF012 - read by Airflow
     deadline_references = [WarmByDeadline]  # noqa: RUF012 - read by Airflow
-    operator_extra_links = [ReviewPageLink()]  # noqa: RUF012 - read by Airflow
+    operator_extra_links = list(LINKS)

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.pages.services import PageServices
     from adwarm.serving.misses import QueueMissHandler
+    from adwarm.serving.ports import Authenticator
 
 
 @dataclass
@@ -315,7 +316,11 @@ class Runtime:
         )
 
     def serving_application(self) -> "ASGIApp":
-        """Return the read API of this process, which may be served once; its lifespan starts and ends its parts."""
+        """Return the read API of this process and the page beside it; its lifespan starts and ends its parts.
+
+        It may be served once.
+        """
+        from adwarm.pages.mount import PageMount
         from adwarm.serving.api.application import Startable, build_application
         from adwarm.serving.chain_steps import LibraryLoader
         from adwarm.serving.deltas import DeltaThreads
@@ -357,12 +362,23 @@ class Runtime:
         startables: list[Startable] = [parts.counter, opens, misses]
         has_partitions = any(step.kind == "partitions" for step in self.read_chain.steps)
         startables += [LibraryLoader()] if has_partitions else []
-        application = build_application(services, parts, startables, close)
+        application = PageMount(build_application(services, parts, startables, close), self._build_page(authenticator))
         return tracing.trace_requests(application) if self._start_tracing() else application
 
     def _start_tracing(self) -> bool:
         """Send the spans of this process where the environment says, if it says so."""
         return tracing.start_provider("adwarm-serve") and tracing.instrument(self.engine)
+
+    def _build_page(self, authenticator: "Authenticator") -> "ASGIApp":
+        """Return the web page with a login by tokens."""
+        from adwarm.pages.application import build_page
+        from adwarm.pages.sessions import SessionAccess, add_session_routes
+        from adwarm.pages.tabs import TABS
+
+        access = SessionAccess(self.engine, self.clock, authenticator, self.settings.serving.session_hours)
+        page = build_page(TABS, lambda: self.page_services, access)
+        add_session_routes(page, access)
+        return page
 
 
 def build_healers(entries: Sequence[HealerSettings], runtime: Runtime) -> list[Healer]:

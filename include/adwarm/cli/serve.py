@@ -1,4 +1,4 @@
-"""`adwarm serve`: serves the read API."""
+"""`adwarm serve`: serves the read API and the web page."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,10 @@ def serve(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Serve the read API until SIGTERM or Ctrl-C. With --json, the first line says where it listens."""
+    """Serve the read API, and the web page at /adwarm/, until SIGTERM or Ctrl-C.
+
+    With --json, the first line says where they are.
+    """
     import logging
 
     from adwarm.runtime import Runtime
@@ -42,10 +45,14 @@ def _announce(*, as_json: bool) -> "Callable[[str], None]":
         import os
         import sys
 
+        from adwarm.pages.mount import PAGE_PATH
+
+        page = f"{url}{PAGE_PATH}/"
         if as_json:
-            print_json({"url": url, "pid": os.getpid()})
+            print_json({"url": url, "page": page, "pid": os.getpid()})
             sys.stdout.flush()
         else:
             typer.echo(f"The read API listens on {url}; every route but /healthz and /readyz needs a token.", err=True)
+            typer.echo(f"The web page is at {page}; log in with a token: adwarm token create --help.", err=True)
 
     return announce

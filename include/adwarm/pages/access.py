@@ -61,6 +61,9 @@ class PageAccess(Protocol):
         """Return who sends a request; None when they are not logged in."""
         ...
 
-    def describe_login(self) -> Mapping[str, Any]:
-        """Return the values of the template `login.html`, which anonymous callers get with 401."""
+    def describe_login(self, request: Request) -> Mapping[str, Any]:
+        """Return the values of the template `login.html`, which anonymous callers get with 401.
+
+        They are `text`, `takes_token`, `login_url` (or None) and `warning` (or nothing).
+        """
         ...

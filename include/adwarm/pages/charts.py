@@ -12,6 +12,7 @@ from typing import Final
 from markupsafe import Markup, escape
 
 HEAT_LEVELS: Final = 8
+_MARKS: Final = 4
 Scale = Callable[[float], float]
 """Turns a place or a value into a coordinate."""
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -159,36 +160,70 @@ def interval_chart(low: float, value: float, high: float, title: str) -> Markup:
 
 
 def _plot(series: Sequence[Series], labels: Sequence[str], title: str, height: int, *, bars: bool) -> Markup:
-    width, left, bottom = 670, 52, 22
-    top = _round_up(max((value for item in series for value in item.values if value is not None), default=0.0))
-    inner, count = height - bottom - 8, max(1, len(labels))
+    width, left, bottom, top = 670, 52, 24, 10
+    highest = max((value for item in series for value in item.values if value is not None), default=0.0)
+    mark, marks = _choose_marks(highest)
+    inner, count = height - bottom - top, max(1, len(labels))
     step = (width - left - 8) / count
 
     def place_x(place: float) -> float:
         return left + (place + 0.5) * step
 
     def place_y(value: float) -> float:
-        return 8 + inner * (1 - value / top)
+        return top + inner * (1 - value / (mark * marks))
 
     parts = []
-    for mark in (0.0, 0.5, 1.0):
-        y = place_y(top * mark)
+    for number in range(marks + 1):
+        y = place_y(mark * number)
         grid = (
             '<line x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}" class="grid"/>'
             '<text x="{}" y="{:.1f}" class="axis end">{}</text>'
         )
-        parts.append(_fill(grid, left, width - 8, y, y, left - 6, y + 4, f"{top * mark:,.4g}"))
+        parts.append(_fill(grid, left, width - 8, y, y, left - 6, y + 4, _write_mark(mark * number)))
     every = max(1, math.ceil(count / 8))
     for place in range(0, count, every):
         text = '<text x="{:.1f}" y="{}" class="axis middle">{}</text>'
-        parts.append(_fill(text, place_x(place), height - 5, labels[place]))
+        parts.append(_fill(text, place_x(place), height - 6, labels[place]))
     for number, item in enumerate(series):
         if bars:
             parts += _bars(item, (number, len(series)), (place_x, place_y), step, labels)
         else:
-            lines = _points(item.values, place_x, place_y)
-            parts += [_fill('<polyline points="{}" class="line {}"/>', text, item.kind) for text in lines]
+            parts += _lines(item, (place_x, place_y), is_only=len(series) == 1)
+    if not bars:
+        parts += _hits(series, labels, place_x, (step, top, inner))
     return _svg(width, height, title, parts, "plot") + _legend(series)
+
+
+def _lines(item: Series, scale: tuple[Scale, Scale], *, is_only: bool) -> list[Markup]:
+    """Return the parts of a line; that of an only series has its area filled, and a lone point is a dot."""
+    parts = []
+    for text in _points(item.values, *scale):
+        points = text.split()
+        first, last = points[0].partition(",")[0], points[-1].partition(",")[0]
+        if len(points) == 1:
+            x, _, y = text.partition(",")
+            parts.append(_fill('<circle cx="{}" cy="{}" r="3" class="fill {}"/>', x, y, item.kind))
+            continue
+        if is_only:
+            area = '<polygon points="{} {},{base:.1f} {},{base:.1f}" class="area fill {}"/>'
+            parts.append(Markup(area).format(text, last, first, item.kind, base=scale[1](0.0)))  # noqa: S704 - constant
+        parts.append(_fill('<polyline points="{}" class="line {}"/>', text, item.kind))
+    return parts
+
+
+def _hits(
+    series: Sequence[Series], labels: Sequence[str], place_x: Scale, size: tuple[float, float, float]
+) -> list[Markup]:
+    """Return a strip for each place of the axis that shows its values when a mouse is over it."""
+    step, top, inner = size
+    parts = []
+    for place, label in enumerate(labels):
+        values = [(item.name, item.values[place]) for item in series if place < len(item.values)]
+        text = ", ".join(f"{value:,.4g} {name}" for name, value in values if value is not None)
+        if text:
+            strip = '<rect x="{:.1f}" y="{}" width="{:.1f}" height="{}" class="hit"><title>{}</title></rect>'
+            parts.append(_fill(strip, place_x(place) - step / 2, top, step, inner, f"{label}: {text}"))
+    return parts
 
 
 def _bars(
@@ -242,9 +277,19 @@ def _share(value: float, low: float, high: float) -> float:
     return 0.5 if high == low else (value - low) / (high - low)
 
 
-def _round_up(value: float) -> float:
-    """Return the next number of the form 1, 2 or 5 times a power of ten; 1 for nothing."""
-    if value <= 0 or not math.isfinite(value):
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if value <= factor * power * (1 + 1e-9))
+def _choose_marks(highest: float) -> tuple[float, int]:
+    """Return the distance of the marks of an axis, which is 1, 2, 2.5 or 5 times a power of ten, and their number."""
+    if highest < 1e-300 or not math.isfinite(highest):
+        return 1.0, 1
+    power = 10.0 ** math.floor(math.log10(highest / _MARKS))
+    factors = (1.0, 2.0, 2.5, 5.0, 10.0)
+    mark = next(factor * power for factor in factors if highest <= factor * power * _MARKS * (1 + 1e-9))
+    return mark, math.ceil(highest / mark - 1e-9)
+
+
+def _write_mark(value: float) -> str:
+    """Return a number of an axis, short: `12,500` as `12.5k`."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if value >= size:
+            return f"{value / (1e3 if unit == 'k' else size):,.4g}{unit}"
+    return f"{value:,.4g}"

@@ -2,9 +2,12 @@
 
 | check      | how                                                                                                  |
 |------------|------------------------------------------------------------------------------------------------------|
-| Origin     | `Origin` (or `Referer` where a browser leaves it out) names the host that was asked; both missing: 403 |
+| Origin     | `Sec-Fetch-Site` is `same-origin`; where a browser does not send it, `Origin` (or `Referer`) names the host that was asked, also behind a proxy that sends `X-Forwarded-Host`; all missing: 403 |
 | CSRF token | HMAC of a fixed text by the visitor's credential, in a hidden field; nothing is stored                |
 | size       | a form has at most `MAX_FORM_BYTES` bytes and `MAX_FIELDS` fields                                     |
+
+Pages of other sites can set none of these headers: browsers write the first two themselves, and ask the server before
+they send the third one from elsewhere, which the page never grants.
 """
 
 import hmac
@@ -21,6 +24,8 @@ MAX_FORM_BYTES: Final = 65_536
 MAX_FIELDS: Final = 200
 CSRF_FIELD: Final = "csrf_token"
 _PURPOSE = b"adwarm page form"
+_SEAL_PURPOSE = b"adwarm page text: "
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 class FormRejected(Exception):
@@ -40,16 +45,48 @@ def make_csrf_token(visitor: Visitor) -> str:
     return hmac.new(visitor.credential, _PURPOSE, sha256).hexdigest()
 
 
+def make_seal(visitor: Visitor, text: str) -> str:
+    """Return what proves that the page itself wrote a text into a URL for this visitor."""
+    return hmac.new(visitor.credential, _SEAL_PURPOSE + text.encode(), sha256).hexdigest()[:32]
+
+
+def check_seal(visitor: Visitor, text: str, seal: str) -> bool:
+    """Return whether a text in a URL was written by the page for this visitor."""
+    return hmac.compare_digest(seal.encode(), make_seal(visitor, text).encode())
+
+
 def check_origin(request: Request) -> None:
     """Check that a POST comes from a page of this server.
 
     Raises:
         FormRejected: 403, it comes from elsewhere, or does not say where it comes from.
     """
+    site = request.headers.get("sec-fetch-site")
     sent = request.headers.get("origin") or request.headers.get("referer") or ""
-    host = request.headers.get("host", "")
-    if not host or urlsplit(sent).netloc.lower() != host.lower():
+    if site is not None:  # what the browser says of the URL in its address bar, whatever a proxy made of it
+        is_own = site == "same-origin" and sent != "null"
+    else:
+        is_own = _get_host(sent) in _list_hosts(request)
+    if not is_own:
         raise FormRejected(403, "the form was sent from another site; open the page here and send it again")
+
+
+def _get_host(url: str) -> str | None:
+    """Return host and port of a URL, without the default port; None for what is no URL of a page."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.netloc or "@" in parts.netloc:
+        return None
+    return parts.netloc.lower().removesuffix(_DEFAULT_PORTS[parts.scheme])
+
+
+def _list_hosts(request: Request) -> set[str]:
+    """Return the hosts that this server is asked as, without default ports."""
+    named = [request.headers.get("host", ""), *request.headers.get("x-forwarded-host", "").split(",")]
+    hosts = {name.strip().lower() for name in named if name.strip()}
+    return {name.removesuffix(port) for name in hosts for port in _DEFAULT_PORTS.values()}
 
 
 def check_csrf(visitor: Visitor, fields: Mapping[str, str]) -> None:

@@ -94,7 +94,7 @@ def hash_secret(secret: str) -> str:
 
 
 @dataclass(slots=True)
-class _RateLimit:
+class RateLimit:
     """At most `rate` requests per second, and a burst of some seconds' worth at once.
 
     Keeps the time at which the last admitted request was due at that rate (the generic cell rate algorithm).
@@ -127,7 +127,7 @@ class _Cached:
     token: AccessToken
     secret_hash: str
     read_at: float
-    limit: _RateLimit
+    limit: RateLimit
     used_at: datetime | None = None
 
 
@@ -150,7 +150,7 @@ class TokenAuthenticator:
         self._unknown: TTLCache[str, bool] = TTLCache(
             _UNKNOWN_IDS, _LIFE_SECONDS, timer=lambda: clock.now().timestamp()
         )
-        self._unknown_limit = _RateLimit(burst_seconds=UNKNOWN_READS_AT_ONCE / UNKNOWN_READS_PER_SECOND)
+        self._unknown_limit = RateLimit(burst_seconds=UNKNOWN_READS_AT_ONCE / UNKNOWN_READS_PER_SECOND)
         self._reads: dict[str, asyncio.Task[_Cached | None]] = {}
         # Threads of its own, so that slow work of other parts holds no token up.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="adwarm-tokens")
@@ -241,7 +241,7 @@ class TokenAuthenticator:
         before = self._known.get(token_id)
         if before is None:
             self._unknown_limit.give_back(UNKNOWN_READS_PER_SECOND)
-        cached = _Cached(stored.token, stored.secret_hash, started, before.limit if before else _RateLimit())
+        cached = _Cached(stored.token, stored.secret_hash, started, before.limit if before else RateLimit())
         cached.used_at = before.used_at if before else None
         self._known[token_id] = cached
         return cached

@@ -147,6 +147,9 @@ class ServingSettings(Section):
     dashboard: Path | None = Field(
         None, description="Folder of the built dashboard; its files are served at `/dashboard/` without a token."
     )
+    session_hours: float = Field(
+        12, gt=0, le=24 * 30, description="How long a login at the page lasts, `/adwarm/` beside the API."
+    )
     airflow_url: HttpUrl | None = Field(
         None, description="Airflow's base URL; with a token, a miss triggers the DAG that drains the queue."
     )

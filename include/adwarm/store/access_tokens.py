@@ -88,8 +88,9 @@ def save_last_used(engine: Engine, used: Mapping[str, datetime]) -> None:
             connection.execute(update(table).where(table.c.id == token_id).values(last_used_at=at))
 
 
-def _stored(row: Row[Any]) -> StoredToken:
-    token = AccessToken(
+def read_token(row: Row[Any]) -> AccessToken:
+    """Return the token in a row with the columns of the table."""
+    return AccessToken(
         id=row.id,
         name=row.name,
         scopes=frozenset(TokenScope(name) for name in row.scopes),
@@ -103,4 +104,7 @@ def _stored(row: Row[Any]) -> StoredToken:
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
     )
-    return StoredToken(token, row.secret_hash, row.last_used_at)
+
+
+def _stored(row: Row[Any]) -> StoredToken:
+    return StoredToken(read_token(row), row.secret_hash, row.last_used_at)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator
 
-from adwarm_airflow.review_pages import ReviewPageLink
+from adwarm_airflow.page_links import ReviewPageLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from adwarm_airflow.page_links import FlowLink
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -24,6 +26,7 @@ class DrainRequestsOperator(BaseOperator):
         conn_id: a connection of type `facebook_social`.
     """
 
+    operator_extra_links = (FlowLink(),)
     template_fields: Sequence[str] = ("batch_size", "max_seconds", "conn_id")
 
     def __init__(

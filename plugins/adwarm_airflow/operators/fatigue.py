@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from adwarm_airflow.page_links import FatigueLink
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -21,6 +23,7 @@ class ScoreFatigueOperator(BaseOperator):
         as_of: the day, `YYYY-MM-DD`.
     """
 
+    operator_extra_links = (FatigueLink(),)
     template_fields: Sequence[str] = ("accounts", "as_of")
 
     def __init__(self, *, accounts: Sequence[str] | None = None, as_of: str, **kwargs: Any) -> None:

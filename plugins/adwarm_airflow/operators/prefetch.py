@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from adwarm_airflow.page_links import FlowLink
 from adwarm_airflow.triggers import CapacityTrigger
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class PrefetchInsightsOperator(BaseOperator):
         deferrable: whether the task defers, and frees its worker slot, for a long wait.
     """
 
+    operator_extra_links = (FlowLink(),)
     template_fields: Sequence[str] = ("accounts", "date_ranges", "report", "priority", "conn_id")
 
     def __init__(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from adwarm_airflow.operators.prefetch import SHORT_WAIT_SECONDS, PrefetchInsightsOperator
+from adwarm_airflow.page_links import RunPlanLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,6 +31,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
             it leaves the rest of the batch to a later run.
     """
 
+    operator_extra_links = (RunPlanLink(),)
     template_fields: Sequence[str] = ("batch", "pause_seconds", "slice_size", "max_calls", "conn_id")
 
     def __init__(

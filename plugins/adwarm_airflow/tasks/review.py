@@ -13,8 +13,8 @@ from adwarm.replay.review import reject, review_policies
 from adwarm.replay.review_rules import ReviewResult, get_review_headline, summarize_review
 from adwarm.settings import ReviewSettings, Settings
 from adwarm_airflow.operators.approval import ANSWERED_BY
+from adwarm_airflow.page_links import get_review_url
 from adwarm_airflow.params import get_lines_param
-from adwarm_airflow.review_pages import review_url
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime
 
@@ -44,7 +44,7 @@ def review(context: Mapping[str, Any]) -> dict[str, Any]:
         "live_kind": made.live_kind,
         "proposed_kind": made.proposed_kind,
         "report": made.page,
-        "page": None if made.page is None else review_url(made.run_id),
+        "page": None if made.page is None else get_review_url(made.run_id),
         "headline": get_review_headline(made),
         "why": made.figures["why"],
         "body": summarize_review(made),
@@ -57,7 +57,7 @@ def _log_review(made: PolicyReview) -> None:
         log.info("%s: %s. %s.", made.live_kind, headline, made.figures["source"])
     log.info("%s: %s", made.result, made.figures["why"])
     if made.page is not None:
-        log.info("page: %s, stored as %s", review_url(made.run_id), made.page)
+        log.info("page: %s, stored as %s", get_review_url(made.run_id), made.page)
 
 
 def is_proposed(context: Mapping[str, Any]) -> bool:

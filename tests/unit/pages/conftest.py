@@ -33,8 +33,8 @@ class NamedAccess:
     async def identify(self, request: Request) -> Visitor | None:
         return _VISITORS.get(request.headers.get("x-visitor", ""))
 
-    def describe_login(self) -> Mapping[str, Any]:
-        return {"text": "Log in.", "takes_token": True}
+    def describe_login(self, request: Request) -> Mapping[str, Any]:
+        return {"text": "Log in.", "takes_token": True, "login_url": None, "warning": ""}
 
 
 @dataclass

@@ -1,9 +1,25 @@
 """Routes of the page: access, checks of forms, headers and the bound on SQL."""
 
-import pytest
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
 
+import pytest
+from starlette.requests import Request
+from starlette.testclient import TestClient
+
+from adwarm.foundation.errors import Transient
+from adwarm.model import PolicyReview
+from adwarm.pages.access import Visitor
+from adwarm.pages.application import build_page
+from adwarm.pages.forms import make_csrf_token, make_seal
 from adwarm.pages.tabs import TABS
-from tests.unit.pages.conftest import ADMIN, VIEWER, Page
+from adwarm.store import write_transaction
+from adwarm.store.page_files import PageFolder
+from adwarm.store.reviews import save_review
+from tests.unit.pages.conftest import ADMIN, START, VIEWER, NamedAccess, Page
+from tests.unit.pages.probes import PROBE, check_forms
 
 MOST_STATEMENTS = 10
 
@@ -28,7 +44,7 @@ def test_a_tab_runs_few_statements(page: Page, tab: object) -> None:
 def test_no_route_answers_an_anonymous_caller(page: Page) -> None:
     """Every route of the application refuses a caller who is not logged in, whatever its method."""
     for route in page.client.app.routes:  # type: ignore[attr-defined]
-        path = route.path.replace("{name}", "page.css")
+        path = route.path.replace("{name}", "page.css").replace("{run_id:path}", "newest")
         for method in route.methods:
             assert page.client.request(method, path).status_code == 401, (method, path)
     assert page.get("/nothing-there", None).status_code == 401
@@ -47,3 +63,105 @@ def test_pages_have_a_strict_policy(page: Page) -> None:
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'self'" in policy
     assert "unsafe" not in policy
+
+
+def test_paths_that_do_not_exist_and_methods_that_are_not_answered(page: Page) -> None:
+    """A visitor gets a page that says so, with links that lead back; nobody gets a file from elsewhere."""
+    for path in ("/nothing", "/static/..%2faccess.py", "/static/..%2f..%2f..%2fetc%2fpasswd", "/static/page.css/x"):
+        answer = page.get(path)
+        assert (answer.status_code, "Not found" in answer.text) == (404, True), path
+    assert 'href="../../static/page.css' in page.get("/nothing/at/all").text
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH"):
+        answer = page.client.request(method, "/now", headers={"x-visitor": "admin"})
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET"), method
+
+
+def test_head_is_answered_from_get(page: Page) -> None:
+    """HEAD has the headers of GET and no body."""
+    answer = page.client.head("/now", headers={"x-visitor": "admin"})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert int(answer.headers["content-length"]) > 100
+
+
+def test_static_files_are_kept_until_they_change(page: Page) -> None:
+    """The URL of a static file holds a hash of the files, so browsers may keep them; every other answer is not kept."""
+    text = page.get("/now").text
+    (url,) = re.findall(r'href="(static/page.css\?v=[0-9a-f]{12})"', text)
+    assert "immutable" in page.get(f"/{url}").headers["cache-control"]
+    assert page.get("/now").headers["cache-control"] == "private, no-store"
+
+
+def test_only_the_page_itself_shows_messages(page: Page) -> None:
+    """The message in a URL is shown when it has the seal of the page for this visitor, and not when anybody wrote it."""
+    url = f"/now?{urlencode({'done': 'all is warm', 'seal': make_seal(ADMIN, 'all is warm')})}"
+    assert "all is warm" in page.get(url).text
+    assert "all is warm" not in page.get(url, VIEWER).text
+    assert "all is warm" not in page.get("/now?done=all+is+warm").text
+
+
+def test_a_login_page_leads_back_to_the_tab(page: Page) -> None:
+    """After the login, the tab that was asked for is shown; any other path leads to the start page."""
+    assert 'name="next" value="plan?run=a&amp;b=%22"' in page.get("/plan?run=a&b=%22", None).text
+    for path in ("/tiles/plan/x", "/evil.example/plan", "/nothing"):
+        assert 'name="next" value="./"' in page.get(path, None).text, path
+
+
+def test_a_review_is_shown_in_a_sandbox(page: Page) -> None:
+    """A stored page runs its own scripts only, without access to the login; a missing one says what to do."""
+    assert "makes one every Monday" in page.get("/reviews/newest").text
+    body = b"<!doctype html><script>let seen = 1;</script><p>the page</p>"
+    path = PageFolder(page.runtime.settings.data).write("review-1.html", body)
+    with write_transaction(page.runtime.engine) as connection:
+        review = PolicyReview("dag/run 1", START, "kept", "population", None, None, path, {"why": "it is good"})
+        save_review(connection, review)
+    answer = page.get("/reviews/newest")
+    assert (answer.status_code, answer.content) == (200, body)
+    policy = answer.headers["content-security-policy"]
+    assert "script-src 'sha256-" in policy
+    assert "sandbox allow-scripts" in policy
+    assert "same-origin" not in policy
+    assert page.get("/reviews/dag%2Frun%201").content == body
+
+
+class FailingAccess:
+    """Finds nobody, because something failed."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    async def identify(self, request: Request) -> Visitor | None:
+        raise self.error
+
+    def describe_login(self, request: Request) -> Mapping[str, Any]:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "shown"),
+    [(Transient("the database is away"), 503, "the database is away"), (ValueError("secret-1"), 500, "the log of")],
+)
+def test_an_error_is_a_page_without_its_traceback(
+    page: Page, caplog: pytest.LogCaptureFixture, error: Exception, status: int, shown: str
+) -> None:
+    """A known error says what to do; the text of any other one is only in the log."""
+    client = TestClient(build_page(TABS, lambda: page.services, FailingAccess(error)))
+    answer = client.get("/now")
+    assert answer.status_code == status
+    assert shown in answer.text
+    assert "Traceback" not in answer.text
+    assert "secret-1" not in answer.text
+    assert "failed to answer /now" in caplog.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_url_that_is_too_long_is_refused(page: Page) -> None:
+    """A path with its query has a limit."""
+    assert page.get(f"/now?run={'x' * 5_000}").status_code == 414
+
+
+def test_forms_are_carried_out_only_as_the_page_sends_them(page: Page) -> None:
+    """Login, permission, origin, token, size and type of a form are checked before its handler runs."""
+    app = build_page((*TABS, PROBE), lambda: page.services, NamedAccess())
+    client = TestClient(app, follow_redirects=False)
+    visitor, viewer = {"x-visitor": "admin"}, {"x-visitor": "viewer"}
+    check_forms(client.request, "", "http://testserver", visitor, viewer, make_csrf_token(ADMIN))
