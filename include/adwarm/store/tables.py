@@ -359,6 +359,7 @@ warm = Table(
     Column("superseded_by", BigInteger),
     Index(None, "run_id", "batch"),
     Index(None, "account_id", "date_range", "fetched_at"),
+    Index(None, "account_id", "decided_at"),
     Index(None, "decided_at"),
     Index(None, "used", "status"),
     Index(None, "strategy", "decided_at"),

@@ -17,12 +17,14 @@ def upgrade() -> None:
     """Add the tables and columns; they start empty."""
     _create_sessions()
     _create_planning()
+    op.create_index("ix_warm_account_id_decided_at", "warm", ["account_id", "decided_at"])
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
 
 
 def downgrade() -> None:
-    """Drop the tables and columns of this migration."""
+    """Drop the tables, columns and indexes of this migration."""
+    op.drop_index("ix_warm_account_id_decided_at", "warm")
     for name in ("first_hits", "first_opens"):
         with op.batch_alter_table("traffic_hour") as table:
             table.drop_column(name)

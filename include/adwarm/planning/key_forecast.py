@@ -1,0 +1,135 @@
+"""Computes again what the forecast said about a key at a past or coming decision, from what is stored. Writes nothing."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from adwarm.forecast.data_cutoff import data_cutoff_at
+from adwarm.forecast.protocol import Forecast
+from adwarm.forecast.snapshot import read_snapshot
+from adwarm.foundation.arrow_arrays import Bools
+from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.model import ReportKey, Snapshot
+from adwarm.patterns.open_history import load_opens
+from adwarm.planning.decide import MIN_PROBABILITY, StoreView, get_recent_opens, get_timing
+from adwarm.planning.key_decision import KeyFrames, decide_key, select_key
+from adwarm.planning.plan import LOOKAHEAD
+from adwarm.planning.why_not_warm import ForecastState, FreshSpan
+from adwarm.store import Context, key_history, read_transaction
+
+_KEPT_ACCOUNTS: Final = 64
+_EVERY_HOUR: Final = -1.0
+"""Floor of probabilities that leaves out no hour."""
+
+
+class KeyForecasts:
+    """What forecasts said about accounts. Safe for several threads.
+
+    With many keys it takes seconds to compute the probabilities of an account at a decision, because a forecast also
+    weighs how busy all readers are; those asked for last are kept.
+
+    Args:
+        context: database, objects and settings.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._frames: OrderedDict[tuple[object, ...], pd.DataFrame] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def load(self, key: ReportKey, decided_at: datetime, now: datetime, spans: Sequence[FreshSpan]) -> ForecastState:
+        """Return what the forecast that was live at a decision said about a key then.
+
+        Args:
+            key: the key.
+            decided_at: the decision time, UTC.
+            now: the time of the question, UTC.
+            spans: when an entry answered the key.
+        """
+        context = self._context
+        with read_transaction(context.engine) as connection:
+            snapshot, is_assumed = key_history.find_snapshot_at(connection, min(decided_at, now))
+        if snapshot is None:
+            return ForecastState(problem=_describe_absence(is_assumed=is_assumed))
+        try:
+            every_hour = self._get_frame(snapshot, key.account_id, decided_at)
+        except (NotFound, Corrupt) as error:
+            return ForecastState(problem=f"the forecast {snapshot.id[:12]} cannot be read: {error}")
+        stated = every_hour[every_hour["probability"] > MIN_PROBABILITY].reset_index(drop=True)
+        frames = KeyFrames(stated, select_key(every_hour, key))
+        view = _PastView(context, decided_at, key, spans)
+        decision = decide_key(key, get_timing(context, decided_at), frames, view, context.settings.planning)
+        return ForecastState(
+            decision,
+            snapshot_id=snapshot.id,
+            kind=snapshot.kind,
+            trained_from=snapshot.trained_from,
+            trained_until=snapshot.trained_until,
+            is_assumed=is_assumed,
+            known_until=data_cutoff_at(decided_at, context.settings),
+        )
+
+    def _get_frame(self, snapshot: Snapshot, account_id: str, decided_at: datetime) -> pd.DataFrame:
+        """Return the probabilities of an account, every hour of each key."""
+        name = (snapshot.id, account_id, decided_at)
+        with self._lock:
+            if name in self._frames:
+                self._frames.move_to_end(name)
+                return self._frames[name]
+        frame = self._predict(read_snapshot(self._context, snapshot), account_id, decided_at)
+        with self._lock:
+            self._frames[name] = frame
+            while len(self._frames) > _KEPT_ACCOUNTS:
+                self._frames.popitem(last=False)
+        return frame
+
+    def _predict(self, forecast: Forecast, account_id: str, decided_at: datetime) -> pd.DataFrame:
+        selected: Bools = np.asarray(forecast.keys["account_id"].to_numpy(dtype=object) == account_id, np.bool_)
+        if not selected.any():
+            return forecast.keys.iloc[:0].assign(probability=0.0)
+        focused = forecast.focus(account_id)
+        recent = get_recent_opens(self._context, forecast, decided_at)
+        opens = recent.opens if recent else load_opens(self._context, decided_at, decided_at)
+        cutoff = recent.until if recent else decided_at
+        [chances] = focused.predict_series([decided_at], LOOKAHEAD, opens, [cutoff])
+        return focused.to_frame(chances, floor=_EVERY_HOUR, selected=selected)
+
+
+class _PastView(StoreView):
+    """The store as it was at a decision, as far as that is recorded.
+
+    Entries and days that were fetched later are left out; when the entry of the key itself was fresh is known better.
+    """
+
+    def __init__(self, context: Context, at: datetime, key: ReportKey, spans: Sequence[FreshSpan]) -> None:
+        super().__init__(context, at, known_at=at)
+        self._at = at
+        self._key = key
+        self._spans = spans
+
+    def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+        """Return until when the entry stored for each key at its moment is fresh; None when nothing is stored."""
+        ends = super().get_fresh_until(keys, moments)
+        return [
+            self._find_end(moment) or end if key == self._key else end
+            for key, moment, end in zip(keys, moments, ends, strict=True)
+        ]
+
+    def _find_end(self, moment: datetime) -> datetime | None:
+        """Return until when an entry was fresh at `moment` that had been fetched by the decision."""
+        spans = (span for span in self._spans if span.fetched_at <= self._at and span.covers(moment))
+        return next((span.until for span in spans), None)
+
+
+def _describe_absence(*, is_assumed: bool) -> str:
+    if is_assumed:
+        return (
+            "no forecast of that time is stored any more; ADWARM_RETENTION__SNAPSHOT_DAYS keeps those that nothing uses "
+            "longer"
+        )
+    return "no forecast is live yet; the DAG adwarm_access_patterns trains one"
