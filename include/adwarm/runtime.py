@@ -289,6 +289,13 @@ class Runtime:
         return QueueMissHandler(self.engine, self.settings, self.clock, self.queue, drainer)
 
     @cached_property
+    def key_explainer(self) -> "KeyExplainer":
+        """Explains why keys were or were not warm."""
+        from adwarm.planning.key_facts import KeyExplainer
+
+        return KeyExplainer(self.context)
+
+    @cached_property
     def page_services(self) -> "PageServices":
         """What the web page reads and acts with."""
         from adwarm.pages.services import PageServices
@@ -302,6 +309,7 @@ class Runtime:
             self.isolation,
             self.alerts,
             self.errors,
+            self.key_explainer,
         )
 
     def serving_application(self) -> "ASGIApp":

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
+from adwarm.planning.key_facts import KeyExplainer
 from adwarm.recovery import IsolationTracker, StoredAlerts
 from adwarm.serving.read_chain import ReadChain
 from adwarm.serving.services import AdmissionState
@@ -24,6 +25,7 @@ class PageServices:
         isolation: what is isolated.
         alerts: raised alerts.
         errors: the error history.
+        explainer: explains why keys were or were not warm.
     """
 
     context: Context
@@ -34,3 +36,4 @@ class PageServices:
     isolation: IsolationTracker
     alerts: StoredAlerts
     errors: ErrorLog
+    explainer: KeyExplainer

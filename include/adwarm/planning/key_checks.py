@@ -1,9 +1,8 @@
 """The steps of "why was this not warm?" that look at the account, the switches, the store and the strategies."""
 
-from datetime import datetime
-
-from adwarm.foundation.wording import format_some
-from adwarm.planning.why_not_warm import FreshSpan, KeyFacts, Step, StrategyState, SwitchState, Verdict
+from adwarm.foundation.wording import format_some, format_utc
+from adwarm.planning.why_not_warm import FreshSpan, KeyFacts, Step, StrategyState, Verdict
+from adwarm.store.key_history import SwitchState
 
 _SHOWN_SPANS = 3
 _SHOWN_STRATEGIES = 5
@@ -31,7 +30,9 @@ def check_account(facts: KeyFacts) -> Step:
     reason = f": {account.status_reason}" if account.status_reason else ""
     since = account.denied_at if account.status == "denied" else account.updated_at
     if account.status == "denied" and since is not None and since > facts.at:
-        text = f"The account is active at the moment, as far as recorded; access was denied later, at {_time(since)}."
+        text = (
+            f"The account is active at the moment, as far as recorded; access was denied later, at {format_utc(since)}."
+        )
         return Step("account", "Account", Verdict.OK, text, known)
     if account.status == "closed" and facts.plan_row is not None:
         return Step("account", "Account", Verdict.OK, "The account is closed now; a plan still had it then.", known)
@@ -41,7 +42,7 @@ def check_account(facts: KeyFacts) -> Step:
         "closed": "Open it with `adwarm accounts set ACCOUNT --status active`, if it is still in use.",
     }.get(account.status, "Look at `adwarm accounts list`.")
     what = {
-        "denied": f"access to the account was denied at {_time(since)}{reason}",
+        "denied": f"access to the account was denied at {format_utc(since)}{reason}",
         "closed": f"the account is closed{reason}; plans leave closed accounts out",
     }.get(account.status, f"the account is {account.status}{reason}")
     text = f"The account is {account.status}{reason}."
@@ -66,7 +67,9 @@ def check_switches(facts: KeyFacts) -> Step:
     """Check whether warming was switched off, or in shadow mode, at the moment."""
     stops = [switch for switch in facts.switches if _stops(switch) and switch.changed_at <= facts.at]
     later = [switch for switch in facts.switches if switch.changed_at > facts.at]
-    known = {switch.name: f"{'on' if switch.is_on else 'off'} since {_time(switch.changed_at)}" for switch in stops}
+    known = {
+        switch.name: f"{'on' if switch.is_on else 'off'} since {format_utc(switch.changed_at)}" for switch in stops
+    }
     if stops and not facts.was_warm:
         switch = stops[0]
         what = "warming is switched off" if switch.name == "warming" else "shadow mode is on, so nothing is fetched"
@@ -75,14 +78,14 @@ def check_switches(facts: KeyFacts) -> Step:
             "switches",
             "Switches",
             Verdict.DECISIVE,
-            f"{what.capitalize()} since {_time(switch.changed_at)}, by {switch.changed_by}{why}.",
+            f"{what.capitalize()} since {format_utc(switch.changed_at)}, by {switch.changed_by}{why}.",
             known,
-            f"because {what} since {_time(switch.changed_at)}, by {switch.changed_by}",
+            f"because {what} since {format_utc(switch.changed_at)}, by {switch.changed_by}",
             "Switch it back on the tab Actions of the page.",
         )
     text = "Warming is switched on, and shadow mode is off."
     if later:
-        names = format_some([f"{switch.name} at {_time(switch.changed_at)}" for switch in later], 3)
+        names = format_some([f"{switch.name} at {format_utc(switch.changed_at)}" for switch in later], 3)
         text = f"Changed after the moment: {names}. What it was before is not recorded here; see the list of actions."
     elif stops:
         text = "A switch stops warming, but an entry that was fetched before was still fresh."
@@ -97,14 +100,14 @@ def check_stored(facts: KeyFacts) -> Step:
         return _explain_gone(facts, span, known)
     if span is not None:
         verb = "is" if facts.is_future else "was"
-        end = "for good" if span.until is None else f"until {_time(span.until)}"
+        end = "for good" if span.until is None else f"until {format_utc(span.until)}"
         return Step(
             "stored_entry",
             "Stored entry",
             Verdict.DECISIVE,
             f"An entry {verb} fresh: {_describe_span(span)}.",
             known,
-            f"because it was fetched at {_time(span.fetched_at)} and {verb} fresh {end}",
+            f"because it was fetched at {format_utc(span.fetched_at)} and {verb} fresh {end}",
             "Nothing to do. If a reader still waited, look at the errors of the read API on the tab Flow.",
         )
     entry = facts.entry
@@ -114,7 +117,7 @@ def check_stored(facts: KeyFacts) -> Step:
             "stored_entry",
             "Stored entry",
             Verdict.DECISIVE,
-            f"The stored entry of {_time(entry.fetched_at)} is degraded: {why}.",
+            f"The stored entry of {format_utc(entry.fetched_at)} is degraded: {why}.",
             {**known, "degraded_reason": why},
             f"because the stored entry is degraded ({why}), and a degraded entry is never fresh",
             "Maintenance repairs it; `adwarm warm` fetches it now.",
@@ -125,9 +128,9 @@ def check_stored(facts: KeyFacts) -> Step:
             "stored_entry",
             "Stored entry",
             Verdict.DECISIVE,
-            f"The entry of {_time(restated.fetched_at)} ended when new data arrived at {_time(restated.restated_at)}.",
+            f"The entry of {format_utc(restated.fetched_at)} ended when new data arrived at {format_utc(restated.restated_at)}.",
             known,
-            f"because data of its days arrived again at {_time(restated.restated_at)}, after it was fetched",
+            f"because data of its days arrived again at {format_utc(restated.restated_at)}, after it was fetched",
             "The next run warms it again if the forecast expects an open; `adwarm warm` fetches it now.",
         )
     return Step("stored_entry", "Stored entry", Verdict.OK, _describe_history(facts), known)
@@ -159,7 +162,7 @@ def _is_unknown_to_forecast(facts: KeyFacts) -> bool:
 
 
 def _explain_gone(facts: KeyFacts, span: FreshSpan, known: dict[str, str]) -> Step:
-    end = "for good" if span.until is None else f"until {_time(span.until)}"
+    end = "for good" if span.until is None else f"until {format_utc(span.until)}"
     damaged = facts.entry is not None and facts.entry.degraded
     what = f"is degraded: {facts.entry.degraded_reason}" if damaged and facts.entry else "is gone: evicted or purged"
     past = "" if facts.at >= facts.now else " Whether that was before or after the moment is not recorded."
@@ -167,9 +170,9 @@ def _explain_gone(facts: KeyFacts, span: FreshSpan, known: dict[str, str]) -> St
         "stored_entry",
         "Stored entry",
         Verdict.DECISIVE,
-        f"It was fetched at {_time(span.fetched_at)} and would be fresh {end}, but the entry {what}.{past}",
+        f"It was fetched at {format_utc(span.fetched_at)} and would be fresh {end}, but the entry {what}.{past}",
         known,
-        f"because the entry that was fetched at {_time(span.fetched_at)} {what}",
+        f"because the entry that was fetched at {format_utc(span.fetched_at)} {what}",
         "Warm it again with `adwarm warm`; the tab Actions lists purges.",
     )
 
@@ -179,27 +182,21 @@ def _describe_history(facts: KeyFacts) -> str:
     if earlier:
         last = earlier[0]
         end = last.restated_at or last.until
-        return (
-            f"No entry was fresh. The last one before was fetched at {_time(last.fetched_at)} and ended {_time(end)}."
-        )
+        return f"No entry was fresh. The last one before was fetched at {format_utc(last.fetched_at)} and ended {format_utc(end)}."
     if facts.warms_from is not None and facts.at < facts.warms_from:
         return (
-            f"Not recorded: warms before {_time(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS keeps them "
+            f"Not recorded: warms before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS keeps them "
             "longer."
         )
     if facts.entry is not None:
-        return f"No entry was fresh. The stored one was fetched later, at {_time(facts.entry.fetched_at)}."
+        return f"No entry was fresh. The stored one was fetched later, at {format_utc(facts.entry.fetched_at)}."
     return "No entry was fresh, and no earlier fetch is recorded."
 
 
 def _describe_span(span: FreshSpan) -> str:
-    end = "for good" if span.until is None else f"until {_time(span.until)}"
-    return f"fetched at {_time(span.fetched_at)}, fresh {end}, recorded by {span.origin}"
+    end = "for good" if span.until is None else f"until {format_utc(span.until)}"
+    return f"fetched at {format_utc(span.fetched_at)}, fresh {end}, recorded by {span.origin}"
 
 
 def _describe_schedule(item: StrategyState) -> str:
-    return f"due {item.cron}, last due at {_time(item.last_due)}" if item.last_due else f"due {item.cron}"
-
-
-def _time(moment: datetime | None) -> str:
-    return "a time that is not recorded" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"
+    return f"due {item.cron}, last due at {format_utc(item.last_due)}" if item.last_due else f"due {item.cron}"

@@ -151,7 +151,8 @@ def _decide_unlikely(
     found = _describe(candidates, best, planning, utc(timing.decided_at))
     if candidates.chance[best] < planning.min_confidence:
         return replace(found, rule=Rule.UNLIKELY)
-    return replace(found, rule=Rule.LATER, **_find_peak(due, int(rows[best]), candidates.ends[best], timing))
+    probability, opens = _find_peak(due, int(rows[best]), candidates.ends[best], timing)
+    return replace(found, rule=Rule.LATER, peak_probability=probability, peak_at=opens)
 
 
 def _decide_without_due_hour(
@@ -194,14 +195,13 @@ def _candidates(key: ReportKey, slots: SlotArrays, rows: Ints, view: PlanningVie
     return LikelyKeys(slots, rows, chance, keys, warm_at, ends)
 
 
-def _find_peak(slots: SlotArrays, row: int, end: datetime, timing: PlanTiming) -> dict[str, float | datetime]:
+def _find_peak(slots: SlotArrays, row: int, end: datetime, timing: PlanTiming) -> tuple[float, datetime]:
     """Return the probability and the predicted open of the likeliest hour between a row and the entry's expiry."""
     decided_at = utc(timing.decided_at)
     until = int(_to_ms([end], decided_at)[0])
     rows = np.flatnonzero((np.arange(len(slots.start)) >= row) & (slots.start < until))
     peak = int(rows[np.argmax(slots.probability[rows])]) if len(rows) else row
-    opens = decided_at + timedelta(milliseconds=int(slots.open[peak]))
-    return {"peak_probability": float(slots.probability[peak]), "peak_at": opens}
+    return float(slots.probability[peak]), decided_at + timedelta(milliseconds=int(slots.open[peak]))
 
 
 def _describe(

@@ -123,7 +123,7 @@ class KeyExplainer:
         warms: Sequence[Warm],
         entry: key_history.StoredEntry | None,
     ) -> tuple[FreshSpan, ...]:
-        """Return when an entry answered the key, newest first: fetches of runs, published versions, the stored entry."""
+        """Return when an entry answered the key, newest first: by fetches, published versions and the entry."""
         key, account, resolved = question.key, question.account, question.resolved
         arrivals = key_history.list_arrivals(connection, resolved, question.at)
         spans: dict[datetime, FreshSpan] = {}

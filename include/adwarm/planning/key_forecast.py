@@ -1,4 +1,4 @@
-"""Computes again what the forecast said about a key at a past or coming decision, from what is stored. Writes nothing."""
+"""Computes again what the forecast said about a key at a decision, past or to come. Writes nothing."""
 
 import threading
 from collections import OrderedDict
@@ -128,8 +128,5 @@ class _PastView(StoreView):
 
 def _describe_absence(*, is_assumed: bool) -> str:
     if is_assumed:
-        return (
-            "no forecast of that time is stored any more; ADWARM_RETENTION__SNAPSHOT_DAYS keeps those that nothing uses "
-            "longer"
-        )
+        return "no forecast of that time is stored any more; ADWARM_RETENTION__SNAPSHOT_DAYS keeps unused ones longer"
     return "no forecast is live yet; the DAG adwarm_access_patterns trains one"
