@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.pages.services import PageServices
+    from adwarm.planning.key_facts import KeyExplainer
     from adwarm.serving.misses import QueueMissHandler
 
 

@@ -30,9 +30,7 @@ def check_account(facts: KeyFacts) -> Step:
     reason = f": {account.status_reason}" if account.status_reason else ""
     since = account.denied_at if account.status == "denied" else account.updated_at
     if account.status == "denied" and since is not None and since > facts.at:
-        text = (
-            f"The account is active at the moment, as far as recorded; access was denied later, at {format_utc(since)}."
-        )
+        text = f"Active at the moment, as far as recorded; access was denied later, at {format_utc(since)}."
         return Step("account", "Account", Verdict.OK, text, known)
     if account.status == "closed" and facts.plan_row is not None:
         return Step("account", "Account", Verdict.OK, "The account is closed now; a plan still had it then.", known)
@@ -124,13 +122,14 @@ def check_stored(facts: KeyFacts) -> Step:
         )
     restated = next((item for item in facts.spans if item.restated_at and item.restated_at <= facts.at), None)
     if restated is not None and (restated.until is None or restated.until > facts.at):
+        ended = format_utc(restated.restated_at)
         return Step(
             "stored_entry",
             "Stored entry",
             Verdict.DECISIVE,
-            f"The entry of {format_utc(restated.fetched_at)} ended when new data arrived at {format_utc(restated.restated_at)}.",
+            f"The entry of {format_utc(restated.fetched_at)} ended at {ended}, when new data of its days arrived.",
             known,
-            f"because data of its days arrived again at {format_utc(restated.restated_at)}, after it was fetched",
+            f"because data of its days arrived again at {ended}, after it was fetched",
             "The next run warms it again if the forecast expects an open; `adwarm warm` fetches it now.",
         )
     return Step("stored_entry", "Stored entry", Verdict.OK, _describe_history(facts), known)
@@ -181,12 +180,12 @@ def _describe_history(facts: KeyFacts) -> str:
     earlier = [span for span in facts.spans if span.fetched_at <= facts.at]
     if earlier:
         last = earlier[0]
-        end = last.restated_at or last.until
-        return f"No entry was fresh. The last one before was fetched at {format_utc(last.fetched_at)} and ended {format_utc(end)}."
+        fetched, end = format_utc(last.fetched_at), format_utc(last.restated_at or last.until)
+        return f"No entry was fresh. The last one before was fetched at {fetched} and ended at {end}."
     if facts.warms_from is not None and facts.at < facts.warms_from:
         return (
-            f"Not recorded: warms before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS keeps them "
-            "longer."
+            f"Not recorded: warms before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS keeps "
+            "them longer."
         )
     if facts.entry is not None:
         return f"No entry was fresh. The stored one was fetched later, at {format_utc(facts.entry.fetched_at)}."

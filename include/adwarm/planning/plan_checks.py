@@ -35,8 +35,8 @@ def check_plan(facts: KeyFacts) -> Step:
         text = "No plan of the days before has a warm of it that would have answered it at the moment."
         if facts.warms_from is not None and facts.at < facts.warms_from:
             text = (
-                f"Not recorded: plans before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS keeps "
-                "them longer."
+                f"Not recorded: plans before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS "
+                "keeps them longer."
             )
         return Step("plan", "Plan", Verdict.OK, text)
     text = f"The run {row.run_id}, decided at {format_utc(row.decided_at)}, has it: {_describe_row(row)}."
@@ -44,9 +44,8 @@ def check_plan(facts: KeyFacts) -> Step:
     promised = {"will_be_warm": True} if _is_promised(facts, row) else {}
     why = row.explanation.get("why")
     known = {**_row_facts(row), **promised}
-    return Step(
-        "plan", "Plan", Verdict.DECISIVE, f"{text} {_capital(str(why))}." if why else text, known, because, advice
-    )
+    text = f"{text} {str(why)[:1].upper()}{str(why)[1:]}." if why else text
+    return Step("plan", "Plan", Verdict.DECISIVE, text, known, because, advice)
 
 
 def check_run(facts: KeyFacts) -> Step:
@@ -135,8 +134,8 @@ def _explain_row(facts: KeyFacts, row: Warm) -> tuple[str, str]:
         why = str(row.explanation.get("cut") or "the plan does not say why")
         priced = f"; worth {format_amount(row.benefit)} calls at a price of {format_amount(row.price)}"
         return f"because {_uncapital(why)}{priced}", (
-            "Raise ADWARM_PLANNING__MAX_CALLS_PER_HOUR, ADWARM_PLANNING__MAX_ACCOUNT_CALLS_PER_HOUR or the strategy's own "
-            "budget, if the platform's quota allows it."
+            "Raise ADWARM_PLANNING__MAX_CALLS_PER_HOUR, ADWARM_PLANNING__MAX_ACCOUNT_CALLS_PER_HOUR or the budget of "
+            "the strategy, if the platform's quota allows it."
         )
     if status == "shadow":
         return (

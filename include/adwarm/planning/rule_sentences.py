@@ -37,8 +37,8 @@ def _explain_unknown(facts: KeyFacts, state: ForecastState) -> RuleSentences:
 def _explain_unlikely(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
     chance, least = format_percent(found.chance), format_percent(facts.min_confidence)
     text = (
-        f"At {format_utc(found.decided_at)} an open was {chance} likely before a fetched entry would expire, and {least} "
-        f"is the least that is warmed: {_opens(found)}."
+        f"At {format_utc(found.decided_at)} an open was {chance} likely before a fetched entry would expire, and "
+        f"{least} is the least that is warmed: {_opens(found)}."
     )
     because = (
         f"because an open was only {chance} likely, below the {least} of ADWARM_PLANNING__MIN_CONFIDENCE: "
@@ -78,13 +78,13 @@ def _explain_too_short(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
     del facts
     end = format_utc(found.expires_at)
     text = (
-        f"At {format_utc(found.decided_at)} an entry fetched at {format_utc(found.warm_at)} would have expired at {end}, "
-        f"before the session that was expected at {format_utc(found.predicted_open)} ends; {_opens(found)}."
+        f"At {format_utc(found.decided_at)} an entry fetched at {format_utc(found.warm_at)} would have expired at "
+        f"{end}, before the session that was expected at {format_utc(found.predicted_open)} ends; {_opens(found)}."
     )
     because = f"because an entry fetched for it would have expired at {end}, before the session ends"
     advice = (
-        "The range changes at the account's midnight, or its data is fresh for a short time; a reader's request fetches "
-        "it. ADWARM_PLANNING__SESSION_MINUTES says how long an entry has to last."
+        "The range changes at the account's midnight, or its data is fresh for a short time; a reader's request "
+        "fetches it. ADWARM_PLANNING__SESSION_MINUTES says how long an entry has to last."
     )
     return RuleSentences(text, because, advice)
 
@@ -106,8 +106,8 @@ def _explain_worth(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
     """Return the sentences about a key that is worth its price although no plan has a row of it."""
     at = format_utc(found.decided_at)
     said = (
-        f"At {at} an open is {format_percent(found.chance)} likely and a warm worth {format_amount(found.benefit)} calls; "
-        f"{_opens(found)}."
+        f"At {at} an open is {format_percent(found.chance)} likely and a warm worth {format_amount(found.benefit)} "
+        f"calls; {_opens(found)}."
     )
     if facts.is_future:
         because = (
@@ -116,8 +116,8 @@ def _explain_worth(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
         return RuleSentences(said, because, "Nothing to do.")
     text = f"{said} The plan has no row of it: a plan lists the best 200 of the keys that the budget cuts."
     because = (
-        "because it was worth a warm, but is not in the plan: the hourly budget cut it with many others, or the run knew "
-        "other opens than are stored now"
+        "because it was worth a warm, but is not in the plan: the hourly budget cut it with many others, or the run "
+        "knew other opens than are stored now"
     )
     return RuleSentences(text, because, "Look at the cut keys of that run on the tab Plan.")
 
