@@ -162,20 +162,27 @@ class StoreView:
 
 
 def decide(
-    context: Context, decided_at: datetime, run_id: str, mode: Mode, on_problem: OnProblem | None = None
+    context: Context,
+    decided_at: datetime,
+    run_id: str,
+    mode: Mode,
+    on_problem: OnProblem | None = None,
+    *,
+    with_outlook: bool = True,
 ) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
-    In shadow mode the plan is stored and no batch carries it out. The outlook on the next 24 hours is stored as well,
-    unless that of a later decision is. Before a forecast is trained, and while none can be
+    In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, and while none can be
     read, the plan holds only the accounts whose day is closed. `on_problem` is called when the live one cannot be read.
+    With `with_outlook` the outlook on the next 24 hours is stored as well, unless that of a later decision is.
     """
     settings = context.settings
     view = StoreView(context, decided_at)
     without_forecast = ""
     try:
         plan, slots = _plan_forecast(context, decided_at, run_id, view, on_problem)
-        save_outlook(context, slots, plan, decided_at)
+        if with_outlook:
+            _save_outlook(context, slots, plan, decided_at)
     except (NotFound, Corrupt) as error:
         plan, without_forecast = WarmPlan(), str(error)
     closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
@@ -283,7 +290,7 @@ def _predict(context: Context, decided_at: datetime, on_problem: OnProblem | Non
     return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
 
 
-def save_outlook(context: Context, slots: SlotArrays, plan: WarmPlan, decided_at: datetime) -> None:
+def _save_outlook(context: Context, slots: SlotArrays, plan: WarmPlan, decided_at: datetime) -> None:
     """Store what a run expects of each of the next 24 hours, unless a later decision has stored its own."""
     fresh = warms.list_fresh_until(context.engine, decided_at - LOOKAHEAD, decided_at)
     hours = build_outlook(slots, decided_at, plan, fresh, context.settings)

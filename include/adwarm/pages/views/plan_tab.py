@@ -12,6 +12,7 @@ from adwarm.pages.queries import plan_queries
 from adwarm.pages.queries.plan_queries import KeyFilter
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.patterns.hour_ranges import SHORT_DAYS
+from adwarm.planning.why_not_warm import Step
 from adwarm.store import access_patterns, plan_hours
 from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour
 
@@ -116,11 +117,7 @@ def load_answer(request: TileRequest) -> Mapping[str, Any]:
     key = ReportKey.parse(request.get("account"), request.get("range"), request.get("report") or "default")
     at = _read_moment(request)
     answer = request.services.explainer.explain(key, at, request.now)
-    steps = [
-        (step, [(name, _plain(value)) for name, value in step.facts.items() if value is not None])
-        for step in answer.steps
-    ]
-    return {"answer": answer, "steps": steps}
+    return {"answer": answer, "steps": [(step, _list_facts(step)) for step in answer.steps]}
 
 
 def read_run(request: TileRequest) -> str:
@@ -184,6 +181,11 @@ def _read_moment(request: TileRequest) -> datetime:
 def _sum_parts(rows: list[PatternHour]) -> list[float]:
     """Return the opens of one day in four parts of six hours."""
     return [sum(row.opens_per_hour for row in rows[start : start + 6]) for start in range(0, 24, 6)]
+
+
+def _list_facts(step: Step) -> list[tuple[str, str]]:
+    """Return the facts of a step as text; those that are not known are left out."""
+    return [(name, _plain(value)) for name, value in step.facts.items() if value is not None]
 
 
 def _plain(value: object) -> str:
