@@ -37,7 +37,7 @@ class Rule(StrEnum):
     | rule        | the key                                                                              |
     |-------------|--------------------------------------------------------------------------------------|
     | `unknown`   | was never opened in the log that the forecast learned from                           |
-    | `not_due`   | is expected later than this run warms for                                            |
+    | `not_due`   | is expected soon, but later than this run warms for                                  |
     | `unlikely`  | is less likely to be opened than `planning.min_confidence`                           |
     | `later`     | waits for an hour before the entry's expiry that is much likelier                    |
     | `fresh`     | has an entry that stays fresh through the predicted session                          |
@@ -170,9 +170,10 @@ def _decide_without_due_hour(
     decided_at = utc(timing.decided_at)
     candidates = _candidates(key, every, np.zeros(1, np.int64), view, timing)
     found = replace(_describe(candidates, 0, None, decided_at), chance=float(every.probability[0]))
-    if not len(stated.probability):
+    soon = np.flatnonzero(stated.open < _to_ms(candidates.ends, decided_at)[0])
+    if not len(soon):
         return replace(found, rule=Rule.UNLIKELY)
-    peak = int(np.argmax(stated.probability))
+    peak = int(soon[np.argmax(stated.probability[soon])])
     opens = decided_at + timedelta(milliseconds=int(stated.open[peak]))
     return replace(found, rule=Rule.NOT_DUE, peak_probability=float(stated.probability[peak]), peak_at=opens)
 

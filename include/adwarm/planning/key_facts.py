@@ -186,8 +186,7 @@ def _load_obstacles(connection: Connection, row: Warm | None, question: _Questio
     is_now = abs(question.at - question.now) <= _NOW_PERIOD
     return {
         "errors": tuple(key_history.list_errors(connection, question.key.account_id, row.decided_at, until)),
-        "parked": tuple(key_history.list_parked(connection, row.decided_at, until)),
-        "open_breakers": tuple(key_history.list_open_breakers(connection)) if is_now else (),
+        "obstacles": tuple(key_history.list_obstacles(connection, row.decided_at, until, with_breakers=is_now)),
     }
 
 

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,34 @@ from adwarm.planning.plan import LOOKAHEAD
 from adwarm.planning.why_not_warm import ForecastState, FreshSpan
 from adwarm.store import Context, key_history, read_transaction
 
-_KEPT_ACCOUNTS: Final = 64
+_MOST_KEPT: Final = 64
 _EVERY_HOUR: Final = -1.0
 """Floor of probabilities that leaves out no hour."""
+
+
+T = TypeVar("T")
+
+
+class _Recent(Generic[T]):
+    """The values that were asked for last, by name. Safe for several threads."""
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[object, T] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: object) -> T | None:
+        """Return a value that is kept, or None."""
+        with self._lock:
+            if name in self._values:
+                self._values.move_to_end(name)
+            return self._values.get(name)
+
+    def set(self, name: object, value: T) -> None:
+        """Keep a value, and forget the one that was not asked for longest when there are too many."""
+        with self._lock:
+            self._values[name] = value
+            while len(self._values) > _MOST_KEPT:
+                self._values.popitem(last=False)
 
 
 class KeyForecasts:
@@ -39,8 +64,8 @@ class KeyForecasts:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._frames: OrderedDict[tuple[object, ...], pd.DataFrame] = OrderedDict()
-        self._lock = threading.Lock()
+        self._frames: _Recent[pd.DataFrame] = _Recent()
+        self._states: _Recent[ForecastState] = _Recent()
 
     def load(self, key: ReportKey, decided_at: datetime, now: datetime, spans: Sequence[FreshSpan]) -> ForecastState:
         """Return what the forecast that was live at a decision said about a key then.
@@ -56,6 +81,19 @@ class KeyForecasts:
             snapshot, is_assumed = key_history.find_snapshot_at(connection, min(decided_at, now))
         if snapshot is None:
             return ForecastState(problem=_describe_absence(is_assumed=is_assumed))
+        name = (snapshot.id, is_assumed, key, decided_at, tuple(spans))
+        is_past = decided_at <= now
+        known = self._states.get(name) if is_past else None
+        if known is None:
+            known = self._compute(key, decided_at, spans, (snapshot, is_assumed))
+            if is_past and known.decision is not None:
+                self._states.set(name, known)
+        return known
+
+    def _compute(
+        self, key: ReportKey, decided_at: datetime, spans: Sequence[FreshSpan], live: tuple[Snapshot, bool]
+    ) -> ForecastState:
+        context, (snapshot, is_assumed) = self._context, live
         try:
             every_hour = self._get_frame(snapshot, key.account_id, decided_at)
         except (NotFound, Corrupt) as error:
@@ -77,15 +115,10 @@ class KeyForecasts:
     def _get_frame(self, snapshot: Snapshot, account_id: str, decided_at: datetime) -> pd.DataFrame:
         """Return the probabilities of an account, every hour of each key."""
         name = (snapshot.id, account_id, decided_at)
-        with self._lock:
-            if name in self._frames:
-                self._frames.move_to_end(name)
-                return self._frames[name]
-        frame = self._predict(read_snapshot(self._context, snapshot), account_id, decided_at)
-        with self._lock:
-            self._frames[name] = frame
-            while len(self._frames) > _KEPT_ACCOUNTS:
-                self._frames.popitem(last=False)
+        frame = self._frames.get(name)
+        if frame is None:
+            frame = self._predict(read_snapshot(self._context, snapshot), account_id, decided_at)
+            self._frames.set(name, frame)
         return frame
 
     def _predict(self, forecast: Forecast, account_id: str, decided_at: datetime) -> pd.DataFrame:

@@ -191,11 +191,10 @@ def _obstacles(facts: KeyFacts) -> str:
     if facts.errors:
         shown = [f"{error.kind} at {error.at:%H:%M} UTC" for error in facts.errors]
         parts.append(f"errors of the account: {format_some(shown, _SHOWN_ERRORS)}")
-    if facts.parked:
-        scopes = list(dict.fromkeys(sample.scope for sample in facts.parked))
-        parts.append(f"calls were parked by {format_some(scopes, _SHOWN_ERRORS)}")
-    if facts.open_breakers:
-        parts.append(f"calls are refused now by {format_some(list(facts.open_breakers), _SHOWN_ERRORS)}")
+    if parked := list(dict.fromkeys(item.scope for item in facts.obstacles if item.at is not None)):
+        parts.append(f"calls were parked by {format_some(parked, _SHOWN_ERRORS)}")
+    if refused := [item.scope for item in facts.obstacles if item.at is None]:
+        parts.append(f"calls are refused now by {format_some(refused, _SHOWN_ERRORS)}")
     return f"; {'; '.join(parts)}" if parts else ""
 
 

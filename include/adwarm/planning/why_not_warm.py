@@ -14,7 +14,7 @@ from typing import Any, Final
 from adwarm.model import ReportKey, Warm
 from adwarm.planning.key_decision import KeyDecision
 from adwarm.store.error_events import ErrorEvent
-from adwarm.store.key_history import AccountHistory, ParkedSample, StoredEntry, SwitchState
+from adwarm.store.key_history import AccountHistory, Obstacle, StoredEntry, SwitchState
 
 
 class Verdict(StrEnum):
@@ -152,8 +152,7 @@ class KeyFacts:
         run: the run whose decision belongs to the moment; None when none is recorded nearby.
         forecast: what the forecast said; None when that was not needed.
         errors: failed calls for the account between the plan and the moment.
-        parked: samples of the shared budget in that time in which a scope was parked.
-        open_breakers: sources whose calls are refused now, when the moment is now.
+        obstacles: scopes that were parked in that time, and when the moment is now, sources whose breaker is open.
         min_confidence: the least probability that is warmed.
         open_value: value of a first open that finds a fresh entry, in calls.
     """
@@ -172,8 +171,7 @@ class KeyFacts:
     run: RunState | None = None
     forecast: ForecastState | None = None
     errors: tuple[ErrorEvent, ...] = ()
-    parked: tuple[ParkedSample, ...] = ()
-    open_breakers: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
     min_confidence: float = 0.1
     open_value: float = 8.0
 

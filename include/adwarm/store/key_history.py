@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, literal, null, or_, select, union_all
 
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
 from adwarm.store import snapshots
@@ -70,10 +70,10 @@ class StoredEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class ParkedSample:
-    """A sample in which a scope of the shared budget was parked."""
+class Obstacle:
+    """What refused calls: a scope that was parked when it was sampled, or a breaker that is open now (`at` is None)."""
 
-    at: datetime
+    at: datetime | None
     scope: str
 
 
@@ -165,22 +165,24 @@ def list_errors(connection: Connection, account_id: str, since: datetime, until:
     return [ErrorEvent(*row) for row in connection.execute(query)]
 
 
-def list_parked(connection: Connection, since: datetime, until: datetime) -> Sequence[ParkedSample]:
-    """Return samples of the half-open window in which a scope was parked, oldest first."""
-    table = capacity_sample.c
-    query = (
-        select(table.at, table.scope)
-        .where(table.at >= since, table.at < until, table.is_parked)
-        .order_by(table.at, table.scope)
-        .limit(_MOST_OTHERS)
-    )
-    return [ParkedSample(*row) for row in connection.execute(query)]
+def list_obstacles(
+    connection: Connection, since: datetime, until: datetime, *, with_breakers: bool
+) -> Sequence[Obstacle]:
+    """Return the scopes that were parked in samples of the half-open window, oldest first, then open breakers.
 
-
-def list_open_breakers(connection: Connection) -> list[str]:
-    """Return the sources whose calls are refused or probed now."""
-    query = select(breaker.c.source).where(breaker.c.state != "closed").order_by(breaker.c.source).limit(_MOST_OTHERS)
-    return list(connection.execute(query).scalars())
+    Args:
+        connection: the transaction to read in.
+        since: start of the window.
+        until: end of the window.
+        with_breakers: whether to add the sources whose calls are refused or probed now; their past is not stored.
+    """
+    samples = capacity_sample.c
+    parked = select(samples.at, samples.scope).where(samples.at >= since, samples.at < until, samples.is_parked)
+    refused = select(null().label("at"), breaker.c.source).where(breaker.c.state != "closed", literal(with_breakers))
+    query = union_all(parked, refused).subquery()
+    order = (query.c.at.is_(None), query.c.at, query.c.scope)
+    rows = connection.execute(select(query.c.at, query.c.scope).order_by(*order).limit(_MOST_OTHERS))
+    return [Obstacle(*row) for row in rows]
 
 
 def find_snapshot_at(connection: Connection, at: datetime) -> tuple[Snapshot | None, bool]:

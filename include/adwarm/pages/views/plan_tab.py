@@ -77,13 +77,13 @@ def load_runs(request: TileRequest) -> Mapping[str, Any]:
 def load_keys(request: TileRequest) -> Mapping[str, Any]:
     """Return a page of the keys of one plan: planned, cut, held out."""
     engine = request.services.context.engine
+    page, account = _read_page(request), _read_account(request)
     run_id = read_run(request) or plan_queries.find_newest_run(engine, request.get("dag"))
     choices = {"statuses": [*map(str, WarmStatus)], "reasons": [*map(str, WarmReason)]}
     chosen = {name: request.get(name) for name in _FILTERS}
     if run_id is None:
         return {"run_id": None, "chosen": chosen, **choices}
-    page = _read_page(request)
-    wanted = KeyFilter(_read_account(request), chosen["range"][:40], chosen["status"][:16], chosen["reason"][:24])
+    wanted = KeyFilter(account, chosen["range"][:40], chosen["status"][:16], chosen["reason"][:24])
     counts = plan_queries.count_warms(engine, run_id)
     rows, has_more = plan_queries.list_page(engine, run_id, wanted, page)
     return {
