@@ -283,7 +283,7 @@ def test_a_warm_that_gains_less_than_its_call_is_not_worth_it(world: World) -> N
     assert world.run(NINE) == []
     answer = world.explain(NINE + 20 * MINUTE)
     assert _decisive(answer) == "forecast"
-    assert "a warm was worth 0.9" in answer.because
+    assert "a warm was worth 0.74 calls" in answer.because
     assert "not more than its price" in answer.because
 
 
