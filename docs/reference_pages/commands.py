@@ -21,7 +21,10 @@ def blocks() -> dict[str, str]:
 
 def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     """Yield every command below `command` that does something itself."""
-    if nested := getattr(command, "commands", None):
+    nested = getattr(command, "commands", None)
+    if nested and getattr(command, "invoke_without_command", False):
+        yield name, command
+    if nested:
         for child, item in nested.items():
             yield from walk(f"{name} {child}", item)
     else:

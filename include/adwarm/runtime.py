@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from adwarm.actions.services import ActionServices
     from adwarm.maintenance.steps import MaintenanceParts
     from adwarm.pages.services import PageServices
+    from adwarm.planning.key_facts import KeyExplainer
     from adwarm.serving.misses import QueueMissHandler
     from adwarm.serving.ports import Authenticator
 
@@ -299,6 +300,13 @@ class Runtime:
         return ActionServices(self.context, self.clock, self.queue, self.admission, self.isolation, self.owner)
 
     @cached_property
+    def key_explainer(self) -> "KeyExplainer":
+        """Explains why keys were or were not warm."""
+        from adwarm.planning.key_facts import KeyExplainer
+
+        return KeyExplainer(self.context)
+
+    @cached_property
     def page_services(self) -> "PageServices":
         """What the web page reads and acts with."""
         from adwarm.pages.services import PageServices
@@ -313,6 +321,7 @@ class Runtime:
             self.alerts,
             self.errors,
             self.action_services,
+            self.key_explainer,
         )
 
     def serving_application(self) -> "ASGIApp":

@@ -64,7 +64,6 @@ def adwarm(
     """Keeps ad dashboards warm: what will be opened, what is stored, what is limited, and why."""
 
 
-app.command("plan")(plan.plan)
 app.command("warm")(warm.warm)
 app.command("get")(get.get)
 app.command("serve")(serve.serve)
@@ -87,6 +86,7 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
+app.add_typer(plan.app, name="plan")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(log.app, name="log")
 app.add_typer(token.app, name="token")

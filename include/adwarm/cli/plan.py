@@ -1,25 +1,37 @@
-"""`adwarm plan`: the plan that the next decision would make."""
+"""`adwarm plan`: the plan that the next decision would make, and why a report was not warm."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import AtOption, JsonOption, clock_at
+from adwarm.cli.options import (
+    AccountArgument,
+    AtOption,
+    DateRangeArgument,
+    JsonOption,
+    ReportOption,
+    clock_at,
+    parse_timestamp,
+)
 from adwarm.cli.output import print_json, print_lines
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from adwarm.planning.recommendation import Recommendation, WarmPlan
+    from adwarm.planning.why_not_warm import Explanation
 
+app = typer.Typer(help="Show plans, and why a report was not warm.", rich_markup_mode=None)
 _MAX_KEY_WIDTH = 34
 """The longest key that leaves room for the figures on a line of 80 columns."""
 _WIDTHS = (11, 11, 8, 8, 8)
 """Columns of the figures: expected, warm at, chance, worth, price."""
 
 
+@app.callback(invoke_without_command=True)
 def plan(
+    context: typer.Context,
     *,
     at: AtOption = None,
     limit: Annotated[int, typer.Option(help="Rows to show of the planned keys, and of the cut ones.", min=1)] = 30,
@@ -29,6 +41,8 @@ def plan(
 
     Keys that the budget cuts come last, each with the reason. Fetches nothing and writes nothing.
     """
+    if context.invoked_subcommand is not None:
+        return
     from adwarm.foundation.clock import floor_to
     from adwarm.planning.decide import build_forecast_plan
     from adwarm.runtime import Runtime
@@ -51,6 +65,42 @@ def plan(
         })
         return
     print_lines(_lines(forecast_plan, decided_at, limit))
+
+
+@app.command("why")
+def explain(
+    account_id: AccountArgument,
+    date_range: DateRangeArgument,
+    *,
+    report: ReportOption = "default",
+    at: Annotated[
+        str | None, typer.Option("--at", help="The moment (ISO 8601), past or up to 7 days ahead; default: now.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say why a report was not warm at a moment, or whether it will be: each decision that led there.
+
+    Fetches nothing and writes nothing.
+    """
+    from adwarm.model import ReportKey
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    now = runtime.clock.now()
+    moment = parse_timestamp(at, "--at") if at else now
+    explanation = runtime.key_explainer.explain(ReportKey.parse(account_id, date_range, report), moment, now)
+    if as_json:
+        print_json(explanation.to_dict())
+    else:
+        print_lines(_explanation_lines(explanation))
+
+
+def _explanation_lines(explanation: "Explanation") -> Iterator[tuple[int, str]]:
+    """Yield the answer, what to do, and the steps with their verdicts."""
+    yield 0, f"{explanation.headline} {explanation.because}."
+    yield 0, f"What to do: {explanation.advice}"
+    for number, step in enumerate(explanation.steps, 1):
+        yield 5, f"{number}. {step.title} ({step.verdict}): {step.text}"
 
 
 def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tuple[int, str]]:

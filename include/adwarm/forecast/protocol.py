@@ -172,6 +172,10 @@ class Forecast(Protocol):
         """
         ...
 
+    def focus(self, account_id: str) -> "Forecast":
+        """Return a forecast that predicts the same for this account, quicker; other accounts may get other chances."""
+        ...
+
     def to_bytes(self) -> bytes:
         """Return the stored form: data, no code."""
         ...

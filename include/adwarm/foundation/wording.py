@@ -1,6 +1,7 @@
 """Counts, lists and durations as text for logs and commands."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 
@@ -40,3 +41,8 @@ def format_bytes(count: int) -> str:
             return f"{size:.3g} {unit}"
         size /= 1_000
     return f"{size:,.3g} GB" if size < 999.5 else f"{size:,.0f} GB"
+
+
+def format_utc(moment: datetime | None) -> str:
+    """Return a UTC time to the minute, such as `2026-11-25 09:00 UTC`; says so when it is not recorded."""
+    return "a time that is not recorded" if moment is None else f"{moment:%Y-%m-%d %H:%M} UTC"

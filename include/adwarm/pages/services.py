@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from adwarm.actions.services import ActionServices
 from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import Clock
+from adwarm.planning.key_facts import KeyExplainer
 from adwarm.recovery import IsolationTracker, StoredAlerts
 from adwarm.serving.read_chain import ReadChain
 from adwarm.serving.services import AdmissionState
@@ -26,6 +27,7 @@ class PageServices:
         alerts: raised alerts.
         errors: the error history.
         actions: carries out actions.
+        explainer: explains why keys were or were not warm.
     """
 
     context: Context
@@ -37,3 +39,4 @@ class PageServices:
     alerts: StoredAlerts
     errors: ErrorLog
     actions: ActionServices
+    explainer: KeyExplainer

@@ -39,11 +39,19 @@ from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
 from adwarm.planning.expiry import useful_until
 from adwarm.planning.hold_out import HeldOutView, HoldOut
-from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, PlanTiming, SlotArrays, plan_warms
+from adwarm.planning.outlook import build_outlook
+from adwarm.planning.plan import (
+    LOOKAHEAD,
+    MAX_LISTED_CUTS,
+    PlanTiming,
+    SlotArrays,
+    find_likely_keys,
+    plan_likely_keys,
+)
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
 from adwarm.planning.run_mode import cut_all
-from adwarm.store import Context, accounts, entries, impact, partitions, warms
+from adwarm.store import Context, accounts, entries, impact, partitions, plan_hours, warms
 from adwarm.store.switches import find_stop
 
 MIN_PROBABILITY = 0.01
@@ -105,9 +113,11 @@ class StoreView:
     Args:
         context: database, objects and settings.
         at: the decision time; accounts are read as of then.
+        known_at: leave out entries and days that were fetched later; None leaves out nothing.
     """
 
-    def __init__(self, context: Context, at: datetime) -> None:
+    def __init__(self, context: Context, at: datetime, known_at: datetime | None = None) -> None:
+        self._known_at = known_at
         self._engine = context.engine
         self._settings = context.settings
         self._accounts = accounts.list_as_of(context.engine, at)
@@ -144,7 +154,8 @@ class StoreView:
             for key, at in zip(keys, moments, strict=True)
         ]
         lifetimes = entries.find_lifetimes(self._engine, resolved)
-        return [lifetimes.get(key) for key in resolved]
+        found = [lifetimes.get(key) for key in resolved]
+        return [item if item is not None and self._was_known(item.fetched_at) else None for item in found]
 
     def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
         """Return which requests a fetch of each key at its moment would take, given the stored days."""
@@ -165,24 +176,36 @@ class StoreView:
         stored = partitions.list_states_by_account(self._engine, by_id, spec.hash, hull)
         for index, (key, at) in requests.items():
             name = key.account_id
-            yield index, get_request_cost(windows[index], stored.get(name, {}), schedules[name], at)
+            days = {day: state for day, state in stored.get(name, {}).items() if self._was_known(state.fetched_at)}
+            yield index, get_request_cost(windows[index], days, schedules[name], at)
+
+    def _was_known(self, fetched_at: datetime) -> bool:
+        return self._known_at is None or fetched_at <= self._known_at
 
 
 def decide(
-    context: Context, decided_at: datetime, run_id: str, mode: Mode, on_problem: OnProblem | None = None
+    context: Context,
+    decided_at: datetime,
+    run_id: str,
+    mode: Mode,
+    on_problem: OnProblem | None = None,
+    *,
+    with_outlook: bool = True,
 ) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
     In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, and while none can be
     read, the plan holds only the accounts whose day is closed. `on_problem` is called when the live one cannot be read.
-    While warming is switched off, everything in a live plan is cut, with the switch as the reason.
+    While warming is switched off, everything in a live plan is cut, with the switch as the reason. With `with_outlook` the outlook on the next 24 hours is stored as well, unless that of a later decision is.
     """
     settings = context.settings
     view = StoreView(context, decided_at)
     design = update_design(context, decided_at) if mode is Mode.LIVE else None
     without_forecast = ""
     try:
-        plan = build_forecast_plan(context, decided_at, run_id, view, on_problem, design)
+        plan, slots = _plan_forecast(context, decided_at, run_id, view, on_problem, design)
+        if with_outlook:
+            _save_outlook(context, slots, plan, decided_at)
     except (NotFound, Corrupt) as error:
         plan, without_forecast = WarmPlan(), str(error)
     closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
@@ -302,18 +325,26 @@ def build_forecast_plan(
         NotFound: no forecast has been trained yet.
         Corrupt: neither the live forecast nor an older one can be read.
     """
-    planning = context.settings.planning
-    horizon = context.settings.step + timedelta(seconds=planning.lead_seconds)
     view = view or StoreView(context, decided_at)
+    return _plan_forecast(context, decided_at, run_id, view, on_problem, design)[0]
+
+
+def _plan_forecast(
+    context: Context,
+    decided_at: datetime,
+    run_id: str,
+    view: StoreView,
+    on_problem: OnProblem | None,
+    design: ImpactDesign | None,
+) -> tuple[WarmPlan, SlotArrays]:
+    """Return the plan of the forecast, and the probabilities that it rests on."""
+    probabilities = _without_closed(_predict(context, decided_at, on_problem), view)
     hold_out = design and _get_hold_out(context, design, view, decided_at)
-    plan = plan_warms(
-        PlanTiming(decided_at, horizon, _get_lead_time(context)),
-        _without_closed(_predict(context, decided_at, on_problem), view),
-        HeldOutView(view, hold_out) if hold_out else view,
-        planning,
-        _get_quota(context, decided_at, run_id),
-    )
-    return hold_out.withhold(plan) if hold_out else plan
+    seen = HeldOutView(view, hold_out) if hold_out else view
+    min_confidence = context.settings.planning.min_confidence
+    likely = find_likely_keys(get_timing(context, decided_at), probabilities, seen, min_confidence)
+    plan = plan_likely_keys(likely, seen, context.settings.planning, _get_quota(context, decided_at, run_id))
+    return hold_out.withhold(plan) if hold_out else plan, likely.slots
 
 
 def _get_hold_out(context: Context, design: ImpactDesign, view: StoreView, decided_at: datetime) -> HoldOut:
@@ -323,14 +354,27 @@ def _get_hold_out(context: Context, design: ImpactDesign, view: StoreView, decid
     return HoldOut(design, get_zone, impact.get_withheld_until(context.engine, decided_at))
 
 
+def get_timing(context: Context, decided_at: datetime) -> PlanTiming:
+    """Return the times of a run that decides at `decided_at`."""
+    horizon = context.settings.step + timedelta(seconds=context.settings.planning.lead_seconds)
+    return PlanTiming(decided_at, horizon, _get_lead_time(context))
+
+
 def _predict(context: Context, decided_at: datetime, on_problem: OnProblem | None = None) -> pd.DataFrame:
     """Return the live forecast's probabilities.
 
     A function of its own so that the forecast and the opens it reads, which are large, are freed before planning.
     """
     forecast = get_live_forecast(context, on_problem)
-    recent = _get_recent_opens(context, forecast, decided_at)
+    recent = get_recent_opens(context, forecast, decided_at)
     return forecast.predict(decided_at, LOOKAHEAD, recent, floor=MIN_PROBABILITY)
+
+
+def _save_outlook(context: Context, slots: SlotArrays, plan: WarmPlan, decided_at: datetime) -> None:
+    """Store what a run expects of each of the next 24 hours, unless a later decision has stored its own."""
+    fresh = warms.list_fresh_until(context.engine, decided_at - LOOKAHEAD, decided_at)
+    hours = build_outlook(slots, decided_at, plan, fresh, context.settings)
+    plan_hours.replace_outlook(context.engine, hours)
 
 
 def get_open_chances(context: Context, at: datetime) -> dict[ReportKey, float]:
@@ -355,7 +399,7 @@ def _without_closed(predictions: pd.DataFrame, view: StoreView) -> pd.DataFrame:
     return predictions[~predictions["account_id"].isin(closed)].reset_index(drop=True) if closed else predictions
 
 
-def _get_recent_opens(context: Context, forecast: Forecast, decided_at: datetime) -> RecentOpens | None:
+def get_recent_opens(context: Context, forecast: Forecast, decided_at: datetime) -> RecentOpens | None:
     """Return the opens within the forecast's look-back, as far as the log was read; None when it uses none."""
     if not forecast.lookback:
         return None

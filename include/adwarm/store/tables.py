@@ -364,6 +364,7 @@ warm = Table(
     Column("superseded_by", BigInteger),
     Index(None, "run_id", "batch"),
     Index(None, "account_id", "date_range", "fetched_at"),
+    Index(None, "account_id", "decided_at"),
     # What the page counts of a week, so that it reads no rows.
     Index(
         None,

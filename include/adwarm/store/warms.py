@@ -222,6 +222,20 @@ def get_shadow_expiries(engine: Engine, after: datetime) -> dict[ReportKey, date
         return {ReportKey(*row[:3]): row[3] for row in connection.execute(query)}
 
 
+def list_fresh_until(engine: Engine, since: datetime, at: datetime) -> dict[ReportKey, datetime]:
+    """Return by key until when its entry is fresh, for warms that were decided in the half-open window.
+
+    Only keys whose entry is fresh at `at` are in it.
+    """
+    query = (
+        select(*_KEY, func.max(table.c.expires_at))
+        .where(_is_within(table.c.decided_at, since, at), table.c.status == "fetched", table.c.expires_at > at)
+        .group_by(*_KEY)
+    )
+    with read_transaction(engine) as connection:
+        return {ReportKey(*row[:3]): row[3] for row in connection.execute(query)}
+
+
 def get_usage(engine: Engine, since: datetime) -> list[WarmUsage]:
     """Return how many of the warms decided since then were used, by mode and reason."""
     columns = ("mode", "reason", "used", "superseded_by", "fetched_at", "warm_at", "predicted_open", "first_use")
@@ -266,10 +280,11 @@ def _is_within(column: ColumnElement[datetime], since: datetime, until: datetime
 
 def _list(engine: Engine, query: Select[Any]) -> list[Warm]:
     with read_transaction(engine) as connection:
-        return [_warm(row) for row in connection.execute(query)]
+        return [row_to_warm(row) for row in connection.execute(query)]
 
 
-def _warm(row: Row[Any]) -> Warm:
+def row_to_warm(row: Row[Any]) -> Warm:
+    """Return a row with every column of the table as a warm."""
     values = dict(row._mapping)
     return Warm(
         key=ReportKey(values.pop("account_id"), values.pop("date_range"), values.pop("report")),

@@ -48,7 +48,8 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     on_problem = partial(runtime.pipeline.alert, "forecast", ALERT_KIND)
-    summary = decide(runtime.context, decided_at, run.run_id, mode, on_problem)
+    with_outlook = not run.is_backfill
+    summary = decide(runtime.context, decided_at, run.run_id, mode, on_problem, with_outlook=with_outlook)
     if summary.without_forecast:
         log.warning("no open is predicted, only ended days are completed: %s", summary.without_forecast)
     log.log(logging.WARNING if summary.stopped else logging.INFO, "%s", summary)

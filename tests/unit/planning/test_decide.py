@@ -18,6 +18,7 @@ from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_t
 from adwarm.settings import Settings
 from adwarm.settings.sections import ImpactSettings
 from adwarm.store import Context, ObjectStore, accounts, impact, warms
+from adwarm.store import Context, ObjectStore, accounts, plan_hours, warms
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
@@ -228,3 +229,28 @@ def test_closing_days_is_exempt(learned: Engine, objects: ObjectStore) -> None:
     context = _measuring(learned, objects)
     closes_at = get_close_time(Account("act_1"), MONDAY.date(), context.settings.planning)
     assert decide(context, closes_at, RUN, Mode.LIVE).closing == 1
+def test_a_run_stores_its_outlook(learned: Engine, objects: ObjectStore) -> None:
+    """The next 24 hours are stored by live and shadow runs, but not by one that is told not to, or an earlier one."""
+    context = _context(learned, objects)
+    decide(context, NINE, RUN, Mode.LIVE, with_outlook=False)
+    assert plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2)) == []
+    decide(context, NINE, RUN, Mode.SHADOW)
+    hours = plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2))
+    assert (len(hours), hours[0].hour, hours[0].due_warms, hours[0].expected_calls) == (24, NINE, 3, 3.0)
+    assert 2.0 < hours[0].expected_opens < 3.5
+    decide(context, NINE - timedelta(hours=2), "adwarm_intelligent_warming/r0", Mode.LIVE)
+    assert plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2)) == hours
+
+
+def test_warms_that_are_fresh_are_not_due_in_the_outlook(learned: Engine, objects: ObjectStore) -> None:
+    """A key that an earlier run has fetched falls due only after its entry."""
+    context = _context(learned, objects)
+    decide(context, NINE - timedelta(hours=1), "adwarm_intelligent_warming/r0", Mode.LIVE)
+    decide(context, NINE, RUN, Mode.LIVE)
+    [warm, *_] = warms.list_by_run(learned, RUN)
+    fetched = WarmResult(
+        warm_id=warm.id, status=WarmStatus.FETCHED, fetched_at=NINE, expires_at=NINE + timedelta(hours=3)
+    )
+    warms.finish(learned, RUN, [fetched], 1, [])
+    decide(context, NINE + timedelta(minutes=5), "adwarm_intelligent_warming/r2", Mode.LIVE)
+    assert plan_hours.list_hours(learned, NINE, NINE + timedelta(hours=1))[0].due_warms == 2

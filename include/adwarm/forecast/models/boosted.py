@@ -195,12 +195,14 @@ class BoostedForecast:
         model: predicts the chance within the lifetime from recent opens.
         seasonal: the weekly profile trained on the same opens.
         calibration: calibrates what both predict together; see `calibrated`.
+        focused_on: the only account that the model predicts; None: all that are active.
     """
 
     id: str
     model: BoostedModel
     seasonal: SeasonalForecast
     calibration: Calibration = field(default_factory=Calibration)
+    focused_on: str | None = None
     kind: str = field(default=KIND, init=False)
     version: str = field(default=VERSION, init=False)
 
@@ -228,6 +230,10 @@ class BoostedForecast:
         """Return the same forecast with a calibration that was fitted on held-out time; its id differs."""
         name = hashlib.sha256(f"{self.id} {calibration}".encode()).hexdigest()
         return replace(self, id=name, calibration=calibration)
+
+    def focus(self, account_id: str) -> "BoostedForecast":
+        """Return the same forecast, whose model predicts one account only; the others keep their weekly profiles."""
+        return replace(self, focused_on=account_id)
 
     @property
     def trained_from(self) -> datetime:
@@ -349,6 +355,8 @@ class BoostedForecast:
         active = (index >= 0) & (expected[index] >= MIN_EXPECTED_OPENS)
         active[opens.key_count :] = False
         active[np.unique(opens.since(at - RECENT_ACTIVITY // _MICROSECOND).key)] = True
+        if self.focused_on is not None:
+            active[: opens.key_count] &= np.asarray(opens.account_id == self.focused_on, np.bool_)
         return active
 
     def _key_indices(self, opens: Opens) -> Ints:

@@ -1,7 +1,218 @@
-"""The tab *Plan*."""
+"""The tabs *Plan* and *Why*: what is expected, what is planned and cut, and why a report was not warm."""
 
-from typing import Final
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from adwarm.pages.tab import Tab
+from adwarm.foundation.clock import floor_to, utc
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import ALL_ACCOUNTS, ReportKey, WarmReason, WarmStatus, normalize_account_id
+from adwarm.pages import charts
+from adwarm.pages.queries import plan_queries
+from adwarm.pages.queries.plan_queries import KeyFilter
+from adwarm.pages.tab import Tab, Tile, TileRequest
+from adwarm.patterns.hour_ranges import SHORT_DAYS
+from adwarm.planning.why_not_warm import Step
+from adwarm.store import access_patterns, plan_hours
+from adwarm.store.access_patterns import SEVERAL_ZONES, PatternHour
 
-TABS: Final = (Tab("plan", "Plan", (), summary="What is warmed next, and why."),)
+_HOUR: Final = timedelta(hours=1)
+_OUTLOOK_HOURS: Final = 24
+_FILTERS: Final = ("run", "dag", "account", "range", "status", "reason")
+
+
+def load_week(request: TileRequest) -> Mapping[str, Any]:
+    """Return the heat map of the week: of one account, or of all."""
+    account = _read_account(request)
+    rows = access_patterns.list_hours(request.services.context.engine, account or ALL_ACCOUNTS)
+    if len(rows) != 7 * 24:
+        return {"account": account, "rows": []}
+    ordered = sorted(rows, key=lambda row: (row.weekday, row.hour))
+    zone = ordered[0].time_zone
+    place = "each reader's own time zone" if zone in {"", SEVERAL_ZONES} else zone
+    who = account or "all accounts"
+    title = f"Opens to expect per hour of the week, {who}, in {place}"
+    return {
+        "account": account,
+        "rows": ordered,
+        "place": place,
+        "chart": charts.heat_map([row.opens_per_hour for row in ordered], title, "opens to expect"),
+        "days": [(name, _sum_parts(ordered[day * 24 : day * 24 + 24])) for day, name in enumerate(SHORT_DAYS)],
+        "weeks": ordered[0].observed_weeks,
+        "computed_at": ordered[0].computed_at,
+    }
+
+
+def load_outlook(request: TileRequest) -> Mapping[str, Any]:
+    """Return the next 24 hours as the last run expects them."""
+    first = floor_to(request.now, _HOUR)
+    hours = plan_hours.list_hours(request.services.context.engine, first, first + _OUTLOOK_HOURS * _HOUR)
+    if not hours:
+        return {"hours": []}
+    labels = [f"{hour.hour:%H:%M}" for hour in hours]
+    calls = (
+        charts.Series("expected calls", [hour.expected_calls for hour in hours], "c1"),
+        charts.Series("calls that the budget allows", [hour.call_quota for hour in hours], "c2"),
+    )
+    work = (
+        charts.Series("expected opens", [hour.expected_opens for hour in hours], "c3"),
+        charts.Series("warms that fall due", [float(hour.due_warms) for hour in hours], "c4"),
+    )
+    return {
+        "hours": hours,
+        "planned_at": max(hour.planned_at for hour in hours),
+        "opens": sum(hour.expected_opens for hour in hours),
+        "warms": sum(hour.due_warms for hour in hours),
+        "calls": sum(hour.expected_calls for hour in hours),
+        "work": charts.bar_chart(work, labels, "Expected opens and due warms of the next 24 hours, by UTC hour"),
+        "quota": charts.line_chart(calls, labels, "Expected calls against the hourly budget, by UTC hour"),
+    }
+
+
+def load_runs(request: TileRequest) -> Mapping[str, Any]:
+    """Return the newest runs, each with a link to its plan."""
+    return {"runs": plan_queries.list_runs(request.services.context.engine)}
+
+
+def load_keys(request: TileRequest) -> Mapping[str, Any]:
+    """Return a page of the keys of one plan: planned, cut, held out."""
+    engine = request.services.context.engine
+    page, account = _read_page(request), _read_account(request)
+    run_id = read_run(request) or plan_queries.find_newest_run(engine, request.get("dag"))
+    choices = {"statuses": [*map(str, WarmStatus)], "reasons": [*map(str, WarmReason)]}
+    chosen = {name: request.get(name) for name in _FILTERS}
+    if run_id is None:
+        return {"run_id": None, "chosen": chosen, **choices}
+    wanted = KeyFilter(account, chosen["range"][:40], chosen["status"][:16], chosen["reason"][:24])
+    counts = plan_queries.count_warms(engine, run_id)
+    rows, has_more = plan_queries.list_page(engine, run_id, wanted, page)
+    return {
+        "run_id": run_id,
+        "chosen": chosen,
+        **choices,
+        "counts": counts,
+        "rows": [_describe_row(request, row) for row in rows],
+        "page": page,
+        "previous": _link_page(request, page - 1) if page else None,
+        "next": _link_page(request, page + 1) if has_more and page + 1 < plan_queries.MOST_PAGES else None,
+    }
+
+
+def load_question(request: TileRequest) -> Mapping[str, Any]:
+    """Return the values of the form that asks why a report was not warm."""
+    return {
+        "chosen": {name: request.get(name) for name in ("account", "range", "report", "at")},
+        "reports": sorted(request.services.context.settings.reports),
+    }
+
+
+def load_answer(request: TileRequest) -> Mapping[str, Any]:
+    """Return why a report was not warm.
+
+    Raises:
+        BadRequest: account, date range, report or moment is not valid.
+    """
+    if not request.get("account") or not request.get("range"):
+        return {"answer": None}
+    key = ReportKey.parse(request.get("account"), request.get("range"), request.get("report") or "default")
+    at = _read_moment(request)
+    answer = request.services.explainer.explain(key, at, request.now)
+    return {"answer": answer, "steps": [(step, _list_facts(step)) for step in answer.steps]}
+
+
+def read_run(request: TileRequest) -> str:
+    """Return the run that the query names, as the store has it; empty when it names none.
+
+    `run` is the id in the table of runs, or with `dag` the id that Airflow has given it.
+    """
+    run, dag = request.get("run"), request.get("dag")
+    joined = f"{dag}/{run}" if run and dag and not run.startswith(f"{dag}/") else run
+    return joined[:250]
+
+
+def link_why(request: TileRequest, key: ReportKey, at: datetime) -> str:
+    """Return the relative URL that explains a key at a moment."""
+    moment = f"{utc(at):%Y-%m-%dT%H:%M:%S}"
+    return request.link("why", account=key.account_id, range=key.date_range, report=key.report, at=moment)
+
+
+def _describe_row(request: TileRequest, row: Any) -> dict[str, Any]:
+    explanation = row.explanation or {}
+    key = ReportKey(row.account_id, row.date_range, row.report)
+    rejected = explanation.get("cut") or row.error
+    return {
+        "row": row,
+        "key": key,
+        "why": explanation.get("why") or "",
+        "cost": explanation.get("cost") or "",
+        "rejected": rejected or "",
+        "link": link_why(request, key, plan_queries.describe_moment(row)),
+    }
+
+
+def _link_page(request: TileRequest, page: int) -> str:
+    chosen = {name: request.get(name) or None for name in _FILTERS}
+    return request.link("plan", **chosen, page=page or None) + "#keys"
+
+
+def _read_account(request: TileRequest) -> str:
+    text = request.get("account")
+    return normalize_account_id(text) if text else ""
+
+
+def _read_page(request: TileRequest) -> int:
+    text = request.get("page") or "0"
+    if not text.isascii() or not text.isdigit() or int(text[:6]) >= plan_queries.MOST_PAGES:
+        raise BadRequest(f"page {text[:20]!r} is not valid; write a number below {plan_queries.MOST_PAGES}")
+    return int(text)
+
+
+def _read_moment(request: TileRequest) -> datetime:
+    text = request.get("at")
+    if not text:
+        return request.now
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadRequest(f"{text[:40]!r} is not a time; write one in UTC, such as 2026-03-04T09:00") from None
+    return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def _sum_parts(rows: list[PatternHour]) -> list[float]:
+    """Return the opens of one day in four parts of six hours."""
+    return [sum(row.opens_per_hour for row in rows[start : start + 6]) for start in range(0, 24, 6)]
+
+
+def _list_facts(step: Step) -> list[tuple[str, str]]:
+    """Return the facts of a step as text; those that are not known are left out."""
+    return [(name, _plain(value)) for name, value in step.facts.items() if value is not None]
+
+
+def _plain(value: object) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if isinstance(value, datetime) else str(value)
+
+
+TABS: Final = (
+    Tab(
+        "plan",
+        "Plan",
+        (
+            Tile("question", "Why was this not warm?", load_question),
+            Tile("runs", "The last runs", load_runs, refresh_seconds=60),
+            Tile("outlook", "The next 24 hours", load_outlook, refresh_seconds=60),
+            Tile("week", "When reports are opened", load_week),
+            Tile("keys", "Reports of one plan", load_keys, is_wide=True),
+        ),
+        summary="What is expected to be opened, what is warmed for it, and what is left out and why.",
+    ),
+    Tab(
+        "why",
+        "Why was this not warm?",
+        (
+            Tile("ask", "Report and moment", load_question, template="plan/question.html", is_wide=True),
+            Tile("answer", "Answer", load_answer, is_wide=True),
+        ),
+        is_listed=False,
+        summary="Every decision that led to a report being warm, or not, at a moment.",
+    ),
+)

@@ -22,13 +22,15 @@ def upgrade() -> None:
     _create_sessions()
     _create_planning()
     _create_impact()
+    op.create_index("ix_warm_account_id_decided_at", "warm", ["account_id", "decided_at"])
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
     _create_indexes()
 
 
 def downgrade() -> None:
-    """Drop the tables and columns of this migration."""
+    """Drop the tables, columns and indexes of this migration."""
+    op.drop_index("ix_warm_account_id_decided_at", "warm")
     op.drop_index(_SCORE_INDEX, "fatigue_score")
     op.drop_index("ix_warm_strategy_use", "warm")
     op.create_index("ix_warm_strategy_decided_at", "warm", ["strategy", "decided_at"])

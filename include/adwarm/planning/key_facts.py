@@ -1,0 +1,209 @@
+"""Reads what is recorded about a key at a moment, and explains why it was or was not warm then. Writes nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from adwarm.foundation.clock import floor_to, utc
+from adwarm.foundation.cron import find_latest
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import (
+    Account,
+    EntryKey,
+    QuerySpec,
+    ReportKey,
+    StoredStrategy,
+    Warm,
+    expires_at,
+    normalize_account_id,
+    resolve_key,
+    resolve_window,
+)
+from adwarm.planning.decide import LIVE_DAG
+from adwarm.planning.expiry import NEVER, find_range_change, useful_until
+from adwarm.planning.key_forecast import KeyForecasts
+from adwarm.planning.plan_checks import explain_facts, is_missed
+from adwarm.planning.why_not_warm import Explanation, FreshSpan, KeyFacts, RunState, StrategyState
+from adwarm.store import Context, entry_versions, key_history, read_transaction
+from adwarm.store.strategies import list_strategies
+
+LONGEST_AHEAD: Final = timedelta(days=7)
+"""How far in the future a moment may lie."""
+_NOW_PERIOD: Final = timedelta(minutes=5)
+_TICK: Final = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A key at a moment, with what it resolves to."""
+
+    key: ReportKey
+    at: datetime
+    now: datetime
+    account: Account
+    resolved: EntryKey
+
+
+class KeyExplainer:
+    """Explains why keys were or were not warm. Safe for several threads.
+
+    Args:
+        context: database, objects and settings.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._forecasts = KeyForecasts(context)
+
+    def explain(self, key: ReportKey, at: datetime, now: datetime) -> Explanation:
+        """Return why a key was, or was not, warm at a moment, or whether it will be.
+
+        Args:
+            key: the key.
+            at: the moment, UTC: in the past, now, or up to `LONGEST_AHEAD` ahead.
+            now: the time of the question, UTC.
+
+        Raises:
+            BadRequest: the moment is too far ahead.
+        """
+        at, now = utc(at), utc(now)
+        if at > now + LONGEST_AHEAD:
+            days = LONGEST_AHEAD.days
+            raise BadRequest(f"{at:%Y-%m-%d %H:%M} UTC is more than {days} days ahead; ask for an earlier moment")
+        facts = self._load_records(key, at, now)
+        if facts.fresh_span is not None or facts.plan_row is not None or facts.run is None or facts.run.is_missed:
+            return explain_facts(facts)
+        forecast = self._forecasts.load(key, facts.run.decided_at, now, facts.spans)
+        return explain_facts(replace(facts, forecast=forecast))
+
+    def _load_records(self, key: ReportKey, at: datetime, now: datetime) -> KeyFacts:
+        """Return what the database holds about a key at a moment."""
+        settings = self._context.settings
+        with read_transaction(self._context.engine) as connection:
+            stored = key_history.find_account(connection, key.account_id)
+            zone = stored.data_zone if stored else settings.default_zone
+            account = Account(key.account_id, zone, stored.reader_zone if stored else zone)
+            spec, problem = self._find_spec(key.report)
+            question = _Question(key, at, now, account, resolve_key(key, account, spec, at))
+            warms = key_history.list_warms_around(connection, key, at, min(at, now) + _TICK)
+            entry = key_history.find_entry(connection, question.resolved)
+            row = self._find_plan_row(warms, question)
+            return KeyFacts(
+                key,
+                at,
+                now,
+                stored,
+                problem,
+                tuple(key_history.list_switches(connection)),
+                entry,
+                self._find_spans(connection, question, warms, entry),
+                row,
+                tuple(_describe_strategy(item, key, at) for item in list_strategies(connection)),
+                now - timedelta(days=settings.retention.warm_days),
+                self._find_run(connection, at, now),
+                **_load_obstacles(connection, row, question),
+                min_confidence=settings.planning.min_confidence,
+                open_value=settings.planning.open_value,
+            )
+
+    def _find_spec(self, report: str) -> tuple[QuerySpec, str]:
+        """Return the query of a report, and why there is none; then the query is that of no entry."""
+        try:
+            return self._context.settings.spec(report), ""
+        except BadRequest as error:
+            return QuerySpec(level="none"), str(error)
+
+    def _find_spans(
+        self,
+        connection: Connection,
+        question: _Question,
+        warms: Sequence[Warm],
+        entry: key_history.StoredEntry | None,
+    ) -> tuple[FreshSpan, ...]:
+        """Return when an entry answered the key, newest first: by fetches, published versions and the entry."""
+        key, account, resolved = question.key, question.account, question.resolved
+        arrivals = key_history.list_arrivals(connection, resolved, question.at)
+        spans: dict[datetime, FreshSpan] = {}
+        for version in entry_versions.list_versions(connection, key):
+            if (version.window, version.spec_hash) == (resolved.window, resolved.spec_hash):
+                rules = self._context.settings.freshness_rules
+                end = expires_at(version.window, account.data_zone, version.created_at, rules)
+                spans[version.created_at] = FreshSpan(version.created_at, end, "a kept version of the entry")
+        for warm in warms:
+            fetched = warm.fetched_at
+            if fetched is None or str(warm.status) == "stale" or not _answers(warm, question):
+                continue
+            change = find_range_change(key, account, fetched, warm.expires_at or NEVER)
+            end = change or warm.expires_at
+            restated = next((arrival for arrival in arrivals if arrival > fetched), None)
+            spans[fetched] = FreshSpan(fetched, end, f"the run {warm.run_id}", warm.run_id, restated)
+        if entry is not None and not entry.degraded:
+            earlier = spans.get(entry.fetched_at)
+            origin, run_id = (earlier.origin, earlier.run_id) if earlier else ("the stored entry", "")
+            spans[entry.fetched_at] = FreshSpan(entry.fetched_at, entry.expires_at, origin, run_id)
+        return tuple(span for _, span in sorted(spans.items(), reverse=True))
+
+    def _find_plan_row(self, warms: Sequence[Warm], question: _Question) -> Warm | None:
+        """Return the newest row of the key's plans whose warm would have answered it at the moment."""
+        rules = self._context.settings.freshness_rules
+        for warm in warms:
+            is_done = str(warm.status) == "fresh" or (warm.fetched_at is not None and warm.fetched_at <= question.at)
+            if warm.key != question.key or (is_done and str(warm.status) != "stale"):
+                continue
+            due = warm.warm_at or warm.decided_at
+            if useful_until(warm.key, question.account, due, rules) > question.at:
+                return warm
+        return None
+
+    def _find_run(self, connection: Connection, at: datetime, now: datetime) -> RunState | None:
+        """Return the run whose decision belongs to a moment; for one to come, the last decision before it."""
+        step = self._context.settings.step
+        if at > now and floor_to(at, step) > now:
+            return RunState(floor_to(at, step), "", None, False, step.total_seconds())
+        job = key_history.find_run_before(connection, LIVE_DAG, at)
+        if job is None:
+            return None
+        missed = is_missed((at - job.started_at).total_seconds(), step.total_seconds())
+        return RunState(floor_to(job.started_at, step), job.run_id, job.started_at, missed, step.total_seconds())
+
+
+def _answers(warm: Warm, question: _Question) -> bool:
+    """Whether a fetch answers the key: its own, or one of another date range that covered the same days."""
+    if warm.key == question.key:
+        return True
+    window = resolve_window(warm.key.date_range, question.account.data_zone, warm.fetched_at or warm.decided_at)
+    return window == question.resolved.window
+
+
+def _load_obstacles(connection: Connection, row: Warm | None, question: _Question) -> dict[str, Any]:
+    """Return what slowed fetches down between a plan and the moment; nothing for a plan that nobody carried out."""
+    if row is None or str(row.status) in {"cut", "shadow", "held_out"}:
+        return {}
+    until = question.at + _TICK
+    is_now = abs(question.at - question.now) <= _NOW_PERIOD
+    return {
+        "errors": tuple(key_history.list_errors(connection, question.key.account_id, row.decided_at, until)),
+        "obstacles": tuple(key_history.list_obstacles(connection, row.decided_at, until, with_breakers=is_now)),
+    }
+
+
+def _describe_strategy(stored: StoredStrategy, key: ReportKey, at: datetime) -> StrategyState:
+    """Return whether a strategy keeps a key warm, and why not."""
+    strategy = stored.strategy
+    if strategy is None:
+        return StrategyState(stored.name, f"is not valid: {stored.problem}", None, "")
+    due = find_latest(strategy.cron, strategy.time_zone, at)
+    excluded = {normalize_account_id(name) for name in strategy.excluded_accounts}
+    named = None if strategy.accounts is None else {normalize_account_id(name) for name in strategy.accounts}
+    reasons = {
+        "is disabled": not stored.enabled,
+        f"warms the report {strategy.report!r}": strategy.report != key.report,
+        f"warms {', '.join(strategy.date_ranges)}": key.date_range not in strategy.date_ranges,
+        "excludes the account": key.account_id in excluded,
+        "names other accounts": named is not None and key.account_id not in named,
+    }
+    why = next((reason for reason, applies in reasons.items() if applies), "")
+    return StrategyState(stored.name, why, due, f"{strategy.cron} ({strategy.time_zone})")

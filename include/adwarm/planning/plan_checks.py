@@ -1,0 +1,231 @@
+"""The steps of "why was this not warm?" that look at plans, runs and the forecast."""
+
+from types import MappingProxyType
+from typing import Any, Final
+
+from adwarm.foundation.wording import format_duration, format_some, format_utc
+from adwarm.model import Warm
+from adwarm.planning.explanations import explain_opens, format_amount
+from adwarm.planning.key_checks import check_account, check_report, check_stored, check_strategies, check_switches
+from adwarm.planning.key_decision import Rule
+from adwarm.planning.rule_sentences import explain_rule
+from adwarm.planning.why_not_warm import (
+    Check,
+    Explanation,
+    KeyFacts,
+    Step,
+    Verdict,
+    explain_chain,
+)
+
+_SHOWN_ERRORS = 3
+_SEVERAL_RUNS = 2.5
+"""A run that is this many steps old at the moment means that later ones are missing."""
+
+
+def explain_facts(facts: KeyFacts) -> Explanation:
+    """Return why the key of `facts` was, or was not, warm at their moment."""
+    return explain_chain(facts, CHECKS)
+
+
+def check_plan(facts: KeyFacts) -> Step:
+    """Check what the newest plan says whose warm would have answered the key at the moment."""
+    row = facts.plan_row
+    if row is None:
+        text = "No plan of the days before has a warm of it that would have answered it at the moment."
+        if facts.warms_from is not None and facts.at < facts.warms_from:
+            text = (
+                f"Not recorded: plans before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS "
+                "keeps them longer."
+            )
+        return Step("plan", "Plan", Verdict.OK, text)
+    text = f"The run {row.run_id}, decided at {format_utc(row.decided_at)}, has it: {_describe_row(row)}."
+    because, advice = _explain_row(facts, row)
+    promised = {"will_be_warm": True} if _is_promised(facts, row) else {}
+    why = row.explanation.get("why")
+    known = {**_row_facts(row), **promised}
+    text = f"{text} {str(why)[:1].upper()}{str(why)[1:]}." if why else text
+    return Step("plan", "Plan", Verdict.DECISIVE, text, known, because, advice)
+
+
+def check_run(facts: KeyFacts) -> Step:
+    """Check whether a run of the forecast decided near the moment."""
+    run = facts.run
+    if run is None or run.is_missed:
+        last = "none in the two days before" if run is None else f"the last one started at {format_utc(run.started_at)}"
+        return Step(
+            "run",
+            "Run",
+            Verdict.DECISIVE,
+            f"No run of adwarm_intelligent_warming decided near the moment: {last} is recorded.",
+            {"last_run": run.run_id if run else None, "last_started_at": run.started_at if run else None},
+            f"because no run of adwarm_intelligent_warming decided then ({last})",
+            "Check in Airflow that the DAG is not paused and that scheduler and workers are up. Runs older than "
+            "ADWARM_RETENTION__JOB_DAYS are deleted.",
+        )
+    if run.started_at is None:
+        text = f"The next decision before the moment is that of {format_utc(run.decided_at)}; it is still to come."
+        return Step("run", "Run", Verdict.OK, text, {"decided_at": run.decided_at})
+    text = f"The run {run.run_id} decided at {format_utc(run.decided_at)}."
+    return Step("run", "Run", Verdict.OK, text, {"run_id": run.run_id, "decided_at": run.decided_at})
+
+
+def check_forecast(facts: KeyFacts) -> Step:
+    """Check what the forecast said at the decision, and which rule left the key out."""
+    state = facts.forecast
+    if state is None or state.decision is None:
+        problem = state.problem if state is not None else "the forecast was not read"
+        text = f"What the forecast said then cannot be computed again: {problem}."
+        because = f"because no plan had it; the reason is not recorded: {problem}"
+        return Step("forecast", "Forecast", Verdict.DECISIVE, text, {}, because, "Ask again for a later moment.")
+    decision = state.decision
+    text, because, advice = explain_rule(facts, state, decision)
+    known: dict[str, Any] = {
+        "rule": str(decision.rule),
+        "forecast": f"{state.snapshot_id[:12]} ({state.kind}), trained until {format_utc(state.trained_until)}",
+        "opens_known_until": state.known_until,
+        "decided_at": decision.decided_at,
+        "probability": round(decision.probability, 4),
+        "chance": round(decision.chance, 4),
+        "min_confidence": facts.min_confidence,
+        "evidence": explain_opens(decision.evidence) if decision.evidence else None,
+        "predicted_open": decision.predicted_open,
+        "warm_at": decision.warm_at,
+        "benefit": round(decision.benefit, 4),
+        "calls": round(decision.calls, 4),
+    }
+    if facts.is_future and decision.rule is Rule.WORTH:
+        known["will_be_warm"] = True
+    if state.is_assumed:
+        text += (
+            f" Which forecast was live then is not recorded; the newest {state.kind} one that was stored by then "
+            "stands for it."
+        )
+    return Step("forecast", "Forecast", Verdict.DECISIVE, text, known, because, advice)
+
+
+CHECKS: Final = MappingProxyType[str, Check]({
+    "Account": check_account,
+    "Report": check_report,
+    "Switches": check_switches,
+    "Stored entry": check_stored,
+    "Strategies": check_strategies,
+    "Plan": check_plan,
+    "Run": check_run,
+    "Forecast": check_forecast,
+})
+"""The steps in order, by their titles."""
+
+
+def is_missed(seconds_since_start: float, step_seconds: float) -> bool:
+    """Return whether later runs must be missing when the last one started this long before a moment."""
+    return seconds_since_start > _SEVERAL_RUNS * step_seconds
+
+
+def _explain_row(facts: KeyFacts, row: Warm) -> tuple[str, str]:
+    """Return the clause and the advice that follow from a plan's row."""
+    status = str(row.status)
+    if "held_out" in {status, str(row.reason)}:
+        return (
+            "because its account is held out this week to measure what warming gains",
+            "Nothing to do; the tab Evidence shows the measurement, and its setting ends it.",
+        )
+    if status == "cut":
+        why = str(row.explanation.get("cut") or "the plan does not say why")
+        priced = f"; worth {format_amount(row.benefit)} calls at a price of {format_amount(row.price)}"
+        return f"because {_uncapital(why)}{priced}", (
+            "Raise ADWARM_PLANNING__MAX_CALLS_PER_HOUR, ADWARM_PLANNING__MAX_ACCOUNT_CALLS_PER_HOUR or the budget of "
+            "the strategy, if the platform's quota allows it."
+        )
+    if status == "shadow":
+        return (
+            "because the run was in shadow mode, which plans and fetches nothing",
+            "Switch shadow mode off on the tab Actions, and let the run have the mode live.",
+        )
+    if status == "denied":
+        return (
+            f"because the platform denied access to the account{_error(row)}",
+            "Give the connection access to the account, then clear the task of the run.",
+        )
+    if status in {"failed", "stale"}:
+        kept = "; the older answer was kept" if status == "stale" else ""
+        return f"because its fetch failed{_error(row)}{kept}{_obstacles(facts)}", (
+            "The tab Flow shows errors and limits; `adwarm errors` lists them. Retry it on the tab Actions."
+        )
+    return _explainformat_utc(facts, row)
+
+
+def _explainformat_utc(facts: KeyFacts, row: Warm) -> tuple[str, str]:
+    """Return the clause and the advice for a warm that was planned, and not fetched before the moment."""
+    due = row.warm_at or row.decided_at
+    if row.fetched_at is not None:
+        late = format_duration((row.fetched_at - facts.at).total_seconds())
+        due_late = "" if due > facts.at else f", although it was due at {format_utc(due)}"
+        return (
+            f"because it was fetched {late} too late, at {format_utc(row.fetched_at)}{due_late}{_obstacles(facts)}",
+            "If this is common, give warming more time by ADWARM_PLANNING__LEAD_SECONDS, or more workers.",
+        )
+    if due > facts.at:
+        opens = format_utc(row.predicted_open)
+        return (
+            f"because the open was expected later, at {opens}, so its fetch was due at {format_utc(due)}",
+            "Nothing to do: readers came earlier than usual. The forecast learns from it.",
+        )
+    if _is_promised(facts, row):
+        return f"because the run {row.run_id} fetches it at {format_utc(due)}", "Nothing to do."
+    return (
+        f"because it was due at {format_utc(due)} and is not fetched yet{_obstacles(facts)}",
+        "Look at the run in Airflow: its batch waits, was never started, or died. Clear the task to try again.",
+    )
+
+
+def _is_promised(facts: KeyFacts, row: Warm) -> bool:
+    """Whether a warm is planned that will be due before a moment that is still to come."""
+    due = row.warm_at or row.decided_at
+    return str(row.status) == "planned" and facts.is_future and due <= facts.at and row.fetched_at is None
+
+
+def _obstacles(facts: KeyFacts) -> str:
+    """Return what is recorded between the plan and the moment that slows fetches down; empty without anything."""
+    parts = []
+    if facts.errors:
+        shown = [f"{error.kind} at {error.at:%H:%M} UTC" for error in facts.errors]
+        parts.append(f"errors of the account: {format_some(shown, _SHOWN_ERRORS)}")
+    if parked := list(dict.fromkeys(item.scope for item in facts.obstacles if item.at is not None)):
+        parts.append(f"calls were parked by {format_some(parked, _SHOWN_ERRORS)}")
+    if refused := [item.scope for item in facts.obstacles if item.at is None]:
+        parts.append(f"calls are refused now by {format_some(refused, _SHOWN_ERRORS)}")
+    return f"; {'; '.join(parts)}" if parts else ""
+
+
+def _row_facts(row: Warm) -> dict[str, Any]:
+    return {
+        "run_id": row.run_id,
+        "warm_id": row.id,
+        "decided_at": row.decided_at,
+        "status": str(row.status),
+        "reason": str(row.reason),
+        "strategy": row.strategy,
+        "confidence": round(row.confidence, 4),
+        "benefit": round(row.benefit, 4),
+        "price": round(row.price, 4),
+        "predicted_open": row.predicted_open,
+        "warm_at": row.warm_at,
+        "fetched_at": row.fetched_at,
+        "expires_at": row.expires_at,
+        "error": row.error,
+    }
+
+
+def _describe_row(row: Warm) -> str:
+    due = f", due at {format_utc(row.warm_at)}" if row.warm_at else ""
+    by = f" by the strategy {row.strategy!r}" if row.strategy else ""
+    return f"{row.status}, reason {str(row.reason).replace('_', ' ')}{by}{due}"
+
+
+def _error(row: Warm) -> str:
+    return f": {row.error}" if row.error else ""
+
+
+def _uncapital(text: str) -> str:
+    return text[:1].lower() + text[1:]

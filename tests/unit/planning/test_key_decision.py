@@ -1,0 +1,134 @@
+"""What a run decides about one key agrees with the plan of the whole run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.fetch_plan.request_cost import RequestCost
+from adwarm.forecast.protocol import PROBABILITY_COLUMNS
+from adwarm.model import ReportKey
+from adwarm.planning.key_decision import KeyFrames, Rule, decide_key, select_key
+from adwarm.planning.plan import PlanTiming, plan_warms
+from adwarm.planning.price import CallQuota
+from adwarm.settings import PlanningSettings
+
+NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+TIMING = PlanTiming(NOW, 16 * MINUTE, MINUTE)
+PLANNING = PlanningSettings()
+FLOOR = 0.01
+KEY = ReportKey("act_1", "today")
+
+
+@dataclass
+class _View:
+    """A store in which every fetch takes one request, unless a test says otherwise."""
+
+    lifetime: timedelta = 3 * HOUR
+    fresh: dict[ReportKey, datetime] = field(default_factory=dict)
+    free: frozenset[ReportKey] = frozenset()
+
+    def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
+        return [moment + self.lifetime for moment in moments]
+
+    def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
+        return [self.fresh.get(key) for key in keys]
+
+    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
+        return [RequestCost(key not in self.free, False) for key in keys]
+
+
+def _frame(chances: dict[ReportKey, Sequence[float]]) -> pd.DataFrame:
+    """Return a frame with one row per key and hour, from the hour of the decision on."""
+    start = NOW.replace(minute=0)
+    rows = [
+        {
+            "account_id": key.account_id,
+            "date_range": key.date_range,
+            "report": key.report,
+            "slot_start": max(NOW, start + index * HOUR),
+            "slot_end": start + (index + 1) * HOUR,
+            "probability": chance,
+            "predicted_open": max(NOW, start + index * HOUR) + 5 * MINUTE,
+            "opens": 7,
+            "weeks": 8,
+            "hour_of_week": index,
+            "time_zone": "UTC",
+        }
+        for key, values in sorted(chances.items())
+        for index, chance in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=PROBABILITY_COLUMNS)
+
+
+def _decide(every: pd.DataFrame, view: _View, key: ReportKey = KEY) -> Any:
+    stated = every[(every["probability"] > FLOOR) & (every["account_id"] == key.account_id)].reset_index(drop=True)
+    return decide_key(key, TIMING, KeyFrames(stated, select_key(every, key)), view, PLANNING)
+
+
+@pytest.mark.parametrize(
+    ("chances", "view", "rule"),
+    [
+        ([], _View(), Rule.UNKNOWN),
+        ([0.005, 0.006], _View(), Rule.UNLIKELY),
+        ([0.04, 0.02], _View(), Rule.UNLIKELY),
+        ([0.005, 0.006, 0.9], _View(), Rule.NOT_DUE),
+        ([0.05, 0.05, 0.9], _View(), Rule.LATER),
+        ([0.6, 0.6], _View(fresh={KEY: NOW + 2 * HOUR}), Rule.FRESH),
+        ([0.6, 0.6], _View(lifetime=20 * MINUTE), Rule.TOO_SHORT),
+        ([0.11], _View(), Rule.NOT_WORTH),
+        ([0.6, 0.6], _View(), Rule.WORTH),
+    ],
+)
+def test_each_rule_decides(chances: list[float], view: _View, rule: Rule) -> None:
+    """Each rule is found for a key that only it leaves out, with the figures that it rests on."""
+    decision = _decide(_frame({KEY: chances}), view)
+    assert decision.rule is rule
+    if rule is not Rule.UNKNOWN:
+        assert decision.evidence.opens == 7
+        assert decision.probability == pytest.approx(chances[0])
+    if rule in {Rule.LATER, Rule.NOT_DUE}:
+        assert (decision.peak_probability, decision.peak_at) == (0.9, NOW.replace(hour=10, minute=5))
+
+
+_chances = st.lists(st.sampled_from([0.0, 0.005, 0.02, 0.06, 0.12, 0.3, 0.7, 0.95]), min_size=1, max_size=5)
+_keys = st.builds(ReportKey, st.sampled_from(["act_1", "act_2"]), st.sampled_from(["today", "yesterday", "last_7d"]))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.dictionaries(_keys, _chances, min_size=1, max_size=6),
+    st.sets(_keys, max_size=3),
+    st.sets(_keys, max_size=3),
+    st.sampled_from([20 * MINUTE, 3 * HOUR, 20 * HOUR]),
+    st.integers(0, 6),
+)
+def test_the_decision_about_a_key_agrees_with_the_plan(
+    chances: dict[ReportKey, list[float]],
+    fresh: set[ReportKey],
+    free: set[ReportKey],
+    lifetime: timedelta,
+    spent: int,
+) -> None:
+    """A key in the plan of all keys is worth it, fresh or too short; any other is left out by another rule."""
+    every = _frame(chances)
+    view = _View(lifetime, dict.fromkeys(fresh, NOW + 2 * HOUR), frozenset(free))
+    stated = every[every["probability"] > FLOOR].reset_index(drop=True)
+    quota = CallQuota(PLANNING.open_value, 6, spent)
+    plan = plan_warms(TIMING, stated, view, PLANNING, quota)
+    rows = {item.key: item for item in (*plan.recommendations, *plan.cut, *plan.fresh)}
+    for key in chances:
+        decision, row = _decide(every, view, key), rows.get(key)
+        if row is None:
+            assert decision.rule not in {Rule.WORTH, Rule.FRESH}
+            continue
+        expected = {"planned": {Rule.WORTH}, "fresh": {Rule.FRESH}, "cut": {Rule.WORTH, Rule.TOO_SHORT}}
+        assert decision.rule in expected[row.status]
+        assert decision.chance == pytest.approx(row.confidence)
+        assert (decision.predicted_open, decision.warm_at) == (row.predicted_open, row.warm_at)
