@@ -68,8 +68,8 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
     removed_before = now - timedelta(days=keep.warm_days)
     defaults = {item.name for item in DEFAULT_STRATEGIES}
 
-    def older(column: ColumnElement[Any], days: float) -> Rule:
-        return lambda: retention.delete_older(engine, column, timedelta(days=days), now)
+    def older(column: ColumnElement[Any], days: float, condition: ColumnElement[bool] | None = None) -> Rule:
+        return lambda: retention.delete_older(engine, column, timedelta(days=days), now, condition)
 
     return {
         "warm": older(t.warm.c.decided_at, keep.warm_days),
@@ -96,6 +96,7 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "page_session": older(t.page_session.c.expires_at, 1),
         "action_event": older(t.action_event.c.at, keep.action_days),
         "data_arrival": older(t.data_arrival.c.arrived_at, keep.action_days),
+        "report_version": older(t.report_version.c.since, keep.action_days, t.report_version.c.state == "retired"),
         "plan_hour": older(t.plan_hour.c.hour, keep.capacity_days),
         "capacity_sample": older(t.capacity_sample.c.at, keep.capacity_days),
         "isolation": lambda: iter([isolations.delete_healthy(now)]),

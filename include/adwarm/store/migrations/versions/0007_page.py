@@ -10,13 +10,14 @@ depends_on = None
 
 _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_TABLES = ("capacity_sample", "plan_hour", "data_arrival", "control_switch", "action_event", "page_session")
+_TABLES = ("report_version", "capacity_sample", "plan_hour", "data_arrival", "control_switch", "action_event", "page_session")
 
 
 def upgrade() -> None:
     """Add the tables and columns; they start empty."""
     _create_sessions()
     _create_planning()
+    _create_versions()
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
 
@@ -26,6 +27,8 @@ def downgrade() -> None:
     for name in ("first_hits", "first_opens"):
         with op.batch_alter_table("traffic_hour") as table:
             table.drop_column(name)
+    with op.batch_alter_table("partition") as table:
+        table.drop_column("restated_at")
     for name in _TABLES:
         op.drop_table(name)
 
@@ -91,3 +94,18 @@ def _create_planning() -> None:
         sa.Column("usage", sa.Float()),
         sa.Column("is_parked", sa.Boolean(), nullable=False),
     )
+
+
+def _create_versions() -> None:
+    op.add_column("partition", sa.Column("restated_at", _TIMESTAMP))
+    op.create_table(
+        "report_version",
+        sa.Column("report", sa.String(length=40), primary_key=True),
+        sa.Column("spec_hash", sa.String(length=12), primary_key=True),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("since", _TIMESTAMP, nullable=False),
+        sa.Column("seen_at", _TIMESTAMP, nullable=False),
+        sa.Column("coverage", sa.Float()),
+    )
+    op.create_index("ix_report_version_since", "report_version", ["since"])
