@@ -24,9 +24,11 @@ from adwarm.cli import (
     get,
     log,
     maintain,
+    notify_data,
     patterns,
     plan,
     replay,
+    report,
     request,
     review,
     serve,
@@ -65,6 +67,8 @@ app.command("warm")(warm.warm)
 app.command("get")(get.get)
 app.command("serve")(serve.serve)
 app.command("enqueue")(enqueue.enqueue)
+app.command("notify-data")(notify_data.notify_data)
+app.add_typer(report.app, name="report")
 app.command("request")(request.request)
 app.command("status")(status.status)
 app.command("patterns")(patterns.patterns)

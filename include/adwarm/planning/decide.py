@@ -27,6 +27,7 @@ from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
 from adwarm.planning.expiry import useful_until
+from adwarm.planning.further_warms import PlanState, finish_further, plan_further
 from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, PlanTiming, SlotArrays, plan_warms
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
@@ -46,6 +47,8 @@ class PlanSummary:
 
     Attributes:
         without_forecast: why no open was predicted; empty when a forecast is live.
+        arrived: reports whose data has arrived.
+        prepared: reports that are warmed under a changed query.
     """
 
     run_id: str
@@ -58,6 +61,13 @@ class PlanSummary:
     fresh: int
     batches: int
     without_forecast: str = ""
+    arrived: int = 0
+    prepared: int = 0
+
+    @property
+    def warms(self) -> int:
+        """How many warms the run is to carry out, for all reasons."""
+        return self.planned + self.closing + self.arrived + self.prepared
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -71,6 +81,8 @@ class PlanSummary:
     def __str__(self) -> str:
         keys = f"{self.planned:,} of {format_count(self.considered, 'report')} that may be opened soon"
         days = f", and {format_count(self.closing, 'account')} whose day has ended" if self.closing else ""
+        days += f", and {format_count(self.arrived, 'report')} whose data has arrived" if self.arrived else ""
+        days += f", and {format_count(self.prepared, 'report')} under a changed query" if self.prepared else ""
         left_out = f"{self.fresh:,} fresh already, {self.cut:,} cut by the hourly budget"
         where = f" in {format_count(self.batches, 'batch', 'batches')}" if self.batches else ""
         shadow = " (shadow mode: no call is made)" if self.mode is Mode.SHADOW else ""
@@ -147,9 +159,17 @@ class StoreView:
 
 
 def decide(
-    context: Context, decided_at: datetime, run_id: str, mode: Mode, on_problem: OnProblem | None = None
+    context: Context,
+    decided_at: datetime,
+    run_id: str,
+    mode: Mode,
+    on_problem: OnProblem | None = None,
+    *,
+    only_further: bool = False,
 ) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
+
+    With `only_further` the plan holds only arrived data and changed queries: for a run between two decisions.
 
     In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, and while none can be
     read, the plan holds only the accounts whose day is closed. `on_problem` is called when the live one cannot be read.
@@ -158,16 +178,21 @@ def decide(
     view = StoreView(context, decided_at)
     without_forecast = ""
     try:
-        plan = build_forecast_plan(context, decided_at, run_id, view, on_problem)
+        plan = WarmPlan() if only_further else build_forecast_plan(context, decided_at, run_id, view, on_problem)
     except (NotFound, Corrupt) as error:
         plan, without_forecast = WarmPlan(), str(error)
     closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
-    candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
+    candidates = [] if only_further else [recommend_day_close(account, day, decided_at) for account, day in closing]
     spent = math.ceil(sum(item.calls for item in plan.recommendations) - _ROUNDING)
     calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent
     closings, over_budget = split_by_budget(candidates, calls_left)
-    cut = [*plan.cut, *over_budget][:MAX_LISTED_CUTS]
-    batches = save_plan(context, run_id, decided_at, mode, [*plan.recommendations, *closings], cut)
+    chosen = [*plan.recommendations, *closings]
+    state = PlanState(decided_at, chosen, _get_quota(context, decided_at, run_id), view.get_account, view)
+    further = plan_further(context, state, lambda: _without_closed(_predict(context, decided_at, on_problem), view))
+    cut = [*plan.cut, *over_budget, *further.arrivals.cut][:MAX_LISTED_CUTS]
+    chosen += further.planned
+    batches = save_plan(context, run_id, decided_at, mode, chosen, cut)
+    finish_further(context, further, run_id, decided_at, mode)
     return PlanSummary(
         run_id,
         decided_at,
@@ -179,6 +204,8 @@ def decide(
         plan.fresh_total,
         batches,
         without_forecast,
+        len(further.arrivals.planned),
+        len(further.switch.planned),
     )
 
 

@@ -29,6 +29,7 @@ from adwarm.foundation.local_time import zone
 from adwarm.foundation.secrets_hook import call_secrets_hook
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
+from adwarm.model.keys import name_report
 from adwarm.settings.credentials import register_environment, register_settings
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
 from adwarm.settings.recovery_sections import (
@@ -218,13 +219,16 @@ class Settings(BaseSettings):
         self._specs["active"] = dict(specs)
 
     def spec(self, report: str) -> QuerySpec:
-        """Return the query of a report that is in use.
+        """Return the query of a report that is in use; that of `name_next` is the one in use once it was switched.
 
         Raises:
             BadRequest: no such report is configured.
         """
-        active = self._specs.get("active", {}).get(report)
-        return self.configured_spec(report) if active is None else active
+        specs = self._specs.get("active", {})
+        for name in (report, name_report(report)):
+            if name in specs:
+                return specs[name]
+        return self.configured_spec(name_report(report))
 
     def configured_spec(self, report: str) -> QuerySpec:
         """Return the query of a report as the settings have it, whether it is in use yet or not.

@@ -49,14 +49,24 @@ class ArrivalResult:
     entries: int = 0
 
 
-def save(engine: Engine, account_id: str, days: Sequence[date], arrived_at: datetime, origin: str) -> ArrivalResult:
+def save(
+    engine: Engine, account_id: str, days: Sequence[date], arrived_at: datetime, origin: str, spec_hashes: Sequence[str]
+) -> ArrivalResult:
     """Record that the data of days has arrived, and mark what is stored of them as restated.
 
     Reporting the same again changes nothing: a day that is still to be fetched stays so.
+
+    Args:
+        engine: the database.
+        account_id: the account.
+        days: the days whose data has arrived.
+        arrived_at: when it was there, UTC.
+        origin: who reports it.
+        spec_hashes: the queries in use; a day counts as fetched when all of them that are stored were.
     """
     with write_transaction(engine) as connection:
         reported = _find_reported(connection, account_id, days)
-        fetched = _find_fetched(connection, account_id, days)
+        fetched = _find_fetched(connection, account_id, days, spec_hashes)
         skipped = [day for day in days if day in fetched and fetched[day] >= arrived_at]
         pending = [day for day in days if day not in skipped]
         known = [day for day in pending if day in reported and fetched.get(day, reported[day]) <= reported[day]]
@@ -110,9 +120,15 @@ def _find_reported(connection: Connection, account_id: str, days: Sequence[date]
     return {row.day: row.arrived_at for row in connection.execute(query.with_for_update())}
 
 
-def _find_fetched(connection: Connection, account_id: str, days: Sequence[date]) -> dict[date, datetime]:
+def _find_fetched(
+    connection: Connection, account_id: str, days: Sequence[date], spec_hashes: Sequence[str]
+) -> dict[date, datetime]:
     """Return when each stored day was fetched: of several queries, the one that was fetched first."""
-    chosen = (partition.c.account_id == account_id, partition.c.day.in_(days))
+    chosen = (
+        partition.c.account_id == account_id,
+        partition.c.day.in_(days),
+        partition.c.spec_hash.in_(sorted(spec_hashes)),
+    )
     query = select(partition.c.day, func.min(partition.c.fetched_at)).where(*chosen).group_by(partition.c.day)
     return {row[0]: row[1] for row in connection.execute(query)}
 

@@ -10,7 +10,15 @@ depends_on = None
 
 _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_TABLES = ("report_version", "capacity_sample", "plan_hour", "data_arrival", "control_switch", "action_event", "page_session")
+_TABLES = (
+    "report_version",
+    "capacity_sample",
+    "plan_hour",
+    "data_arrival",
+    "control_switch",
+    "action_event",
+    "page_session",
+)
 
 
 def upgrade() -> None:
