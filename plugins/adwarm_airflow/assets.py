@@ -5,8 +5,8 @@ adwarm_access_log ──> adwarm_aggregates ──> adwarm_forecast ──> adwa
                           adwarm_data_arrived ──^                   ^── adwarm_requests
 ```
 
-`adwarm_requests` and `adwarm_data_arrived` come from outside of Airflow: readers enqueue requests, and whoever loads data
-says so. `adwarm_day_complete` has a partition per day (`2026-11-25`); the events of all others have none.
+`adwarm_requests` and `adwarm_data_arrived` come from outside: readers enqueue requests, and whoever loads data says so.
+The events of `adwarm_day_complete` have the day as their partition (`2026-11-25`); those of the others have none.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def announce(context: Mapping[str, Any], asset: Asset, extra: Mapping[str, Any],
         context: the context of the task, which has `asset` as an outlet.
         asset: what was written.
         extra: what the event says: counts, days and ids; never a secret.
-        days: partition keys; an event for each. None for one event without a partition.
+        days: partition keys; an event for each. Empty: one event without a partition.
     """
     events = context.get("outlet_events")
     if events is None:

@@ -1,7 +1,7 @@
 """Whether a day is complete and scored for every active account.
 
-An account's day is complete when it is stored as it was after the day had ended in the account's data zone, and no later
-change of it is known that is still to be fetched. It is scored when it has scores as of the day, or had no delivery in
+An account's day is complete when it is stored as it was after the day had ended in the account's data zone, and no
+later change of it is known that is still to be fetched. It is scored when it has scores as of the day, or had no delivery in
 the days that scores look back on. Closed and denied accounts do not count.
 """
 
