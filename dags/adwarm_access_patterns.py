@@ -6,15 +6,15 @@ backfill) reads that whole window; a backfill neither stores patterns nor trains
 work into mapped tasks, and publishes when all of them have finished.
 
 #### Inputs
-Opens: `ADWARM_ACCESS_LOG_URL`, a file, folder, glob or fsspec URL, or the open log that `adwarm serve` writes by itself.
-With both, an open that both hold counts once (`ADWARM_ACCESS_LOG__OPENS_FROM`).
+Opens: `ADWARM_ACCESS_LOG_URL`, a file, folder, glob or fsspec URL, or the open log that `adwarm serve` writes by
+itself. With both, an open that both hold counts once (`ADWARM_ACCESS_LOG__OPENS_FROM`).
 #### Outputs
 The assets `adwarm_aggregates` and `adwarm_forecast`, and the access patterns in SQL.
 #### Knobs
 `ADWARM_ACCESS_LOG__*`, `ADWARM_FORECAST__*`, and the form.
 #### Failure modes
-Lines that cannot be parsed are set aside, and the log counts them. A log that cannot be read fails the run; the next one
-goes on from the same place. The live forecast stays until a better one is trained.
+Lines that cannot be parsed are set aside, and the log counts them. A log that cannot be read fails the run; the next
+one goes on from the same place. The live forecast stays until a better one is trained.
 """
 
 from typing import Any

@@ -4,7 +4,7 @@ Every 15 minutes: plans the reports that are likely to be opened before the next
 shared limits, settles and scores the accounts whose day has just ended (reason `day_closed`), and marks earlier warms
 as used or wasted. A backfilled run plans in shadow mode: it saves its plan and makes no call.
 
-An event of the asset `adwarm_data_arrived` starts a run between: it warms only what has arrived and is likely to be opened.
+An event of the asset `adwarm_data_arrived` starts a run between: it warms what has arrived and is likely to be opened.
 
 #### Inputs
 A connection of type `facebook_social`, and the asset `adwarm_forecast` (`adwarm_access_patterns`); before a forecast is
@@ -14,8 +14,8 @@ The assets `adwarm_entries`, `adwarm_scores`, and `adwarm_day_complete` when the
 #### Knobs
 `ADWARM_PLANNING__*`: the budget, the least probability, `ARRIVAL_ASSET`; the form's mode.
 #### Failure modes
-A throttled account is parked, and its batch deferred. A dead token fails its batch with the reason. What the budget cuts
-is planned again by a later run. The run fails only when every report failed.
+A throttled account is parked, and its batch deferred. A dead token fails its batch with the reason. What the budget
+cuts is planned again by a later run. The run fails only when every report failed.
 """
 
 from typing import Any

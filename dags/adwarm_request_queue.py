@@ -11,7 +11,7 @@ The asset `adwarm_entries`.
 #### Knobs
 `ADWARM_BACKPRESSURE__*`: the length of the queue, deadlines, shares by class; the form's batch size and time.
 #### Failure modes
-A request that fails stays queued until its deadline. The task fails only when no request completed and the token is dead.
+A request that fails stays queued until its deadline. The task fails only when none completed and the token is dead.
 """
 
 from airflow.sdk import Param, dag

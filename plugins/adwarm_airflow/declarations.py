@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from airflow.sdk import Asset, AssetAny, AssetOrTimeSchedule, AssetWatcher, CronDataIntervalTimetable, Param
+from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataIntervalTimetable, Param
+from airflow.sdk.definitions.asset import BaseAsset
 
 from adwarm.model.windows import DATE_RANGE_PATTERN, PRESETS
 from adwarm_airflow.assets import DATA_ARRIVED, GROUP, REQUESTS_NAME, REQUESTS_URI
@@ -57,7 +58,7 @@ def cron_or_arrival_schedule(cron: str) -> AssetOrTimeSchedule:
     Raises:
         AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
     """
-    assets: Asset | AssetAny = DATA_ARRIVED
+    assets: BaseAsset = DATA_ARRIVED
     if os.environ.keys() & {"ADWARM_PLANNING__ARRIVAL_ASSET", "ADWARM_CONFIG"}:
         from adwarm.settings import load_settings
 

@@ -1,7 +1,7 @@
 """Arrivals of data: days of accounts whose data has arrived or was restated, as other systems report it.
 
-A reported day is fetched again whatever its age, and the entries that contain it are no longer fresh. Times decide both,
-so a fetch that began before the report does not hide it.
+A reported day is fetched again whatever its age, and the entries that contain it are no longer fresh. Times decide
+both, so a fetch that began before the report does not hide it.
 """
 
 from collections.abc import Iterable, Sequence

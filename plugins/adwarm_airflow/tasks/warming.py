@@ -186,26 +186,20 @@ def _set_announced(context: Mapping[str, Any], days: Sequence[str]) -> None:
 def record_arrivals(context: Mapping[str, Any], runtime: Runtime) -> bool:
     """Record the arrivals of data that started the run, and return whether assets started it, not the clock.
 
-    An event names an account and its days: `{"account_id": "act_1234", "days": "2026-11-24..2026-11-25"}`. One that does
-    not is logged and left out.
+    An event names an account and its days: `{"account_id": "act_1234", "days": "2026-11-24..2026-11-25"}`. One that
+    does not is logged and left out.
     """
+    now = runtime.clock.now()
     for key, events in dict(context.get("triggering_asset_events") or {}).items():
+        name = str(getattr(key, "name", key))
         for event in events:
             extra = event.extra or {}
-            name = str(getattr(key, "name", key))
+            account, days = str(extra.get("account_id", "")), str(extra.get("days", ""))
+            origin, at = f"asset:{name}"[:80], min(event.timestamp, now)
             try:
-                notice = notify_data(
-                    runtime.context,
-                    str(extra.get("account_id", "")),
-                    str(extra.get("days", "")),
-                    runtime.clock.now(),
-                    f"asset:{name}"[:80],
-                    min(event.timestamp, runtime.clock.now()),
-                )
+                log.info("%s", notify_data(runtime.context, account, days, now, origin, at))
             except (BadRequest, NotFound) as error:
-                log.error("an event of the asset %s says no account and days: %s", name, error)
-            else:
-                log.info("%s", notice)
+                log.warning("an event of the asset %s is left out: %s", name, error)
     run_type = context["dag_run"].run_type
     return str(getattr(run_type, "value", run_type)) == "asset_triggered"
 
