@@ -24,9 +24,8 @@ def fatigued_ads() -> None:
 
         day, engine = date.fromisoformat(context["partition_key"]), open_runtime().engine
         listed = [item.score for name in accounts.get_many(engine) for item in scores.list_latest(engine, name, day)]
-        return [
-            f"{item.account_id} {item.ad_name}" for item in listed if (item.as_of, item.status) == (day, "critical")
-        ]
+        critical = [item for item in listed if item.as_of == day and item.status == "critical"]
+        return [f"{item.account_id} {item.ad_name}" for item in critical]
 
     list_critical()
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -77,7 +78,7 @@ def test_the_graph_leads_from_the_log_to_complete_days(dags: dict[str, Any]) -> 
     """Every link of the chain is declared by a task, and nothing that the package watches for is an orphan."""
     edges = _edges(dags)
 
-    assert {(one.name, other.name) for one, other in zip(CHAIN, CHAIN[1:], strict=False)} <= edges
+    assert {(one.name, other.name) for one, other in pairwise(CHAIN)} <= edges
     assert (assets.ENTRIES.name, assets.DAY_COMPLETE.name) in edges
     [requests] = dags["adwarm_request_queue"].timetable.asset_condition.objects
     assert requests.name == assets.REQUESTS_NAME

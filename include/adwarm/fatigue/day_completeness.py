@@ -1,8 +1,8 @@
 """Whether a day is complete and scored for every active account.
 
 An account's day is complete when it is stored as it was after the day had ended in the account's data zone, and no
-later change of it is known that is still to be fetched. It is scored when it has scores as of the day, or had no delivery
-in the days that scores look back on. Closed and denied accounts do not count.
+later change of it is known that is still to be fetched. It is scored when it has scores as of the day, or had no
+delivery in the days that scores look back on. Closed and denied accounts do not count.
 """
 
 from collections.abc import Iterator, Sequence
