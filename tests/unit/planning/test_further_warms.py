@@ -10,10 +10,11 @@ import pytest
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import BadRequest, NotFound
-from adwarm.model import Account, Mode, ReportKey, WarmReason
+from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.data_arrival import notify_data, parse_days
 from adwarm.planning.decide import PlanSummary, decide
+from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.serving import Reader, ReadStatus
 from adwarm.settings import Settings
@@ -83,12 +84,7 @@ def _notify(home: Home, days: str = YESTERDAY, account: str = "act_1", minutes: 
 
 
 def test_arrived_data_is_warmed_where_an_open_is_expected(home: Home) -> None:
-    """The report that is likely to be opened is fetched once more, one day by one request; the other waits for a read."""
-    home.plan()
-    home.bench.prefetch.run([], 3)
-    from adwarm.model import Priority
-    from adwarm.prefetch import KeyRequest
-
+    """The report that is likely to be opened is fetched once more; the other one waits for its reader."""
     home.bench.prefetch.run([KeyRequest(LIKELY), KeyRequest(UNLIKELY)], Priority.LOW)
     home.bench.clock.sleep(60)
     assert _notify(home, minutes=1).entries == 2
@@ -174,9 +170,6 @@ def _register(home: Home, settings: Settings, hours: float = 0) -> Settings:
 
 def test_a_changed_query_is_warm_before_readers_get_it(home: Home) -> None:
     """Readers hit at every moment: the old query until the new one is warm, and then the new one, in one step."""
-    from adwarm.model import Priority
-    from adwarm.prefetch import KeyRequest
-
     keys = [ReportKey(f"act_{number}", "last_7d") for number in (1, 2)]
     _register(home, home.context.settings)
     home.bench.prefetch.run([KeyRequest(key) for key in keys], Priority.LOW)

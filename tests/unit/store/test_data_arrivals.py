@@ -1,4 +1,4 @@
-"""Arrivals of data: what they mark, that the same notice changes nothing, and that a running fetch does not hide one."""
+"""Arrivals of data: what they mark, that a notice counts once, and that a running fetch does not hide one."""
 
 from datetime import UTC, date, datetime, timedelta
 
