@@ -28,7 +28,7 @@ class Sink:
     def __init__(self) -> None:
         self.mails: list[str] = []
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name
         """Keep one mail."""
         del server, session
         self.mails.append((envelope.content or b"").decode())  # type: ignore[union-attr]

@@ -8,6 +8,8 @@ from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from adwarm.store.report_versions import ReportVersion
 
 app = typer.Typer(
@@ -48,6 +50,19 @@ def switch_report(
         print_json(_fields(switched))
     else:
         typer.echo(f"{report} is switched to the query {switched.spec.hash}; readers notice within seconds")
+
+
+def list_preparing_fields(engine: "Engine") -> list[dict[str, Any]]:
+    """Return the queries that are prepared, as JSON values."""
+    from adwarm.store import report_versions
+
+    return [_fields(item) for item in report_versions.list_versions(engine) if item.state == "preparing"]
+
+
+def print_preparing(rows: list[dict[str, Any]]) -> None:
+    """Print a line for each query that is prepared."""
+    for row in rows:
+        typer.echo(f"Report {row['report']} gets another query: {row['warm'] or 0:.0%} of its expected opens are warm")
 
 
 def _fields(item: "ReportVersion") -> dict[str, Any]:

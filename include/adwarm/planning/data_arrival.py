@@ -73,7 +73,7 @@ def parse_days(text: str) -> Window:
     first, _, last = text.strip().partition("..")
     try:
         return Window(date.fromisoformat(first), date.fromisoformat(last or first))
-    except (ValueError, BadRequest):
+    except ValueError:
         raise BadRequest(
             f"days {text[:40]!r} are not valid; write one day such as 2026-11-24, or two as 2026-11-01..2026-11-24"
         ) from None

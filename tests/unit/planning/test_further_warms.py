@@ -135,7 +135,7 @@ def test_without_calls_the_arrival_waits(home: Home) -> None:
         ("act_1", "soon", BadRequest, "2026-11-24"),
         ("act_1", "2026-11-26", BadRequest, "in the future"),
         ("act_1", "2026-01-01..2026-11-01", BadRequest, "at most 90"),
-        ("act_1", "2026-11-24..2026-11-01", BadRequest, "not valid"),
+        ("act_1", "2026-11-24..2026-11-01", BadRequest, "swap the two days"),
     ],
 )
 def test_a_bad_notice_says_what_to_write(
