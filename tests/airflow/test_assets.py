@@ -92,7 +92,7 @@ def test_the_users_asset_starts_warming(monkeypatch: pytest.MonkeyPatch) -> None
     assert cron_or_arrival_schedule("*/15 * * * *").asset_condition == assets.DATA_ARRIVED
     monkeypatch.setenv("ADWARM_PLANNING__ARRIVAL_ASSET", "s3://lake/insights")
     condition = cron_or_arrival_schedule("*/15 * * * *").asset_condition
-    assert {asset.uri for asset in condition.objects} == {"adwarm://data_arrived", "s3://lake/insights"}
+    assert {asset.uri for asset in condition.objects} == {"adwarm://data_arrived/", "s3://lake/insights"}
 
 
 def test_a_complete_day_is_an_event_with_its_day(run: Run) -> None:
@@ -169,4 +169,4 @@ def test_assets_are_plain_declarations() -> None:
     declared = [item for item in vars(assets).values() if isinstance(item, Asset)]
 
     assert {item.name for item in declared} >= {"adwarm_scores", "adwarm_day_complete", "adwarm_data_arrived"}
-    assert all(item.uri == f"adwarm://{item.name.removeprefix('adwarm_')}" for item in declared)
+    assert all(item.uri == f"adwarm://{item.name.removeprefix('adwarm_')}/" for item in declared)
