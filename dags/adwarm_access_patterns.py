@@ -22,7 +22,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import ACCESS_LOG, AGGREGATES, FORECAST
-from adwarm_airflow.declarations import Tag, cron_schedule, dag_kwargs, timestamp_param
+from adwarm_airflow.declarations import SPLIT_DOC, Tag, cron_schedule, dag_kwargs, timestamp_param
 
 
 @dag(
@@ -52,7 +52,7 @@ def adwarm_access_patterns() -> None:
 
         return learning.read_log(context)
 
-    @task(map_index_template="{{ task.op_kwargs['split']['label'] }}")
+    @task(map_index_template="{{ task.op_kwargs['split']['label'] }}", doc_md=SPLIT_DOC)
     def read_split(split: dict[str, Any], **context: Any) -> dict[str, Any]:
         """Read one split of the log; publish nothing."""
         from adwarm_airflow.tasks import learning

@@ -23,6 +23,7 @@ WARM_DOC = (
     "Fetches one batch of the plan within the shared limits. Waits that are longer than 30 seconds defer the task. A "
     "retry fetches only what is missing; a clear also tries denied accounts again."
 )
+SPLIT_DOC = "Reads one split of the log, and keeps the result until `publish_splits` publishes all of them."
 DRAIN_DOC = "Processes queued requests, the most urgent class first, until none is ready or the time is up."
 REVIEW_DOC = "Replays the last weeks with each kind of forecast, and writes the review page."
 APPROVE_DOC = "Waits for a person's approval of the proposed forecast; no response in time is a rejection."

@@ -1,6 +1,7 @@
 """The two DAGs of the guide: one waits for a complete day, one mails when its reports are warm."""
 
 import json
+import socket
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -39,9 +40,12 @@ class Sink:
 def sink() -> Iterator[tuple[Sink, int]]:
     """A mail server of this machine, and its port."""
     handler = Sink()
-    controller = Controller(handler, hostname="127.0.0.1", port=0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    controller = Controller(handler, hostname="127.0.0.1", port=port)
     controller.start()
-    yield handler, controller.server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+    yield handler, port
     controller.stop()
 
 
@@ -111,7 +115,7 @@ def test_the_report_is_mailed_once_its_keys_are_warm(
 ) -> None:
     """While a report is cold no mail is sent; when all are warm, the run mails the link once."""
     handler, port = sink
-    extra = {"disable_ssl": True, "disable_tls": True, "ssl_context": "none"}
+    extra = {"disable_ssl": True, "disable_tls": True, "retry_limit": 1, "timeout": 5}
     connection = {"conn_type": "smtp", "host": "127.0.0.1", "port": port, "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(connection))
     dag = examples["morning_report"]
