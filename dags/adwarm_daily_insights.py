@@ -6,6 +6,17 @@ day. A scheduled run also completes the day before. Accounts whose day has not e
 older than 28 days are final: once such a day is stored, its rerun makes no call. `adwarm_maintenance` compacts final
 months.
 
+#### Inputs
+A connection of type `facebook_social`. Only the day: no forecast is needed.
+#### Outputs
+Stored days, the assets `adwarm_entries` and `adwarm_scores`, and `adwarm_day_complete` with the day as its partition,
+once every active account is complete and scored.
+#### Knobs
+The form, `ADWARM_FRESHNESS__*`, `ADWARM_PLANNING__HISTORY_DAYS` and `ADWARM_FATIGUE__*`.
+#### Failure modes
+A throttled account is parked, and its batch deferred. An account that fails or is denied leaves the day incomplete; the
+next run tries it again. The run fails only when every account-day failed.
+
 **Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`. The backfill form
 passes its parameters only when you also tick *Override parameters on existing runs*, even where no run exists yet;
 without the tick every run covers every active account. The first task logs how many that is, and what it takes.
@@ -15,8 +26,10 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
+from adwarm_airflow.assets import DAY_COMPLETE, ENTRIES, SCORES
 from adwarm_airflow.declarations import (
     BATCH_LABEL,
+    WARM_DOC,
     Tag,
     accounts_param,
     connection_param,
@@ -68,7 +81,7 @@ def adwarm_daily_insights() -> None:
 
         return daily.plan_day(context)
 
-    @task(trigger_rule="all_done_min_one_success")
+    @task(trigger_rule="all_done_min_one_success", inlets=[ENTRIES], outlets=[SCORES, DAY_COMPLETE])
     def score_day(**context: Any) -> dict[str, Any]:
         """Score the accounts whose day is complete."""
         from adwarm_airflow.tasks import warming
@@ -85,8 +98,13 @@ def adwarm_daily_insights() -> None:
     batches, scores = plan_day(), score_day()
     add_link(batches, RunPlanLink())
     add_link(scores, FatigueLink())
-    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "must_complete": True}
-    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
+    arguments = {
+        "conn_id": "{{ params.connection }}",
+        "map_index_template": BATCH_LABEL,
+        "must_complete": True,
+        "doc_md": WARM_DOC,
+    }
+    warm = WarmBatchOperator.partial(task_id="warm", outlets=[ENTRIES], **arguments).expand(batch=batches)
     batches >> warm >> scores >> close_run()
 
 

@@ -4,19 +4,31 @@ Every 15 minutes: plans the reports that are likely to be opened before the next
 shared limits, settles and scores the accounts whose day has just ended (reason `day_closed`), and marks earlier warms
 as used or wasted. A backfilled run plans in shadow mode: it saves its plan and makes no call.
 
-**Needs** a connection of type `facebook_social`, and a trained forecast (`adwarm_access_patterns`); before that, only
-ended days are completed.
+An event of the asset `adwarm_data_arrived` starts a run between: it warms what has arrived and is likely to be opened.
+
+#### Inputs
+A connection of type `facebook_social`, and the asset `adwarm_forecast` (`adwarm_access_patterns`); before a forecast is
+trained, only ended days are completed. Arrived data: the asset, `adwarm notify-data`, `POST /v1/data-arrived`.
+#### Outputs
+The assets `adwarm_entries`, `adwarm_scores`, and `adwarm_day_complete` when the last account of a day is scored.
+#### Knobs
+`ADWARM_PLANNING__*`: the budget, the least probability, `ARRIVAL_ASSET`; the form's mode.
+#### Failure modes
+A throttled account is parked, and its batch deferred. A dead token fails its batch with the reason. What the budget
+cuts is planned again by a later run. The run fails only when every report failed.
 """
 
 from typing import Any
 
 from airflow.sdk import Param, dag, task
 
+from adwarm_airflow.assets import DATA_ARRIVED, DAY_COMPLETE, ENTRIES, FORECAST, SCORES
 from adwarm_airflow.declarations import (
     BATCH_LABEL,
+    WARM_DOC,
     Tag,
     connection_param,
-    cron_schedule,
+    cron_or_arrival_schedule,
     dag_kwargs,
     timestamp_param,
     warming_deadline,
@@ -28,7 +40,7 @@ from adwarm_airflow.page_links import FatigueLink, RunPlanLink, add_link
 @dag(
     dag_id="adwarm_intelligent_warming",
     dag_display_name="adwarm: intelligent warming",
-    schedule=cron_schedule("*/15 * * * *"),
+    schedule=cron_or_arrival_schedule("*/15 * * * *"),
     params={
         "mode": Param(
             "live",
@@ -46,14 +58,14 @@ from adwarm_airflow.page_links import FatigueLink, RunPlanLink, add_link
 def adwarm_intelligent_warming() -> None:
     """Plan, warm, score, close the run."""
 
-    @task
+    @task(inlets=[FORECAST, DATA_ARRIVED])
     def plan(**context: Any) -> list[int]:
         """Save the plan, and return the numbers of its batches."""
         from adwarm_airflow.tasks import warming
 
         return warming.plan(context)
 
-    @task(trigger_rule="all_done_min_one_success")
+    @task(trigger_rule="all_done_min_one_success", inlets=[ENTRIES], outlets=[SCORES, DAY_COMPLETE])
     def score_closed_days(**context: Any) -> dict[str, Any]:
         """Score the accounts whose day this run has settled."""
         from adwarm_airflow.tasks import warming
@@ -70,8 +82,10 @@ def adwarm_intelligent_warming() -> None:
     batches, scores = plan(), score_closed_days()
     add_link(batches, RunPlanLink())
     add_link(scores, FatigueLink())
-    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
-    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
+    warm = WarmBatchOperator.partial(task_id="warm", inlets=[FORECAST], outlets=[ENTRIES], **arguments).expand(
+        batch=batches
+    )
     batches >> warm >> scores >> close_run()
 
 

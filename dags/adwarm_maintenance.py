@@ -21,6 +21,15 @@ its log says why. `adwarm status` shows what each did last; `adwarm maintain` ru
 * `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
   differences.
 * `sample_capacity` stores limits and quota of the scopes that accounts share, for the page.
+
+#### Inputs
+The store, and the connections of the form and of accounts.
+#### Outputs
+Accounts, healed and compacted data, alerts.
+#### Knobs
+`ADWARM_MAINTENANCE__*`, `ADWARM_RETENTION__*`, `ADWARM_ALERTS__*` and the form.
+#### Failure modes
+A step that fails is tried again by the next run, and does not stop the others.
 """
 
 from typing import Any

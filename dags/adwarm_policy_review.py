@@ -4,6 +4,15 @@ Every Monday: replays the last weeks with the live kind of forecast and the othe
 ratios, calibration and drift (the button *Review page* of the task `review`, or `adwarm review page`). When the live
 kind's probabilities are badly calibrated, the population profile goes live at once. When another kind is significantly
 better, the run waits for your approval under *Required Actions*; no response in time is a rejection.
+
+#### Inputs
+The asset `adwarm_aggregates`, with at least the training and scored weeks of opens.
+#### Outputs
+A review page and JSON, a row in `policy_review`, and after an approval another live forecast (`adwarm_forecast`).
+#### Knobs
+`ADWARM_REVIEW__*` and the form.
+#### Failure modes
+Too short a log fails the task `review`, whose log says how many weeks are missing. The live forecast stays.
 """
 
 from datetime import timedelta
@@ -11,7 +20,8 @@ from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from adwarm_airflow.declarations import Tag, cron_schedule, dag_kwargs, timestamp_param
+from adwarm_airflow.assets import AGGREGATES, FORECAST
+from adwarm_airflow.declarations import APPROVE_DOC, REVIEW_DOC, Tag, cron_schedule, dag_kwargs, timestamp_param
 from adwarm_airflow.operators.approval import PromotionApprovalOperator, ReviewPoliciesOperator
 
 
@@ -58,7 +68,7 @@ def adwarm_policy_review() -> None:
 
         return review.is_proposed(context)
 
-    @task
+    @task(outlets=[FORECAST])
     def promote(**context: Any) -> dict[str, Any]:
         """Promote the approved forecast."""
         from adwarm_airflow.tasks import review
@@ -73,8 +83,10 @@ def adwarm_policy_review() -> None:
         return review.conclude(context)
 
     body = "{{ ti.xcom_pull(task_ids='review')['body'] }}"
-    proposed = ReviewPoliciesOperator(task_id="review") >> is_proposed()
-    approve = PromotionApprovalOperator(task_id="approve", subject="Promote a better forecast?", body=body)
+    proposed = ReviewPoliciesOperator(task_id="review", inlets=[AGGREGATES], doc_md=REVIEW_DOC) >> is_proposed()
+    approve = PromotionApprovalOperator(
+        task_id="approve", subject="Promote a better forecast?", body=body, doc_md=APPROVE_DOC
+    )
     proposed >> approve >> promote() >> conclude()
 
 

@@ -3,11 +3,21 @@
 Starts within seconds of an `adwarm enqueue`, and every 5 minutes as a safety net: processes the queued requests within
 the shared limits, the most urgent class first. Requests that are throttled or fail temporarily stay queued for a later
 run; requests past their deadline expire.
+
+#### Inputs
+The asset `adwarm_requests`: its watcher looks at the queue, which `adwarm enqueue`, the read API and healing fill.
+#### Outputs
+The asset `adwarm_entries`.
+#### Knobs
+`ADWARM_BACKPRESSURE__*`: the length of the queue, deadlines, shares by class; the form's batch size and time.
+#### Failure modes
+A request that fails stays queued until its deadline. The task fails only when none completed and the token is dead.
 """
 
 from airflow.sdk import Param, dag
 
-from adwarm_airflow.declarations import Tag, connection_param, cron_or_request_schedule, dag_kwargs
+from adwarm_airflow.assets import ENTRIES
+from adwarm_airflow.declarations import DRAIN_DOC, Tag, connection_param, cron_or_request_schedule, dag_kwargs
 from adwarm_airflow.operators import DrainRequestsOperator
 
 
@@ -34,7 +44,9 @@ from adwarm_airflow.operators import DrainRequestsOperator
 def adwarm_request_queue() -> None:
     """Drain the queue in one task."""
     limits = {"batch_size": "{{ params.batch_size }}", "max_seconds": "{{ params.max_seconds }}"}
-    DrainRequestsOperator(task_id="drain", conn_id="{{ params.connection }}", **limits)
+    DrainRequestsOperator(
+        task_id="drain", conn_id="{{ params.connection }}", outlets=[ENTRIES], doc_md=DRAIN_DOC, **limits
+    )
 
 
 request_queue = adwarm_request_queue()

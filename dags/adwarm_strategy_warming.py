@@ -7,14 +7,25 @@ warmed once it expires, and what the budget cuts in the next hours. When there i
 From the trigger form or the REST API: warms the accounts you name, in the date ranges, pace and budget of the form; the
 strategies you name, each in its own; or every enabled strategy when you name neither. *First day* and *Last day* add a
 date range of your own for the accounts. *Dry run* saves the plan and makes no call.
+
+#### Inputs
+A connection of type `facebook_social`, and strategies or the form.
+#### Outputs
+The assets `adwarm_entries` and `adwarm_scores`, and `adwarm_day_complete` for a day that this run completes.
+#### Knobs
+`adwarm strategy set`, the form, `ADWARM_BATCH_SIZE`.
+#### Failure modes
+A throttled account is parked, and its batch deferred. What a strategy's budget cuts is warmed in the next hours.
 """
 
 from typing import Any
 
 from airflow.sdk import Param, dag, task
 
+from adwarm_airflow.assets import DAY_COMPLETE, ENTRIES, SCORES
 from adwarm_airflow.declarations import (
     BATCH_LABEL,
+    WARM_DOC,
     Tag,
     accounts_param,
     connection_param,
@@ -79,7 +90,7 @@ def adwarm_strategy_warming() -> None:
 
         return warming.plan_strategies(context)
 
-    @task(trigger_rule="all_done_min_one_success")
+    @task(trigger_rule="all_done_min_one_success", inlets=[ENTRIES], outlets=[SCORES, DAY_COMPLETE])
     def score(**context: Any) -> dict[str, Any]:
         """Score each warmed account as of its newest complete day."""
         from adwarm_airflow.tasks import warming
@@ -96,8 +107,8 @@ def adwarm_strategy_warming() -> None:
     lanes, scores = plan(), score()
     add_link(lanes, RunPlanLink())
     add_link(scores, FatigueLink())
-    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
-    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand_kwargs(lanes)
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
+    warm = WarmBatchOperator.partial(task_id="warm", outlets=[ENTRIES], **arguments).expand_kwargs(lanes)
     warm >> scores
     [lanes, warm] >> close_run()
 

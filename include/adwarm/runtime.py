@@ -1,11 +1,13 @@
 """Wires the packages together for one process: the only module that chooses implementations."""
 
 import asyncio
+import logging
 import os
 import random
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQue
 from adwarm.backpressure.memory_pressure import machine_turn
 from adwarm.foundation import telemetry, tracing
 from adwarm.foundation.clock import Clock, SystemClock
+from adwarm.foundation.errors import StorageError
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Scope
 from adwarm.prefetch import PrefetchEngine
@@ -29,7 +32,7 @@ from adwarm.serving.local_caches import LocalCaches
 from adwarm.settings import HealerSettings, Settings, load_settings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
 from adwarm.sources.pool import Reload, SourceFactory, SourcePool
-from adwarm.store import Context, ObjectStore, open_engine, upgrade
+from adwarm.store import Context, ObjectStore, open_engine, report_versions, upgrade
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from adwarm.planning.key_facts import KeyExplainer
     from adwarm.serving.misses import QueueMissHandler
     from adwarm.serving.ports import Authenticator
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -78,7 +83,19 @@ class Runtime:
             require_current(engine)
         elif get_current_revision(engine) != get_head_revision():
             upgrade(engine)
+        self._choose_queries(engine)
         return engine
+
+    def _choose_queries(self, engine: Engine) -> None:
+        """Let the settings return the queries of reports that are in use, which a change of settings replaces later."""
+        settings, now = self.settings, self.clock.now()
+        configured = {name: settings.configured_spec(name) for name in settings.reports}
+        deadline = timedelta(hours=settings.planning.switch_hours)
+        try:
+            settings.use_specs(report_versions.register(engine, configured, now, deadline))
+        except StorageError as error:  # a database that cannot be written can still be read
+            log.warning("the queries of reports were not registered: %s", error)
+            settings.use_specs(report_versions.load_specs(engine, configured))
 
     @cached_property
     def objects(self) -> ObjectStore:
@@ -336,6 +353,7 @@ class Runtime:
         from adwarm.serving.hit_parts import HitParts
         from adwarm.serving.metrics import ServingMetrics
         from adwarm.serving.open_log import OpenLog
+        from adwarm.serving.query_watcher import QueryWatcher
         from adwarm.serving.services import ServingServices
         from adwarm.serving.tokens import TokenAuthenticator
 
@@ -361,6 +379,7 @@ class Runtime:
         )
 
         async def close() -> None:
+            await queries.close()
             await misses.close()
             await authenticator.close()
             await asyncio.to_thread(deltas.close)
@@ -368,7 +387,8 @@ class Runtime:
             await asyncio.to_thread(opens.close)
             telemetry.remove_sink(metrics)
 
-        startables: list[Startable] = [parts.counter, opens, misses]
+        queries = QueryWatcher(self.engine, self.settings)
+        startables: list[Startable] = [parts.counter, opens, misses, queries]
         has_partitions = any(step.kind == "partitions" for step in self.read_chain.steps)
         startables += [LibraryLoader()] if has_partitions else []
         application = PageMount(build_application(services, parts, startables, close), self._build_page(authenticator))

@@ -6,8 +6,10 @@ from enum import StrEnum
 from typing import Any
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataIntervalTimetable, Param
+from airflow.sdk.definitions.asset import BaseAsset
 
 from adwarm.model.windows import DATE_RANGE_PATTERN, PRESETS
+from adwarm_airflow.assets import DATA_ARRIVED, GROUP, REQUESTS_NAME, REQUESTS_URI
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger
 
@@ -17,6 +19,14 @@ ACCOUNT_PATTERN = r"^\s*((act_)?[0-9]{1,20})?\s*$"
 """An account id, or an empty line: the form sends one for a line break at the end, and `get_lines_param` drops it."""
 BATCH_LABEL = "{{ task.batch_label(dag_run) }}"
 """Names the mapped tasks of a `WarmBatchOperator` in the grid by their accounts."""
+WARM_DOC = (
+    "Fetches one batch of the plan within the shared limits. Waits that are longer than 30 seconds defer the task. A "
+    "retry fetches only what is missing; a clear also tries denied accounts again."
+)
+SPLIT_DOC = "Reads one split of the log, and keeps the result until `publish_splits` publishes all of them."
+DRAIN_DOC = "Processes queued requests, the most urgent class first, until none is ready or the time is up."
+REVIEW_DOC = "Replays the last weeks with each kind of forecast, and writes the review page."
+APPROVE_DOC = "Waits for a person's approval of the proposed forecast; no response in time is a rejection."
 
 
 class Tag(StrEnum):
@@ -37,8 +47,25 @@ def cron_schedule(cron: str) -> CronDataIntervalTimetable:
 def cron_or_request_schedule(cron: str) -> AssetOrTimeSchedule:
     """Return the timetable of `cron`, with an asset that starts a run within seconds of an enqueued request."""
     watcher = AssetWatcher(name="adwarm_pending_requests", trigger=PendingRequestsTrigger())
-    requests = Asset(name="adwarm_requests", uri="adwarm://requests", watchers=[watcher])
+    requests = Asset(name=REQUESTS_NAME, uri=REQUESTS_URI, group=GROUP, watchers=[watcher])
     return AssetOrTimeSchedule(timetable=cron_schedule(cron), assets=[requests])
+
+
+def cron_or_arrival_schedule(cron: str) -> AssetOrTimeSchedule:
+    """Return the timetable of `cron`, with the asset of arrived data and the user's own, which start a run between.
+
+    As in `owner_links`, settings are read only when one of their sources may hold the user's asset.
+
+    Raises:
+        AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
+    """
+    assets: BaseAsset = DATA_ARRIVED
+    if os.environ.keys() & {"ADWARM_PLANNING__ARRIVAL_ASSET", "ADWARM_CONFIG"}:
+        from adwarm.settings import load_settings
+
+        uri = load_settings().planning.arrival_asset
+        assets = DATA_ARRIVED | Asset(uri) if uri else DATA_ARRIVED
+    return AssetOrTimeSchedule(timetable=cron_schedule(cron), assets=assets)
 
 
 def owner_links() -> dict[str, str]:

@@ -103,7 +103,8 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
 def worker(snapshot: str) -> dict[str, Any]:
     """Make the snapshot live, plan once, and return the measurements of this process."""
     from adwarm.forecast.snapshot import promote_snapshot
-    from adwarm.planning.decide import LIVE_DAG, StoreView, _plan_forecast, _save_outlook
+    from adwarm.planning.decide import LIVE_DAG, _plan_forecast, _save_outlook
+    from adwarm.planning.store_view import StoreView
     from adwarm.runtime import Runtime
 
     runtime = Runtime()

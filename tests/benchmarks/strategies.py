@@ -18,7 +18,7 @@ from typing import Any
 from adwarm.foundation.clock import VirtualClock, floor_to
 from adwarm.foundation.local_time import zone
 from adwarm.model import Priority, Strategy
-from adwarm.planning.decide import StoreView
+from adwarm.planning.store_view import StoreView
 from adwarm.planning.strategies import Lane, decide_strategies, expand_keys
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, load_strategies, select_due
 from adwarm.prefetch.warm_batch import Pace, warm_batch

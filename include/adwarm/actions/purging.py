@@ -19,7 +19,7 @@ from adwarm.foundation.wording import format_bytes, format_count
 from adwarm.maintenance.eviction import Eviction, EvictionResult, delete_entries, is_current
 from adwarm.model import ReportKey, Window, normalize_account_id
 from adwarm.model.windows import validate_date_range
-from adwarm.planning.decide import StoreView
+from adwarm.planning.store_view import StoreView
 from adwarm.store import accounts, entries, leases, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry

@@ -12,7 +12,7 @@ from adwarm.backpressure.request_queue import Ticket
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Priority, ReportKey
-from adwarm.planning.decide import StoreView
+from adwarm.planning.store_view import StoreView
 from adwarm.settings import Settings
 
 MAX_KEYS: Final = 200

@@ -25,9 +25,11 @@ from adwarm.cli import (
     get,
     log,
     maintain,
+    notify_data,
     patterns,
     plan,
     replay,
+    report,
     request,
     retry,
     review,
@@ -68,6 +70,8 @@ app.command("warm")(warm.warm)
 app.command("get")(get.get)
 app.command("serve")(serve.serve)
 app.command("enqueue")(enqueue.enqueue)
+app.command("notify-data")(notify_data.notify_data)
+app.add_typer(report.app, name="report")
 app.command("request")(request.request)
 app.command("retry")(retry.retry)
 app.command("status")(status.status)

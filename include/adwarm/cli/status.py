@@ -36,6 +36,7 @@ _MAX_ROWS = 20
 
 def status(*, as_json: JsonOption = False) -> None:
     """Show what is stored, planned, queued, running, limited, isolated and healed."""
+    from adwarm.cli.report import list_preparing_fields, print_preparing
     from adwarm.compression import get_compression_totals
     from adwarm.planning.impact_measurement import report_impact
     from adwarm.planning.strategy_use import report_strategies
@@ -61,6 +62,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
         "maintenance": maintenance_fields(runtime.context, now),
         "queue": runtime.queue.status().to_dict(),
+        "preparing": list_preparing_fields(runtime.engine),
         "admission": admission.to_dict(),
         "isolated": [asdict(state) for state in runtime.isolation.list_isolated()],
         "healing": [run._asdict() for run in HealingStore(runtime.engine).list_recent(_MAX_ROWS)],
@@ -89,6 +91,7 @@ def status(*, as_json: JsonOption = False) -> None:
     print_maintenance(document["maintenance"])
     print_integrity(document["integrity"])
     _print_queue(document["queue"])
+    print_preparing(document["preparing"])
     _print_limits(admission)
     _print_recovery(document["isolated"], document["healing"])
 

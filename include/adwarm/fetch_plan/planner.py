@@ -82,8 +82,10 @@ def combine_request(
 
 
 def needs_fetch(day: date, state: PartitionState | None, schedule: RefetchSchedule, now: datetime) -> bool:
-    """Whether a day is missing, incomplete, or due by the schedule."""
-    return state is None or not state.complete or schedule.is_due(day, state.fetched_at, now)
+    """Whether a day is missing, incomplete, restated since it was fetched, or due by the schedule."""
+    if state is None or not state.complete or state.is_restated:
+        return True
+    return schedule.is_due(day, state.fetched_at, now)
 
 
 def _join_days(

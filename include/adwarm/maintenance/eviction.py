@@ -21,6 +21,7 @@ from adwarm.foundation.wording import format_bytes, format_count
 from adwarm.maintenance.garbage_collection import MIN_ORPHAN_AGE
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import Account, ReportKey, resolve_key
+from adwarm.model.keys import name_next
 from adwarm.planning.decide import get_open_chances
 from adwarm.settings import Settings
 from adwarm.store import Context, accounts, entries
@@ -179,7 +180,7 @@ def _find_chances(context: Context, now: datetime) -> Mapping[ReportKey, float]:
 
 
 def is_current(entry: Entry, account: Account | None, settings: Settings, now: datetime) -> bool:
-    """Return whether an entry's date range still means its days.
+    """Return whether an entry's date range still means its days, under the query in use or the one that is prepared.
 
     Args:
         entry: the entry.
@@ -190,10 +191,11 @@ def is_current(entry: Entry, account: Account | None, settings: Settings, now: d
     key = ReportKey(entry.key.account_id, entry.date_range, entry.report)
     zone = settings.default_zone
     try:
-        spec = settings.spec(entry.report)
+        specs = [settings.spec(name) for name in (entry.report, name_next(entry.report))]
     except BadRequest:  # the report is no longer configured
         return False
-    return resolve_key(key, account or Account(key.account_id, zone, zone), spec, now) == entry.key
+    account = account or Account(key.account_id, zone, zone)
+    return any(resolve_key(key, account, spec, now) == entry.key for spec in specs)
 
 
 def _is_unused(item: StoredEntry, age: timedelta, now: datetime) -> bool:

@@ -96,6 +96,7 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "page_session": older(t.page_session.c.expires_at, 1),
         "action_event": older(t.action_event.c.at, keep.action_days),
         "data_arrival": older(t.data_arrival.c.arrived_at, keep.action_days),
+        "report_version": older(t.report_version.c.since, keep.action_days, t.report_version.c.state == "retired"),
         "plan_hour": older(t.plan_hour.c.hour, keep.capacity_days),
         "capacity_sample": older(t.capacity_sample.c.at, keep.capacity_days),
         "impact_design": older(t.impact_design.c.since, keep.impact_days, t.impact_design.c.ended_at.is_not(None)),

@@ -58,3 +58,5 @@ class WarmReason(StrEnum):
     DAY_CLOSED = "day_closed"
     STRATEGY = "strategy"
     REQUEST = "request"
+    DATA_ARRIVAL = "data_arrival"
+    SPEC_CHANGED = "spec_changed"

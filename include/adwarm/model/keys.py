@@ -12,6 +12,9 @@ from adwarm.model.windows import Window, resolve_window, validate_date_range
 
 _ACCOUNT = re.compile(r"(act_)?([0-9]{1,20})")
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_NEXT = "@next"
+MAX_NEXT_NAME = 40
+"""Most characters of a report's name in the database."""
 DEFAULT_FIELDS = (
     "account_id",
     "campaign_id",
@@ -30,6 +33,16 @@ DEFAULT_FIELDS = (
     "actions",
     "cost_per_action_type",
 )
+
+
+def name_next(report: str) -> str:
+    """Return the internal name of the query that a report is switched to; no external name can contain its mark."""
+    return f"{report}{_NEXT}"
+
+
+def name_report(name: str) -> str:
+    """Return the report of a name, whether it is that of the current query or of the next one."""
+    return name.removesuffix(_NEXT)
 
 
 def normalize_account_id(text: str) -> str:

@@ -5,17 +5,16 @@ The plan is a function of (decision time, log, settings, snapshot, store): nothi
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from sqlalchemy import Engine
 
-from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
-from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
 from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import KEY_COLUMNS, Forecast, RecentOpens
 from adwarm.forecast.snapshot import OnProblem, get_live_forecast
@@ -24,20 +23,17 @@ from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.foundation.wording import format_count
 from adwarm.model import (
-    Account,
     ImpactDesign,
     Mode,
     PlannedWarm,
     ReportKey,
     WarmReason,
     WarmStatus,
-    Window,
-    resolve_key,
 )
 from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
-from adwarm.planning.expiry import useful_until
+from adwarm.planning.further_warms import PlanState, add_spent, finish_further, plan_further
 from adwarm.planning.hold_out import HeldOutView, HoldOut
 from adwarm.planning.outlook import build_outlook
 from adwarm.planning.plan import (
@@ -51,13 +47,13 @@ from adwarm.planning.plan import (
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
 from adwarm.planning.run_mode import cut_all
-from adwarm.store import Context, accounts, entries, impact, partitions, plan_hours, warms
+from adwarm.planning.store_view import StoreView
+from adwarm.store import Context, impact, plan_hours, warms
 from adwarm.store.switches import find_stop
 
 MIN_PROBABILITY = 0.01
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-6
-_ACCOUNTS_PER_QUERY = 500
 _COUNTED = ("considered", "planned", "closing", "cut", "fresh", "batches", "held_out")
 LIVE_DAG = "adwarm_intelligent_warming"
 """A plan outside any run counts against the hourly budget of this DAG."""
@@ -71,6 +67,8 @@ class PlanSummary:
         without_forecast: why no open was predicted; empty when a forecast is live.
         stopped: why nothing is planned although there is something to warm; empty while warming is switched on.
         held_out: warms that are withheld to measure what warming gains.
+        arrived: reports whose data has arrived.
+        prepared: reports that are warmed under a changed query.
     """
 
     run_id: str
@@ -85,6 +83,13 @@ class PlanSummary:
     without_forecast: str = ""
     stopped: str = ""
     held_out: int = 0
+    arrived: int = 0
+    prepared: int = 0
+
+    @property
+    def warms(self) -> int:
+        """How many warms the run is to carry out, for all reasons."""
+        return self.planned + self.closing + self.arrived + self.prepared
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -98,6 +103,8 @@ class PlanSummary:
     def __str__(self) -> str:
         keys = f"{self.planned:,} of {format_count(self.considered, 'report')} that may be opened soon"
         days = f", and {format_count(self.closing, 'account')} whose day has ended" if self.closing else ""
+        days += f", and {format_count(self.arrived, 'report')} whose data has arrived" if self.arrived else ""
+        days += f", and {format_count(self.prepared, 'report')} under a changed query" if self.prepared else ""
         left_out = f"{self.fresh:,} fresh already, {self.cut:,} cut by the hourly budget"
         if self.held_out:
             left_out += f", {self.held_out:,} held out to measure what warming gains"
@@ -107,80 +114,12 @@ class PlanSummary:
         return f"planned {keys}{days}{where}{shadow}; {left_out}{stopped}"
 
 
-class StoreView:
-    """What the planner reads from the store: accounts, entries and stored days, in few queries.
+class PlanScope(StrEnum):
+    """What a run plans: everything; everything but the outlook (for the past); arrived data and changed queries."""
 
-    Args:
-        context: database, objects and settings.
-        at: the decision time; accounts are read as of then.
-        known_at: leave out entries and days that were fetched later; None leaves out nothing.
-    """
-
-    def __init__(self, context: Context, at: datetime, known_at: datetime | None = None) -> None:
-        self._known_at = known_at
-        self._engine = context.engine
-        self._settings = context.settings
-        self._accounts = accounts.list_as_of(context.engine, at)
-
-    def get_account(self, account_id: str) -> Account:
-        """Return the stored account, or one in the default zone."""
-        zone = self._settings.default_zone
-        return self._accounts.get(account_id) or Account(account_id, zone, zone)
-
-    def list_accounts(self) -> list[Account]:
-        """Return every stored account."""
-        return list(self._accounts.values())
-
-    def is_verified(self, account_id: str) -> bool:
-        """Whether the account is stored with the zone and currency that the upstream reports."""
-        return account_id in self._accounts and self._accounts[account_id].is_verified
-
-    def get_expiries(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime]:
-        """Return until when an entry fetched at each moment would answer its key."""
-        rules = self._settings.freshness_rules
-        pairs = zip(keys, moments, strict=True)
-        return [useful_until(key, self.get_account(key.account_id), at, rules) for key, at in pairs]
-
-    def get_fresh_until(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[datetime | None]:
-        """Return until when the entry stored for each key at its moment is fresh; None when nothing is stored."""
-        return [lifetime and lifetime.expires_at for lifetime in self.get_lifetimes(keys, moments)]
-
-    def get_lifetimes(
-        self, keys: Sequence[ReportKey], moments: Sequence[datetime]
-    ) -> list[entries.EntryLifetime | None]:
-        """Return when the entry stored for each key at its moment was fetched and expires; None when none is stored."""
-        resolved = [
-            resolve_key(key, self.get_account(key.account_id), self._settings.spec(key.report), at)
-            for key, at in zip(keys, moments, strict=True)
-        ]
-        lifetimes = entries.find_lifetimes(self._engine, resolved)
-        found = [lifetimes.get(key) for key in resolved]
-        return [item if item is not None and self._was_known(item.fetched_at) else None for item in found]
-
-    def get_request_costs(self, keys: Sequence[ReportKey], moments: Sequence[datetime]) -> list[RequestCost]:
-        """Return which requests a fetch of each key at its moment would take, given the stored days."""
-        costs: dict[int, RequestCost] = {}
-        for report, indexes in _group_by_report(keys).items():
-            for group in _split_by_account(keys, indexes):
-                costs.update(self._get_costs_of(report, {index: (keys[index], moments[index]) for index in group}))
-        return [costs[index] for index in range(len(keys))]
-
-    def _get_costs_of(
-        self, report: str, requests: dict[int, tuple[ReportKey, datetime]]
-    ) -> Iterator[tuple[int, RequestCost]]:
-        spec, rules = self._settings.spec(report), self._settings.freshness_rules
-        by_id = {key.account_id: self.get_account(key.account_id) for key, _ in requests.values()}
-        schedules = {name: RefetchSchedule.for_account(account, rules) for name, account in by_id.items()}
-        windows = {i: resolve_key(key, by_id[key.account_id], spec, at).window for i, (key, at) in requests.items()}
-        hull = Window(min(w.since for w in windows.values()), max(w.until for w in windows.values()))
-        stored = partitions.list_states_by_account(self._engine, by_id, spec.hash, hull)
-        for index, (key, at) in requests.items():
-            name = key.account_id
-            days = {day: state for day, state in stored.get(name, {}).items() if self._was_known(state.fetched_at)}
-            yield index, get_request_cost(windows[index], days, schedules[name], at)
-
-    def _was_known(self, fetched_at: datetime) -> bool:
-        return self._known_at is None or fetched_at <= self._known_at
+    ALL = "all"
+    WITHOUT_OUTLOOK = "without_outlook"
+    ONLY_FURTHER = "only_further"
 
 
 def decide(
@@ -189,36 +128,40 @@ def decide(
     run_id: str,
     mode: Mode,
     on_problem: OnProblem | None = None,
-    *,
-    with_outlook: bool = True,
+    scope: PlanScope = PlanScope.ALL,
 ) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
     In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, and while none can be
     read, the plan holds only the accounts whose day is closed. `on_problem` is called when the live one cannot be read.
-    While warming is switched off, everything in a live plan is cut, with the switch as the reason. With `with_outlook` the outlook on the next 24 hours is stored as well, unless that of a later decision is.
+    While warming is switched off, everything in a live plan is cut, with the switch as the reason. The outlook on the
+    next 24 hours is stored as well, unless the scope leaves it out or that of a later decision is stored.
     """
-    settings = context.settings
     view = StoreView(context, decided_at)
-    design = update_design(context, decided_at) if mode is Mode.LIVE else None
-    without_forecast = ""
-    try:
-        plan, slots = _plan_forecast(context, decided_at, run_id, view, on_problem, design)
-        if with_outlook:
-            _save_outlook(context, slots, plan, decided_at)
-    except (NotFound, Corrupt) as error:
-        plan, without_forecast = WarmPlan(), str(error)
-    closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
-    candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
-    spent = math.ceil(sum(item.calls for item in (*plan.recommendations, *plan.held_out)) - _ROUNDING)
-    calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent
-    closings, over_budget = split_by_budget(candidates, calls_left)
+    plan, without_forecast = WarmPlan(), ""
+    closings: list[Recommendation] = []
+    over_budget: list[Recommendation] = []
+    if scope is not PlanScope.ONLY_FURTHER:
+        try:
+            design = update_design(context, decided_at) if mode is Mode.LIVE else None
+            plan, slots = _plan_forecast(context, decided_at, run_id, view, on_problem, design)
+            if scope is PlanScope.ALL:
+                _save_outlook(context, slots, plan, decided_at)
+        except (NotFound, Corrupt) as error:
+            without_forecast = str(error)
+        closings, over_budget = _close_days(context, decided_at, run_id, plan, view)
+    chosen = [*plan.recommendations, *closings]
+    quota = add_spent(_get_quota(context, decided_at, run_id), plan.held_out)
+    state = PlanState(decided_at, chosen, quota, view.get_account, view)
+    further = plan_further(context, state, lambda: _without_closed(_predict(context, decided_at, on_problem), view))
+    chosen += further.planned
     stop = find_stop(context.engine) if mode is Mode.LIVE else None
-    stopped = cut_all([*plan.recommendations, *closings], stop) if stop else []
-    cut = [*stopped, *plan.cut, *over_budget][: max(MAX_LISTED_CUTS, len(stopped))]
-    chosen = [] if stop else [*plan.recommendations, *closings]
-    left_out = [*cut, *([] if stop else plan.held_out)]
-    batches = save_plan(context, run_id, decided_at, mode, chosen, left_out)
+    stopped = cut_all(chosen, stop) if stop else []
+    cut = [*stopped, *[*plan.cut, *over_budget, *further.arrivals.cut][:MAX_LISTED_CUTS]]
+    left_out = cut if stop else [*cut, *plan.held_out]
+    batches = save_plan(context, run_id, decided_at, mode, [] if stop else chosen, left_out)
+    if not stop:  # what has arrived waits for the first plan after the switch
+        finish_further(context, further, run_id, decided_at, mode)
     summary = PlanSummary(
         run_id,
         decided_at,
@@ -232,11 +175,30 @@ def decide(
         without_forecast,
         stop or "",
         0 if stop else len(plan.held_out),
+        0 if stop else len(further.arrivals.planned),
+        0 if stop else len(further.switch.planned),
     )
-    telemetry.report(telemetry.PLANS, mode=str(mode))
-    for name in ("planned", "closing", "cut", "fresh"):
-        telemetry.report(telemetry.PLANNED, getattr(summary, name), result=name)
+    _report(summary)
     return summary
+
+
+def _close_days(
+    context: Context, decided_at: datetime, run_id: str, plan: WarmPlan, view: StoreView
+) -> tuple[list[Recommendation], list[Recommendation]]:
+    """Return the closings of ended days that the calls left by a plan pay for, and those that they do not."""
+    settings = context.settings
+    closing = find_closing_accounts(view.list_accounts(), decided_at, decided_at + settings.step, settings.planning)
+    candidates = [recommend_day_close(account, day, decided_at) for account, day in closing]
+    spent = math.ceil(sum(item.calls for item in (*plan.recommendations, *plan.held_out)) - _ROUNDING)
+    calls_left = get_calls_left_this_hour(context, decided_at, run_id) - spent
+    closings, over_budget = split_by_budget(candidates, calls_left)
+    return list(closings), list(over_budget)
+
+
+def _report(summary: PlanSummary) -> None:
+    telemetry.report(telemetry.PLANS, mode=str(summary.mode))
+    for name in ("planned", "closing", "arrived", "prepared", "cut", "fresh", "held_out"):
+        telemetry.report(telemetry.PLANNED, getattr(summary, name), result=name)
 
 
 def update_design(context: Context, at: datetime) -> ImpactDesign | None:
@@ -437,24 +399,6 @@ def _get_lead_time(context: Context) -> timedelta:
     """Return the start latency plus the p95 of a fetch, in steps of 5 s so that noise does not change the plan."""
     fetch = math.ceil(warms.get_p95_seconds(context.engine) / 5) * 5
     return timedelta(seconds=context.settings.planning.lead_seconds + fetch)
-
-
-def _group_by_report(keys: Sequence[ReportKey]) -> dict[str, list[int]]:
-    """Return the indexes of each report's keys."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, key in enumerate(keys):
-        groups[key.report].append(index)
-    return groups
-
-
-def _split_by_account(keys: Sequence[ReportKey], indexes: Sequence[int]) -> Iterator[list[int]]:
-    """Yield the indexes of a limited number of accounts at a time, so that memory does not grow with the accounts."""
-    by_account: dict[str, list[int]] = defaultdict(list)
-    for index in indexes:
-        by_account[keys[index].account_id].append(index)
-    names = list(by_account)
-    for start in range(0, len(names), _ACCOUNTS_PER_QUERY):
-        yield [index for name in names[start : start + _ACCOUNTS_PER_QUERY] for index in by_account[name]]
 
 
 def _planned_warm(

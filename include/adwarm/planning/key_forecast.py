@@ -16,9 +16,10 @@ from adwarm.foundation.arrow_arrays import Bools
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.model import ReportKey, Snapshot
 from adwarm.patterns.open_history import load_opens
-from adwarm.planning.decide import MIN_PROBABILITY, StoreView, get_recent_opens, get_timing
+from adwarm.planning.decide import MIN_PROBABILITY, get_recent_opens, get_timing
 from adwarm.planning.key_decision import KeyFrames, decide_key, select_key
 from adwarm.planning.plan import LOOKAHEAD
+from adwarm.planning.store_view import StoreView
 from adwarm.planning.why_not_warm import ForecastState, FreshSpan
 from adwarm.store import Context, key_history, read_transaction
 

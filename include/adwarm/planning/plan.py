@@ -6,8 +6,8 @@ the next run can act; if a later hour before the expiry is much likelier, the ke
 candidates, those that are worth their price are planned; see `adwarm.planning.price`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
@@ -256,6 +256,38 @@ def find_likely_keys(
     return _find_likely(slots, rows, view, timing, min_confidence)
 
 
+def find_expected_keys(
+    probabilities: pd.DataFrame, decided_at: datetime, view: ExpiryView, accept: Callable[[ReportKey], ReportKey | None]
+) -> LikelyKeys:
+    """Return the keys that may be opened before an entry fetched at the decision would expire, one row each.
+
+    Args:
+        probabilities: returned by `Forecast.predict`, from the decision over `LOOKAHEAD`.
+        decided_at: the decision time, UTC.
+        view: reads expiries.
+        accept: returns what to fetch for a key of the forecast, or None to leave it out.
+    """
+    slots = SlotArrays.from_frame(probabilities, decided_at)
+    first = np.flatnonzero(np.diff(slots.key, prepend=-1))
+    names = slots.frame.iloc[first][KEY_COLUMNS].itertuples(index=False, name=None)
+    accepted = [accept(ReportKey(*map(str, name))) for name in names]
+    rows: Ints = first[[key is not None for key in accepted]] if len(first) else first
+    keys = [key for key in accepted if key is not None]
+    now = [utc(decided_at)] * len(keys)
+    ends = list(view.get_expiries(keys, now))
+    expiry: Ints = np.array([min(_ms(end - utc(decided_at)), _NEVER_MS) for end in ends], np.int64)
+    chance, _ = slots.get_coverage(rows, expiry) if len(rows) else (np.zeros(0), None)
+    return LikelyKeys(slots, rows, chance.round(_DIGITS), keys, now, ends)
+
+
+def select_expected_keys(
+    expected: LikelyKeys, view: PlanningView, quota: CallQuota
+) -> tuple[list[Recommendation], list[Recommendation]]:
+    """Return the keys that are worth their price now, and the best of those that only the quota rejects."""
+    selected = _price_keys(expected, view, quota)
+    return _describe_selection(selected, quota)
+
+
 def plan_likely_keys(likely: LikelyKeys, view: PlanningView, planning: PlanningSettings, quota: CallQuota) -> WarmPlan:
     """Return the plan of a run whose likely keys are found; arguments as for `plan_warms`."""
     selected = select_likely_keys(likely, view, planning, quota)
@@ -282,6 +314,15 @@ def select_likely_keys(
         [end is not None and end >= open_ + session for end, open_ in zip(stored, lasting.opens, strict=True)], bool
     )
     stale = lasting.take(np.flatnonzero(~fresh))
+    kept = np.flatnonzero(fresh)
+    priced = _price_keys(stale, view, quota)
+    return replace(
+        priced, fresh=lasting.take(kept), stored=[stored[index] for index in kept.tolist()], expiring=expiring
+    )
+
+
+def _price_keys(stale: LikelyKeys, view: PlanningView, quota: CallQuota) -> SelectedKeys:
+    """Return which keys are worth the requests that they share."""
     costs = np.array(view.get_request_costs(stale.keys, stale.warm_at), bool).reshape(-1, 2)
     groups = [(key.account_id, key.report) for key in stale.keys]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(groups))}
@@ -289,8 +330,8 @@ def select_likely_keys(
     benefit = np.round(stale.chance * quota.open_value, _DIGITS)
     accounts = [account for account, _ in numbers]
     selection = select_warms(WarmCandidates(benefit, group, costs[:, 0], costs[:, 1], accounts), quota)
-    kept = np.flatnonzero(fresh)
-    return SelectedKeys(stale, selection, lasting.take(kept), [stored[index] for index in kept.tolist()], expiring)
+    none = stale.take(np.zeros(0, np.int64))
+    return SelectedKeys(stale, selection, none, [], none)
 
 
 def _find_due(slots: SlotArrays, timing: PlanTiming, min_confidence: float) -> Ints:

@@ -16,11 +16,12 @@ from adwarm.foundation.cron import find_latest
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
 from adwarm.model import Account, Mode, ReportKey, Strategy, WarmReason, normalize_account_id
-from adwarm.planning.decide import StoreView, save_batches
+from adwarm.planning.decide import save_batches
 from adwarm.planning.expiry import find_range_change
 from adwarm.planning.plan import MAX_LISTED_CUTS
 from adwarm.planning.recommendation import Recommendation, batch_by_account
 from adwarm.planning.run_mode import cut_all
+from adwarm.planning.store_view import StoreView
 from adwarm.planning.strategy_schedule import (
     StrategySelection,
     get_closing_time,

@@ -8,7 +8,7 @@ from adwarm.foundation.cron import find_latest, list_next
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import StoredStrategy, Strategy
 from adwarm.patterns.open_history import find_log_end
-from adwarm.planning.decide import StoreView
+from adwarm.planning.store_view import StoreView
 from adwarm.planning.strategies import expand_keys
 from adwarm.planning.strategy_schedule import get_closing_time, load_strategies
 from adwarm.store import Context, aggregates, read_transaction, strategy_warms, write_transaction

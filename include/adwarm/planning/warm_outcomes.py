@@ -32,8 +32,8 @@ FINAL_DATA_LIFETIME = timedelta(days=7)
 """A warm of final data never expires; it is marked wasted after this long."""
 
 TimeSpan = tuple[datetime, datetime]
-_FETCHED = frozenset(WarmReason) - {WarmReason.DAY_CLOSED}
-"""Reasons of warms that are meant for readers; a closed day is fetched for its score."""
+_FETCHED = frozenset(WarmReason) - {WarmReason.DAY_CLOSED, WarmReason.SPEC_CHANGED}
+"""Reasons of warms that are meant for readers now; a closed day is for its score, a changed query for later."""
 
 
 @dataclass(frozen=True, slots=True)

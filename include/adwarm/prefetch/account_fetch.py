@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from uuid import uuid4
 
 from adwarm.fetch_plan.planner import plan_fetch
@@ -36,7 +37,7 @@ from adwarm.foundation.errors import (
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.foundation.tracing import span
-from adwarm.model import Account, Actor, EntryKey, Window, matches_key, resolve_key
+from adwarm.model import Account, Actor, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped, FetchContext
 from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus
@@ -103,6 +104,11 @@ class AccountFetch:
                 return outcomes
             return self._report(outcomes, error)
 
+    @cached_property
+    def _spec(self) -> QuerySpec:
+        """The query of the keys. Read once: a report may be switched to another query while this account runs."""
+        return self.context.settings.spec(self.requests[0].key.report)
+
     @property
     def is_unreported(self) -> bool:
         """Whether a dead token ended the first attempt, whose outcomes are not reported yet."""
@@ -164,7 +170,7 @@ class AccountFetch:
             self._mark_fresh(keys)
             return
         self._check_calls()
-        name = f"fetch:{account.id}:{self.context.settings.spec(self.requests[0].key.report).hash}"
+        name = f"fetch:{account.id}:{self._spec.hash}"
         with self.batch.renewing(self._acquire_lease(name)) as lease:
             self._refresh(account, lease)
 
@@ -188,9 +194,13 @@ class AccountFetch:
         old_hints = leases.find_hints(self.context.engine, lease.record, now - HINT_LIFETIME)
         fetcher.restore_learned(old_hints)
         names = {key: self.requests[index].key for index, key in stale.items()}
-        report = self.requests[0].key.report
         refresh = AccountRefresh(
-            fetcher, account, report, lease, now, lambda key, entry, rows: self._mark_fetched(stale, key, entry, rows)
+            fetcher,
+            account,
+            self._spec,
+            lease,
+            now,
+            lambda key, entry, rows: self._mark_fetched(stale, key, entry, rows),
         )
         hints = FetchHints()
         try:
@@ -208,12 +218,11 @@ class AccountFetch:
 
     def _resolve_keys(self, account: Account, now: datetime) -> dict[int, EntryKey]:
         """Return the entry key of each request; one whose window the source does not keep fails."""
-        spec = self.context.settings.spec(self.requests[0].key.report)
         today = local_day(now, account.data_zone)
         oldest = self._fetcher.source.capabilities.oldest_day(today)
         resolved: dict[int, EntryKey] = {}
         for index, item in enumerate(self.requests):
-            key = resolve_key(item.key, account, spec, now)
+            key = resolve_key(item.key, account, self._spec, now)
             if oldest <= key.window.since <= today:
                 resolved[index] = key
             else:
@@ -242,7 +251,7 @@ class AccountFetch:
         history = self._history_windows(account, [index], now)
         if not history:
             return False
-        stored = load_states(self.context.context, account.id, self.requests[index].key.report, [key.window, *history])
+        stored = load_states(self.context.context, account.id, self._spec, [key.window, *history])
         schedule = RefetchSchedule.for_account(account, self.context.settings.freshness_rules)
         page_rows = self._fetcher.source.capabilities.max_page_rows
         return not plan_fetch([key.window], stored, schedule, now, history, page_rows).is_empty
@@ -383,11 +392,12 @@ class AccountFetch:
         context, first, zone = self.context, self.requests[0].key, self.context.settings.default_zone
         stored = entries.list_entries(context.engine, first.account_id)
         account = accounts.get(context.engine, first.account_id) or Account(first.account_id, zone, zone)
-        spec = context.settings.spec(first.report)
         return {
             index
             for index in indexes
-            if any(matches_key(item.key, self.requests[index].key, account, spec, item.fetched_at) for item in stored)
+            if any(
+                matches_key(item.key, self.requests[index].key, account, self._spec, item.fetched_at) for item in stored
+            )
         }
 
     def _build_outcomes(self, error: AdwarmError | None) -> list[KeyOutcome]:

@@ -21,6 +21,7 @@ from adwarm.compression.document import (
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import Corrupt, TooMuchData
 from adwarm.model import Account, ColumnTable, EntryKey, QuerySpec, ReportKey, Row, Window, expires_at
+from adwarm.model.keys import name_report
 from adwarm.prefetch.gap_filling import join_unique
 from adwarm.store import Context, entries
 from adwarm.store.entries import Entry
@@ -147,7 +148,7 @@ def describe_entry(query: EntryQuery, provenance: Provenance, missing: str | Non
     return Entry(
         key=query.entry_key,
         date_range=query.key.date_range,
-        report=query.key.report,
+        report=name_report(query.key.report),
         codec="identity",
         raw_bytes=0,
         stored_bytes=0,
@@ -166,7 +167,7 @@ def _pack(context: Context, query: EntryQuery, document: Document, fresh_until: 
     entry = Entry(
         key=query.entry_key,
         date_range=query.key.date_range,
-        report=query.key.report,
+        report=name_report(query.key.report),
         codec=packed.codec,
         raw_bytes=packed.raw_bytes,
         stored_bytes=packed.stored_bytes,
@@ -249,7 +250,7 @@ def _query_fields(query: EntryQuery) -> dict[str, Any]:
     return {
         "account_id": query.key.account_id,
         "date_range": query.key.date_range,
-        "report": query.key.report,
+        "report": name_report(query.key.report),
         "since": query.entry_key.window.since,
         "until": query.entry_key.window.until,
         "time_zone": query.account.data_zone,

@@ -52,11 +52,11 @@ _OBJECT_ROWS = 5_000
 
 
 def load_states(
-    context: Context, account_id: str, report: str, windows: Sequence[Window]
+    context: Context, account_id: str, spec: QuerySpec, windows: Sequence[Window]
 ) -> dict[date, PartitionState]:
     """Return the stored partitions of an account, by day, from the first to the last day of `windows`."""
     hull = Window(min(window.since for window in windows), max(window.until for window in windows))
-    return partitions.list_states(context.engine, account_id, context.settings.spec(report).hash, hull)
+    return partitions.list_states(context.engine, account_id, spec.hash, hull)
 
 
 @dataclass
@@ -66,7 +66,7 @@ class AccountRefresh:
     Attributes:
         fetcher: fetches the account's units.
         account: the account.
-        report: name of the report; every key is of this one.
+        spec: the query of every key.
         lease: the lease of the account's data.
         now: the moment at which windows were resolved, UTC.
         on_published: called with each entry and its number of daily rows, as soon as it is stored.
@@ -74,7 +74,7 @@ class AccountRefresh:
 
     fetcher: Fetcher
     account: Account
-    report: str
+    spec: QuerySpec
     lease: FetchLease
     now: datetime
     on_published: Callable[[EntryKey, Entry, int], None]
@@ -108,11 +108,6 @@ class AccountRefresh:
         return self.fetcher.context.context
 
     @cached_property
-    def spec(self) -> QuerySpec:
-        """The query of the report."""
-        return self.context.settings.spec(self.report)
-
-    @cached_property
     def _schedule(self) -> RefetchSchedule:
         return RefetchSchedule.for_account(self.account, self.context.settings.freshness_rules)
 
@@ -121,7 +116,7 @@ class AccountRefresh:
         if not windows and not history:
             return
         page_rows = self.fetcher.source.capabilities.max_page_rows
-        self._states = load_states(self.context, self.account.id, self.report, [*windows, *history])
+        self._states = load_states(self.context, self.account.id, self.spec, [*windows, *history])
         plan = plan_fetch(windows, self._states, self._schedule, self.now, history, page_rows)
         self._pending_days = {day for span in plan.spans for day in span.days()}
         descriptions = {state.missing for state in self._states.values() if state.missing}

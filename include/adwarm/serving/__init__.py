@@ -1,6 +1,6 @@
 """Serving: reads entries, with or without a fetch on a miss."""
 
-from adwarm.serving.canary import CanaryResult, read_back
+from adwarm.serving.canary import CanaryResult, list_cold, read_back
 from adwarm.serving.read_chain import ReadChain, read_or_fetch
 from adwarm.serving.reader import Reader, ReadResult, ReadStatus
 
@@ -10,6 +10,7 @@ __all__ = [
     "ReadResult",
     "ReadStatus",
     "Reader",
+    "list_cold",
     "read_back",
     "read_or_fetch",
 ]

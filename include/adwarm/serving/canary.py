@@ -30,3 +30,12 @@ def read_back(reader: Reader, keys: Sequence[ReportKey], limit: int = 20) -> Can
         if result.status is not ReadStatus.HIT:
             misses.append(f"{key}: {result.status}, {result.reason}")
     return CanaryResult(len(chosen), tuple(misses))
+
+
+def list_cold(reader: Reader, keys: Sequence[ReportKey]) -> list[ReportKey]:
+    """Return those of `keys` that a reader would not find fresh now. Counts no read and fetches nothing.
+
+    Raises:
+        BadRequest: a report is not configured.
+    """
+    return [key for key in keys if reader.read(key, Actor.WARMER, record_traffic=False).status is not ReadStatus.HIT]

@@ -7,13 +7,14 @@ that `ADWARM_CONFIG` names; the environment wins. What neither sets may come fro
 
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import time, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, HttpUrl, field_validator, model_validator
+from pydantic import Field, HttpUrl, PrivateAttr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -28,6 +29,7 @@ from adwarm.foundation.local_time import zone
 from adwarm.foundation.secrets_hook import call_secrets_hook
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
+from adwarm.model.keys import name_report
 from adwarm.settings.credentials import register_environment, register_settings
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
 from adwarm.settings.recovery_sections import (
@@ -137,6 +139,7 @@ class Settings(BaseSettings):
     source: SourceSettings = SourceSettings()
     connections: dict[str, SourceSettings] = Field({}, description="Further connections by name, set like `source`.")
     reports: dict[str, ReportSettings] = {"default": ReportSettings()}
+    _specs: dict[str, Mapping[str, QuerySpec]] = PrivateAttr(default_factory=dict)
 
     @field_validator("reports")
     @classmethod
@@ -210,8 +213,28 @@ class Settings(BaseSettings):
         """Time between two decisions."""
         return timedelta(minutes=self.planning.step_minutes)
 
+    def use_specs(self, specs: Mapping[str, QuerySpec]) -> None:
+        """Let `spec` return these queries, by report, instead of those that are configured.
+
+        After a change of settings the store says from when on the new query is used. Copies of these settings share
+        the choice, and a process that runs for long may change it at any time.
+        """
+        self._specs["active"] = dict(specs)
+
     def spec(self, report: str) -> QuerySpec:
-        """Return the query of a report.
+        """Return the query of a report that is in use; that of `name_next` is the one in use once it was switched.
+
+        Raises:
+            BadRequest: no such report is configured.
+        """
+        specs = self._specs.get("active", {})
+        for name in (report, name_report(report)):
+            if name in specs:
+                return specs[name]
+        return self.configured_spec(name_report(report))
+
+    def configured_spec(self, report: str) -> QuerySpec:
+        """Return the query of a report as the settings have it, whether it is in use yet or not.
 
         Raises:
             BadRequest: no such report is configured.

@@ -315,7 +315,11 @@ class RetentionSettings(Section):
     compression_days: int = Field(365, ge=1, description="Statistics of compression and integrity.")
     quarantine_days: int = Field(30, ge=1, description="Copies of damaged data.")
     reconciliation_days: int = Field(90, ge=1, description="Results of the reconciliation.")
-    action_days: int = Field(400, ge=1, description="Actions on the page or the command line, and arrivals of data.")
+    action_days: int = Field(
+        400,
+        ge=1,
+        description="Actions on the page or the command line, arrivals of data, and retired queries of reports.",
+    )
     impact_days: int = Field(800, ge=90, description="Measured weeks and estimates of live impact.")
     capacity_days: int = Field(30, ge=1, description="Samples of capacity scopes, and past hours of the outlook.")
 

@@ -124,6 +124,19 @@ class PlanningSettings(Section):
         30, ge=0, description="Minutes from an account's midnight to finalizing its day."
     )
     day_close_spread_minutes: int = Field(150, ge=1, description="Minutes over which a zone's accounts are spread.")
+    switch_coverage: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="A changed report is switched to its new query once this share of the opens expected in the next "
+        "24 hours would find a fresh answer of the new query.",
+    )
+    switch_hours: float = Field(
+        24, ge=0, description="A changed report is switched after this many hours at the latest; 0: at once."
+    )
+    arrival_asset: str | None = Field(
+        None, description="URI of an Airflow asset of yours whose events say that data of an account has arrived."
+    )
     history_days: int = Field(37, ge=8, le=90, description="Days of rows that finalizing a day completes.")
     confirm_backfill_above: int | None = Field(
         None,

@@ -78,3 +78,17 @@ capacity_sample = Table(
     Column("usage", Float),
     value_column("is_parked", Boolean, False),
 )
+
+# One row per report and query that it has had since its settings changed. Maintenance deletes old retired ones.
+report_version = Table(
+    "report_version",
+    metadata,
+    key_column("report", String(40)),
+    key_column("spec_hash", String(12)),
+    value_column("spec", JSON, dict),
+    value_column("state", String(12)),
+    value_column("since", UtcDateTime()),
+    value_column("seen_at", UtcDateTime()),
+    Column("coverage", Float),
+    Index(None, "since"),
+)

@@ -23,6 +23,7 @@ class PartitionState:
         settled: whether the platform no longer restates the day.
         data_version: number of times that `content_hash` has changed, plus one.
         missing: the part of the day that could not be read, and why; None when nothing is missing.
+        restated_at: when its data was last said to have arrived or changed; None when it never was.
     """
 
     day: date
@@ -35,6 +36,12 @@ class PartitionState:
     data_version: int
     api_version: str
     missing: str | None = None
+    restated_at: datetime | None = None
+
+    @property
+    def is_restated(self) -> bool:
+        """Whether its data has changed at the source since it was fetched."""
+        return self.restated_at is not None and self.fetched_at < self.restated_at
 
 
 def list_states(engine: Engine, account_id: str, spec_hash: str, window: Window) -> dict[date, PartitionState]:
@@ -70,6 +77,7 @@ def _state(row: Row[Any]) -> PartitionState:
         row.data_version,
         row.api_version,
         row.missing,
+        row.restated_at,
     )
 
 

@@ -73,6 +73,29 @@ def find_data_version(
         return _version(connection, account_id, as_of, calculator_version)
 
 
+def list_scored_accounts(engine: Engine, account_ids: Sequence[str], as_of: date) -> set[str]:
+    """Return those of up to some hundreds of accounts that have scores as of a day."""
+    query = select(table.c.account_id).where(table.c.account_id.in_(account_ids), table.c.as_of == as_of).distinct()
+    with read_transaction(engine) as connection:
+        return set(connection.execute(query).scalars())
+
+
+def list_outdated(engine: Engine, calculator_version: str, limit: int) -> list[tuple[str, date]]:
+    """Return up to `limit` accounts whose newest scores are of another calculator, each with the day of those."""
+    newest = select(table.c.account_id, func.max(table.c.as_of).label("as_of")).group_by(table.c.account_id).subquery()
+    same = and_(table.c.account_id == newest.c.account_id, table.c.as_of == newest.c.as_of)
+    query = (
+        select(table.c.account_id, table.c.as_of)
+        .join(newest, same)
+        .where(table.c.calculator_version != calculator_version)
+        .distinct()
+        .order_by(table.c.account_id)
+        .limit(limit)
+    )
+    with read_transaction(engine) as connection:
+        return [(row.account_id, row.as_of) for row in connection.execute(query)]
+
+
 def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> list[StoredScore]:
     """Return the account's newest scores, not later than `as_of`: the most fatigued ad first, pending ones last."""
     days = select(func.max(table.c.as_of)).where(table.c.account_id == account_id)

@@ -31,6 +31,7 @@ from adwarm.store.page_tables import (
     data_arrival,
     page_session,
     plan_hour,
+    report_version,
 )
 from adwarm.store.pattern_tables import access_pattern, access_profile, popular_range
 from adwarm.store.recovery_tables import (
@@ -88,6 +89,7 @@ __all__ = [
     "popular_range",
     "quarantined_item",
     "reconciliation",
+    "report_version",
     "request",
     "strategy",
     "strategy_state",
@@ -230,6 +232,7 @@ partition = Table(
     value_column("api_version", String(16), ""),
     value_column("token", BigInteger, 0),
     Column("missing", Text),
+    Column("restated_at", UtcDateTime()),
     Index(None, "object_hash"),
 )
 

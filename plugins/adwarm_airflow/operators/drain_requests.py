@@ -51,9 +51,9 @@ class DrainRequestsOperator(BaseOperator):
         """
         from adwarm.foundation.errors import BadRequest, TokenDead
         from adwarm.prefetch.batch_result import most_severe_error, with_message
+        from adwarm_airflow.assets import ENTRIES, announce_if
         from adwarm_airflow.task_context import open_runtime
 
-        del context
         size, seconds = int(self.batch_size), float(self.max_seconds)
         if size < 1 or not seconds > 0:
             raise BadRequest(f"batch_size {size} must be at least 1, and max_seconds {seconds} above 0")
@@ -62,4 +62,6 @@ class DrainRequestsOperator(BaseOperator):
         error = most_severe_error(result.failures)
         if isinstance(error, TokenDead) and not result.completed:
             raise with_message(error, "no request was completed; the first reasons: " + " | ".join(result.errors[:3]))
+        if ENTRIES in self.outlets:
+            announce_if(context, ENTRIES, result.to_dict(), is_written=bool(result.completed))
         return result.to_dict()

@@ -115,7 +115,16 @@ class PrefetchInsightsOperator(BaseOperator):
             self.log.warning("%s", describe_denied(denied, self.conn_id))
         if failure := full.failure():
             raise failure
+        self._announce(context, full)
         return full.summary()
+
+    def _announce(self, context: Context, result: BatchResult) -> None:
+        """Send an event of the entries, if they are an outlet of this task, when at least one was fetched."""
+        from adwarm_airflow.assets import ENTRIES, announce_if
+
+        if ENTRIES in self.outlets:
+            counts = {**result.summary(), "accounts": len({item.request.key.account_id for item in result.outcomes})}
+            announce_if(context, ENTRIES, counts, is_written=bool(counts["fetched"]))
 
     def full_result(self, context: Context, result: BatchResult) -> BatchResult:
         """Return the outcomes that decide whether the task fails: here those of the last attempt."""

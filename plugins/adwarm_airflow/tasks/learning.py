@@ -17,6 +17,7 @@ from adwarm.patterns.ingest.run import IngestResult, plan_ingest, run_locally
 from adwarm.patterns.stored_patterns import update_patterns
 from adwarm.runtime import Runtime
 from adwarm.store import aggregates, read_transaction
+from adwarm_airflow.assets import AGGREGATES, FORECAST, announce, announce_if, withhold
 from adwarm_airflow.run_window import RunWindow, resolve_run_window
 from adwarm_airflow.task_context import open_runtime
 
@@ -41,8 +42,10 @@ def read_log(context: Mapping[str, Any]) -> list[dict[str, Any]]:
             "there is much to read: %d mapped tasks read a split of the log each, and publish_splits publishes", count
         )
         plan = save_plan(runtime.objects, planned)
+        withhold(context, AGGREGATES)  # publish_splits writes them
         return [{"plan": plan, "number": n, "label": f"split {n + 1} of {count}"} for n in range(count)]
     figures = _summarize_ingest(run_locally(runtime.context, planned), runtime)
+    _announce_aggregates(context, figures)
     context["ti"].xcom_push(key="figures", value=figures)
     return []
 
@@ -59,7 +62,15 @@ def commit_splits(splits: Iterable[Mapping[str, Any]], context: Mapping[str, Any
     runtime = open_runtime(resolve_run_window(context, HOUR).clock)
     ordered = sorted(splits, key=lambda split: int(split["number"]))
     partials = [split["partial"] for split in ordered]
-    return _summarize_ingest(commit_saved_plan(runtime.context, ordered[0]["plan"], partials), runtime)
+    figures = _summarize_ingest(commit_saved_plan(runtime.context, ordered[0]["plan"], partials), runtime)
+    _announce_aggregates(context, figures)
+    return figures
+
+
+def _announce_aggregates(context: Mapping[str, Any], figures: Mapping[str, Any]) -> None:
+    """Send an event with the counts of what was read; none when there was nothing new."""
+    counts = {name: figures[name] for name in ("events", "opens", "hours", "keys")}
+    announce_if(context, AGGREGATES, counts, is_written=bool(figures["hours"]))
 
 
 def _summarize_ingest(result: IngestResult, runtime: Runtime) -> dict[str, Any]:
@@ -92,11 +103,13 @@ def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
     """Train the forecast once a day, or when the form asks for it; a backfill does not train."""
     run = resolve_run_window(context, HOUR)
     if run.is_backfill:
+        withhold(context, FORECAST)
         log.info("not trained: a backfill trains nothing")
         return {"trained": False, "why": "a backfill trains nothing"}
     runtime = open_runtime(run.clock)
     until = _training_cutoff(run, runtime)
     if not _is_forced(context) and (reason := _skip_reason(runtime, until)):
+        withhold(context, FORECAST)
         log.info("not trained: the live forecast is less than a day old, %s", reason)
         return {"trained": False, "why": reason}
     log.info("training on the opens up to %s; this may take some minutes", f"{until:%Y-%m-%d %H:%M} UTC")
@@ -109,6 +122,8 @@ def train_forecast(context: Mapping[str, Any]) -> dict[str, Any]:
         figures["why"],
     )
     log.info("its metrics: %s", ", ".join(f"{name} {value:g}" for name, value in figures["metrics"].items()) or "none")
+    event = {"kind": figures["kind"], "keys": figures["keys"], "first_opens": figures["first_opens"]}
+    announce(context, FORECAST, {**event, "trained_until": until.isoformat()})
     return {"trained": True, **figures}
 
 

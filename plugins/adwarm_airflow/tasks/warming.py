@@ -8,11 +8,14 @@ from functools import partial
 from typing import Any
 
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
+from adwarm.fatigue.day_completeness import check_day
+from adwarm.fatigue.score import CALCULATOR_VERSION
 from adwarm.forecast.snapshot import ALERT_KIND
-from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent
+from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, NotFound, Permanent
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
-from adwarm.planning.decide import decide
+from adwarm.planning.data_arrival import notify_data
+from adwarm.planning.decide import PlanScope, decide
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies
 from adwarm.planning.strategy_schedule import (
     StrategySelection,
@@ -27,8 +30,9 @@ from adwarm.prefetch.outcome_text import describe_denied, describe_left_out
 from adwarm.prefetch.warm_batch import lift_denials
 from adwarm.runtime import Runtime
 from adwarm.serving import read_back
-from adwarm.store import accounts, denials, jobs, partitions, quarantine, warms
+from adwarm.store import accounts, denials, jobs, partitions, quarantine, scores, warms
 from adwarm.store.switches import find_stop
+from adwarm_airflow.assets import DAY_COMPLETE, SCORES, announce, announce_if, withhold
 from adwarm_airflow.params import get_lines_param, get_window_param
 from adwarm_airflow.run_window import RunWindow, resolve_decision, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
@@ -37,6 +41,8 @@ from adwarm_airflow.tasks.skipping import skip_task
 HOUR = timedelta(hours=1)
 _SHOWN_WARMS = 5
 _SHOWN_ERRORS = 10
+_RESCORED_AT_ONCE = 500
+_ANNOUNCED_DAYS = 400
 log = logging.getLogger(__name__)
 
 
@@ -48,14 +54,16 @@ def plan(context: Mapping[str, Any]) -> list[int]:
     if was_cleared(context):
         lift_denials(runtime.engine, run.run_id)
     on_problem = partial(runtime.pipeline.alert, "forecast", ALERT_KIND)
-    with_outlook = not run.is_backfill
-    summary = decide(runtime.context, decided_at, run.run_id, mode, on_problem, with_outlook=with_outlook)
+    only_further = record_arrivals(context, runtime)
+    whole = PlanScope.WITHOUT_OUTLOOK if run.is_backfill else PlanScope.ALL
+    scope = PlanScope.ONLY_FURTHER if only_further else whole
+    summary = decide(runtime.context, decided_at, run.run_id, mode, on_problem, scope)
     if summary.without_forecast:
         log.warning("no open is predicted, only ended days are completed: %s", summary.without_forecast)
     log.log(logging.WARNING if summary.stopped else logging.INFO, "%s", summary)
     for row in warms.list_by_run(runtime.engine, run.run_id)[:_SHOWN_WARMS]:
         log.info("%s, to be fetched at %s: %s", row.key, f"{row.warm_at:%H:%M} UTC", row.explanation.get("why"))
-    _start_job(runtime, run, 0 if summary.batches == 0 else summary.planned + summary.closing, summary.stopped)
+    _start_job(runtime, run, summary.warms if summary.batches else 0, summary.stopped)
     return list(range(summary.batches))
 
 
@@ -110,7 +118,7 @@ def score_warmed_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     # An account whose days were all damaged has no newest day; it must not be left out in silence.
     lost = {item.account_id: item.window.until for item in quarantine.list_lost_days(runtime.engine)}
     pairs = sorted({**{name: lost[name] for name in ids if name in lost}, **days}.items())
-    return summarize_scores(score_accounts(runtime.context, pairs, run.clock.now(), runtime.pipeline))
+    return score_and_announce(context, runtime, pairs)
 
 
 def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,8 +133,81 @@ def score_closed_days(context: Mapping[str, Any]) -> dict[str, Any]:
     rows = warms.list_by_run(runtime.engine, run.run_id)
     closed = [row.key for row in rows if row.reason is WarmReason.DAY_CLOSED and row.status.is_served]
     pairs = [(key.account_id, date.fromisoformat(key.date_range.partition("..")[2])) for key in closed]
-    report = score_accounts(runtime.context, pairs, run.clock.now(), runtime.pipeline)
-    return summarize_scores(report)
+    return score_and_announce(context, runtime, pairs)
+
+
+def score_and_announce(
+    context: Mapping[str, Any], runtime: Runtime, pairs: Sequence[tuple[str, date]]
+) -> dict[str, Any]:
+    """Score accounts, send events of what was written and of days that are complete now, and return the counts.
+
+    Accounts whose newest scores are of another calculator version are scored again too, some at a time and without a
+    call. Readers get an account's earlier scores until its new ones replace them.
+    """
+    now = runtime.clock.now()
+    outdated = scores.list_outdated(runtime.engine, CALCULATOR_VERSION, _RESCORED_AT_ONCE)
+    result = score_accounts(runtime.context, sorted({*pairs, *outdated}), now, runtime.pipeline)
+    counts = summarize_scores(result)
+    days = sorted({day for _, day in pairs})
+    event = {"days": [day.isoformat() for day in days], "accounts": result.accounts, "ads": sum(result.bands.values())}
+    announce_if(context, SCORES, event, is_written=result.accounts > 0)
+    announce_complete_days(context, runtime, days, is_written=result.accounts > 0)
+    return counts
+
+
+def announce_complete_days(
+    context: Mapping[str, Any], runtime: Runtime, days: Sequence[date], *, is_written: bool
+) -> None:
+    """Send an event for each of `days` that is complete and scored for every active account.
+
+    It is sent when this run wrote scores, or when the day was not announced before; so a run that only finds that the
+    last missing account is closed meanwhile announces the day as well.
+    """
+    checks = [check_day(runtime.context, day, runtime.clock.now()) for day in days]
+    for item in checks:
+        log.info("%s", item)
+    complete = [item for item in checks if item.is_complete]
+    memory = _get_announced(context)
+    told = [item for item in complete if is_written or item.day.isoformat() not in memory]
+    if not told:
+        withhold(context, DAY_COMPLETE)
+        return
+    names = [item.day.isoformat() for item in told]
+    announce(context, DAY_COMPLETE, {"days": [item.to_dict() for item in told]}, names)
+    _set_announced(context, [*(name for name in memory if name not in names), *names])
+
+
+def _get_announced(context: Mapping[str, Any]) -> list[str]:
+    """Return the days whose completeness was announced before, the latest announcement last."""
+    state = context.get("asset_state_store")
+    return list(state[DAY_COMPLETE].get("announced", [])) if state is not None else []
+
+
+def _set_announced(context: Mapping[str, Any], days: Sequence[str]) -> None:
+    state = context.get("asset_state_store")
+    if state is not None:
+        state[DAY_COMPLETE].set("announced", list(days[-_ANNOUNCED_DAYS:]))
+
+
+def record_arrivals(context: Mapping[str, Any], runtime: Runtime) -> bool:
+    """Record the arrivals of data that started the run, and return whether assets started it, not the clock.
+
+    An event names an account and its days: `{"account_id": "act_1234", "days": "2026-11-24..2026-11-25"}`. One that
+    does not is logged and left out.
+    """
+    now = runtime.clock.now()
+    for key, events in dict(context.get("triggering_asset_events") or {}).items():
+        name = str(getattr(key, "name", key))
+        for event in events:
+            extra = event.extra or {}
+            account, days = str(extra.get("account_id", "")), str(extra.get("days", ""))
+            origin, at = f"asset:{name}"[:80], min(event.timestamp, now)
+            try:
+                log.info("%s", notify_data(runtime.context, account, days, now, origin, at))
+            except (BadRequest, NotFound) as error:
+                log.warning("an event of the asset %s is left out: %s", name, error)
+    run_type = context["dag_run"].run_type
+    return str(getattr(run_type, "value", run_type)) == "asset_triggered"
 
 
 def summarize_scores(result: ScoringResult) -> dict[str, Any]:

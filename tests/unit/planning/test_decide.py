@@ -14,11 +14,10 @@ from adwarm.foundation.errors import NotFound
 from adwarm.model import Account, Mode, ReportKey, Warm, WarmResult, WarmStatus
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.day_close import get_close_time
-from adwarm.planning.decide import build_forecast_plan, decide, get_calls_left_this_hour, get_open_chances
+from adwarm.planning.decide import PlanScope, build_forecast_plan, decide, get_calls_left_this_hour, get_open_chances
 from adwarm.settings import Settings
 from adwarm.settings.sections import ImpactSettings
-from adwarm.store import Context, ObjectStore, accounts, impact, warms
-from adwarm.store import Context, ObjectStore, accounts, plan_hours, warms
+from adwarm.store import Context, ObjectStore, accounts, impact, plan_hours, warms
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
@@ -229,10 +228,12 @@ def test_closing_days_is_exempt(learned: Engine, objects: ObjectStore) -> None:
     context = _measuring(learned, objects)
     closes_at = get_close_time(Account("act_1"), MONDAY.date(), context.settings.planning)
     assert decide(context, closes_at, RUN, Mode.LIVE).closing == 1
+
+
 def test_a_run_stores_its_outlook(learned: Engine, objects: ObjectStore) -> None:
     """The next 24 hours are stored by live and shadow runs, but not by one that is told not to, or an earlier one."""
     context = _context(learned, objects)
-    decide(context, NINE, RUN, Mode.LIVE, with_outlook=False)
+    decide(context, NINE, RUN, Mode.LIVE, scope=PlanScope.WITHOUT_OUTLOOK)
     assert plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2)) == []
     decide(context, NINE, RUN, Mode.SHADOW)
     hours = plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2))

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.model import Priority, ReportKey
-from adwarm.planning.decide import StoreView
+from adwarm.planning.store_view import StoreView
 from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import Increment
 from tests.unit.conftest import NOW, PrefetchHarness

@@ -18,6 +18,7 @@ from adwarm.serving.api.guard import Guard
 from adwarm.serving.api.models import ProblemDocument
 from adwarm.serving.api.routes import (
     accounts,
+    arrivals,
     batch,
     capacity,
     errors,
@@ -72,7 +73,7 @@ def _make_app() -> FastAPI:
         lifespan=_limit_threads,
     )
     app.include_router(health.router)
-    for module in (insights, batch, scores, accounts, requests, capacity, errors, recovery, integrity):
+    for module in (insights, batch, scores, accounts, requests, arrivals, capacity, errors, recovery, integrity):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), SINGLE_VALUES])
     app.include_router(metrics.router, dependencies=[Depends(bearer)])
     document: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 MAX_BATCH = 50
 PriorityName = Literal["critical", "high", "normal", "low"]
@@ -54,6 +54,14 @@ class NewRequest(KeyBody):
     priority: PriorityName = Field("normal", description="Its class, cut to the token's highest.")
 
 
+class NewArrival(Body):
+    """Days of an account whose data has arrived or was restated."""
+
+    account: str = Field(description="Account id, such as `act_1234`.", max_length=24)
+    days: str = Field(description="One day, or the first and the last: `2026-11-01..2026-11-24`.", max_length=24)
+    arrived_at: AwareDatetime | None = Field(None, description="When the data was there; now by default.")
+
+
 class BatchBody(Body):
     """Keys to read."""
 
@@ -85,6 +93,18 @@ class NewRequestState(Document):
     request_id: int | None = Field(None, description="Id of the request; null when it is fresh.")
     retry_after: int | None = Field(None, description="Seconds after which to ask again.")
     reason: str | None = Field(None, description="Why it is not there yet.")
+
+
+class ArrivalState(Document):
+    """What a report of arrived data changed; figures count days, but `entries`."""
+
+    account: str = Field(description="Account id.")
+    days: str = Field(description="The reported days.")
+    arrived_at: datetime = Field(description="When their data was there.")
+    marked: int = Field(description="Days that are fetched again because of it.")
+    known: int = Field(description="Days that were reported before and are still to be fetched.")
+    skipped: int = Field(description="Days that were fetched after their data had arrived.")
+    entries: int = Field(description="Stored reports that are no longer fresh because of it.")
 
 
 class BatchItem(Document):

@@ -12,7 +12,15 @@ _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _SCORE_INDEX = "ix_fatigue_score_account_id_as_of_ad_id_status_total"
 _IMPACT_TABLES = ("impact_estimate", "impact_unit", "impact_design")
-_TABLES = ("capacity_sample", "plan_hour", "data_arrival", "control_switch", "action_event", "page_session")
+_TABLES = (
+    "report_version",
+    "capacity_sample",
+    "plan_hour",
+    "data_arrival",
+    "control_switch",
+    "action_event",
+    "page_session",
+)
 
 _OUTCOME = ("mode", "reason", "status", "used", "superseded_by", "fetched_at", "warm_at", "first_use")
 
@@ -23,6 +31,7 @@ def upgrade() -> None:
     _create_planning()
     _create_impact()
     op.create_index("ix_warm_account_id_decided_at", "warm", ["account_id", "decided_at"])
+    _create_versions()
     for name in ("first_opens", "first_hits"):
         op.add_column("traffic_hour", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
     _create_indexes()
@@ -44,6 +53,8 @@ def downgrade() -> None:
     op.drop_index("ix_entry_degraded", "entry")
     op.drop_index("ix_warm_decided_at", "warm")
     op.create_index("ix_warm_decided_at", "warm", ["decided_at"])
+    with op.batch_alter_table("partition") as table:
+        table.drop_column("restated_at")
     for name in _TABLES:
         op.drop_table(name)
 
@@ -159,3 +170,18 @@ def _create_impact() -> None:
     columns = ["decided_at", "reason", "mode", "status", "used", "confidence"]
     op.create_index("ix_warm_marked", "warm", columns, sqlite_where=is_marked, postgresql_where=is_marked)
     op.create_index("ix_warm_held_out", "warm", ["decided_at"], sqlite_where=is_held_out, postgresql_where=is_held_out)
+
+
+def _create_versions() -> None:
+    op.add_column("partition", sa.Column("restated_at", _TIMESTAMP))
+    op.create_table(
+        "report_version",
+        sa.Column("report", sa.String(length=40), primary_key=True),
+        sa.Column("spec_hash", sa.String(length=12), primary_key=True),
+        sa.Column("spec", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=12), nullable=False),
+        sa.Column("since", _TIMESTAMP, nullable=False),
+        sa.Column("seen_at", _TIMESTAMP, nullable=False),
+        sa.Column("coverage", sa.Float()),
+    )
+    op.create_index("ix_report_version_since", "report_version", ["since"])

@@ -1,0 +1,84 @@
+"""`adwarm report`: the queries of reports, and the switch to a changed one."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adwarm.cli.options import JsonOption
+from adwarm.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from adwarm.store.report_versions import ReportVersion
+
+app = typer.Typer(
+    help="Queries of reports: which one is in use, and which one is prepared after a change of settings.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("list")
+def list_reports(*, as_json: JsonOption = False) -> None:
+    """List the queries of each report: active, preparing with the share that is warm, and retired."""
+    from adwarm.runtime import Runtime
+    from adwarm.store import report_versions
+
+    rows = [_fields(item) for item in report_versions.list_versions(Runtime().engine)]
+    if as_json:
+        print_json(rows)
+        return
+    titles = ("report", "query", "state", "since", "warm", "level")
+    print_table("Queries of reports", titles, [[_cell(row[name]) for name in titles] for row in rows])
+
+
+@app.command("switch")
+def switch_report(
+    report: Annotated[str, typer.Argument(help="Name of a report in the settings.")], *, as_json: JsonOption = False
+) -> None:
+    """Switch a report to its changed query now, however much of it is warm."""
+    from adwarm.foundation.errors import NotFound
+    from adwarm.runtime import Runtime
+    from adwarm.store import report_versions
+
+    runtime = Runtime()
+    switched = report_versions.switch(runtime.engine, report, runtime.clock.now())
+    if switched is None:
+        raise NotFound(f"no changed query of the report {report[:40]!r} is prepared; `adwarm report list` shows them")
+    if as_json:
+        print_json(_fields(switched))
+    else:
+        typer.echo(f"{report} is switched to the query {switched.spec.hash}; readers notice within seconds")
+
+
+def list_preparing_fields(engine: "Engine") -> list[dict[str, Any]]:
+    """Return the queries that are prepared, as JSON values."""
+    from adwarm.store import report_versions
+
+    return [_fields(item) for item in report_versions.list_versions(engine) if item.state == "preparing"]
+
+
+def print_preparing(rows: list[dict[str, Any]]) -> None:
+    """Print a line for each query that is prepared."""
+    for row in rows:
+        typer.echo(f"Report {row['report']} gets another query: {row['warm'] or 0:.0%} of its expected opens are warm")
+
+
+def _fields(item: "ReportVersion") -> dict[str, Any]:
+    return {
+        "report": item.report,
+        "query": item.spec.hash,
+        "state": str(item.state),
+        "since": item.since.isoformat(timespec="seconds"),
+        "warm": item.coverage,
+        "level": item.spec.level,
+        "fields": list(item.spec.fields),
+        "attribution_windows": list(item.spec.attribution_windows),
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0%}" if isinstance(value, float) else str(value)

@@ -1,0 +1,168 @@
+"""Arrivals of data: days of accounts whose data has arrived or was restated, as other systems report it.
+
+A reported day is fetched again whatever its age, and the entries that contain it are no longer fresh. Times decide
+both, so a fetch that began before the report does not hide it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, bindparam, func, or_, select, update
+
+from adwarm.model import Window
+from adwarm.store.database import read_transaction, upsert, write_transaction
+from adwarm.store.tables import data_arrival as table
+from adwarm.store.tables import entry, partition
+
+
+@dataclass(frozen=True, slots=True)
+class DataArrival:
+    """A reported day of an account.
+
+    Attributes:
+        arrived_at: when its data was there, UTC.
+        origin: who reported it, such as `cli`.
+    """
+
+    account_id: str
+    day: date
+    arrived_at: datetime
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArrivalResult:
+    """What a report of arrived days changed.
+
+    Attributes:
+        marked: days that are fetched again.
+        known: days that were reported before and are still to be fetched.
+        skipped: days that were fetched after their data had arrived.
+        entries: entries that are no longer fresh because of it.
+    """
+
+    marked: tuple[date, ...] = ()
+    known: tuple[date, ...] = ()
+    skipped: tuple[date, ...] = ()
+    entries: int = 0
+
+
+def save(
+    engine: Engine, account_id: str, days: Sequence[date], arrived_at: datetime, origin: str, spec_hashes: Sequence[str]
+) -> ArrivalResult:
+    """Record that the data of days has arrived, and mark what is stored of them as restated.
+
+    Reporting the same again changes nothing: a day that is still to be fetched stays so.
+
+    Args:
+        engine: the database.
+        account_id: the account.
+        days: the days whose data has arrived.
+        arrived_at: when it was there, UTC.
+        origin: who reports it.
+        spec_hashes: the queries in use; a day counts as fetched when all of them that are stored were.
+    """
+    with write_transaction(engine) as connection:
+        reported = _find_reported(connection, account_id, days)
+        fetched = _find_fetched(connection, account_id, days, spec_hashes)
+        skipped = [day for day in days if day in fetched and fetched[day] >= arrived_at]
+        pending = [day for day in days if day not in skipped]
+        known = [day for day in pending if day in reported and fetched.get(day, reported[day]) <= reported[day]]
+        later = [day for day in pending if day not in reported or reported[day] < arrived_at]
+        upsert(connection, table, [_row(account_id, day, arrived_at, origin, None) for day in later])
+        recorded = [day for day in skipped if day not in reported]
+        upsert(connection, table, [_row(account_id, day, arrived_at, origin, arrived_at) for day in recorded])
+        count = _mark(connection, account_id, later, arrived_at)
+    marked = tuple(day for day in later if day not in known)
+    return ArrivalResult(marked, tuple(known), tuple(skipped), count)
+
+
+def list_pending(engine: Engine, since: datetime) -> list[DataArrival]:
+    """Return the arrivals since a moment that no run has planned warms for, by account and day."""
+    query = select(table).where(table.c.planned_at.is_(None), table.c.arrived_at >= since)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query.order_by(table.c.account_id, table.c.day)).all()
+    return [DataArrival(row.account_id, row.day, row.arrived_at, row.origin) for row in rows]
+
+
+def mark_again(engine: Engine, arrivals: Iterable[DataArrival]) -> None:
+    """Mark what was stored meanwhile by a fetch that had begun before the data arrived."""
+    with write_transaction(engine) as connection:
+        for item in _sorted(arrivals):
+            _mark(connection, item.account_id, [item.day], item.arrived_at)
+
+
+def mark_planned(engine: Engine, arrivals: Iterable[DataArrival], run_id: str, at: datetime) -> None:
+    """Note that a run has planned warms for arrivals. One that was reported again meanwhile stays pending."""
+    values = [
+        {"b_account": item.account_id, "b_day": item.day, "b_arrived": item.arrived_at} for item in _sorted(arrivals)
+    ]
+    if not values:
+        return
+    same = and_(
+        table.c.account_id == bindparam("b_account"),
+        table.c.day == bindparam("b_day"),
+        table.c.arrived_at == bindparam("b_arrived"),
+    )
+    with write_transaction(engine) as connection:
+        connection.execute(update(table).where(same).values(planned_at=at, planned_run=run_id), values)
+
+
+def _sorted(arrivals: Iterable[DataArrival]) -> list[DataArrival]:
+    """Return arrivals in one order, so that two processes cannot wait for each other's rows."""
+    return sorted(arrivals, key=lambda item: (item.account_id, item.day))
+
+
+def _find_reported(connection: Connection, account_id: str, days: Sequence[date]) -> dict[date, datetime]:
+    query = select(table.c.day, table.c.arrived_at).where(table.c.account_id == account_id, table.c.day.in_(days))
+    return {row.day: row.arrived_at for row in connection.execute(query.with_for_update())}
+
+
+def _find_fetched(
+    connection: Connection, account_id: str, days: Sequence[date], spec_hashes: Sequence[str]
+) -> dict[date, datetime]:
+    """Return when each stored day was fetched: of several queries, the one that was fetched first."""
+    chosen = (
+        partition.c.account_id == account_id,
+        partition.c.day.in_(days),
+        partition.c.spec_hash.in_(sorted(spec_hashes)),
+    )
+    query = select(partition.c.day, func.min(partition.c.fetched_at)).where(*chosen).group_by(partition.c.day)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def _row(account_id: str, day: date, at: datetime, origin: str, planned_at: datetime | None) -> dict[str, Any]:
+    values = {"account_id": account_id, "day": day, "arrived_at": at, "origin": origin[:80]}
+    return {**values, "planned_at": planned_at, "planned_run": None}
+
+
+def _mark(connection: Connection, account_id: str, days: Sequence[date], at: datetime) -> int:
+    """Mark stored days as restated and entries that contain one as stale; return how many entries that were."""
+    if not days:
+        return 0
+    is_older = and_(
+        partition.c.account_id == account_id,
+        partition.c.day.in_(days),
+        partition.c.fetched_at < at,
+        or_(partition.c.restated_at.is_(None), partition.c.restated_at < at),
+    )
+    connection.execute(update(partition).where(is_older).values(restated_at=at))
+    keys = [entry.c.since, entry.c.until, entry.c.spec_hash]
+    overlaps = (entry.c.since <= max(days), entry.c.until >= min(days))
+    is_fresh = or_(entry.c.expires_at.is_(None), entry.c.expires_at > at)
+    query = select(*keys).where(entry.c.account_id == account_id, *overlaps, entry.c.fetched_at < at, is_fresh)
+    # Locked in one order, so that two processes cannot wait for each other's rows.
+    rows = connection.execute(query.order_by(*keys).with_for_update()).all()
+    stale = [row for row in rows if any(day in Window(row.since, row.until) for day in days)]
+    if stale:
+        same = and_(
+            entry.c.account_id == account_id,
+            entry.c.since == bindparam("b_since"),
+            entry.c.until == bindparam("b_until"),
+            entry.c.spec_hash == bindparam("b_spec"),
+        )
+        values = [{"b_since": row.since, "b_until": row.until, "b_spec": row.spec_hash} for row in stale]
+        connection.execute(update(entry).where(same).values(expires_at=at, settled=False), values)
+    return len(stale)

@@ -1,0 +1,31 @@
+"""`adwarm report`: the queries of reports, and the switch."""
+
+import pytest
+
+from .conftest import Adwarm
+
+
+def test_a_changed_query_is_listed_and_switched(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new query is listed as preparing until it is switched; a second switch says that none is prepared."""
+    assert [row["state"] for row in adwarm("report", "list", "--json").json] == ["active"]
+    monkeypatch.setenv("ADWARM_REPORTS__DEFAULT__LEVEL", "campaign")
+    rows = {row["level"]: row["state"] for row in adwarm("report", "list", "--json").json}
+    assert rows == {"ad": "active", "campaign": "preparing"}
+    assert "preparing" in adwarm("report", "list").stdout
+
+    switched = adwarm("report", "switch", "default")
+    rows = {row["level"]: row["state"] for row in adwarm("report", "list", "--json").json}
+    again = adwarm("report", "switch", "default")
+
+    assert (switched.exit_code, rows) == (0, {"ad": "retired", "campaign": "active"})
+    assert (again.exit_code, "adwarm report list" in again.stderr) == (1, True)
+
+
+def test_without_time_to_prepare_the_query_changes_at_once(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline of 0 hours is the behavior without preparation."""
+    adwarm("report", "list")
+    monkeypatch.setenv("ADWARM_REPORTS__DEFAULT__LEVEL", "campaign")
+    monkeypatch.setenv("ADWARM_PLANNING__SWITCH_HOURS", "0")
+    shown = adwarm("report", "switch", "default", "--json")
+    rows = {row["level"]: row["state"] for row in adwarm("report", "list", "--json").json}
+    assert (shown.exit_code, rows) == (1, {"ad": "retired", "campaign": "active"})
