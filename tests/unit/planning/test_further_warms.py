@@ -13,7 +13,7 @@ from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason
 from adwarm.patterns.opens import opens_from_frame
 from adwarm.planning.data_arrival import notify_data, parse_days
-from adwarm.planning.decide import PlanSummary, decide
+from adwarm.planning.decide import PlanScope, PlanSummary, decide
 from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.serving import Reader, ReadStatus
