@@ -492,4 +492,5 @@ traffic_hour = Table(
     value_column("latency_ms", Float, 0.0),
     Column("first_opens", Integer, nullable=False, default=0, server_default="0"),
     Column("first_hits", Integer, nullable=False, default=0, server_default="0"),
+    Index(None, "hour"),  # rows come in the order of hours, which the planner does not see in the primary key
 )

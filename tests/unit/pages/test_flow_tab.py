@@ -49,7 +49,7 @@ def _request(number: int, status: str, **more: Any) -> dict[str, Any]:
 
 
 def test_limits_are_shown_now_and_over_time(page: Page) -> None:
-    """Shared scopes have a line each, accounts have none, and the charts are told in words."""
+    """Shared scopes have a line each, accounts have none, and the charts are also text."""
     meter = {"meter": [91.0, NOW, 0.01, 0.0, 0.0, []]}
     _insert(page, t.capacity_scope, _scope("app:7", usage=91.0, state=meter), _scope("account:act_1"))
     samples = [
@@ -91,7 +91,7 @@ def test_paused_scopes_say_until_when_and_why(page: Page) -> None:
     assert 'href="actions"' in text
 
 
-def test_breakers_and_isolated_scopes_are_told_apart(page: Page) -> None:
+def test_breakers_and_isolated_scopes_differ(page: Page) -> None:
     """A closed breaker of a source is shown as called; closed ones of accounts and isolations are left out."""
     shared = {"changed_at": NOW - 60, "probe_at": NOW + 30}
     _insert(

@@ -50,6 +50,7 @@ def downgrade() -> None:
     for name in ("first_hits", "first_opens"):
         with op.batch_alter_table("traffic_hour") as table:
             table.drop_column(name)
+    op.drop_index("ix_traffic_hour_hour", "traffic_hour")
     op.drop_index("ix_entry_degraded", "entry")
     op.drop_index("ix_warm_decided_at", "warm")
     op.create_index("ix_warm_decided_at", "warm", ["decided_at"])
@@ -63,6 +64,7 @@ def _create_indexes() -> None:
     """Add the indexes that the page reads many rows from; the wider one of warms replaces a narrow one."""
     where = sa.text("degraded")
     op.create_index("ix_entry_degraded", "entry", ["account_id"], sqlite_where=where, postgresql_where=where)
+    op.create_index("ix_traffic_hour_hour", "traffic_hour", ["hour"])
     op.drop_index("ix_warm_decided_at", "warm")
     op.create_index("ix_warm_decided_at", "warm", ["decided_at"], postgresql_include=list(_OUTCOME))
     op.create_index(_SCORE_INDEX, "fatigue_score", ["account_id", "as_of", "ad_id", "status", "total"])
