@@ -1,4 +1,4 @@
-"""Records every action with who did it, what they asked for and what came of it, also when it fails."""
+"""Records every action with who did it, what they asked for and the result, also when it fails."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ class RunningAction:
 
     Attributes:
         arguments: what was asked for; the action may add what it did.
-        detail: what came of it, in a sentence.
+        detail: the result, in a sentence.
         id: number of its record, once it has ended.
     """
 

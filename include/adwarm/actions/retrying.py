@@ -90,7 +90,7 @@ def find_failed_warms(services: ActionServices, run_id: str) -> FailedReports:
 def retry_reports(
     services: ActionServices, doer: Doer, keys: Sequence[ReportKey], *, run_id: str | None = None, why: str = ""
 ) -> tuple[RequestResult, int | None]:
-    """Request reports again that failed, in the class `normal`; return what became of them and the action's number.
+    """Request reports again that failed, in the class `normal`; return the result and the action's number.
 
     Args:
         services: what the actions work with.

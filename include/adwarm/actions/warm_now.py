@@ -44,7 +44,7 @@ class WarmPreview:
 
 @dataclass
 class RequestResult:
-    """What became of requested reports.
+    """The result of a request for reports.
 
     Attributes:
         tickets: the requests, those that joined an equal one included.
@@ -125,7 +125,7 @@ def warm_now(
     wait_seconds: float | None = None,
     why: str = "",
 ) -> tuple[RequestResult, int | None]:
-    """Request the reports that are not fresh, and return what became of them and the number of the recorded action.
+    """Request the reports that are not fresh, and return the result and the number of the recorded action.
 
     Requesting them again joins the requests that are open.
 

@@ -30,7 +30,7 @@ class ActionFields(TypedDict):
         subject: what it was done to, such as a scope or an account; None when it has none.
         arguments: the values of the form or command; values of JSON.
         succeeded: whether it was carried out.
-        detail: what came of it, or why it failed.
+        detail: the result, or why it failed.
     """
 
     at: datetime

@@ -69,7 +69,7 @@ def test_failed_requests_and_warms_are_requested_again(adwarm: Adwarm) -> None:
 
 
 def test_what_commands_do_is_recorded(adwarm: Adwarm) -> None:
-    """Warming, enqueuing and purging by hand are in the list with what came of them."""
+    """Warming, enqueuing and purging by hand are in the list with the results."""
     adwarm("warm", "act_1", "--range", "yesterday")
     adwarm("enqueue", "act_2", "yesterday")
     adwarm("cache", "purge", "--account", "act_1")
