@@ -37,7 +37,7 @@ from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
 from adwarm.planning.expiry import useful_until
-from adwarm.planning.hold_out import HeldOutView, HoldOut
+from adwarm.planning.hold_out import HoldOut, HoldOutView
 from adwarm.planning.plan import LOOKAHEAD, MAX_LISTED_CUTS, PlanTiming, SlotArrays, plan_warms
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
@@ -293,7 +293,7 @@ def build_forecast_plan(
     plan = plan_warms(
         PlanTiming(decided_at, horizon, _get_lead_time(context)),
         _without_closed(_predict(context, decided_at, on_problem), view),
-        HeldOutView(view, hold_out) if hold_out else view,
+        HoldOutView(view, hold_out) if hold_out else view,
         planning,
         _get_quota(context, decided_at, run_id),
     )

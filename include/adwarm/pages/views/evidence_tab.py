@@ -87,7 +87,7 @@ def load_usage(request: TileRequest) -> Mapping[str, Any]:
         Series("replaced by a newer one", [row["replaced"] for row in rows], "c6"),
     ]
     labels = [row["short"] for row in rows]
-    chart = bar_chart(series, labels, "Warms by reason and what became of them") if rows else None
+    chart = bar_chart(series, labels, "Warms by reason and result") if rows else None
     return {"days": DAYS, "rows": rows, "chart": chart}
 
 
