@@ -160,9 +160,7 @@ def _hits(
         values = [(item.name, item.values[place]) for item in series if place < len(item.values)]
         text = ", ".join(f"{value:,.4g} {name}" for name, value in values if value is not None)
         if text:
-            strip = (
-                '<rect x="{:.1f}" y="{}" width="{:.1f}" height="{}" class="hit"><title>{}</title></rect>'
-            )
+            strip = '<rect x="{:.1f}" y="{}" width="{:.1f}" height="{}" class="hit"><title>{}</title></rect>'
             parts.append(_fill(strip, place_x(place) - step / 2, top, step, inner, f"{label}: {text}"))
     return parts
 

@@ -34,9 +34,7 @@ def check_forms(
     """
     path = f"{prefix}/probe-purge"
 
-    def post(
-        who: Mapping[str, str], source: str | None, token: str | None, text: str = HOSTILE, **headers: str
-    ) -> Any:
+    def post(who: Mapping[str, str], source: str | None, token: str | None, text: str = HOSTILE, **headers: str) -> Any:
         sent = {**who, **headers, **({} if source is None else {"Origin": source})}
         return send("POST", path, headers=sent, data={"text": text, **({} if token is None else {CSRF_FIELD: token})})
 

@@ -15,7 +15,9 @@ VALUES = st.lists(st.none() | st.floats(0, 1e15), min_size=1, max_size=40)
 
 def heights(chart: str) -> list[float]:
     """Return the y of each point of the lines and dots of a chart."""
-    points = [pair.partition(",")[2] for text in re.findall(r'polyline points="([^"]*)"', chart) for pair in text.split()]
+    points = [
+        pair.partition(",")[2] for text in re.findall(r'polyline points="([^"]*)"', chart) for pair in text.split()
+    ]
     return [float(y) for y in [*points, *re.findall(r'cy="([^"]*)"', chart)]]
 
 
