@@ -1,7 +1,6 @@
 """The login beside the read API: tokens become sessions, which end when they should and cannot be taken over."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -88,14 +87,14 @@ def post_login(browser: TestClient, token: str, **fields: str) -> Any:
 
 
 @pytest.fixture
-def site(page: Page, clock: VirtualClock) -> Iterator[Site]:
+def site(page: Page, clock: VirtualClock) -> Site:
     """The page with its login, mounted beside an API."""
     runtime = page.runtime
     authenticator = TokenAuthenticator(runtime.engine, clock, ServingSettings())
     access = SessionAccess(runtime.engine, clock, authenticator, hours=12)
     app = build_page((*TABS, PROBE), lambda: runtime.page_services, access)
     add_session_routes(app, access)
-    yield Site(page, clock, PageMount(answer_as_api, app), access)
+    return Site(page, clock, PageMount(answer_as_api, app), access)
 
 
 def find_csrf(browser: TestClient) -> str:
