@@ -26,7 +26,7 @@ from adwarm_airflow.declarations import (
     timestamp_param,
 )
 from adwarm_airflow.operators import WarmBatchOperator
-from adwarm_airflow.page_links import FatigueLink, RunPlanLink, add_link
+from adwarm_airflow.page_links import FatigueLink, RunPlanLink, with_link
 
 
 @dag(
@@ -82,9 +82,7 @@ def adwarm_daily_insights() -> None:
 
         return warming.close_run(context)
 
-    batches, scores = plan_day(), score_day()
-    add_link(batches, RunPlanLink())
-    add_link(scores, FatigueLink())
+    batches, scores = with_link(plan_day(), RunPlanLink()), with_link(score_day(), FatigueLink())
     arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL}
     warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
     batches >> warm >> scores >> close_run()
