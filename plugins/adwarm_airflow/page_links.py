@@ -70,6 +70,7 @@ LINKS = (RunPlanLink(), FlowLink(), FatigueLink(), ReviewPageLink())
 """Every link. The plugin registers them, so that the web server knows their classes."""
 
 
-def add_link(task: "XComArg", link: BaseOperatorLink) -> None:
-    """Give a link to a task that is made by `@task`, which takes none as an argument."""
+def with_link(task: "XComArg", link: BaseOperatorLink) -> "XComArg":
+    """Return a task that is made by `@task`, which takes no link as an argument, with a link."""
     task.operator.operator_extra_links = (link,)  # type: ignore[attr-defined]
+    return task
