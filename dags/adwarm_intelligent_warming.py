@@ -79,10 +79,9 @@ def adwarm_intelligent_warming() -> None:
         return warming.close_run(context)
 
     batches = plan()
-    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
-    warm = WarmBatchOperator.partial(task_id="warm", inlets=[FORECAST], outlets=[ENTRIES], **arguments).expand(
-        batch=batches
-    )
+    texts = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
+    arguments = {"inlets": [FORECAST], "outlets": [ENTRIES], **texts}
+    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
     batches >> warm >> score_closed_days() >> close_run()
 
 
