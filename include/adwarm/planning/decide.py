@@ -35,6 +35,7 @@ from adwarm.planning.plan import (
     SlotArrays,
     find_likely_keys,
     plan_likely_keys,
+    plan_warms,
 )
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation, WarmPlan, batch_by_account
@@ -260,7 +261,10 @@ def build_forecast_plan(
         NotFound: no forecast has been trained yet.
         Corrupt: neither the live forecast nor an older one can be read.
     """
-    return _plan_forecast(context, decided_at, run_id, view or StoreView(context, decided_at), on_problem)[0]
+    view = view or StoreView(context, decided_at)
+    probabilities = _without_closed(_predict(context, decided_at, on_problem), view)
+    timing, planning = get_timing(context, decided_at), context.settings.planning
+    return plan_warms(timing, probabilities, view, planning, _get_quota(context, decided_at, run_id))
 
 
 def _plan_forecast(

@@ -156,7 +156,7 @@ def test_closings_over_budget_are_cut(learned: Engine, objects: ObjectStore) -> 
 
 
 def test_a_run_stores_its_outlook(learned: Engine, objects: ObjectStore) -> None:
-    """The next 24 hours are stored by live and shadow runs, but not by one that is told not to, or an earlier one."""
+    """Live and shadow runs store the next 24 hours; a run without an outlook, or one that decides earlier, does not."""
     context = _context(learned, objects)
     decide(context, NINE, RUN, Mode.LIVE, with_outlook=False)
     assert plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2)) == []
