@@ -113,7 +113,7 @@ def _ask_until(forecast: BoostedForecast, opens: Opens, start: datetime, cutoff:
 
 
 def test_a_focused_forecast_predicts_the_same_for_its_account(forecast: BoostedForecast, known: Opens) -> None:
-    """Of the account that it is focused on, every probability is that of the whole forecast; another one's may differ."""
+    """Its account gets the probabilities of the whole forecast, another one other probabilities."""
     at = MONDAY + timedelta(hours=9)
     whole = _ask(forecast, known, at)
     names = whole["account_id"].unique().tolist()
