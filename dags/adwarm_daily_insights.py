@@ -28,8 +28,7 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import DAY_COMPLETE, ENTRIES, SCORES
 from adwarm_airflow.declarations import (
-    BATCH_LABEL,
-    WARM_DOC,
+    WARM_ARGUMENTS,
     Tag,
     accounts_param,
     connection_param,
@@ -96,9 +95,8 @@ def adwarm_daily_insights() -> None:
         return warming.close_run(context)
 
     batches, scores = with_link(plan_day(), RunPlanLink()), with_link(score_day(), FatigueLink())
-    labels = {"map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
-    arguments = {"conn_id": "{{ params.connection }}", "must_complete": True, "outlets": [ENTRIES], **labels}
-    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
+    arguments = {"task_id": "warm", "must_complete": True, "outlets": [ENTRIES], **WARM_ARGUMENTS}
+    warm = WarmBatchOperator.partial(**arguments).expand(batch=batches)
     batches >> warm >> scores >> close_run()
 
 

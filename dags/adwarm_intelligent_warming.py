@@ -24,8 +24,7 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import DATA_ARRIVED, DAY_COMPLETE, ENTRIES, FORECAST, SCORES
 from adwarm_airflow.declarations import (
-    BATCH_LABEL,
-    WARM_DOC,
+    WARM_ARGUMENTS,
     Tag,
     connection_param,
     cron_or_arrival_schedule,
@@ -80,9 +79,8 @@ def adwarm_intelligent_warming() -> None:
         return warming.close_run(context)
 
     batches, scores = with_link(plan(), RunPlanLink()), with_link(score_closed_days(), FatigueLink())
-    labels = {"map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
-    arguments = {"conn_id": "{{ params.connection }}", "inlets": [FORECAST], "outlets": [ENTRIES], **labels}
-    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
+    arguments = {"task_id": "warm", "inlets": [FORECAST], "outlets": [ENTRIES], **WARM_ARGUMENTS}
+    warm = WarmBatchOperator.partial(**arguments).expand(batch=batches)
     batches >> warm >> scores >> close_run()
 
 

@@ -24,8 +24,7 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import DAY_COMPLETE, ENTRIES, SCORES
 from adwarm_airflow.declarations import (
-    BATCH_LABEL,
-    WARM_DOC,
+    WARM_ARGUMENTS,
     Tag,
     accounts_param,
     connection_param,
@@ -105,9 +104,8 @@ def adwarm_strategy_warming() -> None:
         return warming.close_run(context)
 
     lanes, scores = with_link(plan(), RunPlanLink()), with_link(score(), FatigueLink())
-    labels = {"map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
-    arguments = {"conn_id": "{{ params.connection }}", "outlets": [ENTRIES], **labels}
-    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand_kwargs(lanes)
+    arguments = {"task_id": "warm", "outlets": [ENTRIES], **WARM_ARGUMENTS}
+    warm = WarmBatchOperator.partial(**arguments).expand_kwargs(lanes)
     warm >> scores
     [lanes, warm] >> close_run()
 

@@ -23,6 +23,8 @@ WARM_DOC = (
     "Fetches one batch of the plan within the shared limits. Waits that are longer than 30 seconds defer the task. A "
     "retry fetches only what is missing; a clear also tries denied accounts again."
 )
+WARM_ARGUMENTS = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
+"""Arguments of the task `warm` of each warming DAG."""
 SPLIT_DOC = "Reads one split of the log, and keeps the result until `publish_splits` publishes all of them."
 DRAIN_DOC = "Processes queued requests, the most urgent class first, until none is ready or the time is up."
 REVIEW_DOC = "Replays the last weeks with each kind of forecast, and writes the review page."

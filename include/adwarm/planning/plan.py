@@ -227,23 +227,6 @@ class SelectedKeys:
     expiring: LikelyKeys
 
 
-def plan_warms(
-    timing: PlanTiming, probabilities: pd.DataFrame, view: PlanningView, planning: PlanningSettings, quota: CallQuota
-) -> WarmPlan:
-    """Return the plan of one run.
-
-    Args:
-        timing: the times of the run.
-        probabilities: returned by `Forecast.predict`, from the decision over `LOOKAHEAD`.
-        view: reads expiries, stored entries and requests.
-        planning: the least probability, and the length of a session.
-        quota: the upstream calls of the hour.
-    """
-    return plan_likely_keys(
-        find_likely_keys(timing, probabilities, view, planning.min_confidence), view, planning, quota
-    )
-
-
 def find_likely_keys(
     timing: PlanTiming, probabilities: pd.DataFrame, view: ExpiryView, min_confidence: float
 ) -> LikelyKeys:
@@ -289,7 +272,14 @@ def select_expected_keys(
 
 
 def plan_likely_keys(likely: LikelyKeys, view: PlanningView, planning: PlanningSettings, quota: CallQuota) -> WarmPlan:
-    """Return the plan of a run whose likely keys are found; arguments as for `plan_warms`."""
+    """Return the plan of a run.
+
+    Args:
+        likely: the result of `find_likely_keys`.
+        view: reads expiries, stored entries and requests.
+        planning: the least probability, and the length of a session.
+        quota: the upstream calls of the hour.
+    """
     selected = select_likely_keys(likely, view, planning, quota)
     planned, cut = _describe_selection(selected, quota)
     fresh, expiring = selected.fresh, selected.expiring
@@ -304,7 +294,7 @@ def plan_likely_keys(likely: LikelyKeys, view: PlanningView, planning: PlanningS
 def select_likely_keys(
     likely: LikelyKeys, view: PlanningView, planning: PlanningSettings, quota: CallQuota
 ) -> SelectedKeys:
-    """Return the decision on each likely key, without explanations; arguments as for `plan_warms`."""
+    """Return the decision on each likely key, without explanations; arguments as for `plan_likely_keys`."""
     session = timedelta(minutes=planning.session_minutes)
     lasts = likely.get_lasting(session)
     lasting = likely.take(np.flatnonzero(lasts))

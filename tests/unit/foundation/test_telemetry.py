@@ -50,16 +50,15 @@ def test_a_counter_leaves_out_zero_and_a_gauge_does_not(sink: Collected) -> None
     assert sink.values == [("adwarm.open_alerts", 0, {})]
 
 
-def test_a_broken_sink_breaks_nothing(sink: Collected, caplog: pytest.LogCaptureFixture) -> None:
-    """A sink that fails is logged, and the others still get the value."""
+def test_a_broken_sink_breaks_nothing(sink: Collected) -> None:
+    """A sink that fails raises nothing, and the others still get the value."""
     broken = Broken()
     telemetry.add_sink(broken)
     try:
         telemetry.report(telemetry.OPEN_ALERTS, 1)
     finally:
         telemetry.remove_sink(broken)
-    assert sink.values
-    assert "adwarm.open_alerts is not reported: ConnectionError" in caplog.text
+    assert sink.values == [("adwarm.open_alerts", 1, {})]
 
 
 def test_the_list_is_consistent() -> None:

@@ -14,9 +14,10 @@ from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS
 from adwarm.model import ReportKey
 from adwarm.planning.key_decision import KeyFrames, Rule, decide_key, select_key
-from adwarm.planning.plan import PlanTiming, plan_warms
+from adwarm.planning.plan import PlanTiming
 from adwarm.planning.price import CallQuota
 from adwarm.settings import PlanningSettings
+from tests.unit.planning.planned import plan_warms
 
 NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
-from adwarm.planning.plan import PlanTiming, plan_warms
+from adwarm.planning.plan import PlanTiming
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import PlanningSettings
+from tests.unit.planning.planned import plan_warms
 
 NOW = datetime(2026, 3, 2, 8, 45, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
