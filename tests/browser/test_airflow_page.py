@@ -119,7 +119,7 @@ def fill(stack: AirflowStack) -> None:
     engine, now = open_engine(stack.env["ADWARM_DATABASE_URL"]), datetime.now(UTC)
     upgrade(engine)
     stack.adwarm("warm", OLD.account_id, "--range", OLD.date_range, "--at", (now - timedelta(hours=9)).isoformat())
-    stored = accounts.get(engine, OLD.account)
+    stored = accounts.get(engine, OLD.account_id)
     assert stored is not None
     accounts.save(engine, [replace(stored, name=HOSTILE)], now)
     engine.dispose()
