@@ -14,9 +14,7 @@ from adwarm.store import report_versions
 from tests.unit.conftest import NOW
 
 
-def test_a_switch_is_noticed(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_switch_is_noticed(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """The watcher's settings return the new query after its next look, and keep it while the database is away."""
     old, new = Settings(), Settings(reports={"default": {"level": "campaign"}})
     for settings in (old, new):
