@@ -130,7 +130,7 @@ class PageDemo:
         opens = read_opens(str(log), runtime.settings, now - _DAY, now)
         accounts = list(dict.fromkeys(item.key.account_id for item in opens))
         opens = [item for item in opens if item.at >= start]
-        self._score(runtime, accounts[:SCORED_ACCOUNTS], now)
+        self._score(accounts[:SCORED_ACCOUNTS])
         for moment in [start + n * STEP for n in range(self._hours + 1)]:
             due = [item for item in opens if moment - STEP <= item.at < moment]
             readers.read_all(due)
@@ -145,15 +145,17 @@ class PageDemo:
         add_rows(runtime.context, now, accounts)
         runtime.engine.dispose()
 
-    def _score(self, runtime: Runtime, accounts: list[str], now: datetime) -> None:
+    def _score(self, accounts: list[str]) -> None:
         """Score the ads of accounts on each of the last days, from days that are fetched for it."""
-        runtime.clock.set(now) if isinstance(runtime.clock, VirtualClock) else None
-        self._platform.set_now(now, frozen=True)
+        runtime = self.open_runtime()  # async reports take time, which a virtual clock does not have
+        now = runtime.clock.now()
+        self._platform.set_now(now)
         keys = [ReportKey(account, name, "default") for account in accounts for name in ("last_90d", "last_7d")]
-        runtime.prefetch_engine().run([KeyRequest(key) for key in keys], priority=Priority.LOW)
-        last = local_day(now, ZONE) - timedelta(days=1)
-        days = [last - timedelta(days=back) for back in reversed(range(SCORED_DAYS))]
+        runtime.prefetch_engine().run([KeyRequest(key) for key in keys], Priority.LOW)
+        last = local_day(now, ZONE) - _DAY
+        days = [last - back * _DAY for back in reversed(range(SCORED_DAYS))]
         score_accounts(runtime.context, [(account, day) for day in days for account in accounts], now)
+        runtime.engine.dispose()
 
     def _serve(self) -> subprocess.Popen[bytes]:
         with (self.home / "serve.log").open("wb") as log:

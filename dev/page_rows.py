@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Table, insert, select, update
 
 from adwarm.foundation.circuit import BreakerState
+from adwarm.foundation.cron import find_latest
 from adwarm.model import ImpactUnit, PolicyReview, Strategy, WarmReason
 from adwarm.planning.impact import ImpactRules, estimate_impact
 from adwarm.planning.impact_measurement import describe_estimate
-from adwarm.store import Context, impact, write_transaction
+from adwarm.store import Context, impact, read_transaction, write_transaction
 from adwarm.store import tables as t
 from adwarm.store.action_events import record_action
 from adwarm.store.database import upsert
@@ -27,6 +28,7 @@ SHOPS = (
 """Names of advertisers, by account in turn."""
 _ADS = ("Autumn sale, video", "New arrivals, carousel", "Free shipping, image", "Reviews, story", "Gift guide, video")
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+_scopes = t.capacity_scope.c.scope
 _WEEKS, _HELD_OUT_SHARE, _SALT = 7, 0.1, "demo"
 Row = dict[str, Any]
 
@@ -180,7 +182,11 @@ def _healing(at: datetime, account_id: str) -> Row:
 def _add_limits(writer: _Writer) -> None:
     """Add the shared limits over time, and an account whose quota is used up."""
     now = writer.now
-    app, token = "app:4711", "token:reporting"
+    with read_transaction(writer.context.engine) as connection:
+        token = connection.execute(
+            select(t.capacity_scope.c.scope).where(_scopes.like("token:%")).limit(1)
+        ).scalar_one()
+    app = "app:4711"
     usage = {app: 61.0, token: 38.0, **{f"account:{name}": 22.0 + 9 * n for n, name in enumerate(writer.accounts[:6])}}
     writer.insert(t.capacity_scope, [_scope(now, name, percent) for name, percent in usage.items()])
     writer.insert(t.capacity_scope, [_scope(now, f"account:{writer.accounts[4]}", 100.0, is_parked=True)])
@@ -222,25 +228,23 @@ def _add_requests(writer: _Writer) -> None:
         ("completed", 2, 66, None), ("completed", 1, 124, None),
     ]  # fmt: skip
     rows = []
-    for number, (status, priority, minutes, error) in enumerate(kinds):
+    for number, (status, priority, minutes, error) in reversed(list(enumerate(kinds))):
         at = writer.now - timedelta(minutes=minutes)
         is_open = status in {"pending", "processing"}
-        rows.append(
-            {
-                "account_id": writer.accounts[6 if error else number],
-                "date_range": ("last_7d", "yesterday", "last_28d")[number % 3],
-                "priority": priority,
-                "status": status,
-                "enqueued_at": at,
-                "deadline": at + 2 * _HOUR,
-                "attempts": 0 if status == "pending" else 1,
-                "owner": None if status == "pending" else "worker-1",
-                "lease_until": writer.now + timedelta(minutes=2) if status == "processing" else None,
-                "error": error,
-                "error_kind": "Denied" if error else None,
-                "finished_at": None if is_open else at + timedelta(seconds=20 + 7 * number),
-            }
-        )
+        rows.append({
+            "account_id": writer.accounts[6 if error else number],
+            "date_range": ("last_7d", "yesterday", "last_28d")[number % 3],
+            "priority": priority,
+            "status": status,
+            "enqueued_at": at,
+            "deadline": at + 2 * _HOUR,
+            "attempts": 0 if status == "pending" else 1,
+            "owner": None if status == "pending" else "worker-1",
+            "lease_until": writer.now + timedelta(minutes=2) if status == "processing" else None,
+            "error": error,
+            "error_kind": "Denied" if error else None,
+            "finished_at": None if is_open else at + timedelta(seconds=20 + 7 * number),
+        })
     with write_transaction(writer.context.engine) as connection:
         connection.execute(insert(t.request), rows)
 
@@ -277,12 +281,17 @@ def _add_strategies(writer: _Writer) -> None:
     chosen = tuple(sorted(writer.accounts[:10]))
     strategies = [
         Strategy("Morning reports", ("yesterday", "last_7d"), accounts=chosen, cron="0 6 * * mon-fri", time_zone="UTC"),
-        Strategy("Monthly review", ("last_month", "last_90d"), cron="0 3 1 * *", time_zone="America/New_York"),
+        Strategy("Monthly review", ("last_month", "last_90d"), cron="0 3 1 * *"),
         Strategy("Black week", ("today",), enabled=False, accounts=chosen[:3], cron="0 * * * *", priority="high"),
     ]
     with write_transaction(writer.context.engine) as connection:
         for strategy in strategies:
             save_strategy(connection, strategy, writer.now - 20 * _DAY)
+            planned = {
+                "name": strategy.name,
+                "planned_slot": find_latest(strategy.cron, strategy.time_zone, writer.now),
+            }
+            upsert(connection, t.strategy_state, [planned])
     warm_rows = [_strategy_warm(writer.now, number, account_id) for number, account_id in enumerate(chosen * 8)]
     with write_transaction(writer.context.engine) as connection:
         connection.execute(insert(t.warm), warm_rows)

@@ -150,8 +150,8 @@ TABS: Final = (
         (
             Tile("impact", "What does warming gain?", load_impact),
             Tile("calibration", "Do stated chances come true?", load_calibration),
-            Tile("usage", "Were warmed reports opened?", load_usage),
-            Tile("drift", "Have readers changed their habits?", load_drift),
+            Tile("usage", "Were warmed reports opened?", load_usage, is_wide=True),
+            Tile("drift", "Have readers changed their habits?", load_drift, is_wide=True),
             Tile("review", "Newest weekly review", load_review, is_wide=True),
         ),
         summary="How good the forecast is, and what warming gains.",
