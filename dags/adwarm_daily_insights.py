@@ -39,7 +39,7 @@ from adwarm_airflow.declarations import (
     timestamp_param,
 )
 from adwarm_airflow.operators import WarmBatchOperator
-from adwarm_airflow.page_links import FatigueLink, RunPlanLink, add_link
+from adwarm_airflow.page_links import FatigueLink, RunPlanLink, with_link
 
 
 @dag(
@@ -95,16 +95,10 @@ def adwarm_daily_insights() -> None:
 
         return warming.close_run(context)
 
-    batches, scores = plan_day(), score_day()
-    add_link(batches, RunPlanLink())
-    add_link(scores, FatigueLink())
-    arguments = {
-        "conn_id": "{{ params.connection }}",
-        "map_index_template": BATCH_LABEL,
-        "must_complete": True,
-        "doc_md": WARM_DOC,
-    }
-    warm = WarmBatchOperator.partial(task_id="warm", outlets=[ENTRIES], **arguments).expand(batch=batches)
+    batches, scores = with_link(plan_day(), RunPlanLink()), with_link(score_day(), FatigueLink())
+    labels = {"map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
+    arguments = {"conn_id": "{{ params.connection }}", "must_complete": True, "outlets": [ENTRIES], **labels}
+    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
     batches >> warm >> scores >> close_run()
 
 

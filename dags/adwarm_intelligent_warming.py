@@ -34,7 +34,7 @@ from adwarm_airflow.declarations import (
     warming_deadline,
 )
 from adwarm_airflow.operators import WarmBatchOperator
-from adwarm_airflow.page_links import FatigueLink, RunPlanLink, add_link
+from adwarm_airflow.page_links import FatigueLink, RunPlanLink, with_link
 
 
 @dag(
@@ -79,13 +79,10 @@ def adwarm_intelligent_warming() -> None:
 
         return warming.close_run(context)
 
-    batches, scores = plan(), score_closed_days()
-    add_link(batches, RunPlanLink())
-    add_link(scores, FatigueLink())
-    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
-    warm = WarmBatchOperator.partial(task_id="warm", inlets=[FORECAST], outlets=[ENTRIES], **arguments).expand(
-        batch=batches
-    )
+    batches, scores = with_link(plan(), RunPlanLink()), with_link(score_closed_days(), FatigueLink())
+    labels = {"map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
+    arguments = {"conn_id": "{{ params.connection }}", "inlets": [FORECAST], "outlets": [ENTRIES], **labels}
+    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand(batch=batches)
     batches >> warm >> scores >> close_run()
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import AGGREGATES, FORECAST
-from adwarm_airflow.declarations import APPROVE_DOC, REVIEW_DOC, Tag, cron_schedule, dag_kwargs, timestamp_param
+from adwarm_airflow.declarations import REVIEW_DOC, Tag, cron_schedule, dag_kwargs, timestamp_param
 from adwarm_airflow.operators.approval import PromotionApprovalOperator, ReviewPoliciesOperator
 
 
@@ -84,9 +84,7 @@ def adwarm_policy_review() -> None:
 
     body = "{{ ti.xcom_pull(task_ids='review')['body'] }}"
     proposed = ReviewPoliciesOperator(task_id="review", inlets=[AGGREGATES], doc_md=REVIEW_DOC) >> is_proposed()
-    approve = PromotionApprovalOperator(
-        task_id="approve", subject="Promote a better forecast?", body=body, doc_md=APPROVE_DOC
-    )
+    approve = PromotionApprovalOperator(task_id="approve", subject="Promote a better forecast?", body=body)
     proposed >> approve >> promote() >> conclude()
 
 

@@ -38,7 +38,7 @@ from adwarm_airflow.declarations import (
     warming_deadline,
 )
 from adwarm_airflow.operators import WarmBatchOperator
-from adwarm_airflow.page_links import FatigueLink, RunPlanLink, add_link
+from adwarm_airflow.page_links import FatigueLink, RunPlanLink, with_link
 
 
 @dag(
@@ -104,11 +104,10 @@ def adwarm_strategy_warming() -> None:
 
         return warming.close_run(context)
 
-    lanes, scores = plan(), score()
-    add_link(lanes, RunPlanLink())
-    add_link(scores, FatigueLink())
-    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
-    warm = WarmBatchOperator.partial(task_id="warm", outlets=[ENTRIES], **arguments).expand_kwargs(lanes)
+    lanes, scores = with_link(plan(), RunPlanLink()), with_link(score(), FatigueLink())
+    labels = {"map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
+    arguments = {"conn_id": "{{ params.connection }}", "outlets": [ENTRIES], **labels}
+    warm = WarmBatchOperator.partial(task_id="warm", **arguments).expand_kwargs(lanes)
     warm >> scores
     [lanes, warm] >> close_run()
 

@@ -24,4 +24,4 @@ class AdwarmPlugin(AirflowPlugin):
     external_views = list_views()
     listeners = [task_end]  # noqa: RUF012 - read by Airflow
     deadline_references = [WarmByDeadline]  # noqa: RUF012 - read by Airflow
-    operator_extra_links = list(LINKS)
+    operator_extra_links = list(LINKS)  # noqa: RUF012 - read by Airflow

@@ -21,14 +21,11 @@ def blocks() -> dict[str, str]:
 
 def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     """Yield every command below `command` that does something itself."""
-    nested = getattr(command, "commands", None)
-    if nested and getattr(command, "invoke_without_command", False):
+    nested = getattr(command, "commands", {})
+    if not nested or command.invoke_without_command:
         yield name, command
-    if nested:
-        for child, item in nested.items():
-            yield from walk(f"{name} {child}", item)
-    else:
-        yield name, command
+    for child, item in nested.items():
+        yield from walk(f"{name} {child}", item)
 
 
 def _block(name: str, command: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
@@ -21,11 +21,10 @@ from fastapi import HTTPException
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
     from starlette.requests import Request
 
 RUNS = DagAccessEntity.RUN
-DagRight = tuple["ResourceMethod", "DagAccessEntity | None", str]
+DagRight = tuple[Literal["GET", "POST", "PUT", "DELETE"], DagAccessEntity | None, str]
 """Something that a user may do: method, part of a DAG (None for the DAG itself), and the DAG's id."""
 
 

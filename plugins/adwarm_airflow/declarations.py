@@ -26,7 +26,6 @@ WARM_DOC = (
 SPLIT_DOC = "Reads one split of the log, and keeps the result until `publish_splits` publishes all of them."
 DRAIN_DOC = "Processes queued requests, the most urgent class first, until none is ready or the time is up."
 REVIEW_DOC = "Replays the last weeks with each kind of forecast, and writes the review page."
-APPROVE_DOC = "Waits for a person's approval of the proposed forecast; no response in time is a rejection."
 
 
 class Tag(StrEnum):

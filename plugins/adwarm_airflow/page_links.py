@@ -1,5 +1,7 @@
 """The buttons of tasks that open the web page: what a run warms, what holds calls back, scores, a review."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -27,7 +29,7 @@ class RunPlanLink(BaseOperatorLink):
 
     name = "Plan of this run"
 
-    def get_link(self, operator: "BaseOperator", *, ti_key: Any) -> str:
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the URL, which names the run as adwarm stores it."""
         from adwarm_airflow.run_window import stored_run_id
 
@@ -39,7 +41,7 @@ class FlowLink(BaseOperatorLink):
 
     name = "Limits and queue"
 
-    def get_link(self, operator: "BaseOperator", *, ti_key: Any) -> str:
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the URL."""
         return get_page_url("flow")
 
@@ -49,7 +51,7 @@ class FatigueLink(BaseOperatorLink):
 
     name = "Fatigue scores"
 
-    def get_link(self, operator: "BaseOperator", *, ti_key: Any) -> str:
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the URL."""
         return get_page_url("fatigue")
 
@@ -59,7 +61,7 @@ class ReviewPageLink(BaseOperatorLink):
 
     name = "Review page"
 
-    def get_link(self, operator: "BaseOperator", *, ti_key: Any) -> str:
+    def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         """Return the URL of the page of the task's run."""
         from adwarm_airflow.run_window import stored_run_id
 
@@ -70,6 +72,7 @@ LINKS = (RunPlanLink(), FlowLink(), FatigueLink(), ReviewPageLink())
 """Every link. The plugin registers them, so that the web server knows their classes."""
 
 
-def add_link(task: "XComArg", link: BaseOperatorLink) -> None:
-    """Give a link to a task that is made by `@task`, which takes none as an argument."""
+def with_link(task: XComArg, link: BaseOperatorLink) -> XComArg:
+    """Return a task that is made by `@task`, which takes no link as an argument, with a link."""
     task.operator.operator_extra_links = (link,)  # type: ignore[attr-defined]
+    return task

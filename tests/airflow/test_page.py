@@ -93,7 +93,7 @@ def list_routes() -> list[tuple[str, str]]:
 
 
 def test_no_route_answers_without_a_login(client: Any) -> None:
-    """Every route, also those of static files and of paths that do not exist, refuses a caller without a valid login."""
+    """Every route, also of static files and of paths that do not exist, refuses a caller without a login."""
     for method, path in [*list_routes(), ("GET", "/adwarm/docs"), ("GET", "/adwarm/openapi.json")]:
         assert client.request(method, path).status_code == 401, (method, path)
         wrong = {"Authorization": "Bearer wrong", "Origin": "http://testserver"}

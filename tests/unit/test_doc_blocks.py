@@ -61,6 +61,8 @@ def _check_adwarm(words: list[str]) -> None:
     name, rest = "adwarm", words[1:]
     while hasattr(command, "commands"):
         context = command.make_context(name, list(rest), resilient_parsing=not rest)
+        if command.invoke_without_command and not context._protected_args and not context.args:
+            return
         name, command, rest = command.resolve_command(context, [*context._protected_args, *context.args])
     command.make_context(name, list(rest))
 

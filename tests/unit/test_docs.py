@@ -74,11 +74,11 @@ def _containers() -> set[str]:
 
 def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     """Yield every command below `command` that does something itself."""
-    if nested := getattr(command, "commands", None):
-        for child, item in nested.items():
-            yield from _commands(f"{name} {child}", item)
-    else:
+    nested = getattr(command, "commands", {})
+    if not nested or command.invoke_without_command:
         yield name, command
+    for child, item in nested.items():
+        yield from _commands(f"{name} {child}", item)
 
 
 def _known(variable: str) -> bool:

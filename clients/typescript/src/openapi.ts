@@ -164,6 +164,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/data-arrived": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that data has arrived
+         * @description Mark days of an account as restated: reports that contain one are fetched again at their next read or warm.
+         *
+         *     The next plan warms those that are likely to be opened. The same report again changes nothing.
+         */
+        post: operations["report_data_arrival"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/queue": {
         parameters: {
             query?: never;
@@ -513,6 +535,48 @@ export interface components {
              * @description `cursor` of the next page; null on the last one.
              */
             next_cursor: string | null;
+        };
+        /**
+         * ArrivalState
+         * @description What a report of arrived data changed; figures count days, but `entries`.
+         */
+        ArrivalState: {
+            /**
+             * Account
+             * @description Account id.
+             */
+            account: string;
+            /**
+             * Days
+             * @description The reported days.
+             */
+            days: string;
+            /**
+             * Arrived At
+             * Format: date-time
+             * @description When their data was there.
+             */
+            arrived_at: string;
+            /**
+             * Marked
+             * @description Days that are fetched again because of it.
+             */
+            marked: number;
+            /**
+             * Known
+             * @description Days that were reported before and are still to be fetched.
+             */
+            known: number;
+            /**
+             * Skipped
+             * @description Days that were fetched after their data had arrived.
+             */
+            skipped: number;
+            /**
+             * Entries
+             * @description Stored reports that are no longer fresh because of it.
+             */
+            entries: number;
         };
         /**
          * BatchAnswer
@@ -1122,6 +1186,27 @@ export interface components {
              * @default default
              */
             report: string;
+        };
+        /**
+         * NewArrival
+         * @description Days of an account whose data has arrived or was restated.
+         */
+        NewArrival: {
+            /**
+             * Account
+             * @description Account id, such as `act_1234`.
+             */
+            account: string;
+            /**
+             * Days
+             * @description One day, or the first and the last: `2026-11-01..2026-11-24`.
+             */
+            days: string;
+            /**
+             * Arrived At
+             * @description When the data was there; now by default.
+             */
+            arrived_at?: string | null;
         };
         /**
          * NewRequest
@@ -2297,6 +2382,115 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NewRequestState"];
+                };
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no such account or report, or the token may not read it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The body is too large. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    report_data_arrival: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewArrival"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ArrivalState"];
                 };
             };
             /** @description The request is malformed; the detail says what to write. */

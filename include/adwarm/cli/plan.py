@@ -96,11 +96,11 @@ def explain(
 
 
 def _explanation_lines(explanation: "Explanation") -> Iterator[tuple[int, str]]:
-    """Yield the answer, what to do, and the steps with their verdicts."""
+    """Yield the answer, what to do, and the steps with their results."""
     yield 0, f"{explanation.headline} {explanation.because}."
     yield 0, f"What to do: {explanation.advice}"
     for number, step in enumerate(explanation.steps, 1):
-        yield 5, f"{number}. {step.title} ({step.verdict}): {step.text}"
+        yield 5, f"{number}. {step.title} ({step.status}): {step.text}"
 
 
 def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tuple[int, str]]:

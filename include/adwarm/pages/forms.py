@@ -1,13 +1,10 @@
 """The checks of every POST: where it comes from, and that its form was made for this login.
 
-| check      | how                                                                                                  |
-|------------|------------------------------------------------------------------------------------------------------|
-| Origin     | `Sec-Fetch-Site` is `same-origin`; where a browser does not send it, `Origin` (or `Referer`) names the host that was asked, also behind a proxy that sends `X-Forwarded-Host`; all missing: 403 |
-| CSRF token | HMAC of a fixed text by the visitor's credential, in a hidden field; nothing is stored                |
-| size       | a form has at most `MAX_FORM_BYTES` bytes and `MAX_FIELDS` fields                                     |
-
-Pages of other sites can set none of these headers: browsers write the first two themselves, and ask the server before
-they send the third one from elsewhere, which the page never grants.
+| check      | how                                                                                    |
+|------------|----------------------------------------------------------------------------------------|
+| Origin     | the browser says that the form is of the origin that it is sent to; see `check_origin` |
+| CSRF token | HMAC of a fixed text by the visitor's credential, in a hidden field; nothing is stored |
+| size       | a form has at most `MAX_FORM_BYTES` bytes and `MAX_FIELDS` fields                      |
 """
 
 import hmac
@@ -58,16 +55,18 @@ def check_seal(visitor: Visitor, text: str, seal: str) -> bool:
 def check_origin(request: Request) -> None:
     """Check that a POST comes from a page of this server.
 
+    `Sec-Fetch-Site` has to be `same-origin`. Where a browser does not send it, `Origin` (or `Referer`) has to name the
+    host that was asked, as `Host` or, behind a proxy, `X-Forwarded-Host` has it. No page of another site can change
+    these headers: browsers write the first three themselves, and ask the server before they send the last one to
+    another site, which the page never allows.
+
     Raises:
         FormRejected: 403, it comes from elsewhere, or does not say where it comes from.
     """
     site = request.headers.get("sec-fetch-site")
     sent = request.headers.get("origin") or request.headers.get("referer") or ""
-    if site is not None:  # what the browser says of the URL in its address bar, whatever a proxy made of it
-        is_own = site == "same-origin" and sent != "null"
-    else:
-        is_own = _get_host(sent) in _list_hosts(request)
-    if not is_own:
+    is_said = site == "same-origin" and sent != "null"  # of the URL in the address bar, whatever a proxy made of it
+    if not (_get_host(sent) in _list_hosts(request) if site is None else is_said):
         raise FormRejected(403, "the form was sent from another site; open the page here and send it again")
 
 

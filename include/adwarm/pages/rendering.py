@@ -15,6 +15,7 @@ from starlette.responses import Response
 from adwarm.foundation.html_templates import load_templates
 from adwarm.pages import charts, formats
 
+_DIRECTION_MARKS: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
 """The files of the folder `static`, with their content types. No other name is served."""
 
@@ -24,8 +25,14 @@ def get_environment() -> Environment:
     """Return the environment of the page's templates."""
     environment = load_templates("adwarm.pages")
     environment.filters.update(formats.FILTERS)
+    environment.finalize = hide_direction_marks
     environment.globals.update({"charts": charts, "version": _hash_static()})
     return environment
+
+
+def hide_direction_marks(value: Any) -> Any:
+    """Return a value for a template; a text cannot turn the direction of what is written after it."""
+    return value.translate(_DIRECTION_MARKS) if isinstance(value, str) else value
 
 
 def render(name: str, values: Mapping[str, Any]) -> str:

@@ -34,7 +34,7 @@ from adwarm.patterns.open_history import find_log_end, load_opens
 from adwarm.planning.call_budget import get_calls_left, split_by_budget
 from adwarm.planning.day_close import find_closing_accounts, recommend_day_close
 from adwarm.planning.further_warms import PlanState, add_spent, finish_further, plan_further
-from adwarm.planning.hold_out import HeldOutView, HoldOut
+from adwarm.planning.hold_out import HoldOut, HoldOutView
 from adwarm.planning.outlook import build_outlook
 from adwarm.planning.plan import (
     LOOKAHEAD,
@@ -302,7 +302,7 @@ def _plan_forecast(
     """Return the plan of the forecast, and the probabilities that it rests on."""
     probabilities = _without_closed(_predict(context, decided_at, on_problem), view)
     hold_out = design and _get_hold_out(context, design, view, decided_at)
-    seen = HeldOutView(view, hold_out) if hold_out else view
+    seen = HoldOutView(view, hold_out) if hold_out else view
     min_confidence = context.settings.planning.min_confidence
     likely = find_likely_keys(get_timing(context, decided_at), probabilities, seen, min_confidence)
     plan = plan_likely_keys(likely, seen, context.settings.planning, _get_quota(context, decided_at, run_id))

@@ -13,25 +13,19 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 from adwarm.fetch_plan.request_cost import RequestCost
-from adwarm.foundation.local_time import local_day, local_midnight
+from adwarm.foundation.local_time import local_day
 from adwarm.model import ImpactDesign, ReportKey, WarmReason
 from adwarm.planning.plan import PlanningView
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 
 _HASH_BYTES = 8
 _HASHES = 1 << 8 * _HASH_BYTES
-_WEEK = timedelta(days=7)
 
 
 def get_week(moment: datetime, zone_name: str) -> date:
     """Return the Monday of the ISO week of `moment` in a zone."""
     day = local_day(moment, zone_name)
     return day - timedelta(days=day.weekday())
-
-
-def get_week_bounds(week: date, zone_name: str) -> tuple[datetime, datetime]:
-    """Return when the week that begins on the Monday `week` begins and ends in a zone, UTC."""
-    return local_midnight(week, zone_name), local_midnight(week + _WEEK, zone_name)
 
 
 def is_held_out(account_id: str, week: date, design: ImpactDesign) -> bool:
@@ -84,7 +78,7 @@ class HoldOut:
         return replace(item, status="held_out", explanation={**item.explanation, "held_out": text})
 
 
-class HeldOutView:
+class HoldOutView:
     """A view of the store in which withheld warms were fetched, so that a plan withholds each of them once.
 
     When an account is warmed again, in a later week, what was withheld before counts no longer.

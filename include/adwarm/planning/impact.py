@@ -24,7 +24,7 @@ import numpy as np
 from adwarm.foundation.arrow_arrays import Floats
 from adwarm.model import ImpactUnit
 
-MIN_HELD_OUT_UNITS: Final = 20
+MIN_HOLD_OUT_UNITS: Final = 20
 """Held-out units with opens that an interval takes; with fewer the resampling distribution is too coarse."""
 USEFUL_HALF_WIDTH: Final = 0.5
 """An estimate is useful when half of its interval is at most this share of it, which excludes 0."""
@@ -226,8 +226,8 @@ def _explain_missing(weeks: int, totals: tuple[GroupTotals, GroupTotals], rules:
     treated, held_out = totals
     if weeks < rules.min_weeks:
         return f"{weeks} of {rules.min_weeks} whole weeks are measured"
-    if held_out.units < MIN_HELD_OUT_UNITS:
-        return f"{held_out.units} of {MIN_HELD_OUT_UNITS} held-out accounts and weeks with opens are measured"
+    if held_out.units < MIN_HOLD_OUT_UNITS:
+        return f"{held_out.units} of {MIN_HOLD_OUT_UNITS} held-out accounts and weeks with opens are measured"
     if not treated.calls:
         return "no upstream call was made for a predicted open"
     return "" if treated.first_opens else "no report of a warmed account was opened"
@@ -236,11 +236,11 @@ def _explain_missing(weeks: int, totals: tuple[GroupTotals, GroupTotals], rules:
 def _project_start(weeks: int, held_out: int, rules: ImpactRules) -> int | None:
     """Return the weeks until an interval can be given, at the pace so far; None while there is no pace."""
     by_weeks = max(0, rules.min_weeks - weeks)
-    if held_out >= MIN_HELD_OUT_UNITS:
+    if held_out >= MIN_HOLD_OUT_UNITS:
         return by_weeks or None
     if not weeks or not held_out:
         return None
-    left = max(by_weeks, math.ceil((MIN_HELD_OUT_UNITS - held_out) * weeks / held_out))
+    left = max(by_weeks, math.ceil((MIN_HOLD_OUT_UNITS - held_out) * weeks / held_out))
     return left if left <= MAX_PROJECTED_WEEKS else None
 
 

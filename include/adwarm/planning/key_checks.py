@@ -1,7 +1,7 @@
 """The steps of "why was this not warm?" that look at the account, the switches, the store and the strategies."""
 
 from adwarm.foundation.wording import format_some, format_utc
-from adwarm.planning.why_not_warm import FreshSpan, KeyFacts, Step, StrategyState, Verdict
+from adwarm.planning.why_not_warm import FreshSpan, KeyFacts, Step, StepStatus, StrategyState
 from adwarm.store.key_history import SwitchState
 
 _SHOWN_SPANS = 3
@@ -15,25 +15,25 @@ def check_account(facts: KeyFacts) -> Step:
         text = f"The account {name} is not stored: no connection lists it, and no open of it was read from the log."
         is_seen = facts.was_warm or facts.plan_row is not None or bool(facts.spans)
         if is_seen or not _is_unknown_to_forecast(facts):
-            return Step("account", "Account", Verdict.OK, f"{text} Plans use the default time zone for it.")
+            return Step("account", "Account", StepStatus.OK, f"{text} Plans use the default time zone for it.")
         return Step(
             "account",
             "Account",
-            Verdict.DECISIVE,
+            StepStatus.DECISIVE,
             text,
             because=f"because adwarm does not know the account {name}",
             advice="Check the id. `adwarm accounts list` shows the known accounts; an open of it in the log adds it.",
         )
     known = {"status": account.status, "status_reason": account.status_reason or None, "denied_at": account.denied_at}
     if account.status == "active" or facts.was_warm:
-        return Step("account", "Account", Verdict.OK, f"The account is stored, and {account.status} now.", known)
+        return Step("account", "Account", StepStatus.OK, f"The account is stored, and {account.status} now.", known)
     reason = f": {account.status_reason}" if account.status_reason else ""
     since = account.denied_at if account.status == "denied" else account.updated_at
     if account.status == "denied" and since is not None and since > facts.at:
         text = f"Active at the moment, as far as recorded; access was denied later, at {format_utc(since)}."
-        return Step("account", "Account", Verdict.OK, text, known)
+        return Step("account", "Account", StepStatus.OK, text, known)
     if account.status == "closed" and facts.plan_row is not None:
-        return Step("account", "Account", Verdict.OK, "The account is closed now; a plan still had it then.", known)
+        return Step("account", "Account", StepStatus.OK, "The account is closed now; a plan still had it then.", known)
     advice = {
         "denied": "Give the connection access to the account, then clear the task of a run or ask for the report once; "
         "a denial ends by itself after a day.",
@@ -44,17 +44,17 @@ def check_account(facts: KeyFacts) -> Step:
         "closed": f"the account is closed{reason}; plans leave closed accounts out",
     }.get(account.status, f"the account is {account.status}{reason}")
     text = f"The account is {account.status}{reason}."
-    return Step("account", "Account", Verdict.DECISIVE, text, known, f"because {what}", advice)
+    return Step("account", "Account", StepStatus.DECISIVE, text, known, f"because {what}", advice)
 
 
 def check_report(facts: KeyFacts) -> Step:
     """Check whether the report is configured."""
     if not facts.report_problem:
-        return Step("report", "Report", Verdict.OK, f"The report {facts.key.report!r} is configured.")
+        return Step("report", "Report", StepStatus.OK, f"The report {facts.key.report!r} is configured.")
     return Step(
         "report",
         "Report",
-        Verdict.DECISIVE,
+        StepStatus.DECISIVE,
         f"{facts.report_problem}.",
         because=f"because the report {facts.key.report!r} is not configured, so nothing fetches it",
         advice="Define it in ADWARM_REPORTS, or ask for a configured one.",
@@ -75,7 +75,7 @@ def check_switches(facts: KeyFacts) -> Step:
         return Step(
             "switches",
             "Switches",
-            Verdict.DECISIVE,
+            StepStatus.DECISIVE,
             f"{what.capitalize()} since {format_utc(switch.changed_at)}, by {switch.changed_by}{why}.",
             known,
             f"because {what} since {format_utc(switch.changed_at)}, by {switch.changed_by}",
@@ -87,7 +87,7 @@ def check_switches(facts: KeyFacts) -> Step:
         text = f"Changed after the moment: {names}. What it was before is not recorded here; see the list of actions."
     elif stops:
         text = "A switch stops warming, but an entry that was fetched before was still fresh."
-    return Step("switches", "Switches", Verdict.OK, text, known)
+    return Step("switches", "Switches", StepStatus.OK, text, known)
 
 
 def check_stored(facts: KeyFacts) -> Step:
@@ -102,7 +102,7 @@ def check_stored(facts: KeyFacts) -> Step:
         return Step(
             "stored_entry",
             "Stored entry",
-            Verdict.DECISIVE,
+            StepStatus.DECISIVE,
             f"An entry {verb} fresh: {_describe_span(span)}.",
             known,
             f"because it was fetched at {format_utc(span.fetched_at)} and {verb} fresh {end}",
@@ -114,7 +114,7 @@ def check_stored(facts: KeyFacts) -> Step:
         return Step(
             "stored_entry",
             "Stored entry",
-            Verdict.DECISIVE,
+            StepStatus.DECISIVE,
             f"The stored entry of {format_utc(entry.fetched_at)} is degraded: {why}.",
             {**known, "degraded_reason": why},
             f"because the stored entry is degraded ({why}), and a degraded entry is never fresh",
@@ -126,13 +126,13 @@ def check_stored(facts: KeyFacts) -> Step:
         return Step(
             "stored_entry",
             "Stored entry",
-            Verdict.DECISIVE,
+            StepStatus.DECISIVE,
             f"The entry of {format_utc(restated.fetched_at)} ended at {ended}, when new data of its days arrived.",
             known,
             f"because data of its days arrived again at {ended}, after it was fetched",
             "The next run warms it again if the forecast expects an open; `adwarm warm` fetches it now.",
         )
-    return Step("stored_entry", "Stored entry", Verdict.OK, _describe_history(facts), known)
+    return Step("stored_entry", "Stored entry", StepStatus.OK, _describe_history(facts), known)
 
 
 def check_strategies(facts: KeyFacts) -> Step:
@@ -141,14 +141,14 @@ def check_strategies(facts: KeyFacts) -> Step:
     others = [item for item in facts.strategies if item.excluded_because]
     known = {item.name: item.excluded_because or _describe_schedule(item) for item in facts.strategies}
     if not facts.strategies:
-        return Step("strategies", "Strategies", Verdict.OK, "There is no strategy.")
+        return Step("strategies", "Strategies", StepStatus.OK, "There is no strategy.")
     if included:
         names = format_some([f"{item.name} ({_describe_schedule(item)})" for item in included], _SHOWN_STRATEGIES)
         text = f"Kept warm on a schedule by {names}."
     else:
         reasons = [f"{item.name} {item.excluded_because}" for item in others]
         text = f"No strategy keeps it warm: {format_some(reasons, _SHOWN_STRATEGIES, '; ')}."
-    return Step("strategies", "Strategies", Verdict.OK, text, known)
+    return Step("strategies", "Strategies", StepStatus.OK, text, known)
 
 
 def _stops(switch: SwitchState) -> bool:
@@ -168,7 +168,7 @@ def _explain_gone(facts: KeyFacts, span: FreshSpan, known: dict[str, str]) -> St
     return Step(
         "stored_entry",
         "Stored entry",
-        Verdict.DECISIVE,
+        StepStatus.DECISIVE,
         f"It was fetched at {format_utc(span.fetched_at)} and would be fresh {end}, but the entry {what}.{past}",
         known,
         f"because the entry that was fetched at {format_utc(span.fetched_at)} {what}",

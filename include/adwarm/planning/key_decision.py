@@ -145,7 +145,8 @@ def _decide_unlikely(
     due = SlotArrays.from_frame(stated, timing.decided_at)
     rows = _find_due(due, timing)
     if not len(rows):
-        return _decide_without_due_hour(key, timing, (SlotArrays.from_frame(frames.key, timing.decided_at), due), view)
+        every = SlotArrays.from_frame(frames.key, timing.decided_at)
+        return _decide_without_due_hour(key, timing, (every, due), view, planning.min_confidence)
     candidates = _candidates(key, due, rows, view, timing)
     best = int(np.argmax(candidates.chance))
     found = _describe(candidates, best, planning, utc(timing.decided_at))
@@ -156,7 +157,11 @@ def _decide_unlikely(
 
 
 def _decide_without_due_hour(
-    key: ReportKey, timing: PlanTiming, slots: tuple[SlotArrays, SlotArrays], view: PlanningView
+    key: ReportKey,
+    timing: PlanTiming,
+    slots: tuple[SlotArrays, SlotArrays],
+    view: PlanningView,
+    min_confidence: float,
 ) -> KeyDecision:
     """Return the decision on a key none of whose due hours reaches the floor of a plan.
 
@@ -165,13 +170,15 @@ def _decide_without_due_hour(
         timing: the times of the run.
         slots: every hour of the key, and those above the floor.
         view: reads expiries.
+        min_confidence: the least probability that is warmed.
     """
     every, stated = slots
     decided_at = utc(timing.decided_at)
     candidates = _candidates(key, every, np.zeros(1, np.int64), view, timing)
-    found = replace(_describe(candidates, 0, None, decided_at), chance=float(every.probability[0]))
     soon = np.flatnonzero(stated.open < _to_ms(candidates.ends, decided_at)[0])
-    if not len(soon):
+    chance = -float(np.expm1(np.log1p(-stated.probability[soon]).sum()))
+    found = replace(_describe(candidates, 0, None, decided_at), chance=max(chance, float(every.probability[0])))
+    if chance < min_confidence:
         return replace(found, rule=Rule.UNLIKELY)
     peak = int(soon[np.argmax(stated.probability[soon])])
     opens = decided_at + timedelta(milliseconds=int(stated.open[peak]))

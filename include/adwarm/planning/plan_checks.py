@@ -14,7 +14,7 @@ from adwarm.planning.why_not_warm import (
     Explanation,
     KeyFacts,
     Step,
-    Verdict,
+    StepStatus,
     explain_chain,
 )
 
@@ -38,14 +38,14 @@ def check_plan(facts: KeyFacts) -> Step:
                 f"Not recorded: plans before {format_utc(facts.warms_from)} are deleted. ADWARM_RETENTION__WARM_DAYS "
                 "keeps them longer."
             )
-        return Step("plan", "Plan", Verdict.OK, text)
+        return Step("plan", "Plan", StepStatus.OK, text)
     text = f"The run {row.run_id}, decided at {format_utc(row.decided_at)}, has it: {_describe_row(row)}."
     because, advice = _explain_row(facts, row)
     promised = {"will_be_warm": True} if _is_promised(facts, row) else {}
     why = row.explanation.get("why")
     known = {**_row_facts(row), **promised}
     text = f"{text} {str(why)[:1].upper()}{str(why)[1:]}." if why else text
-    return Step("plan", "Plan", Verdict.DECISIVE, text, known, because, advice)
+    return Step("plan", "Plan", StepStatus.DECISIVE, text, known, because, advice)
 
 
 def check_run(facts: KeyFacts) -> Step:
@@ -56,7 +56,7 @@ def check_run(facts: KeyFacts) -> Step:
         return Step(
             "run",
             "Run",
-            Verdict.DECISIVE,
+            StepStatus.DECISIVE,
             f"No run of adwarm_intelligent_warming decided near the moment: {last} is recorded.",
             {"last_run": run.run_id if run else None, "last_started_at": run.started_at if run else None},
             f"because no run of adwarm_intelligent_warming decided then ({last})",
@@ -65,9 +65,9 @@ def check_run(facts: KeyFacts) -> Step:
         )
     if run.started_at is None:
         text = f"The next decision before the moment is that of {format_utc(run.decided_at)}; it is still to come."
-        return Step("run", "Run", Verdict.OK, text, {"decided_at": run.decided_at})
+        return Step("run", "Run", StepStatus.OK, text, {"decided_at": run.decided_at})
     text = f"The run {run.run_id} decided at {format_utc(run.decided_at)}."
-    return Step("run", "Run", Verdict.OK, text, {"run_id": run.run_id, "decided_at": run.decided_at})
+    return Step("run", "Run", StepStatus.OK, text, {"run_id": run.run_id, "decided_at": run.decided_at})
 
 
 def check_forecast(facts: KeyFacts) -> Step:
@@ -77,7 +77,7 @@ def check_forecast(facts: KeyFacts) -> Step:
         problem = state.problem if state is not None else "the forecast was not read"
         text = f"What the forecast said then cannot be computed again: {problem}."
         because = f"because no plan had it; the reason is not recorded: {problem}"
-        return Step("forecast", "Forecast", Verdict.DECISIVE, text, {}, because, "Ask again for a later moment.")
+        return Step("forecast", "Forecast", StepStatus.DECISIVE, text, {}, because, "Ask again for a later moment.")
     decision = state.decision
     text, because, advice = explain_rule(facts, state, decision)
     known: dict[str, Any] = {
@@ -101,7 +101,7 @@ def check_forecast(facts: KeyFacts) -> Step:
             f" Which forecast was live then is not recorded; the newest {state.kind} one that was stored by then "
             "stands for it."
         )
-    return Step("forecast", "Forecast", Verdict.DECISIVE, text, known, because, advice)
+    return Step("forecast", "Forecast", StepStatus.DECISIVE, text, known, because, advice)
 
 
 CHECKS: Final = MappingProxyType[str, Check]({

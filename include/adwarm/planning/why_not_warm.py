@@ -17,7 +17,7 @@ from adwarm.store.error_events import ErrorEvent
 from adwarm.store.key_history import AccountHistory, Obstacle, StoredEntry, SwitchState
 
 
-class Verdict(StrEnum):
+class StepStatus(StrEnum):
     """What a step means for the moment."""
 
     OK = "ok"
@@ -32,7 +32,7 @@ class Step:
     Attributes:
         name: what was decided, such as `account`.
         title: the same for people.
-        verdict: what it means for the moment.
+        status: what it means for the moment.
         text: a sentence, or some.
         facts: times, probabilities, prices and ids, by name.
         because: for a decisive step, a clause that starts with `because`.
@@ -41,7 +41,7 @@ class Step:
 
     name: str
     title: str
-    verdict: Verdict
+    status: StepStatus
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     because: str = ""
@@ -241,7 +241,7 @@ class Explanation:
             "steps": [
                 {
                     "name": step.name,
-                    "verdict": str(step.verdict),
+                    "status": str(step.status),
                     "text": step.text,
                     "facts": {name: value for name, value in step.facts.items() if value is not None},
                 }
@@ -262,11 +262,11 @@ def explain_chain(facts: KeyFacts, checks: Mapping[str, Check]) -> Explanation:
     for title, check in checks.items():
         if decisive is not None:
             text = "Not looked at: an earlier step explains it."
-            steps.append(Step(title.lower().replace(" ", "_"), title, Verdict.NOT_REACHED, text))
+            steps.append(Step(title.lower().replace(" ", "_"), title, StepStatus.NOT_REACHED, text))
             continue
         step = check(facts)
         steps.append(step)
-        decisive = step if step.verdict is Verdict.DECISIVE else None
+        decisive = step if step.status is StepStatus.DECISIVE else None
     because, advice = (decisive.because, decisive.advice) if decisive else (UNEXPLAINED, "Look at the log of the run.")
     is_warm = facts.was_warm or bool(decisive and decisive.facts.get("will_be_warm"))
     return Explanation(facts.key, facts.at, is_warm, facts.is_future, tuple(steps), because, advice)

@@ -36,7 +36,7 @@ class PromotionApprovalOperator(ApprovalOperator):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(defaults=self.REJECT, **kwargs)
+        super().__init__(**{"defaults": self.REJECT, "doc_md": self.__doc__, **kwargs})
 
     def execute(self, context: Context) -> Any:
         """Create the approval request, and wait for the response."""

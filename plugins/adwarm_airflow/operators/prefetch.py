@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -11,7 +11,7 @@ from adwarm_airflow.page_links import FlowLink
 from adwarm_airflow.triggers import CapacityTrigger
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from adwarm.prefetch import BatchResult, KeyOutcome
 
@@ -41,7 +41,7 @@ class PrefetchInsightsOperator(BaseOperator):
         deferrable: whether the task defers, and frees its worker slot, for a long wait.
     """
 
-    operator_extra_links = (FlowLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (FlowLink(),)
     template_fields: Sequence[str] = ("accounts", "date_ranges", "report", "priority", "conn_id")
 
     def __init__(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from adwarm_airflow.operators.prefetch import SHORT_WAIT_SECONDS, PrefetchInsightsOperator
 from adwarm_airflow.page_links import RunPlanLink
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from adwarm.prefetch import BatchResult, KeyOutcome
     from adwarm_airflow.run_window import RunWindow
@@ -31,7 +31,7 @@ class WarmBatchOperator(PrefetchInsightsOperator):
             it leaves the rest of the batch to a later run.
     """
 
-    operator_extra_links = (RunPlanLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (RunPlanLink(),)
     template_fields: Sequence[str] = ("batch", "pause_seconds", "slice_size", "max_calls", "conn_id")
 
     def __init__(

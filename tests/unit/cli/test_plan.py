@@ -83,6 +83,6 @@ def test_why_a_report_was_not_warm(adwarm: Adwarm, tmp_path: Path, monkeypatch: 
     assert "What to do: " in shown
     assert "1. Account (ok)" in shown
     made = adwarm(*words, "--json").json
-    assert (made["is_warm"], made["steps"][-1]["verdict"]) == (False, "not reached")
+    assert (made["is_warm"], made["steps"][-1]["status"]) == (False, "not reached")
     assert "is not valid" in adwarm("plan", "why", "nobody", "today", "--json").json["error"]
     assert "--at" in adwarm("plan", "why", "act_1", "today", "--at", "noon", "--json").json["error"]

@@ -90,8 +90,8 @@ def test_shadow_and_held_out_warms_have_rows_of_their_own(page: Page) -> None:
     rows = get_usage(count_marks(page.runtime.engine, START - 28 * DAY))
     assert [(row["short"], row["used"], row["wasted"], row["replaced"], row["share"]) for row in rows] == [
         ("predicted open", 1, 1, 1, 0.5),
-        ("shadow: predicted open", 1, 0, 0, 1.0),
-        ("held out: predicted open", 0, 1, 0, 0.0),
+        ("shadow", 1, 0, 0, 1.0),
+        ("held out", 0, 1, 0, 0.0),
     ]
     assert "held out, not fetched" in page.tile("evidence", "usage")
     assert get_usage([MarkCounts("request", "live", "fetched", None, 1, 2, 0.1)])[0]["share"] is None

@@ -165,5 +165,5 @@ def test_the_page_of_an_ad_shows_its_history(page: Page) -> None:
 def test_a_pending_ad_says_what_it_needs(page: Page) -> None:
     """A pending ad has no number, and says how many days it lacks."""
     _store(page, [_score("1", None, baseline={"age_days": 4, "impressions": 900.0, "flags": []})])
-    assert "needs 3 more days" in page.tile("fatigue", "ads")
-    assert "needs 3 more days" in page.tile("ad", "score", account="1", ad="1")
+    assert "Needs 3 more days" in page.tile("fatigue", "ads")
+    assert "Needs 3 more days" in page.tile("ad", "score", account="1", ad="1")

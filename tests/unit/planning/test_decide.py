@@ -231,7 +231,7 @@ def test_closing_days_is_exempt(learned: Engine, objects: ObjectStore) -> None:
 
 
 def test_a_run_stores_its_outlook(learned: Engine, objects: ObjectStore) -> None:
-    """The next 24 hours are stored by live and shadow runs, but not by one that is told not to, or an earlier one."""
+    """Live and shadow runs store the next 24 hours; a run without an outlook, or one that decides earlier, does not."""
     context = _context(learned, objects)
     decide(context, NINE, RUN, Mode.LIVE, scope=PlanScope.WITHOUT_OUTLOOK)
     assert plan_hours.list_hours(learned, MONDAY, MONDAY + timedelta(days=2)) == []

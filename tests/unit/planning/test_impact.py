@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.model import ImpactUnit
-from adwarm.planning.impact import MIN_HELD_OUT_UNITS, ImpactRules, estimate_impact, get_interval
+from adwarm.planning.impact import MIN_HOLD_OUT_UNITS, ImpactRules, estimate_impact, get_interval
 from tests.benchmarks.impact import Scenario, plant, run_scenario
 
 MONDAY = date(2026, 1, 5)
@@ -51,7 +51,7 @@ def test_an_interval_needs_enough_held_out_units() -> None:
     units = [_unit(n, held=n >= 40, week=n % 4) for n in range(44)]
     result = estimate_impact(units, FAST)
     assert result.low is None
-    assert f"4 of {MIN_HELD_OUT_UNITS}" in result.why
+    assert f"4 of {MIN_HOLD_OUT_UNITS}" in result.why
     assert result.weeks_left == 16
 
 

@@ -79,6 +79,8 @@ def _decide(every: pd.DataFrame, view: _View, key: ReportKey = KEY) -> Any:
         ([0.005, 0.006], _View(), Rule.UNLIKELY),
         ([0.04, 0.02], _View(), Rule.UNLIKELY),
         ([0.005, 0.006, 0.9], _View(), Rule.NOT_DUE),
+        ([0.005, 0.006, 0.08], _View(), Rule.UNLIKELY),
+        ([0.005, 0.006, 0.006, 0.006, 0.9], _View(), Rule.UNLIKELY),
         ([0.05, 0.05, 0.9], _View(), Rule.LATER),
         ([0.6, 0.6], _View(fresh={KEY: NOW + 2 * HOUR}), Rule.FRESH),
         ([0.6, 0.6], _View(lifetime=20 * MINUTE), Rule.TOO_SHORT),

@@ -18,7 +18,7 @@ from adwarm.planning.key_facts import KeyExplainer
 from adwarm.planning.strategies import decide_strategies
 from adwarm.planning.strategy_changes import apply_changes, check_changes
 from adwarm.planning.strategy_schedule import select_named
-from adwarm.planning.why_not_warm import Explanation, Verdict
+from adwarm.planning.why_not_warm import Explanation, StepStatus
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, denials, jobs, warms, write_transaction
 from adwarm.store.error_events import ErrorEvent, ErrorLog
@@ -86,9 +86,10 @@ def world(engine: Engine, objects: ObjectStore) -> World:
 
 def _decisive(explanation: Explanation) -> str:
     """Return the name of the decisive step; everything before it is ok, everything after it is not reached."""
-    verdicts = [step.verdict for step in explanation.steps]
-    place = verdicts.index(Verdict.DECISIVE)
-    assert verdicts == [Verdict.OK] * place + [Verdict.DECISIVE] + [Verdict.NOT_REACHED] * (len(verdicts) - place - 1)
+    statuses = [step.status for step in explanation.steps]
+    place = statuses.index(StepStatus.DECISIVE)
+    assert set(statuses[:place]) <= {StepStatus.OK}
+    assert set(statuses[place + 1 :]) <= {StepStatus.NOT_REACHED}
     step = explanation.steps[place]
     assert step.because == explanation.because
     assert step.because.startswith("because ")
@@ -143,7 +144,7 @@ def test_a_denied_account_says_so(world: World) -> None:
     denied = world.explain(NINE + 10 * MINUTE)
     assert _decisive(denied) == "account"
     assert "access to the account was denied at 2026-03-02 09:00 UTC" in denied.because
-    assert world.explain(NINE - HOUR, now=NINE + HOUR).steps[0].verdict is Verdict.OK
+    assert world.explain(NINE - HOUR, now=NINE + HOUR).steps[0].status is StepStatus.OK
 
 
 def test_a_closed_account_is_left_out(world: World) -> None:
@@ -172,7 +173,7 @@ def test_switches_explain_moments_after_their_change(world: World, name: str, is
     assert _decisive(off) == "switches"
     assert f"because {text}" in off.because
     before = next(step for step in world.explain(NINE - HOUR, now=NINE).steps if step.name == "switches")
-    assert (before.verdict, "is not recorded here" in before.text) == (Verdict.OK, True)
+    assert (before.status, "is not recorded here" in before.text) == (StepStatus.OK, True)
 
 
 def test_no_run_near_the_moment(world: World) -> None:
@@ -380,6 +381,6 @@ def test_the_explanation_agrees_with_the_plans_rows(world: World) -> None:
     world.planning["max_calls_per_hour"] = 2
     for row in world.run(NINE):
         step = next(item for item in world.explain(NINE + 20 * MINUTE, row.key).steps if item.name == "plan")
-        assert step.verdict is Verdict.DECISIVE
+        assert step.status is StepStatus.DECISIVE
         assert (step.facts["warm_id"], step.facts["status"]) == (row.id, str(row.status))
         assert step.facts["benefit"] == pytest.approx(row.benefit, abs=1e-3)

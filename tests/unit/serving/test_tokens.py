@@ -279,7 +279,7 @@ def test_the_rate_of_a_token(lobby: Lobby) -> None:
 @given(rate=st.floats(0.01, 20_000), steps=st.lists(st.floats(0, 3), max_size=60))
 def test_no_window_admits_more_than_the_rate(rate: float, steps: list[float]) -> None:
     """In any time T at most one burst plus T times the rate is admitted, and a full wait always admits one."""
-    limit, now, admitted = tokens._RateLimit(), 1.8e9, []
+    limit, now, admitted = tokens.RateLimit(), 1.8e9, []
     for step in steps:
         now += step / rate
         if not limit.take(rate, now):

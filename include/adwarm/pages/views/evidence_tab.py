@@ -87,7 +87,7 @@ def load_usage(request: TileRequest) -> Mapping[str, Any]:
         Series("replaced by a newer one", [row["replaced"] for row in rows], "c6"),
     ]
     labels = [row["short"] for row in rows]
-    chart = bar_chart(series, labels, "Warms by reason and what became of them") if rows else None
+    chart = bar_chart(series, labels, "Warms by reason and result") if rows else None
     return {"days": DAYS, "rows": rows, "chart": chart}
 
 
@@ -101,7 +101,9 @@ def get_usage(counts: Iterable[MarkCounts]) -> list[dict[str, Any]]:
     rows = []
     for (order, reason), row in sorted(sums.items()):
         note = ("", " (planned in shadow mode, not fetched)", " (held out, not fetched)")[order]
-        short = ("", "shadow: ", "held out: ")[order] + reason.replace("_", " ")
+        short = ("", "shadow", "held out")[order]
+        if not short or reason != "predicted_open":
+            short = f"{short} {reason.replace('_', ' ')}".strip()
         ended = row["used"] + row["wasted"]
         share = row["used"] / ended if ended else None
         rows.append({"reason": _GROUPS.get(reason, reason) + note, "short": short, **row, "share": share})

@@ -197,10 +197,10 @@ TABS: Final = (
         "plan",
         "Plan",
         (
-            Tile("question", "Why was this not warm?", load_question),
-            Tile("runs", "The last runs", load_runs, refresh_seconds=60),
+            Tile("question", "Why was this not warm?", load_question, is_wide=True),
             Tile("outlook", "The next 24 hours", load_outlook, refresh_seconds=60),
             Tile("week", "When reports are opened", load_week),
+            Tile("runs", "The last runs", load_runs, refresh_seconds=60, is_wide=True),
             Tile("keys", "Reports of one plan", load_keys, is_wide=True),
         ),
         summary="What is expected to be opened, what is warmed for it, and what is left out and why.",

@@ -112,6 +112,18 @@ def _ask_until(forecast: BoostedForecast, opens: Opens, start: datetime, cutoff:
     return forecast.predict(start, DAY, RecentOpens(opens.before(micros), cutoff), floor=0.0)
 
 
+def test_a_focused_forecast_predicts_the_same_for_its_account(forecast: BoostedForecast, known: Opens) -> None:
+    """Its account gets the probabilities of the whole forecast, another one other probabilities."""
+    at = MONDAY + timedelta(hours=9)
+    whole = _ask(forecast, known, at)
+    names = whole["account_id"].unique().tolist()
+    assert len(names) > 1
+    focused = _ask(forecast.focus(names[0]), known, at)
+    is_account = whole["account_id"] == names[0]
+    pd.testing.assert_frame_equal(whole[is_account], focused[is_account])
+    assert not whole[~is_account]["probability"].equals(focused[~is_account]["probability"])
+
+
 def test_inactive_accounts_use_the_weekly_profile(
     forecast: BoostedForecast, known: Opens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
