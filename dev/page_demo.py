@@ -48,12 +48,14 @@ class PageDemo:
     Args:
         home: an empty folder.
         hours: hours of work before now; 2 at least. A full day takes some minutes, two hours take half a minute.
+        model: the kind of forecast, as in the settings; `auto` takes minutes to train, `hour_of_week` a second.
     """
 
-    def __init__(self, home: Path, hours: int = 24) -> None:
+    def __init__(self, home: Path, hours: int = 24, model: str = "auto") -> None:
         self.home = home
         self.url = ""
         self._hours = hours
+        self._model = model
         self._platform = SimulatorServer(SimulatorConfig(zone=ZONE, token=TOKEN, ads=18, decoys=0.2))
         self._server: subprocess.Popen[bytes] | None = None
         self._own = {
@@ -112,7 +114,7 @@ class PageDemo:
             access_log_url=self._own["ADWARM_ACCESS_LOG_URL"],
             source={"graph_url": self._platform.url, "access_token": TOKEN},
             impact={"enabled": True},
-            forecast={"model": "hour_of_week"},  # the other one takes minutes to train, and the page is the same
+            forecast={"model": self._model},
         )
         return Runtime(settings, clock or SystemClock())
 

@@ -214,7 +214,7 @@ def _scope(now: datetime, name: str, usage: float, *, is_parked: bool = False) -
         "tokens": 3.0,
         "refilled_at": moment,
         "parked_until": moment + 1_500 if is_parked else None,
-        "parked_why": "the platform reports that 100 % of the quota is used" if is_parked else None,
+        "parked_why": "the platform reports that 100% of the quota is used" if is_parked else None,
         "usage": usage,
         "state": {**state, "parked_since": moment - 180} if is_parked else state,
     }

@@ -50,7 +50,7 @@ OpenPage = Callable[..., Any]
 def demo(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[PageDemo]:
     """`adwarm serve` over demo data; not filled when there is no browser."""
     del browser
-    with PageDemo(tmp_path_factory.mktemp("page"), HOURS) as filled:
+    with PageDemo(tmp_path_factory.mktemp("page"), HOURS, "hour_of_week") as filled:
         yield filled
 
 

@@ -20,6 +20,8 @@ from adwarm.pages.views.scope_names import describe_scope
 from adwarm.settings import BackpressureSettings
 
 REFRESH_SECONDS: Final = 15
+_SHOWN_PERCENT: Final = 0.5
+"""Accounts below it use nothing that a reader of the page would act on."""
 DAY, HOUR, WEEK = timedelta(days=1), timedelta(hours=1), timedelta(days=7)
 _REASONS: Final = {
     "predicted_open": "a reader is expected",
@@ -136,7 +138,7 @@ def load_quota(request: TileRequest) -> Values:
     scopes = [read_scope(row, services.context.settings.backpressure, now) for row in rows]
     return {
         "shared": [scope for scope in scopes if scope["kind"] is not ScopeKind.ACCOUNT],
-        "accounts": [scope for scope in scopes if scope["kind"] is ScopeKind.ACCOUNT and scope["usage"] is not None],
+        "accounts": [s for s in scopes if s["kind"] is ScopeKind.ACCOUNT and (s["usage"] or 0.0) >= _SHOWN_PERCENT],
         "slow_percent": SLOW_PERCENT,
         "ceiling_percent": CEILING_PERCENT,
     }
