@@ -138,10 +138,15 @@ def load_quota(request: TileRequest) -> Values:
     scopes = [read_scope(row, services.context.settings.backpressure, now) for row in rows]
     return {
         "shared": [scope for scope in scopes if scope["kind"] is not ScopeKind.ACCOUNT],
-        "accounts": [s for s in scopes if s["kind"] is ScopeKind.ACCOUNT and (s["usage"] or 0.0) >= _SHOWN_PERCENT],
+        "accounts": [scope for scope in scopes if scope["kind"] is ScopeKind.ACCOUNT and _is_busy(scope)],
         "slow_percent": SLOW_PERCENT,
         "ceiling_percent": CEILING_PERCENT,
     }
+
+
+def _is_busy(scope: Mapping[str, Any]) -> bool:
+    """Whether an account is paused, or uses enough of its quota to say so."""
+    return scope["usage"] is not None and (scope["is_parked"] or scope["usage"] >= _SHOWN_PERCENT)
 
 
 def load_stale(request: TileRequest) -> Values:
