@@ -171,7 +171,10 @@ def test_errors_are_counted_and_the_newest_are_shown(page: Page) -> None:
     for minutes, kind in ((1, "Transient"), (2, "Transient"), (3, "Denied"), (30 * 60, "Blocked")):
         errors.record(ErrorEvent(START - minutes * MINUTE, "meta", kind, HOSTILE, account_id=f"act_{minutes}"))
     text = _text(page.tile("flow", "errors"))
-    assert 'temporary failure</th><td>meta</td><td class="num">2</td><td class="num">2</td><td class="time">60 s ago</td>' in text
+    assert (
+        'temporary failure</th><td>meta</td><td class="num">2</td><td class="num">2</td><td class="time">60 s ago</td>'
+        in text
+    )
     assert "adwarm allow ACCOUNT" in text
     assert ESCAPED in text
     assert "blocked" not in text.lower()
