@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -184,8 +183,3 @@ def _run_once(runtime: Runtime, moment: datetime) -> None:
     jobs.finish(runtime.engine, run_id, moment + timedelta(seconds=20 + 2 * len(planned)))
     for status in (WarmStatus.FETCHED, WarmStatus.HELD_OUT):
         mark_warm_outcomes(runtime.context, moment, status=status)
-
-
-def get_tokens(demo: PageDemo) -> Mapping[str, str]:
-    """Return a token for each kind of visitor, by name."""
-    return {name: demo.make_token(name) for name in _SCOPES}

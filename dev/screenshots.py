@@ -3,6 +3,8 @@
 They go to `.adwarm/screenshots`; those that the documentation shows also go to `docs/assets/page`.
 """
 
+from __future__ import annotations
+
 import base64
 import os
 import shutil
@@ -28,13 +30,13 @@ WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 390, "height": 844}
 _FIRST = "now"
 _MAX_HEIGHT = 2_600
-_QUALITY = 80
+_QUALITY = 72
 _LOADED = "All parts are loaded."
 _SECONDS = 60
 
 
 @contextmanager
-def open_browser() -> Iterator["Browser"]:
+def open_browser() -> Iterator[Browser]:
     """Start Chromium without a window.
 
     Raises:
@@ -52,7 +54,7 @@ def open_browser() -> Iterator["Browser"]:
         browser.close()
 
 
-def log_in(page: "Page", url: str, token: str) -> None:
+def log_in(page: Page, url: str, token: str) -> None:
     """Log in at the page of a server, and wait until the first tab is shown."""
     page.goto(f"{url}/adwarm/")
     page.get_by_label("Token").fill(token)
@@ -60,13 +62,13 @@ def log_in(page: "Page", url: str, token: str) -> None:
     page.wait_for_url("**/adwarm/now")
 
 
-def open_tab(page: "Page", url: str) -> None:
+def open_tab(page: Page, url: str) -> None:
     """Open a tab, and wait until each of its tiles is loaded."""
     page.goto(url)
     page.get_by_text(_LOADED).wait_for(state="attached", timeout=_SECONDS * 1000)
 
 
-def take_pictures(demo: PageDemo, browser: "Browser") -> None:
+def take_pictures(demo: PageDemo, browser: Browser) -> None:
     """Take a picture of each tab in both schemes, and of the first one on a phone."""
     context = browser.new_context(viewport=WIDE, reduced_motion="reduce", locale="en-GB")  # type: ignore[arg-type]
     page = context.new_page()
@@ -85,7 +87,7 @@ def take_pictures(demo: PageDemo, browser: "Browser") -> None:
     context.close()
 
 
-def save_small(page: "Page", target: Path) -> None:
+def save_small(page: Page, target: Path) -> None:
     """Save what a page shows as WebP, cut at a height that a page of the documentation can show."""
     height = min(int(page.evaluate("document.documentElement.scrollHeight")), _MAX_HEIGHT)
     clip = {"x": 0, "y": 0, "width": WIDE["width"], "height": height, "scale": 1}

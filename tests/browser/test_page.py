@@ -18,7 +18,7 @@ from sqlalchemy import delete, update
 from adwarm.pages.tabs import TABS
 from adwarm.store import tables as t
 from adwarm.store import write_transaction
-from dev.page_demo import PageDemo, get_tokens
+from dev.page_demo import PageDemo
 from dev.screenshots import log_in, open_tab
 
 from .product import ROOT
@@ -57,7 +57,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[Pag
 @pytest.fixture(scope="module")
 def tokens(demo: PageDemo) -> dict[str, str]:
     """A token of an administrator and one of a viewer, by name."""
-    return dict(get_tokens(demo))
+    return {name: demo.make_token(name) for name in ("admin", "viewer")}
 
 
 @pytest.fixture
