@@ -163,7 +163,7 @@ def test_quota_is_shown_for_shared_scopes_and_the_busiest_accounts(page: Page) -
     _insert(page, t.capacity_scope, *rows)
     text = _text(page.tile("now", "quota"))
     assert "all accounts together</th><td>not reported" in text
-    assert "80 %" in text
+    assert "80%" in text
     assert "act_11</th>" in text
     assert "act_1</th>" not in text
 

@@ -139,7 +139,7 @@ def _confirm_warm(request: TileRequest, preview: WarmPreview, fields: Mapping[st
         ("Reports", f"{len(preview.keys):,}"),
         ("Fresh already", f"{len(preview.fresh):,}; they are not fetched again"),
         ("Estimated calls to the platform", f"{preview.calls:,}, more where a result has several pages"),
-        ("Highest quota use now", f"{busiest.usage:.0f} % ({busiest.scope})" if busiest else "not reported yet"),
+        ("Highest quota use now", f"{busiest.usage:.0f}% ({busiest.scope})" if busiest else "not reported yet"),
         ("Class", "high: before normal and low requests, after readers who wait"),
     ]
     rows = [
