@@ -41,7 +41,7 @@ class Product:
     def __init__(self, dashboard: Path, home: Path) -> None:
         self._home = home
         self._token_ids: dict[str, str] = {}
-        self._platform = SimulatorServer(SimulatorConfig(ads=ADS, zone=_zone_where_it_is(16)))
+        self._platform = SimulatorServer(SimulatorConfig(ads=ADS, zone=zone_where_it_is(16)))
         self._platform.__enter__()
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("ADWARM_", "AIRFLOW"))},
@@ -151,7 +151,7 @@ class Product:
         self._server.wait(timeout=30)
 
 
-def _zone_where_it_is(hour: int) -> str:
+def zone_where_it_is(hour: int) -> str:
     """Return the name of a zone in which it is `hour` o'clock."""
     east = (hour - datetime.now(UTC).hour + 11) % 24 - 11
     return f"Etc/GMT{-east:+d}"  # in these names, plus is west of Greenwich

@@ -53,12 +53,14 @@ class AirflowStack:
     """A running Airflow.
 
     Attributes:
+        url: address of its web server.
         home: folder of its logs and of adwarm's data.
         env: environment of every process, and of commands that see the same Airflow.
         metadata: Airflow's own database.
         sessions: the sessions of all processes that were started.
     """
 
+    url: str
     home: Path
     env: dict[str, str]
     metadata: Engine
@@ -92,6 +94,14 @@ class AirflowStack:
         if done.returncode:
             raise RuntimeError(f"airflow {' '.join(arguments)} failed: {done.stderr[-2000:]}")
         return done.stdout
+
+    def adwarm(self, *arguments: str) -> Any:
+        """Run an `adwarm` command on the same data and return its JSON document."""
+        command = [sys.executable, "-m", "adwarm", *arguments, "--json"]
+        done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode:
+            raise RuntimeError(f"adwarm {' '.join(arguments)} failed: {done.stderr[-2000:]}")
+        return json.loads(done.stdout)
 
     def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
         """Unpause a DAG and start a run of it."""
@@ -138,29 +148,33 @@ def airflow_stack(home: Path, server_url: str, graph_url: str, settings: Mapping
         settings: further environment variables.
     """
     urls = {name: _create_database(server_url, name) for name in ("airflow", "adwarm")}
-    port = _free_port(8080)
+    port = _free_port(0)
+    url = f"http://127.0.0.1:{port}"
     env = local_environment(home, graph_url, "")
+    del env["ADWARM_ACCESS_LOG_URL"]
     connection = {"conn_type": "facebook_social", "extra": {"access_token": TOKEN, "graph_url": graph_url}}
     env.update({
         **_QUICK,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _sqlalchemy_url(urls["airflow"]),
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API__BASE_URL": url,
+        # The servers of logs have fixed ports by default, which another Airflow on this machine may use.
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(_free_port(0)),
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(_free_port(0)),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
         "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of the tests, long enough for a signature with SHA-512 of 64 bytes",
         "AIRFLOW_CONN_FACEBOOK_DEFAULT": json.dumps(connection),
         "ADWARM_DATABASE_URL": urls["adwarm"],
         **settings,
     })
-    del env["ADWARM_ACCESS_LOG_URL"]
     (home / "airflow").mkdir(parents=True)
-    stack = AirflowStack(home, env, create_engine(_sqlalchemy_url(urls["airflow"])))
+    stack = AirflowStack(url, home, env, create_engine(_sqlalchemy_url(urls["airflow"])))
     try:
         stack.run("db", "migrate")
         for part in PARTS:
             stack.start(part)
-        stack.wait_until(lambda: _is_healthy(f"http://127.0.0.1:{port}"), "Airflow is healthy", START_SECONDS)
+        stack.wait_until(lambda: _is_healthy(url), "Airflow is healthy", START_SECONDS)
         yield stack
     finally:
         _stop(stack)

@@ -255,8 +255,7 @@ def _wait_for_grant(admission: Admission, clock: Clock, call: CallRequest, timeo
             return decision.grant
         if isinstance(decision, Rejected):
             telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="rejected")
-            message = f"{decision.reason}; ask again then"
-            raise Refused(message, retry_after=decision.retry_after, scope=decision.scope)
+            raise Refused(decision.reason, retry_after=decision.retry_after, scope=decision.scope)
         if add_seconds(clock.now(), decision.seconds) > deadline:
             telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="postponed")
         _sleep_or_give_up(decision, clock, deadline)

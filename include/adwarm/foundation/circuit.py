@@ -280,7 +280,8 @@ class Breaker(msgspec.Struct, frozen=True, rename=_STORED_NAMES):
         if account is not None:
             tolerated = max(tolerated, rules.min_accounts - 1)
         if len(failed) > tolerated:
-            return self._opened(rules, now, f"a probe failed after {self.openings_in_a_row} openings in a row")
+            pauses = self.openings_in_a_row + 1
+            return self._opened(rules, now, f"a test call failed; this is pause {pauses} in a row")
         return replace(self.without_probe(ticket), failed_probe_accounts=failed)
 
     def _in_window(self, rules: BreakerRules, now: float) -> tuple[IntervalCounts, ...]:

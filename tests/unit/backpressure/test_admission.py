@@ -84,7 +84,8 @@ def test_a_rejection_raises_refused(clock: VirtualClock) -> None:
     ):
         pytest.fail("the call must not be made")
 
-    assert (caught.value.retry_after, caught.value.scope) == (25.0, "source:meta")
+    assert (str(caught.value), caught.value.retry_after) == ("source:meta failed too often", 25.0)
+    assert caught.value.scope == "source:meta"
 
 
 @pytest.mark.parametrize(

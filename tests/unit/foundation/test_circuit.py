@@ -82,7 +82,7 @@ def test_every_cool_down_is_the_same() -> None:
         breaker = call(breaker, now, f"p{index}", failed=True)
 
     assert waits == [30] * 8
-    assert breaker.reason == "a probe failed after 8 openings in a row"
+    assert breaker.reason == "a test call failed; this is pause 9 in a row"
 
 
 def test_one_account_cannot_open_a_shared_breaker() -> None:

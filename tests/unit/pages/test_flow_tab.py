@@ -115,6 +115,7 @@ def test_breakers_and_isolated_scopes_differ(page: Page) -> None:
     assert "act_2" not in text
     assert "connection y" not in text
     assert "calls succeed" in text
+    assert "or to one fallback.</caption>" in text
 
 
 def test_the_queue_is_counted_by_class_with_the_oldest_wait(page: Page) -> None:

@@ -179,7 +179,7 @@ def test_degraded_entries_are_counted_by_reason(page: Page) -> None:
 
 
 def test_a_running_job_shows_progress_and_time_left(page: Page) -> None:
-    """Half done after ten minutes leaves ten minutes; the link leads to the plan of the run."""
+    """Half done after ten minutes leaves ten minutes; the link leads to the plan of the run. With nothing left, it ends."""
     engine = page.runtime.engine
     jobs.start(engine, "adwarm_x/manual__1&2", "adwarm_x", 10, START - 10 * HOUR / 60)
     jobs.add_progress(engine, "adwarm_x/manual__1&2", done=4, failed=1, requests=3)
@@ -187,6 +187,9 @@ def test_a_running_job_shows_progress_and_time_left(page: Page) -> None:
     assert "plan?run=adwarm_x%2Fmanual__1%262" in text
     assert "4 of 10" in text
     assert '<td class="num">10 min</td>' in text
+
+    jobs.add_progress(engine, "adwarm_x/manual__1&2", done=5, failed=0, requests=3)
+    assert '<td class="num">ends now</td>' in _text(page.tile("now", "jobs"))
 
 
 def test_open_alerts_have_their_next_step(page: Page) -> None:

@@ -18,6 +18,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_bytes, format_count
 from adwarm.pages.access import Permission
 from adwarm.pages.tab import Form, FormPage, Redirect, TileRequest
+from adwarm.pages.views.scope_names import describe_scope
 from adwarm.store.switches import Switch, list_switches
 
 _TEMPLATE = "actions/confirm.html"
@@ -125,8 +126,9 @@ def _confirm_warm(request: TileRequest, preview: WarmPreview, fields: Mapping[st
     status = request.services.actions.admission.status()
     used = [scope for scope in status.scopes if scope.usage is not None]
     busiest = max(used, key=lambda scope: scope.usage or 0.0, default=None)
+    usage = f"{busiest.usage:.0f} % ({describe_scope(busiest.scope)})" if busiest else "not reported yet"
     warnings = [
-        f"{scope.scope} is parked until {scope.parked_until:%Y-%m-%d %H:%M} UTC: its requests wait until then"
+        f"{describe_scope(scope.scope)} pauses until {scope.parked_until:%Y-%m-%d %H:%M} UTC: its requests wait"
         for scope in status.parked
         if scope.scope in accounts or not scope.scope.startswith("account:")
     ]
@@ -139,7 +141,7 @@ def _confirm_warm(request: TileRequest, preview: WarmPreview, fields: Mapping[st
         ("Reports", f"{len(preview.keys):,}"),
         ("Fresh already", f"{len(preview.fresh):,}; they are not fetched again"),
         ("Estimated calls to the platform", f"{preview.calls:,}, more where a result has several pages"),
-        ("Highest quota use now", f"{busiest.usage:.0f}% ({busiest.scope})" if busiest else "not reported yet"),
+        ("Highest quota use now", usage),
         ("Class", "high: before normal and low requests, after readers who wait"),
     ]
     rows = [
