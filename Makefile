@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages docs docs-build lock clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages docs docs-build lock screenshots clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ test-clients: ## Check types and tests of the TypeScript client and the dashboar
 test-browser: $(READY) ## Drive the dashboard, and the page in a real Airflow, in Chromium; needs Node.js, npm and Chromium, else it says what it skips
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard; fi
 	@$(BIN)/pytest -q tests/browser
+
+screenshots: $(READY) ## Take pictures of every tab of the page over demo data; needs Chromium
+	@$(BIN)/python -m dev.screenshots
 
 test-docs: $(READY) ## Run every command and program of README, quickstart and how-to that needs no network
 	@$(BIN)/pytest -q tests/docs

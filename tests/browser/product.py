@@ -34,11 +34,11 @@ class Product:
     It is afternoon in the zone of the accounts, so that a report of some hours ago is one of today.
 
     Args:
-        dashboard: folder of the built dashboard; None to serve none.
+        dashboard: folder of the built dashboard.
         home: an empty folder.
     """
 
-    def __init__(self, dashboard: Path | None, home: Path) -> None:
+    def __init__(self, dashboard: Path, home: Path) -> None:
         self._home = home
         self._token_ids: dict[str, str] = {}
         self._platform = SimulatorServer(SimulatorConfig(ads=ADS, zone=zone_where_it_is(16)))
@@ -49,7 +49,7 @@ class Product:
             "ADWARM_HOME": str(home),
             "ADWARM_SOURCE__GRAPH_URL": self._platform.url,
             "ADWARM_SOURCE__ACCESS_TOKEN": "simulated-token",
-            **({} if dashboard is None else {"ADWARM_SERVING__DASHBOARD": str(dashboard)}),
+            "ADWARM_SERVING__DASHBOARD": str(dashboard),
             "ADWARM_SERVING__POINTER_SECONDS": "0",
             "ADWARM_BACKPRESSURE__BREAKER_COOLDOWN_SECONDS": "600",
         }
@@ -85,9 +85,9 @@ class Product:
         assert (done.returncode != 0) == fails, done.stderr
         return json.loads(done.stdout)
 
-    def make_token(self, scope: str, *, limited: bool = True) -> str:
-        """Return a new token, limited to the accounts or for all of them."""
-        accounts = [word for account in ACCOUNTS for word in ("--account", account)] if limited else []
+    def make_token(self, scope: str) -> str:
+        """Return a new token for the accounts."""
+        accounts = [word for account in ACCOUNTS for word in ("--account", account)]
         made = self.run("token", "create", "--name", scope, "--scope", scope, "--priority", "high", *accounts)
         self._token_ids[made["token"]] = made["id"]
         return str(made["token"])

@@ -127,4 +127,11 @@ def _breaker_block(item: BreakerStatus) -> Block:
         account = Scope(ScopeKind.ACCOUNT, item.account)
         scope, name = str(account), account_breaker_name(item.source, account)
     until = item.probe_at if item.state == "open" else None
-    return Block(scope, "breaker", item.since, until, item.why or "it is being tested", breaker=name)
+    return Block(
+        scope,
+        "breaker",
+        item.since,
+        until,
+        item.why or ("too many calls failed" if until else "it is being tested"),
+        breaker=name,
+    )

@@ -10,23 +10,17 @@ import warnings
 import zipfile
 from dataclasses import is_dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import sklearn
 
 from adwarm.forecast.protocol import KEY_COLUMNS
 from adwarm.forecast.training.observations import Observations, PriorStrengths
 from adwarm.foundation.errors import AdwarmError, Corrupt
-
-with warnings.catch_warnings():
-    # Importing skops looks up names in every loaded module, and deprecated ones of the host application warn.
-    warnings.simplefilter("ignore")
-    import skops.io
-    from skops.io.exceptions import UnsupportedTypeException, UntrustedTypesFoundException
 
 _META = b"adwarm_forecast"
 _CELLS = {"cell_hour": pa.int16(), "cell_weight": pa.float64(), "cell_opens": pa.int32(), "cell_early": pa.float64()}
@@ -35,7 +29,6 @@ TRUSTED = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePre
 _OUR_PREFIX = "adwarm.forecast."
 _READ_ERRORS = (
     zipfile.BadZipFile,
-    UntrustedTypesFoundException,
     KeyError,
     ValueError,
     TypeError,
@@ -46,6 +39,17 @@ _READ_ERRORS = (
 )
 
 
+@cache
+def _skops() -> Any:
+    """Return skops.io; importing it takes seconds, which processes without a forecast do not spend."""
+    with warnings.catch_warnings():
+        # Importing skops looks up names in every loaded module, and deprecated ones of the host application warn.
+        warnings.simplefilter("ignore")
+        import skops.io
+
+    return skops.io
+
+
 def encode_model(parts: dict[str, Any], kind: str, version: str) -> bytes:
     """Return the parts of a fitted model as bytes, by skops.
 
@@ -53,8 +57,8 @@ def encode_model(parts: dict[str, Any], kind: str, version: str) -> bytes:
         AdwarmError: a part has a type that `decode_model` would reject.
     """
     try:
-        data: bytes = skops.io.dumps({"made_by": _made_by(kind, version), **parts})
-    except UnsupportedTypeException as error:
+        data: bytes = _skops().dumps({"made_by": _made_by(kind, version), **parts})
+    except _skops().exceptions.UnsupportedTypeException as error:
         raise AdwarmError(f"a forecast cannot be stored: {error}") from error
     untrusted = _untrusted_types(data)
     if untrusted:
@@ -72,10 +76,10 @@ def decode_model(data: bytes, kind: str, version: str) -> dict[str, Any]:
         untrusted = _untrusted_types(data)
         if untrusted:
             raise Corrupt(f"the stored forecast holds {', '.join(untrusted)}, which is not trusted; train a new one")
-        trusted = skops.io.get_untrusted_types(data=data)
-        parts: dict[str, Any] = skops.io.loads(data, trusted=trusted)
+        trusted = _skops().get_untrusted_types(data=data)
+        parts: dict[str, Any] = _skops().loads(data, trusted=trusted)
         made_by = str(parts.pop("made_by"))
-    except _READ_ERRORS as error:
+    except (*_READ_ERRORS, _skops().exceptions.UntrustedTypesFoundException) as error:
         raise Corrupt(f"the stored forecast cannot be read ({type(error).__name__}); train a new one") from error
     if made_by != _made_by(kind, version):
         raise Corrupt(f"the stored forecast is {made_by}, not {_made_by(kind, version)}; train a new one")
@@ -84,13 +88,15 @@ def decode_model(data: bytes, kind: str, version: str) -> dict[str, Any]:
 
 def _made_by(kind: str, version: str) -> str:
     """Return what wrote the form; another release of scikit-learn may store its models differently."""
+    import sklearn
+
     return f"{kind} version {version} of scikit-learn {sklearn.__version__}"
 
 
 def _untrusted_types(data: bytes) -> list[str]:
     """Return the types in `data` that are neither trusted nor our data classes."""
     return [
-        name for name in skops.io.get_untrusted_types(data=data) if name not in TRUSTED and not _is_our_dataclass(name)
+        name for name in _skops().get_untrusted_types(data=data) if name not in TRUSTED and not _is_our_dataclass(name)
     ]
 
 

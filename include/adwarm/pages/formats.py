@@ -1,9 +1,12 @@
 """How the page writes numbers, times and keys: filters of its templates."""
 
 import math
+import re
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
+
+from markupsafe import Markup, escape
 
 from adwarm.foundation.wording import format_bytes, format_duration
 from adwarm.planning.explanations import format_percent
@@ -11,6 +14,14 @@ from adwarm.planning.explanations import format_percent
 _WITHOUT_DIRECTIONS: Final = dict.fromkeys(
     map(ord, "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 )
+_ERROR_KINDS: Final = {
+    "Transient": "temporary failure",
+    "Throttled": "quota used up",
+    "Denied": "access denied",
+    "Permanent": "refused request",
+    "TokenDead": "access token not valid",
+    "Corrupt": "damaged data",
+}
 NOTHING: Final = "\u2013"
 """Stands for a value that does not exist."""
 
@@ -61,6 +72,18 @@ def format_ago(value: datetime | None, now: datetime) -> str:
     return f"{format_duration(seconds)} ago" if seconds >= 0 else f"in {format_duration(-seconds)}"
 
 
+def format_error_kind(value: str) -> str:
+    """Return the class of an error in words: `Throttled` as `quota used up`."""
+    return _ERROR_KINDS.get(value) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", value).lower()
+
+
+def format_code(value: object) -> Markup:
+    """Return a text as HTML in which what stands between backticks is code."""
+    parts = [escape(part) for part in str(value).split("`")]
+    marked = [Markup("<code>{}</code>").format(part) if place % 2 else part for place, part in enumerate(parts)]
+    return Markup("").join(marked) if len(parts) % 2 else escape(value)
+
+
 def format_words(value: object) -> str:
     """Return an internal name as words: `predicted_open` as `predicted open`."""
     return str(value).replace("_", " ")
@@ -76,5 +99,7 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "size": format_size,
     "ago": format_ago,
     "words": format_words,
+    "error_kind": format_error_kind,
+    "with_code": format_code,
 }
 """The filters of the page's templates, by name."""

@@ -6,7 +6,6 @@ docs/explanation/patterns.md explains the tests, and what they say of simulated 
 """
 
 import numpy as np
-from scipy.special import gammainc
 
 from adwarm.foundation.arrow_arrays import Bools, Floats
 from adwarm.foundation.local_time import WEEK_HOURS
@@ -55,6 +54,8 @@ def find_busy_hours(opens: Floats, observed: Floats, active_weeks: Floats, dispe
         dispersion: see `estimate_dispersion`.
     """
     effective, expected = _effective(opens, observed, dispersion)
+    from scipy.special import gammainc
+
     # gammainc is the upper tail of the Poisson distribution: the chance of at least a count, whole or not.
     chance = gammainc(np.maximum(effective, 1e-9), expected)
     busy: Bools = (effective >= BUSY_RATIO * expected) & (chance < _SIGNIFICANCE) & (active_weeks >= MIN_WEEKS)

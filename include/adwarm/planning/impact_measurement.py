@@ -11,7 +11,7 @@ A week is measured once, when it has ended in every time zone and late events of
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -77,7 +77,7 @@ def measure_week(context: Context, week: date, now: datetime) -> ImpactEstimate:
     estimate = estimate_impact(counted, ImpactRules(rules.confidence, rules.bootstrap_samples, rules.min_weeks, seed))
     since = min(unit.week for unit in counted) if counted else week
     exempt = impact.count_exempt(context.engine, _begin(since), _begin(week + WEEK))
-    impact.save_estimate(context.engine, design.id, week, now, _describe(estimate, counted, exempt))
+    impact.save_estimate(context.engine, design.id, week, now, describe_estimate(estimate, counted, exempt))
     return estimate
 
 
@@ -115,7 +115,16 @@ def _explain_next(context: Context, design: ImpactDesign | None, stored: StoredE
     return f"useful in about {left} {'week' if left == 1 else 'weeks'}"
 
 
-def _describe(estimate: ImpactEstimate, units: list[ImpactUnit], exempt: dict[str, dict[str, int]]) -> dict[str, Any]:
+def describe_estimate(
+    estimate: ImpactEstimate, units: Sequence[ImpactUnit], exempt: Mapping[str, dict[str, int]]
+) -> dict[str, Any]:
+    """Return an estimate as JSON values, as they are stored.
+
+    Args:
+        estimate: the estimate.
+        units: what it was made from.
+        exempt: warms and calls by reason of what is never held out.
+    """
     sources = {unit.week: str(unit.source) for unit in units}
     return {
         **asdict(estimate),

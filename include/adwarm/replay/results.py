@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score
 
 from adwarm.foundation.arrow_arrays import Floats, Ints, Ints32
 from adwarm.patterns.opens import Opens
@@ -376,6 +375,8 @@ class ProbabilityMetrics:
             return None
         labels, bins = np.repeat([True, False], BINS), np.tile(np.arange(BINS), 2)
         weights = np.concatenate([self._true, self._cases - self._true])
+        from sklearn.metrics import average_precision_score
+
         return float(average_precision_score(labels, bins, sample_weight=weights))
 
 

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, text, update
 
 from adwarm.model import Priority, ReportKey
 from adwarm.store.database import BATCH_ROWS
@@ -140,17 +140,23 @@ def find_failed_since(connection: Connection, key: ReportKey, since: float) -> Q
 
 def list_unfulfilled(connection: Connection, since: datetime, limit: int) -> list[QueuedRequest]:
     """Return the requests that ended since then without their report, and are the newest for it, newest first."""
-    newer = table.alias("newer")
-    has_newer = exists(
-        select(newer.c.id).where(
-            newer.c.account_id == table.c.account_id,
-            newer.c.date_range == table.c.date_range,
-            newer.c.report == table.c.report,
-            newer.c.id > table.c.id,
+    other = table.alias("other")
+    # The greatest number is looked up in the index for each failed request, however many others there are.
+    newest = (
+        select(func.max(other.c.id))
+        .where(
+            other.c.account_id == table.c.account_id,
+            other.c.date_range == table.c.date_range,
+            other.c.report == table.c.report,
         )
+        .scalar_subquery()
     )
     failed = table.c.status.in_((RequestStatus.FAILED, RequestStatus.EXPIRED, RequestStatus.SHED))
-    query = select(table).where(failed, table.c.finished_at >= since, ~has_newer).order_by(table.c.finished_at.desc())
+    query = (
+        select(table)
+        .where(failed, table.c.finished_at >= since, table.c.id == newest)
+        .order_by(table.c.finished_at.desc())
+    )
     return [_request(row) for row in connection.execute(query.limit(limit))]
 
 

@@ -441,6 +441,7 @@ request = Table(
     Column("token_id", String(16)),
     Index(None, "status", "priority", "enqueued_at"),
     Index(None, "finished_at"),
+    Index(None, "account_id", "date_range", "report", "id"),
     Index(
         "uq_request_in_flight",
         "account_id",

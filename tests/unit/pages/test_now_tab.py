@@ -163,7 +163,7 @@ def test_quota_is_shown_for_shared_scopes_and_the_busiest_accounts(page: Page) -
     _insert(page, t.capacity_scope, *rows)
     text = _text(page.tile("now", "quota"))
     assert "all accounts together</th><td>not reported" in text
-    assert "80 %" in text
+    assert "80%" in text
     assert "act_11</th>" in text
     assert "act_1</th>" not in text
 
@@ -179,7 +179,7 @@ def test_degraded_entries_are_counted_by_reason(page: Page) -> None:
 
 
 def test_a_running_job_shows_progress_and_time_left(page: Page) -> None:
-    """Half done after ten minutes leaves ten minutes; the link leads to its plan. With nothing left, it ends."""
+    """Half done after ten minutes leaves ten minutes; the link leads to the plan. With nothing left, it ends."""
     engine = page.runtime.engine
     jobs.start(engine, "adwarm_x/manual__1&2", "adwarm_x", 10, START - 10 * HOUR / 60)
     jobs.add_progress(engine, "adwarm_x/manual__1&2", done=4, failed=1, requests=3)

@@ -7,7 +7,6 @@ the order of any two chances, so calibration never changes what is warmed first.
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 from adwarm.foundation.arrow_arrays import Bools, Floats
 
@@ -45,6 +44,8 @@ def calibrate(chance: Floats, label: Bools, weight: Floats) -> Calibration:
     """Return the curve fitted to labels; the identity with fewer than `_MIN_LABELS` positive or negative ones."""
     if label.sum() < _MIN_LABELS or (~label).sum() < _MIN_LABELS:
         return Calibration()
+    from sklearn.linear_model import LogisticRegression
+
     bounded = np.clip(chance, _MIN_CHANCE, 1.0 - _MIN_CHANCE)
     sides = np.stack([np.log(bounded), -np.log1p(-bounded)], axis=1)
     # A negative slope would reverse the order of chances; then one side alone is fitted.

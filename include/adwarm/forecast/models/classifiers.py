@@ -11,8 +11,6 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from adwarm.foundation.arrow_arrays import Bools, Floats, Floats32, Ints
@@ -127,6 +125,8 @@ class LogisticClassifier:
         mean, spread = transformed.mean(axis=0), transformed.std(axis=0) + 1e-9
         scaled = (transformed - mean) / spread
         weight = training_set.weight / training_set.weight.mean()
+        from sklearn.linear_model import LogisticRegression
+
         models = [LogisticRegression(C=0.1, max_iter=200).fit(scaled, label, weight) for label in training_set.labels]
         return cls(rates, sizes, mean, spread, models)
 
@@ -232,6 +232,8 @@ def _positive_proba(binned: Floats32, model: Any) -> Floats:
 
 def _fit_trees(training_set: TrainingSet, label: Bools) -> Any:
     leaves = 31 if label.sum() > _LARGE_TREE_LABELS else 10
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
     trees = HistGradientBoostingClassifier(
         max_iter=_ITERATIONS,
         learning_rate=0.07,

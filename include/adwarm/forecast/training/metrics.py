@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.metrics import brier_score_loss, log_loss
 
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import data_cutoff_at
@@ -152,6 +151,8 @@ def _calibrate(chance: Floats, happened: Bools) -> Calibration:
 
 def _metrics(chance: Floats, happened: Bools, hits: float) -> Metrics:
     rate = float(happened.mean())
+    from sklearn.metrics import brier_score_loss, log_loss
+
     brier, brier_of_rate = float(brier_score_loss(happened, chance, labels=[False, True])), rate * (1.0 - rate)
     # A chance of exactly 0 or 1 that is wrong would make the log loss infinite.
     bounded = np.where(happened, np.maximum(chance, _TINY), np.minimum(chance, 1.0 - _TINY))

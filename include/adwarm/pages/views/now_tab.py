@@ -20,6 +20,8 @@ from adwarm.pages.views.scope_names import describe_scope
 from adwarm.settings import BackpressureSettings
 
 REFRESH_SECONDS: Final = 15
+_SHOWN_PERCENT: Final = 0.5
+"""Accounts below it use nothing that a reader of the page would act on."""
 DAY, HOUR, WEEK = timedelta(days=1), timedelta(hours=1), timedelta(days=7)
 _REASONS: Final = {
     "predicted_open": "a reader is expected",
@@ -108,7 +110,7 @@ def load_hits(request: TileRequest) -> Values:
         "week": week,
         "day_opens": sum(row.first_opens for row in recent),
         "week_opens": sum(row.first_opens for row in rows),
-        "series": [Series("found a fresh report, %", [None if r is None else 100 * r for r in ratios])],
+        "series": [Series("found a fresh report, percent", [None if r is None else 100 * r for r in ratios])],
         "labels": [f"{hour:%H}:00" for hour in hours],
         "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in known],
     }
@@ -136,10 +138,15 @@ def load_quota(request: TileRequest) -> Values:
     scopes = [read_scope(row, services.context.settings.backpressure, now) for row in rows]
     return {
         "shared": [scope for scope in scopes if scope["kind"] is not ScopeKind.ACCOUNT],
-        "accounts": [scope for scope in scopes if scope["kind"] is ScopeKind.ACCOUNT and scope["usage"] is not None],
+        "accounts": [scope for scope in scopes if scope["kind"] is ScopeKind.ACCOUNT and _is_busy(scope)],
         "slow_percent": SLOW_PERCENT,
         "ceiling_percent": CEILING_PERCENT,
     }
+
+
+def _is_busy(scope: Mapping[str, Any]) -> bool:
+    """Whether an account is paused, or uses enough of its quota to say so."""
+    return scope["usage"] is not None and (scope["is_parked"] or scope["usage"] >= _SHOWN_PERCENT)
 
 
 def load_stale(request: TileRequest) -> Values:
@@ -265,8 +272,14 @@ TABS: Final = (
                 is_wide=True,
             ),
             Tile("quota", "Quota of the platform", load_quota, refresh_seconds=REFRESH_SECONDS),
-            Tile("stale", "Old and incomplete answers", load_stale, refresh_seconds=REFRESH_SECONDS),
             Tile("jobs", "Warming runs", load_jobs, refresh_seconds=REFRESH_SECONDS),
+            Tile(
+                "stale",
+                "Old and incomplete answers",
+                load_stale,
+                refresh_seconds=REFRESH_SECONDS,
+                is_wide=True,
+            ),
             Tile("alerts", "Open alerts", load_alerts, refresh_seconds=REFRESH_SECONDS, is_wide=True),
             Tile("failures", "Last run failed", load_failures, refresh_seconds=REFRESH_SECONDS, is_wide=True),
         ),

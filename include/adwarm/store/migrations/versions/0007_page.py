@@ -10,6 +10,7 @@ depends_on = None
 
 _TIMESTAMP = sa.DateTime(timezone=True)
 _ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_REQUEST_INDEX = "ix_request_account_id_date_range_report_id"
 _SCORE_INDEX = "ix_fatigue_score_account_id_as_of_ad_id_status_total"
 _IMPACT_TABLES = ("impact_estimate", "impact_unit", "impact_design")
 _TABLES = (
@@ -41,6 +42,7 @@ def downgrade() -> None:
     """Drop the tables, columns and indexes of this migration."""
     op.drop_index("ix_warm_account_id_decided_at", "warm")
     op.drop_index(_SCORE_INDEX, "fatigue_score")
+    op.drop_index(_REQUEST_INDEX, "request")
     op.drop_index("ix_warm_strategy_use", "warm")
     op.create_index("ix_warm_strategy_decided_at", "warm", ["strategy", "decided_at"])
     for name in ("ix_warm_held_out", "ix_warm_marked"):
@@ -67,6 +69,7 @@ def _create_indexes() -> None:
     op.create_index("ix_traffic_hour_hour", "traffic_hour", ["hour"])
     op.drop_index("ix_warm_decided_at", "warm")
     op.create_index("ix_warm_decided_at", "warm", ["decided_at"], postgresql_include=list(_OUTCOME))
+    op.create_index(_REQUEST_INDEX, "request", ["account_id", "date_range", "report", "id"])
     op.create_index(_SCORE_INDEX, "fatigue_score", ["account_id", "as_of", "ad_id", "status", "total"])
     op.drop_index("ix_warm_strategy_decided_at", "warm")
     columns = ["strategy", "decided_at", "status", "used", "superseded_by", "requests"]

@@ -1,0 +1,370 @@
+"""Rows that a day of work without trouble does not leave: failures, limits, strategies, and what people did."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from math import sin
+from typing import Any
+
+from sqlalchemy import Table, insert, select, update
+
+from adwarm.foundation.circuit import BreakerState
+from adwarm.foundation.cron import find_latest
+from adwarm.model import ImpactUnit, PolicyReview, Strategy, WarmReason
+from adwarm.planning.impact import ImpactRules, estimate_impact
+from adwarm.planning.impact_measurement import describe_estimate
+from adwarm.store import Context, impact, read_transaction, write_transaction
+from adwarm.store import tables as t
+from adwarm.store.action_events import record_action
+from adwarm.store.database import upsert
+from adwarm.store.reviews import save_review
+from adwarm.store.strategies import save_strategy
+from adwarm.store.switches import Switch, SwitchState, set_switch
+
+SHOPS = (
+    "Harbor Coffee", "Northwind Bikes", "Alder & Sons", "Blue Door Books", "Casa Verde", "Delta Outdoor",
+    "Elm Street Bakery", "Fjord Knitwear", "Green Fork", "Hill Top Hotels", "Iris Eyewear", "Juniper Skincare",
+)  # fmt: skip
+"""Names of advertisers, by account in turn."""
+_ADS = ("Autumn sale, video", "New arrivals, carousel", "Free shipping, image", "Reviews, story", "Gift guide, video")
+_DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+_scopes = t.capacity_scope.c.scope
+_WEEKS, _HELD_OUT_SHARE, _SALT = 7, 0.1, "demo"
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Writes the rows.
+
+    Attributes:
+        context: the store.
+        now: the time of the newest rows.
+        accounts: accounts with reports, those that are opened most first.
+    """
+
+    context: Context
+    now: datetime
+    accounts: Sequence[str]
+
+    def insert(self, table: Table, rows: list[Row]) -> None:
+        """Insert rows, and replace those that are there."""
+        with write_transaction(self.context.engine) as connection:
+            upsert(connection, table, rows)
+
+
+def add_rows(context: Context, now: datetime, accounts: Sequence[str]) -> None:
+    """Add the rows to a store with the work of the last hours.
+
+    Args:
+        context: the store.
+        now: the time of the newest rows.
+        accounts: at least twelve accounts with reports.
+    """
+    writer = _Writer(context, now, accounts)
+    for add in (_add_names, _add_earlier_days, _add_trouble, _add_limits, _add_requests, _add_people, _add_impact):
+        add(writer)
+    _add_strategies(writer)
+    _add_reviews(writer)
+
+
+def _add_names(writer: _Writer) -> None:
+    with write_transaction(writer.context.engine) as connection:
+        for number, account_id in enumerate(writer.accounts):
+            name = SHOPS[number % len(SHOPS)] + (f" {number // len(SHOPS) + 1}" if number >= len(SHOPS) else "")
+            connection.execute(update(t.account).where(t.account.c.id == account_id).values(name=name))
+        ids = connection.execute(select(t.fatigue_score.c.ad_id).distinct().order_by(t.fatigue_score.c.ad_id))
+        for number, (ad_id,) in enumerate(ids.all()):
+            name = f"{_ADS[number % len(_ADS)]} {number // len(_ADS) + 1}"
+            connection.execute(update(t.fatigue_score).where(t.fatigue_score.c.ad_id == ad_id).values(ad_name=name))
+
+
+def _add_earlier_days(writer: _Writer) -> None:
+    """Let the days before look like the last one, a little less warm the earlier they are."""
+    with write_transaction(writer.context.engine) as connection:
+        rows = [dict(row._mapping) for row in connection.execute(select(t.traffic_hour))]
+        for back in range(1, 7):
+            moved = [{**row, "hour": row["hour"] - back * _DAY} for row in rows if row["hour"] > writer.now - _DAY]
+            for number, row in enumerate(moved):
+                if (number + back) % 9 == 0:
+                    row["first_hits"], row["hits"] = 0, max(0, row["hits"] - row["first_hits"])
+            if moved:
+                upsert(connection, t.traffic_hour, moved)
+
+
+def _add_trouble(writer: _Writer) -> None:
+    now, (parked, failing, denied, slow) = writer.now, writer.accounts[4:8]
+    writer.insert(
+        t.breaker,
+        [
+            {
+                "source": f"source:meta account:{failing}",
+                "state": BreakerState.OPEN.value,
+                "changed_at": (now - timedelta(minutes=9)).timestamp(),
+                "probe_at": (now + timedelta(minutes=21)).timestamp(),
+                "data": {},
+            }
+        ],
+    )
+    writer.insert(
+        t.isolation,
+        [
+            {
+                "scope": f"account:{denied}",
+                "state": BreakerState.OPEN.value,
+                "changed_at": (now - timedelta(minutes=40)).timestamp(),
+                "until": (now + timedelta(minutes=20)).timestamp(),
+                "reason": "Denied: the user has not granted ads_read for this account",
+                "data": {"failures": 5, "kind": "Denied"},
+            }
+        ],
+    )
+    errors = [
+        (3, "Throttled", "17", parked, "User request limit reached"),
+        (9, "Transient", "2", failing, "An unexpected error has occurred. Please retry your request later."),
+        (11, "Transient", "2", failing, "An unexpected error has occurred. Please retry your request later."),
+        (12, "Transient", "1", failing, "An unknown error occurred"),
+        (40, "Denied", "200", denied, "The user has not granted ads_read for this account"),
+        (95, "TooMuchData", "100", slow, "Please reduce the amount of data you're asking for"),
+        (400, "Transient", "503", slow, "the platform answered 503"),
+    ]
+    with write_transaction(writer.context.engine) as connection:
+        connection.execute(insert(t.error_event), [_error(now, *error) for error in errors])
+        connection.execute(
+            insert(t.healing_run),
+            [_healing(now - timedelta(minutes=95), slow), _healing(now - timedelta(hours=9), writer.accounts[8])],
+        )
+        connection.execute(
+            insert(t.alert),
+            [
+                {
+                    "kind": "Transient",
+                    "scope": f"account:{failing}",
+                    "opened_at": now - timedelta(minutes=9),
+                    "last_at": now - timedelta(minutes=9),
+                    "errors": 12,
+                    "window_seconds": 600.0,
+                    "example": f"{failing} last_7d",
+                    "reason": "12 errors in 10 min, the last: An unexpected error has occurred (code 2)",
+                    "next_step": "Wait for the next test, or look at the platform's status page.",
+                }
+            ],
+        )
+
+
+def _error(now: datetime, minutes: int, kind: str, code: str, account_id: str, message: str) -> Row:
+    return {
+        "at": now - timedelta(minutes=minutes),
+        "source": "meta",
+        "kind": kind,
+        "code": code,
+        "connection": "default",
+        "account_id": account_id,
+        "subject": f"{account_id} last_7d",
+        "message": message,
+    }
+
+
+def _healing(at: datetime, account_id: str) -> Row:
+    return {
+        "at": at,
+        "action": "partition_refetch",
+        "scope": f"account:{account_id}",
+        "source": "meta",
+        "error_kind": "Corrupt",
+        "succeeded": True,
+        "detail": "3 days were fetched again",
+        "seconds": 4.2,
+        "owner": "worker-2",
+    }
+
+
+def _add_limits(writer: _Writer) -> None:
+    """Add the shared limits over time, and an account whose quota is used up."""
+    now = writer.now
+    with read_transaction(writer.context.engine) as connection:
+        token = connection.execute(
+            select(t.capacity_scope.c.scope).where(_scopes.like("token:%")).limit(1)
+        ).scalar_one()
+    app = "app:4711"
+    usage = {app: 61.0, token: 38.0, **{f"account:{name}": 22.0 + 9 * n for n, name in enumerate(writer.accounts[:6])}}
+    writer.insert(t.capacity_scope, [_scope(now, name, percent) for name, percent in usage.items()])
+    writer.insert(t.capacity_scope, [_scope(now, f"account:{writer.accounts[4]}", 100.0, is_parked=True)])
+    samples = [
+        {
+            "at": now.replace(second=0, microsecond=0) - n * timedelta(minutes=15),
+            "scope": name,
+            "limit": 12.0 + (n // 8 + shift) % 5,
+            "in_flight": max(0, round(4 + 4 * sin(n / 7 + shift))),
+            "usage": round(40 + 22 * sin(n / 11 + shift), 1),
+            "is_parked": False,
+        }
+        for n in range(96)
+        for shift, name in enumerate((app, token))
+    ]
+    writer.insert(t.capacity_sample, samples)
+
+
+def _scope(now: datetime, name: str, usage: float, *, is_parked: bool = False) -> Row:
+    moment = now.timestamp()
+    state: Row = {"meter": [usage, moment, 0.01, 100.0, 1.0, []]}
+    return {
+        "scope": name,
+        "limit": 12.0,
+        "tokens": 3.0,
+        "refilled_at": moment,
+        "parked_until": moment + 1_500 if is_parked else None,
+        "parked_why": "the platform reports that 100% of the quota is used" if is_parked else None,
+        "usage": usage,
+        "state": {**state, "parked_since": moment - 180} if is_parked else state,
+    }
+
+
+def _add_requests(writer: _Writer) -> None:
+    """Add requests of readers: some wait, some came, one failed."""
+    kinds = [
+        ("pending", 1, 0.5, None), ("pending", 2, 1.0, None), ("processing", 1, 0.7, None), ("completed", 1, 12, None),
+        ("completed", 2, 31, None), ("failed", 1, 47, "Denied: the user has not granted ads_read for this account"),
+        ("completed", 2, 66, None), ("completed", 1, 124, None),
+    ]  # fmt: skip
+    rows = []
+    for number, (status, priority, minutes, error) in reversed(list(enumerate(kinds))):
+        at = writer.now - timedelta(minutes=minutes)
+        is_open = status in {"pending", "processing"}
+        rows.append({
+            "account_id": writer.accounts[6 if error else number],
+            "date_range": ("last_7d", "yesterday", "last_28d")[number % 3],
+            "priority": priority,
+            "status": status,
+            "enqueued_at": at,
+            "deadline": at + 2 * _HOUR,
+            "attempts": 0 if status == "pending" else 1,
+            "owner": None if status == "pending" else "worker-1",
+            "lease_until": writer.now + timedelta(minutes=2) if status == "processing" else None,
+            "error": error,
+            "error_kind": "Denied" if error else None,
+            "finished_at": None if is_open else at + timedelta(seconds=20 + 7 * number),
+        })
+    with write_transaction(writer.context.engine) as connection:
+        connection.execute(insert(t.request), rows)
+
+
+def _add_people(writer: _Writer) -> None:
+    engine, now, account_id = writer.context.engine, writer.now, writer.accounts[0]
+    shadow_on, shadow_off = now - 9 * _DAY, now - 6 * _DAY
+    for is_on, at, why in (
+        (True, shadow_on, "watch the new forecast for some days"),
+        (False, shadow_off, "it is right"),
+    ):
+        set_switch(engine, SwitchState(Switch.SHADOW, is_on, at, "maria", why))
+    actions = [
+        (shadow_off, "maria", "airflow", "switch", "shadow", "shadow mode is off", "it is right"),
+        (now - _DAY, "jonas", "airflow", "unpark", f"account:{account_id}", "it is called again", "the ads are ended"),
+        (now - 5 * _HOUR, "admin", "cli", "warm_now", f"{account_id} last_28d", "1 report is requested", "a call at 9"),
+        (now - 3 * _HOUR, "jonas", "token", "purge", account_id, "2 stored reports are deleted", "wrong currency"),
+    ]
+    for at, actor, via, action, subject, detail, why in actions:
+        record_action(
+            engine,
+            at=at,
+            actor=actor,
+            via=via,
+            action=action,
+            subject=subject,
+            arguments={"why": why},
+            succeeded=True,
+            detail=detail,
+        )
+
+
+def _add_strategies(writer: _Writer) -> None:
+    chosen = tuple(sorted(writer.accounts[:10]))
+    strategies = [
+        Strategy("Morning reports", ("yesterday", "last_7d"), accounts=chosen, cron="0 6 * * mon-fri", time_zone="UTC"),
+        Strategy("Monthly review", ("last_month", "last_90d"), cron="0 3 1 * *"),
+        Strategy("Black week", ("today",), enabled=False, accounts=chosen[:3], cron="0 * * * *", priority="high"),
+    ]
+    with write_transaction(writer.context.engine) as connection:
+        for strategy in strategies:
+            save_strategy(connection, strategy, writer.now - 20 * _DAY)
+            planned = {
+                "name": strategy.name,
+                "planned_slot": find_latest(strategy.cron, strategy.time_zone, writer.now),
+            }
+            upsert(connection, t.strategy_state, [planned])
+    warm_rows = [_strategy_warm(writer.now, number, account_id) for number, account_id in enumerate(chosen * 8)]
+    with write_transaction(writer.context.engine) as connection:
+        connection.execute(insert(t.warm), warm_rows)
+
+
+def _strategy_warm(now: datetime, number: int, account_id: str) -> Row:
+    at = now - _DAY - (number // 10) * _DAY
+    is_used = number % 4 > 0
+    return {
+        "run_id": f"adwarm_strategy_warming/scheduled__{at:%Y-%m-%dT06:00:00}+00:00",
+        "account_id": account_id,
+        "date_range": ("yesterday", "last_7d")[number % 2],
+        "reason": WarmReason.STRATEGY.value,
+        "mode": "live",
+        "decided_at": at,
+        "warm_at": at,
+        "explanation": {"why": "the strategy Morning reports is due"},
+        "status": "fetched",
+        "fetched_at": at + timedelta(minutes=3),
+        "expires_at": at + 6 * _HOUR,
+        "requests": 2 - number % 2,
+        "seconds": 2.5,
+        "used": is_used,
+        "first_use": at + 2 * _HOUR if is_used else None,
+        "strategy": "Morning reports",
+    }
+
+
+def _add_impact(writer: _Writer) -> None:
+    """Add seven weeks of held-out accounts, of which fewer found a fresh report."""
+    engine, now = writer.context.engine, writer.now
+    monday = now.date() - timedelta(days=now.weekday())
+    first = monday - timedelta(weeks=_WEEKS)
+    design = impact.start_design(engine, now - timedelta(weeks=_WEEKS, days=3), _HELD_OUT_SHARE, _SALT)
+    units = [
+        _unit(account_id, number, first + timedelta(weeks=week))
+        for week in range(_WEEKS)
+        for number, account_id in enumerate(writer.accounts)
+    ]
+    impact.save_units(engine, design.id, units)
+    estimate = estimate_impact(units, ImpactRules(samples=500))
+    exempt = {"strategy": {"warms": 560, "calls": 840}, "request": {"warms": 212, "calls": 391}}
+    week = monday - timedelta(weeks=1)
+    impact.save_estimate(engine, design.id, week, now - _HOUR, describe_estimate(estimate, units, exempt))
+
+
+def _unit(account_id: str, number: int, week: date) -> ImpactUnit:
+    turn = number + week.isocalendar().week * 7
+    is_held_out, opens = turn % 10 == 0, 8 + turn % 9
+    hits = opens * (2 + turn % 3) // 10 if is_held_out else opens * (8 + turn % 2) // 10
+    calls, withheld = (0, opens) if is_held_out else (opens + turn % 4, 0)
+    return ImpactUnit(
+        account_id=account_id,
+        week=week,
+        is_held_out=is_held_out,
+        first_opens=opens,
+        first_hits=hits,
+        calls=calls,
+        withheld=withheld,
+    )
+
+
+def _add_reviews(writer: _Writer) -> None:
+    monday = writer.now - timedelta(days=writer.now.weekday())
+    ratios = (0.71, 0.69, 0.7)
+    with write_transaction(writer.context.engine) as connection:
+        for back, ratio in enumerate(ratios):
+            text = f"Warming served {ratio:.0%} of first opens fresh, for 0.96 times the calls of no warming"
+            figures = {
+                "why": "no policy is surely better than the one in use",
+                "headline": {"text": text},
+                "drift": {"stability": 0.031 + 0.01 * back, "accounts": 400, "judged": 212, "moved": 4 - back},
+            }
+            at = monday - timedelta(weeks=back)
+            run_id = f"adwarm_policy_review/scheduled__{at:%Y-%m-%d}"
+            save_review(connection, PolicyReview(run_id, at, "kept", "boosted", None, None, None, figures))

@@ -1,0 +1,115 @@
+"""`make screenshots`: pictures of every tab of the page over demo data, light and dark, for the documentation.
+
+They go to `.adwarm/screenshots`; those that the documentation shows also go to `docs/assets/page`.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adwarm.foundation.errors import AdwarmError
+from adwarm.pages.tabs import TABS
+from dev.environment import ROOT
+from dev.page_demo import PageDemo
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ALL = ROOT / ".adwarm" / "screenshots"
+SHOWN = ROOT / "docs" / "assets" / "page"
+SCHEMES = ("light", "dark")
+WIDE = {"width": 1280, "height": 900}
+NARROW = {"width": 390, "height": 844}
+_FIRST = "now"
+_MAX_HEIGHT = 2_600
+_QUALITY = 72
+_LOADED = "All parts are loaded."
+_SECONDS = 60
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """Start Chromium without a window.
+
+    Raises:
+        AdwarmError: it is not installed.
+    """
+    from playwright.sync_api import sync_playwright
+
+    path = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+    if path is None:
+        raise AdwarmError("Chromium is not installed: apt-get install chromium")
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []  # root may not start it in its sandbox
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+def log_in(page: Page, url: str, token: str) -> None:
+    """Log in at the page of a server, and wait until the first tab is shown."""
+    page.goto(f"{url}/adwarm/")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/adwarm/now")
+
+
+def open_tab(page: Page, url: str) -> None:
+    """Open a tab, and wait until each of its tiles is loaded."""
+    page.goto(url)
+    page.get_by_text(_LOADED).wait_for(state="attached", timeout=_SECONDS * 1000)
+
+
+def take_pictures(demo: PageDemo, browser: Browser) -> None:
+    """Take a picture of each tab in both schemes, and of the first one on a phone."""
+    context = browser.new_context(viewport=WIDE, reduced_motion="reduce", locale="en-GB")  # type: ignore[arg-type]
+    page = context.new_page()
+    log_in(page, demo.url, demo.make_token("admin"))
+    for tab in (tab for tab in TABS if tab.is_listed):
+        for scheme in SCHEMES:
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            open_tab(page, f"{demo.url}/adwarm/{tab.name}")
+            page.screenshot(path=ALL / f"{tab.name}-{scheme}.png", full_page=True)
+            if scheme == "light" or tab.name == _FIRST:
+                save_small(page, SHOWN / f"{tab.name}-{scheme}.webp")
+    page.set_viewport_size(NARROW)  # type: ignore[arg-type]
+    page.emulate_media(color_scheme="light")
+    open_tab(page, f"{demo.url}/adwarm/{_FIRST}")
+    page.screenshot(path=ALL / f"{_FIRST}-narrow.png", full_page=True)
+    context.close()
+
+
+def save_small(page: Page, target: Path) -> None:
+    """Save what a page shows as WebP, cut at a height that a page of the documentation can show."""
+    height = min(int(page.evaluate("document.documentElement.scrollHeight")), _MAX_HEIGHT)
+    clip = {"x": 0, "y": 0, "width": WIDE["width"], "height": height, "scale": 1}
+    session = page.context.new_cdp_session(page)
+    options = {"format": "webp", "quality": _QUALITY, "clip": clip, "captureBeyondViewport": True}
+    target.write_bytes(base64.b64decode(session.send("Page.captureScreenshot", options)["data"]))
+    session.detach()
+
+
+def main() -> int:
+    """Fill a home, serve it, take the pictures, and print where they are."""
+    for folder in (ALL, SHOWN):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory() as home, PageDemo(Path(home)) as demo, open_browser() as browser:
+            take_pictures(demo, browser)
+    except AdwarmError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"The pictures are in {ALL.relative_to(ROOT)} and {SHOWN.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
