@@ -59,7 +59,7 @@ test-clients: ## Check types and tests of the TypeScript client and the dashboar
 		{ $(call npm_install,$$folder); } && npm --prefix $$folder run --silent check || exit 1; \
 	done
 
-test-browser: $(READY) ## Drive the dashboard in Chromium; needs Node.js, npm and Chromium, else it says what it skips
+test-browser: $(READY) ## Drive the dashboard, and the page in a real Airflow, in Chromium; needs Node.js, npm and Chromium, else it says what it skips
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard; fi
 	@$(BIN)/pytest -q tests/browser
 
