@@ -179,7 +179,7 @@ def test_degraded_entries_are_counted_by_reason(page: Page) -> None:
 
 
 def test_a_running_job_shows_progress_and_time_left(page: Page) -> None:
-    """Half done after ten minutes leaves ten minutes; the link leads to the plan of the run. With nothing left, it ends."""
+    """Half done after ten minutes leaves ten minutes; the link leads to the plan. With nothing left, it ends."""
     engine = page.runtime.engine
     jobs.start(engine, "adwarm_x/manual__1&2", "adwarm_x", 10, START - 10 * HOUR / 60)
     jobs.add_progress(engine, "adwarm_x/manual__1&2", done=4, failed=1, requests=3)
