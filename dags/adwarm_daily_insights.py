@@ -94,10 +94,10 @@ def adwarm_daily_insights() -> None:
 
         return warming.close_run(context)
 
-    batches, scores = with_link(plan_day(), RunPlanLink()), with_link(score_day(), FatigueLink())
+    batches = with_link(plan_day(), RunPlanLink())
     arguments = {"task_id": "warm", "must_complete": True, "outlets": [ENTRIES], **WARM_ARGUMENTS}
     warm = WarmBatchOperator.partial(**arguments).expand(batch=batches)
-    batches >> warm >> scores >> close_run()
+    batches >> warm >> with_link(score_day(), FatigueLink()) >> close_run()
 
 
 daily_insights = adwarm_daily_insights()

@@ -78,10 +78,10 @@ def adwarm_intelligent_warming() -> None:
 
         return warming.close_run(context)
 
-    batches, scores = with_link(plan(), RunPlanLink()), with_link(score_closed_days(), FatigueLink())
+    batches = with_link(plan(), RunPlanLink())
     arguments = {"task_id": "warm", "inlets": [FORECAST], "outlets": [ENTRIES], **WARM_ARGUMENTS}
     warm = WarmBatchOperator.partial(**arguments).expand(batch=batches)
-    batches >> warm >> scores >> close_run()
+    batches >> warm >> with_link(score_closed_days(), FatigueLink()) >> close_run()
 
 
 intelligent_warming = adwarm_intelligent_warming()

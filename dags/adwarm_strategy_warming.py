@@ -103,10 +103,10 @@ def adwarm_strategy_warming() -> None:
 
         return warming.close_run(context)
 
-    lanes, scores = with_link(plan(), RunPlanLink()), with_link(score(), FatigueLink())
+    lanes = with_link(plan(), RunPlanLink())
     arguments = {"task_id": "warm", "outlets": [ENTRIES], **WARM_ARGUMENTS}
     warm = WarmBatchOperator.partial(**arguments).expand_kwargs(lanes)
-    warm >> scores
+    warm >> with_link(score(), FatigueLink())
     [lanes, warm] >> close_run()
 
 
