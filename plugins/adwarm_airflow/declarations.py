@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataIntervalTimetable, Param
 from airflow.sdk.definitions.asset import BaseAsset
 
+from adwarm.model.job import LONGEST_RUN
 from adwarm.model.windows import DATE_RANGE_PATTERN, PRESETS
 from adwarm_airflow.assets import DATA_ARRIVED, GROUP, REQUESTS_NAME, REQUESTS_URI
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
@@ -105,9 +106,7 @@ def warming_deadline() -> dict[str, Any]:
     return {"deadline": warm_by_alert(settings.warm_by, settings.default_zone)}
 
 
-def dag_kwargs(
-    doc: str, *tags: Tag, max_active_runs: int = 1, timeout: timedelta = timedelta(hours=6)
-) -> dict[str, Any]:
+def dag_kwargs(doc: str, *tags: Tag, max_active_runs: int = 1, timeout: timedelta = LONGEST_RUN) -> dict[str, Any]:
     """Return the keyword arguments that every DAG of the package passes to `@dag`."""
     return {
         "start_date": START_DATE,

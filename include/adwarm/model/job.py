@@ -1,9 +1,13 @@
 """Jobs: the progress of one warming run."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from adwarm.foundation.wording import format_count
+
+LONGEST_RUN: Final = timedelta(hours=6)
+"""After this time a run of a warming DAG is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Job:
             return "nothing was planned, so nothing was fetched"
         reports = f"{self.done:,} of {format_count(self.total, 'report')} are fresh, {self.failed:,} failed"
         return f"{reports}; {format_count(self.requests, 'request')}"
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether nothing more comes: the run has ended, or it failed or was stopped without closing its job."""
+        return self.finished_at is not None or now - self.started_at > LONGEST_RUN
 
     def remaining_seconds(self, now: datetime) -> float | None:
         """Return how long the job still takes at its average pace; None before its first key, 0 when finished."""

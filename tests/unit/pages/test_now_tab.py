@@ -192,6 +192,14 @@ def test_a_running_job_shows_progress_and_time_left(page: Page) -> None:
     assert '<td class="num">ends now</td>' in _text(page.tile("now", "jobs"))
 
 
+def test_a_run_that_never_closed_its_job_does_not_run_forever(page: Page) -> None:
+    """Six hours after its start, when Airflow has stopped it at the latest, a run is shown as failed or stopped."""
+    jobs.start(page.runtime.engine, "adwarm_x/one", "adwarm_x", 10, START - 7 * HOUR)
+    text = _text(page.tile("now", "jobs"))
+    assert "No run is going on" in text
+    assert "failed or stopped" in text
+
+
 def test_open_alerts_have_their_next_step(page: Page) -> None:
     """Resolved alerts are left out."""
     alert = {"kind": "Transient", "opened_at": START, "last_at": START, "errors": 1, "window_seconds": 60.0}

@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.types import Integer, String, Text
 
 from adwarm.model import Actor, Job, Mode, WarmStatus
+from adwarm.model.job import LONGEST_RUN
 from adwarm.store.database import read_transaction
 from adwarm.store.tables import (
     alert,
@@ -159,7 +160,7 @@ def list_degraded(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
 
 def list_jobs(engine: Engine, now: datetime, limit: int = MAX_ROWS) -> list[Job]:
     """Return the jobs of the last two days: those that run first, then the newest."""
-    ended = case((warming_job.c.finished_at.is_(None), 0), else_=1)
+    ended = case((and_(warming_job.c.finished_at.is_(None), warming_job.c.started_at > now - LONGEST_RUN), 0), else_=1)
     query = select(warming_job).where(warming_job.c.started_at > now - 2 * DAY)
     rows = _list(engine, query.order_by(ended, warming_job.c.started_at.desc()).limit(limit))
     return [Job(**{**row._mapping, "errors": tuple(row.errors)}) for row in rows]

@@ -162,8 +162,8 @@ def load_jobs(request: TileRequest) -> Values:
     """Return the running jobs with their progress, and the newest ones that ended."""
     jobs = now_queries.list_jobs(request.services.context.engine, request.now)
     return {
-        "running": [job for job in jobs if job.finished_at is None],
-        "ended": [job for job in jobs if job.finished_at is not None][:5],
+        "running": [job for job in jobs if not job.is_over(request.now)],
+        "ended": [job for job in jobs if job.is_over(request.now)][:5],
     }
 
 
