@@ -34,7 +34,8 @@ def test_enum_values_are_stable() -> None:
     """The values are stored in tables and files."""
     assert [str(word) for word in Actor] == ["human", "embedded", "api", "warmer"]
     assert [str(word) for word in Mode] == ["live", "shadow"]
-    assert [str(word) for word in WarmReason] == ["predicted_open", "day_closed", "strategy", "request"]
+    reasons = ["predicted_open", "day_closed", "strategy", "request", "data_arrival", "spec_changed"]
+    assert [str(word) for word in WarmReason] == reasons
 
 
 def test_scopes_have_stored_names() -> None:
