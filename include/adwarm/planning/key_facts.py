@@ -83,7 +83,7 @@ class KeyExplainer:
         """Return what the database holds about a key at a moment."""
         settings = self._context.settings
         with read_transaction(self._context.engine) as connection:
-            stored = key_history.find_account(connection, key.account_id)
+            stored, switches = key_history.find_account(connection, key.account_id)
             zone = stored.data_zone if stored else settings.default_zone
             account = Account(key.account_id, zone, stored.reader_zone if stored else zone)
             spec, problem = self._find_spec(key.report)
@@ -97,7 +97,7 @@ class KeyExplainer:
                 now,
                 stored,
                 problem,
-                tuple(key_history.list_switches(connection)),
+                tuple(switches),
                 entry,
                 self._find_spans(connection, question, warms, entry),
                 row,

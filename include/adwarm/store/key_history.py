@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, literal, null, or_, select, union_all
+from sqlalchemy import Connection, Row, and_, literal, null, or_, select, union_all
 
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
 from adwarm.store import snapshots
@@ -77,10 +78,22 @@ class Obstacle:
     scope: str
 
 
-def find_account(connection: Connection, account_id: str) -> AccountHistory | None:
-    """Return the account, or None."""
-    row = connection.execute(select(account).where(account.c.id == account_id)).one_or_none()
-    if row is None:
+def find_account(connection: Connection, account_id: str) -> tuple[AccountHistory | None, list[SwitchState]]:
+    """Return the account, or None, and every switch that was ever changed."""
+    one = select(literal(1).label("one")).subquery()
+    switches = [column.label(f"switch_{column.name}") for column in control_switch.c]
+    query = (
+        select(account, *switches)
+        .select_from(one.outerjoin(account, account.c.id == account_id).outerjoin(control_switch, literal(value=True)))
+        .order_by(control_switch.c.name)
+    )
+    rows = connection.execute(query).all()
+    states = [SwitchState(*row[-len(switches) :]) for row in rows if row.switch_name is not None]
+    return _describe_account(rows[0]), states
+
+
+def _describe_account(row: Row[Any]) -> AccountHistory | None:
+    if row.id is None:
         return None
     denied = [datetime.fromisoformat(denial["at"]) for denial in (row.denials or {}).values()]
     status = row.user_status or row.status
@@ -93,11 +106,6 @@ def find_account(connection: Connection, account_id: str) -> AccountHistory | No
         denied_at,
         row.updated_at,
     )
-
-
-def list_switches(connection: Connection) -> list[SwitchState]:
-    """Return every switch that was ever changed."""
-    return [SwitchState(*row) for row in connection.execute(select(control_switch).order_by(control_switch.c.name))]
 
 
 def find_entry(connection: Connection, key: EntryKey) -> StoredEntry | None:
