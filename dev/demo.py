@@ -143,6 +143,8 @@ class Demo:
         The demo's simulator ends with it, so the environment names the port that `adwarm simulate` listens on.
         """
         path, environment = self.home / "env", local_environment(self.home, SIMULATE_URL, log_url())
+        # The replayed day is years ago, and by default a report that was fetched so long ago is not sent.
+        environment["ADWARM_RECOVERY__FALLBACKS"] = '[{"kind": "entry", "timeout_seconds": 1.0}]'
         variables = {
             "DEMO_TIME": (day.end + timedelta(hours=12)).isoformat(),
             "DEMO_TOKEN": token,
