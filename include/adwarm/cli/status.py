@@ -161,7 +161,7 @@ def _review_fields(runtime: "Runtime") -> dict[str, Any]:
 
 
 def _job_fields(job: "Job", now: datetime) -> dict[str, Any]:
-    return {**asdict(job), "remaining_seconds": job.remaining_seconds(now)}
+    return {**asdict(job), "status": job.get_state(now), "remaining_seconds": job.remaining_seconds(now)}
 
 
 def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:

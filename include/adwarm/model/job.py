@@ -48,9 +48,13 @@ class Job:
         """Return whether nothing more comes: the run has ended, or it failed or was stopped without closing its job."""
         return self.finished_at is not None or now - self.started_at > LONGEST_RUN
 
+    def get_state(self, now: datetime) -> str:
+        """Return the status, or `stopped` for a run that is over and did not close its job."""
+        return "stopped" if self.finished_at is None and self.is_over(now) else self.status
+
     def remaining_seconds(self, now: datetime) -> float | None:
-        """Return how long the job still takes at its average pace; None before its first key, 0 when finished."""
-        if self.finished_at is not None:
+        """Return how long the job still takes at its average pace; None before its first key, 0 when it is over."""
+        if self.is_over(now):
             return 0.0
         processed = self.done + self.failed
         if not processed:

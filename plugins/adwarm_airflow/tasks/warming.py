@@ -168,12 +168,12 @@ def announce_complete_days(
         log.info("%s", item)
     complete = [item for item in checks if item.is_complete]
     memory = _get_announced(context)
-    told = [item for item in complete if is_written or item.day.isoformat() not in memory]
-    if not told:
+    announced = [item for item in complete if is_written or item.day.isoformat() not in memory]
+    if not announced:
         withhold(context, DAY_COMPLETE)
         return
-    names = [item.day.isoformat() for item in told]
-    announce(context, DAY_COMPLETE, {"days": [item.to_dict() for item in told]}, names)
+    names = [item.day.isoformat() for item in announced]
+    announce(context, DAY_COMPLETE, {"days": [item.to_dict() for item in announced]}, names)
     _set_announced(context, [*(name for name in memory if name not in names), *names])
 
 

@@ -79,3 +79,12 @@ def test_the_status_of_a_finished_job_follows_its_counts(engine: Engine) -> None
         (job,) = jobs.list_latest(engine)
         seen.append((job.status, job.done, job.failed, job.errors, job.finished_at))
     assert seen == [("completed", 1, 1, ("b: no",), AT), ("failed", 1, 2, ("b: no",), AT)]
+
+
+def test_a_job_that_is_never_closed_stops(engine: Engine) -> None:
+    """Six hours after its start a run is over: its job is `stopped`, with no time left; a closed one is not."""
+    jobs.start(engine, "dag/1", "dag", 4, AT)
+    (job,) = jobs.list_latest(engine)
+    assert (job.get_state(AT + 300 * MINUTE), job.is_over(AT + 300 * MINUTE)) == ("running", False)
+    assert (job.get_state(AT + 361 * MINUTE), job.remaining_seconds(AT + 361 * MINUTE)) == ("stopped", 0.0)
+    assert jobs.finish(engine, "dag/1", AT + 361 * MINUTE).get_state(AT + 400 * MINUTE) == "completed"
