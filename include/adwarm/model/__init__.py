@@ -10,7 +10,7 @@ from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.column_table import ColumnTable
 from adwarm.model.compression_counts import CompressionCounts
 from adwarm.model.enums import FIRST_OPEN_QUIET, Actor, Mode, Priority, WarmReason
-from adwarm.model.fatigue_score import FatigueScore, FatigueStatus
+from adwarm.model.fatigue_score import AlarmLevel, Component, FatigueScore, FatigueStatus
 from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
 from adwarm.model.impact import ImpactDesign, ImpactUnit, OpenSource
 from adwarm.model.job import Job
@@ -31,7 +31,9 @@ __all__ = [
     "Account",
     "AccountRecord",
     "Actor",
+    "AlarmLevel",
     "ColumnTable",
+    "Component",
     "CompressionCounts",
     "DeployedPolicy",
     "EntryKey",

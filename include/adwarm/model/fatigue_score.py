@@ -6,6 +6,8 @@ from datetime import date
 from typing import Any, Literal
 
 FatigueStatus = Literal["healthy", "warning", "critical", "pending"]
+Component = Literal["creative", "audience", "algorithm"]
+AlarmLevel = Literal["none", "watch", "alarm"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +25,21 @@ class FatigueScore:
         audience: 0 to 100; None without a range summary.
         algorithm: 0 to 100; None when there is no spend to compare.
         data_quality: 0 to 1, how far the score can be trusted.
-        trend_per_day: points a day over the last four days, at constant frequency.
+        trend_per_day: points a day, at constant frequency.
         days_to_critical: at that pace; 0 when critical already, None when the score is not heading there.
         baseline: JSON values: the rates compared, the clicks they count, days, frequency, and `flags` for data that was
             missing or looked wrong.
         calculator_version: version of the calculation.
+        driver: the component that raises the score most; None when none is above the healthy band.
+        days_to_critical_low: lower end of the 80 % interval of `days_to_critical`.
+        days_to_critical_high: upper end of it; None when the score may never become critical.
+        alarm: `watch` when there is evidence of a decline of this ad alone, `alarm` when it also passes the limit on
+            false alarms of the whole account.
+        evidence: value of the change detector; None without enough data. See `adwarm.fatigue.alarm`.
+        alarm_since: day of the alarm, while it lasts.
+        onset: estimated first day of the decline, while `alarm` is not `none`.
+        cost_ratio: recent cost per result as a multiple of the ad's past; None without results.
+        recent_spend: spend of the last seven days, in the account's currency; None when unknown.
     """
 
     account_id: str
@@ -44,3 +56,12 @@ class FatigueScore:
     days_to_critical: float | None
     baseline: Mapping[str, Any]
     calculator_version: str
+    driver: Component | None = None
+    days_to_critical_low: float | None = None
+    days_to_critical_high: float | None = None
+    alarm: AlarmLevel = "none"
+    evidence: float | None = None
+    alarm_since: date | None = None
+    onset: date | None = None
+    cost_ratio: float | None = None
+    recent_spend: float | None = None

@@ -17,6 +17,7 @@ from adwarm.store.tables import fatigue_score as table
 
 STATUSES: Final = get_args(FatigueStatus)
 _MAX_NAME = 400
+_STAMP = ("data_version", "settled", "calculated_at", "input_hash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,12 @@ class StoredScore:
     data_version: int
     settled: bool
     calculated_at: datetime
+    input_hash: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the columns of the table, in its order."""
-        values = asdict(self.score)
-        values["baseline"] = {**values["baseline"], "days_to_critical": values.pop("days_to_critical")}
-        stamp = {"data_version": self.data_version, "settled": self.settled, "calculated_at": self.calculated_at}
-        return {**values, **stamp}
+        stamp = {name: getattr(self, name) for name in _STAMP}
+        return {**asdict(self.score), **stamp}
 
 
 def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
@@ -191,7 +191,5 @@ def _row(item: StoredScore) -> dict[str, Any]:
 def read_score(columns: Mapping[Any, Any]) -> StoredScore:
     """Return the score in the columns of the table."""
     values: dict[str, Any] = dict(columns)
-    stamp = {name: values.pop(name) for name in ("data_version", "settled", "calculated_at")}
-    baseline = dict(values.pop("baseline"))
-    days_to_critical = baseline.pop("days_to_critical", None)
-    return StoredScore(FatigueScore(**values, baseline=baseline, days_to_critical=days_to_critical), **stamp)
+    stamp = {name: values.pop(name) for name in _STAMP}
+    return StoredScore(FatigueScore(**values), **stamp)

@@ -23,6 +23,7 @@ from sqlalchemy import (
 
 from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
+from adwarm.store.fatigue_tables import fatigue_prior, fatigue_score, platform_fatigue
 from adwarm.store.impact_tables import impact_design, impact_estimate, impact_unit
 from adwarm.store.page_tables import (
     action_event,
@@ -67,6 +68,7 @@ __all__ = [
     "entry",
     "entry_version",
     "error_event",
+    "fatigue_prior",
     "fatigue_score",
     "forecast_snapshot",
     "healing_action",
@@ -84,6 +86,7 @@ __all__ = [
     "partition",
     "payload",
     "plan_hour",
+    "platform_fatigue",
     "policy",
     "policy_review",
     "popular_range",
@@ -451,30 +454,6 @@ request = Table(
         sqlite_where=text("status IN ('pending', 'processing')"),
         postgresql_where=text("status IN ('pending', 'processing')"),
     ),
-)
-
-# Grows with ads times days. Maintenance deletes old rows.
-fatigue_score = Table(
-    "fatigue_score",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("ad_id", String(24)),
-    key_column("as_of", Date),
-    Column("ad_name", String(400)),
-    value_column("status", String(16)),
-    Column("total", Float),
-    Column("creative", Float),
-    Column("audience", Float),
-    Column("algorithm", Float),
-    value_column("data_quality", Float),
-    Column("trend_per_day", Float),
-    value_column("baseline", JSON, dict),
-    value_column("calculator_version", String(24)),
-    value_column("data_version", Integer, 1),
-    value_column("settled", Boolean, False),
-    value_column("calculated_at", UtcDateTime()),
-    Index(None, "as_of", "status"),
-    Index(None, "account_id", "as_of", "ad_id", "status", "total"),  # newest scores of all accounts, from it alone
 )
 
 # Grows with hours times accounts times actors. Maintenance deletes old rows.

@@ -1,0 +1,64 @@
+"""Adds what an alarm says about an ad, priors by account and month, and the platform's own notices of fatigue."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "8"
+down_revision = "7"
+branch_labels = None
+depends_on = None
+
+_TIMESTAMP = sa.DateTime(timezone=True)
+_FLOATS = (
+    "days_to_critical",
+    "days_to_critical_low",
+    "days_to_critical_high",
+    "evidence",
+    "cost_ratio",
+    "recent_spend",
+)
+
+
+def upgrade() -> None:
+    """Add the columns and tables; earlier scores have no alarm."""
+    op.add_column("fatigue_score", sa.Column("driver", sa.String(16)))
+    for name in _FLOATS:
+        op.add_column("fatigue_score", sa.Column(name, sa.Float()))
+    for name in ("alarm_since", "onset"):
+        op.add_column("fatigue_score", sa.Column(name, sa.Date()))
+    op.add_column("fatigue_score", sa.Column("alarm", sa.String(8), nullable=False, server_default="none"))
+    op.add_column("fatigue_score", sa.Column("input_hash", sa.String(16), nullable=False, server_default=""))
+    op.create_table(
+        "fatigue_prior",
+        sa.Column("account_id", sa.String(24), nullable=False),
+        sa.Column("month", sa.Date(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("figures", sa.JSON(), nullable=False),
+        sa.Column("input_hash", sa.String(16), nullable=False),
+        sa.Column("data_version", sa.Integer(), nullable=False),
+        sa.Column("calculator_version", sa.String(24), nullable=False),
+        sa.Column("calculated_at", _TIMESTAMP, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "month", "version", name=op.f("pk_fatigue_prior")),
+    )
+    op.create_index(op.f("ix_fatigue_prior_month"), "fatigue_prior", ["month"])
+    op.create_table(
+        "platform_fatigue",
+        sa.Column("account_id", sa.String(24), nullable=False),
+        sa.Column("ad_id", sa.String(24), nullable=False),
+        sa.Column("noticed_at", _TIMESTAMP, nullable=False),
+        sa.Column("level", sa.String(8), nullable=False),
+        sa.Column("message", sa.String(400)),
+        sa.Column("origin", sa.String(40), nullable=False),
+        sa.Column("received_at", _TIMESTAMP, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "ad_id", "noticed_at", name=op.f("pk_platform_fatigue")),
+    )
+    op.create_index(op.f("ix_platform_fatigue_received_at"), "platform_fatigue", ["received_at"])
+
+
+def downgrade() -> None:
+    """Drop the tables and columns of this migration."""
+    op.drop_table("platform_fatigue")
+    op.drop_table("fatigue_prior")
+    with op.batch_alter_table("fatigue_score") as table:
+        for name in ("input_hash", "alarm", "onset", "alarm_since", *reversed(_FLOATS), "driver"):
+            table.drop_column(name)
