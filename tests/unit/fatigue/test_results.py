@@ -67,7 +67,14 @@ def test_overlapping_names_are_not_added_up() -> None:
     ("row", "expected"),
     [
         ({"results": "5"}, 5),
-        ({"results": [{"indicator": "actions:lead", "values": [{"value": "6", "attribution_windows": ["default"]}]}]}, 6),
+        (
+            {
+                "results": [
+                    {"indicator": "actions:lead", "values": [{"value": "6", "attribution_windows": ["default"]}]}
+                ]
+            },
+            6,
+        ),
         ({"results": '[{"indicator":"actions:lead","values":[{"value":"6"}]}]'}, 6),
         ({"results": [{"indicator": "actions:lead"}]}, 0),
         ({"conversions": "3"}, 3),

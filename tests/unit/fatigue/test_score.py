@@ -86,7 +86,9 @@ def test_the_total_is_the_weighted_mean() -> None:
     parts = (result.creative, result.audience, result.algorithm)
     for weights in ((0.4, 0.35, 0.25), (0.4, 0.3, 0.3), (0.0, 1.0, 0.0)):
         again = _score(_ad(ctr=0.8, cpm=1.1), 3.0, FatigueSettings(weights=weights))
-        assert again.total == pytest.approx(sum(w * p for w, p in zip(weights, parts, strict=True) if p is not None), abs=1e-3)
+        assert again.total == pytest.approx(
+            sum(w * p for w, p in zip(weights, parts, strict=True) if p is not None), abs=1e-3
+        )
 
 
 def test_a_missing_component_leaves_the_others() -> None:
