@@ -152,7 +152,7 @@ class _BlockScan:
         decline = np.where(after, np.clip(1 - detector.level / alarms.usual, -1, 1), decline)
         sd = np.where(after, np.sqrt(detector.level_variance + alarms.usual_variance), sd)
         table.level[rows, day] = np.where(lasting, 2, evidence >= self._settings.alarm_days)
-        table.raised[rows, day] = raised
+        table.raised[rows, day] = raised & (alarms.since == day)
         table.alarm_since[rows, day] = alarms.since
         table.onset[rows, day] = np.where(lasting, alarms.onset, onset)
         table.usual_ctr[rows, day] = np.where(lasting, alarms.usual, usual)

@@ -41,6 +41,7 @@ EXCLUDING_EVIDENCE: Final = 10.0
 _GROWTH, _WEAR = 0.6, 0.2
 _NEVER: Final = np.float32(-1e9)
 _MIN_MARKET_CLICKS: Final = 10.0
+_LEAST_WEIGHT: Final = 1e-3
 _GRID: Final = 2.0**20
 
 
@@ -124,6 +125,7 @@ class ChangeDetector:
         self._level_shift = np.zeros((LAGS, ads), np.float32)
         self._score = np.full((LAGS, ads), _NEVER)
         self._information = np.zeros((LAGS, ads), np.float32)
+        self._skewness = np.zeros((LAGS, ads), np.float32)
         self._clicks, self._expected, self._expected_squares = np.zeros(ads), np.zeros(ads), np.zeros(ads)
         self._days, self._idle_days = np.zeros(ads, np.int32), np.zeros(ads, np.int32)
         self.level, self.level_variance = np.full(ads, np.nan), np.ones(ads)
@@ -149,7 +151,10 @@ class ChangeDetector:
         clipped = np.clip(residual, -limit, limit)
         active = ready & self.armed
         gain = np.where(active, self.level_variance / total, 0.0)
-        self._accumulate(day, active, gain, clipped, np.where(active, 1 / total, 0.0))
+        own = figures.noise - self._move_variance
+        rare = np.where(ready, figures.move / figures.expected, 0.0)
+        third = SKEW * (rare**2 + 3 * rare * own + 2 * own**2)
+        self._accumulate(day, active, gain, clipped, np.where(active, 1 / total, 0.0), third)
         self._learn_noise(ready, clipped, total, figures)
         self.level = np.where(active, self.level * (1 + gain * clipped), self.level)
         self.level_variance = np.where(active, self.level_variance * (1 - gain), self.level_variance)
@@ -210,7 +215,7 @@ class ChangeDetector:
         weights, deviations = self._account_sum(weight), self._account_sum(weight * deviation)
         self._learn_weekday(weekday, weights, deviations, factor)
         others = np.maximum(weights[self._account] - weight, 0.0)
-        others = np.where(others > 1e-3, others, 0.0)
+        others = np.where(others > _LEAST_WEIGHT, others, 0.0)
         observed = (deviations[self._account] - weight * deviation) / np.where(others > 0, others, 1.0)
         gain = self._move_variance * others / (self._move_variance * others + 1)
         self._move = self._move + gain * (observed - self._move)
@@ -225,10 +230,10 @@ class ChangeDetector:
 
     def _learn_weekday(self, weekday: int, weights: FloatArray, deviations: FloatArray, factor: FloatArray) -> None:
         """Update the weekday factor by the account's deviation, which has the day's move as error."""
-        present = weights > 1e-3
-        mean = deviations / np.where(present, weights, 1.0)
-        weight = np.where(present, weights / (1 + weights * self._account_market_variance), 0.0)
-        self._weekday_sum[:, weekday] += weight * factor * (1 + mean)
+        present = weights > _LEAST_WEIGHT
+        error = 1 / np.where(present, weights, 1.0)
+        weight = np.where(present, 1 / (error + self._account_market_variance), 0.0)
+        self._weekday_sum[:, weekday] += weight * factor * (1 + deviations * error)
         self._weekday_weight[:, weekday] += weight
 
     def _learn_noise(self, ready: Flags, residual: FloatArray, total: FloatArray, figures: DayFigures) -> None:
@@ -239,20 +244,26 @@ class ChangeDetector:
         self._noise_weight += np.where(ready, scale, 0.0)
 
     def _accumulate(
-        self, day: int, active: Flags, gain: FloatArray, residual: FloatArray, precision: FloatArray
+        self, day: int, active: Flags, gain: FloatArray, residual: FloatArray, precision: FloatArray, third: FloatArray
     ) -> None:
         """Update the likelihood ratio of each start, begin that of this day, and sum them."""
         slot = day % LAGS
         self._level_shift[slot] = 0
         self._information[slot] = 0
+        self._skewness[slot] = 0
         self._score[slot] = np.where(active, np.float32(0), _NEVER)
         shift = self._ramp[(day - np.arange(LAGS)) % LAGS, None] - self._level_shift
         self._level_shift += gain.astype(np.float32) * shift
         self._score -= (residual * precision).astype(np.float32) * shift
-        self._information += precision.astype(np.float32) * shift * shift
+        shift *= precision.astype(np.float32)
+        square = shift * shift
+        self._information += np.where(precision > 0, 1 / np.where(precision > 0, precision, 1), 0).astype(np.float32) * square
+        square *= shift
+        self._skewness += third.astype(np.float32) * square
         total = np.zeros_like(shift)
         for effect, weight in EFFECTS:
             ratio = np.float32(effect) * self._score - np.float32(effect**2 / 2) * self._information
+            ratio += np.float32(effect**3 / 6) * self._skewness
             np.exp(np.minimum(ratio, np.float32(60), out=ratio), out=ratio)
             total += np.float32(weight) * ratio
         rows = LAGS
