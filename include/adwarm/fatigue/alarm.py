@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from adwarm.fatigue.change_detector import LAGS, BlockPriors, ChangeDetector, DayFigures, Flags, Indices
 from adwarm.fatigue.panel import AdPanel, FloatArray
+from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
 from adwarm.settings import FatigueSettings
 
 BLOCK_ADS: Final = 512
@@ -18,22 +19,6 @@ NEW_USUAL_DAYS: Final = 28
 """Days with delivery after which an alarm ends because the lower rate is the usual one now."""
 SMALLEST_DECLINE: Final = 0.1
 Z_80: Final = 1.2816
-
-
-class CtrPrior(Protocol):
-    """What the detector reads of an account's prior; see `adwarm.fatigue.prior`."""
-
-    @property
-    def noise_sd(self) -> float:
-        """Daily log-sd of the click-through rate beyond counting."""
-
-    @property
-    def ctr_weekdays(self) -> tuple[float, ...]:
-        """Factors from Monday to Sunday."""
-
-    @property
-    def market_sd(self) -> float:
-        """Log-sd of the account's daily moves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +48,13 @@ class AlarmTable:
     decline_high: npt.NDArray[np.float32]
 
 
-def detect(panel: AdPanel, priors: Mapping[str, CtrPrior], settings: FatigueSettings) -> AlarmTable:
+def detect(panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings) -> AlarmTable:
     """Return the alarms of each ad on each day of the panel.
 
     Args:
         panel: daily figures of whole accounts.
-        priors: of each account, by account id.
+        priors: by account id; an account without one has the default prior.
         settings: the wanted mean days between false alarms, and the limit of an account.
-
-    Raises:
-        KeyError: an account has no prior.
     """
     table = _empty_table(*panel.impressions.shape)
     bounds = np.r_[panel.account_starts, len(panel.ad_ids)]
@@ -100,14 +82,14 @@ class _BlockScan:
     """Scans the days of a block of whole accounts in order."""
 
     def __init__(
-        self, panel: AdPanel, bounds: Indices, priors: Mapping[str, CtrPrior], settings: FatigueSettings
+        self, panel: AdPanel, bounds: Indices, priors: Mapping[str, AccountPrior], settings: FatigueSettings
     ) -> None:
         self._rows = slice(int(bounds[0]), int(bounds[-1]))
         ads = int(bounds[-1] - bounds[0])
         self._starts = bounds[:-1] - bounds[0]
         self._settings = settings
         self._account = np.repeat(np.arange(len(self._starts)), np.diff(bounds))
-        accounts = [priors[panel.account_ids[start]] for start in bounds[:-1]]
+        accounts = [priors.get(panel.account_ids[start], DEFAULT_PRIOR) for start in bounds[:-1]]
         self._detector = ChangeDetector(
             self._starts,
             ads,
@@ -119,6 +101,8 @@ class _BlockScan:
         )
         self._impressions = np.ascontiguousarray(panel.impressions[self._rows].T)
         self._clicks = np.ascontiguousarray(np.where(panel.is_stored[self._rows], panel.clicks[self._rows], np.nan).T)
+        never = np.zeros(self._impressions.shape, bool)
+        self._changed = never if panel.changed is None else panel.changed[self._rows].T
         self._weekday = panel.first_day.weekday()
         self._watched = np.zeros((LAGS, len(self._starts)))
         self._alarms = _OpenAlarms(ads)
@@ -127,6 +111,8 @@ class _BlockScan:
     def run(self, table: AlarmTable) -> None:
         """Fill the block's rows of the table."""
         for day, (impressions, clicks) in enumerate(zip(self._impressions, self._clicks, strict=True)):
+            self._detector.restart(self._changed[day])
+            self._alarms.close(self._changed[day])
             figures = self._detector.step(day, (self._weekday + day) % 7, impressions, clicks)
             self._levels[day] = self._detector.level
             self._day(day, figures, impressions, table)
