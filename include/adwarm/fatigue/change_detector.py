@@ -74,6 +74,7 @@ class DayFigures:
 
     Attributes:
         usable: whether the ad delivered and its clicks are known.
+        impressions: of the day; 0 where not usable.
         expected: clicks expected at the usual rate, with the weekday and without the account's move.
         clicks: clicks of the day; 0 where not usable.
         noise: relative variance of the day's rate apart from counting: over-dispersion and the error of the move.
@@ -82,6 +83,7 @@ class DayFigures:
     """
 
     usable: Flags
+    impressions: FloatArray
     expected: FloatArray
     clicks: FloatArray
     noise: FloatArray
@@ -227,7 +229,9 @@ class ChangeDetector:
         self._move = self._move + gain * (observed - self._move)
         self._move_variance = self._move_variance * (1 - gain)
         move = np.maximum(1 + self._move, _LOWEST_MOVE)
-        figures = DayFigures(usable, expected, clicks, noise + self._move_variance, move, factor[self._account])
+        figures = DayFigures(
+            usable, impressions, expected, clicks, noise + self._move_variance, move, factor[self._account]
+        )
         return figures, relative, ready
 
     def _weekday_factor(self, weekday: int) -> FloatArray:
@@ -319,4 +323,5 @@ def _sum_rows(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         half = rows // 2
         values[:half] += values[rows - half : rows]
         rows -= half
-    return values[0]
+    total: npt.NDArray[Any] = values[0]
+    return total
