@@ -156,7 +156,8 @@ class ChangeDetector:
         usable = (impressions > 0) & (clicks >= 0)
         impressions, clicks = np.where(usable, impressions, 0.0), np.where(usable, clicks, 0.0)
         figures, relative, ready = self._adjust(weekday, usable, impressions, clicks)
-        variance = np.where(ready, figures.move / figures.expected, 1.0) + figures.noise
+        counting = np.where(ready, 1 / (figures.expected * figures.move), 1.0)
+        variance = counting + figures.noise
         total = variance + self.level_variance
         residual = np.where(ready, relative / figures.move - 1, 0.0)
         limit = CLIP * np.sqrt(total)
@@ -164,7 +165,6 @@ class ChangeDetector:
         active = ready & self.armed
         gain = np.where(active, self.level_variance / total, 0.0)
         dispersion = figures.noise - self._move_variance
-        counting = np.where(ready, figures.move / figures.expected, 0.0)
         third = SKEWNESS_SHARE * (counting**2 + 3 * counting * dispersion + 2 * dispersion**2)
         self._follow_starts(day, active, gain, clipped, (total, third))
         self._learn_noise(ready, clipped, total, figures)
@@ -229,10 +229,8 @@ class ChangeDetector:
         self._move = self._move + gain * (observed - self._move)
         self._move_variance = self._move_variance * (1 - gain)
         move = np.maximum(1 + self._move, _LOWEST_MOVE)
-        figures = DayFigures(
-            usable, impressions, expected, clicks, noise + self._move_variance, move, factor[self._account]
-        )
-        return figures, relative, ready
+        total_noise, factor = noise + self._move_variance, factor[self._account]
+        return DayFigures(usable, impressions, expected, clicks, total_noise, move, factor), relative, ready
 
     def _weekday_factor(self, weekday: int) -> FloatArray:
         """Return the factor of a weekday per account; the seven have mean 1."""

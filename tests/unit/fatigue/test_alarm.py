@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adwarm.fatigue.alarm import AlarmTable, detect
-from adwarm.fatigue.change_detector import LAGS, MIN_DAYS, PAUSE_DAYS, BlockPriors, ChangeDetector
+from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, BlockPriors, ChangeDetector
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior
 from adwarm.settings import FatigueSettings
@@ -29,6 +29,11 @@ def _steady(ads: int = 4, days: int = 70, lost: float = 0.0, noise: float = 0.05
     rate = np.where(np.arange(90) >= ONSET, 0.02 * (1 - lost), 0.02)
     clicks = np.round(10_000 * rate * np.exp(rng.normal(0, noise, (ads, 90))))
     return _first_days(replace(panel, impressions=np.full((ads, 90), 10_000.0), clicks=clicks), days)
+
+
+def _settings(**changes: float) -> FatigueSettings:
+    """Return the default settings with these changes."""
+    return FatigueSettings(**changes)
 
 
 def _first_days(panel: AdPanel, days: int) -> AdPanel:
@@ -91,7 +96,7 @@ def test_false_alarms_of_healthy_ads_are_rarer_than_the_setting() -> None:
 
 
 def test_a_lower_rate_raises_one_alarm_soon() -> None:
-    """A quarter of the clicks lost: each ad has one alarm within a week, with onset, usual rate and loss near the truth."""
+    """A quarter of the clicks lost: one alarm per ad within a week; onset, usual rate and loss are near the truth."""
     table = detect(_steady(lost=0.25), {}, SETTINGS)
 
     assert table.raised.sum(axis=1).tolist() == [1] * 4
@@ -193,31 +198,22 @@ def test_no_later_day_changes_an_earlier_figure(days: int, seed: int) -> None:
 
 def test_the_limit_of_an_account_grows_with_its_ads() -> None:
     """With many ads and a small budget the same evidence is a watch; many declines at once pass by their share."""
-    panel = replace(_steady(ads=60, lost=0.12, noise=0.08), account_ids=("act_1",) * 60)
+    panel = replace(_steady(ads=60, lost=0.2, noise=0.08), account_ids=("act_1",) * 60)
     healthy = _steady(ads=60, noise=0.08)
     panel.clicks[1:] = healthy.clicks[1:]
-    strict = replace_settings(false_alarms_per_account_week=0.001, alarm_false_share=0.0)
+    strict = _settings(false_alarms_per_account_week=0.001, alarm_false_share=0.0)
     table = detect(panel, {}, strict)
 
     assert (table.level == 1).any()
     assert not (table.raised & (table.evidence < 7 * 59 / 0.001)).any()
-    many = replace(
-        _steady(ads=60, lost=0.2, noise=0.08), account_ids=tuple("act_1" if ad % 3 else "act_2" for ad in range(60))
-    )
-    order = sorted(range(60), key=lambda ad: many.account_ids[ad])
-    shared = {"act_1": AccountPrior(market_sd=1e-4), "act_2": AccountPrior(market_sd=1e-4)}
-    raised = [
-        detect(
-            _ads(many, order), shared, replace_settings(false_alarms_per_account_week=0.01, alarm_false_share=share)
-        ).raised
-        for share in (0.0, 1.0)
-    ]
-    assert raised[1].argmax(axis=1).mean() < raised[0].argmax(axis=1).mean()
+    many = replace(_steady(ads=60, lost=0.2, noise=0.08), account_ids=("act_1",) * 60)
+    delays = []
+    for share in (0.0, 1.0):
+        limits = _settings(false_alarms_per_account_week=0.01, alarm_false_share=share)
+        raised = detect(many, {"act_1": AccountPrior(market_sd=1e-4)}, limits).raised
+        delays.append(np.where(raised.any(axis=1), raised.argmax(axis=1), 99).mean())
 
-
-def replace_settings(**changes: float) -> FatigueSettings:
-    """Return the default settings with these changes."""
-    return FatigueSettings(**changes)
+    assert delays[1] < delays[0]
 
 
 def test_account_wide_moves_and_weekdays_are_no_decline() -> None:
@@ -230,7 +226,6 @@ def test_account_wide_moves_and_weekdays_are_no_decline() -> None:
     for factor in (together, weekend):
         table = detect(replace(panel, clicks=np.round(panel.clicks * factor)), prior, SETTINGS)
         assert table.raised.sum() * SETTINGS.alarm_days <= panel.impressions.size
-    assert LAGS >= 28
 
 
 def test_an_empty_panel_has_an_empty_table() -> None:
