@@ -1,0 +1,254 @@
+"""Alarms of declining click-through rates, with a bounded rate of false ones.
+
+**Model.** On day `t` an ad has `n` impressions and `c` clicks. Without a decline, `c` has mean `n * p * w * m` with
+its usual rate `p`, the weekday's factor `w` and the account's move `m`; the rate relative to that, `x`, has variance
+`v = 1 / (n * p * w * m) + phi + var(m)`, where `phi` is the over-dispersion. With a decline since day `s` the mean of
+`x` is `1 - d * r(t - s)`, with the ramp `r(j) = 1 - (1 + 0.6 * (j + 1)) ** -0.2` of the wear law and `d` one of .5,
+1, 1.7.
+
+- `p` is estimated from all usable days since the last alarm or pause (a growing baseline of at least 10 days and 30
+  clicks). With a flat prior of `p` the residuals `e = x - 1` from the baseline before each day are independent with
+  variance `F = v + var(p)`, and the ramp leaves in them what the baseline has not followed.
+- `m` is filtered from the other ads of the account (a first-order autoregression with the prior's sd); it is 1 for a
+  single ad. Ads with evidence of a decline of their own weigh less. `w` starts at the prior and is updated by the
+  account.
+- `phi` starts at the account's noise, worth 4 degrees of freedom, and is updated by the ad's own residuals.
+- All of these use days before `t` only, but `m` uses the other ads on day `t`.
+
+**Evidence.** For each start `s`, `L(s, t)` is the product over days of `exp(d * z - d**2 * i / 2 + d**3 * k / 6)`,
+with `z = -h * e / F` for the shift `h` that a decline leaves in `e`, `i` its variance and `k` .6 of the third moment
+of a gamma-Poisson count, averaged over `d`. The evidence is the sum of `L(s, t)` over the starts of the last 32 days:
+a Shiryaev-Roberts sum and an e-detector (Shin, Ramdas and Rinaldo, E-detectors, 2024). Under the model `L` has mean 1
+at most without a decline, so the evidence minus the number of days is a supermartingale, and the mean days until the
+evidence reaches `A` are at least `A`, whatever `p` is.
+
+**What the guarantee rests on.** A stationary ad; residuals whose lower tail is not heavier than that of the model (it
+is lighter than Gaussian for Poisson and gamma-Poisson counts); and an over-dispersion that is known. It is estimated,
+and a rate that wanders is not stationary, so on real ads the figure is measured rather than proven. Residuals are
+limited to three sd, so that one bad day raises no alarm.
+
+**Levels.** `watch`: evidence of at least `A = alarm_days`. `alarm`: evidence of at least `max(A, 7 * N / max(B, share
+* k))` for the `k` ads of the account with the most evidence, with the largest such `k`; `N` is the number of ads with
+a baseline and a usable day, the largest of the last 32 days. This is the e-BH procedure (Wang and Ramdas, False
+discovery rate control with e-values, 2022) with a budget of `B` false alarms. Let `R` ads alarm on a day, `V` of them
+falsely. Each of these has `1 <= evidence * max(B, share * R) / (7 * N)`, so `V / max(B, share * R)` is at most the
+sum of `evidence / (7 * N)` over them. A start `s` is part of one alarm at most, as an alarm forgets the starts before
+it, and `N >= N(s)`; its expected share is thus `1 / (7 * N(s))` at most, which the `N(s)` ads of a day add up to 1/7.
+Hence the mean of `V / max(B, share * R)` per account and week, over the weeks since the scan began, is at most 1,
+however the ads depend on each other.
+
+**After an alarm** a new baseline begins on the next day. The alarm lasts until the ad is back at its usual rate (a
+CUSUM of the log-likelihood ratio of the usual rate against the reduced one reaches `log(alarm_days)`), until 28
+usable days have passed without new evidence (the lower rate is the usual one now), until a pause of seven days
+without delivery, or until another creative or audience. Evidence that passes the limit while an alarm lasts prolongs
+it and begins a new baseline, but raises no second one. Days that are not stored, and unknown clicks, change nothing.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.fatigue.change_detector import LAGS, BlockPriors, ChangeDetector, DayFigures, Flags, Indices
+from adwarm.fatigue.panel import AdPanel, FloatArray
+from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
+from adwarm.settings import FatigueSettings
+
+BLOCK_ADS: Final = 2048
+"""Ads that are scanned together; more when an account has more."""
+NEW_USUAL_DAYS: Final = 28
+"""Days with delivery after which an alarm ends because the lower rate is the usual one now."""
+_SMALLEST_DECLINE: Final = 0.1
+_Z_80: Final = 1.2816
+"""Normal quantile of an 80 % interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmTable:
+    """Alarms as arrays of ads x days; each column uses that day and those before it only.
+
+    Attributes:
+        evidence: value of the detector; nan while the baseline does not suffice.
+        level: 0 none, 1 watch, 2 alarm.
+        raised: whether an alarm is raised that day.
+        alarm_since: column of the first day of the alarm while it lasts; -1 for none.
+        onset: estimated column in which the decline started, while there is a watch or an alarm; -1 otherwise.
+        usual_ctr: usual rate: of the time before the decline while an alarm lasts; nan before the first usable day.
+        decline: estimated current loss as a share of the usual rate, while there is a watch or an alarm; nan otherwise.
+        decline_low: lower end of its 80 % interval.
+        decline_high: upper end of it.
+    """
+
+    evidence: npt.NDArray[np.float32]
+    level: npt.NDArray[np.int8]
+    raised: Flags
+    alarm_since: npt.NDArray[np.int32]
+    onset: npt.NDArray[np.int32]
+    usual_ctr: npt.NDArray[np.float32]
+    decline: npt.NDArray[np.float32]
+    decline_low: npt.NDArray[np.float32]
+    decline_high: npt.NDArray[np.float32]
+
+
+def detect(panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings) -> AlarmTable:
+    """Return the alarms of each ad on each day of the panel.
+
+    Args:
+        panel: daily figures of whole accounts.
+        priors: by account id; an account without one has the default prior.
+        settings: the wanted mean days between false alarms, and the limit of an account.
+    """
+    table = _empty_table(*panel.impressions.shape)
+    bounds = np.r_[panel.account_starts, len(panel.ad_ids)]
+    first = 0
+    while first < len(bounds) - 1:
+        last = first + 1
+        while last < len(bounds) - 1 and bounds[last + 1] - bounds[first] <= BLOCK_ADS:
+            last += 1
+        _BlockScan(panel, bounds[first : last + 1], priors, settings).run(table)
+        first = last
+    return table
+
+
+def _empty_table(ads: int, days: int) -> AlarmTable:
+    shape = (ads, days)
+    unknown = [np.full(shape, np.nan, np.float32) for _ in range(5)]
+    evidence, usual, decline, low, high = unknown
+    since, onset = np.full(shape, -1, np.int32), np.full(shape, -1, np.int32)
+    return AlarmTable(
+        evidence, np.zeros(shape, np.int8), np.zeros(shape, bool), since, onset, usual, decline, low, high
+    )
+
+
+class _BlockScan:
+    """Scans the days of a block of whole accounts in order."""
+
+    def __init__(
+        self, panel: AdPanel, bounds: Indices, priors: Mapping[str, AccountPrior], settings: FatigueSettings
+    ) -> None:
+        self._rows = slice(int(bounds[0]), int(bounds[-1]))
+        ads = int(bounds[-1] - bounds[0])
+        self._starts = bounds[:-1] - bounds[0]
+        self._settings = settings
+        self._account = np.repeat(np.arange(len(self._starts)), np.diff(bounds))
+        accounts = [priors.get(panel.account_ids[start], DEFAULT_PRIOR) for start in bounds[:-1]]
+        self._detector = ChangeDetector(
+            self._starts,
+            ads,
+            BlockPriors(
+                np.array([prior.noise_sd for prior in accounts]),
+                np.array([prior.ctr_weekdays for prior in accounts]),
+                np.array([prior.market_sd for prior in accounts]),
+            ),
+        )
+        self._impressions = np.ascontiguousarray(panel.impressions[self._rows].T)
+        self._clicks = np.ascontiguousarray(np.where(panel.is_stored[self._rows], panel.clicks[self._rows], np.nan).T)
+        never = np.zeros(self._impressions.shape, bool)
+        self._changed = never if panel.changed is None else panel.changed[self._rows].T
+        self._weekday = panel.first_day.weekday()
+        self._watched = np.zeros((LAGS, len(self._starts)))
+        self._alarms = _OpenAlarms(ads)
+        self._levels = np.full(self._impressions.shape, np.nan)
+
+    def run(self, table: AlarmTable) -> None:
+        """Fill the block's rows of the table."""
+        for day, (impressions, clicks) in enumerate(zip(self._impressions, self._clicks, strict=True)):
+            self._detector.restart(self._changed[day])
+            self._alarms.close(self._changed[day])
+            figures = self._detector.step(day, (self._weekday + day) % 7, impressions, clicks)
+            self._levels[day] = self._detector.level
+            self._day(day, figures, impressions, table)
+
+    def _day(self, day: int, figures: DayFigures, impressions: FloatArray, table: AlarmTable) -> None:
+        detector, alarms, rows = self._detector, self._alarms, self._rows
+        evidence = detector.evidence
+        table.evidence[rows, day] = np.where(detector.armed, evidence, np.nan)
+        watch = np.flatnonzero(evidence >= self._settings.alarm_days)
+        raised = self._raise(day, figures.usable & detector.armed)
+        alarms.follow(figures, detector.level, math.log(self._settings.alarm_days))
+        onset, decline, sd = np.full(len(raised), -1), np.full(len(raised), np.nan), np.full(len(raised), np.nan)
+        usual = detector.level.copy()
+        if len(watch):
+            estimate = detector.estimate(day, watch)
+            onset[watch], decline[watch], sd[watch] = day - estimate.age, estimate.mean, estimate.sd
+            usual[watch] = self._levels[np.maximum(day - estimate.age - 1, 0), watch]
+            alarms.open(day, raised, onset, usual, decline, detector.level_variance)
+            detector.level[raised] = usual[raised] * (1 - decline[raised])
+        detector.restart(raised | alarms.recovered)
+        alarms.close(detector.pause(impressions == 0, impressions > 0))
+        lasting = alarms.since >= 0
+        after = lasting & ~raised & ~(evidence >= self._settings.alarm_days)
+        decline = np.where(after, np.clip(1 - detector.level / alarms.usual, -1, 1), decline)
+        sd = np.where(after, np.sqrt(detector.level_variance + alarms.usual_variance), sd)
+        table.level[rows, day] = np.where(lasting, 2, evidence >= self._settings.alarm_days)
+        table.raised[rows, day] = raised & (alarms.since == day)
+        table.alarm_since[rows, day] = alarms.since
+        table.onset[rows, day] = np.where(lasting, alarms.onset, onset)
+        table.usual_ctr[rows, day] = np.where(lasting, alarms.usual, usual)
+        table.decline[rows, day] = decline
+        table.decline_low[rows, day] = decline - _Z_80 * sd
+        table.decline_high[rows, day] = decline + _Z_80 * sd
+
+    def _raise(self, day: int, watched: Flags) -> Flags:
+        """Return the ads whose evidence passes the limit of their account."""
+        settings = self._settings
+        self._watched[day % LAGS] = np.add.reduceat(watched, self._starts, dtype=np.int64)
+        evidence = self._detector.evidence
+        raised = np.zeros(len(evidence), bool)
+        candidates = np.flatnonzero(watched & (evidence >= settings.alarm_days))
+        if not len(candidates):
+            return raised
+        account = self._account[candidates]
+        order = np.lexsort((-evidence[candidates], account))
+        candidates, account = candidates[order], account[order]
+        firsts = np.flatnonzero(np.r_[True, account[1:] != account[:-1]])
+        rank = np.arange(len(account)) - np.repeat(firsts, np.diff(np.r_[firsts, len(account)])) + 1
+        ads = self._watched.max(axis=0)[account]
+        limit = 7 * ads / np.maximum(settings.false_alarms_per_account_week, settings.alarm_false_share * rank)
+        steps = np.where(evidence[candidates] >= limit, rank, 0)
+        largest = np.maximum.reduceat(steps, firsts)
+        raised[candidates[rank <= np.repeat(largest, np.diff(np.r_[firsts, len(account)]))]] = True
+        return raised
+
+
+class _OpenAlarms:
+    """The alarms that last, per ad."""
+
+    def __init__(self, ads: int) -> None:
+        self.since, self.onset = np.full(ads, -1), np.full(ads, -1)
+        self.usual, self.usual_variance, self._decline = np.full(ads, np.nan), np.zeros(ads), np.zeros(ads)
+        self._days, self._recovery = np.zeros(ads, np.int32), np.zeros(ads)
+        self.recovered = np.zeros(ads, bool)
+
+    def open(
+        self, day: int, raised: Flags, onset: Indices, usual: FloatArray, decline: FloatArray, variance: FloatArray
+    ) -> None:
+        """Open the raised ones; an alarm that lasts already goes on with its first day."""
+        new = raised & (self.since < 0)
+        self.since[new] = day
+        self.onset[new], self.usual[new], self.usual_variance[new] = onset[new], usual[new], variance[new]
+        self._decline[new] = np.maximum(decline[new], _SMALLEST_DECLINE)
+        self._days[raised] = 0
+        self._recovery[raised] = 0
+        self.recovered &= ~raised
+
+    def follow(self, figures: DayFigures, level: FloatArray, threshold: float) -> None:
+        """Count a usable day, and end the alarms of ads that are back at their usual rate or used to the new one."""
+        counted = (self.since >= 0) & figures.usable
+        expected = np.where(counted, figures.impressions * figures.factor * self.usual, 1.0)
+        relative = np.where(counted, figures.clicks / (expected * figures.move), 1.0)
+        variance = 1 / expected + figures.noise + self.usual_variance
+        limit = 3 * np.sqrt(variance)
+        gain = self._decline * (np.clip(relative - 1, -limit, limit) + self._decline / 2) / variance
+        self._recovery = np.where(counted, np.maximum(0.0, self._recovery + gain), self._recovery)
+        self._days = self._days + counted
+        self.recovered = (self.since >= 0) & (self._recovery >= threshold)
+        self.close(self.recovered | (self._days >= NEW_USUAL_DAYS))
+        self.recovered &= level < (1 - self._decline / 2) * self.usual
+
+    def close(self, ads: Flags) -> None:
+        """End the alarms of these ads."""
+        self.since[ads], self.onset[ads], self._days[ads], self._recovery[ads] = -1, -1, 0, 0
