@@ -36,7 +36,19 @@ fatigue_score = Table(
     value_column("settled", Boolean, False),
     value_column("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
-    Index(None, "account_id", "as_of", "ad_id", "status", "total"),  # newest scores of all accounts, from it alone
+    # Sums and lists over the newest scores of all accounts are read from this index alone. Its own name is short,
+    # because PostgreSQL cuts names at 63 characters.
+    Index(
+        "ix_fatigue_score_newest",
+        "account_id",
+        "as_of",
+        "ad_id",
+        "status",
+        "total",
+        "alarm",
+        "recent_spend",
+        "days_to_critical",
+    ),
 )
 
 # Grows with accounts times months, and with restatements. Maintenance deletes old rows.

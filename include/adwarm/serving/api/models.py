@@ -107,6 +107,15 @@ class ArrivalState(Document):
     entries: int = Field(description="Stored reports that are no longer fresh because of it.")
 
 
+class WebhookResult(Document):
+    """What became of the changes in a webhook."""
+
+    stored: int = Field(description="New notices of creative fatigue.")
+    known: int = Field(description="Notices that were stored before.")
+    ignored: int = Field(description="Changes of other objects and fields.")
+    unreadable: int = Field(description="Notices of creative fatigue in an unknown form; the log says more.")
+
+
 class BatchItem(Document):
     """What is stored for one key of a batch."""
 

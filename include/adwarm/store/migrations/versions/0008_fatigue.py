@@ -17,6 +17,9 @@ _FLOATS = (
     "cost_ratio",
     "recent_spend",
 )
+_SCORE_INDEX = "ix_fatigue_score_account_id_as_of_ad_id_status_total"
+_SCORE_COLUMNS = ["account_id", "as_of", "ad_id", "status", "total"]
+_NEWEST_INDEX = "ix_fatigue_score_newest"
 
 
 def upgrade() -> None:
@@ -28,6 +31,10 @@ def upgrade() -> None:
         op.add_column("fatigue_score", sa.Column(name, sa.Date()))
     op.add_column("fatigue_score", sa.Column("alarm", sa.String(8), nullable=False, server_default="none"))
     op.add_column("fatigue_score", sa.Column("input_hash", sa.String(16), nullable=False, server_default=""))
+    op.drop_index(_SCORE_INDEX, "fatigue_score")
+    op.create_index(
+        _NEWEST_INDEX, "fatigue_score", [*_SCORE_COLUMNS, "alarm", "recent_spend", "days_to_critical"], unique=False
+    )
     op.create_table(
         "fatigue_prior",
         sa.Column("account_id", sa.String(24), nullable=False),
@@ -59,6 +66,8 @@ def downgrade() -> None:
     """Drop the tables and columns of this migration."""
     op.drop_table("platform_fatigue")
     op.drop_table("fatigue_prior")
+    op.drop_index(_NEWEST_INDEX, "fatigue_score")
     with op.batch_alter_table("fatigue_score") as table:
         for name in ("input_hash", "alarm", "onset", "alarm_since", *reversed(_FLOATS), "driver"):
             table.drop_column(name)
+    op.create_index(_SCORE_INDEX, "fatigue_score", _SCORE_COLUMNS, unique=False)
