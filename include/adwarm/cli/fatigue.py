@@ -226,7 +226,8 @@ def _show_changes(selection: _Selection, ad: str | None, files: dict[str, Path],
 
 
 def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
-    from adwarm.fatigue.report import describe_recommendation, describe_time_to_critical, summarize
+    from adwarm.fatigue.recommendation import recommend
+    from adwarm.fatigue.report import describe_time_to_critical, summarize
 
     summary, settings = summarize(selection.scores), selection.runtime.settings.fatigue
     if as_json:
@@ -246,7 +247,7 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
             None if score.alarm == "none" else f"{score.alarm}{since}",
             describe_time_to_critical(score) or None,
             None if score.recent_spend is None else f"{score.recent_spend:,.0f}",
-            describe_recommendation(score, settings).action,
+            recommend(score, settings).action,
         ))
     open_days = "" if summary.settled else ", may still be restated"
     print_table(f"{selection.name} on {selection.day}{open_days}", _COLUMNS, rows, "no ad in this band")

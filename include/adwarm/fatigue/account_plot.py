@@ -10,13 +10,11 @@ from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from adwarm.fatigue import plot_style as style
-from adwarm.fatigue.recommendation import describe_flags
+from adwarm.fatigue.recommendation import describe_flags, recommend
 from adwarm.fatigue.report import (
     DRIVER_WORDS,
     AccountSummary,
     AdChange,
-    describe_alarm,
-    describe_recommendation,
     describe_time_to_critical,
     is_fatigued,
 )
@@ -67,9 +65,8 @@ def render_account(figures: AccountFigures) -> str:
         "account.html",
         figures=figures,
         heading=_heading(figures, len(urgent)),
-        urgent=[(score, describe_recommendation(score, figures.settings)) for score in urgent[:_TODO]],
+        urgent=[(score, recommend(score, figures.settings)) for score in urgent[:_TODO]],
         more_urgent=max(0, len(urgent) - _TODO),
-        describe_alarm=describe_alarm,
         ranking=_ranking(ranked) if ranked else None,
         ranked=len(ranked),
         small=_small_plots(figures) if figures.totals else None,
@@ -81,8 +78,9 @@ def render_account(figures: AccountFigures) -> str:
 def _heading(figures: AccountFigures, urgent: int) -> str:
     if urgent:
         return f"Act on {format_count(urgent, 'ad')} of {figures.title}"
-    if figures.summary.statuses["warning"]:
-        return f"Nothing is urgent in {figures.title}: prepare for {format_count(figures.summary.statuses['warning'], 'ad')}"
+    warnings = figures.summary.statuses["warning"]
+    if warnings:
+        return f"Nothing is urgent in {figures.title}; plan new creatives for {format_count(warnings, 'ad')}"
     return f"Nothing to do in {figures.title}"
 
 
@@ -91,7 +89,7 @@ def _row(score: FatigueScore, settings: FatigueSettings) -> dict[str, Any]:
         "score": score,
         "driver": DRIVER_WORDS.get(score.driver or "", "–"),
         "critical": describe_time_to_critical(score) or "–",
-        "recommendation": describe_recommendation(score, settings),
+        "recommendation": recommend(score, settings),
         "flags": ", ".join(describe_flags(score)),
     }
 
@@ -121,8 +119,7 @@ def _ranking(scores: Sequence[FatigueScore]) -> Markup:
     )
     figure.update_xaxes(title="score, 0 fresh to 100 fatigued", range=[0, 118], tickvals=[0, 30, 60, 100])
     figure.update_layout(bargap=0.35)
-    html = style.to_html(figure, "ranking", 110 + 30 * len(scores))
-    return html
+    return style.to_html(figure, "ranking", 110 + 30 * len(scores))
 
 
 def _bar_text(score: FatigueScore) -> str:

@@ -1,8 +1,8 @@
 """The stored days of one ad, each with the click-through rate that a healthy day of it would have.
 
-The interval of a day is `usual * exp(+-1.96 * sd)` with `sd ** 2 = noise ** 2 + (1 - usual) / (impressions * usual)`: the
-second term is the binomial variance of the log rate, `noise` what daily rates of healthy ads vary beyond it. So a
-healthy day lies within it 95 times in 100.
+The interval of a day is `usual * exp(+-1.96 * sd)` with `sd ** 2 = noise ** 2 + (1 - usual) / (impressions * usual)`.
+The second term is the binomial variance of the log rate; `noise` is what daily rates of healthy ads vary beyond it. So
+a healthy day lies within it 95 times in 100.
 """
 
 import math

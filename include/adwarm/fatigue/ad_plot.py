@@ -11,8 +11,8 @@ from plotly.subplots import make_subplots
 
 from adwarm.fatigue import plot_style as style
 from adwarm.fatigue.ad_days import AdDay, healthy_interval
-from adwarm.fatigue.recommendation import describe_flags
-from adwarm.fatigue.report import describe_alarm, describe_recommendation, describe_time_to_critical
+from adwarm.fatigue.recommendation import describe_flags, recommend
+from adwarm.fatigue.report import describe_time_to_critical
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
 from adwarm.store.scores import StoredScore
@@ -67,8 +67,7 @@ def render_ad(figures: AdFigures) -> str:
         figures=figures,
         score=newest,
         stored=figures.history[-1],
-        heading=describe_recommendation(newest, figures.settings),
-        alarm=describe_alarm(newest),
+        heading=recommend(newest, figures.settings),
         critical=describe_time_to_critical(newest),
         flags=describe_flags(newest),
         components=[(name, getattr(newest, name), _MEANINGS[name]) for name in _COMPONENTS],

@@ -115,7 +115,9 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
         return _recommend_pending(score, settings)
     driver = find_driver(score, settings)
     reasons = (*describe_alarm(score), *_describe_figures(score), *_describe_cost(score))
-    return Recommendation(_choose_action(score, driver), reasons, _explain_difference(score, driver), _describe_caution(score))
+    return Recommendation(
+        _choose_action(score, driver), reasons, _explain_difference(score, driver), _describe_caution(score)
+    )
 
 
 def find_driver(score: FatigueScore, settings: FatigueSettings) -> str | None:

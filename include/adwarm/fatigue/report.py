@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final, Literal
 
-from adwarm.fatigue.recommendation import Recommendation, describe_flags, recommend
+from adwarm.fatigue.recommendation import describe_alarm, describe_flags, describe_projection, recommend
 from adwarm.foundation.csv_text import format_csv
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus
@@ -213,42 +213,9 @@ def _moved(before: FatigueScore | None, score: FatigueScore) -> str:
     return f", {_state(score)}" if before is None else f", {_state(before)} → {_state(score)}"
 
 
-def describe_alarm(score: FatigueScore) -> str:
-    """Return in one or two sentences what the change detector says about an ad; empty when it says nothing."""
-    if score.alarm == "none":
-        return ""
-    began = "" if score.onset is None else f" It began about {score.onset}."
-    odds = ""
-    if score.evidence is not None and score.evidence >= 2:
-        odds = f" A healthy, steady ad shows as much evidence about once in {score.evidence:,.0f} days or less often."
-    if score.alarm == "watch":
-        return f"Watch: the click-through rate seems to decline, but it may be chance.{began}{odds}"
-    since = "" if score.alarm_since is None else f" since {score.alarm_since}"
-    return f"Alarm{since}: the click-through rate of this ad declines.{began}{odds}"
-
-
 def describe_time_to_critical(score: FatigueScore) -> str:
-    """Return when the score becomes critical at its present pace; empty when it is not heading there."""
-    days = score.days_to_critical
-    if days is None:
-        return ""
-    if days <= 0:
-        return "now"
-    low, high = score.days_to_critical_low, score.days_to_critical_high
-    if low is None:
-        return f"in {days:.0f} days"
-    return f"in {days:.0f} days ({low:.0f} to {'never' if high is None else f'{high:.0f}'})"
-
-
-def describe_recommendation(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
-    """Return what to do about an ad; an alarm on an ad that still scores well asks for a look at its creative."""
-    found = recommend(score, settings)
-    if score.alarm != "alarm" or score.status not in {"healthy", "pending"}:
-        return found
-    action = "Prepare a new creative: the click-through rate declines, although the score is still low."
-    if score.status == "pending":
-        action = "Look at the ad: its click-through rate declines, and there is too little data for a score."
-    return Recommendation(action, found.reasons, found.caution)
+    """Return when an ad that is not critical becomes so at its present pace; `now` when it is, empty when unknown."""
+    return "now" if score.status == "critical" else describe_projection(score).removeprefix("critical ")
 
 
 CSV_COLUMNS: Final = (
@@ -290,20 +257,20 @@ def format_scores_csv(scores: Iterable[StoredScore], settings: FatigueSettings) 
 
 def _csv_row(item: StoredScore, settings: FatigueSettings) -> list[Any]:
     values = item.to_dict()
-    values["recommendation"] = describe_recommendation(item.score, settings).action
+    values["recommendation"] = recommend(item.score, settings).action
     values["flags"] = "; ".join(describe_flags(item.score))
     return [values[name] for name in CSV_COLUMNS]
 
 
 def describe_document(item: StoredScore, settings: FatigueSettings) -> dict[str, Any]:
     """Return a score with its recommendation as JSON values, without the figures it was compared with."""
-    advice = describe_recommendation(item.score, settings)
+    advice = recommend(item.score, settings)
     values = {name: value for name, value in item.to_dict().items() if name not in {"baseline", "input_hash"}}
     words = {
         "recommendation": advice.action,
         "reasons": list(advice.reasons),
+        "note": advice.note,
         "caution": advice.caution,
-        "alarm_text": describe_alarm(item.score),
         "flags": list(item.score.baseline.get("flags", ())),
     }
     return {**values, **words}
@@ -312,14 +279,15 @@ def describe_document(item: StoredScore, settings: FatigueSettings) -> dict[str,
 def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
     """Return everything that is known about an ad in words, by name; what is unknown is left out."""
     score = item.score
-    advice = describe_recommendation(score, settings)
+    advice = recommend(score, settings)
     figures = score.baseline
     lines = {
         "what to do": advice.action,
         "because": "; ".join(advice.reasons),
+        "note": advice.note,
         "caution": advice.caution,
         "status": score.status if score.total is None else f"{score.status}, score {score.total:.0f} of 100",
-        "alarm": describe_alarm(score),
+        "alarm": _alarm(score),
         "critical": describe_time_to_critical(score),
         "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+.1f} points a day",
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
@@ -333,6 +301,12 @@ def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
         "calculator": f"{score.calculator_version}, data version {item.data_version}",
     }
     return {name: text for name, text in lines.items() if text}
+
+
+def _alarm(score: FatigueScore) -> str:
+    """Return the level and day of an alarm, and what it says."""
+    since = f" since {score.alarm_since}" if score.alarm_since else ""
+    return ": ".join([f"{score.alarm}{since}", *describe_alarm(score)]) if score.alarm != "none" else ""
 
 
 def _component(value: float | None, figures: Mapping[str, Any], name: str, pattern: str, meaning: str) -> str:

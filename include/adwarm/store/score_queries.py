@@ -18,7 +18,7 @@ from adwarm.store.tables import fatigue_score as table
 
 ScoreOrder = Literal["action", "total"]
 _ALARM_RANKS: Final[Mapping[str, int]] = {"alarm": 0, "watch": 1, "none": 2}
-_RANK: Final = case(_ALARM_RANKS, value=table.c.alarm, else_=2)
+_RANK: Final[ColumnElement[int]] = case(_ALARM_RANKS, value=table.c.alarm, else_=2)
 
 
 @dataclass(frozen=True, slots=True)
