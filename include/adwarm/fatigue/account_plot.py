@@ -40,7 +40,7 @@ class AccountFigures:
         currency: of its amounts; empty when unknown.
         summary: the account on the day.
         scores: its ads, what needs an action first.
-        totals: by ad and day, of the first `SMALL_PLOTS` ads with a total.
+        totals: by ad and day, of the first `SMALL_PLOTS` ads that are not simply healthy; of others when all are.
         days: sums of each day.
         changes: what changed since the day before.
         settings: weights and minimums.
@@ -117,7 +117,7 @@ def _ranking(scores: Sequence[FatigueScore]) -> Markup:
     figure.update_yaxes(
         tickmode="array", tickvals=places, ticktext=names, categoryorder="array", categoryarray=places[::-1]
     )
-    figure.update_xaxes(title="score, 0 fresh to 100 fatigued", range=[0, 118], tickvals=[0, 30, 60, 100])
+    figure.update_xaxes(title="score, 0 fresh to 100 fatigued", range=[0, 150], tickvals=[0, 30, 60, 100])
     figure.update_layout(bargap=0.35)
     return style.to_html(figure, "ranking", 110 + 30 * len(scores))
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 import plotly.graph_objects as go
@@ -103,6 +103,12 @@ def _mark(figure: Any, score: FatigueScore, row: int = 1, *, text: bool = True) 
             figure.add_vline(f"{day}", line=line, row=row, col=1, **note)
 
 
+def _set_span(figure: Any, days: Sequence[_Day]) -> None:
+    """Let every plot of the page show the same days, so that they can be compared."""
+    margin = timedelta(days=1)
+    figure.update_xaxes(tickformat="%b %d", range=[days[0].day - margin, days[-1].day + margin])
+
+
 def _clicks_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
     figure = make_subplots(1, 1)
     with_interval = [(item.day, item.interval) for item in days if item.interval is not None]
@@ -138,7 +144,7 @@ def _clicks_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
     )
     _mark(figure, score)
     figure.update_yaxes(title="click-through rate", rangemode="tozero", tickformat=".2~%")
-    figure.update_xaxes(tickformat="%b %d")
+    _set_span(figure, days)
     return style.to_html(figure, "clicks", 400)
 
 
@@ -172,7 +178,7 @@ def _score_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
             font={"color": style.STATUS_COLORS[name], "size": 12},
         )  # fmt: skip
     figure.update_yaxes(title="0 fresh, 100 fatigued", range=[0, 102], tickvals=[0, 30, 60, 100])
-    figure.update_xaxes(tickformat="%b %d")
+    _set_span(figure, days)
     return style.to_html(figure, "score", 380)
 
 
@@ -201,5 +207,5 @@ def _delivery_plot(days: Sequence[_Day], currency: str) -> Markup:
             col=1,
         )  # fmt: skip
         figure.update_yaxes(title=("frequency", "price")[number - 1], rangemode="tozero", row=number, col=1)
-    figure.update_xaxes(tickformat="%b %d")
+    _set_span(figure, days)
     return style.to_html(figure, "delivery", 430)

@@ -28,7 +28,9 @@ def load_account(
     """
     summary = summarize(scores)
     since = summary.as_of - timedelta(days=PLOT_DAYS - 1)
-    shown = [item.score.ad_id for item in scores if item.score.total is not None][:SMALL_PLOTS]
+    scored = [item.score for item in scores if item.score.total is not None]
+    notable = [score for score in scored if score.status != "healthy" or score.alarm != "none"]
+    shown = [score.ad_id for score in (notable or scored)[:SMALL_PLOTS]]
     totals = score_queries.list_totals(context.engine, account.id, shown, since, summary.as_of)
     return AccountFigures(
         title=account.name or account.id,

@@ -41,9 +41,14 @@ def format_number(value: float | None, spec: str, unit: str = "") -> str:
 
 
 def label(name: str, ad_id: str) -> str:
-    """Return a name of an ad as plotly shows it: short, on one line, and without markup of its own."""
+    """Return a name of an ad as plotly shows it: on one line, without markup of its own, a long one without its middle.
+
+    Names of the ads of an account often differ at their end only.
+    """
     text = " ".join(name.split()) or ad_id
-    return html.escape(text if len(text) <= _NAME_LENGTH else f"{text[: _NAME_LENGTH - 1]}…")
+    half = _NAME_LENGTH // 2
+    short = text if len(text) <= _NAME_LENGTH else f"{text[:half]}…{text[-half:]}"
+    return html.escape(short, quote=False)
 
 
 def add_bands(figure: Any, **position: Any) -> None:
