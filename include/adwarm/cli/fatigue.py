@@ -178,10 +178,11 @@ def _list_history(selection: _Selection, ad: str) -> "list[StoredScore]":
 def _render_account(selection: _Selection) -> str:
     from adwarm.fatigue.account_plot import render_account
     from adwarm.fatigue.plot_data import load_account
+    from adwarm.fatigue.report import summarize
 
-    return render_account(
-        load_account(selection.runtime.context, selection.account, selection.shown, _changes(selection))
-    )
+    summary = summarize(selection.scores)
+    figures = load_account(selection.runtime.context, selection.account, summary, selection.shown, _changes(selection))
+    return render_account(figures)
 
 
 def _render_ad(selection: _Selection, ad: str) -> str:

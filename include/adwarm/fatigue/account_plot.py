@@ -39,7 +39,7 @@ class AccountFigures:
         title: the account's name or id.
         currency: of its amounts; empty when unknown.
         summary: the account on the day.
-        scores: its ads, what needs an action first.
+        scores: its ads to show, what needs an action first.
         totals: by ad and day, of the first `SMALL_PLOTS` ads that are not simply healthy; of others when all are.
         days: sums of each day.
         changes: what changed since the day before.

@@ -6,7 +6,7 @@ from datetime import timedelta
 from adwarm.fatigue.account_plot import PLOT_DAYS, SMALL_PLOTS, AccountFigures
 from adwarm.fatigue.ad_days import DEFAULT_NOISE, list_ad_days
 from adwarm.fatigue.ad_plot import AdFigures
-from adwarm.fatigue.report import AdChange, summarize
+from adwarm.fatigue.report import AccountSummary, AdChange
 from adwarm.model import Account, Window
 from adwarm.store import Context, score_queries
 from adwarm.store.scores import StoredScore
@@ -16,17 +16,21 @@ _DAYS_BEFORE = 30
 
 
 def load_account(
-    context: Context, account: Account, scores: Sequence[StoredScore], changes: Sequence[AdChange]
+    context: Context,
+    account: Account,
+    summary: AccountSummary,
+    scores: Sequence[StoredScore],
+    changes: Sequence[AdChange],
 ) -> AccountFigures:
     """Return what the page of an account shows.
 
     Args:
         context: database, objects and settings.
         account: the account.
-        scores: its scores of one day, at least one, what needs an action first.
+        summary: all its ads on a day.
+        scores: its scores of that day to show, what needs an action first.
         changes: what changed since the day before.
     """
-    summary = summarize(scores)
     since = summary.as_of - timedelta(days=PLOT_DAYS - 1)
     scored = [item.score for item in scores if item.score.total is not None]
     notable = [score for score in scored if score.status != "healthy" or score.alarm != "none"]
