@@ -275,6 +275,20 @@ class FatigueSettings(Section):
     history_days: int = Field(
         60, ge=40, le=365, description="Days before a month that its scores look back on; days not stored are unknown."
     )
+    alarm_days: float = Field(
+        180.0,
+        ge=7,
+        description="Alarm: mean days between two false alarms of an ad whose rate does not change, at least.",
+    )
+    false_alarms_per_account_week: float = Field(
+        1.0, gt=0, description="Alarm: false alarms of an account in a week, at most on average."
+    )
+    alarm_false_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Alarm: share of false ones that is allowed instead when an account raises many on a day.",
+    )
 
 
 class SourceSettings(Section):
