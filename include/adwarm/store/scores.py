@@ -7,17 +7,19 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final, get_args
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, delete, func, select
+from sqlalchemy import Engine, and_, delete, func, select, union
 
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.store import fatigue_days
 from adwarm.store.bulk_insert import insert_columns
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.fatigue_days import DayKey, ScoreInputs
+from adwarm.store.tables import fatigue_day
 from adwarm.store.tables import fatigue_score as table
 
 STATUSES: Final = get_args(FatigueStatus)
@@ -55,7 +57,8 @@ class DayScores:
     Attributes:
         account_id: the account of all of them.
         as_of: their day.
-        scores: one per ad; none when no ad is scored.
+        columns: the values of each field of `FatigueScore`, one per ad, `baseline` as JSON text; none when no ad is
+            scored.
         inputs: what they were computed from.
         settled: whether none of that can change any more.
         replaces: the input hash that was stored when the inputs were read; None when nothing was.
@@ -63,10 +66,15 @@ class DayScores:
 
     account_id: str
     as_of: date
-    scores: Sequence[FatigueScore]
+    columns: Mapping[str, Sequence[Any]]
     inputs: ScoreInputs
     settled: bool
     replaces: str | None = None
+
+    @property
+    def ads(self) -> int:
+        """Number of scores."""
+        return len(self.columns.get("ad_id", ()))
 
 
 def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
@@ -78,7 +86,7 @@ def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, s
     for score in scores:
         groups[score.account_id, score.as_of].append(score)
     days = [
-        DayScores(account_id, as_of, group, _plain_inputs(group[0], data_version), settled)
+        DayScores(account_id, as_of, to_columns(group), _plain_inputs(group[0], data_version), settled)
         for (account_id, as_of), group in groups.items()
     ]
     return sum(len(groups[key]) for key in publish_days(engine, days, at))
@@ -116,40 +124,39 @@ def _plain_inputs(score: FatigueScore, data_version: int) -> ScoreInputs:
 
 def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]]:
     """Return the rows of the table by column."""
-    listed = [score for day in days for score in day.scores]
+    listed = [day for day in days if day.ads]
+    columns: dict[str, Sequence[Any]] = {
+        name: list(chain.from_iterable(day.columns[name] for day in listed)) for name in (_FIELDS if listed else ())
+    }
     if not listed:
-        return {}
-    columns: dict[str, Sequence[Any]] = dict(zip(_FIELDS, zip(*map(_READ_FIELDS, listed), strict=True), strict=True))
+        return columns
     columns["ad_name"] = [name.replace("\0", "")[:_MAX_NAME] for name in columns["ad_name"]]
-    columns["baseline"] = [orjson.dumps(values).decode() for values in columns["baseline"]]
-    counts = [len(day.scores) for day in days]
+    counts = [day.ads for day in listed]
     stamps = {
-        "data_version": [day.inputs.data_version for day in days],
-        "settled": [day.settled for day in days],
-        "input_hash": [day.inputs.input_hash for day in days],
+        "data_version": [day.inputs.data_version for day in listed],
+        "settled": [day.settled for day in listed],
+        "input_hash": [day.inputs.input_hash for day in listed],
+        "calculated_at": [at] * len(listed),
     }
     for name, values in stamps.items():
-        columns[name] = [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
-    return {**columns, "calculated_at": [at] * len(listed)}
+        columns[name] = list(chain.from_iterable(map(repeat, values, counts)))
+    return columns
 
 
-def find_data_version(
-    engine: Engine, account_id: str, as_of: date, calculator_version: str | None = None
-) -> int | None:
-    """Return the data version behind the account's scores of a day, or None when there are none.
-
-    Args:
-        calculator_version: only scores of this calculator count; all by default.
-    """
-    with read_transaction(engine) as connection:
-        return _version(connection, account_id, as_of, calculator_version)
+def to_columns(scores: Sequence[FatigueScore]) -> dict[str, Sequence[Any]]:
+    """Return the values of each field of scores, as `DayScores` has them."""
+    columns: dict[str, Sequence[Any]] = dict(zip(_FIELDS, zip(*map(_READ_FIELDS, scores), strict=True), strict=True))
+    return {**columns, "baseline": [orjson.dumps(values).decode() for values in columns["baseline"]]}
 
 
 def list_scored_accounts(engine: Engine, account_ids: Sequence[str], as_of: date) -> set[str]:
-    """Return those of up to some hundreds of accounts that have scores as of a day."""
-    query = select(table.c.account_id).where(table.c.account_id.in_(account_ids), table.c.as_of == as_of).distinct()
+    """Return those of up to some hundreds of accounts that were scored as of a day, also when none of their ads was."""
+    chosen = [
+        select(item.c.account_id).where(item.c.account_id.in_(account_ids), item.c.as_of == as_of)
+        for item in (table, fatigue_day)
+    ]
     with read_transaction(engine) as connection:
-        return set(connection.execute(query).scalars())
+        return set(connection.execute(union(*chosen)).scalars())
 
 
 def list_frequencies(engine: Engine, account_id: str, days: Collection[date]) -> dict[date, dict[str, float]]:
@@ -205,14 +212,6 @@ def count_all_by_status(engine: Engine) -> dict[str, int]:
         query = select(table.c.status, func.count()).group_by(table.c.status)
         counts = {row[0]: int(row[1]) for row in connection.execute(query)}
     return {status: counts.get(status, 0) for status in STATUSES}
-
-
-def _version(connection: Connection, account_id: str, as_of: date, calculator_version: str | None = None) -> int | None:
-    query = select(func.max(table.c.data_version)).where(table.c.account_id == account_id, table.c.as_of == as_of)
-    if calculator_version is not None:
-        query = query.where(table.c.calculator_version == calculator_version)
-    newest = connection.execute(query).scalar_one()
-    return None if newest is None else int(newest)
 
 
 def read_score(columns: Mapping[Any, Any]) -> StoredScore:
