@@ -15,24 +15,13 @@ import numpy as np
 
 from adwarm.fatigue.alarm import detect
 from adwarm.fatigue.as_of import month_of
-from adwarm.fatigue.panel import FloatArray, read_panel
+from adwarm.fatigue.panel import FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
-from adwarm.foundation.errors import Corrupt
+from adwarm.fatigue.stored_panel import load_panel
 from adwarm.model import Window
-from adwarm.store import Context, fatigue_priors, partitions
-from adwarm.store.partition_rows import DamagedObjects, daily_columns
+from adwarm.store import Context, fatigue_priors
 
 _NORMAL_95: Final = 1.96
-_FIELDS: Final = frozenset({
-    "account_id",
-    "ad_id",
-    "ad_name",
-    "clicks",
-    "date_start",
-    "impressions",
-    "inline_link_clicks",
-    "spend",
-})
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +58,16 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
         Corrupt: some stored days cannot be read.
         BadRequest: a stored row or number cannot be read.
     """
-    spec_hash = context.settings.spec("default").hash
-    found = partitions.list_contents(context.engine, [account_id], spec_hash, window.since).get(account_id, [])
-    contents = {item.day: item for item in found if item.day in window}
-    try:
-        table = daily_columns(context.objects, contents, window, _FIELDS)
-    except DamagedObjects as error:
-        raise Corrupt(f"days of {account_id} cannot be read: {error}; run `adwarm verify --repair`") from None
-    panel = read_panel({account_id: table}, window.since, window.until, {account_id: list(contents)})
+    panel = load_panel(context, account_id, window)
     if ad_id not in panel.ad_ids:
         return []
     prior, row = _find_prior(context, account_id, window.until), panel.ad_ids.index(ad_id)
     alarms = detect(panel, {account_id: prior}, context.settings.fatigue)
-    usual = np.where(np.isnan(alarms.evidence[row]), np.nan, alarms.usual_ctr[row])
+    is_known = np.logical_or.accumulate(np.isfinite(alarms.evidence[row]))
+    usual = np.where(is_known, alarms.usual_ctr[row], np.nan)
     days = []
-    for day in sorted(contents):
-        column = panel.column(day)
+    for column in np.flatnonzero(panel.is_stored[row]).tolist():
+        day = window.since + timedelta(days=column)
         impressions = _figure(panel.impressions, row, column)
         level = float(usual[column]) * prior.ctr_weekdays[day.weekday()]
         expected = None if math.isnan(level) else level

@@ -141,13 +141,13 @@ def _score_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
     figure = make_subplots(1, 1)
     scored = [item.score for item in days if item.score is not None]
     x = [item.as_of for item in scored]
-    for name in _COMPONENTS:
+    for name, dash in zip(_COMPONENTS, ("dash", "dot", "dashdot"), strict=True):
         figure.add_scatter(
             x=x,
             y=[getattr(item, name) for item in scored],
             name=f"{name} ({_MEANINGS[name]})",
             mode="lines",
-            line={"color": style.COMPONENT_COLORS[name], "width": 1.5, "dash": "dash"},
+            line={"color": style.COMPONENT_COLORS[name], "width": 1.5, "dash": dash},
             hovertemplate="%{y:.0f}",
         )
     figure.add_scatter(

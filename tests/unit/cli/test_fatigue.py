@@ -86,6 +86,16 @@ def test_files(stored: Adwarm, tmp_path: Path) -> None:
     assert "Do people still click?" in page.read_text(encoding="utf-8")
 
 
+def test_an_earlier_version_of_the_score(stored: Adwarm) -> None:
+    """`--version` shows what an earlier version gives beside the score; one that decides by steps sees the decline."""
+    document = stored("fatigue", ACCOUNT, "--version", "c", "--json").json
+    assert document["version"] == "C"
+    by_ad = {item["ad_id"]: item["compat"] for item in document["scores"]}
+    assert by_ad["1"] > 0
+    assert by_ad["3"] is None
+    assert "version C" in stored("fatigue", ACCOUNT, "--version", "C").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -97,6 +107,8 @@ def test_files(stored: Adwarm, tmp_path: Path) -> None:
         ((ACCOUNT, "--ad", "77"), "has no ad '77'"),
         ((ACCOUNT, "--ad", "1", "--status", "healthy"), "another status"),
         ((ACCOUNT, "--status", "sick"), "write one of healthy, warning, critical, pending"),
+        ((ACCOUNT, "--version", "Z"), "choose one of A, B, C, E"),
+        ((ACCOUNT, "--version", "A", "--changes"), "leave --changes and --ad out"),
         ((ACCOUNT, "--csv", "/proc/none/x.csv"), "--csv /proc/none/x.csv cannot be written"),
         ((ACCOUNT, "--plot", "/proc"), "--plot /proc cannot be written"),
     ],

@@ -21,7 +21,7 @@ WINDOW = Window(LAST_DAY - timedelta(days=3), LAST_DAY)
 
 
 def test_days_of_an_ad(engine: Engine, objects: ObjectStore) -> None:
-    """Rows of a day add up; a day without a row is zero, one without a figure unknown, one not stored is left out."""
+    """Rows of a day add up; a day without a row of the ad is zero, one that is not stored is left out."""
     context = Context(engine, objects, Settings())
     row = {"ad_id": "1", "impressions": "60", "clicks": "2", "spend": "1.5"}
     store_rows(context, LAST_DAY - timedelta(days=3), [row, row])
@@ -32,7 +32,7 @@ def test_days_of_an_ad(engine: Engine, objects: ObjectStore) -> None:
 
     assert days == [
         AdDay(LAST_DAY - timedelta(days=3), 120.0, 4.0, 3.0),
-        AdDay(LAST_DAY - timedelta(days=1), 0.0, 0.0, None),
+        AdDay(LAST_DAY - timedelta(days=1), 0.0, 0.0, 0.0),
         AdDay(LAST_DAY, 0.0, 0.0, 0.0),
     ]
     assert days[0].ctr == pytest.approx(4 / 120)
