@@ -1,9 +1,9 @@
 """What a score and an alarm mean for the person who runs the ad: one action first, then the figures behind it.
 
-The action follows from the status, the component that raises the score most, and three limits within the critical band:
-`REFRESH_ABOVE` (replace the creative), `CAP_FREQUENCY_FROM` and `PAUSE_FROM`. A healthy ad with an alarm gets an action,
-too: a score compares the last days with the ad's best period, and an alarm is evidence that the click-through rate
-falls by more than chance explains, so each can speak without the other. `Recommendation.note` then says why.
+The action follows from the status, the component that raises the score most, and three limits within the critical
+band: `REFRESH_ABOVE` (replace the creative), `CAP_FREQUENCY_FROM` and `PAUSE_FROM`. A healthy ad with an alarm gets an
+action, too: a score compares the last days with the ad's best week, and an alarm is evidence that the click-through
+rate falls by more than chance explains, so each can speak without the other. `Recommendation.note` then says why.
 
 Cost per result is compared with the limits of Meta's delivery column: above 1 times the past the creative is limited,
 from 2 times on it is fatigued.
@@ -91,14 +91,14 @@ class Recommendation:
     Attributes:
         action: one sentence.
         reasons: figures behind it, the strongest first.
+        caution: why score and alarm may be wrong; empty when nothing speaks against them.
         note: why score and alarm differ; empty when they agree.
-        caution: why both may be wrong; empty when nothing speaks against them.
     """
 
     action: str
     reasons: tuple[str, ...] = ()
-    note: str = ""
     caution: str = ""
+    note: str = ""
 
 
 def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
@@ -115,7 +115,8 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
         return _recommend_pending(score, settings)
     driver = find_driver(score, settings)
     reasons = (*describe_alarm(score), *_describe_figures(score), *_describe_cost(score))
-    return Recommendation(_choose_action(score, driver), reasons, _explain_difference(score, driver), _describe_caution(score))
+    action, note = _choose_action(score, driver), _explain_difference(score, driver)
+    return Recommendation(action, reasons, _describe_caution(score), note)
 
 
 def find_driver(score: FatigueScore, settings: FatigueSettings) -> str | None:
@@ -224,7 +225,7 @@ def _explain_difference(score: FatigueScore, driver: str | None) -> str:
     """Return why score and alarm do not say the same."""
     if score.alarm == "alarm" and score.status == "healthy":
         return (
-            "The score is healthy because little is lost yet against the ad's best period. The alarm is evidence "
+            "The score is healthy because little is lost yet against the ad's best week. The alarm is evidence "
             "that the fall is more than chance."
         )
     if score.alarm != "none" or score.status != "critical":
@@ -233,7 +234,7 @@ def _explain_difference(score: FatigueScore, driver: str | None) -> str:
         cause = "how often people see it" if driver == "audience" else "its price"
         return f"There is no alarm because alarms watch clicks, and this score comes from {cause}."
     return (
-        "There is no alarm: the ad is far below its best period, and chance may explain part of that, or it fell "
+        "There is no alarm: the ad is far below its best week, and chance may explain part of that, or it fell "
         "before the days that the alarm watches."
     )
 
@@ -262,8 +263,8 @@ def _describe_change(what: str, recent: Any, usual: Any, write: Any) -> str:
         return ""
     change = recent / usual - 1
     if abs(change) < 0.005:
-        return f"{what} {write(recent)}, as in its best period"
-    return f"{what} {write(recent)}, {abs(change):.0%} {'above' if change > 0 else 'below'} its best period"
+        return f"{what} {write(recent)}, as in its best week"
+    return f"{what} {write(recent)}, {abs(change):.0%} {'above' if change > 0 else 'below'} its best week"
 
 
 def _describe_frequency(frequency: Any) -> str:

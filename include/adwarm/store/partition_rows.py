@@ -56,22 +56,28 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
     return read_partition_table(data, days).to_rows()
 
 
-def read_partition_table(data: bytes, days: Iterable[date] | None = None) -> ColumnTable:
-    """Return the rows of a Parquet file by column, or only those of `days`.
+def read_partition_table(
+    data: bytes, days: Iterable[date] | None = None, *, ad_id: str | None = None, columns: Sequence[str] | None = None
+) -> ColumnTable:
+    """Return the rows of a Parquet file by column, or only those of `days`, of one ad, with some columns.
 
     Raises:
         Corrupt: the bytes are not a Parquet file of rows.
     """
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        present = [name for name in file.schema_arrow.names if columns is None or name in (*columns, "ad_id")]
+        table = file.read(columns=present, use_threads=False)
         if days is not None:
             selected = pa.array([day.isoformat() for day in days], pa.string())
             table = table.filter(pc.is_in(table["date_start"], selected))
+        if ad_id is not None:
+            table = table.filter(pc.equal(table["ad_id"], ad_id))
         coded = frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
-        columns = {name: _read_column(table[name], name in coded) for name in table.column_names}
+        values = {name: _read_column(table[name], name in coded) for name in table.column_names}
     except (pa.ArrowException, OSError, TypeError, ValueError, KeyError, orjson.JSONDecodeError) as error:
         raise Corrupt("a partition object is not a readable Parquet file") from error
-    return ColumnTable(table.num_rows, columns)
+    return ColumnTable(table.num_rows, values)
 
 
 def _read_column(column: pa.ChunkedArray, is_coded: bool) -> list[Any]:
@@ -153,6 +159,21 @@ def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], win
         DamagedObjects: some objects cannot be read; the error names all of them.
     """
     return _sorted_table(ColumnTable.concatenate(_read_objects(objects, states, window, read_partition_table)))
+
+
+def daily_rows_of_ad(
+    objects: ObjectStore, states: Mapping[date, PartitionState], window: Window, ad_id: str, columns: Sequence[str]
+) -> list[Row]:
+    """Return the daily rows of one ad in a window, with some columns and `date_start`; other rows are not unpacked.
+
+    Raises:
+        DamagedObjects: some objects cannot be read; the error names all of them.
+    """
+
+    def read(data: bytes, days: list[date]) -> ColumnTable:
+        return read_partition_table(data, days, ad_id=ad_id, columns=("date_start", *columns))
+
+    return ColumnTable.concatenate(_read_objects(objects, states, window, read)).to_rows()
 
 
 def check_objects(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> None:

@@ -141,7 +141,9 @@ def count_due(engine: Engine, accounts: AccountFilter, since: date) -> DueCounts
             ads[DUE_KINDS[number]] += int(count)
             spend[currency] += amount or 0.0
     scored = sum(int(row[2]) for row in rows if row[0] != 9)
-    return DueCounts(ads, scored, {name: spend[name] for name in sorted(spend)}, max((row[4] for row in rows), default=None))
+    return DueCounts(
+        ads, scored, {name: spend[name] for name in sorted(spend)}, max((row[4] for row in rows), default=None)
+    )
 
 
 def list_due(engine: Engine, accounts: AccountFilter, since: date) -> list[DueAd]:
@@ -215,7 +217,8 @@ def sum_accounts(engine: Engine, accounts: AccountFilter) -> tuple[AccountSums, 
     own, names = per_account.c, [column.name for column in columns]
     is_one = func.min(own.currency) == func.max(own.currency)
     total = select(
-        literal(None).label("id"), literal(None).label("name"), case((is_one, func.min(own.currency))).label("currency"),
+        literal(None).label("id"), literal(None).label("name"),
+        case((is_one, func.min(own.currency))).label("currency"),
         func.count().label("accounts"), func.min(own.day).label("first_day"), func.max(own.day).label("last_day"),
         *(func.sum(own[name]).label(name) for name in names),
     )  # fmt: skip
@@ -246,7 +249,9 @@ def list_account_scores(
     weight = func.sum(case((table.total.is_not(None), table.recent_spend)))
     query = (
         select(table.account_id, table.as_of, weighted, weight, func.avg(table.total))
-        .where(table.account_id.in_(account_ids), table.as_of > last_day - timedelta(days=days), table.as_of <= last_day)
+        .where(
+            table.account_id.in_(account_ids), table.as_of > last_day - timedelta(days=days), table.as_of <= last_day
+        )
         .group_by(table.account_id, table.as_of)
     )
     found: dict[str, dict[date, float | None]] = defaultdict(dict)
@@ -321,9 +326,7 @@ def _sum_columns(when: str, is_day: ColumnElement[bool], score: Any) -> list[Any
 def _account_sums(row: Any) -> AccountSums:
     values = row._mapping
     now, before = (_account_day(values, when, is_money=row.currency is not None) for when in ("now", "before"))
-    return AccountSums(
-        row.id, row.name, row.currency, now, before, int(row.accounts), row.first_day, row.last_day
-    )
+    return AccountSums(row.id, row.name, row.currency, now, before, int(row.accounts), row.first_day, row.last_day)
 
 
 def _account_day(values: Any, when: str, *, is_money: bool) -> AccountDay:
@@ -335,9 +338,7 @@ def _account_day(values: Any, when: str, *, is_money: bool) -> AccountDay:
     mean = (get("totals") or 0.0) / with_total if with_total else None
     score = _mean_score(get("weighted"), get("weight"), mean) if is_money else mean
     ads = {status: int(get(status) or 0) for status in STATUSES}
-    return AccountDay(
-        ads, int(get("alarms") or 0), spend, score, (get("fatigued") or 0.0) / spend if spend else None
-    )
+    return AccountDay(ads, int(get("alarms") or 0), spend, score, (get("fatigued") or 0.0) / spend if spend else None)
 
 
 def _mean_score(weighted: float | None, weight: float | None, mean: float | None) -> float | None:
