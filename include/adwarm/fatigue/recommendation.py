@@ -114,7 +114,7 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
     if score.total is None:
         return _recommend_pending(score, settings)
     driver = find_driver(score, settings)
-    reasons = (*describe_alarm(score), *_describe_figures(score), *_describe_cost(score))
+    reasons = (*describe_alarm(score, settings), *_describe_figures(score), *_describe_cost(score))
     action, note = _choose_action(score, driver), _explain_difference(score, driver)
     return Recommendation(action, reasons, _describe_caution(score), note)
 
@@ -172,25 +172,28 @@ def describe_projection(score: FatigueScore) -> str:
     return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"
 
 
-def describe_evidence(score: FatigueScore) -> str:
-    """Return how rare the evidence of a decline would be by chance; empty without any."""
-    value = score.evidence
-    if value is None or score.alarm == "none" or value < 2:
+def describe_evidence(score: FatigueScore, settings: FatigueSettings) -> str:
+    """Return how rare the evidence of a decline would be by chance alone; empty without a watch or an alarm.
+
+    Each of them began with evidence of at least `settings.alarm_days`, which bounds how often chance reaches it; the
+    evidence of a later day may be lower, because it is measured against the newer level.
+    """
+    if score.alarm == "none":
         return ""
+    value = max(score.evidence or 0.0, settings.alarm_days)
     if value >= _MOST_EVIDENCE:
         return f"chance alone would show this less than once in {_MOST_EVIDENCE:,.0f} days per ad"
     digits = 1 - math.floor(math.log10(value))
     return f"chance alone would show this about once in {round(value, min(0, digits)):,.0f} days per ad"
 
 
-def describe_alarm(score: FatigueScore) -> tuple[str, ...]:
+def describe_alarm(score: FatigueScore, settings: FatigueSettings) -> tuple[str, ...]:
     """Return what an alarm or a watch says about the click-through rate; nothing without one."""
     if score.alarm == "none":
         return ()
     since = f" since about {score.onset:%b} {score.onset.day}" if score.onset else ""
     kind = "click-through rate falling" if score.alarm == "alarm" else "first signs of a falling click-through rate"
-    evidence = describe_evidence(score)
-    return (f"{kind}{since}" + (f" ({evidence})" if evidence else ""),)
+    return (f"{kind}{since} ({describe_evidence(score, settings)})",)
 
 
 def list_flags(score: FatigueScore) -> list[str]:
@@ -300,7 +303,7 @@ def _recommend_pending(score: FatigueScore, settings: FatigueSettings) -> Recomm
     if "history_missing" in list_flags(score):
         reasons = ("too many days of the account are not stored; the run that stores them makes the score",)
         return Recommendation("Wait, or fetch the missing days with the DAG adwarm_backfill.", reasons)
-    needs = (*describe_alarm(score), *_list_needs(score.baseline, settings))
+    needs = (*describe_alarm(score, settings), *_list_needs(score.baseline, settings))
     if score.alarm == "alarm":
         return Recommendation("Look at the ad today: its click-through rate falls, and there is no score yet.", needs)
     return Recommendation("Wait: there is too little data for a score.", needs)

@@ -8,7 +8,6 @@ from adwarm.fatigue.ad_days import CLICK_FIELDS, AdDay, read_ad_days
 from adwarm.fatigue.recommendation import (
     FATIGUED_FROM,
     LIMITED_ABOVE,
-    describe_evidence,
     describe_flags,
     describe_projection,
     recommend,
@@ -48,7 +47,6 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "components": list_components(score, settings),
         "projection": describe_projection(score),
         "driver": describe_driver(score, settings),
-        "evidence": describe_evidence(score),
         "recommendation": recommend(score, settings),
         "flags": describe_flags(score),
         "figures": _list_figures(score),
