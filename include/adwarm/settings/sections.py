@@ -292,6 +292,7 @@ class FatigueSettings(Section):
         ge=0,
         le=1,
         description="Alarm: share of false ones that is allowed instead when an account raises many on a day.",
+    )
     history_days: int = Field(
         60, ge=40, le=365, description="Days before a month that its scores look back on; days not stored are unknown."
     )

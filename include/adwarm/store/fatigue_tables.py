@@ -1,4 +1,4 @@
-"""The tables of ad fatigue: scores, the priors they were shrunk with, and the platform's own notices."""
+"""The tables of ad fatigue: scores, what they were computed from, their priors, and the platform's own notices."""
 
 from sqlalchemy import JSON, Boolean, Column, Date, Float, Index, Integer, String, Table
 
@@ -51,6 +51,23 @@ fatigue_score = Table(
     ),
 )
 
+# Grows with accounts times days. Maintenance deletes old rows.
+fatigue_day = Table(
+    "fatigue_day",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("as_of", Date),
+    value_column("input_hash", String(16)),
+    value_column("data_hash", String(16)),
+    value_column("data_version", Integer, 1),
+    value_column("stored_days", Integer, 0),
+    value_column("frequency_source", String(16), ""),
+    value_column("frequency_hash", String(16), ""),
+    value_column("calculator_version", String(24), ""),
+    value_column("calculated_at", UtcDateTime()),
+    Index(None, "as_of"),
+)
+
 # Grows with accounts times months, and with restatements. Maintenance deletes old rows.
 fatigue_prior = Table(
     "fatigue_prior",
@@ -61,6 +78,7 @@ fatigue_prior = Table(
     value_column("figures", JSON, dict),
     value_column("input_hash", String(16)),
     value_column("data_version", Integer, 1),
+    value_column("stored_days", Integer, 0),
     value_column("calculator_version", String(24)),
     value_column("calculated_at", UtcDateTime()),
     Index(None, "month"),

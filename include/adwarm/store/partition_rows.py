@@ -7,7 +7,9 @@ A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campa
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
+from functools import partial
 from operator import le
 from typing import Any, TypeVar
 
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
 from adwarm.model import ColumnTable, Row, Window
 from adwarm.store.objects import ObjectStore
-from adwarm.store.partitions import PartitionState
+from adwarm.store.partitions import DayContent, PartitionState
 
 T = TypeVar("T")
 _CODED = b"adwarm.json"
@@ -57,27 +59,25 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
 
 
 def read_partition_table(
-    data: bytes, days: Iterable[date] | None = None, *, ad_id: str | None = None, columns: Sequence[str] | None = None
+    data: bytes, days: Iterable[date] | None = None, names: AbstractSet[str] | None = None
 ) -> ColumnTable:
-    """Return the rows of a Parquet file by column, or only those of `days`, of one ad, with some columns.
+    """Return the rows of a Parquet file by column, or only those of `days`, or only the fields in `names`.
 
     Raises:
         Corrupt: the bytes are not a Parquet file of rows.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        present = [name for name in file.schema_arrow.names if columns is None or name in (*columns, "ad_id")]
-        table = file.read(columns=present, use_threads=False)
+        chosen = None if names is None else [name for name in file.schema_arrow.names if name in names]
+        table = file.read(columns=chosen, use_threads=False)
         if days is not None:
             selected = pa.array([day.isoformat() for day in days], pa.string())
             table = table.filter(pc.is_in(table["date_start"], selected))
-        if ad_id is not None:
-            table = table.filter(pc.equal(table["ad_id"], ad_id))
         coded = frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
-        values = {name: _read_column(table[name], name in coded) for name in table.column_names}
+        columns = {name: _read_column(table[name], name in coded) for name in table.column_names}
     except (pa.ArrowException, OSError, TypeError, ValueError, KeyError, orjson.JSONDecodeError) as error:
         raise Corrupt("a partition object is not a readable Parquet file") from error
-    return ColumnTable(table.num_rows, values)
+    return ColumnTable(table.num_rows, columns)
 
 
 def _read_column(column: pa.ChunkedArray, is_coded: bool) -> list[Any]:
@@ -161,19 +161,16 @@ def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], win
     return _sorted_table(ColumnTable.concatenate(_read_objects(objects, states, window, read_partition_table)))
 
 
-def daily_rows_of_ad(
-    objects: ObjectStore, states: Mapping[date, PartitionState], window: Window, ad_id: str, columns: Sequence[str]
-) -> list[Row]:
-    """Return the daily rows of one ad in a window, with some columns and `date_start`; other rows are not unpacked.
+def daily_columns(
+    objects: ObjectStore, contents: Mapping[date, DayContent], window: Window, names: AbstractSet[str]
+) -> ColumnTable:
+    """Return some fields of the daily rows of a window by column, in no certain order.
 
     Raises:
         DamagedObjects: some objects cannot be read; the error names all of them.
     """
-
-    def read(data: bytes, days: list[date]) -> ColumnTable:
-        return read_partition_table(data, days, ad_id=ad_id, columns=("date_start", *columns))
-
-    return ColumnTable.concatenate(_read_objects(objects, states, window, read)).to_rows()
+    read = partial(read_partition_table, names=names | {"date_start"})
+    return ColumnTable.concatenate(_read_objects(objects, contents, window, read))
 
 
 def check_objects(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> None:
@@ -187,7 +184,7 @@ def check_objects(objects: ObjectStore, states: Mapping[date, PartitionState], w
 
 def _read_objects(
     objects: ObjectStore,
-    states: Mapping[date, PartitionState],
+    states: Mapping[date, PartitionState] | Mapping[date, DayContent],
     window: Window,
     read: Callable[[bytes, list[date]], T],
 ) -> list[T]:

@@ -1,4 +1,4 @@
-"""Adds what an alarm says about an ad, priors by account and month, and the platform's own notices of fatigue."""
+"""Adds alarms of ads, what scores were computed from, priors by account and month, and the platform's own notices."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -43,11 +43,27 @@ def upgrade() -> None:
         sa.Column("figures", sa.JSON(), nullable=False),
         sa.Column("input_hash", sa.String(16), nullable=False),
         sa.Column("data_version", sa.Integer(), nullable=False),
+        sa.Column("stored_days", sa.Integer(), nullable=False),
         sa.Column("calculator_version", sa.String(24), nullable=False),
         sa.Column("calculated_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("account_id", "month", "version", name=op.f("pk_fatigue_prior")),
     )
     op.create_index(op.f("ix_fatigue_prior_month"), "fatigue_prior", ["month"])
+    op.create_table(
+        "fatigue_day",
+        sa.Column("account_id", sa.String(24), nullable=False),
+        sa.Column("as_of", sa.Date(), nullable=False),
+        sa.Column("input_hash", sa.String(16), nullable=False),
+        sa.Column("data_hash", sa.String(16), nullable=False),
+        sa.Column("data_version", sa.Integer(), nullable=False),
+        sa.Column("stored_days", sa.Integer(), nullable=False),
+        sa.Column("frequency_source", sa.String(16), nullable=False),
+        sa.Column("frequency_hash", sa.String(16), nullable=False),
+        sa.Column("calculator_version", sa.String(24), nullable=False),
+        sa.Column("calculated_at", _TIMESTAMP, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "as_of", name=op.f("pk_fatigue_day")),
+    )
+    op.create_index(op.f("ix_fatigue_day_as_of"), "fatigue_day", ["as_of"])
     op.create_table(
         "platform_fatigue",
         sa.Column("account_id", sa.String(24), nullable=False),
@@ -65,6 +81,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables and columns of this migration."""
     op.drop_table("platform_fatigue")
+    op.drop_table("fatigue_day")
     op.drop_table("fatigue_prior")
     op.drop_index(_NEWEST_INDEX, "fatigue_score")
     with op.batch_alter_table("fatigue_score") as table:
