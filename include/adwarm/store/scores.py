@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, Final, get_args
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, delete, func, or_, select
+from sqlalchemy import Connection, Engine, and_, delete, func, select
 
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.store import fatigue_days
@@ -189,54 +189,6 @@ def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> l
     query = query.order_by(table.c.total.is_(None), table.c.total.desc(), table.c.ad_id)
     with read_transaction(engine) as connection:
         return [read_score(row) for row in connection.execute(query).mappings()]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreQuery:
-    """Which of an account's scores to list: those of its newest day up to `as_of`, of one ad, of one status."""
-
-    account_id: str
-    as_of: date | None = None
-    ad_id: str | None = None
-    status: FatigueStatus | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScorePosition:
-    """The last score of a page, after which the next one begins."""
-
-    as_of: date
-    total: float | None
-    ad_id: str
-
-
-def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePosition | None = None) -> list[StoredScore]:
-    """Return up to `limit` scores of one day in the order of `list_latest`, those after `after`.
-
-    Pages that follow a position stay on its day, also when newer scores are published meanwhile.
-    """
-    same = table.c.account_id == query.account_id
-    days = select(func.max(table.c.as_of)).where(same)
-    if query.as_of is not None:
-        days = days.where(table.c.as_of <= query.as_of)
-    selected = select(table).where(same, table.c.as_of == (days.scalar_subquery() if after is None else after.as_of))
-    if query.ad_id is not None:
-        selected = selected.where(table.c.ad_id == query.ad_id)
-    if query.status is not None:
-        selected = selected.where(table.c.status == query.status)
-    if after is not None:
-        selected = selected.where(_is_after(after))
-    selected = selected.order_by(table.c.total.is_(None), table.c.total.desc(), table.c.ad_id).limit(limit)
-    with read_transaction(engine) as connection:
-        return [read_score(row) for row in connection.execute(selected).mappings()]
-
-
-def _is_after(position: ScorePosition) -> Any:
-    later_ad = table.c.ad_id > position.ad_id
-    if position.total is None:
-        return and_(table.c.total.is_(None), later_ad)
-    same_total = and_(table.c.total == position.total, later_ad)
-    return or_(table.c.total < position.total, same_total, table.c.total.is_(None))
 
 
 def count_by_status(engine: Engine, as_of: date) -> dict[str, int]:

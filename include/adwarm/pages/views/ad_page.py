@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 
-from adwarm.fatigue.ad_days import CLICK_FIELDS, AdDay, read_ad_days
+from adwarm.fatigue.ad_days import AdDay, list_ad_days
 from adwarm.fatigue.recommendation import (
     FATIGUED_FROM,
     LIMITED_ABOVE,
@@ -57,7 +57,7 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
 
 
 def _load_daily(request: TileRequest) -> Mapping[str, Any]:
-    """Return the daily figures; without readable days those of the scores, which cover some days each."""
+    """Return the daily figures from the first day with delivery on."""
     context = request.services.context
     account_id, ad_id = _read_ad(request)
     history = list_history(context.engine, account_id, ad_id)
@@ -65,19 +65,21 @@ def _load_daily(request: TileRequest) -> Mapping[str, Any]:
         return {"days": [], "problem": ""}
     score = history[-1].score
     window = Window(score.as_of - timedelta(days=DAILY_DAYS - 1), score.as_of)
-    clicks_from = score.baseline.get("clicks_from") or CLICK_FIELDS[0]
-    problem = ""
+    clicks_from = score.baseline.get("clicks_from") or "clicks"
     try:
-        days = read_ad_days(context, account_id, ad_id, window, clicks_from)
+        stored = {item.day: item for item in list_ad_days(context, account_id, ad_id, window, clicks_from)}
     except AdwarmError as error:
-        days, problem = [AdDay(day) for day in window.days()], str(error)
-    while days and not days[0].impressions:  # before the first delivery
-        days = days[1:]
+        return {"days": [], "problem": str(error)}
+    first = min((day for day, item in stored.items() if item.impressions), default=None)
+    if first is None:
+        return {"days": [], "problem": ""}
+    days = [stored.get(day, AdDay(day, None, None, None)) for day in window.days() if day >= first]
     by_day = {item.score.as_of: item.score for item in history}
     scores = [by_day.get(item.day) for item in days]
     return {
         "days": days[::-1],
-        "problem": problem,
+        "stored": stored.keys(),
+        "problem": "",
         "labels": [f"{item.day:%b} {item.day.day}" for item in days],
         "ctr": _list_ctr_series(days, score),
         "marks": _list_marks(days, score),
