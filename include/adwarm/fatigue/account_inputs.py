@@ -119,9 +119,7 @@ class BlockInputs:
         """
         missing = [day for day in sorted(days) if (account_id, day) not in self._figures]
         hashes = {
-            entry.key: entry.payload_hash
-            for day in missing
-            if (entry := self.weeks.get((account_id, day))) is not None
+            entry.key: entry.payload_hash for day in missing if (entry := self.weeks.get((account_id, day))) is not None
         }
         for start in range(0, len(hashes), _PAYLOADS_AT_ONCE):
             keys = list(hashes)[start : start + _PAYLOADS_AT_ONCE]

@@ -32,6 +32,8 @@ LIMITED_ABOVE: Final = 1.0
 FATIGUED_FROM: Final = 2.0
 """Cost per result as a multiple of the past, from which Meta calls a creative limited, and fatigued."""
 _NOTABLE_COST: Final = 1.05
+_NOTABLE_COMPONENT: Final = 15.0
+"""A lower component is no reason for a warning."""
 _MOST_EVIDENCE: Final = 100_000.0
 _COMPONENTS: Final = ("creative", "audience", "algorithm")
 _PAUSES: Final = {
@@ -114,7 +116,7 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
     if score.total is None:
         return _recommend_pending(score, settings)
     driver = find_driver(score, settings)
-    reasons = (*describe_alarm(score, settings), *_describe_figures(score), *_describe_cost(score))
+    reasons = (*_describe_figures(score), *_describe_cost(score), *describe_alarm(score, settings))
     action, note = _choose_action(score, driver), _explain_difference(score, driver)
     return Recommendation(action, reasons, _describe_caution(score), note)
 
@@ -257,7 +259,8 @@ def _describe_figures(score: FatigueScore) -> tuple[str, ...]:
             lambda value: f"{value:,.2f}",
         ),
     }
-    known = [name for name in texts if getattr(score, name) is not None and texts[name]]
+    lowest = 0.0 if score.status == "healthy" else _NOTABLE_COMPONENT
+    known = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
     return tuple(texts[name] for name in sorted(known, key=lambda name: -getattr(score, name)))
 
 

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any, Final, get_args
 
 from adwarm.fatigue.recommendation import Recommendation, describe_projection, find_driver, recommend
+from adwarm.fatigue.report import CSV_COLUMNS, list_csv_cells
 from adwarm.fatigue.score import WARNING_UP_TO
 from adwarm.foundation.csv_text import format_csv
 from adwarm.foundation.errors import BadRequest
@@ -35,6 +36,7 @@ MEANINGS: Final = {
     "audience": "how often one person saw the ad",
     "algorithm": "increased price",
 }
+_SHOWN_REASONS: Final = 3
 _KINDS: Final[dict[DueKind, str]] = {"alarm": "alarm", "critical": "critical", "soon": "critical soon"}
 _CHANGES: Final[dict[ChangeKind, str]] = {
     "alarm": "New alarms",
@@ -117,7 +119,8 @@ def _load_today(request: TileRequest) -> Mapping[str, Any]:
         "counts": counts,
         "due": [(item.kind, _show_ad(request, item.ad, totals, item.kind)) for item in due],
         "kinds": _KINDS,
-        "spend": ", ".join(f"{amount:,.0f} {currency}" for currency, amount in counts.spend.items()),
+        "spend": [f"{amount:,.0f} {currency}" for currency, amount in counts.spend.items()],
+        "shown_reasons": _SHOWN_REASONS,
         "is_filtered": bool(chosen),
         "all_link": request.link("fatigue"),
         "links": {
@@ -179,32 +182,13 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
     }
 
 
-_CSV_COLUMNS: Final = (
-    "account_id", "account_name", "ad_id", "ad_name", "as_of", "status", "total", "change", "creative", "audience",
-    "algorithm", "driver", "alarm", "alarm_since", "onset", "evidence", "days_to_critical", "days_to_critical_low",
-    "days_to_critical_high", "cost_ratio", "recent_spend", "currency", "data_quality", "settled", "action", "reasons",
-)  # fmt: skip
-
-
 def _load_csv(request: TileRequest) -> str:
     """Return the ads of the filter of the URL as CSV, at most `MOST_ROWS`, in their order."""
     context = request.services.context
     ads, _ = queries.list_ads(context.engine, _read_query(request, page="1"), MOST_ROWS)
-    return format_csv(_CSV_COLUMNS, (_csv_row(ad, context.settings.fatigue) for ad in ads))
-
-
-def _csv_row(ad: ListedAd, settings: FatigueSettings) -> list[Any]:
-    score, advice = ad.stored.score, recommend(ad.stored.score, settings)
-    own = {
-        "account_name": ad.account_name,
-        "change": ad.change,
-        "currency": ad.currency,
-        "settled": ad.stored.settled,
-        "driver": find_driver(score, settings),
-        "action": advice.action,
-        "reasons": "; ".join(advice.reasons),
-    }
-    return [own[name] if name in own else getattr(score, name) for name in _CSV_COLUMNS]
+    settings = context.settings.fatigue
+    rows = ([ad.account_name, ad.currency, ad.change, *list_csv_cells(ad.stored, settings)] for ad in ads)
+    return format_csv(("account_name", "currency", "change", *CSV_COLUMNS), rows)
 
 
 def _read_accounts(request: TileRequest) -> AccountFilter:
