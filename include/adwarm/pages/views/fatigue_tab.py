@@ -244,6 +244,8 @@ def _show_ad(
 def _describe_since(score: FatigueScore, totals: Sequence[float | None], kind: DueKind | None) -> str:
     """Return since when an ad is in alarm, or critical, as far back as `totals` goes."""
     if kind == "alarm" and score.alarm_since is not None:
+        if score.alarm_since == score.as_of:
+            return "new"
         return f"since {score.alarm_since:%b} {score.alarm_since.day}"
     if kind != "critical":
         return ""
