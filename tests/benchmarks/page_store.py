@@ -138,7 +138,7 @@ SELECT {_ACCOUNT.format("i / 100")}, (23850000000 + i / 10)::text, :today - 1 - 
   CASE WHEN i % 500 < 10 THEN :hostile ELSE 'Ad ' || i / 10 END, status, total, least(100, total * 1.1), total * 0.9,
   total, 0.6 + (i % 40) / 100.0, CASE WHEN total > 30 THEN (ARRAY['creative', 'audience', 'algorithm'])[1 + i / 10 % 3]
   END, slope, days, days * 0.7, CASE WHEN i / 10 % 3 > 0 THEN days * 1.6 END, alarm,
-  CASE WHEN alarm <> 'none' THEN 180 + i % 1000 END, CASE WHEN alarm = 'alarm' THEN :today - 1 - i % 10 - i / 10 % 9 END,
+  CASE WHEN alarm <> 'none' THEN 180 + i % 1000 END, CASE WHEN alarm = 'alarm' THEN :today - 2 - i % 10 END,
   CASE WHEN alarm <> 'none' THEN :today - 8 - i % 10 - i / 10 % 9 END, 0.8 + total / 60, 20 + i / 10 * 7919 % 4000,
   '{{"ctr": 0.012, "recent_ctr": 0.009, "cpm": 8.5, "recent_cpm": 9.1, "frequency": 1.8, "clicks_from": "clicks"}}',
   'canonical-3', 1, '', false, :now - (i % 10) * interval '1 day'
