@@ -11,13 +11,14 @@ from operator import attrgetter
 from typing import Any, Final, get_args
 
 import orjson
-from sqlalchemy import Connection, Engine, and_, delete, func, select
+from sqlalchemy import Engine, and_, delete, func, select, union
 
 from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.store import fatigue_days
 from adwarm.store.bulk_insert import insert_columns
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.fatigue_days import DayKey, ScoreInputs
+from adwarm.store.tables import fatigue_day
 from adwarm.store.tables import fatigue_score as table
 
 STATUSES: Final = get_args(FatigueStatus)
@@ -133,23 +134,14 @@ def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]
     return {**columns, "calculated_at": [at] * len(listed)}
 
 
-def find_data_version(
-    engine: Engine, account_id: str, as_of: date, calculator_version: str | None = None
-) -> int | None:
-    """Return the data version behind the account's scores of a day, or None when there are none.
-
-    Args:
-        calculator_version: only scores of this calculator count; all by default.
-    """
-    with read_transaction(engine) as connection:
-        return _version(connection, account_id, as_of, calculator_version)
-
-
 def list_scored_accounts(engine: Engine, account_ids: Sequence[str], as_of: date) -> set[str]:
-    """Return those of up to some hundreds of accounts that have scores as of a day."""
-    query = select(table.c.account_id).where(table.c.account_id.in_(account_ids), table.c.as_of == as_of).distinct()
+    """Return those of up to some hundreds of accounts that were scored as of a day, also when none of their ads was."""
+    chosen = [
+        select(item.c.account_id).where(item.c.account_id.in_(account_ids), item.c.as_of == as_of)
+        for item in (table, fatigue_day)
+    ]
     with read_transaction(engine) as connection:
-        return set(connection.execute(query).scalars())
+        return set(connection.execute(union(*chosen)).scalars())
 
 
 def list_frequencies(engine: Engine, account_id: str, days: Collection[date]) -> dict[date, dict[str, float]]:
@@ -205,14 +197,6 @@ def count_all_by_status(engine: Engine) -> dict[str, int]:
         query = select(table.c.status, func.count()).group_by(table.c.status)
         counts = {row[0]: int(row[1]) for row in connection.execute(query)}
     return {status: counts.get(status, 0) for status in STATUSES}
-
-
-def _version(connection: Connection, account_id: str, as_of: date, calculator_version: str | None = None) -> int | None:
-    query = select(func.max(table.c.data_version)).where(table.c.account_id == account_id, table.c.as_of == as_of)
-    if calculator_version is not None:
-        query = query.where(table.c.calculator_version == calculator_version)
-    newest = connection.execute(query).scalar_one()
-    return None if newest is None else int(newest)
 
 
 def read_score(columns: Mapping[Any, Any]) -> StoredScore:
