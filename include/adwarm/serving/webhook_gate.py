@@ -8,6 +8,8 @@ page "Webhooks: Get Started".
 import hmac
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final
 
@@ -20,6 +22,8 @@ from adwarm.settings import Settings
 
 UNVERIFIED_PER_SECOND: Final = 20.0
 """Webhooks per second and process that fail the check; those that pass it are not counted."""
+BODIES_AT_ONCE: Final = 16
+"""Bodies that are received at a time, so that anonymous callers fill no memory."""
 _SIGNATURE = re.compile(r"sha256=([0-9a-fA-F]{64})", re.ASCII)
 _CHALLENGE = re.compile(r"[0-9A-Za-z_.-]{1,200}", re.ASCII)
 
@@ -37,6 +41,7 @@ class WebhookGate:
         self._app_secret = _reveal(settings.source.app_secret)
         self._clock = clock
         self._limit = RateLimit()
+        self._bodies = 0
 
     def answer_challenge(self, mode: str, verify_token: str, challenge: str) -> str:
         """Return what the platform expects when its webhook is set up: the challenge.
@@ -63,8 +68,22 @@ class WebhookGate:
             raise Problem(404, "Not Found", "there is no such path; /v1/openapi.json lists them")
         wait = self._limit.take(UNVERIFIED_PER_SECOND, self._clock.now().timestamp())
         if wait:
-            headers = {"Retry-After": str(max(1, math.ceil(wait)))}
-            raise Problem(429, "Too Many Requests", "too many unverified webhooks were sent", headers)
+            raise _too_many(wait)
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        """Receive a body while the block runs.
+
+        Raises:
+            Problem: 429, too many bodies are received already.
+        """
+        if self._bodies >= BODIES_AT_ONCE:
+            raise _too_many(1)
+        self._bodies += 1
+        try:
+            yield
+        finally:
+            self._bodies -= 1
 
     def parse_signature(self, header: str | None) -> str:
         """Return the signature in a header, in lower-case hex.
@@ -91,6 +110,11 @@ class WebhookGate:
 def sign(body: bytes, app_secret: bytes) -> str:
     """Return the signature of a body in lower-case hex."""
     return hmac.new(app_secret, body, sha256).hexdigest()
+
+
+def _too_many(wait: float) -> Problem:
+    headers = {"Retry-After": str(max(1, math.ceil(wait)))}
+    return Problem(429, "Too Many Requests", "too many unverified webhooks were sent", headers)
 
 
 def _reveal(secret: SecretStr | None) -> bytes:
