@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 from adwarm.compression import flush_statistics, unpack_document
+from adwarm.fatigue.row_notices import save_row_notices
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
 from adwarm.foundation import telemetry
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, TooMuchData
@@ -77,6 +78,7 @@ def score_accounts(
         try:
             _check_not_lost(context, account_id, as_of, lost)
             _score_one(context, account_id, as_of, now, result)
+            save_row_notices(context, account_id, as_of, now)
         except (Corrupt, NotFound, TooMuchData) as error:
             is_healed = pipeline is not None and _heal(pipeline, account_id, error)
             advice = "its days are fetched again" if is_healed else "run `adwarm verify --repair` and fetch it again"

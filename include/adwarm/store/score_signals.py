@@ -1,4 +1,4 @@
-"""What the scores of an account said about each ad, day by day: band, total and alarm, without the rest of the score."""
+"""What the scores of an account said about each ad, day by day: band, total and alarm."""
 
 from dataclasses import dataclass
 from datetime import date
