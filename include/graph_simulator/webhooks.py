@@ -27,6 +27,7 @@ RETRY_DELAYS: Final = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 30,
 MAX_NOTICES: Final = 1_000
 """Notices in one body."""
 _TIMEOUT_SECONDS = 10.0
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 _SILENT = 0
 """Status of a callback that did not answer."""
 
@@ -146,7 +147,7 @@ def send_by_http(url: str, body: bytes | None, headers: Mapping[str, str]) -> tu
     """Send a request by HTTP; see `Sender`."""
     request = urllib.request.Request(url, data=body, headers=dict(headers))  # noqa: S310  # the scheme is checked
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
+        with _DIRECT.open(request, timeout=_TIMEOUT_SECONDS) as answer:
             return answer.status, answer.read(1 << 16)
     except urllib.error.HTTPError as error:
         return error.code, b""
