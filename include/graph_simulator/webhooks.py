@@ -10,7 +10,7 @@ import secrets
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -163,7 +163,7 @@ class WebhookThread:
         now: the platform's clock.
     """
 
-    def __init__(self, sender: WebhookSender, now: "Now") -> None:
+    def __init__(self, sender: WebhookSender, now: Callable[[], datetime]) -> None:
         self._sender = sender
         self._now = now
         self._stop = threading.Event()
@@ -179,10 +179,3 @@ class WebhookThread:
     def _run(self) -> None:
         while not self._stop.wait(1.0):
             self._sender.send_due(self._now())
-
-
-class Now(Protocol):
-    """Tells the time of a platform."""
-
-    def __call__(self) -> datetime:
-        """Return the present moment in UTC."""

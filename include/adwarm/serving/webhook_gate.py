@@ -32,13 +32,15 @@ class WebhookGate:
     """Checks the webhooks of one process.
 
     Args:
-        settings: verify token and app secret; without either every webhook is answered as an unknown path.
+        settings: verify token, and the app secrets of the source and of further connections; without the token or
+            any secret every webhook is answered as an unknown path.
         clock: the time of the limit.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._verify_token = _reveal(settings.serving.webhook_verify_token)
-        self._app_secret = _reveal(settings.source.app_secret)
+        sources = (settings.source, *settings.connections.values())
+        self._app_secrets = [secret for source in sources if (secret := _reveal(source.app_secret))]
         self._clock = clock
         self._limit = RateLimit()
         self._bodies = 0
@@ -64,7 +66,7 @@ class WebhookGate:
         Raises:
             Problem: 404, webhooks are off; 429, too many were refused lately.
         """
-        if not self._verify_token or not self._app_secret:
+        if not self._verify_token or not self._app_secrets:
             raise Problem(404, "Not Found", "there is no such path; /v1/openapi.json lists them")
         wait = self._limit.take(UNVERIFIED_PER_SECOND, self._clock.now().timestamp())
         if wait:
@@ -100,9 +102,9 @@ class WebhookGate:
         """Check the signature of a body, and count the webhook no longer as one that fails.
 
         Raises:
-            Problem: 403, the body is not signed with the app secret.
+            Problem: 403, the body is not signed with an app secret of the settings.
         """
-        if not hmac.compare_digest(sign(body, self._app_secret), signature):
+        if not any(hmac.compare_digest(sign(body, secret), signature) for secret in self._app_secrets):
             raise forbidden("the signature of the webhook is not valid for ADWARM_SOURCE__APP_SECRET")
         self._limit.give_back(UNVERIFIED_PER_SECOND)
 

@@ -69,6 +69,20 @@ def test_without_both_secrets_there_is_no_gate(secret: str | None, token: str | 
     assert _status(gate.answer_challenge, "subscribe", token or "", "1") == 404
 
 
+def test_webhooks_of_every_connection_pass() -> None:
+    """The app of each connection in the settings may send webhooks, also without one in `source`."""
+    for source in ({"app_secret": SECRET}, {}):
+        settings = Settings(
+            source=source,
+            serving={"webhook_verify_token": TOKEN},
+            connections={"eu": {"app_secret": "another-secret"}, "us": {}},
+        )
+        gate = WebhookGate(settings, VirtualClock(NOW))
+        gate.take()
+        gate.check(b"x", sign(b"x", b"another-secret"))
+        assert _status(gate.check, b"x", sign(b"x", b"")) == 403
+
+
 def test_the_challenge() -> None:
     """The challenge is returned for the right token and mode only, and only when it is harmless."""
     gate = make_gate()

@@ -1,6 +1,5 @@
 """The webhook route: signed notices are stored, everything else is refused or ignored, and no secret is shown."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -70,14 +69,11 @@ def test_a_signed_notice_is_stored_once(webhook: TestClient, services: ServingSe
     assert platform_fatigue.list_newest(services.context.engine, "act_1") == expected
 
 
-def test_what_is_not_used_is_accepted(webhook: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    """Other objects and unreadable notices get 200, so that nobody sends them again; the latter are logged."""
+def test_what_is_not_used_is_accepted(webhook: TestClient) -> None:
+    """Other objects and unreadable notices get 200 and are counted, so that nobody sends them again."""
     assert send(webhook, make_body("7", object="page")).json()["ignored"] == 1
-    with caplog.at_level(logging.WARNING):
-        answer = send(webhook, make_body("7", level="EXTREME"))
+    answer = send(webhook, make_body("7", level="EXTREME"))
     assert (answer.status_code, answer.json()["unreadable"]) == (200, 1)
-    assert "the level is not low, medium or high" in caplog.text
-    assert "EXTREME" not in caplog.text
 
 
 def test_a_forged_webhook_is_refused(webhook: TestClient, services: ServingServices) -> None:
@@ -174,17 +170,17 @@ def test_it_is_off_by_default(api: Any) -> None:
     assert api.client.post(WEBHOOK_PATH + "/").status_code == 401
 
 
-def test_no_answer_and_no_log_holds_a_secret(webhook: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_answer_and_no_log_holds_a_secret(webhook: TestClient, lines: list[str]) -> None:
     """Neither secret is in an answer or a log, whatever is sent, also when both are echoed by the caller."""
-    with caplog.at_level(logging.DEBUG):
-        answers = [
-            send(webhook, make_body("7")),
-            send(webhook, make_body("7"), **{"X-Hub-Signature-256": SECRET}),
-            send(webhook, orjson.dumps({"object": SECRET, "entry": TOKEN})),
-            send(webhook, make_body(SECRET + TOKEN)),
-            webhook.get(WEBHOOK_PATH, params={"hub.verify_token": SECRET, "hub.mode": TOKEN}),
-        ]
-    adwarm = [record.getMessage() for record in caplog.records if record.name.startswith("adwarm")]
-    for text in [*(answer.text + str(answer.headers) for answer in answers), *adwarm]:
+    answers = [
+        send(webhook, make_body("7")),
+        send(webhook, make_body("7"), **{"X-Hub-Signature-256": SECRET}),
+        send(webhook, orjson.dumps({"object": SECRET, "entry": TOKEN})),
+        send(webhook, make_body(SECRET + TOKEN)),
+        webhook.get(WEBHOOK_PATH, params={"hub.verify_token": SECRET, "hub.mode": TOKEN}),
+    ]
+    logged = [line for line in lines if not line.startswith("httpx ")]  # the test's own client logs its URLs
+    assert any("could not be read" in line for line in logged)
+    for text in [*(answer.text + str(answer.headers) for answer in answers), *logged]:
         assert SECRET not in text
         assert TOKEN not in text
