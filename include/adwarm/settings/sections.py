@@ -272,6 +272,13 @@ class FatigueSettings(Section):
     recent_days: int = Field(3, ge=1, description="Recent days that are compared with the baseline.")
     baseline_days: int = Field(30, ge=7, description="Baseline days before them.")
     min_impressions: int = Field(500, ge=0, description="Minimum impressions; with fewer the score is pending.")
+    alert_at: Literal["off", "warning", "critical", "alarm"] = Field(
+        "critical",
+        description="Least that an alert names an ad for: a status that got this bad, or an alarm; `off`: nothing.",
+    )
+    history_days: int = Field(
+        60, ge=40, le=365, description="Days before a month that its scores look back on; days not stored are unknown."
+    )
 
 
 class SourceSettings(Section):
