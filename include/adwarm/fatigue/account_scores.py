@@ -14,6 +14,8 @@ from adwarm.compression import flush_statistics
 from adwarm.fatigue.account_inputs import BlockInputs, load_inputs
 from adwarm.fatigue.as_of import AccountWork, first_day_used, month_inputs, month_of, select_days
 from adwarm.fatigue.block_scores import DAMAGE, score_block
+from adwarm.fatigue.crossings import alert_on_crossings
+from adwarm.fatigue.row_notices import save_row_notices
 from adwarm.fatigue.score import CALCULATOR_VERSION
 from adwarm.foundation import telemetry
 from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound
@@ -84,7 +86,8 @@ def score_accounts(
         context: the store and the settings.
         pairs: account id and day, each.
         now: when the scores are made.
-        pipeline: heals damaged days, so that they are fetched again; None to report them only.
+        pipeline: heals damaged days, so that they are fetched again, and delivers alerts on ads that got worse; None to
+            report damaged days only.
     """
     result = ScoringResult()
     level = context.settings.spec("default").level
@@ -99,6 +102,7 @@ def score_accounts(
     ids = sorted(requested)
     for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
         run.score({account_id: requested[account_id] for account_id in ids[start : start + _ACCOUNTS_PER_QUERY]})
+    result.errors += save_row_notices(context, pairs, now)
     for status, count in result.bands.items():
         telemetry.report(telemetry.SCORED_ADS, count, status=status)
     flush_statistics(context.engine, now)
@@ -175,6 +179,9 @@ class _Run:
         rescored = {(work.account_id, day) for work in block for day in work.rescored}
         for group in _split_transactions(items):
             stored = scores.publish_days(self.context.engine, group, self.now)
+            if self.pipeline is not None:
+                new = (s for item in group if (item.account_id, item.as_of) in stored for s in item.scores)
+                alert_on_crossings(self.context, new, self.now, self.pipeline)
             self.result.accounts += len({item.account_id for item in group})
             self.result.rescored_days += len(stored & rescored)
             for item in group:

@@ -1,14 +1,14 @@
 """Loads what the pages of an account and of an ad show, from stored scores and stored days."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 
 from adwarm.fatigue.account_plot import PLOT_DAYS, SMALL_PLOTS, AccountFigures
 from adwarm.fatigue.ad_days import DEFAULT_NOISE, list_ad_days
 from adwarm.fatigue.ad_plot import AdFigures
 from adwarm.fatigue.report import AccountSummary, AdChange
 from adwarm.model import Account, Window
-from adwarm.store import Context, score_queries
+from adwarm.store import Context, fatigue_priors, score_queries
 from adwarm.store.scores import StoredScore
 
 _DAYS_BEFORE = 30
@@ -67,6 +67,13 @@ def load_ad(context: Context, account: Account, history: Sequence[StoredScore]) 
         currency=account.currency,
         history=history,
         days=list_ad_days(context, account.id, newest.ad_id, window, clicks_from),
-        noise=DEFAULT_NOISE,
+        noise=_find_noise(context, account.id, newest.as_of),
         settings=context.settings.fatigue,
     )
+
+
+def _find_noise(context: Context, account_id: str, day: date) -> float:
+    """Return how daily rates of the account's ads vary beyond chance, as its scores of the month assume."""
+    prior = fatigue_priors.list_newest(context.engine, [account_id], [day.replace(day=1)])
+    figures = next((item.figures for item in prior.values()), {})
+    return float(figures.get("noise_sd") or DEFAULT_NOISE)

@@ -84,6 +84,18 @@ fatigue_prior = Table(
     Index(None, "month"),
 )
 
+# Grows with ads that got worse. Maintenance deletes old rows.
+fatigue_alert = Table(
+    "fatigue_alert",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("ad_id", String(24)),
+    value_column("as_of", Date),
+    value_column("level", Integer),
+    value_column("alerted_at", UtcDateTime()),
+    Index(None, "alerted_at"),
+)
+
 # Grows with the platform's notices. Maintenance deletes old rows.
 platform_fatigue = Table(
     "platform_fatigue",

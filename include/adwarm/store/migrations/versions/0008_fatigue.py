@@ -65,6 +65,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_fatigue_day_as_of"), "fatigue_day", ["as_of"])
     op.create_table(
+        "fatigue_alert",
+        sa.Column("account_id", sa.String(24), nullable=False),
+        sa.Column("ad_id", sa.String(24), nullable=False),
+        sa.Column("as_of", sa.Date(), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("alerted_at", _TIMESTAMP, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "ad_id", name=op.f("pk_fatigue_alert")),
+    )
+    op.create_index(op.f("ix_fatigue_alert_alerted_at"), "fatigue_alert", ["alerted_at"])
+    op.create_table(
         "platform_fatigue",
         sa.Column("account_id", sa.String(24), nullable=False),
         sa.Column("ad_id", sa.String(24), nullable=False),
@@ -81,6 +91,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables and columns of this migration."""
     op.drop_table("platform_fatigue")
+    op.drop_table("fatigue_alert")
     op.drop_table("fatigue_day")
     op.drop_table("fatigue_prior")
     op.drop_index(_NEWEST_INDEX, "fatigue_score")
