@@ -5,7 +5,7 @@ and an account's scores are stored in one transaction. A run that is killed leav
 the rest.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -187,8 +187,8 @@ class _Run:
             for item in group:
                 if (item.account_id, item.as_of) in rescored:
                     continue
-                for score in item.scores:
-                    self.result.bands[score.status] = self.result.bands.get(score.status, 0) + 1
+                for status, count in Counter(item.columns.get("status", ())).items():
+                    self.result.bands[status] = self.result.bands.get(status, 0) + count
 
     def _fail(self, account_id: str, as_of: date, error: AdwarmError) -> None:
         if isinstance(error, BadRequest):
@@ -228,7 +228,7 @@ def _split_transactions(items: Sequence[DayScores]) -> Iterator[list[DayScores]]
     group: list[DayScores] = []
     for days in by_account.values():
         group += days
-        if sum(len(item.scores) for item in group) >= _TRANSACTION_SCORES:
+        if sum(item.ads for item in group) >= _TRANSACTION_SCORES:
             yield group
             group = []
     if group:

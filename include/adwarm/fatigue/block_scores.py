@@ -17,8 +17,9 @@ from adwarm.fatigue.as_of import AccountWork, PriorInputs, month_of, prior_windo
 from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures, read_panel
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_panel
+from adwarm.fatigue.score_export import export_scores
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, TooMuchData
-from adwarm.model import ColumnTable, FatigueScore, Window
+from adwarm.model import ColumnTable, Window
 from adwarm.store import fatigue_priors
 from adwarm.store.fatigue_priors import MonthKey, StoredPrior
 from adwarm.store.partition_rows import daily_columns
@@ -126,20 +127,14 @@ def _score_month(
     figures = {key[0]: AccountPrior.from_dict(prior.figures) for key, prior in priors.items()}
     settings = inputs.settings.fatigue
     table = score_panel(panel, figures, _frequencies(inputs, panel, days, result.errors), settings)
-    alarms = detect(panel, figures, settings)
-    by_day: dict[date, dict[str, list[FatigueScore]]] = {}
-    for day in sorted({day for listed in days.values() for day in listed}):
-        groups: dict[str, list[FatigueScore]] = defaultdict(list)
-        for score in table.to_scores(day, alarms):
-            groups[score.account_id].append(score)
-        by_day[day] = groups
+    exported = dict(export_scores(table, detect(panel, figures, settings), days))
     for work in works:
         for day in days[work.account_id]:
             item, before = work.days[day], work.replaced.get(day)
-            scores = by_day[day].get(work.account_id, [])
             replaces = None if before is None else before.input_hash
+            columns = exported.get((work.account_id, day), {})
             result.scores[work.account_id].append(
-                DayScores(work.account_id, day, scores, item.inputs, item.settled, replaces)
+                DayScores(work.account_id, day, columns, item.inputs, item.settled, replaces)
             )
 
 

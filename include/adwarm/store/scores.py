@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
+from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final, get_args
 
@@ -56,7 +57,8 @@ class DayScores:
     Attributes:
         account_id: the account of all of them.
         as_of: their day.
-        scores: one per ad; none when no ad is scored.
+        columns: the values of each field of `FatigueScore`, one per ad, `baseline` as JSON text; none when no ad is
+            scored.
         inputs: what they were computed from.
         settled: whether none of that can change any more.
         replaces: the input hash that was stored when the inputs were read; None when nothing was.
@@ -64,10 +66,15 @@ class DayScores:
 
     account_id: str
     as_of: date
-    scores: Sequence[FatigueScore]
+    columns: Mapping[str, Sequence[Any]]
     inputs: ScoreInputs
     settled: bool
     replaces: str | None = None
+
+    @property
+    def ads(self) -> int:
+        """Number of scores."""
+        return len(self.columns.get("ad_id", ()))
 
 
 def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
@@ -79,7 +86,7 @@ def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, s
     for score in scores:
         groups[score.account_id, score.as_of].append(score)
     days = [
-        DayScores(account_id, as_of, group, _plain_inputs(group[0], data_version), settled)
+        DayScores(account_id, as_of, to_columns(group), _plain_inputs(group[0], data_version), settled)
         for (account_id, as_of), group in groups.items()
     ]
     return sum(len(groups[key]) for key in publish_days(engine, days, at))
@@ -117,21 +124,29 @@ def _plain_inputs(score: FatigueScore, data_version: int) -> ScoreInputs:
 
 def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]]:
     """Return the rows of the table by column."""
-    listed = [score for day in days for score in day.scores]
+    listed = [day for day in days if day.ads]
+    columns: dict[str, Sequence[Any]] = {
+        name: list(chain.from_iterable(day.columns[name] for day in listed)) for name in (_FIELDS if listed else ())
+    }
     if not listed:
-        return {}
-    columns: dict[str, Sequence[Any]] = dict(zip(_FIELDS, zip(*map(_READ_FIELDS, listed), strict=True), strict=True))
+        return columns
     columns["ad_name"] = [name.replace("\0", "")[:_MAX_NAME] for name in columns["ad_name"]]
-    columns["baseline"] = [orjson.dumps(values).decode() for values in columns["baseline"]]
-    counts = [len(day.scores) for day in days]
+    counts = [day.ads for day in listed]
     stamps = {
-        "data_version": [day.inputs.data_version for day in days],
-        "settled": [day.settled for day in days],
-        "input_hash": [day.inputs.input_hash for day in days],
+        "data_version": [day.inputs.data_version for day in listed],
+        "settled": [day.settled for day in listed],
+        "input_hash": [day.inputs.input_hash for day in listed],
+        "calculated_at": [at] * len(listed),
     }
     for name, values in stamps.items():
-        columns[name] = [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
-    return {**columns, "calculated_at": [at] * len(listed)}
+        columns[name] = list(chain.from_iterable(map(repeat, values, counts)))
+    return columns
+
+
+def to_columns(scores: Sequence[FatigueScore]) -> dict[str, Sequence[Any]]:
+    """Return the values of each field of scores, as `DayScores` has them."""
+    columns: dict[str, Sequence[Any]] = dict(zip(_FIELDS, zip(*map(_READ_FIELDS, scores), strict=True), strict=True))
+    return {**columns, "baseline": [orjson.dumps(values).decode() for values in columns["baseline"]]}
 
 
 def list_scored_accounts(engine: Engine, account_ids: Sequence[str], as_of: date) -> set[str]:

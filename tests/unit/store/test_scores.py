@@ -14,7 +14,7 @@ from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
 from adwarm.store import fatigue_days, scores
 from adwarm.store.fatigue_days import ScoreInputs
-from adwarm.store.scores import DayScores, StoredScore
+from adwarm.store.scores import DayScores, StoredScore, to_columns
 
 DAY = date(2026, 11, 24)
 AT = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -91,7 +91,10 @@ def test_older_data_replaces_nothing(engine: Engine) -> None:
 
 def _day(total: float, version: int, input_hash: str, replaces: str | None = None, ads: int = 1) -> DayScores:
     listed = [_score(str(number), total) for number in range(ads)]
-    return DayScores("act_1", DAY, listed, ScoreInputs(input_hash, "data", version, 5, "s", "f", "v1"), False, replaces)
+    columns = to_columns(listed) if listed else {}
+    return DayScores(
+        "act_1", DAY, columns, ScoreInputs(input_hash, "data", version, 5, "s", "f", "v1"), False, replaces
+    )
 
 
 def test_a_day_that_was_published_meanwhile_stays_unless_the_data_is_newer(engine: Engine) -> None:
@@ -119,7 +122,7 @@ def test_a_day_without_ads_is_remembered_and_deletes_earlier_scores(engine: Engi
 
 def test_nothing_is_stored_when_one_day_cannot_be(engine: Engine) -> None:
     """Days are published all or none: an error in the middle leaves neither scores nor their inputs."""
-    twice = replace(_day(10.0, 1, "a"), scores=[_score("1"), _score("1")])
+    twice = replace(_day(10.0, 1, "a"), columns=to_columns([_score("1"), _score("1")]))
     with pytest.raises(IntegrityError):
         scores.publish_days(engine, [replace(_day(10.0, 1, "b"), as_of=date(2026, 11, 20)), twice], AT)
     assert scores.list_latest(engine, "act_1") == []
@@ -131,7 +134,9 @@ HOSTILE = "tab\t newline\n return\r back\\slash \\N \\. quote\" ' \u2028 \U0001f
 
 def test_hostile_names_are_stored_as_they_are(engine: Engine) -> None:
     """Control characters, escapes and quotes of a name come back; only NUL, which PostgreSQL cannot store, is gone."""
-    score = _score(ad_name=HOSTILE, baseline={"note": HOSTILE.replace("\0", ""), "flags": []}, onset=DAY, evidence=1e300)
+    score = _score(
+        ad_name=HOSTILE, baseline={"note": HOSTILE.replace("\0", ""), "flags": []}, onset=DAY, evidence=1e300
+    )
     scores.publish(engine, [score, _score("2", ad_name="", evidence=-0.0)], 1, False, AT)
     first, second = (row.score for row in scores.list_latest(engine, "act_1"))
     assert first == replace(score, ad_name=HOSTILE.replace("\0", ""))
@@ -153,7 +158,13 @@ def test_two_publishers_of_the_same_days_do_not_block_each_other(engine: Engine,
 
     def publish(number: int) -> None:
         listed = [
-            DayScores(name, day, [_score("1", float(number), account_id=name, as_of=day)], _inputs(number), False)
+            DayScores(
+                name,
+                day,
+                to_columns([_score("1", float(number), account_id=name, as_of=day)]),
+                _inputs(number),
+                settled=False,
+            )
             for name in ("act_1", "act_2")
             for day in days
         ]
