@@ -144,8 +144,8 @@ def is_critical_soon(score: FatigueScore) -> bool:
 def project_critical(score: FatigueScore) -> Projection | None:
     """Return when a score that is not critical becomes critical; None when that cannot be said.
 
-    It cannot for a score that does not rise, whose quality is below `MIN_QUALITY`, or that is expected to take longer
-    than `MAX_DAYS_AHEAD`.
+    It cannot for a score that does not rise, whose quality is below `MIN_QUALITY`, that is expected to take longer than
+    `MAX_DAYS_AHEAD`, or that is healthy and may as well stay so.
     """
     days = score.days_to_critical
     if days is None or score.status in ("critical", "pending"):
@@ -157,6 +157,8 @@ def project_critical(score: FatigueScore) -> Projection | None:
     if low is None:
         return Projection(first, score.as_of + timedelta(days=math.ceil(days)))
     is_open = high is None or high > MAX_DAYS_AHEAD
+    if is_open and score.status == "healthy":
+        return None
     return Projection(first, None if is_open else score.as_of + timedelta(days=math.ceil(high or 0.0)))
 
 

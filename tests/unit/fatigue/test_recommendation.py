@@ -92,8 +92,9 @@ def test_the_projection_is_an_interval_of_days(score: FatigueScore, text: str) -
         _score(20.0),
         _soon(5.0, 3.0, 8.0, data_quality=MIN_QUALITY - 0.01),
         _soon(MAX_DAYS_AHEAD + 1.0, 3.0, 90.0),
+        replace(_soon(5.0, 3.0, None), status="healthy"),
     ],
-    ids=["pending", "critical", "not rising", "low quality", "too far ahead"],
+    ids=["pending", "critical", "not rising", "low quality", "too far ahead", "healthy and perhaps staying so"],
 )
 def test_nothing_is_projected_without_a_reason_to(score: FatigueScore) -> None:
     """Where a projection would say nothing, there is none, and the ad is not critical soon."""
