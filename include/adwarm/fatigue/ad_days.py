@@ -15,10 +15,11 @@ import numpy as np
 
 from adwarm.fatigue.alarm import detect
 from adwarm.fatigue.as_of import month_of
-from adwarm.fatigue.panel import FloatArray
+from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
 from adwarm.fatigue.stored_panel import load_panel
 from adwarm.model import Window
+from adwarm.settings import FatigueSettings
 from adwarm.store import Context, fatigue_priors
 
 _NORMAL_95: Final = 1.96
@@ -51,8 +52,19 @@ class AdDay:
         return 1000 * self.spend / self.impressions if self.impressions and self.spend is not None else None
 
 
-def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) -> list[AdDay]:
-    """Return the delivery of an ad on each stored day of a window, oldest first; days without a row are zero.
+def list_ad_days(
+    context: Context, account_id: str, ad_id: str, window: Window, *, with_expected: bool = False
+) -> list[AdDay]:
+    """Return the delivery of an ad on each stored day of a window from its first delivery on, oldest first.
+
+    Days without a row are zero. The clicks are of the kind that its score counts.
+
+    Args:
+        context: database, objects and settings.
+        account_id: the account.
+        ad_id: the ad.
+        window: the days.
+        with_expected: whether to compute what a healthy day would have, which scans all ads of the account.
 
     Raises:
         Corrupt: some stored days cannot be read.
@@ -61,10 +73,9 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
     panel = load_panel(context, account_id, window)
     if ad_id not in panel.ad_ids:
         return []
-    prior, row = _find_prior(context, account_id, window.until), panel.ad_ids.index(ad_id)
-    alarms = detect(panel, {account_id: prior}, context.settings.fatigue)
-    is_known = np.logical_or.accumulate(np.isfinite(alarms.evidence[row]))
-    usual = np.where(is_known, alarms.usual_ctr[row], np.nan)
+    row = panel.ad_ids.index(ad_id)
+    prior = _find_prior(context, account_id, window.until)
+    usual = _find_usual(panel, row, prior, context.settings.fatigue) if with_expected else np.full(panel.days, np.nan)
     days = []
     for column in np.flatnonzero(panel.is_stored[row]).tolist():
         day = window.since + timedelta(days=column)
@@ -75,6 +86,14 @@ def list_ad_days(context: Context, account_id: str, ad_id: str, window: Window) 
         days.append(AdDay(day, *figures, expected, healthy_interval(expected, impressions, prior)))
     first = next((number for number, item in enumerate(days) if item.impressions), len(days))
     return days[first:]
+
+
+def _find_usual(panel: AdPanel, row: int, prior: AccountPrior, settings: FatigueSettings) -> FloatArray:
+    """Return the usual click-through rate of one ad by day; nan until the change detector knows enough."""
+    alarms = detect(panel, {panel.account_ids[row]: prior}, settings)
+    is_known = np.logical_or.accumulate(np.isfinite(alarms.evidence[row]))
+    usual: FloatArray = np.where(is_known, alarms.usual_ctr[row], np.nan)
+    return usual
 
 
 def first_day_needed(context: Context, first_shown: date) -> date:

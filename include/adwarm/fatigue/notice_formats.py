@@ -258,4 +258,4 @@ def _read_csv(data: bytes, now: datetime) -> Iterator[PlatformNotice]:
     except BadRequest as error:
         raise BadRequest(f"line {max(reader.line_num, 1)}: {error}") from None
     except csv.Error as error:
-        raise BadRequest(f"line {max(reader.line_num, 1)} is not CSV: {error}") from None
+        raise BadRequest(f"near line {max(reader.line_num, 1)}: it is not CSV, {error}") from None

@@ -62,6 +62,6 @@ def load_ad(context: Context, account: Account, history: Sequence[StoredScore]) 
         title=account.name or account.id,
         currency=account.currency,
         history=history,
-        days=list_ad_days(context, account.id, newest.ad_id, Window(first, newest.as_of)),
+        days=list_ad_days(context, account.id, newest.ad_id, Window(first, newest.as_of), with_expected=True),
         settings=context.settings.fatigue,
     )

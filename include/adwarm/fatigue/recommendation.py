@@ -1,9 +1,9 @@
 """What a score and an alarm mean for the person who runs the ad: one action first, then the figures behind it.
 
-The action follows from the status, the component that raises the score most, and three limits within the critical band:
-`REFRESH_ABOVE` (replace the creative), `CAP_FREQUENCY_FROM` and `PAUSE_FROM`. A healthy ad with an alarm gets an action,
-too: a score compares the last days with the ad's best period, and an alarm is evidence that the click-through rate
-falls by more than chance explains, so each can speak without the other. `Recommendation.note` then says why.
+The action follows from the status, the component that raises the score most, and three limits within the critical
+band: `REFRESH_ABOVE` (replace the creative), `CAP_FREQUENCY_FROM` and `PAUSE_FROM`. A healthy ad with an alarm gets an
+action, too: a score compares the last days with the ad's best week, and an alarm is evidence that the click-through
+rate falls by more than chance explains, so each can speak without the other. `Recommendation.note` then says why.
 
 Cost per result is compared with the limits of Meta's delivery column: above 1 times the past the creative is limited,
 from 2 times on it is fatigued.
@@ -32,6 +32,8 @@ LIMITED_ABOVE: Final = 1.0
 FATIGUED_FROM: Final = 2.0
 """Cost per result as a multiple of the past, from which Meta calls a creative limited, and fatigued."""
 _NOTABLE_COST: Final = 1.05
+_NOTABLE_COMPONENT: Final = 15.0
+"""A lower component is no reason for a warning."""
 _MOST_EVIDENCE: Final = 100_000.0
 _COMPONENTS: Final = ("creative", "audience", "algorithm")
 _PAUSES: Final = {
@@ -91,14 +93,14 @@ class Recommendation:
     Attributes:
         action: one sentence.
         reasons: figures behind it, the strongest first.
+        caution: why score and alarm may be wrong; empty when nothing speaks against them.
         note: why score and alarm differ; empty when they agree.
-        caution: why both may be wrong; empty when nothing speaks against them.
     """
 
     action: str
     reasons: tuple[str, ...] = ()
-    note: str = ""
     caution: str = ""
+    note: str = ""
 
 
 def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
@@ -114,10 +116,9 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
     if score.total is None:
         return _recommend_pending(score, settings)
     driver = find_driver(score, settings)
-    reasons = (*describe_alarm(score), *_describe_figures(score), *_describe_cost(score))
-    return Recommendation(
-        _choose_action(score, driver), reasons, _explain_difference(score, driver), _describe_caution(score)
-    )
+    reasons = (*_describe_figures(score), *_describe_cost(score), *describe_alarm(score, settings))
+    action, note = _choose_action(score, driver), _explain_difference(score, driver)
+    return Recommendation(action, reasons, _describe_caution(score), note)
 
 
 def find_driver(score: FatigueScore, settings: FatigueSettings) -> str | None:
@@ -143,8 +144,8 @@ def is_critical_soon(score: FatigueScore) -> bool:
 def project_critical(score: FatigueScore) -> Projection | None:
     """Return when a score that is not critical becomes critical; None when that cannot be said.
 
-    It cannot for a score that does not rise, whose quality is below `MIN_QUALITY`, or that is expected to take longer
-    than `MAX_DAYS_AHEAD`.
+    It cannot for a score that does not rise, whose quality is below `MIN_QUALITY`, that is expected to take longer than
+    `MAX_DAYS_AHEAD`, or that is healthy and may as well stay so.
     """
     days = score.days_to_critical
     if days is None or score.status in ("critical", "pending"):
@@ -156,6 +157,8 @@ def project_critical(score: FatigueScore) -> Projection | None:
     if low is None:
         return Projection(first, score.as_of + timedelta(days=math.ceil(days)))
     is_open = high is None or high > MAX_DAYS_AHEAD
+    if is_open and score.status == "healthy":
+        return None
     return Projection(first, None if is_open else score.as_of + timedelta(days=math.ceil(high or 0.0)))
 
 
@@ -173,25 +176,28 @@ def describe_projection(score: FatigueScore) -> str:
     return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"
 
 
-def describe_evidence(score: FatigueScore) -> str:
-    """Return how rare the evidence of a decline would be by chance; empty without any."""
-    value = score.evidence
-    if value is None or score.alarm == "none" or value < 2:
+def describe_evidence(score: FatigueScore, settings: FatigueSettings) -> str:
+    """Return how rare the evidence of a decline would be by chance alone; empty without a watch or an alarm.
+
+    Each of them began with evidence of at least `settings.alarm_days`, which bounds how often chance reaches it; the
+    evidence of a later day may be lower, because it is measured against the newer level.
+    """
+    if score.alarm == "none":
         return ""
+    value = max(score.evidence or 0.0, settings.alarm_days)
     if value >= _MOST_EVIDENCE:
         return f"chance alone would show this less than once in {_MOST_EVIDENCE:,.0f} days per ad"
     digits = 1 - math.floor(math.log10(value))
     return f"chance alone would show this about once in {round(value, min(0, digits)):,.0f} days per ad"
 
 
-def describe_alarm(score: FatigueScore) -> tuple[str, ...]:
+def describe_alarm(score: FatigueScore, settings: FatigueSettings) -> tuple[str, ...]:
     """Return what an alarm or a watch says about the click-through rate; nothing without one."""
     if score.alarm == "none":
         return ()
     since = f" since about {score.onset:%b} {score.onset.day}" if score.onset else ""
     kind = "click-through rate falling" if score.alarm == "alarm" else "first signs of a falling click-through rate"
-    evidence = describe_evidence(score)
-    return (f"{kind}{since}" + (f" ({evidence})" if evidence else ""),)
+    return (f"{kind}{since} ({describe_evidence(score, settings)})",)
 
 
 def list_flags(score: FatigueScore) -> list[str]:
@@ -226,7 +232,7 @@ def _explain_difference(score: FatigueScore, driver: str | None) -> str:
     """Return why score and alarm do not say the same."""
     if score.alarm == "alarm" and score.status == "healthy":
         return (
-            "The score is healthy because little is lost yet against the ad's best period. The alarm is evidence "
+            "The score is healthy because little is lost yet against the ad's best week. The alarm is evidence "
             "that the fall is more than chance."
         )
     if score.alarm != "none" or score.status != "critical":
@@ -235,7 +241,7 @@ def _explain_difference(score: FatigueScore, driver: str | None) -> str:
         cause = "how often people see it" if driver == "audience" else "its price"
         return f"There is no alarm because alarms watch clicks, and this score comes from {cause}."
     return (
-        "There is no alarm: the ad is far below its best period, and chance may explain part of that, or it fell "
+        "There is no alarm: the ad is far below its best week, and chance may explain part of that, or it fell "
         "before the days that the alarm watches."
     )
 
@@ -255,7 +261,8 @@ def _describe_figures(score: FatigueScore) -> tuple[str, ...]:
             lambda value: f"{value:,.2f}",
         ),
     }
-    known = [name for name in texts if getattr(score, name) is not None and texts[name]]
+    lowest = 0.0 if score.status == "healthy" else _NOTABLE_COMPONENT
+    known = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
     return tuple(texts[name] for name in sorted(known, key=lambda name: -getattr(score, name)))
 
 
@@ -264,8 +271,8 @@ def _describe_change(what: str, recent: Any, usual: Any, write: Any) -> str:
         return ""
     change = recent / usual - 1
     if abs(change) < 0.005:
-        return f"{what} {write(recent)}, as in its best period"
-    return f"{what} {write(recent)}, {abs(change):.0%} {'above' if change > 0 else 'below'} its best period"
+        return f"{what} {write(recent)}, as in its best week"
+    return f"{what} {write(recent)}, {abs(change):.0%} {'above' if change > 0 else 'below'} its best week"
 
 
 def _describe_frequency(frequency: Any) -> str:
@@ -301,7 +308,7 @@ def _recommend_pending(score: FatigueScore, settings: FatigueSettings) -> Recomm
     if "history_missing" in list_flags(score):
         reasons = ("too many days of the account are not stored; the run that stores them makes the score",)
         return Recommendation("Wait, or fetch the missing days with the DAG adwarm_backfill.", reasons)
-    needs = (*describe_alarm(score), *_list_needs(score.baseline, settings))
+    needs = (*describe_alarm(score, settings), *_list_needs(score.baseline, settings))
     if score.alarm == "alarm":
         return Recommendation("Look at the ad today: its click-through rate falls, and there is no score yet.", needs)
     return Recommendation("Wait: there is too little data for a score.", needs)

@@ -252,10 +252,11 @@ CSV_COLUMNS: Final = (
 
 def format_scores_csv(scores: Iterable[StoredScore], settings: FatigueSettings) -> str:
     """Return scores as CSV; see `adwarm.foundation.csv_text` for texts that look like formulas."""
-    return format_csv(CSV_COLUMNS, (_csv_row(item, settings) for item in scores))
+    return format_csv(CSV_COLUMNS, (list_csv_cells(item, settings) for item in scores))
 
 
-def _csv_row(item: StoredScore, settings: FatigueSettings) -> list[Any]:
+def list_csv_cells(item: StoredScore, settings: FatigueSettings) -> list[Any]:
+    """Return the values of a score in the order of `CSV_COLUMNS`."""
     values = item.to_dict()
     values["recommendation"] = recommend(item.score, settings).action
     values["flags"] = "; ".join(describe_flags(item.score))
@@ -303,7 +304,7 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, notice: PlatformNo
         "note": advice.note,
         "caution": advice.caution,
         "status": score.status if score.total is None else f"{score.status}, score {score.total:.0f} of 100",
-        "alarm": _alarm(score),
+        "alarm": _alarm(score, settings),
         "critical": describe_time_to_critical(score),
         "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+.1f} points a day",
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
@@ -320,10 +321,10 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, notice: PlatformNo
     return {name: text for name, text in lines.items() if text}
 
 
-def _alarm(score: FatigueScore) -> str:
+def _alarm(score: FatigueScore, settings: FatigueSettings) -> str:
     """Return the level and day of an alarm, and what it says."""
     since = f" since {score.alarm_since}" if score.alarm_since else ""
-    return ": ".join([f"{score.alarm}{since}", *describe_alarm(score)]) if score.alarm != "none" else ""
+    return ": ".join([f"{score.alarm}{since}", *describe_alarm(score, settings)]) if score.alarm != "none" else ""
 
 
 def _component(value: float | None, figures: Mapping[str, Any], name: str, pattern: str, meaning: str) -> str:

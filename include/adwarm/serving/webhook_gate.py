@@ -8,6 +8,8 @@ page "Webhooks: Get Started".
 import hmac
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Final
 
@@ -20,6 +22,8 @@ from adwarm.settings import Settings
 
 UNVERIFIED_PER_SECOND: Final = 20.0
 """Webhooks per second and process that fail the check; those that pass it are not counted."""
+BODIES_AT_ONCE: Final = 16
+"""Bodies that are received at a time, so that anonymous callers fill no memory."""
 _SIGNATURE = re.compile(r"sha256=([0-9a-fA-F]{64})", re.ASCII)
 _CHALLENGE = re.compile(r"[0-9A-Za-z_.-]{1,200}", re.ASCII)
 
@@ -28,15 +32,18 @@ class WebhookGate:
     """Checks the webhooks of one process.
 
     Args:
-        settings: verify token and app secret; without either every webhook is answered as an unknown path.
+        settings: verify token, and the app secrets of the source and of further connections; without the token or
+            any secret every webhook is answered as an unknown path.
         clock: the time of the limit.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._verify_token = _reveal(settings.serving.webhook_verify_token)
-        self._app_secret = _reveal(settings.source.app_secret)
+        sources = (settings.source, *settings.connections.values())
+        self._app_secrets = [secret for source in sources if (secret := _reveal(source.app_secret))]
         self._clock = clock
         self._limit = RateLimit()
+        self._bodies = 0
 
     def answer_challenge(self, mode: str, verify_token: str, challenge: str) -> str:
         """Return what the platform expects when its webhook is set up: the challenge.
@@ -59,12 +66,26 @@ class WebhookGate:
         Raises:
             Problem: 404, webhooks are off; 429, too many were refused lately.
         """
-        if not self._verify_token or not self._app_secret:
+        if not self._verify_token or not self._app_secrets:
             raise Problem(404, "Not Found", "there is no such path; /v1/openapi.json lists them")
         wait = self._limit.take(UNVERIFIED_PER_SECOND, self._clock.now().timestamp())
         if wait:
-            headers = {"Retry-After": str(max(1, math.ceil(wait)))}
-            raise Problem(429, "Too Many Requests", "too many unverified webhooks were sent", headers)
+            raise _too_many(wait)
+
+    @contextmanager
+    def receiving(self) -> Iterator[None]:
+        """Receive a body while the block runs.
+
+        Raises:
+            Problem: 429, too many bodies are received already.
+        """
+        if self._bodies >= BODIES_AT_ONCE:
+            raise _too_many(1)
+        self._bodies += 1
+        try:
+            yield
+        finally:
+            self._bodies -= 1
 
     def parse_signature(self, header: str | None) -> str:
         """Return the signature in a header, in lower-case hex.
@@ -81,9 +102,9 @@ class WebhookGate:
         """Check the signature of a body, and count the webhook no longer as one that fails.
 
         Raises:
-            Problem: 403, the body is not signed with the app secret.
+            Problem: 403, the body is not signed with an app secret of the settings.
         """
-        if not hmac.compare_digest(sign(body, self._app_secret), signature):
+        if not any(hmac.compare_digest(sign(body, secret), signature) for secret in self._app_secrets):
             raise forbidden("the signature of the webhook is not valid for ADWARM_SOURCE__APP_SECRET")
         self._limit.give_back(UNVERIFIED_PER_SECOND)
 
@@ -91,6 +112,11 @@ class WebhookGate:
 def sign(body: bytes, app_secret: bytes) -> str:
     """Return the signature of a body in lower-case hex."""
     return hmac.new(app_secret, body, sha256).hexdigest()
+
+
+def _too_many(wait: float) -> Problem:
+    headers = {"Retry-After": str(max(1, math.ceil(wait)))}
+    return Problem(429, "Too Many Requests", "too many unverified webhooks were sent", headers)
 
 
 def _reveal(secret: SecretStr | None) -> bytes:

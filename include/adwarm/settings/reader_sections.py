@@ -157,8 +157,8 @@ class ServingSettings(Section):
     webhook_verify_token: SecretStr | None = Field(
         None,
         min_length=8,
-        description="The text that Meta sends when its webhook is set up. With it and `ADWARM_SOURCE__APP_SECRET`, the "
-        "API accepts Meta's notices of creative fatigue at `/v1/webhooks/meta`.",
+        description="The text that Meta sends when its webhook is set up. With it and an app secret, such "
+        "as `ADWARM_SOURCE__APP_SECRET`, the API accepts Meta's notices of creative fatigue at `/v1/webhooks/meta`.",
     )
     log_opens: bool = Field(True, description="Whether opens are added to adwarm's own access log.")
     log_rotate_seconds: float = Field(

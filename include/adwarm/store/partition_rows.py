@@ -162,7 +162,10 @@ def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], win
 
 
 def daily_columns(
-    objects: ObjectStore, contents: Mapping[date, DayContent], window: Window, names: AbstractSet[str]
+    objects: ObjectStore,
+    contents: Mapping[date, PartitionState] | Mapping[date, DayContent],
+    window: Window,
+    names: AbstractSet[str],
 ) -> ColumnTable:
     """Return some fields of the daily rows of a window by column, in no certain order.
 

@@ -67,7 +67,7 @@ def test_the_expected_rate_stays_when_the_ad_declines(engine: Engine, objects: O
         ]
         store_rows(context, day, rows)
 
-    found = list_ad_days(context, ACCOUNT, "1", Window(days[0], LAST_DAY))
+    found = list_ad_days(context, ACCOUNT, "1", Window(days[0], LAST_DAY), with_expected=True)
 
     assert found[0].expected is None
     assert found[34].expected == pytest.approx(0.01, rel=0.05)

@@ -217,7 +217,8 @@ def sum_accounts(engine: Engine, accounts: AccountFilter) -> tuple[AccountSums, 
     own, names = per_account.c, [column.name for column in columns]
     is_one = func.min(own.currency) == func.max(own.currency)
     total = select(
-        literal(None).label("id"), literal(None).label("name"), case((is_one, func.min(own.currency))).label("currency"),
+        literal(None).label("id"), literal(None).label("name"),
+        case((is_one, func.min(own.currency))).label("currency"),
         func.count().label("accounts"), func.min(own.day).label("first_day"), func.max(own.day).label("last_day"),
         *(func.sum(own[name]).label(name) for name in names),
     )  # fmt: skip

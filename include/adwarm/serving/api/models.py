@@ -108,7 +108,7 @@ class ArrivalState(Document):
 
 
 class WebhookResult(Document):
-    """What became of the changes in a webhook."""
+    """How many changes of a webhook were stored, and how many were not."""
 
     stored: int = Field(description="New notices of creative fatigue.")
     known: int = Field(description="Notices that were stored before.")

@@ -5,8 +5,9 @@ does not use is accepted and ignored, because the platform repeats what is refus
 adwarm does not have yet are stored, since nobody can ask the platform for them again.
 """
 
+import asyncio
 import logging
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -23,6 +24,7 @@ from adwarm.serving.webhook_gate import WebhookGate
 from adwarm.store import platform_fatigue
 
 router = APIRouter(tags=["webhooks"])
+BODY_SECONDS: Final = 10.0
 log = logging.getLogger(__name__)
 
 
@@ -50,11 +52,20 @@ async def receive_webhook(request: Request, services: Services, gate: Gate) -> W
     """Store the notices of a signed webhook; the same webhook again changes nothing."""
     gate.take()
     signature = gate.parse_signature(request.headers.get("x-hub-signature-256"))
-    body = await request.body()
+    with gate.receiving():
+        body = await _receive(request)
     gate.check(body, signature)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Problem(415, "Unsupported Media Type", "the body of a webhook is application/json")
     return await run_in_threadpool(_store, services, body)
+
+
+async def _receive(request: Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.body()
+    except TimeoutError:
+        raise Problem(408, "Request Timeout", f"the body took longer than {BODY_SECONDS:.0f} s") from None
 
 
 def _store(services: ServingServices, body: bytes) -> WebhookResult:
