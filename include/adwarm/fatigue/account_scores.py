@@ -78,11 +78,11 @@ def score_accounts(
         try:
             _check_not_lost(context, account_id, as_of, lost)
             _score_one(context, account_id, as_of, now, result)
-            save_row_notices(context, account_id, as_of, now)
         except (Corrupt, NotFound, TooMuchData) as error:
             is_healed = pipeline is not None and _heal(pipeline, account_id, error)
             advice = "its days are fetched again" if is_healed else "run `adwarm verify --repair` and fetch it again"
             result.errors.append(f"{account_id} {as_of}: {error}; {advice}")
+    result.errors += save_row_notices(context, pairs, now)
     for status, count in result.bands.items():
         telemetry.report(telemetry.SCORED_ADS, count, status=status)
     flush_statistics(context.engine, now)

@@ -5,14 +5,14 @@ level is taken where one is recognizable: a field or a member whose name ends in
 or HIGH. Anything else is left alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
 import orjson
 
 from adwarm.fatigue.notice_formats import parse_level
-from adwarm.foundation.errors import BadRequest
+from adwarm.foundation.errors import BadRequest, Corrupt, NotFound, TooMuchData
 from adwarm.model import PLATFORM_LEVELS, PlatformLevel, PlatformNotice, Row, Window
 from adwarm.store import Context, partitions, platform_fatigue
 from adwarm.store.partition_rows import daily_rows
@@ -21,22 +21,25 @@ LEVEL_FIELDS: Final = ("creative_fatigue_level", "creative_fatigue_summary")
 """Fields of insights in which a level may be, the clearest first."""
 
 
-def save_row_notices(context: Context, account_id: str, day: date, now: datetime) -> int:
-    """Store the levels in an account's stored rows of a day as notices, and return how many are new.
+def save_row_notices(context: Context, pairs: Sequence[tuple[str, date]], now: datetime) -> list[str]:
+    """Store the levels in the stored rows of accounts and days as notices; return a message per day that is damaged.
 
     Does nothing unless the report `default` asks for one of `LEVEL_FIELDS`, which it does not by itself.
-
-    Raises:
-        Corrupt: the day is damaged.
-        NotFound: its object is gone.
     """
     spec = context.settings.spec("default")
+    errors: list[str] = []
     if not any(name in spec.fields for name in LEVEL_FIELDS):
-        return 0
-    window = Window(day, day)
-    states = partitions.list_states(context.engine, account_id, spec.hash, window)
-    notices = list(read_row_notices(daily_rows(context.objects, states, window), account_id, day))
-    return platform_fatigue.insert_notices(context.engine, notices, now)
+        return errors
+    for account_id, day in pairs:
+        window = Window(day, day)
+        states = partitions.list_states(context.engine, account_id, spec.hash, window)
+        try:
+            rows = daily_rows(context.objects, states, window)
+        except (Corrupt, NotFound, TooMuchData) as error:
+            errors.append(f"{account_id} {day}: the platform's fatigue levels could not be read: {error}")
+            continue
+        platform_fatigue.insert_notices(context.engine, list(read_row_notices(rows, account_id, day)), now)
+    return errors
 
 
 def read_row_notices(rows: Iterable[Row], account_id: str, day: date) -> Iterator[PlatformNotice]:

@@ -1,5 +1,6 @@
 """Limits, headers, errors and cross-origin access are the same for every route, and no answer holds a secret."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
