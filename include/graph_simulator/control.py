@@ -158,6 +158,8 @@ def _add_webhooks(router: APIRouter, state: AppState) -> None:
             raise HTTPException(400, "no webhook is configured; start the simulator with --webhook-url")
         now = state.clock.now()
         deliveries = state.webhooks.send_between(span.after, span.until or now, now)
+        if not state.webhooks.is_verified:
+            raise HTTPException(409, "the callback did not answer the challenge; check its address and verify token")
         return [asdict(delivery) for delivery in deliveries]
 
 

@@ -66,13 +66,14 @@ class WebhookSender:
         dataset: whose ads they are about.
         sent_until: notices up to this moment were sent, or are about to be repeated.
         send: sends a request; by HTTP by default.
+        is_verified: whether the callback has answered the challenge.
     """
 
     config: WebhookConfig
     dataset: Dataset
     sent_until: datetime
     send: Sender = field(default_factory=lambda: send_by_http)
-    _verified: bool = False
+    is_verified: bool = False
     _pending: list[_Pending] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -135,12 +136,12 @@ class WebhookSender:
         return {"Content-Type": "application/json", "X-Hub-Signature-256": f"sha256={signature}"}
 
     def _verify(self) -> bool:
-        if not self._verified:
+        if not self.is_verified:
             challenge = str(secrets.randbelow(10**9))
             query = {"hub.mode": "subscribe", "hub.challenge": challenge, "hub.verify_token": self.config.verify_token}
             status, answer = self.send(f"{self.config.url}?{urlencode(query)}", None, {})
-            self._verified = status == 200 and answer == challenge.encode()
-        return self._verified
+            self.is_verified = status == 200 and answer == challenge.encode()
+        return self.is_verified
 
 
 def send_by_http(url: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:

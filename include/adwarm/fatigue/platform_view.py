@@ -6,16 +6,12 @@ ads of the account; `FatigueScore.cost_ratio` compares an ad with its own past. 
 platform's definition, and the level in a notice is what the platform itself said.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final, Literal
-
-from sqlalchemy import Engine
+from datetime import datetime
+from typing import Final, Literal
 
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, PlatformLevel, PlatformNotice
-from adwarm.store import platform_fatigue
 
 CostState = Literal["normal", "creative limited", "creative fatigue"]
 Agreement = Literal["agrees", "only the platform", "only adwarm", "unknown"]
@@ -53,11 +49,6 @@ class PlatformView:
     agreement: Agreement
     text: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the view as JSON values."""
-        values = {name: getattr(self, name) for name in self.__slots__}
-        return {**values, "noticed_at": self.noticed_at.isoformat() if self.noticed_at else None}
-
 
 def find_cost_state(cost_ratio: float | None) -> CostState | None:
     """Return the platform's word for a cost per result of so many times the past; None when it is unknown."""
@@ -88,25 +79,6 @@ def platform_view(score: FatigueScore, notice: PlatformNotice | None) -> Platfor
         agreement=agreement,
         text=" ".join([_describe_cost(score.cost_ratio, state), _describe_notice(notice, days_old, agreement)]),
     )
-
-
-def list_platform_views(engine: Engine, scores: Sequence[FatigueScore]) -> dict[str, PlatformView]:
-    """Return the platform's view of each ad, by ad id.
-
-    Args:
-        engine: the database.
-        scores: scores of one account and day, up to some hundreds.
-    """
-    if not scores:
-        return {}
-    account_id, ads = scores[0].account_id, [score.ad_id for score in scores]
-    notices = platform_fatigue.list_newest(engine, account_id, end_of(scores[0].as_of), ads)
-    return {score.ad_id: platform_view(score, notices.get(score.ad_id)) for score in scores}
-
-
-def end_of(day: date) -> datetime:
-    """Return the last moment at which it is still this day somewhere: noon UTC of the next one."""
-    return datetime.combine(day + timedelta(days=1), time(12), UTC)
 
 
 def speaks_of_fatigue(score: FatigueScore) -> bool:

@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final, Literal
 
+from adwarm.fatigue.platform_view import platform_view
 from adwarm.fatigue.recommendation import describe_alarm, describe_flags, describe_projection, recommend
 from adwarm.foundation.csv_text import format_csv
-from adwarm.foundation.wording import format_count, format_utc
+from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore, FatigueStatus, PlatformNotice
 from adwarm.settings import FatigueSettings
 from adwarm.store.scores import STATUSES, StoredScore
@@ -273,7 +274,7 @@ def describe_document(
         settings: weights and minimums.
         notice: the platform's newest notice about the ad.
     """
-    advice = recommend(item.score, settings)
+    advice, view = recommend(item.score, settings), platform_view(item.score, notice)
     values = {name: value for name, value in item.to_dict().items() if name not in {"baseline", "input_hash"}}
     words = {
         "recommendation": advice.action,
@@ -281,8 +282,12 @@ def describe_document(
         "note": advice.note,
         "caution": advice.caution,
         "flags": list(item.score.baseline.get("flags", ())),
-        "platform_level": None if notice is None else notice.level,
-        "platform_noticed_at": None if notice is None else notice.noticed_at,
+        "platform_level": view.level,
+        "platform_noticed_at": view.noticed_at,
+        "platform_message": view.message,
+        "platform_cost_state": view.cost_state,
+        "platform_agreement": view.agreement,
+        "platform_text": view.text,
     }
     return {**values, **words}
 
@@ -310,8 +315,7 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, notice: PlatformNo
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
         "audience": _component(score.audience, figures, "frequency", "{:.1f}", "times one person saw it in seven days"),
         "algorithm": _component(score.algorithm, figures, "cpm", "{:,.2f}", "price of a thousand impressions"),
-        "platform says": "" if notice is None else f"creative fatigue {notice.level}, {format_utc(notice.noticed_at)}",
-        "cost per result": "" if score.cost_ratio is None else f"{score.cost_ratio:.2f} times its past",
+        "Meta's view": platform_view(score, notice).text,
         "spend, last seven days": "" if score.recent_spend is None else f"{score.recent_spend:,.2f}",
         "data quality": f"{score.data_quality:.0%}",
         "data problems": ", ".join(describe_flags(score)),

@@ -13,20 +13,25 @@ from adwarm.store.database import insert_new, read_transaction, write_transactio
 from adwarm.store.tables import platform_fatigue as table
 
 _NoticeKey = tuple[str, datetime]
+_TRANSACTION_NOTICES = 5_000
 
 
 def insert_notices(engine: Engine, notices: Sequence[PlatformNotice], received_at: datetime) -> int:
-    """Store the notices that are not stored yet, and return how many there were; all of them or none.
+    """Store the notices that are not stored yet, and return how many there were.
 
     Of several notices of an ad with the same time, the first one stays. So a notice that is delivered again changes
-    nothing.
+    nothing. Up to 5,000 notices are stored together; more go in several transactions, so that no other writer waits
+    for long.
     """
+    starts = range(0, len(notices), _TRANSACTION_NOTICES)
+    return sum(_insert(engine, notices[start : start + _TRANSACTION_NOTICES], received_at) for start in starts)
+
+
+def _insert(engine: Engine, notices: Sequence[PlatformNotice], received_at: datetime) -> int:
     by_account: dict[str, dict[_NoticeKey, PlatformNotice]] = defaultdict(dict)
     for notice in notices:
         by_account[notice.account_id].setdefault((notice.ad_id, notice.noticed_at), notice)
     stored = 0
-    if not by_account:
-        return stored
     with write_transaction(engine) as connection:
         for account_id, given in sorted(by_account.items()):
             known = _find_keys(connection, account_id, [moment for _, moment in given])

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from adwarm.fatigue.account_scores import score_accounts
-from adwarm.fatigue.row_notices import read_row_notices
-from adwarm.model import PlatformNotice, Priority, ReportKey
+from adwarm.fatigue.row_notices import read_row_notices, save_row_notices
+from adwarm.model import PlatformNotice, Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest
 from adwarm.settings import ReportSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from adwarm.store import Context, ObjectStore, platform_fatigue
+from adwarm.store import Context, ObjectStore, partitions, platform_fatigue
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 DAY = date(2026, 11, 24)
@@ -68,3 +68,23 @@ def test_scoring_stores_the_levels_of_rows(bench: PrefetchHarness, objects: Obje
     assert platform_fatigue.list_since(bench.engine, "act_2", END) == [
         PlatformNotice("act_2", "7", END, "medium", None, "rows")
     ]
+
+
+def test_a_damaged_day_is_reported(bench: PrefetchHarness, objects: ObjectStore) -> None:
+    """A day whose object is gone is a message, and the levels of other accounts are stored all the same."""
+    plain = bench.settings.spec("default").fields
+    report = ReportSettings(fields=(*plain, "creative_fatigue_level"))
+    settings = bench.settings.model_copy(update={"reports": {"default": report}})
+    context = replace(bench.prefetch.context, settings=settings)
+    bench.prefetch.context = context
+    bench.source.script = {"act_1": _with_level, "act_2": _with_level}
+    for name in ("act_1", "act_2"):
+        key = KeyRequest(ReportKey(name, "2026-11-18..2026-11-24"), close_day=DAY)
+        bench.prefetch.run([key], Priority.LOW)
+    window = Window(DAY, DAY)
+    (state,) = partitions.list_states(bench.engine, "act_1", settings.spec("default").hash, window).values()
+    objects.delete(state.object_hash)
+    errors = save_row_notices(context, [("act_1", DAY), ("act_2", DAY)], NOW)
+    assert len(errors) == 1
+    assert errors[0].startswith("act_1 2026-11-24: the platform's fatigue levels could not be read")
+    assert "7" in platform_fatigue.list_newest(bench.engine, "act_2")

@@ -157,6 +157,9 @@ def test_the_control_route() -> None:
     state.webhooks.send = callback
     client = TestClient(create_app(config, state), "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
     span = {"after": START.isoformat()}
+    callback.answers_challenge = False
+    assert client.post("/control/webhooks", json=span).status_code == 409
+    callback.answers_challenge = True
     (delivery,) = client.post("/control/webhooks", json=span).json()
     assert (delivery["status"], delivery["notices"]) == (200, len(callback.notices()))
     assert client.post("/control/webhooks", json={**span, "until": START.isoformat()}).json() == []

@@ -36,15 +36,15 @@ def test_the_same_notice_is_stored_once(engine: Engine) -> None:
     assert platform_fatigue.insert_notices(engine, [], AT) == 0
 
 
-def test_a_large_batch_is_stored_as_a_whole(engine: Engine) -> None:
-    """Thousands of notices of several accounts go in at once, and none of them twice."""
+def test_large_batches(engine: Engine) -> None:
+    """Thousands of notices of several accounts are stored over several transactions, and none of them twice."""
     notices = [
         PlatformNotice(f"act_{number % 3}", str(number), AT + timedelta(minutes=number), "low")
-        for number in range(3_000)
+        for number in range(6_000)
     ]
-    assert platform_fatigue.insert_notices(engine, notices, AT) == 3_000
+    assert platform_fatigue.insert_notices(engine, notices, AT) == 6_000
     assert platform_fatigue.insert_notices(engine, notices[::-1], AT) == 0
-    assert _count(engine) == 3_000
+    assert _count(engine) == 6_000
 
 
 def test_the_newest_notice_of_each_ad(engine: Engine) -> None:
