@@ -13,7 +13,7 @@ from adwarm.prefetch import KeyRequest
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, ObjectStore, entries, scores
 from adwarm.store.database import write_transaction
-from adwarm.store.tables import fatigue_score
+from adwarm.store.tables import fatigue_day, fatigue_score
 from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
@@ -96,6 +96,7 @@ def test_entries_of_rows_and_of_columns_give_the_same_scores(bench: PrefetchHarn
     def score() -> bytes:
         with write_transaction(bench.engine) as connection:
             connection.execute(fatigue_score.delete())
+            connection.execute(fatigue_day.delete())
         assert _score(bench, objects, "act_1").accounts == 1
         return orjson.dumps([row.to_dict() for row in scores.list_latest(bench.engine, "act_1")])
 
