@@ -14,8 +14,9 @@ from adwarm.foundation.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
     from adwarm.fatigue.report import AdChange
-    from adwarm.model import Account
+    from adwarm.model import Account, PlatformNotice
     from adwarm.runtime import Runtime
+    from adwarm.settings import FatigueSettings
     from adwarm.store.scores import StoredScore
 
 _HISTORY_DAYS = 90
@@ -65,6 +66,9 @@ def fatigue(
     status: Annotated[
         list[str] | None, typer.Option(help="Only ads in this band: healthy, warning, critical or pending. Repeatable.")
     ] = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="A|B|C|E", help="Compare with an earlier version of the score.")
+    ] = None,
     plot: Annotated[Path | None, typer.Option(help="Write an HTML page to this file; it needs no network.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores to this CSV file.")] = None,
     as_json: JsonOption = False,
@@ -72,8 +76,12 @@ def fatigue(
     """Show which ads of an account are fatigued: alarms first, then the highest score. Nothing is fetched."""
     day = parse_day(as_of) if as_of else None
     selection = _select(account, ad, day, _parse_statuses(status))
+    if version is not None and (changes or ad is not None):
+        raise BadRequest("--version compares all ads of an account; leave --changes and --ad out")
     files = _write_files(selection, ad, plot, csv)
-    if changes:
+    if version is not None:
+        _show_version(selection, version, files, as_json=as_json)
+    elif changes:
         _show_changes(selection, ad, files, as_json=as_json)
     elif ad is not None:
         _show_ad(selection, files, as_json=as_json)
@@ -232,7 +240,8 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
 
     summary, settings = summarize(selection.scores), selection.runtime.settings.fatigue
     if as_json:
-        listed = [_document(item, settings) for item in selection.shown]
+        notices = _list_notices(selection)
+        listed = [_document(item, settings, notices.get(item.score.ad_id)) for item in selection.shown]
         print_json({**_head(selection, files), "summary": summary.to_dict(), "scores": listed})
         return
     rows = []
@@ -255,16 +264,42 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
     print(f"{summary.describe(selection.account.currency)}.")
 
 
+def _show_version(selection: _Selection, version: str, files: dict[str, Path], *, as_json: bool) -> None:
+    from adwarm.fatigue.stored_panel import score_by_version
+
+    scores = [item.score for item in selection.scores]
+    found = score_by_version(selection.runtime.context, scores, version.upper())
+    name = version.upper()
+    if as_json:
+        listed = [
+            {"ad_id": item.score.ad_id, "total": item.score.total, "compat": found.get(item.score.ad_id)}
+            for item in selection.shown
+        ]
+        print_json({**_head(selection, files), "version": name, "scores": listed})
+        return
+    rows = [
+        (score.ad_id, score.ad_name, score.status, _round(score.total), _round(found.get(score.ad_id)))
+        for score in (item.score for item in selection.shown)
+    ]
+    columns = ("ad", "name", "status", "score", f"version {name}")
+    print_table(f"{selection.name} on {selection.day}, beside version {name}", columns, rows, "no ad in this band")
+
+
+def _round(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0f}"
+
+
 def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
     (item,) = selection.shown
     settings = selection.runtime.settings.fatigue
+    notice = _list_notices(selection).get(item.score.ad_id)
     if as_json:
-        print_json({**_head(selection, files), **_document(item, settings), "baseline": item.score.baseline})
+        print_json({**_head(selection, files), **_document(item, settings, notice), "baseline": item.score.baseline})
         return
     from adwarm.fatigue.report import DRIVER_WORDS, describe_ad
 
     score = item.score
-    fields = describe_ad(item, settings)
+    fields = describe_ad(item, settings, notice)
     if score.driver is not None:
         fields["raised most by"] = f"{score.driver} ({DRIVER_WORDS[score.driver]})"
     print_fields(f"{score.ad_name or score.ad_id} ({score.ad_id}) of {selection.name} on {selection.day}", fields)
@@ -278,7 +313,14 @@ def _head(selection: _Selection, files: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def _document(item: "StoredScore", settings: Any) -> dict[str, Any]:
+def _list_notices(selection: _Selection) -> "dict[str, PlatformNotice]":
+    from adwarm.store import score_queries
+
+    ids = [item.score.ad_id for item in selection.shown]
+    return score_queries.list_platform_notices(selection.runtime.engine, selection.account.id, selection.day, ids)
+
+
+def _document(item: "StoredScore", settings: "FatigueSettings", notice: "PlatformNotice | None") -> dict[str, Any]:
     from adwarm.fatigue.report import describe_document
 
-    return describe_document(item, settings)
+    return describe_document(item, settings, notice)

@@ -180,8 +180,7 @@ class _Run:
         for group in _split_transactions(items):
             stored = scores.publish_days(self.context.engine, group, self.now)
             if self.pipeline is not None:
-                new = (s for item in group if (item.account_id, item.as_of) in stored for s in item.scores)
-                alert_on_crossings(self.context, new, self.now, self.pipeline)
+                alert_on_crossings(self.context, stored, self.now, self.pipeline)
             self.result.accounts += len({item.account_id for item in group})
             self.result.rescored_days += len(stored & rescored)
             for item in group:

@@ -1,36 +1,45 @@
 """The stored days of one ad, each with the click-through rate that a healthy day of it would have.
 
-The interval of a day is `usual * exp(+-1.96 * sd)` with `sd ** 2 = noise ** 2 + (1 - usual) / (impressions * usual)`.
-The second term is the binomial variance of the log rate; `noise` is what daily rates of healthy ads vary beyond it. So
-a healthy day lies within it 95 times in 100.
+The usual rate and the weekday factors are those of the change detector (`adwarm.fatigue.alarm`). The interval of a day
+is `expected * exp(+-1.96 * sd)` with `sd ** 2 = noise ** 2 + market ** 2 + (1 - expected) / (impressions * expected)`:
+what daily rates of the account's ads vary beyond chance, what its ads move together, and the binomial variance of the
+log rate. So a healthy day lies within it about 95 times in 100.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
-from typing import Any, Final
+from datetime import date, timedelta
+from typing import Final
 
-from adwarm.fatigue.history import read_number
+import numpy as np
+
+from adwarm.fatigue.alarm import detect
+from adwarm.fatigue.as_of import month_of
+from adwarm.fatigue.panel import AdPanel, FloatArray
+from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
+from adwarm.fatigue.stored_panel import load_panel
 from adwarm.model import Window
-from adwarm.store import Context, partitions
-from adwarm.store.partition_rows import daily_columns
+from adwarm.settings import FatigueSettings
+from adwarm.store import Context, fatigue_priors
 
-DEFAULT_NOISE: Final = 0.115
-"""Standard deviation of the log daily click-through rate beyond binomial chance; the median of 68 real series."""
 _NORMAL_95: Final = 1.96
-_FIGURES: Final = ("impressions", "clicks", "spend")
 
 
 @dataclass(frozen=True, slots=True)
 class AdDay:
-    """The delivery of an ad on one stored day; None is unknown. Spend is in the account's currency."""
+    """The delivery of an ad on one stored day; None is unknown. Spend is in the account's currency.
+
+    Attributes:
+        expected: the click-through rate of a healthy day with that weekday; None while too little is known.
+        interval: where it lies on 95 of 100 healthy days; None without an expected rate or impressions.
+    """
 
     day: date
     impressions: float | None
     clicks: float | None
     spend: float | None
+    expected: float | None = None
+    interval: tuple[float, float] | None = None
 
     @property
     def ctr(self) -> float | None:
@@ -44,49 +53,72 @@ class AdDay:
 
 
 def list_ad_days(
-    context: Context, account_id: str, ad_id: str, window: Window, clicks_from: str = "clicks"
+    context: Context, account_id: str, ad_id: str, window: Window, *, with_expected: bool = False
 ) -> list[AdDay]:
-    """Return the delivery of an ad on each stored day of a window, oldest first; days without a row are zero.
+    """Return the delivery of an ad on each stored day of a window from its first delivery on, oldest first.
+
+    Days without a row are zero. The clicks are of the kind that its score counts.
 
     Args:
         context: database, objects and settings.
         account_id: the account.
         ad_id: the ad.
         window: the days.
-        clicks_from: the field that holds the clicks that its score counts.
+        with_expected: whether to compute what a healthy day would have, which scans all ads of the account.
 
     Raises:
-        DamagedObjects: some stored days cannot be read.
-        BadRequest: a stored number is none.
+        Corrupt: some stored days cannot be read.
+        BadRequest: a stored row or number cannot be read.
     """
-    states = partitions.list_states(context.engine, account_id, context.settings.spec("default").hash, window)
-    names = {"ad_id", clicks_from, *_FIGURES}
-    columns = daily_columns(context.objects, states, window, names).columns
-    fields = {name: columns.get(clicks_from if name == "clicks" else name) for name in _FIGURES}
-    sums: dict[date, dict[str, float]] = defaultdict(dict)
-    known: dict[date, set[str]] = defaultdict(set)
-    days = [date.fromisoformat(str(text)) for text in columns.get("date_start", [])]
-    for number, ad in enumerate(columns.get("ad_id", [])):
-        day = days[number]
-        row = {name: values[number] for name, values in fields.items() if values and values[number] not in {None, ""}}
-        known[day].update(row)
-        if ad == ad_id:
-            for name in row:
-                sums[day][name] = sums[day].get(name, 0.0) + read_number({"ad_id": ad, **row}, name)
-    return [_ad_day(day, sums[day], known[day], has_rows=states[day].rows > 0) for day in sorted(states)]
+    panel = load_panel(context, account_id, window)
+    if ad_id not in panel.ad_ids:
+        return []
+    row = panel.ad_ids.index(ad_id)
+    prior = _find_prior(context, account_id, window.until)
+    usual = _find_usual(panel, row, prior, context.settings.fatigue) if with_expected else np.full(panel.days, np.nan)
+    days = []
+    for column in np.flatnonzero(panel.is_stored[row]).tolist():
+        day = window.since + timedelta(days=column)
+        impressions = _figure(panel.impressions, row, column)
+        level = float(usual[column]) * prior.ctr_weekdays[day.weekday()]
+        expected = None if math.isnan(level) else level
+        figures = impressions, _figure(panel.clicks, row, column), _figure(panel.spend, row, column)
+        days.append(AdDay(day, *figures, expected, healthy_interval(expected, impressions, prior)))
+    first = next((number for number, item in enumerate(days) if item.impressions), len(days))
+    return days[first:]
 
 
-def _ad_day(day: date, sums: Mapping[str, float], known: set[str], *, has_rows: bool) -> AdDay:
-    """Return a day; a figure that some row of the account's day has is zero where the ad has none, else unknown."""
-    figures: dict[str, Any] = {
-        name: sums.get(name, 0.0) if name in known or not has_rows else None for name in _FIGURES
-    }
-    return AdDay(day, **figures)
+def _find_usual(panel: AdPanel, row: int, prior: AccountPrior, settings: FatigueSettings) -> FloatArray:
+    """Return the usual click-through rate of one ad by day; nan until the change detector knows enough."""
+    alarms = detect(panel, {panel.account_ids[row]: prior}, settings)
+    is_known = np.logical_or.accumulate(np.isfinite(alarms.evidence[row]))
+    usual: FloatArray = np.where(is_known, alarms.usual_ctr[row], np.nan)
+    return usual
 
 
-def healthy_interval(usual: float | None, impressions: float | None, noise: float) -> tuple[float, float] | None:
+def first_day_needed(context: Context, first_shown: date) -> date:
+    """Return from which day on rows are to be read so that a day has a usual rate."""
+    return first_shown - timedelta(days=context.settings.fatigue.history_days)
+
+
+def healthy_interval(
+    expected: float | None, impressions: float | None, prior: AccountPrior
+) -> tuple[float, float] | None:
     """Return the interval in which a healthy day's click-through rate lies 95 times in 100; None when unknown."""
-    if not usual or not impressions or usual >= 1:
+    if not expected or not impressions or expected >= 1:
         return None
-    spread = _NORMAL_95 * math.sqrt(noise**2 + (1 - usual) / (impressions * usual))
-    return usual * math.exp(-spread), min(1.0, usual * math.exp(spread))
+    chance = (1 - expected) / (impressions * expected)
+    spread = _NORMAL_95 * math.sqrt(prior.noise_sd**2 + prior.market_sd**2 + chance)
+    return expected * math.exp(-spread), min(1.0, expected * math.exp(spread))
+
+
+def _find_prior(context: Context, account_id: str, day: date) -> AccountPrior:
+    """Return the prior of the account that the scores of a day were made with."""
+    found = fatigue_priors.list_newest(context.engine, [account_id], [month_of(day)])
+    stored = found.get((account_id, month_of(day)))
+    return DEFAULT_PRIOR if stored is None else AccountPrior.from_dict(stored.figures)
+
+
+def _figure(values: FloatArray, row: int, column: int) -> float | None:
+    value = float(values[row, column])
+    return None if math.isnan(value) else value

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from plotly.subplots import make_subplots
 
 from adwarm.fatigue import plot_style as style
-from adwarm.fatigue.ad_days import AdDay, healthy_interval
+from adwarm.fatigue.ad_days import AdDay
 from adwarm.fatigue.recommendation import describe_flags, recommend
 from adwarm.fatigue.report import describe_time_to_critical
 from adwarm.model import FatigueScore
@@ -34,8 +34,6 @@ class AdFigures:
         currency: of its amounts; empty when unknown.
         history: its scores, oldest first; at least one.
         days: its stored days, oldest first.
-        noise: what daily click-through rates of healthy ads vary beyond binomial chance, as a standard deviation of
-            logarithms.
         settings: weights and minimums.
     """
 
@@ -43,7 +41,6 @@ class AdFigures:
     currency: str
     history: Sequence[StoredScore]
     days: Sequence[AdDay]
-    noise: float
     settings: FatigueSettings
 
 
@@ -54,8 +51,6 @@ class _Day:
     day: date
     delivery: AdDay | None
     score: FatigueScore | None
-    usual: float | None
-    interval: tuple[float, float] | None
 
 
 def render_ad(figures: AdFigures) -> str:
@@ -81,13 +76,7 @@ def render_ad(figures: AdFigures) -> str:
 def _merge(figures: AdFigures) -> list[_Day]:
     delivered = {item.day: item for item in figures.days}
     scored = {item.score.as_of: item.score for item in figures.history}
-    merged = []
-    for day in sorted({*delivered, *scored}):
-        score, delivery = scored.get(day), delivered.get(day)
-        usual = None if score is None else score.baseline.get("ctr")
-        impressions = None if delivery is None else delivery.impressions
-        merged.append(_Day(day, delivery, score, usual, healthy_interval(usual, impressions, figures.noise)))
-    return merged
+    return [_Day(day, delivered.get(day), scored.get(day)) for day in sorted({*delivered, *scored})]
 
 
 def _mark(figure: Any, score: FatigueScore, row: int = 1, *, text: bool = True) -> None:
@@ -111,7 +100,8 @@ def _set_span(figure: Any, days: Sequence[_Day]) -> None:
 
 def _clicks_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
     figure = make_subplots(1, 1)
-    with_interval = [(item.day, item.interval) for item in days if item.interval is not None]
+    delivered = [item.delivery for item in days if item.delivery is not None]
+    with_interval = [(item.day, item.interval) for item in delivered if item.interval is not None]
     for edge, fill in ((1, None), (0, "tonexty")):
         figure.add_scatter(
             x=[day for day, _ in with_interval],
@@ -125,17 +115,16 @@ def _clicks_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
             hoverinfo="skip",
         )
     figure.add_scatter(
-        x=[item.day for item in days],
-        y=[item.usual for item in days],
-        name="usual level",
+        x=[item.day for item in delivered],
+        y=[item.expected for item in delivered],
+        name="expected of the healthy ad",
         mode="lines",
         line={"color": style.USUAL, "width": 2},
         hovertemplate="%{y:.2%}",
     )
-    rates = [None if item.delivery is None else item.delivery.ctr for item in days]
     figure.add_scatter(
-        x=[item.day for item in days],
-        y=rates,
+        x=[item.day for item in delivered],
+        y=[item.ctr for item in delivered],
         name="click-through rate of the day",
         mode="lines+markers",
         line={"color": style.LINE, "width": 1},
@@ -152,13 +141,13 @@ def _score_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
     figure = make_subplots(1, 1)
     scored = [item.score for item in days if item.score is not None]
     x = [item.as_of for item in scored]
-    for name in _COMPONENTS:
+    for name, dash in zip(_COMPONENTS, ("dash", "dot", "dashdot"), strict=True):
         figure.add_scatter(
             x=x,
             y=[getattr(item, name) for item in scored],
             name=f"{name} ({_MEANINGS[name]})",
             mode="lines",
-            line={"color": style.COMPONENT_COLORS[name], "width": 1.5, "dash": "dash"},
+            line={"color": style.COMPONENT_COLORS[name], "width": 1.5, "dash": dash},
             hovertemplate="%{y:.0f}",
         )
     figure.add_scatter(

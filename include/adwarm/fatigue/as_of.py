@@ -56,7 +56,9 @@ def short_hash(parts: Iterable[str]) -> str:
 
 def settings_hash(settings: Settings, calculator_version: str) -> str:
     """Return the hash of what scores depend on apart from data."""
-    values = orjson.dumps(settings.fatigue.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS).decode()
+    values = orjson.dumps(
+        settings.fatigue.model_dump(mode="json", exclude={"alert_at"}), option=orjson.OPT_SORT_KEYS
+    ).decode()
     return short_hash([values, str(settings.planning.history_days), calculator_version])
 
 

@@ -10,17 +10,16 @@
 So backfills and ads that stay fatigued make no message.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
 
 from adwarm.fatigue.recommendation import recommend
 from adwarm.foundation.wording import format_count
-from adwarm.model import FatigueScore
+from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.recovery import RecoveryPipeline
 from adwarm.recovery.alert_messages import AD_FATIGUE
 from adwarm.store import Context, fatigue_alerts, score_queries
@@ -29,7 +28,12 @@ from adwarm.store.fatigue_alerts import AdAlert
 from adwarm.store.score_queries import EarlierScore
 
 _WARNING, _CRITICAL, _ALARM = 1, 2, 3
-_LEAST: Final = {"off": 9, "warning": _WARNING, "critical": _CRITICAL, "alarm": _ALARM}
+_LEAST: Final = {"warning": _WARNING, "critical": _CRITICAL, "alarm": _ALARM}
+_STATUSES: Final[dict[str, tuple[FatigueStatus, ...]]] = {
+    "warning": ("warning", "critical"),
+    "critical": ("critical",),
+    "alarm": (),
+}
 _STATUS_LEVELS: Final = {"healthy": 0, "warning": _WARNING, "critical": _CRITICAL}
 _QUIET: Final = timedelta(hours=24)
 _NEWS_DAYS: Final = 4
@@ -47,30 +51,29 @@ class _Crossing:
 
 
 def alert_on_crossings(
-    context: Context, published: Iterable[FatigueScore], now: datetime, pipeline: RecoveryPipeline
+    context: Context, published: Iterable[tuple[str, date]], now: datetime, pipeline: RecoveryPipeline
 ) -> int:
     """Raise an alert for each account with ads that got worse, and return how many ads they name.
 
     Args:
         context: the store and the settings.
-        published: scores that were stored just now.
+        published: accounts and as-of days whose scores were stored just now.
         now: when they were.
         pipeline: delivers the alerts.
     """
-    least = _LEAST[context.settings.fatigue.alert_at]
+    level = context.settings.fatigue.alert_at
     recent = now.date() - timedelta(days=_NEWS_DAYS)
-    candidates: dict[str, list[FatigueScore]] = defaultdict(list)
-    for score in published:
-        if score.as_of >= recent and _level(score) >= least:
-            candidates[score.account_id].append(score)
-    ids, named = sorted(candidates), 0
+    days = {(account_id, day) for account_id, day in published if day >= recent}
+    if level == "off" or not days:
+        return 0
+    ids, named = sorted({account_id for account_id, _ in days}), 0
     for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
-        some = ids[start : start + _ACCOUNTS_PER_QUERY]
-        newest = score_queries.find_newest_days(context.engine, some)
-        for account_id in some:
-            scores = [score for score in candidates[account_id] if score.as_of == newest.get(account_id)]
-            crossings = _find_crossings(context, account_id, scores, least)
-            named += _alert(context, account_id, crossings, now, pipeline) if crossings else 0
+        newest = score_queries.find_newest_days(context.engine, ids[start : start + _ACCOUNTS_PER_QUERY])
+        for account_id, day in sorted(newest.items()):
+            if (account_id, day) in days:
+                scores = score_queries.list_worst(context.engine, account_id, day, _STATUSES[level])
+                crossings = _find_crossings(context, account_id, scores, _LEAST[level])
+                named += _alert(context, account_id, crossings, now, pipeline) if crossings else 0
     return named
 
 

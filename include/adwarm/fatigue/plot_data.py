@@ -1,18 +1,15 @@
 """Loads what the pages of an account and of an ad show, from stored scores and stored days."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import timedelta
 
 from adwarm.fatigue.account_plot import PLOT_DAYS, SMALL_PLOTS, AccountFigures
-from adwarm.fatigue.ad_days import DEFAULT_NOISE, list_ad_days
+from adwarm.fatigue.ad_days import first_day_needed, list_ad_days
 from adwarm.fatigue.ad_plot import AdFigures
 from adwarm.fatigue.report import AccountSummary, AdChange
 from adwarm.model import Account, Window
-from adwarm.store import Context, fatigue_priors, score_queries
+from adwarm.store import Context, score_queries
 from adwarm.store.scores import StoredScore
-
-_DAYS_BEFORE = 30
-"""Days before the first score whose delivery is shown too."""
 
 
 def load_account(
@@ -57,23 +54,14 @@ def load_ad(context: Context, account: Account, history: Sequence[StoredScore]) 
         history: the scores of the ad, oldest first; at least one.
 
     Raises:
-        DamagedObjects: some stored days cannot be read.
+        Corrupt: some stored days cannot be read.
     """
     newest = history[-1].score
-    window = Window(history[0].score.as_of - timedelta(days=_DAYS_BEFORE), newest.as_of)
-    clicks_from = newest.baseline.get("clicks_from") or "clicks"
+    first = first_day_needed(context, history[0].score.as_of)
     return AdFigures(
         title=account.name or account.id,
         currency=account.currency,
         history=history,
-        days=list_ad_days(context, account.id, newest.ad_id, window, clicks_from),
-        noise=_find_noise(context, account.id, newest.as_of),
+        days=list_ad_days(context, account.id, newest.ad_id, Window(first, newest.as_of), with_expected=True),
         settings=context.settings.fatigue,
     )
-
-
-def _find_noise(context: Context, account_id: str, day: date) -> float:
-    """Return how daily rates of the account's ads vary beyond chance, as its scores of the month assume."""
-    prior = fatigue_priors.list_newest(context.engine, [account_id], [day.replace(day=1)])
-    figures = next((item.figures for item in prior.values()), {})
-    return float(figures.get("noise_sd") or DEFAULT_NOISE)

@@ -12,7 +12,7 @@ from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
 from adwarm.foundation.html_templates import load_templates
 
 STATUS_COLORS: Final = {"healthy": "#2b8a3e", "warning": "#e67700", "critical": "#c92a2a", "pending": "#868e96"}
-COMPONENT_COLORS: Final = {"creative": "#1971c2", "audience": "#9c36b5", "algorithm": "#0c8599"}
+COMPONENT_COLORS: Final = {"creative": "#1971c2", "audience": "#9c36b5", "algorithm": "#5c940d"}
 LINE, USUAL, INTERVAL, ALARM, ONSET = "#1f2933", "#1971c2", "rgba(25,113,194,.14)", "#c92a2a", "#e67700"
 _BANDS: Final = (
     (0, HEALTHY_UP_TO, "rgba(43,138,62,.07)"),

@@ -6,19 +6,20 @@ highest total), `total` is the highest total first. Ads without a total come las
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select
 
-from adwarm.model import AlarmLevel, FatigueStatus
+from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, PlatformNotice
+from adwarm.store import platform_fatigue
 from adwarm.store.database import read_transaction
 from adwarm.store.scores import StoredScore, read_score
 from adwarm.store.tables import fatigue_score as table
 
 ScoreOrder = Literal["action", "total"]
 _ALARM_RANKS: Final[Mapping[str, int]] = {"alarm": 0, "watch": 1, "none": 2}
-_RANK: Final[ColumnElement[int]] = case(_ALARM_RANKS, value=table.c.alarm, else_=2)
+_RANK: Final[Any] = case(_ALARM_RANKS, value=table.c.alarm, else_=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,14 @@ def list_day(engine: Engine, account_id: str, day: date) -> list[StoredScore]:
         return [read_score(row) for row in connection.execute(query.order_by(*_order("action"))).mappings()]
 
 
+def list_worst(engine: Engine, account_id: str, day: date, statuses: Collection[FatigueStatus]) -> list[FatigueScore]:
+    """Return the account's scores of a day that have an alarm or one of some statuses, in the order `action`."""
+    is_bad = or_(table.c.alarm == "alarm", table.c.status.in_(sorted(statuses)))
+    query = select(table).where(table.c.account_id == account_id, table.c.as_of == day, is_bad)
+    with read_transaction(engine) as connection:
+        return [read_score(row).score for row in connection.execute(query.order_by(*_order("action"))).mappings()]
+
+
 def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePosition | None = None) -> list[StoredScore]:
     """Return up to `limit` scores of one day, those after `after`.
 
@@ -147,6 +156,14 @@ def list_totals(
         for row in connection.execute(query.order_by(table.c.as_of)):
             totals[row.ad_id][row.as_of] = row.total
     return totals
+
+
+def list_platform_notices(
+    engine: Engine, account_id: str, as_of: date, ad_ids: Sequence[str]
+) -> dict[str, PlatformNotice]:
+    """Return the newest notice about each ad that has one, up to the end of a day in every time zone."""
+    end = datetime.combine(as_of + timedelta(days=2), datetime.min.time(), UTC)
+    return platform_fatigue.list_newest(engine, account_id, end, ad_ids)
 
 
 def sum_days(engine: Engine, account_id: str, since: date, until: date) -> list[DaySums]:

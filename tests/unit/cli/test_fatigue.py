@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.model import Account
+from adwarm.model import Account, PlatformNotice
 from adwarm.runtime import Runtime
-from adwarm.store import accounts
+from adwarm.store import accounts, platform_fatigue
 from tests.unit.fatigue.stored_ads import ACCOUNT, DAYS, EVIL, LAST_DAY, NOW, store_account
 
 from .conftest import Adwarm
@@ -50,7 +50,10 @@ def test_an_earlier_day_and_a_status(stored: Adwarm) -> None:
 
 def test_one_ad(stored: Adwarm) -> None:
     """An ad in detail has its components with their figures, and its alarm in words."""
+    notice = PlatformNotice(ACCOUNT, "1", NOW, "medium")
+    platform_fatigue.insert_notices(Runtime().engine, [notice], NOW)
     text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
+    assert "creative fatigue medium, 2026-11-25 05:00 UTC" in text
     assert "Pause the ad and replace its creative" in text
     assert "chance alone would show this about once in 510 days per ad" in text
     assert "95: click-through rate 0.90%, usually 1.00%" in text
@@ -86,6 +89,16 @@ def test_files(stored: Adwarm, tmp_path: Path) -> None:
     assert "Do people still click?" in page.read_text(encoding="utf-8")
 
 
+def test_an_earlier_version_of_the_score(stored: Adwarm) -> None:
+    """`--version` shows what an earlier version gives beside the score; one that decides by steps sees the decline."""
+    document = stored("fatigue", ACCOUNT, "--version", "c", "--json").json
+    assert document["version"] == "C"
+    by_ad = {item["ad_id"]: item["compat"] for item in document["scores"]}
+    assert by_ad["1"] > 0
+    assert by_ad["3"] is None
+    assert "version C" in stored("fatigue", ACCOUNT, "--version", "C").stdout
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -97,6 +110,8 @@ def test_files(stored: Adwarm, tmp_path: Path) -> None:
         ((ACCOUNT, "--ad", "77"), "has no ad '77'"),
         ((ACCOUNT, "--ad", "1", "--status", "healthy"), "another status"),
         ((ACCOUNT, "--status", "sick"), "write one of healthy, warning, critical, pending"),
+        ((ACCOUNT, "--version", "Z"), "choose one of A, B, C, E"),
+        ((ACCOUNT, "--version", "A", "--changes"), "leave --changes and --ad out"),
         ((ACCOUNT, "--csv", "/proc/none/x.csv"), "--csv /proc/none/x.csv cannot be written"),
         ((ACCOUNT, "--plot", "/proc"), "--plot /proc cannot be written"),
     ],

@@ -63,7 +63,8 @@ class Alerting:
         """Store scores and alert on them; return how many ads were named."""
         self.version += 1
         scores.publish(self.engine, published, self.version, False, at)
-        return alert_on_crossings(self.context, published, at, self.pipeline)
+        days = {(score.account_id, score.as_of) for score in published}
+        return alert_on_crossings(self.context, days, at, self.pipeline)
 
     def texts(self) -> list[str]:
         """Return the text of each alert, the oldest first."""

@@ -25,7 +25,7 @@ def _stored(*listed: FatigueScore, days_ago: int = 0) -> list[StoredScore]:
 
 
 def test_the_summary_weighs_by_spend() -> None:
-    """Score and share of spend count each ad by its spend; unknown spend and pending ads have no weight in the score."""
+    """Score and share of spend count each ad by its spend; without a total or known spend it has no weight."""
     summary = summarize(
         _stored(
             make_score("1", status="critical", total=80.0, recent_spend=300.0),
@@ -40,8 +40,8 @@ def test_the_summary_weighs_by_spend() -> None:
     assert summary.statuses == {"healthy": 2, "warning": 0, "critical": 1, "pending": 1}
     assert (summary.ads, summary.alarms, summary.fatigued, summary.unknown_spend) == (4, 1, 2, 1)
     assert summary.describe("EUR") == (
-        "4 ads (1 critical, 0 warning, 2 healthy, 1 pending); 1 alarm; score 65 weighted by spend; 60% of the last seven "
-        "days' spend (500 EUR) is in fatigued ads; spend of 1 ad unknown"
+        "4 ads (1 critical, 0 warning, 2 healthy, 1 pending); 1 alarm; score 65 weighted by spend; 60% of the last "
+        "seven days' spend (500 EUR) is in fatigued ads; spend of 1 ad unknown"
     )
 
 

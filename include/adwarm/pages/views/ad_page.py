@@ -65,9 +65,8 @@ def _load_daily(request: TileRequest) -> Mapping[str, Any]:
         return {"days": [], "problem": ""}
     score = history[-1].score
     window = Window(score.as_of - timedelta(days=DAILY_DAYS - 1), score.as_of)
-    clicks_from = score.baseline.get("clicks_from") or "clicks"
     try:
-        stored = {item.day: item for item in list_ad_days(context, account_id, ad_id, window, clicks_from)}
+        stored = {item.day: item for item in list_ad_days(context, account_id, ad_id, window)}
     except AdwarmError as error:
         return {"days": [], "problem": str(error)}
     first = min((day for day, item in stored.items() if item.impressions), default=None)

@@ -6,6 +6,7 @@ Every answer has a strong `ETag`; a request with that tag in `If-None-Match` is 
 import base64
 import binascii
 import hashlib
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
@@ -126,7 +127,7 @@ def list_scores(
     document = ScorePage(
         account=account_id,
         as_of=page[0].score.as_of if page else None,
-        scores=[_score(item, settings) for item in page],
+        scores=_describe(services.context.engine, account_id, page, settings),
         next_cursor=cursor,
     )
     return _respond_json(document, if_none_match)
@@ -225,9 +226,13 @@ def _check_known(engine: Engine, account_id: str) -> None:
         raise unknown_report()
 
 
-def _score(item: StoredScore, settings: FatigueSettings) -> Score:
-    values = describe_document(item, settings)
-    return Score(**{name: values[name] for name in Score.model_fields})
+def _describe(engine: Engine, account_id: str, page: Sequence[StoredScore], settings: FatigueSettings) -> list[Score]:
+    if not page:
+        return []
+    ids = [item.score.ad_id for item in page]
+    notices = score_queries.list_platform_notices(engine, account_id, page[0].score.as_of, ids)
+    documents = (describe_document(item, settings, notices.get(item.score.ad_id)) for item in page)
+    return [Score(**{name: values[name] for name in Score.model_fields}) for values in documents]
 
 
 def _respond_json(document: Document, if_none_match: str) -> Response:
