@@ -28,9 +28,8 @@ MIN_QUALITY: Final = 0.5
 SOON_DAYS: Final = 7
 """A warning that becomes critical within so many days needs a replacement now."""
 MAX_DAYS_AHEAD: Final = 60
-LIMITED_ABOVE: Final = 1.0
 FATIGUED_FROM: Final = 2.0
-"""Cost per result as a multiple of the past, from which Meta calls a creative limited, and fatigued."""
+"""Cost per result as a multiple of the past, from which Meta calls a creative fatigued."""
 _NOTABLE_COST: Final = 1.05
 _NOTABLE_COMPONENT: Final = 15.0
 """A lower component is no reason for a warning."""

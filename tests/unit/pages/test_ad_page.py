@@ -64,11 +64,12 @@ def test_the_platform_is_quoted(page: Page) -> None:
     html = _tile(page, "score")
     assert "high: &lt;script&gt;" in html
     assert "2026-03-03 10:00 UTC" in html
-    assert "2.40 times; creative fatigue" in html
+    assert "agrees with the score" in html
+    assert "2.40 times: creative fatigue" in html
 
 
 @pytest.mark.parametrize(
-    ("ratio", "words"), [(None, "no results to compare"), (0.9, "not above the past"), (1.4, "creative limited")]
+    ("ratio", "words"), [(None, "no results to compare"), (0.9, "0.90 times: normal"), (1.4, "creative limited")]
 )
 def test_cost_per_result_is_named_as_meta_names_it(page: Page, ratio: float | None, words: str) -> None:
     """Up to the past no mark, above it limited, and without results nothing."""

@@ -5,9 +5,8 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from adwarm.fatigue.ad_days import AdDay, list_ad_days
+from adwarm.fatigue.platform_view import platform_view
 from adwarm.fatigue.recommendation import (
-    FATIGUED_FROM,
-    LIMITED_ABOVE,
     describe_flags,
     describe_projection,
     recommend,
@@ -51,7 +50,7 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "flags": describe_flags(score),
         "figures": _list_figures(score),
         "notice": notice,
-        "meta_view": _describe_cost(score),
+        "view": platform_view(score, notice),
         "settings": settings,
     }
 
@@ -203,18 +202,6 @@ def _list_figures(score: FatigueScore) -> list[tuple[str, str, str, str]]:
         ("algorithm", "price of a thousand impressions", write("recent_cpm", "{:,.2f}"), write("cpm", "{:,.2f}")),
         ("all", "impressions", write("recent_impressions", "{:,.0f}"), write("impressions", "{:,.0f}")),
     ]
-
-
-def _describe_cost(score: FatigueScore) -> str:
-    """Return what Meta's delivery column would say about the cost per result; empty without results."""
-    ratio = score.cost_ratio
-    if ratio is None:
-        return ""
-    if ratio >= FATIGUED_FROM:
-        return "creative fatigue: twice the past cost per result or more"
-    return (
-        "creative limited: above the past cost per result" if ratio > LIMITED_ABOVE else "no mark: not above the past"
-    )
 
 
 def _subtract(value: float | None, other: float | None) -> float | None:
