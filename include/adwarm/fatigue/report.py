@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final, Literal
 
+from adwarm.fatigue.platform_view import PlatformView
 from adwarm.fatigue.recommendation import describe_alarm, describe_flags, describe_projection, recommend
 from adwarm.foundation.csv_text import format_csv
-from adwarm.foundation.wording import format_count, format_utc
-from adwarm.model import FatigueScore, FatigueStatus, PlatformNotice
+from adwarm.foundation.wording import format_count
+from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
 from adwarm.store.scores import STATUSES, StoredScore
 
@@ -263,15 +264,13 @@ def list_csv_cells(item: StoredScore, settings: FatigueSettings) -> list[Any]:
     return [values[name] for name in CSV_COLUMNS]
 
 
-def describe_document(
-    item: StoredScore, settings: FatigueSettings, notice: PlatformNotice | None = None
-) -> dict[str, Any]:
+def describe_document(item: StoredScore, settings: FatigueSettings, view: PlatformView | None = None) -> dict[str, Any]:
     """Return a score with its recommendation as JSON values, without the figures it was compared with.
 
     Args:
         item: the score.
         settings: weights and minimums.
-        notice: the platform's newest notice about the ad.
+        view: what the platform says about the ad.
     """
     advice = recommend(item.score, settings)
     values = {name: value for name, value in item.to_dict().items() if name not in {"baseline", "input_hash"}}
@@ -281,19 +280,20 @@ def describe_document(
         "note": advice.note,
         "caution": advice.caution,
         "flags": list(item.score.baseline.get("flags", ())),
-        "platform_level": None if notice is None else notice.level,
-        "platform_noticed_at": None if notice is None else notice.noticed_at,
+        "platform_level": None if view is None else view.level,
+        "platform_noticed_at": None if view is None else view.noticed_at,
+        "platform_text": "" if view is None else view.text,
     }
     return {**values, **words}
 
 
-def describe_ad(item: StoredScore, settings: FatigueSettings, notice: PlatformNotice | None = None) -> dict[str, str]:
+def describe_ad(item: StoredScore, settings: FatigueSettings, view: PlatformView | None = None) -> dict[str, str]:
     """Return everything that is known about an ad in words, by name; what is unknown is left out.
 
     Args:
         item: the score.
         settings: weights and minimums.
-        notice: the platform's newest notice about the ad.
+        view: what the platform says about the ad.
     """
     score = item.score
     advice = recommend(score, settings)
@@ -310,7 +310,7 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, notice: PlatformNo
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
         "audience": _component(score.audience, figures, "frequency", "{:.1f}", "times one person saw it in seven days"),
         "algorithm": _component(score.algorithm, figures, "cpm", "{:,.2f}", "price of a thousand impressions"),
-        "platform says": "" if notice is None else f"creative fatigue {notice.level}, {format_utc(notice.noticed_at)}",
+        "platform says": "" if view is None else view.text,
         "cost per result": "" if score.cost_ratio is None else f"{score.cost_ratio:.2f} times its past",
         "spend, last seven days": "" if score.recent_spend is None else f"{score.recent_spend:,.2f}",
         "data quality": f"{score.data_quality:.0%}",

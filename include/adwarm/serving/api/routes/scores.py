@@ -17,6 +17,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Engine
 
+from adwarm.fatigue.platform_view import list_platform_views
 from adwarm.fatigue.report import describe_document, format_scores_csv, list_changes, summarize
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AlarmLevel, FatigueStatus
@@ -127,7 +128,7 @@ def list_scores(
     document = ScorePage(
         account=account_id,
         as_of=page[0].score.as_of if page else None,
-        scores=_describe(services.context.engine, account_id, page, settings),
+        scores=_describe(services.context.engine, page, settings),
         next_cursor=cursor,
     )
     return _respond_json(document, if_none_match)
@@ -226,12 +227,9 @@ def _check_known(engine: Engine, account_id: str) -> None:
         raise unknown_report()
 
 
-def _describe(engine: Engine, account_id: str, page: Sequence[StoredScore], settings: FatigueSettings) -> list[Score]:
-    if not page:
-        return []
-    ids = [item.score.ad_id for item in page]
-    notices = score_queries.list_platform_notices(engine, account_id, page[0].score.as_of, ids)
-    documents = (describe_document(item, settings, notices.get(item.score.ad_id)) for item in page)
+def _describe(engine: Engine, page: Sequence[StoredScore], settings: FatigueSettings) -> list[Score]:
+    views = list_platform_views(engine, [item.score for item in page])
+    documents = (describe_document(item, settings, views.get(item.score.ad_id)) for item in page)
     return [Score(**{name: values[name] for name in Score.model_fields}) for values in documents]
 
 
