@@ -1764,6 +1764,21 @@ export interface components {
              */
             flags: string[];
             /**
+             * Platform Level
+             * @description The platform's own level of creative fatigue by its newest notice; null without one.
+             */
+            platform_level: ("low" | "medium" | "high") | null;
+            /**
+             * Platform Noticed At
+             * @description When the platform noticed it.
+             */
+            platform_noticed_at: string | null;
+            /**
+             * Platform Text
+             * @description What the platform says, or would say by its cost limits, in words.
+             */
+            platform_text: string;
+            /**
              * Settled
              * @description Whether the data behind it can no longer change.
              */

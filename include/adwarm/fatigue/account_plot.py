@@ -190,7 +190,8 @@ def _over_time(figures: AccountFigures) -> Markup:
         mode="lines+markers",
         line={"color": style.STATUS_COLORS["critical"], "width": 2},
         marker={"size": 4},
-        hovertemplate="%{y:.0%}",
+        customdata=[[item.fatigued, item.ads] for item in figures.days],
+        hovertemplate="%{y:.0%}, %{customdata[0]} of %{customdata[1]} ads",
         row=2,
         col=1,
     )

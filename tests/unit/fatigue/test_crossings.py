@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from sqlalchemy import Engine
 
+from adwarm.fatigue.account_scores import score_accounts
 from adwarm.fatigue.crossings import alert_on_crossings
 from adwarm.foundation.clock import VirtualClock
 from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus
@@ -16,6 +17,8 @@ from adwarm.recovery.alert_messages import build_message
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, alerts, scores
 from adwarm.store.error_events import ErrorLog
+
+from .stored_ads import store_rows
 
 DAY = date(2026, 11, 24)
 NOW = datetime(2026, 11, 25, 6, 0, tzinfo=UTC)
@@ -183,3 +186,20 @@ def test_without_alerts_nothing_is_remembered(engine: Engine, objects: ObjectSto
 
     assert alerting.run(make_score("1", "critical")) == 1
     assert len(alerting.texts()) == 1
+
+
+def test_a_scoring_run_alerts(engine: Engine, objects: ObjectStore) -> None:
+    """A run with a pipeline hands the days that it stored to the alerts; one without a pipeline alerts nobody."""
+    alerting = Alerting(engine, objects)
+    days = [DAY - timedelta(days=back) for back in range(29, -1, -1)]
+    for day in days:
+        clicks = "20" if day > DAY - timedelta(days=4) else "1000"
+        figures = {"impressions": "40000", "clicks": clicks, "spend": "100"}
+        store_rows(alerting.context, day, [{"ad_id": "1", "ad_name": "worn out", **figures}])
+    score_accounts(alerting.context, [("act_1", DAY - timedelta(days=4))], NOW)
+    assert alerting.texts() == []
+
+    score_accounts(alerting.context, [("act_1", DAY)], NOW, alerting.pipeline)
+
+    (text,) = alerting.texts()
+    assert "worn out (1): " in text
