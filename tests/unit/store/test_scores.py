@@ -122,7 +122,7 @@ def test_a_day_without_ads_is_remembered_and_deletes_earlier_scores(engine: Engi
 
 def test_nothing_is_stored_when_one_day_cannot_be(engine: Engine) -> None:
     """Days are published all or none: an error in the middle leaves neither scores nor their inputs."""
-    twice = replace(_day(10.0, 1, "a"), columns=to_columns([_score("1"), _score("1")]))
+    twice = replace(_day(10.0, 1, "a"), columns=to_columns([_score("1"), _score("1")]), last=2)
     with pytest.raises(IntegrityError):
         scores.publish_days(engine, [replace(_day(10.0, 1, "b"), as_of=date(2026, 11, 20)), twice], AT)
     assert scores.list_latest(engine, "act_1") == []
@@ -162,6 +162,8 @@ def test_two_publishers_of_the_same_days_do_not_block_each_other(engine: Engine,
                 name,
                 day,
                 to_columns([_score("1", float(number), account_id=name, as_of=day)]),
+                0,
+                1,
                 _inputs(number),
                 settled=False,
             )
