@@ -92,9 +92,8 @@ def test_older_data_replaces_nothing(engine: Engine) -> None:
 def _day(total: float, version: int, input_hash: str, replaces: str | None = None, ads: int = 1) -> DayScores:
     listed = [_score(str(number), total) for number in range(ads)]
     columns = to_columns(listed) if listed else {}
-    return DayScores(
-        "act_1", DAY, columns, ScoreInputs(input_hash, "data", version, 5, "s", "f", "v1"), False, replaces
-    )
+    inputs = ScoreInputs(input_hash, "data", version, 5, "s", "f", "v1")
+    return DayScores("act_1", DAY, columns, 0, ads, inputs, settled=False, replaces=replaces)
 
 
 def test_a_day_that_was_published_meanwhile_stays_unless_the_data_is_newer(engine: Engine) -> None:
