@@ -3,10 +3,13 @@
 Nothing that an account gets depends on the other accounts of the block, nor on days after the scored one.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from itertools import pairwise
+from operator import le
 from typing import Final
 
 import numpy as np
@@ -14,7 +17,8 @@ import numpy as np
 from adwarm.fatigue.account_inputs import BlockInputs
 from adwarm.fatigue.alarm import detect
 from adwarm.fatigue.as_of import AccountWork, PriorInputs, month_of, prior_window, scan_start
-from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures, read_panel
+from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, empty_figures, read_panel
+from adwarm.fatigue.panel_rows import with_parsed_figures
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_panel
 from adwarm.fatigue.score_export import export_scores
@@ -27,26 +31,6 @@ from adwarm.store.scores import DayScores
 
 DAMAGE: Final = (Corrupt, NotFound, TooMuchData, BadRequest)
 """Errors that concern one account alone."""
-_FIELDS: Final = frozenset({
-    "account_id",
-    "actions",
-    "ad_id",
-    "ad_name",
-    "adset_id",
-    "clicks",
-    "conversions",
-    "creative",
-    "creative_id",
-    "date_start",
-    "impressions",
-    "inline_link_clicks",
-    "objective",
-    "optimization_goal",
-    "results",
-    "spend",
-    "targeting",
-})
-"""Fields of rows that scores use; others are not read."""
 
 
 @dataclass(slots=True)
@@ -97,7 +81,7 @@ def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, Adwarm
     contents = {item.day: item for item in work.contents if any(item.day in window for window in windows)}
     span = Window(min(window.since for window in windows), max(window.until for window in windows))
     try:
-        return daily_columns(inputs.context.objects, contents, span, _FIELDS)
+        return with_parsed_figures(_sort_by_day(daily_columns(inputs.context.objects, contents, span, FIELDS)))
     except DAMAGE as error:
         errors[work.account_id] = error
         return None
@@ -119,7 +103,8 @@ def _score_month(
 
     def read(account_ids: Sequence[str]) -> AdPanel:
         stored = {work.account_id: [item.day for item in work.contents] for work in works}
-        return read_panel({name: tables[name] for name in account_ids}, span.since, span.until, stored)
+        of_span = {name: _select_span(tables[name], span) for name in account_ids}
+        return read_panel(of_span, span.since, span.until, stored)
 
     panel = _read_valid(read, sorted(days), result.errors)
     priors = _get_priors(inputs, [work for work in works if work.account_id not in result.errors], tables, month)
@@ -127,14 +112,14 @@ def _score_month(
     figures = {key[0]: AccountPrior.from_dict(prior.figures) for key, prior in priors.items()}
     settings = inputs.settings.fatigue
     table = score_panel(panel, figures, _frequencies(inputs, panel, days, result.errors), settings)
-    exported = dict(export_scores(table, detect(panel, figures, settings), days))
+    exported = export_scores(table, detect(panel, figures, settings), days)
     for work in works:
         for day in days[work.account_id]:
             item, before = work.days[day], work.replaced.get(day)
             replaces = None if before is None else before.input_hash
-            columns = exported.get((work.account_id, day), {})
+            first, last = exported.spans.get((work.account_id, day), (0, 0))
             result.scores[work.account_id].append(
-                DayScores(work.account_id, day, columns, item.inputs, item.settled, replaces)
+                DayScores(work.account_id, day, exported.columns, first, last, item.inputs, item.settled, replaces)
             )
 
 
@@ -171,7 +156,7 @@ def _get_priors(
             priors[work.account_id, month] = StoredPrior(DEFAULT_PRIOR.to_dict(), "", 0, 0, CALCULATOR_VERSION)
     window = prior_window(month, inputs.settings)
     of_days = {name: {item.day for item in item_days.days} for name, item_days in settled.items()}
-    chosen = {name: _select_days(tables[name], days) for name, days in of_days.items()}
+    chosen = {name: _select_days(_select_span(tables[name], window), days) for name, days in of_days.items()}
     found = measure_priors(read_panel(chosen, window.since, window.until, of_days), month) if chosen else {}
     for name, item in settled.items():
         prior = found.get(name, DEFAULT_PRIOR)
@@ -179,6 +164,21 @@ def _get_priors(
             prior.to_dict(), item.hash, item.data_version, len(item.days), CALCULATOR_VERSION
         )
     return priors
+
+
+def _sort_by_day(table: ColumnTable) -> ColumnTable:
+    """Return rows in the order of their days, which is how they are stored."""
+    days = table.columns.get("date_start", [])
+    if all(map(le, days, days[1:])):
+        return table
+    return table.take(sorted(range(table.rows), key=days.__getitem__))
+
+
+def _select_span(table: ColumnTable, span: Window) -> ColumnTable:
+    """Return the rows of a span of a table that is sorted by day."""
+    days = table.columns.get("date_start", [])
+    first, last = bisect_left(days, span.since.isoformat()), bisect_right(days, span.until.isoformat())
+    return ColumnTable(last - first, {name: values[first:last] for name, values in table.columns.items()})
 
 
 def _select_days(table: ColumnTable, days: set[date]) -> ColumnTable:
@@ -196,7 +196,7 @@ def _frequencies(
     """Return the frequency of each ad in the week that ends on each scored day, nan where it is unknown."""
     frequencies = empty_figures(len(panel.ad_ids), panel.days)
     bounds = [*panel.account_starts.tolist(), len(panel.ad_ids)]
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         account_id = panel.account_ids[first]
         try:
             figures = inputs.read_figures(account_id, days[account_id])

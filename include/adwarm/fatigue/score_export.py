@@ -4,9 +4,10 @@ Building one object per score takes longer than computing the scores, so the fig
 The values are those of `ScoreTable.to_scores`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
+from itertools import pairwise
 from typing import Any, Final, get_args
 
 import numpy as np
@@ -43,10 +44,21 @@ class _Cells:
         return picked
 
 
-def export_scores(
-    table: ScoreTable, alarms: AlarmTable, days: Mapping[str, Iterable[date]]
-) -> Iterator[tuple[DayKey, dict[str, list[Any]]]]:
-    """Yield the columns of the scores of each account and day that has any, by the names of `FatigueScore`.
+@dataclass(frozen=True, slots=True)
+class ExportedScores:
+    """Scores by column.
+
+    Attributes:
+        columns: the values of each field of `FatigueScore`, `baseline` as JSON text, by account, day and ad.
+        spans: by account and day, the index of its first value and that after its last one.
+    """
+
+    columns: Mapping[str, list[Any]]
+    spans: Mapping[DayKey, tuple[int, int]]
+
+
+def export_scores(table: ScoreTable, alarms: AlarmTable, days: Mapping[str, Iterable[date]]) -> ExportedScores:
+    """Return the scores of some accounts and days.
 
     Args:
         table: the scores.
@@ -60,19 +72,16 @@ def export_scores(
     wanted = np.zeros((len(accounts), panel.days), bool)
     for account_id, listed in days.items():
         wanted[number_of[account_id], [panel.column(day) for day in listed]] = True
-    if not len(owners):
-        return
     ads, columns = np.nonzero(table.is_listed & wanted[owners] & (owners >= 0)[:, None])
     order = np.lexsort((ads, columns, owners[ads]))
     cells = _Cells(ads[order], columns[order])
-    if not len(order):
-        return
-    exported = _columns(table, alarms, cells)
     groups = owners[cells.ads] * panel.days + cells.columns
-    starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]]).tolist()
-    for first, last in zip(starts, [*starts[1:], len(groups)], strict=True):
-        key = panel.account_ids[cells.ads[first]], panel.first_day + timedelta(days=int(cells.columns[first]))
-        yield key, {name: values[first:last] for name, values in exported.items()}
+    starts = np.flatnonzero(np.diff(groups, prepend=-1)).tolist()
+    spans = {}
+    for first, last in pairwise([*starts, len(groups)]):
+        day = panel.first_day + timedelta(days=int(cells.columns[first]))
+        spans[panel.account_ids[cells.ads[first]], day] = first, last
+    return ExportedScores(_columns(table, alarms, cells), spans)
 
 
 def _columns(table: ScoreTable, alarms: AlarmTable, cells: _Cells) -> dict[str, list[Any]]:
@@ -83,7 +92,7 @@ def _columns(table: ScoreTable, alarms: AlarmTable, cells: _Cells) -> dict[str, 
         zip(_PROJECTED, project(figures["total"], figures["trend"], figures["trend_error"], table.limit), strict=True)
     )
     figures["evidence"] = cells.pick(alarms.evidence).astype(np.float64)
-    values = {name: _to_numbers(array) for name, array in figures.items()}
+    values: dict[str, list[Any]] = {name: _to_numbers(array) for name, array in figures.items()}
     days = [panel.first_day + timedelta(days=number) for number in range(panel.days)]
     values |= {
         "account_id": [panel.account_ids[ad] for ad in ads],

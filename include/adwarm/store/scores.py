@@ -57,8 +57,9 @@ class DayScores:
     Attributes:
         account_id: the account of all of them.
         as_of: their day.
-        columns: the values of each field of `FatigueScore`, one per ad, `baseline` as JSON text; none when no ad is
-            scored.
+        columns: the values of each field of `FatigueScore`, `baseline` as JSON text; of this day and others.
+        first: index of the first value of this day.
+        last: index after its last value; equal to `first` when no ad is scored.
         inputs: what they were computed from.
         settled: whether none of that can change any more.
         replaces: the input hash that was stored when the inputs were read; None when nothing was.
@@ -67,6 +68,8 @@ class DayScores:
     account_id: str
     as_of: date
     columns: Mapping[str, Sequence[Any]]
+    first: int
+    last: int
     inputs: ScoreInputs
     settled: bool
     replaces: str | None = None
@@ -74,7 +77,11 @@ class DayScores:
     @property
     def ads(self) -> int:
         """Number of scores."""
-        return len(self.columns.get("ad_id", ()))
+        return self.last - self.first
+
+    def values(self, name: str) -> Sequence[Any]:
+        """Return the values of a field, one per ad."""
+        return self.columns[name][self.first : self.last] if self.ads else ()
 
 
 def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
@@ -86,7 +93,7 @@ def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, s
     for score in scores:
         groups[score.account_id, score.as_of].append(score)
     days = [
-        DayScores(account_id, as_of, to_columns(group), _plain_inputs(group[0], data_version), settled)
+        DayScores(account_id, as_of, to_columns(group), 0, len(group), _plain_inputs(group[0], data_version), settled)
         for (account_id, as_of), group in groups.items()
     ]
     return sum(len(groups[key]) for key in publish_days(engine, days, at))
@@ -126,13 +133,13 @@ def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]
     """Return the rows of the table by column."""
     listed = [day for day in days if day.ads]
     columns: dict[str, Sequence[Any]] = {
-        name: list(chain.from_iterable(day.columns[name] for day in listed)) for name in (_FIELDS if listed else ())
+        name: list(chain.from_iterable(day.values(name) for day in listed)) for name in (_FIELDS if listed else ())
     }
     if not listed:
         return columns
     columns["ad_name"] = [name.replace("\0", "")[:_MAX_NAME] for name in columns["ad_name"]]
     counts = [day.ads for day in listed]
-    stamps = {
+    stamps: dict[str, list[Any]] = {
         "data_version": [day.inputs.data_version for day in listed],
         "settled": [day.settled for day in listed],
         "input_hash": [day.inputs.input_hash for day in listed],

@@ -92,9 +92,8 @@ def test_older_data_replaces_nothing(engine: Engine) -> None:
 def _day(total: float, version: int, input_hash: str, replaces: str | None = None, ads: int = 1) -> DayScores:
     listed = [_score(str(number), total) for number in range(ads)]
     columns = to_columns(listed) if listed else {}
-    return DayScores(
-        "act_1", DAY, columns, ScoreInputs(input_hash, "data", version, 5, "s", "f", "v1"), False, replaces
-    )
+    inputs = ScoreInputs(input_hash, "data", version, 5, "s", "f", "v1")
+    return DayScores("act_1", DAY, columns, 0, ads, inputs, settled=False, replaces=replaces)
 
 
 def test_a_day_that_was_published_meanwhile_stays_unless_the_data_is_newer(engine: Engine) -> None:
@@ -122,7 +121,7 @@ def test_a_day_without_ads_is_remembered_and_deletes_earlier_scores(engine: Engi
 
 def test_nothing_is_stored_when_one_day_cannot_be(engine: Engine) -> None:
     """Days are published all or none: an error in the middle leaves neither scores nor their inputs."""
-    twice = replace(_day(10.0, 1, "a"), columns=to_columns([_score("1"), _score("1")]))
+    twice = replace(_day(10.0, 1, "a"), columns=to_columns([_score("1"), _score("1")]), last=2)
     with pytest.raises(IntegrityError):
         scores.publish_days(engine, [replace(_day(10.0, 1, "b"), as_of=date(2026, 11, 20)), twice], AT)
     assert scores.list_latest(engine, "act_1") == []
@@ -162,6 +161,8 @@ def test_two_publishers_of_the_same_days_do_not_block_each_other(engine: Engine,
                 name,
                 day,
                 to_columns([_score("1", float(number), account_id=name, as_of=day)]),
+                0,
+                1,
                 _inputs(number),
                 settled=False,
             )
