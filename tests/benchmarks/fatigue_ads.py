@@ -7,8 +7,8 @@ The click probability of an ad on day `t` is `p = ctr * weekday * market * noise
   (coefficient .9, stationary sd `market_sd`) plus a yearly season;
 - `noise`: lognormal, independent by day, log-sd `noise_sd` (.115 is the median of real series, .06 a calm one);
 - `wear = (1 + N) ** exponent` with `N = growth * (t - onset + 1)` earlier exposures per person since the onset, 0
-  before it. `growth` is exposures per person and day, uniform in .4 to .8 by default; the exponent is -0.20 (a within-user analysis
-  of 16.5 million impressions) or -0.43 (attributed to a study of Meta).
+  before it. `growth` is exposures per person and day, uniform in .4 to .8 by default; the exponent is -0.20 (a
+  within-user analysis of 16.5 million impressions) or -0.43 (attributed to a study of Meta).
 
 Impressions a day are lognormal around the ad's own level (median 8,000, log-sd .8) with daily log-sd .25 and a weekday
 rhythm. Clicks are binomial. The price of a thousand impressions is lognormal and rises with wear only a little, as the

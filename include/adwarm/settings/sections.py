@@ -272,6 +272,20 @@ class FatigueSettings(Section):
     recent_days: int = Field(3, ge=1, description="Recent days that are compared with the baseline.")
     baseline_days: int = Field(30, ge=7, description="Baseline days before them.")
     min_impressions: int = Field(500, ge=0, description="Minimum impressions; with fewer the score is pending.")
+    alarm_days: float = Field(
+        180.0,
+        ge=7,
+        description="Alarm: mean days between two false alarms of an ad whose rate does not change, at least.",
+    )
+    false_alarms_per_account_week: float = Field(
+        1.0, gt=0, description="Alarm: false alarms of an account in a week, at most on average."
+    )
+    alarm_false_share: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Alarm: share of false ones that is allowed instead when an account raises many on a day.",
+    )
 
 
 class SourceSettings(Section):

@@ -1,0 +1,280 @@
+"""Evidence for a decline of click-through rates: the state of a block of ads and its update by one day.
+
+The model and its assumptions are in `adwarm.fatigue.alarm`. Every operation is elementwise over ads or a sum over the
+ads of one account, so an ad's figures do not depend on the other accounts of the block.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.fatigue.panel import FloatArray
+
+Flags = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.intp]
+States = npt.NDArray[np.float32]
+
+LAGS: Final = 32
+"""Possible starts of a decline that are followed: the last 32 days."""
+MIN_DAYS: Final = 7
+"""Days of a baseline before a decline from it is looked for."""
+MIN_CLICKS: Final = 30.0
+"""Clicks of a baseline before that."""
+PAUSE_DAYS: Final = 7
+"""Days without delivery after which an ad starts anew."""
+EFFECTS: Final = ((0.7, 0.3), (1.0, 0.4), (1.7, 0.3))
+"""Multiples of the ramp that are mixed, with their weights."""
+EFFECT_SD: Final = 1.0
+"""Sd of the prior of that multiple around 1 where the decline is estimated."""
+CLIP: Final = 3.0
+"""Standardized residuals are limited to plus and minus this, so that a single bad day cannot raise an alarm."""
+OWN_DF: Final = 8.0
+"""Degrees of freedom of the account's noise as a prior of the noise of one ad."""
+MARKET_MEMORY: Final = 0.9
+"""Correlation of an account's moves from one day to the next."""
+WEEKDAY_SD: Final = 0.05
+"""Uncertainty of the prior's weekday factors."""
+EXCLUDING_EVIDENCE: Final = 10.0
+"""Evidence at which an ad's weight in the account's move is halved: its decline is its own."""
+_GROWTH, _WEAR = 0.6, 0.2
+_NEVER: Final = np.float32(-1e9)
+_MIN_MARKET_CLICKS: Final = 10.0
+_GRID: Final = 2.0**20
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPriors:
+    """What is usual in the accounts of a block.
+
+    Attributes:
+        noise_sd: per account, daily log-sd of the click-through rate beyond counting.
+        weekdays: accounts x 7, factors from Monday to Sunday.
+        market_sd: per account, log-sd of the moves that all its ads share.
+    """
+
+    noise_sd: FloatArray
+    weekdays: FloatArray
+    market_sd: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class DayFigures:
+    """What a day says about each ad.
+
+    Attributes:
+        usable: whether the ad delivered and its clicks are known.
+        expected: clicks expected at the usual rate, with the weekday and without the account's move.
+        clicks: clicks of the day; 0 where not usable.
+        noise: relative variance of the day's rate apart from counting: over-dispersion and the error of the move.
+        move: the account's move of the day, 1 for none, measured without the ad itself.
+    """
+
+    usable: Flags
+    expected: FloatArray
+    clicks: FloatArray
+    noise: FloatArray
+    move: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Decline:
+    """Posterior of the decline of some ads, given that there is one.
+
+    Attributes:
+        age: days since the most likely start; 0 is the current day.
+        mean: share of the usual rate that is lost by now.
+        sd: its standard deviation.
+    """
+
+    age: Indices
+    mean: FloatArray
+    sd: FloatArray
+
+
+class ChangeDetector:
+    """Follows every possible start of a decline of each ad of a block of whole accounts.
+
+    Attributes:
+        evidence: per ad, Shiryaev-Roberts sum of the likelihood ratios of all starts; 0 before there is a baseline.
+        armed: per ad, whether the baseline suffices.
+        level: per ad, the usual rate; nan before the first usable day.
+        level_variance: its variance, relative to its square.
+    """
+
+    def __init__(self, starts: Indices, ads: int, priors: BlockPriors) -> None:
+        """Start without any history.
+
+        Args:
+            starts: index of the first ad of each account.
+            ads: number of ads of the block.
+            priors: of the same accounts.
+        """
+        self._starts = starts
+        self._account = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, ads]))
+        self._noise = priors.noise_sd[self._account] ** 2
+        self._market_variance = priors.market_sd[self._account] ** 2
+        self._account_market_variance = priors.market_sd**2
+        self._noise_sum, self._noise_weight = OWN_DF / self._noise, OWN_DF / self._noise**2
+        self._weekday_weight = np.full(priors.weekdays.shape, WEEKDAY_SD**-2)
+        self._weekday_sum = priors.weekdays * self._weekday_weight
+        self._move, self._move_variance = np.zeros(ads), self._market_variance.copy()
+        self._ramp = (1 - (1 + _GROWTH * np.arange(1, LAGS + 1)) ** -_WEAR).astype(np.float32)
+        self._level_shift = np.zeros((LAGS, ads), np.float32)
+        self._score = np.full((LAGS, ads), _NEVER)
+        self._information = np.zeros((LAGS, ads), np.float32)
+        self._clicks, self._expected, self._expected_squares = np.zeros(ads), np.zeros(ads), np.zeros(ads)
+        self._days, self._idle_days = np.zeros(ads, np.int32), np.zeros(ads, np.int32)
+        self.level, self.level_variance = np.full(ads, np.nan), np.ones(ads)
+        self.evidence = np.zeros(ads)
+        self.armed = np.zeros(ads, bool)
+
+    def step(self, day: int, weekday: int, impressions: FloatArray, clicks: FloatArray) -> DayFigures:
+        """Take in one day; a figure that is not known is nan.
+
+        Args:
+            day: number of the day, one more than that of the call before.
+            weekday: 0 is Monday.
+            impressions: per ad.
+            clicks: per ad.
+        """
+        usable = (impressions > 0) & (clicks >= 0)
+        impressions, clicks = np.where(usable, impressions, 0.0), np.where(usable, clicks, 0.0)
+        figures, relative, ready = self._adjust(weekday, usable, impressions, clicks)
+        variance = np.where(ready, figures.move / figures.expected, 1.0) + figures.noise
+        total = variance + self.level_variance
+        residual = np.where(ready, relative / figures.move - 1, 0.0)
+        limit = CLIP * np.sqrt(total)
+        clipped = np.clip(residual, -limit, limit)
+        active = ready & self.armed
+        gain = np.where(active, self.level_variance / total, 0.0)
+        self._accumulate(day, active, gain, clipped, np.where(active, 1 / total, 0.0))
+        self._learn_noise(ready, clipped, total, figures)
+        self.level = np.where(active, self.level * (1 + gain * clipped), self.level)
+        self.level_variance = np.where(active, self.level_variance * (1 - gain), self.level_variance)
+        self._extend_baseline(usable, impressions, clicks, figures, weekday)
+        return figures
+
+    def restart(self, ads: Flags) -> None:
+        """Forget the baseline of these ads; the next one begins with the next day."""
+        if not ads.any():
+            return
+        self._score[:, ads] = _NEVER
+        for values in (self._clicks, self._expected, self._expected_squares, self._days, self.evidence):
+            values[ads] = 0
+        self.armed[ads] = False
+
+    def pause(self, idle: Flags, delivered: Flags) -> Flags:
+        """Count the days without delivery, restart the ads that pause, and return which these are."""
+        self._idle_days = np.where(delivered, 0, self._idle_days + idle)
+        paused = self._idle_days >= PAUSE_DAYS
+        self.restart(paused)
+        return paused
+
+    def estimate(self, day: int, ads: Indices) -> Decline:
+        """Return the posterior of the decline of some ads; each must have evidence."""
+        age = (day - np.arange(LAGS)) % LAGS
+        score, information = self._score[:, ads].astype(float), self._information[:, ads].astype(float)
+        by_start = np.zeros_like(score)
+        for effect, weight in EFFECTS:
+            by_start += weight * np.exp(np.minimum(effect * score - effect**2 / 2 * information, 60))
+        precision = information + EFFECT_SD**-2
+        lost = self._ramp[age].astype(float)[:, None]
+        mean = lost * (np.maximum(score, -1e6) + EFFECT_SD**-2) / precision
+        square = mean**2 + lost**2 / precision
+        first, second, total = np.zeros(len(ads)), np.zeros(len(ads)), np.zeros(len(ads))
+        for likelihood, one, two in zip(by_start, mean, square, strict=True):
+            total += likelihood
+            first += likelihood * one
+            second += likelihood * two
+        center = first / total
+        return Decline(age[by_start.argmax(axis=0)], center, np.sqrt(np.maximum(second / total - center**2, 0)))
+
+    def _adjust(
+        self, weekday: int, usable: Flags, impressions: FloatArray, clicks: FloatArray
+    ) -> tuple[DayFigures, FloatArray, Flags]:
+        """Return the day's figures, the rate relative to the usual one, and which ads have a usual rate."""
+        factors = self._weekday_sum / self._weekday_weight
+        factor = (factors / (factors.sum(axis=1, keepdims=True) / 7))[:, weekday]
+        noise = np.maximum(self._noise_sum / self._noise_weight, 0.05 * self._noise)
+        ready = usable & (self._clicks >= _MIN_MARKET_CLICKS)
+        expected = np.where(ready, impressions * self.level * factor[self._account], 1.0)
+        relative = np.where(ready, clicks / expected, 1.0)
+        self._move = MARKET_MEMORY * self._move
+        self._move_variance = MARKET_MEMORY**2 * self._move_variance + (1 - MARKET_MEMORY**2) * self._market_variance
+        variance = (1 + self._move) / expected + noise + self.level_variance
+        weight = np.where(ready, 1 / (variance * (1 + self.evidence / EXCLUDING_EVIDENCE)), 0.0)
+        limit = CLIP * np.sqrt(variance)
+        deviation = np.clip(relative - 1 - self._move, -limit, limit) + self._move
+        weights, deviations = self._account_sum(weight), self._account_sum(weight * deviation)
+        self._learn_weekday(weekday, weights, deviations, factor)
+        others = np.maximum(weights[self._account] - weight, 0.0)
+        others = np.where(others > 1e-3, others, 0.0)
+        observed = (deviations[self._account] - weight * deviation) / np.where(others > 0, others, 1.0)
+        gain = self._move_variance * others / (self._move_variance * others + 1)
+        self._move = self._move + gain * (observed - self._move)
+        self._move_variance = self._move_variance * (1 - gain)
+        figures = DayFigures(usable, expected, clicks, noise + self._move_variance, np.maximum(1 + self._move, 0.2))
+        return figures, relative, ready
+
+    def _account_sum(self, values: FloatArray) -> FloatArray:
+        """Return the sum by account; in fixed point, so that the order of the ads does not matter."""
+        sums: FloatArray = np.add.reduceat(np.rint(values * _GRID), self._starts) / _GRID
+        return sums
+
+    def _learn_weekday(self, weekday: int, weights: FloatArray, deviations: FloatArray, factor: FloatArray) -> None:
+        """Update the weekday factor by the account's deviation, which has the day's move as error."""
+        present = weights > 1e-3
+        mean = deviations / np.where(present, weights, 1.0)
+        weight = np.where(present, weights / (1 + weights * self._account_market_variance), 0.0)
+        self._weekday_sum[:, weekday] += weight * factor * (1 + mean)
+        self._weekday_weight[:, weekday] += weight
+
+    def _learn_noise(self, ready: Flags, residual: FloatArray, total: FloatArray, figures: DayFigures) -> None:
+        """Update the ad's over-dispersion by the method of moments."""
+        scale = (1 / figures.expected + self._noise) ** -2
+        own = self._noise_sum / self._noise_weight
+        self._noise_sum += np.where(ready, (residual**2 - total + own) * scale, 0.0)
+        self._noise_weight += np.where(ready, scale, 0.0)
+
+    def _accumulate(
+        self, day: int, active: Flags, gain: FloatArray, residual: FloatArray, precision: FloatArray
+    ) -> None:
+        """Update the likelihood ratio of each start, begin that of this day, and sum them."""
+        slot = day % LAGS
+        self._level_shift[slot] = 0
+        self._information[slot] = 0
+        self._score[slot] = np.where(active, np.float32(0), _NEVER)
+        shift = self._ramp[(day - np.arange(LAGS)) % LAGS, None] - self._level_shift
+        self._level_shift += gain.astype(np.float32) * shift
+        self._score -= (residual * precision).astype(np.float32) * shift
+        self._information += precision.astype(np.float32) * shift * shift
+        total = np.zeros_like(shift)
+        for effect, weight in EFFECTS:
+            ratio = np.float32(effect) * self._score - np.float32(effect**2 / 2) * self._information
+            np.exp(np.minimum(ratio, np.float32(60), out=ratio), out=ratio)
+            total += np.float32(weight) * ratio
+        rows = LAGS
+        while rows > 1:
+            rows //= 2
+            total[:rows] += total[rows : 2 * rows]
+        self.evidence = np.where(self.armed, total[0].astype(float), 0.0)
+
+    def _extend_baseline(
+        self, usable: Flags, impressions: FloatArray, clicks: FloatArray, figures: DayFigures, weekday: int
+    ) -> None:
+        """Add the day to the baselines that are not yet sufficient."""
+        new = usable & ~self.armed
+        factors = self._weekday_sum / self._weekday_weight
+        factor = (factors / (factors.sum(axis=1, keepdims=True) / 7))[:, weekday]
+        effective = np.where(new, impressions * factor[self._account] * figures.move, 0.0)
+        self._clicks += clicks
+        self._days += usable
+        self._expected += effective
+        self._expected_squares += effective**2
+        whole = np.where(self._expected > 0, self._expected, 1.0)
+        self.level = np.where(new, self._clicks / whole, self.level)
+        spread = 1 / np.maximum(self._clicks, 1.0) + figures.noise * self._expected_squares / whole**2
+        self.level_variance = np.where(new, spread, self.level_variance)
+        self.armed = self.armed | (usable & (self._days >= MIN_DAYS) & (self._clicks >= MIN_CLICKS))
