@@ -1,0 +1,252 @@
+"""What is usual in one account, measured on its days before a month: the prior that scores and alarms shrink towards.
+
+All figures come from the account's own ads. They are estimated by the method of moments: an observed variance minus
+the part that counting alone explains (1 / expected clicks for a rate). Each variance is then averaged with its
+documented default, weighted by degrees of freedom, so that an account with little data has the default. Trends within
+an ad do not count as noise: the noise of a day is its deviation from the mean of the ad's two neighboring days.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from adwarm.fatigue.panel import AdPanel, FloatArray, round_figures
+
+PRIOR_DAYS: Final = 90
+"""Days before the month that a prior is measured on, at most."""
+DEFAULT_CTR: Final = 0.01
+"""Click-through rate that stands in for an unknown one where only the size of a variance is needed."""
+PRICE_DISPERSION: Final = 4.0
+"""Relative variance of the price of one impression; a convention, such that the price of 1,000 varies by 6 %."""
+_NOISE_SD, _PRICE_NOISE_SD = 0.115, 0.08
+_CTR_SPREAD, _CPM_SPREAD = 0.25, 0.30
+_WEEKDAY_SD, _MARKET_SD = 0.05, 0.05
+_DEFAULT_DF: Final = 20.0
+"""Degrees of freedom that a default is worth."""
+_MIN_NEIGHBOR_CLICKS, _MIN_AD_CLICKS = 20.0, 30.0
+_MIN_NEIGHBOR_IMPRESSIONS, _MIN_AD_IMPRESSIONS = 500.0, 1_000.0
+_NO_EFFECT: Final = (1.0,) * 7
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPrior:
+    """What is usual in an account. Standard deviations are of natural logarithms.
+
+    Attributes:
+        ctr_mean: clicks per impression of all ads together; None when unknown.
+        ctr_spread: sd between the usual click-through rates of ads.
+        noise_sd: sd of an ad's daily click-through rate beyond counting (over-dispersion).
+        noise_df: degrees of freedom of its measurement; 0 when it is the default.
+        ctr_weekdays: factors on the click-through rate from Monday to Sunday, shrunk towards 1.
+        market_sd: sd of the daily moves that all ads of the account share.
+        cpm_mean: price of a thousand impressions of all ads together, in the account's currency; None when unknown.
+        cpm_spread: sd between the usual prices of ads.
+        price_noise_sd: sd of an ad's daily price.
+        cpm_weekdays: factors on the price from Monday to Sunday, shrunk towards 1.
+        ads: ads with delivery that were measured.
+        days: days with delivery that were measured.
+    """
+
+    ctr_mean: float | None = None
+    ctr_spread: float = _CTR_SPREAD
+    noise_sd: float = _NOISE_SD
+    noise_df: float = 0.0
+    ctr_weekdays: tuple[float, ...] = _NO_EFFECT
+    market_sd: float = _MARKET_SD
+    cpm_mean: float | None = None
+    cpm_spread: float = _CPM_SPREAD
+    price_noise_sd: float = _PRICE_NOISE_SD
+    cpm_weekdays: tuple[float, ...] = _NO_EFFECT
+    ads: int = 0
+    days: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "AccountPrior":
+        """Return the prior with these JSON values."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+DEFAULT_PRIOR: Final = AccountPrior()
+"""Noise .115: the median of real daily series. Spread .25: between the creatives of an account."""
+
+
+def measure_priors(panel: AdPanel, until: date) -> dict[str, AccountPrior]:
+    """Return the prior of each account of the panel, by account id, from its days before `until`.
+
+    An account's prior depends on its own rows only.
+
+    Args:
+        panel: daily figures; the last 90 columns before `until` are used.
+        until: first day that is not used, such as the first of a month.
+    """
+    end = min(max(panel.column(until), 0), panel.days)
+    start = max(0, end - PRIOR_DAYS)
+    bounds = [*panel.account_starts.tolist(), len(panel.ad_ids)]
+    weekdays = (panel.first_day.weekday() + np.arange(start, end)) % 7
+    priors = {}
+    for first, last in zip(bounds, bounds[1:], strict=False):
+        ads = slice(first, last)
+        impressions = np.nan_to_num(panel.impressions[ads, start:end])
+        clicks, spend = panel.clicks[ads, start:end], panel.spend[ads, start:end]
+        priors[panel.account_ids[first]] = _measure(impressions, clicks, spend, weekdays)
+    return priors
+
+
+def _measure(
+    impressions: FloatArray, clicks: FloatArray, spend: FloatArray, weekdays: npt.NDArray[np.int_]
+) -> AccountPrior:
+    """Return the prior of one account from ads x days."""
+    rates = _Figure(impressions, clicks, weekdays, _MIN_NEIGHBOR_CLICKS, _MIN_AD_CLICKS)
+    prices = _Figure(impressions, spend, weekdays, _MIN_NEIGHBOR_IMPRESSIONS, _MIN_AD_IMPRESSIONS, is_price=True)
+    noise, noise_df = rates.measure_noise(_NOISE_SD)
+    price_noise, _ = prices.measure_noise(_PRICE_NOISE_SD)
+    delivered = impressions > 0
+    cpm = prices.mean
+    return AccountPrior(
+        ctr_mean=None if rates.mean is None else _rounded(rates.mean),
+        ctr_spread=_rounded(rates.measure_spread(_CTR_SPREAD, noise)),
+        noise_sd=_rounded(noise),
+        noise_df=_rounded(noise_df),
+        ctr_weekdays=tuple(_rounded(value) for value in rates.weekday_factors),
+        market_sd=_rounded(rates.measure_market(noise)),
+        cpm_mean=None if cpm is None else _rounded(1000 * cpm),
+        cpm_spread=_rounded(prices.measure_spread(_CPM_SPREAD, price_noise)),
+        price_noise_sd=_rounded(price_noise),
+        cpm_weekdays=tuple(_rounded(value) for value in prices.weekday_factors),
+        ads=int(np.count_nonzero(delivered.any(axis=1))),
+        days=int(np.count_nonzero(delivered.any(axis=0))),
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(round_figures(np.array([value]))[0])
+
+
+class _Figure:
+    """A rate of one account: events (clicks, or spend) per impression, ads x days."""
+
+    def __init__(
+        self,
+        impressions: FloatArray,
+        events: FloatArray,
+        weekdays: npt.NDArray[np.int_],
+        min_neighbors: float,
+        min_total: float,
+        *,
+        is_price: bool = False,
+    ) -> None:
+        known = (impressions > 0) & np.isfinite(events)
+        self.impressions = np.where(known, impressions, 0.0)
+        self.events = np.where(known, events, 0.0)
+        self.weekdays, self.min_neighbors, self.min_total, self.is_price = weekdays, min_neighbors, min_total, is_price
+        total, count = float(self.impressions.sum()), float(self.events.sum())
+        self.mean = count / total if total and count else None
+        self.weekday_factors = self._measure_weekdays()
+
+    def _count_variance(self, impressions: FloatArray, expected: FloatArray) -> FloatArray:
+        """Return the relative variance that remains without any noise by day."""
+        base, events = (impressions, PRICE_DISPERSION) if self.is_price else (expected, 1.0)
+        variance: FloatArray = events / np.maximum(base, 1e-9)
+        return variance
+
+    def _measure_weekdays(self) -> FloatArray:
+        """Return the events of each weekday as a multiple of those expected from the week around each day."""
+        days = self.events.shape[1]
+        factors = np.ones(7)
+        if days < 14 or self.mean is None:
+            return factors
+        events, impressions = self.events[:, 3 : days - 3], self.impressions[:, 3 : days - 3]
+        is_full = _weekly(self.impressions > 0) == 7
+        around = _weekly(self.impressions)
+        expected = impressions * _weekly(self.events) / np.maximum(around, 1e-9)
+        usable = is_full & (expected > 0)
+        weekdays = self.weekdays[3 : days - 3]
+        for weekday in range(7):
+            chosen = usable & (weekdays == weekday)
+            of_day = float(np.where(chosen, expected, 0).sum())
+            if not of_day:
+                continue
+            log = np.log(max(float(np.where(chosen, events, 0).sum()), 1e-12) / of_day)
+            base = float(np.where(chosen, impressions, 0).sum())
+            noise = _PRICE_NOISE_SD if self.is_price else _NOISE_SD
+            weeks = int(np.count_nonzero(chosen.any(axis=0)))
+            variance = float(self._count_variance(np.array([base]), np.array([of_day]))[0])
+            variance += noise**2 / int(np.count_nonzero(chosen)) + 0.02**2 / weeks
+            factors[weekday] = np.exp(log * _WEEKDAY_SD**2 / (_WEEKDAY_SD**2 + variance))
+        relative: FloatArray = factors / np.exp(np.log(factors).mean())
+        return relative
+
+    def measure_noise(self, default: float) -> tuple[float, float]:
+        """Return the daily sd beyond counting, averaged with `default`, and its degrees of freedom.
+
+        The relative deviation of a day from its two neighbors has the variance 1.5 * sd^2 plus that of the counts.
+        """
+        adjusted = self.impressions * self.weekday_factors[self.weekdays]
+        near_events = self.events[:, :-2] + self.events[:, 2:]
+        near_impressions = adjusted[:, :-2] + adjusted[:, 2:]
+        if not near_events.size:
+            return default, 0.0
+        expected = adjusted[:, 1:-1] * near_events / np.maximum(near_impressions, 1e-9)
+        enough = near_impressions if self.is_price else near_events
+        complete = (self.impressions[:, :-2] > 0) & (self.impressions[:, 2:] > 0) & (self.impressions[:, 1:-1] > 0)
+        usable = complete & (enough >= self.min_neighbors) & (expected > 0)
+        counted = self._count_variance(self.impressions[:, 1:-1], expected)
+        counted = counted + self._count_variance(self.impressions[:, :-2] + self.impressions[:, 2:], near_events)
+        weight = np.where(usable, 1 / (1.5 * default**2 + counted) ** 2, 0.0)
+        deviation = np.where(usable, self.events[:, 1:-1] / np.where(usable, expected, 1.0) - 1, 0.0)
+        total = float(weight.sum())
+        if not total:
+            return default, 0.0
+        variance = max(0.0, float((weight * (deviation**2 - counted)).sum()) / (1.5 * total))
+        # The information about sd^2, relative to days without counting noise; neighbors overlap, so half of it.
+        df = 0.5 * float((weight * (1.5 * default**2) ** 2).sum())
+        return float(np.sqrt((df * variance + _DEFAULT_DF * default**2) / (df + _DEFAULT_DF))), df
+
+    def measure_spread(self, default: float, noise: float) -> float:
+        """Return the sd between the usual rates of ads, averaged with `default`."""
+        events, impressions = self.events.sum(axis=1), self.impressions.sum(axis=1)
+        days = np.count_nonzero(self.impressions > 0, axis=1)
+        usable = ((impressions if self.is_price else events) >= self.min_total) & (events > 0)
+        if np.count_nonzero(usable) < 3:
+            return default
+        logs = np.log(events[usable] / impressions[usable])
+        counted = self._count_variance(impressions[usable], events[usable]) + noise**2 / days[usable]
+        variance = max(0.0, float(logs.var(ddof=1) - counted.mean()))
+        df = float(len(logs) - 1)
+        return float(np.sqrt((df * variance + _DEFAULT_DF * default**2) / (df + _DEFAULT_DF)))
+
+    def measure_market(self, noise: float) -> float:
+        """Return the sd of the account's days around what its ads usually have, averaged with the default.
+
+        Needs three ads a day, because with one ad its own wear looks like a move of the account.
+        """
+        totals = self.impressions.sum(axis=1, keepdims=True)
+        usual = self.events.sum(axis=1, keepdims=True) / np.maximum(totals, 1e-9)
+        expected = self.impressions * usual * self.weekday_factors[self.weekdays]
+        by_day, counts = expected.sum(axis=0), (expected > 0).sum(axis=0)
+        usable = (counts >= 3) & (by_day >= self.min_total)
+        days = int(np.count_nonzero(usable))
+        if days < 7:
+            return _MARKET_SD
+        base = by_day[usable]
+        deviation = self.events.sum(axis=0)[usable] / base - 1
+        own = 1 / base + noise**2 * (expected**2).sum(axis=0)[usable] / base**2
+        variance = max(0.0, float((deviation**2 - own).mean()))
+        df = days / 7.0  # moves last for days, so that neighboring days tell little more than one
+        return float(np.sqrt((df * variance + _DEFAULT_DF * _MARKET_SD**2) / (df + _DEFAULT_DF)))
+
+
+def _weekly(values: npt.NDArray[Any]) -> FloatArray:
+    """Return the sums of seven days around each day that has three on either side."""
+    sums = np.cumsum(np.pad(values.astype(np.float64), ((0, 0), (1, 0))), axis=1)
+    around: FloatArray = sums[:, 7:] - sums[:, :-7]
+    return around
