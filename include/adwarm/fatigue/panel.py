@@ -8,13 +8,23 @@ What is known as of a day never depends on later days: the kind of clicks and th
 its first day that has any, and names and changes are recorded by day.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+
+from adwarm.fatigue.panel_rows import (
+    AccountRows,
+    locate_rows,
+    parse_numbers,
+    read_changes,
+    read_names,
+    read_results,
+)
+from adwarm.model import ColumnTable
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -76,6 +86,13 @@ class AdPanel:
         names = np.asarray(self.account_ids, dtype=object)
         return np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else np.zeros(0, np.intp)
 
+    @property
+    def clicks_of_all_kinds(self) -> tuple[FloatArray, FloatArray]:
+        """All clicks and link clicks, ads x days each; link clicks are unknown where all clicks are complete."""
+        if self.all_clicks is None or self.link_clicks is None:
+            return self.clicks, np.full(self.clicks.shape, np.nan)
+        return self.all_clicks, self.link_clicks
+
     def column(self, day: date) -> int:
         """Return the index of a day's column; it may lie outside."""
         return (day - self.first_day).days
@@ -108,6 +125,118 @@ class AdPanel:
         )
 
 
+def read_panel(
+    tables: Mapping[str, ColumnTable],
+    first_day: date,
+    last_day: date,
+    stored_days: Mapping[str, Collection[date]] | None = None,
+) -> AdPanel:
+    """Return the figures of the ads that have a row in the span, sorted by account and ad.
+
+    Args:
+        tables: the daily rows of each account, by account id. That id counts, as Meta's rows name the account by digits
+            alone; yet each row must state its account and its ad.
+        first_day: first day of the span; rows before it are ignored.
+        last_day: last day of the span; rows after it are ignored.
+        stored_days: by account id, the days that are stored; every day of the span by default. A day with rows counts
+            as stored.
+
+    Raises:
+        BadRequest: a row's id, day or number cannot be read; the message names the ad and the field.
+    """
+    days = [first_day + timedelta(days=number) for number in range((last_day - first_day).days + 1)]
+    parts = []
+    for account_id, table in sorted(tables.items()):
+        stored = None if stored_days is None else set(stored_days.get(account_id, ()))
+        is_stored = np.array([stored is None or day in stored for day in days], bool)
+        rows = locate_rows(table, first_day, last_day)
+        if rows.ad_ids:
+            parts.append(_read_account(account_id, rows, first_day, is_stored))
+    return _join(parts, first_day, len(days))
+
+
+def _read_account(account_id: str, rows: AccountRows, first_day: date, is_stored: BoolArray) -> AdPanel:
+    ads = len(rows.ad_ids)
+    is_stored = is_stored | rows.days_of(np.ones(rows.table.rows, bool))
+    has_row = rows.has_row()
+    links, clicks = _read_figure(rows, LINK_CLICKS, has_row, is_stored), _read_figure(rows, CLICKS, has_row, is_stored)
+    impressions = _read_figure(rows, "impressions", has_row, is_stored)
+    counted, kinds = _choose_clicks(impressions, clicks, links)
+    one_kind = bool((np.isfinite(clicks) | ~(impressions > 0)).all())
+    names, changes = read_names(rows)
+    results = read_results(rows)
+    return AdPanel(
+        account_ids=(account_id,) * ads,
+        ad_ids=tuple(rows.ad_ids),
+        ad_names=tuple(names),
+        first_day=first_day,
+        impressions=impressions,
+        clicks=counted,
+        spend=_read_figure(rows, "spend", has_row, is_stored),
+        results=np.where(has_row | ~is_stored | np.isnan(results), results, 0.0),
+        is_stored=np.broadcast_to(is_stored, (ads, rows.days)),
+        clicks_from=tuple(kinds),
+        all_clicks=None if one_kind else clicks,
+        link_clicks=None if one_kind else links,
+        changed=read_changes(rows),
+        names_by_column=changes,
+    )
+
+
+def _read_figure(rows: AccountRows, name: str, has_row: BoolArray, is_stored: BoolArray) -> FloatArray:
+    """Return ads x days of a figure: zero without a row, unknown where no row of the account's day has it."""
+    numbers = parse_numbers(rows.table, name)
+    present = np.isfinite(numbers)
+    known = rows.days_of(present)
+    sums: FloatArray = np.where(has_row & ~known, np.nan, rows.sum_cells(numbers, present))
+    sums[:, ~is_stored] = np.nan
+    return sums
+
+
+def _choose_clicks(impressions: FloatArray, clicks: FloatArray, links: FloatArray) -> tuple[FloatArray, list[str]]:
+    """Return the clicks of the kind that each ad's first day with delivery and clicks has, and the kinds."""
+    delivered = impressions > 0
+    known = delivered & (np.isfinite(clicks) | np.isfinite(links))
+    first = known.argmax(axis=1)
+    has_any = known.any(axis=1)
+    uses_links = has_any & ~np.isfinite(clicks[np.arange(len(first)), first])
+    chosen = np.where(uses_links[:, None], links, clicks)
+    kinds = [LINK_CLICKS if link else CLICKS if some else "" for link, some in zip(uses_links, has_any, strict=True)]
+    return chosen, kinds
+
+
+def _join(parts: Sequence[AdPanel], first_day: date, days: int) -> AdPanel:
+    """Return one panel of the ads of all parts."""
+    starts = np.cumsum([0, *(len(part.ad_ids) for part in parts)]).tolist()
+    one_kind = all(part.all_clicks is None for part in parts)
+    unchanged = all(part.changed is None for part in parts)
+    none = empty_figures(0, days)
+    return AdPanel(
+        account_ids=tuple(name for part in parts for name in part.account_ids),
+        ad_ids=tuple(name for part in parts for name in part.ad_ids),
+        ad_names=tuple(name for part in parts for name in part.ad_names),
+        first_day=first_day,
+        impressions=np.concatenate([none, *(part.impressions for part in parts)]),
+        clicks=np.concatenate([none, *(part.clicks for part in parts)]),
+        spend=np.concatenate([none, *(part.spend for part in parts)]),
+        results=np.concatenate([none, *(part.results for part in parts)]),
+        is_stored=np.concatenate([none > 0, *(part.is_stored for part in parts)]),
+        clicks_from=tuple(kind for part in parts for kind in part.clicks_from),
+        all_clicks=None if one_kind else np.concatenate([part.clicks_of_all_kinds[0] for part in parts]),
+        link_clicks=None if one_kind else np.concatenate([part.clicks_of_all_kinds[1] for part in parts]),
+        changed=None if unchanged else np.concatenate([_changes(part) for part in parts]),
+        names_by_column={
+            start + ad: names
+            for start, part in zip(starts, parts, strict=False)
+            for ad, names in part.names_by_column.items()
+        },
+    )
+
+
+def _changes(part: AdPanel) -> BoolArray:
+    return np.zeros(part.impressions.shape, bool) if part.changed is None else part.changed
+
+
 def empty_figures(ads: int, days: int) -> FloatArray:
     """Return ads x days of unknown figures."""
     values: Any = np.full((ads, days), np.nan)
@@ -125,8 +254,6 @@ def round_figures(values: FloatArray) -> FloatArray:
     exponent = np.clip(exponent, -200, 200)
     scale = 10.0 ** np.abs(exponent)  # exact up to 10^22
     with np.errstate(invalid="ignore"):
-        rounded = np.where(
-            exponent >= 0, np.rint(values * scale) / scale, np.rint(values / scale) * scale
-        )
+        rounded = np.where(exponent >= 0, np.rint(values * scale) / scale, np.rint(values / scale) * scale)
     result: FloatArray = rounded + 0.0  # no negative zero
     return result

@@ -1,30 +1,87 @@
 """The trend of a score: its slope over the last days, and when it becomes critical at that pace."""
 
-from collections.abc import Sequence
 from typing import Final
 
-TREND_DAYS: Final = 4
+import numpy as np
+
+from adwarm.fatigue.panel import BoolArray, FloatArray
+
+TREND_DAYS: Final = 7
 """Days in the slope, the day of the score included."""
+_MIN_POINTS: Final = 3
+_T80: Final = 1.476
+"""Quantile .90 of Student's t with five degrees of freedom: an 80 % interval has 10 % on either side."""
 
 
-def slope_per_day(totals: Sequence[float | None]) -> float | None:
-    """Return the least-squares slope of daily totals, oldest first, in points a day.
+def measure_slopes(values: FloatArray, kinds: FloatArray, recent_days: int) -> tuple[FloatArray, FloatArray]:
+    """Return the least-squares slope of daily values over the last seven days, and its standard error.
 
-    Days without a total are left out; None when fewer than two are left.
+    Consecutive values share most of their `recent_days` days, so that they scatter less around a line than the line
+    itself is uncertain. The standard error is corrected for that.
+
+    Args:
+        values: ads x days; nan where unknown.
+        kinds: ads x days; only earlier values of the same kind as the last one are in a slope.
+        recent_days: days that each value is a mean of.
+
+    Returns:
+        Two arrays of ads x days, per day; nan with fewer than three values.
     """
-    points = [(day, value) for day, value in enumerate(totals) if value is not None]
-    if len(points) < 2:
-        return None
-    mean_day = sum(day for day, _ in points) / len(points)
-    mean = sum(value for _, value in points) / len(points)
-    spread = sum((day - mean_day) ** 2 for day, _ in points)
-    return sum((day - mean_day) * (value - mean) for day, value in points) / spread
+    shape = values.shape
+    known = np.isfinite(values)
+    count, sum_t, sum_tt, sum_y, sum_yy, sum_ty = (np.zeros(shape) for _ in range(6))
+    for back in range(min(TREND_DAYS, shape[1])):
+        late, early = slice(back, None), slice(None, shape[1] - back)
+        used: BoolArray = known[:, early] & known[:, late] & (kinds[:, early] == kinds[:, late])
+        # Relative to the last value, so that equal values give exactly no slope.
+        y = np.where(used, values[:, early] - values[:, late], 0.0)
+        count[:, late] += used
+        sum_t[:, late] -= back * used
+        sum_tt[:, late] += back**2 * used
+        sum_y[:, late] += y
+        sum_yy[:, late] += y * y
+        sum_ty[:, late] -= back * y
+    enough = count >= _MIN_POINTS
+    count = np.where(enough, count, 3.0)
+    spread = np.where(enough, sum_tt - sum_t**2 / count, 1.0)
+    slope = (sum_ty - sum_t * sum_y / count) / spread
+    residual = np.maximum(0.0, sum_yy - sum_y**2 / count - slope**2 * spread)
+    error = np.sqrt(_overlap_factor(recent_days) * residual / np.maximum(1.0, count - 2) / spread)
+    return np.where(enough, slope, np.nan), np.where(enough, error, np.nan)
 
 
-def days_until(total: float, slope: float | None, limit: float) -> float | None:
-    """Return in how many days `total` reaches `limit` at `slope` points a day: 0 when it is above it, None if never."""
-    if total > limit:
-        return 0.0
-    if slope is None or slope <= 0:
-        return None
-    return (limit - total) / slope
+def _overlap_factor(recent_days: int) -> float:
+    """Return how much larger the variance of the slope is than the usual formula says, for moving means.
+
+    With `y = A e` for independent daily noise `e`, the slope has the variance of `a A e` and the residuals that of
+    `M A e`, where `a` are the coefficients of the slope and `M` removes a line.
+    """
+    days = np.arange(TREND_DAYS) - (TREND_DAYS - 1) / 2
+    mixing = np.zeros((TREND_DAYS, TREND_DAYS + recent_days - 1))
+    for day in range(TREND_DAYS):
+        mixing[day, day : day + recent_days] = 1 / recent_days
+    spread = float((days**2).sum())
+    line = np.full((TREND_DAYS, TREND_DAYS), 1 / TREND_DAYS) + np.outer(days, days) / spread
+    residual = (np.eye(TREND_DAYS) - line) @ mixing
+    usual = float((residual**2).sum()) / (TREND_DAYS - 2) / spread
+    return float(((days @ mixing / spread) ** 2).sum()) / usual
+
+
+def project(
+    totals: FloatArray, slopes: FloatArray, errors: FloatArray, limit: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return in how many days a total passes `limit` at its pace, and the ends of the 80 % interval.
+
+    The interval covers the uncertainty of the slope alone. All three are 0 above the limit.
+
+    Returns:
+        Three arrays: the days, nan if it never does; the earliest, nan if that is never; the latest, nan if it may
+        never do so.
+    """
+    gap = limit - totals
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = [np.where(pace > 0, gap / pace, np.nan) for pace in (slopes, slopes + _T80 * errors)]
+        slowest = slopes - _T80 * errors
+        ends.append(np.where(slowest > 0, gap / slowest, np.nan))
+    days, earliest, latest = (np.where(gap < 0, 0.0, end) for end in ends)
+    return days, np.where(np.isnan(days), np.nan, earliest), latest

@@ -266,11 +266,18 @@ class FatigueSettings(Section):
     """The ad fatigue score."""
 
     weights: tuple[float, float, float] = Field(
-        (0.40, 0.35, 0.25), description="Weights of creative, audience and algorithm."
+        (0.40, 0.35, 0.25),
+        description="Weights of creative, audience and algorithm; 0.40, 0.30, 0.30 is the other published choice.",
+    )
+    audience_curve: Literal["anchors", "meta_power_law"] = Field(
+        "anchors",
+        description="Audience score by frequency: through fixed points, or the loss by Meta's wear law (power -0.43).",
     )
     min_days: int = Field(7, ge=2, description="Minimum days with delivery; with fewer the score is pending.")
     recent_days: int = Field(3, ge=1, description="Recent days that are compared with the baseline.")
-    baseline_days: int = Field(30, ge=7, description="Baseline days before them.")
+    baseline_days: int = Field(
+        30, ge=7, description="Days with delivery before them; the ad's best week of these is its baseline."
+    )
     min_impressions: int = Field(500, ge=0, description="Minimum impressions; with fewer the score is pending.")
     alarm_days: float = Field(
         180.0,
@@ -285,6 +292,9 @@ class FatigueSettings(Section):
         ge=0,
         le=1,
         description="Alarm: share of false ones that is allowed instead when an account raises many on a day.",
+    )
+    history_days: int = Field(
+        60, ge=40, le=365, description="Days before a month that its scores look back on; days not stored are unknown."
     )
 
 

@@ -1,0 +1,362 @@
+"""The score of some ads on all of their days: the calculation behind `adwarm.fatigue.score`, ads x days at a time.
+
+Days with delivery are numbered, and the recent days, the baseline and its weeks are spans of such numbers. All sums are
+along the days of one ad, so that an ad's score does not depend on which other ads are calculated with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVES, CREATIVE_CURVE
+from adwarm.fatigue.panel import CLICKS, LINK_CLICKS, AdPanel, BoolArray, FloatArray
+from adwarm.fatigue.prior import PRICE_DISPERSION, AccountPrior
+from adwarm.fatigue.score_table import CLICK_KINDS, FLAGS
+from adwarm.fatigue.trend import TREND_DAYS, measure_slopes
+from adwarm.fatigue.usual import WEEK, IndexArray, RatePrior, Sums, Timeline, measure_usual, shrink_change
+from adwarm.settings import FatigueSettings
+
+MAX_PLAUSIBLE_CTR: Final = 0.10
+"""A higher click-through rate counts as an error in the data."""
+NOTABLE_FREQUENCY: Final = 20.0
+MAX_MISSING: Final = 0.30
+"""Share of the days looked back on that may be missing from the store."""
+PENDING_DAYS: Final = 2
+"""Days after its first delivery until which an ad is pending."""
+CHANGE_DAYS: Final = 14
+"""Days for which a change of the audience or the creative is flagged."""
+PRIOR_RESULTS: Final = 3.0
+"""Results that the prior of the usual cost per result is worth; a convention."""
+BUDGET_RATIO: Final = 2.0
+"""Spend a day, as a multiple of the week before, that is flagged as a change of the budget."""
+QUALITY_IMPRESSIONS: Final = 1_000.0
+_DAMPED_FROM: Final = 1.5
+_CLICKS, _LINKS = CLICK_KINDS.index(CLICKS), CLICK_KINDS.index(LINK_CLICKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A rate of the recent days against its usual level; ads x days.
+
+    Attributes:
+        usual: the usual rate; nan when there is nothing to compare with.
+        recent: the recent rate; nan when unknown.
+        past: the rate of the baseline days.
+        change: change as a share of the usual rate, shrunk towards 0.
+        known_days: used days whose figure is known.
+        is_comparable: whether the recent days, and the baseline days, each know the figure of some day, or are none.
+    """
+
+    usual: FloatArray
+    recent: FloatArray
+    past: FloatArray
+    change: FloatArray
+    known_days: FloatArray
+    is_comparable: BoolArray
+
+
+class ScoreBlock:
+    """The calculation for the ads of a panel; every array is ads x days.
+
+    Args:
+        panel: daily figures.
+        priors: what is usual in the account of each ad.
+        frequency: impressions per person in the week up to each day; nan where unknown.
+        settings: weights, spans and minimums.
+    """
+
+    def __init__(
+        self, panel: AdPanel, priors: Sequence[AccountPrior], frequency: FloatArray, settings: FatigueSettings
+    ) -> None:
+        self.panel, self.priors, self.frequency, self.settings = panel, priors, frequency, settings
+        with np.errstate(invalid="ignore"):
+            self.delivered: BoolArray = panel.impressions > 0
+        self.impressions = np.where(self.delivered, panel.impressions, 0.0)
+        self.timeline = Timeline.of(self.delivered, panel.changed)
+        number, recent = self.timeline.rank, settings.recent_days
+        self.last = number[:, 1:]
+        # A change of audience or creative starts a new history.
+        self.start = np.zeros_like(self.last)
+        if panel.changed is not None:
+            self.start = np.maximum.accumulate(np.where(panel.changed, number[:, :-1], 0), axis=1)
+        padded = np.concatenate([np.zeros((len(number), recent), np.int64), number], axis=1)
+        self.cut = np.maximum(padded[:, 1 : panel.days + 1], self.start)  # the last day of the baseline
+        self.first = np.maximum(self.start, self.cut - settings.baseline_days)
+        self.totals = Sums(
+            *(self._accumulate(values) for values in (self.impressions, self.impressions, self.delivered))
+        )
+        self.recent = self.totals.between(self.cut, self.last)
+        self.past = self.totals.between(self.first, self.cut)
+
+    def _accumulate(self, values: FloatArray | BoolArray) -> FloatArray:
+        return self.timeline.accumulate(values.astype(np.float64, copy=False))
+
+    def _compare(self, events: FloatArray, prior: RatePrior, weekdays: FloatArray, *, highest: bool) -> Change:
+        """Compare a rate per impression; `weekdays` are ads x 7 factors on it."""
+        known = self.delivered & np.isfinite(events)
+        shown = np.where(known, self.impressions, 0.0)
+        day = (self.panel.first_day.weekday() + np.arange(self.panel.days)) % 7
+        counts, raw, days = (self._accumulate(values) for values in (np.where(known, events, 0.0), shown, known))
+        adjusted = Sums(counts, self._accumulate(shown * weekdays[:, day]), days)
+        plain = Sums(counts, raw, days)
+        recent, past = plain.between(self.cut, self.last), plain.between(self.first, self.cut)
+        by_number = measure_usual(self.timeline, adjusted, prior, self.settings.baseline_days, highest=highest)
+        usual = np.where(self.cut > self.start, np.take_along_axis(by_number, self.cut, 1), np.nan)
+        usual = np.where((past.events > 0) & (usual > 0), usual, np.nan)
+        return Change(
+            usual=usual,
+            recent=recent.rate,
+            past=past.rate,
+            change=shrink_change(adjusted.between(self.cut, self.last), usual, prior),
+            known_days=recent.days + past.days,
+            is_comparable=((recent.days > 0) | (self.recent.days == 0)) & ((past.days > 0) | (self.past.days == 0)),
+        )
+
+    @cached_property
+    def clicks(self) -> Change:
+        """The change of the click-through rate, of the kind of clicks that can be compared."""
+        return self._clicks_and_kind[0]
+
+    @cached_property
+    def clicks_from(self) -> IndexArray:
+        """Index in `CLICK_KINDS` of the kind that is compared."""
+        return self._clicks_and_kind[1]
+
+    @cached_property
+    def _clicks_and_kind(self) -> tuple[Change, IndexArray]:
+        prior = RatePrior(
+            mean=_as_column([np.nan if item.ctr_mean is None else item.ctr_mean for item in self.priors]),
+            spread=_as_column([item.ctr_spread for item in self.priors]),
+            noise=_as_column([item.noise_sd for item in self.priors]),
+        )
+        weekdays = np.array([item.ctr_weekdays for item in self.priors]).reshape(-1, 7)
+        everything, links = self.panel.clicks_of_all_kinds
+        change = self._compare(everything, prior, weekdays, highest=True)
+        own = _as_column([float(_CLICKS if kind == CLICKS else _LINKS) for kind in self.panel.clicks_from])
+        if self.panel.all_clicks is None:
+            return change, np.where(change.is_comparable, own, 0).astype(np.int64)
+        other = self._compare(links, prior, weekdays, highest=True)
+        use = ~change.is_comparable & other.is_comparable
+        names = [field.name for field in fields(Change)]
+        merged = Change(*(np.where(use, getattr(other, name), getattr(change, name)) for name in names))
+        return merged, np.where(use, _LINKS, np.where(change.is_comparable, _CLICKS, 0))
+
+    @cached_property
+    def price(self) -> Change:
+        """The change of the price of an impression. An account's ads differ in it, so that it is only their own."""
+        prior = RatePrior(
+            mean=_as_column([np.nan] * len(self.priors)),
+            spread=_as_column([item.cpm_spread for item in self.priors]),
+            noise=_as_column([item.price_noise_sd for item in self.priors]),
+            dispersion=PRICE_DISPERSION,
+        )
+        weekdays = np.array([item.cpm_weekdays for item in self.priors]).reshape(-1, 7)
+        return self._compare(self.panel.spend, prior, weekdays, highest=False)
+
+    @cached_property
+    def age_days(self) -> FloatArray:
+        """Days with delivery that are used."""
+        age: FloatArray = self.recent.days + self.past.days
+        return age
+
+    @cached_property
+    def span(self) -> int:
+        """Columns that the score looks back on."""
+        return self.settings.recent_days + self.settings.baseline_days
+
+    @cached_property
+    def history_missing(self) -> BoolArray:
+        """Whether more than 30 % of the days looked back on, those of the trend included, are not stored."""
+        days = self.span + TREND_DAYS - self.settings.recent_days
+        seen = np.minimum(np.arange(1, self.panel.days + 1), days)
+        missing: BoolArray = _sum_last(~self.panel.is_stored, days) > MAX_MISSING * seen
+        return missing
+
+    @cached_property
+    def lacks_impressions(self) -> BoolArray:
+        """Whether the impressions of a stored day that is looked back on are unknown."""
+        lacks: BoolArray = _sum_last(np.isnan(self.panel.impressions) & self.panel.is_stored, self.span) > 0
+        return lacks
+
+    @cached_property
+    def is_listed(self) -> BoolArray:
+        """Whether the ad had delivery, or unknown delivery, in the days looked back on."""
+        listed: BoolArray = (_sum_last(self.delivered, self.span) > 0) | self.lacks_impressions
+        return listed
+
+    @cached_property
+    def has_enough(self) -> BoolArray:
+        """Whether the ad has what a score needs at least."""
+        settings = self.settings
+        enough = (self.age_days >= settings.min_days) & ~self.history_missing
+        enough &= self.recent.impressions + self.past.impressions >= settings.min_impressions
+        enough &= (self.recent.days > 0) & (self.past.days > 0)
+        early = np.zeros_like(self.delivered)
+        early[:, PENDING_DAYS:] = self.last[:, :-PENDING_DAYS] > self.start[:, PENDING_DAYS:]
+        return self.is_listed & enough & early
+
+    @cached_property
+    def components(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Creative, audience and algorithm, 0 to 100; nan where unknown or pending."""
+        curve = AUDIENCE_CURVES[self.settings.audience_curve]
+        parts = (CREATIVE_CURVE(-self.clicks.change), curve(self.frequency), self._algorithm())
+        creative, audience, algorithm = (np.where(self.has_enough, part, np.nan) for part in parts)
+        creative = np.where(self.clicks_from > 0, creative, np.nan)
+        return creative, audience, algorithm
+
+    def _algorithm(self) -> FloatArray:
+        """Return the score of the price, up to halved when delivery grew by half or more: a larger budget costs more.
+
+        The growth is that of impressions and not of spend, so that more spend never lowers the score.
+        """
+        week = self.totals.between(np.maximum(self.start, self.cut - WEEK), self.cut)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            growth = (self.recent.impressions / self.recent.days) / (week.impressions / week.days)
+        damping = 1 - 0.5 * np.clip((growth - _DAMPED_FROM) / (BUDGET_RATIO - _DAMPED_FROM), 0, 1)
+        score: FloatArray = ALGORITHM_CURVE(self.price.change) * damping
+        return score
+
+    @cached_property
+    def total(self) -> FloatArray:
+        """The weighted mean of the known components, to four decimals; nan while pending."""
+        total, weight = _weigh(self.components, self.settings.weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean: FloatArray = np.where(weight > 0, np.minimum(100.0, total / weight), np.nan)
+        return np.rint(mean * 1e4) / 1e4
+
+    def measure_trend(self) -> tuple[FloatArray, FloatArray]:
+        """Return points a day at constant frequency, and the standard error of that."""
+        creative, audience, algorithm = self.components
+        value, _ = _weigh((creative, None, algorithm), self.settings.weights)
+        _, weight = _weigh(self.components, self.settings.weights)
+        kinds = np.isfinite(creative) + 2.0 * np.isfinite(algorithm)
+        known = np.where(np.isfinite(self.total) & ((kinds > 0) | np.isfinite(audience)), value, np.nan)
+        slope, error = measure_slopes(known, kinds, self.settings.recent_days)
+        weight = np.where(weight > 0, weight, 1.0)
+        return slope / weight, error / weight
+
+    def find_driver(self, healthy_up_to: float) -> IndexArray:
+        """Return the index of the component that raises the score most; -1 when all are in the healthy band."""
+        parts = [
+            np.where(part > healthy_up_to, weight * part, 0.0)
+            for part, weight in zip(self.components, self.settings.weights, strict=True)
+        ]
+        stacked = np.stack(parts)
+        driver: IndexArray = np.where(stacked.max(axis=0) > 0, stacked.argmax(axis=0), -1)
+        return driver
+
+    @cached_property
+    def cost_ratio(self) -> FloatArray:
+        """Cost per result of the last seven days against the baseline days before; nan without results before.
+
+        With a Gamma prior around the usual cost: `(expected + 3) / (results + 3)`.
+        """
+        known = np.isfinite(self.panel.spend) & np.isfinite(self.panel.results)
+        spend, results = (np.where(known, values, 0.0) for values in (self.panel.spend, self.panel.results))
+        days = self.settings.baseline_days
+        recent_spend, recent_results = _sum_last(spend, WEEK), _sum_last(results, WEEK)
+        past_spend, past_results = (
+            _sum_last(spend, WEEK + days) - recent_spend,
+            _sum_last(results, WEEK + days) - recent_results,
+        )
+        has_both = (past_results > 0.5) & (past_spend > 0) & (recent_spend > 0) & self.is_listed
+        with np.errstate(divide="ignore", invalid="ignore"):
+            expected = recent_spend * past_results / past_spend
+            ratio: FloatArray = (expected + PRIOR_RESULTS) / (recent_results + PRIOR_RESULTS)
+        return np.where(has_both, ratio, np.nan)
+
+    @cached_property
+    def recent_spend(self) -> FloatArray:
+        """Spend of the last seven days; nan when no day's is known."""
+        known = np.isfinite(self.panel.spend)
+        spend = _sum_last(np.where(known, self.panel.spend, 0.0), WEEK)
+        return np.where(self.is_listed & (_sum_last(known, WEEK) > 0), np.maximum(0.0, spend), np.nan)
+
+    @cached_property
+    def flags(self) -> dict[str, BoolArray]:
+        """What was missing, looked wrong or changed, by name."""
+        unknown = self.age_days
+        implausible = np.fmax(self.clicks.recent, self.clicks.past) > MAX_PLAUSIBLE_CTR
+        uses_links = self.clicks_from == _LINKS
+        flags = {
+            "audience_changed": self._audience_changed(),
+            "budget_changed": self._budget_changed(),
+            "clicks_missing": uses_links | (self.clicks.known_days < unknown),
+            "ctr_implausible": implausible,
+            "frequency_missing": np.isnan(self.frequency),
+            "frequency_notable": self.frequency > NOTABLE_FREQUENCY,
+            "history_missing": self.history_missing,
+            "impressions_missing": self.lacks_impressions,
+            "link_clicks_used": uses_links,
+            "spend_missing": self.price.known_days < unknown,
+            "suspended": self._is_suspended(),
+        }
+        return {name: flags[name] for name in FLAGS}
+
+    def _audience_changed(self) -> BoolArray:
+        changed = np.zeros_like(self.delivered)
+        changed[:, WEEK:] = self.frequency[:, WEEK:] <= 0.5 * self.frequency[:, :-WEEK]
+        if self.panel.changed is not None:
+            changed |= _sum_last(self.panel.changed, CHANGE_DAYS) > 0
+        return changed
+
+    def _budget_changed(self) -> BoolArray:
+        """Return whether the spend of a recent day is twice that of the week before, or half of it."""
+        known = self.delivered & np.isfinite(self.panel.spend)
+        spend = self._accumulate(np.where(known, self.panel.spend, 0.0))
+        days = self._accumulate(known)
+        sums = Sums(spend, days, days)  # the rate is spend a day
+        recent = sums.between(self.cut, self.last).rate
+        before = sums.between(np.maximum(self.start, self.cut - WEEK), self.cut).rate
+        changed: BoolArray = (before > 0) & ((recent >= BUDGET_RATIO * before) | (recent * BUDGET_RATIO <= before))
+        return changed
+
+    def _is_suspended(self) -> BoolArray:
+        """Return whether the ad had delivery before, and none on each of the last seven days."""
+        none = self.panel.is_stored & (self.panel.impressions == 0)
+        suspended: BoolArray = (_sum_last(none, WEEK) == WEEK) & (self.last > 0)
+        return suspended
+
+    @cached_property
+    def data_quality(self) -> FloatArray:
+        """How far the score can be trusted, 0 to 1: by days with delivery, impressions, and a known frequency.
+
+        Days without clicks, and days without spend, take up to a quarter each; link clicks instead of clicks count as
+        if half the days had none. It is halved when a rate is implausible or impressions are unknown.
+        """
+        impressions, days = self.recent.impressions, np.maximum(1.0, self.age_days)
+        quality = 0.4 * np.minimum(1.0, self.age_days / self.span)
+        quality += 0.4 * impressions / (impressions + QUALITY_IMPRESSIONS) + 0.2 * np.isfinite(self.frequency)
+        clicked = self.clicks.known_days / days * np.where(self.clicks_from == _LINKS, 0.5, 1.0)
+        quality *= 1 - 0.25 * (1 - clicked) - 0.25 * (1 - self.price.known_days / days)
+        halved = self.flags["ctr_implausible"] | self.flags["impressions_missing"]
+        return np.where(halved, quality / 2, quality)
+
+
+def _as_column(values: Sequence[float]) -> FloatArray:
+    column: FloatArray = np.array(values, np.float64)[:, None]
+    return column
+
+
+def _sum_last(values: FloatArray | BoolArray, days: int) -> FloatArray:
+    """Return the sums of the last `days` columns up to each one."""
+    sums = np.zeros((values.shape[0], values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    total: FloatArray = sums[:, 1:].copy()
+    if days < values.shape[1]:
+        total[:, days:] -= sums[:, 1:-days]
+    return total
+
+
+def _weigh(parts: Sequence[FloatArray | None], weights: Sequence[float]) -> tuple[FloatArray, FloatArray]:
+    """Return the weighted sum of the known parts, and the sum of their weights."""
+    pairs = [(part, weight) for part, weight in zip(parts, weights, strict=True) if part is not None]
+    total, weight_sum = (np.zeros_like(pairs[0][0]) for _ in range(2))
+    for part, weight in pairs:
+        known = np.isfinite(part)
+        total += np.where(known, weight * part, 0.0)
+        weight_sum += weight * known
+    return total, weight_sum
