@@ -26,7 +26,7 @@ class ScoreCurve:
         if len(self.points) < 2 or any(a[0] >= b[0] or a[1] > b[1] for a, b in pairwise(self.points)):
             raise ValueError("a curve needs at least two points, each further right than the last and none lower")
 
-    def __call__(self, x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    def __call__(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the score at each `x`; nan where it is nan."""
         xs, ys = zip(*self.points, strict=True)
         scores: npt.NDArray[np.float64] = np.interp(x, xs, ys)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adwarm.fatigue.panel_rows import (
+    CHANGE_COLUMNS,
     AccountRows,
     locate_rows,
     parse_numbers,
@@ -24,6 +25,8 @@ from adwarm.fatigue.panel_rows import (
     read_names,
     read_results,
 )
+from adwarm.fatigue.results import COLUMNS as RESULT_COLUMNS
+from adwarm.fatigue.results import GOAL_COLUMNS
 from adwarm.model import ColumnTable
 
 FloatArray = npt.NDArray[np.float64]
@@ -199,9 +202,9 @@ def _choose_clicks(impressions: FloatArray, clicks: FloatArray, links: FloatArra
     known = delivered & (np.isfinite(clicks) | np.isfinite(links))
     first = known.argmax(axis=1)
     has_any = known.any(axis=1)
-    uses_links = has_any & ~np.isfinite(clicks[np.arange(len(first)), first])
+    uses_links: BoolArray = has_any & ~np.isfinite(clicks[np.arange(len(first)), first])
     chosen = np.where(uses_links[:, None], links, clicks)
-    kinds = [LINK_CLICKS if link else CLICKS if some else "" for link, some in zip(uses_links, has_any, strict=True)]
+    kinds = np.where(uses_links, LINK_CLICKS, np.where(has_any, CLICKS, "")).tolist()
     return chosen, kinds
 
 
@@ -235,6 +238,22 @@ def _join(parts: Sequence[AdPanel], first_day: date, days: int) -> AdPanel:
 
 def _changes(part: AdPanel) -> BoolArray:
     return np.zeros(part.impressions.shape, bool) if part.changed is None else part.changed
+
+
+FIELDS: Final = frozenset({
+    "account_id",
+    "ad_id",
+    "ad_name",
+    "date_start",
+    "impressions",
+    CLICKS,
+    LINK_CLICKS,
+    "spend",
+    *CHANGE_COLUMNS,
+    *RESULT_COLUMNS,
+    *GOAL_COLUMNS,
+})
+"""The fields that `read_panel` reads; a table may leave out all others."""
 
 
 def empty_figures(ads: int, days: int) -> FloatArray:

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.fatigue.history import read_ad_key, read_day, read_number
-from adwarm.fatigue.results import KINDS, list_results
+from adwarm.fatigue.results import list_results
 from adwarm.model import ColumnTable
 
 IntArray = npt.NDArray[np.int64]
-_CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
+CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
 
 
 @dataclass(slots=True)
@@ -44,17 +44,14 @@ class AccountRows:
     def sum_cells(self, values: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         """Return ads x days with the sums of the chosen rows, equal in any order of the rows."""
         cells, picked = self.cells[chosen], values[chosen]
-        totals = np.zeros(len(self.ad_ids) * self.days)
-        counts = np.bincount(cells, minlength=len(totals)) if len(cells) else totals
-        if counts.max(initial=0) > 1:  # the order of additions decides the last bit
+        size = len(self.ad_ids) * self.days
+        if len(np.unique(cells)) < len(cells):  # the order of additions decides the last bit
             order = np.lexsort((picked, cells))
             cells, picked = cells[order], picked[order]
-            totals = np.bincount(cells, weights=picked, minlength=len(totals))
-        else:
-            totals[cells] = picked
+        totals: npt.NDArray[np.float64] = np.bincount(cells, weights=picked, minlength=size).astype(np.float64)
         return totals.reshape(len(self.ad_ids), self.days)
 
-    def days_of(self, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    def days_of(self, chosen: npt.NDArray[np.bool_] | IntArray) -> npt.NDArray[np.bool_]:
         """Return, by day, whether any of the chosen rows is on it."""
         present = np.zeros(self.days, bool)
         present[self.columns[chosen]] = True
@@ -143,11 +140,9 @@ def read_results(rows: AccountRows) -> npt.NDArray[np.float64]:
     """Return ads x days of results, nan where unknown; see `adwarm.fatigue.results` for what counts."""
     ads = len(rows.ad_ids)
     result = np.full((ads, rows.days), np.nan)
-    if not {"results", "actions", "conversions"} & rows.table.columns.keys():
-        return result
-    stated = list(list_results(rows.table))
-    result[:, rows.days_of(np.array([row for row, _ in stated], np.int64))] = 0.0
-    found = [(row, KINDS.index(kind), count) for row, counts in stated for kind, count in counts.items() if count]
+    stating, found = list_results(rows.table)
+    result[:, rows.days_of(np.array(stating, np.int64))] = 0.0
+    found = [item for item in found if item[2]]
     if not found:
         return result
     numbers = np.array(found)
@@ -166,7 +161,7 @@ def read_results(rows: AccountRows) -> npt.NDArray[np.float64]:
 def read_changes(rows: AccountRows) -> npt.NDArray[np.bool_] | None:
     """Return ads x days, whether an ad's ad set, audience or creative differs from its last row's; None for never."""
     changed = np.zeros((len(rows.ad_ids), rows.days), bool)
-    for name in _CHANGE_COLUMNS:
+    for name in CHANGE_COLUMNS:
         column = rows.table.columns.get(name)
         if column is None:
             continue

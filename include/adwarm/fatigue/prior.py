@@ -9,6 +9,7 @@ an ad do not count as noise: the noise of a day is its deviation from the mean o
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +19,6 @@ from adwarm.fatigue.panel import AdPanel, FloatArray, round_figures
 
 PRIOR_DAYS: Final = 90
 """Days before the month that a prior is measured on, at most."""
-DEFAULT_CTR: Final = 0.01
-"""Click-through rate that stands in for an unknown one where only the size of a variance is needed."""
 PRICE_DISPERSION: Final = 4.0
 """Relative variance of the price of one impression; a convention, such that the price of 1,000 varies by 6 %."""
 _NOISE_SD, _PRICE_NOISE_SD = 0.115, 0.08
@@ -72,7 +71,10 @@ class AccountPrior:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "AccountPrior":
         """Return the prior with these JSON values."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        arguments: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**arguments)
 
 
 DEFAULT_PRIOR: Final = AccountPrior()
@@ -93,7 +95,7 @@ def measure_priors(panel: AdPanel, until: date) -> dict[str, AccountPrior]:
     bounds = [*panel.account_starts.tolist(), len(panel.ad_ids)]
     weekdays = (panel.first_day.weekday() + np.arange(start, end)) % 7
     priors = {}
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         ads = slice(first, last)
         impressions = np.nan_to_num(panel.impressions[ads, start:end])
         clicks, spend = panel.clicks[ads, start:end], panel.spend[ads, start:end]

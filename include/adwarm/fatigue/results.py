@@ -11,8 +11,9 @@ An ad keeps the kind that its first day with any result has, so that different r
 names of one action the first present one counts: the platform's names overlap and must not be added up.
 """
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from adwarm.fatigue.history import read_number
@@ -32,8 +33,6 @@ _KINDS: Final = {
     "video_view": ("video_view",),
     "engagement": ("post_engagement",),
 }
-KINDS: Final = ("results", *_KINDS, "conversions")
-"""Kinds of results, by rank."""
 _STATED_ONLY: Final = ("landing_page_view", "link_click", "video_view", "engagement")
 """Every ad has some of these, so they count only when the row states that the ad is optimized for them."""
 _GOALS: Final = {
@@ -54,76 +53,104 @@ _GOALS: Final = {
     "POST_ENGAGEMENT": "engagement",
     "OUTCOME_ENGAGEMENT": "engagement",
 }
-_KIND_OF: Final = {name: (kind, order) for kind, names in _KINDS.items() for order, name in enumerate(names)}
+KINDS: Final = ("results", *_KINDS, "conversions")
+"""Kinds of results, by rank."""
+_KIND_OF: Final = {
+    name: (KINDS.index(kind), order) for kind, names in _KINDS.items() for order, name in enumerate(names)
+}
+"""Kind of an action, and which of the kind's names it is."""
+_UNSTATED: Final = {name: kind for name, kind in _KIND_OF.items() if KINDS[kind[0]] not in _STATED_ONLY}
 _ITEM: Final = re.compile(r'"action_type":\s*"([^"]*)"[^{}]*?"value":\s*"?([0-9.eE+-]+)')
 COLUMNS: Final = ("results", "actions", "conversions")
-_GOAL_COLUMNS: Final = ("optimization_goal", "objective")
+"""Fields with results."""
+_VALUE: Final = re.compile(r'"value":\s*"?([0-9.eE+-]+)')
+GOAL_COLUMNS: Final = ("optimization_goal", "objective")
+"""Fields that state what an ad is optimized for, the first one first."""
 
 
-def list_results(table: ColumnTable) -> Iterator[tuple[int, dict[str, float]]]:
-    """Return, for each row that states any result field, its number and its results by kind.
+def list_results(table: ColumnTable) -> tuple[list[int], list[tuple[int, int, float]]]:
+    """Return the numbers of the rows that state any field with results, and what they count.
+
+    Returns:
+        The rows; and for each kind of result that a row has: the row, the kind's index in `KINDS`, and the count.
 
     Raises:
         BadRequest: a plain number of results is not one of 0 or more.
     """
     columns = {name: table.columns[name] for name in COLUMNS if name in table.columns}
-    goals = [table.columns[name] for name in _GOAL_COLUMNS if name in table.columns]
-    for row in range(table.rows):
-        values = {name: column[row] for name, column in columns.items() if column[row] not in (None, "")}
-        if not values:
-            continue
-        stated = next((_GOALS[str(goal[row])] for goal in goals if str(goal[row]) in _GOALS), None)
-        yield row, _read_row(table, row, values, stated)
+    goals = _read_goals(table)
+    stating: set[int] = set()
+    found: list[tuple[int, int, float]] = []
+    for name, column in columns.items():
+        for row, value in enumerate(column):
+            if value is None or value == "":
+                continue
+            stating.add(row)
+            is_list = isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+            if not is_list:
+                if name != "actions":
+                    found.append((row, KINDS.index(name), _read_plain(table, row, name)))
+            elif name == "results":
+                found.append((row, 0, _read_values(value)))
+            else:
+                found += [(row, kind, count) for kind, count in _read_actions(value, goals.get(row, _UNSTATED))]
+    return sorted(stating), _first_of_kind(found, len(columns))
 
 
-def _read_row(table: ColumnTable, row: int, values: dict[str, Any], stated: str | None) -> dict[str, float]:
-    found: dict[str, float] = {}
-    own = values.get("results")
-    if own is not None:
-        found["results"] = _sum_values(own) if _is_list(own) else _number(table, row, "results")
-    actions: dict[str, tuple[int, float]] = {}
-    for name in ("actions", "conversions"):
-        value = values.get(name)
-        if value is None:
-            continue
-        if not _is_list(value):
-            if name == "conversions":
-                found["conversions"] = _number(table, row, name)
-            continue
-        for action, count in _list_actions(value):
-            kind, order = _KIND_OF.get(action, ("", 0))
-            if kind and (kind not in actions or order < actions[kind][0]):
-                actions[kind] = order, count
-    for kind, (_, count) in actions.items():
-        if kind == stated or (stated is None and kind not in _STATED_ONLY):
-            found[kind] = count
-    return found
+def _read_goals(table: ColumnTable) -> dict[int, Mapping[str, tuple[int, int]]]:
+    """Return, by row that states what its ad is optimized for, the actions that count."""
+    by_kind = {kind: {name: entry for name, entry in _KIND_OF.items() if KINDS[entry[0]] == kind} for kind in _KINDS}
+    goals: dict[int, Mapping[str, tuple[int, int]]] = {}
+    for name in reversed(GOAL_COLUMNS):  # the goal takes precedence over the objective
+        for row, value in enumerate(table.columns.get(name, ())):
+            if value in _GOALS:
+                goals[row] = by_kind[_GOALS[value]]
+    return goals
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
+def _read_actions(value: Any, counted: Mapping[str, tuple[int, int]]) -> list[tuple[int, float]]:
+    """Return the counted kinds of a list of actions, or of the JSON text of one.
 
-
-def _list_actions(value: Any) -> Iterator[tuple[str, float]]:
-    """Return the actions of a list, or of the JSON text of one; items without a number of 0 or more are left out."""
+    Of several names of a kind the first one counts; items without a number of 0 or more are left out.
+    """
     items: Sequence[Any] = _ITEM.findall(value) if isinstance(value, str) else value
+    best: dict[int, tuple[int, float]] = {}
     for item in items:
-        if isinstance(item, tuple):
-            action, count = item
-        elif isinstance(item, dict):
-            action, count = item.get("action_type"), item.get("value")
+        if isinstance(item, dict):
+            entry, count = counted.get(item.get("action_type", "")), item.get("value")
+        elif isinstance(item, tuple):
+            entry, count = counted.get(item[0]), item[1]
         else:
             continue
-        if action in _KIND_OF and (number := _to_number(count)) is not None:
-            yield action, number
+        if entry is not None and (number := _to_number(count)) is not None:
+            kind, order = entry
+            if kind not in best or order < best[kind][0]:
+                best[kind] = order, number
+    return [(kind, number) for kind, (_, number) in best.items()]
 
 
-def _sum_values(value: Any) -> float:
-    """Return the first value of the platform's `results`: a list of items with a list of values."""
-    text = value if isinstance(value, str) else str(value).replace("'", '"')
-    match = re.search(r'"value":\s*"?([0-9.eE+-]+)', text)
-    number = None if match is None else _to_number(match[1])
-    return 0.0 if number is None else number
+def _first_of_kind(found: list[tuple[int, int, float]], columns: int) -> list[tuple[int, int, float]]:
+    """Return one count per row and kind: `actions` and `conversions` may both have it."""
+    if columns < 2:
+        return found
+    counts: dict[tuple[int, int], float] = {}
+    for row, kind, count in found:
+        counts.setdefault((row, kind), count)
+    return [(row, kind, count) for (row, kind), count in counts.items()]
+
+
+def _read_values(value: Any) -> float:
+    """Return the number in the platform's `results`: a list of items, each with a list of values."""
+    if isinstance(value, str):
+        match = _VALUE.search(value)
+        return (_to_number(match[1]) or 0.0) if match else 0.0
+    for item in value:
+        values = item.get("values") if isinstance(item, dict) else None
+        for entry in values if isinstance(values, list) else [item]:
+            number = _to_number(entry.get("value")) if isinstance(entry, dict) else None
+            if number is not None:
+                return number
+    return 0.0
 
 
 def _to_number(value: Any) -> float | None:
@@ -131,8 +158,8 @@ def _to_number(value: Any) -> float | None:
         number = float(value)
     except (TypeError, ValueError):
         return None
-    return number if 0 <= number < float("inf") else None
+    return number if 0 <= number < math.inf else None
 
 
-def _number(table: ColumnTable, row: int, name: str) -> float:
+def _read_plain(table: ColumnTable, row: int, name: str) -> float:
     return read_number({"ad_id": table.columns["ad_id"][row], name: table.columns[name][row]}, name)

@@ -107,20 +107,20 @@ class ScoreTable:
         projected = project(values["total"], values["trend"], values["trend_error"], self.limit)
         names = ("days_to_critical", "days_to_critical_low", "days_to_critical_high")
         values.update(zip(names, projected, strict=True))
-        texts = {name: _to_json(array) for name, array in values.items()}
-        return [self._score(row, int(ad), column, day, texts) for row, ad in enumerate(listed)]
+        rows = zip(*(_to_json(array) for array in values.values()), strict=True)
+        return [
+            self._score(ad, column, day, dict(zip(values, row, strict=True)))
+            for ad, row in zip(listed.tolist(), rows, strict=True)
+        ]
 
-    def _score(
-        self, row: int, ad: int, column: int, day: date, texts: Mapping[str, list[float | None]]
-    ) -> FatigueScore:
+    def _score(self, ad: int, column: int, day: date, value: Mapping[str, float | None]) -> FatigueScore:
         driver = int(self.driver[ad, column])
-        value = {name: numbers[row] for name, numbers in texts.items()}
         return FatigueScore(
             account_id=self.panel.account_ids[ad],
             ad_id=self.panel.ad_ids[ad],
             as_of=day,
             ad_name=self.panel.name_at(ad, column),
-            status=STATUSES[self.status[ad, column]],
+            status=STATUSES[int(self.status[ad, column])],
             total=value["total"],
             creative=value["creative"],
             audience=value["audience"],
@@ -142,7 +142,7 @@ class ScoreTable:
         return {
             "ctr": value["ctr"],
             "cpm": value["cpm"],
-            "clicks_from": CLICK_KINDS[self.clicks_from[ad, column]],
+            "clicks_from": CLICK_KINDS[int(self.clicks_from[ad, column])],
             "age_days": int(self.age_days[ad, column]),
             "days": int(self.baseline_days[ad, column]),
             "impressions": value["impressions"],

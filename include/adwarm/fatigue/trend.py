@@ -8,6 +8,8 @@ from adwarm.fatigue.panel import BoolArray, FloatArray
 
 TREND_DAYS: Final = 7
 """Days in the slope, the day of the score included."""
+MAX_DAYS_AHEAD: Final = 365.0
+"""A score that needs longer at its pace is not heading for the limit."""
 _MIN_POINTS: Final = 3
 _T80: Final = 1.476
 """Quantile .90 of Student's t with five degrees of freedom: an 80 % interval has 10 % on either side."""
@@ -75,13 +77,14 @@ def project(
     The interval covers the uncertainty of the slope alone. All three are 0 above the limit.
 
     Returns:
-        Three arrays: the days, nan if it never does; the earliest, nan if that is never; the latest, nan if it may
-        never do so.
+        Three arrays: the days, nan if it does not within a year; the earliest, nan when the first is; the latest,
+        nan if it may not do so within a year.
     """
     gap = limit - totals
     with np.errstate(divide="ignore", invalid="ignore"):
-        ends = [np.where(pace > 0, gap / pace, np.nan) for pace in (slopes, slopes + _T80 * errors)]
-        slowest = slopes - _T80 * errors
-        ends.append(np.where(slowest > 0, gap / slowest, np.nan))
+        ends = [
+            np.where((pace > 0) & (gap <= pace * MAX_DAYS_AHEAD), gap / pace, np.nan)
+            for pace in (slopes, slopes + _T80 * errors, slopes - _T80 * errors)
+        ]
     days, earliest, latest = (np.where(gap < 0, 0.0, end) for end in ends)
     return days, np.where(np.isnan(days), np.nan, earliest), latest

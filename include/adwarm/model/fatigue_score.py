@@ -26,7 +26,7 @@ class FatigueScore:
         algorithm: 0 to 100; None when there is no spend to compare.
         data_quality: 0 to 1, how far the score can be trusted.
         trend_per_day: points a day, at constant frequency.
-        days_to_critical: at that pace; 0 when critical already, None when the score is not heading there.
+        days_to_critical: at that pace; 0 when critical already, None when it is not heading there within a year.
         baseline: JSON values: the rates compared, the clicks they count, days, frequency, and `flags` for data that was
             missing or looked wrong.
         calculator_version: version of the calculation.
