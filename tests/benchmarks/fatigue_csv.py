@@ -95,9 +95,7 @@ class _Reader:
         day = self._day(line, "day", cell["day"])
         last = self._day(line, "last_day", cell["last_day"]) if cell.get("last_day") else day
         if day and last and day != last:
-            self.problems.append(
-                f"line {line}: the row covers {day} to {last}; export with the breakdown By time: Day, a row per ad and day"
-            )
+            self.problems.append(f"line {line}: the row covers {day} to {last}; export with the breakdown By time: Day")
         figures = {
             name: self._number(line, name, cell[name])
             for name in ("impressions", "clicks", "spend", "reach", "frequency")
@@ -279,7 +277,8 @@ def _build(rows: Sequence[_Row], columns: dict[str, int]) -> AdSeries:
             onset[ad] = (row.day - first).days
     for row in rows:
         if row.fatigued_from is not None:
-            onset[index[row.account, row.ad]] = max(0, (row.fatigued_from - first) // timedelta(days=1))
+            column = max(0, (row.fatigued_from - first) // timedelta(days=1))
+            onset[index[row.account, row.ad]] = column if column < days else -1
     names = {(row.account, row.ad): row.name or row.ad for row in rows}
     panel = AdPanel(
         account_ids=tuple(account for account, _ in ads),

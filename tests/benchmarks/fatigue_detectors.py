@@ -94,7 +94,7 @@ def cusum(settings: CusumSettings, name: str = "") -> Detector:
         signal = measure_signal(series.panel)
         return lambda threshold: _run_cusum(signal, settings, threshold)
 
-    return Detector(name or f"CUSUM ({settings})", start, 0.5, 40.0)
+    return Detector(name or f"CUSUM ({settings})", start, 0.5, 80.0)
 
 
 def _run_cusum(signal: Signal, settings: CusumSettings, threshold: float) -> DetectorRun:
@@ -169,7 +169,7 @@ def glr(window: int = GLR_WINDOW) -> Detector:
         signal = measure_signal(series.panel)
         return lambda threshold: _run_glr(signal, window, threshold)
 
-    return Detector(f"GLR, {window} days", start, 0.5, 40.0)
+    return Detector(f"GLR, {window} days", start, 0.5, 80.0)
 
 
 def _prefix_sums(signal: Signal) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -196,7 +196,9 @@ def _run_glr(signal: Signal, window: int, threshold: float) -> DetectorRun:
         usual = (value[:, change] - value[rows, begin][:, None]) / np.where(before > 0, before, 1.0)
         since = (value[:, [day + 1]] - value[:, change]) / np.where(after > 0, after, 1.0)
         drop = np.maximum(0.0, usual - since)
-        ratio = np.where(enough, drop**2 / 2 / (1 / np.where(before > 0, before, 1) + 1 / np.where(enough, after, 1)), 0)
+        ratio = np.where(
+            enough, drop**2 / 2 / (1 / np.where(before > 0, before, 1) + 1 / np.where(enough, after, 1)), 0
+        )
         statistic[:, day] = ratio.max(axis=1)
         alarms[:, day] = statistic[:, day] >= threshold
         begin = np.where(alarms[:, day], day + 1, begin)
@@ -217,7 +219,7 @@ def bayesian_change_point(hazard: float = HAZARD, level_sd: float = 0.4) -> Dete
         signal = measure_signal(series.panel)
         return lambda threshold: _run_bayesian(signal, hazard, level_sd, threshold)
 
-    return Detector("Bayesian change point", start, -6.0, 40.0)
+    return Detector("Bayesian change point", start, -6.0, 80.0)
 
 
 def _run_bayesian(signal: Signal, hazard: float, level_sd: float, threshold: float) -> DetectorRun:
@@ -257,4 +259,3 @@ def _run_bayesian(signal: Signal, hazard: float, level_sd: float, threshold: flo
         alarms[:, day] = statistic[:, day] >= threshold
         begin = np.where(alarms[:, day], day + 1, begin)
     return DetectorRun(statistic, alarms)
-

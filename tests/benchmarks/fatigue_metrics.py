@@ -1,8 +1,8 @@
 """Figures of alarms against the truth: delay, recall, false alarms with intervals, precision, and ROC-AUC.
 
-An alarm is true when it is raised on the day of the onset or later, and false before the onset or on a healthy ad. False
-alarms are counted from `WARM_UP_DAYS` on, since no detector can compare anything before; the days of an ad count until
-the day before its onset, or the last day of the series. A fatigued ad without an alarm has an infinite delay.
+An alarm is true when it is raised on the day of the onset or later, and false before the onset or on a healthy ad.
+False alarms are counted from `WARM_UP_DAYS` on, since no detector can compare anything before; the days of an ad count
+until the day before its onset, or the last day of the series. A fatigued ad without an alarm has an infinite delay.
 """
 
 from collections.abc import Callable
@@ -82,12 +82,11 @@ def measure_false_alarms(
         alarms: ads x days.
         onset: per ad; -1 for a healthy one.
         groups: per ad, what is resampled as a whole for the interval: its account, or the ad itself.
-        at_risk: ads x days that count, such as those with delivery; None for all.
+        at_risk: ads x days that count, such as those with delivery; None for all from `WARM_UP_DAYS` on.
     """
     days = np.arange(alarms.shape[1])
-    counts = (days >= WARM_UP_DAYS) & ((onset[:, None] < 0) | (days < onset[:, None]))
-    if at_risk is not None:
-        counts = counts & at_risk
+    counts = (onset[:, None] < 0) | (days < onset[:, None])
+    counts = counts & (at_risk if at_risk is not None else days >= WARM_UP_DAYS)
     _, group = np.unique(groups, return_inverse=True)
     hits = np.bincount(group, (alarms & counts).sum(axis=1))
     exposure = np.bincount(group, counts.sum(axis=1))
@@ -161,7 +160,7 @@ def matched_auc(statistic: FloatArray, onset: np.ndarray, after: int = WITHIN, s
 
 
 def solve_threshold(
-    measure: Callable[[float], float], target: float, low: float, high: float, steps: int = 11
+    measure: Callable[[float], float], target: float, low: float, high: float, steps: int = 12
 ) -> float:
     """Return the threshold at which a figure that falls with the threshold crosses a target, by bisection."""
     for _ in range(steps):

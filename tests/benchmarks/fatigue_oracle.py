@@ -4,11 +4,14 @@ It knows the healthy rate of each ad and day, with weekday and market, the noise
 exposures. Nothing that sees data alone can do as well.
 """
 
+import math
+
 import numpy as np
 
 from adwarm.fatigue.panel import FloatArray
 from tests.benchmarks.fatigue_ads import SimulatedAds
 from tests.benchmarks.fatigue_detectors import Detector, DetectorRun, Runner, log_ratio
+from tests.benchmarks.fatigue_metrics import RUN_LENGTH
 from tests.benchmarks.fatigue_signals import AdSeries
 
 
@@ -22,7 +25,13 @@ def oracle(form: str) -> Detector:
         gains = _gains(truth)
         return lambda threshold: _run(gains, form, threshold)
 
-    return Detector(f"oracle, {'Shiryaev-Roberts' if form == 'sum' else 'CUSUM'}", start, 0.0, 40.0)
+    return Detector(
+        f"oracle, {'Shiryaev-Roberts' if form == 'sum' else 'CUSUM'}",
+        start,
+        0.0,
+        80.0,
+        math.log(RUN_LENGTH) if form == "sum" else None,
+    )
 
 
 def _gains(truth: SimulatedAds) -> FloatArray:

@@ -13,14 +13,16 @@ from typing import Any, Final
 import numpy as np
 
 from adwarm.fatigue.alarm import detect
+from adwarm.fatigue.compat import compat_scores
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
+from adwarm.fatigue.score import score_panel
 from adwarm.settings import FatigueSettings
 from tests.benchmarks.fatigue_detectors import Detector, DetectorRun, Runner
 from tests.benchmarks.fatigue_signals import AdSeries
 
-_HISTORY_DAYS: Final = 60
 _SMALLEST: Final = 1e-9
+_LARGEST: Final = 700.0
 _UNLIMITED: Final = 1e12
 
 
@@ -37,7 +39,7 @@ def alarm_detector(name: str = "adwarm alarm", *, limited: bool = True) -> Detec
         months = list(monthly_scans(series.panel))
 
         def run(threshold: float) -> DetectorRun:
-            changes: dict[str, Any] = {"alarm_days": math.exp(threshold)}
+            changes: dict[str, Any] = {"alarm_days": math.exp(min(threshold, _LARGEST))}
             if not limited:
                 changes["false_alarms_per_account_week"] = _UNLIMITED
             # Thresholds below the smallest setting are part of a sweep, so the bounds are not checked.
@@ -81,7 +83,7 @@ class MonthlyScan:
 
 def monthly_scans(panel: AdPanel) -> Iterator[MonthlyScan]:
     """Yield the scan of each calendar month that the panel has days of."""
-    history = getattr(FatigueSettings(), "history_days", _HISTORY_DAYS)
+    history = FatigueSettings().history_days
     since = 0
     while since < panel.days:
         day = panel.first_day + timedelta(days=since)
@@ -101,8 +103,6 @@ def cut_days(panel: AdPanel, first: int, until: int) -> AdPanel:
 
 def score_totals(series: AdSeries) -> FloatArray:
     """Return the product's total score of each ad and day, scanned by month; nan where it is pending."""
-    from adwarm.fatigue.score import score_panel
-
     totals = []
     for scan in monthly_scans(series.panel):
         first = scan.column - scan.since
@@ -117,9 +117,6 @@ def earlier_score(version: str) -> Callable[[AdSeries], FloatArray]:
     """Return the score of an earlier version: A, B, C or E."""
 
     def score(series: AdSeries) -> FloatArray:
-        from adwarm.fatigue.compat import compat_scores
-
-        scores: FloatArray = compat_scores(series.panel, series.frequency, version)
-        return scores
+        return compat_scores(series.panel, series.frequency, version)
 
     return score

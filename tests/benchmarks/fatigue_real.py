@@ -1,10 +1,11 @@
 """Real daily ad series without labels: how often each detector raises an alarm that nobody planted.
 
-The file is not part of the repository. An ad is usable with 60 days of delivery and 500 clicks; its days count from its
-first to its last delivery. Nobody knows which alarms on raw series are wrong. With each ad's days in random order
-nothing changes over time, so there every alarm is false.
+The file is not part of the repository. An ad is usable with 60 days of delivery and 500 clicks; its days
+count from its first to its last delivery, and once more without the first fourteen of them. Nobody knows which alarms
+on raw series are wrong. With each ad's days in random order nothing changes over time, so there every alarm is false.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -13,6 +14,12 @@ from typing import Any, Final
 import numpy as np
 
 from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures
+from tests.benchmarks.fatigue_ads import permute_days
+from tests.benchmarks.fatigue_detectors import Detector
+from tests.benchmarks.fatigue_metrics import WARM_UP_DAYS, measure_false_alarms
+from tests.benchmarks.fatigue_product import alarm_detector
+from tests.benchmarks.fatigue_rules import ctr_rule, drop_rule
+from tests.benchmarks.fatigue_signals import AdSeries
 
 REAL_SERIES: Final = Path(__file__).resolve().parents[3] / "shared" / "data" / "display_ads.parquet"
 USABLE_DAYS: Final = 60
@@ -69,12 +76,61 @@ def is_usable(panel: AdPanel) -> np.ndarray:
     return usable
 
 
-def days_at_risk(panel: AdPanel) -> np.ndarray:
-    """Return the days of each ad from its first to its last delivery."""
+def days_at_risk(panel: AdPanel, warm_up: int = WARM_UP_DAYS) -> np.ndarray:
+    """Return the days of each ad from its first to its last delivery, without the first `warm_up` ones."""
     delivered = panel.impressions > 0
-    started = np.cumsum(delivered, axis=1) > 0
-    lasts = np.cumsum(delivered[:, ::-1], axis=1)[:, ::-1] > 0
+    started = np.cumsum(np.cumsum(delivered, axis=1) > 0, axis=1) > warm_up
+    lasts: np.ndarray = np.cumsum(delivered[:, ::-1], axis=1)[:, ::-1] > 0
     return started & lasts
+
+
+def measure_real(panel: AdPanel, permutations: int) -> list[dict[str, Any]]:
+    """Return a row per way to look at the usable ads: natural alarms in 180 ad-days, and false ones of permuted days.
+
+    Args:
+        panel: all ads, in their accounts.
+        permutations: orders of days, each drawn anew.
+    """
+    usable = is_usable(panel)
+    chosen = keep_ads(panel, usable)
+    alone = separate_accounts(chosen)
+    alarm, others = alarm_detector(), (drop_rule(), ctr_rule())
+    shuffled = [permute_days(panel, seed) for seed in range(permutations)]
+    separate = [permute_days(alone, seed) for seed in range(permutations)]
+    return [
+        _measure_rate("raw days: adwarm alarm", alarm, [panel]),
+        _measure_rate("raw days, each ad alone: adwarm alarm", alarm, [alone]),
+        *(_measure_rate(f"raw days: {detector.name}", detector, [panel]) for detector in others),
+        _measure_rate("random order: adwarm alarm", alarm, shuffled),
+        _measure_rate("random order, each ad alone: adwarm alarm", alarm, separate),
+        *(_measure_rate(f"random order: {detector.name}", detector, shuffled) for detector in others),
+    ]
+
+
+def _measure_rate(name: str, detector: Detector, panels: Sequence[AdPanel]) -> dict[str, Any]:
+    """Return the rate of a detector over panels of the same ads; ads are what the interval resamples."""
+    alarms, at_risk, whole, ads = [], [], [], []
+    for panel in panels:
+        healthy = np.full(len(panel.ad_ids), -1)
+        series = AdSeries(panel, np.full(panel.impressions.shape, np.nan), healthy)
+        usable = is_usable(panel)[:, None]
+        alarms.append(detector.start(series)(detector.nominal or 0.0).alarms)
+        at_risk.append(days_at_risk(panel) & usable)
+        whole.append(days_at_risk(panel, 0) & usable)
+        ads.append(np.array(panel.ad_ids))
+    raised, names = np.concatenate(alarms), np.concatenate(ads)
+    healthy = np.full(len(names), -1)
+    rate = measure_false_alarms(raised, healthy, names, np.concatenate(at_risk))
+    with_warm_up = measure_false_alarms(raised, healthy, names, np.concatenate(whole))
+    return {
+        "what": name,
+        "alarms": with_warm_up.alarms,
+        "in 180 ad-days": with_warm_up.per_run_length,
+        "95 %": f"{with_warm_up.low:.2f}-{with_warm_up.high:.2f}",
+        "low": with_warm_up.low,
+        "without first 14 days": rate.per_run_length,
+        "95 % of it": f"{rate.low:.2f}-{rate.high:.2f}",
+    }
 
 
 def keep_ads(panel: AdPanel, ads: np.ndarray) -> AdPanel:

@@ -11,7 +11,7 @@ from tests.benchmarks.fatigue_signals import BASELINE_DAYS, AdSeries
 
 RECENT_DAYS: Final = 3
 HOLD_DAYS: Final = 14
-"""Days after an alarm in which a rule without a reset raises no other: about what the others need for a new baseline."""
+"""Days after an alarm in which a rule without a reset raises no other; others need about that for a new baseline."""
 
 _BASELINE_WINDOW: Final = 30
 

@@ -1,7 +1,7 @@
 """What the baselines of the fatigue benchmark see: log click-through rates without weekday and market, day by day.
 
-Everything is causal: the value of a day uses that day and earlier ones. The adjustment is the same for every baseline, so
-that they differ in how they decide and not in what they know.
+Everything is causal: the value of a day uses that day and earlier ones. The adjustment is the same for every baseline,
+so that they differ in how they decide and not in what they know.
 """
 
 from dataclasses import dataclass
