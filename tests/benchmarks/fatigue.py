@@ -264,9 +264,7 @@ def report_own_ads(path: Path) -> int:
     )
     print_table(f"Alarms on {path.name}", own_rows(own))
     if not own.has_labels:
-        print(
-            "No labels: nobody knows which alarms are right. Columns fatigued_from or platform_level give recall and delay."
-        )
+        print("No labels, so nobody knows which alarms are right; fatigued_from or platform_level would say.")
     return 0
 
 
