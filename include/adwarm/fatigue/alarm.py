@@ -1,39 +1,69 @@
-"""Alarms of declining click-through rates, with a bounded rate of false ones."""
+"""Alarms of declining click-through rates, with a bounded rate of false ones.
+
+**Model.** On day `t` an ad has `n` impressions and `c` clicks. Without a decline, `c` has mean `n * p * w * m` with
+its usual rate `p`, the weekday's factor `w` and the account's move `m`; the rate relative to that, `x`, has variance
+`v = 1 / (n * p * w * m) + phi + var(m)`, where `phi` is the over-dispersion. With a decline since day `s` the mean of
+`x` is `1 - d * r(t - s)`, with the ramp `r(j) = 1 - (1 + 0.6 * (j + 1)) ** -0.2` of the wear law and `d` one of .5,
+1, 1.7.
+
+- `p` is estimated from all usable days since the last alarm or pause (a growing baseline of at least 10 days and 30
+  clicks). With a flat prior of `p` the residuals `e = x - 1` from the baseline before each day are independent with
+  variance `F = v + var(p)`, and the ramp leaves in them what the baseline has not followed.
+- `m` is filtered from the other ads of the account (a first-order autoregression with the prior's sd); it is 1 for a
+  single ad. Ads with evidence of a decline of their own weigh less. `w` starts at the prior and is updated by the
+  account.
+- `phi` starts at the account's noise, worth 4 degrees of freedom, and is updated by the ad's own residuals.
+- All of these use days before `t` only, but `m` uses the other ads on day `t`.
+
+**Evidence.** For each start `s`, `L(s, t)` is the product over days of `exp(d * z - d**2 * i / 2 + d**3 * k / 6)`,
+with `z = -h * e / F` for the shift `h` that a decline leaves in `e`, `i` its variance and `k` .6 of the third moment
+of a gamma-Poisson count, averaged over `d`. The evidence is the sum of `L(s, t)` over the starts of the last 32 days:
+a Shiryaev-Roberts sum and an e-detector (Shin, Ramdas and Rinaldo, E-detectors, 2024). Under the model `L` has mean 1
+at most without a decline, so the evidence minus the number of days is a supermartingale, and the mean days until the
+evidence reaches `A` are at least `A`, whatever `p` is.
+
+**What the guarantee rests on.** A stationary ad; residuals whose lower tail is not heavier than that of the model (it
+is lighter than Gaussian for Poisson and gamma-Poisson counts); and an over-dispersion that is known. It is estimated,
+and a rate that wanders is not stationary, so on real ads the figure is measured rather than proven. Residuals are
+limited to three sd, so that one bad day raises no alarm.
+
+**Levels.** `watch`: evidence of at least `A = alarm_days`. `alarm`: evidence of at least `max(A, 7 * N / max(B, share
+* k))` for the `k` ads of the account with the most evidence, with the largest such `k`; `N` is the number of ads with
+a baseline and a usable day, the largest of the last 32 days. This is the e-BH procedure (Wang and Ramdas, False
+discovery rate control with e-values, 2022) with a budget of `B` false alarms. Let `R` ads alarm on a day, `V` of them
+falsely. Each of these has `1 <= evidence * max(B, share * R) / (7 * N)`, so `V / max(B, share * R)` is at most the
+sum of `evidence / (7 * N)` over them. A start `s` is part of one alarm at most, as an alarm forgets the starts before
+it, and `N >= N(s)`; its expected share is thus `1 / (7 * N(s))` at most, which the `N(s)` ads of a day add up to 1/7.
+Hence the mean of `V / max(B, share * R)` per account and week, over the weeks since the scan began, is at most 1,
+however the ads depend on each other.
+
+**After an alarm** a new baseline begins on the next day. The alarm lasts until the ad is back at its usual rate (a
+CUSUM of the log-likelihood ratio of the usual rate against the reduced one reaches `log(alarm_days)`), until 28
+usable days have passed without new evidence (the lower rate is the usual one now), until a pause of seven days
+without delivery, or until another creative or audience. Evidence that passes the limit while an alarm lasts prolongs
+it and begins a new baseline, but raises no second one. Days that are not stored, and unknown clicks, change nothing.
+"""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from adwarm.fatigue.change_detector import LAGS, BlockPriors, ChangeDetector, DayFigures, Flags, Indices
 from adwarm.fatigue.panel import AdPanel, FloatArray
+from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
 from adwarm.settings import FatigueSettings
 
-BLOCK_ADS: Final = 512
-"""Ads that are scanned together, at least; more when an account has more."""
+BLOCK_ADS: Final = 2048
+"""Ads that are scanned together; more when an account has more."""
 NEW_USUAL_DAYS: Final = 28
 """Days with delivery after which an alarm ends because the lower rate is the usual one now."""
-SMALLEST_DECLINE: Final = 0.1
-Z_80: Final = 1.2816
-
-
-class CtrPrior(Protocol):
-    """What the detector reads of an account's prior; see `adwarm.fatigue.prior`."""
-
-    @property
-    def noise_sd(self) -> float:
-        """Daily log-sd of the click-through rate beyond counting."""
-
-    @property
-    def ctr_weekdays(self) -> tuple[float, ...]:
-        """Factors from Monday to Sunday."""
-
-    @property
-    def market_sd(self) -> float:
-        """Log-sd of the account's daily moves."""
+_SMALLEST_DECLINE: Final = 0.1
+_Z_80: Final = 1.2816
+"""Normal quantile of an 80 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +93,13 @@ class AlarmTable:
     decline_high: npt.NDArray[np.float32]
 
 
-def detect(panel: AdPanel, priors: Mapping[str, CtrPrior], settings: FatigueSettings) -> AlarmTable:
+def detect(panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings) -> AlarmTable:
     """Return the alarms of each ad on each day of the panel.
 
     Args:
         panel: daily figures of whole accounts.
-        priors: of each account, by account id.
+        priors: by account id; an account without one has the default prior.
         settings: the wanted mean days between false alarms, and the limit of an account.
-
-    Raises:
-        KeyError: an account has no prior.
     """
     table = _empty_table(*panel.impressions.shape)
     bounds = np.r_[panel.account_starts, len(panel.ad_ids)]
@@ -100,14 +127,14 @@ class _BlockScan:
     """Scans the days of a block of whole accounts in order."""
 
     def __init__(
-        self, panel: AdPanel, bounds: Indices, priors: Mapping[str, CtrPrior], settings: FatigueSettings
+        self, panel: AdPanel, bounds: Indices, priors: Mapping[str, AccountPrior], settings: FatigueSettings
     ) -> None:
         self._rows = slice(int(bounds[0]), int(bounds[-1]))
         ads = int(bounds[-1] - bounds[0])
         self._starts = bounds[:-1] - bounds[0]
         self._settings = settings
         self._account = np.repeat(np.arange(len(self._starts)), np.diff(bounds))
-        accounts = [priors[panel.account_ids[start]] for start in bounds[:-1]]
+        accounts = [priors.get(panel.account_ids[start], DEFAULT_PRIOR) for start in bounds[:-1]]
         self._detector = ChangeDetector(
             self._starts,
             ads,
@@ -119,6 +146,8 @@ class _BlockScan:
         )
         self._impressions = np.ascontiguousarray(panel.impressions[self._rows].T)
         self._clicks = np.ascontiguousarray(np.where(panel.is_stored[self._rows], panel.clicks[self._rows], np.nan).T)
+        never = np.zeros(self._impressions.shape, bool)
+        self._changed = never if panel.changed is None else panel.changed[self._rows].T
         self._weekday = panel.first_day.weekday()
         self._watched = np.zeros((LAGS, len(self._starts)))
         self._alarms = _OpenAlarms(ads)
@@ -127,6 +156,8 @@ class _BlockScan:
     def run(self, table: AlarmTable) -> None:
         """Fill the block's rows of the table."""
         for day, (impressions, clicks) in enumerate(zip(self._impressions, self._clicks, strict=True)):
+            self._detector.restart(self._changed[day])
+            self._alarms.close(self._changed[day])
             figures = self._detector.step(day, (self._weekday + day) % 7, impressions, clicks)
             self._levels[day] = self._detector.level
             self._day(day, figures, impressions, table)
@@ -145,6 +176,7 @@ class _BlockScan:
             onset[watch], decline[watch], sd[watch] = day - estimate.age, estimate.mean, estimate.sd
             usual[watch] = self._levels[np.maximum(day - estimate.age - 1, 0), watch]
             alarms.open(day, raised, onset, usual, decline, detector.level_variance)
+            detector.level[raised] = usual[raised] * (1 - decline[raised])
         detector.restart(raised | alarms.recovered)
         alarms.close(detector.pause(impressions == 0, impressions > 0))
         lasting = alarms.since >= 0
@@ -152,13 +184,13 @@ class _BlockScan:
         decline = np.where(after, np.clip(1 - detector.level / alarms.usual, -1, 1), decline)
         sd = np.where(after, np.sqrt(detector.level_variance + alarms.usual_variance), sd)
         table.level[rows, day] = np.where(lasting, 2, evidence >= self._settings.alarm_days)
-        table.raised[rows, day] = raised
+        table.raised[rows, day] = raised & (alarms.since == day)
         table.alarm_since[rows, day] = alarms.since
         table.onset[rows, day] = np.where(lasting, alarms.onset, onset)
         table.usual_ctr[rows, day] = np.where(lasting, alarms.usual, usual)
         table.decline[rows, day] = decline
-        table.decline_low[rows, day] = decline - Z_80 * sd
-        table.decline_high[rows, day] = decline + Z_80 * sd
+        table.decline_low[rows, day] = decline - _Z_80 * sd
+        table.decline_high[rows, day] = decline + _Z_80 * sd
 
     def _raise(self, day: int, watched: Flags) -> Flags:
         """Return the ads whose evidence passes the limit of their account."""
@@ -198,15 +230,15 @@ class _OpenAlarms:
         new = raised & (self.since < 0)
         self.since[new] = day
         self.onset[new], self.usual[new], self.usual_variance[new] = onset[new], usual[new], variance[new]
-        self._decline[new] = np.maximum(decline[new], SMALLEST_DECLINE)
+        self._decline[new] = np.maximum(decline[new], _SMALLEST_DECLINE)
         self._days[raised] = 0
         self._recovery[raised] = 0
         self.recovered &= ~raised
 
     def follow(self, figures: DayFigures, level: FloatArray, threshold: float) -> None:
         """Count a usable day, and end the alarms of ads that are back at their usual rate or used to the new one."""
-        counted = (self.since >= 0) & figures.usable & (figures.expected > 0)
-        expected = np.where(counted, figures.expected / level * self.usual, 1.0)
+        counted = (self.since >= 0) & figures.usable
+        expected = np.where(counted, figures.impressions * figures.factor * self.usual, 1.0)
         relative = np.where(counted, figures.clicks / (expected * figures.move), 1.0)
         variance = 1 / expected + figures.noise + self.usual_variance
         limit = 3 * np.sqrt(variance)

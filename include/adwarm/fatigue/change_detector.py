@@ -5,7 +5,7 @@ ads of one account, so an ad's figures do not depend on the other accounts of th
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,30 +17,39 @@ Indices = npt.NDArray[np.intp]
 States = npt.NDArray[np.float32]
 
 LAGS: Final = 32
-"""Possible starts of a decline that are followed: the last 32 days."""
-MIN_DAYS: Final = 7
-"""Days of a baseline before a decline from it is looked for."""
+"""Possible starts of a decline that are followed: those of the last 32 days."""
+MIN_DAYS: Final = 10
+"""Days of a baseline before a decline from it is detected."""
 MIN_CLICKS: Final = 30.0
 """Clicks of a baseline before that."""
 PAUSE_DAYS: Final = 7
-"""Days without delivery after which an ad starts anew."""
-EFFECTS: Final = ((0.7, 0.3), (1.0, 0.4), (1.7, 0.3))
+"""Days without delivery after which an ad begins anew."""
+GROWTH: Final = 0.6
+"""Exposures per person and day that the ramp assumes."""
+WEAR: Final = 0.2
+"""Wear exponent that the ramp assumes; a within-user analysis of 16.5 million impressions gives about this."""
+EFFECTS: Final = ((0.5, 0.3), (1.0, 0.4), (1.7, 0.3))
 """Multiples of the ramp that are mixed, with their weights."""
 EFFECT_SD: Final = 1.0
-"""Sd of the prior of that multiple around 1 where the decline is estimated."""
+"""Sd of the prior of that multiple around 1, where the size of a decline is estimated."""
 CLIP: Final = 3.0
 """Standardized residuals are limited to plus and minus this, so that a single bad day cannot raise an alarm."""
-OWN_DF: Final = 8.0
-"""Degrees of freedom of the account's noise as a prior of the noise of one ad."""
+SKEWNESS_SHARE: Final = 0.6
+"""Share of the third moment of a gamma-Poisson count that the detector uses; less is more cautious."""
+OWN_DF: Final = 4.0
+"""Degrees of freedom that the account's noise is worth as a prior of the noise of one ad."""
 MARKET_MEMORY: Final = 0.9
 """Correlation of an account's moves from one day to the next."""
 WEEKDAY_SD: Final = 0.05
 """Uncertainty of the prior's weekday factors."""
-EXCLUDING_EVIDENCE: Final = 10.0
-"""Evidence at which an ad's weight in the account's move is halved: its decline is its own."""
-_GROWTH, _WEAR = 0.6, 0.2
-_NEVER: Final = np.float32(-1e9)
+HALF_WEIGHT_EVIDENCE: Final = 10.0
+"""Evidence at which an ad's weight in the account's move is halved, since its decline is its own."""
+_LOWEST_NOISE_SHARE: Final = 0.05
+_LOWEST_MOVE: Final = 0.2
 _MIN_MARKET_CLICKS: Final = 10.0
+_LEAST_WEIGHT: Final = 1e-3
+_NEVER: Final = np.float32(-1e9)
+_LARGEST_EXPONENT: Final = np.float32(60)
 _GRID: Final = 2.0**20
 
 
@@ -65,17 +74,21 @@ class DayFigures:
 
     Attributes:
         usable: whether the ad delivered and its clicks are known.
+        impressions: of the day; 0 where not usable.
         expected: clicks expected at the usual rate, with the weekday and without the account's move.
         clicks: clicks of the day; 0 where not usable.
         noise: relative variance of the day's rate apart from counting: over-dispersion and the error of the move.
         move: the account's move of the day, 1 for none, measured without the ad itself.
+        factor: the weekday's factor.
     """
 
     usable: Flags
+    impressions: FloatArray
     expected: FloatArray
     clicks: FloatArray
     noise: FloatArray
     move: FloatArray
+    factor: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +133,11 @@ class ChangeDetector:
         self._weekday_weight = np.full(priors.weekdays.shape, WEEKDAY_SD**-2)
         self._weekday_sum = priors.weekdays * self._weekday_weight
         self._move, self._move_variance = np.zeros(ads), self._market_variance.copy()
-        self._ramp = (1 - (1 + _GROWTH * np.arange(1, LAGS + 1)) ** -_WEAR).astype(np.float32)
+        self._ramp = (1 - (1 + GROWTH * np.arange(1, LAGS + 1)) ** -WEAR).astype(np.float32)
         self._level_shift = np.zeros((LAGS, ads), np.float32)
         self._score = np.full((LAGS, ads), _NEVER)
         self._information = np.zeros((LAGS, ads), np.float32)
+        self._skewness = np.zeros((LAGS, ads), np.float32)
         self._clicks, self._expected, self._expected_squares = np.zeros(ads), np.zeros(ads), np.zeros(ads)
         self._days, self._idle_days = np.zeros(ads, np.int32), np.zeros(ads, np.int32)
         self.level, self.level_variance = np.full(ads, np.nan), np.ones(ads)
@@ -142,18 +156,21 @@ class ChangeDetector:
         usable = (impressions > 0) & (clicks >= 0)
         impressions, clicks = np.where(usable, impressions, 0.0), np.where(usable, clicks, 0.0)
         figures, relative, ready = self._adjust(weekday, usable, impressions, clicks)
-        variance = np.where(ready, figures.move / figures.expected, 1.0) + figures.noise
+        counting = np.where(ready, 1 / (figures.expected * figures.move), 1.0)
+        variance = counting + figures.noise
         total = variance + self.level_variance
         residual = np.where(ready, relative / figures.move - 1, 0.0)
         limit = CLIP * np.sqrt(total)
         clipped = np.clip(residual, -limit, limit)
         active = ready & self.armed
         gain = np.where(active, self.level_variance / total, 0.0)
-        self._accumulate(day, active, gain, clipped, np.where(active, 1 / total, 0.0))
+        dispersion = figures.noise - self._move_variance
+        third = SKEWNESS_SHARE * (counting**2 + 3 * counting * dispersion + 2 * dispersion**2)
+        self._follow_starts(day, active, gain, clipped, (total, third))
         self._learn_noise(ready, clipped, total, figures)
         self.level = np.where(active, self.level * (1 + gain * clipped), self.level)
         self.level_variance = np.where(active, self.level_variance * (1 - gain), self.level_variance)
-        self._extend_baseline(usable, impressions, clicks, figures, weekday)
+        self._extend_baseline(usable, impressions, clicks, figures)
         return figures
 
     def restart(self, ads: Flags) -> None:
@@ -175,48 +192,52 @@ class ChangeDetector:
     def estimate(self, day: int, ads: Indices) -> Decline:
         """Return the posterior of the decline of some ads; each must have evidence."""
         age = (day - np.arange(LAGS)) % LAGS
-        score, information = self._score[:, ads].astype(float), self._information[:, ads].astype(float)
-        by_start = np.zeros_like(score)
-        for effect, weight in EFFECTS:
-            by_start += weight * np.exp(np.minimum(effect * score - effect**2 / 2 * information, 60))
-        precision = information + EFFECT_SD**-2
+        score = self._score[:, ads].astype(float)
+        by_start = self._likelihoods(ads).astype(float)
+        precision = self._information[:, ads].astype(float) + EFFECT_SD**-2
         lost = self._ramp[age].astype(float)[:, None]
         mean = lost * (np.maximum(score, -1e6) + EFFECT_SD**-2) / precision
         square = mean**2 + lost**2 / precision
-        first, second, total = np.zeros(len(ads)), np.zeros(len(ads)), np.zeros(len(ads))
-        for likelihood, one, two in zip(by_start, mean, square, strict=True):
-            total += likelihood
-            first += likelihood * one
-            second += likelihood * two
-        center = first / total
-        return Decline(age[by_start.argmax(axis=0)], center, np.sqrt(np.maximum(second / total - center**2, 0)))
+        first = age[by_start.argmax(axis=0)]
+        center = _sum_rows(by_start * mean)
+        spread = _sum_rows(by_start * square)
+        total = _sum_rows(by_start)
+        center = center / total
+        return Decline(first, center, np.sqrt(np.maximum(spread / total - center**2, 0)))
 
     def _adjust(
         self, weekday: int, usable: Flags, impressions: FloatArray, clicks: FloatArray
     ) -> tuple[DayFigures, FloatArray, Flags]:
         """Return the day's figures, the rate relative to the usual one, and which ads have a usual rate."""
-        factors = self._weekday_sum / self._weekday_weight
-        factor = (factors / (factors.sum(axis=1, keepdims=True) / 7))[:, weekday]
-        noise = np.maximum(self._noise_sum / self._noise_weight, 0.05 * self._noise)
+        factor = self._weekday_factor(weekday)
+        noise = np.maximum(self._noise_sum / self._noise_weight, _LOWEST_NOISE_SHARE * self._noise)
         ready = usable & (self._clicks >= _MIN_MARKET_CLICKS)
         expected = np.where(ready, impressions * self.level * factor[self._account], 1.0)
         relative = np.where(ready, clicks / expected, 1.0)
         self._move = MARKET_MEMORY * self._move
         self._move_variance = MARKET_MEMORY**2 * self._move_variance + (1 - MARKET_MEMORY**2) * self._market_variance
         variance = (1 + self._move) / expected + noise + self.level_variance
-        weight = np.where(ready, 1 / (variance * (1 + self.evidence / EXCLUDING_EVIDENCE)), 0.0)
+        weight = np.where(ready, 1 / (variance * (1 + self.evidence / HALF_WEIGHT_EVIDENCE)), 0.0)
         limit = CLIP * np.sqrt(variance)
         deviation = np.clip(relative - 1 - self._move, -limit, limit) + self._move
         weights, deviations = self._account_sum(weight), self._account_sum(weight * deviation)
         self._learn_weekday(weekday, weights, deviations, factor)
         others = np.maximum(weights[self._account] - weight, 0.0)
-        others = np.where(others > 1e-3, others, 0.0)
+        others = np.where(others > _LEAST_WEIGHT, others, 0.0)
         observed = (deviations[self._account] - weight * deviation) / np.where(others > 0, others, 1.0)
         gain = self._move_variance * others / (self._move_variance * others + 1)
         self._move = self._move + gain * (observed - self._move)
         self._move_variance = self._move_variance * (1 - gain)
-        figures = DayFigures(usable, expected, clicks, noise + self._move_variance, np.maximum(1 + self._move, 0.2))
-        return figures, relative, ready
+        move = np.maximum(1 + self._move, _LOWEST_MOVE)
+        total_noise, factor = noise + self._move_variance, factor[self._account]
+        return DayFigures(usable, impressions, expected, clicks, total_noise, move, factor), relative, ready
+
+    def _weekday_factor(self, weekday: int) -> FloatArray:
+        """Return the factor of a weekday per account; the seven have mean 1."""
+        factors = self._weekday_sum / self._weekday_weight
+        mean = _sum_rows(factors.T.copy()) / 7
+        factor: FloatArray = factors[:, weekday] / mean
+        return factor
 
     def _account_sum(self, values: FloatArray) -> FloatArray:
         """Return the sum by account; in fixed point, so that the order of the ads does not matter."""
@@ -225,10 +246,10 @@ class ChangeDetector:
 
     def _learn_weekday(self, weekday: int, weights: FloatArray, deviations: FloatArray, factor: FloatArray) -> None:
         """Update the weekday factor by the account's deviation, which has the day's move as error."""
-        present = weights > 1e-3
-        mean = deviations / np.where(present, weights, 1.0)
-        weight = np.where(present, weights / (1 + weights * self._account_market_variance), 0.0)
-        self._weekday_sum[:, weekday] += weight * factor * (1 + mean)
+        present = weights > _LEAST_WEIGHT
+        error = 1 / np.where(present, weights, 1.0)
+        weight = np.where(present, 1 / (error + self._account_market_variance), 0.0)
+        self._weekday_sum[:, weekday] += weight * factor * (1 + deviations * error)
         self._weekday_weight[:, weekday] += weight
 
     def _learn_noise(self, ready: Flags, residual: FloatArray, total: FloatArray, figures: DayFigures) -> None:
@@ -238,37 +259,50 @@ class ChangeDetector:
         self._noise_sum += np.where(ready, (residual**2 - total + own) * scale, 0.0)
         self._noise_weight += np.where(ready, scale, 0.0)
 
-    def _accumulate(
-        self, day: int, active: Flags, gain: FloatArray, residual: FloatArray, precision: FloatArray
+    def _follow_starts(
+        self, day: int, active: Flags, gain: FloatArray, residual: FloatArray, moments: tuple[FloatArray, FloatArray]
     ) -> None:
-        """Update the likelihood ratio of each start, begin that of this day, and sum them."""
-        slot = day % LAGS
-        self._level_shift[slot] = 0
-        self._information[slot] = 0
-        self._score[slot] = np.where(active, np.float32(0), _NEVER)
+        """Update the likelihood ratio of each start, begin that of this day, and sum them.
+
+        Args:
+            day: its row replaces the one that began `LAGS` days ago.
+            active: ads with a usable day and a sufficient baseline.
+            gain: by which the usual rate follows this day's residual.
+            residual: of the rate, relative to the usual one.
+            moments: its variance and its third moment.
+        """
+        row = day % LAGS
+        for values in (self._level_shift, self._information, self._skewness):
+            values[row] = 0
+        self._score[row] = np.where(active, np.float32(0), _NEVER)
+        variance, third = moments
+        # What of a decline is left in the residual: the usual rate has followed the rest.
         shift = self._ramp[(day - np.arange(LAGS)) % LAGS, None] - self._level_shift
         self._level_shift += gain.astype(np.float32) * shift
-        self._score -= (residual * precision).astype(np.float32) * shift
-        self._information += precision.astype(np.float32) * shift * shift
-        total = np.zeros_like(shift)
-        for effect, weight in EFFECTS:
-            ratio = np.float32(effect) * self._score - np.float32(effect**2 / 2) * self._information
-            np.exp(np.minimum(ratio, np.float32(60), out=ratio), out=ratio)
-            total += np.float32(weight) * ratio
-        rows = LAGS
-        while rows > 1:
-            rows //= 2
-            total[:rows] += total[rows : 2 * rows]
-        self.evidence = np.where(self.armed, total[0].astype(float), 0.0)
+        shift *= np.where(active, 1 / variance, 0.0).astype(np.float32)
+        self._score -= residual.astype(np.float32) * shift
+        power = shift * shift
+        self._information += variance.astype(np.float32) * power
+        power *= shift
+        self._skewness += third.astype(np.float32) * power
+        self.evidence = np.where(self.armed, _sum_rows(self._likelihoods(slice(None))).astype(float), 0.0)
 
-    def _extend_baseline(
-        self, usable: Flags, impressions: FloatArray, clicks: FloatArray, figures: DayFigures, weekday: int
-    ) -> None:
+    def _likelihoods(self, ads: Indices | slice) -> States:
+        """Return lags x ads: the likelihood ratio of each start, mixed over the effects."""
+        total = np.zeros_like(self._score[:, ads])
+        for effect, weight in EFFECTS:
+            ratio = np.float32(effect) * self._score[:, ads]
+            ratio -= np.float32(effect**2 / 2) * self._information[:, ads]
+            ratio += np.float32(effect**3 / 6) * self._skewness[:, ads]
+            np.exp(np.minimum(ratio, _LARGEST_EXPONENT, out=ratio), out=ratio)
+            ratio *= np.float32(weight)
+            total += ratio
+        return total
+
+    def _extend_baseline(self, usable: Flags, impressions: FloatArray, clicks: FloatArray, figures: DayFigures) -> None:
         """Add the day to the baselines that are not yet sufficient."""
         new = usable & ~self.armed
-        factors = self._weekday_sum / self._weekday_weight
-        factor = (factors / (factors.sum(axis=1, keepdims=True) / 7))[:, weekday]
-        effective = np.where(new, impressions * factor[self._account] * figures.move, 0.0)
+        effective = np.where(new, impressions * figures.factor * figures.move, 0.0)
         self._clicks += clicks
         self._days += usable
         self._expected += effective
@@ -278,3 +312,14 @@ class ChangeDetector:
         spread = 1 / np.maximum(self._clicks, 1.0) + figures.noise * self._expected_squares / whole**2
         self.level_variance = np.where(new, spread, self.level_variance)
         self.armed = self.armed | (usable & (self._days >= MIN_DAYS) & (self._clicks >= MIN_CLICKS))
+
+
+def _sum_rows(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the sum over the first axis, in the same order for any width; `values` is overwritten."""
+    rows = len(values)
+    while rows > 1:
+        half = rows // 2
+        values[:half] += values[rows - half : rows]
+        rows -= half
+    total: npt.NDArray[Any] = values[0]
+    return total

@@ -3,7 +3,7 @@
 A week is seven days with delivery in a row; days without delivery do not count, so that a pause changes nothing. The
 log rate of `n` impressions on `k` days has the sampling variance `v = c / n + sd^2 / k`: counting (for clicks `c = 1 /
 rate`), and the noise of a day beyond counting (over-dispersion) as measured in the account. With a prior variance `s^2`
-the weight of an observation against its prior is `s^2 / (s^2 + v)`, and the posterior sd is `sqrt(weight * v)` (normal
+the weight of an observation against its prior is `w = s^2 / (s^2 + v)`, and the posterior sd is `s sqrt(1 - w)` (normal
 approximation of the Beta and Gamma posteriors). Rates are shrunk twice: the ad's rate of the month towards that of the
 account, and each week towards the ad's month. The rate in `c` is that of the prior, not of the observation.
 
@@ -24,6 +24,8 @@ from adwarm.fatigue.panel import FloatArray
 WEEK: Final = 7
 WEEK_SPREAD: Final = 0.25
 """Sd of the log rates of an ad's weeks around its month, for shrinkage; a convention."""
+STABLE_SHARE: Final = 0.25
+"""A week with less than this share of the month's impressions a day counts for less, in proportion."""
 RECENT_VARIANCE: Final = 0.1
 """Prior variance of the recent log rate around the usual one; a convention that ten clicks weigh as much as."""
 IndexArray = npt.NDArray[np.int64]
@@ -138,9 +140,11 @@ def measure_usual(timeline: Timeline, sums: Sums, prior: RatePrior, baseline_day
         level = np.where(np.isnan(prior.mean), month.rate, weight * month.rate + (1 - weight) * prior.mean)
         level = np.where(month.events > 0, level, np.nan)
         variance = prior.variance(week.impressions, week.days, level)
-        weight = np.where(week.impressions > 0, 1 / (1 + variance / WEEK_SPREAD**2), 0.0)
+        share = (week.impressions / week.days) / (month.impressions / month.days)
+        weight = np.minimum(1.0, share / STABLE_SHARE) / (1 + variance / WEEK_SPREAD**2)
+        weight = np.where(week.impressions > 0, weight, 0.0)
         rate = np.where(week.impressions > 0, week.rate, 0.0)
-        error = np.where(week.impressions > 0, np.sqrt(weight * variance), WEEK_SPREAD)
+        error = WEEK_SPREAD * np.sqrt(1 - weight)
     sign = 1.0 if highest else -1.0
     bound = sign * (weight * rate + (1 - weight) * level) * np.exp(-sign * error)
     is_full = number - start >= WEEK

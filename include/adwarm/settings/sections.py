@@ -279,6 +279,9 @@ class FatigueSettings(Section):
         30, ge=7, description="Days with delivery before them; the ad's best week of these is its baseline."
     )
     min_impressions: int = Field(500, ge=0, description="Minimum impressions; with fewer the score is pending.")
+    history_days: int = Field(
+        60, ge=40, le=365, description="Days before a month that its scores look back on; days not stored are unknown."
+    )
     alarm_days: float = Field(
         180.0,
         ge=7,
@@ -292,9 +295,6 @@ class FatigueSettings(Section):
         ge=0,
         le=1,
         description="Alarm: share of false ones that is allowed instead when an account raises many on a day.",
-    )
-    history_days: int = Field(
-        60, ge=40, le=365, description="Days before a month that its scores look back on; days not stored are unknown."
     )
 
 

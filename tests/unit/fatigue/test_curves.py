@@ -1,12 +1,13 @@
 """The curves: their anchors, monotonic, without jumps."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, ScoreCurve
+from adwarm.fatigue.curves import ALGORITHM_CURVE, AUDIENCE_CURVE, CREATIVE_CURVE, META_POWER_LAW, ScoreCurve
 
-CURVES = st.sampled_from([CREATIVE_CURVE, AUDIENCE_CURVE, ALGORITHM_CURVE])
+CURVES = st.sampled_from([CREATIVE_CURVE, AUDIENCE_CURVE, ALGORITHM_CURVE, META_POWER_LAW])
 STEEPEST = 400.0
 
 
@@ -20,19 +21,20 @@ STEEPEST = 400.0
 )
 def test_the_curves_pass_through_their_anchors(curve: ScoreCurve, anchors: dict[float, float]) -> None:
     """Each anchor gives its score, and the ends are constant."""
-    assert {x: curve(x) for x in anchors} == anchors
+    assert curve(np.array(list(anchors), float)).tolist() == list(anchors.values())
 
 
 @given(curve=CURVES, x=st.floats(-10, 40), step=st.floats(0, 5))
 def test_a_worse_value_never_scores_lower(curve: ScoreCurve, x: float, step: float) -> None:
     """The curves never decrease, and stay within 0 and 100."""
-    assert 0 <= curve(x) <= curve(x + step) + 1e-9 <= 100 + 1e-9
+    better, worse = curve(np.array([x, x + step]))
+    assert 0 <= better <= worse + 1e-9 <= 100 + 1e-9
 
 
 @given(curve=CURVES, x=st.floats(-10, 40), step=st.floats(0, 0.01))
 def test_a_small_change_changes_little(curve: ScoreCurve, x: float, step: float) -> None:
     """The slope is bounded."""
-    assert abs(curve(x + step) - curve(x)) <= STEEPEST * step + 1e-6
+    assert abs(np.diff(curve(np.array([x, x + step])))[0]) <= STEEPEST * step + 1e-6
 
 
 @pytest.mark.parametrize("points", [((0, 0),), ((0, 0), (0, 5)), ((0, 5), (1, 4)), ((1, 0), (0, 5))])
@@ -40,3 +42,13 @@ def test_points_that_do_not_rise_are_rejected(points: tuple[tuple[float, float],
     """Points that do not rise make no curve."""
     with pytest.raises(ValueError, match="further right"):
         ScoreCurve(points)
+
+
+def test_the_power_law_is_the_mean_loss_over_the_exposures() -> None:
+    """One exposure loses nothing; of four, each earns `k ** -.43` of the first one; unknown stays unknown."""
+    expected = 100 * (1 - np.mean([k**-0.43 for k in range(1, 5)]))
+    one, four, between, unknown = META_POWER_LAW(np.array([1.0, 4.0, 3.5, np.nan]))
+    assert (one, four) == (pytest.approx(0), pytest.approx(expected))
+    assert expected == pytest.approx(27.1, abs=0.1)
+    assert between < four
+    assert np.isnan(unknown)

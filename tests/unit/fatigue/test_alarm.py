@@ -1,0 +1,233 @@
+"""Alarms: evidence with mean 1 a day at most, independence of accounts, order and later days, resets and limits."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from adwarm.fatigue.alarm import AlarmTable, detect
+from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, BlockPriors, ChangeDetector
+from adwarm.fatigue.panel import AdPanel
+from adwarm.fatigue.prior import AccountPrior
+from adwarm.settings import FatigueSettings
+from tests.benchmarks.fatigue_ads import SimulationSettings, permute_days, simulate_ads
+
+SETTINGS = FatigueSettings()
+ONSET = 35
+
+
+def _simulate(seed: int = 1, **changes: object) -> AdPanel:
+    return simulate_ads(seed, replace(SimulationSettings(ads=60, ads_per_account=20), **changes)).panel  # type: ignore[arg-type]
+
+
+def _steady(ads: int = 4, days: int = 70, lost: float = 0.0, noise: float = 0.05) -> AdPanel:
+    """Return ads of one account each with 200 clicks a day, of which a share is lost from `ONSET` on."""
+    panel = _simulate(ads=ads, days=90, ads_per_account=1, fatigued=0.0)
+    rng = np.random.default_rng(7)
+    rate = np.where(np.arange(90) >= ONSET, 0.02 * (1 - lost), 0.02)
+    clicks = np.round(10_000 * rate * np.exp(rng.normal(0, noise, (ads, 90))))
+    return _first_days(replace(panel, impressions=np.full((ads, 90), 10_000.0), clicks=clicks), days)
+
+
+def _settings(**changes: float) -> FatigueSettings:
+    """Return the default settings with these changes."""
+    return FatigueSettings(**changes)
+
+
+def _first_days(panel: AdPanel, days: int) -> AdPanel:
+    figures = ("impressions", "clicks", "spend", "results", "is_stored")
+    return replace(panel, **{name: getattr(panel, name)[:, :days] for name in figures})
+
+
+def _ads(panel: AdPanel, order: list[int]) -> AdPanel:
+    figures = ("impressions", "clicks", "spend", "results", "is_stored")
+    names = ("account_ids", "ad_ids", "ad_names", "clicks_from")
+    return replace(
+        panel,
+        **{name: getattr(panel, name)[order] for name in figures},
+        **{name: tuple(getattr(panel, name)[ad] for ad in order) for name in names},
+    )
+
+
+def _equal(one: AlarmTable, other: AlarmTable) -> bool:
+    """Return whether every array has the same bytes."""
+    return all(getattr(one, name.name).tobytes() == getattr(other, name.name).tobytes() for name in fields(one))
+
+
+def _rows(table: AlarmTable, ads: list[int] | slice, days: int = 90) -> AlarmTable:
+    cut = {name.name: np.ascontiguousarray(getattr(table, name.name)[ads, :days]) for name in fields(table)}
+    return AlarmTable(**cut)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    clicks=st.sampled_from([8.0, 40.0, 400.0]),
+    noise=st.sampled_from([0.0, 0.06, 0.115, 0.2]),
+)
+def test_evidence_of_a_stationary_ad_grows_by_one_a_day_at_most(seed: int, clicks: float, noise: float) -> None:
+    """Mean evidence, an e-process per start, is at most the number of starts, within Monte Carlo error."""
+    rng = np.random.default_rng(seed)
+    ads, days = 4_000, MIN_DAYS + 25
+    priors = BlockPriors(np.full(ads, max(noise, 0.02)), np.ones((ads, 7)), np.full(ads, 1e-3))
+    detector = ChangeDetector(np.arange(ads), ads, priors)
+    impressions = np.full(ads, 10_000.0)
+    starts = 0
+    for day in range(days):
+        rate = clicks / 10_000 * np.exp(rng.normal(0, noise, ads))
+        detector.step(day, day % 7, impressions, rng.poisson(impressions * rate).astype(float))
+        starts += int(day >= MIN_DAYS)
+    ready = detector.armed
+    evidence = np.minimum(detector.evidence[ready], 5_000)
+
+    assert ready.mean() > 0.9
+    assert evidence.mean() <= starts + 4 * evidence.std() / np.sqrt(ready.sum())
+
+
+def test_false_alarms_of_healthy_ads_are_rarer_than_the_setting() -> None:
+    """Healthy simulated ads, and their days in random order, have fewer alarms than one per `alarm_days`."""
+    panel = _simulate(3, ads=600, fatigued=0.0)
+
+    for healthy in (panel, permute_days(panel, 1)):
+        table = detect(healthy, {}, SETTINGS)
+        assert table.raised.sum() * SETTINGS.alarm_days < healthy.impressions.size
+
+
+def test_a_lower_rate_raises_one_alarm_soon() -> None:
+    """A quarter of the clicks lost: one alarm per ad within a week; onset, usual rate and loss are near the truth."""
+    table = detect(_steady(lost=0.25), {}, SETTINGS)
+
+    assert table.raised.sum(axis=1).tolist() == [1] * 4
+    ads, days = np.nonzero(table.raised)
+    assert np.all((days >= ONSET) & (days <= ONSET + 7))
+    assert np.all(np.abs(table.onset[ads, days] - ONSET) <= 4)
+    assert table.usual_ctr[ads, days] == pytest.approx(0.02, rel=0.05)
+    assert np.all(table.decline_low[ads, days] < 0.25)
+    assert np.all(table.decline_high[ads, days] > 0.15)
+    assert np.all(table.level[ads, days] == 2)
+    assert np.all(table.alarm_since[ads, days] == days)
+
+
+def test_a_steady_or_rising_rate_raises_none() -> None:
+    """Neither an unchanged nor a higher rate is a decline."""
+    for lost in (0.0, -0.4):
+        assert not detect(_steady(lost=lost), {}, SETTINGS).level.any()
+
+
+def test_one_bad_day_raises_no_alarm() -> None:
+    """A single day without any click is limited to three standard deviations."""
+    panel = _steady()
+    panel.clicks[:, ONSET] = 0
+
+    assert not detect(panel, {}, SETTINGS).raised.any()
+
+
+def test_an_alarm_begins_a_new_baseline_and_ends_when_the_rate_is_usual() -> None:
+    """After the alarm there is no evidence until the new baseline suffices, and after 28 steady days no alarm."""
+    table = detect(_steady(lost=0.3, days=90), {}, SETTINGS)
+    day = int(np.flatnonzero(table.raised[0])[0])
+
+    assert np.isnan(table.evidence[0, day + 1 : day + MIN_DAYS]).all()
+    assert np.isfinite(table.evidence[0, day + MIN_DAYS])
+    assert (table.alarm_since[0, day : day + 28] == day).all()
+    assert table.alarm_since[0, day + 28] == -1
+    assert table.decline[0, day + 20] == pytest.approx(0.3, abs=0.05)
+
+
+def test_an_alarm_ends_when_the_ad_recovers() -> None:
+    """Back at the usual rate, the alarm ends within days rather than after four weeks."""
+    panel = _steady(lost=0.3)
+    panel.clicks[:, ONSET + 12 :] = np.round(panel.clicks[:, ONSET + 12 :] / 0.7)
+    table = detect(panel, {}, SETTINGS)
+
+    assert (table.level[:, ONSET + 11] == 2).all()
+    assert not table.level[:, ONSET + 18].any()
+
+
+def test_a_pause_and_another_creative_begin_anew() -> None:
+    """A lower rate after a week without delivery, or since another creative, is no decline, and an alarm ends."""
+    paused, changed = _steady(lost=0.3), _steady(lost=0.3)
+    paused.impressions[:, ONSET - PAUSE_DAYS : ONSET] = paused.clicks[:, ONSET - PAUSE_DAYS : ONSET] = 0
+    changes = np.zeros(changed.impressions.shape, bool)
+    changes[:, ONSET] = True
+
+    assert not detect(paused, {}, SETTINGS).raised.any()
+    assert not detect(replace(changed, changed=changes), {}, SETTINGS).raised.any()
+    assert not detect(replace(_steady(lost=0.3), changed=np.roll(changes, 15)), {}, SETTINGS).level[:, ONSET + 15].any()
+
+
+def test_unknown_days_are_skipped() -> None:
+    """Unknown clicks and days that are not stored neither alarm nor pause; evidence stays what it was."""
+    panel = _steady(lost=0.25)
+    panel.clicks[:, 20:23] = np.nan
+    panel.is_stored[:, 23:33] = False
+    for values in (panel.impressions, panel.clicks):
+        values[:, 23:33] = np.nan
+    table = detect(panel, {}, SETTINGS)
+
+    assert not table.raised[:, :ONSET].any()
+    assert table.raised[:, ONSET : ONSET + 8].any(axis=1).all()
+    assert np.array_equal(table.evidence[:, 22], table.evidence[:, 19])
+
+
+def test_figures_do_not_depend_on_other_accounts_or_the_order_of_ads() -> None:
+    """An account alone, and its ads in another order, have the same bytes."""
+    panel = _simulate(5)
+    whole = detect(panel, {}, SETTINGS)
+
+    for first in (0, 20, 40):
+        ads = list(range(first, first + 20))
+        assert _equal(detect(_ads(panel, ads), {}, SETTINGS), _rows(whole, ads))
+        assert _equal(detect(_ads(panel, ads[::-1]), {}, SETTINGS), _rows(whole, ads[::-1]))
+    single = _simulate(5, ads_per_account=1)
+    assert _equal(detect(_ads(single, [7]), {}, SETTINGS), _rows(detect(single, {}, SETTINGS), [7]))
+
+
+@settings(max_examples=10, deadline=None)
+@given(days=st.integers(1, 89), seed=st.integers(0, 20))
+def test_no_later_day_changes_an_earlier_figure(days: int, seed: int) -> None:
+    """Cutting the panel after a day leaves the bytes of the days before as they are."""
+    panel = _simulate(seed, ads=40)
+
+    whole = _rows(detect(panel, {}, SETTINGS), slice(None), days)
+
+    assert _equal(detect(_first_days(panel, days), {}, SETTINGS), whole)
+
+
+def test_the_limit_of_an_account_grows_with_its_ads() -> None:
+    """With many ads and a small budget the same evidence is a watch; many declines at once pass by their share."""
+    panel = replace(_steady(ads=60, lost=0.2, noise=0.08), account_ids=("act_1",) * 60)
+    healthy = _steady(ads=60, noise=0.08)
+    panel.clicks[1:] = healthy.clicks[1:]
+    strict = _settings(false_alarms_per_account_week=0.001, alarm_false_share=0.0)
+    table = detect(panel, {}, strict)
+
+    assert (table.level == 1).any()
+    assert not (table.raised & (table.evidence < 7 * 59 / 0.001)).any()
+    many = replace(_steady(ads=60, lost=0.2, noise=0.08), account_ids=("act_1",) * 60)
+    delays = []
+    for share in (0.0, 1.0):
+        limits = _settings(false_alarms_per_account_week=0.01, alarm_false_share=share)
+        raised = detect(many, {"act_1": AccountPrior(market_sd=1e-4)}, limits).raised
+        delays.append(np.where(raised.any(axis=1), raised.argmax(axis=1), 99).mean())
+
+    assert delays[1] < delays[0]
+
+
+def test_account_wide_moves_and_weekdays_are_no_decline() -> None:
+    """All ads of an account losing 15 % together, or every weekend a quarter, is not a decline of single ads."""
+    panel = replace(_steady(ads=40, noise=0.08), account_ids=("act_1",) * 40)
+    together = np.where(np.arange(panel.days) >= ONSET, 0.85, 1.0)
+    weekend = np.where((np.arange(panel.days) + panel.first_day.weekday()) % 7 >= 5, 0.75, 1.0)
+    prior = {"act_1": AccountPrior(market_sd=0.1)}
+
+    for factor in (together, weekend):
+        table = detect(replace(panel, clicks=np.round(panel.clicks * factor)), prior, SETTINGS)
+        assert table.raised.sum() * SETTINGS.alarm_days <= panel.impressions.size
+
+
+def test_an_empty_panel_has_an_empty_table() -> None:
+    """No ads, no alarms, no error."""
+    assert detect(_ads(_steady(), []), {}, SETTINGS).level.shape == (0, 70)

@@ -1,0 +1,103 @@
+"""Results of ads: which of the platform's figures count."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adwarm.fatigue.panel import FloatArray, read_panel
+from adwarm.fatigue.results import KINDS, list_results
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import ColumnTable
+from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, _row
+
+
+def _actions(**counts: Any) -> list[dict[str, Any]]:
+    return [{"action_type": name.replace("__", "."), "value": value} for name, value in counts.items()]
+
+
+def _results(*rows: dict[str, Any]) -> FloatArray:
+    return read_panel({"act_1": ColumnTable.from_rows(rows)}, FIRST, LAST).results
+
+
+def test_purchases_come_before_leads() -> None:
+    """Without a stated goal the first kind counts; clicks never do; an absent action is zero of it."""
+    results = _results(
+        _row(0, actions=_actions(link_click="50", lead="4", purchase="2")),
+        _row(1, actions=_actions(link_click="50", lead="4")),
+        _row(2, impressions="10"),
+        _row(3, "8", actions=_actions(link_click="9")),
+        _row(3, impressions="10"),
+    )
+    assert results[0, :2].tolist() == [2, 0]
+    assert np.isnan(results[0, 2])  # no row of that day has actions
+    assert results[0, 3] == 0  # another ad of that day has
+    assert results[1, 3] == 0
+
+
+def test_an_ad_keeps_the_kind_of_its_first_results() -> None:
+    """Later purchases of an ad that began with leads are not compared with them."""
+    results = _results(_row(0, actions=_actions(lead="4")), _row(1, actions=_actions(lead="3", purchase="9")))
+    assert results[0, :2].tolist() == [4, 3]
+
+
+@pytest.mark.parametrize(
+    ("goal", "expected"),
+    [
+        ({"optimization_goal": "LINK_CLICKS"}, 50),
+        ({"optimization_goal": "LEAD_GENERATION", "objective": "OUTCOME_SALES"}, 4),
+        ({"objective": "OUTCOME_SALES"}, 2),
+        ({"optimization_goal": "SOMETHING_NEW"}, 2),
+    ],
+)
+def test_a_stated_goal_decides(goal: dict[str, str], expected: float) -> None:
+    """The goal of the ad comes before the objective of its campaign."""
+    assert _results(_row(0, actions=_actions(link_click="50", lead="4", purchase="2"), **goal))[0, 0] == expected
+
+
+def test_overlapping_names_are_not_added_up() -> None:
+    """The platform reports one purchase under several names."""
+    names = {"offsite_conversion__fb_pixel_purchase": "7", "omni_purchase": "7", "purchase": "7"}
+    assert _results(_row(0, actions=_actions(**names)))[0, 0] == 7
+    both = _row(0, actions=_actions(purchase="7"), conversions=_actions(purchase="7"))
+    assert _results(both)[0, 0] == 7
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"results": "5"}, 5),
+        (
+            {
+                "results": [
+                    {"indicator": "actions:lead", "values": [{"value": "6", "attribution_windows": ["default"]}]}
+                ]
+            },
+            6,
+        ),
+        ({"results": '[{"indicator":"actions:lead","values":[{"value":"6"}]}]'}, 6),
+        ({"results": [{"indicator": "actions:lead"}]}, 0),
+        ({"conversions": "3"}, 3),
+        ({"conversions": 3}, 3),
+        ({"actions": '[{"action_type": "lead", "value": "8"}, {"action_type": "x", "value": 9}]'}, 8),
+        ({"actions": [{"action_type": "lead", "value": 8.0}, "broken", {"value": 1}]}, 8),
+        ({"actions": [{"action_type": "lead", "value": "many"}]}, 0),
+        ({"results": "5", "actions": [{"action_type": "purchase", "value": "1"}]}, 5),
+    ],
+)
+def test_every_loader_s_shape_is_read(row: dict[str, Any], expected: float) -> None:
+    """Plain numbers, the platform's lists, and their JSON text; the platform's own results come first."""
+    assert _results(_row(0, **row))[0, 0] == expected
+
+
+def test_an_invalid_plain_number_is_named() -> None:
+    """A number of results below zero is an error in the data."""
+    with pytest.raises(BadRequest, match="ad 7: conversions is '-1'"):
+        _results(_row(0, conversions="-1"))
+
+
+def test_rows_without_results_are_unknown() -> None:
+    """A table without any of the fields has no results."""
+    assert np.isnan(_results(_row(0, impressions="5"))).sum() == DAYS
+    assert list_results(ColumnTable.from_rows([_row(0)])) == ([], [])
+    assert KINDS[0] == "results"
