@@ -7,8 +7,8 @@ The click probability of an ad on day `t` is `p = ctr * weekday * market * noise
   (coefficient .9, stationary sd `market_sd`) plus a yearly season;
 - `noise`: lognormal, independent by day, log-sd `noise_sd` (.115 is the median of real series, .06 a calm one);
 - `wear = (1 + N) ** exponent` with `N = growth * (t - onset + 1)` earlier exposures per person since the onset, 0
-  before it. `growth` is exposures per person and day, uniform in .4 to .8; the exponent is -0.20 (a within-user
-  analysis of 16.5 million impressions) or -0.43 (attributed to a study of Meta).
+  before it. `growth` is exposures per person and day, uniform in .4 to .8 by default; the exponent is -0.20 (a
+  within-user analysis of 16.5 million impressions) or -0.43 (attributed to a study of Meta).
 
 Impressions a day are lognormal around the ad's own level (median 8,000, log-sd .8) with daily log-sd .25 and a weekday
 rhythm. Clicks are binomial. The price of a thousand impressions is lognormal and rises with wear only a little, as the
@@ -45,6 +45,7 @@ class SimulationSettings:
         exponent: of the wear law.
         noise_sd: log-sd of the daily noise of the click probability.
         market_sd: stationary log-sd of the moves that all ads of an account share.
+        growth: exposures per person and day after the onset, lowest and highest.
         fatigued: share of ads with an onset, which is uniform in days 30 to 75 of 90.
         decoy: a kind of `DECOYS` that every healthy ad has; None for none.
     """
@@ -54,6 +55,7 @@ class SimulationSettings:
     exponent: float = -0.20
     noise_sd: float = 0.115
     market_sd: float = 0.05
+    growth: tuple[float, float] = (0.4, 0.8)
     fatigued: float = 0.5
     ads_per_account: int = 20
     decoy: str | None = None
@@ -92,7 +94,7 @@ def simulate_ads(seed: int, settings: SimulationSettings) -> SimulatedAds:
     level = 8_000 * np.exp(rng.normal(0, 0.8, (ads, 1)))
     traffic = level * np.exp(rng.normal(0, 0.25, (ads, days)) + rng.normal(0, 0.15, (accounts, 7))[:, weekday][account])
     onset = np.where(rng.random(ads) < settings.fatigued, rng.integers(days // 3, days - days // 6, ads), -1)
-    growth = rng.uniform(0.4, 0.8, (ads, 1))
+    growth = rng.uniform(*settings.growth, (ads, 1))
     since = np.maximum(0, np.arange(days) - onset[:, None] + 1) * (onset[:, None] >= 0)
     wear = (1 + growth * since) ** settings.exponent
     price = 6 * np.exp(rng.normal(0, 0.3, (accounts, 1)))[account] * np.exp(rng.normal(0, 0.08, (ads, days)))
