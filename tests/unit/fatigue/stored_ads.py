@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from adwarm.model import Account, FatigueScore
+from adwarm.model import Account, FatigueScore, FatigueStatus
 from adwarm.store import Context, accounts, partitions, scores
 from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import content_hash, pack_rows
@@ -17,6 +17,13 @@ DAYS = 20
 NOW = datetime(2026, 11, 25, 5, 0, tzinfo=UTC)
 EVIL = '=1+1 </script><img src=x onerror="alert(1)"> <b>ad</b>'
 """A name that is a formula, ends a script, and has markup."""
+
+
+def status_of(total: float | None) -> FatigueStatus:
+    """Return the documented status of a total: up to 30 healthy, up to 60 warning, above critical."""
+    if total is None:
+        return "pending"
+    return "healthy" if total <= 30 else "warning" if total <= 60 else "critical"
 
 
 def store_rows(context: Context, day: date, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -23,9 +23,10 @@ from adwarm.fatigue.recommendation import (
     project_critical,
     recommend,
 )
-from adwarm.fatigue.score import status_of
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
+
+from .stored_ads import status_of
 
 DAY = date(2026, 3, 3)
 FIGURES: dict[str, Any] = {

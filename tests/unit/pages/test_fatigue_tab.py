@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from adwarm.fatigue.score import status_of
 from adwarm.model import Account, FatigueScore
 from adwarm.pages.queries import fatigue_overview_queries as overview
 from adwarm.pages.queries import fatigue_queries
 from adwarm.pages.queries.fatigue_queries import AccountFilter, AdQuery
 from adwarm.store import accounts, scores
+from tests.unit.fatigue.stored_ads import status_of
 from tests.unit.pages.conftest import START, VIEWER, Page
 
 DAY = date(2026, 3, 3)
