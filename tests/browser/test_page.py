@@ -198,7 +198,7 @@ def test_plot_pages_open_without_a_network(demo: PageDemo, open_page: OpenPage, 
         assert score.ad_name in page.locator("body").inner_text()
         assert [url for url in requested if not url.startswith(("file:", "data:", "blob:"))] == []
         if AXE.is_file():
-            assert find_violations(page) == []
+            assert not (found := find_violations(page)), found
 
 
 def list_alarms(demo: PageDemo) -> list[FatigueScore]:

@@ -70,8 +70,8 @@ CASES: list[tuple[Any, str]] = [
     (
         ScoringResult(2, 1, 1, ["x"], {"healthy": 5, "critical": 1}),
         (
-            "scored 6 ads of 2 accounts (1 critical, 5 healthy); 1 unchanged since their last score; "
-            "1 without a stored day; 1 could not be scored"
+            "scored 6 ads of 2 accounts (1 critical, 5 healthy); 1 account unchanged since the last score; "
+            "1 account without a stored day; 1 account could not be scored"
         ),
     ),
     (ScoringResult(), "no account to score"),

@@ -67,12 +67,13 @@ class ScoringResult:
             return "no account to score"
         ads = format_count(sum(self.bands.values()), "ad")
         bands = ", ".join(f"{count:,} {name}" for name, count in sorted(self.bands.items()))
-        parts = [f"scored {ads} of {format_count(self.accounts, 'account')}" + (f" ({bands})" if bands else "")]
+        accounts = format_count(self.accounts, "account")
+        parts = [f"scored {ads} of {accounts}" + (f" ({bands})" if bands else "")] if self.accounts else []
         if self.rescored_days:
             parts.append(f"rescored {format_count(self.rescored_days, 'other day')} whose data changed")
-        parts += [f"{self.unchanged:,} unchanged since their last score"] if self.unchanged else []
-        parts += [f"{self.without_data:,} without a stored day"] if self.without_data else []
-        parts += [f"{len(self.errors):,} could not be scored"] if self.errors else []
+        parts += [f"{format_count(self.unchanged, 'account')} unchanged since the last score"] if self.unchanged else []
+        parts += [f"{format_count(self.without_data, 'account')} without a stored day"] if self.without_data else []
+        parts += [f"{format_count(len(self.errors), 'account')} could not be scored"] if self.errors else []
         return "; ".join(parts)
 
 

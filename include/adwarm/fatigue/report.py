@@ -338,5 +338,7 @@ def _component(value: float | None, figures: Mapping[str, Any], name: str, patte
     recent, usual = figures.get(f"recent_{name}", figures.get(name)), figures.get(name)
     if recent is None:
         return f"{value:.0f}"
-    compared = f", {pattern.format(usual)} in its best week" if usual is not None and f"recent_{name}" in figures else ""
+    compared = (
+        f", {pattern.format(usual)} in its best week" if usual is not None and f"recent_{name}" in figures else ""
+    )
     return f"{value:.0f}: {meaning} {pattern.format(recent)}{compared}"
