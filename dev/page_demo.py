@@ -148,6 +148,7 @@ class PageDemo:
 
     def _score(self, accounts: list[str]) -> None:
         """Score the ads of accounts on each of the last days, from days that are fetched for it."""
+        self._fetch_earlier_weeks(accounts)
         runtime = self.open_runtime()  # async reports take time, which a virtual clock does not have
         now = runtime.clock.now()
         self._platform.set_now(now)
@@ -156,6 +157,18 @@ class PageDemo:
         last = local_day(now, ZONE) - _DAY
         days = [last - back * _DAY for back in reversed(range(SCORED_DAYS))]
         score_accounts(runtime.context, [(account, day) for day in days for account in accounts], now)
+        runtime.engine.dispose()
+
+    def _fetch_earlier_weeks(self, accounts: list[str]) -> None:
+        """Fetch the last week as of each of the days before: frequency comes from a week's summary alone."""
+        now = SystemClock().now()
+        clock = VirtualClock(now - SCORED_DAYS * _DAY)
+        runtime = self.open_runtime(clock)
+        keys = [KeyRequest(ReportKey(account, "last_7d", "default")) for account in accounts]
+        for back in range(SCORED_DAYS - 1, 0, -1):
+            clock.set(now - back * _DAY)
+            self._platform.set_now(clock.now(), frozen=True)
+            runtime.prefetch_engine().run(keys, Priority.LOW)
         runtime.engine.dispose()
 
     def _serve(self) -> subprocess.Popen[bytes]:

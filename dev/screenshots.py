@@ -1,6 +1,7 @@
 """`make screenshots`: pictures of every tab of the page over demo data, light and dark, for the documentation.
 
-They go to `.adwarm/screenshots`; those that the documentation shows also go to `docs/assets/page`.
+`python -m dev.screenshots fatigue` takes those of some tabs alone. They go to `.adwarm/screenshots`; those that the
+documentation shows also go to `docs/assets/page`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ SCHEMES = ("light", "dark")
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 390, "height": 844}
 _FIRST = "now"
+_WITH_ADS, _FIRST_AD = "fatigue", "#today h3 a, #ads th a"
 _MAX_HEIGHT = 2_600
 _QUALITY = 72
 _LOADED = "All parts are loaded."
@@ -68,18 +70,24 @@ def open_tab(page: Page, url: str) -> None:
     page.get_by_text(_LOADED).wait_for(state="attached", timeout=_SECONDS * 1000)
 
 
-def take_pictures(demo: PageDemo, browser: Browser) -> None:
-    """Take a picture of each tab in both schemes, and of the first one on a phone."""
+def take_pictures(demo: PageDemo, browser: Browser, names: Sequence[str] = ()) -> None:
+    """Take a picture of each tab in both schemes, of an ad, and of the first tab on a phone; or of some tabs alone."""
     context = browser.new_context(viewport=WIDE, reduced_motion="reduce", locale="en-GB")  # type: ignore[arg-type]
     page = context.new_page()
     log_in(page, demo.url, demo.make_token("admin"))
-    for tab in (tab for tab in TABS if tab.is_listed):
+    for tab in (tab for tab in TABS if tab.is_listed and (not names or tab.name in names)):
         for scheme in SCHEMES:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             open_tab(page, f"{demo.url}/adwarm/{tab.name}")
             page.screenshot(path=ALL / f"{tab.name}-{scheme}.png", full_page=True)
             if scheme == "light" or tab.name == _FIRST:
                 save_small(page, SHOWN / f"{tab.name}-{scheme}.webp")
+            if tab.name == _WITH_ADS:
+                ad = page.locator(_FIRST_AD).first.get_attribute("href")
+                open_tab(page, f"{demo.url}/adwarm/{ad}")
+                page.screenshot(path=ALL / f"ad-{scheme}.png", full_page=True)
+                if scheme == "light":
+                    save_small(page, SHOWN / f"ad-{scheme}.webp")
     page.set_viewport_size(NARROW)  # type: ignore[arg-type]
     page.emulate_media(color_scheme="light")
     open_tab(page, f"{demo.url}/adwarm/{_FIRST}")
@@ -97,13 +105,13 @@ def save_small(page: Page, target: Path) -> None:
     session.detach()
 
 
-def main() -> int:
+def main(names: Sequence[str]) -> int:
     """Fill a home, serve it, take the pictures, and print where they are."""
     for folder in (ALL, SHOWN):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory() as home, PageDemo(Path(home)) as demo, open_browser() as browser:
-            take_pictures(demo, browser)
+            take_pictures(demo, browser, names)
     except AdwarmError as error:
         print(error, file=sys.stderr)
         return 1
@@ -112,4 +120,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

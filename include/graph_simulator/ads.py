@@ -98,6 +98,16 @@ class _Shape:
     audience: float
 
 
+def planted_cost_ratio(ad: Ad) -> npt.NDArray[np.float64]:
+    """Return, by day of its life, how many times as much a click of the ad costs as before its onset, without noise."""
+    life = ad.daily.shape[1]
+    if ad.truth.onset is None:
+        return np.ones(life)
+    tired = np.maximum(0, np.arange(life) - (ad.truth.onset - ad.truth.started).days).astype(float)
+    ratio: npt.NDArray[np.float64] = _price_rise(tired) / _wear(ad.daily[Metric.IMPRESSIONS], tired, ad.audience)
+    return ratio
+
+
 def account_profile(seed: int, number: int, ads: int, decoys: float = 0.0) -> AccountProfile:
     """Draw the parameters of account `number`; `decoys` is the share of healthy ads with a budget cut or price rise."""
     rng = np.random.default_rng([seed, number])
@@ -162,6 +172,18 @@ def _decoy(profile: AccountProfile, slot: int, generation: int, daily: Days) -> 
     return kind, turn, whole
 
 
+def _wear(impressions: Days, tired: npt.NDArray[np.float64], audience: float) -> npt.NDArray[np.float64]:
+    """Return the share of the click rate that is left, given the days since the onset."""
+    exposures = np.cumsum(np.where(tired > 0, impressions, 0)) / audience
+    left: npt.NDArray[np.float64] = (1 + 2 * exposures) ** WEAR_EXPONENT
+    return left
+
+
+def _price_rise(tired: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    rise: npt.NDArray[np.float64] = 1 + 0.6 * (1 - np.exp(-tired / 15))
+    return rise
+
+
 def _daily(rng: np.random.Generator, profile: AccountProfile, shape: _Shape) -> Days:
     """Draw the figures of one ad, day by day. The order of the draws is part of what a seed means."""
     life = shape.days
@@ -171,10 +193,9 @@ def _daily(rng: np.random.Generator, profile: AccountProfile, shape: _Shape) -> 
     expected = shape.impressions * np.where(weekend, weekend_volume, 1.0) * rng.lognormal(0, 0.12, life)
     impressions = rng.poisson(expected)
     tired = np.zeros(life) if shape.onset is None else np.maximum(0, days - shape.onset).astype(float)
-    exposures = np.cumsum(np.where(tired > 0, impressions, 0)) / shape.audience
-    wear = (1 + 2 * exposures) ** WEAR_EXPONENT
+    wear = _wear(impressions, tired, shape.audience)
     ctr = profile.ctr * rng.lognormal(0, 0.25) * wear * rng.lognormal(0, 0.06, life)
-    cpm = profile.cpm * rng.lognormal(0, 0.2) * (1 + 0.6 * (1 - np.exp(-tired / 15))) * rng.lognormal(0, 0.05, life)
+    cpm = profile.cpm * rng.lognormal(0, 0.2) * _price_rise(tired) * rng.lognormal(0, 0.05, life)
     fresh = np.floor(impressions * (0.4 + 0.6 * np.exp(-tired / 10))).astype(np.int64)
     clicks = rng.binomial(impressions, np.clip(ctr, 0, 0.5))
     links = rng.binomial(clicks, 0.6)

@@ -3,6 +3,8 @@
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -15,6 +17,7 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.error_responses import ServerUnavailable
 from graph_simulator.faulty_response import TransportInScope
 from graph_simulator.http_app import create_app
+from graph_simulator.webhooks import WebhookThread
 
 _START_SECONDS = 20.0
 
@@ -41,19 +44,24 @@ class SimulatorServer:
         self._socket = _listen("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(_uvicorn_config(config, self.state, "127.0.0.1"))
+        self._background = ExitStack()
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="adwarm-simulator", daemon=True
         )
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._wait_until_started()
+        self._background.enter_context(sending_webhooks(self.state))
+        return self
+
+    def _wait_until_started(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not self._server.started:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 self._stop()
                 raise ServerUnavailable("the simulator did not start; see the server's own message above")
             self._thread.join(timeout=0.005)
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -73,6 +81,7 @@ class SimulatorServer:
         self.state.reset()
 
     def _stop(self) -> None:
+        self._background.close()
         self._server.should_exit = True
         self._thread.join(timeout=_START_SECONDS)
         self._socket.close()
@@ -84,11 +93,26 @@ def run_forever(config: SimulatorConfig, host: str = "127.0.0.1", port: int = 80
     Raises:
         ServerUnavailable: the address is in use.
     """
-    listening = _listen(host, port)
+    listening, state = _listen(host, port), AppState(config)
     try:
-        uvicorn.Server(_uvicorn_config(config, AppState(config), host)).run([listening])
+        with sending_webhooks(state):
+            uvicorn.Server(_uvicorn_config(config, state, host)).run([listening])
     finally:
         listening.close()
+
+
+@contextmanager
+def sending_webhooks(state: AppState) -> Iterator[None]:
+    """Send due webhooks once a second while the block runs, if a webhook is configured."""
+    if state.webhooks is None:
+        yield
+        return
+
+    def now() -> datetime:
+        return state.clock.now()  # the state gets another clock when its time is set
+
+    with WebhookThread(state.webhooks, now):
+        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

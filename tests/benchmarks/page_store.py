@@ -7,7 +7,7 @@
 | `warm`                                  | 3,000,000 over 90 days, in runs of 15 minutes                        |
 | `traffic_hour`                          | 2,104,000 over 400 days, mostly of the last 14                      |
 | `error_event`                           | 20,000, the most that is kept, over 30 days                          |
-| `fatigue_score`                         | 200,000: 10 ads per account over 10 days                             |
+| `fatigue_score`, `platform_fatigue`     | 200,000: 10 ads per account over 10 days; 5,000                      |
 | `partition`                             | 100,000: 50 days per account                                         |
 | `access_pattern`, `access_profile`      | 336,000 and 2,000                                                    |
 | `request`                               | 20,000 that ended, 600 open                                          |
@@ -131,14 +131,27 @@ SELECT {_ACCOUNT.format("i / 50")}, :today - i % 50, substr(md5('0'), 1, 12), md
 FROM generate_series(0, :keys - 1) AS i""",
     "fatigue_score": f"""
 INSERT INTO fatigue_score (account_id, ad_id, as_of, ad_name, status, total, creative, audience, algorithm,
-  data_quality, trend_per_day, baseline, calculator_version, data_version, settled, calculated_at)
+  data_quality, driver, trend_per_day, days_to_critical, days_to_critical_low, days_to_critical_high, alarm, evidence,
+  alarm_since, onset, cost_ratio, recent_spend, baseline, calculator_version, data_version, input_hash, settled,
+  calculated_at)
 SELECT {_ACCOUNT.format("i / 100")}, (23850000000 + i / 10)::text, :today - 1 - i % 10,
-  CASE WHEN i % 500 < 10 THEN :hostile ELSE 'Ad ' || i / 10 END,
-  (ARRAY['healthy', 'caution', 'fatigued', 'critical'])[1 + least(3, (total / 25)::int)], total,
-  least(100, total * 1.1), total * 0.9, total, 0.6 + (i % 40) / 100.0, ((i / 10) % 7 - 3) / 2.0,
-  '{{"ctr": 0.012, "cpm": 8.5, "frequency": 1.8}}', '3', 1, false, :now - (i % 10) * interval '1 day'
-FROM (SELECT i, ((i / 10) * 37 % 100) + (i % 10) * 0.3 AS total
-  FROM generate_series(0, :keys * 2 - 1) AS i) AS drawn""",
+  CASE WHEN i % 500 < 10 THEN :hostile ELSE 'Ad ' || i / 10 END, status, total, least(100, total * 1.1), total * 0.9,
+  total, 0.6 + (i % 40) / 100.0, CASE WHEN total > 30 THEN (ARRAY['creative', 'audience', 'algorithm'])[1 + i / 10 % 3]
+  END, slope, days, days * 0.7, CASE WHEN i / 10 % 3 > 0 THEN days * 1.6 END, alarm,
+  CASE WHEN alarm <> 'none' THEN 180 + i % 1000 END, CASE WHEN alarm = 'alarm' THEN :today - 2 - i % 10 END,
+  CASE WHEN alarm <> 'none' THEN :today - 8 - i % 10 - i / 10 % 9 END, 0.8 + total / 60, 20 + i / 10 * 7919 % 4000,
+  '{{"ctr": 0.012, "recent_ctr": 0.009, "cpm": 8.5, "recent_cpm": 9.1, "frequency": 1.8, "clicks_from": "clicks"}}',
+  'canonical-3', 1, '', false, :now - (i % 10) * interval '1 day'
+FROM (SELECT *, CASE WHEN total > 60 THEN 'critical' WHEN total > 30 THEN 'warning' ELSE 'healthy' END AS status,
+    CASE WHEN total > 60 THEN 0 WHEN slope > 0 THEN (60 - total) / slope END AS days,
+    CASE WHEN i / 10 % 23 = 0 AND i % 10 < 7 THEN 'alarm' WHEN i / 10 % 19 = 0 THEN 'watch' ELSE 'none' END AS alarm
+  FROM (SELECT i, ((i / 10) * 37 % 100) + (i % 10) * 0.3 AS total, ((i / 10) % 7 - 3) / 2.0 AS slope
+    FROM generate_series(0, :keys * 2 - 1) AS i) AS drawn) AS rated""",
+    "platform_fatigue": f"""
+INSERT INTO platform_fatigue (account_id, ad_id, noticed_at, level, message, origin, received_at)
+SELECT {_ACCOUNT.format("i / 10")}, (23850000000 + i)::text, :now - (i % 40) * interval '11 hours',
+  (ARRAY['low', 'medium', 'high'])[1 + i % 3], CASE WHEN i % 50 = 0 THEN :hostile END, 'webhook', :now
+FROM generate_series(0, :accounts * 10 - 1) AS i WHERE i % 4 = 0""",
     "access_pattern": f"""
 INSERT INTO access_pattern (account_id, weekday, hour, weekday_name, opens, observed_hours, opens_per_hour,
   active_weeks, is_busy, is_peak, is_quiet, time_zone, observed_weeks, computed_at)

@@ -18,6 +18,7 @@ REASONS = {
     "needs the read API": r"\badwarm serve\b|\$API\b",
     "needs Node.js": r"\bnpm\b|\bmake dashboard\b",
     "needs a package index": r"\bpip install\b",
+    "needs stored scores": r"\badwarm fatigue act_1\b",
     "needs a stored review": r"\badwarm review (show|page)\b",
     "runs for minutes": r"\bmake (test|bench|lint|docs)\b",
 }

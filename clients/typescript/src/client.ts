@@ -11,7 +11,9 @@ import type {
   QueueState,
   RequestState,
   Score,
+  ScoreChanges,
   ScorePage,
+  ScoreSummary,
 } from './status.js'
 import {type Transfer, TransferProbe} from './transfer.js'
 
@@ -26,10 +28,21 @@ export interface ScoreOptions extends CallOptions {
   readonly asOf?: string
   /** Only ads in this band. */
   readonly status?: Score['status']
+  /** Only ads whose alarm is on this level. */
+  readonly alarm?: Score['alarm']
+  /** `total` (the default): the most fatigued ad first; `action`: alarms before that. */
+  readonly order?: 'action' | 'total'
   /** Scores on a page; at most 1,000. */
   readonly limit?: number
   /** `next_cursor` of the page before. */
   readonly cursor?: string
+}
+
+export interface ScoreChangeOptions extends CallOptions {
+  /** Compare with the newest scores up to this day, `YYYY-MM-DD`; the scored day before by default. */
+  readonly since?: string
+  /** The later day; the newest by default. */
+  readonly asOf?: string
 }
 
 export interface EnqueueOptions extends CallOptions {
@@ -171,9 +184,26 @@ export class AdwarmClient {
     if (options.adId !== undefined) query.set('ad_id', options.adId)
     if (options.asOf !== undefined) query.set('as_of', options.asOf)
     if (options.status !== undefined) query.set('status', options.status)
+    if (options.alarm !== undefined) query.set('alarm', options.alarm)
+    if (options.order !== undefined) query.set('order', options.order)
     if (options.limit !== undefined) query.set('limit', String(options.limit))
     if (options.cursor !== undefined) query.set('cursor', options.cursor)
     return this.get<ScorePage>(`/v1/scores/${encodeURIComponent(account)}`, options, query)
+  }
+
+  /** Returns what changed in an account's fatigue scores: new alarms, other statuses, ads that began or ended. */
+  async scoreChanges(account: string, options: ScoreChangeOptions = {}): Promise<ScoreChanges> {
+    const query = new URLSearchParams()
+    if (options.since !== undefined) query.set('since', options.since)
+    if (options.asOf !== undefined) query.set('as_of', options.asOf)
+    return this.get<ScoreChanges>(`/v1/scores/${encodeURIComponent(account)}/changes`, options, query)
+  }
+
+  /** Returns an account's score weighted by spend, its ads by status, and its alarms. */
+  async scoreSummary(account: string, options: CallOptions & {readonly asOf?: string} = {}): Promise<ScoreSummary> {
+    const query = new URLSearchParams()
+    if (options.asOf !== undefined) query.set('as_of', options.asOf)
+    return this.get<ScoreSummary>(`/v1/scores/${encodeURIComponent(account)}/summary`, options, query)
   }
 
   /** Returns the accounts that the token may read, and the reports and presets to ask for. */

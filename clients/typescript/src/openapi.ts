@@ -94,8 +94,50 @@ export interface paths {
         /**
          * Fatigue scores of an account's ads
          * @description The most fatigued ad first, pending ones last; all of one day. A page's `next_cursor` leads to the next.
+         *
+         *     In CSV a text that a spreadsheet would take for a formula has an apostrophe in front, and `Link` leads on.
          */
         get: operations["list_scores"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/scores/{account}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What changed in the fatigue scores of an account
+         * @description New alarms, statuses that got worse or better, alarms that ended, ads that began or ended.
+         */
+        get: operations["list_score_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/scores/{account}/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Fatigue of an account
+         * @description Its score weighted by spend, the share of spend in fatigued ads, ads by status, and alarms.
+         */
+        get: operations["get_score_summary"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1636,13 +1678,18 @@ export interface components {
              */
             algorithm: number | null;
             /**
+             * Driver
+             * @description Component that raises the score most; null when none is high.
+             */
+            driver: ("creative" | "audience" | "algorithm") | null;
+            /**
              * Data Quality
              * @description 0 to 1: how far the score can be trusted.
              */
             data_quality: number;
             /**
              * Trend Per Day
-             * @description Points a day over the last four days.
+             * @description Points a day over the last days.
              */
             trend_per_day: number | null;
             /**
@@ -1651,15 +1698,101 @@ export interface components {
              */
             days_to_critical: number | null;
             /**
+             * Days To Critical Low
+             * @description Lower end of its 80 % interval.
+             */
+            days_to_critical_low: number | null;
+            /**
+             * Days To Critical High
+             * @description Upper end; null when the score may never get there.
+             */
+            days_to_critical_high: number | null;
+            /**
+             * Alarm
+             * @description `watch`: evidence of a decline of this ad; `alarm`: it also passes the account's limit.
+             * @enum {string}
+             */
+            alarm: "none" | "watch" | "alarm";
+            /**
+             * Alarm Since
+             * @description Day of the alarm, while it lasts.
+             */
+            alarm_since: string | null;
+            /**
+             * Onset
+             * @description Estimated first day of the decline.
+             */
+            onset: string | null;
+            /**
+             * Evidence
+             * @description A healthy, steady ad shows as much about once in so many days.
+             */
+            evidence: number | null;
+            /**
+             * Cost Ratio
+             * @description Recent cost per result as a multiple of the ad's past.
+             */
+            cost_ratio: number | null;
+            /**
+             * Recent Spend
+             * @description Spend of the last seven days, in the account's currency.
+             */
+            recent_spend: number | null;
+            /**
+             * Recommendation
+             * @description What to do, in words.
+             */
+            recommendation: string;
+            /**
+             * Reasons
+             * @description The figures behind it, in words, the strongest first.
+             */
+            reasons: string[];
+            /**
+             * Note
+             * @description Why score and alarm differ; empty when they agree.
+             */
+            note: string;
+            /**
+             * Caution
+             * @description Why both may be wrong; empty when nothing speaks against them.
+             */
+            caution: string;
+            /**
              * Flags
-             * @description Data that was missing or looked wrong.
+             * @description Data that was missing, changed or looked wrong.
              */
             flags: string[];
+            /**
+             * Platform Level
+             * @description The platform's own level of creative fatigue by its newest notice; null without one.
+             */
+            platform_level: ("low" | "medium" | "high") | null;
+            /**
+             * Platform Noticed At
+             * @description When the platform noticed it.
+             */
+            platform_noticed_at: string | null;
+            /**
+             * Platform Text
+             * @description What the platform says, or would say by its cost limits, in words.
+             */
+            platform_text: string;
             /**
              * Settled
              * @description Whether the data behind it can no longer change.
              */
             settled: boolean;
+            /**
+             * Data Version
+             * @description Version of that data; grows with every restatement.
+             */
+            data_version: number;
+            /**
+             * Calculator Version
+             * @description Version of the calculation.
+             */
+            calculator_version: string;
             /**
              * Calculated At
              * Format: date-time
@@ -1668,8 +1801,98 @@ export interface components {
             calculated_at: string;
         };
         /**
+         * ScoreChange
+         * @description What happened to one ad between two days.
+         */
+        ScoreChange: {
+            /**
+             * Kind
+             * @description `alarm`: a new one; `worse`, `better`: another status; `recovered`: an alarm ended; `pending`, `scored`: data ran out or came back; `new`, `gone`: the ad began or ended.
+             * @enum {string}
+             */
+            kind: "alarm" | "worse" | "pending" | "new" | "better" | "recovered" | "scored" | "gone";
+            /**
+             * Ad Id
+             * @description The platform's id of the ad.
+             */
+            ad_id: string;
+            /**
+             * Ad Name
+             * @description Name of the ad.
+             */
+            ad_name: string;
+            /**
+             * Text
+             * @description The change in words.
+             */
+            text: string;
+            /**
+             * Status
+             * @description On the later day; null for an ad that is gone.
+             */
+            status: ("healthy" | "warning" | "critical" | "pending") | null;
+            /**
+             * Status Before
+             * @description On the earlier day; null for a new ad.
+             */
+            status_before: ("healthy" | "warning" | "critical" | "pending") | null;
+            /**
+             * Total
+             * @description Score on the later day.
+             */
+            total: number | null;
+            /**
+             * Total Before
+             * @description Score on the earlier day.
+             */
+            total_before: number | null;
+            /**
+             * Alarm
+             * @description On the later day.
+             * @enum {string}
+             */
+            alarm: "none" | "watch" | "alarm";
+            /**
+             * Alarm Before
+             * @description On the earlier day.
+             * @enum {string}
+             */
+            alarm_before: "none" | "watch" | "alarm";
+            /**
+             * Restated
+             * @description Whether the score of the earlier day was made again since; it may not be what was shown then.
+             */
+            restated: boolean;
+        };
+        /**
+         * ScoreChanges
+         * @description What happened to the ads of an account between two scored days: alarms first, then by kind.
+         */
+        ScoreChanges: {
+            /**
+             * Account
+             * @description Account id.
+             */
+            account: string;
+            /**
+             * Since
+             * @description The earlier day; null when there are no scores to compare with.
+             */
+            since: string | null;
+            /**
+             * As Of
+             * @description The later day; null when there are no scores.
+             */
+            as_of: string | null;
+            /**
+             * Changes
+             * @description The changes.
+             */
+            changes: components["schemas"]["ScoreChange"][];
+        };
+        /**
          * ScorePage
-         * @description One page of an account's scores of one day, the most fatigued ad first.
+         * @description One page of an account's scores of one day.
          */
         ScorePage: {
             /**
@@ -1692,6 +1915,105 @@ export interface components {
              * @description `cursor` of the next page; null on the last one.
              */
             next_cursor: string | null;
+        };
+        /**
+         * ScoreSummary
+         * @description The ads of an account on one day. An ad is fatigued when it is critical or has an alarm.
+         */
+        ScoreSummary: {
+            /**
+             * Account
+             * @description Account id.
+             */
+            account: string;
+            /**
+             * As Of
+             * @description Last day that the scores take into account; null when there are none.
+             */
+            as_of: string | null;
+            /**
+             * Currency
+             * @description Currency of the amounts.
+             */
+            currency: string | null;
+            /**
+             * Ads
+             * @description Number of ads.
+             */
+            ads: number;
+            /** @description Ads by status. */
+            statuses: components["schemas"]["StatusCounts"];
+            /**
+             * Alarms
+             * @description Ads with an alarm.
+             */
+            alarms: number;
+            /**
+             * Watches
+             * @description Ads with evidence that is not enough for an alarm.
+             */
+            watches: number;
+            /**
+             * Fatigued
+             * @description Ads that are critical or have an alarm.
+             */
+            fatigued: number;
+            /**
+             * Score
+             * @description Mean score weighted by recent spend; null without spend.
+             */
+            score: number | null;
+            /**
+             * Recent Spend
+             * @description Spend of the last seven days; null when unknown.
+             */
+            recent_spend: number | null;
+            /**
+             * Fatigued Spend
+             * @description That of the fatigued ads.
+             */
+            fatigued_spend: number | null;
+            /**
+             * Fatigued Share
+             * @description Its share of the spend, 0 to 1.
+             */
+            fatigued_share: number | null;
+            /**
+             * Unknown Spend
+             * @description Ads whose recent spend is unknown.
+             */
+            unknown_spend: number;
+            /**
+             * Settled
+             * @description Whether the data behind the scores can no longer change.
+             */
+            settled: boolean;
+        };
+        /**
+         * StatusCounts
+         * @description Number of ads by status.
+         */
+        StatusCounts: {
+            /**
+             * Healthy
+             * @description Score up to 30.
+             */
+            healthy: number;
+            /**
+             * Warning
+             * @description Score up to 60.
+             */
+            warning: number;
+            /**
+             * Critical
+             * @description Score above 60.
+             */
+            critical: number;
+            /**
+             * Pending
+             * @description Too little data.
+             */
+            pending: number;
         };
     };
     responses: never;
@@ -2065,12 +2387,23 @@ export interface operations {
                 ad_id?: string | null;
                 /** @description Only ads in this band. */
                 status?: ("healthy" | "warning" | "critical" | "pending") | null;
-                /** @description Scores on a page. */
-                limit?: number;
+                /** @description Only ads whose alarm is on this level. */
+                alarm?: ("none" | "watch" | "alarm") | null;
+                /** @description `total`: the most fatigued ad first; `action`: alarms before that, then watched ads. */
+                order?: "action" | "total";
+                /** @description Scores on a page; default: 100, in CSV up to 50,000. */
+                limit?: number | null;
                 /** @description `next_cursor` of the page before. */
                 cursor?: string | null;
+                /** @description Form of the answer; default: the one that `Accept` names. */
+                format?: ("json" | "csv") | null;
             };
-            header?: never;
+            header?: {
+                /** @description JSON, or `text/csv`. */
+                Accept?: string;
+                /** @description Validators of the copies at hand. */
+                "If-None-Match"?: string;
+            };
             path: {
                 /** @description Account id, such as `act_1234`. */
                 account: string;
@@ -2082,11 +2415,271 @@ export interface operations {
             /** @description Successful Response */
             200: {
                 headers: {
+                    /** @description Strong validator of this body. */
+                    ETag?: string;
+                    /** @description Only the caller may keep the answer, and asks again before each use. */
+                    "Cache-Control"?: string;
+                    /** @description RFC 8288: `rel="next"` is the next page of the same form. */
+                    Link?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ScorePage"];
+                    "text/csv": string;
                 };
+            };
+            /** @description The copy at hand is current. */
+            304: {
+                headers: {
+                    /** @description Strong validator of this body. */
+                    ETag?: string;
+                    /** @description Only the caller may keep the answer, and asks again before each use. */
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no such account or report, or the token may not read it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    list_score_changes: {
+        parameters: {
+            query?: {
+                /** @description Compare with the newest scores up to this day; default: the scored day before. */
+                since?: string | null;
+                /** @description The later day: the newest scores up to this day. */
+                as_of?: string | null;
+            };
+            header?: {
+                /** @description Validators of the copies at hand. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Account id, such as `act_1234`. */
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description Strong validator of this body. */
+                    ETag?: string;
+                    /** @description Only the caller may keep the answer, and asks again before each use. */
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScoreChanges"];
+                };
+            };
+            /** @description The copy at hand is current. */
+            304: {
+                headers: {
+                    /** @description Strong validator of this body. */
+                    ETag?: string;
+                    /** @description Only the caller may keep the answer, and asks again before each use. */
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is malformed; the detail says what to write. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no such account or report, or the token may not read it. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    get_score_summary: {
+        parameters: {
+            query?: {
+                /** @description The newest scores up to this day; default: the newest. */
+                as_of?: string | null;
+            };
+            header?: {
+                /** @description Validators of the copies at hand. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /** @description Account id, such as `act_1234`. */
+                account: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    /** @description Strong validator of this body. */
+                    ETag?: string;
+                    /** @description Only the caller may keep the answer, and asks again before each use. */
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ScoreSummary"];
+                };
+            };
+            /** @description The copy at hand is current. */
+            304: {
+                headers: {
+                    /** @description Strong validator of this body. */
+                    ETag?: string;
+                    /** @description Only the caller may keep the answer, and asks again before each use. */
+                    "Cache-Control"?: string;
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description The request is malformed; the detail says what to write. */
             400: {

@@ -160,6 +160,9 @@ describe('the other calls', () => {
     await client.capacity()
     await client.request(7)
     await client.scores('act_1', {asOf: '2026-01-01', adId: '5', limit: 10, cursor: 'x'})
+    await client.scores('act_1', {alarm: 'alarm', order: 'action'})
+    await client.scoreChanges('act_1', {since: '2026-01-01', asOf: '2026-01-02'})
+    await client.scoreSummary('act_1')
     await client.enqueue('act_1', 'last_7d', {priority: 'low'})
 
     expect(calls.map(({init, url}) => `${init.method ?? 'GET'} ${url.pathname}${url.search}`)).toEqual([
@@ -169,6 +172,9 @@ describe('the other calls', () => {
       'GET /v1/capacity',
       'GET /v1/requests/7',
       'GET /v1/scores/act_1?ad_id=5&as_of=2026-01-01&limit=10&cursor=x',
+      'GET /v1/scores/act_1?alarm=alarm&order=action',
+      'GET /v1/scores/act_1/changes?since=2026-01-01&as_of=2026-01-02',
+      'GET /v1/scores/act_1/summary',
       'POST /v1/requests',
     ])
     const body = {account: 'act_1', range: 'last_7d', report: 'default', priority: 'low'}

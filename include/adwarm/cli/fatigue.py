@@ -1,44 +1,326 @@
-"""`adwarm fatigue`: the newest fatigue scores of an account."""
+"""`adwarm fatigue`: which ads of an account need an action, one ad in detail, and what changed."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from adwarm.cli.options import AccountArgument, JsonOption, parse_day
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.options import AccountArgument, JsonOption, parse_day, split_commas
+from adwarm.cli.output import print_fields, print_json, print_note, print_table
+from adwarm.foundation.errors import BadRequest, NotFound
 
+if TYPE_CHECKING:
+    from adwarm.fatigue.report import AdChange
+    from adwarm.model import Account, PlatformNotice
+    from adwarm.runtime import Runtime
+    from adwarm.settings import FatigueSettings
+    from adwarm.store.scores import StoredScore
+
+_HISTORY_DAYS = 90
 _COLUMNS = (
-    "ad_id",
-    "ad_name",
+    "ad",
+    "name",
     "status",
-    "total",
-    "creative",
-    "audience",
-    "algorithm",
-    "data_quality",
-    "trend_per_day",
+    "score",
+    "a day",
+    "raised by",
+    "alarm",
+    "critical",
+    "spend 7 d",
+    "what to do",
 )
+_CHANGE_COLUMNS = ("what", "ad", "name", "change", "note")
+_RESTATED = "the earlier score was made again from restated data"
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """What a command shows: an account, and its scores of a day.
+
+    Attributes:
+        day: the day of the scores.
+        scores: every score of the day, what needs an action first.
+        shown: those that the options select.
+    """
+
+    runtime: "Runtime"
+    account: "Account"
+    day: date
+    scores: "list[StoredScore]"
+    shown: "list[StoredScore]"
+
+    @property
+    def name(self) -> str:
+        return self.account.name or self.account.id
 
 
 def fatigue(
     account: AccountArgument,
     *,
+    ad: Annotated[str | None, typer.Option(help="Show this ad in detail; the files then hold its history.")] = None,
     as_of: Annotated[str | None, typer.Option(help="Show the newest scores up to this day.")] = None,
+    changes: Annotated[bool, typer.Option("--changes", help="Show what changed since the scored day before.")] = False,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Only ads in this band: healthy, warning, critical or pending. Repeatable.")
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="A|B|C|E", help="Compare with an earlier version of the score.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write an HTML page to this file; it needs no network.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the scores to this CSV file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the newest fatigue scores of an account, the most fatigued ad first."""
-    from adwarm.foundation.errors import NotFound
-    from adwarm.model import normalize_account_id
+    """Show which ads of an account are fatigued: alarms first, then the highest score. Nothing is fetched."""
+    day = parse_day(as_of) if as_of else None
+    selection = _select(account, ad, day, _parse_statuses(status))
+    if version is not None and (changes or ad is not None):
+        raise BadRequest("--version compares all ads of an account; leave --changes and --ad out")
+    files = _write_files(selection, ad, plot, csv)
+    if version is not None:
+        _show_version(selection, version, files, as_json=as_json)
+    elif changes:
+        _show_changes(selection, ad, files, as_json=as_json)
+    elif ad is not None:
+        _show_ad(selection, files, as_json=as_json)
+    else:
+        _show_account(selection, files, as_json=as_json)
+    if not as_json:
+        for path in files.values():
+            print_note(f"wrote {path}")
+
+
+def _parse_statuses(texts: Sequence[str] | None) -> set[str]:
+    from adwarm.model import FatigueStatus
+
+    known = get_args(FatigueStatus)
+    statuses = set(split_commas(texts))
+    for name in sorted(statuses - set(known)):
+        raise BadRequest(f"--status {name[:20]!r} is not a status; write one of {', '.join(known)}")
+    return statuses
+
+
+def _select(account: str, ad: str | None, as_of: date | None, statuses: set[str]) -> _Selection:
+    """Return the scores to show.
+
+    Raises:
+        NotFound: the account or the ad is unknown, or there are no scores.
+    """
+    from adwarm.model import Account, normalize_account_id
     from adwarm.runtime import Runtime
-    from adwarm.store import scores
+    from adwarm.store import accounts, score_queries
 
     runtime = Runtime()
     account_id = normalize_account_id(account)
-    rows = scores.list_latest(runtime.engine, account_id, parse_day(as_of) if as_of else None)
-    if not rows:
-        raise NotFound(f"{account_id} has no scores yet; run the DAG adwarm_daily_insights for it")
+    stored = accounts.get(runtime.engine, account_id)
+    day = score_queries.find_newest_day(runtime.engine, account_id, as_of)
+    if day is None:
+        raise NotFound(_explain_no_scores(runtime, account_id, as_of, is_known=stored is not None))
+    scores = score_queries.list_day(runtime.engine, account_id, day)
+    shown = [item for item in scores if not statuses or item.score.status in statuses]
+    if ad is not None:
+        shown = [item for item in shown if item.score.ad_id == ad]
+        if not any(item.score.ad_id == ad for item in scores):
+            raise NotFound(
+                f"{account_id} has no ad {ad[:40]!r} with a score on {day}; `adwarm fatigue {account_id}` lists its "
+                "ads, and --as-of DAY shows an earlier day"
+            )
+        if not shown:
+            raise BadRequest(f"the ad {ad[:40]} has another status than --status on {day}; leave --status out")
+    return _Selection(runtime, stored or Account(account_id, currency=""), day, scores, shown)
+
+
+def _explain_no_scores(runtime: "Runtime", account_id: str, as_of: date | None, *, is_known: bool) -> str:
+    from adwarm.store import score_queries
+
+    first = None if as_of is None else score_queries.find_newest_day(runtime.engine, account_id)
+    if first is not None:
+        return f"{account_id} has no scores up to {as_of}; its newest ones are of {first}"
+    if not is_known:
+        return f"the account {account_id} is not known; `adwarm accounts list` shows those that are"
+    return (
+        f"{account_id} has no scores yet; the DAG adwarm_daily_insights makes them once its days are stored "
+        f"(`adwarm backfill` fetches earlier days)"
+    )
+
+
+def _write_files(selection: _Selection, ad: str | None, plot: Path | None, csv: Path | None) -> dict[str, Path]:
+    """Write the page and the CSV file, and return their paths by option."""
+    from adwarm.fatigue.report import format_scores_csv
+
+    files = {}
+    if csv is not None:
+        rows = selection.shown if ad is None else _list_history(selection, ad)
+        _write(csv, "--csv", format_scores_csv(rows, selection.runtime.settings.fatigue))
+        files["csv"] = csv
+    if plot is not None:
+        _write(plot, "--plot", _render_account(selection) if ad is None else _render_ad(selection, ad))
+        files["plot"] = plot
+    return files
+
+
+def _write(path: Path, option: str, text: str) -> None:
+    """Write a file; one that exists is replaced.
+
+    Raises:
+        BadRequest: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise BadRequest(
+            f"{option} {path} cannot be written ({error.strerror}); name a file in a writable folder"
+        ) from None
+
+
+def _list_history(selection: _Selection, ad: str) -> "list[StoredScore]":
+    from adwarm.store import score_queries
+
+    since = selection.day - timedelta(days=_HISTORY_DAYS - 1)
+    return score_queries.list_ad_history(selection.runtime.engine, selection.account.id, ad, since, selection.day)
+
+
+def _render_account(selection: _Selection) -> str:
+    from adwarm.fatigue.account_plot import render_account
+    from adwarm.fatigue.plot_data import load_account
+    from adwarm.fatigue.report import summarize
+
+    summary = summarize(selection.scores)
+    figures = load_account(selection.runtime.context, selection.account, summary, selection.shown, _changes(selection))
+    return render_account(figures)
+
+
+def _render_ad(selection: _Selection, ad: str) -> str:
+    from adwarm.fatigue.ad_plot import render_ad
+    from adwarm.fatigue.plot_data import load_ad
+
+    return render_ad(load_ad(selection.runtime.context, selection.account, _list_history(selection, ad)))
+
+
+def _changes(selection: _Selection, ad: str | None = None) -> "list[AdChange]":
+    from adwarm.fatigue.report import list_changes
+
+    found = list_changes(_list_before(selection), selection.scores)
+    return [change for change in found if ad is None or change.score.ad_id == ad]
+
+
+def _list_before(selection: _Selection) -> "list[StoredScore]":
+    """Return the scores of the newest earlier day; none for the account's first scored day."""
+    from adwarm.store import score_queries
+
+    engine, account_id = selection.runtime.engine, selection.account.id
+    day = score_queries.find_newest_day(engine, account_id, selection.day - timedelta(days=1))
+    return [] if day is None else score_queries.list_day(engine, account_id, day)
+
+
+def _show_changes(selection: _Selection, ad: str | None, files: dict[str, Path], *, as_json: bool) -> None:
+    before = _list_before(selection)
+    if not before:
+        raise NotFound(f"{selection.account.id} has no scores before {selection.day} to compare with")
+    since, found = before[0].score.as_of, _changes(selection, ad)
     if as_json:
-        print_json([row.to_dict() for row in rows])
+        listed = [change.to_dict() for change in found]
+        print_json({**_head(selection, files), "since": since, "changes": listed})
         return
-    cells = [[getattr(row.score, name) for name in _COLUMNS] for row in rows]
-    print_table(f"{account_id} on {rows[0].score.as_of}", _COLUMNS, cells)
+    from adwarm.fatigue.report import CHANGE_WORDS
+
+    rows = [
+        (CHANGE_WORDS[item.kind], item.score.ad_id, item.score.ad_name, item.text, _RESTATED if item.restated else "")
+        for item in found
+    ]
+    print_table(f"{selection.name}: changed from {since} to {selection.day}", _CHANGE_COLUMNS, rows, "nothing")
+
+
+def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
+    from adwarm.fatigue.recommendation import recommend
+    from adwarm.fatigue.report import describe_time_to_critical, summarize
+
+    summary, settings = summarize(selection.scores), selection.runtime.settings.fatigue
+    if as_json:
+        notices = _list_notices(selection)
+        listed = [_document(item, settings, notices.get(item.score.ad_id)) for item in selection.shown]
+        print_json({**_head(selection, files), "summary": summary.to_dict(), "scores": listed})
+        return
+    rows = []
+    for score in (item.score for item in selection.shown):
+        since = f" since {score.alarm_since}" if score.alarm_since else ""
+        rows.append((
+            score.ad_id,
+            score.ad_name,
+            score.status,
+            None if score.total is None else f"{score.total:.0f}",
+            None if score.trend_per_day is None else f"{score.trend_per_day:+.1f}",
+            score.driver,
+            None if score.alarm == "none" else f"{score.alarm}{since}",
+            describe_time_to_critical(score) or None,
+            None if score.recent_spend is None else f"{score.recent_spend:,.0f}",
+            recommend(score, settings).action,
+        ))
+    open_days = "" if summary.settled else ", may still be restated"
+    print_table(f"{selection.name} on {selection.day}{open_days}", _COLUMNS, rows, "no ad in this band")
+    print(f"{summary.describe(selection.account.currency)}.")
+
+
+def _show_version(selection: _Selection, version: str, files: dict[str, Path], *, as_json: bool) -> None:
+    from adwarm.fatigue.stored_panel import score_by_version
+
+    scores = [item.score for item in selection.scores]
+    found = score_by_version(selection.runtime.context, scores, version.upper())
+    name = version.upper()
+    if as_json:
+        listed = [
+            {"ad_id": item.score.ad_id, "total": item.score.total, "compat": found.get(item.score.ad_id)}
+            for item in selection.shown
+        ]
+        print_json({**_head(selection, files), "version": name, "scores": listed})
+        return
+    rows = [
+        (score.ad_id, score.ad_name, score.status, _round(score.total), _round(found.get(score.ad_id)))
+        for score in (item.score for item in selection.shown)
+    ]
+    columns = ("ad", "name", "status", "score", f"version {name}")
+    print_table(f"{selection.name} on {selection.day}, beside version {name}", columns, rows, "no ad in this band")
+
+
+def _round(value: float | None) -> str | None:
+    return None if value is None else f"{value:.0f}"
+
+
+def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
+    (item,) = selection.shown
+    settings = selection.runtime.settings.fatigue
+    notice = _list_notices(selection).get(item.score.ad_id)
+    if as_json:
+        print_json({**_head(selection, files), **_document(item, settings, notice), "baseline": item.score.baseline})
+        return
+    from adwarm.fatigue.report import DRIVER_WORDS, describe_ad
+
+    score = item.score
+    fields = describe_ad(item, settings, notice)
+    if score.driver is not None:
+        fields["raised most by"] = f"{score.driver} ({DRIVER_WORDS[score.driver]})"
+    print_fields(f"{score.ad_name or score.ad_id} ({score.ad_id}) of {selection.name} on {selection.day}", fields)
+
+
+def _head(selection: _Selection, files: dict[str, Path]) -> dict[str, Any]:
+    return {
+        "account": selection.account.id,
+        "as_of": selection.day,
+        "files": {name: str(path) for name, path in files.items()},
+    }
+
+
+def _list_notices(selection: _Selection) -> "dict[str, PlatformNotice]":
+    from adwarm.store import score_queries
+
+    ids = [item.score.ad_id for item in selection.shown]
+    return score_queries.list_platform_notices(selection.runtime.engine, selection.account.id, selection.day, ids)
+
+
+def _document(item: "StoredScore", settings: "FatigueSettings", notice: "PlatformNotice | None") -> dict[str, Any]:
+    from adwarm.fatigue.report import describe_document
+
+    return describe_document(item, settings, notice)

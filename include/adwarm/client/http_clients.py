@@ -148,6 +148,31 @@ class Client(_BaseClient):
         """
         return self._run(self._operations.list_scores(account, as_of, ad_id))
 
+    def score_changes(self, account: str, since: date | None = None, as_of: date | None = None) -> dict[str, Any]:
+        """Return what changed in an account's scores: new alarms, other statuses, ads that began or ended.
+
+        Args:
+            account: account id.
+            since: compare with the newest scores up to this day; None for the scored day before.
+            as_of: the later day; None for the newest.
+
+        Raises:
+            AdwarmError: see the class.
+        """
+        return self._run(self._operations.list_score_changes(account, since, as_of))
+
+    def score_summary(self, account: str, as_of: date | None = None) -> dict[str, Any]:
+        """Return an account's score weighted by spend, its ads by status, and its alarms.
+
+        Args:
+            account: account id.
+            as_of: the newest scores up to this day; None for the newest.
+
+        Raises:
+            AdwarmError: see the class.
+        """
+        return self._run(self._operations.get_score_summary(account, as_of))
+
     def batch(self, keys: Iterable[ReportKey], priority: PriorityName = "normal") -> list[dict[str, Any]]:
         """Return what is stored for several keys, at most 50, in their order.
 
@@ -293,6 +318,14 @@ class AsyncClient(_BaseClient):
     async def scores(self, account: str, as_of: date | None = None, ad_id: str | None = None) -> list[dict[str, Any]]:
         """Return the fatigue scores of an account's ads; see `Client.scores`."""
         return await self._run(self._operations.list_scores(account, as_of, ad_id))
+
+    async def score_changes(self, account: str, since: date | None = None, as_of: date | None = None) -> dict[str, Any]:
+        """Return what changed in an account's scores; see `Client.score_changes`."""
+        return await self._run(self._operations.list_score_changes(account, since, as_of))
+
+    async def score_summary(self, account: str, as_of: date | None = None) -> dict[str, Any]:
+        """Return the summary of an account's scores; see `Client.score_summary`."""
+        return await self._run(self._operations.get_score_summary(account, as_of))
 
     async def batch(self, keys: Iterable[ReportKey], priority: PriorityName = "normal") -> list[dict[str, Any]]:
         """Return what is stored for several keys; see `Client.batch`."""

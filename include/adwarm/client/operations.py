@@ -135,6 +135,30 @@ class Operations:
                 return scores
             query["cursor"] = cursor
 
+    def list_score_changes(self, account: str, since: date | None, as_of: date | None) -> Steps[dict[str, Any]]:
+        """Read what changed in an account's scores.
+
+        Raises:
+            AdwarmError: the API refused the request; the class says why.
+        """
+        return (yield from self._read_scores(account, "changes", {"since": since, "as_of": as_of}))
+
+    def get_score_summary(self, account: str, as_of: date | None) -> Steps[dict[str, Any]]:
+        """Read the summary of an account's scores.
+
+        Raises:
+            AdwarmError: the API refused the request; the class says why.
+        """
+        return (yield from self._read_scores(account, "summary", {"as_of": as_of}))
+
+    def _read_scores(self, account: str, name: str, days: dict[str, date | None]) -> Steps[dict[str, Any]]:
+        account_id = normalize_account_id(account)
+        query = urlencode({key: day.isoformat() for key, day in days.items() if day is not None})
+        document: dict[str, Any] = yield from self.get_json(
+            f"/v1/scores/{quote(account_id)}/{name}{query and f'?{query}'}", account_id
+        )
+        return document
+
     def get_json(self, target: str, account_id: str = "") -> Steps[Any]:
         """Read a JSON document.
 

@@ -1,22 +1,38 @@
-"""Scores the ads of accounts from stored rows; never calls the platform."""
+"""Scores the ads of accounts from stored rows; never calls the platform.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+Accounts are scored in blocks: their days are read once, each month of a block is one scan over arrays of ads x days,
+and an account's scores are stored in one transaction. A run that is killed leaves whole accounts, and the next run does
+the rest.
+"""
 
-from adwarm.compression import flush_statistics, unpack_document
-from adwarm.fatigue.score import CALCULATOR_VERSION, score_account
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from adwarm.compression import flush_statistics
+from adwarm.fatigue.account_inputs import BlockInputs, load_inputs
+from adwarm.fatigue.as_of import AccountWork, first_day_used, month_inputs, month_of, select_days
+from adwarm.fatigue.block_scores import DAMAGE, score_block
+from adwarm.fatigue.crossings import alert_on_crossings
+from adwarm.fatigue.row_notices import save_row_notices
+from adwarm.fatigue.score import CALCULATOR_VERSION
 from adwarm.foundation import telemetry
-from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, TooMuchData
+from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound
 from adwarm.foundation.wording import format_count
-from adwarm.model import EntryKey, Row, Window
+from adwarm.model import Window
 from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.recovery.call import STORED_DATA
-from adwarm.settings import Settings
-from adwarm.store import Context, entries, partitions, quarantine, scores
-from adwarm.store.entries import Entry
-from adwarm.store.partition_rows import DamagedObjects, daily_rows
+from adwarm.store import Context, fatigue_days, quarantine, scores
+from adwarm.store.partition_rows import DamagedObjects
 from adwarm.store.quarantine import LostDays
+from adwarm.store.scores import DayScores
+
+_ACCOUNTS_PER_QUERY = 200
+_BLOCK_ROWS = 100_000
+"""Daily rows of a block, some 50 MB as Python values."""
+_TRANSACTION_SCORES = 10_000
+"""Scores of several accounts that are stored together, so that no other writer waits for long."""
 
 
 @dataclass
@@ -27,13 +43,15 @@ class ScoringResult:
         accounts: accounts that were scored.
         unchanged: accounts whose data had not changed since their last scores.
         without_data: accounts without a stored day.
+        rescored_days: days of accounts that were scored again although nobody asked for them, as their data changed.
         errors: a message per account whose data could not be read.
-        bands: scored ads by status.
+        bands: scored ads by status, on the days that were asked for.
     """
 
     accounts: int = 0
     unchanged: int = 0
     without_data: int = 0
+    rescored_days: int = 0
     errors: list[str] = field(default_factory=list)
     bands: dict[str, int] = field(default_factory=dict)
 
@@ -47,6 +65,8 @@ class ScoringResult:
         ads = format_count(sum(self.bands.values()), "ad")
         bands = ", ".join(f"{count:,} {name}" for name, count in sorted(self.bands.items()))
         parts = [f"scored {ads} of {format_count(self.accounts, 'account')}" + (f" ({bands})" if bands else "")]
+        if self.rescored_days:
+            parts.append(f"rescored {format_count(self.rescored_days, 'other day')} whose data changed")
         parts += [f"{self.unchanged:,} unchanged since their last score"] if self.unchanged else []
         parts += [f"{self.without_data:,} without a stored day"] if self.without_data else []
         parts += [f"{len(self.errors):,} could not be scored"] if self.errors else []
@@ -56,15 +76,18 @@ class ScoringResult:
 def score_accounts(
     context: Context, pairs: Sequence[tuple[str, date]], now: datetime, pipeline: RecoveryPipeline | None = None
 ) -> ScoringResult:
-    """Score each account as of its day, unless that day's scores were made from the same data.
+    """Score each account as of its days, and other days with scores whose data changed since.
 
-    The scores use the newest restatement of the days up to that day, and the frequency of the week that ends on it.
+    A day is left as it is when its scores were made from the same data, settings and version of the calculation. The
+    scores of a day use the newest restatement of the days up to it, and the frequency of the week that ends on it. An
+    account with several days counts once in the result.
 
     Args:
         context: the store and the settings.
         pairs: account id and day, each.
         now: when the scores are made.
-        pipeline: heals damaged days, so that they are fetched again; None to report them only.
+        pipeline: heals damaged days, so that they are fetched again, and delivers alerts on ads that got worse; None to
+            report damaged days only.
     """
     result = ScoringResult()
     level = context.settings.spec("default").level
@@ -72,74 +95,140 @@ def score_accounts(
         problem = f"scores need rows of ads, and the report `default` has rows of the level {level}"
         result.errors.append(f"{problem}; set ADWARM_REPORTS__DEFAULT__LEVEL=ad")
         return result
-    lost = quarantine.list_lost_days(context.engine)
+    requested: dict[str, set[date]] = defaultdict(set)
     for account_id, as_of in pairs:
-        try:
-            _check_not_lost(context, account_id, as_of, lost)
-            _score_one(context, account_id, as_of, now, result)
-        except (Corrupt, NotFound, TooMuchData) as error:
-            is_healed = pipeline is not None and _heal(pipeline, account_id, error)
-            advice = "its days are fetched again" if is_healed else "run `adwarm verify --repair` and fetch it again"
-            result.errors.append(f"{account_id} {as_of}: {error}; {advice}")
+        requested[account_id].add(as_of)
+    run = _Run(context, now, pipeline, result, quarantine.list_lost_days(context.engine))
+    ids = sorted(requested)
+    for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
+        run.score({account_id: requested[account_id] for account_id in ids[start : start + _ACCOUNTS_PER_QUERY]})
+    result.errors += save_row_notices(context, pairs, now)
     for status, count in result.bands.items():
         telemetry.report(telemetry.SCORED_ADS, count, status=status)
     flush_statistics(context.engine, now)
     return result
 
 
-def _heal(pipeline: RecoveryPipeline, account_id: str, error: AdwarmError) -> bool:
-    call = Call(STORED_DATA, account_id=account_id)
-    return isinstance(error, DamagedObjects) and pipeline.heal(error, call=call) is not None
+@dataclass(slots=True)
+class _Run:
+    context: Context
+    now: datetime
+    pipeline: RecoveryPipeline | None
+    result: ScoringResult
+    lost: Sequence[LostDays]
+
+    def score(self, requested: Mapping[str, set[date]]) -> None:
+        """Score up to some hundreds of accounts."""
+        inputs = load_inputs(self.context, requested)
+        listed = [work for account_id, days in requested.items() if (work := self._plan(inputs, account_id, days))]
+        fatigue_days.save_frequency_sources(self.context.engine, inputs.confirmed_sources)
+        for block in _split_blocks(listed):
+            done = score_block(inputs, block, self.now)
+            for work in block:
+                if (error := done.errors.get(work.account_id)) is not None:
+                    self._fail(work.account_id, max(work.days), error)
+            self._publish([item for work in block for item in done.scores.get(work.account_id, ())], block)
+
+    def _plan(self, inputs: BlockInputs, account_id: str, requested: set[date]) -> AccountWork | None:
+        """Return what to compute for an account; None when that is nothing."""
+        before = inputs.stored.get(account_id, {})
+        lost = self._find_lost(account_id, requested)
+        if lost is not None:
+            day, days = lost
+            self._fail(account_id, day, NotFound(f"the days {days.window} were damaged and are not fetched again yet"))
+            return None
+        work = AccountWork(account_id, inputs.contents.get(account_id, ()))
+        by_month: dict[date, set[date]] = defaultdict(set)
+        for day in {*requested, *before}:
+            by_month[month_of(day)].add(day)
+        try:
+            current = {
+                day: item
+                for month, days in by_month.items()
+                for day, item in month_inputs(
+                    work.contents,
+                    days,
+                    inputs.prior_hash(account_id, month),
+                    inputs.frequencies(account_id, days, requested),
+                    self.context.settings,
+                    CALCULATOR_VERSION,
+                ).items()
+            }
+        except DAMAGE as error:
+            self._fail(account_id, max(requested), error)
+            return None
+        select_days(work, current, before, requested)
+        inputs.confirm_sources(work, current)
+        if work.days:
+            return work
+        self.result.unchanged += bool(work.unchanged)
+        self.result.without_data += not work.unchanged
+        return None
+
+    def _find_lost(self, account_id: str, requested: set[date]) -> tuple[date, LostDays] | None:
+        """Return a requested day that looks at days that were set aside as damaged; without those it would be wrong."""
+        settings = self.context.settings
+        spec = settings.spec("default")
+        of_account = [days for days in self.lost if (days.account_id, days.spec_hash) == (account_id, spec.hash)]
+        pairs = ((day, days) for day in sorted(requested) for days in of_account)
+        return next(
+            ((day, days) for day, days in pairs if days.overlaps(Window(first_day_used(day, settings), day))), None
+        )
+
+    def _publish(self, items: Sequence[DayScores], block: Sequence[AccountWork]) -> None:
+        rescored = {(work.account_id, day) for work in block for day in work.rescored}
+        for group in _split_transactions(items):
+            stored = scores.publish_days(self.context.engine, group, self.now)
+            if self.pipeline is not None:
+                alert_on_crossings(self.context, stored, self.now, self.pipeline)
+            self.result.accounts += len({item.account_id for item in group})
+            self.result.rescored_days += len(stored & rescored)
+            for item in group:
+                if (item.account_id, item.as_of) in rescored:
+                    continue
+                for status, count in Counter(item.values("status")).items():
+                    self.result.bands[status] = self.result.bands.get(status, 0) + count
+
+    def _fail(self, account_id: str, as_of: date, error: AdwarmError) -> None:
+        if isinstance(error, BadRequest):
+            advice = "fix the rows at their source and fetch the day again"
+        elif self.pipeline is not None and self._heal(account_id, error):
+            advice = "its days are fetched again"
+        else:
+            advice = "run `adwarm verify --repair` and fetch it again"
+        self.result.errors.append(f"{account_id} {as_of}: {error}; {advice}")
+
+    def _heal(self, account_id: str, error: AdwarmError) -> bool:
+        call = Call(STORED_DATA, account_id=account_id)
+        is_damage = self.pipeline is not None and isinstance(error, DamagedObjects)
+        return is_damage and self.pipeline is not None and self.pipeline.heal(error, call=call) is not None
 
 
-def _get_window(context: Context, as_of: date) -> Window:
-    return Window(as_of - timedelta(days=context.settings.planning.history_days - 1), as_of)
+def _split_blocks(listed: Sequence[AccountWork]) -> Iterator[list[AccountWork]]:
+    """Yield the accounts in blocks that fit into memory; a large account is a block of its own."""
+    block: list[AccountWork] = []
+    rows = 0
+    for work in listed:
+        of_account = sum(item.rows for item in work.contents)
+        if block and rows + of_account > _BLOCK_ROWS:
+            yield block
+            block, rows = [], 0
+        block.append(work)
+        rows += of_account
+    if block:
+        yield block
 
 
-def _check_not_lost(context: Context, account_id: str, as_of: date, lost: Sequence[LostDays]) -> None:
-    """Check that no day was set aside as damaged and is not fetched again yet: without it scores would be wrong.
-
-    Raises:
-        NotFound: there is such a day.
-    """
-    window, spec = _get_window(context, as_of), context.settings.spec("default")
-    for days in lost:
-        if (days.account_id, days.spec_hash) == (account_id, spec.hash) and days.overlaps(window):
-            raise NotFound(f"the days {days.window} were damaged and are not fetched again yet")
-
-
-def _score_one(
-    context: Context,
-    account_id: str,
-    as_of: date,
-    now: datetime,
-    result: ScoringResult,
-) -> None:
-    settings = context.settings
-    spec = settings.spec("default")
-    window = _get_window(context, as_of)
-    states = partitions.list_states(context.engine, account_id, spec.hash, window)
-    if not states:
-        result.without_data += 1
-        return
-    week = entries.find(context.engine, EntryKey(account_id, Window(as_of - timedelta(days=6), as_of), spec.hash))
-    version = sum(state.data_version for state in states.values()) + (1 if week else 0)
-    if scores.find_data_version(context.engine, account_id, as_of, CALCULATOR_VERSION) == version:
-        result.unchanged += 1
-        return
-    rows = daily_rows(context.objects, states, window)
-    scored = score_account(rows, _weekly_summary_rows(week, settings), as_of, settings.fatigue)
-    # Meta's rows name the account by digits alone.
-    published = [replace(score, account_id=account_id) for score in scored]
-    settled = all(day in states and states[day].settled for day in window.days())
-    scores.publish(context.engine, published, data_version=version, settled=settled, at=now)
-    result.accounts += 1
-    for score in published:
-        result.bands[str(score.status)] = result.bands.get(str(score.status), 0) + 1
-
-
-def _weekly_summary_rows(week: tuple[Entry, bytes] | None, settings: Settings) -> list[Row]:
-    """Return the rows of the week's range summary, which hold the frequency; none when it is not stored."""
-    if week is None:
-        return []
-    return unpack_document(week[1], settings.compression).window_table.to_rows()
+def _split_transactions(items: Sequence[DayScores]) -> Iterator[list[DayScores]]:
+    """Yield whole accounts, several of them when they are small."""
+    by_account: dict[str, list[DayScores]] = defaultdict(list)
+    for item in items:
+        by_account[item.account_id].append(item)
+    group: list[DayScores] = []
+    for days in by_account.values():
+        group += days
+        if sum(item.ads for item in group) >= _TRANSACTION_SCORES:
+            yield group
+            group = []
+    if group:
+        yield group

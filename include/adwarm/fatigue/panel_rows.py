@@ -11,10 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from adwarm.fatigue.history import read_ad_key, read_day, read_number
-from adwarm.fatigue.results import list_results
+from adwarm.fatigue.results import list_results, with_parsed_results
 from adwarm.model import ColumnTable
 
 IntArray = npt.NDArray[np.int64]
+FIGURES: Final = ("impressions", "clicks", "inline_link_clicks", "spend")
+"""Fields with numbers."""
 CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
 
 
@@ -125,6 +127,9 @@ def parse_numbers(table: ColumnTable, name: str) -> npt.NDArray[np.float64]:
 
 def _parse_texts(column: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     """Return the numbers of texts, nan for None and empty; None unless each text is a plain finite number."""
+    if set(map(type, column)) == {float}:  # parsed before
+        known = np.array(column, np.float64)
+        return None if bool(np.isinf(known).any()) else known
     try:
         texts = pa.array(column, pa.string())
         texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
@@ -134,6 +139,19 @@ def _parse_texts(column: Sequence[Any]) -> npt.NDArray[np.float64] | None:
     numbers: npt.NDArray[np.float64] = values.to_numpy(zero_copy_only=False).astype(np.float64, copy=True)
     finite = int(np.count_nonzero(np.isfinite(numbers)))
     return numbers if finite == len(numbers) - values.null_count else None
+
+
+def with_parsed_figures(table: ColumnTable) -> ColumnTable:
+    """Return a table whose numbers and results are parsed, so that panels of several spans need not do it again.
+
+    Raises:
+        BadRequest: a value is no number of 0 or more; the message names the ad and the field.
+    """
+    parsed = with_parsed_results(table)
+    numbers: dict[str, list[Any]] = {
+        name: parse_numbers(table, name).tolist() for name in FIGURES if name in table.columns
+    }
+    return ColumnTable(parsed.rows, {**parsed.columns, **numbers})
 
 
 def read_results(rows: AccountRows) -> npt.NDArray[np.float64]:

@@ -1,50 +1,88 @@
-"""What a score means for the person who runs the ad: what to do, why, and when the next status is reached.
+"""What a score and an alarm mean for the person who runs the ad: one action first, then the figures behind it.
 
-The projection follows the trend in a straight line. With total `T`, trend `s` in points a day and the upper limit `L`
-of the current status, the status changes on the first day `n` with `T + n * s > L`, so `n = floor((L - T) / s) + 1`.
-There is no projection for critical and pending ads, for a trend below `MIN_TREND`, for scores of a quality below
-`MIN_QUALITY`, and for days beyond `MAX_DAYS_AHEAD`, because a line through four days says nothing about them.
+The action follows from the status, the component that raises the score most, and three limits within the critical
+band: `REFRESH_ABOVE` (replace the creative), `CAP_FREQUENCY_FROM` and `PAUSE_FROM`. A healthy ad with an alarm gets an
+action, too: a score compares the last days with the ad's best week, and an alarm is evidence that the click-through
+rate falls by more than chance explains, so each can speak without the other. `Recommendation.note` then says why.
+
+Cost per result is compared with the limits of Meta's delivery column: above 1 times the past the creative is limited,
+from 2 times on it is fatigued.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO, status_of
+from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
 from adwarm.foundation.wording import format_count
-from adwarm.model import FatigueScore, FatigueStatus
+from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
 
-MIN_TREND: Final = 0.25
-"""Points a day; a slower increase counts as flat."""
+REFRESH_ABOVE: Final = WARNING_UP_TO
+CAP_FREQUENCY_FROM: Final = 70.0
+PAUSE_FROM: Final = 85.0
 MIN_QUALITY: Final = 0.5
 """A score of a lower quality is not projected, and its recommendation says so."""
-MAX_DAYS_AHEAD: Final = 30
 SOON_DAYS: Final = 7
-_LIMITS: Final[dict[FatigueStatus, float]] = {"healthy": HEALTHY_UP_TO, "warning": WARNING_UP_TO}
-_ACTIONS: Final = {
+"""A warning that becomes critical within so many days needs a replacement now."""
+MAX_DAYS_AHEAD: Final = 60
+FATIGUED_FROM: Final = 2.0
+"""Cost per result as a multiple of the past, from which Meta calls a creative fatigued."""
+_NOTABLE_COST: Final = 1.05
+_NOTABLE_COMPONENT: Final = 15.0
+"""A lower component is no reason for a warning."""
+_MOST_EVIDENCE: Final = 100_000.0
+_COMPONENTS: Final = ("creative", "audience", "algorithm")
+_PAUSES: Final = {
+    "creative": "Pause the ad and replace its creative: it has lost most of its pull.",
+    "audience": "Pause the ad for this audience: the same people see it far too often.",
+    "algorithm": "Pause the ad, or lower its bid: delivery has become far more expensive.",
+}
+_REFRESHES: Final = {
     "creative": "Replace the creative: its image, video or text no longer earns its usual clicks.",
-    "audience": "Widen the audience or cap the frequency: the same people see the ad too often.",
+    "audience": "Widen the audience or rotate in another creative: the same people see the ad too often.",
     "algorithm": "Check bid, budget and competing ads: delivery has become more expensive.",
 }
+_PREPARATIONS: Final = {
+    "creative": "Prepare a replacement of the creative now",
+    "audience": "Prepare a wider audience or a frequency cap now",
+    "algorithm": "Check bid and budget now",
+}
+_WATCHES: Final = {
+    "creative": "Plan a new creative: this one starts to lose clicks.",
+    "audience": "Plan a wider audience: people start to see the ad too often.",
+    "algorithm": "Watch the price: delivery becomes more expensive.",
+}
+_CAP: Final = "Cap the frequency, or widen the audience: the same people see the ad too often."
 _FLAGS: Final = {
+    "audience_changed": "the audience changed",
+    "budget_changed": "the budget changed",
     "clicks_missing": "some days have no clicks",
     "ctr_implausible": "the click-through rate is implausibly high",
     "frequency_missing": "the frequency is unknown",
     "frequency_notable": "the frequency is unusually high",
+    "history_missing": "many days of the account are not stored",
     "impressions_missing": "some days have no impressions",
     "link_clicks_used": "link clicks stand in for all clicks",
     "spend_missing": "some days have no spend",
+    "suspended": "no impressions for seven days",
 }
+_CHANGES: Final = ("budget_changed", "audience_changed")
 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """The next status, and the first day on which the score is in it at the present trend."""
+    """When the score becomes critical at its present pace.
 
-    status: FatigueStatus
-    day: date
+    Attributes:
+        first: the start of the 80 % interval.
+        last: its end; None when the score may stay below critical.
+    """
+
+    first: date
+    last: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +90,16 @@ class Recommendation:
     """What to do about an ad.
 
     Attributes:
-        action: one or two sentences.
+        action: one sentence.
         reasons: figures behind it, the strongest first.
-        caution: why the score may be wrong; empty when nothing speaks against it.
+        caution: why score and alarm may be wrong; empty when nothing speaks against them.
+        note: why score and alarm differ; empty when they agree.
     """
 
     action: str
     reasons: tuple[str, ...] = ()
     caution: str = ""
-
-
-def project_status(score: FatigueScore) -> Projection | None:
-    """Return when the score reaches the next status; None when that cannot be said, see the module."""
-    limit, trend = _LIMITS.get(score.status), score.trend_per_day
-    if score.total is None or limit is None or trend is None or trend < MIN_TREND or score.data_quality < MIN_QUALITY:
-        return None
-    days = math.floor((limit - score.total) / trend) + 1
-    if days > MAX_DAYS_AHEAD:
-        return None
-    return Projection(status_of(score.total + days * trend), score.as_of + timedelta(days=days))
+    note: str = ""
 
 
 def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
@@ -80,81 +109,211 @@ def recommend(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
         score: its newest score.
         settings: the weights of the components and the minimums of a score.
     """
+    flags = list_flags(score)
+    if "suspended" in flags:
+        return Recommendation("Nothing to do while the ad is off.", (_FLAGS["suspended"],))
     if score.total is None:
-        return Recommendation("Wait: there is too little data for a score.", _list_needs(score.baseline, settings))
-    caution = _describe_caution(score)
-    if score.status == "healthy":
-        return Recommendation(_describe_healthy(score), _describe_figures(score), caution)
-    names = rank_components(score, settings)
-    actions = [_ACTIONS[name] for name in names[: 2 if score.status == "critical" else 1]]
-    if score.status == "critical":
-        actions.append("Pause the ad if that is not possible soon.")
-    reasons = _describe_figures(score)
-    return Recommendation(" ".join(actions), reasons, caution)
+        return _recommend_pending(score, settings)
+    driver = find_driver(score, settings)
+    reasons = (*_describe_figures(score), *_describe_cost(score), *describe_alarm(score, settings))
+    action, note = _choose_action(score, driver), _explain_difference(score, driver)
+    return Recommendation(action, reasons, _describe_caution(score), note)
 
 
-def rank_components(score: FatigueScore, settings: FatigueSettings) -> list[str]:
-    """Return the components that raise the score, the largest contribution (weight times value) first.
+def find_driver(score: FatigueScore, settings: FatigueSettings) -> str | None:
+    """Return the component that raises a score most; None when none is above the healthy band.
 
-    Those within the healthy band are left out, unless none is above it.
+    Scores that were stored before the driver was get the one with the largest weight times value.
     """
-    values = {name: getattr(score, name) for name in _ACTIONS}
+    if score.driver is not None or score.status not in ("warning", "critical"):
+        return score.driver
     weighted = {
-        name: weight * values[name]
-        for name, weight in zip(_ACTIONS, settings.weights, strict=True)
-        if values[name] is not None and weight
+        name: weight * getattr(score, name)
+        for name, weight in zip(_COMPONENTS, settings.weights, strict=True)
+        if weight and (getattr(score, name) or 0.0) > HEALTHY_UP_TO
     }
-    ranked = sorted(weighted, key=lambda name: -weighted[name])
-    return [name for name in ranked if values[name] > HEALTHY_UP_TO] or ranked[:1]
+    return max(weighted, key=lambda name: weighted[name], default=None)
+
+
+def is_critical_soon(score: FatigueScore) -> bool:
+    """Return whether the score is below critical and becomes critical within `SOON_DAYS` at its present pace."""
+    return project_critical(score) is not None and (score.days_to_critical or 0.0) <= SOON_DAYS
+
+
+def project_critical(score: FatigueScore) -> Projection | None:
+    """Return when a score that is not critical becomes critical; None when that cannot be said.
+
+    It cannot for a score that does not rise, whose quality is below `MIN_QUALITY`, that is expected to take longer than
+    `MAX_DAYS_AHEAD`, or that is healthy and may as well stay so.
+    """
+    days = score.days_to_critical
+    if days is None or score.status in ("critical", "pending"):
+        return None
+    if score.data_quality < MIN_QUALITY or days > MAX_DAYS_AHEAD:
+        return None
+    low, high = score.days_to_critical_low, score.days_to_critical_high
+    first = score.as_of + timedelta(days=math.floor(days if low is None else low))
+    if low is None:
+        return Projection(first, score.as_of + timedelta(days=math.ceil(days)))
+    is_open = high is None or high > MAX_DAYS_AHEAD
+    if is_open and score.status == "healthy":
+        return None
+    return Projection(first, None if is_open else score.as_of + timedelta(days=math.ceil(high or 0.0)))
+
+
+def describe_projection(score: FatigueScore) -> str:
+    """Return when a score becomes critical, such as `critical in 4 to 9 days`; empty when that cannot be said."""
+    found = project_critical(score)
+    if found is None:
+        return ""
+    low = (found.first - score.as_of).days
+    if found.last is None:
+        return f"critical in {format_count(low, 'day')} or later" if low else "critical from tomorrow on, or later"
+    high = (found.last - score.as_of).days
+    if low < 1:
+        return f"critical within {format_count(max(1, high), 'day')}"
+    return f"critical in about {format_count(low, 'day')}" if high == low else f"critical in {low} to {high} days"
+
+
+def describe_evidence(score: FatigueScore, settings: FatigueSettings) -> str:
+    """Return how rare the evidence of a decline would be by chance alone; empty without a watch or an alarm.
+
+    Each of them began with evidence of at least `settings.alarm_days`, which bounds how often chance reaches it; the
+    evidence of a later day may be lower, because it is measured against the newer level.
+    """
+    if score.alarm == "none":
+        return ""
+    value = max(score.evidence or 0.0, settings.alarm_days)
+    if value >= _MOST_EVIDENCE:
+        return f"chance alone would show this less than once in {_MOST_EVIDENCE:,.0f} days per ad"
+    digits = 1 - math.floor(math.log10(value))
+    return f"chance alone would show this about once in {round(value, min(0, digits)):,.0f} days per ad"
+
+
+def describe_alarm(score: FatigueScore, settings: FatigueSettings) -> tuple[str, ...]:
+    """Return what an alarm or a watch says about the click-through rate; nothing without one."""
+    if score.alarm == "none":
+        return ()
+    since = f" since about {score.onset:%b} {score.onset.day}" if score.onset else ""
+    kind = "click-through rate falling" if score.alarm == "alarm" else "first signs of a falling click-through rate"
+    return (f"{kind}{since} ({describe_evidence(score, settings)})",)
+
+
+def list_flags(score: FatigueScore) -> list[str]:
+    """Return the names of what was missing or changed in the data of a score."""
+    return [str(name) for name in score.baseline.get("flags", ())]
 
 
 def describe_flags(score: FatigueScore) -> list[str]:
-    """Return in words which data was missing or looked wrong."""
-    return [_FLAGS.get(name, str(name).replace("_", " ")) for name in score.baseline.get("flags", ())]
+    """Return in words which data was missing, changed, or looked wrong."""
+    return [_FLAGS.get(name, name.replace("_", " ")) for name in list_flags(score)]
 
 
-def _describe_healthy(score: FatigueScore) -> str:
-    projection = project_status(score)
-    if projection is not None and (projection.day - score.as_of).days <= SOON_DAYS:
-        return f"Prepare a new creative: at this pace the ad reaches {projection.status} on {projection.day}."
+def _choose_action(score: FatigueScore, driver: str | None) -> str:
+    total, name = score.total or 0.0, driver or "creative"
+    if total >= PAUSE_FROM:
+        return _PAUSES[name]
+    if total > REFRESH_ABOVE:
+        return _CAP if name == "audience" and total >= CAP_FREQUENCY_FROM else _REFRESHES[name]
+    projection = describe_projection(score)
+    if score.alarm == "alarm":
+        return "Prepare a new creative today: the click-through rate falls by more than chance explains."
+    if is_critical_soon(score):
+        return f"{_PREPARATIONS[name]}: at this pace the ad is {projection}."
+    if score.status == "warning":
+        return _WATCHES[name]
+    if score.alarm == "watch":
+        return "Look again tomorrow: the click-through rate may have started to fall."
     return "Nothing to do."
+
+
+def _explain_difference(score: FatigueScore, driver: str | None) -> str:
+    """Return why score and alarm do not say the same."""
+    if score.alarm == "alarm" and score.status == "healthy":
+        return (
+            "The score is healthy because little is lost yet against the ad's best week. The alarm is evidence "
+            "that the fall is more than chance."
+        )
+    if score.alarm != "none" or score.status != "critical":
+        return ""
+    if driver != "creative":
+        cause = "how often people see it" if driver == "audience" else "its price"
+        return f"There is no alarm because alarms watch clicks, and this score comes from {cause}."
+    return (
+        "There is no alarm: the ad is far below its best week, and chance may explain part of that, or it fell "
+        "before the days that the alarm watches."
+    )
 
 
 def _describe_figures(score: FatigueScore) -> tuple[str, ...]:
     """Return the measured change behind each component, those with the highest value first."""
     baseline = score.baseline
     texts = {
-        "creative": _describe_change("click-through rate", baseline.get("recent_ctr"), baseline.get("ctr")),
+        "creative": _describe_change(
+            "click-through rate", baseline.get("recent_ctr"), baseline.get("ctr"), lambda value: f"{value:.2%}"
+        ),
         "audience": _describe_frequency(baseline.get("frequency")),
         "algorithm": _describe_change(
-            "price of a thousand impressions", baseline.get("recent_cpm"), baseline.get("cpm")
+            "price of a thousand impressions",
+            baseline.get("recent_cpm"),
+            baseline.get("cpm"),
+            lambda value: f"{value:,.2f}",
         ),
     }
-    known = [name for name in texts if getattr(score, name) is not None and texts[name]]
+    lowest = 0.0 if score.status == "healthy" else _NOTABLE_COMPONENT
+    known = [name for name in texts if texts[name] and (value := getattr(score, name)) is not None and value >= lowest]
     return tuple(texts[name] for name in sorted(known, key=lambda name: -getattr(score, name)))
 
 
-def _describe_change(what: str, recent: Any, usual: Any) -> str:
+def _describe_change(what: str, recent: Any, usual: Any, write: Any) -> str:
     if not usual or recent is None:
         return ""
     change = recent / usual - 1
     if abs(change) < 0.005:
-        return f"{what} as usual"
-    return f"{what} {abs(change):.0%} {'above' if change > 0 else 'below'} its usual level"
+        return f"{what} {write(recent)}, as in its best week"
+    return f"{what} {write(recent)}, {abs(change):.0%} {'above' if change > 0 else 'below'} its best week"
 
 
 def _describe_frequency(frequency: Any) -> str:
     return "" if frequency is None else f"one person saw it {frequency:.1f} times in seven days"
 
 
+def _describe_cost(score: FatigueScore) -> tuple[str, ...]:
+    """Return the cost per result beside the limits of Meta; nothing without results."""
+    ratio = score.cost_ratio
+    if ratio is None:
+        return ()
+    if ratio >= FATIGUED_FROM:
+        return (f"cost per result {ratio:.1f} times its past (Meta calls a creative fatigued from 2 times on)",)
+    if ratio >= _NOTABLE_COST:
+        return (f"cost per result {ratio:.1f} times its past (Meta calls a creative limited above 1 time)",)
+    return ("cost per result not above its past",)
+
+
 def _describe_caution(score: FatigueScore) -> str:
-    flags = ", ".join(describe_flags(score))
-    if score.data_quality >= MIN_QUALITY:
-        return ""
-    return f"Check the data first: its quality is {score.data_quality:.0%}" + (f" ({flags})." if flags else ".")
+    flags = list_flags(score)
+    changed = [_FLAGS[name] for name in _CHANGES if name in flags]
+    parts = []
+    if changed and (score.status != "healthy" or score.alarm != "none"):
+        parts.append(f"Look at the last days first: {' and '.join(changed)}, which can look like fatigue.")
+    if score.data_quality < MIN_QUALITY:
+        others = ", ".join(_FLAGS.get(name, name.replace("_", " ")) for name in flags if name not in _CHANGES)
+        quality = f"Check the data first: its quality is {score.data_quality:.0%}"
+        parts.append(quality + (f" ({others})." if others else "."))
+    return " ".join(parts)
 
 
-def _list_needs(baseline: Any, settings: FatigueSettings) -> tuple[str, ...]:
+def _recommend_pending(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
+    if "history_missing" in list_flags(score):
+        reasons = ("too many days of the account are not stored; the run that stores them makes the score",)
+        return Recommendation("Wait, or fetch the missing days with the DAG adwarm_backfill.", reasons)
+    needs = (*describe_alarm(score, settings), *_list_needs(score.baseline, settings))
+    if score.alarm == "alarm":
+        return Recommendation("Look at the ad today: its click-through rate falls, and there is no score yet.", needs)
+    return Recommendation("Wait: there is too little data for a score.", needs)
+
+
+def _list_needs(baseline: Mapping[str, Any], settings: FatigueSettings) -> tuple[str, ...]:
     """Return what a pending ad lacks; the minimums when its figures do not say."""
     if "impressions_missing" in baseline.get("flags", ()):
         return ("needs rows with impressions",)

@@ -64,8 +64,26 @@ _ITEM: Final = re.compile(r'"action_type":\s*"([^"]*)"[^{}]*?"value":\s*"?([0-9.
 COLUMNS: Final = ("results", "actions", "conversions")
 """Fields with results."""
 _VALUE: Final = re.compile(r'"value":\s*"?([0-9.eE+-]+)')
+PARSED: Final = "parsed results"
+"""Name of the column with the results of each row by kind; None in a row that states none."""
 GOAL_COLUMNS: Final = ("optimization_goal", "objective")
 """Fields that state what an ad is optimized for, the first one first."""
+
+
+def with_parsed_results(table: ColumnTable) -> ColumnTable:
+    """Return a table with its results parsed in place of the fields they come from, for panels of several spans.
+
+    Raises:
+        BadRequest: a plain number of results is not one of 0 or more.
+    """
+    stating, found = list_results(table)
+    parsed: list[tuple[tuple[int, float], ...] | None] = [None] * table.rows
+    for row in stating:
+        parsed[row] = ()
+    for row, kind, count in found:
+        parsed[row] = (*(parsed[row] or ()), (kind, count))
+    columns = {name: column for name, column in table.columns.items() if name not in {*COLUMNS, *GOAL_COLUMNS}}
+    return ColumnTable(table.rows, {**columns, PARSED: parsed})
 
 
 def list_results(table: ColumnTable) -> tuple[list[int], list[tuple[int, int, float]]]:
@@ -77,6 +95,9 @@ def list_results(table: ColumnTable) -> tuple[list[int], list[tuple[int, int, fl
     Raises:
         BadRequest: a plain number of results is not one of 0 or more.
     """
+    if (parsed := table.columns.get(PARSED)) is not None:
+        stated = [row for row, counts in enumerate(parsed) if counts is not None]
+        return stated, [(row, kind, count) for row in stated for kind, count in parsed[row]]
     columns = {name: table.columns[name] for name in COLUMNS if name in table.columns}
     goals = _read_goals(table)
     stating: set[int] = set()

@@ -15,14 +15,15 @@ from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from adwarm.fatigue.history import InsightsRow, read_ad_key, read_frequencies
-from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures, read_panel
+from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures, read_panel, round_figures
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score_block import ScoreBlock
 from adwarm.fatigue.score_table import FIGURES, FLAGS, STATUSES, ScoreTable
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import ColumnTable, FatigueScore, FatigueStatus
+from adwarm.model import ColumnTable, FatigueScore
 from adwarm.settings import FatigueSettings
 
 CALCULATOR_VERSION: Final = "canonical-3"
@@ -63,13 +64,10 @@ def score_account(
     return score_panel(panel, measure_priors(panel, month), frequency, settings).to_scores(as_of)
 
 
-def status_of(value: float | None) -> FatigueStatus:
-    """Return the band of a total; None is pending."""
-    if value is None:
-        return "pending"
-    if value <= HEALTHY_UP_TO:
-        return "healthy"
-    return "warning" if value <= WARNING_UP_TO else "critical"
+def find_bands(totals: FloatArray) -> npt.NDArray[np.int8]:
+    """Return 0 (healthy), 1 (warning) or 2 (critical) for each total; 0 for an unknown one."""
+    bands: npt.NDArray[np.int8] = (totals > HEALTHY_UP_TO).astype(np.int8) + (totals > WARNING_UP_TO)
+    return bands
 
 
 def score_panel(
@@ -140,8 +138,7 @@ def _write_block(block: ScoreBlock, table: ScoreTable, rows: slice) -> None:
     for name, values in figures.items():
         table.figures[name][rows] = np.where(listed, values, np.nan)
     total = block.total
-    bands = (total > HEALTHY_UP_TO).astype(np.int8) + (total > WARNING_UP_TO)
-    table.status[rows] = np.where(np.isnan(total), _PENDING, bands)
+    table.status[rows] = np.where(np.isnan(total), _PENDING, find_bands(round_figures(total)))
     table.driver[rows] = block.find_driver(HEALTHY_UP_TO)
     table.is_listed[rows] = listed
     table.clicks_from[rows] = block.clicks_from

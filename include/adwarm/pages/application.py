@@ -5,6 +5,7 @@
 | `GET /`                 | goes to the first tab                                                                 |
 | `GET /{tab}`            | the tab with empty tiles, which the script fills; all of them with `?plain=1`         |
 | `GET /tiles/{tab}/{name}` | one tile as HTML                                                                    |
+| `GET /downloads/{tab}/{name}` | a file of the tab, such as a table as CSV                                       |
 | `GET /reviews/{run_id}` | the stored page of a policy review; `newest` stands for the newest one                |
 | `GET /static/{name}`    | style and script                                                                      |
 | `POST /{form}`          | carries out a form: permission, origin and CSRF token are checked before its handler  |
@@ -42,7 +43,7 @@ from adwarm.pages.guard import PageGuard
 from adwarm.pages.rendering import STATIC, get_page_path, get_root, read_static, render, show_plain
 from adwarm.pages.reviews import show_review
 from adwarm.pages.services import PageServices
-from adwarm.pages.tab import Form, Redirect, Tab, Tile, TileRequest
+from adwarm.pages.tab import Download, Form, Redirect, Tab, Tile, TileRequest
 
 THREADS: Final = 4
 """Threads of the page in a process: few, so that slow tiles leave threads and connections to everything else."""
@@ -85,6 +86,9 @@ def build_page(tabs: Sequence[Tab], get_services: Callable[[], PageServices], ac
         for tile in tab.tiles:
             path = f"/tiles/{tab.name}/{tile.name}"
             app.add_api_route(path, partial(site.show_tile, tab, tile), methods=["GET"], name=path)
+        for download in tab.downloads:
+            path = f"/downloads/{tab.name}/{download.name}"
+            app.add_api_route(path, partial(site.send_download, download), methods=["GET"], name=path)
         for form in tab.forms:
             app.add_api_route(f"/{form.name}", partial(site.carry_out, form), methods=["POST"], name=form.name)
     app.add_exception_handler(PageRefused, site.answer_refusal)
@@ -152,6 +156,19 @@ class _Site:
         visitor = await self._require(request, Permission.VIEW)
         question = await self._ask(request, visitor)
         return HTMLResponse(await self._run(self._load, tab, tile, question))
+
+    async def send_download(self, download: Download, request: Request) -> Response:
+        """Return a file to save."""
+        visitor = await self._require(request, Permission.VIEW)
+        question = await self._ask(request, visitor)
+        try:
+            text = await self._run(download.load, question)
+        except AdwarmError as error:
+            raise PageRefused(422, "No file", str(error)) from error
+        stem, _, suffix = download.file_name.rpartition(".")
+        name = f"{stem}-{question.now:%Y-%m-%d}.{suffix}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(text.encode(), headers=headers, media_type=download.media_type)
 
     async def carry_out(self, form: Form, request: Request) -> Response:
         """Carry out a form of a visitor who may."""

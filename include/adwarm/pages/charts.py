@@ -25,12 +25,27 @@ class Series:
     Attributes:
         name: for the legend.
         values: one per place of the axis; None leaves a gap.
-        kind: class of its color, `c1` to `c6`.
+        kind: classes of its line: its color, `c1` to `c6`, and `dashed` or `dots`.
     """
 
     name: str
     values: Sequence[float | None]
     kind: str = "c1"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment of a chart: an upright line with a short text at its top.
+
+    Attributes:
+        place: of the axis, 0 for the first label.
+        text: beside the line.
+        kind: class of its color.
+    """
+
+    place: int
+    text: str
+    kind: str = "c6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +92,9 @@ def heat_map(values: Sequence[float], title: str, unit: str, texts: Sequence[str
     return _svg(670, 190, title, parts, "heat")
 
 
-def line_chart(series: Sequence[Series], labels: Sequence[str], title: str, *, height: int = 180) -> Markup:
+def line_chart(
+    series: Sequence[Series], labels: Sequence[str], title: str, *, height: int = 180, marks: Sequence[Mark] = ()
+) -> Markup:
     """Return lines over a common axis that starts at 0.
 
     Args:
@@ -85,8 +102,9 @@ def line_chart(series: Sequence[Series], labels: Sequence[str], title: str, *, h
         labels: of the places of the axis; about eight of them are written.
         title: what it shows, for screen readers.
         height: of the picture.
+        marks: moments to mark.
     """
-    return _plot(series, labels, title, height, bars=False)
+    return _plot(series, labels, title, height, bars=False, moments=marks)
 
 
 def bar_chart(series: Sequence[Series], labels: Sequence[str], title: str, *, height: int = 180) -> Markup:
@@ -159,8 +177,16 @@ def interval_chart(low: float, value: float, high: float, title: str) -> Markup:
     return _svg(420, 56, f"{title}: {value:.2f}, from {low:.2f} to {high:.2f}", parts, "interval")
 
 
-def _plot(series: Sequence[Series], labels: Sequence[str], title: str, height: int, *, bars: bool) -> Markup:
-    width, left, bottom, top = 670, 52, 24, 10
+def _plot(
+    series: Sequence[Series],
+    labels: Sequence[str],
+    title: str,
+    height: int,
+    *,
+    bars: bool,
+    moments: Sequence[Mark] = (),
+) -> Markup:
+    width, left, bottom, top = 670, 52, 24, 10 + 16 * len(moments)
     highest = max((value for item in series for value in item.values if value is not None), default=0.0)
     mark, marks = _choose_marks(highest)
     inner, count = height - bottom - top, max(1, len(labels))
@@ -189,16 +215,36 @@ def _plot(series: Sequence[Series], labels: Sequence[str], title: str, height: i
             parts += _bars(item, (number, len(series)), (place_x, place_y), step, labels)
         else:
             parts += _lines(item, (place_x, place_y), is_only=len(series) == 1)
+    parts += _marks(moments, place_x, (width, height - bottom))
     if not bars:
         parts += _hits(series, labels, place_x, (step, top, inner))
     return _svg(width, height, title, parts, "plot") + _legend(series)
 
 
+def _marks(moments: Sequence[Mark], place_x: Scale, size: tuple[int, int]) -> list[Markup]:
+    """Return upright lines with their texts above the plot, each on a line of its own."""
+    width, floor = size
+    parts = []
+    for number, mark in enumerate(moments):
+        x, y = place_x(mark.place), 12 + 16 * number
+        line = '<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" class="line mark {3}"/>'
+        parts.append(_fill(line, x, y - 8, floor, mark.kind))
+        is_right = x > width * 0.6
+        text = '<text x="{:.1f}" y="{}" class="label {}{}">{}</text>'
+        parts.append(_fill(text, x - 5 if is_right else x + 5, y + 1, mark.kind, " end" if is_right else "", mark.text))
+    return parts
+
+
 def _lines(item: Series, scale: tuple[Scale, Scale], *, is_only: bool) -> list[Markup]:
     """Return the parts of a line; that of an only series has its area filled, and a lone point is a dot."""
     parts = []
+    is_dots = "dots" in item.kind.split()
     for text in _points(item.values, *scale):
         points = text.split()
+        if is_dots:
+            dot = '<circle cx="{}" cy="{}" r="2.5" class="fill {}"/>'
+            parts += [_fill(dot, *point.split(","), item.kind) for point in points]
+            continue
         first, last = points[0].partition(",")[0], points[-1].partition(",")[0]
         if len(points) == 1:
             x, _, y = text.partition(",")

@@ -1,4 +1,4 @@
-"""What a tab is made of: tiles, which show something, and forms, which change something.
+"""What a tab is made of: tiles, which show something, forms, which change something, and downloads.
 
 A tile is a function from a request to the values of its template. The browser loads each tile by itself, so that a slow
 or failing one holds up no other; with `?plain=1` the server sends all of them in the page. A form is a function, too:
@@ -65,6 +65,23 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True)
+class Download:
+    """A file that a visitor who may see the tab can save.
+
+    Attributes:
+        name: part of its URL, such as `ads`.
+        file_name: what the browser saves it as, without the day, such as `fatigue-ads.csv`.
+        media_type: of its content.
+        load: returns its content; `AdwarmError` becomes a page with its message and 422.
+    """
+
+    name: str
+    file_name: str
+    media_type: str
+    load: Callable[[TileRequest], str]
+
+
+@dataclass(frozen=True, slots=True)
 class Redirect:
     """Go to a tab and show a message there.
 
@@ -120,6 +137,7 @@ class Tab:
         forms: what can be done on it.
         is_listed: whether the navigation shows it.
         summary: one sentence below the heading.
+        downloads: files of it, see `Download`.
     """
 
     name: str
@@ -128,3 +146,4 @@ class Tab:
     forms: tuple[Form, ...] = ()
     is_listed: bool = True
     summary: str = ""
+    downloads: tuple[Download, ...] = ()

@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from shlex import quote
+from typing import Final
 
 from adwarm.foundation.redaction import redact
 from adwarm.foundation.wording import format_count, format_duration
 from adwarm.store.alerts import RESOLVED, StoredAlert
 
+AD_FATIGUE: Final = "AdFatigue"
+"""Kind of the alerts on ads that got worse; nothing failed, so their messages have words of their own."""
 _TITLE_LENGTH = 160
 
 
@@ -43,6 +46,8 @@ def build_message(alert: StoredAlert, notice: str) -> Message:
         alert: the alert.
         notice: `opened`, `resolved`, or another for a repetition.
     """
+    if alert.kind == AD_FATIGUE:
+        return _build_fatigue_message(alert)
     is_resolved = notice == RESOLVED
     number = format_count(alert.errors, "error")
     state = "resolved: " if is_resolved else "still open: " if notice.startswith("repeated") else ""
@@ -65,6 +70,19 @@ def build_message(alert: StoredAlert, notice: str) -> Message:
         lines.append(f"Next step: {alert.next_step}")
     lines.append(f"Where to look: adwarm errors --kind {quote(alert.kind)}, adwarm alerts list")
     return Message(title, "\n".join(lines), alert.kind, alert.example or "", is_resolved)
+
+
+def _build_fatigue_message(alert: StoredAlert) -> Message:
+    """Return the message about ads of an account that got worse."""
+    account_id = alert.scope.removeprefix("account:")
+    number = format_count(alert.errors, "ad")
+    lines = [
+        f"Which: {alert.reason}",
+        f"Next step: {alert.next_step}",
+        f"Where to look: adwarm fatigue {quote(account_id)} --changes",
+    ]
+    title = _one_line(f"adwarm: {number} of {account_id} got worse")
+    return Message(title, "\n".join(redact(line) for line in lines), alert.kind, alert.example or "")
 
 
 def build_test_message(channel: str) -> Message:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
@@ -40,6 +40,10 @@ _MAX_SCOPES = 1_000
 log = logging.getLogger(__name__)
 
 
+BuildAlert = Callable[[Connection], NewAlert | None]
+"""Returns an alert, or None for nothing; its reads and writes are in the transaction that stores the alert."""
+
+
 class Alerts(Protocol):
     """Where the pipeline reports errors. Errors of these methods never replace the result of an operation."""
 
@@ -49,6 +53,10 @@ class Alerts(Protocol):
 
     def raise_once(self, event: ErrorEvent) -> None:
         """Raise an alert about a single event, unless one is open for its kind and source."""
+        ...
+
+    def raise_about(self, build: BuildAlert) -> None:
+        """Raise the alert that `build` returns about an event of its own, if any."""
         ...
 
 
@@ -61,6 +69,9 @@ class LogAlerts:
     def raise_once(self, event: ErrorEvent) -> None:
         """Log the event as an error."""
         log.error("ALERT %s of %s: %s", event.kind, event.source, event.message)
+
+    def raise_about(self, build: BuildAlert) -> None:
+        """Do nothing: without a database there is no transaction to build the alert in."""
 
 
 class ErrorCounts(Protocol):
@@ -141,6 +152,14 @@ class StoredAlerts:
             next_step=get_next_step(event.kind, event.connection_name),
         )
         self._write(new)
+
+    def raise_about(self, build: BuildAlert) -> None:
+        """Raise the alert that `build` returns, with a notice of its own, also while an earlier one is open.
+
+        What `build` writes is stored together with the alert and its notices, or not at all.
+        """
+        if self._settings.enabled:
+            self._tell(alert_rows.open_event(self._engine, build, self._sender.names))
 
     def resolve_quiet(self, now: datetime | None = None) -> int:
         """Resolve each alert without a recent error, and return how many; notices are sent in the background."""

@@ -28,7 +28,7 @@ from typing import Generic, TypeVar
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
 from adwarm.foundation.redaction import log_unexpected, redact
-from adwarm.recovery.alerts import Alerts, LogAlerts
+from adwarm.recovery.alerts import Alerts, BuildAlert, LogAlerts
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
 from adwarm.recovery.healing import CooldownLedger, Healed, Healer, MemoryLedger, heal
@@ -223,6 +223,10 @@ class RecoveryPipeline:
         """Alert a human about something other than a failed attempt; `message` is redacted here."""
         event = ErrorEvent(self._clock.now(), source, kind, redact(message))
         self._best_effort("the delivery of an alert", lambda: self._alerts.raise_once(event))
+
+    def alert_about(self, build: BuildAlert) -> None:
+        """Alert a human about an event that `build` describes, if any; see `adwarm.recovery.alerts.BuildAlert`."""
+        self._best_effort("the delivery of an alert", lambda: self._alerts.raise_about(build))
 
     def record(self, error: Exception, *, call: Call) -> None:
         """Record an error that was met outside of `run`, and alert when there are enough of its kind."""

@@ -279,6 +279,10 @@ class FatigueSettings(Section):
         30, ge=7, description="Days with delivery before them; the ad's best week of these is its baseline."
     )
     min_impressions: int = Field(500, ge=0, description="Minimum impressions; with fewer the score is pending.")
+    alert_at: Literal["off", "warning", "critical", "alarm"] = Field(
+        "critical",
+        description="Least that an alert names an ad for: a status that got this bad, or an alarm; `off`: nothing.",
+    )
     history_days: int = Field(
         60, ge=40, le=365, description="Days before a month that its scores look back on; days not stored are unknown."
     )

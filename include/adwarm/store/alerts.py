@@ -142,6 +142,25 @@ def open_or_extend(engine: Engine, new: NewAlert, channels: Channels, quiet_befo
     return Changes((), resolved)
 
 
+def open_event(engine: Engine, build: Callable[[Connection], NewAlert | None], channels: Channels) -> Changes:
+    """Open the alert that `build` returns, if any; one that is open for the same kind and scope ends without a notice.
+
+    `build` runs in the transaction that stores the alert and its notices.
+    """
+    with write_transaction(engine) as connection:
+        new = build(connection)
+        if new is None:
+            return Changes()
+        same = (
+            alert.c.kind == new.kind[:40],
+            alert.c.scope == new.scope[:_SCOPE_LENGTH],
+            alert.c.resolved_at.is_(None),
+        )
+        connection.execute(update(alert).where(*same).values(resolved_at=new.at))
+        opened = _insert(connection, new, channels)
+        return Changes((opened,) if opened is not None else ())
+
+
 def resolve_quiet(engine: Engine, quiet_before: datetime, at: datetime, channels: Channels) -> tuple[StoredAlert, ...]:
     """Resolve each open alert without an error since `quiet_before`, and return them; counts of the others are updated.
 

@@ -178,6 +178,16 @@ def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, E
     return lifetimes
 
 
+def list_weeks(engine: Engine, account_ids: Iterable[str], spec_hash: str, since: date) -> dict[EntryKey, Entry]:
+    """Return the entries of windows of seven days that end on `since` or later, of up to some hundreds of accounts."""
+    query = select(table).where(
+        table.c.account_id.in_(sorted(account_ids)), table.c.spec_hash == spec_hash, table.c.until >= since
+    )
+    with read_transaction(engine) as connection:
+        found = [_entry(row) for row in connection.execute(query) if (row.until - row.since).days == 6]
+    return {item.key: item for item in found}
+
+
 def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token: int, at: datetime) -> list[str]:
     """Store entries with their sealed bytes, within the caller's fenced transaction; an entry's reads are kept.
 

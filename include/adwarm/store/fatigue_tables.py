@@ -1,4 +1,4 @@
-"""The tables of ad fatigue: scores, the priors they were shrunk with, and the platform's own notices."""
+"""The tables of ad fatigue: scores, what they were computed from, their priors, and the platform's own notices."""
 
 from sqlalchemy import JSON, Boolean, Column, Date, Float, Index, Integer, String, Table
 
@@ -36,7 +36,36 @@ fatigue_score = Table(
     value_column("settled", Boolean, False),
     value_column("calculated_at", UtcDateTime()),
     Index(None, "as_of", "status"),
-    Index(None, "account_id", "as_of", "ad_id", "status", "total"),  # newest scores of all accounts, from it alone
+    # Sums and lists over the newest scores of all accounts are read from this index alone. Its own name is short,
+    # because PostgreSQL cuts names at 63 characters.
+    Index(
+        "ix_fatigue_score_newest",
+        "account_id",
+        "as_of",
+        "ad_id",
+        "status",
+        "total",
+        "alarm",
+        "recent_spend",
+        "days_to_critical",
+    ),
+)
+
+# Grows with accounts times days. Maintenance deletes old rows.
+fatigue_day = Table(
+    "fatigue_day",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("as_of", Date),
+    value_column("input_hash", String(16)),
+    value_column("data_hash", String(16)),
+    value_column("data_version", Integer, 1),
+    value_column("stored_days", Integer, 0),
+    value_column("frequency_source", String(16), ""),
+    value_column("frequency_hash", String(16), ""),
+    value_column("calculator_version", String(24), ""),
+    value_column("calculated_at", UtcDateTime()),
+    Index(None, "as_of"),
 )
 
 # Grows with accounts times months, and with restatements. Maintenance deletes old rows.
@@ -49,9 +78,22 @@ fatigue_prior = Table(
     value_column("figures", JSON, dict),
     value_column("input_hash", String(16)),
     value_column("data_version", Integer, 1),
+    value_column("stored_days", Integer, 0),
     value_column("calculator_version", String(24)),
     value_column("calculated_at", UtcDateTime()),
     Index(None, "month"),
+)
+
+# Grows with ads that got worse. Maintenance deletes old rows.
+fatigue_alert = Table(
+    "fatigue_alert",
+    metadata,
+    key_column("account_id", String(24)),
+    key_column("ad_id", String(24)),
+    value_column("as_of", Date),
+    value_column("level", Integer),
+    value_column("alerted_at", UtcDateTime()),
+    Index(None, "alerted_at"),
 )
 
 # Grows with the platform's notices. Maintenance deletes old rows.

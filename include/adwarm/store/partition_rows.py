@@ -7,7 +7,9 @@ A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campa
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
+from functools import partial
 from operator import le
 from typing import Any, TypeVar
 
@@ -19,7 +21,7 @@ import pyarrow.parquet as pq
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
 from adwarm.model import ColumnTable, Row, Window
 from adwarm.store.objects import ObjectStore
-from adwarm.store.partitions import PartitionState
+from adwarm.store.partitions import DayContent, PartitionState
 
 T = TypeVar("T")
 _CODED = b"adwarm.json"
@@ -56,14 +58,18 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
     return read_partition_table(data, days).to_rows()
 
 
-def read_partition_table(data: bytes, days: Iterable[date] | None = None) -> ColumnTable:
-    """Return the rows of a Parquet file by column, or only those of `days`.
+def read_partition_table(
+    data: bytes, days: Iterable[date] | None = None, names: AbstractSet[str] | None = None
+) -> ColumnTable:
+    """Return the rows of a Parquet file by column, or only those of `days`, or only the fields in `names`.
 
     Raises:
         Corrupt: the bytes are not a Parquet file of rows.
     """
     try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(data))
+        chosen = None if names is None else [name for name in file.schema_arrow.names if name in names]
+        table = file.read(columns=chosen, use_threads=False)
         if days is not None:
             selected = pa.array([day.isoformat() for day in days], pa.string())
             table = table.filter(pc.is_in(table["date_start"], selected))
@@ -155,6 +161,21 @@ def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], win
     return _sorted_table(ColumnTable.concatenate(_read_objects(objects, states, window, read_partition_table)))
 
 
+def daily_columns(
+    objects: ObjectStore,
+    contents: Mapping[date, PartitionState] | Mapping[date, DayContent],
+    window: Window,
+    names: AbstractSet[str],
+) -> ColumnTable:
+    """Return some fields of the daily rows of a window by column, in no certain order.
+
+    Raises:
+        DamagedObjects: some objects cannot be read; the error names all of them.
+    """
+    read = partial(read_partition_table, names=names | {"date_start"})
+    return ColumnTable.concatenate(_read_objects(objects, contents, window, read))
+
+
 def check_objects(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> None:
     """Check the checksums of the objects with the daily rows of a window, without reading the rows.
 
@@ -166,7 +187,7 @@ def check_objects(objects: ObjectStore, states: Mapping[date, PartitionState], w
 
 def _read_objects(
     objects: ObjectStore,
-    states: Mapping[date, PartitionState],
+    states: Mapping[date, PartitionState] | Mapping[date, DayContent],
     window: Window,
     read: Callable[[bytes, list[date]], T],
 ) -> list[T]:

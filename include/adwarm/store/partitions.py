@@ -4,7 +4,7 @@ import calendar
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, case, delete, extract, func, select, update
 
@@ -63,6 +63,34 @@ def list_states_by_account(
         for row in connection.execute(query):
             states.setdefault(row.account_id, {})[row.day] = _state(row)
     return states
+
+
+class DayContent(NamedTuple):
+    """What a calculation over many stored days must know of one of them; see `PartitionState`."""
+
+    day: date
+    content_hash: str
+    data_version: int
+    settled: bool
+    rows: int
+    object_hash: str
+
+
+def list_contents(
+    engine: Engine, account_ids: Iterable[str], spec_hash: str, since: date
+) -> dict[str, list[DayContent]]:
+    """Return the stored days of up to some hundreds of accounts from `since` on, by account, oldest day first."""
+    columns = [table.c[name] for name in DayContent._fields]
+    query = (
+        select(table.c.account_id, *columns)
+        .where(table.c.account_id.in_(sorted(account_ids)), table.c.spec_hash == spec_hash, table.c.day >= since)
+        .order_by(table.c.account_id, table.c.day)
+    )
+    contents: dict[str, list[DayContent]] = {}
+    with read_transaction(engine) as connection:
+        for account_id, *values in connection.execute(query):
+            contents.setdefault(account_id, []).append(DayContent(*values))
+    return contents
 
 
 def _state(row: Row[Any]) -> PartitionState:

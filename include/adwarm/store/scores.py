@@ -4,20 +4,29 @@ The scores of an account and day are published together. They replace all earlie
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
+from itertools import chain, repeat
+from operator import attrgetter
 from typing import Any, Final, get_args
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select
+import orjson
+from sqlalchemy import Engine, and_, delete, func, select, union
 
 from adwarm.model import FatigueScore, FatigueStatus
+from adwarm.store import fatigue_days
+from adwarm.store.bulk_insert import insert_columns
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.fatigue_days import DayKey, ScoreInputs
+from adwarm.store.tables import fatigue_day
 from adwarm.store.tables import fatigue_score as table
 
 STATUSES: Final = get_args(FatigueStatus)
 _MAX_NAME = 400
 _STAMP = ("data_version", "settled", "calculated_at", "input_hash")
+_FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
+_READ_FIELDS: Final = attrgetter(*_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +50,40 @@ class StoredScore:
         return {**asdict(self.score), **stamp}
 
 
+@dataclass(frozen=True, slots=True)
+class DayScores:
+    """The scores of an account as of a day.
+
+    Attributes:
+        account_id: the account of all of them.
+        as_of: their day.
+        columns: the values of each field of `FatigueScore`, `baseline` as JSON text; of this day and others.
+        first: index of the first value of this day.
+        last: index after its last value; equal to `first` when no ad is scored.
+        inputs: what they were computed from.
+        settled: whether none of that can change any more.
+        replaces: the input hash that was stored when the inputs were read; None when nothing was.
+    """
+
+    account_id: str
+    as_of: date
+    columns: Mapping[str, Sequence[Any]]
+    first: int
+    last: int
+    inputs: ScoreInputs
+    settled: bool
+    replaces: str | None = None
+
+    @property
+    def ads(self) -> int:
+        """Number of scores."""
+        return self.last - self.first
+
+    def values(self, name: str) -> Sequence[Any]:
+        """Return the values of a field, one per ad."""
+        return self.columns[name][self.first : self.last] if self.ads else ()
+
+
 def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
     """Store the scores of each account and day in `scores`, and return how many were stored.
 
@@ -49,35 +92,90 @@ def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, s
     groups: dict[tuple[str, date], list[FatigueScore]] = defaultdict(list)
     for score in scores:
         groups[score.account_id, score.as_of].append(score)
-    stored = 0
-    with write_transaction(engine) as connection:
-        for (account_id, as_of), group in sorted(groups.items()):
-            newest = _version(connection, account_id, as_of)
-            if newest is not None and newest > data_version:
-                continue
-            connection.execute(delete(table).where(_matches(account_id, as_of)))
-            connection.execute(insert(table), [_row(StoredScore(score, data_version, settled, at)) for score in group])
-            stored += len(group)
-    return stored
+    days = [
+        DayScores(account_id, as_of, to_columns(group), 0, len(group), _plain_inputs(group[0], data_version), settled)
+        for (account_id, as_of), group in groups.items()
+    ]
+    return sum(len(groups[key]) for key in publish_days(engine, days, at))
 
 
-def find_data_version(
-    engine: Engine, account_id: str, as_of: date, calculator_version: str | None = None
-) -> int | None:
-    """Return the data version behind the account's scores of a day, or None when there are none.
+def publish_days(engine: Engine, days: Sequence[DayScores], at: datetime) -> set[DayKey]:
+    """Store scores in one transaction, and return the accounts and days that were stored.
 
-    Args:
-        calculator_version: only scores of this calculator count; all by default.
+    The scores of an account and day replace all earlier ones. A day does not change when another run has published it
+    since the inputs were read, from data of a newer version.
     """
-    with read_transaction(engine) as connection:
-        return _version(connection, account_id, as_of, calculator_version)
+    by_key = {(day.account_id, day.as_of): day for day in days}
+    with write_transaction(engine) as connection:
+        before = fatigue_days.lock(connection, by_key, at)
+        fresh = {key: day for key, day in by_key.items() if _replaces(day, before.get(key))}
+        replaced: dict[str, list[date]] = defaultdict(list)
+        for account_id, as_of in sorted(fresh):
+            replaced[account_id].append(as_of)
+        for account_id, listed in replaced.items():
+            connection.execute(delete(table).where(table.c.account_id == account_id, table.c.as_of.in_(listed)))
+        insert_columns(connection, table, _columns([fresh[key] for key in sorted(fresh)], at))
+        fatigue_days.save(connection, {key: day.inputs for key, day in fresh.items()}, at)
+    return set(fresh)
+
+
+def _replaces(day: DayScores, stored: ScoreInputs | None) -> bool:
+    if stored is None or stored.input_hash == day.replaces:
+        return True
+    return stored.data_version <= day.inputs.data_version
+
+
+def _plain_inputs(score: FatigueScore, data_version: int) -> ScoreInputs:
+    return ScoreInputs("", "", data_version, calculator_version=score.calculator_version)
+
+
+def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]]:
+    """Return the rows of the table by column."""
+    listed = [day for day in days if day.ads]
+    columns: dict[str, Sequence[Any]] = {
+        name: list(chain.from_iterable(day.values(name) for day in listed)) for name in (_FIELDS if listed else ())
+    }
+    if not listed:
+        return columns
+    columns["ad_name"] = [name.replace("\0", "")[:_MAX_NAME] for name in columns["ad_name"]]
+    counts = [day.ads for day in listed]
+    stamps: dict[str, list[Any]] = {
+        "data_version": [day.inputs.data_version for day in listed],
+        "settled": [day.settled for day in listed],
+        "input_hash": [day.inputs.input_hash for day in listed],
+        "calculated_at": [at] * len(listed),
+    }
+    for name, values in stamps.items():
+        columns[name] = list(chain.from_iterable(map(repeat, values, counts)))
+    return columns
+
+
+def to_columns(scores: Sequence[FatigueScore]) -> dict[str, Sequence[Any]]:
+    """Return the values of each field of scores, as `DayScores` has them."""
+    columns: dict[str, Sequence[Any]] = dict(zip(_FIELDS, zip(*map(_READ_FIELDS, scores), strict=True), strict=True))
+    return {**columns, "baseline": [orjson.dumps(values).decode() for values in columns["baseline"]]}
 
 
 def list_scored_accounts(engine: Engine, account_ids: Sequence[str], as_of: date) -> set[str]:
-    """Return those of up to some hundreds of accounts that have scores as of a day."""
-    query = select(table.c.account_id).where(table.c.account_id.in_(account_ids), table.c.as_of == as_of).distinct()
+    """Return those of up to some hundreds of accounts that were scored as of a day, also when none of their ads was."""
+    chosen = [
+        select(item.c.account_id).where(item.c.account_id.in_(account_ids), item.c.as_of == as_of)
+        for item in (table, fatigue_day)
+    ]
     with read_transaction(engine) as connection:
-        return set(connection.execute(query).scalars())
+        return set(connection.execute(union(*chosen)).scalars())
+
+
+def list_frequencies(engine: Engine, account_id: str, days: Collection[date]) -> dict[date, dict[str, float]]:
+    """Return the frequency by ad id that the scores of some days were computed with; ads without one are left out."""
+    query = select(table.c.as_of, table.c.ad_id, table.c.baseline)
+    query = query.where(table.c.account_id == account_id, table.c.as_of.in_(sorted(days)))
+    frequencies: dict[date, dict[str, float]] = {}
+    with read_transaction(engine) as connection:
+        for as_of, ad_id, baseline in connection.execute(query) if days else ():
+            if baseline.get("frequency") is not None:
+                frequencies.setdefault(as_of, {})[ad_id] = float(baseline["frequency"])
+    return frequencies
 
 
 def list_outdated(engine: Engine, calculator_version: str, limit: int) -> list[tuple[str, date]]:
@@ -107,54 +205,6 @@ def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> l
         return [read_score(row) for row in connection.execute(query).mappings()]
 
 
-@dataclass(frozen=True, slots=True)
-class ScoreQuery:
-    """Which of an account's scores to list: those of its newest day up to `as_of`, of one ad, of one status."""
-
-    account_id: str
-    as_of: date | None = None
-    ad_id: str | None = None
-    status: FatigueStatus | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ScorePosition:
-    """The last score of a page, after which the next one begins."""
-
-    as_of: date
-    total: float | None
-    ad_id: str
-
-
-def list_page(engine: Engine, query: ScoreQuery, limit: int, after: ScorePosition | None = None) -> list[StoredScore]:
-    """Return up to `limit` scores of one day in the order of `list_latest`, those after `after`.
-
-    Pages that follow a position stay on its day, also when newer scores are published meanwhile.
-    """
-    same = table.c.account_id == query.account_id
-    days = select(func.max(table.c.as_of)).where(same)
-    if query.as_of is not None:
-        days = days.where(table.c.as_of <= query.as_of)
-    selected = select(table).where(same, table.c.as_of == (days.scalar_subquery() if after is None else after.as_of))
-    if query.ad_id is not None:
-        selected = selected.where(table.c.ad_id == query.ad_id)
-    if query.status is not None:
-        selected = selected.where(table.c.status == query.status)
-    if after is not None:
-        selected = selected.where(_is_after(after))
-    selected = selected.order_by(table.c.total.is_(None), table.c.total.desc(), table.c.ad_id).limit(limit)
-    with read_transaction(engine) as connection:
-        return [read_score(row) for row in connection.execute(selected).mappings()]
-
-
-def _is_after(position: ScorePosition) -> Any:
-    later_ad = table.c.ad_id > position.ad_id
-    if position.total is None:
-        return and_(table.c.total.is_(None), later_ad)
-    same_total = and_(table.c.total == position.total, later_ad)
-    return or_(table.c.total < position.total, same_total, table.c.total.is_(None))
-
-
 def count_by_status(engine: Engine, as_of: date) -> dict[str, int]:
     """Return the number of ads of all accounts by status on a day."""
     query = select(table.c.status, func.count()).where(table.c.as_of == as_of).group_by(table.c.status)
@@ -169,23 +219,6 @@ def count_all_by_status(engine: Engine) -> dict[str, int]:
         query = select(table.c.status, func.count()).group_by(table.c.status)
         counts = {row[0]: int(row[1]) for row in connection.execute(query)}
     return {status: counts.get(status, 0) for status in STATUSES}
-
-
-def _matches(account_id: str, as_of: date) -> Any:
-    return and_(table.c.account_id == account_id, table.c.as_of == as_of)
-
-
-def _version(connection: Connection, account_id: str, as_of: date, calculator_version: str | None = None) -> int | None:
-    query = select(func.max(table.c.data_version)).where(_matches(account_id, as_of))
-    if calculator_version is not None:
-        query = query.where(table.c.calculator_version == calculator_version)
-    newest = connection.execute(query).scalar_one()
-    return None if newest is None else int(newest)
-
-
-def _row(item: StoredScore) -> dict[str, Any]:
-    values = item.to_dict()
-    return {**values, "ad_name": values["ad_name"][:_MAX_NAME]}
 
 
 def read_score(columns: Mapping[Any, Any]) -> StoredScore:

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
-from adwarm.store.fatigue_tables import fatigue_prior, fatigue_score, platform_fatigue
+from adwarm.store.fatigue_tables import fatigue_alert, fatigue_day, fatigue_prior, fatigue_score, platform_fatigue
 from adwarm.store.impact_tables import impact_design, impact_estimate, impact_unit
 from adwarm.store.page_tables import (
     action_event,
@@ -68,6 +68,8 @@ __all__ = [
     "entry",
     "entry_version",
     "error_event",
+    "fatigue_alert",
+    "fatigue_day",
     "fatigue_prior",
     "fatigue_score",
     "forecast_snapshot",

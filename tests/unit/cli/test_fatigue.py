@@ -1,28 +1,123 @@
-"""`adwarm fatigue`: the newest scores."""
+"""`adwarm fatigue`: an account, an ad, what changed, files, and clear errors."""
 
-from datetime import timedelta
+import csv
+from pathlib import Path
 
-from adwarm.fatigue.account_scores import score_accounts
-from adwarm.foundation.clock import SystemClock
-from adwarm.model import Priority, ReportKey
-from adwarm.prefetch import KeyRequest
+import pytest
+
+from adwarm.model import Account, PlatformNotice
 from adwarm.runtime import Runtime
-from adwarm.store import scores
+from adwarm.store import accounts, platform_fatigue
+from tests.unit.fatigue.stored_ads import ACCOUNT, DAYS, EVIL, LAST_DAY, NOW, store_account
 
 from .conftest import Adwarm
 
-ACCOUNTS = ("act_1", "act_2", "act_3")
+
+@pytest.fixture
+def stored(adwarm: Adwarm) -> Adwarm:
+    """The command line over a home with a scored account, and one without scores."""
+    runtime = Runtime()
+    store_account(runtime.context)
+    accounts.save(runtime.engine, [Account("act_2")], NOW)
+    return adwarm
 
 
-def test_fatigue_shows_the_newest_scores(adwarm: Adwarm) -> None:
-    """Scores of an account as a table and as JSON; `--as-of` leaves out later ones."""
-    runtime, now = Runtime(), SystemClock().now()
-    day = now.date() - timedelta(days=2)
-    keys = [ReportKey(name, f"{day - timedelta(days=6)}..{day}") for name in ACCOUNTS]
-    runtime.prefetch_engine().run([KeyRequest(key, close_day=day) for key in keys], Priority.LOW)
-    score_accounts(runtime.context, [(name, day) for name in ACCOUNTS], now)
-    scored = next(name for name in ACCOUNTS if scores.list_latest(runtime.engine, name))
-    rows = adwarm("fatigue", scored.removeprefix("act_"), "--json").json
-    assert {row["account_id"] for row in rows} == {scored}
-    assert f"{scored} on {day}" in adwarm("fatigue", scored).stdout
-    assert adwarm("fatigue", scored, "--as-of", str(day - timedelta(days=1))).exit_code == 1
+def test_an_account(stored: Adwarm) -> None:
+    """Alarms come first, columns are in words, and the last line sums the account up."""
+    text = stored("fatigue", "1").stdout
+    assert f"Harbor <Coffee> on {LAST_DAY}" in text
+    assert text.index("=1+1") < text.index("ad 2") < text.index("ad 3")
+    assert "alarm since 2026-11-18" in " ".join(text.split())
+    assert "3 ads (1 critical, 0 warning, 1 healthy, 1 pending); 1 alarm; score 29 weighted by spend; 25%" in text
+
+    document = stored("fatigue", ACCOUNT, "--json").json
+    assert (document["account"], document["as_of"]) == (ACCOUNT, str(LAST_DAY))
+    assert [score["ad_id"] for score in document["scores"]] == ["1", "2", "3"]
+    assert document["summary"]["fatigued_share"] == 0.25
+    assert document["scores"][0]["recommendation"].startswith("Pause the ad")
+
+
+def test_an_earlier_day_and_a_status(stored: Adwarm) -> None:
+    """`--as-of` shows the newest scores up to a day, `--status` one band; the summary counts every ad."""
+    document = stored("fatigue", ACCOUNT, "--as-of", "2026-11-10", "--status", "healthy,pending", "--json").json
+    assert document["as_of"] == "2026-11-10"
+    assert [score["ad_id"] for score in document["scores"]] == ["1", "2", "3"]
+    document = stored("fatigue", ACCOUNT, "--status", "critical", "--json").json
+    assert [score["ad_id"] for score in document["scores"]] == ["1"]
+    assert document["summary"]["ads"] == 3
+    assert "no ad in this band" in stored("fatigue", ACCOUNT, "--status", "warning").stdout
+
+
+def test_one_ad(stored: Adwarm) -> None:
+    """An ad in detail has its components with their figures, and its alarm in words."""
+    notice = PlatformNotice(ACCOUNT, "1", NOW, "medium")
+    platform_fatigue.insert_notices(Runtime().engine, [notice], NOW)
+    text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
+    assert "Meta's notice: fatigue level medium, on this day" in text
+    assert "Pause the ad and replace its creative" in text
+    assert "chance alone would show this about once in 510 days per ad" in text
+    assert "95: click-through rate 0.90%, usually 1.00%" in text
+    assert stored("fatigue", ACCOUNT, "--ad", "1", "--json").json["onset"] == "2026-11-15"
+
+
+def test_changes(stored: Adwarm) -> None:
+    """The change log compares with the scored day before; a first day has none."""
+    document = stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-18", "--json").json
+    assert (document["since"], document["as_of"]) == ("2026-11-17", "2026-11-18")
+    assert [(item["kind"], item["ad_id"]) for item in document["changes"]] == [("alarm", "1")]
+    document = stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19", "--json").json
+    assert [(item["kind"], item["text"]) for item in document["changes"]] == [("worse", "healthy 10 → critical 85")]
+    assert "changed from 2026-11-23 to 2026-11-24: nothing" in stored("fatigue", ACCOUNT, "--changes").stdout
+    first = stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-05")
+    assert (first.exit_code, "to compare with" in first.stderr) == (1, True)
+
+
+def test_files(stored: Adwarm, tmp_path: Path) -> None:
+    """Pages and CSV files are written, replace what is there, and are named; those of an ad hold its history."""
+    page, table = tmp_path / "new" / "page.html", tmp_path / "new" / "scores.csv"
+    result = stored("fatigue", ACCOUNT, "--plot", str(page), "--csv", str(table))
+    assert f"wrote {page}" in result.stderr
+    assert "Act on 1 ad" in page.read_text(encoding="utf-8")
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["ad_name"] for row in rows] == [f"'{EVIL}", "ad 2", "ad 3"]
+
+    document = stored("fatigue", ACCOUNT, "--ad", "1", "--plot", str(page), "--csv", str(table), "--json").json
+    assert document["files"] == {"csv": str(table), "plot": str(page)}
+    with table.open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == DAYS
+    assert "Do people still click?" in page.read_text(encoding="utf-8")
+
+
+def test_an_earlier_version_of_the_score(stored: Adwarm) -> None:
+    """`--version` shows what an earlier version gives beside the score; one that decides by steps sees the decline."""
+    document = stored("fatigue", ACCOUNT, "--version", "c", "--json").json
+    assert document["version"] == "C"
+    by_ad = {item["ad_id"]: item["compat"] for item in document["scores"]}
+    assert by_ad["1"] > 0
+    assert by_ad["3"] is None
+    assert "version C" in stored("fatigue", ACCOUNT, "--version", "C").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("act_9",), "the account act_9 is not known"),
+        (("act_2",), "the DAG adwarm_daily_insights makes them"),
+        (("x y",), "account"),
+        ((ACCOUNT, "--as-of", "2025-01-01"), "no scores up to 2025-01-01; its newest ones are of 2026-11-24"),
+        ((ACCOUNT, "--as-of", "yesterday"), "is not a day"),
+        ((ACCOUNT, "--ad", "77"), "has no ad '77'"),
+        ((ACCOUNT, "--ad", "1", "--status", "healthy"), "another status"),
+        ((ACCOUNT, "--status", "sick"), "write one of healthy, warning, critical, pending"),
+        ((ACCOUNT, "--version", "Z"), "choose one of A, B, C, E"),
+        ((ACCOUNT, "--version", "A", "--changes"), "leave --changes and --ad out"),
+        ((ACCOUNT, "--csv", "/proc/none/x.csv"), "--csv /proc/none/x.csv cannot be written"),
+        ((ACCOUNT, "--plot", "/proc"), "--plot /proc cannot be written"),
+    ],
+)
+def test_mistakes_say_what_to_do(stored: Adwarm, words: tuple[str, ...], message: str) -> None:
+    """What is wrong is named, with exit code 1 and no traceback."""
+    result = stored("fatigue", *words)
+    assert result.exit_code == 1
+    assert message in result.stderr

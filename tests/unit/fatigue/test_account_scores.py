@@ -1,23 +1,31 @@
 """Accounts are scored from the store, once per version of their data."""
 
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import orjson
+import pytest
+from sqlalchemy import Engine
 
 from adwarm.compression import compress, unpack_document
+from adwarm.fatigue import account_scores
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
-from adwarm.model import Priority, ReportKey
+from adwarm.model import Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest
+from adwarm.settings import Settings
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
-from adwarm.store import Context, ObjectStore, entries, scores
+from adwarm.store import Context, ObjectStore, entries, partitions, scores
 from adwarm.store.database import write_transaction
-from adwarm.store.tables import fatigue_score
+from adwarm.store.partition_rows import daily_rows, pack_rows
+from adwarm.store.scores import DayScores
+from adwarm.store.tables import entry, fatigue_day, fatigue_score
 from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
 DAY = date(2026, 11, 24)
+SPEC = Settings().spec("default").hash
 WEEK = "2026-11-18..2026-11-24"
 
 
@@ -90,12 +98,96 @@ def test_scoring_again_stays_an_error_until_the_days_are_back(bench: PrefetchHar
     assert _score(bench, objects, "act_1").accounts == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("impressions", "many"), ("clicks", "-3"), ("spend", "1e999"), ("date_start", "2026-99-99")],
+)
+def test_rows_that_cannot_be_read_stop_one_account(
+    bench: PrefetchHarness, objects: ObjectStore, name: str, value: str
+) -> None:
+    """A value that is no number or no day gives one error with the account and the field; the others are scored."""
+    _close(bench, "act_1", "act_2")
+    states = partitions.list_states(bench.engine, "act_1", SPEC, Window(DAY - timedelta(days=1), DAY))
+    rows = [{**row, name: value} for row in daily_rows(objects, states, Window(DAY, DAY))]
+    changed = replace(states[DAY], object_hash=objects.put(pack_rows(rows)))
+    with write_transaction(bench.engine) as connection:
+        partitions.publish(connection, "act_1", SPEC, [changed], 1)
+    result = _score(bench, objects, "act_1", "act_2")
+    if name == "date_start":  # a row of no day of the window is not read
+        assert (result.accounts, result.errors) == (2, [])
+        return
+    assert (result.accounts, len(result.errors)) == (1, 1)
+    assert result.errors[0].startswith(f"act_1 {DAY}: ")
+    assert name in result.errors[0]
+    assert "fix the rows at their source" in result.errors[0]
+    assert [row.score.ad_id for row in scores.list_latest(bench.engine, "act_2")] == ["7"]
+
+
+def test_a_run_that_dies_is_completed_by_the_next(
+    bench: PrefetchHarness, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When storing fails after the first account, that account stays whole and the next run does the others."""
+    monkeypatch.setattr(account_scores, "_TRANSACTION_SCORES", 1)
+    _close(bench, "act_1", "act_2", "act_3")
+    publish = scores.publish_days
+    calls: list[str] = []
+
+    def die_at_the_second(engine: Engine, days: Sequence[DayScores], at: datetime) -> object:
+        calls.append(days[0].account_id)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return publish(engine, days, at)
+
+    monkeypatch.setattr(scores, "publish_days", die_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        _score(bench, objects, "act_1", "act_2", "act_3")
+    result = _score(bench, objects, "act_1", "act_2", "act_3")
+    assert (result.accounts, result.unchanged, calls) == (2, 1, ["act_1", "act_2", "act_2", "act_3"])
+
+
+def test_a_frequency_outlives_its_weekly_report(bench: PrefetchHarness, objects: ObjectStore) -> None:
+    """Once the report of the week is deleted, the scores keep their frequency, also when they are computed again."""
+    bench.source.script = {"act_1": _tiring_ads}
+    _close(bench, "act_1")
+    _score(bench, objects, "act_1")
+    before = [row.score for row in scores.list_latest(bench.engine, "act_1")]
+    assert {score.baseline["frequency"] for score in before} == {1.5, 2.5, 3.5}
+    with write_transaction(bench.engine) as connection:
+        connection.execute(entry.delete())
+    assert _score(bench, objects, "act_1").unchanged == 1
+    fatigue = bench.settings.fatigue.model_copy(update={"min_impressions": 501})
+    changed = bench.settings.model_copy(update={"fatigue": fatigue})
+    assert score_accounts(Context(bench.engine, objects, changed), [("act_1", DAY)], NOW).accounts == 1
+    after = [row.score for row in scores.list_latest(bench.engine, "act_1")]
+    assert [score.audience for score in after] == [score.audience for score in before]
+
+
+def test_nothing_is_read_when_nothing_changed(bench: PrefetchHarness, objects: ObjectStore) -> None:
+    """Equal inputs need no object: the second run is fine although every object is damaged by then."""
+    _close(bench, "act_1")
+    _score(bench, objects, "act_1")
+    for path in Path(objects.url).rglob("*.parquet"):
+        path.write_bytes(b"?")
+    result = _score(bench, objects, "act_1")
+    assert (result.unchanged, result.errors) == (1, [])
+
+
+def test_days_without_a_row_are_scored_once(bench: PrefetchHarness, objects: ObjectStore) -> None:
+    """An account whose stored days have no rows has no scores; it counts as scored and is not computed again."""
+    bench.source.script = {"act_1": lambda unit: ResultPage([], api_version="v26.0")}
+    _close(bench, "act_1")
+    assert (_score(bench, objects, "act_1").accounts, scores.list_latest(bench.engine, "act_1")) == (1, [])
+    assert scores.list_scored_accounts(bench.engine, ["act_1"], DAY) == {"act_1"}
+    assert _score(bench, objects, "act_1").unchanged == 1
+
+
 def test_entries_of_rows_and_of_columns_give_the_same_scores(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """A week's entry in the older format of rows has the same frequencies, so every score is the same, byte by byte."""
 
     def score() -> bytes:
         with write_transaction(bench.engine) as connection:
             connection.execute(fatigue_score.delete())
+            connection.execute(fatigue_day.delete())
         assert _score(bench, objects, "act_1").accounts == 1
         return orjson.dumps([row.to_dict() for row in scores.list_latest(bench.engine, "act_1")])
 

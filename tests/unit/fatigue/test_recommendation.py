@@ -1,4 +1,4 @@
-"""What to do about an ad, in words, and when its score reaches the next status."""
+"""What to do about an ad, in words, and when its score becomes critical."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -9,18 +9,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.fatigue.recommendation import (
+    CAP_FREQUENCY_FROM,
     MAX_DAYS_AHEAD,
     MIN_QUALITY,
-    MIN_TREND,
+    PAUSE_FROM,
+    SOON_DAYS,
     Projection,
+    describe_evidence,
     describe_flags,
-    project_status,
-    rank_components,
+    describe_projection,
+    find_driver,
+    is_critical_soon,
+    project_critical,
     recommend,
 )
-from adwarm.fatigue.score import status_of
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
+
+from .stored_ads import status_of
 
 DAY = date(2026, 3, 3)
 FIGURES: dict[str, Any] = {
@@ -37,7 +43,7 @@ FIGURES: dict[str, Any] = {
 SETTINGS = FatigueSettings()
 
 
-def _score(total: float | None, trend: float | None = None, **values: Any) -> FatigueScore:
+def _score(total: float | None, **values: Any) -> FatigueScore:
     score = FatigueScore(
         account_id="act_1",
         ad_id="1",
@@ -49,7 +55,7 @@ def _score(total: float | None, trend: float | None = None, **values: Any) -> Fa
         audience=total,
         algorithm=total,
         data_quality=0.9,
-        trend_per_day=trend,
+        trend_per_day=None,
         days_to_critical=None,
         baseline=FIGURES,
         calculator_version="v",
@@ -57,68 +63,178 @@ def _score(total: float | None, trend: float | None = None, **values: Any) -> Fa
     return replace(score, **values)
 
 
-def test_the_projected_day_is_the_first_in_the_next_status() -> None:
-    """30 is still healthy, so 20 with 5 points a day becomes a warning on the third day."""
-    assert project_status(_score(20.0, 5.0)) == Projection("warning", DAY + timedelta(days=3))
-    assert project_status(_score(50.0, 4.0)) == Projection("critical", DAY + timedelta(days=3))
+def _soon(days: float, low: float | None, high: float | None, **values: Any) -> FatigueScore:
+    projected = {"days_to_critical": days, "days_to_critical_low": low, "days_to_critical_high": high}
+    return _score(50.0, **{**projected, **values})
+
+
+@pytest.mark.parametrize(
+    ("score", "text"),
+    [
+        (_soon(6.2, 4.6, 8.4), "critical in 4 to 9 days"),
+        (_soon(4.0, 4.0, 4.0), "critical in about 4 days"),
+        (_soon(3.4, None, None), "critical in 3 to 4 days"),
+        (_soon(6.0, 4.0, None), "critical in 4 days or later"),
+        (_soon(6.0, 1.5, MAX_DAYS_AHEAD + 1.0), "critical in 1 day or later"),
+        (_soon(2.0, 0.4, 2.5), "critical within 3 days"),
+        (_soon(2.0, 0.4, None), "critical from tomorrow on, or later"),
+    ],
+)
+def test_the_projection_is_an_interval_of_days(score: FatigueScore, text: str) -> None:
+    """Both ends are whole days that contain the interval; an end that is too far away is left open."""
+    assert describe_projection(score) == text
 
 
 @pytest.mark.parametrize(
     "score",
     [
-        _score(None),
-        _score(80.0, 5.0),
-        _score(20.0, None),
-        _score(20.0, -5.0),
-        _score(20.0, MIN_TREND / 2),
-        _score(20.0, 5.0, data_quality=MIN_QUALITY - 0.01),
-        _score(0.0, 0.5),
+        _score(None, days_to_critical=3.0),
+        _score(80.0, days_to_critical=0.0),
+        _score(20.0),
+        _soon(5.0, 3.0, 8.0, data_quality=MIN_QUALITY - 0.01),
+        _soon(MAX_DAYS_AHEAD + 1.0, 3.0, 90.0),
+        replace(_soon(5.0, 3.0, None), status="healthy"),
     ],
-    ids=["pending", "critical", "no trend", "falling", "flat", "low quality", "too far ahead"],
+    ids=["pending", "critical", "not rising", "low quality", "too far ahead", "healthy and perhaps staying so"],
 )
-def test_no_day_is_projected_without_a_reason_to(score: FatigueScore) -> None:
-    """Nothing is projected where a line through the last days says nothing."""
-    assert project_status(score) is None
+def test_nothing_is_projected_without_a_reason_to(score: FatigueScore) -> None:
+    """Where a projection would say nothing, there is none, and the ad is not critical soon."""
+    assert project_critical(score) is None
+    assert describe_projection(score) == ""
+    assert not is_critical_soon(score)
 
 
-@given(st.floats(0.0, 60.0), st.floats(MIN_TREND, 40.0))
-def test_the_status_changes_on_the_projected_day_and_not_before(total: float, trend: float) -> None:
-    """At the present trend the score is in another status on the projected day, and was in its own the day before."""
-    score = _score(total, trend)
-    projection = project_status(score)
-    if projection is None:
-        assert status_of(total + MAX_DAYS_AHEAD * trend) == score.status
-        return
-    days = (projection.day - DAY).days
-    assert status_of(total + days * trend + 1e-6) != score.status
-    assert status_of(total + (days - 1) * trend - 1e-6) == score.status
+@given(st.floats(0.0, 50.0), st.floats(0.0, 1.0), st.one_of(st.none(), st.floats(1.0, 3.0)))
+def test_the_projected_days_contain_the_interval(days: float, below: float, above: float | None) -> None:
+    """The first day is not after the low end, and the last one not before the high end."""
+    low, high = days * below, None if above is None else days * above
+    found = project_critical(_soon(days, low, high))
+    assert found is not None
+    assert (found.first - DAY).days <= low
+    if high is None or high > MAX_DAYS_AHEAD:
+        assert found.last is None
+    else:
+        assert found.last is not None
+        assert (found.last - DAY).days >= high
 
 
-def test_a_critical_ad_says_what_wears_out() -> None:
-    """The strongest components come first; the figures say how much each has changed."""
-    score = _score(70.0, creative=90.0, audience=75.0, algorithm=25.0)
+def test_a_projection_has_its_days() -> None:
+    """The ends of the interval are dates after the day of the score."""
+    assert project_critical(_soon(6.2, 4.6, 8.4)) == Projection(DAY + timedelta(days=4), DAY + timedelta(days=9))
+
+
+def test_a_critical_ad_has_one_action_first_and_the_figures_behind_it() -> None:
+    """The action is that of the driver; the figures say how much each component has changed, strongest first."""
+    score = _score(65.0, creative=90.0, audience=75.0, algorithm=25.0, driver="creative", cost_ratio=2.31)
     result = recommend(score, SETTINGS)
     assert result.action.startswith("Replace the creative")
-    assert "Widen the audience" in result.action
-    assert "bid" not in result.action
     assert result.reasons == (
-        "click-through rate 50% below its usual level",
+        "click-through rate 1.00%, 50% below its best week",
         "one person saw it 4.2 times in seven days",
-        "price of a thousand impressions 20% above its usual level",
+        "price of a thousand impressions 12.00, 20% above its best week",
+        "cost per result 2.3 times its past (Meta calls a creative fatigued from 2 times on)",
     )
     assert result.caution == ""
 
 
-def test_a_component_without_weight_is_no_reason() -> None:
-    """What does not count towards the score is not recommended against."""
+@pytest.mark.parametrize(
+    ("total", "driver", "words"),
+    [
+        (PAUSE_FROM, "creative", "Pause the ad and replace"),
+        (PAUSE_FROM, "audience", "Pause the ad for this audience"),
+        (PAUSE_FROM, "algorithm", "Pause the ad, or lower its bid"),
+        (CAP_FREQUENCY_FROM, "audience", "Cap the frequency"),
+        (CAP_FREQUENCY_FROM - 1, "audience", "Widen the audience"),
+        (65.0, "algorithm", "Check bid"),
+        (45.0, "creative", "Plan a new creative"),
+        (45.0, "audience", "Plan a wider audience"),
+        (45.0, "algorithm", "Watch the price"),
+    ],
+)
+def test_the_action_follows_level_and_driver(total: float, driver: str, words: str) -> None:
+    """From 85 on the ad is paused, from 70 on its frequency is capped, above 60 it is refreshed, below that planned."""
+    assert recommend(_score(total, driver=driver), SETTINGS).action.startswith(words)
+
+
+def test_a_warning_that_becomes_critical_soon_is_prepared_for() -> None:
+    """Within a week the replacement is prepared, with the days that are left; later it is only planned."""
+    action = recommend(_soon(6.2, 4.6, 8.4, driver="creative"), SETTINGS).action
+    assert action == "Prepare a replacement of the creative now: at this pace the ad is critical in 4 to 9 days."
+    later = _soon(SOON_DAYS + 1.0, 5.0, 12.0, driver="creative")
+    assert recommend(later, SETTINGS).action.startswith("Plan")
+
+
+def test_the_driver_of_an_older_score_is_its_largest_weighted_component() -> None:
+    """A component without weight, or within the healthy band, is not the driver."""
     score = _score(50.0, creative=90.0, audience=40.0, algorithm=None)
-    assert rank_components(score, FatigueSettings(weights=(0.0, 0.5, 0.5))) == ["audience"]
+    assert find_driver(score, FatigueSettings(weights=(0.0, 0.5, 0.5))) == "audience"
+    assert find_driver(score, SETTINGS) == "creative"
+    assert find_driver(_score(20.0), SETTINGS) is None
+    assert find_driver(_score(50.0, driver="algorithm"), SETTINGS) == "algorithm"
 
 
-def test_a_healthy_ad_needs_nothing_until_it_nears_a_warning() -> None:
-    """A healthy ad is left alone, and prepared for once its warning is a week away."""
+def test_an_alarm_on_a_healthy_ad_asks_for_a_creative_and_says_why_both_hold() -> None:
+    """Score and alarm disagree: the action follows the alarm, and the note says what each compares."""
+    score = _score(20.0, alarm="alarm", evidence=4_321.0, onset=DAY - timedelta(days=6))
+    result = recommend(score, SETTINGS)
+    assert result.action.startswith("Prepare a new creative today")
+    assert "best week" in result.note
+    assert result.reasons[-1] == (
+        "click-through rate falling since about Feb 25 (chance alone would show this about once in 4,300 days per ad)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "words"), [("creative", "chance may explain"), ("audience", "how often"), ("algorithm", "its price")]
+)
+def test_a_critical_ad_without_an_alarm_says_why_there_is_none(driver: str, words: str) -> None:
+    """An alarm watches clicks only; a score of clicks may also be chance."""
+    assert words in recommend(_score(70.0, driver=driver), SETTINGS).note
+    assert recommend(_score(70.0, driver=driver, alarm="alarm"), SETTINGS).note == ""
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"), [(None, "once in 180 days"), (7.0, "once in 180 days"), (2e9, "less than once in 100,000")]
+)
+def test_evidence_is_at_least_what_raised_the_alarm(evidence: float | None, words: str) -> None:
+    """An alarm began with evidence of the setting; a later day may have less, and no number is absurdly exact."""
+    assert words in describe_evidence(_score(50.0, alarm="alarm", evidence=evidence), SETTINGS)
+    assert describe_evidence(_score(50.0, evidence=evidence), SETTINGS) == ""
+
+
+def test_a_healthy_ad_needs_nothing() -> None:
+    """A healthy ad is left alone; a watch is looked at again."""
     assert recommend(_score(20.0), SETTINGS).action == "Nothing to do."
-    assert "reaches warning on 2026-03-06" in recommend(_score(20.0, 5.0), SETTINGS).action
+    assert recommend(_score(20.0, alarm="watch"), SETTINGS).action.startswith("Look again tomorrow")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"), [(1.0, "not above its past"), (1.5, "limited above 1"), (2.0, "fatigued from 2")]
+)
+def test_cost_per_result_is_compared_as_meta_does(ratio: float, words: str) -> None:
+    """Above 1 times the past Meta calls a creative limited, from 2 times on fatigued."""
+    assert any(words in reason for reason in recommend(_score(50.0, cost_ratio=ratio), SETTINGS).reasons)
+
+
+def test_a_changed_budget_or_audience_is_a_caution() -> None:
+    """Both can look like fatigue, so the advice says so; a healthy ad without an alarm needs no such word."""
+    figures = {**FIGURES, "flags": ["audience_changed", "budget_changed"]}
+    caution = recommend(_score(50.0, baseline=figures), SETTINGS).caution
+    assert "the budget changed and the audience changed" in caution
+    assert recommend(_score(20.0, baseline=figures), SETTINGS).caution == ""
+    assert recommend(_score(20.0, baseline=figures, alarm="alarm"), SETTINGS).caution
+
+
+def test_an_ad_that_is_off_needs_nothing() -> None:
+    """Seven days without impressions are no fatigue."""
+    score = _score(None, baseline={**FIGURES, "flags": ["suspended"]})
+    assert recommend(score, SETTINGS).action == "Nothing to do while the ad is off."
+
+
+def test_missing_history_is_fetched() -> None:
+    """An ad that is pending because days are not stored says which DAG fetches them."""
+    score = _score(None, baseline={**FIGURES, "flags": ["history_missing"]})
+    assert "adwarm_backfill" in recommend(score, SETTINGS).action
 
 
 @pytest.mark.parametrize(
@@ -141,6 +257,11 @@ def test_a_pending_ad_says_what_it_lacks(figures: dict[str, Any], needs: tuple[s
     assert len(result.reasons) == len(needs)
     for reason, need in zip(result.reasons, needs, strict=True):
         assert reason.startswith(need)
+
+
+def test_an_alarm_on_a_pending_ad_is_looked_at() -> None:
+    """An alarm counts although there is no score yet."""
+    assert recommend(_score(None, alarm="alarm"), SETTINGS).action.startswith("Look at the ad today")
 
 
 def test_a_doubtful_score_says_so() -> None:

@@ -6,11 +6,13 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.score import CALCULATOR_VERSION, score_account, status_of
+from adwarm.fatigue.score import CALCULATOR_VERSION, find_bands, score_account
+from adwarm.fatigue.score_table import STATUSES
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
@@ -115,7 +117,8 @@ def test_daily_frequency_is_never_used() -> None:
 )
 def test_bands(value: float, status: str) -> None:
     """Up to 30 healthy, up to 60 warning, above critical."""
-    assert status_of(value) == status
+    (band,) = find_bands(np.array([value], float))
+    assert STATUSES[band] == status
 
 
 def test_too_few_days_are_pending() -> None:

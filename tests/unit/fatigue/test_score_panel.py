@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures
 from adwarm.fatigue.prior import AccountPrior, measure_priors
-from adwarm.fatigue.score import score_panel, status_of
+from adwarm.fatigue.score import score_panel
 from adwarm.fatigue.score_table import ScoreTable
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
+
+from .stored_ads import status_of
 
 FIRST = date(2026, 1, 5)
 DAYS = 70

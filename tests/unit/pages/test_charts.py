@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.pages.charts import Series, bar_chart, heat_map, line_chart, share_bar, sparkline
+from adwarm.pages.charts import Mark, Series, bar_chart, heat_map, line_chart, share_bar, sparkline
 
 HOSTILE = "\"><script>alert('1')</script>"
 VALUES = st.lists(st.none() | st.floats(0, 1e15), min_size=1, max_size=40)
@@ -51,10 +51,27 @@ def test_values_are_text_too() -> None:
     assert '<span class="key c1"></span>opens' in chart
 
 
+def test_moments_are_marked_above_the_plot() -> None:
+    """Each mark is a line at its place with its text on a line of its own, which stays inside the picture."""
+    labels = [str(number) for number in range(10)]
+    marks = [Mark(1, "early", "c5"), Mark(9, "late", "c1")]
+    chart = str(line_chart([Series("rate", [1.0] * 10, "c6 dots")], labels, "Rate", marks=marks))
+    places = {text: (float(x), int(y), kind) for x, y, kind, text in re.findall(
+        r'<text x="([^"]*)" y="(\d+)" class="label ([^"]*)">([^<]*)', chart)}  # fmt: skip
+    assert places["early"][0] < places["late"][0]
+    assert (places["early"][1], places["late"][1]) == (13, 29)
+    assert (places["early"][2], places["late"][2]) == ("c5", "c1 end")
+    assert chart.count('r="2.5"') == 10
+    assert min(heights(chart)) > 29
+
+
 def test_hostile_names_stay_text() -> None:
     """Titles, labels and names are escaped in every chart."""
     series = [Series(HOSTILE, [1, 2]), Series(HOSTILE, [2, 1])]
-    charts = [line_chart(series, [HOSTILE] * 2, HOSTILE), bar_chart(series, [HOSTILE] * 2, HOSTILE)]
+    charts = [
+        line_chart(series, [HOSTILE] * 2, HOSTILE, marks=[Mark(0, HOSTILE)]),
+        bar_chart(series, [HOSTILE] * 2, HOSTILE),
+    ]
     charts += [heat_map([1.0] * 168, HOSTILE, HOSTILE), heat_map([1.0] * 168, HOSTILE, "", [HOSTILE] * 168)]
     charts += [share_bar(0.5, HOSTILE), sparkline([1, 2], HOSTILE)]
     for chart in charts:

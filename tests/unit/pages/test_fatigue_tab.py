@@ -1,5 +1,7 @@
-"""The tab *Fatigue*: ads by status, the list of ads with filters and pages, and the page of one ad."""
+"""The tab *Fatigue*: what needs action, what changed, sums by account, the list of ads, and its file."""
 
+import csv
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -8,16 +10,21 @@ from typing import Any
 
 import pytest
 
-from adwarm.fatigue.score import status_of
 from adwarm.model import Account, FatigueScore
+from adwarm.pages.queries import fatigue_overview_queries as overview
 from adwarm.pages.queries import fatigue_queries
-from adwarm.pages.queries.fatigue_queries import AdQuery
+from adwarm.pages.queries.fatigue_queries import AccountFilter, AdQuery
 from adwarm.store import accounts, scores
-from tests.unit.pages.conftest import Page
+from tests.unit.fatigue.stored_ads import status_of
+from tests.unit.pages.conftest import START, VIEWER, Page
 
 DAY = date(2026, 3, 3)
+YESTERDAY = DAY - timedelta(days=1)
+SINCE = DAY - timedelta(days=3)
 AT = datetime(2026, 3, 4, 1, 0, tzinfo=UTC)
 BASELINE: dict[str, Any] = {"ctr": 0.02, "recent_ctr": 0.01, "frequency": 4.0, "flags": []}
+ALL = AccountFilter()
+HOSTILE = "<script>alert(1)</script>\"'&"
 
 
 def _score(ad_id: str, total: float | None, day: date = DAY, account: str = "act_1", **values: Any) -> FatigueScore:
@@ -35,15 +42,19 @@ def _score(ad_id: str, total: float | None, day: date = DAY, account: str = "act
         trend_per_day=None if total is None else 5.0,
         days_to_critical=None,
         baseline=BASELINE,
-        calculator_version="canonical-2",
+        calculator_version="canonical-3",
+        recent_spend=100.0,
     )
     return replace(score, **values)
 
 
-def _store(page: Page, items: Iterable[FatigueScore], *, settled: bool = False) -> None:
+def _store(page: Page, items: Iterable[FatigueScore], *, settled: bool = False, currency: str = "EUR") -> None:
     rows = list(items)
-    zones = {item.account_id: Account(item.account_id, "America/New_York", "Europe/Berlin") for item in rows}
-    accounts.save(page.runtime.engine, list(zones.values()), AT)
+    found = {
+        item.account_id: Account(item.account_id, "America/New_York", "Europe/Berlin", currency, name="")
+        for item in rows
+    }
+    accounts.save(page.runtime.engine, list(found.values()), AT)
     scores.publish(page.runtime.engine, rows, 1, settled, AT)
 
 
@@ -51,53 +62,169 @@ def _names(html: str) -> list[str]:
     return re.findall(r">(ad [^<]+)</a>", html)
 
 
-def test_the_overview_compares_with_the_day_before(page: Page) -> None:
-    """Each account counts on its own newest day, and on the day before that."""
-    yesterday = DAY - timedelta(days=1)
-    _store(page, [_score("1", 70.0), _score("2", 40.0), _score("1", 50.0, yesterday), _score("2", 45.0, yesterday)])
-    _store(page, [_score("3", 90.0, yesterday, "act_2"), _score("4", None, yesterday, "act_2")])
-    _store(page, [_score("5", 95.0, DAY - timedelta(days=2), "act_1")])
-    overall, worst = fatigue_queries.count_statuses(page.runtime.engine)
-    assert overall.now == {"healthy": 0, "warning": 1, "critical": 2, "pending": 1}
-    assert overall.before == {"healthy": 0, "warning": 2, "critical": 0, "pending": 0}
-    assert (overall.accounts, overall.first_day, overall.last_day) == (2, yesterday, DAY)
-    assert [(item.account_id, item.now["critical"], item.before["critical"]) for item in worst] == [
-        ("act_1", 1, 0),
-        ("act_2", 1, 0),
+def test_alarms_come_first_then_critical_ads_then_warnings(page: Page) -> None:
+    """An ad counts once, in the first group that it belongs to; in a group most spend comes first."""
+    rows = [
+        _score("1", 80.0, recent_spend=500.0),
+        _score("2", 20.0, alarm="alarm", recent_spend=1.0, alarm_since=DAY - timedelta(days=4)),
+        _score("3", 90.0, alarm="alarm", recent_spend=2.0, alarm_since=DAY),
+        _score("4", 70.0, recent_spend=700.0),
+        _score("5", 55.0, days_to_critical=3.2, days_to_critical_low=2.0, days_to_critical_high=5.5),
+        _score("6", 50.0, days_to_critical=9.0),
+        _score("7", 20.0, days_to_critical=3.0),
+        _score("8", 20.0),
     ]
-    html = page.tile("fatigue", "overview")
-    assert "newest day 2026-03-02 to 2026-03-03" in html
-    assert 'href="fatigue?text=act_2"' in html
+    _store(page, rows)
+    counts = overview.count_due(page.runtime.engine, ALL, SINCE)
+    assert counts.ads == {"alarm": 2, "critical": 2, "soon": 1}
+    assert (counts.total, counts.scored, counts.spend, counts.last_day) == (5, 8, {"EUR": 1303.0}, DAY)
+    html = page.tile("fatigue", "today")
+    assert _names(html) == ["ad 3", "ad 2", "ad 4", "ad 1", "ad 5"]
+    for text in ("since Feb 27", ">new<", "since Mar 3", "critical in 2 to 6 days", "1,303 EUR"):
+        assert text in html, text
+
+
+def test_the_start_of_a_critical_time_is_found_in_the_last_days(page: Page) -> None:
+    """A critical ad says since when; further back than the shown days it says so."""
+    days = [DAY - timedelta(days=back) for back in range(20)]
+    _store(page, [_score("1", 80.0, day) for day in days])
+    _store(page, [_score("2", 80.0 if back < 3 else 40.0, day, "act_2") for back, day in enumerate(days)])
+    html = page.tile("fatigue", "today")
+    assert "since Feb 18 or earlier" in html
+    assert "since Mar 1<" in html
+
+
+def test_more_ads_than_are_listed_are_linked(page: Page) -> None:
+    """Beyond the listed ads the tile says how many more there are, and links the lists of each kind."""
+    _store(page, [_score(f"{number:02}", 80.0) for number in range(15)])
+    html = page.tile("fatigue", "today", account="act_1")
+    assert len(_names(html)) == overview.DUE_ROWS
+    assert "3 more:" in html
+    assert 'href="fatigue?account=act_1&amp;status=critical#ads"' in html
+
+
+def test_spend_of_several_currencies_is_not_added(page: Page) -> None:
+    """Each currency has its own sum, and accounts of several have no spend-weighted score together."""
+    _store(page, [_score("1", 80.0, recent_spend=100.0)])
+    _store(page, [_score("2", 40.0, account="act_2", alarm="alarm", recent_spend=300.0)], currency="USD")
+    assert overview.count_due(page.runtime.engine, ALL, SINCE).spend == {"EUR": 100.0, "USD": 300.0}
+    overall, _ = overview.sum_accounts(page.runtime.engine, ALL)
+    assert (overall.currency, overall.now.spend, overall.now.score) == (None, None, 60.0)
+
+
+def test_nothing_to_do_is_said(page: Page) -> None:
+    """Healthy ads alone need no action, and the tile says how many were looked at."""
+    _store(page, [_score("1", 20.0), _score("2", 10.0)])
+    html = page.tile("fatigue", "today")
+    assert "Nothing needs action" in html
+    assert "None of 2 ads" in html
+
+
+def test_old_scores_need_no_action_today(page: Page) -> None:
+    """Scores that are too old to act on say which DAG makes new ones; one account without new ones is left out."""
+    old = DAY - timedelta(days=30)
+    _store(page, [_score("1", 90.0, old, alarm="alarm")])
+    assert "too old to act on" in page.tile("fatigue", "today")
+    _store(page, [_score("2", 70.0, account="act_2")])
+    assert _names(page.tile("fatigue", "today")) == ["ad 2"]
 
 
 def test_no_scores_are_explained(page: Page) -> None:
-    """Without scores the tab says which DAG makes them, and the page of an ad that there is none."""
-    assert "adwarm_daily_insights" in page.tile("fatigue", "overview")
+    """Without scores each tile says what makes them, or what to change."""
+    assert "adwarm_daily_insights" in page.tile("fatigue", "today")
+    assert "No ad of these accounts is scored" in page.tile("fatigue", "today", text="shop")
+    assert "No ad has changed" in page.tile("fatigue", "changes")
+    assert "No ad is scored yet" in page.tile("fatigue", "overview")
     assert "No ad is scored yet" in page.tile("fatigue", "ads")
-    assert "no score of the ad 7 of act_1" in page.tile("ad", "score", account="1", ad="7")
-    assert "No scores are stored" in page.tile("ad", "history", account="1", ad="7")
-    assert "no ad is chosen" in page.tile("ad", "score")
 
 
-def test_ads_are_sorted_by_score_or_change(page: Page) -> None:
-    """The highest score, or the largest increase since the day before, comes first; pending ads come last."""
-    yesterday = DAY - timedelta(days=1)
-    _store(page, [_score("1", 20.0), _score("2", 80.0), _score("3", None), _score("4", 60.0)])
-    _store(page, [_score("1", 5.0, yesterday), _score("2", 79.0, yesterday), _score("4", 61.5, yesterday)])
+def test_accounts_are_summed_and_compared_with_the_day_before(page: Page) -> None:
+    """Scores are weighted by spend; ads count as fatigued when they are critical or have an alarm."""
+    rows = [
+        _score("1", 80.0, recent_spend=300.0),
+        _score("2", 20.0, recent_spend=100.0, alarm="alarm"),
+        _score("3", None, recent_spend=100.0),
+        _score("1", 50.0, YESTERDAY, recent_spend=300.0),
+        _score("2", 20.0, YESTERDAY, recent_spend=100.0),
+    ]
+    _store(page, [*rows, _score("9", 95.0, DAY - timedelta(days=2))])
+    _store(page, [_score("4", 10.0, YESTERDAY, "act_2", recent_spend=None)])
+    overall, worst = overview.sum_accounts(page.runtime.engine, ALL)
+    first, second = worst
+    assert [item.account_id for item in worst] == ["act_1", "act_2"]
+    assert first.now.ads == {"healthy": 1, "warning": 0, "critical": 1, "pending": 1}
+    assert (first.now.alarms, first.now.spend, first.now.score, first.now.fatigued_share) == (1, 500.0, 65.0, 0.8)
+    assert (first.before.ads["warning"], first.before.score, first.before.fatigued_share) == (1, 42.5, 0.0)
+    assert (second.now.score, second.now.spend, second.now.fatigued_share) == (10.0, None, None)
+    assert (overall.accounts, overall.first_day, overall.last_day) == (2, YESTERDAY, DAY)
+    assert (overall.now.ads["critical"], overall.now.alarms) == (1, 1)
+    trends = overview.list_account_scores(page.runtime.engine, ["act_1", "act_2"], DAY, 3)
+    assert trends == {"act_1": [95.0, 42.5, 65.0], "act_2": [None, 10.0, None]}
+    html = page.tile("fatigue", "overview")
+    assert 'href="fatigue?account=act_1"' in html
+    assert "newest day 2026-03-02 to 2026-03-03" in html
+
+
+def test_changes_are_grouped_by_what_happened(page: Page) -> None:
+    """A new alarm counts as such also when the status changed; equal days and pending ads are no change."""
+    before = {
+        "1": (20.0, "none"), "2": (20.0, "none"), "3": (70.0, "alarm"), "4": (50.0, "alarm"), "5": (20.0, "watch"),
+        "6": (None, "none"), "7": (20.0, "none"),
+    }  # fmt: skip
+    now = {
+        "1": (50.0, "alarm"), "2": (50.0, "none"), "3": (40.0, "none"), "4": (50.0, "none"), "5": (25.0, "none"),
+        "6": (90.0, "none"), "8": (80.0, "alarm"),
+    }  # fmt: skip
+    for day, ads in ((YESTERDAY, before), (DAY, now)):
+        _store(page, [_score(ad, total, day, alarm=alarm) for ad, (total, alarm) in ads.items()])
+    changes = overview.list_changes(page.runtime.engine, ALL, SINCE)
+    found = [(item.kind, item.ad.stored.score.ad_id, item.count) for item in changes]
+    assert found == [("alarm", "1", 2), ("alarm", "8", 2), ("worse", "2", 1), ("better", "3", 1), ("ended", "4", 1)]
+    html = page.tile("fatigue", "changes")
+    for text in ("New alarms: 2", "Worse status: 1", "Better status: 1", "Alarms that ended: 1", "critical to"):
+        assert text in html, text
+
+
+def test_many_changes_are_cut_by_kind(page: Page) -> None:
+    """Of each kind the ads with most spend are listed, with the number of the others."""
+    numbers = range(overview.CHANGED_ROWS + 2)
+    _store(page, [_score(f"{number}", 20.0, YESTERDAY) for number in numbers])
+    _store(page, [_score(f"{number}", 70.0, recent_spend=float(number)) for number in numbers])
+    html = page.tile("fatigue", "changes")
+    assert _names(html) == [f"ad {number}" for number in reversed(numbers)][: overview.CHANGED_ROWS]
+    assert "and 2 more" in html
+
+
+def test_ads_are_sorted_by_what_is_chosen(page: Page) -> None:
+    """Highest score, largest increase, most spend or soonest critical first; ads without the figure come last."""
+    rows = [
+        _score("1", 20.0, recent_spend=5.0, days_to_critical=20.0),
+        _score("2", 80.0, recent_spend=None, days_to_critical=0.0),
+        _score("3", None, recent_spend=7.0),
+        _score("4", 60.0, recent_spend=1.0, days_to_critical=0.5),
+    ]
+    _store(page, rows)
+    _store(page, [_score("1", 5.0, YESTERDAY), _score("2", 79.0, YESTERDAY), _score("4", 61.5, YESTERDAY)])
     assert _names(page.tile("fatigue", "ads")) == ["ad 2", "ad 4", "ad 1", "ad 3"]
     html = page.tile("fatigue", "ads", sort="change")
     assert _names(html) == ["ad 1", "ad 2", "ad 4", "ad 3"]
     assert [text for text in ("+15.0", "+1.0", "-1.5") if text not in html] == []
+    assert _names(page.tile("fatigue", "ads", sort="spend")) == ["ad 3", "ad 1", "ad 4", "ad 2"]
+    assert _names(page.tile("fatigue", "ads", sort="soon")) == ["ad 4", "ad 1", "ad 2", "ad 3"]
 
 
-@pytest.mark.parametrize("sort", ["total", "change"])
+@pytest.mark.parametrize("sort", ["total", "change", "spend", "soon"])
 def test_filters_and_pages_cover_every_ad_once(page: Page, sort: str) -> None:
     """The pages of a filter list each of its ads once, in order."""
-    rows = [_score(f"{number:03}", float(number % 90), account="act_77") for number in range(60)]
+    rows = [
+        _score(f"{n:03}", float(n % 90), account="act_77", recent_spend=n % 7, days_to_critical=n % 11)
+        for n in range(60)
+    ]
     _store(page, [*rows, _score("900", 99.0)])
     seen: list[str] = []
     for number in (1, 2, 3):
-        ads, has_more = fatigue_queries.list_ads(page.runtime.engine, AdQuery("ACT_77", None, sort, number))  # type: ignore[arg-type]
+        query = AdQuery(AccountFilter("ACT_77"), sort=sort, page=number)  # type: ignore[arg-type]
+        ads, has_more = fatigue_queries.list_ads(page.runtime.engine, query)
         seen += [ad.stored.score.ad_id for ad in ads]
         assert has_more == (number < 3)
     assert len(seen) == 60
@@ -107,16 +234,33 @@ def test_filters_and_pages_cover_every_ad_once(page: Page, sort: str) -> None:
     assert "Ads 26 to 50" in html
 
 
-def test_a_status_filter_looks_at_the_newest_day_only(page: Page) -> None:
-    """An ad that was critical yesterday and is not today is not listed as critical."""
-    _store(page, [_score("1", 20.0), _score("2", 80.0), _score("1", 90.0, DAY - timedelta(days=1))])
-    for sort in ("total", "change"):
+def test_status_and_alarm_filters_look_at_the_newest_day_only(page: Page) -> None:
+    """An ad that was critical or in alarm yesterday and is not today is not listed as such."""
+    earlier = [_score("1", 90.0, YESTERDAY, alarm="alarm"), _score("3", 20.0, YESTERDAY)]
+    _store(page, [*earlier, _score("1", 20.0), _score("2", 80.0), _score("3", 20.0, alarm="alarm")])
+    for sort in fatigue_queries.AdOrder.__args__:  # type: ignore[attr-defined]
         assert _names(page.tile("fatigue", "ads", status="critical", sort=sort)) == ["ad 2"]
+        assert _names(page.tile("fatigue", "ads", alarm="alarm", sort=sort)) == ["ad 3"]
+
+
+def test_an_account_is_chosen_exactly(page: Page) -> None:
+    """The account of a link is that one only, in every tile; its text filter would match others as well."""
+    _store(page, [_score("1", 80.0, account="act_1"), _score("2", 80.0, account="act_12")])
+    for tile in ("today", "ads"):
+        assert _names(page.tile("fatigue", tile, account="act_1")) == ["ad 1"]
+        assert sorted(_names(page.tile("fatigue", tile, text="act_1"))) == ["ad 1", "ad 2"]
+    assert "act_12" not in page.tile("fatigue", "overview", account="1")
 
 
 @pytest.mark.parametrize(
     ("query", "message"),
-    [({"status": "bad"}, "no status"), ({"sort": "name"}, "cannot be sorted"), ({"page": "0"}, "page must be")],
+    [
+        ({"status": "bad"}, "no status"),
+        ({"alarm": "bad"}, "no alarm level"),
+        ({"sort": "name"}, "cannot be sorted"),
+        ({"page": "0"}, "page must be"),
+        ({"account": "shop"}, "shop"),
+    ],
 )
 def test_values_that_are_not_offered_are_refused(page: Page, query: dict[str, str], message: str) -> None:
     """A query that was edited by hand gets a message that names what is possible."""
@@ -131,39 +275,59 @@ def test_a_text_that_is_a_pattern_matches_itself(page: Page) -> None:
 
 
 def test_hostile_names_are_text(page: Page) -> None:
-    """A name with markup is shown as it is written."""
-    name = "<script>alert(1)</script>\"'&"
-    _store(page, [_score('9"><img src=x>', 70.0, ad_name=name)])
-    for html in (page.tile("fatigue", "ads"), page.tile("ad", "score", account="1", ad='9"><img src=x>')):
+    """A name with markup is shown as it is written, in every tile."""
+    _store(page, [_score("9", 20.0, YESTERDAY), _score("9", 70.0, ad_name=HOSTILE)])
+    for tile in ("today", "changes", "ads"):
+        html = page.tile("fatigue", tile)
         assert "<script" not in html
-        assert "<img" not in html
         assert "&lt;script&gt;" in html
-
-
-def test_a_rising_ad_shows_the_day_of_the_next_status(page: Page) -> None:
-    """The row says when the ad becomes a warning, in which zone its day is, and that the score is provisional."""
-    _store(page, [_score("1", 20.0)])
-    html = page.tile("fatigue", "ads")
-    assert "warning on 2026-03-06" in html
-    assert "2026-03-03 America/New_York, provisional" in html
-
-
-def test_the_page_of_an_ad_shows_its_history(page: Page) -> None:
-    """Newest score with figures and weights; a chart with both limits, and the same as a table with a gap."""
-    days = [DAY - timedelta(days=back) for back in (4, 3, 1, 0)]
-    _store(page, [_score("1", 30.0 + 10 * number, day) for number, day in enumerate(days)], settled=True)
-    score = page.tile("ad", "score", account="1", ad="1")
-    for text in ("+10.0", "1.00%", "2.00%", "40%", "35%", "25%", "Final:", "canonical-2", "in America/New_York"):
-        assert text in score, text
-    history = page.tile("ad", "history", account="1", ad="1")
-    assert "warning above 30" in history
-    assert "critical above 60" in history
-    assert history.count('<polyline points="') == 2 + 1 + 1 + 2 + 2  # a gap splits the lines of score and components
-    assert history.count('<th scope="row">') == 4
 
 
 def test_a_pending_ad_says_what_it_needs(page: Page) -> None:
     """A pending ad has no number, and says how many days it lacks."""
     _store(page, [_score("1", None, baseline={"age_days": 4, "impressions": 900.0, "flags": []})])
     assert "Needs 3 more days" in page.tile("fatigue", "ads")
-    assert "Needs 3 more days" in page.tile("ad", "score", account="1", ad="1")
+
+
+def _read_csv(response: Any) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(response.content.decode())))
+
+
+def test_the_file_has_the_ads_of_the_filter(page: Page) -> None:
+    """All pages of the filter in its order, with name and currency of the account, saved under the day."""
+    rows = [_score(f"{n:02}", float(n), recent_spend=1.5, alarm="alarm" if n % 2 else "none") for n in range(40)]
+    _store(page, rows)
+    answer = page.get("/downloads/fatigue/ads?alarm=alarm&page=7")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == f'attachment; filename="fatigue-ads-{START:%Y-%m-%d}.csv"'
+    found = _read_csv(answer)
+    assert [row["ad_id"] for row in found] == [f"{n:02}" for n in range(39, 0, -2)]
+    assert (found[0]["currency"], found[0]["recent_spend"], found[0]["status"]) == ("EUR", "1.5", "warning")
+    assert 'href="downloads/fatigue/ads?alarm=alarm&amp;sort=total"' in page.tile("fatigue", "ads", alarm="alarm")
+
+
+def test_a_name_in_the_file_is_no_formula(page: Page) -> None:
+    """A spreadsheet does not run what an ad is called; numbers below zero stay numbers."""
+    _store(page, [_score("1", 50.0, ad_name='=HYPERLINK("http://evil.example")', trend_per_day=-2.5)])
+    (row,) = _read_csv(page.get("/downloads/fatigue/ads"))
+    assert row["ad_name"].startswith("'=")
+    assert row["trend_per_day"] == "-2.5"
+
+
+def test_a_file_needs_a_login_and_a_valid_filter(page: Page) -> None:
+    """A viewer gets the file, an anonymous caller the login, and a filter that is not offered its message."""
+    assert page.get("/downloads/fatigue/ads", VIEWER).status_code == 200
+    assert page.get("/downloads/fatigue/ads", None).status_code == 401
+    refused = page.get("/downloads/fatigue/ads?status=bad")
+    assert refused.status_code == 422
+    assert "no status" in refused.text
+
+
+def test_a_tab_runs_at_most_ten_statements(page: Page) -> None:
+    """All tiles of the tab and of an ad's page together, with something in each of them."""
+    rows = [_score("1", 80.0), _score("2", 70.0, alarm="alarm"), _score("1", 20.0, YESTERDAY)]
+    _store(page, rows)
+    for path in ("/fatigue?plain=1", "/ad?plain=1&account=1&ad=1"):
+        with page.counting_statements() as statements:
+            assert "ad 1" in page.get(path).text
+        assert len(statements) <= 10, statements

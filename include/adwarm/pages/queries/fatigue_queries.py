@@ -1,4 +1,4 @@
-"""The SQL of the tab *Fatigue*.
+"""The SQL of the list of ads in the tab *Fatigue*.
 
 Accounts are scored at different times, so each has its own newest day: one probe of an index per account. Everything
 about many ads is read from that index alone; the wide rows are read for the ads of one page only.
@@ -6,49 +6,38 @@ about many ads is read from that index alone; the wide rows are read for the ads
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, Final, Literal
 
-from sqlalchemy import CTE, Engine, Select, and_, case, func, literal, or_, select, tuple_, union_all
+from sqlalchemy import CTE, Engine, Select, and_, case, func, or_, select, tuple_
 
-from adwarm.model import FatigueStatus
+from adwarm.model import AlarmLevel, FatigueStatus
 from adwarm.store import read_transaction
 from adwarm.store.columns import day_before
-from adwarm.store.scores import STATUSES, StoredScore, read_score
+from adwarm.store.scores import StoredScore, read_score
 from adwarm.store.tables import account, fatigue_score
 
 PAGE_SIZE: Final = 25
 MOST_PAGES: Final = 200
 """Later pages are not offered: a filter is faster than so many of them."""
-WORST_ACCOUNTS: Final = 10
 SPARK_DAYS: Final = 14
-HISTORY_DAYS: Final = 90
 AdKey = tuple[str, str]
 """Account id and ad id."""
+AdOrder = Literal["total", "change", "spend", "soon"]
 
 
 @dataclass(frozen=True, slots=True)
-class StatusCounts:
-    """The ads of an account, or of all, by status: as of each account's newest day, and of the day before it.
+class AccountFilter:
+    """Which accounts to read.
 
     Attributes:
-        account_id: None for all accounts.
-        name: of the account; None when the platform gave none.
-        now: ads by status.
-        before: ads by status on the day before.
-        accounts: accounts with scores.
-        first_day: the oldest newest day of an account; None without scores.
-        last_day: the newest day of all.
+        text: part of the id or name of an account; empty for all.
+        account_id: only this account; None for all.
     """
 
-    account_id: str | None
-    name: str | None
-    now: dict[str, int]
-    before: dict[str, int]
-    accounts: int
-    first_day: date | None
-    last_day: date | None
+    text: str = ""
+    account_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +45,17 @@ class AdQuery:
     """Which ads to list, and from which page.
 
     Attributes:
-        text: part of the id or name of an account; empty for all.
+        accounts: only ads of these accounts.
         status: only ads of this status.
-        sort: by total, or by the change since the day before; the highest first.
+        alarm: only ads with this level.
+        sort: by total, by the change since the day before, by spend of seven days, or by when they become critical.
         page: 1 is the first one.
     """
 
-    text: str = ""
+    accounts: AccountFilter = field(default_factory=AccountFilter)
     status: FatigueStatus | None = None
-    sort: Literal["total", "change"] = "total"
+    alarm: AlarmLevel | None = None
+    sort: AdOrder = "total"
     page: int = 1
 
 
@@ -76,12 +67,14 @@ class ListedAd:
         stored: its newest score.
         account_name: None when the platform gave none.
         zone: data zone of the account, in which the day of the score is one.
+        currency: of the account.
         before: its total on the day before; None when it had none.
     """
 
     stored: StoredScore
     account_name: str | None
     zone: str
+    currency: str
     before: float | None
 
     @property
@@ -90,74 +83,56 @@ class ListedAd:
         total = self.stored.score.total
         return None if total is None or self.before is None else total - self.before
 
+    @property
+    def key(self) -> AdKey:
+        """Account id and ad id."""
+        return self.stored.score.account_id, self.stored.score.ad_id
 
-def count_statuses(engine: Engine) -> tuple[StatusCounts, list[StatusCounts]]:
-    """Return the ads of all accounts by status, and the accounts with the most critical ads, worst first."""
-    newest = _newest_days("")
-    score = fatigue_score.alias("score")
-    days = score.c.as_of.in_([newest.c.day, day_before(newest.c.day)])
-    columns = [
-        func.sum(case((and_(is_day, score.c.status == status), 1), else_=0)).label(f"{when}_{status}")
-        for when, is_day in (("now", score.c.as_of == newest.c.day), ("before", score.c.as_of < newest.c.day))
-        for status in STATUSES
-    ]
-    per_account = (
-        select(newest.c.id, func.min(newest.c.name).label("name"), newest.c.day, *columns)
-        .join(score, and_(score.c.account_id == newest.c.id, days))
-        .group_by(newest.c.id, newest.c.day)
-        .cte("per_account")
-    )
-    names = [column.name for column in columns]
-    sums = [func.coalesce(func.sum(per_account.c[name]), 0).label(name) for name in names]
-    total = select(
-        literal(0).label("place"), literal(None).label("id"), literal(None).label("name"),
-        func.count().label("accounts"), func.min(per_account.c.day).label("first_day"),
-        func.max(per_account.c.day).label("last_day"), *sums,
-    )  # fmt: skip
-    worst = (
-        select(
-            literal(1), per_account.c.id, per_account.c.name, literal(1), per_account.c.day, per_account.c.day,
-            *(per_account.c[name] for name in names),
-        )
-        .where(per_account.c.now_critical + per_account.c.now_warning > 0)
-        .order_by(per_account.c.now_critical.desc(), per_account.c.now_warning.desc(), per_account.c.id)
-        .limit(WORST_ACCOUNTS)
-        .subquery()
-    )  # fmt: skip
+
+def list_ads(engine: Engine, query: AdQuery, limit: int = PAGE_SIZE) -> tuple[list[ListedAd], bool]:
+    """Return a page of up to `limit` ads by their newest score, and whether another page follows."""
+    chosen = _choose_ads(query).offset((query.page - 1) * limit).limit(limit + 1)
     with read_transaction(engine) as connection:
-        rows = connection.execute(union_all(total, select(worst))).all()
-    counts = [_status_counts(row) for row in rows]
-    overall = next(item for item in counts if item.account_id is None)
-    ranked = [item for item in counts if item.account_id is not None]
-    return overall, sorted(
-        ranked, key=lambda item: (-item.now["critical"], -item.now["warning"], item.account_id or "")
-    )
+        rows = connection.execute(select_listed(chosen)).all()
+    ads = sorted((read_listed(row) for row in rows), key=lambda ad: _sort_key(ad, query.sort))
+    return ads[:limit], len(ads) > limit
 
 
-def list_ads(engine: Engine, query: AdQuery) -> tuple[list[ListedAd], bool]:
-    """Return a page of ads by their newest score, and whether another page follows."""
-    chosen = _choose_ads(query).subquery("chosen")
+def select_listed(chosen: Select[Any], *more: str) -> Select[Any]:
+    """Return the statement that reads what a `ListedAd` needs.
+
+    Args:
+        chosen: selects `account_id`, `ad_id` and `as_of` of the ads.
+        more: other columns of it to read as well.
+    """
+    keys = chosen.subquery("chosen")
     previous = fatigue_score.alias("previous")
-    same_day = (fatigue_score.c.account_id == chosen.c.account_id, fatigue_score.c.ad_id == chosen.c.ad_id)
-    day_earlier = (previous.c.account_id == chosen.c.account_id, previous.c.ad_id == chosen.c.ad_id)
-    selected = (
-        select(fatigue_score, account.c.name, account.c.data_zone, previous.c.total.label("before"))
-        .select_from(chosen)
-        .join(fatigue_score, and_(*same_day, fatigue_score.c.as_of == chosen.c.as_of))
-        .join(account, account.c.id == chosen.c.account_id)
-        .outerjoin(previous, and_(*day_earlier, previous.c.as_of == day_before(chosen.c.as_of)))
+    same_ad = (fatigue_score.c.account_id == keys.c.account_id, fatigue_score.c.ad_id == keys.c.ad_id)
+    earlier = (previous.c.account_id == keys.c.account_id, previous.c.ad_id == keys.c.ad_id)
+    own = (account.c.name, account.c.data_zone, account.c.currency, previous.c.total.label("before"))
+    return (
+        select(fatigue_score, *own, *(keys.c[name] for name in more))
+        .select_from(keys)
+        .join(fatigue_score, and_(*same_ad, fatigue_score.c.as_of == keys.c.as_of))
+        .join(account, account.c.id == keys.c.account_id)
+        .outerjoin(previous, and_(*earlier, previous.c.as_of == day_before(keys.c.as_of)))
     )
-    with read_transaction(engine) as connection:
-        rows = connection.execute(selected).all()
-    ads = sorted((_listed_ad(row) for row in rows), key=lambda ad: _sort_key(ad, query.sort))
-    return ads[:PAGE_SIZE], len(ads) > PAGE_SIZE
+
+
+def read_listed(row: Any, *more: str) -> ListedAd:
+    """Return the ad of a row of `select_listed` with the same `more`."""
+    values = dict(row._mapping)
+    for name in more:
+        values.pop(name)
+    name, zone, currency, before = (values.pop(column) for column in ("name", "data_zone", "currency", "before"))
+    return ListedAd(read_score(values), name, zone, currency, before)
 
 
 def list_totals(engine: Engine, ads: Sequence[ListedAd], days: int = SPARK_DAYS) -> dict[AdKey, list[float | None]]:
     """Return the totals of each ad on the `days` days up to its newest score, oldest first."""
     if not ads:
         return {}
-    ends = {(ad.stored.score.account_id, ad.stored.score.ad_id): ad.stored.score.as_of for ad in ads}
+    ends = {ad.key: ad.stored.score.as_of for ad in ads}
     table = fatigue_score.c
     query = select(table.account_id, table.ad_id, table.as_of, table.total).where(
         tuple_(table.account_id, table.ad_id).in_(list(ends)), table.as_of > min(ends.values()) - timedelta(days=days)
@@ -172,34 +147,27 @@ def list_totals(engine: Engine, ads: Sequence[ListedAd], days: int = SPARK_DAYS)
     }
 
 
-def list_history(engine: Engine, account_id: str, ad_id: str) -> list[StoredScore]:
-    """Return the newest scores of one ad, at most one for each of `HISTORY_DAYS` days, oldest first."""
-    query = (
-        select(fatigue_score)
-        .where(fatigue_score.c.account_id == account_id, fatigue_score.c.ad_id == ad_id)
-        .order_by(fatigue_score.c.as_of.desc())
-        .limit(HISTORY_DAYS)
-    )
-    with read_transaction(engine) as connection:
-        return [read_score(row) for row in connection.execute(query).mappings()][::-1]
-
-
-def _newest_days(text: str) -> CTE:
-    """Return the id, name and newest day of each account that has scores and whose id or name contains `text`."""
+def newest_days(accounts: AccountFilter) -> CTE:
+    """Return id, name, currency and newest day of each chosen account; the day is NULL without scores."""
     probe = select(func.max(fatigue_score.c.as_of)).where(fatigue_score.c.account_id == account.c.id)
-    selected = select(account.c.id, account.c.name, probe.correlate(account).scalar_subquery().label("day"))
-    if text:
-        matches = (column.icontains(text, autoescape=True) for column in (account.c.id, account.c.name))
+    day = probe.correlate(account).scalar_subquery().label("day")
+    selected = select(account.c.id, account.c.name, account.c.currency, day)
+    if accounts.text:
+        matches = (column.icontains(accounts.text, autoescape=True) for column in (account.c.id, account.c.name))
         selected = selected.where(or_(*matches))
+    if accounts.account_id is not None:
+        selected = selected.where(account.c.id == accounts.account_id)
     # Without MATERIALIZED, PostgreSQL would probe the index again for every ad.
     return selected.cte("newest").prefix_with("MATERIALIZED")
 
 
 def _choose_ads(query: AdQuery) -> Select[Any]:
-    """Return the keys of the ads of a page and one more, read from the index alone."""
-    newest = _newest_days(query.text)
+    """Return the keys of the ads of a filter in order, read from the index alone."""
+    newest = newest_days(query.accounts)
     score = fatigue_score.alias("score")
     keys = (score.c.account_id, score.c.ad_id)
+    wanted = [] if query.status is None else [score.c.status == query.status]
+    wanted += [] if query.alarm is None else [score.c.alarm == query.alarm]
     if query.sort == "change":
         # Both days in one pass: a join of the two would look each ad up on every day that it was ever scored.
         is_now = score.c.as_of == newest.c.day
@@ -207,30 +175,25 @@ def _choose_ads(query: AdQuery) -> Select[Any]:
         rank: Any = func.max(case((is_now, score.c.total))) - func.max(case((is_now, None), else_=score.c.total))
         selected = select(*keys, newest.c.day.label("as_of"))
         selected = selected.join(newest, and_(score.c.account_id == newest.c.id, days)).group_by(*keys, newest.c.day)
-        has_status = is_now if query.status is None else and_(is_now, score.c.status == query.status)
-        selected = selected.having(func.max(case((has_status, 1), else_=0)) == 1)
-    else:
-        rank = score.c.total
-        is_newest = and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day)
-        selected = select(*keys, score.c.as_of).join(newest, is_newest)
-        selected = selected if query.status is None else selected.where(score.c.status == query.status)
-    selected = selected.order_by(rank.is_(None), rank.desc(), *keys)
-    return selected.offset((query.page - 1) * PAGE_SIZE).limit(PAGE_SIZE + 1)
+        selected = selected.having(func.max(case((and_(is_now, *wanted), 1), else_=0)) == 1)
+        return selected.order_by(rank.is_(None), rank.desc(), *keys)
+    is_newest = and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day)
+    selected = select(*keys, score.c.as_of).join(newest, is_newest).where(*wanted)
+    if query.sort == "soon":
+        days_left = case((score.c.status != "critical", score.c.days_to_critical))
+        return selected.order_by(days_left.is_(None), days_left, *keys)
+    rank = score.c.recent_spend if query.sort == "spend" else score.c.total
+    return selected.order_by(rank.is_(None), rank.desc(), *keys)
 
 
-def _sort_key(ad: ListedAd, sort: str) -> tuple[bool, float, str, str]:
+def _sort_key(ad: ListedAd, sort: AdOrder) -> tuple[bool, float, str, str]:
     score = ad.stored.score
-    rank = score.total if sort == "total" else ad.change
+    days_left = None if score.status == "critical" else score.days_to_critical
+    ranks = {
+        "total": score.total,
+        "change": ad.change,
+        "spend": score.recent_spend,
+        "soon": None if days_left is None else -days_left,
+    }
+    rank = ranks[sort]
     return rank is None, -(rank or 0.0), score.account_id, score.ad_id
-
-
-def _listed_ad(row: Any) -> ListedAd:
-    values = dict(row._mapping)
-    name, zone, before = (values.pop(column) for column in ("name", "data_zone", "before"))
-    return ListedAd(read_score(values), name, zone, before)
-
-
-def _status_counts(row: Any) -> StatusCounts:
-    values = row._mapping
-    now, before = ({status: int(values[f"{when}_{status}"]) for status in STATUSES} for when in ("now", "before"))
-    return StatusCounts(row.id, row.name, now, before, int(row.accounts), row.first_day, row.last_day)

@@ -39,6 +39,7 @@
       table.replaceWith(region);
       region.append(table);
       if (region.scrollWidth <= region.clientWidth) continue;
+      if (region.closest(".latest")) region.scrollLeft = region.scrollWidth; // the newest day is what matters
       region.tabIndex = 0;
       region.setAttribute("role", "region");
       region.setAttribute("aria-label", table.caption?.textContent || title.textContent);
@@ -61,7 +62,7 @@
     body.innerHTML = html; // escaped by the server's templates; the page's policy forbids inline scripts
     list("details").forEach((item, place) => (item.open = open[place] ?? item.open));
     frameTables(body);
-    list(".scroll").forEach((item, place) => (item.scrollLeft = scrolls[place] ?? 0));
+    list(".scroll").forEach((item, place) => (item.scrollLeft = scrolls[place] ?? item.scrollLeft));
     if (focused >= 0) list(FOCUSABLE)[focused]?.focus({ preventScroll: true });
   };
 

@@ -1,28 +1,48 @@
-"""The tab *Fatigue*: which ads wear out, how fast, and what to do; and the page of one ad."""
+"""The tab *Fatigue*: what needs action today, what changed, sums by account, and every ad."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final, get_args
 
-from adwarm.fatigue.recommendation import Projection, Recommendation, describe_flags, project_status, recommend
-from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
+from adwarm.fatigue.recommendation import Recommendation, describe_projection, find_driver, recommend
+from adwarm.fatigue.report import CSV_COLUMNS, list_csv_cells
+from adwarm.fatigue.score import WARNING_UP_TO
+from adwarm.foundation.csv_text import format_csv
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import FatigueScore, FatigueStatus, normalize_account_id
-from adwarm.pages.charts import Series
+from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, normalize_account_id
+from adwarm.pages.queries import fatigue_overview_queries as overview
 from adwarm.pages.queries import fatigue_queries as queries
-from adwarm.pages.queries.fatigue_queries import AdQuery, ListedAd
-from adwarm.pages.tab import Tab, Tile, TileRequest
+from adwarm.pages.queries.fatigue_overview_queries import ChangedAd, ChangeKind, DueKind
+from adwarm.pages.queries.fatigue_queries import AccountFilter, AdKey, AdQuery, ListedAd
+from adwarm.pages.tab import Download, Tab, Tile, TileRequest
 from adwarm.settings import FatigueSettings
-from adwarm.store import accounts
 
-_STATUSES: Final[tuple[FatigueStatus, ...]] = ("critical", "warning", "healthy", "pending")
-_SORTS: Final = {"total": "highest score", "change": "largest increase since the day before"}
-_COLORS: Final = {"creative": "c1", "audience": "c2", "algorithm": "c4"}
-_MEANINGS: Final = {
+STATUSES: Final[tuple[FatigueStatus, ...]] = ("critical", "warning", "healthy", "pending")
+ALARMS: Final[dict[AlarmLevel, str]] = {"alarm": "alarm", "watch": "watch", "none": "no alarm"}
+SORTS: Final = {
+    "total": "highest score",
+    "change": "largest increase since the day before",
+    "spend": "most spend in seven days",
+    "soon": "soonest critical",
+}
+FRESH_DAYS: Final = 4
+"""An account whose newest scores are older needs no action today: it has ended, or its data has not come."""
+MOST_ROWS: Final = 10_000
+"""Ads of a download."""
+COLORS: Final = {"creative": "c1", "audience": "c2", "algorithm": "c4"}
+MEANINGS: Final = {
     "creative": "lost click-through rate",
     "audience": "how often one person saw the ad",
     "algorithm": "increased price",
+}
+_SHOWN_REASONS: Final = 3
+_KINDS: Final[dict[DueKind, str]] = {"alarm": "alarm", "critical": "critical", "soon": "critical soon"}
+_CHANGES: Final[dict[ChangeKind, str]] = {
+    "alarm": "New alarms",
+    "worse": "Worse status",
+    "better": "Better status",
+    "ended": "Alarms that ended",
 }
 
 
@@ -47,13 +67,26 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class ShownAd:
-    """A row of the list of ads."""
+    """An ad of a list.
+
+    Attributes:
+        ad: its newest score.
+        components: of the score.
+        projection: when it becomes critical, in words; empty when that cannot be said.
+        recommendation: what to do.
+        driver: the component that raises the score most, in words; empty without one.
+        totals: its score on the last days, oldest first.
+        since: since when it is what it is, in words; empty when unknown.
+        link: its page.
+    """
 
     ad: ListedAd
     components: list[Component]
-    projection: Projection | None
+    projection: str
     recommendation: Recommendation
-    totals: list[float | None]
+    driver: str
+    totals: Sequence[float | None]
+    since: str
     link: str
 
 
@@ -61,15 +94,67 @@ def list_components(score: FatigueScore, settings: FatigueSettings) -> list[Comp
     """Return the components of a score in the order of the settings' weights."""
     total = sum(settings.weights)
     return [
-        Component(name, getattr(score, name), weight / total if total else 0.0, _COLORS[name], _MEANINGS[name])
-        for name, weight in zip(_COLORS, settings.weights, strict=True)
+        Component(name, getattr(score, name), weight / total if total else 0.0, COLORS[name], MEANINGS[name])
+        for name, weight in zip(COLORS, settings.weights, strict=True)
     ]
 
 
+def describe_driver(score: FatigueScore, settings: FatigueSettings) -> str:
+    """Return the component that raises a score most, in words; that of an alarm is the click-through rate."""
+    driver = find_driver(score, settings)
+    if driver is None:
+        return "falling click-through rate" if score.alarm == "alarm" else ""
+    return {"creative": MEANINGS["creative"], "audience": "high frequency", "algorithm": "increased price"}[driver]
+
+
+def _load_today(request: TileRequest) -> Mapping[str, Any]:
+    engine, accounts = request.services.context.engine, _read_accounts(request)
+    since = _first_fresh_day(request)
+    counts = overview.count_due(engine, accounts, since)
+    due = overview.list_due(engine, accounts, since) if counts.total else []
+    ads = [item.ad for item in due]
+    totals = queries.list_totals(engine, ads)
+    chosen = _accounts_query(accounts)
+    return {
+        "counts": counts,
+        "due": [(item.kind, _show_ad(request, item.ad, totals, item.kind)) for item in due],
+        "kinds": _KINDS,
+        "spend": [f"{amount:,.0f} {currency}" for currency, amount in counts.spend.items()],
+        "shown_reasons": _SHOWN_REASONS,
+        "is_filtered": bool(chosen),
+        "all_link": request.link("fatigue"),
+        "links": {
+            "alarm": request.link("fatigue", **chosen, alarm="alarm") + "#ads",
+            "critical": request.link("fatigue", **chosen, status="critical") + "#ads",
+            "soon": request.link("fatigue", **chosen, status="warning", sort="soon") + "#ads",
+        },
+        "fresh_days": FRESH_DAYS,
+    }
+
+
 def _load_overview(request: TileRequest) -> Mapping[str, Any]:
-    overall, worst = queries.count_statuses(request.services.context.engine)
-    links = {item.account_id: request.link("fatigue", text=item.account_id) for item in worst}
-    return {"overall": overall, "worst": worst, "statuses": _STATUSES, "links": links}
+    engine = request.services.context.engine
+    overall, worst = overview.sum_accounts(engine, _read_accounts(request))
+    ids = [item.account_id for item in worst if item.account_id is not None]
+    days = queries.SPARK_DAYS
+    trends = overview.list_account_scores(engine, ids, overall.last_day, days) if overall.last_day else {}
+    return {
+        "overall": overall,
+        "worst": worst,
+        "trends": trends,
+        "days": days,
+        "statuses": STATUSES,
+        "links": {account_id: request.link("fatigue", account=account_id) for account_id in ids},
+    }
+
+
+def _load_changes(request: TileRequest) -> Mapping[str, Any]:
+    changes = overview.list_changes(request.services.context.engine, _read_accounts(request), _first_fresh_day(request))
+    groups: dict[ChangeKind, list[tuple[ChangedAd, str]]] = {}
+    for item in changes:
+        link = request.link("ad", account=item.ad.key[0], ad=item.ad.key[1])
+        groups.setdefault(item.kind, []).append((item, link))
+    return {"groups": groups, "titles": _CHANGES}
 
 
 def _load_ads(request: TileRequest) -> Mapping[str, Any]:
@@ -77,136 +162,100 @@ def _load_ads(request: TileRequest) -> Mapping[str, Any]:
     query = _read_query(request)
     ads, has_more = queries.list_ads(context.engine, query)
     totals = queries.list_totals(context.engine, ads)
-    settings = context.settings.fatigue
-    chosen = {"text": query.text or None, "status": query.status, "sort": query.sort}
+    filters = {"status": query.status, "alarm": query.alarm, "sort": query.sort}
+    chosen = {**_accounts_query(query.accounts), **filters}
     more = has_more and query.page < queries.MOST_PAGES
     return {
-        "ads": [_shown_ad(request, ad, totals, settings) for ad in ads],
+        "ads": [_show_ad(request, ad, totals) for ad in ads],
         "query": query,
-        "statuses": _STATUSES,
-        "sorts": _SORTS,
+        "statuses": STATUSES,
+        "alarms": ALARMS,
+        "sorts": SORTS,
         "first": (query.page - 1) * queries.PAGE_SIZE + 1,
         "days": queries.SPARK_DAYS,
-        "is_filtered": bool(query.text or query.status or query.page > 1),
-        "previous": request.link("fatigue", **chosen, page=query.page - 1) if query.page > 1 else None,
-        "next": request.link("fatigue", **chosen, page=query.page + 1) if more else None,
+        "is_filtered": bool(_accounts_query(query.accounts) or query.status or query.alarm or query.page > 1),
+        "previous": request.link("fatigue", **chosen, page=query.page - 1) + "#ads" if query.page > 1 else None,
+        "next": request.link("fatigue", **chosen, page=query.page + 1) + "#ads" if more else None,
         "is_last_offered": has_more and not more,
+        "download": request.link("downloads/fatigue/ads", **chosen),
+        "most_rows": MOST_ROWS,
     }
 
 
-def _read_query(request: TileRequest) -> AdQuery:
+def _load_csv(request: TileRequest) -> str:
+    """Return the ads of the filter of the URL as CSV, at most `MOST_ROWS`, in their order."""
+    context = request.services.context
+    ads, _ = queries.list_ads(context.engine, _read_query(request, page="1"), MOST_ROWS)
+    settings = context.settings.fatigue
+    rows = ([ad.account_name, ad.currency, ad.change, *list_csv_cells(ad.stored, settings)] for ad in ads)
+    return format_csv(("account_name", "currency", "change", *CSV_COLUMNS), rows)
+
+
+def _read_accounts(request: TileRequest) -> AccountFilter:
+    account = request.get("account").replace("\0", "")
+    return AccountFilter(request.get("text").replace("\0", ""), normalize_account_id(account) if account else None)
+
+
+def _accounts_query(accounts: AccountFilter) -> dict[str, str]:
+    """Return the part of a URL that chooses these accounts."""
+    values = {"account": accounts.account_id, "text": accounts.text}
+    return {name: value for name, value in values.items() if value}
+
+
+def _first_fresh_day(request: TileRequest) -> date:
+    return request.now.date() - timedelta(days=FRESH_DAYS)
+
+
+def _read_query(request: TileRequest, page: str | None = None) -> AdQuery:
     """Return the filter of the URL.
 
     Raises:
         BadRequest: a value is not one of those that the page offers.
     """
-    status, sort, page = request.get("status") or None, request.get("sort") or "total", request.get("page") or "1"
+    status, alarm = request.get("status") or None, request.get("alarm") or None
+    sort, page = request.get("sort") or "total", page or request.get("page") or "1"
     if status not in {None, *get_args(FatigueStatus)}:
-        raise BadRequest(f"there is no status {str(status)[:40]!r}; choose one of {', '.join(_STATUSES)}")
-    if sort not in _SORTS:
-        raise BadRequest(f"ads cannot be sorted by {sort[:40]!r}; choose one of {', '.join(_SORTS)}")
+        raise BadRequest(f"there is no status {str(status)[:40]!r}; choose one of {', '.join(STATUSES)}")
+    if alarm not in {None, *ALARMS}:
+        raise BadRequest(f"there is no alarm level {str(alarm)[:40]!r}; choose one of {', '.join(ALARMS)}")
+    if sort not in SORTS:
+        raise BadRequest(f"ads cannot be sorted by {sort[:40]!r}; choose one of {', '.join(SORTS)}")
     if not (page.isascii() and page.isdigit() and 1 <= int(page) <= queries.MOST_PAGES):
         raise BadRequest(f"page must be a number from 1 to {queries.MOST_PAGES}")
-    return AdQuery(request.get("text").replace("\0", ""), status, sort, int(page))  # type: ignore[arg-type]
+    return AdQuery(_read_accounts(request), status, alarm, sort, int(page))  # type: ignore[arg-type]
 
 
-def _shown_ad(
-    request: TileRequest, ad: ListedAd, totals: Mapping[queries.AdKey, list[float | None]], settings: FatigueSettings
+def _show_ad(
+    request: TileRequest, ad: ListedAd, totals: Mapping[AdKey, Sequence[float | None]], kind: DueKind | None = None
 ) -> ShownAd:
-    score = ad.stored.score
+    score, settings = ad.stored.score, request.services.context.settings.fatigue
     return ShownAd(
         ad,
         list_components(score, settings),
-        project_status(score),
+        describe_projection(score),
         recommend(score, settings),
-        totals[score.account_id, score.ad_id],
+        describe_driver(score, settings),
+        totals[ad.key],
+        _describe_since(score, totals[ad.key], kind),
         request.link("ad", account=score.account_id, ad=score.ad_id),
     )
 
 
-def _load_ad(request: TileRequest) -> Mapping[str, Any]:
-    context = request.services.context
-    account_id, ad_id = _read_ad(request)
-    history = queries.list_history(context.engine, account_id, ad_id)
-    if not history:
-        return {"stored": None, "account_id": account_id, "ad_id": ad_id}
-    newest, settings = history[-1], context.settings.fatigue
-    score = newest.score
-    account = accounts.get(context.engine, account_id)
-    days = [item.score.as_of for item in history]
-    before = history[-2].score if len(history) > 1 and days[-2] == score.as_of - timedelta(days=1) else None
-    return {
-        "stored": newest,
-        "zone": account.data_zone if account else "UTC",
-        "change_points": _subtract(score.total, before.total if before else None),
-        "components": list_components(score, settings),
-        "next_status": project_status(score),
-        "recommendation": recommend(score, settings),
-        "flags": describe_flags(score),
-        "figures": _list_figures(score),
-        "settings": settings,
-    }
-
-
-def _load_history(request: TileRequest) -> Mapping[str, Any]:
-    history = queries.list_history(request.services.context.engine, *_read_ad(request))
-    by_day = {item.score.as_of: item.score for item in history}
-    days = _fill_days(list(by_day))
-    scores = [by_day.get(day) for day in days]
-    totals = Series("score", [score.total if score else None for score in scores], "c1")
-    limits = [
-        Series(f"warning above {HEALTHY_UP_TO:.0f}", [HEALTHY_UP_TO] * len(days), "c5"),
-        Series(f"critical above {WARNING_UP_TO:.0f}", [WARNING_UP_TO] * len(days), "c6"),
-    ]
-    components = [
-        Series(name, [getattr(score, name) if score else None for score in scores], kind)
-        for name, kind in _COLORS.items()
-    ]
-    return {
-        "history": history[::-1],
-        "labels": [f"{day:%b %d}" for day in days],
-        "total_series": [totals, *limits],
-        "component_series": components,
-    }
-
-
-def _read_ad(request: TileRequest) -> tuple[str, str]:
-    """Return the account id and the ad id of the URL.
-
-    Raises:
-        BadRequest: one is missing or not valid.
-    """
-    account, ad = request.get("account"), request.get("ad")
-    if not account or not ad:
-        raise BadRequest("no ad is chosen; open one from the tab Fatigue")
-    return normalize_account_id(account), ad.replace("\0", "")
-
-
-def _fill_days(days: list[date]) -> list[date]:
-    """Return every day from the first to the last one, so that a missing score is a gap in the line."""
-    if not days:
-        return []
-    return [days[0] + timedelta(days=number) for number in range((days[-1] - days[0]).days + 1)]
-
-
-def _list_figures(score: FatigueScore) -> list[tuple[str, str, str]]:
-    """Return the compared figures: what, in the recent days, and usually."""
-    baseline = score.baseline
-
-    def write(name: str, pattern: str) -> str:
-        value = baseline.get(name)
-        return "unknown" if value is None else pattern.format(value)
-
-    return [
-        ("click-through rate", write("recent_ctr", "{:.2%}"), write("ctr", "{:.2%}")),
-        ("price of a thousand impressions", write("recent_cpm", "{:,.2f}"), write("cpm", "{:,.2f}")),
-        ("impressions", write("recent_impressions", "{:,.0f}"), write("impressions", "{:,.0f}")),
-        ("times that one person saw it, last seven days", write("frequency", "{:.1f}"), "not compared"),
-    ]
-
-
-def _subtract(value: float | None, other: float | None) -> float | None:
-    return None if value is None or other is None else value - other
+def _describe_since(score: FatigueScore, totals: Sequence[float | None], kind: DueKind | None) -> str:
+    """Return since when an ad is in alarm, or critical, as far back as `totals` goes."""
+    if kind == "alarm" and score.alarm_since is not None:
+        if score.alarm_since == score.as_of:
+            return "new"
+        return f"since {score.alarm_since:%b} {score.alarm_since.day}"
+    if kind != "critical":
+        return ""
+    days = 0
+    for total in reversed(totals):
+        if total is None or total <= WARNING_UP_TO:
+            break
+        days += 1
+    start = score.as_of - timedelta(days=max(0, days - 1))
+    return f"since {start:%b} {start.day}" + (" or earlier" if days == len(totals) else "")
 
 
 TABS: Final = (
@@ -214,19 +263,12 @@ TABS: Final = (
         "fatigue",
         "Fatigue",
         (
-            Tile("overview", "Ads by status", _load_overview, is_wide=True),
-            Tile("ads", "Ads", _load_ads, is_wide=True),
+            Tile("today", "What needs action today", _load_today, is_wide=True),
+            Tile("changes", "Changed since the day before", _load_changes, is_wide=True),
+            Tile("overview", "Accounts", _load_overview, is_wide=True),
+            Tile("ads", "All ads", _load_ads, is_wide=True),
         ),
-        summary="Which ads wear out: 0 is fresh, 100 is fatigued, each compared with its own past.",
-    ),
-    Tab(
-        "ad",
-        "One ad",
-        (
-            Tile("score", "Score", _load_ad, is_wide=True),
-            Tile("history", "History", _load_history, is_wide=True),
-        ),
-        is_listed=False,
-        summary="Its newest fatigue score, what it is made of, and how it came about.",
+        summary="Which ads wear out, each compared with its own past, and what to do about it.",
+        downloads=(Download("ads", "fatigue-ads.csv", "text/csv; charset=utf-8", _load_csv),),
     ),
 )

@@ -107,6 +107,15 @@ class ArrivalState(Document):
     entries: int = Field(description="Stored reports that are no longer fresh because of it.")
 
 
+class WebhookResult(Document):
+    """How many changes of a webhook were stored, and how many were not."""
+
+    stored: int = Field(description="New notices of creative fatigue.")
+    known: int = Field(description="Notices that were stored before.")
+    ignored: int = Field(description="Changes of other objects and fields.")
+    unreadable: int = Field(description="Notices of creative fatigue in an unknown form; the log says more.")
+
+
 class BatchItem(Document):
     """What is stored for one key of a batch."""
 
@@ -139,35 +148,6 @@ class BatchAnswer(Document):
     """The items of a batch, in the order of the keys."""
 
     items: list[BatchItem] = Field(description="One for each key.")
-
-
-class Score(Document):
-    """The fatigue score of one ad: 0 is fresh, 100 is fatigued."""
-
-    ad_id: str = Field(description="The platform's id of the ad.")
-    ad_name: str = Field(description="Name of the ad.")
-    status: Literal["healthy", "warning", "critical", "pending"] = Field(
-        description="Band of `total`; `pending` while there is too little data."
-    )
-    total: float | None = Field(description="Weighted mean of the available components.")
-    creative: float | None = Field(description="Component, 0 to 100.")
-    audience: float | None = Field(description="Component, 0 to 100.")
-    algorithm: float | None = Field(description="Component, 0 to 100.")
-    data_quality: float = Field(description="0 to 1: how far the score can be trusted.")
-    trend_per_day: float | None = Field(description="Points a day over the last four days.")
-    days_to_critical: float | None = Field(description="At that pace; 0 when critical, null when not heading there.")
-    flags: list[str] = Field(description="Data that was missing or looked wrong.")
-    settled: bool = Field(description="Whether the data behind it can no longer change.")
-    calculated_at: datetime = Field(description="When it was calculated.")
-
-
-class ScorePage(Document):
-    """One page of an account's scores of one day, the most fatigued ad first."""
-
-    account: str = Field(description="Account id.")
-    as_of: date | None = Field(description="Last day that the scores take into account; null when there are none.")
-    scores: list[Score] = Field(description="The scores.")
-    next_cursor: str | None = Field(None, description="`cursor` of the next page; null on the last one.")
 
 
 class AccountItem(Document):

@@ -1,5 +1,6 @@
 """The read API over an empty database, with tokens of every kind and reports that a test stores."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -173,3 +174,27 @@ def api(desk: ReaderHarness, services: ServingServices, parts: HitParts) -> Iter
         app = application.build_application(services, parts, [], close)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield Api(desk, routes[0], client, services, services.misses, services.opens, desk.bench.clock)
+
+
+class _Lines(logging.Handler):
+    """Keeps every formatted record, tracebacks included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def lines() -> Iterator[list[str]]:
+    """What every logger writes during the test."""
+    handler, root = _Lines(), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield handler.lines
+    root.removeHandler(handler)
+    root.setLevel(level)

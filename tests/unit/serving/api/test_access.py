@@ -16,7 +16,7 @@ from adwarm.model import ReportKey, TokenScope
 from adwarm.recovery import IsolationTracker
 from adwarm.serving.api.app import OPENAPI_PATH, describe_api
 from adwarm.serving.api.application import build_application
-from adwarm.serving.api.guard import OPEN_PATHS
+from adwarm.serving.api.guard import OPEN_PATHS, WEBHOOK_PATH
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.services import ServingServices
 from adwarm.settings import RecoverySettings
@@ -82,7 +82,7 @@ def test_every_documented_operation_is_a_route(api: Api) -> None:
 
 
 def test_every_route_demands_a_token(api: Api) -> None:
-    """Each route but health answers 401, and always the same, to a missing, wrong, expired or revoked token."""
+    """Each route but the open ones answers 401, and always the same, to a missing, wrong, expired or revoked token."""
     extra = [("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("PUT", "/v1/batch"), ("OPTIONS", "/v1/queue")]
     guarded = [pair for pair in [*_all_routes(api.app.routes), *extra] if pair[1] not in OPEN_PATHS]
     answers: dict[tuple[Any, ...], list[str]] = {}
@@ -100,7 +100,7 @@ def test_every_route_demands_a_token(api: Api) -> None:
 
 
 def test_only_the_dashboard_files_need_no_token(services: ServingServices, parts: HitParts, tmp_path: Path) -> None:
-    """Beside health, the files of the dashboard are the one exception; with them every other path stays closed."""
+    """Beside health and the signed webhook, the files of the dashboard are the one exception; all else stays closed."""
     (tmp_path / "index.html").write_text("<!doctype html>")
     serving = services.context.settings.serving.model_copy(update={"dashboard": tmp_path})
     settings = services.context.settings.model_copy(update={"serving": serving})
@@ -109,7 +109,16 @@ def test_only_the_dashboard_files_need_no_token(services: ServingServices, parts
     async def close() -> None:
         """Leave the parts to their fixture."""
 
-    paths = [*describe_api()["paths"], OPENAPI_PATH, "/", "/index.html", "/dashboards", "/v1/dashboard/", "/dashboard"]
+    paths = [
+        *describe_api()["paths"],
+        WEBHOOK_PATH,
+        OPENAPI_PATH,
+        "/",
+        "/index.html",
+        "/dashboards",
+        "/v1/dashboard/",
+        "/dashboard",
+    ]
     with TestClient(build_application(services, parts, [], close), follow_redirects=False) as client:
         answers = {path: client.get(_fill(path)).status_code for path in paths}
         assert client.get("/dashboard/").text == "<!doctype html>"

@@ -1,6 +1,5 @@
 """Limits, headers, errors and cross-origin access are the same for every route, and no answer holds a secret."""
 
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,30 +28,6 @@ from tests.unit.serving.api.conftest import Api
 
 SECRET = "adwarm_abcdefghijkl_" + "S" * 43
 ORIGIN = "https://dash.example"
-
-
-class _Lines(logging.Handler):
-    """Keeps every formatted record, tracebacks included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
-
-
-@pytest.fixture
-def lines() -> Iterator[list[str]]:
-    """What every logger writes during the test."""
-    handler, root = _Lines(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    yield handler.lines
-    root.removeHandler(handler)
-    root.setLevel(level)
 
 
 def _fail_with(api: Api, error: Exception) -> Any:

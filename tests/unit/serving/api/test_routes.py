@@ -1,8 +1,6 @@
 """The routes answer what is stored, queue what may be queued, and never call upstream for a token with `read`."""
 
-from datetime import date, timedelta
-from typing import Any
-from urllib.parse import quote
+from datetime import timedelta
 
 import orjson
 import pytest
@@ -10,34 +8,16 @@ import pytest
 from adwarm.backpressure.request_queue import RequestQueue
 from adwarm.compression.codecs import decode
 from adwarm.foundation.errors import Refused, Transient
-from adwarm.model import Actor, CompressionCounts, FatigueScore, Priority, ReportKey, TokenScope
+from adwarm.model import Actor, CompressionCounts, Priority, ReportKey, TokenScope
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
-from adwarm.store import compression_days, integrity_days, quarantine, scores
+from adwarm.store import compression_days, integrity_days, quarantine
 from adwarm.store.integrity_days import IntegrityCounts
 from adwarm.store.quarantine import DamagedItem
 from tests.unit.serving.api.conftest import Api
 
 KEY = ReportKey("act_1", "last_7d")
 BODY = {"account": "act_1", "range": "last_7d"}
-
-
-def _score(ad: int, total: float | None, status: str = "healthy", as_of: date = date(2026, 11, 24)) -> FatigueScore:
-    components: dict[str, Any] = dict.fromkeys(("creative", "audience", "algorithm"), total)
-    return FatigueScore(
-        account_id="act_1",
-        ad_id=str(ad),
-        as_of=as_of,
-        ad_name=f"ad {ad}",
-        status=status,  # type: ignore[arg-type]
-        total=total,
-        **components,
-        data_quality=1.0,
-        trend_per_day=None,
-        days_to_critical=None,
-        baseline={"flags": ["one"], "days": 30},
-        calculator_version="1",
-    )
 
 
 def test_a_batch_reads_what_is_stored(api: Api) -> None:
@@ -120,40 +100,6 @@ def test_only_a_trusted_backend_names_the_actor(api: Api, trusted: bool, actor: 
     """`Adwarm-Actor` counts for trusted tokens alone."""
     api.post("/v1/batch", api.token(is_trusted=trusted), {"items": [BODY]}, **{"Adwarm-Actor": "api"})
     assert api.opens.items[0].actor is actor
-
-
-def test_scores_in_pages(api: Api) -> None:
-    """Pages hold every score once, the most fatigued first and pending ones last, also when totals are equal."""
-    totals = [50.0, 80.25, None, 80.25, 10.1, None, 0.0]
-    scores.publish(api.engine, [_score(n, total) for n, total in enumerate(totals)], 1, True, api.clock.now())
-    token, seen, cursor = api.token(), [], ""
-    while cursor is not None:
-        page = api.get(f"/v1/scores/1?limit=2{cursor and '&cursor=' + quote(cursor)}", token).json()
-        seen += [score["ad_id"] for score in page["scores"]]
-        assert (page["account"], page["as_of"]) == ("act_1", "2026-11-24")
-        cursor = page["next_cursor"]
-    assert seen == ["1", "3", "0", "4", "6", "2", "5"]
-
-
-def test_scores_by_ad_day_and_status(api: Api) -> None:
-    """Filters select; a day without scores shows the newest before it; a known account without scores has none."""
-    earlier = date(2026, 11, 20)
-    for day in (earlier, date(2026, 11, 24)):
-        batch = [_score(1, 90.0, "critical", day), _score(2, 20.0, "healthy", day)]
-        scores.publish(api.engine, batch, 1, True, api.clock.now())
-    token = api.token()
-
-    def ads(query: str) -> tuple[str | None, list[str]]:
-        page = api.get(f"/v1/scores/act_1?{query}", token).json()
-        return page["as_of"], [score["ad_id"] for score in page["scores"]]
-
-    assert ads("status=critical") == ("2026-11-24", ["1"])
-    assert ads("ad_id=2&as_of=2026-11-22") == ("2026-11-20", ["2"])
-    assert ads("as_of=2026-11-01") == (None, [])
-    assert api.get("/v1/scores/act_2", token).json()["scores"] == []
-    assert api.get("/v1/scores/act_9", token).status_code == 404
-    for query in ("cursor=x", "cursor=bnVsbA", "limit=0", "status=sick", "as_of=yesterday", "ad_id=%00"):
-        assert api.get(f"/v1/scores/act_1?{query}", token).status_code == 400
 
 
 def test_a_request_is_followed_to_its_end(api: Api) -> None:

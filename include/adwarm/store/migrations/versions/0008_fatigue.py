@@ -1,4 +1,4 @@
-"""Adds what an alarm says about an ad, priors by account and month, and the platform's own notices of fatigue."""
+"""Adds alarms of ads, what scores were computed from, priors by account and month, and the platform's own notices."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -17,6 +17,9 @@ _FLOATS = (
     "cost_ratio",
     "recent_spend",
 )
+_SCORE_INDEX = "ix_fatigue_score_account_id_as_of_ad_id_status_total"
+_SCORE_COLUMNS = ["account_id", "as_of", "ad_id", "status", "total"]
+_NEWEST_INDEX = "ix_fatigue_score_newest"
 
 
 def upgrade() -> None:
@@ -28,6 +31,10 @@ def upgrade() -> None:
         op.add_column("fatigue_score", sa.Column(name, sa.Date()))
     op.add_column("fatigue_score", sa.Column("alarm", sa.String(8), nullable=False, server_default="none"))
     op.add_column("fatigue_score", sa.Column("input_hash", sa.String(16), nullable=False, server_default=""))
+    op.drop_index(_SCORE_INDEX, "fatigue_score")
+    op.create_index(
+        _NEWEST_INDEX, "fatigue_score", [*_SCORE_COLUMNS, "alarm", "recent_spend", "days_to_critical"], unique=False
+    )
     op.create_table(
         "fatigue_prior",
         sa.Column("account_id", sa.String(24), nullable=False),
@@ -36,11 +43,37 @@ def upgrade() -> None:
         sa.Column("figures", sa.JSON(), nullable=False),
         sa.Column("input_hash", sa.String(16), nullable=False),
         sa.Column("data_version", sa.Integer(), nullable=False),
+        sa.Column("stored_days", sa.Integer(), nullable=False),
         sa.Column("calculator_version", sa.String(24), nullable=False),
         sa.Column("calculated_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("account_id", "month", "version", name=op.f("pk_fatigue_prior")),
     )
     op.create_index(op.f("ix_fatigue_prior_month"), "fatigue_prior", ["month"])
+    op.create_table(
+        "fatigue_day",
+        sa.Column("account_id", sa.String(24), nullable=False),
+        sa.Column("as_of", sa.Date(), nullable=False),
+        sa.Column("input_hash", sa.String(16), nullable=False),
+        sa.Column("data_hash", sa.String(16), nullable=False),
+        sa.Column("data_version", sa.Integer(), nullable=False),
+        sa.Column("stored_days", sa.Integer(), nullable=False),
+        sa.Column("frequency_source", sa.String(16), nullable=False),
+        sa.Column("frequency_hash", sa.String(16), nullable=False),
+        sa.Column("calculator_version", sa.String(24), nullable=False),
+        sa.Column("calculated_at", _TIMESTAMP, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "as_of", name=op.f("pk_fatigue_day")),
+    )
+    op.create_index(op.f("ix_fatigue_day_as_of"), "fatigue_day", ["as_of"])
+    op.create_table(
+        "fatigue_alert",
+        sa.Column("account_id", sa.String(24), nullable=False),
+        sa.Column("ad_id", sa.String(24), nullable=False),
+        sa.Column("as_of", sa.Date(), nullable=False),
+        sa.Column("level", sa.Integer(), nullable=False),
+        sa.Column("alerted_at", _TIMESTAMP, nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "ad_id", name=op.f("pk_fatigue_alert")),
+    )
+    op.create_index(op.f("ix_fatigue_alert_alerted_at"), "fatigue_alert", ["alerted_at"])
     op.create_table(
         "platform_fatigue",
         sa.Column("account_id", sa.String(24), nullable=False),
@@ -58,7 +91,11 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables and columns of this migration."""
     op.drop_table("platform_fatigue")
+    op.drop_table("fatigue_alert")
+    op.drop_table("fatigue_day")
     op.drop_table("fatigue_prior")
+    op.drop_index(_NEWEST_INDEX, "fatigue_score")
     with op.batch_alter_table("fatigue_score") as table:
         for name in ("input_hash", "alarm", "onset", "alarm_since", *reversed(_FLOATS), "driver"):
             table.drop_column(name)
+    op.create_index(_SCORE_INDEX, "fatigue_score", _SCORE_COLUMNS, unique=False)

@@ -1,0 +1,228 @@
+"""Which scores must be computed: what those of an account and as-of day depend on, as hashes.
+
+Scores as of a day D of month M are a pure function of the account's stored days from `scan_start(M)` to D, the prior of
+the account and M, the frequencies of the week that ends on D, the settings and the version of the calculation. Nothing
+after D is in it, so the order in which days are scored does not matter.
+
+The prior of M is measured on settled days only, and on none that are younger on the first of M than the age at which
+days settle: otherwise it would change through the month as days settle, and all scores of the month with it.
+"""
+
+import hashlib
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Final
+
+import orjson
+
+from adwarm.model import Window
+from adwarm.settings import Settings
+from adwarm.store.fatigue_days import ScoreInputs
+from adwarm.store.fatigue_priors import StoredPrior
+from adwarm.store.partitions import DayContent
+
+PRIOR_DAYS: Final = 90
+"""Days that a prior is measured on, at most."""
+_DAY: Final = timedelta(days=1)
+
+
+def month_of(day: date) -> date:
+    """Return the first day of the month."""
+    return day.replace(day=1)
+
+
+def scan_start(month: date, settings: Settings) -> date:
+    """Return the first day that scores of a month look at."""
+    return month - timedelta(days=settings.fatigue.history_days)
+
+
+def prior_window(month: date, settings: Settings) -> Window:
+    """Return the days that the prior of a month is measured on, where they are settled."""
+    until = month - timedelta(days=settings.freshness.settle_days)
+    return Window(until - timedelta(days=PRIOR_DAYS), until - _DAY)
+
+
+def first_day_used(day: date, settings: Settings) -> date:
+    """Return the first day that scores as of a day, or their prior, may look at."""
+    return min(scan_start(month_of(day), settings), prior_window(month_of(day), settings).since)
+
+
+def short_hash(parts: Iterable[str]) -> str:
+    """Return 16 hexadecimal digits that identify texts in their order."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def settings_hash(settings: Settings, calculator_version: str) -> str:
+    """Return the hash of what scores depend on apart from data."""
+    values = orjson.dumps(
+        settings.fatigue.model_dump(mode="json", exclude={"alert_at"}), option=orjson.OPT_SORT_KEYS
+    ).decode()
+    return short_hash([values, str(settings.planning.history_days), calculator_version])
+
+
+@dataclass(frozen=True, slots=True)
+class Frequency:
+    """Where the frequencies of an account's week come from.
+
+    Attributes:
+        source: start of the hash of the document; empty without one.
+        hash: hash of the frequencies; empty without any.
+    """
+
+    source: str = ""
+    hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PriorInputs:
+    """The settled days that a prior is measured on: their hash, the sum of their versions, and the days."""
+
+    hash: str
+    data_version: int
+    days: tuple[DayContent, ...]
+
+    def matches(self, stored: StoredPrior, calculator_version: str) -> bool:
+        """Whether a snapshot is still the one to use: made from these days, or from more than are left of them."""
+        if stored.calculator_version != calculator_version:
+            return False
+        return stored.input_hash == self.hash or stored.stored_days > len(self.days)
+
+
+def prior_inputs(contents: Sequence[DayContent], month: date, settings: Settings) -> PriorInputs:
+    """Return what the prior of a month is measured on; no hash when no settled day is stored.
+
+    Args:
+        contents: the account's stored days, oldest first.
+        month: the first of the month.
+        settings: the settings.
+    """
+    window = prior_window(month, settings)
+    days = tuple(item for item in contents if item.day in window and item.settled)
+    texts = (f"{item.day} {item.content_hash}" for item in days)
+    return PriorInputs(short_hash(texts) if days else "", sum(item.data_version for item in days), days)
+
+
+@dataclass(frozen=True, slots=True)
+class DayInputs:
+    """What the scores of an account and as-of day are computed from, and whether that is final."""
+
+    inputs: ScoreInputs
+    settled: bool
+    is_stored: bool
+
+
+def month_inputs(
+    contents: Sequence[DayContent],
+    days: Collection[date],
+    prior_hash: str,
+    frequencies: Mapping[date, Frequency],
+    settings: Settings,
+    calculator_version: str,
+) -> dict[date, DayInputs]:
+    """Return what the scores of an account depend on, by as-of day; a day without any stored day is left out.
+
+    Args:
+        contents: the account's stored days, oldest first.
+        days: as-of days of one month.
+        prior_hash: the hash of the days behind the prior of the month.
+        frequencies: by as-of day, where the frequencies come from.
+        settings: the settings.
+        calculator_version: version of the calculation.
+    """
+    of_settings = settings_hash(settings, calculator_version)
+    stored = [item.day for item in contents]
+    position = start = bisect_left(stored, scan_start(month_of(min(days)), settings))
+    digest, version, unsettled = hashlib.sha256(), 0, 0
+    results = {}
+    for as_of in sorted(days):
+        end = bisect_right(stored, as_of)
+        for item in contents[position:end]:
+            digest.update(f"{item.day} {item.content_hash}\n".encode())
+            version += item.data_version
+            unsettled += not item.settled
+        position = end
+        if end == start:
+            continue
+        history = end - bisect_left(stored, as_of - timedelta(days=settings.planning.history_days - 1), start)
+        settled = not unsettled and history == settings.planning.history_days
+        frequency = frequencies.get(as_of, Frequency())
+        data_hash = short_hash([digest.hexdigest(), prior_hash, frequency.hash, str(settled)])
+        inputs = ScoreInputs(
+            short_hash([data_hash, of_settings]),
+            data_hash,
+            version,
+            end - start,
+            frequency.source,
+            frequency.hash,
+            calculator_version,
+        )
+        results[as_of] = DayInputs(inputs, settled, stored[end - 1] == as_of)
+    return results
+
+
+@dataclass(slots=True)
+class AccountWork:
+    """The scores of an account to compute.
+
+    Attributes:
+        account_id: the account.
+        contents: its stored days, oldest first.
+        days: what to compute, by as-of day.
+        replaced: what the stored scores of those days were computed from.
+        rescored: those of the days that were not requested, but whose data changed.
+        unchanged: requested days whose scores need not be computed again.
+        without_data: requested days without any stored day to look at.
+    """
+
+    account_id: str
+    contents: Sequence[DayContent]
+    days: dict[date, DayInputs] = field(default_factory=dict)
+    replaced: dict[date, ScoreInputs] = field(default_factory=dict)
+    rescored: set[date] = field(default_factory=set)
+    unchanged: int = 0
+    without_data: int = 0
+
+    @property
+    def months(self) -> list[date]:
+        """First days of the months with work, oldest first."""
+        return sorted({month_of(day) for day in self.days})
+
+
+def select_days(
+    work: AccountWork, now: Mapping[date, DayInputs], before: Mapping[date, ScoreInputs], requested: Collection[date]
+) -> None:
+    """Add to `work` the days to score.
+
+    Those are the requested ones whose inputs differ from those of their stored scores, and other days with stored
+    scores whose data changed. Data that is gone (by retention, by a change of the query, or while damaged days wait to
+    be fetched again) changes no other day: it would only make good scores worse.
+
+    Args:
+        work: the account's work.
+        now: what each day's scores would be computed from.
+        before: what its stored scores were computed from.
+        requested: as-of days to score in any case.
+    """
+    for day in sorted({*requested, *before}):
+        current, stored = now.get(day), before.get(day)
+        if day in requested:
+            if current is None:
+                work.without_data += 1
+                continue
+            if stored is not None and stored.input_hash == current.inputs.input_hash:
+                work.unchanged += 1
+                continue
+        elif current is None or stored is None or not _has_newer_data(current, stored):
+            continue
+        else:
+            work.rescored.add(day)
+        work.days[day] = current
+        if stored is not None:
+            work.replaced[day] = stored
+
+
+def _has_newer_data(current: DayInputs, stored: ScoreInputs) -> bool:
+    is_complete = current.is_stored and current.inputs.stored_days >= stored.stored_days
+    return is_complete and bool(stored.data_hash) and current.inputs.data_hash != stored.data_hash

@@ -1,0 +1,210 @@
+"""Computes the scores of a block of accounts: their days are read once, and each month is one scan.
+
+Nothing that an account gets depends on the other accounts of the block, nor on days after the scored one.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import pairwise
+from operator import le
+from typing import Final
+
+import numpy as np
+
+from adwarm.fatigue.account_inputs import BlockInputs
+from adwarm.fatigue.alarm import detect
+from adwarm.fatigue.as_of import AccountWork, PriorInputs, month_of, prior_window, scan_start
+from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, empty_figures, read_panel
+from adwarm.fatigue.panel_rows import with_parsed_figures
+from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
+from adwarm.fatigue.score import CALCULATOR_VERSION, score_panel
+from adwarm.fatigue.score_export import export_scores
+from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, TooMuchData
+from adwarm.model import ColumnTable, Window
+from adwarm.store import fatigue_priors
+from adwarm.store.fatigue_priors import MonthKey, StoredPrior
+from adwarm.store.partition_rows import daily_columns
+from adwarm.store.scores import DayScores
+
+DAMAGE: Final = (Corrupt, NotFound, TooMuchData, BadRequest)
+"""Errors that concern one account alone."""
+
+
+@dataclass(slots=True)
+class BlockResult:
+    """The scores of a block.
+
+    Attributes:
+        scores: by account, one item per as-of day.
+        errors: by account, why it could not be scored; such an account has no scores.
+    """
+
+    scores: dict[str, list[DayScores]] = field(default_factory=lambda: defaultdict(list))
+    errors: dict[str, AdwarmError] = field(default_factory=dict)
+
+
+def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime) -> BlockResult:
+    """Return the scores of the accounts of a block, and store the priors that were measured for them.
+
+    Args:
+        inputs: what the scores are computed from.
+        block: the accounts with the days to compute.
+        now: when the scores are made.
+    """
+    result = BlockResult()
+    tables = {
+        work.account_id: table for work in block if (table := _read_table(inputs, work, result.errors)) is not None
+    }
+    measured: dict[MonthKey, StoredPrior] = {}
+    for month in sorted({month for work in block for month in work.months}):
+        works = [work for work in block if month in work.months and work.account_id not in result.errors]
+        _score_month(inputs, works, tables, month, result, measured)
+    fatigue_priors.save(inputs.context.engine, measured, now)
+    for account_id in result.errors:
+        result.scores.pop(account_id, None)
+    return result
+
+
+def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, AdwarmError]) -> ColumnTable | None:
+    """Return the rows of all days that the account's scores use; None when they cannot be read."""
+    settings = inputs.settings
+    windows = [
+        Window(scan_start(month, settings), max(day for day in work.days if month_of(day) == month))
+        for month in work.months
+    ]
+    windows += [
+        prior_window(month, settings) for month in work.months if inputs.find_prior(work.account_id, month) is None
+    ]
+    contents = {item.day: item for item in work.contents if any(item.day in window for window in windows)}
+    span = Window(min(window.since for window in windows), max(window.until for window in windows))
+    try:
+        return with_parsed_figures(_sort_by_day(daily_columns(inputs.context.objects, contents, span, FIELDS)))
+    except DAMAGE as error:
+        errors[work.account_id] = error
+        return None
+
+
+def _score_month(
+    inputs: BlockInputs,
+    works: Sequence[AccountWork],
+    tables: Mapping[str, ColumnTable],
+    month: date,
+    result: BlockResult,
+    measured: dict[MonthKey, StoredPrior],
+) -> None:
+    """Add the scores of one month to the result."""
+    days = {work.account_id: sorted(day for day in work.days if month_of(day) == month) for work in works}
+    if not days:
+        return
+    span = Window(scan_start(month, inputs.settings), max(listed[-1] for listed in days.values()))
+
+    def read(account_ids: Sequence[str]) -> AdPanel:
+        stored = {work.account_id: [item.day for item in work.contents] for work in works}
+        of_span = {name: _select_span(tables[name], span) for name in account_ids}
+        return read_panel(of_span, span.since, span.until, stored)
+
+    panel = _read_valid(read, sorted(days), result.errors)
+    priors = _get_priors(inputs, [work for work in works if work.account_id not in result.errors], tables, month)
+    measured.update({key: prior for key, prior in priors.items() if not prior.version and prior.input_hash})
+    figures = {key[0]: AccountPrior.from_dict(prior.figures) for key, prior in priors.items()}
+    settings = inputs.settings.fatigue
+    table = score_panel(panel, figures, _frequencies(inputs, panel, days, result.errors), settings)
+    exported = export_scores(table, detect(panel, figures, settings), days)
+    for work in works:
+        for day in days[work.account_id]:
+            item, before = work.days[day], work.replaced.get(day)
+            replaces = None if before is None else before.input_hash
+            first, last = exported.spans.get((work.account_id, day), (0, 0))
+            result.scores[work.account_id].append(
+                DayScores(work.account_id, day, exported.columns, first, last, item.inputs, item.settled, replaces)
+            )
+
+
+def _read_valid(
+    read: Callable[[Sequence[str]], AdPanel], account_ids: Sequence[str], errors: dict[str, AdwarmError]
+) -> AdPanel:
+    """Return the panel of the accounts whose rows can be read, and note why the others' cannot."""
+    try:
+        return read(account_ids)
+    except BadRequest:
+        valid = []
+        for account_id in account_ids:
+            try:
+                read([account_id])
+                valid.append(account_id)
+            except BadRequest as error:
+                errors[account_id] = error
+        return read(valid)
+
+
+def _get_priors(
+    inputs: BlockInputs, works: Iterable[AccountWork], tables: Mapping[str, ColumnTable], month: date
+) -> dict[MonthKey, StoredPrior]:
+    """Return the priors of a month, measured where no stored one fits; a new one has the version 0."""
+    priors: dict[MonthKey, StoredPrior] = {}
+    settled: dict[str, PriorInputs] = {}
+    for work in works:
+        stored, days = inputs.find_prior(work.account_id, month), inputs.prior_inputs(work.account_id, month)
+        if stored is not None:
+            priors[work.account_id, month] = stored
+        elif days.days:
+            settled[work.account_id] = days
+        else:
+            priors[work.account_id, month] = StoredPrior(DEFAULT_PRIOR.to_dict(), "", 0, 0, CALCULATOR_VERSION)
+    window = prior_window(month, inputs.settings)
+    of_days = {name: {item.day for item in item_days.days} for name, item_days in settled.items()}
+    chosen = {name: _select_days(_select_span(tables[name], window), days) for name, days in of_days.items()}
+    found = measure_priors(read_panel(chosen, window.since, window.until, of_days), month) if chosen else {}
+    for name, item in settled.items():
+        prior = found.get(name, DEFAULT_PRIOR)
+        priors[name, month] = StoredPrior(
+            prior.to_dict(), item.hash, item.data_version, len(item.days), CALCULATOR_VERSION
+        )
+    return priors
+
+
+def _sort_by_day(table: ColumnTable) -> ColumnTable:
+    """Return rows in the order of their days, which is how they are stored."""
+    days = table.columns.get("date_start", [])
+    if all(map(le, days, days[1:])):
+        return table
+    return table.take(sorted(range(table.rows), key=days.__getitem__))
+
+
+def _select_span(table: ColumnTable, span: Window) -> ColumnTable:
+    """Return the rows of a span of a table that is sorted by day."""
+    days = table.columns.get("date_start", [])
+    first, last = bisect_left(days, span.since.isoformat()), bisect_right(days, span.until.isoformat())
+    return ColumnTable(last - first, {name: values[first:last] for name, values in table.columns.items()})
+
+
+def _select_days(table: ColumnTable, days: set[date]) -> ColumnTable:
+    """Return the rows of some days."""
+    texts = {day.isoformat() for day in days}
+    stated = table.columns.get("date_start", [])
+    if texts.issuperset(stated):
+        return table
+    return table.take([row for row, text in enumerate(stated) if text in texts])
+
+
+def _frequencies(
+    inputs: BlockInputs, panel: AdPanel, days: Mapping[str, Sequence[date]], errors: dict[str, AdwarmError]
+) -> FloatArray:
+    """Return the frequency of each ad in the week that ends on each scored day, nan where it is unknown."""
+    frequencies = empty_figures(len(panel.ad_ids), panel.days)
+    bounds = [*panel.account_starts.tolist(), len(panel.ad_ids)]
+    for first, last in pairwise(bounds):
+        account_id = panel.account_ids[first]
+        try:
+            figures = inputs.read_figures(account_id, days[account_id])
+        except DAMAGE as error:
+            errors[account_id] = error
+            continue
+        for day, by_ad in figures.items():
+            if by_ad:
+                values = [by_ad.get(ad_id, np.nan) for ad_id in panel.ad_ids[first:last]]
+                frequencies[first:last, panel.column(day)] = values
+    return frequencies

@@ -1,0 +1,157 @@
+"""Alerts on ads that got worse: one message for each account and scoring run.
+
+| an ad is named when                                                                                            |
+|----------------------------------------------------------------------------------------------------------------|
+| it has a new alarm, or its status is worse than on its last scored day and at least that of `fatigue.alert_at` |
+| its score is of the newest scored day of the account, and that day ended less than four days ago               |
+| it had a score before: a new ad and one that was pending are no news                                           |
+| it was not named for the same day, nor within 24 hours for the same or a worse level                           |
+
+So backfills and ads that stay fatigued make no message.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from adwarm.fatigue.recommendation import recommend
+from adwarm.foundation.wording import format_count
+from adwarm.model import FatigueScore, FatigueStatus
+from adwarm.recovery import RecoveryPipeline
+from adwarm.recovery.alert_messages import AD_FATIGUE
+from adwarm.store import Context, fatigue_alerts, score_queries
+from adwarm.store.alerts import NewAlert
+from adwarm.store.fatigue_alerts import AdAlert
+from adwarm.store.score_queries import EarlierScore
+
+_WARNING, _CRITICAL, _ALARM = 1, 2, 3
+_LEAST: Final = {"warning": _WARNING, "critical": _CRITICAL, "alarm": _ALARM}
+_STATUSES: Final[dict[str, tuple[FatigueStatus, ...]]] = {
+    "warning": ("warning", "critical"),
+    "critical": ("critical",),
+    "alarm": (),
+}
+_STATUS_LEVELS: Final = {"healthy": 0, "warning": _WARNING, "critical": _CRITICAL}
+_QUIET: Final = timedelta(hours=24)
+_NEWS_DAYS: Final = 4
+_LOOK_BACK: Final = timedelta(days=7)
+_NAMED: Final = 10
+_NAME_LENGTH: Final = 60
+_ACCOUNTS_PER_QUERY: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Crossing:
+    score: FatigueScore
+    level: int
+    before: EarlierScore
+
+
+def alert_on_crossings(
+    context: Context, published: Iterable[tuple[str, date]], now: datetime, pipeline: RecoveryPipeline
+) -> int:
+    """Raise an alert for each account with ads that got worse, and return how many ads they name.
+
+    Args:
+        context: the store and the settings.
+        published: accounts and as-of days whose scores were stored just now.
+        now: when they were.
+        pipeline: delivers the alerts.
+    """
+    level = context.settings.fatigue.alert_at
+    recent = now.date() - timedelta(days=_NEWS_DAYS)
+    days = {(account_id, day) for account_id, day in published if day >= recent}
+    if level == "off" or not days:
+        return 0
+    ids, named = sorted({account_id for account_id, _ in days}), 0
+    for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
+        newest = score_queries.find_newest_days(context.engine, ids[start : start + _ACCOUNTS_PER_QUERY])
+        for account_id, day in sorted(newest.items()):
+            if (account_id, day) in days:
+                scores = score_queries.list_worst(context.engine, account_id, day, _STATUSES[level])
+                crossings = _find_crossings(context, account_id, scores, _LEAST[level])
+                named += _alert(context, account_id, crossings, now, pipeline) if crossings else 0
+    return named
+
+
+def _level(score: FatigueScore | EarlierScore) -> int:
+    return _ALARM if score.alarm == "alarm" else _STATUS_LEVELS.get(score.status, 0)
+
+
+def _find_crossings(context: Context, account_id: str, scores: Sequence[FatigueScore], least: int) -> list[_Crossing]:
+    """Return the ads whose level rose since their last scored day, the worst first."""
+    if not scores:
+        return []
+    day = scores[0].as_of
+    ads = {account_id: [score.ad_id for score in scores]}
+    before = score_queries.find_earlier(context.engine, ads, day - _LOOK_BACK, day)
+    found = []
+    for score in scores:
+        earlier = before.get((account_id, score.ad_id))
+        if earlier is None or earlier.status == "pending":
+            continue
+        # A status that got worse under an alarm that was there before is no news at the level `alarm`.
+        levels = (_level(score), _STATUS_LEVELS.get(score.status, 0))
+        earlier_levels = (_level(earlier), _STATUS_LEVELS[earlier.status])
+        risen = [now for now, then in zip(levels, earlier_levels, strict=True) if now > then and now >= least]
+        if risen:
+            found.append(_Crossing(score, max(risen), earlier))
+    return sorted(found, key=lambda item: (-item.level, -(item.score.total or 0.0), item.score.ad_id))
+
+
+def _alert(
+    context: Context, account_id: str, crossings: Sequence[_Crossing], now: datetime, pipeline: RecoveryPipeline
+) -> int:
+    """Raise the alert of an account about the ads that were not named lately, and return how many these are."""
+    fresh: list[_Crossing] = []
+
+    def build(connection: Connection) -> NewAlert | None:
+        known = fatigue_alerts.lock(connection, account_id, {item.score.ad_id for item in crossings}, now)
+        fresh[:] = [item for item in crossings if _is_fresh(item, known[item.score.ad_id], now)]
+        if not fresh:
+            return None
+        rows = [AdAlert(item.score.ad_id, item.score.as_of, item.level, now) for item in fresh]
+        fatigue_alerts.save(connection, account_id, rows)
+        return _build_alert(context, account_id, fresh, now)
+
+    pipeline.alert_about(build)
+    return len(fresh)
+
+
+def _is_fresh(item: _Crossing, last: AdAlert, now: datetime) -> bool:
+    if last.alerted_at is None:
+        return True
+    if item.level > last.level:
+        return True
+    return last.as_of < item.score.as_of and last.alerted_at <= now - _QUIET
+
+
+def _build_alert(context: Context, account_id: str, crossings: Sequence[_Crossing], now: datetime) -> NewAlert:
+    lines = [_describe(item) for item in crossings[:_NAMED]]
+    more = len(crossings) - len(lines)
+    lines += [f"and {format_count(more, 'more ad')}"] if more else []
+    worst = crossings[0].score
+    return NewAlert(
+        at=now,
+        kind=AD_FATIGUE,
+        scope=f"account:{account_id}",
+        errors=len(crossings),
+        example=f"ad {worst.ad_id}",
+        reason="; ".join(lines),
+        next_step=f"{recommend(worst, context.settings.fatigue).action} `adwarm fatigue {account_id}` shows all ads.",
+    )
+
+
+def _describe(item: _Crossing) -> str:
+    score, before = item.score, item.before
+    name = " ".join(score.ad_name.split()) or score.ad_id
+    name = name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1]}…"
+    total = "" if score.total is None else f" {score.total:.0f}"
+    news = [] if score.alarm != "alarm" or before.alarm == "alarm" else ["new alarm"]
+    news.append(
+        f"{before.status} → {score.status}{total}" if before.status != score.status else f"{score.status}{total}"
+    )
+    return f"{name} ({score.ad_id}): {', '.join(news)}"

@@ -1,0 +1,350 @@
+"""The SQL of the upper tiles of the tab *Fatigue*: what needs action, what changed, and sums by account.
+
+Everything about all ads is read from the index `ix_fatigue_score_newest` alone; the wide rows are read for the listed
+ads only. Sums of spend are by currency, because accounts have different ones.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any, Final, Literal
+
+from sqlalchemy import ColumnElement, Engine, Select, Subquery, and_, case, func, literal, or_, select, union_all
+
+from adwarm.fatigue.recommendation import SOON_DAYS
+from adwarm.pages.queries.fatigue_queries import AccountFilter, ListedAd, newest_days, read_listed, select_listed
+from adwarm.store import read_transaction
+from adwarm.store.columns import day_before
+from adwarm.store.scores import STATUSES
+from adwarm.store.tables import fatigue_score
+
+DUE_ROWS: Final = 12
+CHANGED_ROWS: Final = 6
+"""Ads that are listed of each kind of change."""
+WORST_ACCOUNTS: Final = 10
+_RANKS: Final = {"healthy": 0, "warning": 1, "critical": 2}
+DueKind = Literal["alarm", "critical", "soon"]
+DUE_KINDS: Final[tuple[DueKind, ...]] = ("alarm", "critical", "soon")
+ChangeKind = Literal["alarm", "worse", "better", "ended"]
+CHANGE_KINDS: Final[tuple[ChangeKind, ...]] = ("alarm", "worse", "better", "ended")
+
+
+@dataclass(frozen=True, slots=True)
+class DueCounts:
+    """The ads of accounts with recent scores by what they need.
+
+    Attributes:
+        ads: number of ads of each kind of `DUE_KINDS`; an ad counts in the first kind that it is of.
+        scored: number of ads with recent scores.
+        spend: spend of seven days in the ads that need action, by currency.
+        last_day: the newest day of all scores; None without any.
+    """
+
+    ads: Mapping[DueKind, int]
+    scored: int
+    spend: Mapping[str, float]
+    last_day: date | None
+
+    @property
+    def total(self) -> int:
+        """Number of ads that need action."""
+        return sum(self.ads.values())
+
+
+@dataclass(frozen=True, slots=True)
+class DueAd:
+    """An ad that needs action."""
+
+    kind: DueKind
+    ad: ListedAd
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedAd:
+    """An ad whose status or alarm is another one than on the day before.
+
+    Attributes:
+        kind: a new alarm, a worse status, a better one, or the end of an alarm.
+        ad: its newest score.
+        status_before: None when it had no score.
+        alarm_before: None when it had no score.
+        count: ads of this kind.
+    """
+
+    kind: ChangeKind
+    ad: ListedAd
+    status_before: str | None
+    alarm_before: str | None
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountDay:
+    """The sums of the ads of an account, or of all, on one day.
+
+    Attributes:
+        ads: ads by status.
+        alarms: ads with an alarm.
+        spend: of seven days; None when unknown, and for accounts of several currencies.
+        score: mean score weighted by spend; without spend the plain mean; None without a score.
+        fatigued_share: share of spend in ads that are critical or have an alarm, 0 to 1; None without spend.
+    """
+
+    ads: Mapping[str, int]
+    alarms: int
+    spend: float | None
+    score: float | None
+    fatigued_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountSums:
+    """The ads of an account, or of all: as of each account's newest day, and of the day before it.
+
+    Attributes:
+        account_id: None for all accounts.
+        name: of the account; None when the platform gave none.
+        currency: of the account; None for accounts of several currencies.
+        now: as of the newest day.
+        before: as of the day before.
+        accounts: accounts with scores.
+        first_day: the oldest newest day of an account; None without scores.
+        last_day: the newest day of all.
+    """
+
+    account_id: str | None
+    name: str | None
+    currency: str | None
+    now: AccountDay
+    before: AccountDay
+    accounts: int
+    first_day: date | None
+    last_day: date | None
+
+
+def count_due(engine: Engine, accounts: AccountFilter, since: date) -> DueCounts:
+    """Return how many ads need action; only accounts with scores as of `since` or later count."""
+    newest, score = newest_days(accounts), fatigue_score.alias("score")
+    kind = case((newest.c.day < since, literal(9)), else_=_due_kind(score)).label("kind")
+    query = (
+        select(kind, newest.c.currency, func.count(), func.sum(score.c.recent_spend), func.max(newest.c.day))
+        .join(score, and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day))
+        .group_by(kind, newest.c.currency)
+    )
+    with read_transaction(engine) as connection:
+        rows = connection.execute(query).all()
+    ads: dict[DueKind, int] = dict.fromkeys(DUE_KINDS, 0)
+    spend: dict[str, float] = defaultdict(float)
+    for number, currency, count, amount, _ in rows:
+        if number < len(DUE_KINDS):
+            ads[DUE_KINDS[number]] += int(count)
+            spend[currency] += amount or 0.0
+    scored = sum(int(row[2]) for row in rows if row[0] != 9)
+    return DueCounts(
+        ads, scored, {name: spend[name] for name in sorted(spend)}, max((row[4] for row in rows), default=None)
+    )
+
+
+def list_due(engine: Engine, accounts: AccountFilter, since: date) -> list[DueAd]:
+    """Return up to `DUE_ROWS` ads that need action: alarms, critical ads, then warnings; most spend first."""
+    newest, score = newest_days(accounts), fatigue_score.alias("score")
+    kind = _due_kind(score).label("kind")
+    spend = score.c.recent_spend
+    chosen = (
+        select(score.c.account_id, score.c.ad_id, score.c.as_of, kind)
+        .join(newest, and_(score.c.account_id == newest.c.id, score.c.as_of == newest.c.day))
+        .where(newest.c.day >= since, kind < len(DUE_KINDS))
+        .order_by(kind, spend.is_(None), spend.desc(), score.c.total.desc(), score.c.account_id, score.c.ad_id)
+        .limit(DUE_ROWS)
+    )
+    with read_transaction(engine) as connection:
+        rows = connection.execute(select_listed(chosen, "kind")).all()
+    found = [DueAd(DUE_KINDS[row.kind], read_listed(row, "kind")) for row in rows]
+    return sorted(found, key=_due_order)
+
+
+def list_changes(engine: Engine, accounts: AccountFilter, since: date) -> list[ChangedAd]:
+    """Return ads that changed since the day before: up to `CHANGED_ROWS` of each kind, most spend first."""
+    pairs = _pair_days(accounts, since)
+    rank_now, rank_before = (case(_RANKS, value=pairs.c[name]) for name in ("status", "status_before"))
+    alarmed = pairs.c.alarm == "alarm"
+    was_alarmed = func.coalesce(pairs.c.alarm_before, "none") == "alarm"
+    kind = case(
+        (and_(alarmed, ~was_alarmed), 0), (rank_now > rank_before, 1), (rank_now < rank_before, 2),
+        (and_(was_alarmed, ~alarmed), 3),
+    )  # fmt: skip
+    changed = select(pairs, kind.label("kind")).where(kind.is_not(None)).subquery("changed")
+    order = (changed.c.spend.is_(None), changed.c.spend.desc(), changed.c.account_id, changed.c.ad_id)
+    ranked = select(
+        changed,
+        func.row_number().over(partition_by=changed.c.kind, order_by=order).label("place"),
+        func.count().over(partition_by=changed.c.kind).label("count"),
+    ).subquery("ranked")
+    more = ("kind", "status_before", "alarm_before", "count", "place")
+    columns = ("account_id", "ad_id", "as_of", *more)
+    chosen = select(*(ranked.c[name] for name in columns)).where(ranked.c.place <= CHANGED_ROWS)
+    with read_transaction(engine) as connection:
+        rows = connection.execute(select_listed(chosen, *more)).all()
+    ordered = sorted(rows, key=lambda row: (row.kind, row.place))
+    return [
+        ChangedAd(
+            CHANGE_KINDS[row.kind],
+            read_listed(row, *more),
+            row.status_before,
+            row.alarm_before,
+            int(row._mapping["count"]),
+        )
+        for row in ordered
+    ]
+
+
+def sum_accounts(engine: Engine, accounts: AccountFilter) -> tuple[AccountSums, list[AccountSums]]:
+    """Return the sums of all chosen accounts, and of those with most alarms and critical ads, worst first."""
+    newest, score = newest_days(accounts), fatigue_score.alias("score")
+    columns = [
+        *_sum_columns("now", score.c.as_of == newest.c.day, score),
+        *_sum_columns("before", score.c.as_of < newest.c.day, score),
+    ]
+    days = score.c.as_of.in_([newest.c.day, day_before(newest.c.day)])
+    shared = (newest.c.id, newest.c.day)
+    per_account = (
+        select(*shared, func.min(newest.c.name).label("name"), func.min(newest.c.currency).label("currency"), *columns)
+        .join(score, and_(score.c.account_id == newest.c.id, days))
+        .group_by(*shared)
+        .cte("per_account")
+    )
+    own, names = per_account.c, [column.name for column in columns]
+    is_one = func.min(own.currency) == func.max(own.currency)
+    total = select(
+        literal(None).label("id"), literal(None).label("name"),
+        case((is_one, func.min(own.currency))).label("currency"),
+        func.count().label("accounts"), func.min(own.day).label("first_day"), func.max(own.day).label("last_day"),
+        *(func.sum(own[name]).label(name) for name in names),
+    )  # fmt: skip
+    worst = (
+        select(
+            own.id, own.name, own.currency, literal(1), own.day, own.day,
+            *(own[name] for name in names),
+        )
+        .order_by(own.now_alarms.desc(), own.now_critical.desc(), own.now_warning.desc(), own.id)
+        .limit(WORST_ACCOUNTS)
+        .subquery()
+    )  # fmt: skip
+    with read_transaction(engine) as connection:
+        rows = connection.execute(union_all(total, select(worst))).all()
+    sums = [_account_sums(row) for row in rows]
+    overall = next(item for item in sums if item.account_id is None)
+    return overall, sorted((item for item in sums if item.account_id is not None), key=_worst_first)
+
+
+def list_account_scores(
+    engine: Engine, account_ids: Sequence[str], last_day: date, days: int
+) -> dict[str, list[float | None]]:
+    """Return the score of each account, weighted by spend, on the `days` days up to `last_day`, oldest first."""
+    if not account_ids:
+        return {}
+    table = fatigue_score.c
+    weighted = func.sum(table.total * table.recent_spend)
+    weight = func.sum(case((table.total.is_not(None), table.recent_spend)))
+    query = (
+        select(table.account_id, table.as_of, weighted, weight, func.avg(table.total))
+        .where(
+            table.account_id.in_(account_ids), table.as_of > last_day - timedelta(days=days), table.as_of <= last_day
+        )
+        .group_by(table.account_id, table.as_of)
+    )
+    found: dict[str, dict[date, float | None]] = defaultdict(dict)
+    with read_transaction(engine) as connection:
+        for account_id, day, *sums in connection.execute(query):
+            found[account_id][day] = _mean_score(*sums)
+    first = last_day - timedelta(days=days - 1)
+    return {key: [found[key].get(first + timedelta(days=number)) for number in range(days)] for key in account_ids}
+
+
+def _due_kind(score: Any) -> ColumnElement[int]:
+    """Return the place in `DUE_KINDS` of an ad; a larger number for the others."""
+    is_soon = and_(score.c.status == "warning", score.c.days_to_critical <= SOON_DAYS)
+    return case(
+        (score.c.alarm == "alarm", literal(0)), (score.c.status == "critical", literal(1)), (is_soon, literal(2)),
+        else_=literal(3),
+    )  # fmt: skip
+
+
+def _due_order(item: DueAd) -> tuple[Any, ...]:
+    score = item.ad.stored.score
+    spend = score.recent_spend
+    return DUE_KINDS.index(item.kind), spend is None, -(spend or 0.0), -(score.total or 0.0), *item.ad.key
+
+
+def _pair_days(accounts: AccountFilter, since: date) -> Subquery:
+    """Return status and alarm of each ad on its newest day and on the day before, in one pass over both days."""
+    newest, score = newest_days(accounts), fatigue_score.alias("score")
+    is_now = score.c.as_of == newest.c.day
+
+    def pick(column: Any, *, now: bool) -> Any:
+        return func.max(case((is_now, column)) if now else case((is_now, None), else_=column))
+
+    selected: Select[Any] = (
+        select(
+            score.c.account_id,
+            score.c.ad_id,
+            newest.c.day.label("as_of"),
+            pick(score.c.status, now=True).label("status"),
+            pick(score.c.status, now=False).label("status_before"),
+            pick(score.c.alarm, now=True).label("alarm"),
+            pick(score.c.alarm, now=False).label("alarm_before"),
+            pick(score.c.recent_spend, now=True).label("spend"),
+        )
+        .join(newest, score.c.account_id == newest.c.id)
+        .where(score.c.as_of.in_([newest.c.day, day_before(newest.c.day)]), newest.c.day >= since)
+        .group_by(score.c.account_id, score.c.ad_id, newest.c.day)
+        .having(func.max(case((is_now, 1), else_=0)) == 1)
+    )
+    return selected.subquery("pairs")
+
+
+def _sum_columns(when: str, is_day: ColumnElement[bool], score: Any) -> list[Any]:
+    """Return the sums over the ads of a day; their names begin with `when`."""
+    is_fatigued = or_(score.c.status == "critical", score.c.alarm == "alarm")
+    spend, total = score.c.recent_spend, score.c.total
+    counts = {status: score.c.status == status for status in STATUSES} | {"alarms": score.c.alarm == "alarm"}
+    sums = {
+        "spend": spend,
+        "weighted": total * spend,
+        "weight": case((total.is_not(None), spend)),
+        "fatigued": case((is_fatigued, spend)),
+        "totals": total,
+        "with_total": case((total.is_not(None), 1)),
+    }
+    return [
+        *(func.sum(case((and_(is_day, holds), 1), else_=0)).label(f"{when}_{name}") for name, holds in counts.items()),
+        *(func.sum(case((is_day, value))).label(f"{when}_{name}") for name, value in sums.items()),
+    ]
+
+
+def _account_sums(row: Any) -> AccountSums:
+    values = row._mapping
+    now, before = (_account_day(values, when, is_money=row.currency is not None) for when in ("now", "before"))
+    return AccountSums(row.id, row.name, row.currency, now, before, int(row.accounts), row.first_day, row.last_day)
+
+
+def _account_day(values: Any, when: str, *, is_money: bool) -> AccountDay:
+    def get(name: str) -> float | None:
+        value = values[f"{when}_{name}"]
+        return None if value is None else float(value)
+
+    spend, with_total = get("spend") if is_money else None, get("with_total")
+    mean = (get("totals") or 0.0) / with_total if with_total else None
+    score = _mean_score(get("weighted"), get("weight"), mean) if is_money else mean
+    ads = {status: int(get(status) or 0) for status in STATUSES}
+    return AccountDay(ads, int(get("alarms") or 0), spend, score, (get("fatigued") or 0.0) / spend if spend else None)
+
+
+def _mean_score(weighted: float | None, weight: float | None, mean: float | None) -> float | None:
+    return weighted / weight if weight and weighted is not None else mean
+
+
+def _worst_first(item: AccountSums) -> tuple[Any, ...]:
+    now = item.now
+    return -now.alarms, -now.ads["critical"], -now.ads["warning"], item.account_id

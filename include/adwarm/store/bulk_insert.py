@@ -1,0 +1,86 @@
+"""Inserts many rows at once: by COPY in PostgreSQL, by one prepared statement in SQLite.
+
+Both take a third to a tenth of the time of an insert through SQLAlchemy's types, so values are converted here: dates
+and times as each database stores them, JSON as text.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, date
+from typing import Any
+
+from sqlalchemy import JSON, Boolean, Column, Connection, Date, Float, Integer, Table
+from sqlalchemy.exc import DBAPIError
+
+from adwarm.store.columns import UtcDateTime
+
+Values = Sequence[Any]
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_NULL = "\\N"
+
+
+def insert_columns(connection: Connection, table: Table, columns: dict[str, Values]) -> None:
+    """Insert rows that are given by column, within the caller's transaction. No row may exist.
+
+    Args:
+        connection: of a write transaction.
+        table: the table; columns that are not given are NULL or have the database's default.
+        columns: the values of each column, all of one length: dates, aware datetimes, numbers, text, JSON as text, or
+            None.
+    """
+    if not columns or not len(next(iter(columns.values()))):
+        return
+    names = ", ".join(columns)
+    if connection.dialect.name == "postgresql":
+        texts = [_to_texts(table.c[name], values) for name, values in columns.items()]
+        lines = io.StringIO("\n".join(map("\t".join, zip(*texts, strict=True))) + "\n")
+        _copy(connection, f"COPY {table.name} ({names}) FROM STDIN", lines)
+    else:
+        marks = ", ".join("?" * len(columns))
+        converted = [_to_sqlite(table.c[name], values) for name, values in columns.items()]
+        statement = f"INSERT INTO {table.name} ({names}) VALUES ({marks})"  # noqa: S608 - names of columns alone
+        connection.exec_driver_sql(statement, list(zip(*converted, strict=True)))
+
+
+def _copy(connection: Connection, statement: str, lines: io.StringIO) -> None:
+    """Run COPY on the driver's cursor, and raise its errors as SQLAlchemy does."""
+    driver = connection.dialect.loaded_dbapi.Error
+    cursor = connection.connection.cursor()
+    try:
+        cursor.copy_expert(statement, lines)
+    except driver as error:
+        is_lost = connection.dialect.is_disconnect(error, connection.connection, cursor)
+        raise DBAPIError.instance(
+            statement, None, error, driver, hide_parameters=True, connection_invalidated=is_lost
+        ) from None  # the original repeats a row
+    finally:
+        cursor.close()
+
+
+def _to_texts(column: Column[Any], values: Values) -> list[str]:
+    """Return values in the text format of COPY."""
+    kind = column.type
+    if isinstance(kind, Float):
+        return [_NULL if value is None else repr(value) for value in values]
+    if isinstance(kind, Boolean):
+        return [_NULL if value is None else "t" if value else "f" for value in values]
+    if isinstance(kind, UtcDateTime | Date):
+        return _convert(values, lambda value: value.isoformat(), _NULL)
+    if isinstance(kind, Integer):
+        return [_NULL if value is None else str(value) for value in values]
+    if isinstance(kind, JSON):
+        return [value.replace("\\", "\\\\") for value in values]  # JSON escapes control characters itself
+    return _convert(values, lambda value: value.translate(_ESCAPES), _NULL)
+
+
+def _to_sqlite(column: Column[Any], values: Values) -> Iterable[Any]:
+    """Return values as SQLAlchemy stores them in SQLite."""
+    if isinstance(column.type, UtcDateTime):
+        return _convert(values, lambda at: f"{at.astimezone(UTC).replace(tzinfo=None):%Y-%m-%d %H:%M:%S.%f}", None)
+    return _convert(values, date.isoformat, None) if isinstance(column.type, Date) else values
+
+
+def _convert(values: Values, convert: Callable[[Any], Any], null: Any) -> list[Any]:
+    """Return converted values; each different one is converted once."""
+    converted = {value: null if value is None else convert(value) for value in set(values)}
+    return [converted[value] for value in values]

@@ -1,0 +1,198 @@
+"""Scores as of a day do not depend on the order in which days are scored or arrive."""
+
+import random
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import Engine, select
+
+from adwarm.fatigue.account_scores import ScoringResult, score_accounts
+from adwarm.model import Row
+from adwarm.settings import Settings
+from adwarm.store import Context, ObjectStore, partitions
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.partition_rows import content_hash, pack_rows
+from adwarm.store.partitions import PartitionState
+from adwarm.store.tables import fatigue_day, fatigue_prior, fatigue_score, partition
+
+FIRST, LAST = date(2025, 11, 1), date(2026, 3, 31)
+SCORED = [LAST - timedelta(days=59 - number) for number in range(60)]
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
+ACCOUNTS = ("act_1", "act_2")
+SPEC = Settings().spec("default").hash
+
+
+def _rows(account_id: str, day: date, seed: int = 0) -> list[Row]:
+    """Return a day's rows: one ad that starts late, one that pauses, one that is renamed, and days without clicks."""
+    draw = np.random.default_rng([int(account_id[4:]), day.toordinal(), seed])
+    rows: list[Row] = []
+    for ad in range(4):
+        if (ad == 1 and day < date(2026, 2, 12)) or (ad == 2 and day.day % 9 < 4 and day.month == 2):
+            continue
+        impressions = int(draw.lognormal(8.0, 0.5))
+        wear = 1.0 if ad else float(np.exp(-0.02 * max(0, (day - date(2026, 2, 5)).days)))
+        row: Row = {
+            "account_id": account_id[4:],
+            "ad_id": str(70 + ad),
+            "ad_name": f"ad {ad}" + (" new" if ad == 3 and day >= date(2026, 3, 5) else ""),
+            "date_start": day.isoformat(),
+            "date_stop": day.isoformat(),
+            "impressions": str(impressions),
+            "spend": f"{impressions * draw.lognormal(-5.0, 0.1):.2f}",
+            "actions": [{"action_type": "purchase", "value": str(int(draw.poisson(3)))}],
+        }
+        clicks = int(draw.binomial(impressions, 0.012 * wear))
+        rows.append(row | ({} if day.day == 17 else {"clicks": str(clicks), "inline_link_clicks": str(clicks // 2)}))
+    return rows
+
+
+def _store(context: Context, account_id: str, days: Sequence[date], seed: int = 0, version: int = 1) -> None:
+    rows = {day: _rows(account_id, day, seed) for day in days}
+    digest = context.objects.put(pack_rows([row for listed in rows.values() for row in listed]))
+    states = [
+        PartitionState(day, digest, len(listed), content_hash(listed), NOW, True, True, version, "v26.0")
+        for day, listed in rows.items()
+    ]
+    with write_transaction(context.engine) as connection:
+        partitions.publish(connection, account_id, SPEC, states, 1)
+
+
+def _days(since: date = FIRST, until: date = LAST) -> list[date]:
+    return [since + timedelta(days=number) for number in range((until - since).days + 1)]
+
+
+def _score(context: Context, days: Sequence[date], accounts: Sequence[str] = ACCOUNTS) -> ScoringResult:
+    result = score_accounts(context, [(name, day) for name in accounts for day in days], NOW)
+    assert result.errors == []
+    return result
+
+
+def _stored(engine: Engine) -> list[dict[str, Any]]:
+    """Return all columns of all scores but the time of the calculation."""
+    query = select(fatigue_score).order_by(*fatigue_score.primary_key.columns)
+    with read_transaction(engine) as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    return [{name: value for name, value in row.items() if name != "calculated_at"} for row in rows]
+
+
+def _clear(engine: Engine, *, partitions_too: bool = False) -> None:
+    with write_transaction(engine) as connection:
+        for table in (fatigue_score, fatigue_day, fatigue_prior, *([partition] if partitions_too else [])):
+            connection.execute(table.delete())
+
+
+@pytest.fixture
+def context(engine: Engine, objects: ObjectStore) -> Context:
+    """Two accounts with five months of settled days."""
+    context = Context(engine, objects, Settings())
+    for name in ACCOUNTS:
+        _store(context, name, _days())
+    return context
+
+
+def test_a_backfill_in_any_order_equals_daily_runs(context: Context) -> None:
+    """Sixty daily runs in order, all days at once, and random groups in random order store the same bytes."""
+    for day in SCORED:
+        _score(context, [day])
+    daily = _stored(context.engine)
+    assert {row["status"] for row in daily} >= {"healthy", "pending"}
+    assert any(row["alarm"] != "none" for row in daily)
+    assert {row["ad_name"] for row in daily if row["ad_id"] == "73"} == {"ad 3", "ad 3 new"}
+    assert min(row["as_of"] for row in daily if row["ad_id"] == "71") == date(2026, 2, 12)
+
+    _clear(context.engine)
+    _score(context, SCORED)
+    assert _stored(context.engine) == daily
+
+    _clear(context.engine)
+    draw = random.Random(16)
+    left = [(name, day) for name in ACCOUNTS for day in SCORED]
+    draw.shuffle(left)
+    while left:
+        size = draw.randint(1, 25)
+        group, left = left[:size], left[size:]
+        score_accounts(context, group, NOW)
+    assert _stored(context.engine) == daily
+
+
+def test_days_may_arrive_in_any_order(context: Context) -> None:
+    """Scores made while history was missing become those that whole history gives, by the run that completes it."""
+    _score(context, SCORED)
+    expected = _stored(context.engine)
+    _clear(context.engine, partitions_too=True)
+    spans = [_days()[start : start + 19] for start in range(0, len(_days()), 19)]
+    random.Random(4).shuffle(spans)
+    rescored = 0
+    for number, span in enumerate(spans):
+        for name in ACCOUNTS:
+            _store(context, name, span)
+        rescored += _score(context, [day for day in SCORED if day in span] or [SCORED[0]]).rescored_days
+        if number == 0:
+            assert {row["status"] for row in _stored(context.engine)} <= {"pending", "healthy"}
+    _score(context, SCORED)
+    assert rescored > 0
+    assert _stored(context.engine) == expected
+
+
+def test_a_restatement_rescores_only_the_days_that_see_it(context: Context) -> None:
+    """A restated day changes later days whose scan includes it; no earlier one, no other account, nothing twice."""
+    _score(context, SCORED)
+    before = {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)}
+    restated = date(2026, 3, 10)
+    _store(context, "act_1", [restated], seed=1, version=2)
+
+    result = _score(context, [LAST])
+
+    after = {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)}
+    changed = {key for key in after if after[key] != before.get(key)}
+    assert {key[2] for key in changed} == {day for day in SCORED if day >= restated}
+    assert {key[0] for key in changed} == {"act_1"}
+    assert (result.accounts, result.unchanged, result.rescored_days) == (1, 1, len(_days(restated, LAST)) - 1)
+    assert _score(context, [LAST]).unchanged == 2
+
+    _clear(context.engine)
+    draw = random.Random(5)
+    for day in draw.sample(SCORED, len(SCORED)):
+        _score(context, [day])
+    assert {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)} == after
+
+
+def test_a_restated_prior_gets_a_new_version_and_rescores_its_month(context: Context) -> None:
+    """A settled day behind a month's prior makes the next version of it, and all scores of the month are made again."""
+    _score(context, SCORED)
+    before = {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)}
+    _store(context, "act_2", [date(2025, 12, 20)], seed=1, version=2)  # before every scan of March, not of its prior
+    _score(context, [LAST])
+    after = {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)}
+    changed = {key for key in after if after[key]["input_hash"] != before[key]["input_hash"]}
+    assert {key[0] for key in changed} == {"act_2"}
+    assert {key[2] for key in changed} == set(SCORED)
+    with read_transaction(context.engine) as connection:
+        query = select(fatigue_prior.c.account_id, fatigue_prior.c.month, fatigue_prior.c.version)
+        versions = {(row[0], row[1]): row[2] for row in connection.execute(query.order_by(fatigue_prior.c.version))}
+    march = date(2026, 3, 1)
+    assert (versions["act_1", march], versions["act_2", march]) == (1, 2)
+
+
+def test_other_settings_apply_from_the_next_score_on(context: Context) -> None:
+    """Other weights rescore the day that is asked for; earlier days keep their scores until their data changes."""
+    _score(context, SCORED)
+    fatigue = context.settings.fatigue.model_copy(update={"weights": (0.4, 0.3, 0.3)})
+    changed = Context(context.engine, context.objects, context.settings.model_copy(update={"fatigue": fatigue}))
+    result = _score(changed, [LAST])
+    assert (result.accounts, result.rescored_days) == (2, 0)
+
+
+def test_days_that_are_gone_rewrite_nothing_but_what_is_asked_for(context: Context) -> None:
+    """When old days are deleted, earlier scores stay as they were made from whole data."""
+    _score(context, SCORED)
+    before = _stored(context.engine)
+    with write_transaction(context.engine) as connection:
+        connection.execute(partition.delete().where(partition.c.day < date(2026, 2, 1)))
+    result = _score(context, [LAST])
+    assert (result.accounts, result.rescored_days) == (2, 0)
+    kept = [row for row in _stored(context.engine) if row["as_of"] != LAST]
+    assert kept == [row for row in before if row["as_of"] != LAST]

@@ -1,0 +1,128 @@
+"""The summary of an account, what changed, and exports."""
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adwarm.fatigue.report import describe_ad, describe_document, format_scores_csv, list_changes, summarize
+from adwarm.model import FatigueScore
+from adwarm.settings import FatigueSettings
+from adwarm.store.scores import StoredScore
+
+from .stored_ads import EVIL, LAST_DAY, NOW, make_score
+
+SETTINGS = FatigueSettings()
+
+
+def _stored(*listed: FatigueScore, days_ago: int = 0) -> list[StoredScore]:
+    return [StoredScore(score, 3, True, NOW - timedelta(days=days_ago)) for score in listed]
+
+
+def test_the_summary_weighs_by_spend() -> None:
+    """Score and share of spend count each ad by its spend; without a total or known spend it has no weight."""
+    summary = summarize(
+        _stored(
+            make_score("1", status="critical", total=80.0, recent_spend=300.0),
+            make_score("2", total=20.0, recent_spend=100.0),
+            make_score("3", status="pending", total=None, recent_spend=100.0),
+            make_score("4", total=10.0, alarm="alarm", recent_spend=None),
+        )
+    )
+
+    assert summary.score == pytest.approx(65.0)
+    assert (summary.recent_spend, summary.fatigued_spend, summary.fatigued_share) == (500.0, 300.0, 0.6)
+    assert summary.statuses == {"healthy": 2, "warning": 0, "critical": 1, "pending": 1}
+    assert (summary.ads, summary.alarms, summary.fatigued, summary.unknown_spend) == (4, 1, 2, 1)
+    assert summary.describe("EUR") == (
+        "4 ads (1 critical, 0 warning, 2 healthy, 1 pending); 1 alarm; score 65 weighted by spend; 60% of the last "
+        "seven days' spend (500 EUR) is in fatigued ads; spend of 1 ad unknown"
+    )
+
+
+def test_a_summary_without_spend_says_nothing_about_it() -> None:
+    """Weighted figures are None, and the line leaves them out."""
+    summary = summarize(_stored(make_score("1", recent_spend=None)))
+    assert (summary.score, summary.fatigued_share, summary.recent_spend) == (None, None, None)
+    assert summary.describe() == "1 ad (0 critical, 0 warning, 1 healthy, 0 pending); 0 alarms; spend of 1 ad unknown"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind", "text"),
+    [
+        ({}, {"status": "warning", "total": 40.0}, "worse", "healthy 10 → warning 40"),
+        ({"status": "warning", "total": 31.0}, {}, "better", "warning 31 → healthy 10"),
+        ({}, {"alarm": "alarm"}, "alarm", "new alarm, healthy 10 → healthy 10"),
+        ({"alarm": "watch"}, {"alarm": "alarm", "status": "critical", "total": 70.0}, "alarm",
+         "new alarm, healthy 10 → critical 70"),
+        ({"alarm": "alarm"}, {"alarm": "watch"}, "recovered", "alarm ended, healthy 10 → healthy 10"),
+        ({"alarm": "alarm"}, {"status": "warning", "total": 40.0}, "worse", "healthy 10 → warning 40"),
+        ({}, {"status": "pending", "total": None}, "pending", "healthy 10 → pending"),
+        ({"status": "pending", "total": None}, {}, "scored", "pending → healthy 10"),
+        ({}, {"total": 29.0}, None, ""),
+        ({"status": "pending", "total": None}, {"status": "pending", "total": None}, None, ""),
+        (None, {}, "new", "new ad, healthy 10"),
+        (None, {"alarm": "alarm"}, "alarm", "new alarm, healthy 10"),
+        ({"status": "critical", "total": 90.0}, None, "gone", "no delivery any more; it was critical 90"),
+    ],
+)  # fmt: skip
+def test_changes(before: dict[str, Any] | None, after: dict[str, Any] | None, kind: str | None, text: str) -> None:
+    """Each crossing, alarm, beginning and end is one change in words."""
+    old = [] if before is None else _stored(make_score("1", **before), days_ago=1)
+    new = [] if after is None else _stored(make_score("1", **after))
+    changes = list_changes(old, new)
+    assert [(item.kind, item.text) for item in changes] == ([] if kind is None else [(kind, text)])
+
+
+def test_changes_that_compare_with_a_score_made_again_say_so() -> None:
+    """An earlier day that was scored again with or after the later one is marked."""
+    worse = _stored(make_score("1", status="warning", total=40.0))
+    assert [item.restated for item in list_changes(_stored(make_score("1"), days_ago=1), worse)] == [False]
+    assert [item.restated for item in list_changes(_stored(make_score("1")), worse)] == [True]
+
+
+SCORES = st.lists(
+    st.builds(
+        lambda ad, status, alarm: make_score(
+            str(ad), status=status, total=None if status == "pending" else 50.0, alarm=alarm
+        ),
+        st.integers(0, 6),
+        st.sampled_from(["healthy", "warning", "critical", "pending"]),
+        st.sampled_from(["none", "watch", "alarm"]),
+    ),
+    unique_by=lambda score: score.ad_id,
+)
+
+
+@given(old=SCORES, new=SCORES)
+def test_every_ad_changes_at_most_once(old: Sequence[FatigueScore], new: Sequence[FatigueScore]) -> None:
+    """No ad has two changes, equal days have none, and every ad that began or ended has one."""
+    changes = list_changes(_stored(*old), _stored(*new))
+    ids = [item.score.ad_id for item in changes]
+    assert len(ids) == len(set(ids))
+    assert list_changes(_stored(*old), _stored(*old)) == []
+    assert {score.ad_id for score in old} ^ {score.ad_id for score in new} <= set(ids)
+
+
+def test_csv_has_words_and_no_formula() -> None:
+    """Names that begin as formulas get an apostrophe; numbers stay numbers; the recommendation is there."""
+    score = make_score("1", ad_name=EVIL, trend_per_day=-2.5)
+    text = format_scores_csv(_stored(score), SETTINGS)
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["ad_name"] == f"'{EVIL}"
+    assert (row["trend_per_day"], row["total"], row["as_of"], row["settled"]) == ("-2.5", "10.0", str(LAST_DAY), "true")
+    assert row["recommendation"] == describe_document(_stored(score)[0], SETTINGS)["recommendation"]
+
+
+def test_an_ad_in_words() -> None:
+    """Figures stand beside the components, what is unknown is left out."""
+    fields = describe_ad(_stored(make_score("1", alarm="alarm", alarm_since=LAST_DAY, evidence=200.0))[0], SETTINGS)
+    assert fields["creative"] == "12: click-through rate 0.90%, usually 1.00%"
+    assert fields["audience"] == "8: times one person saw it in seven days 1.5"
+    assert fields["alarm"].startswith(f"alarm since {LAST_DAY}: click-through rate falling")
+    assert "algorithm" not in fields

@@ -1,0 +1,199 @@
+"""The routes of scores: pages, filters, CSV, changes, the summary, and copies that are still current."""
+
+import csv
+import io
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from adwarm.model import FatigueScore, PlatformNotice
+from adwarm.store import platform_fatigue, scores
+from tests.unit.fatigue.stored_ads import ACCOUNT, EVIL, LAST_DAY, store_account
+from tests.unit.serving.api.conftest import Api
+
+
+def _score(ad: int, total: float | None, status: str = "healthy", as_of: date = date(2026, 11, 24)) -> FatigueScore:
+    components: dict[str, Any] = dict.fromkeys(("creative", "audience", "algorithm"), total)
+    return FatigueScore(
+        account_id="act_1",
+        ad_id=str(ad),
+        as_of=as_of,
+        ad_name=f"ad {ad}",
+        status=status,  # type: ignore[arg-type]
+        total=total,
+        **components,
+        data_quality=1.0,
+        trend_per_day=None,
+        days_to_critical=None,
+        baseline={"flags": ["one"], "days": 30},
+        calculator_version="1",
+    )
+
+
+def test_scores_in_pages(api: Api) -> None:
+    """Pages hold every score once, the most fatigued first and pending ones last, also when totals are equal."""
+    totals = [50.0, 80.25, None, 80.25, 10.1, None, 0.0]
+    scores.publish(api.engine, [_score(n, total) for n, total in enumerate(totals)], 1, True, api.clock.now())
+    token, seen, cursor = api.token(), [], ""
+    while cursor is not None:
+        page = api.get(f"/v1/scores/1?limit=2{cursor and '&cursor=' + quote(cursor)}", token).json()
+        seen += [score["ad_id"] for score in page["scores"]]
+        assert (page["account"], page["as_of"]) == ("act_1", "2026-11-24")
+        cursor = page["next_cursor"]
+    assert seen == ["1", "3", "0", "4", "6", "2", "5"]
+
+
+def test_scores_by_ad_day_and_status(api: Api) -> None:
+    """Filters select; a day without scores shows the newest before it; a known account without scores has none."""
+    earlier = date(2026, 11, 20)
+    for day in (earlier, date(2026, 11, 24)):
+        batch = [_score(1, 90.0, "critical", day), _score(2, 20.0, "healthy", day)]
+        scores.publish(api.engine, batch, 1, True, api.clock.now())
+    token = api.token()
+
+    def ads(query: str) -> tuple[str | None, list[str]]:
+        page = api.get(f"/v1/scores/act_1?{query}", token).json()
+        return page["as_of"], [score["ad_id"] for score in page["scores"]]
+
+    assert ads("status=critical") == ("2026-11-24", ["1"])
+    assert ads("ad_id=2&as_of=2026-11-22") == ("2026-11-20", ["2"])
+    assert ads("as_of=2026-11-01") == (None, [])
+    assert api.get("/v1/scores/act_2", token).json()["scores"] == []
+    assert api.get("/v1/scores/act_9", token).status_code == 404
+    for query in ("cursor=x", "cursor=bnVsbA", "limit=0", "status=sick", "as_of=yesterday", "ad_id=%00"):
+        assert api.get(f"/v1/scores/act_1?{query}", token).status_code == 400
+
+
+@pytest.fixture
+def stored(api: Api) -> Api:
+    """The API over an account whose first ad has worn out and has an alarm."""
+    store_account(api.services.context)
+    return api
+
+
+def test_a_score_says_everything(stored: Api) -> None:
+    """Driver, alarm, days, spend, versions and the recommendation in words are in the answer."""
+    page = stored.get(f"/v1/scores/{ACCOUNT}?order=action", stored.token()).json()
+    worst = page["scores"][0]
+    assert (worst["ad_id"], worst["driver"], worst["alarm"], worst["onset"]) == ("1", "creative", "alarm", "2026-11-15")
+    assert (worst["alarm_since"], worst["evidence"], worst["recent_spend"]) == ("2026-11-18", 512.0, 100.0)
+    assert worst["recommendation"].startswith("Pause the ad")
+    assert any(text.startswith("click-through rate falling since about Nov 15") for text in worst["reasons"])
+    assert (worst["data_version"], worst["calculator_version"], worst["settled"]) == (20, "1", True)
+
+
+def test_the_platforms_own_level_stands_beside_a_score(stored: Api) -> None:
+    """The newest notice up to the day is in the answer; later ones are not."""
+    at = datetime(2026, 11, 24, 9, tzinfo=UTC)
+    notices = [PlatformNotice(ACCOUNT, "1", at, "high"), PlatformNotice(ACCOUNT, "2", at + timedelta(days=9), "low")]
+    platform_fatigue.insert_notices(stored.engine, notices, at)
+    page = stored.get(f"/v1/scores/{ACCOUNT}", stored.token()).json()
+    levels = {score["ad_id"]: score["platform_level"] for score in page["scores"]}
+    assert levels == {"1": "high", "2": None, "3": None}
+    assert page["scores"][0]["platform_noticed_at"] == "2026-11-24T09:00:00Z"
+
+
+def test_scores_by_alarm_and_order(api: Api) -> None:
+    """`alarm` selects, `order=action` puts alarms first, also over pages."""
+    batch = [_score(1, 90.0), _score(2, 20.0), _score(3, 10.0), _score(4, None)]
+    levels = ("none", "alarm", "watch", "alarm")
+    batch = [replace(score, alarm=level) for score, level in zip(batch, levels, strict=True)]
+    scores.publish(api.engine, batch, 1, True, api.clock.now())
+    token, seen, cursor = api.token(), [], ""
+    while cursor is not None:
+        page = api.get(f"/v1/scores/act_1?limit=1&order=action{cursor and '&cursor=' + quote(cursor)}", token).json()
+        seen += [score["ad_id"] for score in page["scores"]]
+        cursor = page["next_cursor"]
+    assert seen == ["2", "4", "3", "1"]
+    page = api.get("/v1/scores/act_1?alarm=watch", token).json()
+    assert [score["ad_id"] for score in page["scores"]] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("query", "accept", "is_csv"),
+    [
+        ("?format=csv", "application/json", True),
+        ("", "text/csv", True),
+        ("", "text/csv;q=0.9, application/json;q=0.5", True),
+        ("", "text/csv;q=0.4, application/json", False),
+        ("", "*/*", False),
+        ("?format=json", "text/csv", False),
+    ],
+)
+def test_csv_is_negotiated(stored: Api, query: str, accept: str, is_csv: bool) -> None:
+    """The query wins over `Accept`, and the heavier type of `Accept` over the other."""
+    answer = stored.get(f"/v1/scores/{ACCOUNT}{query}", stored.token(), headers={"Accept": accept})
+    expected = "text/csv; charset=utf-8" if is_csv else "application/json"
+    assert (answer.status_code, answer.headers["content-type"]) == (200, expected)
+    assert "Accept" in answer.headers["vary"]
+
+
+def test_csv_holds_every_score_and_no_formula(stored: Api) -> None:
+    """Without a limit there is one file; with one, `Link` leads through all pages; names never become formulas."""
+    token = stored.token()
+    whole = list(csv.DictReader(io.StringIO(stored.get(f"/v1/scores/{ACCOUNT}?format=csv", token).text)))
+    assert [row["ad_id"] for row in whole] == ["1", "2", "3"]
+    assert whole[0]["ad_name"] == f"'{EVIL}"
+    paged, target = [], f"/v1/scores/{ACCOUNT}?format=csv&limit=2&order=action"
+    while target:
+        answer = stored.get(target, token)
+        paged += list(csv.DictReader(io.StringIO(answer.text)))
+        target = answer.headers.get("link", "").partition(">")[0].lstrip("<")
+    assert paged == whole
+
+
+@pytest.mark.parametrize("path", ["", "?format=csv", "/changes", "/summary"])
+def test_a_current_copy_is_not_sent_again(stored: Api, path: str) -> None:
+    """The tag of an answer gives 304 until a score changes; answers are private and checked before each use."""
+    token, target = stored.token(), f"/v1/scores/{ACCOUNT}{path}"
+    first = stored.get(target, token)
+    assert first.headers["cache-control"] == "private, no-cache"
+    tag = first.headers["etag"]
+    again = stored.get(target, token, headers={"If-None-Match": tag})
+    assert (again.status_code, again.headers["etag"], again.content) == (304, tag, b"")
+    scores.publish(stored.engine, [_score(7, 95.0, "critical", LAST_DAY)], 99, True, stored.clock.now())
+    assert stored.get(target, token, headers={"If-None-Match": tag}).status_code == 200
+
+
+def test_changes_of_an_account(stored: Api) -> None:
+    """Changes since the scored day before, or since a day; none without an earlier day."""
+    token = stored.token()
+
+    def read(query: str) -> dict[str, Any]:
+        answer: dict[str, Any] = stored.get(f"/v1/scores/{ACCOUNT}/changes{query}", token).json()
+        return answer
+
+    assert read("")["changes"] == []
+    week = read("?since=2026-11-17")
+    assert (week["since"], week["as_of"]) == ("2026-11-17", str(LAST_DAY))
+    assert [(item["kind"], item["text"]) for item in week["changes"]] == [
+        ("alarm", "new alarm, healthy 10 → critical 85")
+    ]
+    assert read("?as_of=2026-11-19")["changes"][0]["kind"] == "worse"
+    assert read("?as_of=2026-11-05")["since"] is None
+    assert stored.get(f"/v1/scores/{ACCOUNT}/changes?since={LAST_DAY}", token).status_code == 400
+    assert stored.get("/v1/scores/act_2/changes", token).json()["as_of"] is None
+    assert stored.get("/v1/scores/act_9/changes", token).status_code == 404
+
+
+def test_the_summary_of_an_account(stored: Api) -> None:
+    """Score and share weigh by spend; an account without scores has an empty summary, an unknown one none."""
+    token = stored.token()
+    summary = stored.get(f"/v1/scores/{ACCOUNT}/summary", token).json()
+    assert (summary["score"], summary["fatigued_share"], summary["currency"]) == (28.75, 0.25, "EUR")
+    assert summary["statuses"] == {"healthy": 1, "warning": 0, "critical": 1, "pending": 1}
+    earlier = stored.get(f"/v1/scores/{ACCOUNT}/summary?as_of={LAST_DAY - timedelta(days=12)}", token).json()
+    assert earlier["alarms"] == 0
+    empty = stored.get("/v1/scores/act_2/summary", token).json()
+    assert (empty["ads"], empty["as_of"], empty["score"]) == (0, None, None)
+    assert stored.get("/v1/scores/act_9/summary", token).status_code == 404
+
+
+def test_a_token_reads_its_own_accounts_only(stored: Api) -> None:
+    """The routes of another account look as if there were none."""
+    token = stored.token(accounts=frozenset({"act_2"}))
+    for path in ("", "/changes", "/summary", "?format=csv"):
+        assert stored.get(f"/v1/scores/{ACCOUNT}{path}", token).status_code == 404

@@ -1,0 +1,137 @@
+"""Stored scores are read by page, by ad and by day, each ad once and in one order."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.model import FatigueScore
+from adwarm.store import score_queries, scores
+from adwarm.store.score_queries import ScoreOrder, ScorePosition, ScoreQuery
+
+DAY = date(2026, 11, 24)
+AT = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
+
+
+def _score(ad_id: str, total: float | None = 20.0, **values: Any) -> FatigueScore:
+    status: Any = "pending" if total is None else "critical" if total > 60 else "healthy"
+    score = FatigueScore(
+        account_id="act_1",
+        ad_id=ad_id,
+        as_of=DAY,
+        ad_name=f"ad {ad_id}",
+        status=status,
+        total=total,
+        creative=total,
+        audience=None,
+        algorithm=None,
+        data_quality=1.0,
+        trend_per_day=None,
+        days_to_critical=None,
+        baseline={},
+        calculator_version="1",
+    )
+    return replace(score, **values)
+
+
+MIXED = [
+    _score("1", 50.0),
+    _score("2", 80.0),
+    _score("3", None),
+    _score("4", 80.0, alarm="watch"),
+    _score("5", 10.0, alarm="alarm"),
+    _score("6", None, alarm="alarm"),
+    _score("7", 80.0),
+    _score("8", None),
+]
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"), [("total", ["2", "4", "7", "1", "5", "3", "6", "8"]), ("action", list("56427138"))]
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_pages_hold_each_score_once(engine: Engine, order: ScoreOrder, expected: list[str], size: int) -> None:
+    """Pages of any size give the whole list in its order, also with equal totals and without totals."""
+    scores.publish(engine, MIXED, 1, False, AT)
+    found: list[str] = []
+    after = None
+    while page := score_queries.list_page(engine, ScoreQuery("act_1", order=order), size, after):
+        found += [item.score.ad_id for item in page]
+        last = page[-1].score
+        after = ScorePosition(last.as_of, last.total, last.ad_id, last.alarm)
+    assert found == expected
+    assert [item.score.ad_id for item in score_queries.list_day(engine, "act_1", DAY)] == list("56427138")
+
+
+def test_filters_select(engine: Engine) -> None:
+    """Status, alarm and ad each leave the others out, and together."""
+    scores.publish(engine, MIXED, 1, False, AT)
+
+    def ads(**filters: Any) -> list[str]:
+        return [item.score.ad_id for item in score_queries.list_page(engine, ScoreQuery("act_1", **filters), 100)]
+
+    assert ads(status="critical") == ["2", "4", "7"]
+    assert ads(alarm="alarm") == ["5", "6"]
+    assert ads(alarm="watch", status="critical", ad_id="4") == ["4"]
+    assert ads(ad_id="9") == []
+    assert set(get_args(ScoreOrder)) == {"total", "action"}
+
+
+def test_newest_days(engine: Engine) -> None:
+    """The newest day up to a day; None before the first one and for other accounts."""
+    for back in (0, 3):
+        scores.publish(engine, [_score("1", as_of=DAY - timedelta(days=back))], 1, False, AT)
+    assert score_queries.find_newest_day(engine, "act_1") == DAY
+    assert score_queries.find_newest_day(engine, "act_1", DAY - timedelta(days=1)) == DAY - timedelta(days=3)
+    assert score_queries.find_newest_day(engine, "act_1", DAY - timedelta(days=4)) is None
+    assert score_queries.find_newest_days(engine, ["act_1", "act_2"]) == {"act_1": DAY}
+
+
+def test_one_ad_over_time(engine: Engine) -> None:
+    """The scores of an ad within a span, oldest first, and totals of several ads by day."""
+    for back in range(5):
+        day = DAY - timedelta(days=back)
+        scores.publish(engine, [_score("1", 10.0 + back, as_of=day), _score("2", None, as_of=day)], 1, False, AT)
+    span = (DAY - timedelta(days=2), DAY)
+    assert [item.score.total for item in score_queries.list_ad_history(engine, "act_1", "1", *span)] == [
+        12.0,
+        11.0,
+        10.0,
+    ]
+    totals = score_queries.list_totals(engine, "act_1", ["1", "2", "9"], *span)
+    assert list(totals["1"].values()) == [12.0, 11.0, 10.0]
+    assert (list(totals["2"].values()), totals["9"]) == ([None] * 3, {})
+
+
+def test_sums_of_days(engine: Engine) -> None:
+    """Counts and sums by day weigh by spend; a day without spend has no share."""
+    scores.publish(
+        engine,
+        [
+            _score("1", 80.0, recent_spend=300.0),
+            _score("2", 20.0, recent_spend=100.0),
+            _score("3", None, recent_spend=100.0),
+            _score("4", 10.0, alarm="alarm"),
+            _score("1", 5.0, as_of=DAY - timedelta(days=1)),
+        ],
+        1,
+        False,
+        AT,
+    )
+    before, now = score_queries.sum_days(engine, "act_1", DAY - timedelta(days=9), DAY)
+    assert (now.ads, now.fatigued, now.alarms, now.spend, now.score) == (4, 2, 1, 500.0, pytest.approx(65.0))
+    assert now.fatigued_share == pytest.approx(0.6)
+    assert (before.score, before.fatigued_share, before.fatigued) == (None, None, 0)
+
+
+def test_earlier_scores(engine: Engine) -> None:
+    """Each ad has its newest score before the day and within the span."""
+    for back, total in ((1, 70.0), (2, 10.0)):
+        scores.publish(engine, [_score("1", total, as_of=DAY - timedelta(days=back))], 1, False, AT)
+    scores.publish(engine, [_score("2", as_of=DAY - timedelta(days=9))], 1, False, AT)
+    found = score_queries.find_earlier(engine, {"act_1": ["1", "2"]}, DAY - timedelta(days=7), DAY)
+    assert {key: (item.as_of, item.status) for key, item in found.items()} == {
+        ("act_1", "1"): (DAY - timedelta(days=1), "critical")
+    }
