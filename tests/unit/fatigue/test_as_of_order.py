@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
+from adwarm.fatigue import account_scores
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
+from adwarm.fatigue.block_scores import score_block
 from adwarm.model import Row
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, partitions
@@ -240,6 +242,30 @@ def test_runs_at_once_equal_daily_runs(context: Context) -> None:
     assert _score(context, days).unchanged == len(ACCOUNTS)
 
 
+def test_a_day_that_arrives_during_a_run_is_in_its_scores(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another run stores a day between reading and publishing, the later days are scored again by this run."""
+    days = _days(LAST - timedelta(days=9))
+    late, others = days[3], [day for day in days if day != days[3]]
+    _score(context, days)
+    expected = [row for row in _stored(context.engine) if row["as_of"] != late]
+    _clear(context.engine)
+    with write_transaction(context.engine) as connection:
+        connection.execute(partition.delete().where(partition.c.day == late))
+    arriving = list(ACCOUNTS)
+
+    def score_while_a_day_arrives(*arguments: Any) -> Any:
+        done = score_block(*arguments)
+        while arriving:
+            _store(context, arriving.pop(), [late])
+        return done
+
+    monkeypatch.setattr(account_scores, "score_block", score_while_a_day_arrives)
+    result = _score(context, others)
+    assert _stored(context.engine) == expected
+    assert (result.accounts, result.unchanged, result.rescored_days) == (2, 0, 2 * len(days[4:]))
+
+
+@pytest.mark.long
 def test_days_may_arrive_at_once(context: Context) -> None:
     """Runs that fetch and score different days at the same time leave no score that lacks a day of another run."""
     days = _days(LAST - timedelta(days=44))
