@@ -73,7 +73,7 @@ class ScoringResult:
             parts.append(f"rescored {format_count(self.rescored_days, 'other day')} whose data changed")
         parts += [f"{format_count(self.unchanged, 'account')} unchanged since the last score"] if self.unchanged else []
         parts += [f"{format_count(self.without_data, 'account')} without a stored day"] if self.without_data else []
-        parts += [f"{format_count(len(self.errors), 'account')} could not be scored"] if self.errors else []
+        parts += [f"{len(self.errors):,} could not be scored"] if self.errors else []
         return "; ".join(parts)
 
 
