@@ -1,5 +1,6 @@
 """The page in Chromium: login, every tab, actions, hostile names, keyboard, color schemes, accessibility."""
 
+import csv
 import json
 import re
 import shutil
@@ -13,11 +14,13 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, func, select, update
 
+from adwarm.model import FatigueScore
 from adwarm.pages.tabs import TABS
+from adwarm.store import read_transaction, write_transaction
 from adwarm.store import tables as t
-from adwarm.store import write_transaction
+from adwarm.store.scores import read_score
 from dev.page_demo import PageDemo
 from dev.screenshots import log_in, open_tab
 
@@ -138,7 +141,76 @@ def test_axe_finds_no_serious_problem(demo: PageDemo, admin: Any, open_page: Ope
     for tab in [*LISTED, "why?account=act_1&range=last_7d", "strategy", "strategy?name=Morning+reports"]:
         show(admin, demo, tab)
         found[tab] = find_violations(admin)
+        if tab == "fatigue":
+            admin.locator("#ads tbody th a").first.click()
+            admin.get_by_text("All parts are loaded.").wait_for(state="attached")
+            found["an ad"] = find_violations(admin)
     assert {tab: problems for tab, problems in found.items() if problems} == {}
+
+
+def test_the_fatigue_tab_leads_from_the_list_to_an_ad(demo: PageDemo, admin: Any) -> None:
+    """What needs action has a reason and a link; a filter narrows the ads and the file; an ad's chart has its marks."""
+    show(admin, demo, "fatigue")
+    due = admin.locator("#today ol.todo > li")
+    assert due.count() > 0
+    for item in due.all():
+        assert item.locator(".what strong").inner_text().endswith(".")
+        assert item.locator(".what .hint").first.inner_text()
+
+    form = admin.locator("#ads form")
+    form.get_by_label("Alarm").select_option("alarm")
+    form.get_by_role("button", name="Show").click()
+    admin.wait_for_url("**alarm=alarm**")
+    admin.get_by_text("All parts are loaded.").wait_for(state="attached")
+    rows = admin.locator("#ads tbody tr")
+    assert rows.count() == admin.locator("#ads tbody .tag", has_text="alarm").count() > 0
+    with admin.expect_download() as downloaded:
+        admin.get_by_role("link", name="Download as CSV").click()
+    with Path(downloaded.value.path()).open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert {row["alarm"] for row in listed} == {"alarm"}
+    assert [row["ad_name"] for row in listed][: rows.count()] == admin.locator("#ads tbody th a").all_inner_texts()
+
+    newest = max(listed, key=lambda row: row["alarm_since"])
+    admin.locator("#ads tbody th a", has_text=newest["ad_name"]).first.click()
+    admin.get_by_text("All parts are loaded.").wait_for(state="attached")
+    assert admin.locator(".notice.failed").count() == 0
+    assert admin.locator("#score .advice").inner_text() == newest["recommendation"]
+    marks = " ".join(admin.locator("#daily svg").first.locator("text").all_text_contents())
+    assert "alarm" in marks
+    assert "decline began about" in marks
+
+
+def test_plot_pages_open_without_a_network(demo: PageDemo, open_page: OpenPage, tmp_path: Path) -> None:
+    """The files of `--plot` draw every chart from the file alone; by the fixture, without an error in the console."""
+    score = list_alarms(demo)[0]
+    for name, words in {"account": (), "ad": ("--ad", score.ad_id)}.items():
+        path = tmp_path / f"{name}.html"
+        demo.run("fatigue", score.account_id, *words, "--plot", str(path))
+        page = open_page()
+        requested: list[str] = []
+        page.on("request", lambda request, urls=requested: urls.append(request.url))
+        page.goto(path.as_uri())
+        charts = page.locator(".plotly-graph-div")
+        charts.first.locator(".main-svg").first.wait_for()
+        assert charts.count() == page.locator(".js-plotly-plot").count() > 1
+        assert page.locator("h1").inner_text()
+        assert score.ad_name in page.locator("body").inner_text()
+        assert [url for url in requested if not url.startswith(("file:", "data:", "blob:"))] == []
+        if AXE.is_file():
+            assert not (found := find_violations(page)), found
+
+
+def list_alarms(demo: PageDemo) -> list[FatigueScore]:
+    """Return the ads with an alarm on the newest day, the newest alarm first."""
+    table = t.fatigue_score
+    day = select(func.max(table.c.as_of)).scalar_subquery()
+    query = select(table).where(table.c.as_of == day, table.c.alarm == "alarm").order_by(table.c.alarm_since.desc())
+    runtime = demo.open_runtime()
+    with read_transaction(runtime.engine) as connection:
+        found = [read_score(row).score for row in connection.execute(query).mappings()]
+    runtime.engine.dispose()
+    return found
 
 
 def test_the_page_works_by_keyboard(demo: PageDemo, admin: Any) -> None:

@@ -32,8 +32,7 @@ _COLUMNS = (
     "spend 7 d",
     "what to do",
 )
-_CHANGE_COLUMNS = ("what", "ad", "name", "change", "note")
-_RESTATED = "the earlier score was made again from restated data"
+_CHANGE_COLUMNS = ("what", "ad", "name", "change")
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +220,19 @@ def _show_changes(selection: _Selection, ad: str | None, files: dict[str, Path],
     if not before:
         raise NotFound(f"{selection.account.id} has no scores before {selection.day} to compare with")
     since, found = before[0].score.as_of, _changes(selection, ad)
+    if len(selection.shown) < len(selection.scores) and ad is None:
+        ids = {item.score.ad_id for item in selection.shown}
+        found = [change for change in found if change.score.ad_id in ids]
     if as_json:
         listed = [change.to_dict() for change in found]
         print_json({**_head(selection, files), "since": since, "changes": listed})
         return
     from adwarm.fatigue.report import CHANGE_WORDS
 
-    rows = [
-        (CHANGE_WORDS[item.kind], item.score.ad_id, item.score.ad_name, item.text, _RESTATED if item.restated else "")
-        for item in found
-    ]
+    rows = [(CHANGE_WORDS[item.kind], item.score.ad_id, item.score.ad_name, item.text) for item in found]
     print_table(f"{selection.name}: changed from {since} to {selection.day}", _CHANGE_COLUMNS, rows, "nothing")
+    if any(item.restated for item in found):
+        print(f"The scores of {since} were calculated again or later; that day may have shown others.")
 
 
 def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:

@@ -29,12 +29,15 @@ def fatigue_check(
 
     from adwarm.fatigue.notice_formats import parse_level
     from adwarm.fatigue.platform_check import BEFORE_DAYS, check_against_platform
-    from adwarm.foundation.errors import NotFound
+    from adwarm.foundation.errors import BadRequest, NotFound
     from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store import platform_fatigue, score_signals
 
-    level = parse_level(min_level)
+    try:
+        level = parse_level(min_level)
+    except BadRequest as error:
+        raise BadRequest(f"--min-level {min_level[:20]!r}: {error}") from None
     runtime = Runtime()
     account_id = normalize_account_id(account)
     since = runtime.clock.now().date() - timedelta(days=days)
@@ -70,9 +73,11 @@ def _print(account_id: str, check: "PlatformCheck") -> None:
         )
         for item in check.signals
     ]
-    columns = ("signal", "by_the_notice", "later", "never", "lead_days", "middle_half")
+    columns = ("signal", "by the notice", "later", "never", "days ahead", "middle half")
     title = f"{account_id}, {check.since} to {check.until}: {format_count(check.noticed, 'scored ad')} with a notice"
     print_table(f"{title} of level {check.min_level} or higher", columns, rows)
+    if any(item.lead_days is not None for item in check.signals):
+        typer.echo("Days ahead: median days from the signal to the notice; negative when the notice came first.")
     if check.unscored:
         typer.echo(f"{format_count(check.unscored, 'ad')} with a notice had no score before it.")
     typer.echo(f"Alarms without a notice: {_describe(check.alarms_without_notice)}.")

@@ -1,6 +1,6 @@
 """What scores of some accounts are computed from, read from the database: days, frequencies, priors, earlier scores."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -43,6 +43,7 @@ class BlockInputs:
         stored: what stored scores were computed from, by account and as-of day.
         weeks: entries of weeks, by account and last day.
         priors: newest snapshots by account and month.
+        since: first stored day that is read.
         confirmed_sources: documents that were read and have the frequencies that are scored already.
     """
 
@@ -51,6 +52,7 @@ class BlockInputs:
     stored: Mapping[str, Mapping[date, ScoreInputs]]
     weeks: Mapping[DayKey, Entry]
     priors: dict[MonthKey, StoredPrior]
+    since: date
     confirmed_sources: dict[DayKey, tuple[str, str]] = field(default_factory=dict)
     _prior_inputs: dict[MonthKey, PriorInputs] = field(default_factory=dict)
     _figures: dict[DayKey, dict[str, float]] = field(default_factory=dict)
@@ -59,6 +61,14 @@ class BlockInputs:
     def settings(self) -> Settings:
         """The settings."""
         return self.context.settings
+
+    def list_changed(self, account_ids: Sequence[str]) -> list[str]:
+        """Return those of the accounts of which days were stored, replaced or settled since the inputs were read."""
+        if not account_ids:
+            return []
+        spec_hash = self.settings.spec("default").hash
+        now = partitions.sum_contents(self.context.engine, account_ids, spec_hash, self.since)
+        return [name for name in account_ids if now.get(name) != partitions.sum_of(self.contents.get(name, ()))]
 
     def find_prior(self, account_id: str, month: date) -> StoredPrior | None:
         """Return the snapshot to use for a month; None when one is to be measured, or nothing is there to measure."""
@@ -163,6 +173,7 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
         stored,
         {(key.account_id, key.window.until): entry for key, entry in weeks.items()},
         fatigue_priors.list_newest(context.engine, requested, sorted({month_of(day) for day in days})),
+        since,
     )
 
 

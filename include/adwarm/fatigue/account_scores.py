@@ -3,6 +3,9 @@
 Accounts are scored in blocks: their days are read once, each month of a block is one scan over arrays of ads x days,
 and an account's scores are stored in one transaction. A run that is killed leaves whole accounts, and the next run does
 the rest.
+
+Runs may fetch and score days of one account at the same time. A day that arrives while another run computes later days
+is in that run's scores, too: each run looks again after it has stored its own, so the last one leaves none behind.
 """
 
 from collections import Counter, defaultdict
@@ -64,11 +67,12 @@ class ScoringResult:
             return "no account to score"
         ads = format_count(sum(self.bands.values()), "ad")
         bands = ", ".join(f"{count:,} {name}" for name, count in sorted(self.bands.items()))
-        parts = [f"scored {ads} of {format_count(self.accounts, 'account')}" + (f" ({bands})" if bands else "")]
+        accounts = format_count(self.accounts, "account")
+        parts = [f"scored {ads} of {accounts}" + (f" ({bands})" if bands else "")] if self.accounts else []
         if self.rescored_days:
             parts.append(f"rescored {format_count(self.rescored_days, 'other day')} whose data changed")
-        parts += [f"{self.unchanged:,} unchanged since their last score"] if self.unchanged else []
-        parts += [f"{self.without_data:,} without a stored day"] if self.without_data else []
+        parts += [f"{format_count(self.unchanged, 'account')} unchanged since the last score"] if self.unchanged else []
+        parts += [f"{format_count(self.without_data, 'account')} without a stored day"] if self.without_data else []
         parts += [f"{len(self.errors):,} could not be scored"] if self.errors else []
         return "; ".join(parts)
 
@@ -116,21 +120,35 @@ class _Run:
     pipeline: RecoveryPipeline | None
     result: ScoringResult
     lost: Sequence[LostDays]
+    counted: set[str] = field(default_factory=set)
 
     def score(self, requested: Mapping[str, set[date]]) -> None:
-        """Score up to some hundreds of accounts."""
+        """Score up to some hundreds of accounts, and again those whose stored days changed meanwhile."""
+        changed = self._score_once(requested)
+        while changed:
+            changed = self._score_once({account_id: set() for account_id in changed})
+
+    def _score_once(self, requested: Mapping[str, set[date]]) -> list[str]:
+        """Score accounts, and return those with scores whose stored days have changed since they were read."""
         inputs = load_inputs(self.context, requested)
         listed = [work for account_id, days in requested.items() if (work := self._plan(inputs, account_id, days))]
         fatigue_days.save_frequency_sources(self.context.engine, inputs.confirmed_sources)
+        failed: set[str] = set()
         for block in _split_blocks(listed):
             done = score_block(inputs, block, self.now)
+            failed |= set(done.errors)
             for work in block:
                 if (error := done.errors.get(work.account_id)) is not None:
                     self._fail(work.account_id, max(work.days), error)
             self._publish([item for work in block for item in done.scores.get(work.account_id, ())], block)
+        scored = [work.account_id for work in listed if work.account_id not in failed]
+        return inputs.list_changed(scored)
 
     def _plan(self, inputs: BlockInputs, account_id: str, requested: set[date]) -> AccountWork | None:
-        """Return what to compute for an account; None when that is nothing."""
+        """Return what to compute for an account; None when that is nothing.
+
+        Without requested days those with scores are looked at, and nothing is counted when they are as they should be.
+        """
         before = inputs.stored.get(account_id, {})
         lost = self._find_lost(account_id, requested)
         if lost is not None:
@@ -155,14 +173,14 @@ class _Run:
                 ).items()
             }
         except DAMAGE as error:
-            self._fail(account_id, max(requested), error)
+            self._fail(account_id, max(requested or before), error)
             return None
         select_days(work, current, before, requested)
         inputs.confirm_sources(work, current)
         if work.days:
             return work
         self.result.unchanged += bool(work.unchanged)
-        self.result.without_data += not work.unchanged
+        self.result.without_data += bool(requested) and not work.unchanged
         return None
 
     def _find_lost(self, account_id: str, requested: set[date]) -> tuple[date, LostDays] | None:
@@ -181,7 +199,8 @@ class _Run:
             stored = scores.publish_days(self.context.engine, group, self.now)
             if self.pipeline is not None:
                 alert_on_crossings(self.context, stored, self.now, self.pipeline)
-            self.result.accounts += len({item.account_id for item in group})
+            self.counted |= {item.account_id for item in group}
+            self.result.accounts = len(self.counted)
             self.result.rescored_days += len(stored & rescored)
             for item in group:
                 if (item.account_id, item.as_of) in rescored:

@@ -86,7 +86,7 @@ def score_a(signals: Signals) -> FloatArray:
 
 def score_b(signals: Signals) -> FloatArray:
     """Return version B, without the ratio of first-time impressions: its weights are normalized by their sum."""
-    decline = np.nan_to_num(signals.ctr_decline)
+    decline = np.nan_to_num(signals.ctr_decline, neginf=0.0)  # no clicks before: any is an endless rise
     creative = np.where(decline < 0.25, 0.0, np.minimum(100.0, decline * 200))
     excess = np.nan_to_num(signals.frequency) - 3.5
     audience = np.where(excess <= 0, 0.0, np.minimum(100.0, excess / 3.5 * 150))

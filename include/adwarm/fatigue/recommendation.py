@@ -306,7 +306,7 @@ def _describe_caution(score: FatigueScore) -> str:
 def _recommend_pending(score: FatigueScore, settings: FatigueSettings) -> Recommendation:
     if "history_missing" in list_flags(score):
         reasons = ("too many days of the account are not stored; the run that stores them makes the score",)
-        return Recommendation("Wait, or fetch the missing days with the DAG adwarm_backfill.", reasons)
+        return Recommendation("Wait, or backfill the missing days with the DAG adwarm_daily_insights.", reasons)
     needs = (*describe_alarm(score, settings), *_list_needs(score.baseline, settings))
     if score.alarm == "alarm":
         return Recommendation("Look at the ad today: its click-through rate falls, and there is no score yet.", needs)

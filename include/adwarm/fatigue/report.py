@@ -101,8 +101,8 @@ class AdChange:
         kind: what happened; an ad with a new alarm may have changed its status too.
         score: its score of the later day; that of the earlier day for an ad that is gone.
         before: its score of the earlier day; None for a new ad.
-        restated: whether the score of the earlier day was made again with or after that of the later day, so that it
-            may not be what was shown on the day itself.
+        restated: whether the score of the earlier day was calculated with or after that of the later day, by a
+            backfill or from newer data, so that it may not be what was shown on the day itself.
     """
 
     kind: ChangeKind
@@ -159,10 +159,10 @@ def summarize(scores: Sequence[StoredScore]) -> AccountSummary:
         alarms=sum(score.alarm == "alarm" for score in listed),
         watches=sum(score.alarm == "watch" for score in listed),
         fatigued=sum(map(is_fatigued, listed)),
-        score=sum(total * amount for total, amount in scored) / weight if weight else None,
-        recent_spend=spend,
-        fatigued_spend=fatigued_spend,
-        fatigued_share=None if not spend or fatigued_spend is None else fatigued_spend / spend,
+        score=round(sum(total * amount for total, amount in scored) / weight, 4) if weight else None,
+        recent_spend=None if spend is None else round(spend, 2),
+        fatigued_spend=None if fatigued_spend is None else round(fatigued_spend, 2),
+        fatigued_share=None if not spend or fatigued_spend is None else round(fatigued_spend / spend, 6),
         unknown_spend=len(listed) - len(spends),
         settled=all(item.settled for item in scores),
     )
@@ -313,7 +313,7 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, notice: PlatformNo
         "critical": describe_time_to_critical(score),
         "trend": "" if score.trend_per_day is None else f"{score.trend_per_day:+.1f} points a day",
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
-        "audience": _component(score.audience, figures, "frequency", "{:.1f}", "times one person saw it in seven days"),
+        "audience": _component(score.audience, figures, "frequency", "{:.1f}", "views by one person in seven days"),
         "algorithm": _component(score.algorithm, figures, "cpm", "{:,.2f}", "price of a thousand impressions"),
         "Meta's view": platform_view(score, notice).text,
         "spend, last seven days": "" if score.recent_spend is None else f"{score.recent_spend:,.2f}",
@@ -338,5 +338,7 @@ def _component(value: float | None, figures: Mapping[str, Any], name: str, patte
     recent, usual = figures.get(f"recent_{name}", figures.get(name)), figures.get(name)
     if recent is None:
         return f"{value:.0f}"
-    compared = f", usually {pattern.format(usual)}" if usual is not None and f"recent_{name}" in figures else ""
+    compared = (
+        f", {pattern.format(usual)} in its best week" if usual is not None and f"recent_{name}" in figures else ""
+    )
     return f"{value:.0f}: {meaning} {pattern.format(recent)}{compared}"

@@ -4,10 +4,13 @@ import csv
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from adwarm.model import Account, PlatformNotice
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, platform_fatigue
+from adwarm.store.database import write_transaction
+from adwarm.store.tables import fatigue_score
 from tests.unit.fatigue.stored_ads import ACCOUNT, DAYS, EVIL, LAST_DAY, NOW, store_account
 
 from .conftest import Adwarm
@@ -56,7 +59,7 @@ def test_one_ad(stored: Adwarm) -> None:
     assert "Meta's notice: fatigue level medium, on this day" in text
     assert "Pause the ad and replace its creative" in text
     assert "chance alone would show this about once in 510 days per ad" in text
-    assert "95: click-through rate 0.90%, usually 1.00%" in text
+    assert "95: click-through rate 0.90%, 1.00% in its best week" in text
     assert stored("fatigue", ACCOUNT, "--ad", "1", "--json").json["onset"] == "2026-11-15"
 
 
@@ -68,8 +71,20 @@ def test_changes(stored: Adwarm) -> None:
     document = stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19", "--json").json
     assert [(item["kind"], item["text"]) for item in document["changes"]] == [("worse", "healthy 10 → critical 85")]
     assert "changed from 2026-11-23 to 2026-11-24: nothing" in stored("fatigue", ACCOUNT, "--changes").stdout
+    chosen = ("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19", "--status")
+    assert [item["ad_id"] for item in stored(*chosen, "critical", "--json").json["changes"]] == ["1"]
+    assert stored(*chosen, "healthy", "--json").json["changes"] == []
     first = stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-05")
     assert (first.exit_code, "to compare with" in first.stderr) == (1, True)
+
+
+def test_changes_after_a_backfill(stored: Adwarm) -> None:
+    """When the earlier day was calculated with or after the later one, the last line says so, once."""
+    late = "were calculated again or later; that day may have shown others"
+    assert late not in stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19").stdout
+    with write_transaction(Runtime().engine) as connection:
+        connection.execute(update(fatigue_score).values(calculated_at=NOW))
+    assert stored("fatigue", ACCOUNT, "--changes", "--as-of", "2026-11-19").stdout.count(late) == 1
 
 
 def test_files(stored: Adwarm, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Scores as of a day do not depend on the order in which days are scored or arrive."""
 
+import multiprocessing
 import random
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -9,11 +11,13 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
+from adwarm.fatigue import account_scores
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
+from adwarm.fatigue.block_scores import score_block
 from adwarm.model import Row
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, partitions
-from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import fatigue_day, fatigue_prior, fatigue_score, partition
@@ -82,6 +86,34 @@ def _clear(engine: Engine, *, partitions_too: bool = False) -> None:
     with write_transaction(engine) as connection:
         for table in (fatigue_score, fatigue_day, fatigue_prior, *([partition] if partitions_too else [])):
             connection.execute(table.delete())
+
+
+def _work(url: str, folder: str, days: Sequence[date], start: Any, failures: Any, stores: bool) -> None:
+    """Score days one by one, as a process of its own; with `stores`, each day arrives just before it is scored."""
+    try:
+        context = Context(open_engine(url), ObjectStore(folder), Settings())
+        start.wait(60)
+        for day in days:
+            for name in ACCOUNTS if stores else ():
+                _store(context, name, [day])
+            _score(context, [day])
+    except BaseException:
+        failures.put(traceback.format_exc())
+        raise
+
+
+def _score_at_once(context: Context, shares: Sequence[Sequence[date]], *, stores: bool = False) -> None:
+    """Score each share of the days in a process of its own, all at the same time."""
+    fork = multiprocessing.get_context("fork")
+    start, failures = fork.Barrier(len(shares)), fork.SimpleQueue()
+    place = context.engine.url.render_as_string(hide_password=False), context.objects.url
+    workers = [fork.Process(target=_work, args=(*place, days, start, failures, stores)) for days in shares]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert failures.empty(), failures.get()
+    assert [worker.exitcode for worker in workers] == [0] * len(shares)
 
 
 @pytest.fixture
@@ -196,3 +228,52 @@ def test_days_that_are_gone_rewrite_nothing_but_what_is_asked_for(context: Conte
     assert (result.accounts, result.rescored_days) == (2, 0)
     kept = [row for row in _stored(context.engine) if row["as_of"] != LAST]
     assert kept == [row for row in before if row["as_of"] != LAST]
+
+
+def test_runs_at_once_equal_daily_runs(context: Context) -> None:
+    """Processes that score the same accounts at the same time, also the same days, store the bytes of runs in order."""
+    days = SCORED[::3]
+    for day in days:
+        _score(context, [day])
+    daily = _stored(context.engine)
+    _clear(context.engine)
+    _score_at_once(context, [days[::2], days[1::2], days[::-1]])
+    assert _stored(context.engine) == daily
+    assert _score(context, days).unchanged == len(ACCOUNTS)
+
+
+def test_a_day_that_arrives_during_a_run_is_in_its_scores(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When another run stores a day between reading and publishing, the later days are scored again by this run."""
+    days = _days(LAST - timedelta(days=9))
+    late, others = days[3], [day for day in days if day != days[3]]
+    _score(context, days)
+    expected = [row for row in _stored(context.engine) if row["as_of"] != late]
+    _clear(context.engine)
+    with write_transaction(context.engine) as connection:
+        connection.execute(partition.delete().where(partition.c.day == late))
+    arriving = list(ACCOUNTS)
+
+    def score_while_a_day_arrives(*arguments: Any) -> Any:
+        done = score_block(*arguments)
+        while arriving:
+            _store(context, arriving.pop(), [late])
+        return done
+
+    monkeypatch.setattr(account_scores, "score_block", score_while_a_day_arrives)
+    result = _score(context, others)
+    assert _stored(context.engine) == expected
+    assert (result.accounts, result.unchanged, result.rescored_days) == (2, 0, 2 * len(days[4:]))
+
+
+@pytest.mark.long
+def test_days_may_arrive_at_once(context: Context) -> None:
+    """Runs that fetch and score different days at the same time leave no score that lacks a day of another run."""
+    days = _days(LAST - timedelta(days=44))
+    _score(context, days)
+    expected = _stored(context.engine)
+    for _ in range(3):
+        _clear(context.engine)
+        with write_transaction(context.engine) as connection:
+            connection.execute(partition.delete().where(partition.c.day >= days[0]))
+        _score_at_once(context, [days[number::3] for number in range(3)], stores=True)
+        assert _stored(context.engine) == expected

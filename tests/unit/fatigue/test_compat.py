@@ -53,6 +53,13 @@ def test_version_a_has_steps(decline: float, rise: float, frequency: float, part
     assert score_a(_signals(decline, rise, frequency)).item() == pytest.approx(expected)
 
 
+def test_clicks_after_none_are_no_decline() -> None:
+    """An ad without a click before its last days has no decline in any version, and no warning is raised."""
+    endless = _signals(decline=-np.inf)
+    with np.errstate(all="raise"):
+        assert [score(endless).item() for score in (score_a, score_b, score_c)] == [0, 0, 0]
+
+
 def test_version_b_has_ramps_from_its_triggers() -> None:
     """Nothing below the triggers; a price counts in full only when clicks are few."""
     assert score_b(_signals(0.249, 0.199, 3.5)).item() == 0

@@ -234,7 +234,7 @@ def test_an_ad_that_is_off_needs_nothing() -> None:
 def test_missing_history_is_fetched() -> None:
     """An ad that is pending because days are not stored says which DAG fetches them."""
     score = _score(None, baseline={**FIGURES, "flags": ["history_missing"]})
-    assert "adwarm_backfill" in recommend(score, SETTINGS).action
+    assert "the DAG adwarm_daily_insights" in recommend(score, SETTINGS).action
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_csv_has_words_and_no_formula() -> None:
 def test_an_ad_in_words() -> None:
     """Figures stand beside the components, what is unknown is left out."""
     fields = describe_ad(_stored(make_score("1", alarm="alarm", alarm_since=LAST_DAY, evidence=200.0))[0], SETTINGS)
-    assert fields["creative"] == "12: click-through rate 0.90%, usually 1.00%"
-    assert fields["audience"] == "8: times one person saw it in seven days 1.5"
+    assert fields["creative"] == "12: click-through rate 0.90%, 1.00% in its best week"
+    assert fields["audience"] == "8: views by one person in seven days 1.5"
     assert fields["alarm"].startswith(f"alarm since {LAST_DAY}: click-through rate falling")
     assert "algorithm" not in fields

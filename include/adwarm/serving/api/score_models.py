@@ -84,7 +84,8 @@ class ScoreChange(Document):
     alarm: AlarmLevel = Field(description="On the later day.")
     alarm_before: AlarmLevel = Field(description="On the earlier day.")
     restated: bool = Field(
-        description="Whether the score of the earlier day was made again since; it may not be what was shown then."
+        description="Whether the score of the earlier day was calculated with or after that of the later day, by a "
+        "backfill or from newer data; it may not be what was shown then."
     )
 
 
