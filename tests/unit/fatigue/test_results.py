@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from adwarm.fatigue.panel import FloatArray, read_panel
-from adwarm.fatigue.results import KINDS, list_results
+from adwarm.fatigue.results import KINDS, count_results
+from adwarm.fatigue.text_columns import to_text_table
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
 from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, _row
@@ -99,5 +100,6 @@ def test_an_invalid_plain_number_is_named() -> None:
 def test_rows_without_results_are_unknown() -> None:
     """A table without any of the fields has no results."""
     assert np.isnan(_results(_row(0, impressions="5"))).sum() == DAYS
-    assert list_results(ColumnTable.from_rows([_row(0)])) == ([], [])
+    found = count_results(to_text_table(ColumnTable.from_rows([_row(0)])))
+    assert not len(found.stating) + len(found.rows)
     assert KINDS[0] == "results"
