@@ -29,7 +29,7 @@ from adwarm.store.quarantine import LostDays
 from adwarm.store.scores import DayScores
 
 _ACCOUNTS_PER_QUERY = 200
-_BLOCK_ROWS = 100_000
+_BLOCK_ROWS = 250_000
 """Daily rows of a block, some 50 MB as Python values."""
 _TRANSACTION_SCORES = 10_000
 """Scores of several accounts that are stored together, so that no other writer waits for long."""

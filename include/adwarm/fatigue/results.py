@@ -13,6 +13,7 @@ names of one action the first present one counts: the platform's names overlap a
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -156,9 +157,8 @@ def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Found:
     first_keys = pc.count_substring(lists, '{"action_type":')
     is_plain = pc.fill_null(pc.equal(first_keys, pc.count_substring(lists, "{")), True).to_numpy(zero_copy_only=False)
     pattern = _UNSTATED_ACTION if goals is None else _ACTION
-    places, groups = _search(lists, pattern)
-    entries = [_KIND_OF[name.decode()] for name, _ in groups]
-    numbers = [_to_number(value) for _, value in groups]
+    places, names, numbers = _search(lists, pattern)
+    entries = [_KIND_OF[name.decode()] for name in names]
     odd = np.flatnonzero(~is_plain)
     decoded = [(row, *item) for row in odd.tolist() for item in _decode_actions(lists[row].as_py())]
     rows = np.concatenate([np.where(is_plain[places], places, -1), [row for row, _, _ in decoded]]).astype(np.int64)
@@ -186,22 +186,27 @@ def _decode_actions(text: str) -> list[tuple[tuple[int, int], float]]:
 
 def _read_values(lists: pa.Array) -> _Found:
     """Return the first number in each of the platform's `results`: lists of items, each with a list of values."""
-    places, values = _search(lists, _VALUE)
+    places, _, numbers = _search(lists, _VALUE)
     rows, first = np.unique(places, return_index=True)
-    counts = np.array([_to_number(values[number]) for number in first.tolist()], np.float64)
+    counts = numbers[first]
     return _Found(rows, np.zeros(len(rows), np.int64), np.nan_to_num(counts))
 
 
-def _search(texts: pa.Array, pattern: re.Pattern[bytes]) -> tuple[IntArray, list[Any]]:
-    """Return the matches of a pattern in all texts: the row and the groups of each."""
+def _search(texts: pa.Array, pattern: re.Pattern[bytes]) -> tuple[IntArray, Sequence[bytes], npt.NDArray[np.float64]]:
+    """Return the matches of a pattern in all texts: the row, the first group and the number in the last one."""
     _, offsets, data = texts.buffers()
-    if data is None:
-        return np.zeros(0, np.int64), []
-    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    found = list(pattern.finditer(data, int(bounds[0]), int(bounds[-1])))
-    starts = np.fromiter((match.start() for match in found), np.int64, len(found))
-    groups = [match.groups() if pattern.groups > 1 else match[1] for match in found]
-    return np.searchsorted(bounds, starts, side="right") - 1, groups
+    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1] if data else [0]
+    matches = pattern.finditer(data, int(bounds[0]), int(bounds[-1])) if data else ()
+    found = [(match.start(), match[1], match[pattern.groups]) for match in matches]
+    if not found:
+        return np.zeros(0, np.int64), (), np.zeros(0)
+    starts, names, values = zip(*found, strict=True)
+    try:
+        numbers = np.array(values).astype(np.float64)
+        numbers[~(numbers >= 0) | np.isinf(numbers)] = np.nan
+    except ValueError:
+        numbers = np.array([_to_number(value) for value in values])
+    return np.searchsorted(bounds, starts, side="right") - 1, names, numbers
 
 
 def _to_number(value: Any) -> float:
