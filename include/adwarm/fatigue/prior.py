@@ -124,9 +124,11 @@ def _measure(
         "price_noise_sd": price_noise,
     }
     rounded = round_figures(np.r_[list(figures.values()), rates.weekday_factors, prices.weekday_factors]).tolist()
-    values: dict[str, Any] = dict(zip(figures, rounded, strict=False))
+    values: dict[str, Any] = {
+        name: None if math.isnan(value) else value for name, value in zip(figures, rounded, strict=False)
+    }
     return AccountPrior(
-        **{name: None if math.isnan(value) else value for name, value in values.items()},
+        **values,
         ctr_weekdays=tuple(rounded[-14:-7]),
         cpm_weekdays=tuple(rounded[-7:]),
         ads=int(np.count_nonzero(delivered.any(axis=1))),

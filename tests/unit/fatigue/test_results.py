@@ -83,6 +83,12 @@ def test_overlapping_names_are_not_added_up() -> None:
         ({"actions": '[{"action_type": "lead", "value": "8"}, {"action_type": "x", "value": 9}]'}, 8),
         ({"actions": [{"action_type": "lead", "value": 8.0}, "broken", {"value": 1}]}, 8),
         ({"actions": [{"action_type": "lead", "value": "many"}]}, 0),
+        ({"actions": [{"action_type": "lead", "value": "1e-"}]}, 0),
+        ({"actions": [{"value": "8", "action_type": "lead"}, {"value": "5", "action_type": "purchase"}]}, 5),
+        ({"actions": [{"action_type": "{lead}", "value": "8"}, {"action_type": "lead", "value": "5"}]}, 5),
+        ({"actions": [{"action_type": "lead", "1d_click": "3", "value": "8", "7d_click": "9"}]}, 8),
+        ({"actions": '[{"value": "8", "action_type": "lead"}'}, 0),
+        ({"actions": '[{"note": "}", "action_type": "lead", "value": "8"'}, 8),
         ({"results": "5", "actions": [{"action_type": "purchase", "value": "1"}]}, 5),
     ],
 )
