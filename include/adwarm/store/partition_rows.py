@@ -59,16 +59,14 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
     return read_partition_table(data, days).to_rows()
 
 
-def read_partition_table(
-    data: bytes, days: Iterable[date] | None = None, names: AbstractSet[str] | None = None
-) -> ColumnTable:
-    """Return the rows of a Parquet file by column, or only those of `days`, or only the fields in `names`.
+def read_partition_table(data: bytes, days: Iterable[date] | None = None) -> ColumnTable:
+    """Return the rows of a Parquet file by column, or only those of `days`.
 
     Raises:
         Corrupt: the bytes are not a Parquet file of rows.
     """
     with _corrupt_unless_readable():
-        table = _read_texts(data, days, names)
+        table = _read_texts(data, days)
         coded = _list_coded(table)
         columns = {name: _read_column(table[name], name in coded) for name in table.column_names}
     return ColumnTable(table.num_rows, columns)
@@ -95,7 +93,7 @@ def _corrupt_unless_readable() -> Iterator[None]:
         raise Corrupt("a partition object is not a readable Parquet file") from error
 
 
-def _read_texts(data: bytes, days: Iterable[date] | None, names: AbstractSet[str] | None) -> pa.Table:
+def _read_texts(data: bytes, days: Iterable[date] | None, names: AbstractSet[str] | None = None) -> pa.Table:
     file = pq.ParquetFile(pa.BufferReader(data))
     chosen = None if names is None else [name for name in file.schema_arrow.names if name in names]
     table = file.read(columns=chosen, use_threads=False)

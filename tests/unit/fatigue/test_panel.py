@@ -175,7 +175,7 @@ def test_the_order_of_rows_changes_nothing(seed: int) -> None:
 
 @given(seed=st.integers(0, 10_000))
 def test_a_span_cut_of_parsed_rows_equals_its_rows_read_alone(seed: int) -> None:
-    """Nothing outside the span is seen: no ad, kind of clicks or results, name or change; nor on days that are not stored."""
+    """No ad, kind of clicks or results, name or change outside the span is seen; nor on days that are not stored."""
     draw = random.Random(seed)
 
     def row(day: int) -> dict[str, Any]:
@@ -199,17 +199,12 @@ def test_a_span_cut_of_parsed_rows_equals_its_rows_read_alone(seed: int) -> None
         table = ColumnTable.from_rows([row for row in rows if row["date_start"] in texts])
         return read_panel({"act_1": table}, *span, {"act_1": stored})
 
-    whole, strict = (
-        cut_panel(parsed, *span, {"act_1": stored}),
-        cut_panel(parsed, *span, {"act_1": stored}, stored_only=True),
-    )
+    whole = cut_panel(parsed, *span, {"act_1": stored})
+    strict = cut_panel(parsed, *span, {"act_1": stored}, stored_only=True)
+    figures = ("ad_ids", "impressions", "clicks", "spend", "results", "is_stored", "clicks_from")
     for cut, alone, names in (
-        (whole, read_alone(None), AdPanel.__dataclass_fields__),
-        (
-            strict,
-            read_alone(stored),
-            ("ad_ids", "impressions", "clicks", "spend", "results", "is_stored", "clicks_from"),
-        ),
+        (whole, read_alone(None), tuple(AdPanel.__dataclass_fields__)),
+        (strict, read_alone(stored), figures),
     ):
         for name in names:
             np.testing.assert_equal(getattr(cut, name), getattr(alone, name), err_msg=name)

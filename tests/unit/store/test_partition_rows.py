@@ -101,13 +101,13 @@ def test_a_buffer_gives_each_window_once(pairs: list[tuple[int, int]], loose: in
 
 def test_fields_of_days_are_read_as_text(tmp_path: Path) -> None:
     """Lists are JSON, other values their text, also where one object has lists and another one texts."""
-    objects = ObjectStore(tmp_path)
+    objects = ObjectStore(str(tmp_path))
     days = [date(2026, 11, day) for day in (1, 2, 3)]
     cells: list[list[Any]] = [["a", '"b"', None], [[{"a": "b"}], 5, "null"], ["c"]]
     states = {}
     for day, values in zip(days, cells, strict=True):
         rows = [{"date_start": str(day), "ad_id": str(number), "x": value} for number, value in enumerate(values)]
-        states[day] = DayContent(day, objects.put(pack_rows(rows)), "", len(rows), 1, True)
+        states[day] = DayContent(day, "", 1, True, len(rows), objects.put(pack_rows(rows)))
     table = daily_texts(objects, states, Window(days[0], days[1]), {"x"})
     assert table.column_names == ["date_start", "x"]
     assert table["x"].to_pylist() == ["a", '"b"', None, '[{"a":"b"}]', "5", "null"]
