@@ -3,13 +3,11 @@
 Nothing that an account gets depends on the other accounts of the block, nor on days after the scored one.
 """
 
-from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import pairwise
-from operator import le
 from typing import Final
 
 import numpy as np
@@ -17,16 +15,16 @@ import numpy as np
 from adwarm.fatigue.account_inputs import BlockInputs
 from adwarm.fatigue.alarm import detect
 from adwarm.fatigue.as_of import AccountWork, PriorInputs, month_of, prior_window, scan_start
-from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, empty_figures, read_panel
-from adwarm.fatigue.panel_rows import with_parsed_figures
+from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, cut_panel, empty_figures
+from adwarm.fatigue.panel_rows import AccountRows, parse_rows
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_panel
 from adwarm.fatigue.score_export import export_scores
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, TooMuchData
-from adwarm.model import ColumnTable, Window
+from adwarm.model import Window
 from adwarm.store import fatigue_priors
 from adwarm.store.fatigue_priors import MonthKey, StoredPrior
-from adwarm.store.partition_rows import daily_columns
+from adwarm.store.partition_rows import daily_texts
 from adwarm.store.scores import DayScores
 
 DAMAGE: Final = (Corrupt, NotFound, TooMuchData, BadRequest)
@@ -68,7 +66,7 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
     return result
 
 
-def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, AdwarmError]) -> ColumnTable | None:
+def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, AdwarmError]) -> AccountRows | None:
     """Return the rows of all days that the account's scores use; None when they cannot be read."""
     settings = inputs.settings
     windows = [
@@ -81,7 +79,7 @@ def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, Adwarm
     contents = {item.day: item for item in work.contents if any(item.day in window for window in windows)}
     span = Window(min(window.since for window in windows), max(window.until for window in windows))
     try:
-        return with_parsed_figures(_sort_by_day(daily_columns(inputs.context.objects, contents, span, FIELDS)))
+        return parse_rows(daily_texts(inputs.context.objects, contents, span, FIELDS))
     except DAMAGE as error:
         errors[work.account_id] = error
         return None
@@ -90,7 +88,7 @@ def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, Adwarm
 def _score_month(
     inputs: BlockInputs,
     works: Sequence[AccountWork],
-    tables: Mapping[str, ColumnTable],
+    tables: Mapping[str, AccountRows],
     month: date,
     result: BlockResult,
     measured: dict[MonthKey, StoredPrior],
@@ -100,14 +98,9 @@ def _score_month(
     if not days:
         return
     span = Window(scan_start(month, inputs.settings), max(listed[-1] for listed in days.values()))
-
-    def read(account_ids: Sequence[str]) -> AdPanel:
-        stored = {work.account_id: [item.day for item in work.contents] for work in works}
-        of_span = {name: _select_span(tables[name], span) for name in account_ids}
-        return read_panel(of_span, span.since, span.until, stored)
-
-    panel = _read_valid(read, sorted(days), result.errors)
-    priors = _get_priors(inputs, [work for work in works if work.account_id not in result.errors], tables, month)
+    stored = {work.account_id: [item.day for item in work.contents] for work in works}
+    panel = cut_panel({name: tables[name] for name in days}, span.since, span.until, stored)
+    priors = _get_priors(inputs, works, tables, month)
     measured.update({key: prior for key, prior in priors.items() if not prior.version and prior.input_hash})
     figures = {key[0]: AccountPrior.from_dict(prior.figures) for key, prior in priors.items()}
     settings = inputs.settings.fatigue
@@ -123,25 +116,8 @@ def _score_month(
             )
 
 
-def _read_valid(
-    read: Callable[[Sequence[str]], AdPanel], account_ids: Sequence[str], errors: dict[str, AdwarmError]
-) -> AdPanel:
-    """Return the panel of the accounts whose rows can be read, and note why the others' cannot."""
-    try:
-        return read(account_ids)
-    except BadRequest:
-        valid = []
-        for account_id in account_ids:
-            try:
-                read([account_id])
-                valid.append(account_id)
-            except BadRequest as error:
-                errors[account_id] = error
-        return read(valid)
-
-
 def _get_priors(
-    inputs: BlockInputs, works: Iterable[AccountWork], tables: Mapping[str, ColumnTable], month: date
+    inputs: BlockInputs, works: Iterable[AccountWork], tables: Mapping[str, AccountRows], month: date
 ) -> dict[MonthKey, StoredPrior]:
     """Return the priors of a month, measured where no stored one fits; a new one has the version 0."""
     priors: dict[MonthKey, StoredPrior] = {}
@@ -155,39 +131,16 @@ def _get_priors(
         else:
             priors[work.account_id, month] = StoredPrior(DEFAULT_PRIOR.to_dict(), "", 0, 0, CALCULATOR_VERSION)
     window = prior_window(month, inputs.settings)
-    of_days = {name: {item.day for item in item_days.days} for name, item_days in settled.items()}
-    chosen = {name: _select_days(_select_span(tables[name], window), days) for name, days in of_days.items()}
-    found = measure_priors(read_panel(chosen, window.since, window.until, of_days), month) if chosen else {}
+    of_days = {name: [item.day for item in item_days.days] for name, item_days in settled.items()}
+    chosen = {name: tables[name] for name in settled}
+    panel = cut_panel(chosen, window.since, window.until, of_days, stored_only=True)
+    found = measure_priors(panel, month)
     for name, item in settled.items():
         prior = found.get(name, DEFAULT_PRIOR)
         priors[name, month] = StoredPrior(
             prior.to_dict(), item.hash, item.data_version, len(item.days), CALCULATOR_VERSION
         )
     return priors
-
-
-def _sort_by_day(table: ColumnTable) -> ColumnTable:
-    """Return rows in the order of their days, which is how they are stored."""
-    days = table.columns.get("date_start", [])
-    if all(map(le, days, days[1:])):
-        return table
-    return table.take(sorted(range(table.rows), key=days.__getitem__))
-
-
-def _select_span(table: ColumnTable, span: Window) -> ColumnTable:
-    """Return the rows of a span of a table that is sorted by day."""
-    days = table.columns.get("date_start", [])
-    first, last = bisect_left(days, span.since.isoformat()), bisect_right(days, span.until.isoformat())
-    return ColumnTable(last - first, {name: values[first:last] for name, values in table.columns.items()})
-
-
-def _select_days(table: ColumnTable, days: set[date]) -> ColumnTable:
-    """Return the rows of some days."""
-    texts = {day.isoformat() for day in days}
-    stated = table.columns.get("date_start", [])
-    if texts.issuperset(stated):
-        return table
-    return table.take([row for row, text in enumerate(stated) if text in texts])
 
 
 def _frequencies(

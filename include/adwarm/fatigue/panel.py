@@ -15,16 +15,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from adwarm.fatigue.panel_rows import (
-    CHANGE_COLUMNS,
-    AccountRows,
-    locate_rows,
-    parse_numbers,
-    read_changes,
-    read_names,
-    read_results,
-)
+from adwarm.fatigue.panel_rows import CHANGE_COLUMNS, FIGURES, AccountRows, parse_rows
 from adwarm.fatigue.results import COLUMNS as RESULT_COLUMNS
 from adwarm.fatigue.results import GOAL_COLUMNS
 from adwarm.model import ColumnTable
@@ -129,7 +122,7 @@ class AdPanel:
 
 
 def read_panel(
-    tables: Mapping[str, ColumnTable],
+    tables: Mapping[str, ColumnTable | pa.Table],
     first_day: date,
     last_day: date,
     stored_days: Mapping[str, Collection[date]] | None = None,
@@ -147,53 +140,81 @@ def read_panel(
     Raises:
         BadRequest: a row's id, day or number cannot be read; the message names the ad and the field.
     """
+    return cut_panel({name: parse_rows(table) for name, table in tables.items()}, first_day, last_day, stored_days)
+
+
+def cut_panel(
+    accounts: Mapping[str, AccountRows],
+    first_day: date,
+    last_day: date,
+    stored_days: Mapping[str, Collection[date]] | None = None,
+    *,
+    stored_only: bool = False,
+) -> AdPanel:
+    """Return what `read_panel` returns, from rows that are parsed already.
+
+    Args:
+        accounts: the rows of each account, by account id.
+        first_day: first day of the span.
+        last_day: last day of the span.
+        stored_days: by account id, the days that are stored; every day of the span by default.
+        stored_only: whether the figures of other days are ignored, instead of counting them as stored.
+    """
     days = [first_day + timedelta(days=number) for number in range((last_day - first_day).days + 1)]
     parts = []
-    for account_id, table in sorted(tables.items()):
-        stored = None if stored_days is None else set(stored_days.get(account_id, ()))
+    for account_id, rows in sorted(accounts.items()):
+        stored = None if stored_days is None else frozenset(stored_days.get(account_id, ()))
         is_stored = np.array([stored is None or day in stored for day in days], bool)
-        rows = locate_rows(table, first_day, last_day)
-        if rows.ad_ids:
-            parts.append(_read_account(account_id, rows, first_day, is_stored))
+        parts += _cut_account(account_id, rows, first_day, is_stored, stored_only)
     return _join(parts, first_day, len(days))
 
 
-def _read_account(account_id: str, rows: AccountRows, first_day: date, is_stored: BoolArray) -> AdPanel:
-    ads = len(rows.ad_ids)
-    is_stored = is_stored | rows.days_of(np.ones(rows.table.rows, bool))
-    has_row = rows.has_row()
-    links, clicks = _read_figure(rows, LINK_CLICKS, has_row, is_stored), _read_figure(rows, CLICKS, has_row, is_stored)
-    impressions = _read_figure(rows, "impressions", has_row, is_stored)
+def _cut_account(
+    account_id: str, rows: AccountRows, first_day: date, is_stored: BoolArray, stored_only: bool
+) -> list[AdPanel]:
+    """Return the panel of the ads with a row in the span; empty when there are none."""
+    columns, places = rows.locate(first_day, len(is_stored))
+    used = is_stored[places] | (not stored_only)
+    has_row = rows.has_row[:, columns] & used
+    ads = np.flatnonzero(has_row.any(axis=1))
+    if not len(ads):
+        return []
+    is_stored[places] |= has_row.any(axis=0)
+    impressions, clicks, links, spend = (
+        _place(rows.figures[name][ads, columns], places, np.where(is_stored, 0.0, np.nan)) for name in FIGURES
+    )
+    for values in (impressions, clicks, links, spend):
+        values[:, ~is_stored] = np.nan
     counted, kinds = _choose_clicks(impressions, clicks, links)
     one_kind = bool((np.isfinite(clicks) | ~(impressions > 0)).all())
-    names, changes = read_names(rows)
-    results = read_results(rows)
-    return AdPanel(
-        account_ids=(account_id,) * ads,
-        ad_ids=tuple(rows.ad_ids),
-        ad_names=tuple(names),
-        first_day=first_day,
-        impressions=impressions,
-        clicks=counted,
-        spend=_read_figure(rows, "spend", has_row, is_stored),
-        results=np.where(has_row | ~is_stored | np.isnan(results), results, 0.0),
-        is_stored=np.broadcast_to(is_stored, (ads, rows.days)),
-        clicks_from=tuple(kinds),
-        all_clicks=None if one_kind else clicks,
-        link_clicks=None if one_kind else links,
-        changed=read_changes(rows),
-        names_by_column=changes,
-    )
+    results = rows.count_results(columns, used)[ads]
+    changed = rows.find_changes(columns)
+    names = rows.find_names(columns, places.start)
+    return [
+        AdPanel(
+            account_ids=(account_id,) * len(ads),
+            ad_ids=tuple(rows.ad_ids[ad] for ad in ads.tolist()),
+            ad_names=tuple(names[ad][-1][1] if ad in names else rows.names[ad] for ad in ads.tolist()),
+            first_day=first_day,
+            impressions=impressions,
+            clicks=counted,
+            spend=spend,
+            results=_place(results, places, np.full(len(is_stored), np.nan)),
+            is_stored=np.broadcast_to(is_stored, (len(ads), len(is_stored))),
+            clicks_from=tuple(kinds),
+            all_clicks=None if one_kind else clicks,
+            link_clicks=None if one_kind else links,
+            changed=None if changed is None else _place(changed[ads], places, np.zeros(len(is_stored), bool)),
+            names_by_column={number: names[ad] for number, ad in enumerate(ads.tolist()) if len(names.get(ad, ())) > 1},
+        )
+    ]
 
 
-def _read_figure(rows: AccountRows, name: str, has_row: BoolArray, is_stored: BoolArray) -> FloatArray:
-    """Return ads x days of a figure: zero without a row, unknown where no row of the account's day has it."""
-    numbers = parse_numbers(rows.table, name)
-    present = np.isfinite(numbers)
-    known = rows.days_of(present)
-    sums: FloatArray = np.where(has_row & ~known, np.nan, rows.sum_cells(numbers, present))
-    sums[:, ~is_stored] = np.nan
-    return sums
+def _place(values: npt.NDArray[Any], places: slice, others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return values of some columns among those of a span, which have `others` elsewhere."""
+    placed = np.tile(others, (len(values), 1))
+    placed[:, places] = values
+    return placed
 
 
 def _choose_clicks(impressions: FloatArray, clicks: FloatArray, links: FloatArray) -> tuple[FloatArray, list[str]]:

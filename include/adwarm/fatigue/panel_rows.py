@@ -1,217 +1,266 @@
-"""Reads the rows of one account into arrays of ads x days."""
+"""The rows of one account, parsed once: figures of ads x days, of which panels of any span are cut."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from adwarm.fatigue.history import read_ad_key, read_day, read_number
-from adwarm.fatigue.results import list_results, with_parsed_results
+from adwarm.fatigue.history import read_ad_key, read_day
+from adwarm.fatigue.results import count_results
+from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, to_text_table
 from adwarm.model import ColumnTable
 
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 FIGURES: Final = ("impressions", "clicks", "inline_link_clicks", "spend")
 """Fields with numbers."""
 CHANGE_COLUMNS: Final = ("adset_id", "creative_id", "targeting", "creative")
+NameSteps = tuple[tuple[int, str], ...]
+"""Names of an ad, each with the column of its first day."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class AccountRows:
-    """The rows of an account within a span of days, with the ad and the day of each.
+    """The parsed rows of an account.
 
     Attributes:
-        table: the rows.
         ad_ids: ids of the ads, sorted.
-        ads: index of each row's ad.
-        columns: index of each row's day.
-        days: number of days of the span.
+        first_day: day of column 0.
+        has_row: ads x days, whether the ad has a row.
+        figures: by name, ads x days of sums: zero without a row, nan where no row of the day has the figure.
+        results: ad, column and kind of each count of results, sorted by these and the count.
+        result_counts: the counts.
+        states_results: by column, whether any row states results.
+        changes: ad, column and the column of the ad's row before, of rows that differ from that in a field of
+            `CHANGE_COLUMNS`.
+        names: the only name of each ad.
+        renamed: by ad with several names, the name of each day with a row.
     """
 
-    table: ColumnTable
     ad_ids: list[str]
+    first_day: date
+    has_row: BoolArray
+    figures: dict[str, FloatArray]
+    results: IntArray
+    result_counts: FloatArray
+    states_results: BoolArray
+    changes: IntArray
+    names: list[str]
+    renamed: dict[int, NameSteps]
+
+    def locate(self, first_day: date, days: int) -> tuple[slice, slice]:
+        """Return the columns of a span that the rows have, and where in the span they are."""
+        offset = (self.first_day - first_day).days
+        start, end = max(0, offset), min(days, offset + self.has_row.shape[1])
+        end = max(start, end)
+        return slice(start - offset, end - offset), slice(start, end)
+
+    def count_results(self, columns: slice, used: BoolArray) -> FloatArray:
+        """Return ads x days of results in some columns, nan where unknown; see `adwarm.fatigue.results`.
+
+        An ad keeps the kind of the first of those days that has any.
+
+        Args:
+            columns: the columns.
+            used: which of them count.
+        """
+        shape = len(self.ad_ids), columns.stop - columns.start
+        counted = np.full(shape, np.nan)
+        counted[:, self.states_results[columns] & used] = 0.0
+        ads, days, kinds = self.results
+        chosen = np.flatnonzero((days >= columns.start) & (days < columns.stop))
+        chosen = chosen[used[days[chosen] - columns.start]]
+        if not len(chosen):
+            return counted
+        ads, days, kinds = ads[chosen], days[chosen] - columns.start, kinds[chosen]
+        owners, first = np.unique(ads, return_index=True)
+        kind_of_ad = np.full(len(self.ad_ids), -1)
+        kind_of_ad[owners] = kinds[first]
+        same = kinds == kind_of_ad[ads]
+        cells = ads[same] * shape[1] + days[same]
+        weights = self.result_counts[chosen][same]
+        counted += np.bincount(cells, weights=weights, minlength=counted.size).reshape(shape)
+        return counted
+
+    def find_changes(self, columns: slice) -> BoolArray | None:
+        """Return ads x days, whether an ad set, audience or creative changed within the columns; None for never."""
+        ads, days, before = self.changes
+        chosen = (before >= columns.start) & (days < columns.stop)
+        if not chosen.any():
+            return None
+        changed = np.zeros((len(self.ad_ids), columns.stop - columns.start), bool)
+        changed[ads[chosen], days[chosen] - columns.start] = True
+        return changed
+
+    def find_names(self, columns: slice, place: int) -> dict[int, NameSteps]:
+        """Return the names of renamed ads that have a row in the columns; the first column is counted as `place`."""
+        found = {}
+        for ad, days in self.renamed.items():
+            steps = [(day - columns.start + place, name) for day, name in days if columns.start <= day < columns.stop]
+            if steps:
+                found[ad] = tuple(
+                    step for number, step in enumerate(steps) if not number or step[1] != steps[number - 1][1]
+                )
+        return found
+
+
+def parse_rows(table: pa.Table | ColumnTable) -> AccountRows:
+    """Parse the rows of one account.
+
+    Args:
+        table: columns of text, lists as JSON; or columns of any values.
+
+    Raises:
+        BadRequest: a row's id, day or number cannot be read; the message names the ad and the field.
+    """
+    if isinstance(table, ColumnTable):
+        table = to_text_table(table)
+    cells = _locate_rows(table)
+    has_row = cells.has(np.ones(table.num_rows, bool))
+    results = count_results(table)
+    order = np.lexsort((results.counts, results.kinds, cells.columns[results.rows], cells.ads[results.rows]))
+    rows, kinds, counts = results.rows[order], results.kinds[order], results.counts[order]
+    names, renamed = _read_names(table, cells)
+    return AccountRows(
+        ad_ids=cells.ad_ids,
+        first_day=cells.first_day,
+        has_row=has_row,
+        figures={name: _read_figure(table, name, cells, has_row) for name in FIGURES},
+        results=np.stack([cells.ads[rows], cells.columns[rows], kinds]),
+        result_counts=counts,
+        states_results=cells.days_of(results.stating),
+        changes=_read_changes(table, cells),
+        names=names,
+        renamed=renamed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The ad and the day of each row.
+
+    Attributes:
+        ad_ids: ids of the ads, sorted.
+        first_day: day of column 0.
+        days: number of columns.
+        ads: index of each row's ad.
+        columns: index of each row's day.
+        are_unique: whether no ad has two rows on a day.
+    """
+
+    ad_ids: list[str]
+    first_day: date
+    days: int
     ads: IntArray
     columns: IntArray
-    days: int
+    are_unique: bool
 
     @property
-    def cells(self) -> IntArray:
+    def flat(self) -> IntArray:
         """Index of each row in the flattened ads x days."""
         return self.ads * self.days + self.columns
 
-    def sum_cells(self, values: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    def sum(self, values: FloatArray, chosen: BoolArray) -> FloatArray:
         """Return ads x days with the sums of the chosen rows, equal in any order of the rows."""
-        cells, picked = self.cells[chosen], values[chosen]
-        size = len(self.ad_ids) * self.days
-        if len(np.unique(cells)) < len(cells):  # the order of additions decides the last bit
+        cells, picked = self.flat[chosen], values[chosen]
+        if not self.are_unique:  # the order of additions decides the last bit
             order = np.lexsort((picked, cells))
             cells, picked = cells[order], picked[order]
-        totals: npt.NDArray[np.float64] = np.bincount(cells, weights=picked, minlength=size).astype(np.float64)
+        totals = np.bincount(cells, weights=picked, minlength=len(self.ad_ids) * self.days).astype(np.float64)
         return totals.reshape(len(self.ad_ids), self.days)
 
-    def days_of(self, chosen: npt.NDArray[np.bool_] | IntArray) -> npt.NDArray[np.bool_]:
+    def days_of(self, chosen: BoolArray | IntArray) -> BoolArray:
         """Return, by day, whether any of the chosen rows is on it."""
         present = np.zeros(self.days, bool)
         present[self.columns[chosen]] = True
         return present
 
-    def has_row(self) -> npt.NDArray[np.bool_]:
-        """Return ads x days, whether the ad has a row."""
+    def has(self, chosen: BoolArray) -> BoolArray:
+        """Return ads x days, whether the ad has one of the chosen rows."""
         cells = np.zeros(len(self.ad_ids) * self.days, bool)
-        cells[self.cells] = True
+        cells[self.flat[chosen]] = True
         return cells.reshape(len(self.ad_ids), self.days)
 
 
-def locate_rows(table: ColumnTable, first_day: date, last_day: date) -> AccountRows:
-    """Return the rows of the span with the ad and the day of each.
+def _locate_rows(table: pa.Table) -> _Cells:
+    """Return the ad and the day of each row.
 
     Raises:
         BadRequest: a row has no account id, ad id or day.
     """
-    days = (last_day - first_day).days + 1
-    if not table.rows:
-        return AccountRows(table, [], np.zeros(0, np.int64), np.zeros(0, np.int64), days)
-    names = [table.columns.get(name) for name in ("account_id", "ad_id")]
-    for row in range(table.rows) if any(column is None or None in column for column in names) else ():
-        keys = ("account_id", "ad_id")
-        read_ad_key({
-            name: column[row]
-            for name, column in zip(keys, names, strict=True)
-            if column is not None and column[row] is not None
-        })
-    stated = table.columns.get("date_start") or [None] * table.rows
-    by_text: dict[Any, int] = {}
-    for value in dict.fromkeys(stated):
-        if value not in by_text:
-            row = stated.index(value)
-            by_text[value] = (
-                read_day({"ad_id": table.columns["ad_id"][row], "date_start": value}, "date_start") - first_day
-            ).days
-    columns = np.fromiter((by_text[value] for value in stated), np.int64, table.rows)
-    inside = (columns >= 0) & (columns < days)
-    if not inside.all():
-        kept = np.flatnonzero(inside)
-        table, columns = table.take(kept.tolist()), columns[kept]
-    ids = [str(value) for value in table.columns["ad_id"]] if table.rows else []
-    ad_ids = sorted(set(ids))
+    keys = {name: get_column(table, name) for name in ("account_id", "ad_id")}
+    if any(column.null_count for column in keys.values()):
+        for row in range(table.num_rows):
+            read_ad_key({name: column[row].as_py() for name, column in keys.items() if column[row].is_valid})
+    dates = get_column(table, "date_start")
+    day_codes, day_texts = encode_column(dates)
+    days = [_read_day(keys["ad_id"], day_codes, code, text) for code, text in enumerate(day_texts)]
+    first_day = min(days, default=date.min)
+    offsets = np.array([(day - first_day).days for day in days], np.int64)
+    ad_codes, ad_texts = encode_column(keys["ad_id"])
+    ad_ids = sorted(str(text) for text in ad_texts)
     index = {ad_id: number for number, ad_id in enumerate(ad_ids)}
-    return AccountRows(table, ad_ids, np.fromiter((index[ad_id] for ad_id in ids), np.int64, len(ids)), columns, days)
+    ads = np.array([index[str(text)] for text in ad_texts], np.int64)[ad_codes]
+    columns, count = offsets[day_codes], int(offsets.max(initial=-1)) + 1
+    is_unique = len(np.unique(ads * count + columns)) == table.num_rows
+    return _Cells(ad_ids, first_day, count, ads, columns, is_unique)
 
 
-def parse_numbers(table: ColumnTable, name: str) -> npt.NDArray[np.float64]:
-    """Return the numbers of a column; nan where a row has none.
-
-    Raises:
-        BadRequest: a value is no number of 0 or more; the message names the ad and the field.
-    """
-    column = table.columns.get(name)
-    if column is None:
-        return np.full(table.rows, np.nan)
-    numbers = _parse_texts(column)
-    if numbers is None or bool((np.nan_to_num(numbers, nan=0.0) < 0).any()):
-        ad_ids = table.columns["ad_id"]
-        numbers = np.fromiter(
-            (
-                np.nan if value is None or value == "" else read_number({"ad_id": ad_id, name: value}, name)
-                for ad_id, value in zip(ad_ids, column, strict=True)
-            ),
-            np.float64,
-            table.rows,
-        )
-    return numbers
-
-
-def _parse_texts(column: Sequence[Any]) -> npt.NDArray[np.float64] | None:
-    """Return the numbers of texts, nan for None and empty; None unless each text is a plain finite number."""
-    if set(map(type, column)) == {float}:  # parsed before
-        known = np.array(column, np.float64)
-        return None if bool(np.isinf(known).any()) else known
+def _read_day(ad_ids: pa.Array, codes: IntArray, code: int, text: str | None) -> date:
     try:
-        texts = pa.array(column, pa.string())
-        texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
-        values = pc.cast(texts, pa.float64())
-    except (pa.ArrowException, TypeError, ValueError):
-        return None
-    numbers: npt.NDArray[np.float64] = values.to_numpy(zero_copy_only=False).astype(np.float64, copy=True)
-    finite = int(np.count_nonzero(np.isfinite(numbers)))
-    return numbers if finite == len(numbers) - values.null_count else None
+        return date.fromisoformat(text or "")
+    except ValueError:
+        row = int((codes == code).argmax())
+        return read_day({"ad_id": ad_ids[row].as_py(), "date_start": text}, "date_start")
 
 
-def with_parsed_figures(table: ColumnTable) -> ColumnTable:
-    """Return a table whose numbers and results are parsed, so that panels of several spans need not do it again.
-
-    Raises:
-        BadRequest: a value is no number of 0 or more; the message names the ad and the field.
-    """
-    parsed = with_parsed_results(table)
-    numbers: dict[str, list[Any]] = {
-        name: parse_numbers(table, name).tolist() for name in FIGURES if name in table.columns
-    }
-    return ColumnTable(parsed.rows, {**parsed.columns, **numbers})
+def _read_figure(table: pa.Table, name: str, cells: _Cells, has_row: BoolArray) -> FloatArray:
+    """Return ads x days of a figure: zero without a row, nan where no row of the day has it."""
+    numbers = parse_numbers(table, name)
+    present = np.isfinite(numbers)
+    known = cells.days_of(present)
+    sums: FloatArray = np.where(has_row & ~known, np.nan, cells.sum(numbers, present))
+    return sums
 
 
-def read_results(rows: AccountRows) -> npt.NDArray[np.float64]:
-    """Return ads x days of results, nan where unknown; see `adwarm.fatigue.results` for what counts."""
-    ads = len(rows.ad_ids)
-    result = np.full((ads, rows.days), np.nan)
-    stating, found = list_results(rows.table)
-    result[:, rows.days_of(np.array(stating, np.int64))] = 0.0
-    found = [item for item in found if item[2]]
-    if not found:
-        return result
-    numbers = np.array(found)
-    chosen, kinds, counts = numbers[:, 0].astype(np.int64), numbers[:, 1].astype(np.int64), numbers[:, 2]
-    order = np.lexsort((counts, kinds, rows.columns[chosen], rows.ads[chosen]))
-    chosen, kinds, counts = chosen[order], kinds[order], counts[order]
-    owners, first = np.unique(rows.ads[chosen], return_index=True)
-    kind_of_ad = np.full(ads, -1)
-    kind_of_ad[owners] = kinds[first]
-    same = kinds == kind_of_ad[rows.ads[chosen]]
-    sums = np.bincount(rows.cells[chosen[same]], weights=counts[same], minlength=result.size).reshape(result.shape)
-    result += sums
-    return result
-
-
-def read_changes(rows: AccountRows) -> npt.NDArray[np.bool_] | None:
-    """Return ads x days, whether an ad's ad set, audience or creative differs from its last row's; None for never."""
-    changed = np.zeros((len(rows.ad_ids), rows.days), bool)
+def _read_changes(table: pa.Table, cells: _Cells) -> IntArray:
+    """Return ad, column and the column before, of rows that differ from the ad's row before; see `AccountRows`."""
+    found = [np.zeros((3, 0), np.int64)]
     for name in CHANGE_COLUMNS:
-        column = rows.table.columns.get(name)
-        if column is None:
+        codes, texts = encode_column(get_column(table, name))
+        if sum(bool(text) for text in texts) < 2:
             continue
-        texts = ["" if value is None else str(value) for value in column]
-        index = {text: number for number, text in enumerate(sorted(set(texts)))}
-        codes = np.fromiter((index[text] for text in texts), np.int64, len(texts))
-        stated = np.flatnonzero(codes != index.get("", -1))
-        order = stated[np.lexsort((codes[stated], rows.columns[stated], rows.ads[stated]))]
-        cells, first = np.unique(rows.cells[order], return_index=True)
-        values, ads = codes[order][first], cells // rows.days
+        ordered = {text: rank for rank, text in enumerate(sorted({text or "" for text in texts}))}
+        ranks = np.array([ordered[text or ""] for text in texts], np.int64)
+        is_stated = np.array([bool(text) for text in texts], bool)[codes]
+        stated = np.flatnonzero(is_stated)
+        order = stated[np.lexsort((ranks[codes[stated]], cells.columns[stated], cells.ads[stated]))]
+        unique, first = np.unique(cells.flat[order], return_index=True)
+        values, ads, columns = ranks[codes[order]][first], unique // cells.days, unique % cells.days
         differs = np.flatnonzero((values[1:] != values[:-1]) & (ads[1:] == ads[:-1])) + 1
-        changed.reshape(-1)[cells[differs]] = True
-    return changed if changed.any() else None
+        found.append(np.stack([ads[differs], columns[differs], columns[differs - 1]]))
+    return np.concatenate(found, axis=1)
 
 
-def read_names(rows: AccountRows) -> tuple[list[str], dict[int, tuple[tuple[int, str], ...]]]:
-    """Return the newest name of each ad, and by ad those with several names: each with its first column."""
-    column = rows.table.columns.get("ad_name")
-    texts = [""] * rows.table.rows if column is None else ["" if value is None else str(value) for value in column]
-    newest: list[str] = [""] * len(rows.ad_ids)
-    names: dict[int, set[str]] = {}
-    for ad, text in set(zip(rows.ads.tolist(), texts, strict=True)):
-        names.setdefault(ad, set()).add(text)
-        newest[ad] = text
-    renamed = {ad for ad, of_ad in names.items() if len(of_ad) > 1}
-    changes = {}
-    for ad in renamed:
+def _read_names(table: pa.Table, cells: _Cells) -> tuple[list[str], dict[int, NameSteps]]:
+    """Return the name of each ad, and by ad with several of them the name of each day with a row."""
+    codes, stated = encode_column(get_column(table, "ad_name"))
+    texts = [text or "" for text in stated]
+    pairs = np.unique(cells.ads * len(texts) + codes)
+    names = [""] * len(cells.ad_ids)
+    different: dict[int, set[str]] = {}
+    for ad, code in zip((pairs // len(texts)).tolist(), (pairs % len(texts)).tolist(), strict=True):
+        names[ad] = texts[code]
+        different.setdefault(ad, set()).add(texts[code])
+    renamed = {}
+    for ad in [ad for ad, of_ad in different.items() if len(of_ad) > 1]:
         days: dict[int, str] = {}
-        for row in np.flatnonzero(rows.ads == ad).tolist():
-            day = int(rows.columns[row])
-            days[day] = max(days.get(day, ""), texts[row])
-        steps = [(day, text) for day, text in sorted(days.items())]
-        changes[ad] = tuple(step for number, step in enumerate(steps) if not number or step[1] != steps[number - 1][1])
-        newest[ad] = steps[-1][1]
-    return newest, {ad: steps for ad, steps in changes.items() if len(steps) > 1}
+        for row in np.flatnonzero(cells.ads == ad).tolist():
+            day = int(cells.columns[row])
+            days[day] = max(days.get(day, ""), texts[codes[row]])
+        renamed[ad] = tuple(sorted(days.items()))
+    return names, renamed

@@ -6,6 +6,7 @@ documented default, weighted by degrees of freedom, so that an account with litt
 an ad do not count as noise: the noise of a day is its deviation from the mean of the ad's two neighboring days.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
@@ -112,25 +113,27 @@ def _measure(
     noise, noise_df = rates.measure_noise(_NOISE_SD)
     price_noise, _ = prices.measure_noise(_PRICE_NOISE_SD)
     delivered = impressions > 0
-    cpm = prices.mean
+    figures = {
+        "ctr_mean": np.nan if rates.mean is None else rates.mean,
+        "ctr_spread": rates.measure_spread(_CTR_SPREAD, noise),
+        "noise_sd": noise,
+        "noise_df": noise_df,
+        "market_sd": rates.measure_market(noise),
+        "cpm_mean": np.nan if prices.mean is None else 1000 * prices.mean,
+        "cpm_spread": prices.measure_spread(_CPM_SPREAD, price_noise),
+        "price_noise_sd": price_noise,
+    }
+    rounded = round_figures(np.r_[list(figures.values()), rates.weekday_factors, prices.weekday_factors]).tolist()
+    values: dict[str, Any] = {
+        name: None if math.isnan(value) else value for name, value in zip(figures, rounded, strict=False)
+    }
     return AccountPrior(
-        ctr_mean=None if rates.mean is None else _rounded(rates.mean),
-        ctr_spread=_rounded(rates.measure_spread(_CTR_SPREAD, noise)),
-        noise_sd=_rounded(noise),
-        noise_df=_rounded(noise_df),
-        ctr_weekdays=tuple(_rounded(value) for value in rates.weekday_factors),
-        market_sd=_rounded(rates.measure_market(noise)),
-        cpm_mean=None if cpm is None else _rounded(1000 * cpm),
-        cpm_spread=_rounded(prices.measure_spread(_CPM_SPREAD, price_noise)),
-        price_noise_sd=_rounded(price_noise),
-        cpm_weekdays=tuple(_rounded(value) for value in prices.weekday_factors),
+        **values,
+        ctr_weekdays=tuple(rounded[-14:-7]),
+        cpm_weekdays=tuple(rounded[-7:]),
         ads=int(np.count_nonzero(delivered.any(axis=1))),
         days=int(np.count_nonzero(delivered.any(axis=0))),
     )
-
-
-def _rounded(value: float) -> float:
-    return float(round_figures(np.array([value]))[0])
 
 
 class _Figure:
@@ -171,19 +174,20 @@ class _Figure:
         around = _weekly(self.impressions)
         expected = impressions * _weekly(self.events) / np.maximum(around, 1e-9)
         usable = is_full & (expected > 0)
+        cells = np.count_nonzero(usable, axis=0)
+        # Expected events, events, impressions, days of ads, and days, each by weekday.
+        of_days = [np.where(usable, values, 0.0).sum(axis=0) for values in (expected, events, impressions)]
         weekdays = self.weekdays[3 : days - 3]
-        for weekday in range(7):
-            chosen = usable & (weekdays == weekday)
-            of_day = float(np.where(chosen, expected, 0).sum())
-            if not of_day:
-                continue
-            log = np.log(max(float(np.where(chosen, events, 0).sum()), 1e-12) / of_day)
-            base = float(np.where(chosen, impressions, 0).sum())
-            noise = _PRICE_NOISE_SD if self.is_price else _NOISE_SD
-            weeks = int(np.count_nonzero(chosen.any(axis=0)))
-            variance = float(self._count_variance(np.array([base]), np.array([of_day]))[0])
-            variance += noise**2 / int(np.count_nonzero(chosen)) + 0.02**2 / weeks
-            factors[weekday] = np.exp(log * _WEEKDAY_SD**2 / (_WEEKDAY_SD**2 + variance))
+        of_day, seen, base, count, weeks = (
+            np.bincount(weekdays, weights=values, minlength=7).astype(np.float64)
+            for values in (*of_days, cells, cells > 0)
+        )
+        measured = of_day > 0
+        of_day, seen, base, count, weeks = (values[measured] for values in (of_day, seen, base, count, weeks))
+        noise = _PRICE_NOISE_SD if self.is_price else _NOISE_SD
+        variance = self._count_variance(base, of_day) + noise**2 / count + 0.02**2 / weeks
+        log = np.log(np.maximum(seen, 1e-12) / of_day)
+        factors[measured] = np.exp(log * _WEEKDAY_SD**2 / (_WEEKDAY_SD**2 + variance))
         relative: FloatArray = factors / np.exp(np.log(factors).mean())
         return relative
 

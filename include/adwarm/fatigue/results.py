@@ -13,11 +13,17 @@ names of one action the first present one counts: the platform's names overlap a
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
-from adwarm.fatigue.history import read_number
-from adwarm.model import ColumnTable
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers
 
 _KINDS: Final = {
     "purchase": ("purchase", "omni_purchase", "offsite_conversion.fb_pixel_purchase"),
@@ -60,127 +66,153 @@ _KIND_OF: Final = {
 }
 """Kind of an action, and which of the kind's names it is."""
 _UNSTATED: Final = {name: kind for name, kind in _KIND_OF.items() if KINDS[kind[0]] not in _STATED_ONLY}
-_ITEM: Final = re.compile(r'"action_type":\s*"([^"]*)"[^{}]*?"value":\s*"?([0-9.eE+-]+)')
+_UNSTATED_KINDS: Final = sorted({kind for kind, _ in _UNSTATED.values()})
+_NAMES: Final = "|".join(map(re.escape, _KIND_OF))
+_UNSTATED_NAMES: Final = "|".join(map(re.escape, _UNSTATED))
+_AMOUNT: Final = r'"value":\s*"?([0-9.eE+-]+)'
+_ITEM: Final = r'"action_type":\s*"(%s)"[^{}]*?' + _AMOUNT
+_ACTION: Final = re.compile((_ITEM % _NAMES).encode())
+_UNSTATED_ACTION: Final = re.compile((_ITEM % _UNSTATED_NAMES).encode())
+_VALUE: Final = re.compile(_AMOUNT.encode())
 COLUMNS: Final = ("results", "actions", "conversions")
 """Fields with results."""
-_VALUE: Final = re.compile(r'"value":\s*"?([0-9.eE+-]+)')
-PARSED: Final = "parsed results"
-"""Name of the column with the results of each row by kind; None in a row that states none."""
 GOAL_COLUMNS: Final = ("optimization_goal", "objective")
 """Fields that state what an ad is optimized for, the first one first."""
+IntArray = npt.NDArray[np.int64]
 
 
-def with_parsed_results(table: ColumnTable) -> ColumnTable:
-    """Return a table with its results parsed in place of the fields they come from, for panels of several spans.
+@dataclass(frozen=True, slots=True)
+class ResultCounts:
+    """What rows count as results.
+
+    Attributes:
+        stating: the numbers of the rows that state any field with results.
+        rows: for each kind of result that a row has more than zero of, the row.
+        kinds: the kind's index in `KINDS`.
+        counts: the count.
+    """
+
+    stating: IntArray
+    rows: IntArray
+    kinds: IntArray
+    counts: npt.NDArray[np.float64]
+
+
+def count_results(table: pa.Table) -> ResultCounts:
+    """Return the results in rows of text columns.
 
     Raises:
         BadRequest: a plain number of results is not one of 0 or more.
     """
-    stating, found = list_results(table)
-    parsed: list[tuple[tuple[int, float], ...] | None] = [None] * table.rows
-    for row in stating:
-        parsed[row] = ()
-    for row, kind, count in found:
-        parsed[row] = (*(parsed[row] or ()), (kind, count))
-    columns = {name: column for name, column in table.columns.items() if name not in {*COLUMNS, *GOAL_COLUMNS}}
-    return ColumnTable(table.rows, {**columns, PARSED: parsed})
-
-
-def list_results(table: ColumnTable) -> tuple[list[int], list[tuple[int, int, float]]]:
-    """Return the numbers of the rows that state any field with results, and what they count.
-
-    Returns:
-        The rows; and for each kind of result that a row has: the row, the kind's index in `KINDS`, and the count.
-
-    Raises:
-        BadRequest: a plain number of results is not one of 0 or more.
-    """
-    if (parsed := table.columns.get(PARSED)) is not None:
-        stated = [row for row, counts in enumerate(parsed) if counts is not None]
-        return stated, [(row, kind, count) for row in stated for kind, count in parsed[row]]
-    columns = {name: table.columns[name] for name in COLUMNS if name in table.columns}
     goals = _read_goals(table)
-    stating: set[int] = set()
-    found: list[tuple[int, int, float]] = []
-    for name, column in columns.items():
-        for row, value in enumerate(column):
-            if value is None or value == "":
-                continue
-            stating.add(row)
-            is_list = isinstance(value, list) or (isinstance(value, str) and value.lstrip().startswith("["))
-            if not is_list:
-                if name != "actions":
-                    found.append((row, KINDS.index(name), _read_plain(table, row, name)))
-            elif name == "results":
-                found.append((row, 0, _read_values(value)))
-            else:
-                found += [(row, kind, count) for kind, count in _read_actions(value, goals.get(row, _UNSTATED))]
-    return sorted(stating), _first_of_kind(found, len(columns))
-
-
-def _read_goals(table: ColumnTable) -> dict[int, Mapping[str, tuple[int, int]]]:
-    """Return, by row that states what its ad is optimized for, the actions that count."""
-    by_kind = {kind: {name: entry for name, entry in _KIND_OF.items() if KINDS[entry[0]] == kind} for kind in _KINDS}
-    goals: dict[int, Mapping[str, tuple[int, int]]] = {}
-    for name in reversed(GOAL_COLUMNS):  # the goal takes precedence over the objective
-        for row, value in enumerate(table.columns.get(name, ())):
-            if value in _GOALS:
-                goals[row] = by_kind[_GOALS[value]]
-    return goals
-
-
-def _read_actions(value: Any, counted: Mapping[str, tuple[int, int]]) -> list[tuple[int, float]]:
-    """Return the counted kinds of a list of actions, or of the JSON text of one.
-
-    Of several names of a kind the first one counts; items without a number of 0 or more are left out.
-    """
-    items: Sequence[Any] = _ITEM.findall(value) if isinstance(value, str) else value
-    best: dict[int, tuple[int, float]] = {}
-    for item in items:
-        if isinstance(item, dict):
-            entry, count = counted.get(item.get("action_type", "")), item.get("value")
-        elif isinstance(item, tuple):
-            entry, count = counted.get(item[0]), item[1]
-        else:
+    stating: IntArray = np.zeros(0, np.int64)
+    found: list[_Found] = []
+    for name in COLUMNS:
+        if name not in table.column_names:
             continue
-        if entry is not None and (number := _to_number(count)) is not None:
-            kind, order = entry
-            if kind not in best or order < best[kind][0]:
-                best[kind] = order, number
-    return [(kind, number) for kind, (_, number) in best.items()]
+        column = get_column(table, name)
+        is_list = pc.fill_null(pc.starts_with(pc.utf8_ltrim_whitespace(column), "["), False)
+        stated = pc.fill_null(pc.not_equal(column, ""), False)
+        stating = np.union1d(stating, np.flatnonzero(stated.to_numpy(zero_copy_only=False)))
+        lists = pc.if_else(is_list, column, pa.scalar(None, pa.string()))
+        found.append(_read_values(lists) if name == "results" else _read_actions(lists, goals))
+        if name != "actions" and bool(pc.any(pc.and_not(stated, is_list)).as_py()):
+            plain = parse_numbers(table, name, pc.if_else(is_list, pa.scalar(None, pa.string()), column))
+            rows = np.flatnonzero(np.isfinite(plain))
+            found.append(_Found(rows, np.full(len(rows), KINDS.index(name)), plain[rows]))
+    rows, kinds, counts = (
+        np.concatenate([np.zeros(0, kind), *(getattr(part, name) for part in found)])
+        for name, kind in (("rows", np.int64), ("kinds", np.int64), ("counts", np.float64))
+    )
+    # One count per row and kind: `actions` and `conversions` may both have it.
+    _, first = np.unique(rows * len(KINDS) + kinds, return_index=True)
+    first = first[counts[first] > 0]
+    return ResultCounts(stating, rows[first], kinds[first], counts[first])
 
 
-def _first_of_kind(found: list[tuple[int, int, float]], columns: int) -> list[tuple[int, int, float]]:
-    """Return one count per row and kind: `actions` and `conversions` may both have it."""
-    if columns < 2:
-        return found
-    counts: dict[tuple[int, int], float] = {}
-    for row, kind, count in found:
-        counts.setdefault((row, kind), count)
-    return [(row, kind, count) for (row, kind), count in counts.items()]
+class _Found(NamedTuple):
+    """Counts in the order in which they take precedence."""
+
+    rows: IntArray
+    kinds: IntArray
+    counts: npt.NDArray[np.float64]
 
 
-def _read_values(value: Any) -> float:
-    """Return the number in the platform's `results`: a list of items, each with a list of values."""
-    if isinstance(value, str):
-        match = _VALUE.search(value)
-        return (_to_number(match[1]) or 0.0) if match else 0.0
-    for item in value:
-        values = item.get("values") if isinstance(item, dict) else None
-        for entry in values if isinstance(values, list) else [item]:
-            number = _to_number(entry.get("value")) if isinstance(entry, dict) else None
-            if number is not None:
-                return number
-    return 0.0
+def _read_goals(table: pa.Table) -> IntArray | None:
+    """Return the kind that each row's ad is optimized for, -1 where none is stated; None when none is at all."""
+    goals = np.full(table.num_rows, -1)
+    for name in reversed(GOAL_COLUMNS):  # the goal takes precedence over the objective
+        codes, texts = encode_column(get_column(table, name))
+        kinds = np.array([KINDS.index(_GOALS[text]) if text in _GOALS else -1 for text in texts], np.int64)
+        goals = np.where(kinds[codes] >= 0, kinds[codes], goals) if len(texts) else goals
+    return goals if (goals >= 0).any() else None
 
 
-def _to_number(value: Any) -> float | None:
+def _read_actions(lists: pa.Array, goals: IntArray | None) -> _Found:
+    """Return the counted kinds of lists of actions.
+
+    Of several names of a kind the first one counts; items without a number of 0 or more are left out. All lists are
+    searched at once. That finds items whose first key is the action, as the platform writes them; others are decoded.
+    """
+    first_keys = pc.count_substring(lists, '{"action_type":')
+    is_plain = pc.fill_null(pc.equal(first_keys, pc.count_substring(lists, "{")), True).to_numpy(zero_copy_only=False)
+    pattern = _UNSTATED_ACTION if goals is None else _ACTION
+    places, names, numbers = _search(lists, pattern)
+    entries = [_KIND_OF[name.decode()] for name in names]
+    odd = np.flatnonzero(~is_plain)
+    decoded = [(row, *item) for row in odd.tolist() for item in _decode_actions(lists[row].as_py())]
+    rows = np.concatenate([np.where(is_plain[places], places, -1), [row for row, _, _ in decoded]]).astype(np.int64)
+    kinds, orders = np.array([*entries, *(entry for _, entry, _ in decoded)], np.int64).reshape(-1, 2).T
+    counts = np.array([*numbers, *(number for _, _, number in decoded)], np.float64)
+    wanted = np.full(len(rows), -1) if goals is None else goals[rows]
+    is_counted = np.where(wanted < 0, np.isin(kinds, _UNSTATED_KINDS), kinds == wanted)
+    chosen = np.flatnonzero((rows >= 0) & (counts >= 0) & is_counted)
+    chosen = chosen[np.argsort(orders[chosen], kind="stable")]
+    return _Found(rows[chosen], kinds[chosen], counts[chosen])
+
+
+def _decode_actions(text: str) -> list[tuple[tuple[int, int], float]]:
+    """Return the kind with the rank of its name, and the number, of each item of one list."""
+    try:
+        items = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        items = [{"action_type": match[1].decode(), "value": match[2]} for match in _ACTION.finditer(text.encode())]
+    return [
+        (_KIND_OF[item["action_type"]], _to_number(item.get("value")))
+        for item in items
+        if isinstance(item, dict) and str(item.get("action_type")) in _KIND_OF
+    ]
+
+
+def _read_values(lists: pa.Array) -> _Found:
+    """Return the first number in each of the platform's `results`: lists of items, each with a list of values."""
+    places, _, numbers = _search(lists, _VALUE)
+    rows, first = np.unique(places, return_index=True)
+    counts = numbers[first]
+    return _Found(rows, np.zeros(len(rows), np.int64), np.nan_to_num(counts))
+
+
+def _search(texts: pa.Array, pattern: re.Pattern[bytes]) -> tuple[IntArray, Sequence[bytes], npt.NDArray[np.float64]]:
+    """Return the matches of a pattern in all texts: the row, the first group and the number in the last one."""
+    _, offsets, data = texts.buffers()
+    bounds = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1] if data else [0]
+    matches = pattern.finditer(data, int(bounds[0]), int(bounds[-1])) if data else ()
+    found = [(match.start(), match[1], match[pattern.groups]) for match in matches]
+    if not found:
+        return np.zeros(0, np.int64), (), np.zeros(0)
+    starts, names, values = zip(*found, strict=True)
+    try:
+        numbers = np.array(values).astype(np.float64)
+        numbers[~(numbers >= 0) | np.isinf(numbers)] = np.nan
+    except ValueError:
+        numbers = np.array([_to_number(value) for value in values])
+    return np.searchsorted(bounds, starts, side="right") - 1, names, numbers
+
+
+def _to_number(value: Any) -> float:
+    """Return a number of 0 or more, nan for anything else."""
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return None
-    return number if 0 <= number < math.inf else None
-
-
-def _read_plain(table: ColumnTable, row: int, name: str) -> float:
-    return read_number({"ad_id": table.columns["ad_id"][row], name: table.columns[name][row]}, name)
+        return math.nan
+    return number if 0 <= number < math.inf else math.nan

@@ -123,19 +123,17 @@ def _baselines(table: ScoreTable, cells: _Cells, values: Mapping[str, list[Any]]
     """Return the JSON texts of `FatigueScore.baseline`."""
     bits = cells.pick(table.flags)
     flags = {int(value): [name for bit, name in enumerate(FLAGS) if int(value) >> bit & 1] for value in np.unique(bits)}
-    rows = zip(
-        values["ctr"],
-        values["cpm"],
-        _decode(cells.pick(table.clicks_from), CLICK_KINDS),
-        cells.pick(table.age_days).tolist(),
-        cells.pick(table.baseline_days).tolist(),
-        values["impressions"],
-        *(values[name] for name in _BASELINE_FIGURES),
-        (flags[value] for value in bits.tolist()),
-        strict=True,
-    )
-    names = ("ctr", "cpm", "clicks_from", "age_days", "days", "impressions", *_BASELINE_FIGURES, "flags")
-    return [orjson.dumps(dict(zip(names, row, strict=True))).decode() for row in rows]
+    columns = {
+        "ctr": values["ctr"],
+        "cpm": values["cpm"],
+        "clicks_from": _decode(cells.pick(table.clicks_from), CLICK_KINDS),
+        "age_days": cells.pick(table.age_days).tolist(),
+        "days": cells.pick(table.baseline_days).tolist(),
+        "impressions": values["impressions"],
+        **{name: values[name] for name in _BASELINE_FIGURES},
+        "flags": [flags[value] for value in bits.tolist()],
+    }
+    return [orjson.dumps(dict(zip(columns, row, strict=True))).decode() for row in zip(*columns.values(), strict=True)]
 
 
 def _decode(codes: npt.NDArray[Any], meanings: tuple[Any, ...]) -> list[Any]:

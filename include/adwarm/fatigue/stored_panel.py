@@ -9,7 +9,7 @@ from adwarm.fatigue.panel import AdPanel, empty_figures, read_panel
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import FatigueScore, Window
 from adwarm.store import Context, partitions
-from adwarm.store.partition_rows import DamagedObjects, daily_columns
+from adwarm.store.partition_rows import DamagedObjects, daily_texts
 
 _FIELDS: Final = frozenset({
     "account_id",
@@ -35,7 +35,7 @@ def load_panel(context: Context, account_id: str, window: Window) -> AdPanel:
     found = partitions.list_contents(context.engine, [account_id], spec_hash, window.since).get(account_id, [])
     contents = {item.day: item for item in found if item.day in window}
     try:
-        table = daily_columns(context.objects, contents, window, _FIELDS)
+        table = daily_texts(context.objects, contents, window, _FIELDS)
     except DamagedObjects as error:
         raise Corrupt(f"days of {account_id} cannot be read: {error}; run `adwarm verify --repair`") from None
     return read_panel({account_id: table}, window.since, window.until, {account_id: list(contents)})

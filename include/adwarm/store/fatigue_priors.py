@@ -1,12 +1,11 @@
 """Priors of fatigue scores by account and month: snapshots with a version that counts up with every restatement."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 
 from adwarm.store.database import insert_new, read_transaction, write_transaction
 from adwarm.store.tables import fatigue_prior as table
@@ -60,29 +59,22 @@ def save(engine: Engine, priors: Mapping[MonthKey, StoredPrior], at: datetime) -
     A snapshot that equals the newest one is left out. When two runs store one at the same time, that of the first
     stays, and the next run stores another one where that does not fit the data.
     """
-    stored = 0
-    months: dict[str, list[date]] = defaultdict(list)
-    for account_id, month in sorted(priors):
-        months[account_id].append(month)
-    for account_id, listed in months.items():
-        with write_transaction(engine) as connection:
-            same = table.c.account_id == account_id, table.c.month.in_(listed)
-            newest = select(table.c.month, func.max(table.c.version).label("version")).where(*same)
-            newest_of = newest.group_by(table.c.month).subquery()
-            query = select(table.c.month, table.c.version, table.c.input_hash, table.c.calculator_version).where(*same)
-            query = query.join(
-                newest_of, (newest_of.c.month == table.c.month) & (newest_of.c.version == table.c.version)
-            )
-            before = {row.month: row for row in connection.execute(query)}
-            rows = []
-            for month in listed:
-                item, last = priors[account_id, month], before.get(month)
-                if last and (last.input_hash, last.calculator_version) == (item.input_hash, item.calculator_version):
-                    continue
-                rows.append(_row(account_id, month, item, last.version + 1 if last else 1, at))
-            insert_new(connection, table, rows)
-            stored += len(rows)
-    return stored
+    if not priors:
+        return 0
+    accounts, months = ({key[place] for key in priors} for place in (0, 1))
+    same = table.c.account_id.in_(sorted(accounts)), table.c.month.in_(sorted(months))
+    # A key's newest version is the last of its rows.
+    query = select(table.c.account_id, table.c.month, table.c.version, table.c.input_hash, table.c.calculator_version)
+    query = query.where(*same).order_by(table.c.account_id, table.c.month, table.c.version)
+    with write_transaction(engine) as connection:
+        newest = {(account_id, month): values for account_id, month, *values in connection.execute(query)}
+        rows = []
+        for key, item in sorted(priors.items()):
+            version, *made_from = newest.get(key, (0, "", ""))
+            if made_from != [item.input_hash, item.calculator_version]:
+                rows.append(_row(*key, item, version + 1, at))
+        insert_new(connection, table, rows)
+    return len(rows)
 
 
 def _row(account_id: str, month: date, item: StoredPrior, version: int, at: datetime) -> dict[str, Any]:

@@ -6,8 +6,9 @@ A row is identified by its level: `ad` by `ad_id`, `adset` by `adset_id`, `campa
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from datetime import date
 from functools import partial
 from operator import le
@@ -58,26 +59,62 @@ def unpack_rows(data: bytes, days: Iterable[date] | None = None) -> list[Row]:
     return read_partition_table(data, days).to_rows()
 
 
-def read_partition_table(
-    data: bytes, days: Iterable[date] | None = None, names: AbstractSet[str] | None = None
-) -> ColumnTable:
-    """Return the rows of a Parquet file by column, or only those of `days`, or only the fields in `names`.
+def read_partition_table(data: bytes, days: Iterable[date] | None = None) -> ColumnTable:
+    """Return the rows of a Parquet file by column, or only those of `days`.
 
     Raises:
         Corrupt: the bytes are not a Parquet file of rows.
     """
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        chosen = None if names is None else [name for name in file.schema_arrow.names if name in names]
-        table = file.read(columns=chosen, use_threads=False)
-        if days is not None:
-            selected = pa.array([day.isoformat() for day in days], pa.string())
-            table = table.filter(pc.is_in(table["date_start"], selected))
-        coded = frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
+    with _corrupt_unless_readable():
+        table = _read_texts(data, days)
+        coded = _list_coded(table)
         columns = {name: _read_column(table[name], name in coded) for name in table.column_names}
+    return ColumnTable(table.num_rows, columns)
+
+
+def _read_text_table(data: bytes, days: Iterable[date], names: AbstractSet[str]) -> pa.Table:
+    """Return some fields of the rows of some days of a Parquet file as columns of text, lists and objects as JSON.
+
+    Raises:
+        Corrupt: the bytes are not a Parquet file of rows.
+    """
+    with _corrupt_unless_readable():
+        table = _read_texts(data, days, names)
+        for name in _list_coded(table).intersection(table.column_names):
+            table = table.set_column(table.column_names.index(name), name, _unquote(table[name]))
+    return table.replace_schema_metadata(None)
+
+
+@contextmanager
+def _corrupt_unless_readable() -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, TypeError, ValueError, KeyError, orjson.JSONDecodeError) as error:
         raise Corrupt("a partition object is not a readable Parquet file") from error
-    return ColumnTable(table.num_rows, columns)
+
+
+def _read_texts(data: bytes, days: Iterable[date] | None, names: AbstractSet[str] | None = None) -> pa.Table:
+    file = pq.ParquetFile(pa.BufferReader(data))
+    chosen = None if names is None else [name for name in file.schema_arrow.names if name in names]
+    table = file.read(columns=chosen, use_threads=False)
+    if days is None:
+        return table
+    selected = pa.array([day.isoformat() for day in days], pa.string())
+    is_selected = pc.is_in(table["date_start"], selected)
+    return table if pc.all(is_selected).as_py() else table.filter(is_selected)
+
+
+def _list_coded(table: pa.Table) -> frozenset[str]:
+    return frozenset(orjson.loads((table.schema.metadata or {}).get(_CODED, b"[]")))
+
+
+def _unquote(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of JSON with its texts as they are, and null for JSON's null."""
+    is_text = pc.fill_null(pc.or_(pc.starts_with(column, '"'), pc.equal(column, "null")), False)
+    if not pc.any(is_text).as_py():
+        return column
+    texts = zip(column.to_pylist(), is_text.to_pylist(), strict=True)
+    return pa.chunked_array([[orjson.loads(text) if quoted else text for text, quoted in texts]], pa.string())
 
 
 def _read_column(column: pa.ChunkedArray, is_coded: bool) -> list[Any]:
@@ -161,19 +198,21 @@ def daily_table(objects: ObjectStore, states: Mapping[date, PartitionState], win
     return _sorted_table(ColumnTable.concatenate(_read_objects(objects, states, window, read_partition_table)))
 
 
-def daily_columns(
+def daily_texts(
     objects: ObjectStore,
     contents: Mapping[date, PartitionState] | Mapping[date, DayContent],
     window: Window,
     names: AbstractSet[str],
-) -> ColumnTable:
-    """Return some fields of the daily rows of a window by column, in no certain order.
+) -> pa.Table:
+    """Return some fields of the daily rows of a window as columns of text, lists as JSON, in no certain order.
 
     Raises:
         DamagedObjects: some objects cannot be read; the error names all of them.
     """
-    read = partial(read_partition_table, names=names | {"date_start"})
-    return ColumnTable.concatenate(_read_objects(objects, contents, window, read))
+    read = partial(_read_text_table, names=names | {"date_start"})
+    tables = _read_objects(objects, contents, window, read)
+    no_rows = pa.table({"date_start": pa.array([], pa.string())})
+    return pa.concat_tables([no_rows, *tables], promote_options="default").combine_chunks()
 
 
 def check_objects(objects: ObjectStore, states: Mapping[date, PartitionState], window: Window) -> None:

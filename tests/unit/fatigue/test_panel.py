@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.fatigue.panel import FIELDS, AdPanel, read_panel, round_figures
+from adwarm.fatigue.panel import FIELDS, AdPanel, cut_panel, read_panel, round_figures
+from adwarm.fatigue.panel_rows import parse_rows
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
 
@@ -170,6 +171,43 @@ def test_the_order_of_rows_changes_nothing(seed: int) -> None:
     second = _panel(*rows)
     np.testing.assert_array_equal(first.spend, second.spend)
     assert (first.ad_names, first.names_by_column) == (second.ad_names, second.names_by_column)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_a_span_cut_of_parsed_rows_equals_its_rows_read_alone(seed: int) -> None:
+    """No ad, kind of clicks or results, name or change outside the span is seen; nor on days that are not stored."""
+    draw = random.Random(seed)
+
+    def row(day: int) -> dict[str, Any]:
+        numbers = {
+            name: str(draw.randrange(1, 99)) for name in ("impressions", "clicks", "inline_link_clicks", "spend")
+        }
+        texts = {"ad_name": draw.choice("ab"), "adset_id": draw.choice("xy")}
+        action = {"action_type": draw.choice(["lead", "purchase", "link_click"]), "value": str(draw.randrange(3))}
+        values = {**numbers, **texts, "actions": [action]}
+        return _row(day, draw.choice("789"), **{name: values[name] for name in values if draw.random() < 0.7})
+
+    rows = [row(draw.randrange(-4, DAYS + 4)) for _ in range(25)]
+    first, last = sorted(draw.sample(range(DAYS), 2))
+    span = FIRST + timedelta(days=first), FIRST + timedelta(days=last)
+    stored = [FIRST + timedelta(days=day) for day in range(DAYS) if draw.random() < 0.8]
+    parsed = {"act_1": parse_rows(ColumnTable.from_rows(rows))}
+
+    def read_alone(days: list[date] | None) -> AdPanel:
+        texts = {str(span[0] + timedelta(days=day)) for day in range(last - first + 1)}
+        texts &= texts if days is None else {str(day) for day in days}
+        table = ColumnTable.from_rows([row for row in rows if row["date_start"] in texts])
+        return read_panel({"act_1": table}, *span, {"act_1": stored})
+
+    whole = cut_panel(parsed, *span, {"act_1": stored})
+    strict = cut_panel(parsed, *span, {"act_1": stored}, stored_only=True)
+    figures = ("ad_ids", "impressions", "clicks", "spend", "results", "is_stored", "clicks_from")
+    for cut, alone, names in (
+        (whole, read_alone(None), tuple(AdPanel.__dataclass_fields__)),
+        (strict, read_alone(stored), figures),
+    ):
+        for name in names:
+            np.testing.assert_equal(getattr(cut, name), getattr(alone, name), err_msg=name)
 
 
 def test_other_fields_may_be_left_out() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from adwarm.fatigue.panel import FloatArray, read_panel
-from adwarm.fatigue.results import KINDS, list_results
+from adwarm.fatigue.results import KINDS, count_results
+from adwarm.fatigue.text_columns import to_text_table
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ColumnTable
 from tests.unit.fatigue.test_panel import DAYS, FIRST, LAST, _row
@@ -82,6 +83,12 @@ def test_overlapping_names_are_not_added_up() -> None:
         ({"actions": '[{"action_type": "lead", "value": "8"}, {"action_type": "x", "value": 9}]'}, 8),
         ({"actions": [{"action_type": "lead", "value": 8.0}, "broken", {"value": 1}]}, 8),
         ({"actions": [{"action_type": "lead", "value": "many"}]}, 0),
+        ({"actions": [{"action_type": "lead", "value": "1e-"}]}, 0),
+        ({"actions": [{"value": "8", "action_type": "lead"}, {"value": "5", "action_type": "purchase"}]}, 5),
+        ({"actions": [{"action_type": "{lead}", "value": "8"}, {"action_type": "lead", "value": "5"}]}, 5),
+        ({"actions": [{"action_type": "lead", "1d_click": "3", "value": "8", "7d_click": "9"}]}, 8),
+        ({"actions": '[{"value": "8", "action_type": "lead"}'}, 0),
+        ({"actions": '[{"note": "}", "action_type": "lead", "value": "8"'}, 8),
         ({"results": "5", "actions": [{"action_type": "purchase", "value": "1"}]}, 5),
     ],
 )
@@ -99,5 +106,6 @@ def test_an_invalid_plain_number_is_named() -> None:
 def test_rows_without_results_are_unknown() -> None:
     """A table without any of the fields has no results."""
     assert np.isnan(_results(_row(0, impressions="5"))).sum() == DAYS
-    assert list_results(ColumnTable.from_rows([_row(0)])) == ([], [])
+    found = count_results(to_text_table(ColumnTable.from_rows([_row(0)])))
+    assert not len(found.stating) + len(found.rows)
     assert KINDS[0] == "results"

@@ -1,6 +1,7 @@
 """Stored rows."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,8 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import Corrupt
+from adwarm.model import Window
 from adwarm.prefetch.row_buffer import RowBuffer
-from adwarm.store.partition_rows import by_day, content_hash, pack_rows, unpack_rows, without_duplicates
+from adwarm.store.objects import ObjectStore
+from adwarm.store.partition_rows import by_day, content_hash, daily_texts, pack_rows, unpack_rows, without_duplicates
+from adwarm.store.partitions import DayContent
 
 TEXT = st.text(min_size=1, max_size=20)
 ROW = st.fixed_dictionaries(
@@ -93,3 +97,18 @@ def test_a_buffer_gives_each_window_once(pairs: list[tuple[int, int]], loose: in
     assert {(row["date_start"], row["ad_id"]): row["spend"] for row in taken} == expected
     assert [(row["date_start"], row["ad_id"]) for row in taken] == sorted(expected)
     assert len(buffer) == 0
+
+
+def test_fields_of_days_are_read_as_text(tmp_path: Path) -> None:
+    """Lists are JSON, other values their text, also where one object has lists and another one texts."""
+    objects = ObjectStore(str(tmp_path))
+    days = [date(2026, 11, day) for day in (1, 2, 3)]
+    cells: list[list[Any]] = [["a", '"b"', None], [[{"a": "b"}], 5, "null"], ["c"]]
+    states = {}
+    for day, values in zip(days, cells, strict=True):
+        rows = [{"date_start": str(day), "ad_id": str(number), "x": value} for number, value in enumerate(values)]
+        states[day] = DayContent(day, "", 1, True, len(rows), objects.put(pack_rows(rows)))
+    table = daily_texts(objects, states, Window(days[0], days[1]), {"x"})
+    assert table.column_names == ["date_start", "x"]
+    assert table["x"].to_pylist() == ["a", '"b"', None, '[{"a":"b"}]', "5", "null"]
+    assert daily_texts(objects, {}, Window(days[0], days[1]), {"x"}).num_rows == 0

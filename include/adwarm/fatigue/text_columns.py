@@ -1,0 +1,80 @@
+"""Columns of stored rows as text: how numbers, lists and JSON reach the calculations of fatigue."""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from adwarm.fatigue.history import read_number
+from adwarm.model import ColumnTable
+
+_TEXT: Final = pa.string()
+
+
+def to_text_table(table: ColumnTable) -> pa.Table:
+    """Return rows as stored ones are read: columns of text, lists and objects as JSON, null for no value."""
+    columns = {name: _to_texts(values) for name, values in table.columns.items()}
+    return pa.table(columns) if columns else pa.table({"date_start": pa.nulls(table.rows, _TEXT)})
+
+
+def _to_texts(values: list[Any]) -> pa.Array:
+    try:
+        return pa.array(values, _TEXT)
+    except (pa.ArrowException, TypeError):
+        return pa.array([_to_text(value) for value in values], _TEXT)
+
+
+def _to_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return orjson.dumps(value).decode() if isinstance(value, list | dict) else str(value)
+
+
+def get_column(table: pa.Table, name: str) -> pa.Array:
+    """Return a column, nulls when the table does not have it."""
+    if name not in table.column_names:
+        return pa.nulls(table.num_rows, _TEXT)
+    column = table[name]
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def encode_column(column: pa.Array) -> tuple[npt.NDArray[np.int64], list[str | None]]:
+    """Return the index of each row's text in the list of different texts, and that list; None is one of them."""
+    encoded = pc.dictionary_encode(column, null_encoding="encode")
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    indices: npt.NDArray[np.int64] = encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return indices, encoded.dictionary.to_pylist()
+
+
+def parse_numbers(table: pa.Table, name: str, column: pa.Array | None = None) -> npt.NDArray[np.float64]:
+    """Return the numbers of a column; nan where a row has none.
+
+    Args:
+        table: the rows, for their ads.
+        name: the field.
+        column: its values, when not those of the table.
+
+    Raises:
+        BadRequest: a value is no number of 0 or more; the message names the ad and the field.
+    """
+    texts = get_column(table, name) if column is None else column
+    numbers = _cast(texts)
+    if numbers is not None and not bool((numbers < 0).any()):
+        return numbers
+    pairs = zip(get_column(table, "ad_id").to_pylist(), texts.to_pylist(), strict=True)
+    listed = [read_number({"ad_id": ad_id, name: text}, name) if text else np.nan for ad_id, text in pairs]
+    return np.array(listed, np.float64)
+
+
+def _cast(texts: pa.Array) -> npt.NDArray[np.float64] | None:
+    """Return the numbers of texts, nan for null and empty; None unless each other text is a plain finite number."""
+    try:
+        values = pc.cast(pc.if_else(pc.equal(texts, ""), pa.scalar(None, _TEXT), texts), pa.float64())
+    except pa.ArrowException:
+        return None
+    numbers: npt.NDArray[np.float64] = values.to_numpy(zero_copy_only=False)
+    finite = int(np.count_nonzero(np.isfinite(numbers)))
+    return numbers if finite == len(numbers) - values.null_count else None

@@ -1,0 +1,39 @@
+"""Columns of text: values of any type, different texts, and numbers."""
+
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from adwarm.fatigue.text_columns import encode_column, get_column, parse_numbers, to_text_table
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import ColumnTable
+
+
+def test_values_of_any_type_become_text() -> None:
+    """Lists and objects are JSON, other values as Python prints them, and None stays null."""
+    values = ["a", None, 5, 0.5, date(2026, 11, 1), [{"a": "b"}], {"a": 1}]
+    table = to_text_table(ColumnTable(len(values), {"x": values, "y": ["é"] * len(values)}))
+    assert get_column(table, "x").to_pylist() == ["a", None, "5", "0.5", "2026-11-01", '[{"a":"b"}]', '{"a":1}']
+    assert get_column(table, "y").to_pylist() == ["é"] * len(values)
+    assert get_column(table, "z").to_pylist() == [None] * len(values)
+    assert to_text_table(ColumnTable(0, {})).num_rows == 0
+
+
+def test_each_different_text_has_a_code() -> None:
+    """None is one of them; a column in several parts has one list of texts."""
+    column = pa.chunked_array([["b", None], ["a", "b"]], pa.string())
+    codes, texts = encode_column(get_column(pa.table({"x": column}), "x"))
+    assert [texts[code] for code in codes] == ["b", None, "a", "b"]
+    assert len(texts) == 3
+
+
+def test_numbers_are_parsed_and_invalid_ones_are_named() -> None:
+    """Empty texts are unknown; a text that only Python reads as a number is read, too."""
+    table = pa.table({"ad_id": ["7", "8", "9"], "spend": ["1.5", "", None], "clicks": ["1_000", " 2 ", None]})
+    np.testing.assert_array_equal(parse_numbers(table, "spend"), [1.5, np.nan, np.nan])
+    np.testing.assert_array_equal(parse_numbers(table, "clicks"), [1000, 2, np.nan])
+    assert np.isnan(parse_numbers(table, "reach")).all()
+    with pytest.raises(BadRequest, match="ad 8: spend is '-2', not a number of 0 or more"):
+        parse_numbers(table, "spend", pa.array(["1", "-2", "x"]))
