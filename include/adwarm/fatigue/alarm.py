@@ -216,8 +216,12 @@ class _BlockScan:
             alarms.open(day, raised, onset, usual, decline, detector.level_variance)
             detector.level[raised] = usual[raised] * (1 - decline[raised])
         detector.restart(raised | alarms.recovered)
-        alarms.close(detector.pause(impressions == 0, figures.usable, impressions > 0))
+        paused = detector.pause(impressions == 0, figures.usable, impressions > 0)
+        alarms.close(paused)
         lasting = alarms.since >= 0
+        quiet = ~lasting & ~(evidence >= self._settings.alarm_days)
+        onset[quiet], decline[quiet], sd[quiet] = -1, np.nan, np.nan
+        table.evidence[rows, day][quiet & (paused | alarms.recovered)] = np.nan
         after = lasting & ~raised & ~(evidence >= self._settings.alarm_days)
         decline = np.where(after, np.clip(1 - detector.level / alarms.usual, -1, 1), decline)
         sd = np.where(after, np.sqrt(detector.level_variance + alarms.usual_variance), sd)

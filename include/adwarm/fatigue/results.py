@@ -16,6 +16,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from adwarm.fatigue.history import read_number
 from adwarm.model import ColumnTable
 
@@ -134,7 +136,7 @@ def _read_actions(value: Any, counted: Mapping[str, tuple[int, int]]) -> list[tu
 
     Of several names of a kind the first one counts; items without a number of 0 or more are left out.
     """
-    items: Sequence[Any] = _ITEM.findall(value) if isinstance(value, str) else value
+    items: Sequence[Any] = _find_items(value) if isinstance(value, str) else value
     best: dict[int, tuple[int, float]] = {}
     for item in items:
         if isinstance(item, dict):
@@ -148,6 +150,18 @@ def _read_actions(value: Any, counted: Mapping[str, tuple[int, int]]) -> list[tu
             if kind not in best or order < best[kind][0]:
                 best[kind] = order, number
     return [(kind, number) for kind, (_, number) in best.items()]
+
+
+def _find_items(text: str) -> Sequence[Any]:
+    """Return the actions in the JSON text of a list, as pairs where the text has the platform's order of names."""
+    found: list[Any] = _ITEM.findall(text)
+    if found or "action_type" not in text:
+        return found
+    try:
+        items = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return ()
+    return items if isinstance(items, list) else ()
 
 
 def _first_of_kind(found: list[tuple[int, int, float]], columns: int) -> list[tuple[int, int, float]]:
