@@ -236,7 +236,7 @@ def _find_columns(header: Sequence[str]) -> dict[str, int]:
     if "ad_id" not in columns and "ad_name" not in columns:
         missing.insert(0, "ad_id")
     if missing:
-        wanted = "; ".join(f"{name}: {' or '.join(COLUMNS[name])}" for name in missing)
+        wanted = "; ".join(f"{name}: {' or '.join(COLUMNS[name][:2])}" for name in missing)
         raise BadCsv(f"columns are missing ({wanted}); the first line has: {', '.join(header)}")
     return columns
 
