@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from adwarm.foundation.wording import format_count
 from tests.benchmarks.fatigue_ads import SimulationSettings
 from tests.benchmarks.fatigue_cost import SIZES, draw_costs, measure_costs, measure_growth
 from tests.benchmarks.fatigue_csv import BadCsv, OwnAds, read_own_ads
@@ -209,9 +210,9 @@ def _check_simulated(results: TargetResults, scenarios: list[list[dict[str, Any]
     for scenario, rows in list(zip(SCENARIOS, scenarios, strict=True))[:2]:
         by_name = {row["what"]: row for row in rows}
         alarm = by_name[ALARM]
-        lost = 1 - alarm["recall 14"]
+        lost = float(1 - alarm["recall 14"])
         results.check_at_most(f"{scenario.name}: missed within 14 days", lost, round(1 - TARGETS["recall"], 3))
-        beyond = alarm["delay"] - by_name[ORACLE]["delay"]
+        beyond = float(alarm["delay"] - by_name[ORACLE]["delay"])
         results.check_at_most(
             f"{scenario.name}: median delay beyond the oracle's", beyond, TARGETS["delay beyond the oracle"]
         )
@@ -224,21 +225,23 @@ def _check_simulated(results: TargetResults, scenarios: list[list[dict[str, Any]
                 TARGETS["false alarms to CUSUM"],
             )
         else:
-            few = theirs["false at .8"]
-            print(f"{scenario.name}: at recall .8 the best CUSUM has {few} false alarms, too few for a ratio")
+            few = format_count(theirs["false at .8"] or 0, "false alarm")
+            print(f"{scenario.name}: at recall .8 the best CUSUM has {few}, too few for a ratio")
 
 
 def _check_rates(results: TargetResults, healthy: Any, shuffled: Any, real: dict[str, Any] | None) -> None:
     """Check the guarantee on healthy ads by the upper end of the interval; real series are too few for that."""
-    results.check_at_most("healthy ads, upper end of false alarms in 180 ad-days", healthy.high, TARGETS["guarantee"])
-    results.check_at_most("the same, days in random order", shuffled.high, TARGETS["guarantee"])
+    results.check_at_most(
+        "healthy ads, upper end of false alarms in 180 ad-days", float(healthy.high), TARGETS["guarantee"]
+    )
+    results.check_at_most("the same, days in random order", float(shuffled.high), TARGETS["guarantee"])
     for row in real["rows"] if real else []:
         if "adwarm" not in row["what"]:
             continue
         if row["what"].startswith("raw days: "):
-            results.check_at_most(f"real, {row['what']}", row["in 180 ad-days"], TARGETS["raw real series"])
+            results.check_at_most(f"real, {row['what']}", float(row["in 180 ad-days"]), TARGETS["raw real series"])
         elif row["what"].startswith("random order"):
-            results.check_at_most(f"real, {row['what']}", row["low"], TARGETS["guarantee"])
+            results.check_at_most(f"real, {row['what']}", float(row["low"]), TARGETS["guarantee"])
 
 
 def _check_costs(results: TargetResults, costs: list[dict[str, Any]]) -> None:

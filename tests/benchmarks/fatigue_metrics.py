@@ -105,7 +105,7 @@ def bootstrap_rate(hits: FloatArray, exposure: FloatArray, seed: int = 0) -> tup
         weights = rng.multinomial(len(hits), np.full(len(hits), 1 / len(hits)), _SAMPLES)
         rates = weights @ hits / np.maximum(weights @ exposure, 1)
         low, high = min(low, float(np.quantile(rates, 0.025))), max(high, float(np.quantile(rates, 0.975)))
-    return RUN_LENGTH * low, RUN_LENGTH * high
+    return float(RUN_LENGTH * low), float(RUN_LENGTH * high)
 
 
 def measure_alarms(
