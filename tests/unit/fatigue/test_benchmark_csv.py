@@ -75,11 +75,17 @@ def test_commas_with_quoted_thousands(tmp_path: Path) -> None:
     "text",
     [
         # An export in German by day, with the whole report's start and end, and a named row of totals.
-        "Anzeigenname;Anzeigen-ID;Tag;Impressionen;Klicks (alle);Ausgegebener Betrag (EUR);Berichtsstart;Berichtsende\n"
-        "Ergebnisse von 1 Anzeige;;;1.234;15;1.100,25;2026-01-01;2026-01-31\n"
-        "Winter;120210000000000001;05.01.2026;1.234;15;1.100,25;2026-01-01;2026-01-31\n",
+        (
+            "Anzeigenname;Anzeigen-ID;Tag;Impressionen;Klicks (alle);Ausgegebener Betrag (EUR);Berichtsstart;"
+            "Berichtsende\n"
+            "Ergebnisse von 1 Anzeige;;;1.234;15;1.100,25;2026-01-01;2026-01-31\n"
+            "Winter;120210000000000001;05.01.2026;1.234;15;1.100,25;2026-01-01;2026-01-31\n"
+        ),
         # Connectors: other names, ids as decimals, slashes in days, link clicks alone.
-        "Date,Account ID,Ad ID,Impressions,Clicks (all),Cost\n2026/01/05,act_7,120210000000000001.0,1234.0,15.0,1100.25\n",
+        (
+            "Date,Account ID,Ad ID,Impressions,Clicks (all),Cost\n"
+            "2026/01/05,act_7,120210000000000001.0,1234.0,15.0,1100.25\n"
+        ),
         "ad_id,date,account_id,impressions,inline_link_clicks,spend\n120210000000000001,2026-01-05,7,1234,15,1100.25\n",
         # Excel's separator line; Indian and Swiss groups of digits.
         "sep=;\nAd ID;Day;Impressions;Clicks (all);Spend\n120210000000000001;2026-01-05;1,234;15;1’100.25\n",
@@ -115,7 +121,10 @@ def test_counts_with_any_separator(tmp_path_factory: pytest.TempPathFactory, cou
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("ad_id,day,impressions,clicks\n1.2021E+17,2026-01-05,5,1\n", "which lost digits in a spreadsheet; keep ids as text"),
+        (
+            "ad_id,day,impressions,clicks\n1.2021E+17,2026-01-05,5,1\n",
+            "which lost digits; keep ids as text",
+        ),
         (f"ad_id,day,impressions,clicks\n1,2026-01-05,{'9' * 400},1\n", "line 2: impressions is '999"),
         ("", "is empty; its first line must name the columns"),
         ("ad_id,day,impressions\n1,2026-01-05,5\n", "columns are missing (clicks: clicks or clicks (all))"),

@@ -58,7 +58,11 @@ def test_types_and_breakdowns_change_nothing(engine: Engine, objects: ObjectStor
         {"actions": PURCHASES, "cost_per_action_type": [{"action_type": "purchase", "value": "8.5"}]},
         {"actions": [{"value": 3.0, "action_type": "purchase", "7d_click": "2"}]},
         {"actions": '[{"value": "3", "action_type": "purchase"}]'},
-        {"results": [{"indicator": "actions:purchase", "values": [{"value": "3", "attribution_windows": ["default"]}]}]},
+        {
+            "results": [
+                {"indicator": "actions:purchase", "values": [{"value": "3", "attribution_windows": ["default"]}]}
+            ]
+        },
         {"conversions": "3.0"},
     ],
 )

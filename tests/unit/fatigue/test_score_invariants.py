@@ -1,4 +1,4 @@
-"""What a stored score, its alarm and its projection say never contradicts itself, whatever the data and settings are."""
+"""A stored score, its alarm and its projection never contradict each other, whatever the data and settings are."""
 
 import math
 from collections.abc import Mapping
