@@ -123,7 +123,7 @@ class _Reader:
         """Return an id without the fraction of a column of decimals; one that lost digits is a problem."""
         if _LOST_DIGITS.fullmatch(text):
             self.problems.append(
-                f"line {line}: {name} is {text!r}, which lost digits in a spreadsheet; keep ids as text"
+                f"line {line}: {name} is {text!r}, which lost digits; keep ids as text"
             )
         match = _FLOAT_ID.fullmatch(text)
         return match[1] if match else text

@@ -211,8 +211,8 @@ def test_parts_start_and_end_with_the_application(app: App) -> None:
     ]
 
 
-def test_no_log_holds_the_query_of_a_request(caplog: pytest.LogCaptureFixture) -> None:
-    """A query may hold a token, as that of a webhook's setup does, so the server logs no request, whatever its level."""
+def test_no_log_holds_the_query_of_a_request(lines: list[str]) -> None:
+    """A query may hold a token, as that of a webhook's setup does; neither an answer nor an error logs it."""
 
     async def broken(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -221,11 +221,9 @@ def test_no_log_holds_the_query_of_a_request(caplog: pytest.LogCaptureFixture) -
 
     for app in (App(), broken):
         running = Running(app)
-        for name in ("", "uvicorn", "uvicorn.access", "uvicorn.error"):
-            caplog.set_level("DEBUG", name or None)
         with running.connect() as client:
             client.sendall(b"GET /v1/webhooks/meta?hub.verify_token=mysecretphrase HTTP/1.1\r\nHost: a\r\n\r\n")
             assert client.recv(200)
         running.stop()
-    assert "no answer" in caplog.text
-    assert "mysecretphrase" not in caplog.text
+    assert any("uvicorn.error" in line for line in lines)
+    assert "mysecretphrase" not in "".join(lines)
