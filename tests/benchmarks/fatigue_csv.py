@@ -1,7 +1,7 @@
 """Reads a CSV of one's own ads for the fatigue benchmark: a row per ad and day, with or without labels.
 
-Understood are the columns of the product and of an export of Meta's Ads Manager by day. Everything that is wrong is
-reported at once, with its line and what to do; nothing is guessed.
+Understood are the columns of the product, of common connectors, and of an export of Meta's Ads Manager by day, in
+English or German. Everything that is wrong is reported at once, with its line and what to do; nothing is guessed.
 """
 
 import csv
@@ -16,20 +16,24 @@ from typing import Final
 
 import numpy as np
 
-from adwarm.fatigue.panel import AdPanel, FloatArray, empty_figures
+from adwarm.fatigue.panel import CLICKS, LINK_CLICKS, AdPanel, FloatArray, empty_figures
 from tests.benchmarks.fatigue_signals import AdSeries
 
+LINK_CLICK_COLUMNS: Final = ("inline_link_clicks", "link clicks", "link-klicks")
+"""Clicks on the link, which stand in for all clicks where a file has only these."""
+DAY_COLUMNS: Final = frozenset({"day", "tag"})
+"""Columns of the breakdown by day; beside them, an export's start and end may be those of the whole report."""
 COLUMNS: Final = {
-    "account_id": ("account_id", "account id"),
-    "ad_id": ("ad_id", "ad id"),
-    "ad_name": ("ad_name", "ad name"),
-    "day": ("date_start", "date", "day", "reporting starts"),
-    "last_day": ("date_stop", "reporting ends"),
-    "impressions": ("impressions",),
-    "clicks": ("clicks", "clicks (all)"),
-    "spend": ("spend", "amount spent"),
-    "reach": ("reach",),
-    "frequency": ("frequency",),
+    "account_id": ("account_id", "account id", "konto-id"),
+    "ad_id": ("ad_id", "ad id", "anzeigen-id"),
+    "ad_name": ("ad_name", "ad name", "anzeigenname"),
+    "day": ("day", "tag", "date_start", "date", "datum", "reporting starts", "berichtsstart"),
+    "last_day": ("date_stop", "reporting ends", "berichtsende"),
+    "impressions": ("impressions", "impressionen"),
+    "clicks": ("clicks", "clicks (all)", "klicks (alle)", *LINK_CLICK_COLUMNS),
+    "spend": ("spend", "amount spent", "cost", "ausgegebener betrag"),
+    "reach": ("reach", "reichweite"),
+    "frequency": ("frequency", "frequenz"),
     "fatigued_from": ("fatigued_from",),
     "platform_level": ("platform_level",),
 }
@@ -42,8 +46,14 @@ MAX_PROBLEMS: Final = 10
 OWN_ACCOUNT: Final = "act_own"
 
 _CURRENCY = re.compile(r"\s*\([A-Z]{3}\)\s*$")
-_INTEGER = re.compile(r"\d+|\d{1,3}([., '\u00a0\u202f]\d{3})+")
+_SPACES = " '\u2019\u00a0\u202f"
+_INTEGER = re.compile(rf"\d+|\d{{1,3}}(?:[.,{_SPACES}]\d{{2,3}})*[.,{_SPACES}]\d{{3}}")
 _DECIMAL_TAIL = re.compile(r"[.,](?=\d+$)")
+_SEPARATOR_LINE = re.compile(r"\s*\"?sep=.\"?\s*", re.IGNORECASE)
+"""A line that Excel writes above the header."""
+_FLOAT_ID = re.compile(r"(\d+)\.0+")
+_LOST_DIGITS = re.compile(r"\d(?:[.,]\d+)?E\+\d+", re.IGNORECASE)
+_MAX_FIGURE = 1e15
 
 
 class BadCsv(Exception):
@@ -86,12 +96,12 @@ class _Reader:
 
     def read(self, line: int, cells: Sequence[str]) -> _Row | None:
         """Return a row; None when it is a total, or has problems, which are noted."""
+        before = len(self.problems)
         cell = {name: cells[at].strip() if at < len(cells) else "" for name, at in self.columns.items()}
-        ad = cell.get("ad_id") or cell.get("ad_name", "")
-        if not ad:
+        ad = self._id(line, "ad_id", cell.get("ad_id", "")) or cell.get("ad_name", "")
+        if not ad or not (cell["day"] or cell.get("ad_id")):
             self.skipped += 1
             return None
-        before = len(self.problems)
         day = self._day(line, "day", cell["day"])
         last = self._day(line, "last_day", cell["last_day"]) if cell.get("last_day") else day
         if day and last and day != last:
@@ -103,14 +113,27 @@ class _Reader:
         }
         fatigued_from = self._day(line, "fatigued_from", cell["fatigued_from"]) if cell.get("fatigued_from") else None
         level = self._level(line, cell.get("platform_level", ""))
+        account = self._id(line, "account_id", cell.get("account_id", ""))
         if len(self.problems) > before or day is None:
             return None
-        account = cell.get("account_id") or OWN_ACCOUNT
+        account = f"act_{account}" if account.isdecimal() else account or OWN_ACCOUNT
         return _Row(line, account, ad, cell.get("ad_name", ""), day, figures, fatigued_from, level)
 
+    def _id(self, line: int, name: str, text: str) -> str:
+        """Return an id without the fraction of a column of decimals; one that lost digits is a problem."""
+        if _LOST_DIGITS.fullmatch(text):
+            self.problems.append(
+                f"line {line}: {name} is {text!r}, which lost digits; keep ids as text"
+            )
+        match = _FLOAT_ID.fullmatch(text)
+        return match[1] if match else text
+
     def _day(self, line: int, name: str, text: str) -> date | None:
+        stated = re.split(r"[T ]", text, maxsplit=1)[0].replace("/", "-")
+        if german := re.fullmatch(r"(\d\d)\.(\d\d)\.(\d{4})", stated):
+            stated = "-".join(german.groups()[::-1])
         try:
-            return date.fromisoformat(re.split(r"[T ]", text, maxsplit=1)[0])
+            return date.fromisoformat(stated)
         except ValueError:
             self.problems.append(f"line {line}: {name} is {text!r}; write dates as 2026-01-31")
             return None
@@ -127,13 +150,12 @@ class _Reader:
         if not text:
             return math.nan if name in {"reach", "frequency"} else 0.0
         is_count = name in {"impressions", "clicks", "reach"}
-        if is_count and _INTEGER.fullmatch(text):
-            return float(re.sub(r"\D", "", text))
+        plain = re.sub(r"\D", "", text) if is_count and _INTEGER.fullmatch(text) else _normalize(text, self.decimal)
         try:
-            value = float(_normalize(text, self.decimal))
+            value = float(plain)
         except ValueError:
             value = math.nan
-        is_whole = not is_count or value == int(value) if math.isfinite(value) else False
+        is_whole = value < _MAX_FIGURE and (not is_count or value == int(value))
         if not is_whole or value < 0:
             kind = "a whole number of 0 or more" if is_count else "a number of 0 or more, without a currency"
             self.problems.append(f"line {line}: {name} is {text!r}; write {kind}")
@@ -157,8 +179,10 @@ def read_own_ads(path: Path) -> OwnAds:
     _raise(path, problems)
     notes = [f"{reader.skipped} rows without an ad are totals and were left out"] if reader.skipped else []
     notes += [] if "account_id" in columns else ["no account_id: all ads count as one account"]
+    kind = _click_kind(header[1], columns)
+    notes += ["link clicks stand in for all clicks"] if kind == LINK_CLICKS else []
     return OwnAds(
-        _build(rows, columns), any(name in columns for name in ("fatigued_from", "platform_level")), tuple(notes)
+        _build(rows, columns, kind), any(name in columns for name in ("fatigued_from", "platform_level")), tuple(notes)
     )
 
 
@@ -180,7 +204,9 @@ def _read_table(path: Path) -> list[tuple[int, list[str]]]:
         text = data.decode("utf-16" if is_wide else "utf-8-sig")
     except UnicodeDecodeError:
         raise BadCsv(f"{path} is not UTF-8; save it as CSV UTF-8, not as an Excel file") from None
-    first = text.lstrip("\r\n").splitlines()[:1]
+    lines = [line for line in text.splitlines() if line][:2]
+    start = 1 if lines and _SEPARATOR_LINE.fullmatch(lines[0]) else 0
+    first = lines[start : start + 1]
     if not first:
         raise BadCsv(f"{path} is empty; its first line must name the columns")
     delimiter = max(",;\t", key=first[0].count)
@@ -189,19 +215,30 @@ def _read_table(path: Path) -> list[tuple[int, list[str]]]:
         table = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise BadCsv(f"{path}, line {reader.line_num}: {error}; save the file as CSV again") from None
-    return table
+    return table[start:]
+
+
+def _name_columns(header: Sequence[str]) -> list[str]:
+    return [_CURRENCY.sub("", cell.strip()).lower() for cell in header]
+
+
+def _click_kind(header: Sequence[str], columns: dict[str, int]) -> str:
+    """Return which kind of clicks the file has."""
+    return LINK_CLICKS if _name_columns(header)[columns["clicks"]] in LINK_CLICK_COLUMNS else CLICKS
 
 
 def _find_columns(header: Sequence[str]) -> dict[str, int]:
-    names = [_CURRENCY.sub("", cell.strip()).lower() for cell in header]
+    names = _name_columns(header)
     columns = {
         column: names.index(alias) for column, aliases in COLUMNS.items() for alias in aliases[::-1] if alias in names
     }
+    if DAY_COLUMNS.intersection(names):
+        columns.pop("last_day", None)
     missing = [name for name in ("day", "impressions", "clicks") if name not in columns]
     if "ad_id" not in columns and "ad_name" not in columns:
         missing.insert(0, "ad_id")
     if missing:
-        wanted = "; ".join(f"{name}: {' or '.join(COLUMNS[name])}" for name in missing)
+        wanted = "; ".join(f"{name}: {' or '.join(COLUMNS[name][:2])}" for name in missing)
         raise BadCsv(f"columns are missing ({wanted}); the first line has: {', '.join(header)}")
     return columns
 
@@ -227,7 +264,7 @@ def _normalize(text: str, decimal: str) -> str:
     """Return a number as Python reads it; anything but digits, separators and a sign stays and fails."""
     thousands = "," if decimal == "." else "."
     whole, mark, fraction = text.partition(decimal)
-    if re.fullmatch(rf"-?\d{{1,3}}([{thousands} '\u00a0\u202f]\d{{3}})+", whole):
+    if re.fullmatch(rf"-?\d{{1,3}}(?:[{thousands}{_SPACES}]\d{{2,3}})*[{thousands}{_SPACES}]\d{{3}}", whole):
         whole = re.sub(r"[^\d-]", "", whole)
     return whole + ("." if mark else "") + fraction if not fraction or fraction.isdigit() else text
 
@@ -257,7 +294,7 @@ def _check_rows(rows: Sequence[_Row]) -> list[str]:
     return problems
 
 
-def _build(rows: Sequence[_Row], columns: dict[str, int]) -> AdSeries:
+def _build(rows: Sequence[_Row], columns: dict[str, int], click_kind: str) -> AdSeries:
     rows = sorted(rows, key=lambda row: (row.account, row.ad, row.day))
     first = min(row.day for row in rows)
     days = (max(row.day for row in rows) - first).days + 1
@@ -290,6 +327,6 @@ def _build(rows: Sequence[_Row], columns: dict[str, int]) -> AdSeries:
         spend=fill("spend", 0.0) if "spend" in columns else empty_figures(len(ads), days),
         results=empty_figures(len(ads), days),
         is_stored=np.ones((len(ads), days), bool),
-        clicks_from=("clicks",) * len(ads),
+        clicks_from=(click_kind,) * len(ads),
     )
     return AdSeries(panel, fill("frequency", math.nan), onset)

@@ -14,6 +14,7 @@ from adwarm.fatigue.as_of import (
     Frequency,
     PriorInputs,
     first_day_used,
+    month_before,
     month_of,
     prior_inputs,
     short_hash,
@@ -84,9 +85,12 @@ class BlockInputs:
         return self._prior_inputs[key]
 
     def prior_hash(self, account_id: str, month: date) -> str:
-        """Return the hash of the days behind the prior of a month."""
-        prior = self.find_prior(account_id, month)
-        return self.prior_inputs(account_id, month).hash if prior is None else prior.input_hash
+        """Return the hash of the days behind the priors of a month and of the month before."""
+        hashes = []
+        for wanted in (month_before(month), month):
+            prior = self.find_prior(account_id, wanted)
+            hashes.append(self.prior_inputs(account_id, wanted).hash if prior is None else prior.input_hash)
+        return " ".join(hashes)
 
     def frequencies(
         self, account_id: str, days: Collection[date], requested: Collection[date]
@@ -164,6 +168,7 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
     stored = fatigue_days.list_inputs(context.engine, requested)
     days = {day for listed in requested.values() for day in listed}
     days |= {day for listed in stored.values() for day in listed}
+    months = {month_of(day) for day in days}
     spec_hash = settings.spec("default").hash
     since = first_day_used(min(days), settings)
     weeks = entries.list_weeks(context.engine, requested, spec_hash, min(days))
@@ -172,7 +177,7 @@ def load_inputs(context: Context, requested: Mapping[str, Collection[date]]) -> 
         partitions.list_contents(context.engine, requested, spec_hash, since),
         stored,
         {(key.account_id, key.window.until): entry for key, entry in weeks.items()},
-        fatigue_priors.list_newest(context.engine, requested, sorted({month_of(day) for day in days})),
+        fatigue_priors.list_newest(context.engine, requested, sorted(months | {month_before(day) for day in months})),
         since,
     )
 

@@ -41,7 +41,13 @@ however the ads depend on each other.
 CUSUM of the log-likelihood ratio of the usual rate against the reduced one reaches `log(alarm_days)`), until 28
 usable days have passed without new evidence (the lower rate is the usual one now), until a pause of seven days
 without delivery, or until another creative or audience. Evidence that passes the limit while an alarm lasts prolongs
-it and begins a new baseline, but raises no second one. Days that are not stored, and unknown clicks, change nothing.
+it and begins a new baseline, but raises no second one. Days that are not stored, and unknown clicks, change nothing;
+an ad of which nothing is known for fourteen days begins anew, like after a pause.
+
+**From month to month.** The scores of a month are one scan from a fixed number of days before it, so that they can be
+computed from stored days alone. A scan that begins later has another baseline, and without more would drop or add
+alarms on the first of a month although the rates say the same. So the alarms that last then are taken from the scan of
+the month before (`Handover`). What a scan raises within its month is subject to the guarantee as before.
 """
 
 import math
@@ -93,13 +99,31 @@ class AlarmTable:
     decline_high: npt.NDArray[np.float32]
 
 
-def detect(panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings) -> AlarmTable:
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """How alarms that last at the beginning of a month get into the scan of the month.
+
+    Attributes:
+        start: column in which the scan of the month begins.
+        column: first column of the month; its alarms so far are those of a scan that begins in column 0.
+        priors: of that scan, those of the month before, by account id.
+    """
+
+    start: int
+    column: int
+    priors: Mapping[str, AccountPrior]
+
+
+def detect(
+    panel: AdPanel, priors: Mapping[str, AccountPrior], settings: FatigueSettings, handover: Handover | None = None
+) -> AlarmTable:
     """Return the alarms of each ad on each day of the panel.
 
     Args:
         panel: daily figures of whole accounts.
         priors: by account id; an account without one has the default prior.
         settings: the wanted mean days between false alarms, and the limit of an account.
+        handover: for a scan of one month; the columns before the month are not meant to be used then.
     """
     table = _empty_table(*panel.impressions.shape)
     bounds = np.r_[panel.account_starts, len(panel.ad_ids)]
@@ -108,7 +132,16 @@ def detect(panel: AdPanel, priors: Mapping[str, AccountPrior], settings: Fatigue
         last = first + 1
         while last < len(bounds) - 1 and bounds[last + 1] - bounds[first] <= BLOCK_ADS:
             last += 1
-        _BlockScan(panel, bounds[first : last + 1], priors, settings).run(table)
+        block = bounds[first : last + 1]
+        scan = _BlockScan(panel, block, priors, settings)
+        if handover is None:
+            scan.run(table, 0, panel.days)
+        else:
+            earlier = _BlockScan(panel, block, handover.priors, settings)
+            earlier.run(table, 0, handover.column)
+            scan.run(table, handover.start, handover.column)
+            scan.alarms = earlier.alarms
+            scan.run(table, handover.column, panel.days)
         first = last
     return table
 
@@ -124,7 +157,11 @@ def _empty_table(ads: int, days: int) -> AlarmTable:
 
 
 class _BlockScan:
-    """Scans the days of a block of whole accounts in order."""
+    """Scans the days of a block of whole accounts in order.
+
+    Attributes:
+        alarms: those that last.
+    """
 
     def __init__(
         self, panel: AdPanel, bounds: Indices, priors: Mapping[str, AccountPrior], settings: FatigueSettings
@@ -150,20 +187,21 @@ class _BlockScan:
         self._changed = never if panel.changed is None else panel.changed[self._rows].T
         self._weekday = panel.first_day.weekday()
         self._watched = np.zeros((LAGS, len(self._starts)))
-        self._alarms = _OpenAlarms(ads)
+        self.alarms = _OpenAlarms(ads)
         self._levels = np.full(self._impressions.shape, np.nan)
 
-    def run(self, table: AlarmTable) -> None:
-        """Fill the block's rows of the table."""
-        for day, (impressions, clicks) in enumerate(zip(self._impressions, self._clicks, strict=True)):
+    def run(self, table: AlarmTable, first: int, last: int) -> None:
+        """Fill the block's rows of the table in the columns from `first` up to `last`, `last` excluded."""
+        for day in range(first, last):
+            impressions, clicks = self._impressions[day], self._clicks[day]
             self._detector.restart(self._changed[day])
-            self._alarms.close(self._changed[day])
+            self.alarms.close(self._changed[day])
             figures = self._detector.step(day, (self._weekday + day) % 7, impressions, clicks)
             self._levels[day] = self._detector.level
             self._day(day, figures, impressions, table)
 
     def _day(self, day: int, figures: DayFigures, impressions: FloatArray, table: AlarmTable) -> None:
-        detector, alarms, rows = self._detector, self._alarms, self._rows
+        detector, alarms, rows = self._detector, self.alarms, self._rows
         evidence = detector.evidence
         table.evidence[rows, day] = np.where(detector.armed, evidence, np.nan)
         watch = np.flatnonzero(evidence >= self._settings.alarm_days)
@@ -178,8 +216,12 @@ class _BlockScan:
             alarms.open(day, raised, onset, usual, decline, detector.level_variance)
             detector.level[raised] = usual[raised] * (1 - decline[raised])
         detector.restart(raised | alarms.recovered)
-        alarms.close(detector.pause(impressions == 0, impressions > 0))
+        paused = detector.pause(impressions == 0, figures.usable, impressions > 0)
+        alarms.close(paused)
         lasting = alarms.since >= 0
+        quiet = ~lasting & ~(evidence >= self._settings.alarm_days)
+        onset[quiet], decline[quiet], sd[quiet] = -1, np.nan, np.nan
+        table.evidence[rows, day][quiet & (paused | alarms.recovered)] = np.nan
         after = lasting & ~raised & ~(evidence >= self._settings.alarm_days)
         decline = np.where(after, np.clip(1 - detector.level / alarms.usual, -1, 1), decline)
         sd = np.where(after, np.sqrt(detector.level_variance + alarms.usual_variance), sd)

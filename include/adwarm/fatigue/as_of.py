@@ -1,8 +1,8 @@
 """Which scores must be computed: what those of an account and as-of day depend on, as hashes.
 
-Scores as of a day D of month M are a pure function of the account's stored days from `scan_start(M)` to D, the prior of
-the account and M, the frequencies of the week that ends on D, the settings and the version of the calculation. Nothing
-after D is in it, so the order in which days are scored does not matter.
+Scores as of a day D of month M are a pure function of the account's stored days from `scan_start(M)` to D, the priors
+of the account for M and for the month before, the frequencies of the week that ends on D, the settings and the version
+of the calculation. Nothing after D is in it, so the order in which days are scored does not matter.
 
 The prior of M is measured on settled days only, and on none that are younger on the first of M than the age at which
 days settle: otherwise it would change through the month as days settle, and all scores of the month with it.
@@ -33,9 +33,17 @@ def month_of(day: date) -> date:
     return day.replace(day=1)
 
 
+def month_before(month: date) -> date:
+    """Return the first day of the month before."""
+    return month_of(month - _DAY)
+
+
 def scan_start(month: date, settings: Settings) -> date:
-    """Return the first day that scores of a month look at."""
-    return month - timedelta(days=settings.fatigue.history_days)
+    """Return the first day that scores of a month look at: `history_days` before the month before.
+
+    The alarms that last at the beginning of the month are those of a scan that begins there.
+    """
+    return month_before(month) - timedelta(days=settings.fatigue.history_days)
 
 
 def prior_window(month: date, settings: Settings) -> Window:
@@ -46,7 +54,8 @@ def prior_window(month: date, settings: Settings) -> Window:
 
 def first_day_used(day: date, settings: Settings) -> date:
     """Return the first day that scores as of a day, or their prior, may look at."""
-    return min(scan_start(month_of(day), settings), prior_window(month_of(day), settings).since)
+    month = month_of(day)
+    return min(scan_start(month, settings), prior_window(month_before(month), settings).since)
 
 
 def short_hash(parts: Iterable[str]) -> str:
@@ -126,7 +135,7 @@ def month_inputs(
     Args:
         contents: the account's stored days, oldest first.
         days: as-of days of one month.
-        prior_hash: the hash of the days behind the prior of the month.
+        prior_hash: the hash of the days behind the priors of the month and of the month before.
         frequencies: by as-of day, where the frequencies come from.
         settings: the settings.
         calculator_version: version of the calculation.

@@ -6,15 +6,15 @@ Nothing that an account gets depends on the other accounts of the block, nor on 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from adwarm.fatigue.account_inputs import BlockInputs
-from adwarm.fatigue.alarm import detect
-from adwarm.fatigue.as_of import AccountWork, PriorInputs, month_of, prior_window, scan_start
+from adwarm.fatigue.alarm import Handover, detect
+from adwarm.fatigue.as_of import AccountWork, PriorInputs, month_before, month_of, prior_window, scan_start
 from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, cut_panel, empty_figures
 from adwarm.fatigue.panel_rows import AccountRows, parse_rows
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
@@ -74,7 +74,9 @@ def _read_table(inputs: BlockInputs, work: AccountWork, errors: dict[str, Adwarm
         for month in work.months
     ]
     windows += [
-        prior_window(month, settings) for month in work.months if inputs.find_prior(work.account_id, month) is None
+        prior_window(month, settings)
+        for month in {*work.months, *map(month_before, work.months)}
+        if inputs.find_prior(work.account_id, month) is None
     ]
     contents = {item.day: item for item in work.contents if any(item.day in window for window in windows)}
     span = Window(min(window.since for window in windows), max(window.until for window in windows))
@@ -100,12 +102,11 @@ def _score_month(
     span = Window(scan_start(month, inputs.settings), max(listed[-1] for listed in days.values()))
     stored = {work.account_id: [item.day for item in work.contents] for work in works}
     panel = cut_panel({name: tables[name] for name in days}, span.since, span.until, stored)
-    priors = _get_priors(inputs, works, tables, month)
-    measured.update({key: prior for key, prior in priors.items() if not prior.version and prior.input_hash})
-    figures = {key[0]: AccountPrior.from_dict(prior.figures) for key, prior in priors.items()}
+    earlier, priors = (_get_priors(inputs, works, tables, wanted, measured) for wanted in (month_before(month), month))
     settings = inputs.settings.fatigue
-    table = score_panel(panel, figures, _frequencies(inputs, panel, days, result.errors), settings)
-    exported = export_scores(table, detect(panel, figures, settings), days)
+    table = score_panel(panel, priors, _frequencies(inputs, panel, days, result.errors), settings)
+    handover = Handover(panel.column(month - timedelta(days=settings.history_days)), panel.column(month), earlier)
+    exported = export_scores(table, detect(panel, priors, settings, handover), days)
     for work in works:
         for day in days[work.account_id]:
             item, before = work.days[day], work.replaced.get(day)
@@ -117,19 +118,25 @@ def _score_month(
 
 
 def _get_priors(
-    inputs: BlockInputs, works: Iterable[AccountWork], tables: Mapping[str, AccountRows], month: date
-) -> dict[MonthKey, StoredPrior]:
-    """Return the priors of a month, measured where no stored one fits; a new one has the version 0."""
+    inputs: BlockInputs,
+    works: Iterable[AccountWork],
+    tables: Mapping[str, AccountRows],
+    month: date,
+    measured: dict[MonthKey, StoredPrior],
+) -> dict[str, AccountPrior]:
+    """Return the prior of a month by account, measured where no stored one fits; new ones are added to `measured`."""
     priors: dict[MonthKey, StoredPrior] = {}
     settled: dict[str, PriorInputs] = {}
     for work in works:
-        stored, days = inputs.find_prior(work.account_id, month), inputs.prior_inputs(work.account_id, month)
+        key = work.account_id, month
+        stored = inputs.find_prior(*key) or measured.get(key)
+        days = inputs.prior_inputs(*key)
         if stored is not None:
-            priors[work.account_id, month] = stored
+            priors[key] = stored
         elif days.days:
             settled[work.account_id] = days
         else:
-            priors[work.account_id, month] = StoredPrior(DEFAULT_PRIOR.to_dict(), "", 0, 0, CALCULATOR_VERSION)
+            priors[key] = StoredPrior(DEFAULT_PRIOR.to_dict(), "", 0, 0, CALCULATOR_VERSION)
     window = prior_window(month, inputs.settings)
     of_days = {name: [item.day for item in item_days.days] for name, item_days in settled.items()}
     chosen = {name: tables[name] for name in settled}
@@ -140,7 +147,8 @@ def _get_priors(
         priors[name, month] = StoredPrior(
             prior.to_dict(), item.hash, item.data_version, len(item.days), CALCULATOR_VERSION
         )
-    return priors
+    measured.update({key: prior for key, prior in priors.items() if not prior.version and prior.input_hash})
+    return {key[0]: AccountPrior.from_dict(prior.figures) for key, prior in priors.items()}
 
 
 def _frequencies(

@@ -24,6 +24,8 @@ MIN_CLICKS: Final = 30.0
 """Clicks of a baseline before that."""
 PAUSE_DAYS: Final = 7
 """Days without delivery after which an ad begins anew."""
+UNKNOWN_DAYS: Final = 14
+"""Days in a row of which nothing is known, after which an ad begins anew as well."""
 GROWTH: Final = 0.6
 """Exposures per person and day that the ramp assumes."""
 WEAR: Final = 0.2
@@ -139,7 +141,7 @@ class ChangeDetector:
         self._information = np.zeros((LAGS, ads), np.float32)
         self._skewness = np.zeros((LAGS, ads), np.float32)
         self._clicks, self._expected, self._expected_squares = np.zeros(ads), np.zeros(ads), np.zeros(ads)
-        self._days, self._idle_days = np.zeros(ads, np.int32), np.zeros(ads, np.int32)
+        self._days, self._idle_days, self._unknown_days = (np.zeros(ads, np.int32) for _ in range(3))
         self.level, self.level_variance = np.full(ads, np.nan), np.ones(ads)
         self.evidence = np.zeros(ads)
         self.armed = np.zeros(ads, bool)
@@ -182,10 +184,11 @@ class ChangeDetector:
             values[ads] = 0
         self.armed[ads] = False
 
-    def pause(self, idle: Flags, delivered: Flags) -> Flags:
-        """Count the days without delivery, restart the ads that pause, and return which these are."""
+    def pause(self, idle: Flags, usable: Flags, delivered: Flags) -> Flags:
+        """Count the days without delivery or figures, restart the ads that pause, and return which these are."""
         self._idle_days = np.where(delivered, 0, self._idle_days + idle)
-        paused = self._idle_days >= PAUSE_DAYS
+        self._unknown_days = np.where(usable | idle, 0, self._unknown_days + 1)
+        paused = (self._idle_days >= PAUSE_DAYS) | (self._unknown_days >= UNKNOWN_DAYS)
         self.restart(paused)
         return paused
 

@@ -186,8 +186,8 @@ def describe_evidence(score: FatigueScore, settings: FatigueSettings) -> str:
     value = max(score.evidence or 0.0, settings.alarm_days)
     if value >= _MOST_EVIDENCE:
         return f"chance alone would show this less than once in {_MOST_EVIDENCE:,.0f} days per ad"
-    digits = 1 - math.floor(math.log10(value))
-    return f"chance alone would show this about once in {round(value, min(0, digits)):,.0f} days per ad"
+    rounded = round(value, min(0, 1 - math.floor(math.log10(value))))
+    return f"chance alone would show this about once in {max(rounded, settings.alarm_days):,.0f} days per ad"
 
 
 def describe_alarm(score: FatigueScore, settings: FatigueSettings) -> tuple[str, ...]:

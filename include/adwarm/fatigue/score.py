@@ -114,7 +114,8 @@ def _check_weights(settings: FatigueSettings) -> None:
 
 def _write_block(block: ScoreBlock, table: ScoreTable, rows: slice) -> None:
     """Write the results of a block to its rows of the table."""
-    creative, audience, algorithm = block.components
+    # With weights of zero, the only known components may count for nothing: such an ad is pending.
+    creative, audience, algorithm = (np.where(np.isnan(block.total), np.nan, part) for part in block.components)
     trend, trend_error = block.measure_trend()
     listed = block.is_listed
     figures = {

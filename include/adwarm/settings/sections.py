@@ -284,7 +284,10 @@ class FatigueSettings(Section):
         description="Least that an alert names an ad for: a status that got this bad, or an alarm; `off`: nothing.",
     )
     history_days: int = Field(
-        60, ge=40, le=365, description="Days before a month that its scores look back on; days not stored are unknown."
+        60,
+        ge=40,
+        le=365,
+        description="Days before the preceding month that scores of a month look back on; unknown where not stored.",
     )
     alarm_days: float = Field(
         180.0,

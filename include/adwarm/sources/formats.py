@@ -1,6 +1,7 @@
 """Converts values of any type to the platform's text form."""
 
 import math
+import re
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
@@ -30,6 +31,8 @@ _RATIO_PARTS = {
     "cost_per_inline_link_click": (1, "spend", "inline_link_clicks"),
 }
 _MAX_EXACT = 2**53
+_DECIMAL_ID = re.compile(r"(\d+)\.0+", re.ASCII)
+_ROUNDED_ID = re.compile(r"\d(?:\.\d+)?[eE]\+\d{1,3}|\d\.\d+[eE]\d{1,3}", re.ASCII)
 
 
 def is_absent(value: Any) -> bool:
@@ -71,16 +74,20 @@ def format_field(name: str, value: Any) -> Any:
 
 
 def format_id(value: Any) -> str:
-    """Return an id as text; a whole number read as a float or decimal loses its fraction.
+    """Return an id as text; a whole number read as a float or decimal, or the text of one, loses its fraction.
 
     Raises:
-        BadRequest: a float is too large to hold every digit of an id.
+        BadRequest: a float is too large to hold every digit of an id, or the text of a float has lost some.
     """
     if isinstance(value, float) and abs(value) >= _MAX_EXACT:
         raise BadRequest(f"a column of ids holds the float {value:.17g}, which has lost digits; keep ids as text")
     if isinstance(value, float | Decimal) and value == int(value):
         return str(int(value))
-    return str(value).strip()
+    text = str(value).strip()
+    if _ROUNDED_ID.fullmatch(text):
+        raise BadRequest(f"a column of ids holds {text[:40]!r}, which has lost digits; keep ids as text")
+    match = _DECIMAL_ID.fullmatch(text)
+    return match[1] if match else text
 
 
 def format_day(value: Any, day_zone: str = "UTC") -> str:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
+from hashlib import sha256
 from itertools import chain, repeat
 from operator import attrgetter
 from typing import Any, Final, get_args
@@ -178,8 +179,16 @@ def list_frequencies(engine: Engine, account_id: str, days: Collection[date]) ->
     return frequencies
 
 
-def list_outdated(engine: Engine, calculator_version: str, limit: int) -> list[tuple[str, date]]:
-    """Return up to `limit` accounts whose newest scores are of another calculator, each with the day of those."""
+def list_outdated(engine: Engine, calculator_version: str, limit: int, turn: str = "") -> list[tuple[str, date]]:
+    """Return accounts whose newest scores are of another calculator, each with the day of those.
+
+    Args:
+        engine: the database.
+        calculator_version: that of today.
+        limit: the most accounts to return.
+        turn: decides which of more than `limit` accounts are returned; with another text at each call, accounts that
+            cannot be scored again keep no other ones waiting.
+    """
     newest = select(table.c.account_id, func.max(table.c.as_of).label("as_of")).group_by(table.c.account_id).subquery()
     same = and_(table.c.account_id == newest.c.account_id, table.c.as_of == newest.c.as_of)
     query = (
@@ -187,11 +196,10 @@ def list_outdated(engine: Engine, calculator_version: str, limit: int) -> list[t
         .join(newest, same)
         .where(table.c.calculator_version != calculator_version)
         .distinct()
-        .order_by(table.c.account_id)
-        .limit(limit)
     )
     with read_transaction(engine) as connection:
-        return [(row.account_id, row.as_of) for row in connection.execute(query)]
+        found = [(row.account_id, row.as_of) for row in connection.execute(query)]
+    return sorted(sorted(found, key=lambda item: sha256(f"{turn} {item[0]}".encode()).digest())[:limit])
 
 
 def list_latest(engine: Engine, account_id: str, as_of: date | None = None) -> list[StoredScore]:

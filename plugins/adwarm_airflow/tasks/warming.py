@@ -145,7 +145,7 @@ def score_and_announce(
     call. Readers get an account's earlier scores until its new ones replace them.
     """
     now = runtime.clock.now()
-    outdated = scores.list_outdated(runtime.engine, CALCULATOR_VERSION, _RESCORED_AT_ONCE)
+    outdated = scores.list_outdated(runtime.engine, CALCULATOR_VERSION, _RESCORED_AT_ONCE, now.isoformat())
     result = score_accounts(runtime.context, sorted({*pairs, *outdated}), now, runtime.pipeline)
     counts = summarize_scores(result)
     days = sorted({day for _, day in pairs})

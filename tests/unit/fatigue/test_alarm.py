@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.fatigue.alarm import AlarmTable, detect
-from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, BlockPriors, ChangeDetector
+from adwarm.fatigue.alarm import AlarmTable, Handover, detect
+from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, BlockPriors, ChangeDetector
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior
 from adwarm.settings import FatigueSettings
@@ -170,6 +170,38 @@ def test_unknown_days_are_skipped() -> None:
     assert not table.raised[:, :ONSET].any()
     assert table.raised[:, ONSET : ONSET + 8].any(axis=1).all()
     assert np.array_equal(table.evidence[:, 22], table.evidence[:, 19])
+
+
+def test_an_alarm_ends_when_nothing_is_known_of_the_ad() -> None:
+    """After two weeks without known figures an old alarm is gone, and the ad begins anew."""
+    for name in ("clicks", "impressions"):
+        panel = _steady(lost=0.4)
+        first = ONSET + 8
+        getattr(panel, name)[:, first:] = np.nan
+        table = detect(panel, {}, SETTINGS)
+
+        assert (table.level[:, first + UNKNOWN_DAYS - 2] == 2).all(), name
+        assert not table.level[:, first + UNKNOWN_DAYS - 1 :].any()
+        assert np.isnan(table.evidence[:, first + UNKNOWN_DAYS :]).all()
+
+
+def test_alarms_last_from_one_month_into_the_next() -> None:
+    """The scan of a month takes the alarms of the scan that began earlier, with their first days, and no others."""
+    panel = _simulate(3, fatigued=0.9)
+    start, column = 30, 75
+    earlier = {name: AccountPrior(noise_sd=0.15) for name in panel.account_ids}
+    before = detect(_first_days(panel, column), earlier, SETTINGS).alarm_since[:, -1]
+    table = detect(panel, {}, SETTINGS, Handover(start, column, earlier))
+    since = table.alarm_since[:, column]
+
+    lasting = before >= 0
+    assert np.count_nonzero(lasting) > 20
+    assert np.count_nonzero(since[lasting] == before[lasting]) > 20
+    assert np.isin(since[lasting] - before[lasting], (0, *(-1 - before[lasting]), *(column - before[lasting]))).all()
+    assert np.isin(since[~lasting], (-1, column)).all()
+    assert ((table.level == 2) == (table.alarm_since >= 0)).all()
+    alone = detect(panel, {}, SETTINGS).alarm_since[:, column]
+    assert (alone != since).any()
 
 
 def test_figures_do_not_depend_on_other_accounts_or_the_order_of_ads() -> None:

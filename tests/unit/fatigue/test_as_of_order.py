@@ -150,6 +150,33 @@ def test_a_backfill_in_any_order_equals_daily_runs(context: Context) -> None:
     assert _stored(context.engine) == daily
 
 
+def test_an_alarm_lasts_from_one_month_into_the_next(engine: Engine, objects: ObjectStore) -> None:
+    """The change of the month alone neither ends a stored alarm nor moves its first day."""
+    context = Context(engine, objects, Settings(fatigue={"history_days": 40}))
+    decline = date(2026, 2, 4)
+    for day in _days():
+        draw = np.random.default_rng(day.toordinal())
+        rows: list[Row] = []
+        for ad in range(12):
+            # Six ads lose clicks; by itself the scan of March has a baseline of two weeks, that of February of six.
+            lost = 0.85 if ad < 6 and day >= decline else 1.0
+            clicks = draw.poisson(100 * lost * np.exp(draw.normal(0, 0.1)))
+            figures = {"impressions": "10000", "clicks": str(clicks), "spend": "50"}
+            rows.append({"account_id": "1", "ad_id": str(ad), "date_start": str(day), "date_stop": str(day), **figures})
+        digest = context.objects.put(pack_rows(rows))
+        state = PartitionState(day, digest, len(rows), content_hash(rows), NOW, True, True, 1, "v26.0")
+        with write_transaction(engine) as connection:
+            partitions.publish(connection, "act_1", SPEC, [state], 1)
+    _score(context, [date(2026, 2, 28), date(2026, 3, 1)], ["act_1"])
+    alarms: dict[date, dict[str, date]] = {}
+    for row in _stored(engine):
+        if row["alarm"] == "alarm":
+            alarms.setdefault(row["as_of"], {})[row["ad_id"]] = row["alarm_since"]
+    last, first = alarms[date(2026, 2, 28)], alarms[date(2026, 3, 1)]
+    assert len(last) >= 3
+    assert {ad: first.get(ad) for ad in last} == last
+
+
 def test_days_may_arrive_in_any_order(context: Context) -> None:
     """Scores made while history was missing become those that whole history gives, by the run that completes it."""
     _score(context, SCORED)

@@ -71,6 +71,45 @@ def test_commas_with_quoted_thousands(tmp_path: Path) -> None:
     assert panel.spend.tolist() == [[1100.25, 0]]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        # An export in German by day, with the whole report's start and end, and a named row of totals.
+        (
+            "Anzeigenname;Anzeigen-ID;Tag;Impressionen;Klicks (alle);Ausgegebener Betrag (EUR);Berichtsstart;"
+            "Berichtsende\n"
+            "Ergebnisse von 1 Anzeige;;;1.234;15;1.100,25;2026-01-01;2026-01-31\n"
+            "Winter;120210000000000001;05.01.2026;1.234;15;1.100,25;2026-01-01;2026-01-31\n"
+        ),
+        # Connectors: other names, ids as decimals, slashes in days, link clicks alone.
+        (
+            "Date,Account ID,Ad ID,Impressions,Clicks (all),Cost\n"
+            "2026/01/05,act_7,120210000000000001.0,1234.0,15.0,1100.25\n"
+        ),
+        "ad_id,date,account_id,impressions,inline_link_clicks,spend\n120210000000000001,2026-01-05,7,1234,15,1100.25\n",
+        # Excel's separator line; Indian and Swiss groups of digits.
+        "sep=;\nAd ID;Day;Impressions;Clicks (all);Spend\n120210000000000001;2026-01-05;1,234;15;1’100.25\n",
+    ],
+)
+def test_exports_and_connectors(tmp_path: Path, text: str) -> None:
+    """Headers in German, names of connectors, and their ways to write ids, days and numbers give the same figures."""
+    own = _read(tmp_path, text)
+    panel = own.series.panel
+    assert (panel.ad_ids, panel.first_day) == (("120210000000000001",), date(2026, 1, 5))
+    assert (panel.impressions.tolist(), panel.clicks.tolist(), panel.spend.tolist()) == ([[1234]], [[15]], [[1100.25]])
+    links = "inline_link_clicks" in text
+    assert panel.clicks_from == ("inline_link_clicks" if links else "clicks",)
+    assert ("link clicks stand in for all clicks" in own.notes) == links
+    assert panel.account_ids == (("act_7",) if "act_7" in text or links else ("act_own",))
+
+
+def test_groups_of_two_digits(tmp_path: Path) -> None:
+    """Lakhs and crores are read as counts and as money."""
+    own = _read(tmp_path, 'ad_id,day,impressions,clicks,spend\n1,2026-01-05,"1,23,45,678",5,"1,23,456.78"\n')
+    assert own.series.panel.impressions.tolist() == [[12345678]]
+    assert own.series.panel.spend.tolist() == [[123456.78]]
+
+
 @given(st.integers(0, 10**9), st.sampled_from(["", ",", ".", " ", "'"]))
 def test_counts_with_any_separator(tmp_path_factory: pytest.TempPathFactory, count: int, mark: str) -> None:
     """A whole number reads the same with every separator of thousands."""
@@ -82,6 +121,11 @@ def test_counts_with_any_separator(tmp_path_factory: pytest.TempPathFactory, cou
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (
+            "ad_id,day,impressions,clicks\n1.2021E+17,2026-01-05,5,1\n",
+            "which lost digits; keep ids as text",
+        ),
+        (f"ad_id,day,impressions,clicks\n1,2026-01-05,{'9' * 400},1\n", "line 2: impressions is '999"),
         ("", "is empty; its first line must name the columns"),
         ("ad_id,day,impressions\n1,2026-01-05,5\n", "columns are missing (clicks: clicks or clicks (all))"),
         ("ad_id,day,impressions,clicks\n", "there is no row of an ad"),

@@ -81,6 +81,8 @@ def test_overlapping_names_are_not_added_up() -> None:
         ({"conversions": "3"}, 3),
         ({"conversions": 3}, 3),
         ({"actions": '[{"action_type": "lead", "value": "8"}, {"action_type": "x", "value": 9}]'}, 8),
+        ({"actions": '[{"value": "8", "action_type": "lead"}, {"value": 9, "action_type": "x"}]'}, 8),
+        ({"actions": "[{'value': '8', 'action_type': 'lead'}]"}, 0),
         ({"actions": [{"action_type": "lead", "value": 8.0}, "broken", {"value": 1}]}, 8),
         ({"actions": [{"action_type": "lead", "value": "many"}]}, 0),
         ({"actions": [{"action_type": "lead", "value": "1e-"}]}, 0),

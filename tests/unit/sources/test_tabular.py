@@ -326,6 +326,10 @@ def test_values_in_the_platforms_form() -> None:
     assert format_field("spend", float("nan")) is None
     assert format_field("ad_name", "[draft") == "[draft"
     assert format_id(12.0) == format_id(Decimal("12.000000000")) == "12"
+    assert format_id("120210000000000001.0") == "120210000000000001"
+    assert format_id("5e10") == "5e10"
+    with pytest.raises(BadRequest, match="has lost digits"):
+        format_id("1.2021E+17")
     assert format_field("unique_clicks", Decimal("3.000000000")) == "3"
     with pytest.raises(BadRequest):
         format_day("tomorrow")

@@ -60,7 +60,7 @@ class ScoreFilter(BaseModel):
     """The query of the score route."""
 
     as_of: date | None = Field(None, description="The newest scores up to this day; default: the newest.")
-    ad_id: str | None = Field(None, max_length=40, pattern="^[0-9A-Za-z_-]+$", description="Only this ad.")
+    ad_id: str | None = Field(None, max_length=64, pattern="^[0-9A-Za-z_-]+$", description="Only this ad.")
     status: FatigueStatus | None = Field(None, description="Only ads in this band.")
     alarm: AlarmLevel | None = Field(None, description="Only ads whose alarm is on this level.")
     order: ScoreOrder = Field(

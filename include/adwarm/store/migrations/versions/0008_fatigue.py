@@ -20,6 +20,8 @@ _FLOATS = (
 _SCORE_INDEX = "ix_fatigue_score_account_id_as_of_ad_id_status_total"
 _SCORE_COLUMNS = ["account_id", "as_of", "ad_id", "status", "total"]
 _NEWEST_INDEX = "ix_fatigue_score_newest"
+_AD_ID_LENGTH, _OLD_AD_ID_LENGTH = 64, 24
+"""A table of one's own may have ids of as many characters as a row may have."""
 
 
 def upgrade() -> None:
@@ -32,6 +34,7 @@ def upgrade() -> None:
     op.add_column("fatigue_score", sa.Column("alarm", sa.String(8), nullable=False, server_default="none"))
     op.add_column("fatigue_score", sa.Column("input_hash", sa.String(16), nullable=False, server_default=""))
     op.drop_index(_SCORE_INDEX, "fatigue_score")
+    _resize_ad_id(_OLD_AD_ID_LENGTH, _AD_ID_LENGTH)
     op.create_index(
         _NEWEST_INDEX, "fatigue_score", [*_SCORE_COLUMNS, "alarm", "recent_spend", "days_to_critical"], unique=False
     )
@@ -67,7 +70,7 @@ def upgrade() -> None:
     op.create_table(
         "fatigue_alert",
         sa.Column("account_id", sa.String(24), nullable=False),
-        sa.Column("ad_id", sa.String(24), nullable=False),
+        sa.Column("ad_id", sa.String(_AD_ID_LENGTH), nullable=False),
         sa.Column("as_of", sa.Date(), nullable=False),
         sa.Column("level", sa.Integer(), nullable=False),
         sa.Column("alerted_at", _TIMESTAMP, nullable=False),
@@ -77,7 +80,7 @@ def upgrade() -> None:
     op.create_table(
         "platform_fatigue",
         sa.Column("account_id", sa.String(24), nullable=False),
-        sa.Column("ad_id", sa.String(24), nullable=False),
+        sa.Column("ad_id", sa.String(_AD_ID_LENGTH), nullable=False),
         sa.Column("noticed_at", _TIMESTAMP, nullable=False),
         sa.Column("level", sa.String(8), nullable=False),
         sa.Column("message", sa.String(400)),
@@ -95,7 +98,15 @@ def downgrade() -> None:
     op.drop_table("fatigue_day")
     op.drop_table("fatigue_prior")
     op.drop_index(_NEWEST_INDEX, "fatigue_score")
+    score = sa.table("fatigue_score", sa.column("ad_id", sa.String))
+    op.execute(score.delete().where(sa.func.length(score.c.ad_id) > _OLD_AD_ID_LENGTH))  # there is no room for them
+    _resize_ad_id(_AD_ID_LENGTH, _OLD_AD_ID_LENGTH)
     with op.batch_alter_table("fatigue_score") as table:
         for name in ("input_hash", "alarm", "onset", "alarm_since", *reversed(_FLOATS), "driver"):
             table.drop_column(name)
     op.create_index(_SCORE_INDEX, "fatigue_score", _SCORE_COLUMNS, unique=False)
+
+
+def _resize_ad_id(before: int, after: int) -> None:
+    with op.batch_alter_table("fatigue_score") as table:
+        table.alter_column("ad_id", existing_type=sa.String(before), type_=sa.String(after), existing_nullable=False)

@@ -1,0 +1,158 @@
+"""A stored score, its alarm and its projection never contradict each other, whatever the data and settings are."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from adwarm.fatigue.alarm import detect
+from adwarm.fatigue.panel import AdPanel, FloatArray
+from adwarm.fatigue.prior import measure_priors
+from adwarm.fatigue.recommendation import describe_evidence, recommend
+from adwarm.fatigue.score import score_panel
+from adwarm.fatigue.score_export import export_scores
+from adwarm.model import FatigueScore
+from adwarm.settings import FatigueSettings
+from tests.benchmarks.fatigue_ads import SimulationSettings, simulate_ads
+from tests.unit.fatigue.stored_ads import status_of
+
+ADS, DAYS = 240, 90
+NAMES = [field.name for field in fields(FatigueScore)]
+COMPONENTS = ("creative", "audience", "algorithm")
+
+
+def _break(panel: AdPanel) -> AdPanel:
+    """Return the ads with one kind of defect each: pauses, no clicks, more clicks than impressions, unknown days."""
+    rng = np.random.default_rng(3)
+    figures = {name: getattr(panel, name).copy() for name in ("impressions", "clicks", "spend")}
+    impressions, clicks, spend = figures.values()
+    for ad in range(ADS):
+        kind, day = ad % 12, int(rng.integers(30, 80))
+        paused = {1: slice(day, day + 21), 4: slice(0, day), 7: slice(0, DAYS, 3)}.get(kind)
+        if paused is not None:
+            impressions[ad, paused] = clicks[ad, paused] = spend[ad, paused] = 0
+        clicks[ad] *= {2: 0, 3: 90}.get(kind, 1)
+        if kind == 5:
+            clicks[ad, rng.integers(0, DAYS, 30)] = np.nan
+        if kind == 6:
+            clicks[ad, day:] = np.nan
+        if kind == 8:
+            impressions[ad], clicks[ad] = np.minimum(impressions[ad], 3), np.minimum(clicks[ad], 1)
+        if kind == 9:
+            impressions[ad, day] = np.nan
+        if kind == 11:
+            impressions[ad], clicks[ad], spend[ad] = impressions[ad] * 1e9, clicks[ad] * 1e9, spend[ad] * 1e9
+    spend[10::12] = 0
+    stored = panel.is_stored.copy()
+    stored[20:40, 40:48] = stored[40:60, 62:89] = False
+    for values in figures.values():
+        values[~stored] = np.nan
+    changed = rng.random(stored.shape) < 0.004
+    results = np.where(stored, rng.poisson(1, stored.shape), np.nan)
+    return replace(panel, is_stored=stored, changed=changed, results=results, **figures)
+
+
+@pytest.fixture(scope="module")
+def ads() -> tuple[AdPanel, FloatArray]:
+    """Ads of 12 accounts and their frequencies, a fifth of them unknown."""
+    simulated = simulate_ads(5, SimulationSettings(ads=ADS, days=DAYS, exponent=-0.3))
+    unknown = np.random.default_rng(4).random(simulated.frequency.shape) < 0.2
+    return _break(simulated.panel), np.where(unknown, np.nan, simulated.frequency)
+
+
+def _list_scores(panel: AdPanel, frequency: FloatArray, settings: FatigueSettings) -> list[FatigueScore]:
+    """Return the scores of several days, as they are stored."""
+    priors = measure_priors(panel, panel.first_day + timedelta(days=30))
+    days = [panel.first_day + timedelta(days=number) for number in (*range(55, 90, 5), 89)]
+    table, alarms = score_panel(panel, priors, frequency, settings), detect(panel, priors, settings)
+    columns = export_scores(table, alarms, dict.fromkeys(panel.account_ids, days)).columns
+    rows = [dict(zip(NAMES, row, strict=True)) for row in zip(*(columns[name] for name in NAMES), strict=True)]
+    return [FatigueScore(**{**row, "baseline": orjson.loads(row["baseline"])}) for row in rows]
+
+
+def _check_total(score: FatigueScore, weights: Mapping[str, float]) -> None:
+    assert score.status == status_of(score.total)
+    known = {name: value for name in COMPONENTS if (value := getattr(score, name)) is not None}
+    assert all(0 <= value <= 100 for value in known.values())
+    if score.total is None:
+        assert (known, score.driver, score.trend_per_day) == ({}, None, None)
+    else:
+        counted = [value for name, value in known.items() if weights[name]]
+        assert min(counted) - 1e-3 <= score.total <= max(counted) + 1e-3
+        assert score.driver is not None or score.status == "healthy"
+    if score.driver is not None:
+        assert known[score.driver] > 30
+        assert weights[score.driver] > 0
+
+
+def _check_projection(score: FatigueScore) -> None:
+    days, low, high = score.days_to_critical, score.days_to_critical_low, score.days_to_critical_high
+    if score.status == "critical":
+        assert (days, low, high) == (0, 0, 0)
+    elif days is None:
+        assert low is None
+    else:
+        assert score.trend_per_day is not None
+        assert score.trend_per_day > 0
+        assert low is not None
+        assert 0 <= low <= days <= (math.inf if high is None else high)
+
+
+def _check_alarm(score: FatigueScore, settings: FatigueSettings) -> None:
+    assert (score.alarm == "alarm") == (score.alarm_since is not None)
+    assert (score.alarm == "none") == (score.onset is None)
+    if score.onset is not None:
+        assert score.onset <= (score.alarm_since or score.as_of) <= score.as_of
+    limit = settings.alarm_days
+    if score.alarm == "none":
+        assert score.evidence is None or score.evidence <= limit * (1 + 1e-5)
+    else:
+        assert score.alarm == "alarm" or (score.evidence or 0) >= limit * (1 - 1e-5)
+        stated = describe_evidence(score, settings).rpartition(" in ")[2].partition(" ")[0]
+        assert float(stated.replace(",", "")) >= limit
+    assert score.alarm == "none" or "suspended" not in score.baseline["flags"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"recent_days": 1, "min_days": 2, "min_impressions": 0},
+        {"recent_days": 14, "baseline_days": 7},
+        {"recent_days": 60, "baseline_days": 200},
+        {"min_days": 30, "audience_curve": "meta_power_law"},
+        {"weights": (0.0, 0.5, 0.5)},
+        {"weights": (0.0, 0.0, 1.0), "alarm_days": 7, "false_alarms_per_account_week": 0.1},
+        {"alarm_days": 30, "alarm_false_share": 1.0},
+        {"alarm_days": 3650, "alarm_false_share": 0.0},
+        {"alarm_days": 7, "false_alarms_per_account_week": 100},
+    ],
+)
+def test_a_score_does_not_contradict_itself(ads: tuple[AdPanel, FloatArray], changes: dict[str, Any]) -> None:
+    """Status, components, driver, projection, alarm, onset and the words of the evidence fit each other."""
+    settings = FatigueSettings(**changes)
+    found = _list_scores(*ads, settings)
+    assert {score.status for score in found} >= {"healthy", "pending"}
+    assert any(score.alarm == "alarm" for score in found)
+    for score in found:
+        _check_total(score, dict(zip(COMPONENTS, settings.weights, strict=True)))
+        _check_projection(score)
+        _check_alarm(score, settings)
+        assert recommend(score, settings).action
+
+
+@pytest.mark.parametrize("size", [1, 2, 500])
+def test_accounts_of_any_size(size: int) -> None:
+    """An account of one ad, of two, and of hundreds has an alarm for its ads that wear out."""
+    simulated = simulate_ads(6, SimulationSettings(ads=size, ads_per_account=size, exponent=-0.43, fatigued=1.0))
+    settings = FatigueSettings(alarm_days=30)
+    found = _list_scores(simulated.panel, simulated.frequency, settings)
+    assert len({score.ad_id for score in found}) == size
+    assert any(score.alarm == "alarm" for score in found)
+    for score in found:
+        _check_alarm(score, settings)
