@@ -23,6 +23,8 @@ MAX_PLAUSIBLE_CTR: Final = 0.10
 """A higher click-through rate counts as an error in the data."""
 NOTABLE_FREQUENCY: Final = 20.0
 MAX_MISSING: Final = 0.30
+NEEDED_DAYS: Final = 30
+"""Days before the recent ones that must be stored for the most part; the best week may be older."""
 """Share of the days looked back on that may be missing from the store."""
 PENDING_DAYS: Final = 2
 """Days after its first delivery until which an ad is pending."""
@@ -164,8 +166,8 @@ class ScoreBlock:
 
     @cached_property
     def span(self) -> int:
-        """Columns that the score looks back on."""
-        return self.settings.recent_days + self.settings.baseline_days
+        """Days that decide whether an ad is listed, and whether enough of them is stored."""
+        return self.settings.recent_days + min(self.settings.baseline_days, NEEDED_DAYS)
 
     @cached_property
     def history_missing(self) -> BoolArray:
@@ -256,7 +258,7 @@ class ScoreBlock:
         """
         known = np.isfinite(self.panel.spend) & np.isfinite(self.panel.results)
         spend, results = (np.where(known, values, 0.0) for values in (self.panel.spend, self.panel.results))
-        days = self.settings.baseline_days
+        days = min(self.settings.baseline_days, NEEDED_DAYS)
         recent_spend, recent_results = _sum_last(spend, WEEK), _sum_last(results, WEEK)
         past_spend, past_results = (
             _sum_last(spend, WEEK + days) - recent_spend,

@@ -276,7 +276,7 @@ class FatigueSettings(Section):
     min_days: int = Field(7, ge=2, description="Minimum days with delivery; with fewer the score is pending.")
     recent_days: int = Field(3, ge=1, description="Recent days that are compared with the baseline.")
     baseline_days: int = Field(
-        30, ge=7, description="Days with delivery before them; the ad's best week of these is its baseline."
+        60, ge=7, description="Days with delivery before them; the ad's best week of these is its baseline."
     )
     min_impressions: int = Field(500, ge=0, description="Minimum impressions; with fewer the score is pending.")
     alert_at: Literal["off", "warning", "critical", "alarm"] = Field(

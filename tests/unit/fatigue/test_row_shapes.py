@@ -48,7 +48,7 @@ def test_types_and_breakdowns_change_nothing(engine: Engine, objects: ObjectStor
     assert errors == []
     assert (score.ad_id, score.ad_name, score.status, score.total) == (AD, "Spring", "healthy", 0.0)
     figures = score.recent_spend, score.baseline["ctr"], score.baseline["impressions"], score.evidence
-    assert figures == (178.5, 0.0112648, 150_000.0, pytest.approx(2.1669, rel=1e-4))
+    assert figures == (178.5, 0.0112648, 185_000.0, pytest.approx(2.1669, rel=1e-4))
     assert score.baseline["flags"] == ["frequency_missing"]
 
 
