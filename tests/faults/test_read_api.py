@@ -121,6 +121,7 @@ def test_a_thousand_readers_cause_one_fetch(both: Installation) -> None:
     assert both.read_log() == ""
 
 
+@pytest.mark.long
 def test_readers_that_leave_leave_nothing(both: Installation) -> None:
     """500 of 1,000 waiting readers leave: the others get their report; no slot, socket, thread or memory is kept."""
     serve = both.serve(SERVING__MAX_WAITERS="2000", SERVING__MAX_WAITERS_PER_TOKEN="1000")

@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parents[3]
     [
         (("plan",), "adwarm_access_patterns"),
         (("patterns",), "adwarm_access_patterns"),
-        (("fatigue", "act_1"), "adwarm_daily_insights"),
     ],
 )
 def test_missing_data_names_the_dag_that_creates_it(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
