@@ -122,9 +122,7 @@ class _Reader:
     def _id(self, line: int, name: str, text: str) -> str:
         """Return an id without the fraction of a column of decimals; one that lost digits is a problem."""
         if _LOST_DIGITS.fullmatch(text):
-            self.problems.append(
-                f"line {line}: {name} is {text!r}, which lost digits; keep ids as text"
-            )
+            self.problems.append(f"line {line}: {name} is {text!r}, which lost digits; keep ids as text")
         match = _FLOAT_ID.fullmatch(text)
         return match[1] if match else text
 

@@ -1,18 +1,19 @@
 """The product's alarm and score as detectors, run as they run daily.
 
 The results of a calendar month come from one scan that begins `fatigue.history_days` before it, with the prior that
-each account's days before the month give; of the first month nothing is measured, so its prior is the default.
+each account's days before the month give, and with the alarms that last in the scan of the month before; of the first
+month nothing is measured, so its prior is the default.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 import numpy as np
 
-from adwarm.fatigue.alarm import detect
+from adwarm.fatigue.alarm import Handover, detect
 from adwarm.fatigue.compat import compat_scores
 from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
@@ -54,7 +55,7 @@ def run_alarms(months: "list[MonthlyScan]", settings: FatigueSettings) -> Detect
     """Return the log evidence and the raised alarms of every day."""
     evidence, raised = [], []
     for scan in months:
-        table = detect(scan.panel, scan.priors, settings)
+        table = detect(scan.panel, scan.priors, settings, scan.handover)
         evidence.append(np.log(np.nan_to_num(table.evidence[:, scan.since :], nan=0.0) + _SMALLEST))
         raised.append(table.raised[:, scan.since :])
     return DetectorRun(np.concatenate(evidence, axis=1).astype(float), np.concatenate(raised, axis=1))
@@ -68,17 +69,25 @@ class MonthlyScan:
         priors: per account.
         since: first column of the panel that belongs to the month.
         column: the same in the whole panel.
+        handover: the scan of the month before, whose alarms may last.
     """
 
-    def __init__(self, whole: AdPanel, first: int, since: int, until: int) -> None:
-        """Cut columns `first` to `until` out of the whole panel; the month begins with `since`."""
+    def __init__(self, whole: AdPanel, since: int, until: int, history: int) -> None:
+        """Cut the month of the columns `since` to `until` out of the whole panel, with the days that it looks back on."""
+        month = (whole.first_day + timedelta(days=since)).replace(day=1)
+        before = (month - timedelta(days=1)).replace(day=1)
+        first = max(0, whole.column(before) - history)
         self.panel = cut_days(whole, first, until)
         self.since, self.column = since - first, since
-        self.priors: Mapping[str, AccountPrior] = (
-            measure_priors(whole, whole.first_day + timedelta(days=since))
-            if since
-            else dict.fromkeys(whole.account_ids, DEFAULT_PRIOR)
-        )
+        self.priors = _measure(whole, month)
+        start = max(0, whole.column(month) - history)
+        self.handover = Handover(start - first, self.since, _measure(whole, before))
+
+
+def _measure(whole: AdPanel, month: date) -> Mapping[str, AccountPrior]:
+    if month <= whole.first_day:
+        return dict.fromkeys(whole.account_ids, DEFAULT_PRIOR)
+    return measure_priors(whole, month)
 
 
 def monthly_scans(panel: AdPanel) -> Iterator[MonthlyScan]:
@@ -89,8 +98,7 @@ def monthly_scans(panel: AdPanel) -> Iterator[MonthlyScan]:
         day = panel.first_day + timedelta(days=since)
         following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
         until = min(panel.days, panel.column(following))
-        begin = max(0, panel.column(day.replace(day=1)) - history)
-        yield MonthlyScan(panel, begin, since, until)
+        yield MonthlyScan(panel, since, until, history)
         since = until
 
 
