@@ -73,7 +73,7 @@ class MonthlyScan:
     """
 
     def __init__(self, whole: AdPanel, since: int, until: int, history: int) -> None:
-        """Cut the month of the columns `since` to `until` out of the whole panel, with the days that it looks back on."""
+        """Cut the month of columns `since` to `until` out of the whole panel, with the days that it looks back on."""
         month = (whole.first_day + timedelta(days=since)).replace(day=1)
         before = (month - timedelta(days=1)).replace(day=1)
         first = max(0, whole.column(before) - history)

@@ -163,10 +163,12 @@ def test_a_level_raises_one_alarm_while_it_stays_high() -> None:
 
 
 def test_the_product_is_scanned_by_month(strong: AdSeries) -> None:
-    """Each day belongs to one month, whose scan begins sixty days before it or with the first day there is."""
+    """Each day belongs to one month; its scan begins sixty days before it, or with the first day there is."""
     scans = list(monthly_scans(strong.panel))
     assert [scan.column for scan in scans] == [0, 27, 55, 86]
-    assert [scan.panel.first_day.isoformat() for scan in scans] == ["2026-01-05"] * 3 + ["2026-01-31"]
+    assert [scan.panel.first_day.isoformat() for scan in scans] == ["2026-01-05"] * 4
+    assert [scan.handover.start for scan in scans] == [0, 0, 0, 26]
+    assert [scan.handover.column for scan in scans] == [scan.since for scan in scans]
     assert sum(scan.panel.days - scan.since for scan in scans) == strong.panel.days
     totals = score_totals(strong)
     assert totals.shape == strong.panel.impressions.shape
