@@ -191,10 +191,21 @@ class _Lines(logging.Handler):
 @pytest.fixture
 def lines() -> Iterator[list[str]]:
     """What every logger writes during the test."""
-    handler, root = _Lines(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
+    yield from _collect(logging.getLogger())
+
+
+@pytest.fixture
+def server_lines() -> Iterator[list[str]]:
+    """What the web server's logger writes during the test, whatever other tests have set up for the root logger."""
+    yield from _collect(logging.getLogger("uvicorn.error"))
+
+
+def _collect(logger: logging.Logger) -> Iterator[list[str]]:
+    handler, level, was_disabled = _Lines(), logger.level, logger.disabled
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.disabled = False
     yield handler.lines
-    root.removeHandler(handler)
-    root.setLevel(level)
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+    logger.disabled = was_disabled

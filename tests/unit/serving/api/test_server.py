@@ -211,7 +211,7 @@ def test_parts_start_and_end_with_the_application(app: App) -> None:
     ]
 
 
-def test_no_log_holds_the_query_of_a_request(lines: list[str]) -> None:
+def test_no_log_holds_the_query_of_a_request(lines: list[str], server_lines: list[str]) -> None:
     """A query may hold a token, as that of a webhook's setup does; neither an answer nor an error logs it."""
 
     async def broken(scope: Any, receive: Any, send: Any) -> None:
@@ -225,5 +225,5 @@ def test_no_log_holds_the_query_of_a_request(lines: list[str]) -> None:
             client.sendall(b"GET /v1/webhooks/meta?hub.verify_token=mysecretphrase HTTP/1.1\r\nHost: a\r\n\r\n")
             assert client.recv(200)
         running.stop()
-    assert any("uvicorn.error" in line for line in lines)
-    assert "mysecretphrase" not in "".join(lines)
+    assert any("no answer" in line for line in server_lines)
+    assert "mysecretphrase" not in "".join(lines + server_lines)
