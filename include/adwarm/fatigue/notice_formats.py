@@ -7,7 +7,8 @@ ignored, because the platform adds objects and fields without a new version:
         {"field": "creative_fatigue", "value": {"ad_account_id": "1234", "adgroup_id": "5678",
             "creative_fatigue_level": "HIGH", "creative_fatigue_message": "..."}}]}]}
 
-`adgroup_id` is the id of the ad. Source: the platform's pages "Creative fatigue" and "Webhooks Reference: Ad Account".
+`adgroup_id` is the id of the ad; `ad_id` and `message` are read where those are absent. Source: the
+platform's pages "Creative fatigue" and "Webhooks Reference: Ad Account".
 """
 
 import csv
@@ -147,10 +148,10 @@ def _read_change(
     return _make_notice(
         {
             "account_id": value.get("ad_account_id", entry.get("id")),
-            "ad_id": value.get("adgroup_id"),
+            "ad_id": value.get("adgroup_id", value.get("ad_id")),
             "noticed_at": entry.get("time"),
             "level": value.get("creative_fatigue_level"),
-            "message": value.get("creative_fatigue_message"),
+            "message": value.get("creative_fatigue_message", value.get("message")),
         },
         now,
         origin,

@@ -243,3 +243,13 @@ def test_a_file_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notice_formats, "MAX_FILE_BYTES", 1_000)
     with pytest.raises(BadRequest, match="split it"):
         parse_file(many, NOW, is_csv=True)
+
+
+def test_shorter_names_of_a_webhook_are_read() -> None:
+    """A value with `ad_id` and `message` is read like one with the documented names."""
+    value = {"ad_id": "5678", "creative_fatigue_level": "LOW", "message": "seen too often"}
+    change = {"field": "creative_fatigue", "value": value}
+    body = orjson.dumps({"object": "ad_account", "entry": [{"id": "1234", "time": 1_782_862_117, "changes": [change]}]})
+    (notice,) = parse_webhook(body, datetime(2026, 7, 2, tzinfo=UTC)).notices
+    assert (notice.account_id, notice.ad_id) == ("act_1234", "5678")
+    assert (notice.level, notice.message) == ("low", "seen too often")
