@@ -160,7 +160,8 @@ class ServedHome:
         if answer == "stale":  # joins the request that the API makes in the background
             body = {"account": key.account_id, "range": key.date_range}
             requested = await client.post("/v1/requests", json=body)
-            assert requested.status_code == 202, requested.text
+            # A reader may see an entry for a second after another one replaced it; then there is nothing to request.
+            assert requested.status_code == 202 or requested.json()["status"] == "fresh", requested.text
             await asyncio.to_thread(self._drain)
         return answer
 
