@@ -85,7 +85,7 @@ class Installation:
         page.locator("input[name=username]").fill(user)
         page.locator("input[name=password]").fill(PASSWORDS[user])
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("link", name="adwarm").wait_for()
+        page.get_by_role("link", name="adwarm", exact=True).first.wait_for()
 
     def show_tab(self, page: Any, title: str) -> Any:
         """Open a tab of the page through Airflow's navigation, wait for all of its tiles, and return the frame."""
