@@ -1774,8 +1774,24 @@ export interface components {
              */
             platform_noticed_at: string | null;
             /**
+             * Platform Message
+             * @description The platform's text.
+             */
+            platform_message: string | null;
+            /**
+             * Platform Cost State
+             * @description The platform's word for `cost_ratio`: `creative limited` above 1, `creative fatigue` from 2 on.
+             */
+            platform_cost_state: ("normal" | "creative limited" | "creative fatigue") | null;
+            /**
+             * Platform Agreement
+             * @description Whether notice and score say the same; `unknown` without a recent notice or without a score.
+             * @enum {string}
+             */
+            platform_agreement: "agrees" | "only the platform" | "only adwarm" | "unknown";
+            /**
              * Platform Text
-             * @description What the platform says, or would say by its cost limits, in words.
+             * @description The platform's view in words.
              */
             platform_text: string;
             /**
@@ -1860,7 +1876,7 @@ export interface components {
             alarm_before: "none" | "watch" | "alarm";
             /**
              * Restated
-             * @description Whether the score of the earlier day was made again since; it may not be what was shown then.
+             * @description Whether the score of the earlier day was calculated with or after that of the later day, by a backfill or from newer data; it may not be what was shown then.
              */
             restated: boolean;
         };

@@ -63,7 +63,7 @@ from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior
 from adwarm.settings import FatigueSettings
 
-BLOCK_ADS: Final = 2048
+BLOCK_ADS: Final = 1024
 """Ads that are scanned together; more when an account has more."""
 NEW_USUAL_DAYS: Final = 28
 """Days with delivery after which an alarm ends because the lower rate is the usual one now."""
@@ -91,8 +91,8 @@ class AlarmTable:
     evidence: npt.NDArray[np.float32]
     level: npt.NDArray[np.int8]
     raised: Flags
-    alarm_since: npt.NDArray[np.int32]
-    onset: npt.NDArray[np.int32]
+    alarm_since: npt.NDArray[np.int16]
+    onset: npt.NDArray[np.int16]
     usual_ctr: npt.NDArray[np.float32]
     decline: npt.NDArray[np.float32]
     decline_low: npt.NDArray[np.float32]
@@ -150,7 +150,7 @@ def _empty_table(ads: int, days: int) -> AlarmTable:
     shape = (ads, days)
     unknown = [np.full(shape, np.nan, np.float32) for _ in range(5)]
     evidence, usual, decline, low, high = unknown
-    since, onset = np.full(shape, -1, np.int32), np.full(shape, -1, np.int32)
+    since, onset = np.full(shape, -1, np.int16), np.full(shape, -1, np.int16)
     return AlarmTable(
         evidence, np.zeros(shape, np.int8), np.zeros(shape, bool), since, onset, usual, decline, low, high
     )
