@@ -140,7 +140,11 @@ function WorstAd({score}: {readonly score: Score}) {
 }
 
 /** Returns where a score is heading, in words. */
-export function outlook({status, trend_per_day: trend, days_to_critical: days}: Score): string {
+export function outlook({
+  status,
+  trend_per_day: trend,
+  days_to_critical: days,
+}: Pick<Score, 'status' | 'trend_per_day' | 'days_to_critical'>): string {
   const pace = trend === null || Math.abs(trend) < 0.05 ? 'steady' : `${trend > 0 ? '+' : '−'}${Math.abs(trend).toFixed(1)} a day`
   if (status === 'critical') return `critical, ${pace}`
   if (days === null) return pace
