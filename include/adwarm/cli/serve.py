@@ -52,7 +52,11 @@ def _announce(*, as_json: bool) -> "Callable[[str], None]":
             print_json({"url": url, "page": page, "pid": os.getpid()})
             sys.stdout.flush()
         else:
-            typer.echo(f"The read API listens on {url}; every route but /healthz and /readyz needs a token.", err=True)
+            typer.echo(
+                f"The read API listens on {url}. /healthz and /readyz are open, /v1/webhooks/meta needs the platform's "
+                "signature once it is set up, and every other route a token.",
+                err=True,
+            )
             typer.echo(f"The web page is at {page}; log in with a token: adwarm token create --help.", err=True)
 
     return announce

@@ -134,6 +134,7 @@ class _Run:
         inputs = load_inputs(self.context, requested)
         listed = [work for account_id, days in requested.items() if (work := self._plan(inputs, account_id, days))]
         fatigue_days.save_frequency_sources(self.context.engine, inputs.confirmed_sources)
+        self._alert_again(inputs, requested, listed)
         failed: set[str] = set()
         for block in _split_blocks(listed):
             done = score_block(inputs, block, self.now)
@@ -208,6 +209,16 @@ class _Run:
                     continue
                 for status, count in Counter(item.values("status")).items():
                     self.result.bands[status] = self.result.bands.get(status, 0) + count
+
+    def _alert_again(
+        self, inputs: BlockInputs, requested: Mapping[str, set[date]], listed: Sequence[AccountWork]
+    ) -> None:
+        """Alert on days that have their scores already: a run that was killed may have stored those alone."""
+        if self.pipeline is None:
+            return
+        stored = {(name, day) for name, days in requested.items() for day in days & inputs.stored.get(name, {}).keys()}
+        stored -= {(work.account_id, day) for work in listed for day in work.days}
+        alert_on_crossings(self.context, stored, self.now, self.pipeline)
 
     def _fail(self, account_id: str, as_of: date, error: AdwarmError) -> None:
         if isinstance(error, BadRequest):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import orjson
 import pytest
@@ -14,6 +15,7 @@ from adwarm.fatigue import account_scores
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest
+from adwarm.recovery import RecoveryPipeline
 from adwarm.settings import Settings
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, ObjectStore, entries, partitions, scores
@@ -61,6 +63,30 @@ def test_scores_are_stored_under_the_given_account_id(bench: PrefetchHarness, ob
     _score(bench, objects, "act_1")
     assert [row.score.account_id for row in scores.list_latest(bench.engine, "act_1")] == ["act_1"]
     assert _score(bench, objects, "act_1").unchanged == 1
+
+
+def test_the_alert_of_a_killed_run_is_raised_by_the_next(
+    bench: PrefetchHarness, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that dies after storing scores leaves their alert to the next one, which scores nothing."""
+    _close(bench, "act_1")
+    context, pipeline = Context(bench.engine, objects, bench.settings), cast("RecoveryPipeline", object())
+    tried: list[set[tuple[str, date]]] = []
+
+    def alert(_context: Context, published: set[tuple[str, date]], _now: datetime, _pipeline: object) -> int:
+        tried.extend([set(published)] if published else [])
+        if len(tried) == 1:
+            raise KeyboardInterrupt
+        return 0
+
+    monkeypatch.setattr(account_scores, "alert_on_crossings", alert)
+    with pytest.raises(KeyboardInterrupt):
+        score_accounts(context, [("act_1", DAY)], NOW, pipeline)
+    assert [row.score.ad_id for row in scores.list_latest(bench.engine, "act_1")] == ["7"]
+
+    result = score_accounts(context, [("act_1", DAY)], NOW, pipeline)
+    assert (result.accounts, result.unchanged) == (0, 1)
+    assert tried == [{("act_1", DAY)}] * 2
 
 
 def test_equal_data_is_scored_once(bench: PrefetchHarness, objects: ObjectStore) -> None:

@@ -38,6 +38,11 @@ def upgrade() -> None:
     op.create_index(
         _NEWEST_INDEX, "fatigue_score", [*_SCORE_COLUMNS, "alarm", "recent_spend", "days_to_critical"], unique=False
     )
+    _create_inputs()
+    _create_notices()
+
+
+def _create_inputs() -> None:
     op.create_table(
         "fatigue_prior",
         sa.Column("account_id", sa.String(24), nullable=False),
@@ -67,6 +72,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", "as_of", name=op.f("pk_fatigue_day")),
     )
     op.create_index(op.f("ix_fatigue_day_as_of"), "fatigue_day", ["as_of"])
+
+
+def _create_notices() -> None:
     op.create_table(
         "fatigue_alert",
         sa.Column("account_id", sa.String(24), nullable=False),
