@@ -163,6 +163,7 @@ bench-log-check: $(READY) ## Check logs of 1 GB in every format, beside a plain 
 	@$(BIN)/python -m tests.benchmarks.log_check
 
 bench-fatigue: $(READY) ## Simulated and real ads: delay, recall and false alarms of the fatigue alarm beside every baseline; ADS=my.csv for your own
+	@$(if $(ADS),true,$(BIN)/python -m tests.benchmarks.fatigue_months)
 	@$(BIN)/python -m tests.benchmarks.fatigue $(if $(ADS),--ads $(ADS))
 
 docs: docs-build ## Build the documentation and serve it on http://127.0.0.1:8001
