@@ -15,7 +15,7 @@ RUN python -m venv --without-pip /opt/venv \
     && python -m pip install --require-hashes -r requirements-bootstrap.txt \
     && uv pip sync --python /opt/venv/bin/python --require-hashes requirements.txt
 
-COPY pyproject.toml hatch_build.py requirements.in README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY include include
 COPY plugins plugins
 RUN uv pip install --python /opt/venv/bin/python --no-deps .

@@ -18,7 +18,7 @@ help: ## Show what can be made
 
 setup: $(READY) ## Install everything into .venv, from the hash-pinned locks
 
-$(READY): requirements-bootstrap.txt requirements-dev.txt requirements.in pyproject.toml hatch_build.py
+$(READY): requirements-bootstrap.txt requirements-dev.txt pyproject.toml
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "python3 is older than 3.11"; exit 1; }
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.txt
@@ -175,7 +175,7 @@ docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fai
 
 lock: $(READY) ## Compile the requirements again
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-		--no-header --no-emit-index-url requirements.in -o requirements.txt
+		--no-header --no-emit-index-url --all-extras pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
 		--no-header --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \

