@@ -1,4 +1,4 @@
-"""The incidents, one function for each page of the runbook: it makes the incident, and shows the commands of the page."""
+"""The incidents: one function for each page of the runbook makes the incident, and shows the commands of the page."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ class CannotRehearse(Exception):
 
 def stale_reports(stage: Stage) -> None:
     """Nothing has warmed for two days: every open finds an old entry."""
-    stage.run("adwarm warm act_1 --range yesterday; adwarm maintain --step reclaim_requests")
+    stage.run("adwarm warm act_1 --range yesterday; adwarm maintain --step apply_retention")
     stage.stop_schedules(hours=50)
     later = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT%H:00}"
     stage.show("look-report", f"adwarm get act_1 yesterday --at {later} | head -3")
@@ -121,7 +121,7 @@ def damaged_objects(stage: Stage) -> None:
     second.unlink()
     stage.show("look", "adwarm verify", code=1)
     stage.show("mend-aside", "adwarm verify --repair", code=1)
-    stage.show("mend-fetch", "adwarm maintain --step repair --until-done", code=0)
+    stage.show("mend-fetch", "adwarm maintain --step repair_degraded", code=0)
     stage.show("over", "adwarm verify | tail -2", code=0)
 
 
@@ -129,12 +129,12 @@ def stopped_scheduler(stage: Stage) -> None:
     """The DAGs were paused, or the scheduler died, 20 hours ago."""
     stage.write_log()
     stage.learn()
-    stage.run("adwarm maintain --step reclaim_requests")
+    stage.run("adwarm maintain --step apply_retention")
     stage.stop_schedules(hours=20)
     stage.set(SERVING__AIRFLOW_URL="http://127.0.0.1:9")
     stage.show("look-doctor", "adwarm doctor | grep -E 'DAG|scheduler'")
     stage.show("look-fix", "adwarm doctor --json | jq -r '.[] | select(.fix != null) | .name + \": \" + .fix'")
-    stage.show("mend-maintain", "adwarm maintain --step reclaim_requests", code=0)
+    stage.show("mend-maintain", "adwarm maintain --step apply_retention", code=0)
     stage.show("over", "adwarm doctor | grep 'DAG adwarm_maintenance'")
 
 

@@ -99,7 +99,8 @@ class Stage:
 
     def fail_calls(self, kind: str, **values: Any) -> None:
         """Let every call of the platform fail with a kind of fault."""
-        self.platform.state.set_fault_profile(parse_fault_profile({"fault": [{"kind": kind, "rate": 1.0, **values}]}, "x"))
+        profile = parse_fault_profile({"fault": [{"kind": kind, "rate": 1.0, **values}]}, "the stage")
+        self.platform.state.set_fault_profile(profile)
 
     def heal_platform(self) -> None:
         """Let the platform work again."""

@@ -124,7 +124,8 @@ def check_open_alerts(runtime: "Runtime") -> Finding:
     if not found:
         return Finding("none is open")
     kinds = ", ".join(f"{alert.kind} of {alert.scope}" for alert in found[:_SHOWN])
-    return Finding(f"{format_count(len(found), 'alert')} open: {kinds}; `adwarm alerts list --open` shows all", warning=True)
+    count = format_count(len(found), "alert")
+    return Finding(f"{count} open: {kinds}; `adwarm alerts list --open` shows all", warning=True)
 
 
 def check_switches(runtime: "Runtime") -> Finding:

@@ -47,6 +47,7 @@ from adwarm.settings.sections import (
     ForecastSettings,
     FreshnessSettings,
     ImpactSettings,
+    LogSettings,
     PlanningSettings,
     ReportSettings,
     ReviewSettings,
@@ -67,6 +68,7 @@ __all__ = [
     "FreshnessSettings",
     "HealerSettings",
     "ImpactSettings",
+    "LogSettings",
     "MaintenanceSettings",
     "PlanningSettings",
     "RecoverySettings",
@@ -120,6 +122,7 @@ class Settings(BaseSettings):
     batch_seconds: float = Field(
         3_600, gt=0, description="Maximum time for a batch; the remaining keys are fetched by the next attempt."
     )
+    log: LogSettings = LogSettings()
     sql: SqlSettings = SqlSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     freshness: FreshnessSettings = FreshnessSettings()
