@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue docs docs-build lock screenshots clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue bench-large-fleet bench-sizing docs docs-build lock screenshots sizing clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +62,9 @@ test-clients: ## Check types and tests of the TypeScript client and the dashboar
 test-browser: $(READY) ## Drive the dashboard, and the page in a real Airflow, in Chromium; needs Node.js, npm and Chromium, else it says what it skips
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard; fi
 	@$(BIN)/pytest -q tests/browser
+
+sizing: $(READY) ## What an installation of ACCOUNTS=1000 KEYS=4 ADS=30 needs: calls, workers, database, storage
+	@$(BIN)/python -m dev.sizing --accounts $(or $(ACCOUNTS),1000) --keys $(or $(KEYS),4) --ads $(or $(ADS),30)
 
 screenshots: $(READY) ## Take pictures of every tab of the page over demo data; needs Chromium
 	@$(BIN)/python -m dev.screenshots
@@ -130,6 +133,12 @@ bench-quota: $(READY) ## Four processes on PostgreSQL against the platform's quo
 
 bench-week: $(READY) ## Simulate a week of two thousand accounts, and plot it
 	@$(BIN)/python -m tests.simulation.week
+
+bench-large-fleet: $(READY) ## Simulate a day of 100 to 100,000 accounts with the real planner and budget
+	@$(BIN)/python -m tests.simulation.large_fleet
+
+bench-sizing: $(READY) ## Measure the unit costs of the sizing page on PostgreSQL, beside the recorded ones
+	@$(BIN)/python -m tests.benchmarks.sizing
 
 bench-storm: $(READY) ## Fetch 200 accounts in a storm, beside Airflow's own Facebook hook
 	@$(BIN)/python -m tests.benchmarks.meta_storm
