@@ -1,7 +1,7 @@
 """Registers adwarm where Airflow finds this folder and adwarm is not installed, only on PYTHONPATH.
 
-An installed distribution, also an editable one, registers the plugin itself. Airflow reports a second plugin of the same
-name as an import error, so this file then registers none.
+An installed distribution, also an editable one, registers the plugin itself. Airflow reports a second plugin of the
+same name as an import error, so this file then registers none.
 """
 
 from importlib.metadata import entry_points

@@ -34,10 +34,10 @@ def connection_source_factory(
     """Return a factory of the source behind the connection `conn_id`.
 
     A connection of type `adwarm_meta`, or of the Facebook provider's `facebook_social` (extras `app_id`, `app_secret`,
-    `access_token`, optionally `graph_url`, `api_version`, `access_tier`), is the ad platform. Any other connection holds
-    tables of rows: see `adwarm_airflow.table_connections`. The source of the settings replaces only the default connection, when that does
-    not exist, or when it is the platform's and the settings name another source; a warning in the log says so. The
-    connection is read once, here, before any thread starts; `reload_connection` reads it again.
+    `access_token`, optionally `graph_url`, `api_version`, `access_tier`), is the ad platform. Any other connection
+    holds tables of rows: see `adwarm_airflow.table_connections`. The source of the settings replaces only the default
+    connection, when that does not exist, or when it is the platform's and the settings name another source; a warning
+    in the log says so. The connection is read once, here, before any thread starts; `reload_connection` reads it again.
 
     Raises:
         BadRequest: the connection does not exist and nothing replaces it, or an extra is not valid.

@@ -49,7 +49,7 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": "Meta Insights (adwarm)",
                 "conn-fields": _connection_fields(),
                 "ui-field-behaviour": {
-                    "hidden-fields": ["host", "schema", "login", "password", "port", "extra"],
+                    "hidden-fields": ["host", "schema", "login", "password", "port"],
                     "relabeling": {},
                     "placeholders": {},
                 },

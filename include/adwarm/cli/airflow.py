@@ -26,7 +26,7 @@ _YOURS = """\
 #   ADWARM_DATA_URL=s3://bucket/adwarm
 #   ADWARM_ACCESS_LOG_URL=/var/log/dashboard/*.parquet
 # The connection: in the UI one of the type "Meta Insights (adwarm)", or
-#   airflow connections add facebook_default --conn-type adwarm_meta --conn-extra '{"access_token": "...", "app_id": "..."}'
+#   airflow connections add facebook_default --conn-type adwarm_meta --conn-extra '{"access_token": "..."}'
 """
 
 

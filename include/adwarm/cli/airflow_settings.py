@@ -42,7 +42,7 @@ class AirflowPlace:
 
     @classmethod
     def find(cls, environment: Mapping[str, str]) -> "AirflowPlace":
-        """Return the place by the rules of Airflow: AIRFLOW_HOME, else `~/airflow`; AIRFLOW_CONFIG, else the file in it."""
+        """Return the place by Airflow's rules: AIRFLOW_HOME, else `~/airflow`; AIRFLOW_CONFIG, else the file in it."""
         home = absolute_path(os.path.expandvars(environment.get("AIRFLOW_HOME") or "~/airflow"))
         config = environment.get("AIRFLOW_CONFIG")
         return cls(environment, home, absolute_path(os.path.expandvars(config)) if config else home / "airflow.cfg")
@@ -95,8 +95,8 @@ def _parse_bundles(text: str) -> list[dict[str, Any]]:
         bundles = None
     if not isinstance(bundles, list) or not all(isinstance(entry, dict) for entry in bundles):
         raise BadRequest(
-            f"[{BUNDLES_OPTION[0]}] {BUNDLES_OPTION[1]} (or {variable_name(BUNDLES_OPTION)}) is no JSON list of bundles; "
-            "correct it first"
+            f"[{BUNDLES_OPTION[0]}] {BUNDLES_OPTION[1]} (or {variable_name(BUNDLES_OPTION)}) is no JSON list of "
+            "bundles; correct it first"
         )
     return bundles
 

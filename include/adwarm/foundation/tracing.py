@@ -56,7 +56,7 @@ def has_extra() -> bool:
     missing = [name for name in _EXTRA if not _is_installed(name)]
     if missing:
         log.warning(
-            "calls and statements have no spans of their own, because %s is not installed; run pip install 'adwarm[otel]'",
+            "calls and statements have no spans, because %s is not installed; run pip install 'adwarm[otel]'",
             missing[0],
         )
     return not missing
