@@ -1,6 +1,5 @@
 """The distributions, built once, and a bare Airflow with the wheel."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,14 +26,12 @@ def python() -> str:
 
 
 @pytest.fixture(scope="session")
-def bare(
-    distributions: tuple[Path, Path], python: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Environment]:
+def bare(distributions: tuple[Path, Path], python: str, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Airflow in an environment of its own, and into it the wheel, as a user installs it."""
     environment = Environment.create(tmp_path_factory.mktemp("bare"), python)
     environment.install("--constraint", str(LOCK), "apache-airflow")
     environment.install("--constraint", str(LOCK), str(distributions[1]))
-    yield environment
+    return environment
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def test_the_source_distribution_holds_no_tests_and_no_data(distributions: tuple
 
 def test_the_metadata_names_what_is_supported(metadata: Message) -> None:
     """Airflow from 3.3 on, three versions of Python, every extra, and a lower bound for each dependency."""
-    needs = [text for text in metadata.get_all("Requires-Dist", [])]
+    needs = list(metadata.get_all("Requires-Dist", []))
     classifiers = metadata.get_all("Classifier", [])
 
     assert "apache-airflow<4,>=3.3" in needs
