@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
-.PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
+.PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-wheel test-matrix test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue bench-large-fleet bench-sizing docs docs-build lock screenshots sizing clean
 
@@ -68,6 +68,12 @@ sizing: $(READY) ## What an installation of ACCOUNTS=1000 KEYS=4 ADS=30 needs: c
 
 screenshots: $(READY) ## Take pictures of every tab of the page over demo data; needs Chromium
 	@$(BIN)/python -m dev.screenshots
+
+test-wheel: $(READY) ## Install the wheel into a bare Airflow, warm a report, open the page in Chromium; again with [celery,postgres,s3]
+	@$(BIN)/pytest -q tests/packaging
+
+test-matrix: $(READY) ## Install and run the wheel on Python 3.11 to 3.13 and Airflow 3.3.0 to newest; PYTHON= and AIRFLOW= name one
+	@$(BIN)/python -m tests.packaging.matrix $(if $(PYTHON),--python $(PYTHON)) $(if $(AIRFLOW),--airflow $(AIRFLOW) --no-lowest)
 
 test-docs: $(READY) ## Run every command and program of README, quickstart and how-to that needs no network
 	@$(BIN)/pytest -q tests/docs

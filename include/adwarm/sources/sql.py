@@ -174,7 +174,10 @@ def _open(url: str, pool_size: int, pool_timeout: float, pid: int) -> Engine:
         )
         return create_engine(url, pool_pre_ping=True, **pool)
     except (ArgumentError, NoSuchModuleError, ImportError):
-        raise BadRequest("ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed") from None
+        raise BadRequest(
+            "ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed; for PostgreSQL run "
+            "pip install 'adwarm[postgres]'"
+        ) from None
 
 
 def _to_transient(error: SQLAlchemyError) -> Transient:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -150,6 +151,12 @@ def _pool(limits: SqlSettings) -> dict[str, Any]:
 
 
 def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
+    if find_spec("psycopg2") is None:
+        raise BadRequest(
+            "ADWARM_DATABASE_URL names a PostgreSQL database, whose driver is not installed; "
+            "run pip install 'adwarm[postgres]'",
+            code="no_driver",
+        )
     arguments = {"connect_timeout": limits.connect_timeout_seconds, "application_name": "adwarm", **_KEEPALIVE}
     engine = create_engine(
         # SQLAlchemy's default driver for PostgreSQL is not the one that Airflow's provider installs.
