@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import pyarrow as pa
 
@@ -74,7 +74,11 @@ class LogFile:
 
     def open_stored(self) -> IO[bytes]:
         """Open the bytes as they are stored."""
-        return cast("IO[bytes]", _path(self.path).open("rb"))
+        if _is_local(self.path):
+            return cast("IO[bytes]", _path(self.path).open("rb"))
+        from adwarm.access_log.remote_log import open_file  # late: local logs do without fsspec
+
+        return open_file(self.path, self.size)
 
     def open_at(self, offset: int) -> IO[bytes]:
         """Open the content at `offset`; a compressed file is decompressed up to there."""
@@ -90,7 +94,7 @@ class LogFile:
 class _FileCandidate:
     """A file that may be read, or the problem with it."""
 
-    path: Any
+    path: Path
     problem: str = ""
     reason: str = "unreadable"
 
@@ -128,18 +132,29 @@ def list_skipped(url: str, limit: int = 20) -> SkippedFiles:
     """
     count = 0
     samples: list[tuple[str, str]] = []
-    is_local = "://" not in url or url.startswith(_LOCAL)
-    folder = Path(url.removeprefix(_LOCAL)).expanduser().absolute() if is_local else _path(url)
-    for path in sorted(folder.rglob("*"), key=str) if _is_folder(folder) else ():
-        reason = _skip_reason(path)
+    for path, reason in _list_reasons(url):
         if reason:
             count += 1
             if len(samples) < limit:
-                samples.append((str(path), reason))
+                samples.append((path, reason))
     return SkippedFiles(count, samples)
 
 
-def _is_folder(path: Any) -> bool:
+def _list_reasons(url: str) -> Iterator[tuple[str, str]]:
+    """Yield each file below the folder `url`, by path, and why it is not read; empty when it is."""
+    if _is_local(url):
+        folder = Path(url.removeprefix(_LOCAL)).expanduser().absolute()
+        for path in sorted(folder.rglob("*"), key=str) if _is_folder(folder) else ():
+            yield str(path), _skip_reason(path)
+        return
+    from adwarm.access_log.remote_log import list_below
+
+    for file in sorted(list_below(url), key=lambda file: file.url):
+        if file.url != url:
+            yield file.url, _name_reason(file.name) or ("" if file.size else "empty")
+
+
+def _is_folder(path: Path) -> bool:
     try:
         return bool(path.is_dir())
     except (OSError, ValueError) as error:
@@ -148,20 +163,22 @@ def _is_folder(path: Any) -> bool:
         return False  # listing the log reports it
 
 
-def _skip_reason(path: Any) -> str:
+def _skip_reason(path: Path) -> str:
     """Return why a file of a folder is not read; empty when it is read, or reported as unreadable."""
     try:
         if not path.is_file():
             return ""
-        if is_hidden(path.name):
-            return "hidden: its name begins with a dot or an underscore"
-        if not has_log_name(path.name):
-            return f"unknown suffix; logs end in {LOG_NAMES}"
-        return "empty" if not path.stat().st_size else ""
+        return _name_reason(path.name) or ("empty" if not path.stat().st_size else "")
     except OSError as error:
         if not is_file_error(error):
             raise
         return describe_error(error)
+
+
+def _name_reason(name: str) -> str:
+    if is_hidden(name):
+        return "hidden: its name begins with a dot or an underscore"
+    return "" if has_log_name(name) else f"unknown suffix; logs end in {LOG_NAMES}"
 
 
 def is_hidden(name: str) -> bool:
@@ -170,10 +187,11 @@ def is_hidden(name: str) -> bool:
 
 
 def _files(url: str) -> Iterator[LogFile]:
-    is_local = "://" not in url or url.startswith(_LOCAL)
+    if not _is_local(url):
+        yield from _remote_files(url)
+        return
     scheme = _LOCAL if url.startswith(_LOCAL) else ""
-    candidates = _unique_files(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
-    for item in candidates:
+    for item in _unique_files(_local_candidates(url.removeprefix(_LOCAL))):
         path = f"{scheme}{item.path}"
         if not _is_text(path):  # neither a database nor JSON holds such a name
             shown = path.encode("utf-8", "backslashreplace").decode()
@@ -184,17 +202,33 @@ def _files(url: str) -> Iterator[LogFile]:
             yield file
 
 
+def _remote_files(url: str) -> Iterator[LogFile]:
+    from adwarm.access_log.remote_log import find_file, list_below, list_glob, read_heads
+
+    folder, pattern = _glob(url)
+    file = find_file(url)
+    if file is not None:
+        files = [file]
+    elif pattern:
+        files = [found for found in list_glob(folder, pattern) if _matches_glob(found.name, url)]
+    else:
+        files = [found for found in list_below(url) if _is_log(found.name)]
+    for found, head in zip(files, read_heads(files), strict=True):
+        if isinstance(head, bytes):  # else it was removed since it was listed
+            yield _detect(found.url, found.size, found.mtime, head)
+
+
+def _is_local(url: str) -> bool:
+    return "://" not in url or url.startswith(_LOCAL)
+
+
 def _is_text(path: str) -> bool:
     """Whether a path is valid Unicode; the bytes of other names are lone surrogates in Python."""
     return not any("\ud800" <= character <= "\udfff" for character in path)
 
 
-def _path(url: str) -> Any:
-    if "://" not in url or url.startswith(_LOCAL):
-        return Path(url.removeprefix(_LOCAL))
-    from upath import UPath  # imported late, because it is slow to import and local logs do without
-
-    return UPath(url)
+def _path(url: str) -> Path:
+    return Path(url.removeprefix(_LOCAL))
 
 
 def _local_candidates(url: str) -> Iterable[_FileCandidate]:
@@ -209,20 +243,6 @@ def _local_candidates(url: str) -> Iterable[_FileCandidate]:
             return _scan_glob(Path(folder), pattern, lambda name: _matches_glob(name, pattern))
         return [_FileCandidate(path, describe_error(error))] if isinstance(error, PermissionError) else []
     return _scan_folder(path, _is_log) if path.is_dir() else [_FileCandidate(path)]
-
-
-def _candidates(url: str) -> list[_FileCandidate]:
-    path = _path(url)
-    folder, pattern = _glob(url)
-    if pattern and not path.exists():
-        return [
-            _FileCandidate(item)
-            for item in _path(folder).glob(pattern)
-            if _matches_glob(item.name, url) and item.is_file()
-        ]
-    if path.is_dir():
-        return [_FileCandidate(item) for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
-    return [_FileCandidate(path)] if path.exists() else []
 
 
 def _glob(url: str) -> tuple[str, str]:
@@ -241,7 +261,7 @@ def _is_log(name: str) -> bool:
     return not is_hidden(name) and has_log_name(name)
 
 
-def _inspect(path: Any, name: str) -> LogFile | None:
+def _inspect(path: Path, name: str) -> LogFile | None:
     """Return the file with its size and format; None when it was removed since it was listed."""
     try:
         stat = path.stat()
@@ -253,11 +273,15 @@ def _inspect(path: Any, name: str) -> LogFile | None:
         if not is_file_error(error):
             raise
         return _unreadable_file(name, describe_error(error), "unreadable")
+    return _detect(name, stat.st_size, stat.st_mtime, head)
+
+
+def _detect(name: str, size: int, mtime: float, head: bytes) -> LogFile:
+    """Return a file by its name and its first bytes."""
     gzipped = is_gzip(head)
     content = decompress_head(head) if gzipped else head
-    form = detect_format(path.name, content)
-    mtime = float(getattr(stat, "st_mtime", 0.0) or 0.0)
-    return LogFile(name, int(stat.st_size), mtime, form, gzipped, describe_unsupported(content, form))
+    form = detect_format(name.replace("\\", "/").rpartition("/")[2], content)
+    return LogFile(name, size, mtime, form, gzipped, describe_unsupported(content, form))
 
 
 def _unreadable_file(name: str, problem: str, reason: str) -> LogFile:

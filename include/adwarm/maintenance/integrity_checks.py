@@ -174,7 +174,7 @@ def _check_object(
 
     def read() -> None:
         nonlocal size
-        data = context.objects.get(digest)
+        data = context.objects.get(digest, from_storage=True)
         size = len(data)
         check(context, digest, data)
 
@@ -213,7 +213,7 @@ def _check_snapshot(context: Context, snapshot: Snapshot, is_deployed: bool) -> 
 
     def check() -> None:
         nonlocal size
-        size = len(context.objects.get(snapshot.object_hash))
+        size = len(context.objects.get(snapshot.object_hash, from_storage=True))
 
     def load() -> None:
         read_snapshot(context, snapshot)

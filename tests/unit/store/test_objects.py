@@ -121,8 +121,8 @@ def test_errors_behind_a_url_name_the_setting_and_show_no_text(monkeypatch: pyte
     def fail(*_arguments: object, **_options: object) -> None:
         raise RuntimeError("secret-key")
 
-    monkeypatch.setattr("upath.UPath.read_bytes", fail)
+    monkeypatch.setattr("fsspec.implementations.memory.MemoryFileSystem.cat_file", fail)
     with pytest.raises(StorageError, match="ADWARM_DATA_URL") as raised:
-        store.get(digest)
+        store.get(digest, from_storage=True)
     assert "secret-key" not in str(raised.value)
     assert store.local_path is None
