@@ -8,7 +8,8 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -27,6 +28,8 @@ from adwarm.access_log.formats import (
 from adwarm.foundation.errors import BadRequest, NotFound
 
 _LOCAL = "file://"
+_SMALL = 1_000_000
+"""Larger Parquet files are not read ahead, because they are read from their end."""
 _NameFilter = Callable[[str], bool]
 """Whether a file of that name belongs to the log."""
 
@@ -67,6 +70,11 @@ class LogFile:
     problem: str = ""
     reason: str = "unreadable"
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is behind a URL."""
+        return not _is_local(self.path)
+
     def open(self) -> IO[bytes]:
         """Open the content, decompressed."""
         raw = self.open_stored()
@@ -74,7 +82,7 @@ class LogFile:
 
     def open_stored(self) -> IO[bytes]:
         """Open the bytes as they are stored."""
-        if _is_local(self.path):
+        if not self.is_remote:
             return cast("IO[bytes]", _path(self.path).open("rb"))
         from adwarm.access_log.remote_log import open_file  # late: local logs do without fsspec
 
@@ -88,6 +96,24 @@ class LogFile:
         except (EOFError, zlib.error, gzip.BadGzipFile):
             return stream  # truncated since; the first read fails
         return stream
+
+
+def reading_ahead(files: Sequence[tuple[LogFile, int]]) -> AbstractContextManager[None]:
+    """Within the context, read the beginnings of the next files behind URLs ahead; local files are left to the system.
+
+    Args:
+        files: the files in the order in which they are opened, each with the offset where reading begins.
+    """
+    remote = [
+        (file.path, start if file.format != "parquet" and not file.is_gzipped else 0, file.size)
+        for file, start in files
+        if file.is_remote and (file.format != "parquet" or file.size <= _SMALL)
+    ]
+    if not remote:
+        return nullcontext()
+    from adwarm.access_log.remote_log import reading_starts_ahead
+
+    return reading_starts_ahead(remote)
 
 
 @dataclass(frozen=True, slots=True)

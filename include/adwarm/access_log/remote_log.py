@@ -1,8 +1,11 @@
 """Log files behind an fsspec URL: listed by pages of a thousand instead of one by one, and read ahead in blocks."""
 
 import io
-from collections.abc import Iterable, Iterator
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Any, Final, cast
@@ -14,7 +17,8 @@ from adwarm.foundation.storage_errors import LOG_SETTING
 from adwarm.foundation.storage_options import get_storage_settings
 
 HEAD_BYTES: Final = 4096
-_FIRST_BLOCK, _BLOCK = 64 * 1024, 4 * 1024 * 1024
+_FIRST_BLOCK, _START_BLOCK, _BLOCK = 64 * 1024, 1024 * 1024, 4 * 1024 * 1024
+_KEPT_STARTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,63 @@ def read_heads(files: Iterable[FoundFile]) -> Iterator[bytes | Exception]:
 def open_file(url: str, size: int) -> IO[bytes]:
     """Open a file of `size` bytes for reading; the next block is read while this one is used."""
     return cast("IO[bytes]", io.BufferedReader(_BlockReader(url, size), 16 * 1024))
+
+
+@contextmanager
+def reading_starts_ahead(files: Sequence[tuple[str, int, int]]) -> Iterator[None]:
+    """Within the context, read the first block of the next files before they are opened.
+
+    Args:
+        files: URL, offset of the first byte and size of each file, in the order in which they are opened.
+    """
+    with ThreadPoolExecutor(get_storage_settings().parallel, "adwarm-log-starts") as pool:
+        starts = _Starts(files, pool)
+        _windows.append(starts)
+        try:
+            yield
+        finally:
+            _windows.remove(starts)
+            starts.cancel()
+
+
+class _Starts:
+    """The first blocks of files that are about to be opened, and of the last few that were. Thread-safe."""
+
+    def __init__(self, files: Sequence[tuple[str, int, int]], pool: ThreadPoolExecutor) -> None:
+        self._waiting = deque(item for item in files if item[1] < item[2])
+        self._blocks: OrderedDict[str, tuple[int, Future[bytes]]] = OrderedDict()
+        self._used: OrderedDict[str, None] = OrderedDict()
+        self._pool = pool
+        self._lock = threading.Lock()
+        for _ in range(get_storage_settings().parallel):
+            self._submit()
+
+    def find(self, url: str, position: int) -> tuple[int, bytes] | None:
+        """Return the block of a file that holds a position, with its offset; None when it was not read ahead."""
+        with self._lock:
+            block = self._blocks.get(url)
+            if block is None:
+                return None
+            if url not in self._used:
+                self._used[url] = None
+                self._submit()
+            while len(self._used) > _KEPT_STARTS:
+                self._blocks.pop(self._used.popitem(last=False)[0], None)
+        start, data = block[0], block[1].result()
+        return (start, data) if start <= position < start + len(data) else None
+
+    def cancel(self) -> None:
+        """Stop reading ahead."""
+        for _, future in self._blocks.values():
+            future.cancel()
+
+    def _submit(self) -> None:
+        if self._waiting:
+            url, start, size = self._waiting.popleft()
+            self._blocks[url] = start, self._pool.submit(_read_range, url, start, min(size, start + _START_BLOCK))
+
+
+_windows: list[_Starts] = []
 
 
 def _describe(root: Any, folder: str, found: Iterable[dict[str, Any]]) -> Iterator[FoundFile]:
@@ -151,6 +212,10 @@ class _BlockReader(io.RawIOBase):
         """Make the block at the position the current one."""
         goes_on = self._position == self._start + len(self._data) and bool(self._data)
         ahead, self._ahead = self._ahead, None
+        found = next((found for window in _windows if (found := window.find(self._url, self._position))), None)
+        if found is not None:
+            self._start, self._data = found
+            return
         if ahead is not None and ahead[0] == self._position:
             data = ahead[1].result()
         else:

@@ -11,15 +11,15 @@ Result = TypeVar("Result")
 
 
 def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], width: int) -> Iterator[Result]:
-    """Yield the result of each item, in order; up to `width` of them are computed ahead, in threads.
+    """Yield the result of each item, in order; up to `width` of them are computed at once, in threads.
 
     With a width of 1, or for a single item, the function runs in this thread, when its result is asked for. An error
     is raised where its result would have been; what has not started by then never does.
 
     Args:
         function: called once for each item; must be safe to call from several threads.
-        items: read no further ahead than `width`.
-        width: maximum calls at once, and results in memory.
+        items: read in this thread, `width` items ahead.
+        width: maximum calls at once; one result more may be in memory.
     """
     iterator = iter(items)
     first = list(islice(iterator, 2))
@@ -31,7 +31,7 @@ def map_ordered(function: Callable[[Item], Result], items: Iterable[Item], width
         try:
             for item in chain(first, iterator):
                 pending.append(pool.submit(function, item))
-                if len(pending) >= width:
+                if len(pending) > width:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

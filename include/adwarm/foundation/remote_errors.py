@@ -80,7 +80,7 @@ _CLASSES: Final = (
     (_EXPIRED, "TokenRetrievalError SSOTokenLoadError UnauthorizedSSOTokenError"),
     (_INVALID, "RefreshError ProfileNotFound"),
     (_TIMEOUT, "ReadTimeoutError ConnectTimeoutError FSTimeoutError TimeoutError ServerTimeoutError"),
-    (_UNREACHABLE, "EndpointConnectionError ConnectionClosedError ProxyConnectionError SSLError TransportError"),
+    (_UNREACHABLE, "EndpointConnectionError ConnectionClosedError ProxyConnectionError HTTPClientError TransportError"),
     (_UNREACHABLE, "ClientConnectorError ServerDisconnectedError ConnectionRefusedError ConnectionResetError"),
 )
 _BY_CODE: Final = {code: cause for cause, codes in _CODES for code in codes.split()}

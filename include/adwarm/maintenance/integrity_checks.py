@@ -75,6 +75,11 @@ class Item(NamedTuple):
     check: Callable[[], Checked]
 
 
+def run_check(item: Item) -> Checked:
+    """Check an item and return the result."""
+    return item.check()
+
+
 def list_items(context: Context, kind: DamagedKind, after: Any, limit: int = PAGE) -> list[Item]:
     """Return up to `limit` things of a kind that come after a cursor, in a fixed order; None begins at the first.
 

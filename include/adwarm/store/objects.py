@@ -9,6 +9,7 @@ import hashlib
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -222,9 +223,30 @@ class ObjectStore:
         Raises:
             StorageError: the store cannot be written; the message names the setting.
         """
+        self.measure()
+
+    def measure(self) -> tuple[float, float]:
+        """Write, read and delete a probe object; return the seconds that writing and reading took.
+
+        Raises:
+            StorageError: the store cannot be written; the message names the setting.
+        """
+        start = time.perf_counter()
         probe = self.put(secrets.token_bytes(16), ".probe")
+        written = time.perf_counter()
         self.get(probe, ".probe", from_storage=True)
+        seconds = written - start, time.perf_counter() - written
         self.delete(probe, ".probe")
+        return seconds
+
+    def describe_root(self) -> str:
+        """Return the folder or URL of the store for a person, without credentials."""
+        return redact(self.url)
+
+    @property
+    def width(self) -> int:
+        """How many requests run at once; 1 in a local folder."""
+        return 1 if self._remote is None else self._remote.width
 
     @property
     def local_path(self) -> Path | None:
