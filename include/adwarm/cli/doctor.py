@@ -125,9 +125,9 @@ def _check_objects(runtime: "Runtime") -> str:
     if objects.local_path is not None:
         return location
     write, read = objects.measure()
-    parallel = runtime.settings.object_storage.parallel_requests
+    times = f"{write * 1e3:.0f} ms to write and {read * 1e3:.0f} ms to read"
     slow = "; slow: use a bucket in the region of the workers" if read > _SLOW_READ_SECONDS else ""
-    return f"{location}; a small object takes {write * 1e3:.0f} ms to write and {read * 1e3:.0f} ms to read, up to {parallel} at once{slow}"
+    return f"{location}; a small object takes {times}, up to {objects.width} at once{slow}"
 
 
 def _check_disks(runtime: "Runtime") -> list[CheckResult]:

@@ -8,8 +8,7 @@ import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -51,6 +50,7 @@ class ObjectServer:
         latency: seconds that each answer takes at least.
         requests: number of requests, by `METHOD` and by `METHOD kind`, where kind is `object` or `list`.
         faults: what the next requests that fit are answered with, one each.
+        most_at_once: how many requests were in progress at once.
     """
 
     latency: float = 0.0
@@ -116,7 +116,7 @@ class ObjectServer:
         """Create a bucket, unless it exists, and return its URL."""
         import http.client
 
-        connection = http.client.HTTPConnection(*self._server.server_address[:2], timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.server_address[1], timeout=30)
         try:
             connection.request("PUT", f"/{quote(name)}", headers={"Authorization": _AUTHORIZATION})
             status = connection.getresponse().status
@@ -126,13 +126,12 @@ class ObjectServer:
             raise RuntimeError(f"the bucket {name} was not created: {status}")
         return f"s3://{name}"
 
-    @contextmanager
-    def counting(self) -> Iterator[Counter[str]]:
-        """Count the requests within the context alone."""
+    def reset(self) -> None:
+        """Drop latency, faults and counts."""
         with self._lock:
+            self.latency, self.most_at_once = 0.0, 0
+            self.faults.clear()
             self.requests.clear()
-            self.most_at_once = 0
-        yield self.requests
 
     def _wrap(self, application: _Application) -> _Application:
         def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
