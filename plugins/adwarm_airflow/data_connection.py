@@ -5,7 +5,6 @@ leaves them to the environment. Roles that a hook would assume are refused, beca
 """
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.foundation.storage_options import find_family, use_connection
+from adwarm.foundation.storage_options import find_family, use_connection, uses_connection
 from adwarm.settings import Settings
 from adwarm.settings.credentials import register_options
 
@@ -23,7 +22,6 @@ GOOGLE_TYPES = frozenset({"google_cloud_platform", "gcpssh"})
 _ROLE_EXTRAS = ("role_arn", "assume_role_method", "assume_role_with_web_identity_token_file")
 _GOOGLE_PREFIX = "extra__google_cloud_platform__"
 _SECRETS = ("secret", "token", "key")
-_resolved: dict[str, int] = {}
 
 
 def use_data_connection(settings: Settings) -> None:
@@ -35,7 +33,7 @@ def use_data_connection(settings: Settings) -> None:
         BadRequest: it does not exist, is of another type, or its extra is not usable; the message says what to do.
     """
     conn_id = settings.data_connection
-    if conn_id is None or _resolved.get(conn_id) == os.getpid():
+    if conn_id is None or uses_connection(conn_id):
         return
     try:
         connection = BaseHook.get_connection(conn_id)
@@ -54,8 +52,7 @@ def use_data_connection(settings: Settings) -> None:
         )
     options = parse(connection, conn_id)
     _hide(options)
-    use_connection(family, options)
-    _resolved[conn_id] = os.getpid()
+    use_connection(conn_id, family, options)
 
 
 def _find_parser(conn_type: str, conn_id: str) -> tuple[str, Callable[[Any, str], dict[str, Any]]]:

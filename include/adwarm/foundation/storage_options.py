@@ -46,6 +46,7 @@ class StorageOptions:
 class _Process:
     settings: StorageOptions = field(default_factory=StorageOptions)
     connections: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    connection_names: set[str] = field(default_factory=set)
 
 
 _process = _Process()
@@ -56,14 +57,21 @@ def use_settings(options: StorageOptions) -> None:
     _process.settings = options
 
 
-def use_connection(family: str, options: Mapping[str, Any]) -> None:
+def use_connection(name: str, family: str, options: Mapping[str, Any]) -> None:
     """Use the options of a connection for the storage `family`; they take precedence over those of the settings."""
     _process.connections[family] = dict(options)
+    _process.connection_names.add(name)
+
+
+def uses_connection(name: str) -> bool:
+    """Whether this process uses the connection of that name."""
+    return name in _process.connection_names
 
 
 def forget_connections() -> None:
     """Use the settings alone."""
     _process.connections.clear()
+    _process.connection_names.clear()
 
 
 def get_storage_settings() -> StorageOptions:

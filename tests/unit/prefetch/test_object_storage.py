@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -71,13 +71,20 @@ def test_days_in_a_bucket_are_compacted_restated_and_collected(
 ) -> None:
     """Months become one object each, what nothing refers to is deleted after a day, and all stays whole."""
     context = _warm(staging, engine, s3_objects)
+    before, calls = _stored(context), len(staging.calls())
+    with write_transaction(engine) as connection:
+        restated_at = staging.clock.now() + timedelta(minutes=1)
+        restated = (partition.c.account_id == "act_1") & (partition.c.day >= date(2026, 11, 20))
+        connection.execute(partition.update().where(restated).values(restated_at=restated_at))
+        connection.execute(entry.delete())
+    staging.clock.sleep(120)
+    _warm(staging, engine, s3_objects)
+    assert len(staging.calls()) > calls, "what was restated is fetched again"
     with write_transaction(engine) as connection:
         connection.execute(partition.update().values(settled=True, complete=True))
-    before = _stored(context)
-    restated = replace(staging.prefetch, context=context)
-    restated.run([KeyRequest(ReportKey("act_1", "last_7d"), refetch=True)], Priority.LOW)
     now = datetime.now(UTC)
-    assert compact(context).errors == []
+    compacted = compact(context)
+    assert (compacted.errors, compacted.months, compacted.objects_before) == ([], 1, 2)
     assert collect_garbage(context, now).objects == 0, "what is young may be about to be referenced"
     with read_transaction(engine) as connection:
         used = set(connection.execute(select(partition.c.object_hash)).scalars())

@@ -225,7 +225,7 @@ def test_options_of_the_settings_are_for_the_storage_of_the_data_url(monkeypatch
     assert options_for("s3://other/log")["secret"] == "secret-of-settings"
     assert "secret" not in options_for("gs://bucket/log")
     assert options_for("/var/log") == {}
-    use_connection("s3", {"secret": "secret-of-connection", "client_kwargs": {"region_name": "eu-west-1"}})
+    use_connection("bucket", "s3", {"secret": "secret-of-connection", "client_kwargs": {"region_name": "eu-west-1"}})
     try:
         options = options_for("s3a://other/log")
     finally:
