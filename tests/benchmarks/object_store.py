@@ -1,8 +1,7 @@
 """Reading and writing a bucket with one request at a time and with many, at 20 and 50 ms a request, beside a folder.
 
-The bucket is moto's in a process of its own, and each request waits for the latency; what a real storage does under load
-is not measured. "One at a time" is the same code with `object_storage.parallel_requests` of 1 and nothing in memory.
-The hashes of what is stored must be equal everywhere.
+The bucket is moto's in a process of its own, and each request waits for the latency; what a real storage does under
+load is not measured. "One at a time" is the same code with one request at a time and nothing in memory. The hashes of what is stored must be equal everywhere.
 
 `python -m tests.benchmarks.object_store`
 """
