@@ -43,7 +43,7 @@ from graph_simulator.server import SimulatorServer
 from tests.benchmarks.fatigue_store import LAST_DAY, empty, make_rows, store_rows
 from tests.benchmarks.measure import save_results
 
-ACCOUNTS, DAYS, LOG_FILES, WARM_ACCOUNTS = 8, 60, 96, 10
+ACCOUNTS, DAYS, LOG_FILES, WARM_ACCOUNTS = 4, 60, 48, 6
 LATENCIES = (0.02, 0.05)
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 WIDTHS = {"one at a time": (1, 0), "parallel": (16, 32_000_000)}

@@ -6,13 +6,14 @@ Every request is counted. It proves what adwarm asks of an object storage, not h
 import logging
 import re
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
+
+from adwarm.foundation.clock import SystemClock
 
 KEY_ID, SECRET = "AKIAADWARMTEST000001", "object-server-secret-4711"
 REGION = "us-east-1"
@@ -138,7 +139,7 @@ class ObjectServer:
             fault = self._begin(environ)
             try:
                 if self.latency:
-                    time.sleep(self.latency)
+                    SystemClock().sleep(self.latency)
                 if fault is None:
                     return list(application(environ, start_response))
                 _read_body(environ)
