@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-wheel test-matrix test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue bench-large-fleet bench-sizing docs docs-build lock screenshots sizing clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue bench-large-fleet bench-sizing docs docs-build lock screenshots sizing clean bench-objects
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -173,6 +173,9 @@ bench-patterns: $(READY) ## Ingest 10 and 50 million events beside DuckDB and Po
 
 bench-pages: $(READY) ## Load each tile of the page over 100,000 reports and 3 million warms in PostgreSQL
 	@$(BIN)/python -m tests.benchmarks.pages
+
+bench-objects: $(READY) ## Read and write a bucket at 20 and 50 ms a request: one request at a time, in parallel, beside a folder
+	@$(BIN)/python -m tests.benchmarks.object_store
 
 bench-log-check: $(READY) ## Check logs of 1 GB in every format, beside a plain loop; SIZE_MB makes them smaller
 	@$(BIN)/python -m tests.benchmarks.log_check

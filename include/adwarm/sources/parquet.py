@@ -11,6 +11,9 @@ from fsspec.core import url_to_fs
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.known_secrets import register_url
+from adwarm.foundation.remote_errors import missing_package_error
+from adwarm.foundation.storage_errors import SOURCE_SETTING
+from adwarm.foundation.storage_options import options_for
 from adwarm.model import Window
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
@@ -32,11 +35,13 @@ class ParquetSource(TabularSource):
 
     def _dataset(self) -> Any:
         try:
-            files, path = url_to_fs(self._url)
+            files, path = url_to_fs(self._url, **options_for(self._url))
             return ds.dataset(path, filesystem=files, format="parquet", partitioning="hive")
         except FileNotFoundError:
             raise BadRequest("the Parquet source is not there; check ADWARM_SOURCE__URL") from None
-        except (ImportError, ValueError, pa.ArrowInvalid) as error:
+        except ImportError as error:
+            raise missing_package_error(self._url, SOURCE_SETTING) from error
+        except (ValueError, pa.ArrowInvalid) as error:
             raise BadRequest(f"the Parquet source cannot be opened ({type(error).__name__})") from error
         except OSError as error:
             raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from error
