@@ -213,6 +213,7 @@ def applied(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[bool]]:
     monkeypatch.setattr(PermitStatement, "run", counting)
     monkeypatch.setattr(statement_module, "_MAX_SKIPPED", 0)
     yield counts
+    print("APPLIED", counts)
 
 
 @settings(max_examples=40, phases=(Phase.explicit, Phase.reuse, Phase.generate), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
