@@ -170,7 +170,7 @@ def outcomes() -> st.SearchStrategy[Any]:
         st.builds(UsageSample, st.sampled_from([ACCOUNTS[0], APP, Scope(ScopeKind.APP, "other")]),
                   st.sampled_from([0.0, 5.0, 60.0, 74.9, 80.0, 95.0])), max_size=2,
     ).map(tuple)
-    good = st.builds(CallOutcome, st.just(OK), st.sampled_from([0.2, 0.25, 0.3, 1.0]), st.one_of(st.just(()), usage))
+    good = st.builds(CallOutcome, st.just(OK), st.sampled_from([0.0, 0.2, 0.25, 0.3, 1.0]), st.one_of(st.just(()), usage))
     bad = st.builds(
         CallOutcome, st.sampled_from([FAILED, THROTTLED, CallOutcomeKind.TIMEOUT, CallOutcomeKind.SKIPPED, OK]),
         st.sampled_from([0.0, 0.2, 30.0]),
