@@ -332,6 +332,20 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def write_statement(engine: Engine) -> Iterator[Connection]:
+    """Run one statement that writes, as a transaction of its own; for PostgreSQL.
+
+    No lock is held over a round trip: the statement and its commit are one.
+
+    Raises:
+        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
+        StorageError: its disk is full, read-only or damaged; nothing is committed.
+    """
+    with _translating_errors(engine), _connect(_autocommit(engine)) as connection:
+        yield connection
+
+
 @lru_cache(maxsize=32)
 def _autocommit(engine: Engine) -> Engine:
     """Return an engine on the same pool whose statements are transactions of their own."""
