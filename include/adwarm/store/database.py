@@ -9,12 +9,13 @@ it would wait for itself.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
@@ -34,6 +35,9 @@ BATCH_ROWS = 1_000
 """Rows that one transaction deletes, so that no other writer waits for long."""
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
+_RETURNED = "adwarm_returned"
+IDLE_SECONDS = 1.0
+"""A pooled connection to PostgreSQL that was idle for longer is checked before use; no server restarts faster."""
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """Detects a server that has disappeared within a minute."""
 
@@ -173,7 +177,27 @@ def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
             cursor.execute("; ".join(f"SET {name} = {seconds * 1000:.0f}" for name, seconds in waits.items()))
         connection.autocommit = False
 
+    _check_only_idle(engine)
     return engine
+
+
+def _check_only_idle(engine: Engine) -> None:
+    """Let the pool check a connection before use only when it was idle for `IDLE_SECONDS`.
+
+    A busy process takes a connection from the pool hundreds of times a second, and each check is a round trip.
+    """
+    returned: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+    check = engine.dialect.do_ping
+
+    @event.listens_for(engine, "checkin")
+    def _note(connection: Any, _record: Any) -> None:
+        if connection is not None:  # None for one that was lost
+            returned[connection] = time.monotonic()
+
+    def check_idle(connection: Any) -> bool:
+        return time.monotonic() - returned.get(connection, 0.0) < IDLE_SECONDS or check(connection)
+
+    engine.dialect.do_ping = check_idle  # type: ignore[method-assign]
 
 
 def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
@@ -328,7 +352,7 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
         with read_transaction(engine) as connection:
             yield connection
         return
-    with _translating_errors(engine), _connect(_autocommit(engine)) as connection:
+    with _translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
 
 
@@ -342,14 +366,25 @@ def write_statement(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _connect(_autocommit(engine)) as connection:
+    with _translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
 
 
-@lru_cache(maxsize=32)
-def _autocommit(engine: Engine) -> Engine:
-    """Return an engine on the same pool whose statements are transactions of their own."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+@contextmanager
+def _autocommitting(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection to PostgreSQL whose statements are transactions of their own.
+
+    By the attribute of the driver: SQLAlchemy's isolation level `AUTOCOMMIT` sets the level of the session back at each
+    return to the pool, which is another round trip.
+    """
+    with _connect(engine) as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 @contextmanager
