@@ -17,7 +17,8 @@ _LINE = re.compile(r"^db=(?P<database>\S*) LOG:  statement: (?P<sql>.*)")
 _SPACES = re.compile(r"\s+")
 _VALUES = re.compile(r"'(?:[^']|'')*'(?:::\w+)?|\b\d+(?:\.\d+)?\b")
 _LISTS = re.compile(r"\((?:\?|NULL|true|false|, ?)+\)(?:, ?\((?:\?|NULL|true|false|, ?)+\))*")
-_OVERHEAD = {"BEGIN": "transaction", "COMMIT": "transaction", "ROLLBACK": "transaction", "SELECT ?": "ping"}
+_TRANSACTION = ("BEGIN", "COMMIT", "ROLLBACK", "SET ", "SHOW ", "SAVEPOINT", "RELEASE")
+_PING = "SELECT ?"
 _LENGTH = 120
 
 
@@ -27,7 +28,7 @@ class StatementCounts:
 
     Attributes:
         statements: those that read or write, by their text without values.
-        transactions: `BEGIN`, `COMMIT` and `ROLLBACK`.
+        transactions: those that open or close a transaction, or set up a session.
         pings: checks of a pooled connection.
     """
 
@@ -48,13 +49,12 @@ class StatementCounts:
     def add(self, sql: str) -> None:
         """Count one message."""
         normal = _normalize(sql)
-        match _OVERHEAD.get(normal):
-            case "transaction":
-                self.transactions += 1
-            case "ping":
-                self.pings += 1
-            case _:
-                self.statements[normal] += 1
+        if normal.startswith(_TRANSACTION):
+            self.transactions += 1
+        elif normal == _PING:
+            self.pings += 1
+        else:
+            self.statements[normal] += 1
 
 
 def log_statements(server_url: str, database: str) -> None:

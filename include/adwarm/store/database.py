@@ -12,12 +12,26 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Engine,
+    Float,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -33,6 +47,10 @@ from adwarm.settings import SqlSettings
 
 BATCH_ROWS = 1_000
 """Rows that one transaction deletes, so that no other writer waits for long."""
+_CLOCKS = {
+    "postgresql": "extract(epoch FROM clock_timestamp())",
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+}
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
 _RETURNED = "adwarm_returned"
@@ -429,6 +447,19 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 def database_time(connection: Connection) -> float:
     """Return the database's clock in seconds since the epoch. Expiry of leases and grants is decided by it alone."""
+    return float(connection.execute(text(f"SELECT {_CLOCKS[connection.dialect.name]}")).scalar_one())
+
+
+def database_clock(connection: Connection) -> Any:
+    """Return the database's clock as a value for a statement, to which a `timedelta` can be added.
+
+    On PostgreSQL it is an expression: reading the clock first would be another round trip, often with rows locked.
+    """
     if connection.dialect.name == "postgresql":
-        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
-    return float(connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar_one())
+        return func.clock_timestamp(type_=DateTime(timezone=True))
+    return datetime.fromtimestamp(database_time(connection), UTC)
+
+
+def clock_column(dialect: str) -> ColumnElement[float]:
+    """Return the database's clock in seconds since the epoch, as a column `clock` of a query."""
+    return literal_column(_CLOCKS[dialect], Float).label("clock")

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, bindparam, delete, func, or_, select, update
 
 from adwarm.model import Mode, PlannedWarm, Priority, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
 from adwarm.store import jobs
@@ -131,9 +131,10 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
     """
     done = failed = 0
     retried: list[str] = []
+    changed: list[dict[str, Any]] = []
     with write_transaction(engine) as connection:
         # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
-        jobs.lock(connection, run_id)
+        job = jobs.lock(connection, run_id)
         columns = (table.c.id, table.c.status, *_KEY)
         query = select(*columns).where(table.c.id.in_([result.warm_id for result in results]))
         before = {row.id: row for row in connection.execute(query)}
@@ -142,13 +143,17 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
             is_retry = row is not None and served and row.status in FAILED | DENIED
             if row is None or not (is_retry or row.status == "planned"):
                 continue
-            connection.execute(update(table).where(table.c.id == result.warm_id).values(**_result_row(result)))
+            changed.append({"of_warm": result.warm_id, **_result_row(result)})
             done += served
             failed += int(not served and result.status is not WarmStatus.PLANNED)
             if is_retry:
                 retried.append(str(ReportKey(row.account_id, row.date_range, row.report)))
-        jobs.retract_failures(connection, run_id, retried)
-        jobs.add_counts(connection, run_id, done=done, failed=failed, requests=requests, errors=errors)
+        if changed:
+            connection.execute(_SAVE_RESULT, changed)
+        if retried:
+            jobs.retract_failures(connection, run_id, retried)
+            job = jobs.lock(connection, run_id)
+        jobs.add_counts(connection, job, done=done, failed=failed, requests=requests, errors=errors)
 
 
 def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = ()) -> None:
@@ -317,6 +322,12 @@ def _row(warm: PlannedWarm) -> dict[str, Any]:
         "strategy": warm.strategy,
         "requests": warm.requests,
     }
+
+
+_RESULT_COLUMNS = ("status", "error", "fetched_at", "expires_at", "requests", "seconds")
+_SAVE_RESULT = (
+    update(table).where(table.c.id == bindparam("of_warm")).values({name: bindparam(name) for name in _RESULT_COLUMNS})
+)
 
 
 def _result_row(result: WarmResult) -> dict[str, Any]:
