@@ -187,11 +187,7 @@ def _pack(context: Context, query: EntryQuery, document: Document, fresh_until: 
 
 def load_summaries(context: Context, keys: Iterable[EntryKey]) -> dict[Window, RangeSummary]:
     """Return the summaries stored in the entries of `keys`, by window; corrupt and degraded entries have none."""
-    chosen = {key for key in keys if len(key.window) > 1}
-    summaries = (
-        (entry.key.window, _unpack_summary(context, sealed))
-        for entry, sealed in entries.find_stored(context.engine, chosen)
-    )
+    summaries = ((key.window, _load_summary(context, key)) for key in set(keys) if len(key.window) > 1)
     return {window: summary for window, summary in summaries if summary is not None}
 
 
@@ -229,9 +225,12 @@ def version_sum(states: Mapping[date, PartitionState], window: Window) -> int:
     return sum(states[day].data_version for day in window.days() if day in states)
 
 
-def _unpack_summary(context: Context, sealed: bytes) -> RangeSummary | None:
+def _load_summary(context: Context, key: EntryKey) -> RangeSummary | None:
+    stored = entries.find(context.engine, key)
+    if stored is None or stored[0].degraded:
+        return None
     try:
-        summary = unpack_document(sealed, context.settings.compression).summary
+        summary = unpack_document(stored[1], context.settings.compression).summary
     except (Corrupt, TooMuchData):
         return None  # treated as absent, so it is fetched again
     if summary is None:

@@ -159,17 +159,6 @@ def find_many(engine: Engine, hashes: Mapping[EntryKey, str]) -> list[tuple[Entr
     return [(entry, sealed) for entry, sealed in found if hashes.get(entry.key) == entry.payload_hash]
 
 
-def find_stored(engine: Engine, keys: Iterable[EntryKey]) -> Iterator[tuple[Entry, bytes]]:
-    """Yield the entries of some keys with their sealed bytes; missing and degraded ones are left out.
-
-    One statement says which there are; the bytes follow, one entry at a time, because documents may be large.
-    """
-    for key in find_lifetimes(engine, keys):
-        stored = find(engine, key)
-        if stored is not None and not stored[0].degraded:
-            yield stored
-
-
 def find_lifetimes(engine: Engine, keys: Iterable[EntryKey]) -> dict[EntryKey, EntryLifetime]:
     """Return when each entry was fetched and when it expires. Missing and degraded entries are left out."""
     requested = set(keys)

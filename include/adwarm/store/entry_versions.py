@@ -79,8 +79,8 @@ def save(connection: Connection, versions: Collection[EntryVersion], limits: Ver
         return
     rows = {(version.key, version.content_hash): _row(version) for version in versions}
     upsert(connection, table, [rows[key] for key in sorted(rows)])
-    for key, kept in _list_by_key(connection, {version.key for version in versions}).items():
-        _delete_excess(connection, key, kept, limits)
+    for key in sorted({version.key for version in versions}):
+        _delete_excess(connection, key, limits)
 
 
 def find(engine: Engine, account_id: str, report: str, spec_hash: str, content_hash: str) -> Sequence[StoredVersion]:
@@ -126,21 +126,8 @@ def delete_old(engine: Engine, before: datetime) -> Iterator[int]:
         yield count
 
 
-def _list_by_key(connection: Connection, keys: Collection[ReportKey]) -> dict[ReportKey, list[EntryVersion]]:
-    """Return the versions kept for each of some keys, newest first, by one statement."""
-    names = {name: sorted({getattr(key, name) for key in keys}) for name in ("account_id", "date_range", "report")}
-    query = select(table).where(*(table.c[name].in_(values) for name, values in names.items()))
-    versions: dict[ReportKey, list[EntryVersion]] = {key: [] for key in sorted(keys)}
-    for row in connection.execute(query.order_by(table.c.created_at.desc(), table.c.content_hash)):
-        version = _version(row)
-        if version.key in versions:
-            versions[version.key].append(version)
-    return versions
-
-
-def _delete_excess(
-    connection: Connection, key: ReportKey, versions: Sequence[EntryVersion], limits: VersionLimits
-) -> None:
+def _delete_excess(connection: Connection, key: ReportKey, limits: VersionLimits) -> None:
+    versions = list_versions(connection, key)
     total, excess = 0, []
     for number, version in enumerate(versions):
         total += version.stored_bytes
