@@ -107,6 +107,7 @@ def _print_details(name: str, run: AirflowRun, keys: int) -> None:
         for task in run.times.tasks
         if task.map_index < 0
     ]
+    spans += [{"what": f"Airflow: {what}", "seconds": seconds} for what, seconds in run.times.find_gaps()]
     print_table(f"{name}: tasks", spans)
     counts = [
         {"what": sql[:80], "per key": count / keys}

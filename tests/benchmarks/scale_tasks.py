@@ -78,6 +78,18 @@ class RunTimes:
         """Seconds in which no batch works: Airflow's, and those of planning, scoring and closing."""
         return self.wall_seconds - measure_union(span for task in self.batches for span in task.work)
 
+    def find_gaps(self) -> list[tuple[str, float]]:
+        """Return the times in which no task of the run worked, each as what came before and after, and its seconds."""
+        spans = sorted((span, task.task_id) for task in self.tasks for span in task.work)
+        reached, before = self.triggered, "trigger"
+        gaps = []
+        for (start, end), task_id in [*spans, ((self.ended, self.ended), "end of the run")]:
+            if start > reached:
+                gaps.append((f"{before} to {task_id}", start - reached))
+            if end > reached:
+                reached, before = end, task_id
+        return gaps
+
     @property
     def start_seconds(self) -> list[float]:
         """Seconds of each batch from the start of its process to the begin of its work."""
