@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue docs docs-build lock screenshots clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-scale bench-fatigue docs docs-build lock screenshots clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -161,6 +161,9 @@ bench-pages: $(READY) ## Load each tile of the page over 100,000 reports and 3 m
 
 bench-log-check: $(READY) ## Check logs of 1 GB in every format, beside a plain loop; SIZE_MB makes them smaller
 	@$(BIN)/python -m tests.benchmarks.log_check
+
+bench-scale: $(READY) ## Warm 20,000 keys through a real Airflow over PostgreSQL, locally and on object storage; KEYS=2000 for a quick look
+	@$(BIN)/python -m tests.benchmarks.scale --keys $(or $(KEYS),20000) --s3
 
 bench-fatigue: $(READY) ## Simulated and real ads: delay, recall and false alarms of the fatigue alarm beside every baseline; ADS=my.csv for your own
 	@$(if $(ADS),true,$(BIN)/python -m tests.benchmarks.fatigue_months)

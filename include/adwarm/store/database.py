@@ -9,14 +9,29 @@ it would wait for itself.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Engine,
+    Float,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -32,8 +47,15 @@ from adwarm.settings import SqlSettings
 
 BATCH_ROWS = 1_000
 """Rows that one transaction deletes, so that no other writer waits for long."""
+_CLOCKS = {
+    "postgresql": "extract(epoch FROM clock_timestamp())",
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+}
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
+_RETURNED = "adwarm_returned"
+IDLE_SECONDS = 1.0
+"""A pooled connection to PostgreSQL that was idle for longer is checked before use; no server restarts faster."""
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """Detects a server that has disappeared within a minute."""
 
@@ -173,7 +195,27 @@ def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
             cursor.execute("; ".join(f"SET {name} = {seconds * 1000:.0f}" for name, seconds in waits.items()))
         connection.autocommit = False
 
+    _check_only_idle(engine)
     return engine
+
+
+def _check_only_idle(engine: Engine) -> None:
+    """Let the pool check a connection before use only when it was idle for `IDLE_SECONDS`.
+
+    A busy process takes a connection from the pool hundreds of times a second, and each check is a round trip.
+    """
+    returned: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+    check = engine.dialect.do_ping
+
+    @event.listens_for(engine, "checkin")
+    def _note(connection: Any, _record: Any) -> None:
+        if connection is not None:  # None for one that was lost
+            returned[connection] = time.monotonic()
+
+    def check_idle(connection: Any) -> bool:
+        return time.monotonic() - returned.get(connection, 0.0) < IDLE_SECONDS or check(connection)
+
+    engine.dialect.do_ping = check_idle  # type: ignore[method-assign]
 
 
 def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
@@ -328,7 +370,7 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
         with read_transaction(engine) as connection:
             yield connection
         return
-    with _translating_errors(engine), _connect(_autocommit(engine)) as connection:
+    with _translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
 
 
@@ -342,14 +384,25 @@ def write_statement(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _connect(_autocommit(engine)) as connection:
+    with _translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
 
 
-@lru_cache(maxsize=32)
-def _autocommit(engine: Engine) -> Engine:
-    """Return an engine on the same pool whose statements are transactions of their own."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+@contextmanager
+def _autocommitting(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection to PostgreSQL whose statements are transactions of their own.
+
+    By the attribute of the driver: SQLAlchemy's isolation level `AUTOCOMMIT` sets the level of the session back at each
+    return to the pool, which is another round trip.
+    """
+    with _connect(engine) as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 @contextmanager
@@ -394,6 +447,19 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 def database_time(connection: Connection) -> float:
     """Return the database's clock in seconds since the epoch. Expiry of leases and grants is decided by it alone."""
+    return float(connection.execute(text(f"SELECT {_CLOCKS[connection.dialect.name]}")).scalar_one())
+
+
+def database_clock(connection: Connection) -> Any:
+    """Return the database's clock as a value for a statement, to which a `timedelta` can be added.
+
+    On PostgreSQL it is an expression: reading the clock first would be another round trip, often with rows locked.
+    """
     if connection.dialect.name == "postgresql":
-        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
-    return float(connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar_one())
+        return func.clock_timestamp(type_=DateTime(timezone=True))
+    return datetime.fromtimestamp(database_time(connection), UTC)
+
+
+def clock_column(dialect: str) -> ColumnElement[float]:
+    """Return the database's clock in seconds since the epoch, as a column `clock` of a query."""
+    return literal_column(_CLOCKS[dialect], Float).label("clock")

@@ -133,9 +133,10 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
     """
     done = failed = 0
     retried: list[str] = []
+    changed: list[dict[str, Any]] = []
     with write_transaction(engine) as connection:
         # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
-        jobs.lock(connection, run_id)
+        job = jobs.lock(connection, run_id)
         columns = (table.c.id, table.c.status, *_KEY)
         query = select(*columns).where(table.c.id.in_([result.warm_id for result in results]))
         before = {row.id: row for row in connection.execute(query)}
@@ -152,8 +153,10 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
                 retried.append(str(ReportKey(row.account_id, row.date_range, row.report)))
         if changes:
             connection.execute(_CHANGE, changes)
-        jobs.retract_failures(connection, run_id, retried)
-        jobs.add_counts(connection, run_id, done=done, failed=failed, requests=requests, errors=errors)
+        if retried:
+            jobs.retract_failures(connection, run_id, retried)
+            job = jobs.lock(connection, run_id)
+        jobs.add_counts(connection, job, done=done, failed=failed, requests=requests, errors=errors)
 
 
 def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = ()) -> None:
