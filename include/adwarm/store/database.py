@@ -238,7 +238,12 @@ def _create_private_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _connect(engine: Engine) -> Connection:
+def open_connection(engine: Engine) -> Connection:
+    """Return a connection of the pool; most callers use a transaction of this module instead.
+
+    Raises:
+        Transient: the database cannot be reached, or no connection is free; the message says what to do.
+    """
     try:
         return engine.connect()
     except DBAPIError as error:
@@ -253,7 +258,7 @@ def _connect(engine: Engine) -> Connection:
 
 
 @contextmanager
-def _translating_errors(engine: Engine) -> Iterator[None]:
+def translating_errors(engine: Engine) -> Iterator[None]:
     """Translate errors of waiting into `Transient`, and those of disks into `StorageError`; others pass unchanged."""
     try:
         yield
@@ -310,7 +315,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _connect(engine) as connection, connection.begin():
+    with translating_errors(engine), open_connection(engine) as connection, connection.begin():
         yield connection
 
 
@@ -328,7 +333,7 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
         with read_transaction(engine) as connection:
             yield connection
         return
-    with _translating_errors(engine), _connect(_autocommit(engine)) as connection:
+    with translating_errors(engine), open_connection(_autocommit(engine)) as connection:
         yield connection
 
 
@@ -346,7 +351,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _connect(engine) as plain:
+    with translating_errors(engine), open_connection(engine) as plain:
         connection = plain.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
             yield connection

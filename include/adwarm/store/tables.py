@@ -46,6 +46,7 @@ from adwarm.store.recovery_tables import (
     quarantined_item,
     reconciliation,
 )
+from adwarm.store.schema_tables import schema_change
 from adwarm.store.serving_tables import access_token, compression_day, entry_version, token_day
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "reconciliation",
     "report_version",
     "request",
+    "schema_change",
     "strategy",
     "strategy_state",
     "token_day",

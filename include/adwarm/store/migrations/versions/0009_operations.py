@@ -1,0 +1,36 @@
+"""Adds the record of schema changes, and what operations need.
+
+The conventions of migrations are in `adwarm.store.migration_scripts`.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+from adwarm.store.online_indexes import ConcurrentIndex
+
+revision = "9"
+down_revision = "8"
+branch_labels = None
+depends_on = None
+
+COMPATIBLE_FROM = "8"
+INDEXES: tuple[ConcurrentIndex, ...] = ()
+"""Indexes on existing tables, built before `upgrade` without blocking writers."""
+
+_TIMESTAMP = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    """Add the table; it starts empty."""
+    op.create_table(
+        "schema_change",
+        sa.Column("revision", sa.String(length=32), nullable=False),
+        sa.Column("compatible_from", sa.String(length=32), nullable=False),
+        sa.Column("applied_at", _TIMESTAMP, nullable=False),
+        sa.PrimaryKeyConstraint("revision", name=op.f("pk_schema_change")),
+    )
+
+
+def downgrade() -> None:
+    """Drop the table."""
+    op.drop_table("schema_change")
