@@ -2,11 +2,11 @@
 
 Conventions of a migration from 0009 on; tests/unit/store/test_migration_rules.py enforces them on PostgreSQL:
 
-- `upgrade()` and `downgrade()` run in one transaction each, together with the change of the revision. They take locks for
-  moments only: new tables; new columns that are NULL or have a constant default; no rewrite of a table, no scan of an
-  existing one, no UPDATE or DELETE of its rows.
-- An index on a table that exists goes into `INDEXES`, a tuple of `ConcurrentIndex`. It is built before `upgrade()` without
-  blocking writers, and dropped after `downgrade()`. An index on a new table is made by `upgrade()`.
+- `upgrade()` and `downgrade()` run in one transaction each, together with the change of the revision. They take locks
+  for moments only: new tables; new columns that are NULL or have a constant default; no rewrite of a table, no scan of
+  an existing one, no UPDATE or DELETE of its rows.
+- An index on a table that exists goes into `INDEXES`, a tuple of `ConcurrentIndex`. It is built before `upgrade()`
+  without blocking writers, and dropped after `downgrade()`. An index on a new table is made by `upgrade()`.
 - An index on a column that is added here waits for the next migration, because the indexes come first.
 - `COMPATIBLE_FROM` is the oldest revision whose code also runs on this schema. A migration that only adds things names
   the revision before its own; without it, older code stops.

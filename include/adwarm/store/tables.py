@@ -442,7 +442,7 @@ request = Table(
     Column("error", Text),
     Column("error_kind", String(40)),
     Column("finished_at", UtcDateTime()),
-    value_column("token", BigInteger, 0),
+    Column("token", BigInteger, nullable=False, default=0, server_default="0"),
     Column("not_before", UtcDateTime()),
     Column("result", JSON),
     Column("token_id", String(16)),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, column, create_engine, event, table
 
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import BadRequest, Transient
@@ -113,7 +113,7 @@ def _rehearse_on_copy(engine: Engine, pending: list[Migration]) -> list[str]:
         for statement in existing:
             connection.exec_driver_sql(statement)
         if current is not None:
-            connection.exec_driver_sql(f"INSERT INTO {VERSION_TABLE} VALUES (?)", (current,))
+            connection.execute(table(VERSION_TABLE, column("version_num")).insert().values(version_num=current))
 
         @event.listens_for(connection, "before_cursor_execute")
         def _record(_connection: Any, _cursor: Any, statement: str, *_arguments: Any) -> None:
@@ -200,11 +200,12 @@ class _Steps:
                             f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
                         )
                     run(self._connection)
-                return
             except Transient as error:
                 if error.code not in _LOCK_CODES or attempt == LOCK_ATTEMPTS:
                     raise
                 log.info("a table is in use; the migration is tried again in %.1f s", pause)
+            else:
+                return
             self._clock.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
