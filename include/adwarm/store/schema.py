@@ -132,7 +132,8 @@ def _describe(difference: Any) -> str:
     if isinstance(difference, list):
         return "; ".join(_describe(item) for item in difference)
     action, *rest = difference
-    return f"{action.replace('_', ' ')}: " + " ".join(str(getattr(item, "name", item)) for item in rest if item)
+    parts = [str(getattr(item, "name", item)) for item in rest if item is not None and not isinstance(item, dict)]
+    return f"{action.replace('_', ' ')}: {' '.join(parts)}"
 
 
 def _list_invalid_indexes(connection: Connection) -> list[str]:
