@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue docs docs-build licences lock sbom screenshots test-predecessor clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue docs docs-build licences lock sbom screenshots surface test-predecessor clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -196,6 +196,9 @@ licences: $(READY) ## Check the licence of every runtime dependency, and write d
 
 sbom: $(READY) ## Write the runtime dependencies as CycloneDX JSON to dist/adwarm.cdx.json
 	@$(BIN)/python -m dev.sbom
+
+surface: $(READY) ## Write down every name that the deprecation policy covers, to docs/reference/public-surface.txt
+	@$(BIN)/python -m dev.public_surface
 
 test-predecessor: $(READY) ## Run the store's tests of the newest release on the schema of this code, where a release exists
 	@$(BIN)/python -m dev.predecessor

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
-from license_expression import ExpressionError, get_spdx_licensing
+from license_expression import ExpressionError, Licensing
 
 from dev.locked import ROOT, LockedPackage, read_lock
 
@@ -18,9 +18,9 @@ PAGE = ROOT / "docs" / "reference" / "licences.md"
 HEAD = """# Licences of dependencies
 
 adwarm is [Apache-2.0](https://spdx.org/licenses/Apache-2.0.html). It contains no code of its dependencies; they are
-installed beside it. `make licences` writes this page from `requirements.txt`, which holds every extra, and fails when a
-package has a licence that `dev/licences.toml` does not allow, or none that it can tell. It reads what packages say about
-themselves, and is no legal advice.
+installed beside it. `make licences` writes this page from `requirements.txt`, which holds every extra, and fails when
+a package has a licence that `dev/licences.toml` does not allow, or none that it can tell. It reads what packages say
+about themselves, and is no legal advice.
 
 """
 
@@ -70,7 +70,7 @@ def find_licence(package: str, rules: Rules) -> str | None:
 def is_allowed(expression: str, allowed: frozenset[str]) -> bool:
     """Return whether every part of an AND, and one part of an OR, is allowed."""
     try:
-        parsed: Any = get_spdx_licensing().parse(expression, validate=False)
+        parsed: Any = Licensing().parse(expression)
     except ExpressionError:
         return False
     return _holds(parsed, allowed)

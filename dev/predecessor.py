@@ -27,7 +27,7 @@ migration_scripts.FOLDER = Path({folder!r})
 def find_newest_release() -> str | None:
     """Return the newest tag of the form vX.Y.Z; None without one."""
     command = ["git", "tag", "--list", "--sort=-version:refname"]
-    tags = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    tags = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()  # noqa: S603 -- fixed
     return next((tag for tag in tags if _RELEASE.fullmatch(tag)), None)
 
 
@@ -45,7 +45,8 @@ def main(tag: str | None) -> int:
         return 0
     with tempfile.TemporaryDirectory(prefix="adwarm-predecessor-") as name:
         folder = Path(name)
-        archive = subprocess.run(["git", "archive", tag], cwd=ROOT, capture_output=True, check=True).stdout
+        command = ["git", "archive", "--end-of-options", tag]
+        archive = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout  # noqa: S603 -- a tag
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             tar.extractall(folder, filter="data")
         versions = (folder / "include/adwarm/store/migrations/versions").glob("[0-9]*.py")
@@ -63,7 +64,8 @@ def _run(folder: Path, tag: str) -> int:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     print(f"the store's tests of {tag} on schema {list_migrations()[-1].revision}", flush=True)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "migrations_of_the_successor"]
-    return subprocess.run([*command, *ignored, "tests/unit/store"], cwd=folder, env=environment, check=False).returncode
+    command += [*ignored, "tests/unit/store"]
+    return subprocess.run(command, cwd=folder, env=environment, check=False).returncode  # noqa: S603 -- own tests
 
 
 if __name__ == "__main__":
