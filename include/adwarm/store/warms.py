@@ -133,14 +133,13 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
     """
     done = failed = 0
     retried: list[str] = []
-    changed: list[dict[str, Any]] = []
+    changes: list[dict[str, Any]] = []
     with write_transaction(engine) as connection:
         # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
         job = jobs.lock(connection, run_id)
         columns = (table.c.id, table.c.status, *_KEY)
         query = select(*columns).where(table.c.id.in_([result.warm_id for result in results]))
         before = {row.id: row for row in connection.execute(query)}
-        changes: list[dict[str, Any]] = []
         for result in results:
             row, served = before.get(result.warm_id), result.status.is_served
             is_retry = row is not None and served and row.status in FAILED | DENIED

@@ -1,4 +1,4 @@
-"""The functions of PostgreSQL that take and return permits in one statement; `backpressure.permit_statement` calls them.
+"""The functions of PostgreSQL that take and return permits in one statement, for `backpressure.permit_statement`.
 
 `adwarm_take_permits_1` applies a batch of operations to the shared budget as a whole, or changes nothing and says why.
 It applies only what needs no judgment: every call is admitted with all its permits, every outcome is a success, and
