@@ -40,9 +40,7 @@ def take_blocks(size: int, by_statement: bool, url: str, process: int, seconds: 
         )
         returned: tuple[ReturnedBlock, ...] = ()
         while (started := time.monotonic()) < ends:
-            decision = admission.acquire_block(
-                scopes, Priority.NORMAL, source="bench", permits=size, returned=returned
-            )
+            decision = admission.acquire_block(scopes, Priority.NORMAL, source="bench", permits=size, returned=returned)
             if not isinstance(decision, Granted) or decision.grant.permits != size:
                 raise SystemExit(f"the budget of the benchmark does not suffice: {decision}")
             returned = ((decision.grant, (OK,) * size, 0),)
