@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-scale bench-fatigue docs docs-build lock screenshots clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-scale bench-fatigue docs docs-build licences lock sbom screenshots surface test-predecessor clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -176,17 +176,35 @@ docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fai
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 	@echo "The documentation is in .adwarm/site"
 
-lock: $(READY) ## Compile the requirements again
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-		--no-header --no-emit-index-url --all-extras pyproject.toml -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-		--no-header --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-		--no-header --no-emit-index-url -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
+# Days that a release of a package must be old before a lock takes it, so that a malicious one is found by others first.
+COOL_DOWN_DAYS := 7
+lock_python = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
+	--no-header --no-emit-index-url --exclude-newer "$(COOL_DOWN_DAYS) days" $(if $(UPGRADE),--upgrade)
+
+lock: $(READY) ## Compile the locks again: pins stay, new packages are a week old; UPGRADE=1 raises the pins
+	@$(lock_python) --all-extras pyproject.toml -o requirements.txt
+	@$(lock_python) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	@$(lock_python) -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
 	@for tool in airbyte airflow; do \
-		$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-			--no-header --no-emit-index-url tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt || exit 1; \
+		$(lock_python) tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt || exit 1; \
 	done
+	@if ! command -v npm >/dev/null; then echo "skipped the locks of the clients: npm is not installed"; exit 0; fi; \
+	for folder in clients/typescript examples/dashboard; do \
+		npm --prefix $$folder $(if $(UPGRADE),update,install) --package-lock-only --ignore-scripts \
+			--min-release-age=$(COOL_DOWN_DAYS) --no-progress --loglevel=error || exit 1; \
+	done
+
+licences: $(READY) ## Check the licence of every runtime dependency, and write docs/reference/licences.md
+	@$(BIN)/python -m dev.licences
+
+sbom: $(READY) ## Write the runtime dependencies as CycloneDX JSON to dist/adwarm.cdx.json
+	@$(BIN)/python -m dev.sbom
+
+surface: $(READY) ## Write down every name that the deprecation policy covers, to docs/reference/public-surface.txt
+	@$(BIN)/python -m dev.public_surface
+
+test-predecessor: $(READY) ## Run the store's tests of the newest release on the schema of this code, where a release exists
+	@$(BIN)/python -m dev.predecessor
 
 clean: ## Remove what was installed and made
 	@rm -rf $(VENV) .adwarm

@@ -18,7 +18,7 @@ The statement decides on the database's own clock. `adwarm.store.migrations.perm
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf, isfinite
+from math import isfinite
 from random import Random
 from typing import Any
 
@@ -156,20 +156,21 @@ def encode_batch(operations: Sequence[PermitOperation], make_id: Callable[[], st
 def _is_plain(outcome: CallOutcome) -> bool:
     return (
         outcome.kind in _SUCCEEDED
-        and (0 < outcome.latency_seconds < inf or outcome.kind is CallOutcomeKind.SKIPPED)
+        and isfinite(outcome.latency_seconds)
         and all(sample.percent < SLOW_PERCENT for sample in outcome.usage)  # False for NaN
         and all(isfinite(sample.percent) for sample in outcome.usage)
     )
 
 
 def _summarize_latencies(seconds: Sequence[float]) -> tuple[Any, ...]:
-    """Return the first and the longest, and by what the mean is multiplied and what is added to it, then all."""
+    """Return the new mean if there was none, the longest, and how an old mean is weighted and added to; then all."""
     if not seconds:
         return (0, 0, 1, 0, ())
-    added = 0.0
+    mean = added = 0.0
     for latency in seconds:
+        mean = mean + LATENCY_WEIGHT * (latency - mean) if mean else latency
         added = added * (1 - LATENCY_WEIGHT) + LATENCY_WEIGHT * latency
-    return (seconds[0], max(seconds), (1 - LATENCY_WEIGHT) ** len(seconds), added, seconds)
+    return (mean, max(seconds), (1 - LATENCY_WEIGHT) ** len(seconds), added, seconds)
 
 
 def _last_percents(outcomes: Sequence[CallOutcome]) -> dict[Scope, tuple[float | None, float | None]]:

@@ -280,7 +280,12 @@ def _create_private_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _connect(engine: Engine) -> Connection:
+def open_connection(engine: Engine) -> Connection:
+    """Return a connection of the pool; most callers use a transaction of this module instead.
+
+    Raises:
+        Transient: the database cannot be reached, or no connection is free; the message says what to do.
+    """
     try:
         return engine.connect()
     except DBAPIError as error:
@@ -295,7 +300,7 @@ def _connect(engine: Engine) -> Connection:
 
 
 @contextmanager
-def _translating_errors(engine: Engine) -> Iterator[None]:
+def translating_errors(engine: Engine) -> Iterator[None]:
     """Translate errors of waiting into `Transient`, and those of disks into `StorageError`; others pass unchanged."""
     try:
         yield
@@ -352,7 +357,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _connect(engine) as connection, connection.begin():
+    with translating_errors(engine), open_connection(engine) as connection, connection.begin():
         yield connection
 
 
@@ -370,7 +375,7 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
         with read_transaction(engine) as connection:
             yield connection
         return
-    with _translating_errors(engine), _autocommitting(engine) as connection:
+    with translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
 
 
@@ -384,7 +389,7 @@ def write_statement(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _autocommitting(engine) as connection:
+    with translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
 
 
@@ -395,7 +400,7 @@ def _autocommitting(engine: Engine) -> Iterator[Connection]:
     By the attribute of the driver: SQLAlchemy's isolation level `AUTOCOMMIT` sets the level of the session back at each
     return to the pool, which is another round trip.
     """
-    with _connect(engine) as connection:
+    with open_connection(engine) as connection:
         driver: Any = connection.connection.dbapi_connection
         driver.autocommit = True
         try:
@@ -413,7 +418,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _connect(engine) as plain:
+    with translating_errors(engine), open_connection(engine) as plain:
         connection = plain.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
             yield connection

@@ -23,6 +23,8 @@ DENIED = frozenset({WarmStatus.DENIED})
 _NOT_TRIED = ("cut", "held_out", "shadow")
 _ENDED = frozenset(status for status in WarmStatus if status.is_served) | FAILED | DENIED
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
+_CHANGE = update(table).where(table.c.id == bindparam("changed_id"))
+"""Changes many warms in one round trip: run it with a list of values, each with the `changed_id` of its warm."""
 _IS_UNMARKED = and_(table.c.used.is_(None), table.c.superseded_by.is_(None))
 
 
@@ -131,7 +133,7 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
     """
     done = failed = 0
     retried: list[str] = []
-    changed: list[dict[str, Any]] = []
+    changes: list[dict[str, Any]] = []
     with write_transaction(engine) as connection:
         # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
         job = jobs.lock(connection, run_id)
@@ -143,13 +145,13 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
             is_retry = row is not None and served and row.status in FAILED | DENIED
             if row is None or not (is_retry or row.status == "planned"):
                 continue
-            changed.append({"of_warm": result.warm_id, **_result_row(result)})
+            changes.append({"changed_id": result.warm_id, **_result_row(result)})
             done += served
             failed += int(not served and result.status is not WarmStatus.PLANNED)
             if is_retry:
                 retried.append(str(ReportKey(row.account_id, row.date_range, row.report)))
-        if changed:
-            connection.execute(_SAVE_RESULT, changed)
+        if changes:
+            connection.execute(_CHANGE, changes)
         if retried:
             jobs.retract_failures(connection, run_id, retried)
             job = jobs.lock(connection, run_id)
@@ -163,11 +165,19 @@ def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = 
         covered: ids of shadow warms that would have found their key fresh; they become `fresh`.
     """
     with write_transaction(engine) as connection:
-        for use in uses:
-            values = {"used": use.used, "first_use": use.first_use, "superseded_by": use.superseded_by}
-            connection.execute(update(table).where(table.c.id == use.warm_id).values(**values))
-        for warm_id in covered:
-            connection.execute(update(table).where(table.c.id == warm_id).values(status="fresh"))
+        changes = [
+            {
+                "changed_id": use.warm_id,
+                "used": use.used,
+                "first_use": use.first_use,
+                "superseded_by": use.superseded_by,
+            }
+            for use in uses
+        ]
+        if changes:
+            connection.execute(_CHANGE, changes)
+        if covered:
+            connection.execute(_CHANGE, [{"changed_id": warm_id, "status": "fresh"} for warm_id in covered])
 
 
 def get_calls_by_account(
@@ -322,12 +332,6 @@ def _row(warm: PlannedWarm) -> dict[str, Any]:
         "strategy": warm.strategy,
         "requests": warm.requests,
     }
-
-
-_RESULT_COLUMNS = ("status", "error", "fetched_at", "expires_at", "requests", "seconds")
-_SAVE_RESULT = (
-    update(table).where(table.c.id == bindparam("of_warm")).values({name: bindparam(name) for name in _RESULT_COLUMNS})
-)
 
 
 def _result_row(result: WarmResult) -> dict[str, Any]:

@@ -10,7 +10,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
-from adwarm.backpressure import FLEET, CallOutcome, CallOutcomeKind, Grant, Granted, SharedBudget, SqlAdmission, budget_rows
+from adwarm.backpressure import (
+    FLEET,
+    CallOutcome,
+    CallOutcomeKind,
+    Grant,
+    Granted,
+    SharedBudget,
+    SqlAdmission,
+    budget_rows,
+)
 from adwarm.backpressure import permit_statement as statement_module
 from adwarm.backpressure.admission import ReturnedBlock
 from adwarm.backpressure.permit_statement import PermitStatement
@@ -84,9 +93,7 @@ class Pair:
         theirs = [(grant, outcomes, unused) for _, grant, outcomes, unused in blocks]
         self.admission.acquire_block(scopes, class_, source="meta", permits=permits, returned=ours)
         self.memory.release_blocks(theirs, self.time.now)
-        expected.append(
-            self.memory.acquire_block(scopes, class_, source="meta", permits=permits, now=self.time.now)
-        )
+        expected.append(self.memory.acquire_block(scopes, class_, source="meta", permits=permits, now=self.time.now))
 
     def give_back(self, expected: list[Any], returned: Any) -> None:
         """Return the oldest block."""
@@ -139,7 +146,9 @@ class Pair:
         theirs = {state.name: state.to_row() for state in self.memory.scopes.values() if state.name in ours}
         assert differences(ours, theirs) == []
         # In memory a scope exists from its first request, a source's breaker from its first grant.
-        breakers = [{name: value.to_dict() for name, value in budget.breakers.items()} for budget in (stored, self.memory)]
+        breakers = [
+            {name: value.to_dict() for name, value in budget.breakers.items()} for budget in (stored, self.memory)
+        ]
         assert differences(*breakers) == []
         assert stored.last_token == self.memory.last_token
         assert len(stored.counted_grant_ids) == len(self.memory.counted_grant_ids)
@@ -157,8 +166,11 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
         names = sorted(one.keys() | other.keys())
         return [text for name in names for text in differences(one.get(name), other.get(name), f"{path}/{name}")]
     if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
-        return [text for index, pair in enumerate(zip(one, other, strict=True))
-                for text in differences(*pair, f"{path}/{index}")]
+        return [
+            text
+            for index, pair in enumerate(zip(one, other, strict=True))
+            for text in differences(*pair, f"{path}/{index}")
+        ]
     if isinstance(one, float | int) and isinstance(other, float | int):
         return [] if one == pytest.approx(other, rel=1e-7, abs=2e-4) else [f"{path}: {one} is not {other}"]
     return [] if one == other else [f"{path}: {one!r} is not {other!r}"]
@@ -167,12 +179,19 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
 def outcomes() -> st.SearchStrategy[Any]:
     """Outcomes of a block, mostly successes, some with usage figures; and the permits that were not used."""
     usage = st.lists(
-        st.builds(UsageSample, st.sampled_from([ACCOUNTS[0], APP, Scope(ScopeKind.APP, "other")]),
-                  st.sampled_from([0.0, 5.0, 60.0, 74.9, 80.0, 95.0])), max_size=2,
+        st.builds(
+            UsageSample,
+            st.sampled_from([ACCOUNTS[0], APP, Scope(ScopeKind.APP, "other")]),
+            st.sampled_from([0.0, 5.0, 60.0, 74.9, 80.0, 95.0]),
+        ),
+        max_size=2,
     ).map(tuple)
-    good = st.builds(CallOutcome, st.just(OK), st.sampled_from([0.2, 0.25, 0.3, 1.0]), st.one_of(st.just(()), usage))
+    good = st.builds(
+        CallOutcome, st.just(OK), st.sampled_from([0.0, 0.2, 0.25, 0.3, 1.0]), st.one_of(st.just(()), usage)
+    )
     bad = st.builds(
-        CallOutcome, st.sampled_from([FAILED, THROTTLED, CallOutcomeKind.TIMEOUT, CallOutcomeKind.SKIPPED, OK]),
+        CallOutcome,
+        st.sampled_from([FAILED, THROTTLED, CallOutcomeKind.TIMEOUT, CallOutcomeKind.SKIPPED, OK]),
         st.sampled_from([0.0, 0.2, 30.0]),
     )
     kinds = st.one_of(*[good] * 12, bad)
@@ -186,7 +205,8 @@ OPERATIONS = st.one_of(
 )
 STEPS = st.lists(
     st.tuples(st.sampled_from([0.0, 0.01, 0.01, 0.5, 2.5, 40.0, 1000.0]), st.lists(OPERATIONS, min_size=1, max_size=3)),
-    min_size=10, max_size=40,
+    min_size=10,
+    max_size=40,
 )
 RULES = st.builds(
     BackpressureSettings,
@@ -213,9 +233,14 @@ def applied(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[bool]]:
     monkeypatch.setattr(PermitStatement, "run", counting)
     monkeypatch.setattr(statement_module, "_MAX_SKIPPED", 0)
     yield counts
+    print("APPLIED", counts)
 
 
-@settings(max_examples=40, phases=(Phase.explicit, Phase.reuse, Phase.generate), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=40,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(rules=RULES, steps=STEPS)
 def test_any_sequence_gives_the_same_grants_and_state(
     engine: Engine, applied: Counter[bool], rules: BackpressureSettings, steps: list[Any]

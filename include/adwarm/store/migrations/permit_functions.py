@@ -1,4 +1,4 @@
-"""The functions of PostgreSQL that take and return permits in one statement; `backpressure.permit_statement` calls them.
+"""The functions of PostgreSQL that take and return permits in one statement, for `backpressure.permit_statement`.
 
 `adwarm_take_permits_1` applies a batch of operations to the shared budget as a whole, or changes nothing and says why.
 It applies only what needs no judgment: every call is admitted with all its permits, every outcome is a success, and
@@ -16,7 +16,8 @@ RETURNS jsonb LANGUAGE plpgsql AS $body$
 -- An event is one of
 --   [0, class, tokens, tokens that must be there, permits of a block or 0]              a call or block is admitted
 --   [1, class, tokens to refund, charged at, last percent, last percent above 0, successes,
---    first seconds, longest seconds, weight of the old mean, addition to it, [seconds]]  a block returns
+--    mean seconds if there was no mean, longest seconds, weight of the old mean, addition to it, [seconds]]
+--                                                                                        a block returns
 --   [2, null, 0, 0, last percent, last percent above 0]        a usage figure of a scope outside of the block's chain
 DECLARE
     state jsonb := stored->'state';
@@ -176,10 +177,8 @@ BEGIN
         END IF;
         CONTINUE WHEN kind = 2;
         IF (event->>6)::int > 0 THEN
-            IF latency = 0 THEN
-                latency := (event->>7)::float8;
-            END IF;
-            latency := latency * (event->>9)::float8 + (event->>10)::float8;
+            latency := CASE WHEN latency = 0 THEN (event->>7)::float8
+                ELSE latency * (event->>9)::float8 + (event->>10)::float8 END;
             FOR place IN 0..(event->>6)::int - 1 LOOP
                 -- Several calls that return at one time weigh as much as the first of them.
                 EXIT WHEN call_count >= 20 AND place > 0 AND last_call_at = at AND best <= ARRAY[mean, deviation];
