@@ -9,7 +9,7 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
-.PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-wheel test-matrix test-long test-hostile test-interop test-simulation test-stateful lint format bench \
+.PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-wheel test-matrix test-long test-hostile test-interop test-simulation test-stateful lint format bench rehearse \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
 	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue bench-large-fleet bench-sizing docs docs-build lock screenshots sizing clean bench-objects bench-scale licences sbom surface test-predecessor
 
@@ -77,6 +77,9 @@ test-matrix: $(READY) ## Install and run the wheel on Python 3.11 to 3.13 and Ai
 
 test-docs: $(READY) ## Run every command and program of README, quickstart and how-to that needs no network
 	@$(BIN)/pytest -q tests/docs
+
+rehearse: $(READY) ## Make each incident of the runbook for real, and compare what the commands print with its page
+	@$(BIN)/pytest -q --numprocesses 2 tests/rehearsal
 
 test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 51 ways, beside healthy accounts
 	@$(BIN)/pytest -q tests/hostile

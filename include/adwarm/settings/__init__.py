@@ -49,6 +49,7 @@ from adwarm.settings.sections import (
     ForecastSettings,
     FreshnessSettings,
     ImpactSettings,
+    LogSettings,
     ObjectStorageSettings,
     PlanningSettings,
     ReportSettings,
@@ -70,6 +71,7 @@ __all__ = [
     "FreshnessSettings",
     "HealerSettings",
     "ImpactSettings",
+    "LogSettings",
     "MaintenanceSettings",
     "ObjectStorageSettings",
     "PlanningSettings",
@@ -134,6 +136,7 @@ class Settings(BaseSettings):
     batch_seconds: float = Field(
         3_600, gt=0, description="Maximum time for a batch; the remaining keys are fetched by the next attempt."
     )
+    log: LogSettings = LogSettings()
     sql: SqlSettings = SqlSettings()
     object_storage: ObjectStorageSettings = ObjectStorageSettings()
     access_log: AccessLogSettings = AccessLogSettings()

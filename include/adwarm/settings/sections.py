@@ -7,6 +7,15 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator
 from adwarm.settings.section import Section, check_zone
 
 
+class LogSettings(Section):
+    """Log lines of commands and of `adwarm serve`, on standard error; tasks log as Airflow is configured."""
+
+    format: Literal["text", "json"] = Field("text", description="Text, or one JSON document per line.")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", description="Least level of adwarm's own lines; DEBUG has a line for each call of a platform."
+    )
+
+
 class SqlSettings(Section):
     """Connections to adwarm's database, and its timeouts."""
 

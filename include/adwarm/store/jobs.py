@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Job
@@ -82,6 +82,14 @@ def list_latest(engine: Engine, limit: int = 10) -> list[Job]:
     query = select(table).order_by(table.c.started_at.desc()).limit(limit)
     with read_transaction(engine) as connection:
         return [_job(row) for row in connection.execute(query)]
+
+
+def find_last_start(engine: Engine, dag_id: str) -> datetime | None:
+    """Return when the newest job of a DAG started; None when it has none."""
+    query = select(func.max(table.c.started_at)).where(table.c.dag_id == dag_id)
+    with read_transaction(engine) as connection:
+        last: datetime | None = connection.execute(query).scalar_one()
+    return last
 
 
 def find_completed(engine: Engine, dag_id: str, since: datetime) -> Job | None:

@@ -159,7 +159,7 @@ def export_tables(engine: Engine, folder: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     with read_transaction(engine) as connection:
         quote = engine.dialect.identifier_preparer.quote
-        for name in _existing_tables(connection):
+        for name in list_existing_tables(connection):
             rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(text(f"SELECT * FROM {quote(name)}"))  # noqa: S608 -- names of our own tables
             with (folder / f"{name}.jsonl").open("wb") as file:
                 counts[name] = 0
@@ -176,12 +176,35 @@ def reset(engine: Engine) -> str:
     """
     with write_transaction(engine) as connection:
         existing = MetaData()
-        existing.reflect(connection, only=_existing_tables(connection, VERSION_TABLE))
+        existing.reflect(connection, only=list_existing_tables(connection, VERSION_TABLE))
         existing.drop_all(connection)
     return upgrade(engine)
 
 
-def _existing_tables(connection: Connection, *further: str) -> list[str]:
+def recreate(connection: Connection, revision: str) -> None:
+    """Within the caller's transaction, drop every table of adwarm and create those of a revision.
+
+    Raises:
+        BadRequest: this code does not know the revision.
+    """
+    _check_upgradable(revision)
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_UNBOUNDED)
+    existing = MetaData()
+    existing.reflect(connection, only=list_existing_tables(connection, VERSION_TABLE))
+    existing.drop_all(connection)
+    upgrade_connection(connection, revision)
+
+
+def upgrade_connection(connection: Connection, revision: str = "head") -> str:
+    """Within the caller's transaction, upgrade the database to a revision and return it."""
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
+    return get_head_revision() if revision == "head" else revision
+
+
+def list_existing_tables(connection: Connection, *further: str) -> list[str]:
     """Return the names of adwarm's tables, and of `further` ones, that the database has."""
     return sorted({*metadata.tables, *further} & set(inspect(connection).get_table_names()))
 

@@ -86,6 +86,12 @@ def list_by_run(engine: Engine, run_id: str) -> list[Warm]:
     return _list(engine, select(table).where(table.c.run_id == run_id).order_by(table.c.id))
 
 
+def find(engine: Engine, warm_id: int) -> Warm | None:
+    """Return a warm; None when there is none with this id."""
+    found = _list(engine, select(table).where(table.c.id == warm_id))
+    return found[0] if found else None
+
+
 def list_by_reason(engine: Engine, reason: WarmReason) -> list[Warm]:
     """Return every warm with this reason that was to be fetched, in the order of the plans."""
     chosen = (table.c.reason == reason, table.c.status.not_in(_NOT_TRIED))
