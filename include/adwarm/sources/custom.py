@@ -97,8 +97,8 @@ def _check_source(made: Any, kind: str, connection: str) -> None:
     missing = [name for name in _MEMBERS if not hasattr(made, name)]
     if missing:
         raise BadRequest(
-            f"{kind!r} made a {type(made).__name__}, which is no source: it has no {', '.join(missing)}; derive it from "
-            "adwarm.sources.synchronous.SynchronousSource, or write them"
+            f"{kind!r} made a {type(made).__name__}, which is no source: it has no {', '.join(missing)}; derive it "
+            "from adwarm.sources.synchronous.SynchronousSource, or write them"
         )
     if made.connection != connection:
         raise BadRequest(

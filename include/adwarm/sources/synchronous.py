@@ -47,7 +47,7 @@ class SynchronousSource(ABC):
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """Return the page after `cursor` of a unit."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most sources hold nothing open
         """Close what the source holds open; by default nothing."""
 
     def list_accounts(self) -> Iterator[Account]:

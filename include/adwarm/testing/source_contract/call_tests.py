@@ -27,7 +27,14 @@ from adwarm.foundation.errors import (
 from adwarm.foundation.local_time import zone
 from adwarm.model import Account, Row
 from adwarm.sources.protocol import Increment, InsightsSource, iter_accounts
-from adwarm.testing.source_contract.hooks import SourceHooks, broken, check, check_same_rows, expect_error
+from adwarm.testing.source_contract.hooks import (
+    ContractBroken,
+    SourceHooks,
+    broken,
+    check,
+    check_same_rows,
+    expect_error,
+)
 from adwarm.testing.source_contract.upstream import UpstreamFailure
 from adwarm.testing.source_contract.value_tests import VALUES
 
@@ -109,17 +116,23 @@ class CallTests(SourceHooks):
         """A failure raises the error that says how to react, in time, and the source works again afterwards."""
         data, source = self.data(), self.make_source()
         account = data.main_account
-        calls: dict[str, Callable[[], Any]] = {"a request of rows": lambda: self.read(source, data.window)}
-        if failure in _OF_EVERY_CALL:
-            calls |= {
-                "get_account": lambda: source.get_account(account.id),
-                "list_account_page": lambda: source.list_account_page(None),
-            }
+        others: dict[str, Callable[[], Any]] = {
+            "get_account": lambda: source.get_account(account.id),
+            "list_account_page": lambda: source.list_account_page(None),
+        }
         with self.fail_upstream(failure, account.id):
-            for name, call in calls.items():
-                error = self._error_in_time(failure, call, f"{name}, when the upstream fails ({failure}),")
-                self._check_error(error, source, account)
-            if failure in {UpstreamFailure.DENIED, UpstreamFailure.TOO_MUCH_DATA}:
+            what = f"a request of rows, when the upstream fails ({failure}),"
+            if failure is UpstreamFailure.ABSENT:
+                _raises_typed_error(lambda: self.read(source, data.window), what)  # the first call may not know yet
+            error = self._error_in_time(failure, lambda: self.read(source, data.window), what)
+            self._check_error(error, source, account)
+            for name, call in others.items():
+                what = f"{name}, when the upstream fails ({failure}),"
+                if failure in _OF_EVERY_CALL:
+                    self._error_in_time(failure, call, what)
+                else:
+                    _raises_typed_error(call, what)
+            if failure is UpstreamFailure.DENIED:
                 other = next(item for item in data.accounts if item.id != account.id)
                 rows = self.read(source, data.window, account=other)
                 check_same_rows(rows, data.rows_of(other.id), data.level, f"{other.id} beside a failing account")
@@ -237,6 +250,16 @@ class CallTests(SourceHooks):
                 source.split(unit) or error.smaller_page or error.in_background,
                 "TooMuchData of a request that can be neither split, nor paged, nor made in the background",
             )
+
+
+def _raises_typed_error(call: Callable[[], Any], what: str) -> None:
+    """Make a call that may succeed or raise an error of adwarm, and no other."""
+    try:
+        call()
+    except AdwarmError:
+        return
+    except Exception as error:
+        raise ContractBroken(f"{what} raised {type(error).__name__} ({error}), which is no AdwarmError") from error
 
 
 def _error_text(call: Callable[[], Any]) -> str:

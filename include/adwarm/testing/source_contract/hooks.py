@@ -170,7 +170,8 @@ def check_same_rows(rows: Sequence[Row], expected: Sequence[Row], level: str, wh
     for row in rows:
         other = by_key[row_key(row, level)]
         for name, value in other.items():
-            if not is_same(row.get(name), value):
+            is_zero = name in SUMS and row.get(name) is None and is_same("0", value)  # platforms leave zeros out
+            if not is_zero and not is_same(row.get(name), value):
                 broken(f"{what}: {name} of {row_key(row, level)} is {row.get(name)!r}; the upstream holds {value!r}")
 
 

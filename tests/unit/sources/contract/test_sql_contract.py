@@ -55,9 +55,7 @@ class SqlContract(SourceContract):
     def load(self, admin: Engine) -> None:
         """Create the table, and load the sample rows."""
         data = self.data()
-        types = {name: self.types.get(name, "text") for name in (*data.fields, "date_start")} | {
-            "date_start": self.day_type
-        }
+        types = {name: self.types.get(name, "text") for name in data.fields} | {"date_start": self.day_type}
         with admin.begin() as connection:
             connection.execute(text(f"DROP TABLE IF EXISTS {self.table}"))
             columns = ", ".join(f"{name} {kind}" for name, kind in types.items())
@@ -78,11 +76,12 @@ class SqlContract(SourceContract):
     @contextmanager
     def replace_value(self, row: Row, field: str, value: Any) -> Iterator[None]:
         """Update the row, by what identifies it."""
+        if value == "NaN" and self.types.get(field, "text") != "text" and self.admin.dialect.name != "sqlite":
+            raise CannotHold("the database would read it as a number")
         where = "ad_id = :ad AND campaign_id = :campaign AND spend = :spend"
-        key = {"ad": row["ad_id"], "campaign": row["campaign_id"], "spend": self._typed(row, self.types_of("spend"))}
-        key["ad"] = self._typed(row, self.types_of("ad_id"))["ad_id"]
-        key["campaign"] = self._typed(row, self.types_of("campaign_id"))["campaign_id"]
-        key["spend"] = key["spend"]["spend"]
+        names = {"ad": "ad_id", "campaign": "campaign_id", "spend": "spend"}
+        typed = self._typed(row, {name: self.types.get(name, "text") for name in names.values()})
+        key = {short: typed[name] for short, name in names.items()}
         with self.admin.begin() as connection:
             before = connection.execute(text(f"SELECT * FROM {self.table} WHERE {where}"), key).mappings().all()
         assert len(before) == 1
@@ -98,10 +97,6 @@ class SqlContract(SourceContract):
             yield
         finally:
             self.load(self.admin)
-
-    def types_of(self, field: str) -> dict[str, str]:
-        """Return the type of a column."""
-        return {field: self.types.get(field, "text")}
 
     @contextmanager
     def fail_upstream(self, failure: UpstreamFailure, account_id: str) -> Iterator[None]:
