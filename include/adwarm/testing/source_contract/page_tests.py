@@ -59,8 +59,8 @@ class PageTests(SourceHooks):
                     f"a request of {len(unit.windows)} windows is over max_windows_per_request",
                 )
             _check_coverage(units, windows, increment)
-        unit = source.plan(account, [data.window], Increment.DAY, self.spec())
-        check(len(unit) == 1, f"{len(data.window)} days take {len(unit)} requests; plan as few as the limits allow")
+        fewest = source.plan(account, [data.window], Increment.DAY, self.spec())
+        check(len(fewest) == 1, f"{len(data.window)} days take {len(fewest)} requests; plan as few as the limits allow")
 
     def test_the_largest_requests_are_answered(self) -> None:
         """A request of as many days, or windows, as are declared is answered with all its rows."""

@@ -100,7 +100,8 @@ def sample_data() -> UpstreamData:
         rows = [*sample_data().daily_rows, *sample_data().zero_rows]
         ```
     """
-    rows, zeros = [], []
+    rows: list[Row] = []
+    zeros: list[Row] = []
     for number, ad in enumerate(_ADS):
         for day in _PERIOD.days():
             if day == _GAP or (number == 1 and day.day % 3 == 0):
