@@ -16,7 +16,7 @@ INTRO = """# Sources
 
 Where insights come from, and what each source can do. `ADWARM_SOURCE__KIND` or an Airflow connection selects one:
 [your own ad account](../how-to/own-ad-account.md), [a table or files](../how-to/other-sources.md), or
-[a source that you write](../how-to/write-a-source.md). All of them pass the same suite, `adwarm.testing.SourceContract`.
+[a source that you write](../how-to/write-a-source.md). All pass one suite, `adwarm.testing.SourceContract`.
 
 """
 
