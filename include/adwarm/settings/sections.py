@@ -335,7 +335,12 @@ class FatigueSettings(Section):
 class SourceSettings(Section):
     """Where insights come from when no Airflow connection is set."""
 
-    kind: Literal["meta", "parquet", "sql"] = Field("meta", description="Kind of source.")
+    kind: str = Field(
+        "meta",
+        pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$",
+        description="`meta`, `parquet`, `sql`, or a source of your own: `package.module:function`, or an entry point.",
+    )
+    options: dict[str, str] = Field({}, description="A source of your own: its options, without secrets.")
     graph_url: str = Field(
         "https://graph.facebook.com", description="Meta: base URL of the Graph API or of the simulator."
     )
