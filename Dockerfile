@@ -2,7 +2,7 @@
 #
 # The lock is installed in a stage of its own, so that the final image holds no compiler, no cache and no build tool.
 
-FROM python:3.12-slim-bookworm AS build
+FROM python:3.12.13-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -21,7 +21,7 @@ COPY plugins plugins
 RUN uv pip install --python /opt/venv/bin/python --no-deps .
 
 
-FROM python:3.12-slim-bookworm
+FROM python:3.12.13-slim-bookworm
 
 # HOME and USER, because a user id from AIRFLOW_UID has no line in /etc/passwd. The last two return free memory to the
 # system instead of keeping some for each thread.
@@ -45,6 +45,7 @@ COPY --from=build /opt/venv /opt/venv
 COPY --chown=50000:0 include /opt/airflow/include
 COPY --chown=50000:0 plugins /opt/airflow/plugins
 COPY --chown=50000:0 dags /opt/airflow/dags
+COPY --chown=50000:0 config/init.sh /opt/airflow/config/init.sh
 
 WORKDIR /opt/airflow
 USER 50000:0
