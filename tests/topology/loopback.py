@@ -1,7 +1,7 @@
 """What differs between the containers of docker-compose.yaml and the processes of this test. Nothing else does.
 
 - `Places.replacements` maps names and paths of the containers to addresses and folders of this machine.
-- `EXTRA` and `Places.ports_of` add variables; `EXTRA_ARGUMENTS` adds arguments.
+- `EXTRA` and `Places.ports_of` add variables; `Places.extra_arguments` adds arguments.
 - The image is a copy of what the Dockerfile copies; its Python packages are those of this interpreter.
 """
 
@@ -100,13 +100,22 @@ class Places:
         if service.is_ours:
             environment |= EXTRA | self.ports_of(service.name)
         else:
+            environment |= {"PGDATA": str(self.volume("postgres-data"))} if service.name == "postgres" else {}
             environment["PATH"] = os.pathsep.join([str(self.programs), os.environ["PATH"]])
         return replace(
             service,
-            command=(*swap_words(service.command), *EXTRA_ARGUMENTS.get(service.name, ())),
+            command=(*swap_words(service.command), *self.extra_arguments(service.name)),
             environment=environment,
             health_command=swap_words(service.health_command),
         )
+
+    def extra_arguments(self, name: str) -> tuple[str, ...]:
+        """Return the arguments that a service has beyond those of the file."""
+        if name != "postgres":
+            return EXTRA_ARGUMENTS.get(name, ())
+        folder = self.volume("postgres-data")
+        options = {"port": self.ports[name], "listen_addresses": "127.0.0.1", "unix_socket_directories": folder}
+        return tuple(word for option, value in options.items() for word in ("-c", f"{option}={value}"))
 
     def ports_of(self, name: str) -> dict[str, str]:
         """Return the variables for the ports of a service of Airflow, which containers do not share."""

@@ -23,6 +23,7 @@ from tests.topology.compose_services import Service
 _PR_SET_CHILD_SUBREAPER = 36
 _RETRY_SECONDS = 1.0
 _MEMORY_SECONDS = 3.0
+_MAX_STARTS = 3
 
 
 @dataclass
@@ -31,7 +32,8 @@ class RunningService:
 
     Attributes:
         user: the user that runs it; None for the user of this process.
-        settings: further arguments of its command.
+        stop_signal: what its image declares.
+        is_wanted: whether it is to run.
         starts: how often it was started.
         peak_bytes: the most anonymous memory that its processes had together.
         stop_seconds: how long it took to end after SIGTERM; None before.
@@ -85,7 +87,7 @@ class RunningService:
             if self.check.poll() is not None:
                 self.is_healthy = self.check.returncode == 0
                 self.check, self.check_after = None, now + _RETRY_SECONDS
-        elif not self.is_healthy and now >= self.check_after:
+        elif self.service.restarts and not self.is_healthy and now >= self.check_after:
             self.check = self._spawn(self.service.health_command)
 
     def has_ended(self) -> bool:
@@ -172,17 +174,22 @@ class ServiceRunner:
 
         Raises:
             TimeoutError: it did not in time.
-            RuntimeError: a service that prepares others has failed.
+            RuntimeError: a service that prepares others has failed, or another one ends again and again.
         """
         deadline = time.monotonic() + seconds
         while not is_true():
             self.tick()
-            for name, item in self.running.items():
-                if not item.service.restarts and item.process is not None and (item.process.poll() or 0) != 0:
-                    raise RuntimeError(f"{name} ended with {item.process.returncode}:\n{_tail(item.log)}")
+            self._check_starts()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"it never happened: {what}")
             threading.Event().wait(0.2)
+
+    def _check_starts(self) -> None:
+        for name, item in self.running.items():
+            code = item.process.poll() if item.process is not None else None
+            has_failed = code not in {None, 0} and not item.service.restarts
+            if has_failed or item.starts > _MAX_STARTS:
+                raise RuntimeError(f"{name} ended with {code}:\n{_tail(item.log)}")
 
     def list_unhealthy(self) -> list[str]:
         """Return the services that are neither healthy nor, where they prepare others, done."""
