@@ -11,7 +11,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
 	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue docs docs-build lock screenshots clean
+	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue docs docs-build lock screenshots topology-test clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,9 @@ faults-syscalls: $(READY) ## Kill a batch at each of its system calls; Linux wit
 
 test-long: $(READY) ## Run the tests that take half a minute or more: a forecast of each real log, no look-ahead
 	@$(BIN)/pytest -q --numprocesses 2 -m long
+
+topology-test: $(READY) ## Run every service of docker-compose.yaml as a process, kill a worker and a read API; needs Linux and redis-server
+	@$(BIN)/python -m tests.topology
 
 test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check every invariant at every event
 	@$(BIN)/python -m tests.simulation

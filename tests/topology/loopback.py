@@ -8,7 +8,9 @@
 import os
 import shutil
 import socket
+import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,7 +129,7 @@ class Places:
         return {variable: str(self.ports[service]) for variable, service in known.items()}
 
     def build_image(self) -> None:
-        """Copy what the Dockerfile copies, so that a file which it forgets is missing here, too."""
+        """Copy what the Dockerfile copies, so that a file which it forgets is missing here, too, and compile it as it does."""
         for source, target in read_image_copies().items():
             here, there = ROOT / source, Path(target.replace("/opt/airflow", str(self.home / "image")))
             if here.is_dir():
@@ -135,6 +137,8 @@ class Places:
             else:
                 there.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(here, there)
+        packages = [sysconfig.get_path("purelib"), self.home / "image/include", self.home / "image/plugins"]
+        subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j", "2", *map(str, packages)], check=False)
 
 
 def find_places(home: Path, programs: Path) -> Places:
