@@ -1,4 +1,4 @@
-"""The services of docker-compose.yaml, as `docker compose` would start them: command, environment, health check, limits."""
+"""The services of docker-compose.yaml, as `docker compose` would start them."""
 
 import re
 from collections.abc import Collection, Mapping

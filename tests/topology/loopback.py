@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -65,7 +65,6 @@ class Places:
         """Return what is replaced in commands, health checks and variables of a service, longer texts first."""
         image = self.home / "image"
         own = {path: str(self.volume(source)) for source, path in service.volumes.items()}
-        port = _CONTAINER_PORTS.get(service.name, "")
         return [
             ("http://airflow-apiserver:8080", f"http://127.0.0.1:{self.ports['airflow-apiserver']}"),
             ("http://simulator:8900", f"http://127.0.0.1:{self.ports['simulator']}"),
@@ -74,7 +73,6 @@ class Places:
             ("redis-server ", f"redis-server --bind 127.0.0.1 --port {self.ports['redis']} --dir {own.get('/data')} "),
             ("redis-cli ", f"redis-cli -p {self.ports['redis']} "),
             ("--host=127.0.0.1", f"--host=127.0.0.1 --port={self.ports['postgres']}"),
-            *([(port, str(self.ports[service.name]))] if port else []),
             ("0.0.0.0", "127.0.0.1"),
             *sorted(own.items(), key=lambda item: -len(item[0])),
             ("/opt/airflow", str(image)),
@@ -88,15 +86,23 @@ class Places:
     def place(self, service: Service) -> Service:
         """Return a service as it runs here."""
         rules = self.replacements(service)
+        port = _CONTAINER_PORTS.get(service.name)
+        # Not in variables: a secret may contain these four digits.
+        port_rules = [(port, str(self.ports[service.name]))] if port else []
 
-        def swap(text: str) -> str:
+        def swap(text: str, rules: list[tuple[str, str]] = rules) -> str:
             for before, after in rules:
                 text = text.replace(before, after)
             return text
 
-        def swap_words(words: Iterable[str]) -> tuple[str, ...]:
+        def swap_words(words: Sequence[str]) -> tuple[str, ...]:
             # An argument that became two of them, as `--host=127.0.0.1 --port=5432`, is split again.
-            return tuple(part for word in words for part in ([swap(word)] if " " in word else swap(word).split(" ")))
+            swapped = [swap(word, [*port_rules, *rules]) for word in words]
+            return tuple(
+                part
+                for word, text in zip(words, swapped, strict=True)
+                for part in ([text] if " " in word else text.split(" "))
+            )
 
         environment = {name: swap(value) for name, value in service.environment.items()}
         if service.is_ours:
@@ -129,7 +135,7 @@ class Places:
         return {variable: str(self.ports[service]) for variable, service in known.items()}
 
     def build_image(self) -> None:
-        """Copy what the Dockerfile copies, so that a file which it forgets is missing here, too, and compile it as it does."""
+        """Copy what the Dockerfile copies, and compile it; a file that it forgets is missing here, too."""
         for source, target in read_image_copies().items():
             here, there = ROOT / source, Path(target.replace("/opt/airflow", str(self.home / "image")))
             if here.is_dir():
@@ -148,7 +154,9 @@ def find_places(home: Path, programs: Path) -> Places:
     try:
         for probe in sockets:
             probe.bind(("127.0.0.1", 0))
-        return Places(home, {name: probe.getsockname()[1] for name, probe in zip(names, sockets, strict=True)}, programs)
+        return Places(
+            home, {name: probe.getsockname()[1] for name, probe in zip(names, sockets, strict=True)}, programs
+        )
     finally:
         for probe in sockets:
             probe.close()

@@ -123,7 +123,13 @@ class Scenario:
 
     def _run_and_kill(self, rest: AirflowRest, engine: Any, reader: ReportReader) -> None:
         """Start the runs, kill a worker and a read API in the middle of them, and wait for the end of the runs."""
-        conf = {"accounts": ACCOUNTS, "date_ranges": list(RANGES), "batch_size": 2, "delay_seconds": 1, "max_calls": 1_000}
+        conf = {
+            "accounts": ACCOUNTS,
+            "date_ranges": list(RANGES),
+            "batch_size": 2,
+            "delay_seconds": 1,
+            "max_calls": 1_000,
+        }
         with self._phase("first reports"):
             for dag_id in (WARMING, DAILY):
                 rest.unpause(dag_id)
@@ -145,7 +151,7 @@ class Scenario:
             self._runner.wait_until(lambda: self._are_done(rest), "the runs end", 300)
 
     def _running_pids(self, rest: AirflowRest) -> set[int]:
-        """Return the processes of the strategy run's running batches, none while one is still on its way to a worker."""
+        """Return the processes of the running batches; none while one is still on its way to a worker."""
         tasks = [task for task in rest.list_tasks(WARMING, RUN) if task["task_id"] == "warm"]
         if any(task["state"] in {None, "scheduled", "queued"} for task in tasks):
             return set()
@@ -158,7 +164,9 @@ class Scenario:
 
     def _check_ledger(self, rest: AirflowRest, engine: Any) -> None:
         """Every run is green, each of its keys has one warm, and every report is stored."""
-        runs = {(dag_id, run_id): state for dag_id in (WARMING, DAILY) for run_id, state in rest.list_runs(dag_id).items()}
+        runs = {
+            (dag_id, run_id): state for dag_id in (WARMING, DAILY) for run_id, state in rest.list_runs(dag_id).items()
+        }
         assert set(runs.values()) == {"success"}, runs
         tasks = [task for dag_id, run_id in runs for task in rest.list_tasks(dag_id, run_id)]
         queues = {task["queue"] for task in tasks if task["task_id"] == "warm" and task["state"] == "success"}

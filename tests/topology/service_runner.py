@@ -14,14 +14,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import psutil
 
 from tests.topology.compose_services import Service
 
 _PR_SET_CHILD_SUBREAPER = 36
-_RETRY_SECONDS = 1.0
+_RETRY_SECONDS = 3.0
 _MEMORY_SECONDS = 3.0
 _MAX_STARTS = 3
 
@@ -59,14 +58,13 @@ class RunningService:
 
     def start(self) -> None:
         """Start its command in a session of its own."""
-        self.process = self._spawn(self.service.command)
+        self.process = self._spawn(self.service.command, self.log)
         self.sessions.add(self.process.pid)
         self.starts += 1
         self.is_wanted, self.is_healthy, self.check_after = True, False, time.monotonic() + _RETRY_SECONDS
 
-    def _spawn(self, command: tuple[str, ...]) -> subprocess.Popen[bytes]:
-        log: IO[bytes]
-        with self.log.open("ab") as log:
+    def _spawn(self, command: tuple[str, ...], output: Path) -> subprocess.Popen[bytes]:
+        with output.open("ab") as log:
             return subprocess.Popen(
                 command, env=dict(self.service.environment), cwd=self.folder, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True, user=self.user,
@@ -88,7 +86,7 @@ class RunningService:
                 self.is_healthy = self.check.returncode == 0
                 self.check, self.check_after = None, now + _RETRY_SECONDS
         elif self.service.restarts and not self.is_healthy and now >= self.check_after:
-            self.check = self._spawn(self.service.health_command)
+            self.check = self._spawn(self.service.health_command, self.log.with_suffix(".health"))
 
     def has_ended(self) -> bool:
         """Return whether it ended well, as a service that prepares others does."""
@@ -108,7 +106,7 @@ class RunningService:
         return list(found.values())
 
     def kill(self) -> int:
-        """Kill every process of it by SIGKILL, as an engine that loses the container, and return how many there were."""
+        """Kill every process of it by SIGKILL, as if the container was lost, and return how many there were."""
         victims = self.processes()
         for victim in victims:
             with suppress(psutil.NoSuchProcess):

@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from adwarm.settings import NAMES, load_settings
-
 from tests.compose_rules import MissingVariable, interpolate, parse_env_file, service_environment
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""The files of deploy/kubernetes: well-formed, consistent with the compose file, and without a secret. No cluster is needed."""
+"""The files of deploy/kubernetes: well-formed, as the compose file, and without a secret. No cluster is needed."""
 
 from pathlib import Path
 from typing import Any
