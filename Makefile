@@ -9,9 +9,12 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
-.PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-wheel test-matrix test-long test-hostile test-interop test-simulation test-stateful lint format bench rehearse \
-	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue bench-large-fleet bench-sizing docs docs-build lock screenshots sizing clean bench-objects bench-scale licences sbom surface test-predecessor
+.PHONY: help setup demo up down dashboard test test-clients test-browser sizing screenshots test-wheel test-matrix \
+	test-docs rehearse test-hostile faults faults-syscalls test-long topology-test test-simulation test-stateful \
+	test-interop lint format bench bench-forecast bench-admission bench-adaptive bench-impact bench-planning \
+	bench-quota bench-week bench-large-fleet bench-sizing bench-storm bench-requests bench-serve bench-strategies \
+	bench-backfill bench-compression bench-memory bench-patterns bench-pages bench-objects bench-log-check bench-scale \
+	bench-fatigue docs docs-build lock licences sbom surface test-predecessor clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -92,6 +95,9 @@ faults-syscalls: $(READY) ## Kill a batch at each of its system calls; Linux wit
 
 test-long: $(READY) ## Run the tests that take half a minute or more: a forecast of each real log, no look-ahead
 	@$(BIN)/pytest -q --numprocesses 2 -m long
+
+topology-test: $(READY) ## Run every service of docker-compose.yaml as a process, kill a worker and a read API; needs Linux and redis-server
+	@$(BIN)/python -m tests.topology
 
 test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check every invariant at every event
 	@$(BIN)/python -m tests.simulation

@@ -24,12 +24,12 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import DATA_ARRIVED, DAY_COMPLETE, ENTRIES, FORECAST, SCORES
 from adwarm_airflow.declarations import (
-    WARM_ARGUMENTS,
     Tag,
     connection_param,
     cron_or_arrival_schedule,
     dag_kwargs,
     timestamp_param,
+    warm_arguments,
     warming_deadline,
 )
 from adwarm_airflow.operators import WarmBatchOperator
@@ -79,7 +79,7 @@ def adwarm_intelligent_warming() -> None:
         return warming.close_run(context)
 
     batches = with_link(plan(), RunPlanLink())
-    arguments = {"task_id": "warm", "inlets": [FORECAST], "outlets": [ENTRIES], **WARM_ARGUMENTS}
+    arguments = {"task_id": "warm", "inlets": [FORECAST], "outlets": [ENTRIES], **warm_arguments()}
     warm = WarmBatchOperator.partial(**arguments).expand(batch=batches)
     batches >> warm >> with_link(score_closed_days(), FatigueLink()) >> close_run()
 

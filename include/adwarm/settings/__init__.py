@@ -125,6 +125,11 @@ class Settings(BaseSettings):
     batch_size: int = Field(
         50, ge=1, le=5_000, description="Keys per mapped task, or more if `MAX_BATCHES` requires it."
     )
+    warming_queue: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,100}$",
+        description="Queue of the mapped tasks that fetch batches; unset: the default queue of Airflow.",
+    )
     max_batches: int = Field(16, ge=1, le=128, description="Maximum mapped tasks per run.")
     workers: int = Field(8, ge=1, le=128, description="Accounts of a batch that are fetched concurrently.")
     max_threads: int = Field(
