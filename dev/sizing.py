@@ -171,7 +171,7 @@ def describe(sizing: Sizing, settings: Settings | None = None) -> dict[str, str]
 
 
 def _round_up(value: float) -> int:
-    step = 10 ** max(2, math.floor(math.log10(max(1.0, value))) - 1)
+    step: int = 10 ** max(2, math.floor(math.log10(max(1.0, value))) - 1)
     return math.ceil(value / step) * step
 
 

@@ -1,7 +1,8 @@
 """Reading and writing a bucket with one request at a time and with many, at 20 and 50 ms a request, beside a folder.
 
 The bucket is moto's in a process of its own, and each request waits for the latency; what a real storage does under
-load is not measured. "One at a time" is the same code with one request at a time and nothing in memory. The hashes of what is stored must be equal everywhere.
+load is not measured. "One at a time" is the same code with one request at a time and nothing in memory. The hashes of
+what is stored must be equal everywhere.
 
 `python -m tests.benchmarks.object_store`
 """

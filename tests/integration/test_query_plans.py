@@ -148,7 +148,13 @@ def record_warms(store: Store) -> None:
     run = _newest_run(store.engine)
     due = warms.list_planned(store.engine, run, 0)
     number = due[0].id if due else 1
-    warms.finish(store.engine, run, [WarmResult(warm_id=number, status=WarmStatus.FETCHED, fetched_at=NOW, expires_at=NOW)], 1, [])
+    warms.finish(
+        store.engine,
+        run,
+        [WarmResult(warm_id=number, status=WarmStatus.FETCHED, fetched_at=NOW, expires_at=NOW)],
+        1,
+        [],
+    )
     warms.mark_uses(store.engine, [WarmUse(warm_id=number, used=True)])
     read_traffic.increment(store.engine, NOW, ACCOUNT, "warmer", upstream_calls=1)
 

@@ -13,9 +13,9 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations, list_pending
-from adwarm.store.schema_changes import get_compatible_from
+from adwarm.store.schema_changes import forget_changes, get_compatible_from
 from adwarm.store.tables import metadata
-from adwarm.store.upgrades import downgrade_to, read_revision, render_plan, upgrade_to_newest
+from adwarm.store.upgrades import downgrade_to, read_revision, render_plan, upgrade_to_newest, upgrade_within
 
 _DEVELOPMENT_REVISIONS = frozenset(f"{number:04}" for number in range(1, 13))
 """Schemas of the time before the first release. Their migrations are gone, so their databases cannot be upgraded."""
@@ -188,20 +188,17 @@ def recreate(connection: Connection, revision: str) -> None:
         BadRequest: this code does not know the revision.
     """
     _check_upgradable(revision)
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_UNBOUNDED)
     existing = MetaData()
     existing.reflect(connection, only=list_existing_tables(connection, VERSION_TABLE))
     existing.drop_all(connection)
-    upgrade_connection(connection, revision)
+    upgrade_within(connection, revision)
+    forget_changes(connection)  # the rows of a backup say when its database had which schema
 
 
-def upgrade_connection(connection: Connection, revision: str = "head") -> str:
-    """Within the caller's transaction, upgrade the database to a revision and return it."""
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, revision)
-    return get_head_revision() if revision == "head" else revision
+def upgrade_connection(connection: Connection, clock: Clock | None = None) -> str:
+    """Within the caller's transaction, upgrade the database to the newest schema and return its revision."""
+    upgrade_within(connection, get_head_revision(), clock)
+    return get_head_revision()
 
 
 def list_existing_tables(connection: Connection, *further: str) -> list[str]:

@@ -41,6 +41,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
 _ADVISORY_LOCK = 7230115
 _POLL_SECONDS = 0.25
 _WAIT_SECONDS = 3_600.0
+_UNLIMITED = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 _LOCK_CODES = {"55P03", "40P01"}
 """PostgreSQL: the timeout of a lock, and a deadlock."""
 logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it logs every time a context is configured
@@ -65,6 +66,22 @@ def upgrade_to_newest(engine: Engine, check: Callable[[str | None], None], clock
         check(current)
         for migration in list_pending(current):
             steps.up(migration)
+
+
+def upgrade_within(connection: Connection, revision: str, clock: Clock | None = None) -> None:
+    """Run the migrations up to `revision` in the caller's transaction, for a database that nobody uses meanwhile.
+
+    Indexes lock their tables here. Time limits of statements do not apply.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_UNLIMITED)
+    for migration in list_pending(read_revision(connection)):
+        for index in migration.indexes:
+            connection.exec_driver_sql(index.create_statement(connection.dialect.name, is_online=False))
+        run_up(connection, migration.revision)
+        save_change(connection, migration.revision, migration.compatible_from, (clock or SystemClock()).now())
+        if migration.revision == revision:
+            return
 
 
 def downgrade_to(engine: Engine, revision: str, clock: Clock | None = None) -> None:
@@ -195,10 +212,7 @@ class _Steps:
             try:
                 with translating_errors(self._connection.engine), self._connection.begin():
                     if self._dialect == "postgresql":
-                        self._connection.exec_driver_sql(
-                            "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; "
-                            f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"
-                        )
+                        self._connection.exec_driver_sql(f"{_UNLIMITED}; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
                     run(self._connection)
             except Transient as error:
                 if error.code not in _LOCK_CODES or attempt == LOCK_ATTEMPTS:
