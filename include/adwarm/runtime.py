@@ -37,7 +37,7 @@ from adwarm.store import Context, ObjectStore, open_engine, report_versions, upg
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
-from adwarm.store.schema import get_current_revision, get_head_revision, require_current
+from adwarm.store.schema import needs_upgrade, require_current
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -82,7 +82,7 @@ class Runtime:
         engine = open_engine(self.settings.database, self.settings.sql)
         if engine.dialect.name != "sqlite":
             require_current(engine)
-        elif get_current_revision(engine) != get_head_revision():
+        elif needs_upgrade(engine):
             upgrade(engine)
         self._choose_queries(engine)
         return engine

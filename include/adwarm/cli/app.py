@@ -12,6 +12,7 @@ from rich.console import Console
 from adwarm.cli import (
     accounts,
     actions,
+    airflow,
     alerts,
     allow,
     backfill,
@@ -121,6 +122,7 @@ app.add_typer(token.app, name="token")
 app.command("replay")(replay.replay)
 app.add_typer(review.app, name="review")
 app.command("simulate")(simulate.simulate)
+app.add_typer(airflow.app, name="airflow")
 app.command("doctor")(doctor.doctor)
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from adwarm.runtime import Runtime
 
 _SKIPPED_SHOWN = 3
+_SLOW_READ_SECONDS = 0.25
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
@@ -131,8 +132,20 @@ def _is_used(runtime: "Runtime") -> bool:
 
 
 def _check_objects(runtime: "Runtime") -> str:
-    runtime.objects.check()
-    return f"{runtime.objects.url} can be written"
+    """Return where the objects are, and behind a URL how long it takes to write and to read a small one.
+
+    Raises:
+        AdwarmError: they cannot be written or read; the message says what to do.
+    """
+    objects = runtime.objects
+    objects.check()  # the first request also looks up the credentials and connects
+    location = f"{objects.describe_root()} can be written"
+    if objects.local_path is not None:
+        return location
+    write, read = objects.measure()
+    times = f"{write * 1e3:.0f} ms to write and {read * 1e3:.0f} ms to read"
+    slow = "; slow: use a bucket in the region of the workers" if read > _SLOW_READ_SECONDS else ""
+    return f"{location}; a small object takes {times}, up to {objects.width} at once{slow}"
 
 
 def _check_open_log(runtime: "Runtime") -> str:

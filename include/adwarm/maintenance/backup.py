@@ -16,9 +16,9 @@ from typing import Any
 import orjson
 from upath import UPath
 
-from adwarm import __version__
 from adwarm.foundation.errors import Corrupt, NotFound
 from adwarm.foundation.home import is_temporary
+from adwarm.foundation.version import __version__
 from adwarm.maintenance.backup_folder import BackupFolder, Manifest, StoredFile, StoredTable
 from adwarm.maintenance.garbage_collection import MIN_ORPHAN_AGE, list_used_objects, read_used_objects
 from adwarm.store import Context, ObjectStore

@@ -22,7 +22,7 @@ from adwarm.store.database import write_transaction
 from adwarm.store.schema import list_existing_tables, recreate, upgrade_connection
 from adwarm.store.table_dump import LEFT_OUT, count_rows, load_rows
 
-_ALWAYS_THERE = ("report_version", *LEFT_OUT)
+_ALWAYS_THERE = ("report_version", "schema_change", *LEFT_OUT)
 """Tables that have rows as soon as a command has run."""
 _SHOWN = 3
 

@@ -38,14 +38,14 @@ def add_progress(
 ) -> None:
     """Add to a job's counts. Concurrent batches of one run may call it."""
     with write_transaction(engine) as connection:
-        add_counts(connection, run_id, done=done, failed=failed, requests=requests, errors=errors or ())
+        job = lock(connection, run_id)
+        add_counts(connection, job, done=done, failed=failed, requests=requests, errors=errors or ())
 
 
 def add_counts(
-    connection: Connection, run_id: str, *, done: int, failed: int, requests: int, errors: Sequence[str] = ()
+    connection: Connection, job: Job | None, *, done: int, failed: int, requests: int, errors: Sequence[str] = ()
 ) -> None:
-    """Add to a job's counts within the caller's transaction; does nothing when the run has no job."""
-    job = lock(connection, run_id)
+    """Add to the counts of a job that the caller's transaction has locked; does nothing when the run has no job."""
     if job is None:
         return
     counts = {"done": job.done + done, "failed": max(0, job.failed + failed), "requests": job.requests + requests}
