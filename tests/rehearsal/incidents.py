@@ -117,7 +117,7 @@ def damaged_objects(stage: Stage) -> None:
     second.unlink()
     stage.show("look", "adwarm verify", code=1)
     stage.show("mend-aside", "adwarm verify --repair", code=1)
-    stage.show("mend-fetch", "adwarm maintain --step repair_degraded", code=0)
+    stage.show("mend-fetch", "adwarm warm act_1 act_2 --range last_3d", code=0)
     stage.show("over", "adwarm verify | tail -2", code=0)
 
 

@@ -87,7 +87,7 @@ def _list_checks(runtime: "Runtime") -> list[Check]:
         Check("object store", lambda: _check_objects(runtime)),
         *_list_disk_checks(runtime),
         *_list_log_checks(runtime),
-        stored("forecast", _check_forecast),
+        Check("forecast", lambda: _check_forecast(runtime), needs_database=True, is_slow=True),
         *list_connection_checks(runtime),
         stored("quota", check_quota),
         stored("misses", check_fetching),
