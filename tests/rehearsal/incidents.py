@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adwarm.store.database import open_engine
-from adwarm.store.schema import downgrade
+from adwarm.store.schema import downgrade, get_head_revision
 from tests.rehearsal.stage import Stage
 
 Incident = Callable[[Stage], None]
@@ -190,7 +190,7 @@ def old_schema(stage: Stage) -> None:
         stage.set(DATABASE_URL=server.get_uri())
         stage.run("adwarm db upgrade")
         engine = open_engine(server.get_uri())
-        downgrade(engine, "-1")
+        downgrade(engine, str(int(get_head_revision()) - 1))
         engine.dispose()
         stage.show("look-warm", "adwarm warm act_1 --range yesterday", code=1)
         stage.show("look-current", "adwarm db current", code=0)
