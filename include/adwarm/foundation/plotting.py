@@ -29,6 +29,6 @@ def load_plotly() -> Plotly:
     """
     if not has_plotly():
         raise BadRequest(NO_PLOTLY, code="no_plotly")
-    import plotly.graph_objects
+    from plotly import graph_objects, offline, subplots
 
-    return plotly
+    return Plotly(graph_objects, offline, subplots)
