@@ -49,6 +49,7 @@ from adwarm.settings.sections import (
     ForecastSettings,
     FreshnessSettings,
     ImpactSettings,
+    LogSettings,
     ObjectStorageSettings,
     PlanningSettings,
     ReportSettings,
@@ -70,6 +71,7 @@ __all__ = [
     "FreshnessSettings",
     "HealerSettings",
     "ImpactSettings",
+    "LogSettings",
     "MaintenanceSettings",
     "ObjectStorageSettings",
     "PlanningSettings",
@@ -123,6 +125,11 @@ class Settings(BaseSettings):
     batch_size: int = Field(
         50, ge=1, le=5_000, description="Keys per mapped task, or more if `MAX_BATCHES` requires it."
     )
+    warming_queue: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9_.-]{1,100}$",
+        description="Queue of the mapped tasks that fetch batches; unset: the default queue of Airflow.",
+    )
     max_batches: int = Field(16, ge=1, le=128, description="Maximum mapped tasks per run.")
     workers: int = Field(8, ge=1, le=128, description="Accounts of a batch that are fetched concurrently.")
     max_threads: int = Field(
@@ -134,6 +141,7 @@ class Settings(BaseSettings):
     batch_seconds: float = Field(
         3_600, gt=0, description="Maximum time for a batch; the remaining keys are fetched by the next attempt."
     )
+    log: LogSettings = LogSettings()
     sql: SqlSettings = SqlSettings()
     object_storage: ObjectStorageSettings = ObjectStorageSettings()
     access_log: AccessLogSettings = AccessLogSettings()

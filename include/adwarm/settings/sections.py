@@ -7,6 +7,15 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator
 from adwarm.settings.section import Section, check_zone
 
 
+class LogSettings(Section):
+    """Log lines of commands and of `adwarm serve`, on standard error; tasks log as Airflow is configured."""
+
+    format: Literal["text", "json"] = Field("text", description="Text, or one JSON document per line.")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", description="Least level of adwarm's own lines; DEBUG has a line for each call of a platform."
+    )
+
+
 class SqlSettings(Section):
     """Connections to adwarm's database, and its timeouts."""
 
@@ -326,7 +335,12 @@ class FatigueSettings(Section):
 class SourceSettings(Section):
     """Where insights come from when no Airflow connection is set."""
 
-    kind: Literal["meta", "parquet", "sql"] = Field("meta", description="Kind of source.")
+    kind: str = Field(
+        "meta",
+        pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$",
+        description="`meta`, `parquet`, `sql`, or a source of your own: `package.module:function`, or an entry point.",
+    )
+    options: dict[str, str] = Field({}, description="A source of your own: its options, without secrets.")
     graph_url: str = Field(
         "https://graph.facebook.com", description="Meta: base URL of the Graph API or of the simulator."
     )
