@@ -22,7 +22,7 @@ from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
-from adwarm.testing.object_server import REGION, ObjectServer
+from tests.object_server import REGION, ObjectServer
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
