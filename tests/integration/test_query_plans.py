@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event, func, select, text
 from starlette.testclient import TestClient
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, RequestQueue, SqlAdmission
@@ -148,14 +148,21 @@ def record_warms(store: Store) -> None:
     run = _newest_run(store.engine)
     due = warms.list_planned(store.engine, run, 0)
     number = due[0].id if due else 1
-    warms.finish(store.engine, run, [WarmResult(warm_id=number, status=WarmStatus.FETCHED, fetched_at=NOW, expires_at=NOW)], 1, [])
+    warms.finish(
+        store.engine,
+        run,
+        [WarmResult(warm_id=number, status=WarmStatus.FETCHED, fetched_at=NOW, expires_at=NOW)],
+        1,
+        [],
+    )
     warms.mark_uses(store.engine, [WarmUse(warm_id=number, used=True)])
     read_traffic.increment(store.engine, NOW, ACCOUNT, "warmer", upstream_calls=1)
 
 
 def _newest_run(engine: Engine) -> str:
     with engine.connect() as connection:
-        row = connection.execute(warm.select().order_by(warm.c.id.desc()).limit(1)).first()
+        newest = select(func.max(warm.c.id)).scalar_subquery()
+        row = connection.execute(select(warm.c.run_id).where(warm.c.id == newest)).first()
     return row.run_id if row else "dag/none"
 
 
@@ -266,9 +273,9 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         with write_transaction(engine) as connection:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             for statement in filter(str.strip, COPIES.split(";\n")):
-                names = set(re.findall(r"(?<!:):(\w+)", statement))
                 values = {"scope": f"account:{ACCOUNT}", "now": NOW}
-                connection.execute(text(statement), {name: values[name] for name in names})
+                named = {name: value for name, value in values.items() if f":{name}" in statement}
+                connection.execute(text(statement), named)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("SET statement_timeout = 0; VACUUM ANALYZE")
         yield store
