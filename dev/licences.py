@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
-from license_expression import ExpressionError, Licensing
+from license_expression import ExpressionError, Licensing  # type: ignore[import-untyped]
 
 from dev.locked import ROOT, LockedPackage, read_lock
 

@@ -25,9 +25,6 @@ def build_sbom(packages: list[LockedPackage], version: str) -> dict[str, Any]:
     Args:
         packages: the packages of the lock.
         version: the version of adwarm.
-
-    Raises:
-        ValueError: the document does not follow the schema of CycloneDX 1.6.
     """
     root = f"pkg:pypi/adwarm@{version}"
     references: dict[str, list[str]] = {}  # a lock may have two versions of a package, for different platforms
@@ -56,9 +53,17 @@ def build_sbom(packages: list[LockedPackage], version: str) -> dict[str, Any]:
         "dependencies": [{"ref": reference, "dependsOn": sorted(needs[reference])} for reference in sorted(needs)],
     }
     document["serialNumber"] = f"urn:uuid:{uuid5(NAMESPACE_URL, json.dumps(document, sort_keys=True))}"
+    return document
+
+
+def check_sbom(document: dict[str, Any]) -> None:
+    """Check a document.
+
+    Raises:
+        ValueError: it does not follow the schema of CycloneDX 1.6.
+    """
     if (problem := JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document))) is not None:
         raise ValueError(f"the document does not follow the schema of CycloneDX: {problem}")
-    return document
 
 
 def _reference(package: LockedPackage) -> str:
@@ -91,6 +96,7 @@ def _component(package: LockedPackage) -> dict[str, Any]:
 def main(output: Path = OUTPUT) -> int:
     """Write the document of the runtime lock."""
     document = build_sbom(read_lock(), __version__)
+    check_sbom(document)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     print(f"{len(document['components'])} packages in {output.relative_to(ROOT)}")

@@ -4,14 +4,14 @@ API server, scheduler with LocalExecutor, DAG processor and triggerer run over P
 on the same machine, with a clock that stands still. The DAG `adwarm_strategy_warming` is triggered with a strategy of
 ten date ranges of every account, in 16 lanes of which four work at the same time.
 
-| figure             | what it is                                                                                       |
-|--------------------|--------------------------------------------------------------------------------------------------|
-| wall time          | from the creation of the run to its end, as Airflow has stored them                              |
-| Airflow's share    | part of the wall time in which no task of the run is inside the `execute` of its operator        |
-| no batch works     | part of the wall time in which no batch is; planning, scoring and closing count here too         |
-| over the core      | wall time over that of the same plan, batches and scores by as many processes without Airflow    |
-| statements per key | SQL statements that the server has logged for adwarm's database, without those of transactions   |
-| memory             | peak of each process as its kernel keeps it; growth: the last quarter of the batches / the first |
+| figure             | what it is                                                                                      |
+|--------------------|-------------------------------------------------------------------------------------------------|
+| wall time          | from the creation of the run to its end, as Airflow has stored them                             |
+| Airflow's share    | part of the wall time in which no task of the run is inside the `execute` of its operator       |
+| no batch works     | part of the wall time in which no batch is; planning, scoring and closing count here too        |
+| over the core      | wall time over that of the same plan, batches and scores by as many processes without Airflow   |
+| statements per key | SQL statements that the server has logged for adwarm's database, without those of transactions  |
+| memory             | peak of each process as its kernel keeps it; growth: last quarter of the batches / first one  |
 
 With `--s3` the run is repeated with the objects in a bucket of moto's server, and has to store equal content.
 """

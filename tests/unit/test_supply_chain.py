@@ -130,6 +130,7 @@ def test_the_sbom_is_complete_and_reproducible() -> None:
     """It holds every package with version, hashes and licence, its graph is closed, and it is the same each time."""
     packages = read_lock()
     document = sbom.build_sbom(packages, __version__)
+    sbom.check_sbom(document)
 
     assert len(document["components"]) == len(packages) > 200
     for component, package in zip(document["components"], packages, strict=True):
@@ -145,7 +146,7 @@ def test_the_sbom_is_complete_and_reproducible() -> None:
 def test_a_malformed_sbom_is_refused() -> None:
     """A document that does not follow the schema is an error: here, a hash that is none."""
     with pytest.raises(ValueError, match="does not follow the schema"):
-        sbom.build_sbom([LockedPackage("a", "1", "", ("not a hash",), ())], "1")
+        sbom.check_sbom(sbom.build_sbom([LockedPackage("a", "1", "", ("not a hash",), ())], "1"))
 
 
 def test_a_lock_without_hashes_is_refused(tmp_path: Path) -> None:

@@ -256,6 +256,7 @@ def test_only_idle_connections_are_checked(
     One that was in use a moment ago is not checked, which would be a round trip: its transaction fails, the next works.
     """
     monkeypatch.setattr(database, "IDLE_SECONDS", idle_seconds)
+    upgrade(server)
     assert _stored(server) == {}
     with contextlib.closing(psycopg2.connect(postgres_url)) as other, other.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'adwarm'")
@@ -269,11 +270,11 @@ def test_only_idle_connections_are_checked(
 @pytest.mark.postgres
 def test_a_statement_of_its_own_leaves_the_session_as_it_was(server: Engine) -> None:
     """After a statement that was its own transaction, the connection runs transactions, at the server's own level."""
+    upgrade(server)
     with write_statement(server) as connection:
         connection.execute(watermark.insert(), [_row("alone")])
     with pytest.raises(StatementError), write_transaction(server) as connection:
-        connection.execute(watermark.insert(), [_row("undone")])
-        connection.execute(watermark.insert(), [_row("alone")])
+        connection.execute(watermark.insert(), [_row("undone"), _row("alone")])
     assert set(_stored(server)) == {"alone"}
     with read_statement(server) as connection:
         driver: Any = connection.connection.dbapi_connection
