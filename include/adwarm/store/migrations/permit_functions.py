@@ -337,8 +337,8 @@ BEGIN
 END $body$
 """
 
-CREATE = (FOLD_SCOPE, COUNT_SUCCESSES, TAKE_PERMITS)
-DROP = (
+CREATE_FUNCTIONS = (FOLD_SCOPE, COUNT_SUCCESSES, TAKE_PERMITS)
+DROP_FUNCTIONS = (
     "DROP FUNCTION IF EXISTS adwarm_take_permits_1(jsonb, jsonb, float8)",
     "DROP FUNCTION IF EXISTS adwarm_count_successes_1(jsonb, int, float8, float8, float8)",
     "DROP FUNCTION IF EXISTS adwarm_fold_scope_1(jsonb, jsonb, float8[], jsonb, float8)",
