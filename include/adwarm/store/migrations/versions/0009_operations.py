@@ -13,7 +13,7 @@ down_revision = "8"
 branch_labels = None
 depends_on = None
 
-COMPATIBLE_FROM = "8"
+COMPATIBLE_FROM = "9"  # code of schema 8 does not read this, and stops
 INDEXES: tuple[ConcurrentIndex, ...] = ()
 """Indexes on existing tables, built before `upgrade` without blocking writers."""
 
