@@ -258,7 +258,7 @@ def test_any_sequence_gives_the_same_grants_and_state(
 
 
 @pytest.mark.long
-@settings(max_examples=250, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(rules=RULES, steps=STEPS)
 def test_many_sequences_give_the_same_grants_and_state(
     engine: Engine, applied: Counter[bool], rules: BackpressureSettings, steps: list[Any]

@@ -14,7 +14,7 @@ down_revision = "8"
 branch_labels = None
 depends_on = None
 
-COMPATIBLE_FROM = "8"
+COMPATIBLE_FROM = "9"  # code of schema 8 does not read this, and stops
 INDEXES: tuple[ConcurrentIndex, ...] = (
     ConcurrentIndex(
         "ix_capacity_scope_parked_until", "capacity_scope", ("parked_until",), where="parked_until IS NOT NULL"
