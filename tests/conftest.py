@@ -20,6 +20,7 @@ from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
+from tests.postgres_server import stop_server
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
@@ -41,7 +42,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         yield server.get_uri()
     finally:
-        server.cleanup()
+        stop_server(server)
 
 
 @pytest.fixture(scope="session")

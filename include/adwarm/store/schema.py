@@ -2,6 +2,7 @@
 
 import base64
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ def upgrade(engine: Engine) -> str:
     Raises:
         BadRequest: this code has no migration from the database's schema; the message says what to do.
     """
-    config = _config()
-    _check_upgradable(get_current_revision(engine))
+    config, current = _config(), get_current_revision(engine)
+    _check_upgradable(current)
+    if current == get_head_revision():
+        return current
     with write_transaction(engine) as connection:
         if connection.dialect.name == "postgresql":
             # A migration may take as long as its tables are large, and the second caller waits for the first.
@@ -55,6 +58,7 @@ def downgrade(engine: Engine, revision: str) -> None:
         command.downgrade(config, revision)
 
 
+@cache
 def get_head_revision() -> str:
     """Return the newest revision of this code."""
     return ScriptDirectory.from_config(_config()).get_current_head() or "base"
@@ -126,9 +130,14 @@ def _plain(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes | memoryview) else str(value)
 
 
+@cache
+def _known_revisions() -> frozenset[str]:
+    """Return every revision of this code; its migrations do not change while it runs."""
+    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
 def _check_upgradable(revision: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if revision is None or revision in known:
+    if revision is None or revision in _known_revisions():
         return
     if revision in _DEVELOPMENT_REVISIONS:
         raise BadRequest(
