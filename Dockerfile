@@ -2,11 +2,12 @@
 #
 # The lock is installed in a stage of its own, so that the final image holds no compiler, no cache and no build tool.
 
-FROM python:3.12-slim-bookworm AS build
+FROM python:3.12.13-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
-    UV_NO_CACHE=1
+    UV_NO_CACHE=1 \
+    UV_COMPILE_BYTECODE=1
 
 # uv, because an older pip refuses the extras in a hash-pinned universal lock. It stays outside the environment.
 WORKDIR /build
@@ -21,7 +22,7 @@ COPY plugins plugins
 RUN uv pip install --python /opt/venv/bin/python --no-deps .
 
 
-FROM python:3.12-slim-bookworm
+FROM python:3.12.13-slim-bookworm
 
 # HOME and USER, because a user id from AIRFLOW_UID has no line in /etc/passwd. The last two return free memory to the
 # system instead of keeping some for each thread.
@@ -45,6 +46,9 @@ COPY --from=build /opt/venv /opt/venv
 COPY --chown=50000:0 include /opt/airflow/include
 COPY --chown=50000:0 plugins /opt/airflow/plugins
 COPY --chown=50000:0 dags /opt/airflow/dags
+COPY --chown=50000:0 config/init.sh /opt/airflow/config/init.sh
+# As in the environment: without bytecode each process, so each task, would compile what it imports.
+RUN python -m compileall -q /opt/airflow/include /opt/airflow/plugins
 
 WORKDIR /opt/airflow
 USER 50000:0

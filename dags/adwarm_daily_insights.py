@@ -7,7 +7,7 @@ older than 28 days are final: once such a day is stored, its rerun makes no call
 months.
 
 #### Inputs
-A connection of type `facebook_social`. Only the day: no forecast is needed.
+A connection of type `adwarm_meta`. Only the day: no forecast is needed.
 #### Outputs
 Stored days, the assets `adwarm_entries` and `adwarm_scores`, and `adwarm_day_complete` with the day as its partition,
 once every active account is complete and scored.
@@ -28,7 +28,6 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import DAY_COMPLETE, ENTRIES, SCORES
 from adwarm_airflow.declarations import (
-    WARM_ARGUMENTS,
     Tag,
     accounts_param,
     connection_param,
@@ -36,6 +35,7 @@ from adwarm_airflow.declarations import (
     dag_kwargs,
     day_param,
     timestamp_param,
+    warm_arguments,
 )
 from adwarm_airflow.operators import WarmBatchOperator
 from adwarm_airflow.page_links import FatigueLink, RunPlanLink, with_link
@@ -95,7 +95,7 @@ def adwarm_daily_insights() -> None:
         return warming.close_run(context)
 
     batches = with_link(plan_day(), RunPlanLink())
-    arguments = {"task_id": "warm", "must_complete": True, "outlets": [ENTRIES], **WARM_ARGUMENTS}
+    arguments = {"task_id": "warm", "must_complete": True, "outlets": [ENTRIES], **warm_arguments()}
     warm = WarmBatchOperator.partial(**arguments).expand(batch=batches)
     batches >> warm >> with_link(score_day(), FatigueLink()) >> close_run()
 

@@ -7,7 +7,7 @@ as used or wasted. A backfilled run plans in shadow mode: it saves its plan and 
 An event of the asset `adwarm_data_arrived` starts a run between: it warms what has arrived and is likely to be opened.
 
 #### Inputs
-A connection of type `facebook_social`, and the asset `adwarm_forecast` (`adwarm_access_patterns`); before a forecast is
+A connection of type `adwarm_meta`, and the asset `adwarm_forecast` (`adwarm_access_patterns`); before a forecast is
 trained, only ended days are completed. Arrived data: the asset, `adwarm notify-data`, `POST /v1/data-arrived`.
 #### Outputs
 The assets `adwarm_entries`, `adwarm_scores`, and `adwarm_day_complete` when the last account of a day is scored.
@@ -24,12 +24,12 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import DATA_ARRIVED, DAY_COMPLETE, ENTRIES, FORECAST, SCORES
 from adwarm_airflow.declarations import (
-    WARM_ARGUMENTS,
     Tag,
     connection_param,
     cron_or_arrival_schedule,
     dag_kwargs,
     timestamp_param,
+    warm_arguments,
     warming_deadline,
 )
 from adwarm_airflow.operators import WarmBatchOperator
@@ -79,7 +79,7 @@ def adwarm_intelligent_warming() -> None:
         return warming.close_run(context)
 
     batches = with_link(plan(), RunPlanLink())
-    arguments = {"task_id": "warm", "inlets": [FORECAST], "outlets": [ENTRIES], **WARM_ARGUMENTS}
+    arguments = {"task_id": "warm", "inlets": [FORECAST], "outlets": [ENTRIES], **warm_arguments()}
     warm = WarmBatchOperator.partial(**arguments).expand(batch=batches)
     batches >> warm >> with_link(score_closed_days(), FatigueLink()) >> close_run()
 

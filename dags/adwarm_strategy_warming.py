@@ -9,7 +9,7 @@ strategies you name, each in its own; or every enabled strategy when you name ne
 date range of your own for the accounts. *Dry run* saves the plan and makes no call.
 
 #### Inputs
-A connection of type `facebook_social`, and strategies or the form.
+A connection of type `adwarm_meta`, and strategies or the form.
 #### Outputs
 The assets `adwarm_entries` and `adwarm_scores`, and `adwarm_day_complete` for a day that this run completes.
 #### Knobs
@@ -24,7 +24,6 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.assets import DAY_COMPLETE, ENTRIES, SCORES
 from adwarm_airflow.declarations import (
-    WARM_ARGUMENTS,
     Tag,
     accounts_param,
     connection_param,
@@ -34,6 +33,7 @@ from adwarm_airflow.declarations import (
     day_param,
     priority_param,
     timestamp_param,
+    warm_arguments,
     warming_deadline,
 )
 from adwarm_airflow.operators import WarmBatchOperator
@@ -104,7 +104,7 @@ def adwarm_strategy_warming() -> None:
         return warming.close_run(context)
 
     lanes = with_link(plan(), RunPlanLink())
-    arguments = {"task_id": "warm", "outlets": [ENTRIES], **WARM_ARGUMENTS}
+    arguments = {"task_id": "warm", "outlets": [ENTRIES], **warm_arguments()}
     warm = WarmBatchOperator.partial(**arguments).expand_kwargs(lanes)
     warm >> with_link(score(), FatigueLink())
     [lanes, warm] >> close_run()

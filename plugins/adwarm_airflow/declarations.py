@@ -24,8 +24,6 @@ WARM_DOC = (
     "Fetches one batch of the plan within the shared limits. Waits that are longer than 30 seconds defer the task. A "
     "retry fetches only what is missing; a clear also tries denied accounts again."
 )
-WARM_ARGUMENTS = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
-"""Arguments of the task `warm` of each warming DAG."""
 SPLIT_DOC = "Reads one split of the log, and keeps the result until `publish_splits` publishes all of them."
 DRAIN_DOC = "Processes queued requests, the most urgent class first, until none is ready or the time is up."
 REVIEW_DOC = "Replays the last weeks with each kind of forecast, and writes the review page."
@@ -68,6 +66,24 @@ def cron_or_arrival_schedule(cron: str) -> AssetOrTimeSchedule:
         uri = load_settings().planning.arrival_asset
         assets = DATA_ARRIVED | Asset(uri) if uri else DATA_ARRIVED
     return AssetOrTimeSchedule(timetable=cron_schedule(cron), assets=assets)
+
+
+def warm_arguments() -> dict[str, Any]:
+    """Return arguments of the task `warm` of each warming DAG; a queue only if `ADWARM_WARMING_QUEUE` is set.
+
+    The task that drains the request queue has no queue of its own: it must not wait behind batches. As in
+    `owner_links`, settings are read only when one of their sources may hold the queue.
+
+    Raises:
+        AdwarmError: a setting is invalid; Airflow shows it as an import error of the DAG.
+    """
+    arguments = {"conn_id": "{{ params.connection }}", "map_index_template": BATCH_LABEL, "doc_md": WARM_DOC}
+    if not os.environ.keys() & {"ADWARM_WARMING_QUEUE", "ADWARM_CONFIG"}:
+        return arguments
+    from adwarm.settings import load_settings
+
+    queue = load_settings().warming_queue
+    return {**arguments, "queue": queue} if queue else arguments
 
 
 def owner_links() -> dict[str, str]:
@@ -188,5 +204,5 @@ def connection_param() -> Param:
         type="string",
         minLength=1,
         title="Connection",
-        description="A facebook_social connection, or several separated by commas.",
+        description="An adwarm_meta or facebook_social connection, or several separated by commas.",
     )

@@ -85,8 +85,8 @@ def _sqlalchemy_engine(connection: Connection, conn_id: str) -> Engine:
         ) from error
     if not hasattr(hook, "get_sqlalchemy_engine"):
         raise BadRequest(
-            f"connection {conn_id!r} is of type {connection.conn_type!r}, which is not a database; use a "
-            "facebook_social, a database or an fs connection"
+            f"connection {conn_id!r} is of type {connection.conn_type!r}, which is not a database; use "
+            "an adwarm_meta, a database or an fs connection"
         )
     engine: Engine = hook.get_sqlalchemy_engine()
     return engine

@@ -1,15 +1,16 @@
 """The DAG files: their declarations, light parsing, and stable serialization."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 
 from adwarm.foundation.errors import BadRequest
-from adwarm_airflow.declarations import Tag, dag_kwargs, owner_links
+from adwarm_airflow.declarations import Tag, dag_kwargs, owner_links, warm_arguments
 from tests.docs.blocks import find_blocks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +67,25 @@ def test_the_owner_links_to_the_docs(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setenv("ADWARM_DOCS_URL", "docs/README.md")
     with pytest.raises(BadRequest, match="ADWARM_DOCS_URL"):
         owner_links()
+
+
+def test_batches_go_to_a_queue_of_their_own(monkeypatch: pytest.MonkeyPatch, dags: dict[str, Any]) -> None:
+    """Without the setting every task is in Airflow's queue; with it only the batches are not; a bad name is refused."""
+    monkeypatch.delenv("ADWARM_WARMING_QUEUE", raising=False)
+    monkeypatch.delenv("ADWARM_CONFIG", raising=False)
+    default = BaseOperator(task_id="any").queue
+    assert {task.queue for dag in dags.values() for task in dag.tasks} == {default}
+
+    monkeypatch.setenv("ADWARM_WARMING_QUEUE", "warming")
+    for name in ("adwarm_intelligent_warming", "adwarm_strategy_warming", "adwarm_daily_insights"):
+        declared = runpy.run_path(str(ROOT / f"dags/{name}.py"), run_name="parsed")[name.removeprefix("adwarm_")]
+        queues = {task.task_id: task.queue for task in declared.tasks}
+        assert queues.pop("warm") == "warming"
+        assert set(queues.values()) == {default}
+
+    monkeypatch.setenv("ADWARM_WARMING_QUEUE", "two queues")
+    with pytest.raises(BadRequest, match="ADWARM_WARMING_QUEUE"):
+        warm_arguments()
 
 
 @pytest.mark.parametrize("dag_id", sorted(IDS))

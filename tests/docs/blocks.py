@@ -11,6 +11,7 @@ ALL_PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")),
 SHELL = ("bash", "console", "sh", "shell")
 REASONS = {
     "needs Docker": r"\bdocker\b",
+    "needs a cluster": r"\b(kubectl|helm)\b",
     "needs the Airflow of make up": r"\bmake (up|down)\b|\.adwarm/up/env",
     "needs a log of your own": r"/var/log/",
     "needs a database of your own": r"postgresql://",

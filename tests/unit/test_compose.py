@@ -14,13 +14,19 @@ import yaml
 from adwarm.patterns.arrow_memory import ALLOCATOR
 from adwarm.settings import SqlSettings
 from dev.environment import local_environment
+from tests.compose_rules import interpolate
+from tests.topology.compose_services import read_image_copies
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docker-compose.yaml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OWN = sorted(name for name, service in SERVICES.items() if "build" in service)
-AIRFLOW = [name for name in OWN if name not in {"simulator", "read-api"}]
+SERVES = ["read-api", "read-api-2"]
+WORKERS = {"airflow-worker-warming": "warming", "airflow-worker": "default"}
+AIRFLOW = [name for name in OWN if name not in {"simulator", *SERVES}]
+DEVELOPMENT: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.dev.yaml").read_text())["services"]
+CODE = {"/opt/airflow/dags", "/opt/airflow/plugins", "/opt/airflow/include", "/opt/airflow/config"}
 REQUIRED = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*):\?")
 SUBSTITUTED = re.compile(r"(?<!\$)\$\{([A-Za-z_][A-Za-z0-9_]*)")
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|FERNET|TOKEN|AUTH$|_CONN$|BROKER_URL|RESULT_BACKEND|DATABASE_URL")
@@ -62,9 +68,11 @@ def test_every_service_of_the_airflow_topology_is_there() -> None:
         "airflow-apiserver": None,
         "airflow-scheduler": None,
         "airflow-dag-processor": None,
+        "airflow-worker-warming": None,
         "airflow-worker": None,
         "airflow-triggerer": None,
         "read-api": None,
+        "read-api-2": None,
         "airflow-cli": ["debug"],
         "flower": ["flower"],
         "simulator": ["simulator"],
@@ -75,30 +83,79 @@ def test_every_service_of_the_airflow_topology_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_the_code_is_importable_in_every_service(name: str) -> None:
-    """Each service of our image names include/ and plugins/ on PYTHONPATH and mounts both."""
+def test_the_code_is_in_the_image(name: str) -> None:
+    """Each service of our image names include/ and plugins/ on PYTHONPATH, and mounts no code over the image's."""
     service = SERVICES[name]
-    targets = {volume.split(":")[1] for volume in service["volumes"]}
+    targets = {interpolate(volume, {}).split(":")[1] for volume in service.get("volumes", [])}
 
     assert service["environment"]["PYTHONPATH"] == "/opt/airflow/include:/opt/airflow/plugins"
-    assert {"/opt/airflow/include", "/opt/airflow/plugins"} <= targets
+    assert targets & CODE == set()
+
+
+def test_the_image_holds_every_file_of_the_code() -> None:
+    """The last stage copies the DAGs, both folders of PYTHONPATH, and the script of `airflow-init`."""
+    copies = read_image_copies()
+
+    assert {"/opt/airflow/dags", "/opt/airflow/plugins", "/opt/airflow/include"} <= set(copies.values())
+    assert SERVICES["airflow-init"]["command"][-1] in copies.values()
+    assert all((ROOT / source).exists() for source in copies)
+
+
+def test_the_development_file_mounts_the_code_everywhere() -> None:
+    """It is valid Compose, changes nothing but mounts, and covers each service of our image."""
+    mounts = {name: {volume.split(":")[1] for volume in service["volumes"]} for name, service in DEVELOPMENT.items()}
+
+    assert _violations({"services": DEVELOPMENT}) == []
+    assert mounts == dict.fromkeys(OWN, CODE)
+    assert {field for service in DEVELOPMENT.values() for field in service} == {"volumes"}
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_service_is_bounded(name: str) -> None:
+    """Each service has limits of CPU, at most that of a machine with two, and memory."""
+    limits = SERVICES[name]["deploy"]["resources"]["limits"]
+
+    assert float(interpolate(str(limits["cpus"]), {})) <= 2
+    assert re.fullmatch(r"\d+[mg]", interpolate(limits["memory"], {}))
+
+
+def test_every_image_is_pinned() -> None:
+    """Images of others, those of the Dockerfile too, name a whole release: three numbers, or two for PostgreSQL."""
+    bases = re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    images = [*bases, *(service["image"] for name, service in SERVICES.items() if name not in OWN)]
+
+    assert len(images) == 7
+    assert [image for image in images if not re.search(r":v?(16\.\d+|\d+\.\d+\.\d+)(-[a-z-]+)?$", image)] == []
+
+
+@pytest.mark.parametrize("name", sorted(WORKERS))
+def test_each_worker_has_a_queue_and_a_name(name: str) -> None:
+    """The warming worker takes the queue that the DAGs send batches to; each is pinged under its own name."""
+    service = SERVICES[name]
+    command = [interpolate(word, {}) for word in service["command"]]
+    queue = interpolate(service["environment"]["ADWARM_WARMING_QUEUE"], {})
+
+    assert queue == "warming"
+    assert (f"--queues={queue}" in command) == (name == "airflow-worker-warming")
+    assert f"--celery-hostname={WORKERS[name]}@%h" in command
+    assert service["healthcheck"]["test"][-1].endswith(f'"{WORKERS[name]}@$${{HOSTNAME}}"')
 
 
 @pytest.mark.parametrize("name", AIRFLOW)
 def test_airflow_services_share_folders_and_settings(name: str) -> None:
-    """Each Airflow service has the five mounts, the examples off, and the settings that keep warms punctual."""
+    """Each Airflow service has the three mounts, the examples off, and the settings that keep warms punctual."""
     service = SERVICES[name]
-    targets = {volume.split(":")[1].rsplit("/", 1)[-1] for volume in service["volumes"]}
+    targets = {interpolate(volume, {}).split(":")[1].rsplit("/", 1)[-1] for volume in service["volumes"]}
     environment = service["environment"]
 
-    assert {"dags", "plugins", "include", "config", "logs"} <= targets
+    assert targets == {"access-log", "logs", "data"}
     assert environment["AIRFLOW__CORE__LOAD_EXAMPLES"] == "false"
     assert environment["AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER"] == "1"
     assert int(environment["AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"]) > 20
     assert environment["ADWARM_DATABASE_URL"].endswith("@postgres/adwarm}")
 
 
-@pytest.mark.parametrize("name", [*AIRFLOW, "read-api"])
+@pytest.mark.parametrize("name", [*AIRFLOW, *SERVES])
 def test_free_memory_goes_back_to_the_system(name: str) -> None:
     """Services, image, `make demo` and a local Airflow start with the allocator settings of the package."""
     image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -172,13 +229,14 @@ def test_the_example_names_every_variable() -> None:
     assert {name for name in required if f"\n{name}=\n" not in text} == set()
 
 
-def test_the_read_api_is_bounded_and_serves_the_dashboard() -> None:
-    """It has limits, is asked for its health without a token, and finds the dashboard where `.env.example` says."""
-    service = SERVICES["read-api"]
+@pytest.mark.parametrize("name", SERVES)
+def test_each_read_api_has_its_own_home_and_serves_the_dashboard(name: str) -> None:
+    """It is asked for its health without a token, and finds the dashboard where `.env.example` says."""
+    service = SERVICES[name]
     folder = Path(_env_example()["ADWARM_SERVING__DASHBOARD"])
     mounts = dict(volume.split(":")[:2] for volume in service["volumes"])
 
-    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+    assert mounts[f"{name}-home"] == "/opt/airflow/read-api"
     assert "/healthz" in service["healthcheck"]["test"][-1]
     assert mounts["./examples/dashboard"] == str(folder.parent)
     assert folder.name == "dist"
@@ -194,22 +252,16 @@ def test_the_broker_survives_a_restart() -> None:
     assert "redis-data:/data" in redis["volumes"]
 
 
-def test_adwarms_connections_fit_a_server_of_a_hundred() -> None:
-    """All processes with full connection pools use at most half of the connections of a server."""
-    concurrency = re.fullmatch(
-        r"\$\{WORKER_CONCURRENCY:-(\d+)\}", COMPOSE["x-airflow-env"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"]
-    )
-    assert concurrency
-    processes = {
-        "airflow-worker": int(concurrency[1]),
-        "airflow-triggerer": 1,
-        "airflow-apiserver": 1,
-        "airflow-cli": 1,
-        "read-api": 1,
-    }
+def test_adwarms_connections_fit_the_server() -> None:
+    """All processes with full connection pools use at most half of the connections of the file's server."""
+    limit = re.search(r"max_connections=(\d+)", " ".join(SERVICES["postgres"]["command"]))
+    workers = [SERVICES[name]["environment"]["AIRFLOW__CELERY__WORKER_CONCURRENCY"] for name in WORKERS]
+    tasks = sum(int(interpolate(text, {})) for text in workers)
+    others = ["airflow-triggerer", "airflow-apiserver", "airflow-cli", *SERVES]
 
-    assert set(processes) <= set(SERVICES)
-    assert sum(processes.values()) * SqlSettings().pool_size <= 50
+    assert set(others) <= set(SERVICES)
+    assert limit
+    assert (tasks + len(others)) * SqlSettings().pool_size <= int(limit[1]) / 2
 
 
 def test_both_databases_are_prepared_before_airflow_starts() -> None:

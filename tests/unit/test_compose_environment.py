@@ -7,8 +7,7 @@ import pytest
 import yaml
 
 from adwarm.settings import NAMES, load_settings
-
-from .compose_rules import MissingVariable, interpolate, parse_env_file, service_environment
+from tests.compose_rules import MissingVariable, interpolate, parse_env_file, service_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
@@ -32,7 +31,7 @@ def _environment(name: str, text: str = FILLED, **shell: str) -> dict[str, str]:
     return service_environment(SERVICES[name], {".env": text}, shell)
 
 
-@pytest.mark.parametrize("name", [*AIRFLOW, "read-api"])
+@pytest.mark.parametrize("name", [*AIRFLOW, "read-api", "read-api-2"])
 def test_every_documented_setting_reaches_the_container(name: str) -> None:
     """Each setting has the value of `.env` in each service of the product, also one with JSON, quotes and dollars."""
     values = {setting: f'{number} {{"a": "$X # ${{Y}}"}}' for number, setting in enumerate(SETTINGS)}
@@ -75,7 +74,8 @@ def test_without_settings_the_defaults_are_the_containers(monkeypatch: pytest.Mo
     found = load_settings()
 
     assert (found.database, found.data) == ("postgresql://adwarm:s2@postgres/adwarm", "/opt/airflow/data")
-    assert found.model_fields_set == {"database_url", "data_url"}
+    assert found.warming_queue == "warming"
+    assert found.model_fields_set == {"database_url", "data_url", "warming_queue"}
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
@@ -88,7 +88,7 @@ def test_a_secret_reaches_only_who_needs_it(name: str) -> None:
     needed = {"airflow-init": {"ADMIN_PASSWORD"}, "postgres": {"POSTGRES_PASSWORD", "ADWARM_POSTGRES_PASSWORD"}}
 
     assert raw == needed.get(name, set())
-    assert name not in {"simulator", "read-api"} or not set(SECRETS.values()) & set(found.values())
+    assert name not in {"simulator", "read-api", "read-api-2"} or not set(SECRETS.values()) & set(found.values())
 
 
 @pytest.mark.parametrize("name", sorted(set(SECRETS) - {"ADMIN_PASSWORD"}))

@@ -12,6 +12,9 @@ from fsspec.core import url_to_fs
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.known_secrets import register_url
+from adwarm.foundation.remote_errors import missing_package_error
+from adwarm.foundation.storage_errors import SOURCE_SETTING
+from adwarm.foundation.storage_options import options_for
 from adwarm.model import Window
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
@@ -34,8 +37,10 @@ class ParquetSource(TabularSource):
     def _dataset(self) -> Any:
         with _typed_errors():
             try:
-                files, path = url_to_fs(self._url)
-            except (ImportError, ValueError) as error:
+                files, path = url_to_fs(self._url, **options_for(self._url))
+            except ImportError as error:
+                raise missing_package_error(self._url, SOURCE_SETTING) from error
+            except ValueError as error:
                 raise BadRequest(f"the Parquet source cannot be opened ({type(error).__name__})") from None
             return ds.dataset(path, filesystem=files, format="parquet", partitioning="hive")
 

@@ -208,7 +208,10 @@ def _open(url: str, limits: SqlSettings) -> Engine:
         arguments = {"connect_timeout": limits.connect_timeout_seconds} if backend in _CONNECT_LIMIT else {}
         return create_engine(url, pool_pre_ping=True, connect_args=arguments, **pool)
     except (ArgumentError, NoSuchModuleError, ImportError):
-        raise BadRequest("ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed") from None
+        raise BadRequest(
+            "ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed; for PostgreSQL run "
+            "pip install 'adwarm[postgres]'"
+        ) from None
 
 
 def _to_transient(error: SQLAlchemyError) -> Transient:

@@ -1,0 +1,78 @@
+"""Airflow's REST API, after a login with name and password."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+_SECONDS = 60.0
+ENDED = frozenset({"success", "failed"})
+
+
+class AirflowRest:
+    """A client of Airflow's public API.
+
+    Args:
+        url: address of the API server.
+        name: name of a user of its auth manager.
+        password: that user's password.
+    """
+
+    def __init__(self, url: str, name: str, password: str) -> None:
+        answer = httpx.post(f"{url}/auth/token", json={"username": name, "password": password}, timeout=_SECONDS)
+        answer.raise_for_status()
+        headers = {"Authorization": f"Bearer {answer.json()['access_token']}"}
+        self._http = httpx.Client(base_url=f"{url}/api/v2", headers=headers, timeout=_SECONDS)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def list_dags(self) -> set[str]:
+        """Return the ids of the DAGs that the DAG processor has found."""
+        return {dag["dag_id"] for dag in self._call("GET", "/dags", params={"limit": 100})["dags"]}
+
+    def list_import_errors(self) -> list[str]:
+        """Return what the DAG processor could not load."""
+        return [error["stack_trace"] for error in self._call("GET", "/importErrors")["import_errors"]]
+
+    def create_connection(self, name: str, kind: str, extra: str) -> None:
+        """Store a connection, which Airflow encrypts."""
+        self._call("POST", "/connections", json={"connection_id": name, "conn_type": kind, "extra": extra})
+
+    def unpause(self, dag_id: str) -> None:
+        """Let the scheduler start runs of a DAG."""
+        self._call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+
+    def trigger(self, dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
+        """Start a run."""
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": dict(conf)}
+        self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+
+    def backfill(self, dag_id: str, first: str, last: str, conf: Mapping[str, Any]) -> None:
+        """Start a backfill of the days from `first` to `last`, both included."""
+        body = {
+            "dag_id": dag_id,
+            "from_date": f"{first}T00:00:00Z",
+            "to_date": f"{last}T00:00:00Z",
+            "dag_run_conf": dict(conf),
+            "max_active_runs": 2,
+        }
+        self._call("POST", "/backfills", json=body)
+
+    def list_runs(self, dag_id: str) -> dict[str, str]:
+        """Return the state of each run of a DAG."""
+        runs = self._call("GET", f"/dags/{dag_id}/dagRuns", params={"limit": 100})["dag_runs"]
+        return {run["dag_run_id"]: run["state"] for run in runs}
+
+    def list_tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """Return the task instances of a run."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
+        found: list[dict[str, Any]] = self._call("GET", path, params={"limit": 100})["task_instances"]
+        return found
+
+    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+        answer = self._http.request(method, path, **arguments)
+        if answer.is_error:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json() if answer.content else None
