@@ -18,12 +18,14 @@ from sqlalchemy.pool import QueuePool
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.known_secrets import REGISTRY
 from adwarm.foundation.storage_options import StorageOptions, use_settings
+from adwarm.store import schema
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
 from adwarm.testing.object_server import REGION, ObjectServer
 from tests.postgres_server import stop_server
+from tests.schema_template import MIGRATION_TESTS, SchemaTemplate
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
@@ -46,6 +48,21 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.get_uri()
     finally:
         stop_server(server)
+
+
+@pytest.fixture(scope="session")
+def schema_template(tmp_path_factory: pytest.TempPathFactory) -> SchemaTemplate:
+    """A migrated SQLite database that others are copied from."""
+    return SchemaTemplate(tmp_path_factory.mktemp("schema"))
+
+
+@pytest.fixture(autouse=True)
+def copied_schema(
+    request: pytest.FixtureRequest, schema_template: SchemaTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copy the schema into empty SQLite databases, except in the tests of migrations."""
+    if not MIGRATION_TESTS.search(request.path.name):
+        monkeypatch.setattr(schema, "upgrade_to_newest", schema_template.upgrade)
 
 
 @pytest.fixture(scope="session")
