@@ -79,8 +79,12 @@ class RowTests(SourceHooks):
     def test_zero_delivery_is_no_row(self) -> None:
         """A row of zeros means no delivery, like a missing row, so it is left out."""
         source, data = self.make_source(), self.data()
+        zeros = {row_key(row, data.level) for row in data.zero_rows}
         for increment in Increment:
             for row in self.read(source, data.window, increment):
+                check(
+                    row_key(row, data.level) not in zeros, f"{row_key(row, data.level)} is a row of zeros; leave it out"
+                )
                 figures = [Decimal(row[name]) for name in SUMS if row.get(name) is not None]
                 check(not figures or any(figures), f"{row_key(row, data.level)} has zeros only; leave such rows out")
 
