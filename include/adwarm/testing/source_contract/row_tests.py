@@ -86,7 +86,7 @@ class RowTests(SourceHooks):
                     row_key(row, data.level) not in zeros, f"{row_key(row, data.level)} is a row of zeros; leave it out"
                 )
                 figures = [Decimal(row[name]) for name in SUMS if row.get(name) is not None]
-                check(not figures or any(figures), f"{row_key(row, data.level)} has zeros only; leave such rows out")
+                check(not figures or any(figures), f"{key} has zeros only; leave such rows out")
 
     def test_days_at_clock_changes(self) -> None:
         """The days around a change of the clock have their own rows: days are those of the account's zone."""
