@@ -82,9 +82,8 @@ class RowTests(SourceHooks):
         zeros = {row_key(row, data.level) for row in data.zero_rows}
         for increment in Increment:
             for row in self.read(source, data.window, increment):
-                check(
-                    row_key(row, data.level) not in zeros, f"{row_key(row, data.level)} is a row of zeros; leave it out"
-                )
+                key = row_key(row, data.level)
+                check(key not in zeros, f"{key} is a row of zeros; leave such rows out")
                 figures = [Decimal(row[name]) for name in SUMS if row.get(name) is not None]
                 check(not figures or any(figures), f"{key} has zeros only; leave such rows out")
 
