@@ -57,6 +57,10 @@ class SourceHooks:
         """Return a new source over the upstream; called once per thread, and after a fork in the child."""
         broken("write make_source: it returns a new source over the upstream of the test")
 
+    def make_source_with_time_limit(self) -> InsightsSource:
+        """Return a source whose calls end after a few seconds, for an upstream that hangs; by default `make_source`."""
+        return self.make_source()
+
     def data(self) -> UpstreamData:
         """Return what the upstream holds; by default `sample_data`, which the subclass loads into it."""
         return sample_data()
