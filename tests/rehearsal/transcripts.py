@@ -54,15 +54,18 @@ def write_steps(page: Path, transcripts: list[Transcript]) -> None:
 
 
 def normalize(text: str) -> list[str]:
-    """Return the lines of a block without what differs from run to run: numbers, times, hashes, paths and widths."""
+    """Return the words of a block, sorted, without what differs from run to run.
+
+    That is: numbers, times, hashes, paths, plurals, the order of rows, lines of progress, and where a table breaks a
+    line.
+    """
+    text = re.sub(r"^\d+ of \d+ report.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"(?<=[\s\"'(:=])/[^\s\"',;:]+", "PATH", text)
-    text = re.sub(r"\b[0-9a-f]{8,64}\b", "HASH", text)
+    text = re.sub(r"\bA?[0-9a-f]{8,64}\b", "HASH", text)
     text = re.sub(rf"\b\d+ (?:{_MONTHS})\b|\b\d{{8}}T\d{{6}}Z\b", "TIME", text)
     text = re.sub(r"\d[\d,.:]*", "0", text)
-    text = re.sub(r"\b(seconds?|minutes?|hours?|days?|bytes|accounts?|entry|entries|objects?|warms?)\b", "UNIT", text)
-    text = re.sub(r"[─━┄]+", "-", text)
-    lines = [" ".join(line.split()) for line in text.splitlines()]
-    return [line for line in lines if line]
+    text = re.sub(r"[│┃]|-{8}", " ", text).replace("entries", "entry")
+    return sorted(word.removesuffix("s") for word in text.split())
 
 
 def _narrow(line: str) -> str:

@@ -62,7 +62,7 @@ class Check:
         name: what is checked.
         run: returns what it found. An `AdwarmError` is what to fix.
         needs_database: whether it is left out while the database cannot be reached.
-        is_slow: whether taking longer than the limit is a note and no failure.
+        is_slow: whether it works for long, so that taking longer than the limit is a note and no failure.
     """
 
     name: str
@@ -100,7 +100,7 @@ def run_check(check: Check, seconds: float = CHECK_SECONDS) -> CheckResult:
     if attempt.result is not None:
         return attempt.result
     if check.is_slow:
-        return CheckResult(check.name, True, f"not read to its end within {seconds:.0f} s", warning=True)
+        return CheckResult(check.name, True, f"not ended within {seconds:.0f} s", warning=True)
     return CheckResult(check.name, False, f"no result within {seconds:.0f} s; what it reads does not respond")
 
 

@@ -4,6 +4,7 @@ Every check is one line, has a time limit and runs whatever the others found. Wi
 so and are left out.
 """
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from adwarm.cli.connection_checks import (
     list_connection_checks,
 )
 from adwarm.cli.options import JsonOption
-from adwarm.cli.output import print_json, print_table
+from adwarm.cli.output import print_json, print_lines, print_table
 from adwarm.cli.recovery_checks import check_recovery
 from adwarm.cli.schedule_checks import (
     check_log_age,
@@ -49,8 +50,10 @@ def doctor(*, as_json: JsonOption = False) -> None:
     results = _run_all()
     if as_json:
         print_json([result.to_dict() for result in results])
-    else:
+    elif sys.stdout.isatty():
         print_table("adwarm doctor", ("", "", ""), [(c.mark, c.name, c.detail) for c in results])
+    else:  # whole lines, so that a search finds them
+        print_lines((0, f"{c.mark:4}  {c.name}: {c.detail}") for c in results)
     if not all(result.ok for result in results):
         raise typer.Exit(1)
 
@@ -84,7 +87,7 @@ def _list_checks(runtime: "Runtime") -> list[Check]:
         Check("object store", lambda: _check_objects(runtime)),
         *_list_disk_checks(runtime),
         *_list_log_checks(runtime),
-        stored("forecast", _check_forecast),
+        Check("forecast", lambda: _check_forecast(runtime), needs_database=True, is_slow=True),
         *list_connection_checks(runtime),
         stored("quota", check_quota),
         stored("misses", check_fetching),

@@ -103,7 +103,7 @@ def restore_backup(
         name: the backup; the newest complete one when None.
         replace: delete what the database holds.
         allow_problems: go on when objects are missing or damaged; what they hold is fetched again.
-        on_progress: is told what happens now.
+        on_progress: receives what happens now, in words.
 
     Raises:
         BadRequest: the database is not empty, or the backup has a schema that this code does not know.

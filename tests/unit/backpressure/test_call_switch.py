@@ -104,7 +104,7 @@ def _warm(runtime: Runtime) -> None:
 
 def _drain(runtime: Runtime) -> None:
     # A request that was given back waits for its next attempt, so each drain has one of its own.
-    name = "today" if runtime.queue.status().pending else "yesterday"
+    name = "today" if runtime.queue.list_newest(1) else "yesterday"
     runtime.queue.enqueue(ReportKey("act_1", name), Priority.CRITICAL)
     runtime.queue_worker().drain(5)
 

@@ -31,7 +31,7 @@ from adwarm.store import aggregates, jobs, maintenance_steps
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.alerts import Channels, NewAlert, claim_notice, finish_notice, open_or_extend
 from adwarm.store.database import open_engine, write_transaction
-from adwarm.store.schema import downgrade
+from adwarm.store.schema import downgrade, get_head_revision
 from adwarm.store.switches import Switch, SwitchState, set_switch
 
 from .conftest import Adwarm
@@ -78,7 +78,7 @@ def test_a_missing_migration_names_the_command(
     url = make_url(postgres_url).set(database="old_schema").render_as_string(hide_password=False)
     monkeypatch.setenv("ADWARM_DATABASE_URL", url)
     adwarm("db", "upgrade")
-    downgrade(open_engine(url), "-1")
+    downgrade(open_engine(url), str(int(get_head_revision()) - 1))
     (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
 
     assert not database["ok"]
@@ -155,7 +155,7 @@ def test_the_clock_of_the_database_is_compared(runtime: Runtime) -> None:
 
 
 def test_rights_are_checked(runtime: Runtime) -> None:
-    """The owner may write; a role that may only read some tables is told which, and the statement that mends it."""
+    """The owner may write; a role that may only read some tables gets their names, and the statement that mends it."""
     assert _run(check_rights, runtime).ok
     if runtime.engine.dialect.name == "sqlite":
         return

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -84,6 +85,7 @@ def test_a_request_is_followed(bench: PrefetchHarness, lines: _Lines) -> None:
         raise Transient("the platform had a moment")
 
     bench.source.script = {"act_1": answer}
+    bench.clock.set(datetime.now(UTC))  # the queue goes by the database's clock
     queue = RequestQueue(bench.engine, bench.settings.backpressure, owner="test")
     ticket = queue.enqueue(KEY, Priority.HIGH)
     QueueWorker(bench.prefetch, queue).drain_batch(DrainResult())

@@ -12,6 +12,7 @@ NOW = datetime(2026, 3, 4, 10, tzinfo=UTC)
 def test_warming_is_on_and_shadow_mode_off_by_default(engine: Engine) -> None:
     """An installation that nobody has touched warms."""
     assert {name: state.is_on for name, state in list_switches(engine).items()} == {
+        Switch.CALLS: True,
         Switch.WARMING: True,
         Switch.SHADOW: False,
     }
