@@ -9,9 +9,12 @@ export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
-.PHONY: help setup demo up down dashboard faults faults-syscalls test test-browser test-clients test-docs test-long test-hostile test-interop test-simulation test-stateful lint format bench \
-	bench-adaptive bench-impact bench-forecast bench-patterns bench-admission bench-planning bench-quota bench-week \
-	bench-backfill bench-compression bench-memory bench-requests bench-serve bench-storm bench-log-check bench-pages bench-fatigue docs docs-build lock screenshots topology-test clean
+.PHONY: help setup demo up down dashboard test test-clients test-browser sizing screenshots test-wheel test-matrix \
+	test-docs rehearse test-hostile faults faults-syscalls test-long topology-test test-simulation test-stateful \
+	test-interop lint format bench bench-forecast bench-admission bench-adaptive bench-impact bench-planning \
+	bench-quota bench-week bench-large-fleet bench-sizing bench-storm bench-requests bench-serve bench-strategies \
+	bench-backfill bench-compression bench-memory bench-patterns bench-pages bench-objects bench-log-check bench-scale \
+	bench-fatigue docs docs-build lock licences sbom surface test-predecessor clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -63,11 +66,23 @@ test-browser: $(READY) ## Drive the dashboard, and the page in a real Airflow, i
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory dashboard; fi
 	@$(BIN)/pytest -q tests/browser
 
+sizing: $(READY) ## What an installation of ACCOUNTS=1000 KEYS=4 ADS=30 needs: calls, workers, database, storage
+	@$(BIN)/python -m dev.sizing --accounts $(or $(ACCOUNTS),1000) --keys $(or $(KEYS),4) --ads $(or $(ADS),30)
+
 screenshots: $(READY) ## Take pictures of every tab of the page over demo data; needs Chromium
 	@$(BIN)/python -m dev.screenshots
 
+test-wheel: $(READY) ## Install the wheel into a bare Airflow, warm a report, open the page in Chromium; again with [celery,postgres,s3]
+	@$(BIN)/pytest -q tests/packaging
+
+test-matrix: $(READY) ## Install and run the wheel on Python 3.11 to 3.13 and Airflow 3.3.0 to newest; PYTHON= and AIRFLOW= name one
+	@$(BIN)/python -m tests.packaging.matrix $(if $(PYTHON),--python $(PYTHON)) $(if $(AIRFLOW),--airflow $(AIRFLOW) --no-lowest)
+
 test-docs: $(READY) ## Run every command and program of README, quickstart and how-to that needs no network
 	@$(BIN)/pytest -q tests/docs
+
+rehearse: $(READY) ## Make each incident of the runbook for real, and compare what the commands print with its page
+	@$(BIN)/pytest -q --numprocesses 2 tests/rehearsal
 
 test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 51 ways, beside healthy accounts
 	@$(BIN)/pytest -q tests/hostile
@@ -134,6 +149,12 @@ bench-quota: $(READY) ## Four processes on PostgreSQL against the platform's quo
 bench-week: $(READY) ## Simulate a week of two thousand accounts, and plot it
 	@$(BIN)/python -m tests.simulation.week
 
+bench-large-fleet: $(READY) ## Simulate a day of 100 to 100,000 accounts with the real planner and budget
+	@$(BIN)/python -m tests.simulation.large_fleet
+
+bench-sizing: $(READY) ## Measure the unit costs of the sizing page on PostgreSQL, beside the recorded ones
+	@$(BIN)/python -m tests.benchmarks.sizing
+
 bench-storm: $(READY) ## Fetch 200 accounts in a storm, beside Airflow's own Facebook hook
 	@$(BIN)/python -m tests.benchmarks.meta_storm
 
@@ -162,8 +183,14 @@ bench-patterns: $(READY) ## Ingest 10 and 50 million events beside DuckDB and Po
 bench-pages: $(READY) ## Load each tile of the page over 100,000 reports and 3 million warms in PostgreSQL
 	@$(BIN)/python -m tests.benchmarks.pages
 
+bench-objects: $(READY) ## Read and write a bucket at 20 and 50 ms a request: one request at a time, in parallel, beside a folder
+	@$(BIN)/python -m tests.benchmarks.object_store
+
 bench-log-check: $(READY) ## Check logs of 1 GB in every format, beside a plain loop; SIZE_MB makes them smaller
 	@$(BIN)/python -m tests.benchmarks.log_check
+
+bench-scale: $(READY) ## Warm 20,000 keys through a real Airflow over PostgreSQL, locally and on object storage; KEYS=2000 for a quick look
+	@$(BIN)/python -m tests.benchmarks.scale --keys $(or $(KEYS),20000) --s3
 
 bench-fatigue: $(READY) ## Simulated and real ads: delay, recall and false alarms of the fatigue alarm beside every baseline; ADS=my.csv for your own
 	@$(if $(ADS),true,$(BIN)/python -m tests.benchmarks.fatigue_months)
@@ -176,17 +203,35 @@ docs-build: $(READY) ## Build the documentation into .adwarm/site; a warning fai
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 	@echo "The documentation is in .adwarm/site"
 
-lock: $(READY) ## Compile the requirements again
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-		--no-header --no-emit-index-url --all-extras pyproject.toml -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-		--no-header --no-emit-index-url -c requirements.txt requirements-dev.in -o requirements-dev.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-		--no-header --no-emit-index-url -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
+# Days that a release of a package must be old before a lock takes it, so that a malicious one is found by others first.
+COOL_DOWN_DAYS := 7
+lock_python = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
+	--no-header --no-emit-index-url --exclude-newer "$(COOL_DOWN_DAYS) days" $(if $(UPGRADE),--upgrade)
+
+lock: $(READY) ## Compile the locks again: pins stay, new packages are a week old; UPGRADE=1 raises the pins
+	@$(lock_python) --all-extras pyproject.toml -o requirements.txt
+	@$(lock_python) -c requirements.txt requirements-dev.in -o requirements-dev.txt
+	@$(lock_python) -c requirements-dev.txt requirements-bench.in -o requirements-bench.txt
 	@for tool in airbyte airflow; do \
-		$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.11 \
-			--no-header --no-emit-index-url tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt || exit 1; \
+		$(lock_python) tests/interop/requirements-$$tool.in -o tests/interop/requirements-$$tool.txt || exit 1; \
 	done
+	@if ! command -v npm >/dev/null; then echo "skipped the locks of the clients: npm is not installed"; exit 0; fi; \
+	for folder in clients/typescript examples/dashboard; do \
+		npm --prefix $$folder $(if $(UPGRADE),update,install) --package-lock-only --ignore-scripts \
+			--min-release-age=$(COOL_DOWN_DAYS) --no-progress --loglevel=error || exit 1; \
+	done
+
+licences: $(READY) ## Check the licence of every runtime dependency, and write docs/reference/licences.md
+	@$(BIN)/python -m dev.licences
+
+sbom: $(READY) ## Write the runtime dependencies as CycloneDX JSON to dist/adwarm.cdx.json
+	@$(BIN)/python -m dev.sbom
+
+surface: $(READY) ## Write down every name that the deprecation policy covers, to docs/reference/public-surface.txt
+	@$(BIN)/python -m dev.public_surface
+
+test-predecessor: $(READY) ## Run the store's tests of the newest release on the schema of this code, where a release exists
+	@$(BIN)/python -m dev.predecessor
 
 clean: ## Remove what was installed and made
 	@rm -rf $(VENV) .adwarm

@@ -7,7 +7,7 @@ older than 28 days are final: once such a day is stored, its rerun makes no call
 months.
 
 #### Inputs
-A connection of type `facebook_social`. Only the day: no forecast is needed.
+A connection of type `adwarm_meta`. Only the day: no forecast is needed.
 #### Outputs
 Stored days, the assets `adwarm_entries` and `adwarm_scores`, and `adwarm_day_complete` with the day as its partition,
 once every active account is complete and scored.

@@ -7,7 +7,7 @@ as used or wasted. A backfilled run plans in shadow mode: it saves its plan and 
 An event of the asset `adwarm_data_arrived` starts a run between: it warms what has arrived and is likely to be opened.
 
 #### Inputs
-A connection of type `facebook_social`, and the asset `adwarm_forecast` (`adwarm_access_patterns`); before a forecast is
+A connection of type `adwarm_meta`, and the asset `adwarm_forecast` (`adwarm_access_patterns`); before a forecast is
 trained, only ended days are completed. Arrived data: the asset, `adwarm notify-data`, `POST /v1/data-arrived`.
 #### Outputs
 The assets `adwarm_entries`, `adwarm_scores`, and `adwarm_day_complete` when the last account of a day is scored.

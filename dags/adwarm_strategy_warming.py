@@ -9,7 +9,7 @@ strategies you name, each in its own; or every enabled strategy when you name ne
 date range of your own for the accounts. *Dry run* saves the plan and makes no call.
 
 #### Inputs
-A connection of type `facebook_social`, and strategies or the form.
+A connection of type `adwarm_meta`, and strategies or the form.
 #### Outputs
 The assets `adwarm_entries` and `adwarm_scores`, and `adwarm_day_complete` for a day that this run completes.
 #### Knobs

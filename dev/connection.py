@@ -34,7 +34,7 @@ def save_connection(graph_url: str, last_url: str | None) -> str:
         found = session.query(Connection).filter_by(conn_id=CONNECTION_ID).one_or_none()
         if found is None:
             text = json.dumps(connection_extra(graph_url))
-            session.add(Connection(CONNECTION_ID, "facebook_social", _DESCRIPTION, extra=text))
+            session.add(Connection(CONNECTION_ID, "adwarm_meta", _DESCRIPTION, extra=text))
             return f"added the connection {CONNECTION_ID} for the simulator"
         extra = found.extra_dejson
         if extra.get("graph_url") != last_url or last_url == graph_url:

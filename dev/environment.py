@@ -35,7 +35,7 @@ def local_environment(home: Path, graph_url: str, log_url: str) -> dict[str, str
     airflow_home = home / "airflow"
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "ADWARM_"))}
     connection = {
-        "conn_type": "facebook_social",
+        "conn_type": "adwarm_meta",
         "extra": {"app_id": "100000", "access_token": TOKEN, "graph_url": graph_url},
     }
     return {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "reference"
-sys.path[:0] = [str(ROOT / "docs"), str(ROOT / "include"), str(ROOT / "plugins")]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs"), str(ROOT / "include"), str(ROOT / "plugins")]
 
 
 def pages() -> dict[Path, str]:
@@ -22,13 +22,14 @@ def pages() -> dict[Path, str]:
     Raises:
         Undocumented: something public has no description.
     """
-    from reference_pages import airflow_parts, api, commands, metrics, openapi, settings, sources, tables
+    from reference_pages import airflow_parts, api, commands, metrics, openapi, settings, sizing, sources, tables
     from reference_pages.markdown import fill
 
     blocks = {
         "commands": commands.blocks(),
         "dags": airflow_parts.dag_blocks(ROOT / "dags"),
         "metrics": metrics.blocks(),
+        "sizing": sizing.blocks(),
     }
     texts = {
         "settings": settings.page(),

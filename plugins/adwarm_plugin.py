@@ -1,27 +1,16 @@
-"""The only file that Airflow loads from the plugins folder; the code is in the importable package `adwarm_airflow`."""
+"""Registers adwarm where Airflow finds this folder and adwarm is not installed, only on PYTHONPATH.
 
-from airflow.plugins_manager import AirflowPlugin
+An installed distribution, also an editable one, registers the plugin itself. Airflow reports a second plugin of the
+same name as an import error, so this file then registers none.
+"""
 
-try:
-    import adwarm_airflow
-    from adwarm_airflow import task_end
-    from adwarm_airflow.deadlines import WarmByDeadline
-    from adwarm_airflow.page import PageApp, list_views
-    from adwarm_airflow.page_links import LINKS, PAGE_PREFIX
-except ImportError as error:
-    raise ImportError(
-        "adwarm_airflow cannot be imported: PYTHONPATH must hold this project's include/ and plugins/ folders "
-        "on every Airflow service"
-    ) from error
+from importlib.metadata import entry_points
 
-
-class AdwarmPlugin(AirflowPlugin):
-    """Registers adwarm with Airflow."""
-
-    name = "adwarm"
-    on_load = staticmethod(adwarm_airflow.check_core)
-    fastapi_apps = [{"app": PageApp(), "url_prefix": PAGE_PREFIX, "name": "adwarm"}]  # noqa: RUF012 - read by Airflow
-    external_views = list_views()
-    listeners = [task_end]  # noqa: RUF012 - read by Airflow
-    deadline_references = [WarmByDeadline]  # noqa: RUF012 - read by Airflow
-    operator_extra_links = list(LINKS)  # noqa: RUF012 - read by Airflow
+if not entry_points(group="airflow.plugins", name="adwarm"):
+    try:
+        from adwarm_airflow.plugin import AdwarmPlugin  # noqa: F401 - read by Airflow
+    except ImportError as error:
+        raise ImportError(
+            "adwarm_airflow cannot be imported: PYTHONPATH must hold this project's include/ and plugins/ folders "
+            "on every Airflow service"
+        ) from error

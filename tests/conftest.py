@@ -3,6 +3,7 @@
 import os
 import threading
 import traceback
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,10 +17,12 @@ from sqlalchemy.pool import QueuePool
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.known_secrets import REGISTRY
+from adwarm.foundation.storage_options import StorageOptions, use_settings
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
+from adwarm.testing.object_server import REGION, ObjectServer
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
@@ -82,6 +85,40 @@ def sqlite_engine(tmp_path: Path) -> Engine:
 def objects(tmp_path: Path) -> ObjectStore:
     """An empty object store in a folder."""
     return ObjectStore(str(tmp_path / "data"))
+
+
+@pytest.fixture(scope="session")
+def running_object_server() -> Iterator[ObjectServer]:
+    """An object storage of the session that speaks the protocol of S3, started by the first test that needs one."""
+    with ObjectServer() as server:
+        yield server
+
+
+@pytest.fixture
+def object_server(running_object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectServer]:
+    """The object storage without latency or faults; the environment and the options of this process name it."""
+    server = running_object_server
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    server.reset()
+    options = StorageOptions(endpoint_url=server.endpoint, region=REGION, attempts=3, cache_bytes=0)
+    use_settings(options)
+    yield server
+    server.reset()
+    use_settings(StorageOptions())
+
+
+@pytest.fixture
+def bucket_url(object_server: ObjectServer) -> str:
+    """An empty folder of a bucket."""
+    return f"{object_server.create_bucket('adwarm-tests')}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(params=["local", "s3"])
+def any_objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    """An empty object store: the test runs once in a folder and once in a bucket."""
+    is_local = request.param == "local"
+    return ObjectStore(str(tmp_path / "data") if is_local else request.getfixturevalue("bucket_url"))
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from reference_pages.markdown import NOTICE, table
 INTRO = """# Sources
 
 Where insights come from, and what each source can do. `ADWARM_SOURCE__KIND` or an Airflow connection selects one:
-[your own ad account](../how-to/own-ad-account.md), [a table or files](../how-to/other-sources.md).
+[your own ad account](../how-to/own-ad-account.md), [a table or files](../how-to/other-sources.md), or
+[a source that you write](../how-to/write-a-source.md). All pass one suite, `adwarm.testing.SourceContract`.
 
 """
 

@@ -11,6 +11,8 @@ imported on first use, so `import adwarm` loads neither pandas nor a database dr
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from adwarm.foundation.version import __version__
+
 if TYPE_CHECKING:
     from adwarm.access_log import read_events
     from adwarm.client import AsyncClient, Client
@@ -46,7 +48,6 @@ if TYPE_CHECKING:
     from adwarm.settings import Settings, load_settings
     from adwarm.sources.protocol import InsightsSource
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Account",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
+from adwarm.backpressure.call_switch import SwitchedAdmission
 from adwarm.backpressure.memory_pressure import machine_turn
 from adwarm.foundation import telemetry, tracing
 from adwarm.foundation.clock import Clock, SystemClock
@@ -36,7 +37,7 @@ from adwarm.store import Context, ObjectStore, open_engine, report_versions, upg
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.healing_runs import HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
-from adwarm.store.schema import get_current_revision, get_head_revision, require_current
+from adwarm.store.schema import needs_upgrade, require_current
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -81,7 +82,7 @@ class Runtime:
         engine = open_engine(self.settings.database, self.settings.sql)
         if engine.dialect.name != "sqlite":
             require_current(engine)
-        elif get_current_revision(engine) != get_head_revision():
+        elif needs_upgrade(engine):
             upgrade(engine)
         self._choose_queries(engine)
         return engine
@@ -130,11 +131,11 @@ class Runtime:
         return BlockAdmission(self.admission, permits, longest_call_seconds=longest)
 
     @cached_property
-    def single_call_admission(self) -> MemoryAwareAdmission:
+    def single_call_admission(self) -> SwitchedAdmission:
         """Admission for a process that makes one call; a machine that is short of memory makes one call a second."""
         limit, machine = self.settings.backpressure.memory_percent, socket.gethostname()[:40]
         turn = machine_turn(self.engine, machine)
-        return MemoryAwareAdmission(self.admission, SystemClock(), limit, turn=turn)
+        return SwitchedAdmission(MemoryAwareAdmission(self.admission, SystemClock(), limit, turn=turn), self.engine)
 
     @cached_property
     def queue(self) -> RequestQueue:
@@ -247,10 +248,12 @@ class Runtime:
 
     def prefetch_engine(self) -> PrefetchEngine:
         """Return a new engine that fetches keys."""
+        limit = self.settings.backpressure.memory_percent
+        admission = MemoryAwareAdmission(self.block_admission, SystemClock(), limit)
         return PrefetchEngine(
             self.context,
             self.source_pool,
-            MemoryAwareAdmission(self.block_admission, SystemClock(), self.settings.backpressure.memory_percent),
+            SwitchedAdmission(admission, self.engine),
             self.pipeline,
             self.clock,
             self.owner,

@@ -18,7 +18,9 @@ from adwarm.sources.protocol import InsightsSource
 from adwarm_airflow.table_connections import table_source_factory
 
 DEFAULT_CONNECTION = "facebook_default"
-META_TYPE = "facebook_social"
+META_TYPES = frozenset({"adwarm_meta", "facebook_social"})
+"""Connection types of the ad platform: this package's own, and that of Airflow's Facebook provider. Equal extras."""
+_NAMED_TYPES = " or ".join(sorted(META_TYPES))
 NO_CONNECTION = "no_connection"
 """Code of the error about a connection that does not exist."""
 _PLAIN_EXTRAS = ("graph_url", "api_version", "app_id", "access_tier")
@@ -31,11 +33,11 @@ def connection_source_factory(
 ) -> Callable[[], InsightsSource]:
     """Return a factory of the source behind the connection `conn_id`.
 
-    A connection of the Facebook provider (`facebook_social`, extras `app_id`, `app_secret`, `access_token`, optionally
-    `graph_url`, `api_version`, `access_tier`) is the ad platform. Any other connection holds tables of rows: see
-    `adwarm_airflow.table_connections`. The source of the settings replaces only the default connection, when that does
-    not exist, or when it is the platform's and the settings name another source; a warning in the log says so. The
-    connection is read once, here, before any thread starts; `reload_connection` reads it again.
+    A connection of type `adwarm_meta`, or of the Facebook provider's `facebook_social` (extras `app_id`, `app_secret`,
+    `access_token`, optionally `graph_url`, `api_version`, `access_tier`), is the ad platform. Any other connection
+    holds tables of rows: see `adwarm_airflow.table_connections`. The source of the settings replaces only the default
+    connection, when that does not exist, or when it is the platform's and the settings name another source; a warning
+    in the log says so. The connection is read once, here, before any thread starts; `reload_connection` reads it again.
 
     Raises:
         BadRequest: the connection does not exist and nothing replaces it, or an extra is not valid.
@@ -47,16 +49,34 @@ def connection_source_factory(
         if is_default and (settings.source.kind != "meta" or settings.source.access_token):
             return _settings_source_factory(settings, clock, "does not exist")
         raise BadRequest(
-            f"connection {conn_id!r} does not exist; check its name, or create one of type facebook_social with "
+            f"connection {conn_id!r} does not exist; check its name, or create one of type adwarm_meta with "
             "app_id, app_secret and access_token in its extra",
             code=NO_CONNECTION,
         ) from None
-    if connection.conn_type != META_TYPE:
+    if connection.conn_type not in META_TYPES:
         return table_source_factory(settings, connection, conn_id)
     if is_default and settings.source.kind != "meta":
         return _settings_source_factory(settings, clock, "is the platform's, and the settings name another source")
     source = _source_settings_from_extra(settings.source, connection.extra_dejson, conn_id)
     return build_factory(_with_source(settings, source), conn_id, clock)
+
+
+def meta_source_factory(settings: Settings, conn_id: str) -> Callable[[], InsightsSource]:
+    """Return a factory of the ad platform behind a connection; the settings never replace it.
+
+    Raises:
+        BadRequest: the connection does not exist, is of another type, has no token, or an extra is not valid.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        raise BadRequest(f"connection {conn_id!r} does not exist; check its name", code=NO_CONNECTION) from None
+    if connection.conn_type not in META_TYPES:
+        raise BadRequest(
+            f"connection {conn_id!r} is of type {connection.conn_type!r}; the ad platform needs {_NAMED_TYPES}"
+        )
+    source = _source_settings_from_extra(settings.source, connection.extra_dejson, conn_id)
+    return build_factory(_with_source(settings, source), conn_id)
 
 
 def reload_connection(conn_id: str, clock: Clock | None = None) -> Callable[[], InsightsSource]:

@@ -204,5 +204,5 @@ def connection_param() -> Param:
         type="string",
         minLength=1,
         title="Connection",
-        description="A facebook_social connection, or several separated by commas.",
+        description="An adwarm_meta or facebook_social connection, or several separated by commas.",
     )

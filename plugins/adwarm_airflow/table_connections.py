@@ -48,7 +48,8 @@ def table_source_factory(settings: Settings, connection: Connection, conn_id: st
     engine = _sqlalchemy_engine(connection, conn_id)
     table = connection.extra_dejson.get("adwarm_table")
     layout_is_own = "adwarm_layout" in connection.extra_dejson
-    return lambda: SqlSource(engine, table or (None if layout_is_own else settings.source.table), options)
+    name, limit = table or (None if layout_is_own else settings.source.table), settings.source.call_timeout
+    return lambda: SqlSource(engine, name, options, call_timeout=limit)
 
 
 def _source_options(settings: Settings, extra: Mapping[str, Any], conn_id: str) -> TableOptions:
@@ -84,8 +85,8 @@ def _sqlalchemy_engine(connection: Connection, conn_id: str) -> Engine:
         ) from error
     if not hasattr(hook, "get_sqlalchemy_engine"):
         raise BadRequest(
-            f"connection {conn_id!r} is of type {connection.conn_type!r}, which is not a database; use a "
-            "facebook_social, a database or an fs connection"
+            f"connection {conn_id!r} is of type {connection.conn_type!r}, which is not a database; use "
+            "an adwarm_meta, a database or an fs connection"
         )
     engine: Engine = hook.get_sqlalchemy_engine()
     return engine

@@ -10,24 +10,29 @@ from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts
 from adwarm_airflow.connections import DEFAULT_CONNECTION, connection_source_factory, reload_connection
+from adwarm_airflow.data_connection import use_data_connection
 from adwarm_airflow.stats_sink import report_to_airflow
 
 SETTINGS_CONNECTIONS = frozenset({"", "default"})
 """Values of `Account.connection` for accounts that no Airflow connection has read."""
 
 
-def open_runtime(clock: Clock | None = None, conn_id: str | None = None) -> Runtime:
+def open_runtime(clock: Clock | None = None, conn_id: str | None = None, *, uses_objects: bool = True) -> Runtime:
     """Return the runtime of a task.
 
     Args:
         clock: the time to act at; the system clock by default.
         conn_id: the connection of the upstream, or several separated by commas: each account is read through the
             connection it belongs to, or through the first one. None for a task that makes no call.
+        uses_objects: whether the object storage is used, so that its connection is read. A trigger does not: the
+            triggerer serves connections to its event loop only.
 
     Raises:
         BadRequest: a connection does not exist, or is not valid; the message names it.
     """
     settings = load_settings()
+    if uses_objects:
+        use_data_connection(settings)
     clock = clock or SystemClock()
     report_to_airflow()
     if conn_id is None:

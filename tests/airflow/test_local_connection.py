@@ -47,7 +47,7 @@ def test_it_has_the_fields_of_the_platforms_hook() -> None:
 
     assert "added" in save_connection(FIRST, None)
     kind, extra = _stored()
-    assert kind == FacebookAdsReportingHook.conn_type
+    assert kind == "adwarm_meta"
     assert extra == connection_extra(FIRST)
     assert set(FacebookAdsReportingHook().client_required_fields) <= set(extra)
 

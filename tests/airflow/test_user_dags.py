@@ -16,8 +16,9 @@ from adwarm.model import Account, FatigueScore, Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
-from adwarm.store import accounts, scores
+from adwarm.store import accounts
 from graph_simulator.server import SimulatorServer
+from tests import fatigue_scores
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "dags"
@@ -70,7 +71,7 @@ def examples(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, A
 
 
 def _score(account: str, day: date, status: Any) -> FatigueScore:
-    return FatigueScore(
+    return fatigue_scores.make_score(
         account_id=account,
         ad_id="1",
         as_of=day,
@@ -80,11 +81,6 @@ def _score(account: str, day: date, status: Any) -> FatigueScore:
         creative=80.0,
         audience=80.0,
         algorithm=80.0,
-        data_quality=1.0,
-        trend_per_day=None,
-        days_to_critical=None,
-        baseline={},
-        calculator_version="1",
     )
 
 
@@ -97,7 +93,7 @@ def test_a_complete_day_starts_a_run_for_that_day(examples: dict[str, Any], runt
     accounts.save(runtime.engine, [Account(f"act_{n}", "UTC", "UTC", "EUR") for n in (1, 2, 3)], now)
     old = day - timedelta(days=1)
     for score in (_score("act_1", day, "critical"), _score("act_2", day, "healthy"), _score("act_3", old, "critical")):
-        scores.publish(runtime.engine, [score], 1, settled=False, at=now)
+        fatigue_scores.publish(runtime.engine, [score], 1, settled=False, at=now)
 
     listed = dag.get_task("list_critical").python_callable(partition_key=day.isoformat())
 

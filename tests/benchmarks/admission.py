@@ -1,5 +1,7 @@
 """Benchmark of admission inside a block, and of committed one-permit grants by four processes, beside other limiters.
 
+`permits` measures blocks of 8 and 64 in the same run.
+
 Every row admits under four limits at once: account, app, token and fleet. Databases write each commit to the disk
 (SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peers are measured with the storage
 they offer: `limits` has no SQL storage and runs in memory (its shared ones need Redis, Memcached or MongoDB);
@@ -24,6 +26,7 @@ from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
+from tests.benchmarks import permits
 from tests.benchmarks.measure import save_results
 
 PROCESSES = 4
@@ -197,6 +200,7 @@ def run(seconds: float = 10.0) -> None:
             ("pyrate-limiter, PostgreSQL x 4", "PostgreSQL", pyrate_postgres_loop, urls["PostgreSQL"]),
         ]
         shared = [(what, kind, *by_processes(loop, url, seconds)) for what, kind, loop, url in loops]
+        permits.run(urls["PostgreSQL"], seconds)
     rows = [{"what": "adwarm, inside a block (4 scopes)", "median us": inside, "x adwarm": 1.0}]
     rows += [{"what": what, "median us": us, "x adwarm": us / inside} for what, us in in_memory_peers()]
     save_results("admission_inside", "One process: the cost of an admission", rows)

@@ -202,7 +202,7 @@ class ReaderHarness:
 
     def corrupt_objects(self) -> None:
         """Flip the last byte of every stored object."""
-        root = Path(self.bench.prefetch.objects._root)
+        root = Path(self.bench.prefetch.objects.url)
         for path in (item for item in root.rglob("*") if item.is_file()):
             data = path.read_bytes()
             path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))

@@ -1,4 +1,4 @@
-"""What `make topology-test` makes of the compose file: the same services, at other addresses."""
+"""What `make topology-test` makes of the compose file: the same services at other addresses."""
 
 from pathlib import Path
 

@@ -26,13 +26,13 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 def test_it_holds_every_file_of_the_packages(names: set[str]) -> None:
-    """Modules, `py.typed` and package data are included; caches are not."""
+    """Modules, `py.typed`, package data and the DAGs are included; caches are not."""
     files = {
         path.relative_to(ROOT / parent).as_posix()
         for package, parent in PACKAGES.items()
         for path in (ROOT / parent / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
-    }
+    } | {f"adwarm_airflow/dags/{path.name}" for path in (ROOT / "dags").glob("*.py")}
     packed = {name for name in names if ".dist-info/" not in name}
 
     assert packed == files

@@ -8,10 +8,11 @@ import gzip
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import pyarrow as pa
 
@@ -27,6 +28,8 @@ from adwarm.access_log.formats import (
 from adwarm.foundation.errors import BadRequest, NotFound
 
 _LOCAL = "file://"
+_SMALL = 1_000_000
+"""Larger Parquet files are not read ahead, because they are read from their end."""
 _NameFilter = Callable[[str], bool]
 """Whether a file of that name belongs to the log."""
 
@@ -67,6 +70,11 @@ class LogFile:
     problem: str = ""
     reason: str = "unreadable"
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is behind a URL."""
+        return not _is_local(self.path)
+
     def open(self) -> IO[bytes]:
         """Open the content, decompressed."""
         raw = self.open_stored()
@@ -74,7 +82,11 @@ class LogFile:
 
     def open_stored(self) -> IO[bytes]:
         """Open the bytes as they are stored."""
-        return cast("IO[bytes]", _path(self.path).open("rb"))
+        if not self.is_remote:
+            return cast("IO[bytes]", _path(self.path).open("rb"))
+        from adwarm.access_log.remote_log import open_file  # late: local logs do without fsspec
+
+        return open_file(self.path, self.size)
 
     def open_at(self, offset: int) -> IO[bytes]:
         """Open the content at `offset`; a compressed file is decompressed up to there."""
@@ -86,11 +98,29 @@ class LogFile:
         return stream
 
 
+def reading_ahead(files: Sequence[tuple[LogFile, int]]) -> AbstractContextManager[None]:
+    """Within the context, read the beginnings of the next files behind URLs ahead; local files are left to the system.
+
+    Args:
+        files: the files in the order in which they are opened, each with the offset where reading begins.
+    """
+    remote = [
+        (file.path, start if file.format != "parquet" and not file.is_gzipped else 0, file.size)
+        for file, start in files
+        if file.is_remote and (file.format != "parquet" or file.size <= _SMALL)
+    ]
+    if not remote:
+        return nullcontext()
+    from adwarm.access_log.remote_log import reading_starts_ahead
+
+    return reading_starts_ahead(remote)
+
+
 @dataclass(frozen=True, slots=True)
 class _FileCandidate:
     """A file that may be read, or the problem with it."""
 
-    path: Any
+    path: Path
     problem: str = ""
     reason: str = "unreadable"
 
@@ -128,18 +158,29 @@ def list_skipped(url: str, limit: int = 20) -> SkippedFiles:
     """
     count = 0
     samples: list[tuple[str, str]] = []
-    is_local = "://" not in url or url.startswith(_LOCAL)
-    folder = Path(url.removeprefix(_LOCAL)).expanduser().absolute() if is_local else _path(url)
-    for path in sorted(folder.rglob("*"), key=str) if _is_folder(folder) else ():
-        reason = _skip_reason(path)
+    for path, reason in _list_reasons(url):
         if reason:
             count += 1
             if len(samples) < limit:
-                samples.append((str(path), reason))
+                samples.append((path, reason))
     return SkippedFiles(count, samples)
 
 
-def _is_folder(path: Any) -> bool:
+def _list_reasons(url: str) -> Iterator[tuple[str, str]]:
+    """Yield each file below the folder `url`, by path, and why it is not read; empty when it is."""
+    if _is_local(url):
+        folder = Path(url.removeprefix(_LOCAL)).expanduser().absolute()
+        for path in sorted(folder.rglob("*"), key=str) if _is_folder(folder) else ():
+            yield str(path), _skip_reason(path)
+        return
+    from adwarm.access_log.remote_log import list_below
+
+    for file in sorted(list_below(url), key=lambda file: file.url):
+        if file.url != url:
+            yield file.url, _name_reason(file.name) or ("" if file.size else "empty")
+
+
+def _is_folder(path: Path) -> bool:
     try:
         return bool(path.is_dir())
     except (OSError, ValueError) as error:
@@ -148,20 +189,22 @@ def _is_folder(path: Any) -> bool:
         return False  # listing the log reports it
 
 
-def _skip_reason(path: Any) -> str:
+def _skip_reason(path: Path) -> str:
     """Return why a file of a folder is not read; empty when it is read, or reported as unreadable."""
     try:
         if not path.is_file():
             return ""
-        if is_hidden(path.name):
-            return "hidden: its name begins with a dot or an underscore"
-        if not has_log_name(path.name):
-            return f"unknown suffix; logs end in {LOG_NAMES}"
-        return "empty" if not path.stat().st_size else ""
+        return _name_reason(path.name) or ("empty" if not path.stat().st_size else "")
     except OSError as error:
         if not is_file_error(error):
             raise
         return describe_error(error)
+
+
+def _name_reason(name: str) -> str:
+    if is_hidden(name):
+        return "hidden: its name begins with a dot or an underscore"
+    return "" if has_log_name(name) else f"unknown suffix; logs end in {LOG_NAMES}"
 
 
 def is_hidden(name: str) -> bool:
@@ -170,10 +213,11 @@ def is_hidden(name: str) -> bool:
 
 
 def _files(url: str) -> Iterator[LogFile]:
-    is_local = "://" not in url or url.startswith(_LOCAL)
+    if not _is_local(url):
+        yield from _remote_files(url)
+        return
     scheme = _LOCAL if url.startswith(_LOCAL) else ""
-    candidates = _unique_files(_local_candidates(url.removeprefix(_LOCAL))) if is_local else _candidates(url)
-    for item in candidates:
+    for item in _unique_files(_local_candidates(url.removeprefix(_LOCAL))):
         path = f"{scheme}{item.path}"
         if not _is_text(path):  # neither a database nor JSON holds such a name
             shown = path.encode("utf-8", "backslashreplace").decode()
@@ -184,17 +228,33 @@ def _files(url: str) -> Iterator[LogFile]:
             yield file
 
 
+def _remote_files(url: str) -> Iterator[LogFile]:
+    from adwarm.access_log.remote_log import find_file, list_below, list_glob, read_heads
+
+    folder, pattern = _glob(url)
+    file = find_file(url)
+    if file is not None:
+        files = [file]
+    elif pattern:
+        files = [found for found in list_glob(folder, pattern) if _matches_glob(found.name, url)]
+    else:
+        files = [found for found in list_below(url) if _is_log(found.name)]
+    for found, head in zip(files, read_heads(files), strict=True):
+        if isinstance(head, bytes):  # else it was removed since it was listed
+            yield _detect(found.url, found.size, found.mtime, head)
+
+
+def _is_local(url: str) -> bool:
+    return "://" not in url or url.startswith(_LOCAL)
+
+
 def _is_text(path: str) -> bool:
     """Whether a path is valid Unicode; the bytes of other names are lone surrogates in Python."""
     return not any("\ud800" <= character <= "\udfff" for character in path)
 
 
-def _path(url: str) -> Any:
-    if "://" not in url or url.startswith(_LOCAL):
-        return Path(url.removeprefix(_LOCAL))
-    from upath import UPath  # imported late, because it is slow to import and local logs do without
-
-    return UPath(url)
+def _path(url: str) -> Path:
+    return Path(url.removeprefix(_LOCAL))
 
 
 def _local_candidates(url: str) -> Iterable[_FileCandidate]:
@@ -209,20 +269,6 @@ def _local_candidates(url: str) -> Iterable[_FileCandidate]:
             return _scan_glob(Path(folder), pattern, lambda name: _matches_glob(name, pattern))
         return [_FileCandidate(path, describe_error(error))] if isinstance(error, PermissionError) else []
     return _scan_folder(path, _is_log) if path.is_dir() else [_FileCandidate(path)]
-
-
-def _candidates(url: str) -> list[_FileCandidate]:
-    path = _path(url)
-    folder, pattern = _glob(url)
-    if pattern and not path.exists():
-        return [
-            _FileCandidate(item)
-            for item in _path(folder).glob(pattern)
-            if _matches_glob(item.name, url) and item.is_file()
-        ]
-    if path.is_dir():
-        return [_FileCandidate(item) for item in path.rglob("*") if _is_log(item.name) and item.is_file()]
-    return [_FileCandidate(path)] if path.exists() else []
 
 
 def _glob(url: str) -> tuple[str, str]:
@@ -241,7 +287,7 @@ def _is_log(name: str) -> bool:
     return not is_hidden(name) and has_log_name(name)
 
 
-def _inspect(path: Any, name: str) -> LogFile | None:
+def _inspect(path: Path, name: str) -> LogFile | None:
     """Return the file with its size and format; None when it was removed since it was listed."""
     try:
         stat = path.stat()
@@ -253,11 +299,15 @@ def _inspect(path: Any, name: str) -> LogFile | None:
         if not is_file_error(error):
             raise
         return _unreadable_file(name, describe_error(error), "unreadable")
+    return _detect(name, stat.st_size, stat.st_mtime, head)
+
+
+def _detect(name: str, size: int, mtime: float, head: bytes) -> LogFile:
+    """Return a file by its name and its first bytes."""
     gzipped = is_gzip(head)
     content = decompress_head(head) if gzipped else head
-    form = detect_format(path.name, content)
-    mtime = float(getattr(stat, "st_mtime", 0.0) or 0.0)
-    return LogFile(name, int(stat.st_size), mtime, form, gzipped, describe_unsupported(content, form))
+    form = detect_format(name.replace("\\", "/").rpartition("/")[2], content)
+    return LogFile(name, size, mtime, form, gzipped, describe_unsupported(content, form))
 
 
 def _unreadable_file(name: str, problem: str, reason: str) -> LogFile:

@@ -16,7 +16,7 @@ from adwarm.access_log import parquet_log as columnar
 from adwarm.access_log.advice import describe_unmatched_paths
 from adwarm.access_log.events import EventBuilder
 from adwarm.access_log.lines import LineBlock, line_blocks
-from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files
+from adwarm.access_log.log_files import FILE_ERRORS, LogFile, describe_error, is_file_error, list_files, reading_ahead
 from adwarm.access_log.parsers import (
     CombinedLogParser,
     CsvParser,
@@ -211,12 +211,13 @@ def read_events(
     """
     files = list_files(url)
     reader = LogReader(settings, quarantine)
-    for file in files:
-        start = (start_offsets or {}).get(file.path, 0)
-        for event_batch in reader.read_file(file, since=since, until=until, start=start):
-            batch = filter_window(event_batch.batch, _micros(since), _micros(until))
-            if batch.num_rows:
-                yield batch
+    starts = [(file, (start_offsets or {}).get(file.path, 0)) for file in files]
+    with reading_ahead(starts):
+        for file, start in starts:
+            for event_batch in reader.read_file(file, since=since, until=until, start=start):
+                batch = filter_window(event_batch.batch, _micros(since), _micros(until))
+                if batch.num_rows:
+                    yield batch
     require_readable(files, reader)
 
 
@@ -240,14 +241,15 @@ def log_span(url: str, settings: Settings) -> tuple[datetime, datetime, int]:
     reader = LogReader(settings)
     first, last, events = [], [], 0
     files = list_files(url)
-    for file in files:
-        span = parquet_span(file, settings.access_log) if file.format == "parquet" else None
-        if span is None:
-            span = _scan(reader, file)
-        if span[2]:
-            first.append(span[0])
-            last.append(span[1])
-            events += span[2]
+    with reading_ahead([(file, 0) for file in files]):
+        for file in files:
+            span = parquet_span(file, settings.access_log) if file.format == "parquet" else None
+            if span is None:
+                span = _scan(reader, file)
+            if span[2]:
+                first.append(span[0])
+                last.append(span[1])
+                events += span[2]
     if not events:
         require_readable(files, reader)
         hint = describe_unmatched_paths(reader.quarantine, settings.access_log.path_pattern)

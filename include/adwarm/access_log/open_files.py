@@ -12,13 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from upath import UPath
 
 from adwarm.foundation.home import make_private_folder, write_private_file
+from adwarm.foundation.remote_files import RemoteFolder
 from adwarm.foundation.storage_errors import DATA_SETTING, translating_storage_errors
 
 OPEN_FILE_SCHEMA = pa.schema([
@@ -36,6 +35,7 @@ OPEN_FILE_SCHEMA = pa.schema([
 """One row per open. A log with these columns can be read by anything that reads an access log."""
 
 _FOLDER, _SUFFIX = "opens", ".parquet"
+_CONTENT_TYPE = "application/vnd.apache.parquet"
 _READERS = 8
 
 
@@ -58,7 +58,8 @@ class OpenFiles:
 
     def __init__(self, data_url: str) -> None:
         self.url = f"{data_url.rstrip('/')}/{_FOLDER}"
-        self._root: Any = Path(self.url) if "://" not in data_url else UPath(self.url)
+        self._remote = RemoteFolder(self.url, DATA_SETTING) if "://" in data_url else None
+        self._root = Path(self.url)
 
     def put(self, day: date, name: str, opens: pa.Table) -> None:
         """Store opens of one day, in `OPEN_FILE_SCHEMA`, as the file `name` without its suffix.
@@ -68,20 +69,18 @@ class OpenFiles:
         """
         buffer = io.BytesIO()
         pq.write_table(opens, buffer, compression="zstd")
+        if self._remote is not None:
+            self._remote.write(f"{day}/{name}{_SUFFIX}", buffer.getvalue(), _CONTENT_TYPE)
+            return
         path = self._root / day.isoformat() / f"{name}{_SUFFIX}"
         with translating_storage_errors(path, DATA_SETTING):
-            if isinstance(path, UPath):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(buffer.getvalue())
-            else:
-                make_private_folder(path.parent)
-                write_private_file(path, buffer.getvalue(), verify=True)
+            make_private_folder(path.parent)
+            write_private_file(path, buffer.getvalue(), verify=True)
 
     def list_days(self, since: date | None = None, until: date | None = None) -> list[date]:
         """Return the days from `since` to `until`, both included, that have a folder, oldest first."""
-        if not self._root.exists():
-            return []
-        days = (day for path in self._root.iterdir() if (day := _parse_day(path.name)))
+        names = self._list_folders()
+        days = (day for name in names if (day := _parse_day(name)))
         return sorted(day for day in days if (since is None or day >= since) and (until is None or day <= until))
 
     def list_files(self, days: Sequence[date]) -> dict[date, list[OpenFile]]:
@@ -99,31 +98,43 @@ class OpenFiles:
 
     def delete_day(self, day: date) -> int:
         """Delete the files of a day; return how many there were."""
+        remote = self._remote
+        if remote is not None:
+            names = [file.name for file in remote.list_files(day.isoformat())]
+            deleted = remote.map(lambda name: remote.delete(f"{day}/{name}"), names)
+            return sum(1 for _ in deleted)
         folder, count = self._root / day.isoformat(), 0
         for path in list(folder.iterdir()) if folder.exists() else ():
             path.unlink(missing_ok=True)
             count += not path.name.startswith(".")
-        if isinstance(folder, UPath) or not folder.exists():
-            return count  # object storage has no folders
-        folder.rmdir()
+        if folder.exists():
+            folder.rmdir()
         return count
 
+    def _list_folders(self) -> list[str]:
+        if self._remote is not None:
+            return self._remote.list_folders()
+        return [path.name for path in self._root.iterdir()] if self._root.exists() else []
+
     def _list_day(self, day: date) -> list[OpenFile]:
-        folder = self._root / day.isoformat()
-        paths = [path for path in folder.iterdir() if path.name.endswith(_SUFFIX) and path.name[0] != "."]
-        return [OpenFile(day, path.name, int(path.stat().st_size)) for path in paths]
+        if self._remote is not None:
+            found = [(file.name, file.size) for file in self._remote.list_files(day.isoformat())]
+        else:
+            paths = (path for path in (self._root / day.isoformat()).iterdir() if path.name.endswith(_SUFFIX))
+            found = [(path.name, path.stat().st_size) for path in paths]
+        return [OpenFile(day, name, size) for name, size in found if name.endswith(_SUFFIX) and name[0] != "."]
 
     def _read_file(self, file: OpenFile) -> pa.Table | str:
-        path = self._root / file.day.isoformat() / file.name
+        name = f"{file.day}/{file.name}"
         try:
-            data = path.read_bytes()
+            data = self._remote.read(name) if self._remote is not None else (self._root / name).read_bytes()
         except FileNotFoundError:
             return OPEN_FILE_SCHEMA.empty_table()  # retention deleted it
         try:
             table = pq.read_table(pa.BufferReader(data))
             return table.select(OPEN_FILE_SCHEMA.names).cast(OPEN_FILE_SCHEMA)
         except (pa.ArrowException, KeyError, ValueError, OSError) as error:
-            return f"{path}: {str(error)[:200]}"
+            return f"{self.url}/{name}: {str(error)[:200]}"
 
 
 def _parse_day(name: str) -> date | None:

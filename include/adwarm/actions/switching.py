@@ -1,4 +1,4 @@
-"""Turns a switch: warming on or off, shadow mode on or off."""
+"""Turns a switch: calls, warming or shadow mode, on or off."""
 
 from adwarm.actions.audit import Doer, audited, require_reason
 from adwarm.actions.services import ActionServices
@@ -6,6 +6,11 @@ from adwarm.store.action_events import clean_text
 from adwarm.store.switches import Switch, SwitchState, set_switch
 
 EFFECTS = {
+    (Switch.CALLS, False): (
+        "No platform is called by any process: not for plans, backfills, probes or accounts, and not for readers, "
+        "whose requests wait in the queue. Calls that are under way end; stored reports are served as before."
+    ),
+    (Switch.CALLS, True): "Calls are made again within seconds: waiting requests first, plans at the next run.",
     (Switch.WARMING, False): (
         "No planned warm is fetched: plans are cut, running batches stop within seconds, strategies wait, backfills "
         "stop. What readers request is fetched as before, and stored reports are served as before."
@@ -35,5 +40,6 @@ def turn_switch(services: ActionServices, doer: Doer, name: Switch, why: str, *,
         state = SwitchState(name, is_on, services.clock.now(), clean_text(doer.name, 250), reason)
         before = set_switch(services.context.engine, state)
         is_same = before.is_on is is_on and before.changed_at is not None
-        action.detail = f"nothing changed: {before}" if is_same else f"{name} is switched {position}: {reason}"
+        verb = "are" if name is Switch.CALLS else "is"
+        action.detail = f"nothing changed: {before}" if is_same else f"{name} {verb} switched {position}: {reason}"
     return action.detail

@@ -7,6 +7,7 @@ and releases the grant with the call's outcome, whatever ends the block. A wait 
 Times are seconds since the epoch by the database's clock, the only clock that all workers share.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
+
+log = logging.getLogger(__name__)
 
 FLEET = Scope(ScopeKind.FLEET)
 _SHORTEST_SLEEP_SECONDS = 0.001
@@ -239,6 +242,7 @@ def _release(call: GrantedCall, clock: Clock, started: datetime, error: BaseExce
     outcome = call.outcome(max(0.0, (now - started).total_seconds()), error, now)
     call.admission.release(call.grant, outcome)
     source = call.grant.source
+    log.debug("call of %s: %s after %.2f s", source, outcome.kind, outcome.latency_seconds)
     telemetry.report(telemetry.CALLS, source=source, outcome=outcome.kind.value)
     telemetry.report(telemetry.CALL_SECONDS, outcome.latency_seconds, source=source)
 

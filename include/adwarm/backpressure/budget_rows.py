@@ -105,7 +105,7 @@ def save(connection: Connection, budget: SharedBudget, loaded: LoadedRows, owner
         [_breaker_row(name, value) for name, value in budget.breakers.items() if value != loaded.breakers.get(name)],
     )
     if removed := loaded.breakers.keys() - budget.breakers.keys():
-        connection.execute(_DROP_BREAKERS, {"names": sorted(_PREFIX + name for name in removed)})
+        connection.execute(_DROP_BREAKERS, {"names": sorted(map(breaker_row_name, removed))})
     _save_grants(connection, budget, loaded, owner)
 
 
@@ -157,7 +157,7 @@ def _load_breakers(
     connection: Connection, budget: SharedBudget, breaker_names: Iterable[str] | None, loaded: LoadedRows
 ) -> None:
     """Load the breakers by name; None means all."""
-    names = None if breaker_names is None else [_PREFIX + name for name in breaker_names]
+    names = None if breaker_names is None else list(map(breaker_row_name, breaker_names))
     for row in _rows(connection, _EVERY_BREAKER, _NAMED_BREAKERS, names):
         name = row["source"].removeprefix(_PREFIX)
         value = Breaker.from_dict(row["state"], row["changed_at"], row["probe_at"], row["data"])
@@ -216,9 +216,14 @@ def _read_grant(row: RowMapping) -> Grant:
     )
 
 
+def breaker_row_name(name: str) -> str:
+    """Return the key of the row that stores the breaker `name`."""
+    return _PREFIX + name
+
+
 def _breaker_row(name: str, value: Breaker) -> dict[str, Any]:
     return {
-        "source": _PREFIX + name,
+        "source": breaker_row_name(name),
         "state": str(value.state),
         "changed_at": value.changed_at,
         "probe_at": value.probe_at,

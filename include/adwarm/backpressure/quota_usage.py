@@ -129,6 +129,12 @@ class UsageMeter:
         decay = max(0.0, now - self.reported_at - USAGE_FRESH_SECONDS) / USAGE_FRESH_SECONDS * USAGE_DECAY_POINTS
         return max(0.0, self.percent + self.percent_per_call * since - decay)
 
+    @property
+    def quota(self) -> float | None:
+        """Calls per window that the platform's figures allow; None before many calls have shown what one costs."""
+        is_measured = self.percent is not None and 0 < self.percent_per_call < MAX_PERCENT_PER_CALL
+        return FULL_PERCENT / self.percent_per_call if is_measured else None
+
     def calls_left(self, ceiling: float, now: float) -> float:
         """Return the calls until `ceiling` percent are used; negative above it, infinite before the first figure."""
         used = self.estimate_percent(now)

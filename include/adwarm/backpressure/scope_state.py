@@ -37,8 +37,9 @@ from adwarm.settings import BackpressureSettings
 DEFAULT_PARK_SECONDS = 60.0
 PARK_JITTER = 0.1
 MAX_PARK_SECONDS = 86_400.0
+LATENCY_WEIGHT = 0.2
+"""The weight of a call in the moving average of latencies."""
 
-_LATENCY_WEIGHT = 0.2
 _TARGET_PERCENT = CEILING_PERCENT - 0.2
 """The usage that the rate is steered to, a little below the percentage where calls would have to stop."""
 _PACED_BURST = 4.0
@@ -255,7 +256,7 @@ class ScopeState:
     def record_success(self, latency_seconds: float, in_flight: int, now: float) -> None:
         """Learn from a call that succeeded; a very slow one counts as a sign of overload."""
         mean = self.mean_latency or latency_seconds
-        self.mean_latency = mean + _LATENCY_WEIGHT * (latency_seconds - mean)
+        self.mean_latency = mean + LATENCY_WEIGHT * (latency_seconds - mean)
         if self.latency_baseline.observe(latency_seconds, now):
             self.record_overload(now)
         else:

@@ -16,7 +16,13 @@ _MAX_SECONDS = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 @dataclass(frozen=True, slots=True)
 class ScopeStatus:
-    """One scope. `in_flight` counts grants by class name; `parked_until` is None when the scope is not parked."""
+    """One scope.
+
+    Attributes:
+        in_flight: grants by class name.
+        parked_until: None when the scope is not parked.
+        quota: calls per quota window that the platform's figures allow; None until they tell.
+    """
 
     scope: str
     limit: int
@@ -27,6 +33,7 @@ class ScopeStatus:
     parked_until: datetime | None
     parked_why: str | None
     parked_since: datetime | None
+    quota: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ def _scope_status(state: ScopeState, now: float) -> ScopeStatus:
         parked_until=_datetime(state.parking.until) if parked and state.parking.until is not None else None,
         parked_why=state.parking.reason if parked else None,
         parked_since=_datetime(state.parking.since) if parked and state.parking.since is not None else None,
+        quota=state.meter.quota,
     )
 
 

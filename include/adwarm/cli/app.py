@@ -12,9 +12,11 @@ from rich.console import Console
 from adwarm.cli import (
     accounts,
     actions,
+    airflow,
     alerts,
     allow,
     backfill,
+    backup,
     bench,
     cache,
     db,
@@ -41,6 +43,7 @@ from adwarm.cli import (
     strategy,
     switch,
     token,
+    trace,
     unpark,
     verify,
     warm,
@@ -66,6 +69,21 @@ def adwarm(
     ] = False,
 ) -> None:
     """Keeps ad dashboards warm: what will be opened, what is stored, what is limited, and why."""
+    del version  # its callback has acted
+    _configure_logging()
+
+
+def _configure_logging() -> None:
+    """Write log lines as the settings say; by default as Python does. What is wrong with settings the command says."""
+    from adwarm.foundation.log_context import configure_logging
+    from adwarm.settings import LogSettings, load_settings
+
+    try:
+        chosen = load_settings().log
+    except AdwarmError:
+        return
+    if chosen != LogSettings():
+        configure_logging(chosen.format, chosen.level)
 
 
 app.command("warm")(warm.warm)
@@ -79,6 +97,7 @@ app.command("request")(request.request)
 app.command("retry")(retry.retry)
 app.command("status")(status.status)
 app.command("switch")(switch.switch)
+app.command("trace")(trace.trace)
 app.command("unpark")(unpark.unpark)
 app.add_typer(actions.app, name="actions")
 app.command("patterns")(patterns.patterns)
@@ -94,6 +113,8 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.add_typer(plan.app, name="plan")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(log.app, name="log")
@@ -101,6 +122,7 @@ app.add_typer(token.app, name="token")
 app.command("replay")(replay.replay)
 app.add_typer(review.app, name="review")
 app.command("simulate")(simulate.simulate)
+app.add_typer(airflow.app, name="airflow")
 app.command("doctor")(doctor.doctor)
 
 

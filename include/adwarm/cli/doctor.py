@@ -1,88 +1,105 @@
-"""`adwarm doctor`: checks an installation."""
+"""`adwarm doctor`: checks an installation.
 
-from collections import Counter
+Every check is one line, has a time limit and runs whatever the others found. Without a database, those that need it say
+so and are left out.
+"""
+
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from adwarm.cli.check_result import Check, CheckResult, Finding, run_check, run_checks
+from adwarm.cli.connection_checks import (
+    check_database_clock,
+    check_fetching,
+    check_platform_clock,
+    check_quota,
+    list_connection_checks,
+)
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_json, print_table
 from adwarm.cli.recovery_checks import check_recovery
-from adwarm.cli.storage_checks import check_database, check_disk, list_disks
-from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt
+from adwarm.cli.schedule_checks import (
+    check_log_age,
+    check_open_alerts,
+    check_read_api,
+    check_scheduler,
+    check_switches,
+    list_schedule_checks,
+)
+from adwarm.cli.storage_checks import check_database, check_disk, check_rights, list_disks
+from adwarm.foundation.errors import Corrupt
 
 if TYPE_CHECKING:
     from adwarm.runtime import Runtime
-    from adwarm.settings import SourceSettings
-    from adwarm.sources.pool import SourceFactory
-
-_LONGEST_LIST = timedelta(seconds=20)
-"""How long the accounts of one connection are listed; with more, the count is a lower bound."""
 
 _SKIPPED_SHOWN = 3
-
-
-@dataclass
-class CheckResult:
-    """Result of one check: its name, whether it passed, details or what to fix, and whether to look at it anyway."""
-
-    name: str
-    ok: bool
-    detail: str
-    warning: bool = False
-
-    @property
-    def mark(self) -> str:
-        """The first column of the table."""
-        return "FIX" if not self.ok else "note" if self.warning else "ok"
+_SLOW_READ_SECONDS = 0.25
 
 
 def doctor(*, as_json: JsonOption = False) -> None:
-    """Check settings, storage, disks, logs, forecast, connections, misses, clock, zones, tokens, recovery and alerts.
+    """Check settings, storage, disks, logs, forecast, connections, quotas, clocks, zones, DAGs, read API and alerts.
 
-    Each line shows details or what to fix; a note is worth a look and no error. Exits with 1 when a check fails.
+    Each line shows details or what to fix, with a command where there is one; a note is worth a look and no error.
+    Exits with 1 when a check fails.
     """
-    from adwarm.runtime import Runtime
-
-    checks = [_run_check("settings", _check_settings)]
-    if checks[0].ok:
-        runtime = Runtime()
-        checks += [
-            _check_home(runtime),  # before the database, which creates the folder
-            _run_check("database", lambda: check_database(runtime)),
-            _run_check("object store", lambda: _check_objects(runtime)),
-            *_check_disks(runtime),
-            *_check_logs(runtime),
-            _run_check("forecast", lambda: _check_forecast(runtime)),
-            *_check_connections(runtime),
-            _check_fetching(runtime),
-            _run_check("clock", lambda: _check_clock(runtime)),
-            _run_check("time zones", lambda: _check_zones(runtime)),
-            _check_tokens(runtime),
-            _run_check("recovery", lambda: check_recovery(runtime.settings)),
-            *_check_alerts(runtime),
-        ]
+    results = _run_all()
     if as_json:
-        print_json([vars(check) for check in checks])
+        print_json([result.to_dict() for result in results])
     else:
-        print_table("adwarm doctor", ("", "", ""), [(c.mark, c.name, c.detail) for c in checks])
-    if not all(check.ok for check in checks):
+        print_table("adwarm doctor", ("", "", ""), [(c.mark, c.name, c.detail) for c in results])
+    if not all(result.ok for result in results):
         raise typer.Exit(1)
 
 
-def _run_check(name: str, check: Callable[[], str]) -> CheckResult:
-    """Run one check. Any error becomes a failed result, so that the checks after it still run."""
-    try:
-        return CheckResult(name, True, check())
-    except AdwarmError as error:
-        return CheckResult(name, False, str(error))
-    except Exception as error:
-        return CheckResult(name, False, f"{type(error).__name__}; check the setting behind it")
+def _run_all() -> list[CheckResult]:
+    from adwarm.runtime import Runtime
+
+    settings = run_check(Check("settings", _check_settings))
+    if not settings.ok:
+        return [settings]
+    runtime = Runtime()
+    home = run_check(Check("home", lambda: _check_home(runtime)))  # before the database, which creates the folder
+    database = run_check(Check("database", lambda: check_database(runtime)))
+    has_database = database.ok or _can_connect(runtime)
+    return [settings, home, database, *run_checks(_list_checks(runtime), has_database=has_database)]
+
+
+def _can_connect(runtime: "Runtime") -> bool:
+    """Whether a database with something to fix, such as a damaged page, can be read all the same."""
+    return run_check(Check("database", lambda: str(runtime.engine.dialect.name))).ok
+
+
+def _list_checks(runtime: "Runtime") -> list[Check]:
+    """Return the checks after settings, home and database, in the order in which they are shown."""
+
+    def stored(name: str, check: Callable[["Runtime"], str | Finding]) -> Check:
+        return Check(name, partial(check, runtime), needs_database=True)
+
+    return [
+        stored("rights", check_rights),
+        Check("object store", lambda: _check_objects(runtime)),
+        *_list_disk_checks(runtime),
+        *_list_log_checks(runtime),
+        stored("forecast", _check_forecast),
+        *list_connection_checks(runtime),
+        stored("quota", check_quota),
+        stored("misses", check_fetching),
+        Check("clock", lambda: check_platform_clock(runtime)),
+        stored("database clock", check_database_clock),
+        stored("time zones", _check_zones),
+        stored("tokens", _check_tokens),
+        stored("switches", check_switches),
+        *list_schedule_checks(runtime),
+        Check("scheduler", lambda: check_scheduler(runtime)),
+        Check("read API", lambda: check_read_api(runtime)),
+        Check("recovery", lambda: check_recovery(runtime.settings)),
+        stored("alerts", check_open_alerts),
+        *_list_channel_checks(runtime),
+    ]
 
 
 def _check_settings() -> str:
@@ -92,7 +109,7 @@ def _check_settings() -> str:
     return "valid"
 
 
-def _check_home(runtime: "Runtime") -> CheckResult:
+def _check_home(runtime: "Runtime") -> Finding:
     """Return the home with the rule that chose it, and a note when it may not be the one that was meant."""
     from adwarm.settings import home_choice
 
@@ -101,10 +118,12 @@ def _check_home(runtime: "Runtime") -> CheckResult:
         notes.append("it depends on the working folder; write an absolute path")
     if _is_used(runtime) and not (home.is_dir() and any(home.iterdir())):
         notes.append("it is new and empty; if you expected data, another process uses another home")
+    if home.is_dir() and home.stat().st_mode & 0o077 and _is_used(runtime):
+        notes.append(f"other users of this machine can read it; `chmod 700 {home}`")
     left = Path.cwd() / ".adwarm"
     if (left / "adwarm.db").is_file() and not (home.exists() and left.samefile(home)):
         notes.append(f"{left} holds a database that is not used; set ADWARM_HOME to it, or move it")
-    return CheckResult("home", True, "; ".join([f"{home}, {choice.rule}", *notes]), warning=bool(notes))
+    return Finding("; ".join([f"{home}, {choice.rule}", *notes]), warning=bool(notes))
 
 
 def _is_used(runtime: "Runtime") -> bool:
@@ -113,41 +132,20 @@ def _is_used(runtime: "Runtime") -> bool:
 
 
 def _check_objects(runtime: "Runtime") -> str:
-    runtime.objects.check()
-    return f"{runtime.objects.url} can be written"
+    """Return where the objects are, and behind a URL how long it takes to write and to read a small one.
 
-
-def _check_disks(runtime: "Runtime") -> list[CheckResult]:
-    """Return the free space of each disk that is written to, and a note when there is little."""
-    results = []
-    for name, (path, setting) in list_disks(runtime).items():
-        is_low = False
-
-        def check(path: Path = path, setting: str = setting) -> str:
-            nonlocal is_low
-            detail, is_low = check_disk(path, setting)
-            return detail
-
-        result = _run_check(name, check)
-        result.warning = is_low
-        results.append(result)
-    return results
-
-
-def _check_logs(runtime: "Runtime") -> list[CheckResult]:
-    """Check the user's access log and adwarm's own; there must be one that counts."""
-    from adwarm.patterns.ingest.open_sources import OpenSources
-    from adwarm.patterns.ingest.run import require_log
-
-    url = runtime.settings.log_url
-    try:
-        require_log(runtime.context, OpenSources.load(runtime.context))
-    except AdwarmError as error:
-        return [CheckResult("access log", False, str(error))]
-    except Exception as error:
-        return [CheckResult("access log", False, f"{type(error).__name__}; check the database and the object store")]
-    users = [_run_check("access log", lambda: _check_log(runtime, url))] if url else []
-    return [*users, _run_check("open log", lambda: _check_open_log(runtime))]
+    Raises:
+        AdwarmError: they cannot be written or read; the message says what to do.
+    """
+    objects = runtime.objects
+    objects.check()  # the first request also looks up the credentials and connects
+    location = f"{objects.describe_root()} can be written"
+    if objects.local_path is not None:
+        return location
+    write, read = objects.measure()
+    times = f"{write * 1e3:.0f} ms to write and {read * 1e3:.0f} ms to read"
+    slow = "; slow: use a bucket in the region of the workers" if read > _SLOW_READ_SECONDS else ""
+    return f"{location}; a small object takes {times}, up to {objects.width} at once{slow}"
 
 
 def _check_open_log(runtime: "Runtime") -> str:
@@ -185,78 +183,6 @@ def _check_forecast(runtime: "Runtime") -> str:
     return f"{live.kind}, {live.keys:,} keys, trained until {live.trained_until:%Y-%m-%d %H:%M} UTC"
 
 
-def _check_connections(runtime: "Runtime") -> list[CheckResult]:
-    """Check each connection: how many accounts it can read. Calls are made once, within seconds, under admission."""
-    try:
-        quick = _quick_runtime(runtime)
-        sources = quick.source_factories()
-    except AdwarmError as error:
-        return [CheckResult("connection default", False, str(error))]
-    return [
-        _run_check(f"connection {name}", partial(_check_connection, quick, name, make_source))
-        for name, make_source in sources.items()
-    ]
-
-
-def _quick_runtime(runtime: "Runtime") -> "Runtime":
-    """Return a runtime with short timeouts, so that a platform that does not respond is noticed soon."""
-    from adwarm.runtime import Runtime
-
-    settings = runtime.settings
-
-    def shorten(source: "SourceSettings") -> "SourceSettings":
-        limits = {"read_timeout": min(source.read_timeout, 10.0), "call_timeout": min(source.call_timeout, 15.0)}
-        return source.model_copy(update=limits)
-
-    backpressure = settings.backpressure.model_copy(update={"timeout_seconds": 10.0})
-    connections = {name: shorten(source) for name, source in settings.connections.items()}
-    update = {"source": shorten(settings.source), "connections": connections, "backpressure": backpressure}
-    return Runtime(settings.model_copy(update=update), runtime.clock)
-
-
-def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory") -> str:
-    from adwarm.maintenance.account_changes import describe_error
-
-    until = runtime.clock.now() + _LONGEST_LIST
-    found = runtime.account_discovery(with_retries=False).read(name, make_source, until=until)
-    if found.error is not None:
-        raise BadRequest(describe_error(found.error))
-    if not found.accounts:
-        return "responds, and lists no account; assign ad accounts to the user of its token"
-    problems = f"; {len(found.problems):,} need a look: {found.problems[0]}" if found.problems else ""
-    count = f"at least {len(found.accounts):,}" if found.is_cut else f"{len(found.accounts):,}"
-    noun = "account" if len(found.accounts) == 1 else "accounts"
-    reasons = Counter(account.status_reason for account in found.accounts.values() if account.status_reason)
-    notes = "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(3))
-    return f"{count} {noun}" + (f", {sum(reasons.values()):,} not simply active: {notes}" if reasons else "") + problems
-
-
-def _check_fetching(runtime: "Runtime") -> CheckResult:
-    """Return who fetches the misses of the read API, and a note when that is only the schedule of the DAG."""
-    from adwarm.serving.drainers import describe_fetching
-
-    found = describe_fetching(runtime.settings, runtime.source_factories)
-    return CheckResult("misses", True, found.sentence, warning=found.mode == "waits")
-
-
-def _check_clock(runtime: "Runtime") -> str:
-    from adwarm.prefetch.batch import MAX_CLOCK_OFFSET_SECONDS
-    from adwarm.runtime import source_factory
-
-    source = source_factory(runtime.settings)()
-    next(iter(source.list_accounts()), None)  # the offset is known after the first response
-    offset = source.clock_offset_seconds
-    if offset is None:
-        return f"{source.name} reports no time; this machine's clock is used"
-    if abs(offset) > MAX_CLOCK_OFFSET_SECONDS:
-        side = "behind" if offset > 0 else "ahead of"
-        raise BadRequest(
-            f"this machine's clock is {abs(offset) / 3600:.1f} h {side} the platform's; correct it: "
-            "until then days settle by the platform's clock"
-        )
-    return f"within {abs(offset):.0f} s of the platform's"
-
-
 def _check_zones(runtime: "Runtime") -> str:
     from adwarm.foundation.local_time import zone
     from adwarm.store import accounts
@@ -269,41 +195,69 @@ def _check_zones(runtime: "Runtime") -> str:
     return f"{len(known):,} accounts; the zone of {unverified:,} is a guess until their first fetch"
 
 
-def _check_tokens(runtime: "Runtime") -> CheckResult:
+def _list_disk_checks(runtime: "Runtime") -> list[Check]:
+    """Return a check of the free space of each disk that is written to."""
+
+    def check(path: Path, setting: str) -> Finding:
+        return Finding(*check_disk(path, setting))
+
+    return [Check(name, partial(check, *disk)) for name, disk in list_disks(runtime).items()]
+
+
+def _list_log_checks(runtime: "Runtime") -> list[Check]:
+    """Return the checks of the user's access log and of adwarm's own; there must be one that counts."""
+    missing = Check("access log", lambda: _require_log(runtime), needs_database=True)
+    if not run_check(missing).ok:
+        return [missing]
+    url = runtime.settings.log_url
+    users = [Check("access log", lambda: _check_log(runtime, url), needs_database=True, is_slow=True)] if url else []
+    own = Check("open log", lambda: _check_open_log(runtime))
+    return [*users, own, Check("log age", lambda: check_log_age(runtime), needs_database=True)]
+
+
+def _require_log(runtime: "Runtime") -> str:
+    from adwarm.patterns.ingest.open_sources import OpenSources
+    from adwarm.patterns.ingest.run import require_log
+
+    require_log(runtime.context, OpenSources.load(runtime.context))
+    return "there is one"
+
+
+def _check_tokens(runtime: "Runtime") -> Finding:
     """Return how many tokens of the read API are valid, and a note when a powerful one never expires."""
     from adwarm.model import TokenScope
     from adwarm.store import access_tokens
 
-    eternal: list[str] = []
-
-    def check() -> str:
-        now = runtime.clock.now()
-        tokens = [item.token for item in access_tokens.list_tokens(runtime.engine)]
-        valid = [token for token in tokens if token.is_valid(now)]
-        eternal.extend(t.id for t in valid if t.expires_at is None and t.allows(TokenScope.ADMIN))
-        if not tokens:
-            return "none; `adwarm token create` makes one for the read API"
-        count = f"{len(valid):,} valid, {len(tokens) - len(valid):,} expired or revoked"
-        if not eternal:
-            return count
-        return (
-            f"{count}; with the scope admin and without expiry: {', '.join(eternal)}; replace them by ones that expire"
-        )
-
-    result = _run_check("tokens", check)
-    result.warning = bool(eternal)
-    return result
+    now = runtime.clock.now()
+    tokens = [item.token for item in access_tokens.list_tokens(runtime.engine)]
+    valid = [token for token in tokens if token.is_valid(now)]
+    eternal = [token.id for token in valid if token.expires_at is None and token.allows(TokenScope.ADMIN)]
+    if not tokens:
+        return Finding("none; `adwarm token create` makes one for the read API")
+    count = f"{len(valid):,} valid, {len(tokens) - len(valid):,} expired or revoked"
+    if not eternal:
+        return Finding(count)
+    names = ", ".join(eternal)
+    return Finding(
+        f"{count}; with the scope admin and without expiry: {names}; replace them by ones that expire", warning=True
+    )
 
 
-def _check_alerts(runtime: "Runtime") -> list[CheckResult]:
-    """Check whether each channel of alerts can be loaded; no message is sent."""
-    alerts, sender = runtime.settings.alerts, runtime.notice_sender
+def _list_channel_checks(runtime: "Runtime") -> list[Check]:
+    """Return a check for each channel of alerts: whether it can be loaded. No message is sent."""
+    alerts = runtime.settings.alerts
     if not alerts.enabled:
-        return [CheckResult("alerts", True, "switched off (ADWARM_ALERTS__ENABLED)", warning=True)]
+        return [Check("alert channels", lambda: Finding("switched off (ADWARM_ALERTS__ENABLED)", warning=True))]
     if not alerts.channels:
-        return [CheckResult("alerts", True, "only in the log; ADWARM_ALERTS__CHANNELS adds channels")]
-    by_dag = "a notifier of Airflow: sent by tasks, which check it; `adwarm alerts test` queues a message"
+        return [Check("alert channels", lambda: "only the log; ADWARM_ALERTS__CHANNELS adds channels")]
     return [
-        *(_run_check(f"alert channel {channel.name}", channel.check) for channel in sender.channels),
-        *(CheckResult(f"alert channel {name}", True, by_dag) for name in sender.unusable),
+        Check(f"alert channel {channel.name}", partial(_check_channel, runtime, channel.name), needs_database=True)
+        for channel in alerts.channels
     ]
+
+
+def _check_channel(runtime: "Runtime", name: str) -> str:
+    channel = next((item for item in runtime.notice_sender.channels if item.name == name), None)
+    if channel is None:
+        return "a notifier of Airflow: sent by tasks, which check it; `adwarm alerts test` queues a message"
+    return channel.check()

@@ -21,6 +21,7 @@ FULL_BYTES = 100_000_000
 NEARLY_FULL_BYTES = 1_000_000_000
 """With less free space, a disk is worth a note."""
 _CHECK_SECONDS = 10.0
+_TABLES_SHOWN = 3
 
 
 def check_database(runtime: "Runtime") -> str:
@@ -29,10 +30,11 @@ def check_database(runtime: "Runtime") -> str:
     Raises:
         StorageError: the file is damaged.
     """
+    from adwarm.store.schema import get_current_revision
     from adwarm.store.sqlite_check import quick_check
 
     engine = runtime.engine
-    state = f"{engine.dialect.name}, schema up to date"
+    state = f"{engine.dialect.name}, schema up to date ({get_current_revision(engine)})"
     if engine.dialect.name != "sqlite":
         return state
     result = quick_check(engine, _CHECK_SECONDS)
@@ -41,6 +43,35 @@ def check_database(runtime: "Runtime") -> str:
         advice = "restore a backup; or `adwarm db export FOLDER`, move the file away, `adwarm db upgrade`"
         raise StorageError(describe_storage_problem(path, DATABASE_SETTING, text, advice))
     return f"{state}, " + ("no damage" if result.is_complete else f"no damage found in {_CHECK_SECONDS:.0f} s")
+
+
+def check_rights(runtime: "Runtime") -> str:
+    """Check that this user may write to every table, without changing one.
+
+    Raises:
+        StorageError: it may not; the message names the tables.
+    """
+    from sqlalchemy import text
+
+    from adwarm.store.database import read_transaction, write_transaction
+    from adwarm.store.tables import metadata
+
+    if runtime.engine.dialect.name == "sqlite":
+        with write_transaction(runtime.engine):  # takes the write lock, which a read-only file refuses
+            return "the file can be written"
+    query = text("SELECT has_table_privilege(:name, 'INSERT, UPDATE, DELETE') AND has_table_privilege(:name, 'SELECT')")
+    with read_transaction(runtime.engine) as connection:
+        if connection.execute(text("SHOW transaction_read_only")).scalar_one() == "on":
+            raise StorageError("PostgreSQL is read-only (a standby); connect to the primary")
+        names = [name for name in sorted(metadata.tables) if not connection.execute(query, {"name": name}).scalar_one()]
+        role = connection.execute(text("SELECT current_user")).scalar_one()
+    if names:
+        tables = f"{', '.join(names[:_TABLES_SHOWN])}{' and others' if len(names) > _TABLES_SHOWN else ''}"
+        raise StorageError(
+            f"the role {role} may not read and write {tables}; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN "
+            f"SCHEMA public TO {role}"
+        )
+    return f"the role {role} may read and write every table"
 
 
 def list_disks(runtime: "Runtime") -> dict[str, tuple[Path, str]]:

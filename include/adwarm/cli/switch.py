@@ -1,4 +1,4 @@
-"""`adwarm switch`: warming on or off, shadow mode on or off."""
+"""`adwarm switch`: calls, warming and shadow mode, each on or off."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,16 +15,17 @@ _POSITIONS = {"on": True, "off": False}
 
 
 def switch(
-    name: Annotated[str | None, typer.Argument(help="warming or shadow; default: show both.")] = None,
+    name: Annotated[str | None, typer.Argument(help="calls, warming or shadow; default: show all.")] = None,
     position: Annotated[str | None, typer.Argument(help="on or off.")] = None,
     *,
     why: Annotated[str, typer.Option("--why", help="Why; kept with the switch and with the action.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Switch warming or shadow mode on or off, or show both switches.
+    """Switch calls, warming or shadow mode on or off, or show every switch.
 
-    While `warming` is off, no planned warm is fetched; while `shadow` is on, plans are saved and not carried out. What
-    readers request is fetched in either case.
+    While `calls` is off, no platform is called at all, within seconds and by every process. While `warming` is off, no
+    planned warm is fetched; while `shadow` is on, plans are saved and not carried out; what readers request is fetched
+    in both.
     """
     from adwarm.actions.switching import turn_switch
     from adwarm.runtime import Runtime
@@ -32,7 +33,7 @@ def switch(
 
     runtime = Runtime()
     if name is not None:
-        chosen = parse_option(Switch, name, "is not a switch; write warming or shadow")
+        chosen = parse_option(Switch, name, "is not a switch; write calls, warming or shadow")
         if position not in _POSITIONS:
             raise BadRequest(f"say `adwarm switch {chosen} on` or `adwarm switch {chosen} off`")
         done = turn_switch(runtime.action_services, get_doer(), chosen, why, is_on=_POSITIONS[position])

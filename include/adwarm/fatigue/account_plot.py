@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-import plotly.graph_objects as go
 from markupsafe import Markup
-from plotly.subplots import make_subplots
 
 from adwarm.fatigue import plot_style as style
 from adwarm.fatigue.recommendation import describe_flags, recommend
@@ -18,6 +16,7 @@ from adwarm.fatigue.report import (
     describe_time_to_critical,
     is_fatigued,
 )
+from adwarm.foundation.plotting import load_plotly
 from adwarm.foundation.wording import format_count
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
@@ -96,7 +95,7 @@ def _row(score: FatigueScore, settings: FatigueSettings) -> dict[str, Any]:
 
 def _ranking(scores: Sequence[FatigueScore]) -> Markup:
     """Return bars of the highest scores, in the order of the table; an alarm is written at the bar."""
-    figure = go.Figure()
+    figure = load_plotly().graph_objects.Figure()
     places = [f"{number}" for number in range(len(scores))]
     for status in ("critical", "warning", "healthy"):
         chosen = [(place, score) for place, score in zip(places, scores, strict=True) if score.status == status]
@@ -134,7 +133,7 @@ def _small_plots(figures: AccountFigures) -> Markup:
     by_id = {item.score.ad_id: item.score for item in figures.scores}
     ads = [by_id[ad_id] for ad_id in figures.totals]
     rows = -(-len(ads) // _COLUMNS)
-    plots = make_subplots(
+    plots = load_plotly().subplots.make_subplots(
         rows,
         _COLUMNS,
         shared_xaxes=True,
@@ -169,7 +168,7 @@ def _small_plots(figures: AccountFigures) -> Markup:
 
 def _over_time(figures: AccountFigures) -> Markup:
     """Return the account's score, and the share of its spend in fatigued ads, by day."""
-    plots = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.12)
+    plots = load_plotly().subplots.make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.12)
     days = [item.day for item in figures.days]
     plots.add_scatter(
         x=days,

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Final
 
-import plotly.graph_objects as go
 from markupsafe import Markup
-from plotly.subplots import make_subplots
 
 from adwarm.fatigue import plot_style as style
 from adwarm.fatigue.ad_days import AdDay
 from adwarm.fatigue.recommendation import describe_flags, recommend
 from adwarm.fatigue.report import describe_time_to_critical
+from adwarm.foundation.plotting import load_plotly
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
 from adwarm.store.scores import StoredScore
@@ -99,7 +98,7 @@ def _set_span(figure: Any, days: Sequence[_Day]) -> None:
 
 
 def _clicks_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
-    figure = make_subplots(1, 1)
+    figure = load_plotly().subplots.make_subplots(1, 1)
     delivered = [item.delivery for item in days if item.delivery is not None]
     with_interval = [(item.day, item.interval) for item in delivered if item.interval is not None]
     for edge, fill in ((1, None), (0, "tonexty")):
@@ -138,7 +137,7 @@ def _clicks_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
 
 
 def _score_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
-    figure = make_subplots(1, 1)
+    figure = load_plotly().subplots.make_subplots(1, 1)
     scored = [item.score for item in days if item.score is not None]
     x = [item.as_of for item in scored]
     for name, dash in zip(_COMPONENTS, ("dash", "dot", "dashdot"), strict=True):
@@ -172,7 +171,7 @@ def _score_plot(days: Sequence[_Day], score: FatigueScore) -> Markup:
 
 
 def _delivery_plot(days: Sequence[_Day], currency: str) -> Markup:
-    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.1)
+    figure = load_plotly().subplots.make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.1)
     x = [item.day for item in days]
     series: tuple[tuple[str, list[Any], str, str], ...] = (
         (
@@ -189,12 +188,17 @@ def _delivery_plot(days: Sequence[_Day], currency: str) -> Markup:
         ),
     )
     for number, (name, values, color, pattern) in enumerate(series, 1):
-        figure.add_trace(
-            go.Scatter(x=x, y=values, name=name, mode="lines+markers", line={"color": color, "width": 2},
-                       marker={"size": 4}, hovertemplate=pattern),
+        figure.add_scatter(
+            x=x,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": color, "width": 2},
+            marker={"size": 4},
+            hovertemplate=pattern,
             row=number,
             col=1,
-        )  # fmt: skip
+        )
         figure.update_yaxes(title=("frequency", "price")[number - 1], rangemode="tozero", row=number, col=1)
     _set_span(figure, days)
     return style.to_html(figure, "delivery", 430)

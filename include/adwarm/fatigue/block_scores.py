@@ -53,9 +53,8 @@ def score_block(inputs: BlockInputs, block: Sequence[AccountWork], now: datetime
         now: when the scores are made.
     """
     result = BlockResult()
-    tables = {
-        work.account_id: table for work in block if (table := _read_table(inputs, work, result.errors)) is not None
-    }
+    read = inputs.context.objects.map(lambda work: _read_table(inputs, work, result.errors), block)
+    tables = {work.account_id: table for work, table in zip(block, read, strict=True) if table is not None}
     measured: dict[MonthKey, StoredPrior] = {}
     for month in sorted({month for work in block for month in work.months}):
         works = [work for work in block if month in work.months and work.account_id not in result.errors]

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from jinja2 import Environment
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
 from adwarm.foundation.html_templates import load_templates
+from adwarm.foundation.plotting import load_plotly
 
 STATUS_COLORS: Final = {"healthy": "#2b8a3e", "warning": "#e67700", "critical": "#c92a2a", "pending": "#868e96"}
 COMPONENT_COLORS: Final = {"creative": "#1971c2", "audience": "#9c36b5", "algorithm": "#5c940d"}
@@ -23,8 +23,12 @@ _NAME_LENGTH: Final = 34
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page of the folder `templates`, with plotly's script inside."""
-    script = Markup(get_plotlyjs())  # noqa: S704 - the script of the plotly wheel
+    """Return a page of the folder `templates`, with plotly's script inside.
+
+    Raises:
+        BadRequest: plotly is not installed.
+    """
+    script = Markup(load_plotly().offline.get_plotlyjs())  # noqa: S704 - the script of the plotly wheel
     return _environment().get_template(template).render(plot_script=script, **values)
 
 

@@ -2,12 +2,16 @@
 
 Spans go to whatever provider the process has. Airflow sets one up with `[traces] otel_on`. `adwarm serve` sets one up
 when a standard variable such as `OTEL_EXPORTER_OTLP_ENDPOINT` names a collector. Without a provider, a span costs about
-a microsecond and goes nowhere. Nothing here records a query, a header or a body.
+a microsecond and goes nowhere. The instrumentation packages come with the extra `otel`; without them a warning says so.
+Nothing here records a query, a header or a body.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -15,6 +19,14 @@ if TYPE_CHECKING:
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _URL_ATTRIBUTES: Final = ("http.url", "url.full")
+_EXTRA: Final = (
+    "opentelemetry.exporter.otlp.proto.http",
+    "opentelemetry.instrumentation.asgi",
+    "opentelemetry.instrumentation.requests",
+    "opentelemetry.instrumentation.sqlalchemy",
+    "opentelemetry.sdk",
+)
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -38,6 +50,25 @@ def is_recording() -> bool:
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
 
 
+@cache
+def has_extra() -> bool:
+    """Return whether the packages of the extra `otel` are installed; a warning says when one is missing."""
+    missing = [name for name in _EXTRA if not _is_installed(name)]
+    if missing:
+        log.warning(
+            "calls and statements have no spans, because %s is not installed; run pip install 'adwarm[otel]'",
+            missing[0],
+        )
+    return not missing
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package above it is missing too
+        return False
+
+
 def start_provider(service: str) -> bool:
     """Send the spans of this process to the collector that the environment names; return whether there is one.
 
@@ -46,7 +77,7 @@ def start_provider(service: str) -> bool:
     """
     if is_recording():
         return True
-    if not any(os.environ.get(name) for name in _ENDPOINTS):
+    if not any(os.environ.get(name) for name in _ENDPOINTS) or not has_extra():
         return False
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -66,7 +97,7 @@ def instrument(engine: "Engine | None" = None) -> bool:
 
     Does nothing in a process without a provider; call it as often as you like.
     """
-    if not is_recording():
+    if not is_recording() or not has_extra():
         return False
     from opentelemetry.instrumentation.requests import RequestsInstrumentor
 

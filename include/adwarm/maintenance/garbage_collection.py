@@ -5,12 +5,12 @@ the access log, which only messages reference, are deleted after `retention.quar
 writers that were killed are deleted too.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import NotFound
@@ -18,6 +18,7 @@ from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.maintenance.temporary_files import delete_stale_temporaries
 from adwarm.store import Context, ObjectStore, entries, entry_versions, read_transaction
 from adwarm.store.entry_versions import VersionLimits
+from adwarm.store.objects import StoredObject
 from adwarm.store.tables import metadata
 
 MIN_ORPHAN_AGE = timedelta(hours=24)
@@ -91,37 +92,42 @@ def collect_garbage(
 
 def list_used_objects(engine: Engine, folder: str = "") -> set[str]:
     """Return the hash of every object that a row references, or of those that start with `folder`."""
+    with read_transaction(engine) as connection:
+        return read_used_objects(connection, folder)
+
+
+def read_used_objects(connection: Connection, folder: str = "") -> set[str]:
+    """Return what `list_used_objects` does, as the caller's transaction sees it."""
     columns = [table.c[name] for table in metadata.tables.values() for name in _REFERENCES if name in table.c]
     used: set[str] = set()
-    with read_transaction(engine) as connection:
-        for column in columns:
-            within = (
-                column.is_not(None) if not folder else column.between(folder, f"{folder}g")
-            )  # g follows every digit
-            used |= {str(digest) for digest in connection.execute(select(column).where(within).distinct()).scalars()}
+    for column in columns:
+        within = column.is_not(None) if not folder else column.between(folder, f"{folder}g")  # g follows every digit
+        used |= {str(digest) for digest in connection.execute(select(column).where(within).distinct()).scalars()}
     return used
 
 
 def _collect_folder(
-    context: Context, now: datetime, folder: str, items: Iterable[tuple[str, str]], result: GarbageResult
+    context: Context, now: datetime, folder: str, items: Iterable[StoredObject], result: GarbageResult
 ) -> None:
-    objects, listed = context.objects, list(items)
+    listed, before = list(items), now - MIN_ORPHAN_AGE
     oldest_lines = now - timedelta(days=context.settings.retention.quarantine_days)
-    for digest, suffix in listed:
-        if suffix == _LINES_SUFFIX and _is_older(objects, (digest, suffix), oldest_lines):
-            objects.delete(digest, suffix)
-            result.lines += 1
-    before = now - MIN_ORPHAN_AGE
-    old = [item for item in listed if item[1] != _LINES_SUFFIX and _is_older(objects, item, before)]
+    lines = [item for item in listed if item.suffix == _LINES_SUFFIX and item.modified_at < oldest_lines]
+    result.lines += _delete_older(context.objects, lines, oldest_lines)
+    old = [item for item in listed if item.suffix != _LINES_SUFFIX and item.modified_at < before]
     used = list_used_objects(context.engine, folder) if old else set()
-    for item in old:
-        if item[0] not in used and _is_older(objects, item, before):
-            objects.delete(*item)
-            result.objects += 1
+    result.objects += _delete_older(context.objects, [item for item in old if item.digest not in used], before)
 
 
-def _is_older(objects: ObjectStore, item: tuple[str, str], before: datetime) -> bool:
-    try:
-        return objects.get_modified_at(*item) < before
-    except NotFound:
-        return False  # another worker has deleted it
+def _delete_older(objects: ObjectStore, items: Sequence[StoredObject], before: datetime) -> int:
+    """Delete objects that still have not been written since `before`; return how many."""
+
+    def delete(item: StoredObject) -> bool:
+        try:
+            if objects.get_modified_at(item.digest, item.suffix) >= before:
+                return False
+        except NotFound:
+            return False  # another worker has deleted it
+        objects.delete(item.digest, item.suffix)
+        return True
+
+    return sum(objects.map(delete, items))

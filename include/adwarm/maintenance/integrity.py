@@ -8,7 +8,7 @@ from typing import Any
 
 from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import AdwarmError, Corrupt, StorageError
-from adwarm.maintenance.integrity_checks import KINDS, Checked, Problem, list_items
+from adwarm.maintenance.integrity_checks import KINDS, Checked, Problem, list_items, run_check
 from adwarm.recovery import RecoveryPipeline
 from adwarm.recovery.call import STORED_DATA, Call
 from adwarm.store import Context, integrity_days, quarantine
@@ -119,8 +119,8 @@ def verify_store(
 def _check_all(context: Context, kind: DamagedKind) -> Iterator[Checked]:
     cursor: Any = None
     while items := list_items(context, kind, cursor):
-        for item in items:
-            yield item.check()
+        # Entries are in the database; the other kinds are objects, which are read several at once behind a URL.
+        yield from map(run_check, items) if kind == "entry" else context.objects.map(run_check, items)
         cursor = items[-1].cursor
 
 

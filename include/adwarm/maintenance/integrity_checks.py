@@ -75,6 +75,11 @@ class Item(NamedTuple):
     check: Callable[[], Checked]
 
 
+def run_check(item: Item) -> Checked:
+    """Check an item and return the result."""
+    return item.check()
+
+
 def list_items(context: Context, kind: DamagedKind, after: Any, limit: int = PAGE) -> list[Item]:
     """Return up to `limit` things of a kind that come after a cursor, in a fixed order; None begins at the first.
 
@@ -174,7 +179,7 @@ def _check_object(
 
     def read() -> None:
         nonlocal size
-        data = context.objects.get(digest)
+        data = context.objects.get(digest, from_storage=True)
         size = len(data)
         check(context, digest, data)
 
@@ -213,7 +218,7 @@ def _check_snapshot(context: Context, snapshot: Snapshot, is_deployed: bool) -> 
 
     def check() -> None:
         nonlocal size
-        size = len(context.objects.get(snapshot.object_hash))
+        size = len(context.objects.get(snapshot.object_hash, from_storage=True))
 
     def load() -> None:
         read_snapshot(context, snapshot)

@@ -12,11 +12,10 @@ from typing import Any, Final
 
 from adwarm.foundation.clock import Clock
 from adwarm.maintenance.integrity import Recorder, count_by_kind
-from adwarm.maintenance.integrity_checks import KINDS, Item, count_items, list_items
+from adwarm.maintenance.integrity_checks import KINDS, count_items, list_items, run_check
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import Context, integrity_days
 from adwarm.store.context import OnDamage, ignore_damage
-from adwarm.store.quarantine import DamagedKind
 
 _AHEAD: Final = timedelta(days=1)
 _SLEEP_SECONDS: Final = 0.05
@@ -117,10 +116,16 @@ class _Scrub:
         while position.kind < len(KINDS):
             kind = KINDS[position.kind]
             items = list_items(self.context, kind, position.after)
-            for item in items:
-                if position.done >= due or budget.is_used_up:
+            if position.done >= due:
+                return False
+            chosen = items if due == math.inf else items[: math.ceil(due - position.done)]
+            checks = map(run_check, chosen) if kind == "entry" else self.context.objects.map(run_check, chosen)
+            for item in chosen:
+                if budget.is_used_up:
                     return False
-                self._check(kind, item, recorder, pace)
+                checked = next(checks)
+                recorder.add(kind, checked)
+                pace.wait(checked.bytes)
                 position.after, position.done = item.cursor, position.done + 1
             if not items:
                 position.kind, position.after = position.kind + 1, None
@@ -130,11 +135,6 @@ class _Scrub:
         """Return how many things should be checked by now; all once the time of the pass is over."""
         share = (self.clock.now() - position.started + _AHEAD) / self._pass_time
         return math.inf if share >= 1 else max(1, math.ceil(position.total * share))
-
-    def _check(self, kind: DamagedKind, item: Item, recorder: Recorder, pace: "_Pace") -> None:
-        checked = item.check()
-        recorder.add(kind, checked)
-        pace.wait(checked.bytes)
 
     def _result(self, recorder: Recorder, position: _Position | None) -> StepResult:
         counts: dict[str, Any] = count_by_kind(recorder.result)

@@ -1,15 +1,12 @@
-"""Runs producers in threads. Arrow and numpy release the interpreter's lock, so the threads run in parallel."""
+"""Runs a producer in a thread. Arrow and numpy release the interpreter's lock, so both threads run in parallel."""
 
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _POLL_SECONDS = 0.1
 
@@ -64,19 +61,3 @@ def _put(
             continue
         return True
     return False
-
-
-def map_in_background(function: Callable[[Item], Result], items: Iterable[Item], workers: int = 2) -> Iterator[Result]:
-    """Yield `function(item)` for each of `items`, in order, computed by `workers` threads.
-
-    `items` is read in the calling thread, at most `workers` items before their results are taken. An error of
-    `function` is raised where its result would come.
-    """
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers, "adwarm-map") as pool:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()

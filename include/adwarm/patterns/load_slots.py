@@ -54,16 +54,17 @@ def _iter_stored(context: Context, since: datetime, until: datetime) -> Iterator
     hours_by_object: dict[str, list[datetime]] = defaultdict(list)
     for row in rows:
         hours_by_object[row.object_hash].append(row.hour)
-    for digest, hours in hours_by_object.items():
-        table = pq.read_table(pa.BufferReader(context.objects.get(digest)))
+    found = context.objects.map(context.objects.get, hours_by_object)
+    for hours, data in zip(hours_by_object.values(), found, strict=True):
+        table = pq.read_table(pa.BufferReader(data))
         slot = table["slot"]
         hour = pc.floor_temporal(slot, unit="hour")
         chosen = pc.and_(
             pc.greater_equal(slot, pa.scalar(since, slot.type)), pc.less(slot, pa.scalar(until, slot.type))
         )
-        found = table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(hours, slot.type)))).cast(SLOT_SCHEMA)
-        if len(found):
-            yield found
+        selected = table.filter(pc.and_(chosen, pc.is_in(hour, pa.array(hours, slot.type)))).cast(SLOT_SCHEMA)
+        if len(selected):
+            yield selected
 
 
 def _day(table: pa.Table) -> int:

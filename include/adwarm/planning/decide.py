@@ -3,6 +3,7 @@
 The plan is a function of (decision time, log, settings, snapshot, store): nothing here reads a clock.
 """
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from adwarm.forecast.snapshot import OnProblem, get_live_forecast
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Corrupt, NotFound
+from adwarm.foundation.log_context import log_context
 from adwarm.foundation.wording import format_count
 from adwarm.model import (
     ImpactDesign,
@@ -54,6 +56,7 @@ from adwarm.store.switches import find_stop
 MIN_PROBABILITY = 0.01
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-6
+log = logging.getLogger(__name__)
 _COUNTED = ("considered", "planned", "closing", "cut", "fresh", "batches", "held_out")
 LIVE_DAG = "adwarm_intelligent_warming"
 """A plan outside any run counts against the hourly budget of this DAG."""
@@ -179,6 +182,8 @@ def decide(
         0 if stop else len(further.switch.planned),
     )
     _report(summary)
+    with log_context(run=run_id):
+        log.info("%s", summary)
     return summary
 
 

@@ -38,7 +38,8 @@ def require_warming(engine: Engine) -> None:
         Refused: warming is switched off; the message says since when, by whom and why.
     """
     if why := find_stop(engine):
-        raise Refused(f"{why}; `adwarm switch warming on` switches it on", retry_after=RETRY_SECONDS)
+        name = why.partition(" ")[0]
+        raise Refused(f"{why}; `adwarm switch {name} on` turns it on", retry_after=RETRY_SECONDS)
 
 
 def cut_all(recommendations: list[Recommendation], why: str) -> list[Recommendation]:

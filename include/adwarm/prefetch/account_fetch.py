@@ -35,12 +35,13 @@ from adwarm.foundation.errors import (
     clear_tracebacks,
 )
 from adwarm.foundation.local_time import local_day
+from adwarm.foundation.log_context import log_context
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.foundation.tracing import span
 from adwarm.model import Account, Actor, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped, FetchContext
-from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus
+from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, list_ids
 from adwarm.prefetch.fetch_lease import (
     FetchLease,
     LeasedReport,
@@ -93,7 +94,11 @@ class AccountFetch:
 
         The outcomes are reported, unless the first attempt met a dead token: then call `finish` or `make_next_attempt`.
         """
-        with self.batch.acquire_slot() as slot, span("adwarm.account", {"adwarm.account": self._account_id}):
+        with (
+            self.batch.acquire_slot() as slot,
+            span("adwarm.account", {"adwarm.account": self._account_id}),
+            log_context(account=self._account_id, ids=list_ids(self.requests)),
+        ):
             self._fetcher = Fetcher(self.context, slot, calls=self.earlier_calls or 0)
             error = self._run_catching(self._fetch)
             if error is not None and (failure := self._run_catching(lambda: self._finish_with_error(error))):

@@ -1,6 +1,6 @@
 """What a batch is asked to make fresh, and how each key ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
@@ -37,6 +37,7 @@ class KeyRequest:
         close_day: a day to close: the history for its fatigue score is completed too.
         fresh_until: make the entry fresh at least through this moment (UTC); None means now.
         history: further days to complete; they get no entry.
+        origin: what `reference` numbers, in log lines: a planned `warm` or a reader's `request`.
     """
 
     key: ReportKey
@@ -44,12 +45,18 @@ class KeyRequest:
     close_day: date | None = None
     fresh_until: datetime | None = None
     history: Window | None = None
+    origin: str = "warm"
 
     def get_history_window(self, history_days: int, last_closed: date) -> Window | None:
         """Return the days to complete besides the key's own; None when there are none."""
         if self.close_day is None:
             return self.history
         return get_day_close_windows(self.close_day, history_days, last_closed)[1]
+
+
+def list_ids(requests: Sequence[KeyRequest]) -> list[str]:
+    """Return the ids of requests in log lines, such as `warm-12`; those of a caller without numbers have none."""
+    return [f"{item.origin}-{item.reference}" for item in requests if item.reference is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,17 +187,17 @@ def _pack(context: Context, query: EntryQuery, document: Document, fresh_until: 
 
 def load_summaries(context: Context, keys: Iterable[EntryKey]) -> dict[Window, RangeSummary]:
     """Return the summaries stored in the entries of `keys`, by window; corrupt and degraded entries have none."""
-    summaries = ((key.window, _load_summary(context, key)) for key in set(keys) if len(key.window) > 1)
+    found = entries.find_each(context.engine, (key for key in keys if len(key.window) > 1))
+    summaries = ((entry.key.window, _read_summary(context, entry, sealed)) for entry, sealed in found)
     return {window: summary for window, summary in summaries if summary is not None}
 
 
 def load_summary_rows(context: Context, keys: Iterable[EntryKey]) -> list[Row]:
     """Return the rows stored in the entries of `keys`, degraded ones included; corrupt entries have none."""
     rows: list[Row] = []
-    for key in keys:
-        stored = entries.find(context.engine, key)
+    for _, sealed in entries.find_each(context.engine, keys):
         try:
-            rows += unpack_document(stored[1], context.settings.compression).window_table.to_rows() if stored else []
+            rows += unpack_document(sealed, context.settings.compression).window_table.to_rows()
         except (Corrupt, TooMuchData):
             continue  # treated as absent
     return rows
@@ -225,12 +225,11 @@ def version_sum(states: Mapping[date, PartitionState], window: Window) -> int:
     return sum(states[day].data_version for day in window.days() if day in states)
 
 
-def _load_summary(context: Context, key: EntryKey) -> RangeSummary | None:
-    stored = entries.find(context.engine, key)
-    if stored is None or stored[0].degraded:
+def _read_summary(context: Context, entry: Entry, sealed: bytes) -> RangeSummary | None:
+    if entry.degraded:
         return None
     try:
-        summary = unpack_document(stored[1], context.settings.compression).summary
+        summary = unpack_document(sealed, context.settings.compression).summary
     except (Corrupt, TooMuchData):
         return None  # treated as absent, so it is fetched again
     if summary is None:

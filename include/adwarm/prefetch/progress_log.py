@@ -11,9 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from adwarm.foundation.log_context import log_context
 from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import ReportKey
-from adwarm.prefetch.batch_result import KeyOutcome, KeyStatus
+from adwarm.prefetch.batch_result import KeyOutcome, KeyStatus, list_ids
 from adwarm.prefetch.outcome_text import describe_outcomes
 
 INTERVAL_SECONDS = 10.0
@@ -126,4 +127,5 @@ class ProgressLog:
             self._statuses.update({(item.request.key, item.request.reference): item.status for item in outcomes})
             lines = describe_outcomes(outcomes) if self.is_listing else []
             for item, line in zip(outcomes, lines, strict=False):
-                self.write(logging.INFO if item.status in _QUIET else logging.WARNING, line)
+                with log_context(account=item.request.key.account_id, ids=list_ids([item.request])):
+                    self.write(logging.INFO if item.status in _QUIET else logging.WARNING, line)

@@ -153,7 +153,7 @@ class QueueWorker:
         longest = max(claim.seconds_left for claim in claims)
         engine = replace(self.prefetch, admission=DeadlineAdmission(self.prefetch.admission, deadlines, self.monotonic))
         wait = min(longest, self.prefetch.settings.backpressure.timeout_seconds)
-        requests = [KeyRequest(claim.request.key, reference=claim.request.id) for claim in claims]
+        requests = [KeyRequest(claim.request.key, reference=claim.request.id, origin="request") for claim in claims]
         try:
             with ProgressLog(len(requests), log.log) as progress:
 

@@ -271,6 +271,7 @@ class AccountRefresh:
             del self._remaining[key]
             self._new_summaries.pop(key.window, None)
             rows = sum(self._states[day].rows for day in key.window.days() if day in self._states)
+            log.debug("stored %s of %s: %d rows, %d bytes", key.window, key.account_id, rows, entry.stored_bytes)
             self.on_published(key, entry, rows)
 
     def _set_damaged_days_aside(self, damaged: DamagedObjects) -> None:

@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError, Denied, Refused, TokenDead
+from adwarm.foundation.log_context import log_context
 from adwarm.foundation.wording import format_count
 from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
@@ -84,7 +85,7 @@ def warm_batch(
     started = prefetch.clock.now()
     planned = warms.list_planned(prefetch.engine, run_id, number)
     noted: list[KeyOutcome] = []
-    with ProgressLog(len(planned), log.log) as progress:
+    with log_context(run=run_id, batch=number), ProgressLog(len(planned), log.log) as progress:
 
         def record(outcomes: Sequence[KeyOutcome]) -> None:
             _record_outcomes(prefetch, run_id, outcomes)

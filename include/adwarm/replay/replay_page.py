@@ -1,17 +1,18 @@
 """Renders a replay's or a review's document as one HTML file that needs no network.
 
-The templates are in `templates/`; plotly's script comes from its wheel and is written into the page.
+The templates are in `templates/`; plotly's script comes from its wheel and is written into the page. Without plotly the
+page has a sentence in the place of each plot that says what to install.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import plotly.graph_objects as go
 from jinja2 import Environment
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from adwarm.foundation.html_templates import load_templates
+from adwarm.foundation.plotting import NO_PLOTLY, has_plotly, load_plotly
 from adwarm.replay.headline import HEADLINE_MULTIPLE
 from adwarm.replay.policies import BOUNDS
 
@@ -36,20 +37,31 @@ def render_page(document: dict[str, Any]) -> str:
         .get_template("replay.html")
         .render(
             **{name: document[name] for name in ("log", "rules", "policies", "compared")},
-            plot_script=Markup(get_plotlyjs()),  # noqa: S704 - the script of the plotly wheel
+            plot_script=_load_script(),
             headline=document["headline"],
             plans=[policy for policy in policies if policy["as_deployed"]],
             review=review,
             review_result=_REVIEW_RESULTS[review["verdict"]] if review else "",
-            curves_plot=curves_plot(policies),
-            savings_plot=savings_plot(document),
-            calibration_plot=calibration_plot(with_probability) if with_probability else None,
+            curves_plot=_draw(curves_plot, policies),
+            savings_plot=_draw(savings_plot, document),
+            calibration_plot=_draw(calibration_plot, with_probability) if with_probability else None,
             best=_best_ratios(policies),
             differences=_differences(document["compared"]),
             bounds=BOUNDS,
             is_reference=lambda policy: bool(document["compared"]) and document["compared"]["policy"] == policy["name"],
         )
     )
+
+
+def _load_script() -> Markup:
+    script = load_plotly().offline.get_plotlyjs() if has_plotly() else ""
+    return Markup(script)  # noqa: S704 - the script of the plotly wheel
+
+
+def _draw(plot: Callable[[Any], Markup], data: Any) -> Markup:
+    if not has_plotly():
+        return Markup("<p><em>{}</em></p>").format(f"Not drawn: {NO_PLOTLY}.")
+    return plot(data)
 
 
 @cache
@@ -83,7 +95,7 @@ def _differences(compared: dict[str, Any] | None) -> list[tuple[str, dict[str, A
 
 def curves_plot(policies: list[dict[str, Any]]) -> Markup:
     """Return the plot of the first-open hit ratio over calls."""
-    figure = go.Figure()
+    figure = load_plotly().graph_objects.Figure()
     for n, policy in enumerate(policies):
         name = policy["name"]
         points = [row for row in policy["curve"] if row["multiple"] <= 8] or policy["curve"][:1]
@@ -103,7 +115,7 @@ def curves_plot(policies: list[dict[str, Any]]) -> Markup:
 
 def savings_plot(document: dict[str, Any]) -> Markup:
     """Return the plot of calls made over calls aimed at."""
-    figure = go.Figure()
+    figure = load_plotly().graph_objects.Figure()
     targets = document["rules"]["targets"]
     figure.add_scatter(
         x=targets, y=targets, mode="lines", name="as aimed", line={"color": _BOUND, "dash": "dot"}, hoverinfo="skip"
@@ -128,7 +140,7 @@ def savings_plot(document: dict[str, Any]) -> Markup:
 
 def calibration_plot(policies: list[dict[str, Any]]) -> Markup:
     """Return the reliability diagram."""
-    figure = go.Figure()
+    figure = load_plotly().graph_objects.Figure()
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", name="honest", line={"color": _BOUND, "dash": "dot"}, hoverinfo="skip"
     )

@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, HttpUrl, PrivateAttr, field_validator, model_validator
+from pydantic import Field, HttpUrl, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -27,10 +27,12 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.home import HomeChoice, absolute_path, choose_home
 from adwarm.foundation.local_time import zone
 from adwarm.foundation.secrets_hook import call_secrets_hook
+from adwarm.foundation.storage_options import use_settings
 from adwarm.foundation.strict_settings import SettingNames, load, read_settings_file
 from adwarm.model import FreshnessRules, QuerySpec
 from adwarm.model.keys import name_report
 from adwarm.settings.credentials import register_environment, register_settings
+from adwarm.settings.object_storage import make_storage_options, parse_options
 from adwarm.settings.reader_sections import CacheSettings, CompressionSettings, ServingSettings
 from adwarm.settings.recovery_sections import (
     AlertSettings,
@@ -47,6 +49,8 @@ from adwarm.settings.sections import (
     ForecastSettings,
     FreshnessSettings,
     ImpactSettings,
+    LogSettings,
+    ObjectStorageSettings,
     PlanningSettings,
     ReportSettings,
     ReviewSettings,
@@ -67,7 +71,9 @@ __all__ = [
     "FreshnessSettings",
     "HealerSettings",
     "ImpactSettings",
+    "LogSettings",
     "MaintenanceSettings",
+    "ObjectStorageSettings",
     "PlanningSettings",
     "RecoverySettings",
     "ReportSettings",
@@ -97,6 +103,16 @@ class Settings(BaseSettings):
     )
     database_url: str | None = Field(None, description="SQLAlchemy URL of the database; by default SQLite in `home`.")
     data_url: str | None = Field(None, description="Folder or fsspec URL of the objects; by default in `home`.")
+    data_connection: str | None = Field(
+        None,
+        description="Airflow: connection of type `aws` or `google_cloud_platform` with the credentials of the data URL "
+        "and of the access log's; outside Airflow it is not read.",
+    )
+    data_options: SecretStr | None = Field(
+        None,
+        description="Options of the fsspec file system of the data URL as JSON, such as credentials; unset: the "
+        "storage's own variables and files are used.",
+    )
     access_log_url: str | None = Field(None, description="Short form of ADWARM_ACCESS_LOG__URL.")
     default_zone: str = Field("UTC", description="Time zone of accounts and readers whose own is unknown.")
     warm_by: time | None = Field(
@@ -125,7 +141,9 @@ class Settings(BaseSettings):
     batch_seconds: float = Field(
         3_600, gt=0, description="Maximum time for a batch; the remaining keys are fetched by the next attempt."
     )
+    log: LogSettings = LogSettings()
     sql: SqlSettings = SqlSettings()
+    object_storage: ObjectStorageSettings = ObjectStorageSettings()
     access_log: AccessLogSettings = AccessLogSettings()
     freshness: FreshnessSettings = FreshnessSettings()
     forecast: ForecastSettings = ForecastSettings()
@@ -162,10 +180,18 @@ class Settings(BaseSettings):
     def _zone_exists(cls, name: str) -> str:
         return check_zone(name)
 
+    @field_validator("data_options")
+    @classmethod
+    def _options_are_an_object(cls, options: SecretStr | None) -> SecretStr | None:
+        if options is not None:
+            parse_options(options)
+        return options
+
     @model_validator(mode="after")
     def _secrets_are_registered(self) -> Self:
         register_settings(self)
         register_environment(os.environ)
+        use_settings(make_storage_options(self.data, self.data_options, self.object_storage))
         return self
 
     @classmethod

@@ -12,7 +12,9 @@ from adwarm.foundation.known_secrets import register_secret, register_url
 
 _VARIABLE = re.compile(r"(?:AWS|AZURE|FSSPEC|GCS|GOOGLE|PG|SNOWFLAKE)\w*", re.ASCII)
 """Variables that libraries of databases and object stores read by themselves."""
-_SECRET_NAME = re.compile(r"secret|token|password|passwd|account_key|access_key$|connection_string|sas", re.IGNORECASE)
+_SECRET_NAME = re.compile(
+    r"secret|token|password|passwd|account_key|private_key$|access_key$|connection_string|sas", re.IGNORECASE
+)
 _URL_PART = re.compile(r"[^/?&=@:#]{8,}")
 _LOOKS_RANDOM = re.compile(r"(?=.*(?:\d|[a-z][A-Z]))[\w%+=-]+")
 
@@ -23,7 +25,9 @@ def register_settings(settings: BaseModel) -> None:
         if isinstance(value, SecretStr):
             secret = value.get_secret_value()
             register_secret(secret)
-            if "://" in secret:
+            if secret.startswith("{"):
+                register_options(secret)
+            elif "://" in secret:
                 _register_parts(secret)
         else:
             register_url(value)
@@ -35,7 +39,7 @@ def register_environment(variables: Mapping[str, str]) -> None:
         if not _VARIABLE.fullmatch(name):
             continue
         if value.startswith("{"):
-            _register_options(value)
+            register_options(value)
         elif _SECRET_NAME.search(name):
             register_secret(value)
 
@@ -64,12 +68,21 @@ def _register_parts(url: str) -> None:
             register_secret(unquote(part))
 
 
-def _register_options(text: str) -> None:
-    """Register the credentials in options of fsspec that are written as JSON."""
+def register_options(text: str) -> None:
+    """Register the credentials in options of fsspec that are written as JSON, at any depth."""
     try:
         options = json.loads(text)
     except ValueError:
         return
-    for name, value in options.items():
-        if isinstance(value, str) and _SECRET_NAME.search(name):
-            register_secret(value)
+    _register_values(options)
+
+
+def _register_values(options: Any) -> None:
+    if isinstance(options, Mapping):
+        for name, value in options.items():
+            if isinstance(value, str) and _SECRET_NAME.search(str(name)):
+                register_secret(value)
+            _register_values(value)
+    elif isinstance(options, list):
+        for value in options:
+            _register_values(value)

@@ -2,9 +2,18 @@
 
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, HttpUrl, SecretStr, field_validator
 
 from adwarm.settings.section import Section, check_zone
+
+
+class LogSettings(Section):
+    """Log lines of commands and of `adwarm serve`, on standard error; tasks log as Airflow is configured."""
+
+    format: Literal["text", "json"] = Field("text", description="Text, or one JSON document per line.")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "WARNING", description="Least level of adwarm's own lines; DEBUG has a line for each call of a platform."
+    )
 
 
 class SqlSettings(Section):
@@ -23,6 +32,24 @@ class SqlSettings(Section):
         "does nothing for as long.",
     )
     connect_timeout_seconds: int = Field(10, ge=2, le=120, description="PostgreSQL: timeout of connecting.")
+
+
+class ObjectStorageSettings(Section):
+    """How files behind a URL such as `s3://bucket/prefix` are reached."""
+
+    endpoint_url: HttpUrl | None = Field(
+        None, description="Address of a storage that speaks the protocol of S3; unset: AWS, or that of the environment."
+    )
+    region: str | None = Field(None, description="Region of the bucket; unset: that of the environment.")
+    parallel_requests: int = Field(
+        16, ge=1, le=256, description="Maximum requests at once, per process; they hide the latency of the storage."
+    )
+    connect_seconds: float = Field(5, gt=0, le=120, description="Timeout of connecting.")
+    read_seconds: float = Field(30, gt=0, le=600, description="Timeout of an answer.")
+    attempts: int = Field(4, ge=1, le=20, description="How often a request is made that fails for the moment.")
+    memory_mb: int = Field(
+        32, ge=0, le=4_096, description="How much of what was read or written last stays in the memory of a process."
+    )
 
 
 class AccessLogSettings(Section):
@@ -308,7 +335,12 @@ class FatigueSettings(Section):
 class SourceSettings(Section):
     """Where insights come from when no Airflow connection is set."""
 
-    kind: Literal["meta", "parquet", "sql"] = Field("meta", description="Kind of source.")
+    kind: str = Field(
+        "meta",
+        pattern=r"^[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?$",
+        description="`meta`, `parquet`, `sql`, or a source of your own: `package.module:function`, or an entry point.",
+    )
+    options: dict[str, str] = Field({}, description="A source of your own: its options, without secrets.")
     graph_url: str = Field(
         "https://graph.facebook.com", description="Meta: base URL of the Graph API or of the simulator."
     )

@@ -1,4 +1,4 @@
-"""Builds the sources that the settings name; the only module that knows all of them."""
+"""Builds the sources that the settings name: those of adwarm, and those that users write."""
 
 from collections.abc import Callable
 
@@ -21,11 +21,15 @@ def build_factory(
         clock: the clock of parking times; pass the run's own.
 
     Raises:
-        BadRequest: a setting that the source needs is missing; the message says which.
+        BadRequest: a setting that the source needs is missing, or the kind is not known; the message says which.
     """
     source = settings.source
     if source.kind == "meta":
         return _meta_factory(source, connection, clock)
+    if source.kind not in {"parquet", "sql"}:
+        from adwarm.sources.custom import custom_factory
+
+        return custom_factory(source, connection, clock)
     url = source.url
     if not url:
         raise BadRequest(f"the {source.kind} source needs an address; set ADWARM_SOURCE__URL")
@@ -36,7 +40,7 @@ def build_factory(
         return lambda: ParquetSource(url, options)
     from adwarm.sources.sql import SqlSource
 
-    return lambda: SqlSource(url, source.table, options, limits=settings.sql)
+    return lambda: SqlSource(url, source.table, options, limits=settings.sql, call_timeout=source.call_timeout)
 
 
 def table_options(settings: Settings, connection: str) -> TableOptions:

@@ -1,6 +1,7 @@
 """Daily rows in Parquet files: one file, a folder (Hive partitions included), or any fsspec URL of either."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
 
@@ -11,6 +12,9 @@ from fsspec.core import url_to_fs
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.known_secrets import register_url
+from adwarm.foundation.remote_errors import missing_package_error
+from adwarm.foundation.storage_errors import SOURCE_SETTING
+from adwarm.foundation.storage_options import options_for
 from adwarm.model import Window
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
 
@@ -31,15 +35,14 @@ class ParquetSource(TabularSource):
         self._url = url
 
     def _dataset(self) -> Any:
-        try:
-            files, path = url_to_fs(self._url)
+        with _typed_errors():
+            try:
+                files, path = url_to_fs(self._url, **options_for(self._url))
+            except ImportError as error:
+                raise missing_package_error(self._url, SOURCE_SETTING) from error
+            except ValueError as error:
+                raise BadRequest(f"the Parquet source cannot be opened ({type(error).__name__})") from None
             return ds.dataset(path, filesystem=files, format="parquet", partitioning="hive")
-        except FileNotFoundError:
-            raise BadRequest("the Parquet source is not there; check ADWARM_SOURCE__URL") from None
-        except (ImportError, ValueError, pa.ArrowInvalid) as error:
-            raise BadRequest(f"the Parquet source cannot be opened ({type(error).__name__})") from error
-        except OSError as error:
-            raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from error
 
     def _columns(self) -> Sequence[str]:
         return list(self._dataset().schema.names)
@@ -48,15 +51,17 @@ class ParquetSource(TabularSource):
         dataset, names = self._dataset(), list(dict.fromkeys(columns))
         account_filter = _of_account(dataset.schema, *account) if account else None
         values: set[tuple[Any, ...]] = set()
-        for batch in dataset.scanner(columns=names, filter=account_filter).to_batches():
-            distinct = pa.Table.from_batches([batch]).group_by(names).aggregate([])
-            values.update(tuple(row[name] for name in columns) for row in distinct.to_pylist())
+        with _typed_errors():
+            for batch in dataset.scanner(columns=names, filter=account_filter).to_batches():
+                distinct = pa.Table.from_batches([batch]).group_by(names).aggregate([])
+                values.update(tuple(row[name] for name in columns) for row in distinct.to_pylist())
         return values
 
     def _has_account(self, account: str, column: str) -> bool:
         dataset = self._dataset()
         account_filter = _of_account(dataset.schema, column, account)
-        return bool(dataset.head(1, columns=[column], filter=account_filter).num_rows)
+        with _typed_errors():
+            return bool(dataset.head(1, columns=[column], filter=account_filter).num_rows)
 
     def _load(
         self, account: tuple[str, str] | None, window: Window, day: str, columns: Sequence[str]
@@ -65,11 +70,22 @@ class ParquetSource(TabularSource):
         row_filter = _of_days(dataset.schema, day, window, self._options.day_zone)
         if account:
             row_filter &= _of_account(dataset.schema, *account)
-        try:
+        with _typed_errors():
             rows: list[dict[str, Any]] = dataset.to_table(columns=list(columns), filter=row_filter).to_pylist()
-        except OSError as error:
-            raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from error
         return rows
+
+
+@contextmanager
+def _typed_errors() -> Iterator[None]:
+    """Raise adwarm's errors for those of files; the errors of file systems may contain a URL with its credentials."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise BadRequest("the Parquet source is not there; check ADWARM_SOURCE__URL") from None
+    except pa.ArrowInvalid:
+        raise BadRequest("a file of the Parquet source is damaged, or no Parquet; write it again") from None
+    except OSError as error:
+        raise Transient(f"the Parquet source cannot be read ({type(error).__name__})") from None
 
 
 def _of_account(schema: Any, column: str, account: str) -> Any:

@@ -1,12 +1,15 @@
 """Daily rows in a SQL table or view, in any database that SQLAlchemy supports."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import (
+    Connection,
     Date,
     DateTime,
     Engine,
@@ -34,6 +37,16 @@ _SESSION_ZONE = {
 }
 """Statements that set the zone of a session. Views that cast times to days, and types without a zone, depend on it."""
 
+_TIME_LIMIT = {
+    "postgresql": "SET LOCAL statement_timeout = {milliseconds}",
+    "mysql": "SET max_execution_time = {milliseconds}",
+    "mariadb": "SET max_statement_time = {seconds}",
+    "snowflake": "ALTER SESSION SET STATEMENT_TIMEOUT_IN_SECONDS = {seconds}",
+}
+"""Statements that limit the time of a query, so that a table which is locked holds no worker for ever."""
+_CONNECT_LIMIT = {"postgresql", "mysql", "mariadb"}
+"""Dialects whose drivers take `connect_timeout`, in whole seconds."""
+
 _ALWAYS_ZONED = {"bigquery": "TIMESTAMP"}
 """Types with a zone whose name does not say so, by dialect."""
 
@@ -46,6 +59,7 @@ class SqlSource(TabularSource):
         table: its name, with its schema before a dot where needed; the layout's own by default.
         options: how the rows are read.
         limits: the connections that the threads of this process share, and how long a thread waits for one.
+        call_timeout: how long a query may take, in seconds.
     """
 
     name = "sql"
@@ -57,10 +71,13 @@ class SqlSource(TabularSource):
         options: TableOptions | None = None,
         *,
         limits: SqlSettings | None = None,
+        call_timeout: float = 120.0,
     ) -> None:
         super().__init__(options)
         self._engine = database if isinstance(database, Engine) else _shared_engine(database, limits or SqlSettings())
+        _used_engines.add(self._engine)
         register_secret(self._engine.url.password)
+        self._call_timeout = call_timeout
         schema, _, self._table_name = (table or self._layout.table).rpartition(".")
         self._schema = schema or None
         self._tables: dict[str, Table | None] = {}
@@ -75,12 +92,16 @@ class SqlSource(TabularSource):
     def _reflected(self, name: str) -> Table | None:
         if name not in self._tables:
             try:
-                self._tables[name] = Table(name, MetaData(), schema=self._schema, autoload_with=self._engine)
+                with self._session() as connection:
+                    self._tables[name] = Table(name, MetaData(), schema=self._schema, autoload_with=connection)
             except NoSuchTableError:
                 self._tables[name] = None
             except SQLAlchemyError as error:
                 raise _to_transient(error) from None
         return self._tables[name]
+
+    def _forget_columns(self) -> None:
+        self._tables.clear()
 
     def _columns(self) -> Sequence[str]:
         return [column.name for column in self._table.columns]
@@ -122,14 +143,27 @@ class SqlSource(TabularSource):
             or _ALWAYS_ZONED.get(self._engine.dialect.name) == name
         )
 
+    @contextmanager
+    def _session(self) -> Iterator[Connection]:
+        """Open a connection whose days are those of the options, and whose queries end within the time limit."""
+        dialect = self._engine.dialect.name
+        statements = session_zone_statement(dialect, self._options.day_zone), self._time_limit(dialect)
+        with self._engine.connect() as connection:
+            for statement in filter(None, statements):
+                connection.exec_driver_sql(statement)
+            yield connection
+
+    def _time_limit(self, dialect: str) -> str | None:
+        seconds = max(1, round(self._call_timeout))
+        statement = _TIME_LIMIT.get(dialect)
+        return statement.format(seconds=seconds, milliseconds=1_000 * seconds) if statement else None
+
     def _rows_of(self, query: Any) -> list[Any]:
-        statement = session_zone_statement(self._engine.dialect.name, self._options.day_zone)
         try:
-            with self._engine.connect() as connection:
-                if statement:
-                    connection.exec_driver_sql(statement)
+            with self._session() as connection:
                 return list(connection.execute(query))
         except SQLAlchemyError as error:
+            self._forget_columns()  # the table may have been replaced by one with other columns
             raise _to_transient(error) from None
 
 
@@ -154,30 +188,44 @@ def _for_account(query: Any, table: Table, account: tuple[str, str] | None) -> A
 
 def _shared_engine(url: str, limits: SqlSettings) -> Engine:
     """Return this process's engine for `url`: each thread has its own source, and they share connections."""
-    return _open(url, limits.pool_size, limits.pool_timeout_seconds, os.getpid())
+    return _open(url, limits)
 
 
 @lru_cache(maxsize=32)
-def _open(url: str, pool_size: int, pool_timeout: float, pid: int) -> Engine:
-    del pid  # part of the cache's key: engines do not survive a fork
+def _open(url: str, limits: SqlSettings) -> Engine:
     try:
         backend = make_url(url).get_backend_name()
         pool = (
             {}
             if backend == "sqlite"
             else {
-                "pool_size": pool_size,
+                "pool_size": limits.pool_size,
                 "max_overflow": 0,
-                "pool_timeout": pool_timeout,
+                "pool_timeout": limits.pool_timeout_seconds,
                 "pool_recycle": 1_800,
             }
         )
-        return create_engine(url, pool_pre_ping=True, **pool)
+        arguments = {"connect_timeout": limits.connect_timeout_seconds} if backend in _CONNECT_LIMIT else {}
+        return create_engine(url, pool_pre_ping=True, connect_args=arguments, **pool)
     except (ArgumentError, NoSuchModuleError, ImportError):
-        raise BadRequest("ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed") from None
+        raise BadRequest(
+            "ADWARM_SOURCE__URL is not an SQLAlchemy URL whose driver is installed; for PostgreSQL run "
+            "pip install 'adwarm[postgres]'"
+        ) from None
 
 
 def _to_transient(error: SQLAlchemyError) -> Transient:
     """Return an error that names the failure without its text, which may contain the URL."""
     cause = getattr(error, "orig", None) or error
     return Transient(f"the database of the SQL source did not respond ({type(cause).__name__})", code="connection")
+
+
+def _forget_connections() -> None:
+    """Let a forked process open connections of its own: the parent goes on to use those that both now hold."""
+    for engine in list(_used_engines):
+        engine.dispose(close=False)
+
+
+_used_engines: "WeakSet[Engine]" = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections)

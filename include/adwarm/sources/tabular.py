@@ -9,15 +9,15 @@ is refused. Totals over a window sum the additive figures (impressions, clicks, 
 from those sums, and leave out `reach` and `frequency`, which do not follow from days.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
-from adwarm.model import Account, QuerySpec, Row, Scope, Window, normalize_account_id
+from adwarm.model import Account, QuerySpec, Row, Window, normalize_account_id
 from adwarm.model.windows import ONE_DAY
 from adwarm.sources.daily import (
     DailyRow,
@@ -43,16 +43,16 @@ from adwarm.sources.layouts import (
 from adwarm.sources.protocol import (
     AccountPage,
     AsyncReportHandle,
-    AsyncReportProgress,
     Capabilities,
     FetchUnit,
     Increment,
     ResultPage,
-    iter_accounts,
 )
 from adwarm.sources.row_check import check_rows
-from adwarm.sources.units import LEVELS, plan_units, split_by_time
+from adwarm.sources.synchronous import SynchronousSource, page_of, unknown_report
+from adwarm.sources.units import LEVELS, plan_units
 
+_PAGE_ROWS = 5_000
 _CONSTANT_SUFFIXES = ("_id", "_name", "_currency")
 
 
@@ -83,10 +83,10 @@ class TableOptions:
     day_zone: str = "UTC"
     currency: str | None = None
     connection: str = "default"
-    page_size: int = 5000
+    page_size: int = _PAGE_ROWS
 
 
-class TabularSource(ABC):
+class TabularSource(SynchronousSource):
     """A table of daily rows. Used by one thread at a time.
 
     Raises:
@@ -94,13 +94,12 @@ class TabularSource(ABC):
     """
 
     name = "table"
-    credential = ""
-    clock_offset_seconds: float | None = None
     capabilities = Capabilities(
         levels=frozenset(LEVELS),
         unique_metrics=frozenset(),
         max_days_per_request=400,
         max_windows_per_request=64,
+        max_page_rows=_PAGE_ROWS,
         retention_days=None,
     )
 
@@ -117,7 +116,7 @@ class TabularSource(ABC):
         self.connection = options.connection
         self._last_read: tuple[FetchUnit, list[Row]] | None = None
         levels = frozenset(LEVELS[: LEVELS.index(options.level) + 1])
-        self.capabilities = replace(type(self).capabilities, levels=levels)
+        self.capabilities = replace(type(self).capabilities, levels=levels, max_page_rows=options.page_size)
 
     @abstractmethod
     def _columns(self) -> Sequence[str]:
@@ -161,10 +160,6 @@ class TabularSource(ABC):
             raise BadRequest(f"the table has no row of {account_id}; check the id, or wait for its first day")
         return self._account(account_id, self._account_details(account_id), self._currencies(columns, account_id))
 
-    def list_accounts(self) -> Iterator[Account]:
-        """Yield every account that has a row, in the order of ids."""
-        return iter_accounts(self)
-
     def list_account_page(self, cursor: str | None, page_size: int | None = None) -> AccountPage:
         """Return every account that has a row, in the order of ids: one page, whatever the arguments.
 
@@ -186,11 +181,6 @@ class TabularSource(ABC):
                 problems.append(f"{account_id} is left out: {error}")
         return AccountPage(tuple(found), problems=tuple(problems))
 
-    def scopes(self, account_id: str) -> tuple[Scope, ...]:
-        """Return no scope: a table has no quota."""
-        del account_id
-        return ()
-
     def plan(
         self, account: Account, windows: Sequence[Window], increment: Increment, spec: QuerySpec
     ) -> list[FetchUnit]:
@@ -211,24 +201,6 @@ class TabularSource(ABC):
         self._last_read = None
         return self.read(unit, None)
 
-    def submit_async(self, unit: FetchUnit) -> AsyncReportHandle:
-        """Refuse: a table responds at once.
-
-        Raises:
-            BadRequest: always.
-        """
-        raise BadRequest(f"a table has no async reports; read {unit.account_id} by `submit`")
-
-    def poll(self, handles: Sequence[AsyncReportHandle]) -> dict[AsyncReportHandle, AsyncReportProgress]:
-        """Return nothing: a table responds at once.
-
-        Raises:
-            BadRequest: a handle is given, which cannot come from this source.
-        """
-        if handles:
-            raise _unknown_handle(handles[0])
-        return {}
-
     def read(self, target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
         """Return the page after `cursor`.
 
@@ -237,29 +209,13 @@ class TabularSource(ABC):
             Transient: the table cannot be read at the moment.
         """
         if isinstance(target, AsyncReportHandle):
-            raise _unknown_handle(target)
-        start = 0 if cursor is None else _offset(cursor)
+            raise unknown_report(target)
         if self._last_read is None or self._last_read[0] != target:
             self._last_read = target, self._rows(target)
-        rows = self._last_read[1]
-        stop = start + self._options.page_size
-        if stop >= len(rows):
+        page = page_of(self._last_read[1], cursor, target.page_size or self._options.page_size)
+        if page.next_cursor is None:
             self._last_read = None
-            return ResultPage(rows[start:])
-        return ResultPage(rows[start:stop], str(stop))
-
-    def split(self, unit: FetchUnit) -> list[FetchUnit]:
-        """Return two halves of the unit, by its windows or its days; empty when neither can be halved."""
-        return split_by_time(unit)
-
-    def list_objects(self, unit: FetchUnit, level: str, cursor: str | None) -> ResultPage:
-        """Refuse: a table has rows and no objects.
-
-        Raises:
-            BadRequest: always.
-        """
-        del cursor
-        raise BadRequest(f"a table does not list the {level}s of {unit.account_id}; request its rows")
+        return page
 
     def _fixed_account(self, columns: Mapping[str, str]) -> str | None:
         """Return the account that every row belongs to, where the table has no column for it."""
@@ -300,6 +256,16 @@ class TabularSource(ABC):
         Raises:
             BadRequest: the table lacks a required column.
         """
+        try:
+            return self._find_mapping()
+        except BadRequest:
+            self._forget_columns()  # the table may be replaced by one that has them
+            raise
+
+    def _forget_columns(self) -> None:
+        """Read the columns again the next time; by default they are read every time."""
+
+    def _find_mapping(self) -> dict[str, str]:
         present = list(self._columns())
         mapping = find_columns(present, self._layout, self._options.columns)
         required = dict.fromkeys(("account_id", f"{self._level}_id", "date_start"))
@@ -408,16 +374,6 @@ def _valid_ids(values: Iterable[Any]) -> tuple[list[str], list[str]]:
 def _is_requested(daily: DailyRow, unit: FetchUnit) -> bool:
     day = date.fromisoformat(daily.row["date_start"])
     return any(day in window for window in unit.windows)
-
-
-def _unknown_handle(handle: AsyncReportHandle) -> BadRequest:
-    return BadRequest(f"report {handle.id} is not one of this source, which has no async reports")
-
-
-def _offset(cursor: str) -> int:
-    if not cursor.isdecimal():
-        raise BadRequest(f"cursor {cursor[:40]!r} is not one of this source")
-    return int(cursor)
 
 
 def day_bounds(kind: type, window: Window, day_zone: str | None = None) -> tuple[Any, Any]:

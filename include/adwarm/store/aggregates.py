@@ -114,6 +114,11 @@ def get_watermark(connection: Connection, name: str = WATERMARK) -> datetime | N
     return connection.execute(select(watermark.c.until).where(watermark.c.name == name)).scalar_one_or_none()
 
 
+def find_last_reading(connection: Connection, name: str = WATERMARK) -> datetime | None:
+    """Return when the log was read last; None before the first run."""
+    return connection.execute(select(watermark.c.updated_at).where(watermark.c.name == name)).scalar_one_or_none()
+
+
 def set_watermark(connection: Connection, until: datetime, at: datetime, name: str = WATERMARK) -> None:
     """Store the time up to which the log has been read."""
     upsert(connection, watermark, [{"name": name, "until": until, "updated_at": at}])

@@ -23,7 +23,7 @@ capacity_grant = Table(
     "capacity_grant",
     metadata,
     key_column("id", String(40)),
-    value_column("token", BigInteger, 0),
+    Column("token", BigInteger, nullable=False, default=0, server_default="0"),
     value_column("scopes", JSON, list),
     value_column("priority", Integer),
     value_column("cost", Float),

@@ -9,14 +9,30 @@ it would wait for itself.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Engine,
+    Float,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -32,8 +48,15 @@ from adwarm.settings import SqlSettings
 
 BATCH_ROWS = 1_000
 """Rows that one transaction deletes, so that no other writer waits for long."""
+_CLOCKS = {
+    "postgresql": "extract(epoch FROM clock_timestamp())",
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
+}
 _LIMITS = "adwarm_limits"
 _CURSORS = "adwarm_cursors"
+_RETURNED = "adwarm_returned"
+IDLE_SECONDS = 1.0
+"""A pooled connection to PostgreSQL that was idle for longer is checked before use; no server restarts faster."""
 _KEEPALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
 """Detects a server that has disappeared within a minute."""
 
@@ -150,6 +173,12 @@ def _pool(limits: SqlSettings) -> dict[str, Any]:
 
 
 def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
+    if find_spec("psycopg2") is None:
+        raise BadRequest(
+            "ADWARM_DATABASE_URL names a PostgreSQL database, whose driver is not installed; "
+            "run pip install 'adwarm[postgres]'",
+            code="no_driver",
+        )
     arguments = {"connect_timeout": limits.connect_timeout_seconds, "application_name": "adwarm", **_KEEPALIVE}
     engine = create_engine(
         # SQLAlchemy's default driver for PostgreSQL is not the one that Airflow's provider installs.
@@ -173,7 +202,27 @@ def _open_postgresql(url: URL, limits: SqlSettings) -> Engine:
             cursor.execute("; ".join(f"SET {name} = {seconds * 1000:.0f}" for name, seconds in waits.items()))
         connection.autocommit = False
 
+    _check_only_idle(engine)
     return engine
+
+
+def _check_only_idle(engine: Engine) -> None:
+    """Let the pool check a connection before use only when it was idle for `IDLE_SECONDS`.
+
+    A busy process takes a connection from the pool hundreds of times a second, and each check is a round trip.
+    """
+    returned: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+    check = engine.dialect.do_ping
+
+    @event.listens_for(engine, "checkin")
+    def _note(connection: Any, _record: Any) -> None:
+        if connection is not None:  # None for one that was lost
+            returned[connection] = time.monotonic()
+
+    def check_idle(connection: Any) -> bool:
+        return time.monotonic() - returned.get(connection, 0.0) < IDLE_SECONDS or check(connection)
+
+    engine.dialect.do_ping = check_idle  # type: ignore[assignment,method-assign]
 
 
 def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
@@ -238,7 +287,12 @@ def _create_private_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
-def _connect(engine: Engine) -> Connection:
+def open_connection(engine: Engine) -> Connection:
+    """Return a connection of the pool; most callers use a transaction of this module instead.
+
+    Raises:
+        Transient: the database cannot be reached, or no connection is free; the message says what to do.
+    """
     try:
         return engine.connect()
     except DBAPIError as error:
@@ -253,7 +307,7 @@ def _connect(engine: Engine) -> Connection:
 
 
 @contextmanager
-def _translating_errors(engine: Engine) -> Iterator[None]:
+def translating_errors(engine: Engine) -> Iterator[None]:
     """Translate errors of waiting into `Transient`, and those of disks into `StorageError`; others pass unchanged."""
     try:
         yield
@@ -310,7 +364,7 @@ def read_transaction(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _connect(engine) as connection, connection.begin():
+    with translating_errors(engine), open_connection(engine) as connection, connection.begin():
         yield connection
 
 
@@ -328,14 +382,39 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
         with read_transaction(engine) as connection:
             yield connection
         return
-    with _translating_errors(engine), _connect(_autocommit(engine)) as connection:
+    with translating_errors(engine), _autocommitting(engine) as connection:
         yield connection
 
 
-@lru_cache(maxsize=32)
-def _autocommit(engine: Engine) -> Engine:
-    """Return an engine on the same pool whose statements are transactions of their own."""
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
+@contextmanager
+def write_statement(engine: Engine) -> Iterator[Connection]:
+    """Run one statement that writes, as a transaction of its own; for PostgreSQL.
+
+    No lock is held over a round trip: the statement and its commit are one.
+
+    Raises:
+        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
+        StorageError: its disk is full, read-only or damaged; nothing is committed.
+    """
+    with translating_errors(engine), _autocommitting(engine) as connection:
+        yield connection
+
+
+@contextmanager
+def _autocommitting(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection to PostgreSQL whose statements are transactions of their own.
+
+    By the attribute of the driver: SQLAlchemy's isolation level `AUTOCOMMIT` sets the level of the session back at each
+    return to the pool, which is another round trip.
+    """
+    with open_connection(engine) as connection:
+        driver: Any = connection.connection.dbapi_connection
+        driver.autocommit = True
+        try:
+            yield connection
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
 
 
 @contextmanager
@@ -346,7 +425,7 @@ def write_transaction(engine: Engine) -> Iterator[Connection]:
         Transient: the database cannot be reached, or a wait timed out; the message says what to do.
         StorageError: its disk is full, read-only or damaged; nothing is committed.
     """
-    with _translating_errors(engine), _connect(engine) as plain:
+    with translating_errors(engine), open_connection(engine) as plain:
         connection = plain.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
             yield connection
@@ -380,6 +459,19 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
 
 def database_time(connection: Connection) -> float:
     """Return the database's clock in seconds since the epoch. Expiry of leases and grants is decided by it alone."""
+    return float(connection.execute(text(f"SELECT {_CLOCKS[connection.dialect.name]}")).scalar_one())
+
+
+def database_clock(connection: Connection) -> Any:
+    """Return the database's clock as a value for a statement, to which a `timedelta` can be added.
+
+    On PostgreSQL it is an expression: reading the clock first would be another round trip, often with rows locked.
+    """
     if connection.dialect.name == "postgresql":
-        return float(connection.execute(text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
-    return float(connection.execute(text("SELECT (julianday('now') - 2440587.5) * 86400.0")).scalar_one())
+        return func.clock_timestamp(type_=DateTime(timezone=True))
+    return datetime.fromtimestamp(database_time(connection), UTC)
+
+
+def clock_column(dialect: str) -> ColumnElement[float]:
+    """Return the database's clock in seconds since the epoch, as a column `clock` of a query."""
+    return literal_column(_CLOCKS[dialect], Float).label("clock")

@@ -30,6 +30,8 @@ from adwarm.store.tables import entry as table
 
 FOREVER = datetime.max.replace(tzinfo=UTC)
 """Expiry of an entry that never expires."""
+_LOADED_AT_ONCE = 50
+"""Payloads that `find_each` has in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,19 @@ def find(engine: Engine, key: EntryKey) -> tuple[Entry, bytes] | None:
     with read_transaction(engine) as connection:
         row = connection.execute(query).one_or_none()
     return None if row is None else (_entry(row), bytes(row.body))
+
+
+def find_each(engine: Engine, keys: Iterable[EntryKey]) -> Iterator[tuple[Entry, bytes]]:
+    """Yield the entries of `keys` that exist with their sealed bytes, in no order; one statement reads up to 50."""
+    names = tuple(table.c[name] for name in ("account_id", "since", "until", "spec_hash"))
+    query = select(table, payload.c.body).join(payload, payload.c.hash == table.c.payload_hash)
+    remaining = sorted(set(keys))
+    while remaining:
+        some, remaining = remaining[:_LOADED_AT_ONCE], remaining[_LOADED_AT_ONCE:]
+        values = [(key.account_id, key.window.since, key.window.until, key.spec_hash) for key in some]
+        with read_transaction(engine) as connection:
+            rows = connection.execute(query.where(tuple_(*names).in_(values))).all()
+        yield from ((_entry(row), bytes(row.body)) for row in rows)
 
 
 def find_with_zone(engine: Engine, key: EntryKey) -> tuple[Entry | None, str | None]:

@@ -17,6 +17,8 @@ from adwarm.store.database import BATCH_ROWS, read_transaction, upsert, write_tr
 from adwarm.store.tables import entry_version as table
 from adwarm.store.tables import payload
 
+_KEY = (table.c.account_id, table.c.date_range, table.c.report)
+
 
 @dataclass(frozen=True, slots=True)
 class EntryVersion:
@@ -79,8 +81,13 @@ def save(connection: Connection, versions: Collection[EntryVersion], limits: Ver
         return
     rows = {(version.key, version.content_hash): _row(version) for version in versions}
     upsert(connection, table, [rows[key] for key in sorted(rows)])
-    for key in sorted({version.key for version in versions}):
-        _delete_excess(connection, key, limits)
+    excess = [
+        (key.account_id, key.date_range, key.report, version.content_hash)
+        for key, kept in _list_by_key(connection, {version.key for version in versions}).items()
+        for version in _find_excess(kept, limits)
+    ]
+    if excess:
+        connection.execute(delete(table).where(tuple_(*_KEY, table.c.content_hash).in_(excess)))
 
 
 def find(engine: Engine, account_id: str, report: str, spec_hash: str, content_hash: str) -> Sequence[StoredVersion]:
@@ -126,16 +133,26 @@ def delete_old(engine: Engine, before: datetime) -> Iterator[int]:
         yield count
 
 
-def _delete_excess(connection: Connection, key: ReportKey, limits: VersionLimits) -> None:
-    versions = list_versions(connection, key)
+def _list_by_key(connection: Connection, keys: Collection[ReportKey]) -> dict[ReportKey, list[EntryVersion]]:
+    """Return the versions kept for each key, newest first."""
+    names = sorted((key.account_id, key.date_range, key.report) for key in keys)
+    query = select(table).where(tuple_(*_KEY).in_(names))
+    found: dict[ReportKey, list[EntryVersion]] = {}
+    for row in connection.execute(query.order_by(table.c.created_at.desc(), table.c.content_hash)):
+        version = _version(row)
+        found.setdefault(version.key, []).append(version)
+    return found
+
+
+def _find_excess(versions: Sequence[EntryVersion], limits: VersionLimits) -> list[EntryVersion]:
+    """Return those of the versions of one key, newest first, that are beyond the limits."""
     total, excess = 0, []
     for number, version in enumerate(versions):
         total += version.stored_bytes
         is_old = version.created_at < versions[0].created_at - limits.age
         if total > limits.stored_bytes or number >= limits.count or is_old:
-            excess.append(version.content_hash)
-    if excess:
-        connection.execute(delete(table).where(_is_of(key), table.c.content_hash.in_(excess)))
+            excess.append(version)
+    return excess
 
 
 def _is_of(key: ReportKey) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Job
@@ -38,14 +38,14 @@ def add_progress(
 ) -> None:
     """Add to a job's counts. Concurrent batches of one run may call it."""
     with write_transaction(engine) as connection:
-        add_counts(connection, run_id, done=done, failed=failed, requests=requests, errors=errors or ())
+        job = lock(connection, run_id)
+        add_counts(connection, job, done=done, failed=failed, requests=requests, errors=errors or ())
 
 
 def add_counts(
-    connection: Connection, run_id: str, *, done: int, failed: int, requests: int, errors: Sequence[str] = ()
+    connection: Connection, job: Job | None, *, done: int, failed: int, requests: int, errors: Sequence[str] = ()
 ) -> None:
-    """Add to a job's counts within the caller's transaction; does nothing when the run has no job."""
-    job = lock(connection, run_id)
+    """Add to the counts of a job that the caller's transaction has locked; does nothing when the run has no job."""
     if job is None:
         return
     counts = {"done": job.done + done, "failed": max(0, job.failed + failed), "requests": job.requests + requests}
@@ -82,6 +82,14 @@ def list_latest(engine: Engine, limit: int = 10) -> list[Job]:
     query = select(table).order_by(table.c.started_at.desc()).limit(limit)
     with read_transaction(engine) as connection:
         return [_job(row) for row in connection.execute(query)]
+
+
+def find_last_start(engine: Engine, dag_id: str) -> datetime | None:
+    """Return when the newest job of a DAG started; None when it has none."""
+    query = select(func.max(table.c.started_at)).where(table.c.dag_id == dag_id)
+    with read_transaction(engine) as connection:
+        last: datetime | None = connection.execute(query).scalar_one()
+    return last
 
 
 def find_completed(engine: Engine, dag_id: str, since: datetime) -> Job | None:

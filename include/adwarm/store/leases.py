@@ -21,12 +21,12 @@ requests that are too large, so that splitting continues where it stopped.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Select, Update, bindparam, select, update
 
-from adwarm.store.database import database_time, insert_new, read_transaction, write_transaction
+from adwarm.store.database import clock_column, database_clock, insert_new, read_transaction, write_transaction
 from adwarm.store.tables import lease as table
 
 
@@ -106,15 +106,15 @@ class FetchHints:
 def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
     """Return a lease on `name` for `seconds`, or None while another owner holds it."""
     with write_transaction(engine) as connection:
-        now = database_time(connection)
-        until = datetime.fromtimestamp(now + seconds, UTC)
+        find = _build_find_to_acquire(connection.dialect.name)
         empty = {"name": name, "owner": "", "token": 0, "expires_at": datetime.fromtimestamp(0, UTC)}
         row = None
         while row is None:  # retention may delete the row between the two statements
             insert_new(connection, table, [empty])
-            row = connection.execute(_FIND_TO_ACQUIRE, {"wanted": name}).one_or_none()
-        if row.owner and row.owner != owner and row.expires_at.timestamp() > now:
+            row = connection.execute(find, {"wanted": name}).one_or_none()
+        if row.owner and row.owner != owner and row.expires_at.timestamp() > row.clock:
             return None
+        until = datetime.fromtimestamp(float(row.clock) + seconds, UTC)
         token = max(row.token, row.floor or 0) + 1
         values = {"owner": owner, "token": token, "expires_at": until}
         connection.execute(update(table).where(table.c.name == name).values(**values))
@@ -124,7 +124,7 @@ def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | No
 def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
     """Extend a lease by `seconds` from now; False when it was lost."""
     with write_transaction(engine) as connection:
-        until = datetime.fromtimestamp(database_time(connection) + seconds, UTC)
+        until = database_clock(connection) + timedelta(seconds=seconds)
         done = connection.execute(_update_if_owned(lease).values(expires_at=until))
         return bool(done.rowcount)
 
@@ -132,8 +132,7 @@ def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
 def release(engine: Engine, lease: Lease) -> None:
     """Release a lease. A lease that was lost stays with its new owner."""
     with write_transaction(engine) as connection:
-        now = datetime.fromtimestamp(database_time(connection), UTC)
-        connection.execute(_update_if_owned(lease).values(owner="", expires_at=now))
+        connection.execute(_update_if_owned(lease).values(owner="", expires_at=database_clock(connection)))
 
 
 def is_current(connection: Connection, lease: Lease) -> bool:
@@ -193,14 +192,12 @@ def save_hints(engine: Engine, lease: Lease, hints: FetchHints, at: datetime) ->
     return _update_lease(engine, lease, learned=values)
 
 
-def _build_find_to_acquire() -> Select[Any]:
+def _build_find_to_acquire(dialect: str) -> Select[Any]:
     # The floor is read by a statement that starts after the row exists, so it knows of every earlier deletion of it.
     floors = table.alias("floors")
     floor = select(floors.c.token).where(floors.c.name == FLOOR).scalar_subquery().label("floor")
-    return select(table, floor).where(table.c.name == bindparam("wanted")).with_for_update(of=table)
-
-
-_FIND_TO_ACQUIRE = _build_find_to_acquire()
+    columns = (table, floor, clock_column(dialect))
+    return select(*columns).where(table.c.name == bindparam("wanted")).with_for_update(of=table)
 
 
 def _update_lease(engine: Engine, lease: Lease, **values: object) -> bool:

@@ -9,30 +9,50 @@ import hashlib
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeVar
 
-from upath import UPath
-
-from adwarm.foundation.clock import utc
-from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, StorageError
+from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound
 from adwarm.foundation.home import make_private_folder, write_private_file
 from adwarm.foundation.redaction import redact
-from adwarm.foundation.storage_errors import DATA_SETTING, describe_storage_problem, storage_error
+from adwarm.foundation.remote_files import RemoteFolder
+from adwarm.foundation.storage_errors import DATA_SETTING, storage_error
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_FOLDER = "objects"
+_CONTENT_TYPES = {
+    ".parquet": "application/vnd.apache.parquet",
+    ".json": "application/json",
+    ".jsonl": "application/jsonl",
+}
 _HASH = re.compile(r"[0-9a-f]{64}")
 _SUFFIX = re.compile(r"(\.[a-z0-9]{1,10}){1,2}")
 
 
+class StoredObject(NamedTuple):
+    """An object of a listing: hash, suffix, and when it was last written (UTC)."""
+
+    digest: str
+    suffix: str
+    modified_at: datetime
+
+
 class ObjectStore:
-    """Stores and returns immutable objects. Safe to share between threads and processes."""
+    """Stores and returns immutable objects. Safe to share between threads and processes.
+
+    Behind a URL, what this process has read or written lately stays in memory, and calls over many objects make several
+    requests at once.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._root: Any = Path(url) if "://" not in url else UPath(url)
+        self._remote = RemoteFolder(url, DATA_SETTING) if "://" in url else None
+        self._folder = Path(url) / _FOLDER
 
     def put(self, data: bytes, suffix: str = ".parquet") -> str:
         """Store `data` and return its SHA-256 in hex.
@@ -44,27 +64,67 @@ class ObjectStore:
             StorageError: it cannot be written; nothing of it is stored.
         """
         digest = hashlib.sha256(data).hexdigest()
-        path = self._path(digest, suffix)
-        with self._translating_errors(path):
-            if _is_local(path):
-                _write(path, data)
-            else:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
+        name = _name(digest, suffix)
+        if self._remote is not None:
+            content_type = _CONTENT_TYPES.get(suffix, "application/octet-stream")
+            self._remote.write(f"{_FOLDER}/{name}", data, content_type, recent=True)
+            return digest
+        path = self._folder / name
+        with _translating_errors(path):
+            _write(path, data)
         return digest
 
-    def get(self, digest: str, suffix: str = ".parquet") -> bytes:
+    def put_many(self, items: Iterable[bytes], suffix: str = ".parquet") -> list[str]:
+        """Store several objects and return their hashes, in order; see `put`."""
+        return list(self.map(lambda data: self.put(data, suffix), items))
+
+    def get(self, digest: str, suffix: str = ".parquet", *, from_storage: bool = False) -> bytes:
         """Return the bytes of an object.
+
+        Args:
+            digest: its hash.
+            suffix: its suffix.
+            from_storage: read what is stored, even if this process has the object in memory.
 
         Raises:
             NotFound: there is no such object.
             Corrupt: its bytes do not match its name.
             StorageError: it cannot be read.
         """
+        if self._remote is not None and not from_storage:
+            recent = self._remote.get_recent(f"{_FOLDER}/{_name(digest, suffix)}")
+            if recent is not None:
+                return recent
         data = self.read_unverified(digest, suffix)
         if hashlib.sha256(data).hexdigest() != digest:
             raise Corrupt(f"object {digest[:12]} of {len(data):,} bytes does not match its checksum")
+        if self._remote is not None:
+            self._remote.keep_recent(f"{_FOLDER}/{_name(digest, suffix)}", data)
         return data
+
+    def read_many(self, digests: Sequence[str], suffix: str = ".parquet") -> Iterator[bytes | Corrupt | NotFound]:
+        """Yield the bytes of each object in order, or why it is lost.
+
+        Behind a URL the next objects are read ahead, `object_storage.parallel_requests` at once.
+
+        Raises:
+            StorageError: an object cannot be read.
+        """
+
+        def read(digest: str) -> bytes | Corrupt | NotFound:
+            try:
+                return self.get(digest, suffix)
+            except (Corrupt, NotFound) as error:
+                return error
+
+        return self.map(read, digests)
+
+    def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Yield the result of a function that reads or writes objects, for each item in order.
+
+        Behind a URL several calls run at once, in threads; in a local folder each runs when its result is asked for.
+        """
+        return map(function, items) if self._remote is None else self._remote.map(function, items)
 
     def read_unverified(self, digest: str, suffix: str = ".parquet") -> bytes:
         """Return the bytes of an object whatever they are, for the copy of a damaged one.
@@ -74,25 +134,32 @@ class ObjectStore:
             Corrupt: a folder has its name.
             StorageError: it cannot be read.
         """
-        path = self._path(digest, suffix)
+        name = _name(digest, suffix)
         try:
-            with self._translating_errors(path):
-                data: bytes = path.read_bytes()
+            if self._remote is not None:
+                return self._remote.read(f"{_FOLDER}/{name}")
+            path = self._folder / name
+            with _translating_errors(path):
+                return path.read_bytes()
         except FileNotFoundError:
             raise NotFound(f"object {digest[:12]} is not in the store") from None
         except IsADirectoryError:
             raise Corrupt(f"object {digest[:12]} is a folder") from None
-        return data
 
     def exists(self, digest: str, suffix: str = ".parquet") -> bool:
         """Whether the object exists."""
-        path = self._path(digest, suffix)
-        with self._translating_errors(path):
-            return bool(path.exists())
+        name = _name(digest, suffix)
+        if self._remote is not None:
+            return self._remote.exists(f"{_FOLDER}/{name}")
+        with _translating_errors(self._folder / name):
+            return (self._folder / name).exists()
 
     def describe_location(self, digest: str, suffix: str = ".parquet") -> str:
         """Return the path or URL of an object for a person, without credentials."""
-        return redact(str(self._path(digest, suffix)))
+        name = _name(digest, suffix)
+        if self._remote is not None:
+            return self._remote.describe(f"{_FOLDER}/{name}")
+        return redact(str(self._folder / name))
 
     def get_modified_at(self, digest: str, suffix: str = ".parquet") -> datetime:
         """Return when the object was last written.
@@ -100,12 +167,12 @@ class ObjectStore:
         Raises:
             NotFound: there is no such object.
         """
-        path = self._path(digest, suffix)
+        name = _name(digest, suffix)
         try:
-            with self._translating_errors(path):
-                if not _is_local(path):  # `stat` has no time on some file systems
-                    return utc(path.fs.modified(path.path))
-                return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            if self._remote is not None:
+                return self._remote.get_modified_at(f"{_FOLDER}/{name}")
+            with _translating_errors(self._folder / name):
+                return datetime.fromtimestamp((self._folder / name).stat().st_mtime, UTC)
         except FileNotFoundError:
             raise NotFound(f"object {digest[:12]} is not in the store") from None
 
@@ -115,9 +182,13 @@ class ObjectStore:
         Raises:
             StorageError: it cannot be deleted.
         """
-        path = self._path(digest, suffix)
-        with self._translating_errors(path):
-            if _is_local(path) and path.is_dir() and not path.is_symlink():
+        name = _name(digest, suffix)
+        if self._remote is not None:
+            self._remote.delete(f"{_FOLDER}/{name}")
+            return
+        path = self._folder / name
+        with _translating_errors(path):
+            if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
@@ -125,19 +196,26 @@ class ObjectStore:
     def list_objects(self) -> Iterator[tuple[str, str]]:
         """Yield hash and suffix of each object."""
         for _, items in self.list_folders():
-            yield from items
+            yield from ((item.digest, item.suffix) for item in items)
 
-    def list_folders(self, after: str = "") -> Iterator[tuple[str, list[tuple[str, str]]]]:
-        """Yield each folder after `after`, in order, with hash and suffix of its objects.
+    def list_folders(self, after: str = "") -> Iterator[tuple[str, list[StoredObject]]]:
+        """Yield each folder after `after`, in order, with its objects.
 
         A folder is named by the first two hex digits of its objects.
 
         Raises:
             StorageError: a folder cannot be listed.
         """
-        for folder in (item for item in self._list_folder(self._root / "objects") if item.name > after):
-            parts = (path.name.partition(".") for path in self._list_folder(folder))
-            yield folder.name, [(digest, f".{suffix}") for digest, _, suffix in parts if _HASH.fullmatch(digest)]
+        remote = self._remote
+        if remote is None:
+            for path in (path for path in _list_folder(self._folder) if path.name > after):
+                yield path.name, _list_local(path)
+            return
+        names = [name for name in remote.list_folders(_FOLDER) if name > after]
+        listings = remote.map(lambda name: remote.list_files(f"{_FOLDER}/{name}"), names)
+        for name, files in zip(names, listings, strict=True):
+            named = ((*file.name.partition("."), file.modified_at) for file in files)
+            yield name, [StoredObject(hash_, f".{rest}", at) for hash_, _, rest, at in named if _HASH.fullmatch(hash_)]
 
     def check(self) -> None:
         """Write, read and delete a probe object.
@@ -145,45 +223,72 @@ class ObjectStore:
         Raises:
             StorageError: the store cannot be written; the message names the setting.
         """
+        self.measure()
+
+    def measure(self) -> tuple[float, float]:
+        """Write, read and delete a probe object; return the seconds that writing and reading took.
+
+        Raises:
+            StorageError: the store cannot be written; the message names the setting.
+        """
+        start = time.perf_counter()
         probe = self.put(secrets.token_bytes(16), ".probe")
-        self.get(probe, ".probe")
+        written = time.perf_counter()
+        self.get(probe, ".probe", from_storage=True)
+        seconds = written - start, time.perf_counter() - written
         self.delete(probe, ".probe")
+        return seconds
+
+    def describe_root(self) -> str:
+        """Return the folder or URL of the store for a person, without credentials."""
+        return redact(self.url)
+
+    @property
+    def width(self) -> int:
+        """How many requests run at once; 1 in a local folder."""
+        return 1 if self._remote is None else self._remote.width
 
     @property
     def local_path(self) -> Path | None:
         """The folder of the store; None behind a URL."""
-        return self._root if _is_local(self._root) else None
-
-    def _list_folder(self, folder: Any) -> list[Any]:
-        """Return what is in a folder, by name; nothing when it is absent or no folder."""
-        with self._translating_errors(folder):
-            return sorted(folder.iterdir(), key=lambda item: item.name) if folder.is_dir() else []
-
-    @contextmanager
-    def _translating_errors(self, path: Any) -> Iterator[None]:
-        """Raise `StorageError` for what a file system raises; that a name is absent, or a folder, passes unchanged."""
-        try:
-            yield
-        except (FileNotFoundError, IsADirectoryError, AdwarmError):
-            raise
-        except OSError as error:
-            raise storage_error(error, path, DATA_SETTING) from error
-        except Exception as error:
-            if _is_local(path):
-                raise
-            # The file systems behind URLs raise errors of their own, whose texts may hold anything.
-            text = f"the store behind the URL failed ({type(error).__name__})"
-            message = describe_storage_problem(path, DATA_SETTING, text, "check the URL and its credentials")
-            raise StorageError(message, code="storage") from error
-
-    def _path(self, digest: str, suffix: str) -> Any:
-        if not _HASH.fullmatch(digest) or not _SUFFIX.fullmatch(suffix):
-            raise BadRequest("object names are a SHA-256 in hex and a short suffix")
-        return self._root / "objects" / digest[:2] / f"{digest}{suffix}"
+        return Path(self.url) if self._remote is None else None
 
 
-def _is_local(path: Any) -> bool:
-    return isinstance(path, Path) and not isinstance(path, UPath)
+def _name(digest: str, suffix: str) -> str:
+    if not _HASH.fullmatch(digest) or not _SUFFIX.fullmatch(suffix):
+        raise BadRequest("object names are a SHA-256 in hex and a short suffix")
+    return f"{digest[:2]}/{digest}{suffix}"
+
+
+@contextmanager
+def _translating_errors(path: Path) -> Iterator[None]:
+    """Raise `StorageError` for what the disk raises; that a name is absent, or a folder, passes unchanged."""
+    try:
+        yield
+    except (FileNotFoundError, IsADirectoryError, AdwarmError):
+        raise
+    except OSError as error:
+        raise storage_error(error, path, DATA_SETTING) from error
+
+
+def _list_folder(folder: Path) -> list[Path]:
+    """Return what is in a folder, by name; nothing when it is absent or no folder."""
+    with _translating_errors(folder):
+        return sorted(folder.iterdir(), key=lambda item: item.name) if folder.is_dir() else []
+
+
+def _list_local(folder: Path) -> list[StoredObject]:
+    found = []
+    for path in _list_folder(folder):
+        digest, _, suffix = path.name.partition(".")
+        if _HASH.fullmatch(digest):
+            try:
+                with _translating_errors(path):
+                    modified = path.stat().st_mtime
+            except FileNotFoundError:  # another worker has deleted it
+                continue
+            found.append(StoredObject(digest, f".{suffix}", datetime.fromtimestamp(modified, UTC)))
+    return found
 
 
 def _write(path: Path, data: bytes) -> None:

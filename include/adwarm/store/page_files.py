@@ -5,14 +5,14 @@ A name consists of a time and a fixed word, never of input. Writing a file again
 
 import re
 from pathlib import Path
-from typing import Any
-
-from upath import UPath
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.home import make_private_folder, write_private_file
+from adwarm.foundation.remote_files import RemoteFolder
 from adwarm.foundation.storage_errors import DATA_SETTING, translating_storage_errors
 
+_FOLDER = "reports"
+_CONTENT_TYPES = {"html": "text/html; charset=utf-8", "json": "application/json"}
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.(json|html)")
 
 
@@ -20,8 +20,8 @@ class PageFolder:
     """Writes and reads the pages of one data folder or URL."""
 
     def __init__(self, url: str) -> None:
-        root: Any = UPath(url) if "://" in url else Path(url)
-        self._folder = root / "reports"
+        self._remote = RemoteFolder(url, DATA_SETTING) if "://" in url else None
+        self._folder = Path(url) / _FOLDER
 
     def write(self, name: str, data: bytes) -> str:
         """Write a file and return its path or URL.
@@ -29,22 +29,28 @@ class PageFolder:
         Raises:
             StorageError: it cannot be written; the page of before stays.
         """
-        path = self._path(name)
+        _check(name)
+        if self._remote is not None:
+            self._remote.write(f"{_FOLDER}/{name}", data, _CONTENT_TYPES[name.rpartition(".")[2]])
+            return self._remote.describe(f"{_FOLDER}/{name}")
+        path = self._folder / name
         with translating_storage_errors(path, DATA_SETTING):
-            if "://" in str(path):
-                self._folder.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(data)
-            else:
-                make_private_folder(self._folder)
-                write_private_file(path, data)
+            make_private_folder(self._folder)
+            write_private_file(path, data)
         return str(path)
 
     def read(self, name: str) -> bytes:
-        """Return the bytes of a file."""
-        data: bytes = self._path(name).read_bytes()
-        return data
+        """Return the bytes of a file.
 
-    def _path(self, name: str) -> Any:
-        if not _NAME.fullmatch(name):
-            raise BadRequest(f"{name!r} is not a valid page name; use lower-case letters, digits and hyphens")
-        return self._folder / name
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        _check(name)
+        if self._remote is not None:
+            return self._remote.read(f"{_FOLDER}/{name}")
+        return (self._folder / name).read_bytes()
+
+
+def _check(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadRequest(f"{name!r} is not a valid page name; use lower-case letters, digits and hyphens")

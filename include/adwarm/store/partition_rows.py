@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
+from adwarm.foundation.errors import AdwarmError, Corrupt, Transient
 from adwarm.model import ColumnTable, Row, Window
 from adwarm.store.objects import ObjectStore
 from adwarm.store.partitions import DayContent, PartitionState
@@ -237,10 +237,14 @@ def _read_objects(
             days_by_object.setdefault(states[day].object_hash, []).append(day)
     results: list[T] = []
     damaged: dict[str, AdwarmError] = {}
-    for digest, days in days_by_object.items():
+    found = objects.read_many(list(days_by_object))
+    for (digest, days), data in zip(days_by_object.items(), found, strict=True):
+        if not isinstance(data, bytes):
+            damaged[digest] = data
+            continue
         try:
-            results.append(read(objects.get(digest), days))
-        except (Corrupt, NotFound) as error:
+            results.append(read(data, days))
+        except Corrupt as error:
             damaged[digest] = error
     if damaged:
         raise DamagedObjects(list(damaged), next(iter(damaged.values())))

@@ -247,7 +247,7 @@ def _change_rows(connection: Connection, item: DamagedItem) -> None:
 def _delete_damaged(context: Context, name: str) -> None:
     """Delete an object unless another process has written it again meanwhile."""
     try:
-        context.objects.get(name)
+        context.objects.get(name, from_storage=True)
     except NotFound:
         return
     except AdwarmError:

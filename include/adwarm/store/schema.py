@@ -1,85 +1,150 @@
-"""Creates, upgrades, exports and resets the schema; the migrations live in `migrations/`."""
+"""Creates, upgrades, checks, exports and resets the schema; the migrations live in `migrations/`."""
 
 import base64
-import logging
 from pathlib import Path
 from typing import Any
 
 import orjson
-from alembic import command
-from alembic.config import Config
+from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
 
+from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations, list_pending
+from adwarm.store.schema_changes import forget_changes, get_compatible_from
 from adwarm.store.tables import metadata
+from adwarm.store.upgrades import downgrade_to, read_revision, render_plan, upgrade_to_newest, upgrade_within
 
-VERSION_TABLE = "adwarm_alembic"
-_UNBOUNDED = (
-    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; "
-    "SET LOCAL lock_timeout = '10min'"
-)
 _DEVELOPMENT_REVISIONS = frozenset(f"{number:04}" for number in range(1, 13))
 """Schemas of the time before the first release. Their migrations are gone, so their databases cannot be upgraded."""
 _ROWS_AT_ONCE = 1_000
-logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it logs every time a context is configured
 
 
-def upgrade(engine: Engine) -> str:
+def upgrade(engine: Engine, clock: Clock | None = None) -> str:
     """Upgrade the database to the newest schema and return its revision. Does nothing when it is up to date.
 
-    Concurrent callers are safe: the second one waits for the first.
+    Threads and processes may call this at the same time: one upgrades, the others wait and find it done. When a process
+    is killed meanwhile, the next call completes the upgrade.
 
     Raises:
         BadRequest: this code has no migration from the database's schema; the message says what to do.
+        Transient: on PostgreSQL, a table was in use for minutes; nothing of that migration is done.
     """
-    config = _config()
-    _check_upgradable(get_current_revision(engine))
-    with write_transaction(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            # A migration may take as long as its tables are large, and the second caller waits for the first.
-            connection.exec_driver_sql(_UNBOUNDED)
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7230115)")
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    upgrade_to_newest(engine, _check_upgradable, clock)
     return get_head_revision()
 
 
-def downgrade(engine: Engine, revision: str) -> None:
-    """Downgrade the database to `revision`; `base` drops every table."""
-    config = _config()
-    with write_transaction(engine) as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
+def downgrade(engine: Engine, revision: str, clock: Clock | None = None) -> None:
+    """Downgrade the database to `revision`; `base` drops every table. What later schemas added is deleted.
+
+    Raises:
+        BadRequest: this code has no such migration, or the database has not got that far.
+    """
+    downgrade_to(engine, revision, clock)
+
+
+def list_pending_migrations(engine: Engine) -> list[Migration]:
+    """Return the migrations that an upgrade would run, in their order.
+
+    Raises:
+        BadRequest: this code has no migration from the database's schema.
+    """
+    current = get_current_revision(engine)
+    _check_upgradable(current)
+    return list_pending(current)
+
+
+def render_upgrade(engine: Engine) -> list[str]:
+    """Return the statements that an upgrade would run, without running them and without locking a table.
+
+    Raises:
+        BadRequest: this code has no migration from the database's schema.
+    """
+    current = get_current_revision(engine)
+    _check_upgradable(current)
+    return render_plan(engine, current)
+
+
+def find_differences(engine: Engine) -> list[str]:
+    """Compare the tables of the database with those of this code, and return each difference as text.
+
+    Checks tables, columns, their types and whether they may be NULL, indexes, and constraints.
+    """
+    options = {"version_table": VERSION_TABLE, "compare_type": True, "include_name": _is_own}
+    with read_transaction(engine) as connection:
+        found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+        invalid = _list_invalid_indexes(connection)
+    return [_describe(difference) for difference in found] + invalid
 
 
 def get_head_revision() -> str:
     """Return the newest revision of this code."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or "base"
+    return list_migrations()[-1].revision
 
 
 def get_current_revision(engine: Engine) -> str | None:
     """Return the revision of the database, or None when it has no schema yet."""
     with read_transaction(engine) as connection:
-        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        return context.get_current_revision()
+        return read_revision(connection)
 
 
 def require_current(engine: Engine) -> None:
-    """Check that the database has the schema that this code needs.
+    """Check that this code runs on the schema of the database.
+
+    That is the newest schema of this code, or a later one whose migrations say that this code runs on it as well.
 
     Raises:
         BadRequest: it does not; the message names the command to run.
     """
-    revision = get_current_revision(engine)
+    with read_transaction(engine) as connection:
+        revision, needed = read_revision(connection), get_head_revision()
+        if revision == needed or _serves_older_code(connection, revision):
+            return
     _check_upgradable(revision)
-    if revision != get_head_revision():
-        raise BadRequest(
-            f"the database is at schema {revision or 'none'}, this code needs {get_head_revision()}; "
-            "run `adwarm db upgrade`"
-        )
+    raise BadRequest(
+        f"the database is at schema {revision or 'none'}, this code needs {needed}; run `adwarm db upgrade`"
+    )
+
+
+def needs_upgrade(engine: Engine) -> bool:
+    """Return whether the database lacks migrations, or has a schema on which this code does not run."""
+    with read_transaction(engine) as connection:
+        revision = read_revision(connection)
+        return revision != get_head_revision() and not _serves_older_code(connection, revision)
+
+
+def _serves_older_code(connection: Connection, revision: str | None) -> bool:
+    """Return whether the schema is newer than this code, and compatible with it."""
+    known = {migration.revision for migration in list_migrations()}
+    if revision is None or revision in known | _DEVELOPMENT_REVISIONS:
+        return False
+    return get_compatible_from(connection, revision) in known
+
+
+def _is_own(name: str | None, kind: str, _parents: Any) -> bool:
+    return kind != "table" or name in metadata.tables
+
+
+def _describe(difference: Any) -> str:
+    """Return a difference of alembic as text: a tuple, or a list of tuples about one column."""
+    if isinstance(difference, list):
+        return "; ".join(_describe(item) for item in difference)
+    action, *rest = difference
+    parts = [str(getattr(item, "name", item)) for item in rest if item is not None and not isinstance(item, dict)]
+    return f"{action.replace('_', ' ')}: {' '.join(parts)}"
+
+
+def _list_invalid_indexes(connection: Connection) -> list[str]:
+    if connection.dialect.name != "postgresql":
+        return []
+    query = text(
+        "SELECT indexrelid::regclass::text FROM pg_index "
+        "WHERE NOT indisvalid AND indrelid IN (SELECT oid FROM pg_class WHERE relname = ANY(:names)) ORDER BY 1"
+    )
+    names = connection.execute(query, {"names": list(metadata.tables)}).scalars()
+    return [f"invalid index: {name}; an upgrade was interrupted, run `adwarm db upgrade`" for name in names]
 
 
 def export_tables(engine: Engine, folder: Path) -> dict[str, int]:
@@ -94,7 +159,7 @@ def export_tables(engine: Engine, folder: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     with read_transaction(engine) as connection:
         quote = engine.dialect.identifier_preparer.quote
-        for name in _existing_tables(connection):
+        for name in list_existing_tables(connection):
             rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(text(f"SELECT * FROM {quote(name)}"))  # noqa: S608 -- names of our own tables
             with (folder / f"{name}.jsonl").open("wb") as file:
                 counts[name] = 0
@@ -111,12 +176,32 @@ def reset(engine: Engine) -> str:
     """
     with write_transaction(engine) as connection:
         existing = MetaData()
-        existing.reflect(connection, only=_existing_tables(connection, VERSION_TABLE))
+        existing.reflect(connection, only=list_existing_tables(connection, VERSION_TABLE))
         existing.drop_all(connection)
     return upgrade(engine)
 
 
-def _existing_tables(connection: Connection, *further: str) -> list[str]:
+def recreate(connection: Connection, revision: str) -> None:
+    """Within the caller's transaction, drop every table of adwarm and create those of a revision.
+
+    Raises:
+        BadRequest: this code does not know the revision.
+    """
+    _check_upgradable(revision)
+    existing = MetaData()
+    existing.reflect(connection, only=list_existing_tables(connection, VERSION_TABLE))
+    existing.drop_all(connection)
+    upgrade_within(connection, revision)
+    forget_changes(connection)  # the rows of a backup say when its database had which schema
+
+
+def upgrade_connection(connection: Connection, clock: Clock | None = None) -> str:
+    """Within the caller's transaction, upgrade the database to the newest schema and return its revision."""
+    upgrade_within(connection, get_head_revision(), clock)
+    return get_head_revision()
+
+
+def list_existing_tables(connection: Connection, *further: str) -> list[str]:
     """Return the names of adwarm's tables, and of `further` ones, that the database has."""
     return sorted({*metadata.tables, *further} & set(inspect(connection).get_table_names()))
 
@@ -127,7 +212,7 @@ def _plain(value: Any) -> str:
 
 
 def _check_upgradable(revision: str | None) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known = {migration.revision for migration in list_migrations()}
     if revision is None or revision in known:
         return
     if revision in _DEVELOPMENT_REVISIONS:
@@ -136,10 +221,3 @@ def _check_upgradable(revision: str | None) -> None:
             "want to keep with `adwarm db export FOLDER`, then empty it with `adwarm db reset --yes`"
         )
     raise BadRequest(f"the database has schema {revision}, made by a newer adwarm; upgrade this installation")
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["metadata"] = metadata
-    return config

@@ -9,10 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from hashlib import sha256
 from itertools import chain, repeat
-from operator import attrgetter
 from typing import Any, Final, get_args
 
-import orjson
 from sqlalchemy import Engine, and_, delete, func, select, union
 
 from adwarm.model import FatigueScore, FatigueStatus
@@ -27,7 +25,6 @@ STATUSES: Final = get_args(FatigueStatus)
 _MAX_NAME = 400
 _STAMP = ("data_version", "settled", "calculated_at", "input_hash")
 _FIELDS: Final = tuple(field.name for field in fields(FatigueScore))
-_READ_FIELDS: Final = attrgetter(*_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +82,6 @@ class DayScores:
         return self.columns[name][self.first : self.last] if self.ads else ()
 
 
-def publish(engine: Engine, scores: Sequence[FatigueScore], data_version: int, settled: bool, at: datetime) -> int:
-    """Store the scores of each account and day in `scores`, and return how many were stored.
-
-    An account and day with scores of a newer data version does not change.
-    """
-    groups: dict[tuple[str, date], list[FatigueScore]] = defaultdict(list)
-    for score in scores:
-        groups[score.account_id, score.as_of].append(score)
-    days = [
-        DayScores(account_id, as_of, to_columns(group), 0, len(group), _plain_inputs(group[0], data_version), settled)
-        for (account_id, as_of), group in groups.items()
-    ]
-    return sum(len(groups[key]) for key in publish_days(engine, days, at))
-
-
 def publish_days(engine: Engine, days: Sequence[DayScores], at: datetime) -> set[DayKey]:
     """Store scores in one transaction, and return the accounts and days that were stored.
 
@@ -126,10 +108,6 @@ def _replaces(day: DayScores, stored: ScoreInputs | None) -> bool:
     return stored.data_version <= day.inputs.data_version
 
 
-def _plain_inputs(score: FatigueScore, data_version: int) -> ScoreInputs:
-    return ScoreInputs("", "", data_version, calculator_version=score.calculator_version)
-
-
 def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]]:
     """Return the rows of the table by column."""
     listed = [day for day in days if day.ads]
@@ -149,12 +127,6 @@ def _columns(days: Sequence[DayScores], at: datetime) -> dict[str, Sequence[Any]
     for name, values in stamps.items():
         columns[name] = list(chain.from_iterable(map(repeat, values, counts)))
     return columns
-
-
-def to_columns(scores: Sequence[FatigueScore]) -> dict[str, Sequence[Any]]:
-    """Return the values of each field of scores, as `DayScores` has them."""
-    columns: dict[str, Sequence[Any]] = dict(zip(_FIELDS, zip(*map(_READ_FIELDS, scores), strict=True), strict=True))
-    return {**columns, "baseline": [orjson.dumps(values).decode() for values in columns["baseline"]]}
 
 
 def list_scored_accounts(engine: Engine, account_ids: Sequence[str], as_of: date) -> set[str]:

@@ -1,7 +1,8 @@
-"""The switches that people turn while everything runs: whether planned warms are carried out, and shadow mode.
+"""The switches that people turn while everything runs: all calls, planned warms, and shadow mode.
 
 | switch    | never turned | while it is                                                                          |
 |-----------|--------------|--------------------------------------------------------------------------------------|
+| `calls`   | on           | off: no platform is called by any process, also not for readers                     |
 | `warming` | on           | off: no planned warm is fetched; what readers request is fetched as before           |
 | `shadow`  | off          | on: plans are stored as shadow plans, and no batch carries them out                  |
 """
@@ -20,11 +21,12 @@ from adwarm.store.page_tables import control_switch as table
 class Switch(StrEnum):
     """The name of a switch."""
 
+    CALLS = "calls"
     WARMING = "warming"
     SHADOW = "shadow"
 
 
-DEFAULTS: Final = {Switch.WARMING: True, Switch.SHADOW: False}
+DEFAULTS: Final = {Switch.CALLS: True, Switch.WARMING: True, Switch.SHADOW: False}
 """The positions of switches that were never turned."""
 
 
@@ -48,10 +50,11 @@ class SwitchState:
 
     def __str__(self) -> str:
         position = "on" if self.is_on else "off"
+        verb = "are" if self.name is Switch.CALLS else "is"
         if self.changed_at is None:
-            return f"{self.name} is switched {position}, as it always was"
+            return f"{self.name} {verb} switched {position}, as always"
         since = f"{self.changed_at:%Y-%m-%d %H:%M} UTC"
-        return f"{self.name} is switched {position} since {since} by {self.changed_by}: {self.why}"
+        return f"{self.name} {verb} switched {position} since {since} by {self.changed_by}: {self.why}"
 
 
 def list_switches(engine: Engine) -> dict[Switch, SwitchState]:
@@ -61,8 +64,15 @@ def list_switches(engine: Engine) -> dict[Switch, SwitchState]:
 
 
 def find_stop(engine: Engine) -> str | None:
-    """Return why no planned warm may be fetched now; None when warming is on."""
-    state = list_switches(engine)[Switch.WARMING]
+    """Return why no planned warm may be fetched now; None when calls and warming are on."""
+    states = list_switches(engine)
+    stops = (states[name] for name in (Switch.CALLS, Switch.WARMING) if not states[name].is_on)
+    return next((str(state) for state in stops), None)
+
+
+def find_call_stop(engine: Engine) -> str | None:
+    """Return why no platform may be called now; None when calls are on."""
+    state = list_switches(engine)[Switch.CALLS]
     return None if state.is_on else str(state)
 
 

@@ -46,6 +46,7 @@ from adwarm.store.recovery_tables import (
     quarantined_item,
     reconciliation,
 )
+from adwarm.store.schema_tables import schema_change
 from adwarm.store.serving_tables import access_token, compression_day, entry_version, token_day
 
 __all__ = [
@@ -96,6 +97,7 @@ __all__ = [
     "reconciliation",
     "report_version",
     "request",
+    "schema_change",
     "strategy",
     "strategy_state",
     "token_day",
@@ -440,7 +442,7 @@ request = Table(
     Column("error", Text),
     Column("error_kind", String(40)),
     Column("finished_at", UtcDateTime()),
-    value_column("token", BigInteger, 0),
+    Column("token", BigInteger, nullable=False, default=0, server_default="0"),
     Column("not_before", UtcDateTime()),
     Column("result", JSON),
     Column("token_id", String(16)),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from statistics import median
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Engine, Row, Select, and_, bindparam, delete, func, or_, select, update
 
 from adwarm.model import Mode, PlannedWarm, Priority, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
 from adwarm.store import jobs
@@ -23,6 +23,8 @@ DENIED = frozenset({WarmStatus.DENIED})
 _NOT_TRIED = ("cut", "held_out", "shadow")
 _ENDED = frozenset(status for status in WarmStatus if status.is_served) | FAILED | DENIED
 _KEY = (table.c.account_id, table.c.date_range, table.c.report)
+_CHANGE = update(table).where(table.c.id == bindparam("changed_id"))
+"""Changes many warms in one round trip: run it with a list of values, each with the `changed_id` of its warm."""
 _IS_UNMARKED = and_(table.c.used.is_(None), table.c.superseded_by.is_(None))
 
 
@@ -84,6 +86,12 @@ def list_by_run(engine: Engine, run_id: str) -> list[Warm]:
     return _list(engine, select(table).where(table.c.run_id == run_id).order_by(table.c.id))
 
 
+def find(engine: Engine, warm_id: int) -> Warm | None:
+    """Return a warm; None when there is none with this id."""
+    found = _list(engine, select(table).where(table.c.id == warm_id))
+    return found[0] if found else None
+
+
 def list_by_reason(engine: Engine, reason: WarmReason) -> list[Warm]:
     """Return every warm with this reason that was to be fetched, in the order of the plans."""
     chosen = (table.c.reason == reason, table.c.status.not_in(_NOT_TRIED))
@@ -131,9 +139,10 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
     """
     done = failed = 0
     retried: list[str] = []
+    changes: list[dict[str, Any]] = []
     with write_transaction(engine) as connection:
         # Always the job first, then its warms: two workers that lock both in one order cannot deadlock.
-        jobs.lock(connection, run_id)
+        job = jobs.lock(connection, run_id)
         columns = (table.c.id, table.c.status, *_KEY)
         query = select(*columns).where(table.c.id.in_([result.warm_id for result in results]))
         before = {row.id: row for row in connection.execute(query)}
@@ -142,13 +151,17 @@ def finish(engine: Engine, run_id: str, results: Sequence[WarmResult], requests:
             is_retry = row is not None and served and row.status in FAILED | DENIED
             if row is None or not (is_retry or row.status == "planned"):
                 continue
-            connection.execute(update(table).where(table.c.id == result.warm_id).values(**_result_row(result)))
+            changes.append({"changed_id": result.warm_id, **_result_row(result)})
             done += served
             failed += int(not served and result.status is not WarmStatus.PLANNED)
             if is_retry:
                 retried.append(str(ReportKey(row.account_id, row.date_range, row.report)))
-        jobs.retract_failures(connection, run_id, retried)
-        jobs.add_counts(connection, run_id, done=done, failed=failed, requests=requests, errors=errors)
+        if changes:
+            connection.execute(_CHANGE, changes)
+        if retried:
+            jobs.retract_failures(connection, run_id, retried)
+            job = jobs.lock(connection, run_id)
+        jobs.add_counts(connection, job, done=done, failed=failed, requests=requests, errors=errors)
 
 
 def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = ()) -> None:
@@ -158,11 +171,19 @@ def mark_uses(engine: Engine, uses: Sequence[WarmUse], covered: Sequence[int] = 
         covered: ids of shadow warms that would have found their key fresh; they become `fresh`.
     """
     with write_transaction(engine) as connection:
-        for use in uses:
-            values = {"used": use.used, "first_use": use.first_use, "superseded_by": use.superseded_by}
-            connection.execute(update(table).where(table.c.id == use.warm_id).values(**values))
-        for warm_id in covered:
-            connection.execute(update(table).where(table.c.id == warm_id).values(status="fresh"))
+        changes = [
+            {
+                "changed_id": use.warm_id,
+                "used": use.used,
+                "first_use": use.first_use,
+                "superseded_by": use.superseded_by,
+            }
+            for use in uses
+        ]
+        if changes:
+            connection.execute(_CHANGE, changes)
+        if covered:
+            connection.execute(_CHANGE, [{"changed_id": warm_id, "status": "fresh"} for warm_id in covered])
 
 
 def get_calls_by_account(

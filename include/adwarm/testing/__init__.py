@@ -6,6 +6,7 @@
 | `kill`         | starts a worker process, and kills, stops or continues it at a moment                            |
 | `fork_server`  | starts such workers in milliseconds, by forking a process that has everything imported           |
 | `crash_points` | lets a worker die at its nth statement, commit, file write, lease, upstream call, or system call |
+| `source_contract` | the tests that every source of insights must pass                                             |
 
 It needs no test framework, and no code of the product knows of it. System calls are counted on Linux with a C compiler;
 all else works wherever Python has `fork`.
@@ -15,10 +16,20 @@ from adwarm.testing.crash_points import CrashPoints, PointKind
 from adwarm.testing.fork_server import ForkedWorker, ForkServer
 from adwarm.testing.kill import Worker, wait_until
 from adwarm.testing.proxy import FaultProxy, NetworkFaults, ProxyCounts
+from adwarm.testing.source_contract import (
+    CannotHold,
+    ContractBroken,
+    SourceContract,
+    UpstreamData,
+    UpstreamFailure,
+    sample_data,
+)
 from adwarm.testing.syscalls import CannotCount
 
 __all__ = [
     "CannotCount",
+    "CannotHold",
+    "ContractBroken",
     "CrashPoints",
     "FaultProxy",
     "ForkServer",
@@ -26,6 +37,10 @@ __all__ = [
     "NetworkFaults",
     "PointKind",
     "ProxyCounts",
+    "SourceContract",
+    "UpstreamData",
+    "UpstreamFailure",
     "Worker",
+    "sample_data",
     "wait_until",
 ]

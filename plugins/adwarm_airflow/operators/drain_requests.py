@@ -23,7 +23,7 @@ class DrainRequestsOperator(BaseOperator):
     Args:
         batch_size: requests per batch.
         max_seconds: seconds after which no batch is started.
-        conn_id: a connection of type `facebook_social`.
+        conn_id: a connection of type `adwarm_meta` or `facebook_social`.
     """
 
     operator_extra_links = (FlowLink(),)

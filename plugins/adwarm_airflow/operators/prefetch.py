@@ -37,7 +37,7 @@ class PrefetchInsightsOperator(BaseOperator):
         date_ranges: presets or `YYYY-MM-DD..YYYY-MM-DD`.
         report: a report of the settings.
         priority: critical, high, normal or low.
-        conn_id: a connection of type `facebook_social`.
+        conn_id: a connection of type `adwarm_meta` or `facebook_social`.
         deferrable: whether the task defers, and frees its worker slot, for a long wait.
     """
 

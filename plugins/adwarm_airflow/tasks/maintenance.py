@@ -20,6 +20,7 @@ from adwarm.sources.pool import SourceFactory
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import accounts
 from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory, reload_connection
+from adwarm_airflow.data_connection import use_data_connection
 from adwarm_airflow.run_window import resolve_run_window
 from adwarm_airflow.task_context import SETTINGS_CONNECTIONS, connection_names, open_runtime
 from adwarm_airflow.tasks.skipping import skip_task
@@ -121,6 +122,7 @@ def _open_discovery(conn_id: str, clock: Clock) -> tuple[Runtime, dict[str, Sour
         AirflowSkipException: no connection is defined at all.
     """
     settings, of_airflow = load_settings(), connection_names(conn_id)
+    use_data_connection(settings)
     factories = _open_sources(settings, conn_id, clock)
     first, *others = factories
     keys = {first: "", **{name: name for name in others}}

@@ -148,7 +148,7 @@ class _AdmissionPreview:
         from adwarm.backpressure.sql_admission import preview_capacity
         from adwarm_airflow.task_context import open_runtime
 
-        self.runtime = self.runtime or open_runtime()
+        self.runtime = self.runtime or open_runtime(uses_objects=False)
         return preview_capacity(self.runtime.engine, self.runtime.settings.backpressure, waiters)
 
 

@@ -52,7 +52,7 @@ class PendingRequestsTrigger(BaseEventTrigger):
         if self._queue is None:
             from adwarm_airflow.task_context import open_runtime
 
-            self._queue = open_runtime().queue
+            self._queue = open_runtime(uses_objects=False).queue
         return self._queue.status()
 
 

@@ -1,5 +1,6 @@
 """`adwarm db`: the schema."""
 
+import sqlite3
 from pathlib import Path
 
 from .conftest import Adwarm
@@ -25,4 +26,43 @@ def test_the_database_is_exported_and_reset(adwarm: Adwarm, tmp_path: Path) -> N
     assert exported["rows"]["entry"] == len((tmp_path / "out" / "entry.jsonl").read_text().splitlines()) == 1
     assert (refused.exit_code, "--yes" in refused.stderr) == (1, True)
     assert reset["before"] == reset["now"]
-    assert set(adwarm("db", "export", str(tmp_path / "out"), "--json").json["rows"].values()) == {0}
+    rows = adwarm("db", "export", str(tmp_path / "out"), "--json").json["rows"]
+    assert {name for name, count in rows.items() if count} == {"schema_change"}
+
+
+def test_a_plan_changes_nothing(adwarm: Adwarm) -> None:
+    """`--plan` lists the migrations and `--sql` prints their statements; the database stays empty."""
+    newest = adwarm("db", "current", "--json").json["needed"]
+    plan = adwarm("db", "upgrade", "--plan", "--json").json["migrations"]
+    statements = adwarm("db", "upgrade", "--sql").stdout
+
+    assert [step["revision"] for step in plan] == [str(number + 1) for number in range(int(newest))]
+    assert "CREATE TABLE payload" in statements
+    assert adwarm("db", "current", "--json").json["database"] is None
+    adwarm("db", "upgrade")
+    assert adwarm("db", "upgrade", "--plan", "--json").json == {"migrations": []}
+    assert "newest schema" in adwarm("db", "upgrade", "--plan").stdout
+
+
+def test_the_database_is_checked(adwarm: Adwarm, home: Path) -> None:
+    """`check` needs a schema, finds none of it changed, and names a table that is missing with exit code 1."""
+    assert "adwarm db upgrade" in adwarm("db", "check").stderr
+    adwarm("db", "upgrade")
+    assert adwarm("db", "check", "--json").json["differences"] == []
+    with sqlite3.connect(home / "adwarm.db") as connection:
+        connection.execute("DROP TABLE schema_change")
+
+    checked = adwarm("db", "check")
+
+    assert checked.exit_code == 1
+    assert "schema_change" in checked.stdout
+
+
+def test_the_database_is_downgraded(adwarm: Adwarm) -> None:
+    """A downgrade asks for `--yes`, refuses to go below the first schema, and is undone by an upgrade."""
+    adwarm("db", "upgrade")
+    assert "--yes" in adwarm("db", "downgrade", "3").stderr
+    assert "db reset" in adwarm("db", "downgrade", "base", "--yes").stderr
+    assert "write one of 1, 2" in adwarm("db", "downgrade", "0", "--yes").stderr
+    assert adwarm("db", "downgrade", "3", "--yes", "--json").json["now"] == "3"
+    assert adwarm("db", "upgrade", "--json").json["before"] == "3"

@@ -16,7 +16,10 @@ from adwarm.runtime import Runtime
 from adwarm.serving.open_log import OpenLog
 from adwarm.serving.ports import Open
 from adwarm.settings import Settings
+from adwarm.store import aggregates
+from adwarm.store.database import write_transaction
 from adwarm.store.sqlite_check import QuickCheck
+from adwarm.store.tables import access_aggregate
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -31,6 +34,13 @@ def test_every_check_runs(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.Mo
     assert set(wrong) == {"access log", "forecast"}
     assert "ADWARM_ACCESS_LOG_URL" in wrong["access log"]
     learn_forecast(tmp_path, monkeypatch)
+    failed = {check["name"] for check in adwarm("doctor", "--json").json if not check["ok"]}
+    assert failed == {"DAG adwarm_access_patterns"}, "the log was read a month ago"
+    with write_transaction(Runtime().engine) as connection:
+        aggregates.set_watermark(connection, datetime(2026, 10, 29, tzinfo=UTC), datetime.now(UTC))
+        newest = aggregates.find_newest_hour(connection)
+        values = {"hour": datetime.now(UTC).replace(minute=0, second=0, microsecond=0)}
+        connection.execute(access_aggregate.update().where(access_aggregate.c.hour == newest).values(**values))
     healthy = adwarm("doctor")
     assert healthy.exit_code == 0
     assert "FIX" not in healthy.stdout
@@ -40,9 +50,9 @@ def test_both_logs_are_shown(adwarm: Adwarm, home: Path, tmp_path: Path, monkeyp
     """The open log alone is a log; beside the user's, each has a line."""
 
     def logs() -> dict[str, str]:
-        checks = adwarm("doctor", "--json").json
-        assert all(check["ok"] for check in checks if "log" in check["name"])
-        return {check["name"]: check["detail"] for check in checks if "log" in check["name"]}
+        checks = [check for check in adwarm("doctor", "--json").json if check["name"] in {"access log", "open log"}]
+        assert all(check["ok"] for check in checks)
+        return {check["name"]: check["detail"] for check in checks}
 
     at = datetime(2026, 10, 3, 9, tzinfo=UTC)
     log = OpenLog(Settings(home=home))
@@ -76,7 +86,7 @@ def test_the_doctor_names_the_home(adwarm: Adwarm, home: Path, tmp_path: Path, m
     warned, detail = check()
     assert (warned, f"{home}, set by ADWARM_HOME; it is new and empty" in detail) == (True, True)
     assert check() == (False, f"{home}, set by ADWARM_HOME")
-    (tmp_path / ".adwarm").mkdir()
+    (tmp_path / ".adwarm").mkdir(mode=0o700)
     (tmp_path / ".adwarm" / "adwarm.db").touch()
     monkeypatch.setenv("ADWARM_HOME", "home")
     warned, detail = check()
@@ -155,7 +165,7 @@ def test_the_doctor_looks_at_disks(adwarm: Adwarm, home: Path, monkeypatch: pyte
 def test_the_doctor_sees_a_damaged_database(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page that does not add up is something to fix."""
     checks = {check["name"]: check for check in adwarm("doctor", "--json").json}
-    assert "sqlite, schema up to date, no damage" in checks["database"]["detail"]
+    assert "sqlite, schema up to date (" in checks["database"]["detail"]
     monkeypatch.setattr("adwarm.store.sqlite_check.quick_check", lambda *_: QuickCheck("row 7 missing", True))
     checks = {check["name"]: check for check in adwarm("doctor", "--json").json}
     assert not checks["database"]["ok"]

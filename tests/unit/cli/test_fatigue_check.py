@@ -6,7 +6,8 @@ from datetime import UTC, datetime, time, timedelta
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import FatigueScore, PlatformNotice
 from adwarm.runtime import Runtime
-from adwarm.store import platform_fatigue, scores
+from adwarm.store import platform_fatigue
+from tests import fatigue_scores
 
 from .conftest import Adwarm
 
@@ -27,7 +28,7 @@ def _store(ads: int) -> None:
             else row
             for row in rows
         ]
-        scores.publish(engine, rows, 1, True, now)
+        fatigue_scores.publish(engine, rows, 1, True, now)
     at = datetime.combine(first + timedelta(days=30), time(9), UTC)
     notices = [PlatformNotice("act_1", str(ad), at, "high", None, "file") for ad in range(1, ads, 2)]
     notices += [replace(notice, noticed_at=at + timedelta(days=25)) for notice in notices]
@@ -65,7 +66,7 @@ def test_without_scores_or_notices_it_says_what_to_do(adwarm: Adwarm) -> None:
     assert (result.exit_code, "run the DAG adwarm_daily_insights" in " ".join(result.stderr.split())) == (1, True)
     now = SystemClock().now()
     score = FatigueScore("act_1", "7", now.date(), "", "healthy", 5.0, 5.0, None, None, 1.0, None, None, {}, "v1")
-    scores.publish(Runtime().engine, [score], 1, True, now)
+    fatigue_scores.publish(Runtime().engine, [score], 1, True, now)
     result = adwarm("fatigue-check", "act_1")
     assert (result.exit_code, "adwarm notify-fatigue" in " ".join(result.stderr.split())) == (1, True)
     result = adwarm("fatigue-check", "act_1", "--min-level", "severe")

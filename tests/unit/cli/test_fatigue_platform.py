@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from adwarm.foundation.clock import SystemClock
 from adwarm.model import Account, FatigueScore, PlatformNotice
 from adwarm.runtime import Runtime
-from adwarm.store import accounts, platform_fatigue, scores
+from adwarm.store import accounts, platform_fatigue
+from tests import fatigue_scores
 
 from .conftest import Adwarm
 
@@ -17,7 +18,7 @@ def test_an_ad_shows_the_view_of_the_platform(adwarm: Adwarm) -> None:
     engine, now = Runtime().engine, SystemClock().now()
     base = ("an ad", "healthy", 15.0, 15.0, None, None, 1.0, None, None, {}, "v1")
     accounts.save(engine, [Account("act_1")], now)
-    scores.publish(engine, [FatigueScore("act_1", "7", DAY.date(), *base, cost_ratio=1.5)], 1, True, now)
+    fatigue_scores.publish(engine, [FatigueScore("act_1", "7", DAY.date(), *base, cost_ratio=1.5)], 1, True, now)
     notice = PlatformNotice("act_1", "7", DAY.replace(day=23, hour=9), "high", "tired")
     platform_fatigue.insert_notices(engine, [notice], now)
     text = " ".join(adwarm("fatigue", "act_1", "--ad", "7").stdout.replace("│", " ").split())

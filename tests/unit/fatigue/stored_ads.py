@@ -6,10 +6,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from adwarm.model import Account, FatigueScore, FatigueStatus
-from adwarm.store import Context, accounts, partitions, scores
+from adwarm.store import Context, accounts, partitions
 from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
+from tests import fatigue_scores
 
 ACCOUNT = "act_1"
 LAST_DAY = date(2026, 11, 24)
@@ -37,21 +38,17 @@ def store_rows(context: Context, day: date, rows: Sequence[Mapping[str, Any]]) -
 
 def make_score(ad_id: str, day: date = LAST_DAY, **values: Any) -> FatigueScore:
     """Return a healthy score of an ad, with other values where they are given."""
-    score = FatigueScore(
+    score = fatigue_scores.make_score(
         account_id=ACCOUNT,
         ad_id=ad_id,
         as_of=day,
-        ad_name=f"ad {ad_id}",
         status="healthy",
         total=10.0,
         creative=12.0,
         audience=8.0,
-        algorithm=None,
         data_quality=0.9,
         trend_per_day=1.0,
-        days_to_critical=None,
         baseline={"ctr": 0.01, "recent_ctr": 0.009, "frequency": 1.5, "flags": [], "clicks_from": "clicks"},
-        calculator_version="1",
         recent_spend=100.0,
     )
     return replace(score, **values)
@@ -92,4 +89,4 @@ def store_account(context: Context) -> None:
             make_score("3", day, status="pending", total=None, creative=None, audience=None, recent_spend=None),
         ]
         at = datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC) + timedelta(hours=5)
-        scores.publish(context.engine, published, number + 1, True, at)
+        fatigue_scores.publish(context.engine, published, number + 1, True, at)

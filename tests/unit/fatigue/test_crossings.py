@@ -15,8 +15,9 @@ from adwarm.recovery import RecoveryOptions, RecoveryPipeline, StoredAlerts
 from adwarm.recovery.alert_delivery import NoticeSender
 from adwarm.recovery.alert_messages import build_message
 from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, alerts, scores
+from adwarm.store import Context, ObjectStore, alerts
 from adwarm.store.error_events import ErrorLog
+from tests import fatigue_scores
 
 from .stored_ads import store_rows
 
@@ -30,21 +31,13 @@ def make_score(
 ) -> FatigueScore:
     """Return a score of an ad with a status and an alarm."""
     total = TOTALS[status]
-    return FatigueScore(
+    return fatigue_scores.make_score(
         account_id=account,
         ad_id=ad_id,
         as_of=day,
-        ad_name=f"ad {ad_id}",
         status=status,
         total=total,
         creative=total,
-        audience=None,
-        algorithm=None,
-        data_quality=1.0,
-        trend_per_day=None,
-        days_to_critical=None,
-        baseline={},
-        calculator_version="1",
         alarm=alarm,
     )
 
@@ -65,7 +58,7 @@ class Alerting:
     def run(self, *published: FatigueScore, at: datetime = NOW) -> int:
         """Store scores and alert on them; return how many ads were named."""
         self.version += 1
-        scores.publish(self.engine, published, self.version, False, at)
+        fatigue_scores.publish(self.engine, published, self.version, False, at)
         days = {(score.account_id, score.as_of) for score in published}
         return alert_on_crossings(self.context, days, at, self.pipeline)
 

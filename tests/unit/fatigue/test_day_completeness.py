@@ -6,11 +6,12 @@ from datetime import UTC, date, datetime, timedelta
 from sqlalchemy import Engine
 
 from adwarm.fatigue.day_completeness import check_day
-from adwarm.model import Account, FatigueScore
+from adwarm.model import Account
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, accounts, data_arrivals, partitions, scores
 from adwarm.store.database import write_transaction
 from adwarm.store.partitions import PartitionState
+from tests import fatigue_scores
 
 DAY = date(2026, 11, 24)
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -24,7 +25,7 @@ def _store(engine: Engine, account: str, fetched_at: datetime = NOW, rows: int =
 
 
 def _score(engine: Engine, account: str) -> None:
-    score = FatigueScore(
+    score = fatigue_scores.make_score(
         account_id=account,
         ad_id="1",
         as_of=DAY,
@@ -34,13 +35,8 @@ def _score(engine: Engine, account: str) -> None:
         creative=1.0,
         audience=1.0,
         algorithm=1.0,
-        data_quality=1.0,
-        trend_per_day=None,
-        days_to_critical=None,
-        baseline={},
-        calculator_version="1",
     )
-    scores.publish(engine, [score], 1, settled=False, at=NOW)
+    fatigue_scores.publish(engine, [score], 1, settled=False, at=NOW)
 
 
 def test_every_account_must_be_complete_and_scored(engine: Engine, objects: ObjectStore) -> None:

@@ -25,6 +25,7 @@ from adwarm.fatigue.recommendation import (
 )
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
+from tests import fatigue_scores
 
 from .stored_ads import status_of
 
@@ -44,8 +45,7 @@ SETTINGS = FatigueSettings()
 
 
 def _score(total: float | None, **values: Any) -> FatigueScore:
-    score = FatigueScore(
-        account_id="act_1",
+    score = fatigue_scores.make_score(
         ad_id="1",
         as_of=DAY,
         ad_name="an ad",
@@ -55,8 +55,6 @@ def _score(total: float | None, **values: Any) -> FatigueScore:
         audience=total,
         algorithm=total,
         data_quality=0.9,
-        trend_per_day=None,
-        days_to_critical=None,
         baseline=FIGURES,
         calculator_version="v",
     )

@@ -14,7 +14,8 @@ from adwarm.model import Account, FatigueScore
 from adwarm.pages.queries import fatigue_overview_queries as overview
 from adwarm.pages.queries import fatigue_queries
 from adwarm.pages.queries.fatigue_queries import AccountFilter, AdQuery
-from adwarm.store import accounts, scores
+from adwarm.store import accounts
+from tests import fatigue_scores
 from tests.unit.fatigue.stored_ads import status_of
 from tests.unit.pages.conftest import START, VIEWER, Page
 
@@ -28,19 +29,16 @@ HOSTILE = "<script>alert(1)</script>\"'&"
 
 
 def _score(ad_id: str, total: float | None, day: date = DAY, account: str = "act_1", **values: Any) -> FatigueScore:
-    score = FatigueScore(
+    score = fatigue_scores.make_score(
         account_id=account,
         ad_id=ad_id,
         as_of=day,
-        ad_name=f"ad {ad_id}",
         status=status_of(total),
         total=total,
         creative=total,
         audience=total,
-        algorithm=None,
         data_quality=0.9,
         trend_per_day=None if total is None else 5.0,
-        days_to_critical=None,
         baseline=BASELINE,
         calculator_version="canonical-3",
         recent_spend=100.0,
@@ -55,7 +53,7 @@ def _store(page: Page, items: Iterable[FatigueScore], *, settled: bool = False, 
         for item in rows
     }
     accounts.save(page.runtime.engine, list(found.values()), AT)
-    scores.publish(page.runtime.engine, rows, 1, settled, AT)
+    fatigue_scores.publish(page.runtime.engine, rows, 1, settled, AT)
 
 
 def _names(html: str) -> list[str]:

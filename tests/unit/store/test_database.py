@@ -18,14 +18,17 @@ from sqlalchemy.exc import OperationalError, StatementError
 
 from adwarm.foundation.errors import BadRequest, StorageError, Transient
 from adwarm.settings import SqlSettings
+from adwarm.store import database
 from adwarm.store.database import (
     _translate_error,
     database_time,
     get_limits,
     insert_new,
     open_engine,
+    read_statement,
     read_transaction,
     upsert,
+    write_statement,
     write_transaction,
 )
 from adwarm.store.schema import upgrade
@@ -244,6 +247,42 @@ def _end_session(server: Engine, pid: int) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.parametrize("idle_seconds", [0.0, 60.0])
+def test_only_idle_connections_are_checked(
+    postgres_url: str, server: Engine, monkeypatch: pytest.MonkeyPatch, idle_seconds: float
+) -> None:
+    """A pooled connection that the server has ended is replaced when it was idle.
+
+    One that was in use a moment ago is not checked, which would be a round trip: its transaction fails, the next works.
+    """
+    monkeypatch.setattr(database, "IDLE_SECONDS", idle_seconds)
+    upgrade(server)
+    assert _stored(server) == {}
+    with contextlib.closing(psycopg2.connect(postgres_url)) as other, other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'adwarm'")
+        assert cursor.fetchall()
+    if idle_seconds:
+        with pytest.raises(Transient):
+            _stored(server)
+    assert _stored(server) == {}
+
+
+@pytest.mark.postgres
+def test_a_statement_of_its_own_leaves_the_session_as_it_was(server: Engine) -> None:
+    """After a statement that was its own transaction, the connection runs transactions, at the server's own level."""
+    upgrade(server)
+    with write_statement(server) as connection:
+        connection.execute(watermark.insert(), [_row("alone")])
+    with pytest.raises(StatementError), write_transaction(server) as connection:
+        connection.execute(watermark.insert(), [_row("undone"), _row("alone")])
+    assert set(_stored(server)) == {"alone"}
+    with read_statement(server) as connection:
+        driver: Any = connection.connection.dbapi_connection
+        assert (driver.autocommit, driver.isolation_level) == (True, None)
+    assert driver.autocommit is False
+
+
+@pytest.mark.postgres
 def test_a_full_server_says_what_to_do(postgres_url: str, server: Engine) -> None:
     """When the server has no connection left, the message names the setting and nothing of the URL."""
     with read_transaction(server) as connection:
@@ -333,7 +372,7 @@ def test_the_sqlite_file_is_private(tmp_path: Path) -> None:
         engine = open_engine(f"sqlite:///{tmp_path}/private/a.db")
         upgrade(engine)
         files = sorted((tmp_path / "private").iterdir())
-        assert [path.name for path in files] == ["a.db", "a.db-shm", "a.db-wal"]
+        assert [path.name for path in files] == ["a.db", "a.db-shm", "a.db-wal", "a.db.upgrade"]
         assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     finally:
         os.umask(old)

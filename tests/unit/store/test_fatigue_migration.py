@@ -14,6 +14,7 @@ from adwarm.store import Context, ObjectStore, scores
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.schema import downgrade, upgrade
 from adwarm.store.tables import fatigue_score
+from tests import fatigue_scores
 from tests.unit.fatigue.stored_ads import ACCOUNT, LAST_DAY, NOW, make_score, store_rows
 
 ACCOUNTS = (ACCOUNT, "act_2", "act_3")
@@ -62,7 +63,7 @@ def test_earlier_scores_are_read_and_replaced_some_at_a_time(earlier: Engine, ob
 def test_going_back_keeps_what_there_is_room_for(earlier: Engine) -> None:
     """The earlier revision keeps all scores but those of ads whose ids are longer than it has room for."""
     upgrade(earlier)
-    scores.publish(earlier, [replace(make_score("1"), ad_id=LONG_ID)], 1, True, NOW)
+    fatigue_scores.publish(earlier, [replace(make_score("1"), ad_id=LONG_ID)], 1, True, NOW)
     assert [item.score.ad_id for item in scores.list_latest(earlier, ACCOUNT)] == [LONG_ID]
     downgrade(earlier, "7")
     with read_transaction(earlier) as connection:

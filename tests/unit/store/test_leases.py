@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Float, literal
 
 from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
@@ -22,9 +23,13 @@ class DatabaseClock:
 
     now = 1_000_000.0
 
-    def __call__(self, connection: Connection) -> float:
-        """Return the time that was set."""
-        return self.now
+    def get_value(self, connection: Connection) -> datetime:
+        """Return the time that was set, as statements write it."""
+        return datetime.fromtimestamp(self.now, UTC)
+
+    def get_column(self, dialect: str) -> Any:
+        """Return the time that was set, as queries read it."""
+        return literal(self.now, Float).label("clock")
 
 
 @pytest.fixture
@@ -32,7 +37,8 @@ def at() -> Iterator[DatabaseClock]:
     """The test's database clock."""
     standing = DatabaseClock()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leases, "database_time", standing)
+        patch.setattr(leases, "database_clock", standing.get_value)
+        patch.setattr(leases, "clock_column", standing.get_column)
         yield standing
 
 

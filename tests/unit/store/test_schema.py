@@ -91,7 +91,7 @@ def test_a_development_database_is_refused(development_database: Engine) -> None
 def test_a_newer_database_is_refused(development_database: Engine) -> None:
     """A revision that this code does not know yet is said to be newer."""
     with write_transaction(development_database) as connection:
-        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9'"))
+        connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '99'"))
 
     with pytest.raises(BadRequest, match="newer adwarm"):
         upgrade(development_database)

@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.model import FatigueScore
-from adwarm.store import score_queries, scores
+from adwarm.store import score_queries
 from adwarm.store.score_queries import ScoreOrder, ScorePosition, ScoreQuery
+from tests import fatigue_scores
 
 DAY = date(2026, 11, 24)
 AT = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -17,21 +18,12 @@ AT = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 
 def _score(ad_id: str, total: float | None = 20.0, **values: Any) -> FatigueScore:
     status: Any = "pending" if total is None else "critical" if total > 60 else "healthy"
-    score = FatigueScore(
-        account_id="act_1",
+    score = fatigue_scores.make_score(
         ad_id=ad_id,
         as_of=DAY,
-        ad_name=f"ad {ad_id}",
         status=status,
         total=total,
         creative=total,
-        audience=None,
-        algorithm=None,
-        data_quality=1.0,
-        trend_per_day=None,
-        days_to_critical=None,
-        baseline={},
-        calculator_version="1",
     )
     return replace(score, **values)
 
@@ -54,7 +46,7 @@ MIXED = [
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
 def test_pages_hold_each_score_once(engine: Engine, order: ScoreOrder, expected: list[str], size: int) -> None:
     """Pages of any size give the whole list in its order, also with equal totals and without totals."""
-    scores.publish(engine, MIXED, 1, False, AT)
+    fatigue_scores.publish(engine, MIXED, 1, False, AT)
     found: list[str] = []
     after = None
     while page := score_queries.list_page(engine, ScoreQuery("act_1", order=order), size, after):
@@ -67,7 +59,7 @@ def test_pages_hold_each_score_once(engine: Engine, order: ScoreOrder, expected:
 
 def test_filters_select(engine: Engine) -> None:
     """Status, alarm and ad each leave the others out, and together."""
-    scores.publish(engine, MIXED, 1, False, AT)
+    fatigue_scores.publish(engine, MIXED, 1, False, AT)
 
     def ads(**filters: Any) -> list[str]:
         return [item.score.ad_id for item in score_queries.list_page(engine, ScoreQuery("act_1", **filters), 100)]
@@ -82,7 +74,7 @@ def test_filters_select(engine: Engine) -> None:
 def test_newest_days(engine: Engine) -> None:
     """The newest day up to a day; None before the first one and for other accounts."""
     for back in (0, 3):
-        scores.publish(engine, [_score("1", as_of=DAY - timedelta(days=back))], 1, False, AT)
+        fatigue_scores.publish(engine, [_score("1", as_of=DAY - timedelta(days=back))], 1, False, AT)
     assert score_queries.find_newest_day(engine, "act_1") == DAY
     assert score_queries.find_newest_day(engine, "act_1", DAY - timedelta(days=1)) == DAY - timedelta(days=3)
     assert score_queries.find_newest_day(engine, "act_1", DAY - timedelta(days=4)) is None
@@ -93,7 +85,9 @@ def test_one_ad_over_time(engine: Engine) -> None:
     """The scores of an ad within a span, oldest first, and totals of several ads by day."""
     for back in range(5):
         day = DAY - timedelta(days=back)
-        scores.publish(engine, [_score("1", 10.0 + back, as_of=day), _score("2", None, as_of=day)], 1, False, AT)
+        fatigue_scores.publish(
+            engine, [_score("1", 10.0 + back, as_of=day), _score("2", None, as_of=day)], 1, False, AT
+        )
     span = (DAY - timedelta(days=2), DAY)
     assert [item.score.total for item in score_queries.list_ad_history(engine, "act_1", "1", *span)] == [
         12.0,
@@ -107,7 +101,7 @@ def test_one_ad_over_time(engine: Engine) -> None:
 
 def test_sums_of_days(engine: Engine) -> None:
     """Counts and sums by day weigh by spend; a day without spend has no share."""
-    scores.publish(
+    fatigue_scores.publish(
         engine,
         [
             _score("1", 80.0, recent_spend=300.0),
@@ -129,8 +123,8 @@ def test_sums_of_days(engine: Engine) -> None:
 def test_earlier_scores(engine: Engine) -> None:
     """Each ad has its newest score before the day and within the span."""
     for back, total in ((1, 70.0), (2, 10.0)):
-        scores.publish(engine, [_score("1", total, as_of=DAY - timedelta(days=back))], 1, False, AT)
-    scores.publish(engine, [_score("2", as_of=DAY - timedelta(days=9))], 1, False, AT)
+        fatigue_scores.publish(engine, [_score("1", total, as_of=DAY - timedelta(days=back))], 1, False, AT)
+    fatigue_scores.publish(engine, [_score("2", as_of=DAY - timedelta(days=9))], 1, False, AT)
     found = score_queries.find_earlier(engine, {"act_1": ["1", "2"]}, DAY - timedelta(days=7), DAY)
     assert {key: (item.as_of, item.status) for key, item in found.items()} == {
         ("act_1", "1"): (DAY - timedelta(days=1), "critical")

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from adwarm.settings import Settings
-from adwarm.store import Context, ObjectStore, scores
+from adwarm.store import Context, ObjectStore
 from adwarm.store.database import read_transaction
 from adwarm.store.tables import fatigue_score
+from tests import fatigue_scores
 from tests.unit.fatigue.stored_ads import LAST_DAY, NOW, make_score, store_account
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs/how-to/fatigue.md").read_text(encoding="utf-8")
@@ -21,7 +22,7 @@ QUERIES = re.findall(r"```sql\n(.*?)```", PAGE, re.DOTALL)
 def stored(engine: Engine, objects: ObjectStore) -> Engine:
     """A database with two accounts, the first with an alarm since a week ago."""
     store_account(Context(engine, objects, Settings()))
-    scores.publish(engine, [make_score("9", account_id="act_2", recent_spend=0.0)], 1, True, NOW)
+    fatigue_scores.publish(engine, [make_score("9", account_id="act_2", recent_spend=0.0)], 1, True, NOW)
     return engine
 
 

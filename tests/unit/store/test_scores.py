@@ -14,7 +14,8 @@ from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
 from adwarm.store import fatigue_days, scores
 from adwarm.store.fatigue_days import ScoreInputs
-from adwarm.store.scores import DayScores, StoredScore, to_columns
+from adwarm.store.scores import DayScores, StoredScore
+from tests import fatigue_scores
 
 DAY = date(2026, 11, 24)
 AT = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
@@ -23,15 +24,13 @@ AT = datetime(2026, 11, 25, 1, 0, tzinfo=UTC)
 def _score(
     ad_id: str = "1", total: float | None = 20.0, status: FatigueStatus = "healthy", **values: Any
 ) -> FatigueScore:
-    score = FatigueScore(
-        account_id="act_1",
+    score = fatigue_scores.make_score(
         ad_id=ad_id,
         as_of=DAY,
         ad_name="an ad",
         status=status,
         total=total,
         creative=10.0,
-        audience=None,
         algorithm=30.0,
         data_quality=0.8,
         trend_per_day=1.5,
@@ -44,7 +43,7 @@ def _score(
 
 def test_scores_survive_the_table(engine: Engine) -> None:
     """Every value comes back, missing ones as None."""
-    assert scores.publish(engine, [_score()], 3, True, AT) == 1
+    assert fatigue_scores.publish(engine, [_score()], 3, True, AT) == 1
     (row,) = scores.list_latest(engine, "act_1")
     assert row == StoredScore(_score(), 3, True, AT)
     stamp = {"data_version": 3, "settled": True, "calculated_at": AT, "input_hash": ""}
@@ -66,16 +65,16 @@ def test_a_real_score_fits(engine: Engine) -> None:
         for day in range(1, 25)
     ]
     found = score_account(rows, [], DAY, FatigueSettings())
-    scores.publish(engine, found, 1, False, AT)
+    fatigue_scores.publish(engine, found, 1, False, AT)
     (row,) = scores.list_latest(engine, "act_1")
     assert (row.score.total, row.score.status, row.score.ad_name) == (found[0].total, "healthy", "n" * 400)
 
 
 def test_newer_data_replaces_the_scores_of_a_day_whole(engine: Engine) -> None:
     """An ad that is no longer scored is deleted; other days and accounts do not change."""
-    scores.publish(engine, [_score("1"), _score("2"), _score("1", as_of=date(2026, 11, 23))], 1, False, AT)
-    scores.publish(engine, [_score("1", account_id="act_2")], 1, False, AT)
-    assert scores.publish(engine, [_score("2", 70.0, "critical")], 2, True, AT) == 1
+    fatigue_scores.publish(engine, [_score("1"), _score("2"), _score("1", as_of=date(2026, 11, 23))], 1, False, AT)
+    fatigue_scores.publish(engine, [_score("1", account_id="act_2")], 1, False, AT)
+    assert fatigue_scores.publish(engine, [_score("2", 70.0, "critical")], 2, True, AT) == 1
     assert [(row.score.ad_id, row.score.total) for row in scores.list_latest(engine, "act_1")] == [("2", 70.0)]
     assert len(scores.list_latest(engine, "act_1", date(2026, 11, 23))) == 1
     assert len(scores.list_latest(engine, "act_2")) == 1
@@ -83,15 +82,15 @@ def test_newer_data_replaces_the_scores_of_a_day_whole(engine: Engine) -> None:
 
 def test_older_data_replaces_nothing(engine: Engine) -> None:
     """A late run with an older version stores nothing, and an empty list deletes nothing."""
-    scores.publish(engine, [_score(total=50.0)], 5, False, AT)
-    assert scores.publish(engine, [_score(total=1.0)], 4, False, AT) == 0
-    assert scores.publish(engine, [], 6, False, AT) == 0
+    fatigue_scores.publish(engine, [_score(total=50.0)], 5, False, AT)
+    assert fatigue_scores.publish(engine, [_score(total=1.0)], 4, False, AT) == 0
+    assert fatigue_scores.publish(engine, [], 6, False, AT) == 0
     assert scores.list_latest(engine, "act_1")[0].score.total == 50.0
 
 
 def _day(total: float, version: int, input_hash: str, replaces: str | None = None, ads: int = 1) -> DayScores:
     listed = [_score(str(number), total) for number in range(ads)]
-    columns = to_columns(listed) if listed else {}
+    columns = fatigue_scores.to_columns(listed) if listed else {}
     inputs = ScoreInputs(input_hash, "data", version, 5, "s", "f", "v1")
     return DayScores("act_1", DAY, columns, 0, ads, inputs, settled=False, replaces=replaces)
 
@@ -121,7 +120,7 @@ def test_a_day_without_ads_is_remembered_and_deletes_earlier_scores(engine: Engi
 
 def test_nothing_is_stored_when_one_day_cannot_be(engine: Engine) -> None:
     """Days are published all or none: an error in the middle leaves neither scores nor their inputs."""
-    twice = replace(_day(10.0, 1, "a"), columns=to_columns([_score("1"), _score("1")]), last=2)
+    twice = replace(_day(10.0, 1, "a"), columns=fatigue_scores.to_columns([_score("1"), _score("1")]), last=2)
     with pytest.raises(IntegrityError):
         scores.publish_days(engine, [replace(_day(10.0, 1, "b"), as_of=date(2026, 11, 20)), twice], AT)
     assert scores.list_latest(engine, "act_1") == []
@@ -136,7 +135,7 @@ def test_hostile_names_are_stored_as_they_are(engine: Engine) -> None:
     score = _score(
         ad_name=HOSTILE, baseline={"note": HOSTILE.replace("\0", ""), "flags": []}, onset=DAY, evidence=1e300
     )
-    scores.publish(engine, [score, _score("2", ad_name="", evidence=-0.0)], 1, False, AT)
+    fatigue_scores.publish(engine, [score, _score("2", ad_name="", evidence=-0.0)], 1, False, AT)
     first, second = (row.score for row in scores.list_latest(engine, "act_1"))
     assert first == replace(score, ad_name=HOSTILE.replace("\0", ""))
     assert (second.ad_name, second.onset) == ("", None)
@@ -145,7 +144,7 @@ def test_hostile_names_are_stored_as_they_are(engine: Engine) -> None:
 def test_the_frequencies_behind_stored_scores_can_be_read(engine: Engine) -> None:
     """They stand in for the document they came from, once it is gone; ads without one are left out."""
     listed = [_score("1", baseline={"frequency": 2.5}), _score("2", baseline={"frequency": None}), _score("3")]
-    scores.publish(engine, listed, 1, False, AT)
+    fatigue_scores.publish(engine, listed, 1, False, AT)
     assert scores.list_frequencies(engine, "act_1", [DAY]) == {DAY: {"1": 2.5}}
     assert scores.list_frequencies(engine, "act_1", []) == {}
 
@@ -160,7 +159,7 @@ def test_two_publishers_of_the_same_days_do_not_block_each_other(engine: Engine,
             DayScores(
                 name,
                 day,
-                to_columns([_score("1", float(number), account_id=name, as_of=day)]),
+                fatigue_scores.to_columns([_score("1", float(number), account_id=name, as_of=day)]),
                 0,
                 1,
                 _inputs(number),
@@ -187,8 +186,8 @@ def _inputs(number: int) -> ScoreInputs:
 
 def test_the_latest_scores_are_those_of_one_day_worst_first(engine: Engine) -> None:
     """The newest day up to `as_of`, the most fatigued ad first, pending ones last."""
-    scores.publish(engine, [_score("9", 90.0, as_of=date(2026, 11, 22))], 1, False, AT)
-    scores.publish(
+    fatigue_scores.publish(engine, [_score("9", 90.0, as_of=date(2026, 11, 22))], 1, False, AT)
+    fatigue_scores.publish(
         engine, [_score("1", 5.0), _score("2", None, "pending"), _score("3", 65.0, "critical")], 1, False, AT
     )
     assert [row.score.ad_id for row in scores.list_latest(engine, "act_1")] == ["3", "1", "2"]
@@ -198,7 +197,7 @@ def test_the_latest_scores_are_those_of_one_day_worst_first(engine: Engine) -> N
 
 def test_statuses_are_counted_over_all_accounts(engine: Engine) -> None:
     """Every status is in the result, with 0 when no ad has it."""
-    scores.publish(
+    fatigue_scores.publish(
         engine,
         [_score("1"), _score("2", 70.0, "critical"), _score("1", account_id="act_2"), _score("3", None, "pending")],
         1,

@@ -90,7 +90,7 @@ def _switch(request: TileRequest) -> Redirect | FormPage:
     services, is_on = request.services.actions, position == "on"
     state = list_switches(services.context.engine)[name]
     is_same = state.is_on is is_on
-    title = f"Switch {'warming' if name is Switch.WARMING else 'shadow mode'} {position}?"
+    title = f"Switch {'shadow mode' if name is Switch.SHADOW else name} {position}?"
     if is_same and state.changed_at is not None:
         return Redirect(_TO, f"Nothing changed: {state}")
     asked = _Confirmation(

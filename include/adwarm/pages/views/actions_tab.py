@@ -22,7 +22,7 @@ _MAX_REQUESTS = 200
 _MAX_BLOCKS = 50
 _MAX_REASONS = 5
 _OPEN = frozenset({"pending", "processing"})
-_SWITCH_TITLES = {Switch.WARMING: "Warming", Switch.SHADOW: "Shadow mode"}
+_SWITCH_TITLES = {Switch.CALLS: "Calls", Switch.WARMING: "Warming", Switch.SHADOW: "Shadow mode"}
 
 
 def _show_switches(request: TileRequest) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ The first rule that applies decides:
 
 | state     | when                                                                                 |
 |-----------|--------------------------------------------------------------------------------------|
-| `stopped` | warming is switched off                                                                  |
+| `stopped` | calls or warming are switched off                                                        |
 | `stuck`   | a source is not called because its calls fail, or a shared quota is paused               |
 | `stuck`   | no run has planned anything for `LATE_AFTER`, although one did before                    |
 | `stuck`   | a request has waited in the queue for `LONG_WAIT`                                        |
@@ -95,8 +95,8 @@ class Situation:
 
     @property
     def is_warming_on(self) -> bool:
-        """Whether warming is on; it is until somebody switches it off."""
-        return "warming" not in self.switches or self.switches["warming"].is_on
+        """Whether calls and warming are on; they are until somebody switches one off."""
+        return all(name not in self.switches or self.switches[name].is_on for name in ("calls", "warming"))
 
     @property
     def is_shadow(self) -> bool:
@@ -132,11 +132,14 @@ def evaluate_situation(situation: Situation, now: datetime) -> Headline:
 def _stopped(situation: Situation, now: datetime) -> Headline | None:
     if situation.is_warming_on:
         return None
-    switch = situation.switches["warming"]
+    switch = next(item for name, item in situation.switches.items() if name != "shadow" and not item.is_on)
     why = f": {format_visible(switch.why)}" if switch.why else ""
     reason = f"{format_visible(switch.changed_by)} switched it off {format_ago(switch.changed_at, now)}{why}."
-    step = "Switch warming on under Actions when the reason no longer applies."
-    return Headline(State.STOPPED, "Warming is switched off: nothing is fetched ahead.", reason, step, "actions")
+    step = f"Switch {switch.name} on under Actions when the reason no longer applies."
+    sentence = "Warming is switched off: nothing is fetched ahead."
+    if switch.name == "calls":
+        sentence = "Calls are switched off: nothing is fetched, also not for readers."
+    return Headline(State.STOPPED, sentence, reason, step, "actions")
 
 
 def _broken(situation: Situation, now: datetime) -> Headline | None:

@@ -114,7 +114,8 @@ def _merge_days(objects: ObjectStore, results: Sequence[SplitResult]) -> dict[in
     for result in results:
         for day, hours in result.days.items():
             hours_by_day[day].append(hours)
-    return {day: _merge_day(objects, by_split) for day, by_split in sorted(hours_by_day.items())}
+    merged = objects.map(lambda item: (item[0], _merge_day(objects, item[1])), sorted(hours_by_day.items()))
+    return dict(merged)
 
 
 def _merge_day(objects: ObjectStore, hours_by_split: list[list[HourAggregate]]) -> list[HourAggregate]:

@@ -81,8 +81,7 @@ class CandidateFilter:
 
     def finish(self) -> dict[int, list[str]]:
         """Return by UTC day since the epoch the objects with the opens that were set aside."""
-        for day in list(self._buffer):
-            self._flush(day)
+        self._flush()
         return dict(self._stored)
 
     def _drop_unused(self, events: pa.RecordBatch) -> pa.RecordBatch:
@@ -135,15 +134,19 @@ class CandidateFilter:
         self._buffer[day].append(events.select(CANDIDATE_COLUMNS))
         self._buffered += events.num_rows
         if self._buffered >= _ROWS_IN_MEMORY:
-            for number in list(self._buffer):
-                self._flush(number)
+            self._flush()
 
-    def _flush(self, day: int) -> None:
+    def _flush(self) -> None:
+        days = list(self._buffer)
+        for day, digest in zip(days, self._objects.put_many(map(self._pack_day, days)), strict=True):
+            self._stored[day].append(digest)
+
+    def _pack_day(self, day: int) -> bytes:
         table = pa.Table.from_batches(self._buffer.pop(day)).unify_dictionaries()
         self._buffered -= len(table)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
-        self._stored[day].append(self._objects.put(sink.getvalue().to_pybytes()))
+        return bytes(sink.getvalue())
 
 
 def load_near(objects: ObjectStore, stored: OpenDay | None, day: int) -> pa.Table:

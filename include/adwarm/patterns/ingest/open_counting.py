@@ -127,7 +127,7 @@ def count_open_log(
         counter.add_day(day, _read_user(objects, candidates.get(day, ())), opens)
     counter.finish()
     return SplitResult(
-        days={day: list(save_day(table, objects)) for day, table in counter.slots.days()},
+        days=dict(objects.map(lambda item: (item[0], list(save_day(item[1], objects))), counter.slots.days())),
         files=[day.progress(now) for day in plan.open_days],
         unreadable=[],
         events=counter.opens,
@@ -141,8 +141,8 @@ def count_open_log(
 
 def _read_user(objects: ObjectStore, digests: Sequence[str]) -> list[UserOpen]:
     found: list[UserOpen] = []
-    for digest in digests:
-        table = pq.read_table(pa.BufferReader(objects.get(digest)))
+    for data in objects.map(objects.get, digests):
+        table = pq.read_table(pa.BufferReader(data))
         columns = [table[name].to_pylist() for name in (*_KEY, REQUEST_ID, "time_zone")]
         moments = table["ts"].cast(pa.int64()).to_pylist()
         for ts, account, date_range, report, request_id, zone in zip(moments, *columns, strict=True):

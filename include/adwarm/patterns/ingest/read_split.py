@@ -15,14 +15,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from adwarm.access_log.checkpoints import Checkpoints
-from adwarm.access_log.log_files import LogFile, list_files
+from adwarm.access_log.log_files import LogFile, list_files, reading_ahead
 from adwarm.access_log.log_reader import EventBatch, LogReader, filter_window, parquet_span, timestamp_column
 from adwarm.access_log.quarantine import Quarantine, RejectedSample
 from adwarm.access_log.timestamps import HOUR, from_micros, to_micros
 from adwarm.foundation.arrow_arrays import Ints
 from adwarm.foundation.errors import NotFound, Transient
+from adwarm.foundation.parallel import map_ordered
+from adwarm.foundation.storage_options import get_storage_settings
 from adwarm.patterns.arrow_memory import system_memory_pool
-from adwarm.patterns.background_iterator import iterate_in_background, map_in_background
+from adwarm.patterns.background_iterator import iterate_in_background
 from adwarm.patterns.ingest.open_candidates import CandidateFilter
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
@@ -31,6 +33,9 @@ from adwarm.settings import AccessLogSettings
 from adwarm.store import Context
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.objects import ObjectStore
+
+_WRITERS = 2
+"""Threads that write days into a local folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +88,13 @@ def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetim
     candidates = CandidateFilter(context.objects, plan) if plan.open_days or plan.sources.splits_user_log else None
     reader = LogReader(context.settings, Quarantine(), with_request_ids=candidates is not None)
     state = _SplitState(plan, reader, context.settings.access_log, now, candidates)
+    writers = max(_WRITERS, context.objects.width)
     with system_memory_pool():
-        for split_range in split.ranges:
-            _read_range(state, split_range)
+        with reading_ahead([(item.file_range.file, item.start) for item in split.ranges]):
+            for split_range in split.ranges:
+                _read_range(state, split_range)
         days = dict(
-            map_in_background(lambda item: (item[0], list(save_day(item[1], context.objects))), state.slots.days())
+            map_ordered(lambda item: (item[0], list(save_day(item[1], context.objects))), state.slots.days(), writers)
         )
     quarantine = state.reader.quarantine
     return SplitResult(
@@ -110,8 +117,10 @@ def require_unchanged(split: LogSplit) -> None:
     Raises:
         Transient: the file was replaced, truncated or removed.
     """
-    for file in (item.file_range.file for item in split.ranges):
-        if not file.problem and not _is_unchanged(file):
+    files = [item.file_range.file for item in split.ranges if not item.file_range.file.problem]
+    width = get_storage_settings().parallel if any(file.is_remote for file in files) else 1
+    for file, is_unchanged in zip(files, map_ordered(_is_unchanged, files, width), strict=True):
+        if not is_unchanged:
             raise Transient(f"{file.path} changed while the log was read; start the run again")
 
 

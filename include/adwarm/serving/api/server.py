@@ -12,9 +12,16 @@ from typing import Any, Final
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from adwarm.foundation.errors import BadRequest
+
+try:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+except ModuleNotFoundError:
+    raise BadRequest(
+        "the read API parses HTTP with httptools, which is not installed; run pip install 'adwarm[serve]'",
+        code="no_httptools",
+    ) from None
 
 MAX_HEAD_BYTES: Final = 16_384
 """The most bytes of a request line with its headers."""
@@ -168,7 +175,7 @@ def _url(listening: socket.socket) -> str:
 def _configure(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        loop="uvloop",
+        loop="auto",  # uvloop where it is installed
         http=BoundedProtocol,
         ws="none",
         lifespan="on",

@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 
 from adwarm.model import FatigueScore, PlatformNotice
-from adwarm.store import platform_fatigue, scores
+from adwarm.store import platform_fatigue
+from tests import fatigue_scores
 from tests.unit.serving.api.conftest import Api
 
 DAY = datetime(2026, 11, 24, tzinfo=UTC)
@@ -13,7 +14,7 @@ def test_a_score_shows_the_view_of_the_platform(api: Api) -> None:
     """Cost, level, age, text and agreement are there; an ad without a notice says so, a later notice is not shown."""
     base = ("an ad", "warning", 45.0, 45.0, None, None, 1.0, None, None, {}, "v1")
     rows = [FatigueScore("act_1", ad, DAY.date(), *base, cost_ratio=2.5) for ad in ("7", "8")]
-    scores.publish(api.engine, rows, 1, True, api.clock.now())
+    fatigue_scores.publish(api.engine, rows, 1, True, api.clock.now())
     notices = [
         PlatformNotice("act_1", "7", DAY.replace(day=20, hour=9), "high", "<b>tired</b>"),
         PlatformNotice("act_1", "7", DAY.replace(day=27), "low"),

@@ -10,33 +10,22 @@ from urllib.parse import quote
 import pytest
 
 from adwarm.model import FatigueScore, PlatformNotice
-from adwarm.store import platform_fatigue, scores
+from adwarm.store import platform_fatigue
+from tests import fatigue_scores
 from tests.unit.fatigue.stored_ads import ACCOUNT, EVIL, LAST_DAY, store_account
 from tests.unit.serving.api.conftest import Api
 
 
 def _score(ad: int, total: float | None, status: str = "healthy", as_of: date = date(2026, 11, 24)) -> FatigueScore:
-    components: dict[str, Any] = dict.fromkeys(("creative", "audience", "algorithm"), total)
-    return FatigueScore(
-        account_id="act_1",
-        ad_id=str(ad),
-        as_of=as_of,
-        ad_name=f"ad {ad}",
-        status=status,  # type: ignore[arg-type]
-        total=total,
-        **components,
-        data_quality=1.0,
-        trend_per_day=None,
-        days_to_critical=None,
-        baseline={"flags": ["one"], "days": 30},
-        calculator_version="1",
-    )
+    components: dict[str, Any] = dict.fromkeys(("total", "creative", "audience", "algorithm"), total)
+    baseline = {"flags": ["one"], "days": 30}
+    return fatigue_scores.make_score(str(ad), as_of, status=status, baseline=baseline, **components)
 
 
 def test_scores_in_pages(api: Api) -> None:
     """Pages hold every score once, the most fatigued first and pending ones last, also when totals are equal."""
     totals = [50.0, 80.25, None, 80.25, 10.1, None, 0.0]
-    scores.publish(api.engine, [_score(n, total) for n, total in enumerate(totals)], 1, True, api.clock.now())
+    fatigue_scores.publish(api.engine, [_score(n, total) for n, total in enumerate(totals)], 1, True, api.clock.now())
     token, seen, cursor = api.token(), [], ""
     while cursor is not None:
         page = api.get(f"/v1/scores/1?limit=2{cursor and '&cursor=' + quote(cursor)}", token).json()
@@ -51,7 +40,7 @@ def test_scores_by_ad_day_and_status(api: Api) -> None:
     earlier = date(2026, 11, 20)
     for day in (earlier, date(2026, 11, 24)):
         batch = [_score(1, 90.0, "critical", day), _score(2, 20.0, "healthy", day)]
-        scores.publish(api.engine, batch, 1, True, api.clock.now())
+        fatigue_scores.publish(api.engine, batch, 1, True, api.clock.now())
     token = api.token()
 
     def ads(query: str) -> tuple[str | None, list[str]]:
@@ -101,7 +90,7 @@ def test_scores_by_alarm_and_order(api: Api) -> None:
     batch = [_score(1, 90.0), _score(2, 20.0), _score(3, 10.0), _score(4, None)]
     levels = ("none", "alarm", "watch", "alarm")
     batch = [replace(score, alarm=level) for score, level in zip(batch, levels, strict=True)]
-    scores.publish(api.engine, batch, 1, True, api.clock.now())
+    fatigue_scores.publish(api.engine, batch, 1, True, api.clock.now())
     token, seen, cursor = api.token(), [], ""
     while cursor is not None:
         page = api.get(f"/v1/scores/act_1?limit=1&order=action{cursor and '&cursor=' + quote(cursor)}", token).json()
@@ -154,7 +143,7 @@ def test_a_current_copy_is_not_sent_again(stored: Api, path: str) -> None:
     tag = first.headers["etag"]
     again = stored.get(target, token, headers={"If-None-Match": tag})
     assert (again.status_code, again.headers["etag"], again.content) == (304, tag, b"")
-    scores.publish(stored.engine, [_score(7, 95.0, "critical", LAST_DAY)], 99, True, stored.clock.now())
+    fatigue_scores.publish(stored.engine, [_score(7, 95.0, "critical", LAST_DAY)], 99, True, stored.clock.now())
     assert stored.get(target, token, headers={"If-None-Match": tag}).status_code == 200
 
 

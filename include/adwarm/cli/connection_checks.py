@@ -1,0 +1,172 @@
+"""What `adwarm doctor` checks about platforms: accounts, quotas, clocks, and who fetches misses.
+
+Calls are made under admission, once, and with short timeouts.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from adwarm.cli.check_result import Check, Finding
+from adwarm.foundation.errors import AdwarmError, BadRequest
+from adwarm.foundation.wording import format_count
+
+if TYPE_CHECKING:
+    from adwarm.backpressure.status import ScopeStatus
+    from adwarm.runtime import Runtime
+    from adwarm.settings import SourceSettings
+    from adwarm.sources.pool import SourceFactory
+
+_LONGEST_LIST = timedelta(seconds=20)
+"""How long the accounts of one connection are listed; with more, the count is a lower bound."""
+_NEARLY_USED_PERCENT = 90.0
+_SHOWN = 3
+DATABASE_CLOCK_SECONDS = 60.0
+"""With a larger difference to the database's clock, leases and deadlines mislead."""
+
+
+def list_connection_checks(runtime: "Runtime") -> list[Check]:
+    """Return one check for each connection: how many accounts it can read."""
+    try:
+        quick = _quick_runtime(runtime)
+        sources = quick.source_factories()
+    except AdwarmError as error:
+        problem = error
+
+        def fail() -> str:
+            raise problem
+
+        return [Check("connection default", fail)]
+    return [
+        Check(f"connection {name}", partial(_check_connection, quick, name, make_source), needs_database=True)
+        for name, make_source in sources.items()
+    ]
+
+
+def _quick_runtime(runtime: "Runtime") -> "Runtime":
+    """Return a runtime with short timeouts, so that a platform that does not respond is noticed soon."""
+    from adwarm.runtime import Runtime
+
+    settings = runtime.settings
+
+    def shorten(source: "SourceSettings") -> "SourceSettings":
+        limits = {"read_timeout": min(source.read_timeout, 10.0), "call_timeout": min(source.call_timeout, 15.0)}
+        return source.model_copy(update=limits)
+
+    backpressure = settings.backpressure.model_copy(update={"timeout_seconds": 10.0})
+    connections = {name: shorten(source) for name, source in settings.connections.items()}
+    update = {"source": shorten(settings.source), "connections": connections, "backpressure": backpressure}
+    return Runtime(settings.model_copy(update=update), runtime.clock)
+
+
+def _check_connection(runtime: "Runtime", name: str, make_source: "SourceFactory") -> str:
+    from adwarm.maintenance.account_changes import describe_error
+
+    until = runtime.clock.now() + _LONGEST_LIST
+    found = runtime.account_discovery(with_retries=False).read(name, make_source, until=until)
+    if found.error is not None:
+        raise BadRequest(describe_error(found.error))
+    if not found.accounts:
+        return "responds, and lists no account; assign ad accounts to the user of its token"
+    problems = f"; {len(found.problems):,} need a look: {found.problems[0]}" if found.problems else ""
+    count = f"at least {len(found.accounts):,}" if found.is_cut else f"{len(found.accounts):,}"
+    noun = "account" if len(found.accounts) == 1 else "accounts"
+    reasons = Counter(account.status_reason for account in found.accounts.values() if account.status_reason)
+    notes = "; ".join(f"{number:,} {reason}" for reason, number in reasons.most_common(3))
+    return f"{count} {noun}" + (f", {sum(reasons.values()):,} not simply active: {notes}" if reasons else "") + problems
+
+
+def check_fetching(runtime: "Runtime") -> Finding:
+    """Return who fetches the misses of the read API, and a note when that is only the schedule of the DAG."""
+    from adwarm.serving.drainers import describe_fetching
+
+    found = describe_fetching(runtime.settings, runtime.source_factories)
+    return Finding(found.sentence, warning=found.mode == "waits")
+
+
+def check_quota(runtime: "Runtime") -> Finding:
+    """Return how much of the platform's quota is used, what is parked or broken, and settings above the quota."""
+    status = runtime.admission.status()
+    used = [scope for scope in status.scopes if scope.usage is not None]
+    high = [scope for scope in used if (scope.usage or 0.0) >= _NEARLY_USED_PERCENT]
+    broken = [breaker.account or breaker.source for breaker in status.breakers if breaker.why is not None]
+    parts = [_describe_usage(used)]
+    if status.parked:
+        parts.append(f"{format_count(len(status.parked), 'scope')} parked by the platform: {_list(status.parked)}")
+    if high:
+        names = ", ".join(scope.scope for scope in high[:_SHOWN])
+        parts.append(f"{format_count(len(high), 'scope')} above {_NEARLY_USED_PERCENT:.0f} %: {names}")
+    if broken:
+        parts.append(f"{format_count(len(broken), 'breaker')} not closed: {', '.join(broken[:_SHOWN])}")
+    if status.parked or broken:
+        parts.append("calls resume by themselves at that time; `adwarm unpark` lists all, and ends one early")
+    if excess := _find_excess(runtime, status.scopes):
+        parts.append(excess)
+    return Finding("; ".join(parts), warning=bool(status.parked or high or broken or excess))
+
+
+def _describe_usage(used: "list[ScopeStatus]") -> str:
+    if not used:
+        return "the platform has reported no figures yet"
+    highest = max(used, key=lambda scope: scope.usage or 0.0)
+    return (
+        f"at most {highest.usage:.0f} % of a quota used ({highest.scope}), {format_count(len(used), 'scope')} reported"
+    )
+
+
+def _list(parked: "tuple[ScopeStatus, ...]") -> str:
+    latest = sorted(parked, key=lambda scope: str(scope.parked_until), reverse=True)
+    return ", ".join(f"{scope.scope} until {scope.parked_until:%Y-%m-%d %H:%M} UTC" for scope in latest[:_SHOWN])
+
+
+def _find_excess(runtime: "Runtime", scopes: "Sequence[ScopeStatus]") -> str:
+    """Return which setting allows more calls than the platform's figures do; empty when none does."""
+    planning, window = runtime.settings.planning, runtime.settings.backpressure.quota_window_seconds
+    accounts = [scope.quota for scope in scopes if scope.scope.startswith("account:") and scope.quota is not None]
+    lowest = min(accounts, default=float("inf")) * 3600.0 / window
+    if planning.max_account_calls_per_hour <= lowest:
+        return ""
+    return (
+        f"ADWARM_PLANNING__MAX_ACCOUNT_CALLS_PER_HOUR is {planning.max_account_calls_per_hour:,}, and the platform's "
+        f"figures allow about {lowest:,.0f} calls an hour of one account; lower it"
+    )
+
+
+def check_platform_clock(runtime: "Runtime") -> str:
+    """Compare this machine's clock with the platform's."""
+    from adwarm.prefetch.batch import MAX_CLOCK_OFFSET_SECONDS
+    from adwarm.runtime import source_factory
+
+    source = source_factory(_quick_runtime(runtime).settings)()
+    next(iter(source.list_accounts()), None)  # the offset is known after the first response
+    offset = source.clock_offset_seconds
+    if offset is None:
+        return f"{source.name} reports no time; this machine's clock is used"
+    if abs(offset) > MAX_CLOCK_OFFSET_SECONDS:
+        side = "behind" if offset > 0 else "ahead of"
+        raise BadRequest(
+            f"this machine's clock is {abs(offset) / 3600:.1f} h {side} the platform's; correct it: "
+            "until then days settle by the platform's clock"
+        )
+    return f"within {abs(offset):.0f} s of the platform's"
+
+
+def check_database_clock(runtime: "Runtime") -> Finding:
+    """Compare this machine's clock with that of the database, which decides when leases and grants expire."""
+    from adwarm.store.database import database_time, read_transaction
+
+    if runtime.engine.dialect.name == "sqlite":
+        return Finding("the database runs on this machine's clock")
+    with read_transaction(runtime.engine) as connection:
+        offset = database_time(connection) - runtime.clock.now().timestamp()
+    if abs(offset) <= DATABASE_CLOCK_SECONDS:
+        return Finding(
+            f"within {abs(offset):.0f} s of the database's", warning=abs(offset) > DATABASE_CLOCK_SECONDS / 4
+        )
+    side = "behind" if offset > 0 else "ahead of"
+    raise BadRequest(
+        f"this machine's clock is {abs(offset):,.0f} s {side} the database's; correct it (`timedatectl set-ntp true`): "
+        "freshness and deadlines are wrong by as much"
+    )

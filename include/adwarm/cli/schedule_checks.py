@@ -1,0 +1,186 @@
+"""What `adwarm doctor` checks about what has to run again and again: the log, the DAGs, alerts and switches."""
+
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from adwarm.cli.check_result import Check, Finding
+from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.redaction import redact
+from adwarm.foundation.wording import format_count
+
+if TYPE_CHECKING:
+    from adwarm.runtime import Runtime
+
+LATE_RUNS = 4
+"""A DAG that has missed this many runs is paused, or nothing schedules it."""
+_LEAST_LATE = timedelta(hours=1)
+_QUIET_LOG = timedelta(hours=24)
+_SILENT_LOG = timedelta(hours=72)
+"""A log that is read and has had no event for this long has stopped; a weekend is shorter."""
+_REJECTED_NOTE, _REJECTED_FIX = 0.05, 0.5
+_TIMEOUT_SECONDS = 5.0
+_SHOWN = 3
+
+
+def list_schedule_checks(runtime: "Runtime") -> list[Check]:
+    """Return one check for each DAG whose runs leave a mark in the database."""
+    learning = timedelta(minutes=max(60, runtime.settings.forecast.log_every_minutes))
+    quarter = timedelta(minutes=15)
+    dags = {
+        "adwarm_access_patterns": (learning, _find_last_reading),
+        "adwarm_intelligent_warming": (quarter, _find_last_plan),
+        "adwarm_maintenance": (quarter, _find_last_step),
+    }
+    return [
+        Check(f"DAG {name}", partial(_check_dag, runtime, name, every, find), needs_database=True)
+        for name, (every, find) in dags.items()
+    ]
+
+
+def _check_dag(runtime: "Runtime", name: str, every: timedelta, find: Any) -> Finding:
+    last: datetime | None = find(runtime)
+    if last is None:
+        return Finding(f"has not run yet; `airflow dags unpause {name}` starts its schedule", warning=True)
+    age = runtime.clock.now() - last
+    if age > max(LATE_RUNS * every, _LEAST_LATE):
+        raise BadRequest(
+            f"last run {last:%Y-%m-%d %H:%M} UTC, {_describe_age(age)} ago, and it runs every "
+            f"{every.total_seconds() / 60:.0f} minutes: it is paused, or no scheduler runs; "
+            f"`airflow dags unpause {name}`, then `airflow jobs check --job-type SchedulerJob`"
+        )
+    return Finding(f"last run {last:%Y-%m-%d %H:%M} UTC")
+
+
+def _find_last_reading(runtime: "Runtime") -> datetime | None:
+    from adwarm.store import aggregates, read_transaction
+
+    with read_transaction(runtime.engine) as connection:
+        return aggregates.find_last_reading(connection)
+
+
+def _find_last_plan(runtime: "Runtime") -> datetime | None:
+    from adwarm.store import jobs
+
+    return jobs.find_last_start(runtime.engine, "adwarm_intelligent_warming")
+
+
+def _find_last_step(runtime: "Runtime") -> datetime | None:
+    from adwarm.store.maintenance_steps import list_states
+
+    return max((state.started_at for state in list_states(runtime.engine).values()), default=None)
+
+
+def check_log_age(runtime: "Runtime") -> Finding:
+    """Return how old the newest open is, and how many lines of the last files could not be read.
+
+    Raises:
+        BadRequest: the log is read, and nothing arrives; or most of its lines are rejected.
+    """
+    from adwarm.store import aggregates, read_transaction
+
+    with read_transaction(runtime.engine) as connection:
+        newest, read_at = aggregates.find_newest_hour(connection), aggregates.find_last_reading(connection)
+        files = sorted(aggregates.list_log_files(connection).values(), key=lambda file: file.mtime)[-_SHOWN:]
+    if read_at is None:
+        return Finding("the log has not been read yet", warning=True)
+    rejected, events = sum(file.rejected for file in files), sum(file.events for file in files)
+    share = rejected / max(1, rejected + events)
+    lost = f"{share:.0%} of the lines of the newest {format_count(len(files), 'file')} are rejected; `adwarm log check`"
+    if share > _REJECTED_FIX:
+        raise BadRequest(f"{lost} says why; its format has changed")
+    if newest is None:
+        return Finding("no open by a person is known yet", warning=True)
+    gap = read_at - newest
+    if gap > _SILENT_LOG:
+        raise BadRequest(
+            f"no open since {newest:%Y-%m-%d %H:%M} UTC, {_describe_age(gap)} before the last reading; check what "
+            "writes the log, then run `adwarm log check`"
+        )
+    notes = [lost] if share > _REJECTED_NOTE else []
+    return Finding(
+        "; ".join([f"newest open {newest:%Y-%m-%d %H:%M} UTC, read {read_at:%Y-%m-%d %H:%M} UTC", *notes]),
+        warning=gap > _QUIET_LOG or bool(notes),
+    )
+
+
+def check_open_alerts(runtime: "Runtime") -> Finding:
+    """Return how many alerts are open, and whether their notices were delivered.
+
+    Raises:
+        Transient: a channel does not deliver.
+    """
+    from adwarm.store.alerts import list_alerts, list_deliveries
+
+    found = list_alerts(runtime.engine, limit=100, open_only=True)
+    failing = {
+        item.channel: item.error
+        for item in list_deliveries(runtime.engine, [alert.id for alert in found])
+        if item.delivered_at is None and item.error
+    }
+    if failing:
+        channel, error = next(iter(failing.items()))
+        raise Transient(f"the channel {channel} does not deliver ({error}); `adwarm alerts test` tries it again")
+    if not found:
+        return Finding("none is open")
+    kinds = ", ".join(f"{alert.kind} of {alert.scope}" for alert in found[:_SHOWN])
+    count = format_count(len(found), "alert")
+    return Finding(f"{count} open: {kinds}; `adwarm alerts list --open` shows all", warning=True)
+
+
+def check_switches(runtime: "Runtime") -> Finding:
+    """Return the position of every switch, and a note for each that is not in its usual one."""
+    from adwarm.store.switches import DEFAULTS, list_switches
+
+    turned = [state for name, state in list_switches(runtime.engine).items() if state.is_on is not DEFAULTS[name]]
+    if not turned:
+        return Finding("all in their usual position")
+    back = ", ".join(f"`adwarm switch {state.name} {'off' if state.is_on else 'on'}`" for state in turned)
+    return Finding(f"{'; '.join(map(str, turned))}; {back} turns it back", warning=True)
+
+
+def check_scheduler(runtime: "Runtime") -> str:
+    """Ask Airflow, where its URL is set, whether its scheduler runs.
+
+    Raises:
+        Transient: it does not, or Airflow cannot be reached.
+    """
+    import httpx
+
+    url = runtime.settings.serving.airflow_url
+    if url is None:
+        return "not asked; ADWARM_SERVING__AIRFLOW_URL names Airflow's API server"
+    address = f"{str(url).rstrip('/')}/api/v2/monitor/health"
+    try:
+        with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client:
+            health = client.get(address).raise_for_status().json()
+        states = {name: str(health[name]["status"]) for name in ("metadatabase", "scheduler")}
+    except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+        reason = redact(type(error).__name__)
+        raise Transient(f"Airflow's API server cannot be reached ({reason}); start it: `airflow api-server`") from None
+    sick = [name for name, state in states.items() if state != "healthy"]
+    if sick:
+        raise Transient(f"Airflow says that its {' and '.join(sick)} is not healthy; start it: `airflow scheduler`")
+    return "healthy, says Airflow"
+
+
+def check_read_api(runtime: "Runtime") -> Finding:
+    """Ask the read API of this machine's settings whether it is ready; that none runs here is a note."""
+    import httpx
+
+    serving = runtime.settings.serving
+    host = "127.0.0.1" if serving.host in {"0.0.0.0", "::"} else serving.host  # noqa: S104 -- compared, not bound
+    address = f"http://{host}:{serving.port}"
+    try:
+        with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=False) as client:
+            response = client.get(f"{address}/readyz")
+    except httpx.HTTPError:
+        return Finding(f"nothing responds at {address}; `adwarm serve` starts it, if it belongs here", warning=True)
+    if response.is_success:
+        return Finding(f"ready at {address}")
+    raise Transient(f"{address}/readyz answers {response.status_code}: it runs and is not ready; see its log")
+
+
+def _describe_age(age: timedelta) -> str:
+    hours = age.total_seconds() / 3600
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.1f} h"

@@ -1,0 +1,125 @@
+"""Reads the migrations of this code, and runs one of them on a connection.
+
+Conventions of a migration from 0009 on; tests/unit/store/test_migration_rules.py enforces them on PostgreSQL:
+
+- `upgrade()` and `downgrade()` run in one transaction each, together with the change of the revision. They take locks
+  for moments only: new tables; new columns that are NULL or have a constant default; no rewrite of a table, no scan of
+  an existing one, no UPDATE or DELETE of its rows.
+- An index on a table that exists goes into `INDEXES`, a tuple of `ConcurrentIndex`. It is built before `upgrade()`
+  without blocking writers, and dropped after `downgrade()`. An index on a new table is made by `upgrade()`.
+- An index on a column that is added here waits for the next migration, because the indexes come first.
+- `COMPATIBLE_FROM` is the oldest revision whose code also runs on this schema. A migration that only adds things names
+  the revision before its own; without it, older code stops.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from io import StringIO
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import Connection
+
+from adwarm.foundation.errors import BadRequest
+from adwarm.store.online_indexes import ConcurrentIndex
+from adwarm.store.tables import metadata
+
+VERSION_TABLE = "adwarm_alembic"
+FOLDER = Path(__file__).parent / "migrations"
+_running = threading.Lock()
+"""alembic keeps the context of a run in globals of its module, so one thread of a process runs it at a time."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step of the schema.
+
+    Attributes:
+        revision: the schema after the step.
+        before: the schema before it; None for the first.
+        summary: what it does, in a sentence.
+        indexes: indexes on existing tables, built outside of its transaction.
+        compatible_from: the oldest revision whose code runs on the schema after the step.
+    """
+
+    revision: str
+    before: str | None
+    summary: str
+    indexes: tuple[ConcurrentIndex, ...] = ()
+    compatible_from: str = ""
+
+
+def make_config() -> Config:
+    """Return alembic's configuration."""
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    config.attributes["metadata"] = metadata
+    return config
+
+
+def list_migrations(folder: Path | None = None) -> list[Migration]:
+    """Return every migration of this code, the first one first."""
+    return list(_read(folder or FOLDER))
+
+
+@cache
+def _read(folder: Path) -> tuple[Migration, ...]:
+    config = make_config()
+    config.set_main_option("script_location", str(folder))
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    return tuple(reversed([_to_migration(script) for script in scripts]))
+
+
+def _to_migration(script: Script) -> Migration:
+    before = script.down_revision
+    if before is not None and not isinstance(before, str):
+        raise BadRequest(f"migration {script.revision} has several predecessors; the migrations must be one line")
+    return Migration(
+        script.revision,
+        before,
+        (script.module.__doc__ or "").strip().splitlines()[0],
+        tuple(getattr(script.module, "INDEXES", ())),
+        getattr(script.module, "COMPATIBLE_FROM", script.revision),
+    )
+
+
+def run_up(connection: Connection, revision: str) -> None:
+    """Run the migrations up to `revision` in the transaction of `connection`."""
+    config = make_config()
+    config.attributes["connection"] = connection
+    with _running:
+        command.upgrade(config, revision)
+
+
+def run_down(connection: Connection, revision: str) -> None:
+    """Run the migrations down to `revision` in the transaction of `connection`."""
+    config = make_config()
+    config.attributes["connection"] = connection
+    with _running:
+        command.downgrade(config, revision)
+
+
+def render_postgresql(before: str | None, revision: str) -> str:
+    """Return the statements of the migrations from `before` to `revision` as SQL of PostgreSQL, without a database."""
+    config = make_config()
+    config.output_buffer = StringIO()
+    with _running:
+        command.upgrade(config, f"{before or 'base'}:{revision}", sql=True)
+    return config.output_buffer.getvalue()
+
+
+def list_pending(current: str | None) -> list[Migration]:
+    """Return the migrations that a database of revision `current` lacks, in their order."""
+    return list(_after(current))
+
+
+def _after(current: str | None) -> Iterator[Migration]:
+    is_after = current is None
+    for migration in list_migrations():
+        if is_after:
+            yield migration
+        is_after = is_after or migration.revision == current

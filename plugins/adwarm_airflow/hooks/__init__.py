@@ -1,0 +1,1 @@
+"""The hook of the connection type `adwarm_meta`."""

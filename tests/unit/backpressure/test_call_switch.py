@@ -1,0 +1,158 @@
+"""The switch `calls`: no call of any flow is made while it is off, and each goes on afterwards."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from adwarm.backpressure.admission import CallOutcome, Decision, Grant, Wait
+from adwarm.backpressure.call_switch import CHECK_SECONDS, CallsStopped, SwitchedAdmission
+from adwarm.foundation.errors import AdwarmError
+from adwarm.maintenance.steps import run_if_due
+from adwarm.model import Account, Priority, ReportKey, Scope, ScopeKind, Window
+from adwarm.prefetch import KeyRequest
+from adwarm.prefetch.backfill import run_backfill
+from adwarm.runtime import Runtime
+from adwarm.serving import read_or_fetch
+from adwarm.settings import Settings
+from adwarm.store import accounts
+from adwarm.store.switches import Switch, SwitchState, find_stop, set_switch
+from graph_simulator.config import SimulatorConfig
+from graph_simulator.server import SimulatorServer
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+KEY = ReportKey("act_1", "yesterday")
+
+
+def _turn(engine: Engine, *, is_on: bool) -> None:
+    set_switch(engine, SwitchState(Switch.CALLS, is_on, NOW, "ops", "asked to stop"))
+
+
+class OpenAdmission:
+    """Admits everything, and counts."""
+
+    admitted = renewed = 0
+
+    def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
+        """Admit."""
+        self.admitted += 1
+        return Wait(1.0, "wrapped")
+
+    def renew(self, grant: Grant) -> Grant:
+        """Renew."""
+        self.renewed += 1
+        return grant
+
+    def release(self, grant: Grant, outcome: CallOutcome) -> None:
+        """Take it back."""
+
+
+def test_the_switch_is_seen_within_two_seconds(engine: Engine) -> None:
+    """A call is admitted until the switch was read again, then waits with who and why; a grant is not renewed."""
+    now, inner = [0.0], OpenAdmission()
+    admission = SwitchedAdmission(inner, engine, lambda: now[0])
+    scopes = [Scope(ScopeKind.ACCOUNT, "act_1")]
+
+    def admit() -> str:
+        decision = admission.admit(scopes, Priority.CRITICAL, source="meta")
+        assert isinstance(decision, Wait)
+        return decision.reason
+
+    assert admit() == "wrapped"
+    _turn(engine, is_on=False)
+    assert admit() == "wrapped"
+    now[0] += CHECK_SECONDS
+    assert "calls are switched off" in admit()
+    assert "by ops: asked to stop" in admit()
+    with pytest.raises(CallsStopped, match="asked to stop"):
+        admission.renew(None)  # type: ignore[arg-type]  # not reached
+    _turn(engine, is_on=True)
+    now[0] += CHECK_SECONDS
+    assert admit() == "wrapped"
+    assert (inner.admitted, inner.renewed) == (3, 0)
+
+
+@pytest.fixture
+def platform() -> Iterator[SimulatorServer]:
+    """A simulated platform."""
+    with SimulatorServer(SimulatorConfig(accounts=("act_1",), ads=2)) as server:
+        yield server
+
+
+@pytest.fixture
+def runtime(platform: SimulatorServer, tmp_path: Path) -> Runtime:
+    """An installation that waits for admission a second at most."""
+    made = Runtime(
+        Settings(
+            home=tmp_path,
+            source={"graph_url": platform.url, "access_token": "simulated-token"},  # type: ignore[arg-type]  # pydantic makes the sections
+            backpressure={"timeout_seconds": 1.0},  # type: ignore[arg-type]
+            recovery={"initial_delay_seconds": 0},  # type: ignore[arg-type]
+        )
+    )
+    at = datetime.now(UTC)
+    accounts.save(made.engine, [Account("act_1", "UTC", "UTC", "EUR")], at)
+    return made
+
+
+def _warm(runtime: Runtime) -> None:
+    runtime.prefetch_engine().run([KeyRequest(KEY)], Priority.CRITICAL)
+
+
+def _drain(runtime: Runtime) -> None:
+    # A request that was given back waits for its next attempt, so each drain has one of its own.
+    name = "today" if runtime.queue.status().pending else "yesterday"
+    runtime.queue.enqueue(ReportKey("act_1", name), Priority.CRITICAL)
+    runtime.queue_worker().drain(5)
+
+
+def _read(runtime: Runtime) -> None:
+    read_or_fetch(runtime.reader, runtime.prefetch_engine, KEY)
+
+
+def _discover(runtime: Runtime) -> None:
+    runtime.account_discovery(with_retries=False).run(runtime.source_factories())
+
+
+def _maintain(runtime: Runtime) -> None:
+    for step in ("check_health", "reconcile"):
+        run_if_due(runtime.maintenance_parts(), step, run_now=True)
+
+
+def _backfill(runtime: Runtime) -> None:
+    day = datetime.now(UTC).date() - timedelta(days=40)
+    run_backfill(runtime.prefetch_engine(), [Account("act_1", "UTC", "UTC", "EUR")], Window(day, day))
+
+
+FLOWS: dict[str, Callable[[Runtime], object]] = {
+    "warm": _warm,
+    "drain": _drain,
+    "read": _read,
+    "discover": _discover,
+    "maintain": _maintain,
+    "backfill": _backfill,
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_no_flow_calls_while_calls_are_off(name: str, runtime: Runtime, platform: SimulatorServer) -> None:
+    """Each flow makes no call while the switch is off, and makes its calls once it is on again."""
+    _turn(runtime.engine, is_on=False)
+    with suppress(AdwarmError):  # what a flow raises says why, and is its own matter
+        FLOWS[name](runtime)
+    assert platform.calls()["total"] == 0
+    _turn(runtime.engine, is_on=True)
+    runtime.__dict__.pop("single_call_admission", None)  # a process that starts later
+    if name != "maintain":  # which probes only what is isolated, and compares only what is stored
+        FLOWS[name](Runtime(runtime.settings))
+        assert platform.calls()["total"] > 0
+
+
+def test_plans_name_the_switch(engine: Engine) -> None:
+    """A plan that is made while calls are off is cut, with the switch as the reason."""
+    assert find_stop(engine) is None
+    _turn(engine, is_on=False)
+    assert find_stop(engine) == "calls are switched off since 2026-11-25 12:00 UTC by ops: asked to stop"

@@ -1,0 +1,256 @@
+"""Tests of permits by one statement: the same grants and the same state as the rules in memory give."""
+
+from collections import Counter
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from adwarm.backpressure import (
+    FLEET,
+    CallOutcome,
+    CallOutcomeKind,
+    Grant,
+    Granted,
+    SharedBudget,
+    SqlAdmission,
+    budget_rows,
+)
+from adwarm.backpressure import permit_statement as statement_module
+from adwarm.backpressure.admission import ReturnedBlock
+from adwarm.backpressure.permit_statement import PermitStatement
+from adwarm.foundation.errors import AdwarmError
+from adwarm.model import Priority, Scope, ScopeKind, UsageSample
+from adwarm.settings import BackpressureSettings
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.tables import metadata
+from tests.unit.backpressure.conftest import DatabaseClock
+
+ACCOUNTS = [Scope(ScopeKind.ACCOUNT, f"act_{number}") for number in range(3)]
+APP, TOKEN = Scope(ScopeKind.APP, "main"), Scope(ScopeKind.TOKEN, "t")
+OK, FAILED, THROTTLED = CallOutcomeKind.OK, CallOutcomeKind.FAILED, CallOutcomeKind.THROTTLED
+ENOUGH = 4
+"""Grants that a test holds at most."""
+
+
+class FixedRandom(Random):
+    """A generator whose numbers do not depend on how often it was asked."""
+
+    def random(self) -> float:
+        """Return the middle."""
+        return 0.5
+
+
+class Recorder:
+    """Collects the jobs that are submitted, in place of running them."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Any] = []
+
+    def submit(self, job: Any) -> None:
+        """Keep the job."""
+        self.jobs.append(job)
+
+
+class Pair:
+    """A budget in the database and one in memory, to which the same operations happen at the same times."""
+
+    def __init__(self, engine: Engine, rules: BackpressureSettings) -> None:
+        self.time = DatabaseClock()
+        self.engine = engine
+        self.admission = SqlAdmission(engine, rules, owner="one", rng=FixedRandom(1), database_time=self.time)
+        self.recorder = Recorder()
+        self.admission._committer = self.recorder  # type: ignore[assignment]
+        self.memory = SharedBudget(rules, FixedRandom(2))
+        self.held: list[tuple[Grant, Grant]] = []
+
+    def run(self, batch: list[tuple[Any, ...]]) -> None:
+        """Run a batch of operations on both, and compare the results."""
+        self.recorder.jobs.clear()
+        expected: list[Any] = []
+        for name, *arguments in batch:
+            getattr(self, name)(expected, *arguments)
+        if not expected:
+            return
+        self.memory.scope_state(FLEET, self.time.now)  # the database has its row from the first operation
+        self.admission._run_operations(lambda: self.recorder.jobs)
+        for job, result in zip(self.recorder.jobs, expected, strict=True):
+            self._compare(job, result)
+
+    def take(self, expected: list[Any], account: int, priority: int, permits: int, returned: Any) -> None:
+        """Return the oldest block, if told so, and request another; a single call where `permits` is 0."""
+        scopes, class_ = (ACCOUNTS[account], APP, TOKEN), Priority(priority)
+        blocks = self._pop(returned)
+        if permits == 0:
+            self.admission.admit(scopes, class_, source="meta")
+            expected.append(self.memory.admit(scopes, class_, source="meta", now=self.time.now))
+            return
+        ours = [(mine, outcomes, unused) for mine, _, outcomes, unused in blocks]
+        theirs = [(grant, outcomes, unused) for _, grant, outcomes, unused in blocks]
+        self.admission.acquire_block(scopes, class_, source="meta", permits=permits, returned=ours)
+        self.memory.release_blocks(theirs, self.time.now)
+        expected.append(self.memory.acquire_block(scopes, class_, source="meta", permits=permits, now=self.time.now))
+
+    def give_back(self, expected: list[Any], returned: Any) -> None:
+        """Return the oldest block."""
+        if blocks := self._pop(returned):
+            self.admission.release_blocks([(mine, outcomes, unused) for mine, _, outcomes, unused in blocks])
+            theirs: list[ReturnedBlock] = [(grant, outcomes, unused) for _, grant, outcomes, unused in blocks]
+            self.memory.release_blocks(theirs, self.time.now)
+            expected.append(None)
+
+    def renew(self, expected: list[Any]) -> None:
+        """Renew the oldest grant."""
+        if self.held:
+            mine, theirs = self.held.pop(0)
+            self.admission.renew(mine)
+            try:
+                expected.append(self.memory.renew(theirs, self.time.now))
+            except AdwarmError as error:
+                expected.append(error)
+
+    def _pop(self, returned: Any) -> list[tuple[Grant, Grant, tuple[CallOutcome, ...], int]]:
+        if returned is None or not self.held:
+            return []
+        outcomes, unused = returned
+        mine, theirs = self.held.pop(0)
+        return [(mine, theirs, outcomes, min(unused, theirs.permits))]
+
+    def _compare(self, job: Any, expected: Any) -> None:
+        if isinstance(expected, AdwarmError):
+            assert type(job.error) is type(expected)
+            return
+        assert job.error is None
+        ours = job.result.grant if isinstance(job.result, Granted) else job.result
+        theirs = expected.grant if isinstance(expected, Granted) else expected
+        assert type(job.result) is type(expected), (job.result, expected)
+        if isinstance(theirs, Grant):
+            for name in ("scopes", "priority", "cost", "source", "is_probe", "permits"):
+                assert getattr(ours, name) == getattr(theirs, name)
+            for name in ("granted_at", "expires_at", "usable_until"):
+                assert getattr(ours, name) == pytest.approx(getattr(theirs, name), abs=1e-5)
+            self.held.append((ours, theirs))
+        elif expected is not None:
+            assert vars_of(ours) == vars_of(theirs)
+
+    def compare_state(self) -> None:
+        """Compare every scope, breaker and grant."""
+        stored = SharedBudget(self.memory.settings, FixedRandom(3))
+        with read_transaction(self.engine) as connection:
+            budget_rows.load_all(connection, stored)
+        ours = {state.name: state.to_row() for state in stored.scopes.values()}
+        theirs = {state.name: state.to_row() for state in self.memory.scopes.values() if state.name in ours}
+        assert differences(ours, theirs) == []
+        # In memory a scope exists from its first request, a source's breaker from its first grant.
+        breakers = [
+            {name: value.to_dict() for name, value in budget.breakers.items()} for budget in (stored, self.memory)
+        ]
+        assert differences(*breakers) == []
+        assert stored.last_token == self.memory.last_token
+        assert len(stored.counted_grant_ids) == len(self.memory.counted_grant_ids)
+
+
+def vars_of(decision: Any) -> list[Any]:
+    """Return the type of a refusal, its scope and reason, and about how long it is."""
+    seconds = getattr(decision, "seconds", getattr(decision, "retry_after", None))
+    return [type(decision), decision.scope, pytest.approx(seconds, abs=1e-3)]
+
+
+def differences(one: Any, other: Any, path: str = "") -> list[str]:
+    """Return where two stored values differ by more than rounding: six digits of a credit are stored."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = sorted(one.keys() | other.keys())
+        return [text for name in names for text in differences(one.get(name), other.get(name), f"{path}/{name}")]
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
+        return [
+            text
+            for index, pair in enumerate(zip(one, other, strict=True))
+            for text in differences(*pair, f"{path}/{index}")
+        ]
+    if isinstance(one, float | int) and isinstance(other, float | int):
+        return [] if one == pytest.approx(other, rel=1e-7, abs=2e-4) else [f"{path}: {one} is not {other}"]
+    return [] if one == other else [f"{path}: {one!r} is not {other!r}"]
+
+
+def outcomes() -> st.SearchStrategy[Any]:
+    """Outcomes of a block, mostly successes, some with usage figures; and the permits that were not used."""
+    usage = st.lists(
+        st.builds(
+            UsageSample,
+            st.sampled_from([ACCOUNTS[0], APP, Scope(ScopeKind.APP, "other")]),
+            st.sampled_from([0.0, 5.0, 60.0, 74.9, 80.0, 95.0]),
+        ),
+        max_size=2,
+    ).map(tuple)
+    good = st.builds(
+        CallOutcome, st.just(OK), st.sampled_from([0.0, 0.2, 0.25, 0.3, 1.0]), st.one_of(st.just(()), usage)
+    )
+    bad = st.builds(
+        CallOutcome,
+        st.sampled_from([FAILED, THROTTLED, CallOutcomeKind.TIMEOUT, CallOutcomeKind.SKIPPED, OK]),
+        st.sampled_from([0.0, 0.2, 30.0]),
+    )
+    kinds = st.one_of(*[good] * 12, bad)
+    return st.one_of(st.none(), st.tuples(st.lists(kinds, max_size=4).map(tuple), st.integers(0, 3)))
+
+
+OPERATIONS = st.one_of(
+    st.tuples(st.just("take"), st.integers(0, 2), st.integers(0, 3), st.integers(0, 5), outcomes()),
+    st.tuples(st.just("give_back"), outcomes()),
+    st.tuples(st.just("renew")),
+)
+STEPS = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.01, 0.01, 0.5, 2.5, 40.0, 1000.0]), st.lists(OPERATIONS, min_size=1, max_size=3)),
+    min_size=10,
+    max_size=40,
+)
+RULES = st.builds(
+    BackpressureSettings,
+    max_concurrent=st.sampled_from([3, 12, 50]),
+    per_account_concurrent=st.sampled_from([1, 12]),
+    rate_per_second=st.sampled_from([2.0, 50.0]),
+    burst=st.sampled_from([20, 200]),
+    account_calls_per_window=st.sampled_from([None, 2000]),
+    shares=st.sampled_from([(0.4, 0.3, 0.2, 0.1), (0.5, 0.5, 0.0, 0.0)]),
+)
+
+
+@pytest.fixture
+def applied(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[bool]]:
+    """Counts batches by whether the statement applied them; every batch is tried."""
+    counts: Counter[bool] = Counter()
+    run = PermitStatement.run
+
+    def counting(self: PermitStatement, operations: Any) -> Any:
+        result = run(self, operations)
+        counts[result is not None] += 1
+        return result
+
+    monkeypatch.setattr(PermitStatement, "run", counting)
+    monkeypatch.setattr(statement_module, "_MAX_SKIPPED", 0)
+    yield counts
+    print("APPLIED", counts)
+
+
+@settings(
+    max_examples=40,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(rules=RULES, steps=STEPS)
+def test_any_sequence_gives_the_same_grants_and_state(
+    engine: Engine, applied: Counter[bool], rules: BackpressureSettings, steps: list[Any]
+) -> None:
+    """Takes, returns, renewals, throttles, failures and expiries: the database holds what memory holds at each step."""
+    with write_transaction(engine) as connection:
+        for name in ("capacity_grant", "capacity_scope", "breaker"):
+            connection.execute(metadata.tables[name].delete())
+    pair = Pair(engine, rules)
+    for seconds, batch in steps:
+        pair.time.now += seconds
+        pair.run(batch)
+        pair.compare_state()

@@ -1,0 +1,79 @@
+"""Without the packages of an extra nothing breaks at import, and what needs them says what to install."""
+
+import importlib.util
+import logging
+import sys
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+import pytest
+
+from adwarm.foundation import plotting, tracing
+from adwarm.foundation.errors import BadRequest
+from adwarm.replay import replay_page
+from adwarm.store import database, open_engine
+
+
+@pytest.fixture
+def without(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes packages look as if they were not installed."""
+
+    def hide(*names: str) -> None:
+        def find(name: str, package: str | None = None) -> ModuleSpec | None:
+            return None if name in names else importlib.util.find_spec(name, package)
+
+        for module in (plotting, tracing, database):
+            monkeypatch.setattr(module, "find_spec", find)
+
+    tracing.has_extra.cache_clear()
+    yield hide
+    tracing.has_extra.cache_clear()
+
+
+def test_plots_need_the_extra_replay(without: Any) -> None:
+    """A plot that was asked for is an error; a page with plots has a sentence in their place, and no script."""
+    without("plotly")
+    with pytest.raises(BadRequest, match=r"adwarm\[replay\]"):
+        plotting.load_plotly()
+    drawn = replay_page._draw(replay_page.curves_plot, [])
+    assert "adwarm[replay]" in drawn
+    assert replay_page._load_script() == ""
+
+
+def test_postgresql_needs_the_extra_postgres(without: Any) -> None:
+    """The error names the extra before any connection is tried."""
+    without("psycopg2")
+    with pytest.raises(BadRequest, match=r"adwarm\[postgres\]") as caught:
+        open_engine("postgresql://reader:secret-4711@127.0.0.1:1/absent-driver")
+    assert "secret-4711" not in str(caught.value)
+
+
+def test_spans_need_the_extra_otel(
+    without: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without it nothing is instrumented, and one warning says what to install."""
+    without("opentelemetry.instrumentation.requests")
+    monkeypatch.setattr(tracing, "is_recording", lambda: True)
+    with caplog.at_level(logging.WARNING):
+        assert [tracing.instrument(), tracing.instrument()] == [False, False]
+    assert [record.message.endswith("pip install 'adwarm[otel]'") for record in caplog.records] == [True]
+
+
+def test_the_read_api_needs_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without httptools the server's module is an error that names the extra."""
+    monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)
+    monkeypatch.delitem(sys.modules, "adwarm.serving.api.server", raising=False)
+    with pytest.raises(BadRequest, match=r"adwarm\[serve\]"):
+        importlib.import_module("adwarm.serving.api.server")
+
+
+def test_importing_the_product_imports_no_optional_package() -> None:
+    """The modules that plot, store and serve import plotly, drivers and clouds only when they are used."""
+    import subprocess
+
+    code = (
+        "import sys, adwarm.fatigue.plot_data, adwarm.replay.replay_page, adwarm.store, adwarm.runtime;"
+        "print([name for name in ('plotly', 'psycopg2', 's3fs', 'gcsfs', 'uvloop') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
