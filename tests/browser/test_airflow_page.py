@@ -21,6 +21,7 @@ from dev.up import _free_port
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
+from tests.postgres_server import stop_server
 
 from .product import zone_where_it_is
 
@@ -126,7 +127,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iter
             yield Installation(stack, platform)
     finally:
         platform.stop()
-        server.cleanup()
+        stop_server(server)
 
 
 def fill(stack: AirflowStack, platform: Platform) -> None:

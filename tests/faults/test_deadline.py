@@ -18,6 +18,7 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.alert_sink import Sink, run_sink
 from tests.faults.airflow_stack import AirflowStack, airflow_stack
+from tests.postgres_server import stop_server
 
 LATE, ON_TIME = "adwarm_strategy_warming", "adwarm_intelligent_warming"
 DUE_BEFORE = timedelta(minutes=45)
@@ -63,7 +64,7 @@ def stack(tmp_path: Path, platform: SimulatorServer, sink: Sink) -> Iterator[Air
         with airflow_stack(tmp_path / "home", server.get_uri(), platform.url, settings) as started:
             yield started
     finally:
-        server.cleanup()
+        stop_server(server)
 
 
 def _add_dag(folder: Path, dag_id: str, due: datetime) -> None:

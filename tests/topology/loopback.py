@@ -97,12 +97,11 @@ class Places:
 
         def swap_words(words: Sequence[str]) -> tuple[str, ...]:
             # An argument that became two of them, as `--host=127.0.0.1 --port=5432`, is split again.
-            swapped = [swap(word, [*port_rules, *rules]) for word in words]
-            return tuple(
-                part
-                for word, text in zip(words, swapped, strict=True)
-                for part in ([text] if " " in word else text.split(" "))
-            )
+            found: list[str] = []
+            for word in words:
+                text = swap(word, [*port_rules, *rules])
+                found += [text] if " " in word else text.split(" ")
+            return tuple(found)
 
         environment = {name: swap(value) for name, value in service.environment.items()}
         if service.is_ours:

@@ -67,7 +67,7 @@ class Scenario:
             with self._phase("prepare"):
                 self._prepare()
             with self._phase("start until healthy"):
-                self._runner.wait_until(lambda: not self._runner.list_unhealthy(), "all services are healthy", 240)
+                self._runner.wait_until(lambda: not self._runner.list_unhealthy(), "all services are healthy", 600)
             self._work()
         finally:
             with self._phase("stop"):
@@ -107,7 +107,7 @@ class Scenario:
         engine = open_engine(self._adwarm_url())
         try:
             with self._phase("DAGs are found"):
-                self._runner.wait_until(lambda: {WARMING, DAILY} <= rest.list_dags(), "the DAGs are found", 120)
+                self._runner.wait_until(lambda: {WARMING, DAILY} <= rest.list_dags(), "the DAGs are found", 300)
                 assert rest.list_import_errors() == []
             extra = {"app_id": "1", "access_token": "simulated-token", "graph_url": self._url("simulator")}
             rest.create_connection("facebook_default", "facebook_social", json.dumps(extra))
@@ -135,8 +135,8 @@ class Scenario:
                 rest.unpause(dag_id)
             rest.trigger(WARMING, RUN, conf)
             rest.backfill(DAILY, _day(DAYS + 1), _day(2), {"accounts": BACKFILLED})
-            self._runner.wait_until(lambda: len(entries.list_entries(engine)) >= 6, "some reports are stored", 150)
-            self._runner.wait_until(lambda: self._running_pids(rest), "the worker fetches batches", 60)
+            self._runner.wait_until(lambda: len(entries.list_entries(engine)) >= 6, "some reports are stored", 400)
+            self._runner.wait_until(lambda: self._running_pids(rest), "the worker fetches batches", 120)
         with self._phase("kill -9 of the worker and a read API, until healthy"):
             pids, before = self._running_pids(rest), len(entries.list_entries(engine))
             members = {process.pid for process in self._runner.running[WORKER].processes()}
@@ -144,11 +144,11 @@ class Scenario:
             killed = {name: self._runner.running[name].kill() for name in (WORKER, SERVES[0])}
             assert before < len(KEYS), "the run was over before the kill"
             self._runner.wait_until(
-                lambda: self._runner.running[WORKER].starts == 2 and not self._runner.list_unhealthy(), "restart", 120
+                lambda: self._runner.running[WORKER].starts == 2 and not self._runner.list_unhealthy(), "restart", 400
             )
         self.findings |= {"killed_processes": killed, "tasks_running_at_kill": len(pids), "entries_at_kill": before}
         with self._phase("until all runs are green"):
-            self._runner.wait_until(lambda: self._are_done(rest), "the runs end", 300)
+            self._runner.wait_until(lambda: self._are_done(rest), "the runs end", 900)
 
     def _running_pids(self, rest: AirflowRest) -> set[int]:
         """Return the processes of the running batches; none while one is still on its way to a worker."""

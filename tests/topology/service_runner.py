@@ -71,7 +71,7 @@ class RunningService:
             )  # fmt: skip
 
     def tick(self) -> None:
-        """Restart it when it has ended, and look after its health check."""
+        """Restart it when it has ended, and run its health check until it is healthy."""
         now = time.monotonic()
         if self.process is None or not self.is_wanted:
             return

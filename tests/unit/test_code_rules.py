@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 
 import grimp
@@ -56,11 +57,13 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 Rule = Callable[[ast.AST], list[str]]
 
 
-def _sources(*folders: str) -> list[Path]:
+@lru_cache
+def _sources(*folders: str) -> tuple[Path, ...]:
     found = (path for folder in folders for path in sorted((ROOT / folder).rglob("*.py")))
-    return [path for path in found if not {"__pycache__", "node_modules"} & set(path.parts)]
+    return tuple(path for path in found if not {"__pycache__", "node_modules"} & set(path.parts))
 
 
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
@@ -74,7 +77,12 @@ def _name(path: Path) -> str:
 
 
 def _functions(tree: ast.AST) -> Iterator[Function]:
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
+    return (node for node in _nodes(tree) if isinstance(node, Function))
+
+
+@cache
+def _nodes(tree: ast.AST) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree))
 
 
 def _dotted(node: ast.AST) -> str:
@@ -84,7 +92,7 @@ def _dotted(node: ast.AST) -> str:
 
 
 def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+    for node in _nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -123,11 +131,11 @@ def _many_positional_parameters(tree: ast.AST) -> list[str]:
 
 
 def _asserts(tree: ast.AST) -> list[str]:
-    return [f"line {node.lineno}" for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    return [f"line {node.lineno}" for node in _nodes(tree) if isinstance(node, ast.Assert)]
 
 
 def _unfinished(tree: ast.AST) -> list[str]:
-    raised = ((node.lineno, node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc)
+    raised = ((node.lineno, node.exc) for node in _nodes(tree) if isinstance(node, ast.Raise) and node.exc)
     named = ((line, error.func if isinstance(error, ast.Call) else error) for line, error in raised)
     return [f"line {line}" for line, error in named if _dotted(error) == "NotImplementedError"]
 
@@ -145,10 +153,10 @@ def _silent_handlers(tree: ast.AST) -> list[str]:
         logged = any(isinstance(node, ast.Call) and _dotted(node.func).endswith(".exception") for node in inside)
         return not used and not logged and not any(isinstance(node, ast.Raise) for node in inside)
 
-    handlers = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)]
+    handlers = [node for node in _nodes(tree) if isinstance(node, ast.ExceptHandler)]
     suppressed = [
         node
-        for node in ast.walk(tree)
+        for node in _nodes(tree)
         if isinstance(node, ast.Call)
         and _dotted(node.func).endswith("suppress")
         and {_dotted(argument) for argument in node.args} & {"Exception", "BaseException"}
@@ -162,13 +170,13 @@ def _is_ellipsis(node: ast.AST) -> bool:
 
 def _unsafe_stores(tree: ast.AST) -> list[str]:
     imports = [name for name in _imported(tree) if name.split(".")[0] in UNSAFE_STORES]
-    calls = [node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and "pickle" in node.attr]
+    calls = [node.attr for node in _nodes(tree) if isinstance(node, ast.Attribute) and "pickle" in node.attr]
     return imports + calls
 
 
 def _wall_clock(tree: ast.AST) -> list[str]:
     """Calls that read the clock or the global random generator. A generator created from a seed is fine."""
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    calls = (node for node in _nodes(tree) if isinstance(node, ast.Call))
     found = []
     for node in calls:
         name = ".".join(_dotted(node.func).split(".")[-2:])
@@ -183,7 +191,7 @@ def _airflow_imports(tree: ast.AST) -> list[str]:
 
 
 def _vague_names(tree: ast.AST) -> list[str]:
-    named = (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    named = (node.name for node in _nodes(tree) if isinstance(node, ast.ClassDef))
     return [name for name in named if re.search(r"(Manager|Helper|Util|Utils)$", name)]
 
 

@@ -43,7 +43,7 @@ _TIME_LIMIT = {
     "mariadb": "SET max_statement_time = {seconds}",
     "snowflake": "ALTER SESSION SET STATEMENT_TIMEOUT_IN_SECONDS = {seconds}",
 }
-"""Statements that limit the time of a query, so that a table which is locked holds no worker for ever."""
+"""Statements that limit the time of a query, so that a locked table does not hold a worker without end."""
 _CONNECT_LIMIT = {"postgresql", "mysql", "mariadb"}
 """Dialects whose drivers take `connect_timeout`, in whole seconds."""
 

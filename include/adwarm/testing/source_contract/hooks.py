@@ -55,7 +55,11 @@ class SourceHooks:
 
     def make_source(self) -> InsightsSource:
         """Return a new source over the upstream; called once per thread, and after a fork in the child."""
-        raise NotImplementedError("write make_source: it returns a new source over the upstream of the test")
+        broken("write make_source: it returns a new source over the upstream of the test")
+
+    def make_source_with_time_limit(self) -> InsightsSource:
+        """Return a source whose calls end after a few seconds, for an upstream that hangs; by default `make_source`."""
+        return self.make_source()
 
     def data(self) -> UpstreamData:
         """Return what the upstream holds; by default `sample_data`, which the subclass loads into it."""
@@ -72,11 +76,11 @@ class SourceHooks:
         Raises:
             CannotHold: the upstream cannot hold such a value.
         """
-        raise NotImplementedError("write replace_value, or set can_replace_values = False")
+        broken("write replace_value, or set can_replace_values = False")
 
     def fail_upstream(self, failure: UpstreamFailure, account_id: str) -> AbstractContextManager[None]:
         """Make the upstream fail while the block runs, for one account where the failure is about accounts."""
-        raise NotImplementedError("write fail_upstream, or set failures = frozenset()")
+        broken("write fail_upstream, or set failures = frozenset()")
 
     def count_requests(self) -> int | None:
         """Return how many requests the upstream has received so far; None where requests cost nothing."""

@@ -79,10 +79,13 @@ class RowTests(SourceHooks):
     def test_zero_delivery_is_no_row(self) -> None:
         """A row of zeros means no delivery, like a missing row, so it is left out."""
         source, data = self.make_source(), self.data()
+        zeros = {row_key(row, data.level) for row in data.zero_rows}
         for increment in Increment:
             for row in self.read(source, data.window, increment):
+                key = row_key(row, data.level)
+                check(key not in zeros, f"{key} is a row of zeros; leave such rows out")
                 figures = [Decimal(row[name]) for name in SUMS if row.get(name) is not None]
-                check(not figures or any(figures), f"{row_key(row, data.level)} has zeros only; leave such rows out")
+                check(not figures or any(figures), f"{key} has zeros only; leave such rows out")
 
     def test_days_at_clock_changes(self) -> None:
         """The days around a change of the clock have their own rows: days are those of the account's zone."""

@@ -27,7 +27,7 @@ ZONES = {"act_11": "Europe/Berlin", "act_12": "America/New_York"}
 PERIOD = Window(date(2026, 10, 20), date(2026, 11, 5))
 FAULTS = {
     UpstreamFailure.UNREACHABLE: FaultRule(kind=FaultKind.RESET),
-    UpstreamFailure.HANGS: FaultRule(kind=FaultKind.SLOW_BODY, seconds=5),
+    UpstreamFailure.HANGS: FaultRule(kind=FaultKind.SLOW_BODY, seconds=20),
     UpstreamFailure.THROTTLED: FaultRule(kind=FaultKind.TOO_MANY_429),
     UpstreamFailure.DENIED: FaultRule(kind=FaultKind.DENIED),
     UpstreamFailure.TOKEN_DEAD: FaultRule(kind=FaultKind.TOKEN_DEAD),
@@ -88,8 +88,12 @@ class TestMeta(SourceContract):
         self.platform, self.held = platform, held
 
     def make_source(self) -> MetaSource:
+        """Return a source over the simulated platform."""
+        return MetaSource(MetaCredentials(SecretStr(TOKEN)), SourceSettings(graph_url=self.platform.url))
+
+    def make_source_with_time_limit(self) -> MetaSource:
         """Return a source whose calls may take two seconds."""
-        settings = SourceSettings(graph_url=self.platform.url, read_timeout=1, call_timeout=2)
+        settings = SourceSettings(graph_url=self.platform.url, read_timeout=2, call_timeout=2)
         return MetaSource(MetaCredentials(SecretStr(TOKEN)), settings)
 
     def data(self) -> UpstreamData:

@@ -13,7 +13,6 @@ from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from adwarm.model import Row
-from adwarm.settings import SqlSettings
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TableOptions
 from adwarm.testing import (
@@ -40,9 +39,12 @@ class SqlContract(SourceContract):
     admin: Engine
 
     def make_source(self) -> SqlSource:
-        """Return a source over the table, whose queries may take a second."""
-        limits = SqlSettings(connect_timeout_seconds=2, pool_timeout_seconds=5)
-        return SqlSource(self.url, self.table, self.options, limits=limits, call_timeout=1)
+        """Return a source over the table."""
+        return SqlSource(self.url, self.table, self.options)
+
+    def make_source_with_time_limit(self) -> SqlSource:
+        """Return a source whose queries may take two seconds."""
+        return SqlSource(self.url, self.table, self.options, call_timeout=2)
 
     table = "contract_ads"
 
@@ -93,10 +95,8 @@ class SqlContract(SourceContract):
                 assert connection.execute(update, {"value": value, **key}).rowcount == 1
         except (DBAPIError, StatementError) as error:
             raise CannotHold(str(error)) from error
-        try:
-            yield
-        finally:
-            self.load(self.admin)
+        yield
+        self.load(self.admin)
 
     @contextmanager
     def fail_upstream(self, failure: UpstreamFailure, account_id: str) -> Iterator[None]:
@@ -192,12 +192,14 @@ class TestPostgres(PostgresContract):
 class TestPostgresText(PostgresContract):
     """Columns of text, and days as text."""
 
+    failures = frozenset({UpstreamFailure.ABSENT})
     day_type = "text"
 
 
 class TestPostgresTimes(PostgresContract):
     """Days as the midnights of Berlin, with a zone; figures without a limit of digits."""
 
+    failures = frozenset({UpstreamFailure.DAMAGED})
     types: ClassVar = dict.fromkeys(FIGURES, "numeric")
     day_type = "timestamptz"
     options = TableOptions(data_zone=ZONE, day_zone=ZONE, currency="EUR")
