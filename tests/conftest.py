@@ -24,7 +24,7 @@ from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
-from adwarm.testing.object_server import REGION, ObjectServer
+from tests.object_server import REGION, ObjectServer
 from tests.postgres_server import skip_disk_writes, stop_server
 from tests.schema_template import MIGRATION_TESTS, SchemaTemplate
 

@@ -9,14 +9,22 @@ from typing import Any
 
 import pytest
 
+from adwarm.foundation import storage_options
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.redaction import redact
-from adwarm.foundation.storage_options import forget_connections, options_for
+from adwarm.foundation.storage_options import options_for
 from adwarm.settings import Settings
-from adwarm.testing.object_server import KEY_ID, REGION, SECRET, ObjectServer
+from tests.object_server import KEY_ID, REGION, SECRET, ObjectServer
 
 TOKEN = "session-token-planted-4711"
-pytestmark = pytest.mark.usefixtures("airflow_home")
+pytestmark = pytest.mark.usefixtures("airflow_home", "no_connection_of_another_test")
+
+
+@pytest.fixture
+def no_connection_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process uses no connection yet."""
+    monkeypatch.setattr(storage_options._process, "connections", {})
+    monkeypatch.setattr(storage_options._process, "connection_names", set())
 
 
 @pytest.fixture
@@ -34,8 +42,7 @@ def use(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         data_connection.use_data_connection(settings)
         return options_for(url)
 
-    yield define
-    forget_connections()
+    return define
 
 
 def test_login_and_password_are_key_and_secret(use: Any) -> None:
@@ -118,14 +125,11 @@ def test_a_task_reads_and_writes_with_it(
     monkeypatch.setenv("AIRFLOW_CONN_BUCKET_TASK", json.dumps(values))
     monkeypatch.setenv("ADWARM_DATA_URL", bucket_url)
     monkeypatch.setenv("ADWARM_DATA_CONNECTION", "bucket_task")
-    try:
-        open_runtime(uses_objects=False)
-        assert "secret" not in options_for(bucket_url)
-        runtime = open_runtime()
-        digest = runtime.objects.put(b"rows")
-        assert runtime.objects.get(digest, from_storage=True) == b"rows"
-    finally:
-        forget_connections()
+    open_runtime(uses_objects=False)
+    assert "secret" not in options_for(bucket_url)
+    runtime = open_runtime()
+    digest = runtime.objects.put(b"rows")
+    assert runtime.objects.get(digest, from_storage=True) == b"rows"
 
 
 def test_the_web_server_reads_a_connection_of_the_database(airflow_home: Path, bucket_url: str) -> None:

@@ -28,7 +28,9 @@ AIRFLOW = {
         "--max-active-runs",
         "--reprocess-behavior",
         "--dry-run",
-    }
+    },
+    "dags test": {"--conf"},
+    "standalone": set(),
 }
 
 

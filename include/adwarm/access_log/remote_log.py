@@ -22,7 +22,7 @@ _KEPT_STARTS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFile:
+class RemoteLogFile:
     """A file behind a URL.
 
     Attributes:
@@ -38,7 +38,7 @@ class FoundFile:
     mtime: float
 
 
-def list_glob(folder: str, pattern: str) -> list[FoundFile]:
+def list_glob(folder: str, pattern: str) -> list[RemoteLogFile]:
     """Return the files that match a glob below the URL `folder`."""
     with translating_remote_errors(folder, LOG_SETTING):
         root = open_path(folder, LOG_SETTING)
@@ -46,7 +46,7 @@ def list_glob(folder: str, pattern: str) -> list[FoundFile]:
         return list(_describe(root, folder, found.values()))
 
 
-def list_below(url: str) -> list[FoundFile]:
+def list_below(url: str) -> list[RemoteLogFile]:
     """Return every file below a URL, at any depth; none when there is no such folder."""
     with translating_remote_errors(url, LOG_SETTING):
         root = open_path(url, LOG_SETTING)
@@ -57,7 +57,7 @@ def list_below(url: str) -> list[FoundFile]:
         return list(_describe(root, url, found.values()))
 
 
-def find_file(url: str) -> FoundFile | None:
+def find_file(url: str) -> RemoteLogFile | None:
     """Return the file at a URL; None when there is none, or a folder."""
     try:
         with translating_remote_errors(url, LOG_SETTING):
@@ -68,10 +68,10 @@ def find_file(url: str) -> FoundFile | None:
         return None
 
 
-def read_heads(files: Iterable[FoundFile]) -> Iterator[bytes | Exception]:
+def read_heads(files: Iterable[RemoteLogFile]) -> Iterator[bytes | Exception]:
     """Yield the first bytes of each file in order, or why they cannot be read, several files at once."""
 
-    def read(file: FoundFile) -> bytes | Exception:
+    def read(file: RemoteLogFile) -> bytes | Exception:
         try:
             return _read_range(file.url, 0, min(HEAD_BYTES, file.size)) if file.size else b""
         except FileNotFoundError as error:
@@ -142,7 +142,7 @@ class _Starts:
 _windows: list[_Starts] = []
 
 
-def _describe(root: Any, folder: str, found: Iterable[dict[str, Any]]) -> Iterator[FoundFile]:
+def _describe(root: Any, folder: str, found: Iterable[dict[str, Any]]) -> Iterator[RemoteLogFile]:
     base = str(root.path).rstrip("/")
     for info in found:
         path = str(info["name"])
@@ -151,7 +151,7 @@ def _describe(root: Any, folder: str, found: Iterable[dict[str, Any]]) -> Iterat
             url = f"{folder.rstrip('/')}/{rest}" if rest else folder
             modified = find_modified(info)
             mtime = utc(modified).timestamp() if isinstance(modified, datetime) else float(modified or 0.0)
-            yield FoundFile(url, url.rpartition("/")[2], int(info["size"] or 0), mtime)
+            yield RemoteLogFile(url, url.rpartition("/")[2], int(info["size"] or 0), mtime)
 
 
 def _read_range(url: str, start: int, end: int) -> bytes:

@@ -14,7 +14,7 @@ from adwarm.cli.output import print_json, print_note
 from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
-    from adwarm.cli.airflow_settings import AirflowPlace
+    from adwarm.cli.airflow_settings import AirflowConfig
 
 app = typer.Typer(help="Set up an installed Airflow.", no_args_is_help=True, rich_markup_mode=None)
 _FORMATS = ("shell", "env", "cfg")
@@ -67,41 +67,41 @@ def setup(
     if simulator and output == "cfg":
         raise BadRequest("a trial is more than airflow.cfg can hold; use --format shell or env with --simulator")
     old = "" if write is None else _read(write)
-    place = _find_place(output, write, old)
+    config = _find_config(output, write, old)
     if simulator:
         port = _find_free_port(port)
         variables = trial_variables(home.absolute(), f"http://127.0.0.1:{port}")
     else:
-        variables = find_variables(place)
+        variables = find_variables(config)
     if as_json and write is None:
         print_json({"variables": [{"name": name, "value": value} for name, value in variables.items()]})
     elif write is not None:
-        _write(write, _update(old, output, variables, place))
+        _write(write, _update(old, output, variables, config))
         print_json({"file": str(write)}) if as_json else print_note(f"written to {write}")
     else:
         more = _start_trial(variables, port) if simulator and output == "shell" else "" if simulator else _YOURS
-        typer.echo(f"{_HEAD}\n{_update('', output, variables, place)}{more}", nl=False)
+        typer.echo(f"{_HEAD}\n{_update('', output, variables, config)}{more}", nl=False)
         if simulator:
             _explain_trial(home)
 
 
-def _find_place(output: str, write: Path | None, text: str) -> "AirflowPlace":
+def _find_config(output: str, write: Path | None, text: str) -> "AirflowConfig":
     """Return where the settings to keep are: in the file that is written, and what it lacks in this environment."""
-    from adwarm.cli.airflow_settings import AirflowPlace
+    from adwarm.cli.airflow_settings import AirflowConfig
     from adwarm.cli.airflow_text import parse_variables
 
     if write is not None and output == "cfg":
-        return AirflowPlace({}, write.parent, write)
-    return AirflowPlace.find({**os.environ, **parse_variables(text)})
+        return AirflowConfig({}, write)
+    return AirflowConfig.find({**os.environ, **parse_variables(text)})
 
 
-def _update(text: str, output: str, variables: Mapping[str, str], place: "AirflowPlace") -> str:
+def _update(text: str, output: str, variables: Mapping[str, str], config: "AirflowConfig") -> str:
     """Return the text of a file with the settings in it."""
     from adwarm.cli import airflow_text
     from adwarm.cli.airflow_settings import find_options
 
     if output == "cfg":
-        return airflow_text.set_options(text, find_options(place))
+        return airflow_text.set_options(text, find_options(config))
     line = airflow_text.shell_line if output == "shell" else airflow_text.variable_line
     return airflow_text.set_variables(text, variables, line)
 

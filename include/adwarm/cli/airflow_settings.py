@@ -27,25 +27,23 @@ _AIRFLOW_DEFAULT: Final[dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class AirflowPlace:
-    """Where a process finds Airflow's configuration.
+class AirflowConfig:
+    """Where a process finds the configuration of Airflow.
 
     Attributes:
         environment: variables of the process.
-        home: Airflow's home folder.
-        config: its configuration file, which may not exist.
+        file: Airflow's configuration file, which may not exist.
     """
 
     environment: Mapping[str, str]
-    home: Path
-    config: Path
+    file: Path
 
     @classmethod
-    def find(cls, environment: Mapping[str, str]) -> "AirflowPlace":
-        """Return the place by Airflow's rules: AIRFLOW_HOME, else `~/airflow`; AIRFLOW_CONFIG, else the file in it."""
+    def find(cls, environment: Mapping[str, str]) -> "AirflowConfig":
+        """Return where Airflow looks: in AIRFLOW_CONFIG, else in `airflow.cfg` in AIRFLOW_HOME, else in `~/airflow`."""
         home = absolute_path(os.path.expandvars(environment.get("AIRFLOW_HOME") or "~/airflow"))
-        config = environment.get("AIRFLOW_CONFIG")
-        return cls(environment, home, absolute_path(os.path.expandvars(config)) if config else home / "airflow.cfg")
+        named = environment.get("AIRFLOW_CONFIG")
+        return cls(environment, absolute_path(os.path.expandvars(named)) if named else home / "airflow.cfg")
 
     def read(self, option: tuple[str, str]) -> str | None:
         """Return the configured text of an option; None when Airflow's default applies.
@@ -57,9 +55,9 @@ class AirflowPlace:
             return value
         parser = configparser.ConfigParser(interpolation=None, strict=False, comment_prefixes=("#", ";"))
         try:
-            parser.read(self.config, encoding="utf-8")
+            parser.read(self.file, encoding="utf-8")
         except (configparser.Error, OSError, UnicodeDecodeError) as error:
-            raise BadRequest(f"{self.config} cannot be read as Airflow's configuration: {error}") from None
+            raise BadRequest(f"{self.file} cannot be read as Airflow's configuration: {error}") from None
         text = parser.get(*option, fallback=None)
         return text.replace("%%", "%") if text and text.strip() else None
 
@@ -69,13 +67,13 @@ def variable_name(option: tuple[str, str]) -> str:
     return f"AIRFLOW__{option[0].upper()}__{option[1].upper()}"
 
 
-def list_bundles(place: AirflowPlace) -> list[dict[str, Any]]:
-    """Return the configured bundles with the package's own, which replaces an entry of its name or class.
+def list_bundles(config: AirflowConfig) -> list[dict[str, Any]]:
+    """Return the configured bundles with the package's own; an entry of its class stays as it is.
 
     Raises:
         BadRequest: what is configured is no list of bundles.
     """
-    text = place.read(BUNDLES_OPTION)
+    text = config.read(BUNDLES_OPTION)
     bundles = [_AIRFLOW_DEFAULT] if text is None else _parse_bundles(text)
     ours = [entry for entry in bundles if entry.get("classpath") == BUNDLE["classpath"]]
     if ours:
@@ -101,23 +99,23 @@ def _parse_bundles(text: str) -> list[dict[str, Any]]:
     return bundles
 
 
-def find_options(place: AirflowPlace) -> dict[tuple[str, str], str]:
+def find_options(config: AirflowConfig) -> dict[tuple[str, str], str]:
     """Return the options of Airflow's configuration that the DAGs need, merged with what is configured.
 
     Raises:
         BadRequest: an option is configured with a value that Airflow cannot read either.
     """
-    configured = place.read(RUNS_OPTION)
+    configured = config.read(RUNS_OPTION)
     try:
         runs = max(int(configured or 0), _MIN_RUNS)
     except ValueError:
         raise BadRequest(
             f"[{RUNS_OPTION[0]}] {RUNS_OPTION[1]} is {configured!r}, no number; correct it first"
         ) from None
-    return {BUNDLES_OPTION: json.dumps(list_bundles(place)), RUNS_OPTION: str(runs)}
+    return {BUNDLES_OPTION: json.dumps(list_bundles(config)), RUNS_OPTION: str(runs)}
 
 
-def find_variables(place: AirflowPlace) -> dict[str, str]:
+def find_variables(config: AirflowConfig) -> dict[str, str]:
     """Return the environment variables of a process of an existing Airflow with the package's DAGs.
 
     The allocators' variables return free memory to the system; a value that is set is kept.
@@ -125,8 +123,8 @@ def find_variables(place: AirflowPlace) -> dict[str, str]:
     Raises:
         BadRequest: as for `find_options`.
     """
-    options = {variable_name(option): value for option, value in find_options(place).items()}
-    return options | {name: place.environment.get(name) or value for name, value in ALLOCATOR.items()}
+    options = {variable_name(option): value for option, value in find_options(config).items()}
+    return options | {name: config.environment.get(name) or value for name, value in ALLOCATOR.items()}
 
 
 def trial_variables(home: Path, graph_url: str) -> dict[str, str]:

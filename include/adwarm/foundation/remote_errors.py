@@ -1,8 +1,8 @@
 """Errors of object storage in words: what is wrong, and what to do. No text of a driver is shown.
 
 The drivers (s3fs over botocore and aiohttp, gcsfs over google-auth) raise errors of their own classes, whose texts may
-hold anything. They are told apart by the error code of the answer, by the names of their classes, and by the numbers of
-`OSError`, so that no driver needs to be imported.
+hold anything. They are distinguished by the error code of the answer, by the names of their classes, and by the
+numbers of `OSError`, so that no driver needs to be imported.
 """
 
 import errno

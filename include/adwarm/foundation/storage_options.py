@@ -68,12 +68,6 @@ def uses_connection(name: str) -> bool:
     return name in _process.connection_names
 
 
-def forget_connections() -> None:
-    """Use the settings alone."""
-    _process.connections.clear()
-    _process.connection_names.clear()
-
-
 def get_storage_settings() -> StorageOptions:
     """Return the options of the settings that were loaded last."""
     return _process.settings

@@ -1,8 +1,11 @@
 """The tables of flow control: capacity scopes, grants, breakers and isolated sources."""
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Float, Index, Integer, String, Table, Text, text
 
 from adwarm.store.columns import key_column, metadata, value_column
+
+_IS_PARKED = text("parked_until IS NOT NULL")
+_IS_SHARED = text("scope NOT LIKE 'account:%'")
 
 # One row per account, app and token that was called.
 capacity_scope = Table(
@@ -16,6 +19,9 @@ capacity_scope = Table(
     Column("parked_why", Text),
     Column("usage", Float),
     value_column("state", JSON, dict),
+    # The few parked scopes and the few shared ones are looked for among those of all accounts.
+    Index(None, "parked_until", sqlite_where=_IS_PARKED, postgresql_where=_IS_PARKED),
+    Index("ix_capacity_scope_shared", "scope", sqlite_where=_IS_SHARED, postgresql_where=_IS_SHARED),
 )
 
 # One row per call or block in flight, deleted when it is released or has expired.

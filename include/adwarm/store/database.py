@@ -219,8 +219,8 @@ def _check_only_idle(engine: Engine) -> None:
         if connection is not None:  # None for one that was lost
             returned[connection] = time.monotonic()
 
-    def check_idle(connection: Any) -> bool:
-        return time.monotonic() - returned.get(connection, 0.0) < IDLE_SECONDS or check(connection)
+    def check_idle(dbapi_connection: Any) -> bool:
+        return time.monotonic() - returned.get(dbapi_connection, 0.0) < IDLE_SECONDS or check(dbapi_connection)
 
     engine.dialect.do_ping = check_idle  # type: ignore[assignment,method-assign]
 

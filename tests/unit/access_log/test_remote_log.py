@@ -19,7 +19,7 @@ from adwarm.access_log.log_reader import read_events
 from adwarm.foundation.errors import NotFound, StorageError
 from adwarm.foundation.storage_options import options_for
 from adwarm.settings import AccessLogSettings, Settings
-from adwarm.testing.object_server import Fault, ObjectServer
+from tests.object_server import Fault, ObjectServer
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.cli.airflow_settings import BUNDLE, AirflowPlace, find_options
+from adwarm.cli.airflow_settings import BUNDLE, AirflowConfig, find_options
 from adwarm.cli.airflow_text import parse_variables, set_options, set_variables, shell_line, variable_line
 
 from .conftest import Adwarm
@@ -36,7 +36,7 @@ max_dagruns_per_loop_to_schedule = 500
 
 
 @pytest.fixture(autouse=True)
-def airflow_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def airflow_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home of Airflow, and no setting of the machine."""
     for name in (OPTION, RUNS, "AIRFLOW_CONFIG", "MALLOC_ARENA_MAX"):
         monkeypatch.delenv(name, raising=False)
@@ -73,13 +73,13 @@ def test_bundles_of_the_environment_are_kept(adwarm: Adwarm, monkeypatch: pytest
     assert json.loads(parse_variables(adwarm("airflow", "setup").stdout)[OPTION]) == renamed
 
 
-def test_a_configuration_file_is_changed_in_two_options_only(adwarm: Adwarm, airflow_place: Path) -> None:
+def test_a_configuration_file_is_changed_in_two_options_only(adwarm: Adwarm, airflow_folder: Path) -> None:
     """Comments and other options stay, a value over several lines is replaced whole, a higher limit is kept."""
-    path = airflow_place / "airflow.cfg"
+    path = airflow_folder / "airflow.cfg"
     path.write_text(CFG, encoding="utf-8")
     assert adwarm("airflow", "setup", "--format", "cfg", "--write", str(path)).exit_code == 0
 
-    options = find_options(AirflowPlace({}, airflow_place, path))
+    options = find_options(AirflowConfig({}, path))
     text = path.read_text(encoding="utf-8")
     assert _bundles(options["dag_processor", "dag_bundle_config_list"]) == ["mine", "adwarm"]
     assert '"subdir": "100%%"' in text
@@ -90,9 +90,9 @@ def test_a_configuration_file_is_changed_in_two_options_only(adwarm: Adwarm, air
 
 
 @pytest.mark.parametrize("kind", ["shell", "env", "cfg"])
-def test_writing_twice_changes_nothing(adwarm: Adwarm, airflow_place: Path, kind: str) -> None:
+def test_writing_twice_changes_nothing(adwarm: Adwarm, airflow_folder: Path, kind: str) -> None:
     """The second run finds its own settings; a new file can be read by its owner only."""
-    path = airflow_place / "conf" / "settings"
+    path = airflow_folder / "conf" / "settings"
     texts = []
     for _ in range(2):
         assert adwarm("airflow", "setup", "--format", kind, "--write", str(path), "--json").json == {"file": str(path)}
@@ -101,9 +101,9 @@ def test_writing_twice_changes_nothing(adwarm: Adwarm, airflow_place: Path, kind
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_file_of_variables_keeps_the_users_bundles(adwarm: Adwarm, airflow_place: Path) -> None:
+def test_a_file_of_variables_keeps_the_users_bundles(adwarm: Adwarm, airflow_folder: Path) -> None:
     """The list in the file counts, not that of the shell that writes it."""
-    path = airflow_place / ".env"
+    path = airflow_folder / ".env"
     path.write_text(f"# mine\nOTHER=1\n{OPTION}='{json.dumps([MINE])}'\n", encoding="utf-8")
     adwarm("airflow", "setup", "--format", "env", "--write", str(path))
     text = path.read_text(encoding="utf-8")
@@ -144,11 +144,11 @@ def test_a_list_that_cannot_be_merged_is_an_error(
     assert message in result.stderr
 
 
-def test_wrong_formats_are_refused(adwarm: Adwarm, airflow_place: Path) -> None:
+def test_wrong_formats_are_refused(adwarm: Adwarm, airflow_folder: Path) -> None:
     """An unknown format, a trial as airflow.cfg, a limit that is no number and an unreadable file are errors."""
     assert "none of shell, env, cfg" in adwarm("airflow", "setup", "--format", "yaml").stderr
     assert "--format shell or env" in adwarm("airflow", "setup", "--format", "cfg", "--simulator").stderr
-    path = airflow_place / "airflow.cfg"
+    path = airflow_folder / "airflow.cfg"
     path.write_text("[scheduler]\nmax_dagruns_per_loop_to_schedule = many\n", encoding="utf-8")
     assert "is 'many', no number" in adwarm("airflow", "setup").stderr
     path.write_bytes(b"\xff\xfe\x00")

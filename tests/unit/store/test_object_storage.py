@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from adwarm.foundation import storage_options
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, StorageError
 from adwarm.foundation.storage_options import (
     StorageOptions,
-    forget_connections,
     options_for,
     use_connection,
     use_settings,
@@ -18,7 +18,7 @@ from adwarm.foundation.storage_options import (
 from adwarm.settings import Settings
 from adwarm.store.objects import ObjectStore
 from adwarm.store.page_files import PageFolder
-from adwarm.testing.object_server import KEY_ID, REGION, SECRET, Fault, ObjectServer
+from tests.object_server import KEY_ID, REGION, SECRET, Fault, ObjectServer
 
 FAULTS = {
     "AccessDenied": ("403 Forbidden", "objects_denied", "docs/how-to/object-storage.md"),
@@ -88,7 +88,7 @@ def test_a_storage_that_does_not_answer_is_a_timeout(object_server: ObjectServer
 
 
 def test_a_storage_that_is_away_is_unreachable(object_server: ObjectServer) -> None:
-    """A refused connection is told apart from an answer."""
+    """A refused connection is no answer."""
     use_settings(StorageOptions(endpoint_url="http://127.0.0.1:9", region=REGION, attempts=1))
     with pytest.raises(StorageError, match="cannot be reached") as raised:
         ObjectStore("s3://adwarm-tests/away").get("0" * 64)
@@ -225,11 +225,9 @@ def test_options_of_the_settings_are_for_the_storage_of_the_data_url(monkeypatch
     assert options_for("s3://other/log")["secret"] == "secret-of-settings"
     assert "secret" not in options_for("gs://bucket/log")
     assert options_for("/var/log") == {}
+    monkeypatch.setattr(storage_options._process, "connections", {})
     use_connection("bucket", "s3", {"secret": "secret-of-connection", "client_kwargs": {"region_name": "eu-west-1"}})
-    try:
-        options = options_for("s3a://other/log")
-    finally:
-        forget_connections()
+    options = options_for("s3a://other/log")
     assert (options["key"], options["secret"]) == ("id-of-settings", "secret-of-connection")
     assert options["client_kwargs"] == {"region_name": "eu-west-1"}
 

@@ -267,6 +267,11 @@ DECLARE
     found_row record;
     names text[] := '{}';
     rows_ jsonb[] := '{}';
+    wanted text[] := ARRAY(SELECT jsonb_object_keys(batch->'scopes'));
+    sources text[] := ARRAY(SELECT jsonb_object_keys(batch->'breakers'));
+    absent text[] := ARRAY(SELECT jsonb_array_elements_text(batch->'absent'));
+    return_ids text[] := ARRAY(SELECT pair->>0 FROM jsonb_array_elements(batch->'returns') AS o(pair));
+    renewal_ids text[] := ARRAY(SELECT pair->>0 FROM jsonb_array_elements(batch->'renewals') AS o(pair));
     owned int := jsonb_array_length(batch->'returns') + jsonb_array_length(batch->'renewals');
     takes int := jsonb_array_length(batch->'takes');
 BEGIN
@@ -279,15 +284,17 @@ BEGIN
     IF (ledger->>'next_expiry')::float8 <= at THEN
         RETURN '{"refused": "a grant has expired"}';
     END IF;
+    -- Arrays, because PostgreSQL expects 100 elements of JSON and would read small tables from start to end.
     IF owned > 0 AND owned <> (
-        SELECT count(DISTINCT g.id) FROM jsonb_array_elements((batch->'returns') || (batch->'renewals')) AS o(pair)
-        JOIN capacity_grant g ON g.id = o.pair->>0 AND g.token = (o.pair->>1)::bigint AND g.counted
+        SELECT count(*) FROM capacity_grant WHERE id = ANY(return_ids || renewal_ids) AND counted
+        AND id || ' ' || token = ANY(ARRAY(SELECT (pair->>0) || ' ' || (pair->>1)
+            FROM jsonb_array_elements((batch->'returns') || (batch->'renewals')) AS o(pair)))
     ) THEN
         RETURN '{"refused": "a grant is not held any more"}';
     END IF;
-    IF EXISTS (SELECT FROM breaker WHERE source IN (SELECT jsonb_array_elements_text(batch->'absent')))
-        OR EXISTS (SELECT FROM jsonb_each(batch->'breakers') AS b(name, calls)
-            LEFT JOIN breaker ON source = b.name WHERE state IS DISTINCT FROM 'closed') THEN
+    IF (SELECT count(*) FROM breaker WHERE source = ANY(absent || sources)
+        AND (state <> 'closed' OR source = ANY(absent))) > 0
+        OR (SELECT count(*) FROM breaker WHERE source = ANY(sources)) < cardinality(sources) THEN
         RETURN '{"refused": "a breaker counts"}';
     END IF;
     new_ledger := jsonb_build_object(
@@ -295,8 +302,8 @@ BEGIN
         'next_expiry', CASE WHEN takes = 0 THEN (ledger->>'next_expiry')::float8
             ELSE least((ledger->>'next_expiry')::float8, at + lease) END);
     FOR found_row IN
-        SELECT s.name, s.item, to_jsonb(c) AS stored FROM jsonb_each(batch->'scopes') AS s(name, item)
-        LEFT JOIN capacity_scope c ON c.scope = s.name
+        SELECT c.scope AS name, batch->'scopes'->c.scope AS item, to_jsonb(c) AS stored FROM capacity_scope c
+        WHERE c.scope = ANY(wanted)
     LOOP
         folded := adwarm_fold_scope_1(found_row.stored, rules->(found_row.item->>'kind'), shares,
             found_row.item->'events', at);
@@ -309,6 +316,9 @@ BEGIN
         names := names || found_row.name;
         rows_ := rows_ || folded;
     END LOOP;
+    IF cardinality(names) < cardinality(wanted) THEN
+        RETURN '{"refused": "a scope has no row yet"}';
+    END IF;
     UPDATE capacity_scope c SET "limit" = (n.value->>'limit')::float8, tokens = (n.value->>'tokens')::float8,
         refilled_at = (n.value->>'refilled_at')::float8, usage = (n.value->>'usage')::float8,
         state = (n.value->'state')::json
@@ -316,14 +326,13 @@ BEGIN
     IF NOT 'fleet' = ANY(names) THEN
         UPDATE capacity_scope SET state = jsonb_set(state::jsonb, '{ledger}', new_ledger)::json WHERE scope = 'fleet';
     END IF;
-    UPDATE breaker SET data = adwarm_count_successes_1(data::jsonb, b.calls::int, changed_at,
+    UPDATE breaker SET data = adwarm_count_successes_1(data::jsonb, (batch->'breakers'->>source)::int, changed_at,
         (rules->>'breaker_window')::float8, at)::json
-    FROM jsonb_each_text(batch->'breakers') AS b(name, calls) WHERE source = b.name AND b.calls::int > 0;
-    IF owned > 0 THEN
-        DELETE FROM capacity_grant g USING jsonb_array_elements(batch->'returns') AS o(pair) WHERE g.id = o.pair->>0;
-        UPDATE capacity_grant g SET expires_at = at + lease, token = (ledger->>'token')::bigint + o.place
-        FROM jsonb_array_elements(batch->'renewals') WITH ORDINALITY AS o(pair, place) WHERE g.id = o.pair->>0;
-    END IF;
+    WHERE source = ANY(sources) AND (batch->'breakers'->>source)::int > 0;
+    DELETE FROM capacity_grant WHERE id = ANY(return_ids);
+    UPDATE capacity_grant SET expires_at = at + lease,
+        token = (ledger->>'token')::bigint + array_position(renewal_ids, id::text)
+    WHERE id = ANY(renewal_ids);
     IF takes > 0 THEN
         INSERT INTO capacity_grant (id, token, scopes, priority, cost, source, probe, permits, counted, owner,
             granted_at, spend_until, expires_at)
@@ -337,8 +346,8 @@ BEGIN
 END $body$
 """
 
-CREATE = (FOLD_SCOPE, COUNT_SUCCESSES, TAKE_PERMITS)
-DROP = (
+CREATE_FUNCTIONS = (FOLD_SCOPE, COUNT_SUCCESSES, TAKE_PERMITS)
+DROP_FUNCTIONS = (
     "DROP FUNCTION IF EXISTS adwarm_take_permits_1(jsonb, jsonb, float8)",
     "DROP FUNCTION IF EXISTS adwarm_count_successes_1(jsonb, int, float8, float8, float8)",
     "DROP FUNCTION IF EXISTS adwarm_fold_scope_1(jsonb, jsonb, float8[], jsonb, float8)",

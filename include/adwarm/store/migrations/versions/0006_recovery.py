@@ -48,6 +48,8 @@ def downgrade() -> None:
         sa.Column("changed_at", sa.Float(), nullable=False),
         sa.Column("data", sa.JSON(), nullable=False),
     )
+    action = sa.table("healing_action", sa.column("name", sa.String))
+    op.execute(action.delete().where(sa.func.length(action.c.name) > 120))  # there is no room for them
     with op.batch_alter_table("healing_action") as table:
         table.alter_column("name", existing_type=sa.String(length=240), type_=sa.String(length=120))
     op.drop_index("ix_error_event_source_kind_at", "error_event")

@@ -14,8 +14,13 @@ down_revision = "8"
 branch_labels = None
 depends_on = None
 
-COMPATIBLE_FROM = "8"
-INDEXES: tuple[ConcurrentIndex, ...] = ()
+COMPATIBLE_FROM = "9"  # code of schema 8 does not read this, and stops
+INDEXES: tuple[ConcurrentIndex, ...] = (
+    ConcurrentIndex(
+        "ix_capacity_scope_parked_until", "capacity_scope", ("parked_until",), where="parked_until IS NOT NULL"
+    ),
+    ConcurrentIndex("ix_capacity_scope_shared", "capacity_scope", ("scope",), where="scope NOT LIKE 'account:%'"),
+)
 """Indexes on existing tables, built before `upgrade` without blocking writers."""
 
 _TIMESTAMP = sa.DateTime(timezone=True)
@@ -30,12 +35,12 @@ def upgrade() -> None:
         sa.Column("applied_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("revision", name=op.f("pk_schema_change")),
     )
-    _run_on_postgresql(permit_functions.CREATE)
+    _run_on_postgresql(permit_functions.CREATE_FUNCTIONS)
 
 
 def downgrade() -> None:
     """Drop the functions and the table."""
-    _run_on_postgresql(permit_functions.DROP)
+    _run_on_postgresql(permit_functions.DROP_FUNCTIONS)
     op.drop_table("schema_change")
 
 
