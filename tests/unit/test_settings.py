@@ -145,7 +145,7 @@ def test_no_secret_is_shown(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert found.source.access_token.get_secret_value() == "hush-token"
     assert "hush" not in f"{found!r} {found} {found.model_dump_json()}"
     monkeypatch.setenv("ADWARM_SOURCE__PAGE_SIZE", "hush-page")
-    monkeypatch.setenv("ADWARM_SOURCE__KIND", "hush-kind")
+    monkeypatch.setenv("ADWARM_SOURCE__KIND", "hush kind")
     with pytest.raises(BadRequest) as caught:
         load_settings()
     assert "ADWARM_SOURCE__PAGE_SIZE" in str(caught.value)

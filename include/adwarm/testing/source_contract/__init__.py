@@ -39,6 +39,7 @@ class SourceContract(RowTests, PageTests, ValueTests, CallTests):
         from adwarm.sources.parquet import ParquetSource
         from adwarm.testing import SourceContract
 
+
         class TestWarehouse(SourceContract):
             failures = frozenset()
             can_replace_values = False

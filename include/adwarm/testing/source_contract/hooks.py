@@ -38,6 +38,7 @@ class CannotHold(Exception):
         ```python
         from adwarm.testing import CannotHold
 
+
         def replace_value(self, row, field, value):
             raise CannotHold("the column is an integer")
         ```
