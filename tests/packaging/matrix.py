@@ -3,9 +3,9 @@
 python -m tests.packaging.matrix [--python 3.12 ...] [--airflow 3.3.1 ...] [--no-lowest]
 
 Each cell is a fresh environment with Airflow, the wheel and the newest versions of everything else; the cell `lowest`
-gets the lower bound of every dependency. Then every module is imported, provider, plugin, page and DAGs are checked,
-and the trial of the how-to warms a report on the simulated platform. Prints a table, writes .adwarm/matrix.json, and
-exits with 1 when a cell fails. A Python that this machine lacks is skipped, and said so.
+gets every extra, and the lower bound of every dependency. Then every module is imported, provider, plugin, page and
+DAGs are checked, and the trial of the how-to warms a report on the simulated platform. Prints a table, writes
+.adwarm/matrix.json, and exits with 1 when a cell fails. A Python that this machine lacks is skipped, and said so.
 """
 
 import argparse
@@ -76,14 +76,15 @@ def run_cell(cell: Cell, wheel: Path, folder: Path) -> dict[str, Any]:
         versions = environment.smoke("versions")["versions"]
         row |= {**versions, "airflow": versions["apache-airflow"]}
         uv("pip", "check", "--python", environment.python)
-        problems = check(environment)
+        problems = environment.smoke("extras")["extras"] if cell[1] == LOWEST else []
+        problems += check(environment)
     except (RuntimeError, TimeoutError, ValueError) as error:
         problems = [str(error)]
     return {**row, "result": "failed", "why": "\n".join(problems)} if problems else {**row, "result": "ok"}
 
 
 def install(environment: Environment, airflow: str, wheel: Path) -> None:
-    """Install a bare Airflow and the wheel into it, or, for `lowest`, the lower bound of every dependency."""
+    """Install a bare Airflow and the wheel into it, or, for `lowest`, the lower bounds with every extra."""
     if airflow != LOWEST:
         wanted = "apache-airflow" if airflow == "newest" else f"apache-airflow=={airflow}"
         environment.install(wanted)
@@ -91,7 +92,7 @@ def install(environment: Environment, airflow: str, wheel: Path) -> None:
         return
     pins = environment.home / "lowest.txt"
     uv(
-        "pip", "compile", "--quiet", "--resolution", "lowest-direct", "--python", environment.python,
+        "pip", "compile", "--quiet", "--resolution", "lowest-direct", "--all-extras", "--python", environment.python,
         str(ROOT / "pyproject.toml"), "--output-file", str(pins),
     )  # fmt: skip
     environment.install("--requirement", str(pins))

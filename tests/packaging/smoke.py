@@ -16,6 +16,23 @@ NOT_IMPORTED = ("adwarm.__main__", "adwarm.store.migrations.env")
 """A program, and a script that runs inside alembic only."""
 
 
+EXTRA_MODULES = (
+    "airflow.providers.celery.executors.celery_executor",
+    "airflow.providers.fab.auth_manager.fab_auth_manager",
+    "airflow.providers.redis.hooks.redis",
+    "gcsfs",
+    "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+    "opentelemetry.instrumentation.asgi",
+    "opentelemetry.instrumentation.requests",
+    "opentelemetry.instrumentation.sqlalchemy",
+    "plotly.graph_objects",
+    "psycopg2",
+    "s3fs",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvloop",
+)
+
+
 def imports() -> list[str]:
     """Import every module of the three packages, and return those that cannot be."""
     broken = []
@@ -28,6 +45,17 @@ def imports() -> list[str]:
                 importlib.import_module(module.name)
             except Exception as error:
                 broken.append(f"{module.name}: {type(error).__name__}: {error}")
+    return broken
+
+
+def extras() -> list[str]:
+    """Import what the extras bring, and return what cannot be imported."""
+    broken = []
+    for name in EXTRA_MODULES:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            broken.append(f"{name}: {type(error).__name__}: {error}")
     return broken
 
 
@@ -110,7 +138,7 @@ def location() -> str:
     return str(Path(adwarm.__file__).parent)
 
 
-PARTS = {part.__name__: part for part in (imports, provider, plugin, dags, page, versions, location)}
+PARTS = {part.__name__: part for part in (imports, extras, provider, plugin, dags, page, versions, location)}
 
 if __name__ == "__main__":
     print(json.dumps({name: PARTS[name]() for name in sys.argv[1:]}))
