@@ -79,7 +79,10 @@ def upgrade_within(connection: Connection, revision: str, clock: Clock | None = 
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_UNLIMITED)
-    for migration in list_pending(read_revision(connection)):
+    pending = list_pending(read_revision(connection))
+    if revision not in [migration.revision for migration in pending]:
+        return
+    for migration in pending:
         for index in migration.indexes:
             statement = index.create_statement(connection.dialect.name, is_online=False)
             connection.exec_driver_sql(statement, execution_options=_VERBATIM)
