@@ -276,3 +276,13 @@ def test_a_refused_database_is_not_changed(fresh: Engine) -> None:
         upgrade_to_newest(fresh, refuse)
     with read_transaction(fresh) as connection:
         assert inspect(connection).get_table_names() == []
+
+
+def test_the_lock_of_a_sqlite_file_is_private(tmp_path: Path) -> None:
+    """The file whose lock keeps other upgrades out can be read by the user alone, whatever the umask says."""
+    old = os.umask(0)
+    try:
+        upgrade(open_engine(f"sqlite:///{tmp_path}/private/a.db"))
+        assert (tmp_path / "private/a.db.upgrade").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(old)
