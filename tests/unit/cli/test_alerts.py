@@ -96,7 +96,10 @@ def test_the_doctor_checks_channels(adwarm: Adwarm, home: Path, monkeypatch: pyt
         found = adwarm("doctor", "--json").json
         return {item["name"]: (item["ok"], item["detail"]) for item in found if item["name"].startswith("alert")}
 
-    assert checks() == {"alerts": (True, "only in the log; ADWARM_ALERTS__CHANNELS adds channels")}
+    assert checks() == {
+        "alerts": (True, "none is open"),
+        "alert channels": (True, "only the log; ADWARM_ALERTS__CHANNELS adds channels"),
+    }
     with run_sink() as sink:
         use_channels(
             monkeypatch,
@@ -107,6 +110,7 @@ def test_the_doctor_checks_channels(adwarm: Adwarm, home: Path, monkeypatch: pyt
         found = checks()
     assert sink.received == []
     assert {name: ok for name, (ok, _) in found.items()} == {
+        "alerts": True,
         "alert channel log": True,
         "alert channel hook": True,
         "alert channel pager": False,

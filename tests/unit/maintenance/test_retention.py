@@ -49,6 +49,7 @@ BOUNDED_OTHERWISE = {
     "payload": "collect_garbage",
     "policy": "one row",
     "popular_range": "replaced once a day",
+    "schema_change": "number of migrations",
     "strategy": "a user makes them",
     "watermark": "number of steps",
 }
