@@ -111,7 +111,6 @@ def test_the_doctor_checks_channels(adwarm: Adwarm, home: Path, monkeypatch: pyt
     assert sink.received == []
     assert {name: ok for name, (ok, _) in found.items()} == {
         "alerts": True,
-        "alert channel log": True,
         "alert channel hook": True,
         "alert channel pager": False,
         "alert channel mail": True,
