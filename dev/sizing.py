@@ -36,9 +36,6 @@ CPU_IN_USE = 0.6
 PROCESS_MB = 450
 """Memory of a task process at its peak, imports included (`make bench-memory`)."""
 
-SERVE_MB = 500
-"""Memory of a serving process with its caches."""
-
 PERMITS_PER_SECOND = 6_000
 """Permits that one budget grants on PostgreSQL at blocks of eight (`make bench-admission`)."""
 
@@ -99,11 +96,6 @@ class Sizing:
 def load_facts() -> dict[str, dict[str, float]]:
     """Return the measured facts by section."""
     return tomllib.loads(FACTS.read_text(encoding="utf-8"))
-
-
-def load_unit_costs() -> dict[str, float]:
-    """Return the recorded unit costs."""
-    return load_facts()["unit_costs"]
 
 
 def estimate(installation: Installation, settings: Settings | None = None) -> Sizing:

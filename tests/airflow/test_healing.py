@@ -237,7 +237,7 @@ def test_a_damaged_day_is_fetched_again_in_the_same_run(
     run(accounts=ACCOUNTS[:1])
     objects = [(digest, suffix) for digest, suffix in runtime.objects.list_objects() if suffix == ".parquet"]
     for digest, suffix in objects:
-        runtime.objects._path(digest, suffix).write_bytes(b"damaged")
+        Path(runtime.objects.describe_location(digest, suffix)).write_bytes(b"damaged")
     finished = run(accounts=ACCOUNTS[:1], date_ranges=["last_14d"])
 
     assert finished.state == "success"

@@ -29,7 +29,7 @@ from adwarm.runtime import Runtime
 from adwarm.store import accounts
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
-from dev.sizing import load_unit_costs
+from dev.sizing import load_facts
 from graph_simulator.config import FIRST_ACCOUNT
 from tests.benchmarks import page_store
 from tests.benchmarks.backfill import NOW, Platform, simulated
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--accounts", type=int, default=40)
     parser.add_argument("--scale", type=float, default=0.05, help="size of the filled installation, 1 for full size")
     chosen = parser.parse_args(arguments)
-    recorded = load_unit_costs()
+    recorded = load_facts()["unit_costs"]
     rows = [
         {
             "what": name,

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ALL_PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "examples/README.md")
 SHELL = ("bash", "console", "sh", "shell")
 REASONS = {
+    "needs a clone": r"\bmake sizing\b",
     "needs Docker": r"\bdocker\b",
     "needs a cluster": r"\b(kubectl|helm)\b",
     "needs the Airflow of make up": r"\bmake (up|down)\b|\.adwarm/up/env",

@@ -20,13 +20,13 @@ class CannotRehearse(Exception):
 
 
 def stale_reports(stage: Stage) -> None:
-    """Nothing has warmed for two days: every open finds an old entry."""
+    """Nothing has warmed for two days: every open is a miss."""
     stage.run("adwarm warm act_1 --range yesterday; adwarm maintain --step apply_retention")
     stage.stop_schedules(hours=50)
     later = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT%H:00}"
     stage.show("look-report", f"adwarm get act_1 yesterday --at {later} | head -3")
     stage.show("look-doctor", "adwarm doctor | grep -E '(misses|DAG .*|switches|quota):'")
-    stage.show("look-why", "adwarm plan why act_1 yesterday | head -8")
+    stage.show("look-why", f"adwarm plan why act_1 yesterday --at {later} | head -8")
     stage.show("mend", "adwarm warm act_1 act_2 --range yesterday,last_7d", code=0)
     stage.show("over", "adwarm get act_1 yesterday | head -2", code=0)
 

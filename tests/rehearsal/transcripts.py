@@ -62,7 +62,7 @@ def normalize(text: str) -> list[str]:
     text = re.sub(r"^\d+ of \d+ report.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"(?<=[\s\"'(:=])/[^\s\"',;:]+", "PATH", text)
     text = re.sub(r"\bA?[0-9a-f]{8,64}\b", "HASH", text)
-    text = re.sub(rf"\b\d+ (?:{_MONTHS})\b|\b\d{{8}}T\d{{6}}Z\b", "TIME", text)
+    text = re.sub(rf"\b\d+ (?:{_MONTHS})\b|\b\d{{8}}T\d{{6,9}}Z\b", "TIME", text)
     text = re.sub(r"\d[\d,.:]*", "0", text)
     text = re.sub(r"[│┃]|-{8}", " ", text).replace("entries", "entry")
     return sorted(word.removesuffix("s") for word in text.split())

@@ -73,12 +73,12 @@ def restore(
         if result.problems:
             raise typer.Exit(1)
         return
-    runtime = Runtime()
+    on_progress = (lambda _text: None) if as_json else print_note
     result = restore_backup(
-        runtime.context, target, name, replace=replace, allow_problems=allow_problems, on_progress=print_note
+        Runtime().context, target, name, replace=replace, allow_problems=allow_problems, on_progress=on_progress
     )
     _print(result, as_json=as_json)
-    print_note("restored; `adwarm verify` checks every object, then start the DAGs and `adwarm serve` again")
+    on_progress("restored; `adwarm verify` checks every object, then start the DAGs and `adwarm serve` again")
 
 
 def _print(result: "RestoreResult", *, as_json: bool) -> None:

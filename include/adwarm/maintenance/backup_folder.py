@@ -1,10 +1,10 @@
 """A folder or URL that holds backups: their manifests, tables and files, and the objects that they share.
 
     objects/ab/<hash>.parquet                     an object of any of the backups, as in the object store
-    backups/20261126T201500Z/manifest.json        written last: a backup without it is incomplete
-    backups/20261126T201500Z/tables/<name>.jsonl.zst
-    backups/20261126T201500Z/objects.jsonl.zst    the objects that it needs: hash and suffix
-    backups/20261126T201500Z/files/opens/...      the open log and the pages of reviews
+    backups/20261126T201500123Z/manifest.json        written last: a backup without it is incomplete
+    backups/20261126T201500123Z/tables/<name>.jsonl.zst
+    backups/20261126T201500123Z/objects.jsonl.zst    the objects that it needs: hash and suffix
+    backups/20261126T201500123Z/files/opens/...      the open log and the pages of reviews
 
 An object that an earlier backup has stored is not copied again. The manifest holds the SHA-256 of every other file.
 """
@@ -32,7 +32,7 @@ from adwarm.store.table_dump import TableColumns
 FORMAT = 1
 """Version of the layout and of the manifest."""
 _MANIFEST = "manifest.json"
-_NAME = re.compile(r"\d{8}T\d{6}Z")
+_NAME = re.compile(r"\d{8}T\d{6}(?:\d{3})?Z")
 _WHERE = "the folder of the backups"
 _READ_BYTES = 1 << 20
 
@@ -172,7 +172,7 @@ class BackupFolder:
 
     def create(self, at: datetime) -> str:
         """Create an empty backup and return its name."""
-        name = f"{at:%Y%m%dT%H%M%SZ}"
+        name = f"{at:%Y%m%dT%H%M%S}{at.microsecond // 1000:03}Z"
         if name in self.list_names():
             raise BadRequest(f"{self.url} has a backup {name} already; wait a second")
         return name
@@ -288,5 +288,5 @@ class BackupFolder:
 
     def _backup(self, name: str) -> Any:
         if not _NAME.fullmatch(name):
-            raise BadRequest(f"{name[:40]!r} is no name of a backup, such as 20261126T201500Z")
+            raise BadRequest(f"{name[:40]!r} is no name of a backup, such as 20261126T201500123Z")
         return self._root / "backups" / name

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, column, create_engine, event, table
@@ -48,6 +48,10 @@ logging.getLogger("alembic.runtime.migration").setLevel(logging.WARNING)  # it l
 log = logging.getLogger(__name__)
 
 
+_VERBATIM: Final = {"no_parameters": True}
+"""A statement may hold percent signs, which the driver would take for parameters."""
+
+
 def read_revision(connection: Connection) -> str | None:
     """Return the revision of the database, or None when it has no schema yet."""
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
@@ -75,9 +79,13 @@ def upgrade_within(connection: Connection, revision: str, clock: Clock | None = 
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(_UNLIMITED)
-    for migration in list_pending(read_revision(connection)):
+    pending = list_pending(read_revision(connection))
+    if revision not in [migration.revision for migration in pending]:
+        return
+    for migration in pending:
         for index in migration.indexes:
-            connection.exec_driver_sql(index.create_statement(connection.dialect.name, is_online=False))
+            statement = index.create_statement(connection.dialect.name, is_online=False)
+            connection.exec_driver_sql(statement, execution_options=_VERBATIM)
         run_up(connection, migration.revision)
         save_change(connection, migration.revision, migration.compatible_from, (clock or SystemClock()).now())
         if migration.revision == revision:
@@ -128,7 +136,7 @@ def _rehearse_on_copy(engine: Engine, pending: list[Migration]) -> list[str]:
     copy, statements = create_engine("sqlite://"), list[str]()
     with copy.begin() as connection:
         for statement in existing:
-            connection.exec_driver_sql(statement)
+            connection.exec_driver_sql(statement, execution_options=_VERBATIM)
         if current is not None:
             connection.execute(table(VERSION_TABLE, column("version_num")).insert().values(version_num=current))
 
@@ -193,7 +201,7 @@ class _Steps:
     def _run_alone(self, statement: str) -> None:
         """Run a statement outside of a transaction on PostgreSQL. It may take as long as the table is large."""
         if self._dialect == "sqlite":
-            self._retry(lambda connection: connection.exec_driver_sql(statement))
+            self._retry(lambda connection: connection.exec_driver_sql(statement, execution_options=_VERBATIM))
             return
         raw: Any = self._connection.connection.dbapi_connection
         raw.autocommit = True

@@ -5,6 +5,7 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -334,7 +335,7 @@ def test_scoring_lets_damaged_days_be_fetched_again(bench: PrefetchHarness) -> N
     request = [KeyRequest(ReportKey("act_1", WEEK), close_day=DAY)]
     bench.prefetch.run(request, Priority.LOW)
     for digest, suffix in bench.prefetch.objects.list_objects():
-        bench.prefetch.objects._path(digest, suffix).write_bytes(b"?")
+        Path(bench.prefetch.objects.describe_location(digest, suffix)).write_bytes(b"?")
     pairs = [("act_1", DAY)]
     result = score_accounts(bench.prefetch.context, pairs, NOW, bench.prefetch.pipeline)
     assert "its days are fetched again" in result.errors[0]

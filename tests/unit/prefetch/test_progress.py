@@ -274,7 +274,7 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) 
     store = bench.prefetch.objects
     damaged = 0
     for number, (digest, suffix) in enumerate(list(store.list_objects())):
-        path = store._path(digest, suffix)
+        path = Path(store.describe_location(digest, suffix))
         path.unlink() if number % 2 else path.write_bytes(b"damaged")
         damaged += 1
     bench.clock.sleep(86_400)

@@ -16,10 +16,10 @@ from sqlalchemy.engine import make_url
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import open_engine, read_transaction, write_transaction
-from adwarm.store.migration_scripts import VERSION_TABLE, list_migrations, run_up
+from adwarm.store.migration_scripts import VERSION_TABLE, list_migrations
 from adwarm.store.schema import downgrade, find_differences, get_current_revision, get_head_revision, upgrade
 from adwarm.store.tables import metadata
-from adwarm.store.upgrades import upgrade_to_newest
+from adwarm.store.upgrades import upgrade_to_newest, upgrade_within
 from tests.unit.store.filled_schema import fill, lost_rows, read_rows
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -51,7 +51,7 @@ def fresh(engine: Engine, tmp_path: Path) -> Iterator[Engine]:
 def upgrade_until(engine: Engine, revision: str) -> None:
     """Upgrade to `revision` by the migrations up to it."""
     with write_transaction(engine) as connection:
-        run_up(connection, revision)
+        upgrade_within(connection, revision)
 
 
 def describe(engine: Engine) -> dict[str, Any]:
@@ -276,3 +276,13 @@ def test_a_refused_database_is_not_changed(fresh: Engine) -> None:
         upgrade_to_newest(fresh, refuse)
     with read_transaction(fresh) as connection:
         assert inspect(connection).get_table_names() == []
+
+
+def test_the_lock_of_a_sqlite_file_is_private(tmp_path: Path) -> None:
+    """The file whose lock keeps other upgrades out can be read by the user alone, whatever the umask says."""
+    old = os.umask(0)
+    try:
+        upgrade(open_engine(f"sqlite:///{tmp_path}/private/a.db"))
+        assert (tmp_path / "private/a.db.upgrade").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(old)

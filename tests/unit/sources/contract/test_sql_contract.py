@@ -172,6 +172,8 @@ class PostgresContract(SqlContract):
             own = parts.set(host="127.0.0.1", port=proxy.port, password=self.secrets[0], query={"sslmode": "disable"})
             self.url = own.render_as_string(hide_password=False)
             yield
+        with self.admin.begin() as connection:
+            connection.execute(text(f"DROP TABLE {self.table}"))  # the server is shared with tests of the schema
         self.admin.dispose()
 
     @contextmanager
