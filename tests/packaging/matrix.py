@@ -4,8 +4,9 @@ python -m tests.packaging.matrix [--python 3.12 ...] [--airflow 3.3.1 ...] [--no
 
 Each cell is a fresh environment with Airflow, the wheel and the newest versions of everything else; the cell `lowest`
 gets every extra, and the lower bound of every dependency. Then every module is imported, provider, plugin, page and
-DAGs are checked, and the trial of the how-to warms a report on the simulated platform. Prints a table, writes
-.adwarm/matrix.json, and exits with 1 when a cell fails. A Python that this machine lacks is skipped, and said so.
+DAGs are checked, the trial of the how-to warms a report on the simulated platform, and a forecast learns the example
+log. Prints a table, writes .adwarm/matrix.json, and exits with 1 when a cell fails. A Python that this machine lacks is
+skipped, and said so.
 """
 
 import argparse
@@ -26,6 +27,9 @@ AIRFLOWS = ("3.3.0", "3.3.1", "newest")
 LOWEST = "lowest"
 WIDTHS = (10, 10, 10, 12, 9)
 RESULT = ROOT / ".adwarm/matrix.json"
+LOG = ROOT / "examples/access_log.parquet"
+LEARNED_AT = "2013-03-22T04:00:00+00:00"
+"""A time that the example log covers."""
 Cell = tuple[str, str]
 
 
@@ -115,7 +119,13 @@ def check(environment: Environment) -> list[str]:
         trial.run("airflow", "dags", "test", "adwarm_strategy_warming", "--conf", '{"accounts": ["act_1"]}')
         trial.run("airflow", "dags", "test", "adwarm_intelligent_warming")
         status = json.loads(trial.run("adwarm", "get", "act_1", "last_7d", "--meta").stdout)["status"]
-    return [*problems, *([] if status == "hit" else [f"the warmed report is read as {status}"])]
+        problems += [] if status == "hit" else [f"the warmed report is read as {status}"]
+        learning = replace(trial, variables={**trial.variables, "ADWARM_ACCESS_LOG_URL": str(LOG)})
+        conf = json.dumps({"decision_time": LEARNED_AT, "train_now": True})
+        learning.run("airflow", "dags", "test", "adwarm_access_patterns", "--conf", conf)
+        planned = json.loads(learning.run("adwarm", "plan", "--at", LEARNED_AT, "--json").stdout)
+        problems += [] if planned else ["nothing is planned from the example log"]
+    return problems
 
 
 if __name__ == "__main__":

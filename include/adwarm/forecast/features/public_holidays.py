@@ -38,8 +38,20 @@ _ACROSS_BORDERS = {
     "Pacific/Yap": "FM",
 }
 """Names that the database links to a zone of another country because the clocks agree."""
-_ABBREVIATIONS = frozenset({"CET", "EET", "EST", "HST", "MET", "MST", "WET"})
-"""Clocks that several countries share, so that the country is unknown."""
+_ABBREVIATIONS = frozenset({
+    "CET",
+    "CST6CDT",
+    "EET",
+    "EST",
+    "EST5EDT",
+    "HST",
+    "MET",
+    "MST",
+    "MST7MDT",
+    "PST8PDT",
+    "WET",
+})
+"""Clocks that several countries share, so that the country is unknown, even where a database links them to a place."""
 
 
 @dataclass(frozen=True)
