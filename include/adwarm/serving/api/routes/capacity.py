@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from adwarm.backpressure.status import ScopeStatus
 from adwarm.compression import get_compression_totals
 from adwarm.model import AccessToken, Scope, ScopeKind
 from adwarm.serving.api.dependencies import NEEDS_ADMIN, NEEDS_READ, ReadToken, Services
@@ -62,7 +63,12 @@ def list_capacity(token: ReadToken, services: Services) -> CapacityPage:
     """Shared scopes, and those of the accounts that the token may read."""
     status = services.admission.status()
     shown = [item for item in status.scopes if _may_see(token, item.scope)]
-    return CapacityPage(at=status.at, scopes=[ScopeItem.model_validate(asdict(item)) for item in shown])
+    return CapacityPage(at=status.at, scopes=[_scope_item(item) for item in shown])
+
+
+def _scope_item(status: ScopeStatus) -> ScopeItem:
+    """Return a scope as the API shows it; what the platform allows stays with the doctor."""
+    return ScopeItem.model_validate({name: value for name, value in asdict(status).items() if name != "quota"})
 
 
 @router.get(
