@@ -58,7 +58,8 @@ class ObjectServer:
     requests: Counter[str] = field(default_factory=Counter)
     faults: deque[Fault] = field(default_factory=deque)
     most_at_once: int = 0
-    _at_once: int = 0
+    _at_once: Counter[int] = field(default_factory=Counter, repr=False)
+    _resets: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _server: Any = field(default=None, repr=False)
     _thread: threading.Thread | None = field(default=None, repr=False)
@@ -131,12 +132,14 @@ class ObjectServer:
         """Drop latency, faults and counts."""
         with self._lock:
             self.latency, self.most_at_once = 0.0, 0
+            self._resets += 1  # a request given up by its client may still wait; it is none of the next test
+            self._at_once.clear()
             self.faults.clear()
             self.requests.clear()
 
     def _wrap(self, application: _Application) -> _Application:
         def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            fault = self._begin(environ)
+            fault, resets = self._begin(environ)
             try:
                 if self.latency:
                     SystemClock().sleep(self.latency)
@@ -146,23 +149,23 @@ class ObjectServer:
                 return _answer(fault, start_response, has_body=environ["REQUEST_METHOD"] != "HEAD")
             finally:
                 with self._lock:
-                    self._at_once -= 1
+                    self._at_once[resets] -= 1
 
         return serve
 
-    def _begin(self, environ: dict[str, Any]) -> Fault | None:
-        """Count a request, and return the fault it is answered with."""
+    def _begin(self, environ: dict[str, Any]) -> tuple[Fault | None, int]:
+        """Count a request; return the fault it is answered with, and the number of resets before it."""
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         kind = "list" if "list-type=2" in environ.get("QUERY_STRING", "") else "object"
         with self._lock:
             self.requests[method] += 1
             self.requests[f"{method} {kind}"] += 1
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self._at_once[self._resets] += 1
+            self.most_at_once = max(self.most_at_once, self._at_once[self._resets])
             fault = next((fault for fault in self.faults if fault.fits(method, path)), None)
             if fault is not None:
                 self.faults.remove(fault)
-            return fault
+            return fault, self._resets
 
 
 _AUTHORIZATION = (

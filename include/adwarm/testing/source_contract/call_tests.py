@@ -3,13 +3,13 @@
 import json
 import logging
 import os
-import select
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from typing import Any, Final
 
 from adwarm.foundation.errors import (
@@ -314,7 +314,7 @@ def _run_in_child(function: Callable[[], Any], seconds: float) -> Any:
         os._exit(0)
     os.close(sending)
     received, until = b"", time.monotonic() + seconds
-    while select.select([receiving], [], [], max(0.0, until - time.monotonic()))[0]:
+    while wait([receiving], max(0.0, until - time.monotonic())):
         part = os.read(receiving, 65_536)
         received += part
         if not part:
