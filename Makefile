@@ -93,7 +93,7 @@ faults: $(READY) ## Kill, stop, crash and cut off workers, databases and network
 faults-syscalls: $(READY) ## Kill a batch at each of its system calls; Linux with a C compiler
 	@$(BIN)/python -m tests.faults syscalls
 
-test-long: $(READY) ## Run the tests that take half a minute or more: a forecast of each real log, no look-ahead
+test-long: $(READY) ## Run the tests that take long: forecasts of each real log, killed workers and read APIs, backfills in any order
 	@$(BIN)/pytest -q --numprocesses 2 -m long
 
 topology-test: $(READY) ## Run every service of docker-compose.yaml as a process, kill a worker and a read API; needs Linux and redis-server

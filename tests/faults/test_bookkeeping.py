@@ -23,6 +23,8 @@ from graph_simulator.server import SimulatorServer
 from tests.faults.batch_home import BATCH
 from tests.faults.batch_worker import RUN
 
+pytestmark = pytest.mark.long
+
 LEASE_SECONDS = 0.8
 KILLS = 10
 """On each of two databases."""

@@ -32,6 +32,8 @@ from graph_simulator.server import SimulatorServer
 from tests.faults.serve_process import Installation, ServeProcess, Visitor
 from tests.postgres_server import stop_server
 
+pytestmark = pytest.mark.long
+
 PATH = "/v1/insights/act_1/yesterday"
 MIB = 2**20
 CROWD, TOKENS, WAITING = 1_000, 40, 256
@@ -121,7 +123,6 @@ def test_a_thousand_readers_cause_one_fetch(both: Installation) -> None:
     assert both.read_log() == ""
 
 
-@pytest.mark.long
 def test_readers_that_leave_leave_nothing(both: Installation) -> None:
     """500 of 1,000 waiting readers leave: the others get their report; no slot, socket, thread or memory is kept."""
     serve = both.serve(SERVING__MAX_WAITERS="2000", SERVING__MAX_WAITERS_PER_TOKEN="1000")
@@ -173,7 +174,6 @@ def test_slots_of_readers_that_left_are_free(installation: Installation) -> None
     wait_until(lambda: serve.get(PATH, token).status_code == 200, "the report is stored anyway")
 
 
-@pytest.mark.long
 def test_a_kill_loses_the_last_second_of_opens_at_most(installation: Installation) -> None:
     """What was opened a second before SIGKILL is on disk, and the next start publishes it."""
     serve, token = installation.serve(), installation.token()
@@ -221,7 +221,6 @@ def test_ctrl_c_exits_with_zero(installation: Installation) -> None:
     assert installation.read_log() == ""
 
 
-@pytest.mark.long
 def test_postgresql_restarts_under_it(
     tmp_path: Path, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -127,7 +127,8 @@ def test_a_kill_between_submit_and_store_costs_one_counted_orphan(runtime: Runti
     assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 1, 0)
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_kill_at_any_point_loses_no_account(runtime: Runtime, platform: SimulatorServer, seed: int) -> None:
     """Every report beyond one per account is a counted orphan, and no account is lost."""
     worker = start("go", *ACCOUNTS)

@@ -1,10 +1,14 @@
 """Small versions of the benchmarks: every fault at once, a day of warms, and a backfill that is killed halfway."""
 
+import pytest
+
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.backfill import measure as backfill
 from tests.benchmarks.meta_storm import DENIED, StormScenario, count_silent_losses, evaluate, fetch_with_adwarm
 from tests.benchmarks.requests_per_key import LIMIT
 from tests.benchmarks.requests_per_key import measure as requests_per_key
+
+pytestmark = pytest.mark.long
 
 
 def test_faults_cost_no_row_and_hide_no_reason() -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from weakref import finalize
 
 from sqlalchemy import Engine
 
@@ -82,6 +83,7 @@ class WriterQueue:
         """Return the two files. They are opened again after a fork, because a child would share its parent's lock."""
         if self._files is None or self._owner != os.getpid():
             self._files, self._owner = _open(path), os.getpid()
+            finalize(self, _close, self._files).atexit = False
         return self._files
 
     def _timeout_error(self, path: Path) -> Transient:
@@ -119,8 +121,7 @@ class _Wait:
     def release(self) -> None:
         """Release the active lock."""
         _unlock(self._files[1])  # closing is not enough: a child that was forked meanwhile keeps the files open
-        for file in self._files:
-            os.close(file)
+        _close(self._files)
 
     def _queue(self) -> None:
         from fcntl import LOCK_EX, flock
@@ -145,6 +146,11 @@ def _open(path: Path) -> Files:
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     with translating_storage_errors(path, DATABASE_SETTING):
         return os.open(f"{path}.gate", flags, 0o600), os.open(path, flags, 0o600)
+
+
+def _close(files: Files) -> None:
+    for file in files:
+        os.close(file)
 
 
 def _try_lock(file: int) -> bool:

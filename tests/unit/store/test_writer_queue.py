@@ -1,6 +1,8 @@
 """The queue of SQLite's writers."""
 
+import gc
 import multiprocessing
+import os
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -53,6 +55,20 @@ def test_a_dead_process_releases_the_lock(tmp_path: Path) -> None:
 
     with WriterQueue(open_engine(url)).acquire():
         assert worker.exitcode == -9
+
+
+def test_a_queue_that_is_gone_leaves_no_file_open(tmp_path: Path) -> None:
+    """A process that opens one database after another would reach its limit of open files."""
+    queue = WriterQueue(open_engine(f"sqlite:///{tmp_path}/a.db"))
+    with queue.acquire():
+        files = queue._files
+    assert files is not None
+    assert [os.fstat(file).st_size for file in files] == [0, 0]
+    del queue
+    gc.collect()
+    for file in files:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(file)
 
 
 def test_no_lock_without_a_file() -> None:
