@@ -36,6 +36,8 @@ from adwarm.store.database import database_time, write_statement
 
 _STATEMENT = text("SELECT adwarm_take_permits_1(:rules, :batch, :at)")
 _MAX_SKIPPED = 64
+_PASSING = {"a scope has no row yet", "a grant has expired", "a grant is not held any more"}
+"""Refusals that say nothing about the next batch: the full rules add the row, or remove the grant."""
 _SUCCEEDED = {CallOutcomeKind.OK, CallOutcomeKind.SKIPPED}
 
 
@@ -188,8 +190,8 @@ def _last_percents(outcomes: Sequence[CallOutcome]) -> dict[Scope, tuple[float |
 class PermitStatement:
     """Runs batches by the statement. For one thread at a time; on other databases than PostgreSQL it runs none.
 
-    After a batch that the statement did not apply, the next ones are left to the full rules at once: one, then twice as
-    many each time, up to 64, so that a budget that is used up costs no second attempt.
+    After a batch that the statement did not apply because of the state of the budget, the next ones are left to the full
+    rules at once: one, then twice as many each time, up to 64, so that a budget that is used up costs no second attempt.
     """
 
     def __init__(
@@ -231,6 +233,8 @@ class PermitStatement:
             parameters = {"rules": self._rules, "batch": batch.to_json(self._owner), "at": at}
             result = connection.execute(_STATEMENT, parameters).scalar_one()
         if "refused" in result:
+            if result["refused"] in _PASSING:
+                return None
             self._to_skip = self._last_skipped = min(_MAX_SKIPPED, max(1, 2 * self._last_skipped))
             return None
         self._last_skipped = 0

@@ -318,6 +318,26 @@ def test_after_refusals_the_statement_is_skipped(engine: Engine, monkeypatch: py
     assert tried == ([0, 2, 5, 10] if engine.dialect.name == "postgresql" else [])
 
 
+def test_new_accounts_skip_no_statement(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first block of an account needs the rules, which add its row; the blocks after it do not."""
+    pair = Pair(engine, BackpressureSettings())
+    pair.run([("take", 0, 2, 1, None)])
+    applied: list[bool] = []
+    run = PermitStatement.run
+
+    def recording(self: PermitStatement, operations: Any) -> Any:
+        result = run(self, operations)
+        applied.append(result is not None)
+        return result
+
+    monkeypatch.setattr(PermitStatement, "run", recording)
+    for account in (1, 2):
+        for _ in range(3):
+            pair.run([("take", account, 2, 1, ((good(1.0),), 0))])
+    pair.compare_state()
+    assert applied == ([False, True, True] * 2 if engine.dialect.name == "postgresql" else [])
+
+
 @pytest.mark.parametrize(
     "outcome",
     [CallOutcome(FAILED), CallOutcome(THROTTLED), good(75.0), good(float("nan")), CallOutcome(OK, float("inf"))],
