@@ -83,7 +83,7 @@ class WriterQueue:
         """Return the two files. They are opened again after a fork, because a child would share its parent's lock."""
         if self._files is None or self._owner != os.getpid():
             self._files, self._owner = _open(path), os.getpid()
-            finalize(self, _close, self._files).atexit = False
+            finalize(self, _close, self._files)
         return self._files
 
     def _timeout_error(self, path: Path) -> Transient:
