@@ -18,6 +18,8 @@ from graph_simulator.server import SimulatorServer
 
 from .conftest import NOW, read_dags
 
+pytestmark = pytest.mark.long
+
 AT_NINE = NOW + timedelta(hours=9)
 Run = Callable[..., Any]
 
@@ -96,7 +98,6 @@ def test_a_backfilled_run_plans_in_shadow_and_calls_nothing(learned: Runtime, si
     assert simulator.calls()["total"] == before
 
 
-@pytest.mark.long
 def test_equal_times_give_equal_plans(learned: Runtime, run: Run) -> None:
     """Two shadow runs of the same time plan the same warms for the same reasons."""
     names = ("key", "predicted_open", "confidence", "warm_at", "explanation")
@@ -139,7 +140,6 @@ def test_an_invalid_account_is_rejected(dags: dict[str, Any]) -> None:
         dags["adwarm_strategy_warming"].test(logical_date=None, run_conf={"accounts": ["../../etc/passwd"]})
 
 
-@pytest.mark.long
 def test_a_settled_day_is_completed_once(learned: Runtime, run: Run, simulator: SimulatorServer) -> None:
     """The first run fetches and scores a day older than 28 days; a second run makes no call."""
     conf = {"day": "2013-01-15", "accounts": ["act_77", "act_78"]}
