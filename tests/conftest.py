@@ -42,7 +42,7 @@ _LONG_FILES = re.compile(r"tests/(?!unit/)|tests/unit/(test_|forecast/|replay/|f
 _FILLED_TABLES = " UNION ALL ".join(
     f"SELECT '{table.name}' WHERE EXISTS (SELECT 1 FROM {table.name})" for table in reversed(metadata.sorted_tables)
 )
-"""Names of the tables with rows: most tests use a few of all tables, and deleting from each takes longer than a test."""
+"""Names of the tables with rows. Most tests use a few of all, and deleting from each takes longer than a test."""
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 

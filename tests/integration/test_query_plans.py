@@ -123,7 +123,6 @@ def take_lease(store: Store) -> None:
     leases.renew(store.engine, lease, 60)
     with write_transaction(store.engine) as connection:
         leases.is_current(connection, lease)
-    leases.find_report(store.engine, lease)
     leases.release(store.engine, lease)
 
 

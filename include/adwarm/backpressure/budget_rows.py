@@ -6,6 +6,7 @@ The row of the fleet is the only lock, so writers cannot deadlock.
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, bindparam, delete, insert, select, update
@@ -15,11 +16,10 @@ from adwarm.backpressure.scope_state import ScopeState
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.foundation.circuit import Breaker, BreakerState
 from adwarm.model import Priority, Scope
-from adwarm.store.database import insert_new, upsert
+from adwarm.store.database import clock_column, database_time, insert_new, upsert
 from adwarm.store.tables import breaker, capacity_grant, capacity_scope
 
 _PREFIX = "source:"
-_LOCK = select(capacity_scope.c.scope).where(capacity_scope.c.scope == str(FLEET)).with_for_update()
 _SCOPES, _GRANTS, _BREAKERS = select(capacity_scope), select(capacity_grant), select(breaker)
 _EVERY_BREAKER = _BREAKERS.where(breaker.c.source.startswith(_PREFIX, autoescape=True))
 _NAMED_SCOPES = _SCOPES.where(capacity_scope.c.scope.in_(bindparam("names", expanding=True)))
@@ -56,11 +56,24 @@ class LoadedRows:
 
 def lock(connection: Connection, budget: SharedBudget, time: Callable[[Connection], float]) -> float:
     """Lock the fleet's row, and with it the whole budget, until the transaction ends; return the database's time."""
-    if connection.execute(_LOCK).first() is None:
+    query = _lock_query(connection.dialect.name)
+    row = connection.execute(query).first()
+    if row is None:
         fleet = ScopeState(FLEET, budget.rules_for(FLEET), time(connection))
         insert_new(connection, capacity_scope, [_scope_row(fleet, budget)])
-        connection.execute(_LOCK)
-    return time(connection)
+        row = connection.execute(query).one()
+    return float(row.clock) if time is database_time else time(connection)
+
+
+@cache
+def _lock_query(dialect: str) -> Select[Any]:
+    """Return the query that locks the fleet's row and reads the clock.
+
+    A caller that has waited for the lock gets the clock of afterwards: PostgreSQL computes the columns of a row again
+    when its last holder has changed it.
+    """
+    query = select(capacity_scope.c.scope, clock_column(dialect)).where(capacity_scope.c.scope == str(FLEET))
+    return query.with_for_update(of=capacity_scope)
 
 
 def load(connection: Connection, budget: SharedBudget, keys: BudgetKeys, now: float) -> LoadedRows:

@@ -190,8 +190,9 @@ def _last_percents(outcomes: Sequence[CallOutcome]) -> dict[Scope, tuple[float |
 class PermitStatement:
     """Runs batches by the statement. For one thread at a time; on other databases than PostgreSQL it runs none.
 
-    After a batch that the statement did not apply because of the state of the budget, the next ones are left to the full
-    rules at once: one, then twice as many each time, up to 64, so that a budget that is used up costs no second attempt.
+    After a batch that the statement did not apply because of the state of the budget, the next ones are left to the
+    full rules at once: one, then twice as many each time, up to 64, so that a budget that is used up costs no second
+    attempt.
     """
 
     def __init__(

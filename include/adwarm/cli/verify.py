@@ -21,8 +21,9 @@ def verify(
 ) -> None:
     """Check every stored entry, partition, aggregate and forecast snapshot. Exits with 1 when anything is damaged.
 
-    With --repair, damaged entries are marked, and the repair step of `adwarm maintain` requests them again; damaged days
-    are deleted, and the next warm of a report that needs them fetches them. A copy of the damaged bytes is kept for a while.
+    With --repair, damaged entries are marked, and the repair step of `adwarm maintain` requests them again; damaged
+    days are deleted, and the next warm of a report that needs them fetches them. A copy of the damaged bytes is kept
+    for a while.
     """
     from adwarm.compression import flush_statistics
     from adwarm.maintenance.integrity import recording_damage, verify_store
@@ -52,4 +53,6 @@ def _print_result(result: "IntegrityResult") -> None:
     problems = f"{len(result.problems):,} damaged or unreadable" if result.problems else "all whole"
     print_table(f"{checked}, {problems}", ("what", "why"), result.corrupt, "nothing is damaged")
     if any(counts.repaired for counts in result.kinds.values()):
-        print_note("set aside: warming a report fetches the days it lacks; `adwarm maintain` requests damaged entries again")
+        print_note(
+            "set aside: warming a report fetches the days it lacks; `adwarm maintain` requests damaged entries again"
+        )

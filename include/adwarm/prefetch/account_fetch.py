@@ -196,7 +196,7 @@ class AccountFetch:
         fetcher.leased_report = LeasedReport(
             self.context.engine, lease.record, self.context.clock, self._record_orphan, rules.report_max_seconds
         )
-        old_hints = leases.find_hints(self.context.engine, lease.record, now - HINT_LIFETIME)
+        old_hints = leases.read_hints(lease.record.learned, now - HINT_LIFETIME)
         fetcher.restore_learned(old_hints)
         names = {key: self.requests[index].key for index, key in stale.items()}
         refresh = AccountRefresh(

@@ -155,7 +155,7 @@ class LeasedReport:
     _current: leases.SavedReport | None = field(init=False)
 
     def __post_init__(self) -> None:
-        self._current = leases.find_report(self.engine, self.lease)
+        self._current = self.lease.report
         if self._current and self._current.run_id is None:
             self.on_orphan(
                 OrphanReport("a report was requested by a worker that stopped before it knew the report's id")

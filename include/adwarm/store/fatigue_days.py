@@ -3,7 +3,7 @@
 Equal input hashes mean equal scores, so a run knows what it need not compute again without reading any data.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
@@ -66,15 +66,27 @@ def lock(connection: Connection, keys: Iterable[DayKey], at: datetime) -> dict[D
         rows = [{"account_id": name, "as_of": day, **new, "calculated_at": at} for name in days for day in days[name]]
         insert_new(connection, table, rows)
     locked: dict[DayKey, ScoreInputs] = {}
-    for account_id, listed in days.items():
+    for account_ids, listed in group_accounts(days):
         query = (
-            select(table.c.as_of, *_value_columns())
-            .where(table.c.account_id == account_id, table.c.as_of.in_(listed))
-            .order_by(table.c.as_of)
+            select(table.c.account_id, table.c.as_of, *_value_columns())
+            .where(table.c.account_id.in_(account_ids), table.c.as_of.in_(listed))
+            .order_by(table.c.account_id, table.c.as_of)
             .with_for_update()
         )
-        locked.update({(account_id, as_of): ScoreInputs(*values) for as_of, *values in connection.execute(query)})
+        for account_id, as_of, *values in connection.execute(query):
+            locked[account_id, as_of] = ScoreInputs(*values)
     return {key: inputs for key, inputs in locked.items() if inputs.input_hash != _NEW}
+
+
+def group_accounts(days: Mapping[str, Sequence[date]]) -> list[tuple[list[str], Sequence[date]]]:
+    """Return accounts that follow one another and have the same days as one group, which one statement can name."""
+    groups: list[tuple[list[str], Sequence[date]]] = []
+    for account_id, listed in days.items():
+        if groups and groups[-1][1] == listed:
+            groups[-1][0].append(account_id)
+        else:
+            groups.append(([account_id], listed))
+    return groups
 
 
 def save(connection: Connection, inputs: Mapping[DayKey, ScoreInputs], at: datetime) -> None:

@@ -24,21 +24,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, Update, bindparam, select, update
+from sqlalchemy import Connection, Engine, Row, Select, Update, bindparam, select, update
 
-from adwarm.store.database import clock_column, database_clock, insert_new, read_transaction, write_transaction
+from adwarm.store.database import clock_column, database_clock, insert_new, write_transaction
 from adwarm.store.tables import lease as table
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The exclusive right to work on `name` until `expires_at`, by the database's clock."""
-
-    name: str
-    owner: str
-    token: int
-    expires_at: datetime
-
 
 FLOOR = "(floor)"
 """Name of the row whose token every new token exceeds."""
@@ -103,6 +92,23 @@ class FetchHints:
     listed: Mapping[str, list[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The exclusive right to work on `name` until `expires_at`, by the database's clock.
+
+    Attributes:
+        report: the async report that an earlier owner has stored, as it was when the lease was acquired; None without.
+        learned: what an earlier owner has learned, as it was then; see `read_hints`.
+    """
+
+    name: str
+    owner: str
+    token: int
+    expires_at: datetime
+    report: SavedReport | None = field(default=None, compare=False, repr=False)
+    learned: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+
 def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | None:
     """Return a lease on `name` for `seconds`, or None while another owner holds it."""
     with write_transaction(engine) as connection:
@@ -118,7 +124,7 @@ def acquire(engine: Engine, name: str, owner: str, seconds: float) -> Lease | No
         token = max(row.token, row.floor or 0) + 1
         values = {"owner": owner, "token": token, "expires_at": until}
         connection.execute(update(table).where(table.c.name == name).values(**values))
-        return Lease(name, owner, token, until)
+        return Lease(name, owner, token, until, read_report(row), row.learned)
 
 
 def renew(engine: Engine, lease: Lease, seconds: float) -> bool:
@@ -141,11 +147,9 @@ def is_current(connection: Connection, lease: Lease) -> bool:
     return row is not None and bool(row.token == lease.token)
 
 
-def find_report(engine: Engine, lease: Lease) -> SavedReport | None:
-    """Return the async report stored with the lease, or None."""
-    with read_transaction(engine) as connection:
-        row = connection.execute(select(table).where(table.c.name == lease.name)).one_or_none()
-    if row is None or row.report_unit is None:
+def read_report(row: Row[Any]) -> SavedReport | None:
+    """Return the async report in a row of leases, or None."""
+    if row.report_unit is None:
         return None
     moved_at = row.report_moved_at or row.report_at
     pages = PagesRead(**row.report_pages) if row.report_pages else None
@@ -177,13 +181,11 @@ def save_pages(engine: Engine, lease: Lease, pages: PagesRead) -> bool:
     return _update_lease(engine, lease, report_pages=asdict(pages))
 
 
-def find_hints(engine: Engine, lease: Lease, since: datetime) -> FetchHints:
-    """Return what an earlier owner has learned after `since`."""
-    with read_transaction(engine) as connection:
-        hints = connection.execute(select(table.c.learned).where(table.c.name == lease.name)).scalar_one_or_none()
-    if not hints or datetime.fromisoformat(hints["at"]) < since:
+def read_hints(learned: Mapping[str, Any] | None, since: datetime) -> FetchHints:
+    """Return what an owner has learned after `since`, of what a lease has stored."""
+    if not learned or datetime.fromisoformat(learned["at"]) < since:
         return FetchHints()
-    return FetchHints(hints["too_large"], hints["listed"])
+    return FetchHints(learned["too_large"], learned["listed"])
 
 
 def save_hints(engine: Engine, lease: Lease, hints: FetchHints, at: datetime) -> bool:

@@ -95,8 +95,8 @@ def publish_days(engine: Engine, days: Sequence[DayScores], at: datetime) -> set
         replaced: dict[str, list[date]] = defaultdict(list)
         for account_id, as_of in sorted(fresh):
             replaced[account_id].append(as_of)
-        for account_id, listed in replaced.items():
-            connection.execute(delete(table).where(table.c.account_id == account_id, table.c.as_of.in_(listed)))
+        for account_ids, listed in fatigue_days.group_accounts(replaced):
+            connection.execute(delete(table).where(table.c.account_id.in_(account_ids), table.c.as_of.in_(listed)))
         insert_columns(connection, table, _columns([fresh[key] for key in sorted(fresh)], at))
         fatigue_days.save(connection, {key: day.inputs for key, day in fresh.items()}, at)
     return set(fresh)

@@ -60,8 +60,11 @@ def test_a_report_whose_worker_died_before_it_knew_the_id_is_an_orphan(engine: E
     record = leases.acquire(engine, NAME, "dead", 30)
     assert record is not None
     leases.announce_report(engine, record, "unit", clock.now())
+    leases.release(engine, record)
     orphans: list[OrphanReport] = []
     for _ in range(2):
-        found = LeasedReport(engine, record, clock, orphans.append, 3_600)
+        following = leases.acquire(engine, NAME, "next", 30)
+        assert following is not None
+        found = LeasedReport(engine, following, clock, orphans.append, 3_600)
         assert found.current is None
     assert ["before it knew the report's id" in str(orphan) for orphan in orphans] == [True]

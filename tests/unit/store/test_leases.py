@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from sqlalchemy import Connection, Engine, Float, literal
+from sqlalchemy import Connection, Engine, Float, literal, select
 
 from adwarm.foundation.errors import Transient
 from adwarm.settings import SqlSettings
@@ -16,6 +16,7 @@ from adwarm.store import leases
 from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.leases import FetchHints, Lease, PagesRead, SavedReport
 from adwarm.store.schema import upgrade
+from adwarm.store.tables import lease as table
 
 
 class DatabaseClock:
@@ -104,38 +105,52 @@ def test_a_lease_without_a_row_is_not_current(engine: Engine) -> None:
 NOON = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
+def _find_report(engine: Engine, held: Lease) -> SavedReport | None:
+    """Return the report that is stored with a lease now."""
+    with read_transaction(engine) as connection:
+        return leases.read_report(connection.execute(select(table).where(table.c.name == held.name)).one())
+
+
+def _find_hints(engine: Engine, held: Lease, since: datetime) -> FetchHints:
+    """Return the hints that are stored with a lease now."""
+    with read_transaction(engine) as connection:
+        learned = connection.execute(select(table.c.learned).where(table.c.name == held.name)).scalar_one()
+    return leases.read_hints(learned, since)
+
+
 def test_the_next_owner_gets_the_async_report(engine: Engine, at: DatabaseClock) -> None:
     """Announcement, id and progress survive other owners until the report is cleared."""
     held = _claimed(engine, "a")
-    assert leases.find_report(engine, held) is None
+    assert _find_report(engine, held) is None
     assert leases.announce_report(engine, held, "abcd", NOON)
-    assert leases.find_report(engine, held) == SavedReport("abcd", NOON, None, 0.0, NOON)
+    assert _find_report(engine, held) == SavedReport("abcd", NOON, None, 0.0, NOON)
     assert leases.save_report_id(engine, held, "6023")
     later = NOON + timedelta(minutes=1)
     assert leases.save_report_progress(engine, held, 40.0, later)
     at.now += 31
     successor = _claimed(engine, "b")
-    assert leases.find_report(engine, successor) == SavedReport("abcd", NOON, "6023", 40.0, later)
+    assert held.report is None
+    assert successor.report == _find_report(engine, successor) == SavedReport("abcd", NOON, "6023", 40.0, later)
     assert not leases.save_report_id(engine, held, "late"), "a late holder writes nothing"
     assert not leases.clear_report(engine, held)
     assert leases.announce_report(engine, successor, "efgh", later)
-    assert leases.find_report(engine, successor) == SavedReport("efgh", later, None, 0.0, later)
+    assert _find_report(engine, successor) == SavedReport("efgh", later, None, 0.0, later)
     assert leases.clear_report(engine, successor)
-    assert leases.find_report(engine, successor) is None
+    assert _find_report(engine, successor) is None
 
 
 def test_hints_are_kept_for_a_while(engine: Engine) -> None:
     """The next owner gets them unless they are too old or were cleared."""
     held = _claimed(engine, "a")
     lesson = FetchHints({"abcd": "too much"}, {"abcd:ad": ["1", "2"]})
-    assert leases.find_hints(engine, held, NOON) == FetchHints()
+    assert _find_hints(engine, held, NOON) == FetchHints()
     assert leases.save_hints(engine, held, lesson, NOON)
     leases.release(engine, held)
     successor = _claimed(engine, "b")
-    assert leases.find_hints(engine, successor, NOON) == lesson
-    assert leases.find_hints(engine, successor, NOON + timedelta(seconds=1)) == FetchHints()
+    assert leases.read_hints(successor.learned, NOON) == _find_hints(engine, successor, NOON) == lesson
+    assert _find_hints(engine, successor, NOON + timedelta(seconds=1)) == FetchHints()
     assert leases.save_hints(engine, successor, FetchHints(), NOON)
-    assert leases.find_hints(engine, successor, NOON) == FetchHints()
+    assert _find_hints(engine, successor, NOON) == FetchHints()
 
 
 def test_the_next_owner_gets_the_pages_read(engine: Engine) -> None:
@@ -144,11 +159,11 @@ def test_the_next_owner_gets_the_pages_read(engine: Engine) -> None:
     assert leases.announce_report(engine, held, "abcd", NOON)
     assert leases.save_report_id(engine, held, "6023")
     assert leases.save_pages(engine, held, PagesRead("MTA", "f" * 64, 1_000, 2))
-    found = leases.find_report(engine, held)
+    found = _find_report(engine, held)
     assert found is not None
     assert found.pages == PagesRead("MTA", "f" * 64, 1_000, 2)
     assert leases.announce_report(engine, held, "efgh", NOON)
-    assert leases.find_report(engine, held) == SavedReport("efgh", NOON, None, 0.0, NOON)
+    assert _find_report(engine, held) == SavedReport("efgh", NOON, None, 0.0, NOON)
 
 
 OWNERS = st.sampled_from(["a", "b", "c"])
