@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
 
 from .environments import ROOT, Environment, build_distributions, find_interpreter, uv
@@ -30,6 +31,7 @@ RESULT = ROOT / ".adwarm/matrix.json"
 LOG = ROOT / "examples/access_log.parquet"
 LEARNED_AT = "2013-03-22T04:00:00+00:00"
 """A time that the example log covers."""
+_LEARNING_SECONDS = 900.0
 Cell = tuple[str, str]
 
 
@@ -82,7 +84,7 @@ def run_cell(cell: Cell, wheel: Path, folder: Path) -> dict[str, Any]:
         uv("pip", "check", "--python", environment.python)
         problems = environment.smoke("extras")["extras"] if cell[1] == LOWEST else []
         problems += check(environment)
-    except (RuntimeError, TimeoutError, ValueError) as error:
+    except (RuntimeError, TimeoutError, ValueError, TimeoutExpired) as error:
         problems = [str(error)]
     return {**row, "result": "failed", "why": "\n".join(problems)} if problems else {**row, "result": "ok"}
 
@@ -122,7 +124,7 @@ def check(environment: Environment) -> list[str]:
         problems += [] if status == "hit" else [f"the warmed report is read as {status}"]
         learning = replace(trial, variables={**trial.variables, "ADWARM_ACCESS_LOG_URL": str(LOG)})
         conf = json.dumps({"decision_time": LEARNED_AT, "train_now": True})
-        learning.run("airflow", "dags", "test", "adwarm_access_patterns", "--conf", conf)
+        learning.run("airflow", "dags", "test", "adwarm_access_patterns", "--conf", conf, seconds=_LEARNING_SECONDS)
         planned = json.loads(learning.run("adwarm", "plan", "--at", LEARNED_AT, "--json").stdout)
         problems += [] if planned else ["nothing is planned from the example log"]
     return problems
