@@ -67,13 +67,12 @@ def lock(connection: Connection, budget: SharedBudget, time: Callable[[Connectio
 
 @cache
 def _lock_query(dialect: str) -> Select[Any]:
-    """Return the query that locks the fleet's row and reads the clock.
+    """Return the query that locks the fleet's row and then reads the clock.
 
-    A caller that has waited for the lock gets the clock of afterwards: PostgreSQL computes the columns of a row again
-    when its last holder has changed it.
+    The row is locked in a subquery, because PostgreSQL computes the columns of a query before it waits for its locks.
     """
-    query = select(capacity_scope.c.scope, clock_column(dialect)).where(capacity_scope.c.scope == str(FLEET))
-    return query.with_for_update(of=capacity_scope)
+    locked = select(capacity_scope.c.scope).where(capacity_scope.c.scope == str(FLEET)).with_for_update().subquery()
+    return select(locked.c.scope, clock_column(dialect))
 
 
 def load(connection: Connection, budget: SharedBudget, keys: BudgetKeys, now: float) -> LoadedRows:
