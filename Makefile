@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard test test-clients test-browser sizing screenshots test-wheel test-matrix \
-	test-docs rehearse test-hostile faults faults-syscalls test-long topology-test test-simulation test-stateful \
+	test-docs rehearse test-hostile faults faults-syscalls test-all test-slow test-times topology-test test-simulation test-stateful \
 	test-interop lint format bench bench-forecast bench-admission bench-adaptive bench-impact bench-planning \
 	bench-quota bench-week bench-large-fleet bench-sizing bench-storm bench-requests bench-serve bench-strategies \
 	bench-backfill bench-compression bench-memory bench-patterns bench-pages bench-objects bench-log-check bench-scale \
@@ -56,6 +56,18 @@ dashboard: ## Build the example dashboard into examples/dashboard/dist; needs No
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
 	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
+# Everything that needs no browser, no Redis and no other package's environment.
+ALL_TESTS := tests/unit tests/airflow tests/integration tests/faults tests/simulation tests/hostile tests/docs tests/rehearsal
+
+test-all: $(READY) ## Run the tests and those that take longer: kills, forecasts of whole logs, a hostile upstream, the docs' commands
+	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not faults and not syscalls' $(ALL_TESTS)
+
+test-slow: $(READY) ## Run only the tests that `make test` leaves out because they take a second or more
+	@$(BIN)/pytest -q --numprocesses 2 -m slow
+
+test-times: $(READY) ## Run the tests, and fail those that take a second of CPU without the mark `slow`; for a quiet machine
+	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1
+
 test-clients: ## Check types and tests of the TypeScript client and the dashboard, and build both; needs Node.js and npm
 	@if ! command -v npm >/dev/null; then echo "skipped: npm is not installed (apt-get install nodejs npm)"; exit 0; fi; \
 	for folder in clients/typescript examples/dashboard; do \
@@ -92,9 +104,6 @@ faults: $(READY) ## Kill, stop, crash and cut off workers, databases and network
 
 faults-syscalls: $(READY) ## Kill a batch at each of its system calls; Linux with a C compiler
 	@$(BIN)/python -m tests.faults syscalls
-
-test-long: $(READY) ## Run the tests that take long: forecasts of each real log, killed workers and read APIs, backfills in any order
-	@$(BIN)/pytest -q --numprocesses 2 -m long
 
 topology-test: $(READY) ## Run every service of docker-compose.yaml as a process, kill a worker and a read API; needs Linux and redis-server
 	@$(BIN)/python -m tests.topology

@@ -1,7 +1,11 @@
 """Fixtures shared by every test: databases, object store, clock, and a clean environment."""
 
+import atexit
 import os
 import re
+import shutil
+import sqlite3
+import tempfile
 import threading
 import traceback
 import uuid
@@ -32,6 +36,12 @@ ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
     del os.environ[_name]  # the user's own settings must not reach a test
 
+if "PYTEST_XDIST_WORKER" not in os.environ and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
+    # A root of its own for each run: a second pytest closes the one they share to other users, so also to the user that
+    # PostgreSQL runs as when root starts the tests.
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(prefix="adwarm-tests-")
+    atexit.register(shutil.rmtree, os.environ["PYTEST_DEBUG_TEMPROOT"], ignore_errors=True)
+
 # Shared machines are noisy, so examples have no deadline; CI tries the same examples every time.
 hypothesis.settings.register_profile("adwarm", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("adwarm")
@@ -45,6 +55,22 @@ _FILLED_TABLES = " UNION ALL ".join(
 """Names of the tables with rows. Most tests use a few of all, and deleting from each takes longer than a test."""
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option by which `make test-times` finds tests that lack the mark `slow`."""
+    parser.addoption("--seconds-allowed", type=float, help="fail a test without the mark slow that takes more CPU seconds")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fail a test that takes longer than `--seconds-allowed` allows; time that its child processes took counts."""
+    allowed, started = item.config.getoption("--seconds-allowed"), os.times()
+    result = yield
+    seconds = sum(os.times()[:4]) - sum(started[:4])
+    if allowed is not None and seconds > allowed and item.get_closest_marker("slow") is None:
+        pytest.fail(f"took {seconds:.1f} CPU seconds: make it faster, else mark it slow", pytrace=False)
+    return result
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -180,7 +206,9 @@ def no_nested_connections() -> Iterator[None]:
     """Fail the test when a thread opens a second connection while it holds one: with a full pool it would deadlock."""
     thread_state, nested = threading.local(), list[str]()
 
-    def on_checkout(_connection: object, record: Any, _proxy: object) -> None:
+    def on_checkout(connection: object, record: Any, _proxy: object) -> None:
+        if isinstance(connection, sqlite3.Connection) and "unsafe" not in record.info:
+            record.info["unsafe"] = connection.execute("PRAGMA synchronous=OFF")  # no test cuts the machine's power
         counts = thread_state.__dict__.setdefault("counts", Counter())  # by pool: Airflow has one of its own
         counts[_pool(record)] += 1
         if counts[_pool(record)] > 1:

@@ -56,7 +56,7 @@ def spoiled(error: Exception, times: int) -> Callable[..., Any]:
     return spoil
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_mapped_tasks_read_what_one_task_reads(
     dags: dict[str, Any], home: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from graph_simulator.server import SimulatorServer
 
 from .conftest import NOW, read_dags
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 AT_NINE = NOW + timedelta(hours=9)
 Run = Callable[..., Any]

@@ -290,7 +290,7 @@ def test_a_retry_waits_for_the_hold_of_a_killed_attempt(dags: dict[str, Any]) ->
     assert decision.reason == "step compact refuses further work for now"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_sampled_accounts_are_reconciled(platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The step reads through the DAG's connection, and finds that an honest platform agrees with itself."""
     connect(monkeypatch, platform, "facebook_default", "simulated-token")

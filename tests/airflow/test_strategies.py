@@ -183,7 +183,7 @@ def test_scores_need_rows_of_ads(runtime: Runtime, monkeypatch: pytest.MonkeyPat
         getattr(warming, task)(_context("first"))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_run_warms_and_scores(runtime: Runtime, dags: dict[str, Any]) -> None:
     """The whole DAG: the reports are fetched, the job is closed, and both accounts have scores of their newest day."""
     finished = dags[DAG].test(logical_date=None, run_conf={"decision_time": NOW.isoformat()})
@@ -206,7 +206,7 @@ def test_a_quiet_run_is_green(runtime: Runtime, dags: dict[str, Any]) -> None:
     assert jobs.list_latest(runtime.engine) == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_names_are_never_rendered_as_templates(runtime: Runtime, dags: dict[str, Any]) -> None:
     """A strategy whose name is a template runs under that name: Airflow renders what the DAG says, never data."""
     name = "{{ 7 * 7 }}{{ var.value.secret }}"

@@ -40,7 +40,7 @@ def run_next() -> dict[str, int]:
     return Runtime().prefetch_engine().run([KeyRequest(key) for key in keys], Priority.LOW).summary()
 
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from graph_simulator.server import SimulatorServer
 from tests.faults.batch_home import BATCH
 from tests.faults.batch_worker import RUN
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 LEASE_SECONDS = 0.8
 KILLS = 10

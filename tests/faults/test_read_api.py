@@ -32,7 +32,7 @@ from graph_simulator.server import SimulatorServer
 from tests.faults.serve_process import Installation, ServeProcess, Visitor
 from tests.postgres_server import stop_server
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 PATH = "/v1/insights/act_1/yesterday"
 MIB = 2**20

@@ -176,7 +176,7 @@ def _warm_all(home: Path, data: Path) -> list[str]:
     ]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_read_only_disk_of_the_database(mount: Mount, tmp_path: Path) -> None:
     """A process says which setting names the path, stores nothing in part, and works once the disk is writable."""
     home, data = mount("home", 8 * MIB), tmp_path / "data"

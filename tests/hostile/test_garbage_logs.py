@@ -60,7 +60,7 @@ def test_compressed_bombs_as_logs_are_refused_or_skipped(tmp_path: Path, rows: l
     rows.append(FaultRow(f"gzip and zstd bombs as logs, peak {peak:.0f} MiB", 3, 0, 0))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_gigabyte_of_garbage(tmp_path: Path, rows: list[FaultRow]) -> None:
     """1 GiB of every kind in one folder, read within 256 MiB."""
     folder, size = tmp_path / "log", 1024 * MIB // len(KINDS)

@@ -150,7 +150,7 @@ def _answers_of_the_api(runtime: Runtime) -> str:
     return "\n".join(f"{answer.url} {answer.status_code} {answer.headers} {answer.text}" for answer in answers)
 
 
-@pytest.mark.parametrize("code", [190, *(pytest.param(code, marks=pytest.mark.long) for code in (1, 100, 200, 80000))])
+@pytest.mark.parametrize("code", [190, *(pytest.param(code, marks=pytest.mark.slow) for code in (1, 100, 200, 80000))])
 def test_no_encoding_of_the_secret_is_left(
     code: int,
     engine: Engine,
@@ -215,7 +215,7 @@ def test_async_reports_leave_no_trace(
     assert traces.found() == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ["submit", "poll", "result", "batch"])
 @pytest.mark.parametrize("failure", ["dead token", "denied", "throttled", "too much data", "transient", "bad request"])
 def test_no_failure_of_a_report_reveals_the_secret(

@@ -95,7 +95,7 @@ def _trained(home: Path, log: Path) -> dict[str, Any]:
     return {**figures, "ahead": len(ahead)}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
     """A forecast can be trained on the log of the quickstart."""
     figures = _trained(tmp_path, EXAMPLE)
@@ -108,7 +108,7 @@ def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
     [
         "helpdesk",
         *(
-            pytest.param(name, marks=pytest.mark.long)
+            pytest.param(name, marks=pytest.mark.slow)
             for name in ("loan_desk", "page_opens", "scheduled_flights", "sparse_customers")
         ),
     ],

@@ -8,7 +8,7 @@ from tests.benchmarks.meta_storm import DENIED, StormScenario, count_silent_loss
 from tests.benchmarks.requests_per_key import LIMIT
 from tests.benchmarks.requests_per_key import measure as requests_per_key
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.slow
 
 
 def test_faults_cost_no_row_and_hide_no_reason() -> None:

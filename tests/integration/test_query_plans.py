@@ -295,7 +295,7 @@ def rows(filled: Store) -> dict[str, int]:
         return {str(name): int(count) for name, count in connection.execute(query)}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.postgres
 @pytest.mark.parametrize("operation", HOT, ids=lambda operation: operation.__name__)
 def test_hot_operations_use_indexes_on_postgresql(
@@ -310,7 +310,7 @@ def test_hot_operations_use_indexes_on_postgresql(
     assert find_problems(filled.engine, rows, statements) == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_the_statement_of_permits_scans_no_table(filled: Store, rows: dict[str, int]) -> None:
     """`EXPLAIN` does not look into a function, so PostgreSQL's own counts of scans are compared."""
@@ -339,7 +339,7 @@ def test_the_statement_of_permits_scans_no_table(filled: Store, rows: dict[str, 
     filled.admission.release(decision.grant, OK)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_the_tiles_of_the_page_use_indexes(filled: Store, rows: dict[str, int]) -> None:
     """Every tile of every tab: no sequential scan of a table with more than 10,000 rows."""

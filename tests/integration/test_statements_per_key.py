@@ -97,7 +97,7 @@ def test_a_key_takes_at_most_six_statements(engine: Engine, tmp_path: Path) -> N
     assert per_key["all fresh"] < 1, per_key
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_statements_of_a_key_do_not_grow_with_the_batch(
     engine: Engine, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

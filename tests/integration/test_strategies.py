@@ -27,7 +27,7 @@ def test_the_default_strategy_keeps_its_reports_fresh() -> None:
     _check_freshness(measure_freshness(accounts=1, days=1, open_hours=0), measure_freshness(accounts=1, days=1))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
 def test_the_default_strategy_keeps_its_reports_fresh_for_days(zone: str) -> None:
     """The same over two days, also where the accounts' midnight is between two due times."""
@@ -51,7 +51,7 @@ def test_two_strategies_keep_to_their_own() -> None:
     assert newsroom.runs >= 2
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_strategies_keep_to_their_own_all_day() -> None:
     """The same from midnight to midnight; each report is warmed once for each due time."""
     dashboards, newsroom = measure_day(accounts=6)

@@ -119,7 +119,7 @@ def test_what_was_warmed_is_served_until_midnight(tmp_path: Path, engine: Engine
         _check(Canary(home, f"act_{start:%Y%m%d}"), zone, start, timedelta(hours=2), timedelta(hours=1))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     zone_and_day=st.sampled_from(ZONES_AND_DAYS),

@@ -13,7 +13,7 @@ def test_an_outage_costs_few_calls_and_ends_at_once() -> None:
     assert result.is_good, result
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_the_outage_of_ten_thousand_keys() -> None:
     """The figures of the documentation."""
     result = outage.simulate_outage()

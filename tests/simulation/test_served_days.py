@@ -124,7 +124,7 @@ def test_the_open_log_alone_warms_the_next_day(tmp_path: Path) -> None:
     assert found.with_warming.first_open_ratio >= found.without.first_open_ratio + 0.5
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("name", "start", "days"),

@@ -237,7 +237,7 @@ def test_every_dag_and_parameter_is_documented() -> None:
     assert sorted((dag, p) for dag, names in declared.items() for p in names if not _rows(sections[dag]).get(p)) == []
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "page"), [("adwarm", "api.md"), ("adwarm.testing", "testing.md")])
 def test_every_public_name_is_documented_and_its_example_runs(module: str, page: str, tmp_path: Path) -> None:
     """Each name of `__all__` has a section, and an example that runs without network."""

@@ -257,7 +257,7 @@ def test_any_sequence_gives_the_same_grants_and_state(
     check_sequence(engine, rules, steps)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(rules=RULES, steps=STEPS)
 def test_many_sequences_give_the_same_grants_and_state(

@@ -125,7 +125,7 @@ def context(engine: Engine, objects: ObjectStore) -> Context:
     return context
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_backfill_in_any_order_equals_daily_runs(context: Context) -> None:
     """Sixty daily runs in order, all days at once, and random groups in random order store the same bytes."""
     for day in SCORED:
@@ -258,7 +258,7 @@ def test_days_that_are_gone_rewrite_nothing_but_what_is_asked_for(context: Conte
     assert kept == [row for row in before if row["as_of"] != LAST]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_runs_at_once_equal_daily_runs(context: Context) -> None:
     """Processes that score the same accounts at the same time, also the same days, store the bytes of runs in order."""
     days = SCORED[::3]
@@ -294,7 +294,7 @@ def test_a_day_that_arrives_during_a_run_is_in_its_scores(context: Context, monk
     assert (result.accounts, result.unchanged, result.rescored_days) == (2, 0, 2 * len(days[4:]))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_days_may_arrive_at_once(context: Context) -> None:
     """Runs that fetch and score different days at the same time leave no score that lacks a day of another run."""
     days = _days(LAST - timedelta(days=44))

@@ -107,7 +107,7 @@ def test_decisions_are_consistent(counts: list[list[list[int]]], chance: npt.NDA
         assert np.array_equal(own_quiet[0], quiet[number])
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_real_logs_have_nights(shared_log: Path) -> None:
     """All accounts of each real log together have quiet nights, busy days, and never both."""
     profiles, _ = profile_and_count_log(str(shared_log), Settings(access_log_url=str(shared_log)))

@@ -29,7 +29,7 @@ def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.long if "adwarm" in name or name in FORECASTS else ())
+        pytest.param(name, marks=pytest.mark.slow if "adwarm" in name or name in FORECASTS else ())
         for name in BUILT_IN
         if name not in {"oracle", "none"}
     ],

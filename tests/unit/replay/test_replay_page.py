@@ -46,7 +46,7 @@ def test_text_is_escaped(opens: Opens, split: TrainTestSplit) -> None:
     assert "<script>alert(1)" not in render_page(document)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_review_adds_its_result_and_the_accounts_that_drifted(
     opens: Opens, split: TrainTestSplit, settings: Settings
 ) -> None:

@@ -215,7 +215,7 @@ def _start(script: str, engine: Engine) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", script, url], env=environment, **pipes)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_processes_upgrade_at_once(fresh: Engine) -> None:
     """Three processes upgrade a filled database at the same moment; all succeed, and no row is lost."""
     upgrade_until(fresh, "1")
@@ -243,7 +243,7 @@ print(upgrade(engine))
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("statements", [1, 12, 40])
 def test_a_killed_upgrade_is_completed_by_the_next(fresh: Engine, statements: int) -> None:
     """kill -9 after some statements leaves a schema between two migrations; the next upgrade completes it."""

@@ -94,7 +94,7 @@ def _write(log: Path, events: int, seed: int = 1, bad: bool = True) -> None:
         (log / f"e{number}.jsonl").write_bytes(b"".join(lines[number::7]))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @given(
     events=st.integers(60, 300), share=st.integers(5, 150), seed=st.integers(0, 5), block=st.sampled_from([200, 2**20])
 )

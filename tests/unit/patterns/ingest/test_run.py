@@ -177,7 +177,7 @@ STEP = st.tuples(
 )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @given(st.lists(STEP, min_size=1, max_size=6), st.sampled_from([64, 1 << 20]))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_reading_in_steps_gives_what_one_run_gives(
@@ -365,7 +365,7 @@ def test_a_log_must_be_set(small: Pipeline) -> None:
         ingest(Context(small.engine, small.objects, Settings()), START)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_real_logs_give_the_first_opens_of_their_events(shared_log: Path, small: Pipeline) -> None:
     """The first opens of the stored slots equal those of the log's events."""
     log = Settings(access_log_url=str(shared_log))

@@ -88,7 +88,7 @@ def test_operations_conform(api: Api, label: str) -> None:
     _check(api, label, 10)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
 def test_operations_conform_in_depth(api: Api, label: str) -> None:
     """The same with many more requests."""

@@ -191,7 +191,7 @@ class TestPostgres(PostgresContract):
     types: ClassVar = {**dict.fromkeys((*FIGURES[:-1], "ad_id", "account_id"), "bigint"), "spend": "double precision"}
 
 
-@pytest.mark.long
+@pytest.mark.slow
 class TestPostgresText(PostgresContract):
     """Columns of text, and days as text."""
 
@@ -199,7 +199,7 @@ class TestPostgresText(PostgresContract):
     day_type = "text"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 class TestPostgresTimes(PostgresContract):
     """Days as the midnights of Berlin, with a zone; figures without a limit of digits."""
 
