@@ -60,7 +60,8 @@ test: $(READY) ## Run the tests on SQLite and PostgreSQL
 ALL_TESTS := tests/unit tests/airflow tests/integration tests/faults tests/simulation tests/hostile tests/docs tests/rehearsal
 
 test-all: $(READY) ## Run the tests and those that take longer: kills, forecasts of whole logs, a hostile upstream, the docs' commands
-	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder -m 'not faults and not syscalls' $(ALL_TESTS)
+	@HYPOTHESIS_EXAMPLES=100 $(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+		-m 'not faults and not syscalls' $(ALL_TESTS)
 
 test-slow: $(READY) ## Run only the tests that `make test` leaves out because they take a second or more
 	@$(BIN)/pytest -q --numprocesses 2 -m slow

@@ -42,8 +42,11 @@ if "PYTEST_XDIST_WORKER" not in os.environ and "PYTEST_DEBUG_TEMPROOT" not in os
     os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(prefix="adwarm-tests-")
     atexit.register(shutil.rmtree, os.environ["PYTEST_DEBUG_TEMPROOT"], ignore_errors=True)
 
-# Shared machines are noisy, so examples have no deadline; CI tries the same examples every time.
-hypothesis.settings.register_profile("adwarm", deadline=None, derandomize=bool(os.environ.get("CI")))
+# Shared machines are noisy, so examples have no deadline. CI tries the same ones every time, `make test-all` more.
+_EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "25"))
+hypothesis.settings.register_profile(
+    "adwarm", deadline=None, derandomize=bool(os.environ.get("CI")), max_examples=_EXAMPLES
+)
 hypothesis.settings.load_profile("adwarm")
 
 _LONG_FILES = re.compile(r"tests/(?!unit/)|tests/unit/(test_|forecast/|replay/|fatigue/|patterns/)")
@@ -59,7 +62,9 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option by which `make test-times` finds tests that lack the mark `slow`."""
-    parser.addoption("--seconds-allowed", type=float, help="fail a test without the mark slow that takes more CPU seconds")
+    parser.addoption(
+        "--seconds-allowed", type=float, help="fail a test without the mark slow that takes more CPU seconds"
+    )
 
 
 @pytest.hookimpl(wrapper=True)
