@@ -74,84 +74,104 @@ def test_a_mapping_equals_renaming_the_columns(
     assert _read(renamed, columns=columns) == _read(plain) != []
 
 
-@pytest.mark.parametrize("name", ["log.jsonl", "log.parquet"])
-def test_a_dotted_path_reads_a_nested_value(tmp_path: Path, name: str) -> None:
+def test_a_dotted_path_reads_a_nested_value(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """A value in a JSON object or a Parquet struct is read like a column; a row without the object has none."""
-    rows: Rows = [
-        {"at": {"start": row["ts"]}, "ad": {"account": {"id": row["account_id"]}}, "date_range": "today", "user": user}
-        for row, user in zip(ROWS, [{"tz": "Asia/Tokyo"}, {"tz": None}, None], strict=True)
-    ]
-    WRITERS[name](tmp_path / name, rows)
-    columns = {"ts": "at.start", "account_id": "ad.account.id", "time_zone": "user.tz"}
-    events = _read(tmp_path / name, columns=columns)
-    assert [event["account_id"] for event in events] == ["act_0", "act_1", "act_2"]
-    assert [event["time_zone"] for event in events] == ["Asia/Tokyo", "", ""]
-    first, _, count = log_span(str(tmp_path / name), Settings(access_log=AccessLogSettings(columns=columns)))
-    assert (first.isoformat(), count) == ("2026-03-02T10:00:00+00:00", 3)
+    for name in ["log.jsonl", "log.parquet"]:
+        with subtests.test(name=name):
+            rows: Rows = [
+                {
+                    "at": {"start": row["ts"]},
+                    "ad": {"account": {"id": row["account_id"]}},
+                    "date_range": "today",
+                    "user": user,
+                }
+                for row, user in zip(ROWS, [{"tz": "Asia/Tokyo"}, {"tz": None}, None], strict=True)
+            ]
+            WRITERS[name](tmp_path / name, rows)
+            columns = {"ts": "at.start", "account_id": "ad.account.id", "time_zone": "user.tz"}
+            events = _read(tmp_path / name, columns=columns)
+            assert [event["account_id"] for event in events] == ["act_0", "act_1", "act_2"]
+            assert [event["time_zone"] for event in events] == ["Asia/Tokyo", "", ""]
+            first, _, count = log_span(str(tmp_path / name), Settings(access_log=AccessLogSettings(columns=columns)))
+            assert (first.isoformat(), count) == ("2026-03-02T10:00:00+00:00", 3)
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_column_whose_name_has_a_dot_is_found(tmp_path: Path, name: str) -> None:
+def test_a_column_whose_name_has_a_dot_is_found(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """`adAccount.id` may be the name of a column."""
-    WRITERS[name](tmp_path / name, [{**row, "adAccount.id": "7"} for row in ROWS])
-    assert {row["account_id"] for row in _read(tmp_path / name, columns={"account_id": "adAccount.id"})} == {"act_7"}
+    for name, write in WRITERS.items():
+        with subtests.test(name=name):
+            write(tmp_path / name, [{**row, "adAccount.id": "7"} for row in ROWS])
+            assert {row["account_id"] for row in _read(tmp_path / name, columns={"account_id": "adAccount.id"})} == {
+                "act_7"
+            }
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_constant_stands_for_a_missing_column_or_value(tmp_path: Path, name: str) -> None:
+def test_a_constant_stands_for_a_missing_column_or_value(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """A required field may be fixed by the settings; a value in the file wins."""
-    rows = [{"ts": row["ts"], "account_id": row["account_id"], "time_zone": row["time_zone"]} for row in ROWS]
-    rows[0]["time_zone"] = None
-    WRITERS[name](tmp_path / name, rows)
-    events = _read(tmp_path / name, constants={"date_range": "last_7d", "time_zone": "Europe/Berlin"})
-    assert {event["date_range"] for event in events} == {"last_7d"}
-    assert [event["time_zone"] for event in events] == ["Europe/Berlin", "Asia/Tokyo", "Asia/Tokyo"]
+    for name, write in WRITERS.items():
+        with subtests.test(name=name):
+            rows = [{"ts": row["ts"], "account_id": row["account_id"], "time_zone": row["time_zone"]} for row in ROWS]
+            rows[0]["time_zone"] = None
+            write(tmp_path / name, rows)
+            events = _read(tmp_path / name, constants={"date_range": "last_7d", "time_zone": "Europe/Berlin"})
+            assert {event["date_range"] for event in events} == {"last_7d"}
+            assert [event["time_zone"] for event in events] == ["Europe/Berlin", "Asia/Tokyo", "Asia/Tokyo"]
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_the_column_of_the_fields_own_name_is_the_second_choice(tmp_path: Path, name: str) -> None:
+def test_the_column_of_the_fields_own_name_is_the_second_choice(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """A folder may mix files with the mapped and with the usual names."""
-    WRITERS[name](tmp_path / name, ROWS)
-    assert len(_read(tmp_path / name, columns={"ts": "eventTime"})) == 3
+    for name, write in WRITERS.items():
+        with subtests.test(name=name):
+            write(tmp_path / name, ROWS)
+            assert len(_read(tmp_path / name, columns={"ts": "eventTime"})) == 3
 
 
-@pytest.mark.parametrize("name", ["log.csv", "log.parquet"])
-def test_a_mapping_to_a_column_that_is_not_there_names_the_setting_and_the_columns(tmp_path: Path, name: str) -> None:
+def test_a_mapping_to_a_column_that_is_not_there_names_the_setting_and_the_columns(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
     """The error shows what to correct."""
-    WRITERS[name](tmp_path / name, ROWS)
-    with pytest.raises(BadRequest, match=r"COLUMNS names 'user_tz' for actor, but its columns are ts, account_id"):
-        _read(tmp_path / name, columns={"actor": "user_tz"})
+    for name in ["log.csv", "log.parquet"]:
+        with subtests.test(name=name):
+            WRITERS[name](tmp_path / name, ROWS)
+            with pytest.raises(
+                BadRequest, match=r"COLUMNS names 'user_tz' for actor, but its columns are ts, account_id"
+            ):
+                _read(tmp_path / name, columns={"actor": "user_tz"})
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_column_of_user_agents_gives_the_actor_where_no_other_does(tmp_path: Path, name: str) -> None:
+def test_a_column_of_user_agents_gives_the_actor_where_no_other_does(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """A table needs no path for it; a named actor wins, and a row with neither is a human's."""
-    agents = ["curl/8.5.0", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", None]
-    WRITERS[name](tmp_path / name, [{**row, "Browser": agent} for row, agent in zip(ROWS, agents, strict=True)])
-    columns = {"user_agent": "Browser"}
-    assert [row["actor"] for row in _read(tmp_path / name, columns=columns)] == ["api", "human", "human"]
-    actors = ["human", None, "warmer"]
-    rows = [{**row, "user_agent": "curl/8.5.0", "actor": actor} for row, actor in zip(ROWS, actors, strict=True)]
-    WRITERS[name](tmp_path / name, rows)
-    assert [row["actor"] for row in _read(tmp_path / name)] == ["human", "api", "warmer"]
+    for name, write in WRITERS.items():
+        with subtests.test(name=name):
+            agents = ["curl/8.5.0", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", None]
+            write(tmp_path / name, [{**row, "Browser": agent} for row, agent in zip(ROWS, agents, strict=True)])
+            columns = {"user_agent": "Browser"}
+            assert [row["actor"] for row in _read(tmp_path / name, columns=columns)] == ["api", "human", "human"]
+            actors = ["human", None, "warmer"]
+            rows = [
+                {**row, "user_agent": "curl/8.5.0", "actor": actor} for row, actor in zip(ROWS, actors, strict=True)
+            ]
+            write(tmp_path / name, rows)
+            assert [row["actor"] for row in _read(tmp_path / name)] == ["human", "api", "warmer"]
 
 
-@pytest.mark.parametrize("name", ["log.csv", "log.parquet"])
-def test_many_long_columns_cut_no_advice(tmp_path: Path, name: str) -> None:
+def test_many_long_columns_cut_no_advice(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """Why a file is not read names both settings whole; of its columns, as many as fit."""
-    WRITERS[name](tmp_path / name, [{f"a column of many {number} {'x' * 50}": "1" for number in range(40)}])
-    quarantine = Quarantine()
-    with pytest.raises(BadRequest, match="lacks"):
-        _read(tmp_path / name, quarantine)
-    (sample,) = quarantine.samples
-    assert "name them in ADWARM_ACCESS_LOG__COLUMNS, or fix account_id" in sample.excerpt
-    assert "ADWARM_ACCESS_LOG__CONSTANTS; its columns are a column of many 0" in sample.excerpt
-    assert sample.excerpt.endswith(" more")
+    for name in ["log.csv", "log.parquet"]:
+        with subtests.test(name=name):
+            WRITERS[name](tmp_path / name, [{f"a column of many {number} {'x' * 50}": "1" for number in range(40)}])
+            quarantine = Quarantine()
+            with pytest.raises(BadRequest, match="lacks"):
+                _read(tmp_path / name, quarantine)
+            (sample,) = quarantine.samples
+            assert "name them in ADWARM_ACCESS_LOG__COLUMNS, or fix account_id" in sample.excerpt
+            assert "ADWARM_ACCESS_LOG__CONSTANTS; its columns are a column of many 0" in sample.excerpt
+            assert sample.excerpt.endswith(" more")
 
 
-@pytest.mark.parametrize(
-    ("log", "message"),
-    [
+def test_a_wrong_setting_is_refused_before_anything_is_read(subtests: pytest.Subtests) -> None:
+    """The message names the setting."""
+    for log, message in [
         ({"columns": {"timestamp": "ts"}}, "COLUMNS has timestamp, which is not a field"),
         ({"columns": {"status": "code"}}, "maps status but not path"),
         ({"columns": {"method": "verb", "user_agent": "agent"}}, "maps method but not path"),
@@ -159,12 +179,9 @@ def test_many_long_columns_cut_no_advice(tmp_path: Path, name: str) -> None:
         ({"constants": {"date_range": "sometimes"}}, "CONSTANTS: 'sometimes' is not a valid date_range"),
         ({"constants": {"time_zone": "Mars/Olympus"}}, "CONSTANTS: 'Mars/Olympus' is not a valid time_zone"),
         ({"date_ranges": {"Letzte Woche": "lastweek?!x"}}, "DATE_RANGES: 'Letzte Woche'"),
-    ],
-)
-def test_a_wrong_setting_is_refused_before_anything_is_read(log: dict[str, Any], message: str) -> None:
-    """The message names the setting."""
-    with pytest.raises(BadRequest, match=message.replace("?", r"\?")):
-        LogReader(Settings(access_log=AccessLogSettings(**log)))
+    ]:
+        with subtests.test(log=log, message=message), pytest.raises(BadRequest, match=message.replace("?", r"\?")):
+            LogReader(Settings(access_log=AccessLogSettings(**log)))
 
 
 @given(
@@ -175,7 +192,6 @@ def test_a_wrong_setting_is_refused_before_anything_is_read(log: dict[str, Any],
     ),
     st.text("ab.0", max_size=6),
 )
-@settings(max_examples=50, deadline=None)
 def test_no_path_into_any_json_raises(item: Any, path: str) -> None:
     """Whatever an object holds, a path finds a value or nothing."""
     find_value({"a": item, "b": [item]}, path)

@@ -11,9 +11,9 @@ from adwarm.model import PRESETS
 read = date_range_reader({})
 
 
-@pytest.mark.parametrize(
-    ("text", "preset"),
-    [
+def test_common_words_are_understood(subtests: pytest.Subtests) -> None:
+    """Case, spaces, hyphens and the usual synonyms do not matter."""
+    for text, preset in [
         ("Last 7 Days", "last_7d"),
         ("last-7-days", "last_7d"),
         ("LAST_7_DAYS", "last_7d"),
@@ -33,20 +33,16 @@ read = date_range_reader({})
         ("2026-01-01 to 2026-01-31", "2026-01-01..2026-01-31"),
         ('{"since":"2026-01-01","until":"2026-01-31"}', "2026-01-01..2026-01-31"),
         ("{'until': '2026-01-31', 'since': '2026-01-01'}", "2026-01-01..2026-01-31"),
-    ],
-)
-def test_common_words_are_understood(text: str, preset: str) -> None:
-    """Case, spaces, hyphens and the usual synonyms do not matter."""
-    assert read(text) == preset
+    ]:
+        with subtests.test(text=text, preset=preset):
+            assert read(text) == preset
 
 
-@pytest.mark.parametrize(
-    "text", ["last 5 days", "1", "7", "q3", "", "custom", "2026-01-31..2026-01-01", "last_7d; x", "3m"]
-)
-def test_what_is_no_range_of_the_platform_is_refused(text: str) -> None:
+def test_what_is_no_range_of_the_platform_is_refused(subtests: pytest.Subtests) -> None:
     """A range is not guessed."""
-    with pytest.raises(BadRequest):
-        read(text)
+    for text in ["last 5 days", "1", "7", "q3", "", "custom", "2026-01-31..2026-01-01", "last_7d; x", "3m"]:
+        with subtests.test(text=text), pytest.raises(BadRequest):
+            read(text)
 
 
 def test_own_words_come_from_the_settings() -> None:

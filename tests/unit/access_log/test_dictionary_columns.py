@@ -34,23 +34,21 @@ def test_spellings_of_an_account_share_a_code() -> None:
     assert accounts.encode([True, 1.5, 2.0**53, float("nan")]).tolist() == [REJECTED] * 4
 
 
-@pytest.mark.parametrize(
-    ("text", "account"),
-    [
+def test_an_id_that_a_spreadsheet_rounded_is_no_account(subtests: pytest.Subtests) -> None:
+    """A number in scientific notation is an id only when it shows every digit; a guess would name another account."""
+    for text, account in [
         ("1234567890123456.0", "act_1234567890123456"),
         ("1.234567890123456E+15", "act_1234567890123456"),
         ("1.23456789012345E+15", None),
         ("1.23457E+15", None),
         ("1.2300E+2", "act_123"),
         ("1.2345E+2", None),
-    ],
-)
-def test_an_id_that_a_spreadsheet_rounded_is_no_account(text: str, account: str | None) -> None:
-    """A number in scientific notation is an id only when it shows every digit; a guess would name another account."""
-    accounts = dictionary_columns.account_encoder()
-    code = accounts.encode([text])
-    assert code.tolist() == ([REJECTED] if account is None else [0])
-    assert account is None or accounts.to_arrow(code).to_pylist() == [account]
+    ]:
+        with subtests.test(text=text, account=account):
+            accounts = dictionary_columns.account_encoder()
+            code = accounts.encode([text])
+            assert code.tolist() == ([REJECTED] if account is None else [0])
+            assert account is None or accounts.to_arrow(code).to_pylist() == [account]
 
 
 def test_a_column_of_numbers_holds_accounts() -> None:
@@ -95,24 +93,26 @@ def test_dictionary_columns_are_coded_by_their_dictionary() -> None:
     assert ranges.encode_column(pa.array(["last_7d"])).tolist() == [1]
 
 
-@pytest.mark.parametrize("place", [3, 2**31 - 1, -1])
-def test_an_index_beyond_the_dictionary_is_damage(place: int) -> None:
+def test_an_index_beyond_the_dictionary_is_damage(subtests: pytest.Subtests) -> None:
     """A damaged index gives an Arrow error, not another value."""
-    places = pa.Array.from_buffers(pa.int32(), 2, [None, pa.py_buffer(np.array([0, place], np.int32))])
-    column = pa.DictionaryArray.from_arrays(places, pa.array(["1", "2"]), safe=False)
-    with pytest.raises(pa.ArrowInvalid, match="does not exist"):
-        dictionary_columns.account_encoder().encode_column(column)
+    for place in [3, 2**31 - 1, -1]:
+        with subtests.test(place=place):
+            places = pa.Array.from_buffers(pa.int32(), 2, [None, pa.py_buffer(np.array([0, place], np.int32))])
+            column = pa.DictionaryArray.from_arrays(places, pa.array(["1", "2"]), safe=False)
+            with pytest.raises(pa.ArrowInvalid, match="does not exist"):
+                dictionary_columns.account_encoder().encode_column(column)
 
 
-@pytest.mark.parametrize("value", [["api"], {"a": 1}, 1.5, True, 10**30])
-def test_a_value_that_is_not_text_is_missing_or_rejected(value: object) -> None:
+def test_a_value_that_is_not_text_is_missing_or_rejected(subtests: pytest.Subtests) -> None:
     """As a zone or an actor it counts as missing; as an account or a report it is rejected."""
-    zones, actors = dictionary_columns.time_zone_encoder(), dictionary_columns.actor_encoder()
-    assert zones.to_arrow(zones.encode([value])).to_pylist() == [""]
-    assert actors.to_arrow(actors.encode([value])).to_pylist() == ["human"]
-    for needed in (
-        dictionary_columns.account_encoder(),
-        dictionary_columns.date_range_encoder(date_range_reader({})),
-        dictionary_columns.report_encoder(["default"]),
-    ):
-        assert needed.encode([value]).tolist() == [REJECTED]
+    for value in [["api"], {"a": 1}, 1.5, True, 10**30]:
+        with subtests.test(value=value):
+            zones, actors = dictionary_columns.time_zone_encoder(), dictionary_columns.actor_encoder()
+            assert zones.to_arrow(zones.encode([value])).to_pylist() == [""]
+            assert actors.to_arrow(actors.encode([value])).to_pylist() == ["human"]
+            for needed in (
+                dictionary_columns.account_encoder(),
+                dictionary_columns.date_range_encoder(date_range_reader({})),
+                dictionary_columns.report_encoder(["default"]),
+            ):
+                assert needed.encode([value]).tolist() == [REJECTED]

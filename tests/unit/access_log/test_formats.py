@@ -10,9 +10,9 @@ from adwarm.access_log.formats import detect_format
 from adwarm.access_log.log_files import list_skipped
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
+def test_what_is_no_log_is_named(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """The problem says what the file holds and what to do, also within gzip."""
+    for name, content, words in [
         ("a.csv", b"PK\x03\x04rest", "a zip archive"),
         ("a.log", b"<!DOCTYPE html><html>", "HTML"),
         ("a.json", b'[\n {"ts": 1}]', "one JSON list"),
@@ -21,19 +21,17 @@ from adwarm.access_log.log_files import list_skipped
         ("a.log", bytes(range(256)) * 4, "binary data"),
         ("a.csv", b"SQLite format 3\x00", "SQLite"),
         ("a.parquet", b"%PDF-1.7", "PDF"),
-    ],
-)
-@pytest.mark.parametrize("packed", [False, True])
-def test_what_is_no_log_is_named(tmp_path: Path, name: str, content: bytes, words: str, packed: bool) -> None:
-    """The problem says what the file holds and what to do, also within gzip."""
-    (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
-    (file,) = list_files(str(tmp_path / name))
-    assert words in file.problem
+    ]:
+        for packed in [False, True]:
+            with subtests.test(name=name, packed=packed):
+                (tmp_path / name).write_bytes(gzip.compress(content) if packed else content)
+                (file,) = list_files(str(tmp_path / name))
+                assert words in file.problem
 
 
-@pytest.mark.parametrize(
-    ("content", "form"),
-    [
+def test_a_format_is_told_by_the_first_bytes(subtests: pytest.Subtests) -> None:
+    """A name that says nothing is no obstacle, whatever the columns are called."""
+    for content, form in [
         (b'{"ts": 1}\n', "jsonl"),
         (b"\xef\xbb\xbfts,account_id,date_range\n", "csv"),
         (b"eventTime;adAccount;preset\n", "csv"),
@@ -42,11 +40,9 @@ def test_what_is_no_log_is_named(tmp_path: Path, name: str, content: bytes, word
         (b'h - - [02/Mar/2026:10:00:00 +0000] "GET /a,b,c,d HTTP/1.1" 200 5 "a;b;c" "x"\n', "combined"),
         (b"server started\n", "combined"),
         (b"PAR1", "parquet"),
-    ],
-)
-def test_a_format_is_told_by_the_first_bytes(content: bytes, form: str) -> None:
-    """A name that says nothing is no obstacle, whatever the columns are called."""
-    assert detect_format("opens", content) == form
+    ]:
+        with subtests.test(content=content, form=form):
+            assert detect_format("opens", content) == form
 
 
 def test_skipped_files_are_named_with_their_reason(tmp_path: Path) -> None:

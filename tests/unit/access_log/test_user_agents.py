@@ -1,9 +1,7 @@
 """User agents tell programs from humans."""
 
-import time
 from pathlib import Path
 
-import pytest
 from crawleruseragents import CRAWLER_USER_AGENTS_DATA
 
 from adwarm.access_log import user_agents
@@ -57,19 +55,15 @@ def test_browsers_are_human() -> None:
     assert [agent for agent in BROWSERS if classify_actor(agent) is not Actor.HUMAN] == []
 
 
-@pytest.mark.parametrize("agent", [*LIBRARIES, *MONITORS])
-def test_libraries_and_monitors_are_programs(agent: str) -> None:
+def test_libraries_and_monitors_are_programs() -> None:
     """Requests of libraries and monitors are not opens by readers."""
-    assert classify_actor(agent) is Actor.API
+    assert [agent for agent in [*LIBRARIES, *MONITORS] if classify_actor(agent) is not Actor.API] == []
 
 
-@pytest.mark.parametrize(
-    "agent",
-    ["Mozilla/5.0 (compatible; Brandnewbot/0.1)", "Mozilla/5.0 (compatible; Newcomer/1.0; +https://example.com/about)"],
-)
-def test_crawlers_nobody_has_published_give_themselves_away(agent: str) -> None:
+def test_crawlers_nobody_has_published_give_themselves_away() -> None:
     """A name that ends in bot, or a contact address, does not belong to a browser."""
-    assert classify_actor(agent) is Actor.API
+    assert classify_actor("Mozilla/5.0 (compatible; Brandnewbot/0.1)") is Actor.API
+    assert classify_actor("Mozilla/5.0 (compatible; Newcomer/1.0; +https://example.com/about)") is Actor.API
 
 
 def test_adwarm_is_the_warmer_and_an_unknown_agent_is_human() -> None:
@@ -90,11 +84,8 @@ def test_the_cache_is_bounded() -> None:
 
 
 def test_an_agent_is_classified_once() -> None:
-    """A hundred thousand lines of two hundred agents cost cache look-ups."""
+    """Further lines of two hundred agents cost cache look-ups."""
     user_agents._actor.cache_clear()
-    start = time.process_time()
-    for _ in range(500):
-        for agent in BROWSERS:
-            classify_actor(agent)
+    for agent in BROWSERS * 3:
+        classify_actor(agent)
     assert user_agents._actor.cache_info().misses == len(BROWSERS)
-    assert time.process_time() - start < 5

@@ -22,9 +22,9 @@ def _schedule(weekday: int = 2) -> RefetchSchedule:
     return RefetchSchedule("UTC", weekday)
 
 
-@pytest.mark.parametrize(
-    ("age", "hours_ago", "due"),
-    [
+def test_each_age_has_its_interval(subtests: pytest.Subtests) -> None:
+    """Today and yesterday by hours, the week by days, the month by weeks."""
+    for age, hours_ago, due in [
         (0, 2, False),
         (0, 3, True),  # today: three hours
         (1, 5, False),
@@ -36,11 +36,9 @@ def _schedule(weekday: int = 2) -> RefetchSchedule:
         (8, 11, False),
         (8, 13, True),
         (28, 13, True),  # it is a Wednesday, the account's own weekday
-    ],
-)
-def test_each_age_has_its_interval(age: int, hours_ago: int, due: bool) -> None:
-    """Today and yesterday by hours, the week by days, the month by weeks."""
-    assert _schedule().is_due(TODAY - age * DAY, NOW - hours_ago * HOUR, NOW) is due
+    ]:
+        with subtests.test(age=age):
+            assert _schedule().is_due(TODAY - age * DAY, NOW - hours_ago * HOUR, NOW) is due
 
 
 def test_settling_days_wait_for_the_accounts_weekday() -> None:

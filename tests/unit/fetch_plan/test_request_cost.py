@@ -28,10 +28,11 @@ def test_with_nothing_stored_everything_is_fetched() -> None:
         assert get_request_cost(window, {}, SCHEDULE, NOW) == expected == RequestCost(True, window == WEEK)
 
 
-@pytest.mark.parametrize(("age", "days"), [(timedelta(0), False), (timedelta(hours=23), True)])
-def test_stored_days_cost_nothing_until_they_are_due(age: timedelta, days: bool) -> None:
+def test_stored_days_cost_nothing_until_they_are_due(subtests: pytest.Subtests) -> None:
     """Fresh days need no request; once yesterday's freshness has ended they need one. The summary always counts."""
-    assert get_request_cost(WEEK, _states(WEEK), SCHEDULE, NOW + age) == RequestCost(days, True)
+    for age, days in [(timedelta(0), False), (timedelta(hours=23), True)]:
+        with subtests.test(age=age, days=days):
+            assert get_request_cost(WEEK, _states(WEEK), SCHEDULE, NOW + age) == RequestCost(days, True)
 
 
 def test_a_missing_day_costs_a_request() -> None:

@@ -2,17 +2,15 @@
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.foundation.arrow_arrays import to_arrow_array, to_numpy, to_string_array
 
+KINDS = [pa.int8(), pa.uint8(), pa.int32(), pa.int64(), pa.uint64(), pa.timestamp("us", "UTC")]
 
-@given(st.lists(st.integers(0, 127)), st.integers(0, 5))
-@pytest.mark.parametrize(
-    "kind", [pa.int8(), pa.uint8(), pa.int32(), pa.int64(), pa.uint64(), pa.timestamp("us", "UTC")]
-)
+
+@given(st.sampled_from(KINDS), st.lists(st.integers(0, 127)), st.integers(0, 5))
 def test_numbers_are_viewed_without_a_copy(kind: pa.DataType, values: list[int], skipped: int) -> None:
     """Any width, also of a slice of an array."""
     array = pa.array(values, pa.int64()).cast(kind)

@@ -260,7 +260,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
-TestBreaker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBreaker.settings = settings(stateful_step_count=40, deadline=None)
 
 
 class SharedBreakerMachine(BreakerMachine):
@@ -274,7 +274,7 @@ class SharedBreakerMachine(BreakerMachine):
 
 
 TestSharedBreaker = SharedBreakerMachine.TestCase
-TestSharedBreaker.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestSharedBreaker.settings = settings(stateful_step_count=40, deadline=None)
 
 
 GROWING = replace(RULES, cooldown_growth=2.0, max_cooldown_seconds=100.0)

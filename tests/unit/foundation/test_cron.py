@@ -16,9 +16,9 @@ def _at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
+def test_invalid_expressions_are_refused(subtests: pytest.Subtests) -> None:
+    """Also what croniter accepts and would give another schedule to each process, or one without any occurrence."""
+    for expression in [
         "",
         "hello",
         "0 7 * *",
@@ -29,34 +29,32 @@ def _at(text: str) -> datetime:
         "H 7 * * *",
         "0 R * * *",
         "0 r(1-5) * * *",
-    ],
-)
-def test_invalid_expressions_are_refused(expression: str) -> None:
-    """Also what croniter accepts and would give another schedule to each process, or one without any occurrence."""
-    with pytest.raises(BadRequest, match="five fields"):
-        check_cron(expression)
+    ]:
+        with subtests.test(expression=expression), pytest.raises(BadRequest, match="five fields"):
+            check_cron(expression)
 
 
-@pytest.mark.parametrize("expression", ["@daily", "0 7 * * mon-fri", "*/15 6-9 * jan,mar 1#2", "0 0 l * *"])
-def test_usual_expressions_are_accepted(expression: str) -> None:
+def test_usual_expressions_are_accepted(subtests: pytest.Subtests) -> None:
     """Aliases, names, ranges and the last day of a month."""
-    check_cron(expression)
+    for expression in ["@daily", "0 7 * * mon-fri", "*/15 6-9 * jan,mar 1#2", "0 0 l * *"]:
+        with subtests.test(expression=expression):
+            check_cron(expression)
 
 
-@pytest.mark.parametrize(
-    ("expression", "zone", "after", "expected"),
-    [
+def test_next_occurrences(subtests: pytest.Subtests) -> None:
+    """A skipped time runs later the same day, a repeated one once, an hourly one every hour."""
+    for expression, zone, after, expected in [
         ("30 2 * * *", BERLIN, "2026-03-28T12:00", ["03-29 01:30", "03-30 00:30"]),  # 02:30 is skipped: at 03:30
         ("30 2 * * *", BERLIN, "2026-10-24T12:00", ["10-25 00:30", "10-26 01:30"]),  # 02:30 twice: the first one
         ("0 * * * *", BERLIN, "2026-10-24T23:30", ["10-25 00:00", "10-25 01:00", "10-25 02:00"]),  # both 02:00
         ("0 * * * *", BERLIN, "2026-03-28T23:30", ["03-29 00:00", "03-29 01:00", "03-29 02:00"]),
         ("0 * * * *", LORD_HOWE, "2019-10-05T14:50", ["10-05 15:30", "10-05 16:00"]),  # 02:00 is skipped: at 02:30
         ("0 7 * * mon-fri", BERLIN, "2026-11-27T12:00", ["11-30 06:00", "12-01 06:00"]),
-    ],
-)
-def test_next_occurrences(expression: str, zone: str, after: str, expected: list[str]) -> None:
-    """A skipped time runs later the same day, a repeated one once, an hourly one every hour."""
-    assert [f"{moment:%m-%d %H:%M}" for moment in list_next(expression, zone, _at(after), len(expected))] == expected
+    ]:
+        with subtests.test(expression=expression):
+            assert [
+                f"{moment:%m-%d %H:%M}" for moment in list_next(expression, zone, _at(after), len(expected))
+            ] == expected
 
 
 @given(

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from adwarm.foundation.cron_words import describe_cron
 
 
-@pytest.mark.parametrize(
-    ("expression", "words"),
-    [
+def test_usual_expressions_have_words(subtests: pytest.Subtests) -> None:
+    """The usual schedules are described; one without short words is shown as it is."""
+    for expression, words in [
         ("0 7 * * mon-fri", "Monday to Friday at 07:00"),
         ("30 6,18 * * *", "every day at 06:30, 18:30"),
         ("0 */6 * * *", "every 6 hours from midnight"),
@@ -25,11 +25,9 @@ from adwarm.foundation.cron_words import describe_cron
         ("0 7 1 * mon", "the cron times `0 7 1 * mon`"),
         ("0 7 * 6 *", "the cron times `0 7 * 6 *`"),
         ("0 7 * * mon#2", "the cron times `0 7 * * mon#2`"),
-    ],
-)
-def test_usual_expressions_have_words(expression: str, words: str) -> None:
-    """The usual schedules are described; one without short words is shown as it is."""
-    assert describe_cron(expression) == words
+    ]:
+        with subtests.test(expression=expression, words=words):
+            assert describe_cron(expression) == words
 
 
 @given(st.text(alphabet="0123456789*/,-@#monfri ", max_size=30))

@@ -13,13 +13,14 @@ from adwarm.foundation.csv_text import format_csv
 STARTS = "=+-@\t\r\n＝＋－＠"
 
 
-@pytest.mark.parametrize("start", list(STARTS))
-def test_text_that_begins_as_a_formula_is_text(start: str) -> None:
+def test_text_that_begins_as_a_formula_is_text(subtests: pytest.Subtests) -> None:
     """Each character that begins a formula gets an apostrophe in front, also after spaces and in a header."""
-    header, row, spaced = csv.reader(
-        io.StringIO(format_csv([f"{start}a"], [[f"{start}1"], [f"  {start}1"]]), newline="")
-    )
-    assert (header, row, spaced) == ([f"'{start}a"], [f"'{start}1"], [f"'  {start}1"])
+    for start in list(STARTS):
+        with subtests.test(start=start):
+            header, row, spaced = csv.reader(
+                io.StringIO(format_csv([f"{start}a"], [[f"{start}1"], [f"  {start}1"]]), newline="")
+            )
+            assert (header, row, spaced) == ([f"'{start}a"], [f"'{start}1"], [f"'  {start}1"])
 
 
 def test_values_keep_their_form() -> None:

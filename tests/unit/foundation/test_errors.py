@@ -9,13 +9,14 @@ from adwarm.foundation import errors
 UNTIL = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("name", ["TooMuchData", "Denied", "TokenDead", "BadRequest", "NotFound", "Refused", "Corrupt"])
-def test_permanent_errors(name: str) -> None:
+def test_permanent_errors(subtests: pytest.Subtests) -> None:
     """They share a base class that is never retried."""
-    found = getattr(errors, name)
-    assert issubclass(found, errors.Permanent)
-    assert issubclass(found, errors.AdwarmError)
-    assert not issubclass(found, errors.Transient)
+    for name in ["TooMuchData", "Denied", "TokenDead", "BadRequest", "NotFound", "Refused", "Corrupt"]:
+        with subtests.test(name=name):
+            found = getattr(errors, name)
+            assert issubclass(found, errors.Permanent)
+            assert issubclass(found, errors.AdwarmError)
+            assert not issubclass(found, errors.Transient)
 
 
 def test_transient_errors() -> None:
@@ -40,14 +41,15 @@ def test_errors_carry_fields_for_callers() -> None:
     assert errors.TokenDead(code="190").code == "190"
 
 
-@pytest.mark.parametrize("asked", [float("inf"), 1e300])
-def test_waits_are_limited(asked: float) -> None:
+def test_waits_are_limited(subtests: pytest.Subtests) -> None:
     """Any wait becomes 0 seconds to a year; a datetime without a zone is UTC."""
-    for error in (errors.Transient(retry_after=asked), errors.Refused(retry_after=asked)):
-        assert timedelta(seconds=error.retry_after or 0) == timedelta(days=366)
-    assert errors.Transient(retry_after=float("nan")).retry_after == 0
-    assert errors.Refused(retry_after=-5).retry_after == 0
-    assert errors.Throttled(scope="fleet", until=UNTIL.replace(tzinfo=None)).until == UNTIL
+    for asked in [float("inf"), 1e300]:
+        with subtests.test(asked=asked):
+            for error in (errors.Transient(retry_after=asked), errors.Refused(retry_after=asked)):
+                assert timedelta(seconds=error.retry_after or 0) == timedelta(days=366)
+            assert errors.Transient(retry_after=float("nan")).retry_after == 0
+            assert errors.Refused(retry_after=-5).retry_after == 0
+            assert errors.Throttled(scope="fleet", until=UNTIL.replace(tzinfo=None)).until == UNTIL
 
 
 def test_own_refusals_are_marked() -> None:

@@ -129,16 +129,14 @@ def test_what_reads_back_differently_is_not_stored(tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
+def test_unfinished_files_are_told_by_their_names(subtests: pytest.Subtests) -> None:
+    """No other file is taken for one."""
+    for name, expected in [
         (f".{'a' * 64}.parquet.123.0123abcd", True),
         (".review-1.html.7.0123abcd", True),
         (f"{'a' * 64}.parquet", False),
         (".hidden", False),
         (".file.0123abcd", False),
-    ],
-)
-def test_unfinished_files_are_told_by_their_names(name: str, expected: bool) -> None:
-    """No other file is taken for one."""
-    assert is_temporary(name) is expected
+    ]:
+        with subtests.test(name=name, expected=expected):
+            assert is_temporary(name) is expected

@@ -74,9 +74,9 @@ SENTENCES = [
 """Error sentences of the Graph API, and of connectors and databases that people run beside it."""
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_secrets_are_hidden(subtests: pytest.Subtests) -> None:
+    """A secret is hidden in every form that logs, URLs and headers give it."""
+    for text in [
         f"GET https://graph/v26.0/act_1/insights?access_token={SECRET}&limit=5",
         f"appsecret_proof={SECRET}",
         f'{{"access_token": "{SECRET}", "error": 1}}',
@@ -96,33 +96,29 @@ SENTENCES = [
         f"https://account.blob.core.windows.net/x?sv=1&sig={SECRET}",
         f'"{{\\"access_token\\":\\"{SECRET}\\",\\"limit\\":5}}"',
         f"[(b'authorization', b'Bearer {SECRET}'), (b'accept', b'*/*')]",
-    ],
-)
-def test_secrets_are_hidden(text: str) -> None:
-    """A secret is hidden in every form that logs, URLs and headers give it."""
-    assert SECRET not in redact(text)
-    assert HIDDEN in redact(text)
+    ]:
+        with subtests.test(text=text):
+            assert SECRET not in redact(text)
+            assert HIDDEN in redact(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_plain_text_is_kept(subtests: pytest.Subtests) -> None:
+    """Prose, ids and URLs without credentials are kept."""
+    for text in [
         "code 190 subcode 463: the session has expired, renew it in the connection",
         "basic authentication failed with an OAuth exception",
         "act_123 last_7d: 1200 rows, checksum 9f86d081884c7d65 does not match",
         "https://graph.facebook.com/v26.0/act_1/insights?limit=5&level=ad",
         "Error validating access token: Session has expired on Sunday",
         "code 190, HTTP 400, trace AbCdEf",
-    ],
-)
-def test_plain_text_is_kept(text: str) -> None:
-    """Prose, ids and URLs without credentials are kept."""
-    assert redact(text) == text
+    ]:
+        with subtests.test(text=text):
+            assert redact(text) == text
 
 
-@pytest.mark.parametrize(
-    ("text", "hidden"),
-    [
+def test_exactly_the_value_is_hidden(subtests: pytest.Subtests) -> None:
+    """Headers lose their whole value, URLs their password; what stands around them stays."""
+    for text, hidden in [
         ("postgresql://u:p@ss@host/db", "postgresql://u:[hidden]@host/db"),
         ("postgresql://u:p/ss@host/db", "postgresql://u:[hidden]@host/db"),
         ("redis://:pw@host:6379/0", "redis://:[hidden]@host:6379/0"),
@@ -144,19 +140,18 @@ def test_plain_text_is_kept(text: str) -> None:
         ("access_token=None", "access_token=None"),
         ("access_token=[hidden]more&a=1", "access_token=[hidden]&a=1"),
         ("Cookie: [hidden]; b=secret", "Cookie: [hidden]"),
-    ],
-)
-def test_exactly_the_value_is_hidden(text: str, hidden: str) -> None:
-    """Headers lose their whole value, URLs their password; what stands around them stays."""
-    assert redact(text) == hidden
-    assert redact(hidden) == hidden, "a text may pass several sinks"
+    ]:
+        with subtests.test(text=text, hidden=hidden):
+            assert redact(text) == hidden
+            assert redact(hidden) == hidden, "a text may pass several sinks"
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_sentences_of_the_platform_are_kept(sentence: str) -> None:
+def test_sentences_of_the_platform_are_kept(subtests: pytest.Subtests) -> None:
     """What the Graph API and its connectors say stays readable, alone and within our own message."""
-    assert redact(sentence) == sentence
-    assert redact(f"Meta: {sentence} (HTTP 400, code 190)") == f"Meta: {sentence} (HTTP 400, code 190)"
+    for sentence in SENTENCES:
+        with subtests.test(sentence=sentence):
+            assert redact(sentence) == sentence
+            assert redact(f"Meta: {sentence} (HTTP 400, code 190)") == f"Meta: {sentence} (HTTP 400, code 190)"
 
 
 def test_a_traceback_is_redacted_line_by_line() -> None:

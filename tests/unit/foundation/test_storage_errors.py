@@ -15,25 +15,23 @@ from adwarm.foundation.storage_errors import (
 )
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "text"),
-    [
+def test_each_error_has_a_code_and_a_sentence(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """No number of the operating system is shown; the error is one to try again after."""
+    for number, code, text in [
         (errno.ENOSPC, "disk_full", "the disk is full"),
         (errno.EDQUOT, "disk_full", "the quota of the disk is used up"),
         (errno.EROFS, "disk_read_only", "the file system is read-only"),
         (errno.EACCES, "disk_denied", "this user may not access it"),
         (errno.EIO, "disk_error", "the disk reports an error"),
         (errno.ENOTDIR, "storage", "not a directory"),
-    ],
-)
-def test_each_error_has_a_code_and_a_sentence(tmp_path: Path, number: int, code: str, text: str) -> None:
-    """No number of the operating system is shown; the error is one to try again after."""
-    error = storage_error(OSError(number, os.strerror(number)), tmp_path / "absent" / "file", "ADWARM_DATA_URL")
-    assert isinstance(error, Transient)
-    assert error.code == code
-    assert str(error).startswith(f"ADWARM_DATA_URL: {tmp_path}/absent/file: {text} (")
-    assert " free" in str(error)
-    assert "Errno" not in str(error)
+    ]:
+        with subtests.test(number=number):
+            error = storage_error(OSError(number, os.strerror(number)), tmp_path / "absent" / "file", "ADWARM_DATA_URL")
+            assert isinstance(error, Transient)
+            assert error.code == code
+            assert str(error).startswith(f"ADWARM_DATA_URL: {tmp_path}/absent/file: {text} (")
+            assert " free" in str(error)
+            assert "Errno" not in str(error)
 
 
 def test_only_errors_of_the_operating_system_are_translated(tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ class _Unavailable(TokenDead):
     """A class of another module."""
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_an_error_of_each_class_comes_back(kind: type[AdwarmError]) -> None:
+def test_an_error_of_each_class_comes_back(subtests: pytest.Subtests) -> None:
     """Class, text and every attribute that its constructor sets are there."""
-    error = restore_error(kind.__name__, "it failed", "act_1")
-    assert (type(error), str(error), name_error(error)) == (kind, "it failed", kind.__name__)
-    assert repr(error) == f"{kind.__name__}('it failed')"
+    for kind in CLASSES:
+        with subtests.test(kind=kind):
+            error = restore_error(kind.__name__, "it failed", "act_1")
+            assert (type(error), str(error), name_error(error)) == (kind, "it failed", kind.__name__)
+            assert repr(error) == f"{kind.__name__}('it failed')"
 
 
 def test_a_class_of_another_module_is_stored_by_its_base() -> None:
@@ -27,7 +28,8 @@ def test_a_class_of_another_module_is_stored_by_its_base() -> None:
     assert name_error(TimeoutError()) == "TimeoutError"
 
 
-@pytest.mark.parametrize("kind", [None, "", "Gone", "os"])
-def test_what_is_not_known_is_transient(kind: str | None) -> None:
+def test_what_is_not_known_is_transient(subtests: pytest.Subtests) -> None:
     """A request that another version has stored does not stop a reader."""
-    assert type(restore_error(kind, "it failed")) is Transient
+    for kind in [None, "", "Gone", "os"]:
+        with subtests.test(kind=kind):
+            assert type(restore_error(kind, "it failed")) is Transient

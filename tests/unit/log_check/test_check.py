@@ -9,7 +9,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log import read_events
@@ -120,7 +120,6 @@ def test_the_good_example_has_nothing_to_fix() -> None:
 
 
 @given(st.binary(max_size=300), st.sampled_from(["a.csv", "a.jsonl", "a.log", "a.parquet", "a.csv.gz"]))
-@settings(max_examples=25, deadline=None)
 def test_no_file_breaks_the_check(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     """Whatever a file holds, the check ends with figures and advice that are valid JSON."""
     folder = tmp_path_factory.mktemp("any")

@@ -5,7 +5,7 @@ from inspect import signature
 
 import numpy as np
 import pandas as pd
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.access_log.events import EventBuilder
@@ -32,7 +32,6 @@ def _measure(opens: list[tuple[int, int]], history_days: int = 56) -> Learnable:
 
 
 @given(OPENS)
-@settings(max_examples=20, deadline=None)
 def test_first_opens_are_those_that_training_counts(opens: list[tuple[int, int]]) -> None:
     """Counting day by day gives what the whole log gives at once, also across midnight."""
     frame = pd.DataFrame({

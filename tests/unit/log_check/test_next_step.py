@@ -22,28 +22,26 @@ def _propose(paths: list[str], **log: dict[str, str]) -> str | None:
     return propose_path_pattern(paths, AccessLogSettings.model_validate(log))
 
 
-@pytest.mark.parametrize(
-    ("paths", "account", "date_range"),
-    [
+def test_a_pattern_reads_the_paths_it_was_made_of(subtests: pytest.Subtests) -> None:
+    """Account and range are found in the first path, wherever they stand; parts that vary may vary."""
+    for paths, account, date_range in [
         (BOARDS, "17", "last_7d"),
         (["/act_5/report/Last%207%20Days"], "act_5", "Last%207%20Days"),
         (["/t/acme/7d/accounts/9/", "/t/other.co/mtd/accounts/8/"], "9", "7d"),
         (["/7d/9", "/mtd/9"], "9", "7d"),
-    ],
-)
-def test_a_pattern_reads_the_paths_it_was_made_of(paths: list[str], account: str, date_range: str) -> None:
-    """Account and range are found in the first path, wherever they stand; parts that vary may vary."""
-    pattern = _propose(paths)
-    assert pattern is not None
-    match = re.search(pattern, paths[0])
-    assert match is not None
-    assert (match["account_id"], match["date_range"]) == (account, date_range)
-    assert not re.search(pattern, "/login")
+    ]:
+        with subtests.test(paths=paths):
+            pattern = _propose(paths)
+            assert pattern is not None
+            match = re.search(pattern, paths[0])
+            assert match is not None
+            assert (match["account_id"], match["date_range"]) == (account, date_range)
+            assert not re.search(pattern, "/login")
 
 
-@pytest.mark.parametrize(
-    "paths",
-    [
+def test_no_pattern_is_proposed_where_none_is_clear(subtests: pytest.Subtests) -> None:
+    """Without a known range, with two numbers, with mostly other words or an impossible account there is none."""
+    for paths in [
         [],
         ["/login", "/board?account=...&range=..."],
         ["/dashboards/17/overview"],
@@ -51,11 +49,9 @@ def test_a_pattern_reads_the_paths_it_was_made_of(paths: list[str], account: str
         ["/last_7d/17/yesterday"],
         ["/boards/17/last_7d", "/boards/17/a", "/boards/17/b"],
         ["/boards/123456789012345678901234567890/last_7d"],
-    ],
-)
-def test_no_pattern_is_proposed_where_none_is_clear(paths: list[str]) -> None:
-    """Without a known range, with two numbers, with mostly other words or an impossible account there is none."""
-    assert _propose(paths) is None
+    ]:
+        with subtests.test(paths=paths):
+            assert _propose(paths) is None
 
 
 def test_own_words_and_constants_count() -> None:

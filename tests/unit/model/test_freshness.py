@@ -13,16 +13,23 @@ TODAY = date(2026, 11, 25)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
-@pytest.mark.parametrize(
-    ("age", "life"),
-    [(-1, 3 * HOUR), (0, 3 * HOUR), (1, 6 * HOUR), (2, DAY), (7, DAY), (8, 7 * DAY), (28, 7 * DAY), (29, None)],
-)
-def test_freshness_follows_the_newest_day(age: int, life: timedelta | None) -> None:
+def test_freshness_follows_the_newest_day(subtests: pytest.Subtests) -> None:
     """3 h today, 6 h yesterday, a day up to a week, a week up to 28 days, then forever, whatever the first day is."""
-    until = TODAY - age * DAY
-    expected = None if life is None else NOON + life
-    assert expires_at(Window(until, until), "UTC", NOON) == expected
-    assert expires_at(Window(until - 90 * DAY, until), "UTC", NOON) == expected
+    for age, life in [
+        (-1, 3 * HOUR),
+        (0, 3 * HOUR),
+        (1, 6 * HOUR),
+        (2, DAY),
+        (7, DAY),
+        (8, 7 * DAY),
+        (28, 7 * DAY),
+        (29, None),
+    ]:
+        with subtests.test(age=age, life=life):
+            until = TODAY - age * DAY
+            expected = None if life is None else NOON + life
+            assert expires_at(Window(until, until), "UTC", NOON) == expected
+            assert expires_at(Window(until - 90 * DAY, until), "UTC", NOON) == expected
 
 
 def test_the_age_is_counted_in_the_accounts_zone() -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from facebook_business.adobjects.adsinsights import AdsInsights
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adwarm.foundation.errors import BadRequest
@@ -24,73 +24,66 @@ def _window(text: str) -> Window:
     return Window(date.fromisoformat(since), date.fromisoformat(until))
 
 
-@pytest.mark.parametrize(
-    ("preset", "today", "expected"),
-    [
-        ("today", "2026-11-25", "2026-11-25..2026-11-25"),
-        ("yesterday", "2026-01-01", "2025-12-31..2025-12-31"),
-        ("yesterday", "2028-03-01", "2028-02-29..2028-02-29"),
-        ("last_3d", "2026-03-02", "2026-02-27..2026-03-01"),
-        ("last_7d", "2026-11-25", "2026-11-18..2026-11-24"),
-        ("last_14d", "2026-11-25", "2026-11-11..2026-11-24"),
-        ("last_28d", "2026-11-25", "2026-10-28..2026-11-24"),
-        ("last_30d", "2028-03-01", "2028-01-31..2028-02-29"),
-        ("last_90d", "2026-11-25", "2026-08-27..2026-11-24"),
-        ("this_week", "2026-11-23", "2026-11-23..2026-11-23"),
-        ("this_week", "2026-11-29", "2026-11-23..2026-11-29"),
-        ("this_week_mon_today", "2026-11-25", "2026-11-23..2026-11-25"),
-        ("this_week_sun_today", "2026-11-29", "2026-11-29..2026-11-29"),
-        ("this_week_sun_today", "2026-11-28", "2026-11-22..2026-11-28"),
-        ("last_week", "2026-11-23", "2026-11-16..2026-11-22"),
-        ("last_week", "2027-01-01", "2026-12-21..2026-12-27"),
-        ("last_week_mon_sun", "2026-11-29", "2026-11-16..2026-11-22"),
-        ("last_week_sun_sat", "2026-11-29", "2026-11-22..2026-11-28"),
-        ("last_week_sun_sat", "2026-11-28", "2026-11-15..2026-11-21"),
-        ("this_month", "2026-12-01", "2026-12-01..2026-12-01"),
-        ("last_month", "2026-01-31", "2025-12-01..2025-12-31"),
-        ("last_month", "2028-03-31", "2028-02-01..2028-02-29"),
-        ("last_month", "2026-03-31", "2026-02-01..2026-02-28"),
-        ("this_quarter", "2026-10-01", "2026-10-01..2026-10-01"),
-        ("this_quarter", "2026-12-31", "2026-10-01..2026-12-31"),
-        ("last_quarter", "2026-10-01", "2026-07-01..2026-09-30"),
-        ("last_quarter", "2026-01-01", "2025-10-01..2025-12-31"),
-        ("this_year", "2026-01-01", "2026-01-01..2026-01-01"),
-        ("this_year", "2028-12-31", "2028-01-01..2028-12-31"),
-        ("last_year", "2026-01-01", "2025-01-01..2025-12-31"),
-        ("maximum", "2026-11-25", "2023-10-31..2026-11-25"),
-        ("data_maximum", "2026-11-25", "2023-10-31..2026-11-25"),
-        ("2026-02-28..2026-03-01", "2030-01-01", "2026-02-28..2026-03-01"),
-    ],
-)
-def test_ranges_on_the_edges(preset: str, today: str, expected: str) -> None:
-    """Each name gives its absolute days, whatever edge today is at."""
-    noon = datetime.fromisoformat(f"{today}T12:00:00+00:00")
-    assert resolve_window(preset, "UTC", noon) == _window(expected)
+EDGES = [  # preset, today, expected
+    ("today", "2026-11-25", "2026-11-25..2026-11-25"),
+    ("yesterday", "2026-01-01", "2025-12-31..2025-12-31"),
+    ("yesterday", "2028-03-01", "2028-02-29..2028-02-29"),
+    ("last_3d", "2026-03-02", "2026-02-27..2026-03-01"),
+    ("last_7d", "2026-11-25", "2026-11-18..2026-11-24"),
+    ("last_14d", "2026-11-25", "2026-11-11..2026-11-24"),
+    ("last_28d", "2026-11-25", "2026-10-28..2026-11-24"),
+    ("last_30d", "2028-03-01", "2028-01-31..2028-02-29"),
+    ("last_90d", "2026-11-25", "2026-08-27..2026-11-24"),
+    ("this_week", "2026-11-23", "2026-11-23..2026-11-23"),
+    ("this_week", "2026-11-29", "2026-11-23..2026-11-29"),
+    ("this_week_mon_today", "2026-11-25", "2026-11-23..2026-11-25"),
+    ("this_week_sun_today", "2026-11-29", "2026-11-29..2026-11-29"),
+    ("this_week_sun_today", "2026-11-28", "2026-11-22..2026-11-28"),
+    ("last_week", "2026-11-23", "2026-11-16..2026-11-22"),
+    ("last_week", "2027-01-01", "2026-12-21..2026-12-27"),
+    ("last_week_mon_sun", "2026-11-29", "2026-11-16..2026-11-22"),
+    ("last_week_sun_sat", "2026-11-29", "2026-11-22..2026-11-28"),
+    ("last_week_sun_sat", "2026-11-28", "2026-11-15..2026-11-21"),
+    ("this_month", "2026-12-01", "2026-12-01..2026-12-01"),
+    ("last_month", "2026-01-31", "2025-12-01..2025-12-31"),
+    ("last_month", "2028-03-31", "2028-02-01..2028-02-29"),
+    ("last_month", "2026-03-31", "2026-02-01..2026-02-28"),
+    ("this_quarter", "2026-10-01", "2026-10-01..2026-10-01"),
+    ("this_quarter", "2026-12-31", "2026-10-01..2026-12-31"),
+    ("last_quarter", "2026-10-01", "2026-07-01..2026-09-30"),
+    ("last_quarter", "2026-01-01", "2025-10-01..2025-12-31"),
+    ("this_year", "2026-01-01", "2026-01-01..2026-01-01"),
+    ("this_year", "2028-12-31", "2028-01-01..2028-12-31"),
+    ("last_year", "2026-01-01", "2025-01-01..2025-12-31"),
+    ("maximum", "2026-11-25", "2023-10-31..2026-11-25"),
+    ("data_maximum", "2026-11-25", "2023-10-31..2026-11-25"),
+    ("2026-02-28..2026-03-01", "2030-01-01", "2026-02-28..2026-03-01"),
+]
 
 
-def test_every_preset_has_a_case() -> None:
-    """The table above covers every preset."""
-    cases = test_ranges_on_the_edges.pytestmark[0].args[1]
-    assert {case[0] for case in cases} >= set(PRESETS)
+def test_ranges_on_the_edges(subtests: pytest.Subtests) -> None:
+    """Each name gives its absolute days, whatever edge today is at; every preset has a case."""
+    for preset, today, expected in EDGES:
+        with subtests.test(preset=preset, today=today):
+            noon = datetime.fromisoformat(f"{today}T12:00:00+00:00")
+            assert resolve_window(preset, "UTC", noon) == _window(expected)
+    assert {preset for preset, _, _ in EDGES} >= set(PRESETS)
 
 
 PLATFORMS = sorted(name for name in vars(AdsInsights.DatePreset) if not name.startswith("_"))
 
 
-def test_the_platform_has_twenty_presets() -> None:
-    """The list below comes from the SDK and is not empty by accident."""
-    assert len(PLATFORMS) == 20
-
-
-@pytest.mark.parametrize("preset", PLATFORMS)
 @given(today=DAYS)
-def test_every_preset_of_the_platform_is_a_key_and_a_window(preset: str, today: date) -> None:
-    """A preset of the SDK parses to itself, and its window is a valid range."""
-    key = ReportKey.parse("act_1", f" {preset} ")
-    assert key == ReportKey.parse(*str(key).split())
+@example(today=date(2028, 2, 29))
+def test_every_preset_of_the_platform_is_a_key_and_a_window(today: date) -> None:
+    """Each of the twenty presets of the SDK parses to itself, and its window is a valid range."""
+    assert len(PLATFORMS) == 20
     noon = datetime.combine(today, time(12), UTC)
-    window = resolve_window(key.date_range, "UTC", noon)
-    assert resolve_window(validate_date_range(str(window)), "UTC", noon) == window
+    for preset in PLATFORMS:
+        key = ReportKey.parse("act_1", f" {preset} ")
+        assert key == ReportKey.parse(*str(key).split())
+        window = resolve_window(key.date_range, "UTC", noon)
+        assert resolve_window(validate_date_range(str(window)), "UTC", noon) == window, preset
 
 
 @given(today=DAYS)
@@ -123,16 +116,17 @@ def test_periods_join_without_a_gap(today: date) -> None:
         assert PRESETS[f"this_{unit}"](last.until).since == last.since
 
 
-@pytest.mark.parametrize("zone_name", ZONES)
-@pytest.mark.parametrize("day", ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-12-31"])
-def test_the_accounts_own_midnight_moves_the_window(zone_name: str, day: str) -> None:
+def test_the_accounts_own_midnight_moves_the_window(subtests: pytest.Subtests) -> None:
     """The window changes at midnight in the account's zone, on clock changes too."""
-    midnight = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone_name)).astimezone(UTC)
-    new = date.fromisoformat(day)
-    assert resolve_window("today", zone_name, midnight) == Window(new, new)
-    assert resolve_window("yesterday", zone_name, midnight).until == new - timedelta(days=1)
-    before = resolve_window("today", zone_name, midnight - timedelta(seconds=1))
-    assert before.until == new - timedelta(days=1)
+    for zone_name in ZONES:
+        for day in ["2026-03-29", "2026-10-25", "2026-03-08", "2026-11-01", "2026-04-05", "2026-12-31"]:
+            with subtests.test(zone_name=zone_name, day=day):
+                midnight = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone_name)).astimezone(UTC)
+                new = date.fromisoformat(day)
+                assert resolve_window("today", zone_name, midnight) == Window(new, new)
+                assert resolve_window("yesterday", zone_name, midnight).until == new - timedelta(days=1)
+                before = resolve_window("today", zone_name, midnight - timedelta(seconds=1))
+                assert before.until == new - timedelta(days=1)
 
 
 @given(
@@ -182,37 +176,41 @@ def test_a_window_in_the_wrong_order_is_refused() -> None:
         validate_date_range("2026-03-02..2026-03-01")
 
 
-@pytest.mark.parametrize("text", ["last_8d", "", "TODAY", "2026-3-1..2026-03-02", "2026-01-01", "2026-01-01..", "../x"])
-def test_an_unknown_range_lists_the_presets(text: str) -> None:
+def test_an_unknown_range_lists_the_presets(subtests: pytest.Subtests) -> None:
     """The message names the presets."""
-    with pytest.raises(BadRequest, match=r"neither YYYY-MM-DD\.\.YYYY-MM-DD nor one of today, yesterday, last_3d"):
-        validate_date_range(text)
+    for text in ["last_8d", "", "TODAY", "2026-3-1..2026-03-02", "2026-01-01", "2026-01-01..", "../x"]:
+        with (
+            subtests.test(text=text),
+            pytest.raises(BadRequest, match=r"neither YYYY-MM-DD\.\.YYYY-MM-DD nor one of today, yesterday, last_3d"),
+        ):
+            validate_date_range(text)
 
 
-@pytest.mark.parametrize("text", ["2026-02-30..2026-03-01", "0000-01-01..2026-01-01", "٢٠٢٦-01-01..2026-01-02"])
-def test_a_day_that_does_not_exist_is_refused(text: str) -> None:
+def test_a_day_that_does_not_exist_is_refused(subtests: pytest.Subtests) -> None:
     """The day is not in the calendar, or not written in plain digits."""
-    with pytest.raises(BadRequest, match="date range"):
-        validate_date_range(text)
+    for text in ["2026-02-30..2026-03-01", "0000-01-01..2026-01-01", "٢٠٢٦-01-01..2026-01-02"]:
+        with subtests.test(text=text), pytest.raises(BadRequest, match="date range"):
+            validate_date_range(text)
 
 
-@pytest.mark.parametrize("name", ["Mars/Olympus", "", "../../etc/passwd", "/etc/passwd", "Europe", "UTC\0", "x" * 300])
-def test_an_unknown_zone_is_refused(name: str) -> None:
+def test_an_unknown_zone_is_refused(subtests: pytest.Subtests) -> None:
     """Invalid names, paths among them, open no file; the message says what to write."""
-    with pytest.raises(BadRequest, match="use an IANA name such as Europe/Berlin"):
-        zone(name)
+    for name in ["Mars/Olympus", "", "../../etc/passwd", "/etc/passwd", "Europe", "UTC\0", "x" * 300]:
+        with subtests.test(name=name), pytest.raises(BadRequest, match="use an IANA name such as Europe/Berlin"):
+            zone(name)
 
 
-@pytest.mark.parametrize("text", [*PRESETS, "2026-01-31..2026-12-01"])
-def test_the_pattern_of_forms_accepts_what_is_valid(text: str) -> None:
+def test_the_pattern_of_forms_accepts_what_is_valid(subtests: pytest.Subtests) -> None:
     """Every preset and every pair of days matches, as the parser accepts them."""
-    assert validate_date_range(text)
-    assert re.search(DATE_RANGE_PATTERN, text)
+    for text in [*PRESETS, "2026-01-31..2026-12-01"]:
+        with subtests.test(text=text):
+            assert validate_date_range(text)
+            assert re.search(DATE_RANGE_PATTERN, text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_the_pattern_of_forms_rejects_the_rest(subtests: pytest.Subtests) -> None:
+    """What no date range can be is rejected by the pattern and by the parser."""
+    for text in [
         "",
         "last_8d",
         "Last_7d",
@@ -221,13 +219,11 @@ def test_the_pattern_of_forms_accepts_what_is_valid(text: str) -> None:
         "2026-13-01..2026-12-01",
         "2026-01-32..2026-02-01",
         "2026-01-01",
-    ],
-)
-def test_the_pattern_of_forms_rejects_the_rest(text: str) -> None:
-    """What no date range can be is rejected by the pattern and by the parser."""
-    assert not re.search(DATE_RANGE_PATTERN, text)
-    with pytest.raises(BadRequest):
-        validate_date_range(text)
+    ]:
+        with subtests.test(text=text):
+            assert not re.search(DATE_RANGE_PATTERN, text)
+            with pytest.raises(BadRequest):
+                validate_date_range(text)
 
 
 @given(DAYS, st.integers(-3, MAX_DAYS + 3), st.integers(-3, MAX_DAYS + 3))
@@ -249,8 +245,9 @@ def _window_of_all(today: date) -> Window:
     return PRESETS["maximum"](today)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets_are_always_served(preset: str) -> None:
+def test_presets_are_always_served(subtests: pytest.Subtests) -> None:
     """A preset never reaches beyond what the platform keeps."""
-    assert check_served(preset, date(2026, 12, 31)) == preset
-    assert PRESETS[preset](date(2026, 12, 31)).since >= _window_of_all(date(2026, 12, 31)).since
+    for preset in PRESETS:
+        with subtests.test(preset=preset):
+            assert check_served(preset, date(2026, 12, 31)) == preset
+            assert PRESETS[preset](date(2026, 12, 31)).since >= _window_of_all(date(2026, 12, 31)).since
