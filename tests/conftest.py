@@ -1,10 +1,12 @@
 """Fixtures shared by every test: databases, object store, clock, and a clean environment."""
 
 import atexit
+import gc
 import os
 import re
 import shutil
 import sqlite3
+import sys
 import tempfile
 import threading
 import traceback
@@ -48,6 +50,11 @@ hypothesis.settings.register_profile(
     "adwarm", deadline=None, derandomize=bool(os.environ.get("CI")), max_examples=_EXAMPLES
 )
 hypothesis.settings.load_profile("adwarm")
+
+# The modules of a whole run are a million objects; Python looks through all of them too often by default.
+gc.set_threshold(100_000, 50, 100)
+# jsonschema, which Airflow imports too, compiles a grammar of IRIs for longer than a second when this one is installed.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 _LONG_FILES = re.compile(r"tests/(?!unit/)|tests/unit/(test_|forecast/|replay/|fatigue/|patterns/)")
 """Files whose tests start processes or train models; those of the others take milliseconds."""

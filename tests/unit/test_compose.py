@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import pytest
 import yaml
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
@@ -82,14 +81,13 @@ def test_every_service_of_the_airflow_topology_is_there() -> None:
     }
 
 
-@pytest.mark.parametrize("name", OWN)
-def test_the_code_is_in_the_image(name: str) -> None:
+def test_the_code_is_in_the_image() -> None:
     """Each service of our image names include/ and plugins/ on PYTHONPATH, and mounts no code over the image's."""
-    service = SERVICES[name]
-    targets = {interpolate(volume, {}).split(":")[1] for volume in service.get("volumes", [])}
-
-    assert service["environment"]["PYTHONPATH"] == "/opt/airflow/include:/opt/airflow/plugins"
-    assert targets & CODE == set()
+    for name in OWN:
+        service = SERVICES[name]
+        targets = {interpolate(volume, {}).split(":")[1] for volume in service.get("volumes", [])}
+        assert service["environment"]["PYTHONPATH"] == "/opt/airflow/include:/opt/airflow/plugins", name
+        assert targets & CODE == set(), name
 
 
 def test_the_image_holds_every_file_of_the_code() -> None:
@@ -110,13 +108,12 @@ def test_the_development_file_mounts_the_code_everywhere() -> None:
     assert {field for service in DEVELOPMENT.values() for field in service} == {"volumes"}
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_every_service_is_bounded(name: str) -> None:
+def test_every_service_is_bounded() -> None:
     """Each service has limits of CPU, at most that of a machine with two, and memory."""
-    limits = SERVICES[name]["deploy"]["resources"]["limits"]
-
-    assert float(interpolate(str(limits["cpus"]), {})) <= 2
-    assert re.fullmatch(r"\d+[mg]", interpolate(limits["memory"], {}))
+    for name in sorted(SERVICES):
+        limits = SERVICES[name]["deploy"]["resources"]["limits"]
+        assert float(interpolate(str(limits["cpus"]), {})) <= 2, name
+        assert re.fullmatch(r"\d+[mg]", interpolate(limits["memory"], {})), name
 
 
 def test_every_image_is_pinned() -> None:
@@ -128,64 +125,59 @@ def test_every_image_is_pinned() -> None:
     assert [image for image in images if not re.search(r":v?(16\.\d+|\d+\.\d+\.\d+)(-[a-z-]+)?$", image)] == []
 
 
-@pytest.mark.parametrize("name", sorted(WORKERS))
-def test_each_worker_has_a_queue_and_a_name(name: str) -> None:
+def test_each_worker_has_a_queue_and_a_name() -> None:
     """The warming worker takes the queue that the DAGs send batches to; each is pinged under its own name."""
-    service = SERVICES[name]
-    command = [interpolate(word, {}) for word in service["command"]]
-    queue = interpolate(service["environment"]["ADWARM_WARMING_QUEUE"], {})
+    for name in sorted(WORKERS):
+        service = SERVICES[name]
+        command = [interpolate(word, {}) for word in service["command"]]
+        queue = interpolate(service["environment"]["ADWARM_WARMING_QUEUE"], {})
+        assert queue == "warming", name
+        assert (f"--queues={queue}" in command) == (name == "airflow-worker-warming"), name
+        assert f"--celery-hostname={WORKERS[name]}@%h" in command, name
+        assert service["healthcheck"]["test"][-1].endswith(f'"{WORKERS[name]}@$${{HOSTNAME}}"'), name
 
-    assert queue == "warming"
-    assert (f"--queues={queue}" in command) == (name == "airflow-worker-warming")
-    assert f"--celery-hostname={WORKERS[name]}@%h" in command
-    assert service["healthcheck"]["test"][-1].endswith(f'"{WORKERS[name]}@$${{HOSTNAME}}"')
 
-
-@pytest.mark.parametrize("name", AIRFLOW)
-def test_airflow_services_share_folders_and_settings(name: str) -> None:
+def test_airflow_services_share_folders_and_settings() -> None:
     """Each Airflow service has the three mounts, the examples off, and the settings that keep warms punctual."""
-    service = SERVICES[name]
-    targets = {interpolate(volume, {}).split(":")[1].rsplit("/", 1)[-1] for volume in service["volumes"]}
-    environment = service["environment"]
+    for name in AIRFLOW:
+        service = SERVICES[name]
+        targets = {interpolate(volume, {}).split(":")[1].rsplit("/", 1)[-1] for volume in service["volumes"]}
+        environment = service["environment"]
+        assert targets == {"access-log", "logs", "data"}, name
+        assert environment["AIRFLOW__CORE__LOAD_EXAMPLES"] == "false", name
+        assert environment["AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER"] == "1", name
+        assert int(environment["AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"]) > 20, name
+        assert environment["ADWARM_DATABASE_URL"].endswith("@postgres/adwarm}")
 
-    assert targets == {"access-log", "logs", "data"}
-    assert environment["AIRFLOW__CORE__LOAD_EXAMPLES"] == "false"
-    assert environment["AIRFLOW__CELERY__WORKER_PREFETCH_MULTIPLIER"] == "1"
-    assert int(environment["AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE"]) > 20
-    assert environment["ADWARM_DATABASE_URL"].endswith("@postgres/adwarm}")
 
-
-@pytest.mark.parametrize("name", [*AIRFLOW, *SERVES])
-def test_free_memory_goes_back_to_the_system(name: str) -> None:
+def test_free_memory_goes_back_to_the_system() -> None:
     """Services, image, `make demo` and a local Airflow start with the allocator settings of the package."""
-    image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for name in (*AIRFLOW, *SERVES):
+        image = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+        makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+        assert ALLOCATOR.items() <= SERVICES[name]["environment"].items(), name
+        assert ALLOCATOR.items() <= local_environment(ROOT, "http://127.0.0.1:9", "log").items(), name
+        assert all(f" {variable}={value}" in image for variable, value in ALLOCATOR.items()), name
+        assert all(f"demo: export {variable} := {value}\n" in makefile for variable, value in ALLOCATOR.items()), name
 
-    assert ALLOCATOR.items() <= SERVICES[name]["environment"].items()
-    assert ALLOCATOR.items() <= local_environment(ROOT, "http://127.0.0.1:9", "log").items()
-    assert all(f" {variable}={value}" in image for variable, value in ALLOCATOR.items())
-    assert all(f"demo: export {variable} := {value}\n" in makefile for variable, value in ALLOCATOR.items())
 
-
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_every_service_has_a_health_check(name: str) -> None:
+def test_every_service_has_a_health_check() -> None:
     """Each service has a health check with an interval."""
-    check = SERVICES[name]["healthcheck"]
+    for name in sorted(SERVICES):
+        check = SERVICES[name]["healthcheck"]
+        assert {"test", "interval", "timeout", "retries"} <= set(check), name
+        assert not check.get("disable", False), name
 
-    assert {"test", "interval", "timeout", "retries"} <= set(check)
-    assert not check.get("disable", False)
 
-
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_no_service_runs_as_root(name: str) -> None:
+def test_no_service_runs_as_root() -> None:
     """Each service runs as a user other than root, drops every capability and cannot gain new ones."""
-    service = SERVICES[name]
-    user = service["user"].replace("${AIRFLOW_UID:-50000}", "50000").split(":")[0]
-
-    assert user not in {"", "0", "root"}
-    assert service["cap_drop"] == ["ALL"]
-    assert "no-new-privileges:true" in service["security_opt"]
-    assert not service.get("privileged", False)
+    for name in sorted(SERVICES):
+        service = SERVICES[name]
+        user = service["user"].replace("${AIRFLOW_UID:-50000}", "50000").split(":")[0]
+        assert user not in {"", "0", "root"}, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert not service.get("privileged", False), name
 
 
 def test_no_port_is_open_to_the_network_by_default() -> None:
@@ -229,19 +221,18 @@ def test_the_example_names_every_variable() -> None:
     assert {name for name in required if f"\n{name}=\n" not in text} == set()
 
 
-@pytest.mark.parametrize("name", SERVES)
-def test_each_read_api_has_its_own_home_and_serves_the_dashboard(name: str) -> None:
+def test_each_read_api_has_its_own_home_and_serves_the_dashboard() -> None:
     """It is asked for its health without a token, and finds the dashboard where `.env.example` says."""
-    service = SERVICES[name]
-    folder = Path(_env_example()["ADWARM_SERVING__DASHBOARD"])
-    mounts = dict(volume.split(":")[:2] for volume in service["volumes"])
-
-    assert mounts[f"{name}-home"] == "/opt/airflow/read-api"
-    assert "/healthz" in service["healthcheck"]["test"][-1]
-    assert mounts["./examples/dashboard"] == str(folder.parent)
-    assert folder.name == "dist"
-    assert service["restart"] == "unless-stopped"
-    assert service["depends_on"]["airflow-init"]["condition"] == "service_completed_successfully"
+    for name in SERVES:
+        service = SERVICES[name]
+        folder = Path(_env_example()["ADWARM_SERVING__DASHBOARD"])
+        mounts = dict(volume.split(":")[:2] for volume in service["volumes"])
+        assert mounts[f"{name}-home"] == "/opt/airflow/read-api", name
+        assert "/healthz" in service["healthcheck"]["test"][-1], name
+        assert mounts["./examples/dashboard"] == str(folder.parent), name
+        assert folder.name == "dist", name
+        assert service["restart"] == "unless-stopped", name
+        assert service["depends_on"]["airflow-init"]["condition"] == "service_completed_successfully", name
 
 
 def test_the_broker_survives_a_restart() -> None:

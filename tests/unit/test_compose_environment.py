@@ -31,22 +31,22 @@ def _environment(name: str, text: str = FILLED, **shell: str) -> dict[str, str]:
     return service_environment(SERVICES[name], {".env": text}, shell)
 
 
-@pytest.mark.parametrize("name", [*AIRFLOW, "read-api", "read-api-2"])
-def test_every_documented_setting_reaches_the_container(name: str) -> None:
+def test_every_documented_setting_reaches_the_container() -> None:
     """Each setting has the value of `.env` in each service of the product, also one with JSON, quotes and dollars."""
-    values = {setting: f'{number} {{"a": "$X # ${{Y}}"}}' for number, setting in enumerate(SETTINGS)}
-    found = _environment(name, FILLED + "".join(f"{setting}='{value}'\n" for setting, value in values.items()))
+    for name in (*AIRFLOW, "read-api", "read-api-2"):
+        values = {setting: f'{number} {{"a": "$X # ${{Y}}"}}' for number, setting in enumerate(SETTINGS)}
+        found = _environment(name, FILLED + "".join(f"{setting}='{value}'\n" for setting, value in values.items()))
+        assert {setting: found.get(setting) for setting in values} == values, name
 
-    assert {setting: found.get(setting) for setting in values} == values
 
-
-@pytest.mark.parametrize("name", AIRFLOW)
-def test_variables_of_airflow_reach_the_container(name: str) -> None:
+def test_variables_of_airflow_reach_the_container() -> None:
     """Connections and Airflow's own options may stand in the file as well."""
-    found = _environment(name, FILLED + 'AIRFLOW_CONN_OTHER=\'{"conn_type": "http"}\'\nAIRFLOW__CORE__PARALLELISM=9\n')
-
-    assert found["AIRFLOW_CONN_OTHER"] == '{"conn_type": "http"}'
-    assert found["AIRFLOW__CORE__PARALLELISM"] == "9"
+    for name in AIRFLOW:
+        found = _environment(
+            name, FILLED + 'AIRFLOW_CONN_OTHER=\'{"conn_type": "http"}\'\nAIRFLOW__CORE__PARALLELISM=9\n'
+        )
+        assert found["AIRFLOW_CONN_OTHER"] == '{"conn_type": "http"}', name
+        assert found["AIRFLOW__CORE__PARALLELISM"] == "9", name
 
 
 def test_the_limits_of_the_example_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,17 +78,20 @@ def test_without_settings_the_defaults_are_the_containers(monkeypatch: pytest.Mo
     assert found.model_fields_set == {"database_url", "data_url", "warming_queue"}
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_a_secret_reaches_only_who_needs_it(name: str) -> None:
+def test_a_secret_reaches_only_who_needs_it() -> None:
     """Raw passwords are in no Airflow container, except the administrator's in init; the simulator has no secret."""
-    found = _environment(name)
-    raw = {
-        secret for secret, value in SECRETS.items() if not secret.startswith("AIRFLOW_") and found.get(secret) == value
-    }
-    needed = {"airflow-init": {"ADMIN_PASSWORD"}, "postgres": {"POSTGRES_PASSWORD", "ADWARM_POSTGRES_PASSWORD"}}
-
-    assert raw == needed.get(name, set())
-    assert name not in {"simulator", "read-api", "read-api-2"} or not set(SECRETS.values()) & set(found.values())
+    for name in sorted(SERVICES):
+        found = _environment(name)
+        raw = {
+            secret
+            for secret, value in SECRETS.items()
+            if not secret.startswith("AIRFLOW_") and found.get(secret) == value
+        }
+        needed = {"airflow-init": {"ADMIN_PASSWORD"}, "postgres": {"POSTGRES_PASSWORD", "ADWARM_POSTGRES_PASSWORD"}}
+        assert raw == needed.get(name, set()), name
+        assert name not in {"simulator", "read-api", "read-api-2"} or not set(SECRETS.values()) & set(found.values()), (
+            name
+        )
 
 
 @pytest.mark.parametrize("name", sorted(set(SECRETS) - {"ADMIN_PASSWORD"}))

@@ -4,10 +4,10 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
-import pytest
 import typer
 
 from adwarm.cli.app import app
@@ -16,6 +16,7 @@ from tests.docs.blocks import ALL_PAGES, REASONS, ROOT, SHELL, Block, find_block
 BLOCKS = [block for page in ALL_PAGES for block in find_blocks(page)]
 SHELL_BLOCKS = [block for block in BLOCKS if block.is_shell]
 INLINE = re.compile(r"`((?:adwarm|make|airflow) [^`]+)`")
+_FENCED = re.compile(r"```.*?```", re.DOTALL)
 DAGS = {path.stem for path in (ROOT / "dags").glob("adwarm_*.py")}
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 USAGE_ERROR: Any = typer.BadParameter.__base__
@@ -37,8 +38,6 @@ AIRFLOW = {
 def _commands(text: str) -> Iterator[list[str]]:
     """Yield the words of each simple command of a shell block, without variables that are set before it."""
     joined = re.sub(r"\\\n", " ", text)
-    if subprocess.run(["bash", "-n"], input=joined, text=True, capture_output=True, check=False).returncode:
-        raise ValueError(f"bash cannot parse {text}")
     lexer = shlex.shlex(re.sub(r"(^|\s)#.*$", "", joined, flags=re.MULTILINE), posix=True, punctuation_chars=";&|()\n")
     lexer.whitespace_split, lexer.commenters, lexer.whitespace = True, "", " \t"
     words: list[str] = []
@@ -53,13 +52,18 @@ def _commands(text: str) -> Iterator[list[str]]:
             words.append(word)
 
 
+@cache
+def _command_line() -> Any:
+    return typer.main.get_command(app)
+
+
 def _check_adwarm(words: list[str]) -> None:
     """Parse the words as the command line does; nothing is run.
 
     Raises:
         UsageError: the command or an option does not exist, or an argument lacks.
     """
-    command: Any = typer.main.get_command(app)
+    command = _command_line()
     name, rest = "adwarm", words[1:]
     while hasattr(command, "commands"):
         context = command.make_context(name, list(rest), resilient_parsing=not rest)
@@ -89,40 +93,71 @@ def _fault(words: list[str]) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("block", SHELL_BLOCKS, ids=str)
-def test_commands_in_blocks_exist(block: Block) -> None:
+def _shell_faults(blocks: Iterable[Block]) -> str:
+    """Return what bash says of blocks that it cannot parse, with the page and the line of each."""
+    functions = "".join(f"f() {{\n{block.text.strip()}\n}}\n" for block in blocks)
+    if subprocess.run(["bash", "-n"], input=functions, text=True, capture_output=True, check=False).returncode == 0:
+        return ""
+    checked = {
+        str(block): subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True, check=False)
+        for block in blocks
+    }
+    return "\n".join(f"{place}: {done.stderr}" for place, done in checked.items() if done.returncode) or functions
+
+
+def test_blocks_are_shell() -> None:
+    """bash parses each block of commands; a block that it cannot parse is named."""
+    good, bad = Block("a.md", 1, "bash", "make x\n", None), Block("a.md", 9, "bash", "if true; make x\n", None)
+
+    assert "a.md:9: " in _shell_faults([good, bad])
+    assert "a.md:1: " not in _shell_faults([good, bad])
+    assert _shell_faults(SHELL_BLOCKS) == ""
+
+
+def test_commands_in_blocks_exist() -> None:
     """Each command parses: its options, its arguments, its make target, its DAG; each file of the repository exists."""
-    commands = list(_commands(block.text))
-    faults = [fault for words in commands if (fault := _fault(words))]
-    paths = [word for words in commands for word in words if re.match(r"(examples|dags|docs|include|tests)/", word)]
+    commands = {str(block): list(_commands(block.text)) for block in SHELL_BLOCKS}
+    faults = [f"{place}: {fault}" for place, found in commands.items() for words in found if (fault := _fault(words))]
+    paths = [
+        (place, word)
+        for place, found in commands.items()
+        for words in found
+        for word in words
+        if re.match(r"(examples|dags|docs|include|tests)/", word)
+    ]
 
-    assert commands
+    assert [place for place, found in commands.items() if not found] == []
     assert faults == []
-    assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert [f"{place}: {path}" for place, path in paths if not (ROOT / path).exists()] == []
 
 
-@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_commands_in_sentences_exist(page: Any) -> None:
+def _has_fault(text: str) -> bool:
+    """Whether a command in a sentence names a target, a command or an option that does not exist."""
+    words = text.split()
+    if words[0] == "make":
+        return any(word not in TARGETS for word in words[1:2])
+    if words[0] != "adwarm":
+        return False
+    command, rest = _command_line(), words[1:]
+    while rest and rest[0] in getattr(command, "commands", {}):
+        command = command.commands[rest.pop(0)]
+    options = {option for param in command.params for option in param.opts} | {"--help"}
+    is_unknown = hasattr(command, "commands") and any(not word.startswith("-") and word.islower() for word in rest[:1])
+    return is_unknown or not {word.split("=")[0] for word in rest if word.startswith("--")} <= options
+
+
+def test_commands_in_sentences_exist() -> None:
     """A command between code marks exists, and so do the options that it is shown with."""
-    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    faults = []
-    for text in INLINE.findall(prose):
-        words = text.split()
-        command: Any = typer.main.get_command(app)
-        if words[0] == "make":
-            faults += [text for word in words[1:2] if word not in TARGETS]
-        if words[0] != "adwarm":
-            continue
-        rest = words[1:]
-        while rest and rest[0] in getattr(command, "commands", {}):
-            command = command.commands[rest.pop(0)]
-        options = {option for param in command.params for option in param.opts} | {"--help"}
-        is_unknown = hasattr(command, "commands") and any(
-            not word.startswith("-") and word.islower() for word in rest[:1]
-        )
-        faults += [text] if is_unknown or {w.split("=")[0] for w in rest if w.startswith("--")} - options else []
+    texts = {page: page.read_text(encoding="utf-8") for page in ALL_PAGES}
+    prose = {page: _FENCED.sub(lambda block: "\n" * block[0].count("\n"), text) for page, text in texts.items()}
+    found = [
+        (f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}", match[1])
+        for page, text in prose.items()
+        for match in INLINE.finditer(text)
+    ]
 
-    assert faults == []
+    assert len(found) > 100
+    assert [f"{place}: {text}" for place, text in found if _has_fault(text)] == []
 
 
 def test_a_block_is_left_out_for_a_reason() -> None:
@@ -145,11 +180,13 @@ def test_most_blocks_are_run() -> None:
     assert [str(block) for block in run if "/path/to" in block.text] == []
 
 
-@pytest.mark.parametrize("text", ["adwarm plan --nowhere\n", "adwarm get act_1\n", "adwarm dance\n", "make tea\n",
-                                  "airflow backfill create --dag-id adwarm_nothing\n"])  # fmt: skip
-def test_a_wrong_command_is_found(text: str) -> None:
-    """An option, an argument, a command, a target and a DAG that do not exist are each named."""
-    assert [fault for words in _commands(text) if (fault := _fault(words))]
+def test_a_wrong_command_is_found() -> None:
+    """An option, an argument, a command, a target and a DAG that do not exist are each named, also in a sentence."""
+    wrong = ["adwarm plan --nowhere", "adwarm dance", "make tea"]
+    only_in_blocks = ["adwarm get act_1", "airflow backfill create --dag-id adwarm_nothing"]
+
+    assert [text for text in (*wrong, *only_in_blocks) if not any(map(_fault, _commands(f"{text}\n")))] == []
+    assert [text for text in wrong if not _has_fault(text)] == []
 
 
 def test_a_command_line_is_split_as_a_shell_does() -> None:
@@ -161,10 +198,17 @@ def test_a_command_line_is_split_as_a_shell_does() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if block.language == "json"], ids=str)
-def test_json_is_json(block: Block) -> None:
+def test_json_is_json() -> None:
     """Every JSON example parses."""
-    assert json.loads(block.text)
+    faults = []
+    for block in BLOCKS:
+        if block.language == "json":
+            try:
+                json.loads(block.text)
+            except ValueError as error:
+                faults.append(f"{block}: {error}")
+
+    assert faults == []
 
 
 def test_every_fence_names_its_language() -> None:

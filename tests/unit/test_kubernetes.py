@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
@@ -33,34 +32,34 @@ def _find(kind: str) -> dict[str, Any]:
     return next(document for document in MANIFESTS if document["kind"] == kind)
 
 
-@pytest.mark.parametrize("name", sorted(PODS))
-def test_no_pod_runs_as_root_or_without_a_limit(name: str) -> None:
+def test_no_pod_runs_as_root_or_without_a_limit() -> None:
     """Each pod has a user, drops every capability, and has a limit of memory."""
-    spec = PODS[name]["spec"]
-    container = spec["containers"][0]
+    for name in sorted(PODS):
+        spec = PODS[name]["spec"]
+        container = spec["containers"][0]
+        assert spec["securityContext"]["runAsNonRoot"], name
+        assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}, (
+            name
+        )
+        assert container["resources"]["requests"], name
+        assert container["resources"]["limits"]["memory"], name
 
-    assert spec["securityContext"]["runAsNonRoot"]
-    assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    assert container["resources"]["requests"]
-    assert container["resources"]["limits"]["memory"]
 
-
-@pytest.mark.parametrize("name", sorted(PODS))
-def test_variables_are_settings_and_secrets_are_references(name: str) -> None:
+def test_variables_are_settings_and_secrets_are_references() -> None:
     """Each ADWARM_ variable exists, and what holds a password comes from a Secret."""
-    variables = _variables(PODS[name])
-    ours = {variable for variable in variables if variable.startswith("ADWARM_")}
+    for name in sorted(PODS):
+        variables = _variables(PODS[name])
+        ours = {variable for variable in variables if variable.startswith("ADWARM_")}
+        assert ours <= set(NAMES), name
+        assert "secretKeyRef" in variables["ADWARM_DATABASE_URL"]["valueFrom"], name
+        assert all("value" in item or "secretKeyRef" in item["valueFrom"] for item in variables.values()), name
 
-    assert ours <= set(NAMES)
-    assert "secretKeyRef" in variables["ADWARM_DATABASE_URL"]["valueFrom"]
-    assert all("value" in item or "secretKeyRef" in item["valueFrom"] for item in variables.values())
 
-
-@pytest.mark.parametrize("name", ["adwarm-task", "adwarm-read-api"])
-def test_pods_that_work_return_free_memory(name: str) -> None:
+def test_pods_that_work_return_free_memory() -> None:
     """Tasks, the read API and all components of the chart have the allocator's variables."""
-    for variables in (_variables(PODS[name]).values(), VALUES["env"]):
-        assert ALLOCATOR.items() <= {item["name"]: item.get("value") for item in variables}.items()
+    for name in ["adwarm-task", "adwarm-read-api"]:
+        for variables in (_variables(PODS[name]).values(), VALUES["env"]):
+            assert ALLOCATOR.items() <= {item["name"]: item.get("value") for item in variables}.items()
 
 
 def test_the_values_name_existing_settings_and_no_secret() -> None:

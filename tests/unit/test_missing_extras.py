@@ -1,12 +1,16 @@
 """Without the packages of an extra nothing breaks at import, and what needs them says what to install."""
 
 import importlib.util
+import re
+import subprocess
 import sys
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import adwarm
 from adwarm.foundation import plotting, tracing
 from adwarm.foundation.errors import BadRequest
 from adwarm.replay import replay_page
@@ -63,10 +67,17 @@ def test_the_read_api_needs_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> 
         importlib.import_module("adwarm.serving.api.server")
 
 
-def test_importing_the_product_imports_no_optional_package() -> None:
-    """The modules that plot, store and serve import plotly, drivers and clouds only when they are used."""
-    import subprocess
+def test_optional_packages_are_imported_inside_functions() -> None:
+    """No module of the product imports plotly, a driver, a cloud's client or uvloop when it is itself imported."""
+    top_level = re.compile(r"^(?:from|import) (?:plotly|psycopg2|s3fs|gcsfs|uvloop)\b", re.MULTILINE)
+    package = Path(adwarm.__file__).parent
+    sources = [path for path in package.rglob("*.py") if top_level.search(path.read_text(encoding="utf-8"))]
+    assert [path.relative_to(package).as_posix() for path in sources] == []
 
+
+@pytest.mark.slow
+def test_importing_the_product_imports_no_optional_package() -> None:
+    """Neither do the packages that it imports: a fresh process has none of them after the imports."""
     code = (
         "import sys, adwarm.fatigue.plot_data, adwarm.replay.replay_page, adwarm.store, adwarm.runtime;"
         "print([name for name in ('plotly', 'psycopg2', 's3fs', 'gcsfs', 'uvloop') if name in sys.modules])"

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.runtime import Runtime
 from adwarm.settings import NAMES, OTHER_VARIABLES, Settings, home_choice, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,11 +223,11 @@ def _run(script: str, folder: Path, **environment: str) -> "subprocess.Completed
     )
 
 
-def test_the_working_folder_stays_clean(tmp_path: Path) -> None:
+def test_the_working_folder_stays_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that starts in a folder it may not write to, as Airflow's may in `/`, keeps its data in the home."""
-    script = "from adwarm import Runtime; print(Runtime().engine.url.database)"
-    done = _run(script, Path("/"), AIRFLOW_HOME=str(tmp_path))
-    assert done.stdout.strip() == str(tmp_path / "adwarm" / "adwarm.db")
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    assert Runtime().engine.url.database == str(tmp_path / "adwarm" / "adwarm.db")
     assert (tmp_path / "adwarm").stat().st_mode & 0o777 == 0o700
     assert not Path("/.adwarm").exists()
 

@@ -46,6 +46,7 @@ def test_the_workflow_runs_what_the_runner_runs() -> None:
     assert targets <= defined
 
 
+@pytest.mark.slow
 def test_the_workflows_have_no_finding() -> None:
     """zizmor finds nothing, and the files follow the schemas of GitHub."""
     found = subprocess.run([BIN / "zizmor", "--offline", "--no-progress", ".github"], cwd=ROOT, capture_output=True)

@@ -35,23 +35,21 @@ def _texts(service: Service) -> list[str]:
     return [*service.command, *service.health_command, *service.environment.values()]
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_no_name_of_a_container_is_left(places: Places, name: str) -> None:
+def test_no_name_of_a_container_is_left(places: Places) -> None:
     """Commands, health checks and variables name loopback addresses and folders of this machine only."""
-    texts = _texts(places.place(SERVICES[name]))
+    for name in sorted(SERVICES):
+        texts = _texts(places.place(SERVICES[name]))
+        assert [text for text in texts if any(word in text for word in IN_CONTAINERS)] == [], name
 
-    assert [text for text in texts if any(word in text for word in IN_CONTAINERS)] == []
 
-
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_only_listed_variables_are_added(places: Places, name: str) -> None:
+def test_only_listed_variables_are_added(places: Places) -> None:
     """A service has the variables of the file and the image, and beyond them those of the list and its ports."""
-    service = SERVICES[name]
-    added = set(places.place(service).environment) - set(service.environment)
-    listed = {*EXTRA, *places.ports_of(name)} if service.is_ours else {"PGDATA", "PATH"}
-
-    assert set(service.environment) <= set(places.place(service).environment)
-    assert added <= listed
+    for name in sorted(SERVICES):
+        service = SERVICES[name]
+        added = set(places.place(service).environment) - set(service.environment)
+        listed = {*EXTRA, *places.ports_of(name)} if service.is_ours else {"PGDATA", "PATH"}
+        assert set(service.environment) <= set(places.place(service).environment), name
+        assert added <= listed, name
 
 
 def test_values_without_an_address_stay_as_they_are(places: Places) -> None:
