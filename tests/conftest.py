@@ -53,7 +53,7 @@ hypothesis.settings.load_profile("adwarm")
 
 # The modules of a whole run are a million objects; Python looks through all of them too often by default.
 gc.set_threshold(100_000, 50, 100)
-# jsonschema, which Airflow imports too, compiles a grammar of IRIs for longer than a second when this one is installed.
+# jsonschema, which Airflow imports too, compiles a grammar of IRIs for over a second where this one is installed.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 _LONG_FILES = re.compile(r"tests/(?!unit/)|tests/unit/(test_|forecast/|replay/|fatigue/|patterns/)")

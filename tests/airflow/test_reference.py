@@ -1,4 +1,4 @@
-"""The generated reference; it is tested here because it reads operators and DAGs with Airflow, which takes long to import."""
+"""The generated reference: compared here because its pages of operators and DAGs need Airflow, which loads slowly."""
 
 import sys
 from pathlib import Path
