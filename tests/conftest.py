@@ -40,7 +40,7 @@ for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLO
 
 if "PYTEST_XDIST_WORKER" not in os.environ:
     # Temporary files of each run have a folder of their own. In a common one, a second pytest closes the folders of the
-    # first to other users, so also to the user that PostgreSQL runs as when root starts the tests; and a file that locks
+    # first to other users, so to the user that PostgreSQL runs as when root starts the tests; and a file that locks
     # the start of servers belongs to the user who came first.
     os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="adwarm-tests-")
     atexit.register(shutil.rmtree, os.environ["TMPDIR"], ignore_errors=True)
