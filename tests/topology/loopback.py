@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -134,7 +133,10 @@ class Places:
         return {variable: str(self.ports[service]) for variable, service in known.items()}
 
     def build_image(self) -> None:
-        """Copy what the Dockerfile copies, and compile it; a file that it forgets is missing here, too."""
+        """Copy what the Dockerfile copies, and compile it; a file that it forgets is missing here, too.
+
+        The packages of this interpreter are compiled by whoever imports them first: compiling all takes minutes.
+        """
         for source, target in read_image_copies().items():
             here, there = ROOT / source, Path(target.replace("/opt/airflow", str(self.home / "image")))
             if here.is_dir():
@@ -142,8 +144,8 @@ class Places:
             else:
                 there.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(here, there)
-        packages = [sysconfig.get_path("purelib"), self.home / "image/include", self.home / "image/plugins"]
-        subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j", "2", *map(str, packages)], check=False)
+        packages = [self.home / "image/include", self.home / "image/plugins"]
+        subprocess.run([sys.executable, "-m", "compileall", "-qq", *map(str, packages)], check=False)
 
 
 def find_places(home: Path, programs: Path) -> Places:
@@ -162,13 +164,10 @@ def find_places(home: Path, programs: Path) -> Places:
 
 
 def list_used_ports(places: Places) -> list[str]:
-    """Return the services whose port is still taken."""
+    """Return the services whose port is still served."""
     used = []
     for name, port in places.ports.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
+        with socket.socket() as probe:  # not by binding it: another program's connection may go out from this port
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
                 used.append(name)
     return used
