@@ -72,7 +72,7 @@ OTHERS = (
 
 @dataclass
 class Run:
-    """A part, and what became of it.
+    """A part, and its result.
 
     Attributes:
         result: `passed`, `FAILED`, `skipped` or `not run`.
@@ -180,7 +180,7 @@ def _end(run: Run, result: str) -> None:
 
 
 def format_table(runs: Sequence[Run]) -> Iterator[str]:
-    """Yield the lines of the table: each part, what became of it, and its seconds."""
+    """Yield the lines of the table: each part, its result, and its seconds."""
     yield f"{'part':<16}{'result':<10}{'seconds':>8}{'CPU seconds':>13}"
     for run in runs:
         yield f"{run.part.name:<16}{run.result:<10}{run.seconds:>8.0f}{run.cpu_seconds:>13.0f}"
