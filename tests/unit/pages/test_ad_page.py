@@ -10,7 +10,7 @@ from adwarm.model import PlatformNotice, Window
 from adwarm.store import partitions, platform_fatigue, write_transaction
 from adwarm.store.partition_rows import pack_rows
 from adwarm.store.partitions import PartitionState
-from tests.unit.pages.conftest import START, Page
+from tests.unit.pages.conftest import SQLITE_ONLY, START, Page
 from tests.unit.pages.test_fatigue_tab import DAY, HOSTILE, _score, _store
 
 
@@ -33,6 +33,7 @@ def _tile(page: Page, name: str, **query: str) -> str:
     return page.tile("ad", name, **{"account": "1", "ad": "1", **query})
 
 
+@SQLITE_ONLY
 def test_an_ad_without_scores_is_explained(page: Page) -> None:
     """An unknown ad and a page without an ad say so, in each tile."""
     assert "no score of the ad 1 of act_1" in _tile(page, "score")
@@ -68,13 +69,13 @@ def test_the_platform_is_quoted(page: Page) -> None:
     assert "2.40 times: creative fatigue" in html
 
 
-@pytest.mark.parametrize(
-    ("ratio", "words"), [(None, "no results to compare"), (0.9, "0.90 times: normal"), (1.4, "creative limited")]
-)
-def test_cost_per_result_is_named_as_meta_names_it(page: Page, ratio: float | None, words: str) -> None:
+@SQLITE_ONLY
+def test_cost_per_result_is_named_as_meta_names_it(page: Page, subtests: pytest.Subtests) -> None:
     """Up to the past no mark, above it limited, and without results nothing."""
-    _store(page, [_score("1", 50.0, cost_ratio=ratio)])
-    assert words in _tile(page, "score")
+    for ratio, words in [(None, "no results to compare"), (0.9, "0.90 times: normal"), (1.4, "creative limited")]:
+        with subtests.test(ratio=ratio, words=words):
+            _store(page, [_score("1", 50.0, cost_ratio=ratio)])
+            assert words in _tile(page, "score")
 
 
 def test_daily_figures_are_drawn_with_the_start_of_the_decline(page: Page) -> None:
@@ -90,6 +91,7 @@ def test_daily_figures_are_drawn_with_the_start_of_the_decline(page: Page) -> No
     assert "2026-02-24" not in html
 
 
+@SQLITE_ONLY
 def test_days_that_are_not_stored_are_named(page: Page) -> None:
     """A day between stored ones that is missing is no day without delivery."""
     _store(page, [_score("1", 70.0)])
@@ -106,6 +108,7 @@ def test_days_that_are_not_stored_are_named(page: Page) -> None:
     assert html.count('<th scope="row">') == 5
 
 
+@SQLITE_ONLY
 def test_damaged_days_say_what_to_do(page: Page) -> None:
     """A lost object is named with the command that mends it; the other tiles still show."""
     _store(page, [_score("1", 70.0)])
@@ -128,6 +131,7 @@ def test_the_history_has_both_limits_and_its_gaps(page: Page) -> None:
     assert history.count('<th scope="row">') == 4
 
 
+@SQLITE_ONLY
 def test_hostile_ids_and_names_are_text(page: Page) -> None:
     """Markup in the id and the name of an ad is shown as it is written."""
     _store(page, [_score('9"><img src=x>', 70.0, ad_name=HOSTILE)])
@@ -137,6 +141,7 @@ def test_hostile_ids_and_names_are_text(page: Page) -> None:
     assert "&lt;script&gt;" in html
 
 
+@SQLITE_ONLY
 def test_a_pending_ad_says_what_it_needs(page: Page) -> None:
     """A pending ad has no number, and says how many days it lacks."""
     _store(page, [_score("1", None, baseline={"age_days": 4, "impressions": 900.0, "flags": []})])

@@ -17,7 +17,7 @@ from adwarm.pages.queries.fatigue_queries import AccountFilter, AdQuery
 from adwarm.store import accounts
 from tests import fatigue_scores
 from tests.unit.fatigue.stored_ads import status_of
-from tests.unit.pages.conftest import START, VIEWER, Page
+from tests.unit.pages.conftest import SQLITE_ONLY, START, VIEWER, Page
 
 DAY = date(2026, 3, 3)
 YESTERDAY = DAY - timedelta(days=1)
@@ -110,6 +110,7 @@ def test_spend_of_several_currencies_is_not_added(page: Page) -> None:
     assert (overall.currency, overall.now.spend, overall.now.score) == (None, None, 60.0)
 
 
+@SQLITE_ONLY
 def test_nothing_to_do_is_said(page: Page) -> None:
     """Healthy ads alone need no action, and the tile says how many were looked at."""
     _store(page, [_score("1", 20.0), _score("2", 10.0)])
@@ -211,25 +212,26 @@ def test_ads_are_sorted_by_what_is_chosen(page: Page) -> None:
     assert _names(page.tile("fatigue", "ads", sort="soon")) == ["ad 4", "ad 1", "ad 2", "ad 3"]
 
 
-@pytest.mark.parametrize("sort", ["total", "change", "spend", "soon"])
-def test_filters_and_pages_cover_every_ad_once(page: Page, sort: str) -> None:
+def test_filters_and_pages_cover_every_ad_once(page: Page, subtests: pytest.Subtests) -> None:
     """The pages of a filter list each of its ads once, in order."""
-    rows = [
-        _score(f"{n:03}", float(n % 90), account="act_77", recent_spend=n % 7, days_to_critical=n % 11)
-        for n in range(60)
-    ]
-    _store(page, [*rows, _score("900", 99.0)])
-    seen: list[str] = []
-    for number in (1, 2, 3):
-        query = AdQuery(AccountFilter("ACT_77"), sort=sort, page=number)  # type: ignore[arg-type]
-        ads, has_more = fatigue_queries.list_ads(page.runtime.engine, query)
-        seen += [ad.stored.score.ad_id for ad in ads]
-        assert has_more == (number < 3)
-    assert len(seen) == 60
-    assert set(seen) == {row.ad_id for row in rows}
-    html = page.tile("fatigue", "ads", text="act_77", sort=sort, page="2")
-    assert f"text=act_77&amp;sort={sort}&amp;page=3" in html
-    assert "Ads 26 to 50" in html
+    for sort in ["total", "change", "spend", "soon"]:
+        with subtests.test(sort=sort):
+            rows = [
+                _score(f"{n:03}", float(n % 90), account="act_77", recent_spend=n % 7, days_to_critical=n % 11)
+                for n in range(60)
+            ]
+            _store(page, [*rows, _score("900", 99.0)])
+            seen: list[str] = []
+            for number in (1, 2, 3):
+                query = AdQuery(AccountFilter("ACT_77"), sort=sort, page=number)  # type: ignore[arg-type]
+                ads, has_more = fatigue_queries.list_ads(page.runtime.engine, query)
+                seen += [ad.stored.score.ad_id for ad in ads]
+                assert has_more == (number < 3)
+            assert len(seen) == 60
+            assert set(seen) == {row.ad_id for row in rows}
+            html = page.tile("fatigue", "ads", text="act_77", sort=sort, page="2")
+            assert f"text=act_77&amp;sort={sort}&amp;page=3" in html
+            assert "Ads 26 to 50" in html
 
 
 def test_status_and_alarm_filters_look_at_the_newest_day_only(page: Page) -> None:
@@ -250,19 +252,18 @@ def test_an_account_is_chosen_exactly(page: Page) -> None:
     assert "act_12" not in page.tile("fatigue", "overview", account="1")
 
 
-@pytest.mark.parametrize(
-    ("query", "message"),
-    [
+@SQLITE_ONLY
+def test_values_that_are_not_offered_are_refused(page: Page, subtests: pytest.Subtests) -> None:
+    """A query that was edited by hand gets a message that names what is possible."""
+    for query, message in [
         ({"status": "bad"}, "no status"),
         ({"alarm": "bad"}, "no alarm level"),
         ({"sort": "name"}, "cannot be sorted"),
         ({"page": "0"}, "page must be"),
         ({"account": "shop"}, "shop"),
-    ],
-)
-def test_values_that_are_not_offered_are_refused(page: Page, query: dict[str, str], message: str) -> None:
-    """A query that was edited by hand gets a message that names what is possible."""
-    assert message in page.tile("fatigue", "ads", **query)
+    ]:
+        with subtests.test(query=query, message=message):
+            assert message in page.tile("fatigue", "ads", **query)
 
 
 def test_a_text_that_is_a_pattern_matches_itself(page: Page) -> None:
@@ -281,6 +282,7 @@ def test_hostile_names_are_text(page: Page) -> None:
         assert "&lt;script&gt;" in html
 
 
+@SQLITE_ONLY
 def test_a_pending_ad_says_what_it_needs(page: Page) -> None:
     """A pending ad has no number, and says how many days it lacks."""
     _store(page, [_score("1", None, baseline={"age_days": 4, "impressions": 900.0, "flags": []})])
@@ -304,6 +306,7 @@ def test_the_file_has_the_ads_of_the_filter(page: Page) -> None:
     assert 'href="downloads/fatigue/ads?alarm=alarm&amp;sort=total"' in page.tile("fatigue", "ads", alarm="alarm")
 
 
+@SQLITE_ONLY
 def test_a_name_in_the_file_is_no_formula(page: Page) -> None:
     """A spreadsheet does not run what an ad is called; numbers below zero stay numbers."""
     _store(page, [_score("1", 50.0, ad_name='=HYPERLINK("http://evil.example")', trend_per_day=-2.5)])
@@ -312,6 +315,7 @@ def test_a_name_in_the_file_is_no_formula(page: Page) -> None:
     assert row["trend_per_day"] == "-2.5"
 
 
+@SQLITE_ONLY
 def test_a_file_needs_a_login_and_a_valid_filter(page: Page) -> None:
     """A viewer gets the file, an anonymous caller the login, and a filter that is not offered its message."""
     assert page.get("/downloads/fatigue/ads", VIEWER).status_code == 200

@@ -50,9 +50,9 @@ def read(body: bytes) -> dict[str, str]:
     return asyncio.run(read_fields(make_request(FORM, body)))
 
 
-@pytest.mark.parametrize(
-    ("headers", "expected"),
-    [
+def test_the_origin_is_the_host_that_was_asked(subtests: pytest.Subtests) -> None:
+    """The browser's own word counts; without it, the origin has to name the host, also as a proxy names it."""
+    for headers, expected in [
         ({"host": "a.example", "origin": "https://a.example"}, True),
         ({"host": "A.example:443", "origin": "https://a.example"}, True),
         ({"host": "a.example:8443", "origin": "https://a.example:8443"}, True),
@@ -74,11 +74,9 @@ def read(body: bytes) -> dict[str, str]:
         ({"host": "", "origin": "https://"}, False),
         ({"host": "a.example"}, False),
         ({}, False),
-    ],
-)
-def test_the_origin_is_the_host_that_was_asked(headers: dict[str, str], expected: bool) -> None:
-    """The browser's own word counts; without it, the origin has to name the host, also as a proxy names it."""
-    assert is_own(**headers) == expected
+    ]:
+        with subtests.test(headers=headers, expected=expected):
+            assert is_own(**headers) == expected
 
 
 @given(st.text(max_size=200))

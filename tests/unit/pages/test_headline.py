@@ -18,9 +18,9 @@ def _switch(name: str, *, is_on: bool) -> dict[str, Switch]:
     return {name: Switch(name, is_on, NOW - HOUR, "maria", "the sale")}
 
 
-@pytest.mark.parametrize(
-    ("change", "state", "words"),
-    [
+def test_each_rule_names_its_reason(subtests: pytest.Subtests) -> None:
+    """Each situation has its state, and its reason contains the figures that it rests on."""
+    for change, state, words in [
         ({}, State.WARM, "90% of 100 first opens"),
         ({"switches": _switch("warming", is_on=False)}, State.STOPPED, "maria switched it off 60 min ago: the sale."),
         ({"switches": _switch("warming", is_on=True)}, State.WARM, "90%"),
@@ -39,12 +39,10 @@ def _switch(name: str, *, is_on: bool) -> dict[str, Switch]:
         ({"first_hits": 79}, State.PARTLY, "79%"),
         ({"first_opens": 19, "first_hits": 0}, State.WARM, "0% of 19 first opens"),
         ({"first_opens": 0, "first_hits": 0}, State.WARM, "cannot be measured"),
-    ],
-)
-def test_each_rule_names_its_reason(change: dict[str, object], state: State, words: str) -> None:
-    """Each situation has its state, and its reason contains the figures that it rests on."""
-    headline = evaluate_situation(replace(WARM, **change), NOW)  # type: ignore[arg-type]
-    assert (headline.state, words in headline.reason) == (state, True), headline
+    ]:
+        with subtests.test(change=change, state=state, words=words):
+            headline = evaluate_situation(replace(WARM, **change), NOW)  # type: ignore[arg-type]
+            assert (headline.state, words in headline.reason) == (state, True), headline
 
 
 def test_a_switch_comes_before_what_follows_from_it() -> None:

@@ -14,7 +14,7 @@ from adwarm.store import accounts, read_transaction, warms, write_transaction
 from adwarm.store.page_tables import action_event
 from adwarm.store.tables import metadata
 from adwarm.store.tables import strategy as strategy_table
-from tests.unit.pages.conftest import ADMIN, START, VIEWER, Page
+from tests.unit.pages.conftest import ADMIN, SQLITE_ONLY, START, VIEWER, Page
 
 FIELDS: dict[str, str] = {
     "mode": "new",
@@ -86,6 +86,7 @@ def test_the_list_shows_schedule_use_and_actions(page: Page) -> None:
         assert text in html, text
 
 
+@SQLITE_ONLY
 def test_a_viewer_sees_no_buttons(page: Page) -> None:
     """A visitor without the permission gets the list and the form without anything to send."""
     for path in ("/tiles/strategies/list", "/tiles/strategy/form?name=default_dashboards"):
@@ -132,40 +133,44 @@ def test_an_edit_changes_what_is_given(page: Page) -> None:
     assert (after.values["accounts"], after.enabled) == (None, False)
 
 
-@pytest.mark.parametrize(
-    ("field", "text", "message"),
-    [
-        ("cron", "often", "five fields"),
-        ("time_zone", "Europe/Belin", "IANA name"),
-        ("date_ranges", "", "names no date range"),
-        ("date_ranges", "next_week", "next_week"),
-        ("accounts", "act_x", "is not valid"),
-        ("max_calls_per_hour", "many", "write a whole number"),
-        ("max_calls_per_hour", "0", "at least 1"),
-        ("delay_seconds", "", "write a number"),
-        ("delay_seconds", "nan", "delay_seconds must be"),
-        ("priority", "urgent", "critical, high"),
-        ("report", "sales", "is not configured"),
-        ("name", "", "1 to 80 printable"),
-    ],
-)
-@pytest.mark.parametrize("form", ["strategy-save", "strategy-dry-run"])
-def test_a_field_that_is_not_valid_keeps_the_others(page: Page, form: str, field: str, text: str, message: str) -> None:
+@SQLITE_ONLY
+def test_a_field_that_is_not_valid_keeps_the_others(page: Page, subtests: pytest.Subtests) -> None:
     """The form comes back with 422, every value, and the message at its field; nothing is stored."""
-    response = page.post(form, **{**FIELDS, field: text})
-    assert response.status_code == 422
-    problem = re.search(rf'id="{field}-problem">([^<]+)<', response.text)
-    assert problem is not None
-    assert message in problem[1]
-    assert re.search(
-        rf'id="{field}"[^>]*aria-describedby="{field}-help {field}-problem"[^>]*aria-invalid', response.text
-    )
-    kept = {name: value for name, value in FIELDS.items() if name in {"cron", "batch_size", "time_zone"} - {field}}
-    for name, value in kept.items():
-        assert re.search(rf'id="{name}"[^>]* value="{re.escape(value)}"', response.text), name
-    assert list(_stored(page)) == ["default_dashboards"]
+    for form in ["strategy-save", "strategy-dry-run"]:
+        for field, text, message in [
+            ("cron", "often", "five fields"),
+            ("time_zone", "Europe/Belin", "IANA name"),
+            ("date_ranges", "", "names no date range"),
+            ("date_ranges", "next_week", "next_week"),
+            ("accounts", "act_x", "is not valid"),
+            ("max_calls_per_hour", "many", "write a whole number"),
+            ("max_calls_per_hour", "0", "at least 1"),
+            ("delay_seconds", "", "write a number"),
+            ("delay_seconds", "nan", "delay_seconds must be"),
+            ("priority", "urgent", "critical, high"),
+            ("report", "sales", "is not configured"),
+            ("name", "", "1 to 80 printable"),
+        ]:
+            with subtests.test(field=field, text=text, message=message, form=form):
+                response = page.post(form, **{**FIELDS, field: text})
+                assert response.status_code == 422
+                problem = re.search(rf'id="{field}-problem">([^<]+)<', response.text)
+                assert problem is not None
+                assert message in problem[1]
+                assert re.search(
+                    rf'id="{field}"[^>]*aria-describedby="{field}-help {field}-problem"[^>]*aria-invalid', response.text
+                )
+                kept = {
+                    name: value
+                    for name, value in FIELDS.items()
+                    if name in {"cron", "batch_size", "time_zone"} - {field}
+                }
+                for name, value in kept.items():
+                    assert re.search(rf'id="{name}"[^>]* value="{re.escape(value)}"', response.text), name
+                assert list(_stored(page)) == ["default_dashboards"]
 
 
+@SQLITE_ONLY
 def test_fields_that_do_not_go_together_are_explained(page: Page) -> None:
     """Accounts that are all excluded are a message for the whole form."""
     response = page.post("strategy-save", **{**FIELDS, "excluded_accounts": "act_77"})
@@ -222,6 +227,7 @@ def test_a_dry_run_stores_nothing(page: Page) -> None:
     assert "it takes 3 hours until each had its turn" in " ".join(less.split())
 
 
+@SQLITE_ONLY
 def test_a_dry_run_of_a_stored_strategy(page: Page) -> None:
     """The button of the list previews the stored definition, and says when no account is stored."""
     response = page.post("strategy-dry-run", name="default_dashboards", stored="1")
@@ -249,6 +255,7 @@ def test_hostile_and_broken_rows_are_shown(page: Page) -> None:
     assert _stored(page)["broken"].strategy is not None
 
 
+@SQLITE_ONLY
 def test_an_unknown_strategy_is_named(page: Page) -> None:
     """A link to a strategy that is gone says so."""
     assert "there is no strategy" in page.tile("strategy", "form", name="gone")

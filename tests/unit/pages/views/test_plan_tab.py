@@ -10,7 +10,7 @@ from adwarm.model import PlannedWarm, ReportKey, WarmReason, WarmStatus
 from adwarm.store import jobs, plan_hours, warms, write_transaction
 from adwarm.store.plan_hours import PlanHour
 from adwarm.store.tables import access_pattern
-from tests.unit.pages.conftest import START, Page
+from tests.unit.pages.conftest import SQLITE_ONLY, START, Page
 
 HOUR = timedelta(hours=1)
 DAG = "adwarm_intelligent_warming"
@@ -73,23 +73,22 @@ def test_keys_are_filtered_and_paged(page: Page) -> None:
     assert "No report of this plan matches" in page.tile("plan", "keys", status="cut")
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
+def test_runs_are_found_by_their_own_and_by_airflows_id(page: Page, subtests: pytest.Subtests) -> None:
+    """Links from Airflow name a DAG and its run; the table of runs links by the stored id."""
+    _plan(page, [_planned(ReportKey("act_1", "today"), 4.0)])
+    _plan(page, [_planned(ReportKey("act_2", "today"), 4.0)], "other_dag/r1")
+    for query in [
         {"run": RUN},
         {"dag": DAG, "run": "scheduled__2026-03-04T10:00:00+00:00"},
         {"dag": DAG, "run": RUN},
         {"dag": DAG},
-    ],
-)
-def test_runs_are_found_by_their_own_and_by_airflows_id(page: Page, query: dict[str, str]) -> None:
-    """Links from Airflow name a DAG and its run; the table of runs links by the stored id."""
-    _plan(page, [_planned(ReportKey("act_1", "today"), 4.0)])
-    _plan(page, [_planned(ReportKey("act_2", "today"), 4.0)], "other_dag/r1")
-    assert page.tile("plan", "keys", **query).count("act_1 today") >= 1
-    assert "run=adwarm_intelligent_warming%2Fscheduled__2026-03-04T10" in page.tile("plan", "runs")
+    ]:
+        with subtests.test(query=query):
+            assert page.tile("plan", "keys", **query).count("act_1 today") >= 1
+            assert "run=adwarm_intelligent_warming%2Fscheduled__2026-03-04T10" in page.tile("plan", "runs")
 
 
+@SQLITE_ONLY
 def test_bad_input_is_answered_with_what_to_write(page: Page) -> None:
     """An account, a page and a time that are not valid say what to write; so does a run that nobody knows."""
     assert "write act_ and up to 20 digits" in page.tile("plan", "keys", account="x' or 1=1")
