@@ -44,6 +44,8 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+SQLITE_ONLY = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+"""Marks a test of logic that is the same on every database."""
 
 
 @dataclass

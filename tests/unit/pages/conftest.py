@@ -27,10 +27,6 @@ VIEWER = Visitor("viewer", "token", b"secret of the viewer", frozenset({Permissi
 _VISITORS = {visitor.name: visitor for visitor in (ADMIN, VIEWER)}
 
 
-SQLITE_ONLY = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
-"""Marks a test of the page that is the same on any database."""
-
-
 class NamedAccess:
     """Takes the visitor from a header."""
 

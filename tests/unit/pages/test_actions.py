@@ -15,7 +15,8 @@ from adwarm.store.action_events import ActionEvent, list_actions
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.switches import Switch, find_stop, list_switches
-from tests.unit.pages.conftest import ADMIN, SQLITE_ONLY, START, VIEWER, Page
+from tests.unit.conftest import SQLITE_ONLY
+from tests.unit.pages.conftest import ADMIN, START, VIEWER, Page
 
 FORMS: dict[str, dict[str, str]] = {
     "switch": {"switch": "warming", "position": "off"},

@@ -10,7 +10,8 @@ from adwarm.model import PlatformNotice, Window
 from adwarm.store import partitions, platform_fatigue, write_transaction
 from adwarm.store.partition_rows import pack_rows
 from adwarm.store.partitions import PartitionState
-from tests.unit.pages.conftest import SQLITE_ONLY, START, Page
+from tests.unit.conftest import SQLITE_ONLY
+from tests.unit.pages.conftest import START, Page
 from tests.unit.pages.test_fatigue_tab import DAY, HOSTILE, _score, _store
 
 

@@ -20,7 +20,8 @@ from adwarm.pages.tabs import TABS
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.reviews import save_review
-from tests.unit.pages.conftest import ADMIN, SQLITE_ONLY, START, VIEWER, NamedAccess, Page
+from tests.unit.conftest import SQLITE_ONLY
+from tests.unit.pages.conftest import ADMIN, START, VIEWER, NamedAccess, Page
 from tests.unit.pages.probes import PROBE, check_forms
 
 MOST_STATEMENTS = 10

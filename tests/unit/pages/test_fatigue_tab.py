@@ -16,8 +16,9 @@ from adwarm.pages.queries import fatigue_queries
 from adwarm.pages.queries.fatigue_queries import AccountFilter, AdQuery
 from adwarm.store import accounts
 from tests import fatigue_scores
+from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.fatigue.stored_ads import status_of
-from tests.unit.pages.conftest import SQLITE_ONLY, START, VIEWER, Page
+from tests.unit.pages.conftest import START, VIEWER, Page
 
 DAY = date(2026, 3, 3)
 YESTERDAY = DAY - timedelta(days=1)

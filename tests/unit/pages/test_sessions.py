@@ -23,7 +23,8 @@ from adwarm.settings import ServingSettings
 from adwarm.store import access_tokens, read_transaction
 from adwarm.store.page_sessions import MAX_SESSIONS
 from adwarm.store.page_tables import page_session
-from tests.unit.pages.conftest import SQLITE_ONLY, START, Page
+from tests.unit.conftest import SQLITE_ONLY
+from tests.unit.pages.conftest import START, Page
 from tests.unit.pages.probes import HOSTILE, PROBE, check_forms
 
 HOST = "https://warm.example"

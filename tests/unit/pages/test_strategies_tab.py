@@ -14,7 +14,8 @@ from adwarm.store import accounts, read_transaction, warms, write_transaction
 from adwarm.store.page_tables import action_event
 from adwarm.store.tables import metadata
 from adwarm.store.tables import strategy as strategy_table
-from tests.unit.pages.conftest import ADMIN, SQLITE_ONLY, START, VIEWER, Page
+from tests.unit.conftest import SQLITE_ONLY
+from tests.unit.pages.conftest import ADMIN, START, VIEWER, Page
 
 FIELDS: dict[str, str] = {
     "mode": "new",

@@ -19,9 +19,9 @@ TOKEN = AccessToken(
 TRUSTED = replace(TOKEN, is_trusted=True)
 
 
-@pytest.mark.parametrize(
-    ("token", "header", "poll", "actor"),
-    [
+def test_who_opens(subtests: pytest.Subtests) -> None:
+    """Only a trusted token's header counts, and a poll is nobody's open."""
+    for token, header, poll, actor in [
         (TOKEN, None, False, Actor.EMBEDDED),
         (TOKEN, b"human", False, Actor.EMBEDDED),
         (TRUSTED, None, False, Actor.EMBEDDED),
@@ -29,20 +29,19 @@ TRUSTED = replace(TOKEN, is_trusted=True)
         (TRUSTED, b"api", False, Actor.API),
         (TRUSTED, b"human", True, Actor.API),
         (TOKEN, None, True, Actor.API),
-    ],
-)
-def test_who_opens(token: AccessToken, header: bytes | None, poll: bool, actor: Actor) -> None:
-    """Only a trusted token's header counts, and a poll is nobody's open."""
-    assert choose_actor(token, header, is_hook_poll=poll) is actor
+    ]:
+        with subtests.test(token=token, header=header, poll=poll, actor=actor):
+            assert choose_actor(token, header, is_hook_poll=poll) is actor
 
 
-@pytest.mark.parametrize("header", [b"warmer", b"", b"\xff"])
-def test_a_trusted_backend_gets_told_what_to_write(header: bytes) -> None:
+def test_a_trusted_backend_gets_told_what_to_write(subtests: pytest.Subtests) -> None:
     """An unknown actor is refused; nobody can pass as adwarm itself."""
-    with pytest.raises(Problem) as raised:
-        choose_actor(TRUSTED, header)
-    assert raised.value.status == 400
-    assert "human, embedded, api" in raised.value.detail
+    for header in [b"warmer", b"", b"\xff"]:
+        with subtests.test(header=header):
+            with pytest.raises(Problem) as raised:
+                choose_actor(TRUSTED, header)
+            assert raised.value.status == 400
+            assert "human, embedded, api" in raised.value.detail
 
 
 def test_a_client_announces_its_reloads() -> None:

@@ -20,7 +20,7 @@ from adwarm.store import Context, entries
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.tables import entry as entry_table
-from tests.unit.conftest import ReaderHarness
+from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import UNDECODABLE
 
 KEYS = [ReportKey("act_1", name) for name in ("yesterday", "last_3d", "last_7d", "last_14d")]
@@ -100,6 +100,7 @@ def test_the_stored_hash_covers_the_body(bodies: Bodies) -> None:
         assert hash_stored(entry, body[:-1] + bytes([body[-1] ^ 1])) != entry.payload_hash
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("damage", ["truncated", "longer", "same size", "empty"])
 @pytest.mark.parametrize("is_new_process", [False, True])
 def test_a_changed_file_is_read_again(bodies: Bodies, damage: str, is_new_process: bool) -> None:
@@ -124,6 +125,7 @@ def test_a_changed_file_is_read_again(bodies: Bodies, damage: str, is_new_proces
     assert bodies.reads == 2
 
 
+@SQLITE_ONLY
 def test_an_untouched_file_that_got_another_time_is_kept(bodies: Bodies) -> None:
     """It is verified, found right, and trusted from then on."""
     entry, body = _entries(bodies)[0]
@@ -149,6 +151,7 @@ def test_bytes_of_another_entry_are_damaged_bytes(bodies: Bodies) -> None:
     assert bodies.get(replace(entry, payload_hash=other.payload_hash, codec="gzip")) is None
 
 
+@SQLITE_ONLY
 def test_memory_is_bounded(bodies: Bodies) -> None:
     """The least recently used body leaves memory; one that is too large never enters."""
     items = _entries(bodies)
@@ -160,6 +163,7 @@ def test_memory_is_bounded(bodies: Bodies) -> None:
     assert bodies.cache._memory.currsize <= len(items[0][1]) + 1
 
 
+@SQLITE_ONLY
 def test_the_folder_is_bounded(bodies: Bodies) -> None:
     """The oldest files go once the limit is exceeded; a body that is larger than the limit is not written."""
     items = _entries(bodies)
@@ -179,6 +183,7 @@ def test_the_folder_is_bounded(bodies: Bodies) -> None:
     assert not (bodies.home / "tiny").exists()
 
 
+@SQLITE_ONLY
 def test_a_folder_that_cannot_be_used_is_done_without(bodies: Bodies) -> None:
     """A file in place of the folder is logged; bodies come from the database."""
     (bodies.home / BODY_FOLDER).write_text("not a folder", encoding="utf-8")
@@ -188,6 +193,7 @@ def test_a_folder_that_cannot_be_used_is_done_without(bodies: Bodies) -> None:
     assert bodies.reads == 2
 
 
+@SQLITE_ONLY
 def test_readers_share_a_read(bodies: Bodies) -> None:
     """Fifty requests for a body that is not cached cause one statement."""
     entry, body = _entries(bodies)[0]
@@ -199,6 +205,7 @@ def test_readers_share_a_read(bodies: Bodies) -> None:
     assert bodies.reads == 1
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("damage", UNDECODABLE)
 def test_what_cannot_be_decoded_is_never_a_body(desk: ReaderHarness, bodies: Bodies, damage: str) -> None:
     """It is neither served nor kept in a file, and its entry is marked."""
@@ -210,6 +217,7 @@ def test_what_cannot_be_decoded_is_never_a_body(desk: ReaderHarness, bodies: Bod
     assert [item.degraded for item in entries.list_entries(desk.engine)] == [True]
 
 
+@SQLITE_ONLY
 def test_files_are_used_again_after_a_full_disk(
     tmp_path: Path, bodies: Bodies, monkeypatch: pytest.MonkeyPatch
 ) -> None:

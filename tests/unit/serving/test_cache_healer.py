@@ -15,7 +15,7 @@ from adwarm.serving.cache_healer import CacheClear
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.local_caches import CacheSelection, LocalCaches
 from adwarm.store import Context, entries
-from tests.unit.conftest import PrefetchHarness, ReaderHarness
+from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, ReaderHarness
 
 FIRST, SECOND, OTHER = ReportKey("act_1", "yesterday"), ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")
 
@@ -48,29 +48,27 @@ def make_healer(bench: PrefetchHarness) -> Callable[..., tuple[CacheClear, Recor
     return make
 
 
-@pytest.mark.parametrize(
-    ("clears", "call", "scope", "includes"),
-    [
+@SQLITE_ONLY
+def test_the_scope_is_a_key_an_account_or_everything(make_healer: Any, subtests: pytest.Subtests) -> None:
+    """It clears the report that the failure names, its account where none is named, or everything."""
+    for clears, call, scope, includes in [
         ("key", {"subject": str(SECOND)}, "act_1 last_7d", [False, True, False]),
         ("key", {"account_id": "act_1"}, "act_1", [True, True, False]),
         ("account", {"account_id": "act_1", "subject": str(SECOND)}, "act_1", [True, True, False]),
         ("all", {"account_id": "act_1"}, "all", [True, True, True]),
         ("key", {"subject": "not a key"}, "all", [True, True, True]),
-    ],
-)
-def test_the_scope_is_a_key_an_account_or_everything(
-    make_healer: Any, clears: str, call: dict[str, str], scope: str, includes: list[bool]
-) -> None:
-    """It clears the report that the failure names, its account where none is named, or everything."""
-    healer, cache, _ = make_healer(clears)
-    failure = _failure(**call)
-    assert healer.matches(failure)
-    assert healer.scope(failure) == scope
-    assert healer.heal(failure) == f"cleared {scope} in 1 caches of one process"
-    (selection,) = cache.selections
-    assert [selection.includes(key) for key in (FIRST, SECOND, OTHER)] == includes
+    ]:
+        with subtests.test(clears=clears, call=call, scope=scope, includes=includes):
+            healer, cache, _ = make_healer(clears)
+            failure = _failure(**call)
+            assert healer.matches(failure)
+            assert healer.scope(failure) == scope
+            assert healer.heal(failure) == f"cleared {scope} in 1 caches of one process"
+            (selection,) = cache.selections
+            assert [selection.includes(key) for key in (FIRST, SECOND, OTHER)] == includes
 
 
+@SQLITE_ONLY
 def test_a_report_with_a_name_is_parsed(make_healer: Any) -> None:
     """The text of a key with a report of its own names that report."""
     healer, cache, _ = make_healer("key")

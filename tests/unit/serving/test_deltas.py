@@ -17,7 +17,7 @@ from adwarm.serving import deltas as module
 from adwarm.serving.deltas import CachedDelta, DeltaKey, Deltas, DeltaThreads, find_dictionary
 from adwarm.store import Context, entries, entry_versions
 from adwarm.store.database import write_transaction
-from tests.unit.conftest import ReaderHarness
+from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
 
 KEY = ReportKey("act_1", "last_7d")
 ZONE = "UTC"
@@ -57,6 +57,7 @@ def test_a_returning_reader_gets_what_changed(desk: ReaderHarness) -> None:
     assert deltas.peek(wanted, PLAIN) == CachedDelta(body)
 
 
+@SQLITE_ONLY
 def test_the_document_itself_is_a_dictionary(desk: ReaderHarness) -> None:
     """A client that holds the current document and sends no ETag gets next to nothing."""
     desk.warm(KEY)
@@ -105,6 +106,7 @@ def test_a_damaged_version_is_ignored(desk: ReaderHarness) -> None:
     assert Deltas(_context(desk)).get(_wanted(new, old), ZONE, lambda: new, PLAIN) is None
 
 
+@SQLITE_ONLY
 def test_a_delta_is_never_larger_than_the_plain_coding(desk: ReaderHarness) -> None:
     """A delta of the plain coding's size is not sent, now or from the cache."""
     old, new = _publish_two(desk)
@@ -116,6 +118,7 @@ def test_a_delta_is_never_larger_than_the_plain_coding(desk: ReaderHarness) -> N
     assert deltas.peek(wanted, len(body)) == CachedDelta(None)
 
 
+@SQLITE_ONLY
 def test_concurrent_readers_share_one_computation(desk: ReaderHarness) -> None:
     """Sixteen threads that ask at once get the same bytes, and the document is loaded once."""
     old, new = _publish_two(desk)
@@ -136,6 +139,7 @@ def test_concurrent_readers_share_one_computation(desk: ReaderHarness) -> None:
     assert loads == [1]
 
 
+@SQLITE_ONLY
 def test_an_error_is_not_remembered(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error of the document reaches the caller; a database that is away gives the plain coding; both pass."""
     old, new = _publish_two(desk)
@@ -152,6 +156,7 @@ def test_an_error_is_not_remembered(desk: ReaderHarness, monkeypatch: pytest.Mon
     assert deltas.get(wanted, ZONE, lambda: new, PLAIN) is not None
 
 
+@SQLITE_ONLY
 def test_an_unknown_hash_is_looked_up_once(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that repeats an unknown hash causes one query, and displaces no delta."""
     desk.warm(KEY)
@@ -163,6 +168,7 @@ def test_an_unknown_hash_is_looked_up_once(desk: ReaderHarness, monkeypatch: pyt
     assert deltas.peek(wanted, PLAIN) == CachedDelta(None)
 
 
+@SQLITE_ONLY
 def test_the_cache_is_bounded(desk: ReaderHarness) -> None:
     """A cache of 0 bytes holds nothing; deltas are made again."""
     old, new = _publish_two(desk)
@@ -196,6 +202,7 @@ class _Pointer:
     data_zone: str = ZONE
 
 
+@SQLITE_ONLY
 def test_the_hit_route_finds_deltas_in_threads(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The event loop waits for the first demand only; the next one is answered from memory."""
     old, new = _publish_two(desk)

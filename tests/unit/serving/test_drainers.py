@@ -258,9 +258,9 @@ def test_a_stop_gives_the_running_batch_back(process: Process) -> None:
     assert "stopping" in (request.error or "")
 
 
-@pytest.mark.parametrize(
-    ("source", "serving", "mode", "words"),
-    [
+def test_who_fetches(subtests: pytest.Subtests) -> None:
+    """A process with a credential drains, one with Airflow's token starts the DAG, others say what is missing."""
+    for source, serving, mode, words in [
         ({"access_token": "t"}, {}, "drains", ["meta source"]),
         ({"kind": "parquet", "url": "/data"}, {}, "drains", ["parquet source"]),
         ({"kind": "sql", "url": "sqlite://"}, {"airflow_url": URL, "airflow_token": TOKEN}, "drains", ["sql source"]),
@@ -272,17 +272,15 @@ def test_a_stop_gives_the_running_batch_back(process: Process) -> None:
         ),
         ({}, {"airflow_url": URL}, "waits", ["every 5 minutes", "Set ADWARM_SERVING__AIRFLOW_TOKEN to"]),
         ({"kind": "parquet"}, {}, "waits", ["ADWARM_SOURCE__URL", "AIRFLOW_URL and ADWARM_SERVING__AIRFLOW_TOKEN"]),
-    ],
-)
-def test_who_fetches(source: dict[str, Any], serving: dict[str, Any], mode: str, words: list[str]) -> None:
-    """A process with a credential drains, one with Airflow's token starts the DAG, others say what is missing."""
-    settings = Settings(source=SourceSettings(**source), serving=ServingSettings(**serving))
+    ]:
+        with subtests.test(source=source, serving=serving, mode=mode, words=words):
+            settings = Settings(source=SourceSettings(**source), serving=ServingSettings(**serving))
 
-    found = describe_fetching(settings)
-    assert found.mode == mode
-    for text in words:
-        assert text in found.sentence
-    assert TOKEN not in found.sentence
+            found = describe_fetching(settings)
+            assert found.mode == mode
+            for text in words:
+                assert text in found.sentence
+            assert TOKEN not in found.sentence
 
 
 def test_a_connection_without_its_credential_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

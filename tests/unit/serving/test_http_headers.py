@@ -31,9 +31,9 @@ def test_an_etag_is_strong_and_different_for_each_representation() -> None:
     assert all(re.fullmatch(r'"[\x21\x23-\x7e]+"', tag) for tag in tags)
 
 
-@pytest.mark.parametrize(
-    ("header", "is_found"),
-    [
+def test_if_none_match_is_compared_weakly(subtests: pytest.Subtests) -> None:
+    """A tag in a list and a weak one are found; a malformed list names nothing after the fault."""
+    for header, is_found in [
         (None, False),
         ("", False),
         (" {tag} ", True),
@@ -45,13 +45,11 @@ def test_an_etag_is_strong_and_different_for_each_representation() -> None:
         ("abc", False),
         ('"x" {tag}', False),
         ("w/{tag}", False),
-    ],
-)
-def test_if_none_match_is_compared_weakly(header: str | None, is_found: bool) -> None:
-    """A tag in a list and a weak one are found; a malformed list names nothing after the fault."""
-    tag = make_etag(HASH, "zstd", "columnar")
-    found = find_etag(header and header.replace("{tag}", tag), HASH, "columnar")
-    assert found == (tag if is_found else None)
+    ]:
+        with subtests.test(header=header, is_found=is_found):
+            tag = make_etag(HASH, "zstd", "columnar")
+            found = find_etag(header and header.replace("{tag}", tag), HASH, "columnar")
+            assert found == (tag if is_found else None)
 
 
 @given(header=st.text(max_size=200))
@@ -87,9 +85,9 @@ def test_an_answer_varies_by_what_it_depends_on() -> None:
     assert "Adwarm-Client" in names
 
 
-@pytest.mark.parametrize(
-    ("arguments", "header"),
-    [
+def test_cache_status_follows_the_standard(subtests: pytest.Subtests) -> None:
+    """A stale entry is a hit with a negative ttl; a fetch says why it was needed."""
+    for arguments, header in [
         ({"ttl": 376.9}, 'adwarm; hit; ttl=376; key="k"'),
         ({"ttl": -412.2}, 'adwarm; hit; ttl=-412; key="k"'),
         ({"ttl": None}, 'adwarm; hit; key="k"'),
@@ -97,11 +95,9 @@ def test_an_answer_varies_by_what_it_depends_on() -> None:
         ({"ttl": None, "forward": "miss", "is_collapsed": True}, 'adwarm; fwd=miss; collapsed; key="k"'),
         ({"ttl": 1, "forward": "stale", "detail": "queued"}, 'adwarm; fwd=stale; ttl=1; key="k"; detail="queued"'),
         ({"ttl": float("inf")}, 'adwarm; hit; ttl=1000000000000; key="k"'),
-    ],
-)
-def test_cache_status_follows_the_standard(arguments: dict[str, object], header: str) -> None:
-    """A stale entry is a hit with a negative ttl; a fetch says why it was needed."""
-    assert cache_status("k", **arguments) == header  # type: ignore[arg-type]
+    ]:
+        with subtests.test(arguments=arguments, header=header):
+            assert cache_status("k", **arguments) == header  # type: ignore[arg-type]
 
 
 @given(key=st.text(max_size=50))

@@ -14,7 +14,7 @@ from adwarm.serving.problems import Problem, unknown_report
 from adwarm.store import accounts, token_days
 from adwarm.store.database import read_transaction
 from adwarm.store.requests import RequestStatus
-from tests.unit.conftest import NOW
+from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.miss_harness import KEY, MissHarness, make_harness, make_token, settle
 
 MakeHarness = Callable[..., MissHarness]
@@ -67,6 +67,7 @@ def test_the_scope_read_requests_nothing(harness: MissHarness) -> None:
     assert (harness.rows(), harness.drainer.wakes) == (0, 0)
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(
     ("wanted", "highest", "given"),
     [(Priority.CRITICAL, Priority.NORMAL, Priority.NORMAL), (Priority.LOW, Priority.HIGH, Priority.LOW)],
@@ -83,27 +84,25 @@ def test_the_class_is_cut_to_the_highest_of_the_token(
     assert harness.drainer.wakes == 1
 
 
-@pytest.mark.parametrize(
-    ("account", "values"),
-    [
+@SQLITE_ONLY
+def test_accounts_that_are_unknown_closed_or_not_on_the_list_look_alike(
+    harness: MissHarness, subtests: pytest.Subtests
+) -> None:
+    """Each gets the same 404, and no row is written."""
+    accounts.set_status(harness.engine, "act_28", "closed", "gone", NOW)
+    accounts.set_status(harness.engine, "act_29", "denied", "no access", NOW)
+    for account, values in [
         ("act_999", {}),
         ("act_2", {"accounts": frozenset({"act_1"})}),
         ("act_998", {"accounts": frozenset({"act_1"})}),
         ("act_28", {}),
         ("act_29", {}),
-    ],
-)
-def test_accounts_that_are_unknown_closed_or_not_on_the_list_look_alike(
-    harness: MissHarness, account: str, values: dict[str, Any]
-) -> None:
-    """Each gets the same 404, and no row is written."""
-    accounts.set_status(harness.engine, "act_28", "closed", "gone", NOW)
-    accounts.set_status(harness.engine, "act_29", "denied", "no access", NOW)
-
-    with pytest.raises(Problem) as refused:
-        harness.fetch(ReportKey(account, "last_7d"), **values)
-    assert (refused.value.status, refused.value.body()) == (404, unknown_report().body())
-    assert harness.rows() == 0
+    ]:
+        with subtests.test(account=account, values=values):
+            with pytest.raises(Problem) as refused:
+                harness.fetch(ReportKey(account, "last_7d"), **values)
+            assert (refused.value.status, refused.value.body()) == (404, unknown_report().body())
+            assert harness.rows() == 0
 
 
 def test_a_token_with_a_list_requests_accounts_that_are_not_stored_yet(harness: MissHarness) -> None:
@@ -118,25 +117,25 @@ def test_a_token_with_a_list_requests_accounts_that_are_not_stored_yet(harness: 
     assert harness.rows() == 1
 
 
-@pytest.mark.parametrize(
-    ("date_range", "words"),
-    [
+@SQLITE_ONLY
+def test_ranges_that_the_platform_does_not_serve_are_refused(harness: MissHarness, subtests: pytest.Subtests) -> None:
+    """A range in the future, before the platform's oldest day, too long or malformed is a 400 without a row."""
+    for date_range, words in [
         ("2026-11-20..2026-11-26", "future"),
         ("2023-10-30..2023-11-05", "oldest day"),
         ("2020-01-01..2026-11-24", "longer than"),
         ("2026-11-24..2026-11-20", "before it starts"),
         ("last_9d", "neither"),
-    ],
-)
-def test_ranges_that_the_platform_does_not_serve_are_refused(harness: MissHarness, date_range: str, words: str) -> None:
-    """A range in the future, before the platform's oldest day, too long or malformed is a 400 without a row."""
-    with pytest.raises(Problem) as refused:
-        harness.fetch(ReportKey("act_1", date_range))
-    assert refused.value.status == 400
-    assert words in refused.value.detail
-    assert harness.rows() == 0
+    ]:
+        with subtests.test(date_range=date_range, words=words):
+            with pytest.raises(Problem) as refused:
+                harness.fetch(ReportKey("act_1", date_range))
+            assert refused.value.status == 400
+            assert words in refused.value.detail
+            assert harness.rows() == 0
 
 
+@SQLITE_ONLY
 def test_today_is_that_of_the_account(harness: MissHarness) -> None:
     """In Auckland tomorrow has begun already."""
     accounts.save(harness.engine, [Account("act_1", "Pacific/Auckland", "UTC")], NOW)
@@ -144,6 +143,7 @@ def test_today_is_that_of_the_account(harness: MissHarness) -> None:
     assert harness.fetch(ReportKey("act_1", "2026-11-20..2026-11-26")).request_id
 
 
+@SQLITE_ONLY
 def test_an_unknown_report_is_not_found(harness: MissHarness) -> None:
     """A report that is not configured gets the 404 of unknown ones."""
     with pytest.raises(Problem) as refused:
@@ -188,6 +188,7 @@ def test_readers_that_leave_leave_nothing(harness: MissHarness) -> None:
     assert_nothing_left(harness)
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("rounds", [0, 1, 3, 6, 12, 50])
 def test_when_every_reader_leaves_only_the_request_is_left(harness: MissHarness, rounds: int) -> None:
     """Wherever they are canceled, nothing waits, and a request that was enqueued keeps its short deadline."""
@@ -521,6 +522,7 @@ def test_a_lost_database_is_a_503(harness: MissHarness, monkeypatch: pytest.Monk
     assert harness.run(read()).is_stored
 
 
+@SQLITE_ONLY
 def test_closing_lets_the_readers_go(harness: MissHarness) -> None:
     """At a shutdown every reader gets its request, which stays in the queue for another process."""
 

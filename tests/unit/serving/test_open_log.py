@@ -262,6 +262,7 @@ def recorder(settings: Settings) -> Iterator["subprocess.Popen[str]"]:
         process.wait()
 
 
+@pytest.mark.slow
 def test_kill_9_loses_at_most_the_last_second(settings: Settings, recorder: "subprocess.Popen[str]") -> None:
     """Every open that is older than a second when the process is killed is there after the next start, once."""
     assert recorder.stdout is not None

@@ -18,7 +18,7 @@ from adwarm.model import Account, ReportKey, resolve_window
 from adwarm.model.windows import PRESETS
 from adwarm.serving.pointers import PointerCache, _validity
 from adwarm.store import Context, accounts
-from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 
 KEY = ReportKey("act_1", "yesterday")
 
@@ -52,6 +52,7 @@ def test_a_new_entry_is_seen_within_the_setting(desk: ReaderHarness, executor: T
     assert asyncio.run(cache.load(KEY)).entry is not None
 
 
+@SQLITE_ONLY
 def test_with_zero_nothing_is_reused(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """Even at the same moment the database is asked again."""
     cache = _cache(desk, executor, 0.0)
@@ -59,6 +60,7 @@ def test_with_zero_nothing_is_reused(desk: ReaderHarness, executor: ThreadPoolEx
     assert cache.get(KEY, desk.bench.clock.now()) is None
 
 
+@SQLITE_ONLY
 def test_freshness_is_not_cached(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """A cached pointer says when the entry expires; whether it has is asked by the clock."""
     desk.warm(KEY)
@@ -72,6 +74,7 @@ def test_freshness_is_not_cached(desk: ReaderHarness, executor: ThreadPoolExecut
     assert not entry.is_fresh(clock.now())
 
 
+@SQLITE_ONLY
 def test_a_changed_zone_is_followed(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """The zone of the last read is only a guess: when the account has another one now, its window is read."""
     cache = _cache(desk, executor, 0.0)
@@ -83,6 +86,7 @@ def test_a_changed_zone_is_followed(desk: ReaderHarness, executor: ThreadPoolExe
     assert (after.is_known, after.data_zone, str(after.window)) == (True, "America/New_York", "2026-11-23..2026-11-23")
 
 
+@SQLITE_ONLY
 def test_an_unknown_report_is_an_error_for_all_who_wait(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """The error of a shared read reaches every caller, and nothing is left behind."""
     cache = _cache(desk, executor, 1.0)
@@ -139,6 +143,7 @@ def test_readers_share_reads(
         assert slow.count == statements
 
 
+@SQLITE_ONLY
 def test_a_reader_that_leaves_does_not_end_the_read(desk: ReaderHarness, executor: ThreadPoolExecutor) -> None:
     """The read goes on for the others."""
     cache = _cache(desk, executor, 1.0)

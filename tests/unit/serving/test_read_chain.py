@@ -27,7 +27,7 @@ from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, accounts, entries
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import entry as entry_table
-from tests.unit.conftest import NOW, PrefetchHarness, ReaderHarness, ScriptedSource, one_ad_page
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, ReaderHarness, ScriptedSource, one_ad_page
 
 KEY = ReportKey("act_1", "yesterday")
 WEEK = ReportKey("act_1", "last_7d")
@@ -67,6 +67,7 @@ def body(desk: ReaderHarness, result: ReadResult) -> Any:
     return orjson.loads(desk.reader.get_body(result))
 
 
+@SQLITE_ONLY
 def test_a_hit_is_answered_before_the_chain(desk: ReaderHarness) -> None:
     """A fresh entry needs no step; it says where it came from, and that nothing is wrong with it."""
     desk.warm(KEY)
@@ -75,6 +76,7 @@ def test_a_hit_is_answered_before_the_chain(desk: ReaderHarness) -> None:
     assert (result.attempts, result.actions, result.reason) == (1, (), None)
 
 
+@SQLITE_ONLY
 def test_an_old_entry_is_stale_and_not_degraded(desk: ReaderHarness) -> None:
     """Within the largest age it is served with its age and reason; beyond it it is not."""
     desk.warm(KEY)
@@ -113,6 +115,7 @@ def test_stored_days_make_a_document(desk: ReaderHarness) -> None:
     assert entries.list_entries(desk.engine) == []
 
 
+@SQLITE_ONLY
 def test_days_have_no_summary_of_unique_figures(desk: ReaderHarness) -> None:
     """A week of days has every daily row and no summary; document and reason name what is missing."""
     desk.warm(WEEK)
@@ -125,6 +128,7 @@ def test_days_have_no_summary_of_unique_figures(desk: ReaderHarness) -> None:
     assert document["missing"] in str(result.reason)
 
 
+@SQLITE_ONLY
 def test_a_missing_day_is_no_document(desk: ReaderHarness) -> None:
     """When one day is not stored the step has nothing, and its note says which."""
     desk.warm(KEY)
@@ -134,6 +138,7 @@ def test_a_missing_day_is_no_document(desk: ReaderHarness) -> None:
     assert result.reason == "nothing is stored for 2026-11-18..2026-11-24"
 
 
+@SQLITE_ONLY
 def test_damaged_days_are_no_document(desk: ReaderHarness) -> None:
     """The object of a day that fails verification is never served."""
     desk.warm(KEY)
@@ -174,6 +179,7 @@ def test_covering_windows_come_before_inner_ones(
     assert (None if result.entry is None else str(result.entry.key.window)) == expected
 
 
+@SQLITE_ONLY
 def test_a_damaged_window_is_passed_over(desk: ReaderHarness) -> None:
     """Bytes that fail verification are not served: without another entry the step has failed."""
     desk.warm(ReportKey("act_1", "last_14d"))
@@ -210,6 +216,7 @@ def warehouse(bench: PrefetchHarness, desk: ReaderHarness) -> Warehouse:
     return Warehouse(source, make_chain(desk, step("source", connection="warehouse")))
 
 
+@SQLITE_ONLY
 def test_another_connection_answers(desk: ReaderHarness, warehouse: Warehouse) -> None:
     """It gives days and summary as they are now, degraded, under its name, and nothing is stored."""
     result = warehouse.chain.read(WEEK, may_fetch=True)
@@ -226,6 +233,7 @@ def test_another_connection_answers(desk: ReaderHarness, warehouse: Warehouse) -
     assert desk.bench.source.submitted == []
 
 
+@SQLITE_ONLY
 def test_a_source_is_called_only_for_who_may_fetch(desk: ReaderHarness, warehouse: Warehouse) -> None:
     """A reader who may not fetch causes no call, nor does a key of an unknown account."""
     assert warehouse.chain.read(KEY).entry is None
@@ -233,6 +241,7 @@ def test_a_source_is_called_only_for_who_may_fetch(desk: ReaderHarness, warehous
     assert warehouse.source.submitted == []
 
 
+@SQLITE_ONLY
 def test_a_source_without_rows_is_no_answer(desk: ReaderHarness, warehouse: Warehouse) -> None:
     """A warehouse that has nothing for the days gives no empty report."""
     warehouse.source.script = {"act_1": lambda unit: ResultPage([])}
@@ -240,12 +249,14 @@ def test_a_source_without_rows_is_no_answer(desk: ReaderHarness, warehouse: Ware
     assert (result.entry, "has no row for" in result.actions[0]) == (None, True)
 
 
+@SQLITE_ONLY
 def test_an_unknown_connection_is_named(desk: ReaderHarness, warehouse: Warehouse) -> None:
     """A connection that is not configured is an error that lists those that are."""
     chain = make_chain(desk, step("source", connection="nowhere"))
     assert "ADWARM_CONNECTIONS has warehouse" in str(chain.read(KEY, may_fetch=True).reason)
 
 
+@SQLITE_ONLY
 def test_fresh_data_comes_first_for_who_asks(desk: ReaderHarness) -> None:
     """A stale entry is fetched before the steps that would answer with it; a read without that makes no call."""
     desk.warm(KEY)
@@ -258,6 +269,7 @@ def test_fresh_data_comes_first_for_who_asks(desk: ReaderHarness) -> None:
     assert (result.status, result.source, result.is_degraded) == (ReadStatus.FETCHED, "upstream", False)
 
 
+@SQLITE_ONLY
 def test_after_a_failed_fetch_the_entry_answers_with_the_error(desk: ReaderHarness) -> None:
     """The reason has both: why it could not be fetched, and why the entry is not fresh; it counts as degraded."""
     desk.warm(KEY)
@@ -270,6 +282,7 @@ def test_after_a_failed_fetch_the_entry_answers_with_the_error(desk: ReaderHarne
     assert (result.attempts, type(result.error)) == (3, Transient)
 
 
+@SQLITE_ONLY
 def test_a_fetch_that_is_too_slow_is_abandoned_and_canceled(desk: ReaderHarness) -> None:
     """The entry answers when the step's time is over; the fetch ends at its next call and makes no further one."""
     desk.warm(KEY)
@@ -293,6 +306,7 @@ def test_a_fetch_that_is_too_slow_is_abandoned_and_canceled(desk: ReaderHarness)
             thread.join(60)
 
 
+@SQLITE_ONLY
 def test_a_condition_on_the_class_of_the_error(desk: ReaderHarness) -> None:
     """A step that is for dead tokens only is used after one, and not after a platform that is down."""
     desk.warm(KEY)
@@ -309,6 +323,7 @@ def test_a_condition_on_the_class_of_the_error(desk: ReaderHarness) -> None:
     assert chain.read(KEY).entry is None
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("error", [None, OSError("disk"), OperationalError("SELECT", {}, Exception("no such table"))])
 def test_without_the_database_the_process_serves_what_it_knows(
     desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch, error: Exception | None
@@ -329,6 +344,7 @@ def test_without_the_database_the_process_serves_what_it_knows(
         require_entry(unknown)
 
 
+@SQLITE_ONLY
 def test_a_report_that_is_not_configured_is_refused(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an error of the caller, with the database and without."""
     with pytest.raises(BadRequest, match="default"):
@@ -338,6 +354,7 @@ def test_a_report_that_is_not_configured_is_refused(desk: ReaderHarness, monkeyp
         desk.chain().read(replace(KEY, report="nonsense"))
 
 
+@SQLITE_ONLY
 def test_a_damaged_entry_is_served_from_memory(desk: ReaderHarness) -> None:
     """The copy that this process has verified before answers, and the damaged entry is marked."""
     desk.warm(KEY)
@@ -349,6 +366,7 @@ def test_a_damaged_entry_is_served_from_memory(desk: ReaderHarness) -> None:
     assert entries.list_entries(desk.engine)[0].degraded
 
 
+@SQLITE_ONLY
 def test_memory_never_hides_what_is_stored(desk: ReaderHarness) -> None:
     """While the entry can be read the copy in memory is not used, whether the entry is old or gone."""
     desk.warm(KEY)
@@ -374,6 +392,7 @@ def test_a_step_that_keeps_failing_is_isolated(desk: ReaderHarness, monkeypatch:
     assert chain.read(KEY).actions[1].startswith("fallback entry failed: NotFound")
 
 
+@SQLITE_ONLY
 def test_an_empty_chain_or_none_is_the_error(desk: ReaderHarness) -> None:
     """Without a step, and with `none`, a miss is a miss."""
     for steps in ((), (step("none"),)):
@@ -394,6 +413,7 @@ def test_read_or_fetch_uses_the_chain(desk: ReaderHarness) -> None:
     assert "the platform is down" in str(result.reason)
 
 
+@SQLITE_ONLY
 def test_the_keys_of_a_batch(desk: ReaderHarness) -> None:
     """A failed key that a step has data for ends stale, with source, age and reason; the others stay as they are."""
     desk.warm(KEY)
@@ -418,6 +438,7 @@ def test_the_keys_of_a_batch(desk: ReaderHarness) -> None:
     assert BatchResult([first]).failure() is None
 
 
+@SQLITE_ONLY
 def test_a_failed_batch_builds_no_document(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The days are only checked: whole ones count with their age and what they lack, damaged ones do not count."""
     monkeypatch.setattr(chain_steps, "build_entry", lambda *_: pytest.fail("a document was built"))
@@ -447,6 +468,7 @@ def test_the_order_of_the_steps(kinds: list[FallbackKind], wants_fresh: bool) ->
     assert names[1:] == [kind for kind in kinds if kind != "upstream"]
 
 
+@SQLITE_ONLY
 def test_the_chain_is_that_of_the_settings(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """JSON in the environment replaces the chain."""
     monkeypatch.setenv("ADWARM_RECOVERY__FALLBACKS", '[{"kind": "window", "timeout_seconds": 60}, {"kind": "none"}]')
@@ -458,6 +480,7 @@ def test_the_chain_is_that_of_the_settings(desk: ReaderHarness, monkeypatch: pyt
     assert chain.read(KEY).entry is None
 
 
+@SQLITE_ONLY
 def test_ages_are_those_of_the_data(desk: ReaderHarness) -> None:
     """The age of assembled days is that of the oldest; its limit holds for them too."""
     desk.warm(KEY)

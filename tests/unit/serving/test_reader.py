@@ -17,7 +17,7 @@ from adwarm.sources.protocol import Increment
 from adwarm.store import accounts, entries, read_traffic
 from adwarm.store.database import write_transaction
 from tests.unit.compression.documents import encode_version_1
-from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import UNDECODABLE
 
 KEY = ReportKey("act_1", "yesterday")
@@ -194,6 +194,7 @@ def test_an_entry_of_a_newer_format_is_a_miss_and_is_fetched_again(desk: ReaderH
     assert [unit.increment for unit in desk.bench.source.submitted] == [Increment.RANGE, Increment.RANGE]
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("damage", UNDECODABLE)
 def test_what_cannot_be_decoded_is_a_miss_and_is_fetched_again(desk: ReaderHarness, damage: str) -> None:
     """Right checksums are not enough for a hit; the first reader marks the entry, and the next fetch heals it."""
@@ -206,6 +207,7 @@ def test_what_cannot_be_decoded_is_a_miss_and_is_fetched_again(desk: ReaderHarne
     assert desk.reader.read(WEEK).status == ReadStatus.HIT
 
 
+@SQLITE_ONLY
 def test_a_payload_is_decoded_once(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Further hits of a process compute the checksums alone, which notice any change."""
     decoded: list[str] = []

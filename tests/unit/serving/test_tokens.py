@@ -23,6 +23,7 @@ from adwarm.serving.problems import Problem
 from adwarm.serving.tokens import UNKNOWN_READS_AT_ONCE, TokenAuthenticator, make_token
 from adwarm.settings import ServingSettings
 from adwarm.store import access_tokens
+from tests.unit.conftest import SQLITE_ONLY
 
 T = TypeVar("T")
 
@@ -89,6 +90,7 @@ def _id(header: bytes) -> str:
     return header.decode().split("_")[1]
 
 
+@SQLITE_ONLY
 def test_a_token_in_memory_is_checked_without_waiting(lobby: Lobby) -> None:
     """Once read, the coroutine ends at its first step: no thread, no database, no other task runs in between."""
     header = lobby.issue()
@@ -105,6 +107,7 @@ def test_a_token_in_memory_is_checked_without_waiting(lobby: Lobby) -> None:
     assert lobby.reads == [_id(header)]
 
 
+@SQLITE_ONLY
 def test_a_token_in_use_is_read_again_in_advance(lobby: Lobby) -> None:
     """From half a second on the next request starts a read and does not wait; after a second it waits."""
     header = lobby.issue()
@@ -141,6 +144,7 @@ def test_a_revoked_token_stops_within_a_second(lobby: Lobby) -> None:
         assert run(work) == [200, 200, 401]
 
 
+@SQLITE_ONLY
 def test_a_clock_that_is_set_back_keeps_no_token_alive(lobby: Lobby) -> None:
     """What was read in the future of a corrected clock is read again."""
     header = lobby.issue()
@@ -181,6 +185,7 @@ def test_a_read_that_started_too_early_is_repeated(lobby: Lobby, monkeypatch: py
     assert run(work) == [200, 401]
 
 
+@SQLITE_ONLY
 def test_requests_share_a_read(lobby: Lobby) -> None:
     """A hundred requests at once read a token once."""
     header = lobby.issue()
@@ -192,6 +197,7 @@ def test_requests_share_a_read(lobby: Lobby) -> None:
     assert len(lobby.reads) == 1
 
 
+@SQLITE_ONLY
 def test_a_request_that_goes_away_does_not_break_the_others(lobby: Lobby) -> None:
     """Canceling one of two requests that share a read leaves the other one its answer."""
     header = lobby.issue()
@@ -205,6 +211,7 @@ def test_a_request_that_goes_away_does_not_break_the_others(lobby: Lobby) -> Non
     assert run(work) == 200
 
 
+@SQLITE_ONLY
 def test_a_flood_of_unknown_tokens_reads_little(lobby: Lobby) -> None:
     """Invented ids are read at a limited rate; a repeated one is not read again, and a known token is not held up."""
     header = lobby.issue()
@@ -224,6 +231,7 @@ def test_a_flood_of_unknown_tokens_reads_little(lobby: Lobby) -> None:
     run(work)
 
 
+@SQLITE_ONLY
 def test_many_new_tokens_are_no_flood(lobby: Lobby) -> None:
     """Valid tokens that a process meets for the first time are not counted as unknown, all at once or one by one."""
     headers = [lobby.issue() for _ in range(3 * UNKNOWN_READS_AT_ONCE)]
@@ -254,6 +262,7 @@ def test_no_header_breaks_it(junk: bytes) -> None:
     assert error.value.status == 401
 
 
+@SQLITE_ONLY
 def test_the_rate_of_a_token(lobby: Lobby) -> None:
     """A token gets its rate, one second's worth at once; the answer says when to ask again, and time restores it."""
     header, other = lobby.issue(rate_per_second=5.0), lobby.issue()
@@ -383,6 +392,7 @@ def test_a_lost_database_is_not_asked_by_every_request(lobby: Lobby, monkeypatch
     run(work)
 
 
+@SQLITE_ONLY
 def test_a_read_that_hangs_does_not_hold_a_known_token_up(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the database does not answer at all, a token in memory is accepted after a short wait."""
     header, release = lobby.issue(), threading.Event()
@@ -414,6 +424,7 @@ def test_secrets_are_random_and_hidden() -> None:
         assert secret not in redact(text)
 
 
+@SQLITE_ONLY
 def test_no_error_holds_a_secret(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever refuses a token, neither the error nor its traceback shows the secret or its hash."""
     header = lobby.issue(rate_per_second=1.0)

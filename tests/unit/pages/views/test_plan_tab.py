@@ -10,7 +10,8 @@ from adwarm.model import PlannedWarm, ReportKey, WarmReason, WarmStatus
 from adwarm.store import jobs, plan_hours, warms, write_transaction
 from adwarm.store.plan_hours import PlanHour
 from adwarm.store.tables import access_pattern
-from tests.unit.pages.conftest import SQLITE_ONLY, START, Page
+from tests.unit.conftest import SQLITE_ONLY
+from tests.unit.pages.conftest import START, Page
 
 HOUR = timedelta(hours=1)
 DAG = "adwarm_intelligent_warming"

@@ -23,6 +23,7 @@ from adwarm.settings import RecoverySettings
 from adwarm.store import access_tokens
 from adwarm.store.healing_runs import HealingRun, HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
+from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
 
@@ -74,6 +75,7 @@ def _bad_headers(api: Api) -> dict[str, str | None]:
     }
 
 
+@SQLITE_ONLY
 def test_every_documented_operation_is_a_route(api: Api) -> None:
     """The enumeration of the next test misses nothing that the OpenAPI document names."""
     routes = {(method.lower(), path) for method, path in _all_routes(api.app.routes)}
@@ -81,6 +83,7 @@ def test_every_documented_operation_is_a_route(api: Api) -> None:
     assert documented <= routes
 
 
+@SQLITE_ONLY
 def test_every_route_demands_a_token(api: Api) -> None:
     """Each route but the open ones answers 401, and always the same, to a missing, wrong, expired or revoked token."""
     extra = [("GET", "/"), ("GET", "/docs"), ("GET", "/openapi.json"), ("PUT", "/v1/batch"), ("OPTIONS", "/v1/queue")]
@@ -99,6 +102,7 @@ def test_every_route_demands_a_token(api: Api) -> None:
     assert all(api.get(path, api.token(TokenScope.ADMIN)).status_code != 401 for _, path in guarded)
 
 
+@SQLITE_ONLY
 def test_only_the_dashboard_files_need_no_token(services: ServingServices, parts: HitParts, tmp_path: Path) -> None:
     """Beside health and the signed webhook, the files of the dashboard are the one exception; all else stays closed."""
     (tmp_path / "index.html").write_text("<!doctype html>")
@@ -125,6 +129,7 @@ def test_only_the_dashboard_files_need_no_token(services: ServingServices, parts
     assert {path for path, status in answers.items() if status != 401} == {*OPEN_PATHS, "/dashboard"}
 
 
+@SQLITE_ONLY
 def test_an_added_route_is_guarded_too(api: Api) -> None:
     """A route that somebody adds without any dependency, and a mounted application, demand a token as well."""
 
@@ -139,6 +144,7 @@ def test_an_added_route_is_guarded_too(api: Api) -> None:
     assert api.get("/mounted/deep", api.token()).text == "open"
 
 
+@SQLITE_ONLY
 def test_health_answers_anybody(api: Api) -> None:
     """Health routes work without a token, and show neither settings nor data."""
     assert api.client.get("/healthz").json() == {"status": "ok"}
@@ -146,28 +152,29 @@ def test_health_answers_anybody(api: Api) -> None:
     assert api.client.head("/healthz").content == b""
 
 
+@SQLITE_ONLY
 def test_paths_that_resemble_health_are_guarded(api: Api) -> None:
     """Only the exact health paths are open."""
     for path in ("/healthz/", "//healthz", "/healthz/../v1/queue", "/HEALTHZ", "/healthz%2f", "/v1/healthz"):
         assert api.client.get(path).status_code == 401
 
 
-@pytest.mark.parametrize(
-    ("scope", "path", "status"),
-    [
+@SQLITE_ONLY
+def test_scopes(api: Api, subtests: pytest.Subtests) -> None:
+    """Enqueue includes read, admin includes both, and only admin reads the metrics."""
+    for scope, path, status in [
         (TokenScope.READ, "/v1/queue", 200),
         (TokenScope.READ, "/metrics", 403),
         (TokenScope.ENQUEUE, "/metrics", 403),
         (TokenScope.ADMIN, "/metrics", 200),
         (TokenScope.ENQUEUE, "/v1/accounts", 200),
         (TokenScope.ADMIN, "/v1/openapi.json", 200),
-    ],
-)
-def test_scopes(api: Api, scope: TokenScope, path: str, status: int) -> None:
-    """Enqueue includes read, admin includes both, and only admin reads the metrics."""
-    assert api.get(path, api.token(scope)).status_code == status
+    ]:
+        with subtests.test(scope=scope, path=path, status=status):
+            assert api.get(path, api.token(scope)).status_code == status
 
 
+@SQLITE_ONLY
 def test_only_enqueue_requests_reports(api: Api) -> None:
     """A token with the scope read cannot request a report, and nothing is queued."""
     body = {"account": "act_1", "range": "last_7d"}
@@ -275,6 +282,7 @@ def test_a_revoked_token_stops_within_a_second(api: Api) -> None:
     assert [api.get(path, token).status_code for path in paths] == [401, 401]
 
 
+@SQLITE_ONLY
 def test_a_token_stops_when_it_expires(api: Api) -> None:
     """Expiry is judged at each request, also while the token is in memory."""
     token = api.token(expires_at=api.clock.now() + timedelta(seconds=0.3))

@@ -5,7 +5,7 @@ import pytest
 from adwarm.model import ReportKey, TokenScope
 from adwarm.serving.reader import ReadStatus
 from adwarm.store import data_arrivals
-from tests.unit.conftest import NOW
+from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
 PATH = "/v1/data-arrived"
@@ -34,18 +34,17 @@ def test_a_reader_may_not_report(api: Api) -> None:
     assert data_arrivals.list_pending(api.desk.engine, NOW.replace(year=2000)) == []
 
 
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
+@SQLITE_ONLY
+def test_a_bad_notice_is_a_problem(api: Api, subtests: pytest.Subtests) -> None:
+    """The future, other words, unknown accounts and fields, and a time without a zone are refused."""
+    api.desk.warm(ReportKey("act_1", "today"))
+    for change, status in [
         ({"days": "2999-01-01"}, 400),
         ({"days": "x"}, 400),
         ({"account": "act_99"}, 404),
         ({"arrived_at": "2026-11-25T10:00:00"}, 400),
         ({"more": 1}, 400),
-    ],
-)
-def test_a_bad_notice_is_a_problem(api: Api, change: dict[str, object], status: int) -> None:
-    """The future, other words, unknown accounts and fields, and a time without a zone are refused."""
-    api.desk.warm(ReportKey("act_1", "today"))
-    response = api.post(PATH, api.token(TokenScope.ENQUEUE), {**BODY, **change})
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    ]:
+        with subtests.test(change=change, status=status):
+            response = api.post(PATH, api.token(TokenScope.ENQUEUE), {**BODY, **change})
+            assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")

@@ -77,18 +77,24 @@ def test_the_path_without_a_slash_leads_to_the_page(client: TestClient) -> None:
     assert (answer.status_code, answer.headers["location"]) == (308, "dashboard/")
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["/", "/dashboardx", "/dashboard.html", "/v1/insights/act_1/last_7d", "/metrics", "//dashboard/", "/Dashboard/"],
-)
-def test_nothing_else_is_open(client: TestClient, path: str) -> None:
+def test_nothing_else_is_open(client: TestClient, subtests: pytest.Subtests) -> None:
     """Every other path is left to what checks tokens."""
-    assert client.get(f"http://testserver{path}").status_code == 401
+    for path in [
+        "/",
+        "/dashboardx",
+        "/dashboard.html",
+        "/v1/insights/act_1/last_7d",
+        "/metrics",
+        "//dashboard/",
+        "/Dashboard/",
+    ]:
+        with subtests.test(path=path):
+            assert client.get(f"http://testserver{path}").status_code == 401
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+def test_only_files_of_the_folder_are_served(client: TestClient, subtests: pytest.Subtests) -> None:
+    """No path leads out of the folder, to a hidden file or to a list of a folder."""
+    for path in [
         "/dashboard/../secret.txt",
         "/dashboard/%2e%2e/secret.txt",
         "/dashboard/..%2fsecret.txt",
@@ -102,14 +108,12 @@ def test_nothing_else_is_open(client: TestClient, path: str) -> None:
         "/dashboard/assets/",
         "/dashboard/nothing",
         f"/dashboard/{'a' * 5000}",
-    ],
-)
-def test_only_files_of_the_folder_are_served(client: TestClient, path: str) -> None:
-    """No path leads out of the folder, to a hidden file or to a list of a folder."""
-    answer = client.get(f"http://testserver{path}")
+    ]:
+        with subtests.test(path=path):
+            answer = client.get(f"http://testserver{path}")
 
-    assert answer.status_code in {401, 404}
-    assert SECRET not in answer.text
+            assert answer.status_code in {401, 404}
+            assert SECRET not in answer.text
 
 
 @given(st.lists(st.sampled_from(["..", ".", "", "%2e", "%2f", "%5c", "assets", "secret.txt", "dist-other", ".env"])))
@@ -118,12 +122,13 @@ def test_no_path_reaches_the_secret(client: TestClient, parts: list[str]) -> Non
     assert SECRET not in client.get(f"http://testserver/dashboard/{'/'.join(parts)}").text
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-def test_files_can_only_be_read(client: TestClient, method: str) -> None:
+def test_files_can_only_be_read(client: TestClient, subtests: pytest.Subtests) -> None:
     """Other methods are refused with the ones that work."""
-    answer = client.request(method, "/dashboard/")
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"]:
+        with subtests.test(method=method):
+            answer = client.request(method, "/dashboard/")
 
-    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+            assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 def test_head_has_the_headers_alone(client: TestClient) -> None:
@@ -132,15 +137,16 @@ def test_head_has_the_headers_alone(client: TestClient) -> None:
     assert client.head("/dashboard/").content == b""
 
 
-@pytest.mark.parametrize("path", ["/dashboard/", "/dashboard", "/dashboard/nothing", "/dashboard/assets/index-1a2b.js"])
-def test_scripts_of_others_cannot_run(client: TestClient, path: str) -> None:
+def test_scripts_of_others_cannot_run(client: TestClient, subtests: pytest.Subtests) -> None:
     """Each answer allows scripts, styles and calls of its own origin only, in no frame, and types are not guessed."""
-    answer = client.get(path)
-    rules = dict(rule.strip().split(" ", 1) for rule in answer.headers["content-security-policy"].split(";"))
+    for path in ["/dashboard/", "/dashboard", "/dashboard/nothing", "/dashboard/assets/index-1a2b.js"]:
+        with subtests.test(path=path):
+            answer = client.get(path)
+            rules = dict(rule.strip().split(" ", 1) for rule in answer.headers["content-security-policy"].split(";"))
 
-    assert rules["default-src"] == rules["form-action"] == rules["frame-ancestors"] == "'none'"
-    assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
-    assert answer.headers["x-content-type-options"] == "nosniff"
+            assert rules["default-src"] == rules["form-action"] == rules["frame-ancestors"] == "'none'"
+            assert rules["script-src"] == rules["style-src"] == rules["connect-src"] == "'self'"
+            assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 def test_a_folder_that_was_not_built_is_refused(tmp_path: Path) -> None:

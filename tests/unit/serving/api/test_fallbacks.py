@@ -27,7 +27,7 @@ from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, F
 from adwarm.store import entries
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import entry as entry_table
-from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.serving.api.conftest import Api
 from tests.unit.serving.hit_harness import Answer, HitHarness
 
@@ -111,6 +111,7 @@ def test_a_read_token_gets_it_too_and_requests_nothing(route: HitHarness) -> Non
     assert (route.misses.revalidated, route.misses.fetched) == ([], [])
 
 
+@SQLITE_ONLY
 def test_who_waits_gets_the_fetched_report(route: HitHarness) -> None:
     """`Prefer: wait` asks for fresh data: the fetch comes before the stored days."""
     route.desk.warm(KEY)
@@ -127,6 +128,7 @@ def test_who_waits_gets_the_fetched_report(route: HitHarness) -> None:
     assert route.misses.fetched == [(KEY, Priority.NORMAL, 9.0, False)]
 
 
+@SQLITE_ONLY
 def test_after_a_failed_fetch_the_rest_answers(route: HitHarness) -> None:
     """The reason has the failure of the fetch, and the actions what was tried."""
     route.desk.warm(KEY)
@@ -138,6 +140,7 @@ def test_after_a_failed_fetch_the_rest_answers(route: HitHarness) -> None:
     assert read_strings(answer.headers["adwarm-actions"])[0].startswith("fallback entry failed: NotFound")
 
 
+@SQLITE_ONLY
 def test_an_older_window_only_after_a_failure(route: HitHarness) -> None:
     """While the report is queued the answer is 202; once its fetch has failed, yesterday's days answer and say so."""
     route.desk.warm(KEY)
@@ -161,17 +164,20 @@ def make_failing_route(desk: ReaderHarness, home: Path, kind: str) -> HitHarness
     return route
 
 
+@SQLITE_ONLY
 def test_a_step_for_one_class_of_errors_follows_a_failed_request(desk: ReaderHarness, tmp_path: Path) -> None:
     """The worker that failed was another process; its error has the class that it had there."""
     assert is_degraded(make_failing_route(desk, tmp_path, "TokenDead").get(PATH), "partitions")
 
 
+@SQLITE_ONLY
 def test_a_failed_request_of_another_class_is_a_problem_that_names_it(desk: ReaderHarness, tmp_path: Path) -> None:
     """The step is left out, and the answer says which class of error it was."""
     answer = make_failing_route(desk, tmp_path, "BadRequest").get(PATH)
     assert (answer.status, orjson.loads(answer.body)["error_kind"]) == (503, "BadRequest")
 
 
+@SQLITE_ONLY
 def test_a_full_queue_is_answered_from_the_rest(route: HitHarness) -> None:
     """A refusal with 503 is an error like any other; without an answer it is what the client gets."""
 
@@ -186,6 +192,7 @@ def test_a_full_queue_is_answered_from_the_rest(route: HitHarness) -> None:
     assert (answer.status, answer.headers["retry-after"]) == (503, "7")
 
 
+@SQLITE_ONLY
 def test_an_entry_that_is_too_old_is_fetched(desk: ReaderHarness, tmp_path: Path) -> None:
     """Within its largest age an old entry is served at once; beyond it, it is a miss."""
     route = make_route(desk, tmp_path)
@@ -199,6 +206,7 @@ def test_an_entry_that_is_too_old_is_fetched(desk: ReaderHarness, tmp_path: Path
     assert (route.get(PATH).status, len(route.misses.fetched)) == (202, 1)
 
 
+@SQLITE_ONLY
 def test_without_upstream_in_the_chain_nothing_is_requested(desk: ReaderHarness, tmp_path: Path) -> None:
     """A miss is 404 then, unless the reader offers to wait for it."""
     kinds: tuple[FallbackKind, ...] = ("entry", "none")
@@ -214,6 +222,7 @@ def test_without_upstream_in_the_chain_nothing_is_requested(desk: ReaderHarness,
     assert route.get(PATH, prefer="wait=3").status == 202
 
 
+@SQLITE_ONLY
 def test_a_degraded_entry_says_why(route: HitHarness) -> None:
     """The stored entry that is marked degraded comes with the reason, on the fast path."""
     route.desk.warm(KEY)
@@ -264,6 +273,7 @@ def test_a_database_that_is_back(route: HitHarness, monkeypatch: pytest.MonkeyPa
     assert (sources[0], sources[-1]) == ("cache", None)
 
 
+@SQLITE_ONLY
 def test_the_copy_survives_a_lost_row(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy that is used without the database is the last one that had an entry."""
     route.desk.warm(KEY)
@@ -276,6 +286,7 @@ def test_the_copy_survives_a_lost_row(route: HitHarness, monkeypatch: pytest.Mon
     assert is_degraded(route.get(PATH), "cache")
 
 
+@SQLITE_ONLY
 def test_a_body_in_its_file_is_enough(desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that is no longer in memory comes from its file."""
     route = HitHarness(desk, tmp_path, settings={"memory_bytes": 0})
@@ -310,6 +321,7 @@ def test_a_database_that_hangs(route: HitHarness, monkeypatch: pytest.MonkeyPatc
     assert (is_degraded(answer, "cache"), answer.body) == (True, good.body)
 
 
+@SQLITE_ONLY
 def test_a_crowd_costs_one_run(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers of one key share a run of the chain, and its result for a moment."""
     route.desk.warm(KEY)
@@ -331,6 +343,7 @@ def test_a_crowd_costs_one_run(route: HitHarness, monkeypatch: pytest.MonkeyPatc
     assert (len(runs), REUSE_SECONDS >= 1) == (1, True)
 
 
+@SQLITE_ONLY
 def test_every_shape_and_coding(route: HitHarness) -> None:
     """A fallback's document comes in the shape and coding that the client asks for; a wrong coding is 406."""
     route.desk.warm(KEY)
@@ -343,6 +356,7 @@ def test_every_shape_and_coding(route: HitHarness) -> None:
     assert route.get(PATH, accept_encoding="identity;q=0, *;q=0").status == 406
 
 
+@SQLITE_ONLY
 def test_no_account_is_told_apart(route: HitHarness) -> None:
     """A token learns nothing about accounts that are not stored; the chain does not run for them."""
     set_scopes(route, TokenScope.READ)

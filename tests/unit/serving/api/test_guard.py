@@ -23,7 +23,7 @@ from adwarm.model import ReportKey, TokenScope
 from adwarm.serving.api.cors import with_cors
 from adwarm.serving.api.guard import MAX_BODY_BYTES
 from adwarm.serving.problems import CONTENT_TYPE
-from tests.unit.conftest import NOW
+from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
 SECRET = "adwarm_abcdefghijkl_" + "S" * 43
@@ -55,22 +55,29 @@ ERRORS: list[tuple[Exception, int]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status"), ERRORS, ids=lambda item: type(item).__name__)
-def test_every_error_is_a_problem(api: Api, lines: list[str], error: Exception, status: int) -> None:
+@SQLITE_ONLY
+def test_every_error_is_a_problem(api: Api, lines: list[str], subtests: pytest.Subtests) -> None:
     """Each error becomes problem details without stack trace or secret; waits are in `Retry-After`."""
-    answer = _fail_with(api, error)
-    problem = answer.json()
-    assert (answer.status_code, problem["status"], answer.headers["content-type"]) == (status, status, CONTENT_TYPE)
-    assert answer.headers["cache-control"] == "no-store"
-    assert ("retry-after" in answer.headers) == (status in {429, 503})
-    if isinstance(error, Refused):
-        assert answer.headers["retry-after"] == "3"
-    everything = answer.text + "\n".join(lines)
-    assert not any(secret in everything for secret in ("S" * 43, "x" * 30, "hunter2"))
-    assert "Traceback" not in answer.text
-    assert "act_77" not in answer.text
+    for error, status in ERRORS:
+        with subtests.test(error=error, status=status):
+            answer = _fail_with(api, error)
+            problem = answer.json()
+            assert (answer.status_code, problem["status"], answer.headers["content-type"]) == (
+                status,
+                status,
+                CONTENT_TYPE,
+            )
+            assert answer.headers["cache-control"] == "no-store"
+            assert ("retry-after" in answer.headers) == (status in {429, 503})
+            if isinstance(error, Refused):
+                assert answer.headers["retry-after"] == "3"
+            everything = answer.text + "\n".join(lines)
+            assert not any(secret in everything for secret in ("S" * 43, "x" * 30, "hunter2"))
+            assert "Traceback" not in answer.text
+            assert "act_77" not in answer.text
 
 
+@SQLITE_ONLY
 def test_an_unexpected_error_is_found_by_its_id(api: Api, lines: list[str]) -> None:
     """The answer names an id only; the log has the traceback under it, without secrets."""
     answer = _fail_with(api, RuntimeError(f"broken for Authorization: Bearer {SECRET}"))
@@ -82,6 +89,7 @@ def test_an_unexpected_error_is_found_by_its_id(api: Api, lines: list[str]) -> N
     assert "S" * 43 not in logged
 
 
+@SQLITE_ONLY
 def test_no_secret_reaches_a_log(api: Api, lines: list[str]) -> None:
     """A token that is used, wrong, in the query or in a body appears in no log line and in no answer."""
     token = api.token(TokenScope.ADMIN)
@@ -102,6 +110,7 @@ def test_no_secret_reaches_a_log(api: Api, lines: list[str]) -> None:
     assert not any(secret[:20] in line for line in ours)
 
 
+@SQLITE_ONLY
 def test_a_body_that_does_not_match_is_explained(api: Api) -> None:
     """A malformed body is 400 with the fields that are wrong, and repeats no value."""
     token = api.token(TokenScope.ENQUEUE)
@@ -121,6 +130,7 @@ def test_a_body_that_does_not_match_is_explained(api: Api) -> None:
     assert broken.status_code == 400
 
 
+@SQLITE_ONLY
 def test_long_bodies_and_paths_are_refused(api: Api) -> None:
     """A body or path over the limit is refused, whatever length the body declares; nothing is read without a token."""
     token = api.token()
@@ -139,6 +149,7 @@ def test_long_bodies_and_paths_are_refused(api: Api) -> None:
     assert api.client.post("/v1/batch", content=b" " * (MAX_BODY_BYTES + 1)).status_code == 401
 
 
+@SQLITE_ONLY
 def test_security_headers(api: Api) -> None:
     """Every answer forbids sniffing and scripts, and is not stored unless its route says so."""
     token = api.token()
@@ -149,6 +160,7 @@ def test_security_headers(api: Api) -> None:
         assert "server" not in answer.headers
 
 
+@SQLITE_ONLY
 def test_methods(api: Api) -> None:
     """HEAD answers as GET without a body, OPTIONS lists the methods, others are 405; unknown paths are 404."""
     headers = {"Authorization": api.token()}
@@ -167,6 +179,7 @@ def test_methods(api: Api) -> None:
         assert api.client.get(path, headers=headers).status_code == 404
 
 
+@SQLITE_ONLY
 def test_websockets_are_refused(api: Api) -> None:
     """No route speaks websockets."""
     with pytest.raises(WebSocketDisconnect), api.client.websocket_connect("/v1/queue"):
@@ -183,6 +196,7 @@ def _preflight(client: TestClient, origin: str) -> Any:
     return client.options("/v1/insights/act_1/last_7d", headers=headers)
 
 
+@SQLITE_ONLY
 def test_listed_origins_may_read(api: Api) -> None:
     """A listed origin's preflight needs no token; its answers, errors included, expose what the hook reads."""
     client = TestClient(with_cors(api.app, api.services.context.settings.serving))
@@ -195,6 +209,7 @@ def test_listed_origins_may_read(api: Api) -> None:
     assert "access-control-allow-credentials" not in answer.headers
 
 
+@SQLITE_ONLY
 def test_other_origins_may_not(api: Api) -> None:
     """Any other origin gets no permission, and without listed origins the application is unchanged."""
     settings = api.services.context.settings.serving
@@ -208,6 +223,7 @@ def test_other_origins_may_not(api: Api) -> None:
     assert _preflight(TestClient(api.app), ORIGIN).status_code == 401
 
 
+@SQLITE_ONLY
 def test_head_of_a_large_answer_sends_no_bytes(api: Api) -> None:
     """HEAD of a route that answers with a body keeps its length and drops the bytes."""
     api.desk.warm(ReportKey("act_1", "last_7d"))

@@ -24,7 +24,7 @@ from adwarm.serving.problems import Problem
 from adwarm.store import accounts, entries, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.tables import payload
-from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.serving.hit_harness import HitHarness
 
 KEY = ReportKey("act_1", "yesterday")
@@ -73,6 +73,7 @@ def test_a_hit_is_the_stored_bytes(route: HitHarness) -> None:
     assert "use-as-dictionary" not in answer.headers
 
 
+@SQLITE_ONLY
 def test_the_hook_may_keep_an_answer_as_a_dictionary(route: HitHarness) -> None:
     """The hook gets a week, and on this machine the answer may be the dictionary of the next one."""
     route.desk.warm(KEY)
@@ -81,6 +82,7 @@ def test_the_hook_may_keep_an_answer_as_a_dictionary(route: HitHarness) -> None:
     assert answer.headers["use-as-dictionary"] == f'match="{PATH}?report=default"'
 
 
+@SQLITE_ONLY
 def test_not_modified(route: HitHarness) -> None:
     """A client that holds the document in any coding gets 304 with its own tag; another document gets 200."""
     route.desk.warm(MONTH)
@@ -93,6 +95,7 @@ def test_not_modified(route: HitHarness) -> None:
     assert [item.sent_bytes for item in route.opens.items[1:3]] == [0, 0]
 
 
+@SQLITE_ONLY
 def test_head_has_the_headers_and_no_body(route: HitHarness) -> None:
     """HEAD answers like GET, length included, without the body."""
     route.desk.warm(MONTH)
@@ -100,6 +103,7 @@ def test_head_has_the_headers_and_no_body(route: HitHarness) -> None:
     assert (head.status, head.body, head.headers) == (200, b"", whole.headers)
 
 
+@SQLITE_ONLY
 def test_other_requests_reach_the_application_behind(route: HitHarness) -> None:
     """Other methods and paths are passed on untouched."""
     for method, path in (("POST", PATH), ("GET", "/v1/insights/act_1"), ("GET", f"{PATH}/x"), ("GET", "/healthz")):
@@ -107,9 +111,11 @@ def test_other_requests_reach_the_application_behind(route: HitHarness) -> None:
     assert route.passed_on == [PATH, "/v1/insights/act_1", f"{PATH}/x", "/healthz"]
 
 
-@pytest.mark.parametrize(
-    ("accepted", "coding"),
-    [
+@SQLITE_ONLY
+def test_codings(route: HitHarness, subtests: pytest.Subtests) -> None:
+    """The coding follows Accept-Encoding, the stored one first, and each coding has its own strong tag."""
+    route.desk.warm(MONTH)
+    for accepted, coding in [
         ("zstd", "zstd"),
         ("gzip, br;q=0.5", "gzip"),
         ("gzip;q=0.2, br;q=0.5", "br"),
@@ -118,16 +124,13 @@ def test_other_requests_reach_the_application_behind(route: HitHarness) -> None:
         ("*", "zstd"),
         ("identity", None),
         ("", None),
-    ],
-)
-def test_codings(route: HitHarness, accepted: str, coding: str | None) -> None:
-    """The coding follows Accept-Encoding, the stored one first, and each coding has its own strong tag."""
-    route.desk.warm(MONTH)
-    answer = route.get(MONTH_PATH, accept_encoding=accepted)
-    assert answer.headers.get("content-encoding") == coding
-    assert b"2026-10-26" in DECODERS[coding](answer.body)
-    assert answer.headers["etag"].endswith(f':columnar:{coding or "identity"}"')
-    assert answer.body == route.get(MONTH_PATH, accept_encoding=accepted).body
+    ]:
+        with subtests.test(accepted=accepted, coding=coding):
+            answer = route.get(MONTH_PATH, accept_encoding=accepted)
+            assert answer.headers.get("content-encoding") == coding
+            assert b"2026-10-26" in DECODERS[coding](answer.body)
+            assert answer.headers["etag"].endswith(f':columnar:{coding or "identity"}"')
+            assert answer.body == route.get(MONTH_PATH, accept_encoding=accepted).body
 
 
 def test_an_old_entry_is_served_and_requested(route: HitHarness) -> None:
@@ -141,6 +144,7 @@ def test_an_old_entry_is_served_and_requested(route: HitHarness) -> None:
     assert route.opens.items[0].status == "stale"
 
 
+@SQLITE_ONLY
 def test_an_unknown_class_is_refused_before_anything_is_sent(route: HitHarness) -> None:
     """A bad `Adwarm-Priority` on an old entry is 400, not a cut answer."""
     route.desk.warm(KEY)
@@ -148,6 +152,7 @@ def test_an_unknown_class_is_refused_before_anything_is_sent(route: HitHarness) 
     assert route.get(PATH, adwarm_priority="now").status == 400
 
 
+@SQLITE_ONLY
 def test_a_token_that_only_reads_never_causes_a_fetch(route: HitHarness) -> None:
     """With the scope `read` an old entry is served and nothing is requested; what is missing is not found."""
     accounts.save(route.engine, [Account("act_1")], NOW)
@@ -160,6 +165,7 @@ def test_a_token_that_only_reads_never_causes_a_fetch(route: HitHarness) -> None
     assert (route.misses.fetched, route.misses.revalidated) == ([], [])
 
 
+@SQLITE_ONLY
 def test_adwarm_itself_never_causes_a_fetch(route: HitHarness) -> None:
     """A read-back by the warmer requests nothing and is no open."""
     _set_scopes(route, TokenScope.ENQUEUE, actor=Actor.WARMER)
@@ -196,11 +202,13 @@ def test_a_reader_that_waits_gets_what_was_fetched(route: HitHarness) -> None:
     assert route.count_reads() == (1, 0, 1)
 
 
+@SQLITE_ONLY
 def test_a_wait_that_ends_says_so(route: HitHarness) -> None:
     """A client that asked to wait and gets 202 sees how long it waited."""
     assert route.get(PATH, prefer="wait=5").headers["preference-applied"] == "wait=5"
 
 
+@SQLITE_ONLY
 def test_a_fetch_that_cannot_be_requested_is_unavailable(route: HitHarness) -> None:
     """Without a request there is nothing to come back for: 503 with the reason."""
     route.misses.on_fetch = lambda key: FetchOutcome(False, None, 7, "the account is closed")
@@ -209,6 +217,7 @@ def test_a_fetch_that_cannot_be_requested_is_unavailable(route: HitHarness) -> N
     assert orjson.loads(answer.body)["detail"] == "the account is closed"
 
 
+@SQLITE_ONLY
 def test_a_refusal_is_passed_on(route: HitHarness) -> None:
     """A problem of the miss handler is the answer, and the read is counted as a miss."""
 
@@ -220,6 +229,7 @@ def test_a_refusal_is_passed_on(route: HitHarness) -> None:
     assert (answer.status, answer.headers["retry-after"], route.count_reads()) == (429, "9", (0, 0, 1))
 
 
+@SQLITE_ONLY
 def test_a_reader_that_leaves_stops_waiting(route: HitHarness) -> None:
     """When the client disconnects, its wait is canceled and nothing is sent."""
     route.misses.is_held = True
@@ -252,16 +262,19 @@ def test_damaged_and_lost_bytes_are_never_sent(route: HitHarness, is_lost: bool)
     assert route.get(PATH).headers["cache-status"].startswith("adwarm; hit; ttl=21600")
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer bad", "Basic good"])
-def test_nobody_reads_without_a_token(route: HitHarness, authorization: str) -> None:
+@SQLITE_ONLY
+def test_nobody_reads_without_a_token(route: HitHarness, subtests: pytest.Subtests) -> None:
     """Missing and wrong tokens get 401 and learn nothing."""
     route.desk.warm(KEY)
-    answer = route.get(PATH, authorization=authorization)
-    assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert "etag" not in answer.headers
+    for authorization in ["", "Bearer bad", "Basic good"]:
+        with subtests.test(authorization=authorization):
+            answer = route.get(PATH, authorization=authorization)
+            assert (answer.status, answer.headers["content-type"]) == (401, "application/problem+json")
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert "etag" not in answer.headers
 
 
+@SQLITE_ONLY
 def test_a_forbidden_account_looks_like_an_unknown_one(route: HitHarness) -> None:
     """Status, headers and body are equal, whether the account exists, is stored, or neither."""
     route.desk.warm(KEY)
@@ -274,9 +287,10 @@ def test_a_forbidden_account_looks_like_an_unknown_one(route: HitHarness) -> Non
     assert forbidden.status == 404
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+@SQLITE_ONLY
+def test_bad_input_says_what_to_write(route: HitHarness, subtests: pytest.Subtests) -> None:
+    """Malformed parts get 400 with a sentence about the part, before anything is requested."""
+    for path in [
         "/v1/insights/act_x/yesterday",
         "/v1/insights/act_1/sometimes",
         f"{PATH}?report=No",
@@ -284,16 +298,15 @@ def test_a_forbidden_account_looks_like_an_unknown_one(route: HitHarness) -> Non
         f"{PATH}?table=all",
         f"{PATH}?priority=now",
         f"{PATH}?shape=csv&shape=csv",
-    ],
-)
-def test_bad_input_says_what_to_write(route: HitHarness, path: str) -> None:
-    """Malformed parts get 400 with a sentence about the part, before anything is requested."""
-    answer = route.get(path)
-    assert answer.status == 400
-    assert len(orjson.loads(answer.body)["detail"]) > 20
-    assert route.misses.fetched == []
+    ]:
+        with subtests.test(path=path):
+            answer = route.get(path)
+            assert answer.status == 400
+            assert len(orjson.loads(answer.body)["detail"]) > 20
+            assert route.misses.fetched == []
 
 
+@SQLITE_ONLY
 def test_a_long_path_is_refused(route: HitHarness) -> None:
     """Path and query of more than two kilobytes are not parsed, and an error repeats little of a shorter one."""
     for path in (f"{PATH}?x={'1' * 2_100}", PATH + "1" * 2_100):
@@ -302,6 +315,7 @@ def test_a_long_path_is_refused(route: HitHarness) -> None:
     assert (answer.status, len(answer.body) < 600) == (400, True)
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(
     "zone", ["America/New_York", "Asia/Tokyo", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu"]
 )
@@ -333,6 +347,7 @@ def test_the_warmed_key_is_the_requested_key(desk: ReaderHarness, tmp_path: Path
         assert len(windows) == 2
 
 
+@SQLITE_ONLY
 def test_midnight_is_not_served_from_the_pointer(route: HitHarness) -> None:
     """A moment before midnight the window of the day is a hit, at midnight the next one is missing."""
     accounts.save(route.engine, [Account("act_1", "America/New_York", "America/New_York")], NOW)
@@ -356,6 +371,7 @@ def test_opens_are_recorded_with_their_actor(route: HitHarness) -> None:
     assert route.count_reads() == (3, 0, 0)
 
 
+@SQLITE_ONLY
 def test_other_shapes_are_made_once(desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shape is rendered from the document, has its own type and tag, and the second request does not render."""
     rendered = []
@@ -390,6 +406,7 @@ class _Deltas:
         return b"delta" if dictionary_hash == sha256(b"old").digest() else None
 
 
+@SQLITE_ONLY
 def test_deltas_for_returning_readers(desk: ReaderHarness, tmp_path: Path) -> None:
     """Only a client that accepts `dcz`, names a dictionary and came to this machine or by HTTPS gets a delta."""
     deltas = _Deltas()
@@ -412,6 +429,7 @@ def test_deltas_for_returning_readers(desk: ReaderHarness, tmp_path: Path) -> No
     assert deltas.requested == [sha256(b"old").digest(), sha256(b"other").digest()]
 
 
+@SQLITE_ONLY
 def test_a_dictionary_is_not_looked_up_without_the_right_to_read(desk: ReaderHarness, tmp_path: Path) -> None:
     """A token outside the account's list gets 404 and reaches no dictionary."""
     deltas = _Deltas()
@@ -423,9 +441,9 @@ def test_a_dictionary_is_not_looked_up_without_the_right_to_read(desk: ReaderHar
     assert (answer.status, deltas.requested) == (404, [])
 
 
-@pytest.mark.parametrize(
-    ("accept", "shape"),
-    [
+def test_shapes_by_accept(subtests: pytest.Subtests) -> None:
+    """The acceptable type with the highest weight decides; anything unknown stands for the document."""
+    for accept, shape in [
         ("", "columnar"),
         ("*/*", "columnar"),
         ("text/html", "columnar"),
@@ -434,20 +452,23 @@ def test_a_dictionary_is_not_looked_up_without_the_right_to_read(desk: ReaderHar
         ("text/csv;q=0.5, application/json;q=0.6", "columnar"),
         ("application/vnd.apache.arrow.stream", "arrow"),
         ("text/csv;q=high", "columnar"),
-    ],
-)
-def test_shapes_by_accept(accept: str, shape: str) -> None:
-    """The acceptable type with the highest weight decides; anything unknown stands for the document."""
-    assert choose_shape(accept, parse_query(PATH, b"")) == shape
+    ]:
+        with subtests.test(accept=accept, shape=shape):
+            assert choose_shape(accept, parse_query(PATH, b"")) == shape
 
 
-@pytest.mark.parametrize(
-    ("prefer", "seconds"),
-    [("", 0), ("wait=10", 10), ("respond-async, wait=3;x", 3), ('WAIT="4"', 4), ("wait=-1", 0), ("waiting=5", 0)],
-)
-def test_waits(prefer: str, seconds: int) -> None:
+def test_waits(subtests: pytest.Subtests) -> None:
     """`Prefer: wait=N` is read among other preferences; anything malformed does not wait."""
-    assert parse_wait(prefer) == seconds
+    for prefer, seconds in [
+        ("", 0),
+        ("wait=10", 10),
+        ("respond-async, wait=3;x", 3),
+        ('WAIT="4"', 4),
+        ("wait=-1", 0),
+        ("waiting=5", 0),
+    ]:
+        with subtests.test(prefer=prefer, seconds=seconds):
+            assert parse_wait(prefer) == seconds
 
 
 def test_secure_contexts() -> None:

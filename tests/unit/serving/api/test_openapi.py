@@ -12,6 +12,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from adwarm.model import ReportKey, TokenScope
 from adwarm.serving.api.app import describe_api
+from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
 SCHEMA = schemathesis.openapi.from_dict(describe_api())
@@ -82,12 +83,14 @@ def _has_input(operation: Any, mode: Any) -> bool:
     return mode is schemathesis.GenerationMode.POSITIVE or any(len(list(part)) for part in parts)
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
 def test_operations_conform(api: Api, label: str) -> None:
     """Generated requests, valid and malformed, never cause a 5xx, and each answer matches the document."""
     _check(api, label, 10)
 
 
+@SQLITE_ONLY
 @pytest.mark.slow
 @pytest.mark.parametrize("label", sorted(OPERATIONS))
 def test_operations_conform_in_depth(api: Api, label: str) -> None:
@@ -95,6 +98,7 @@ def test_operations_conform_in_depth(api: Api, label: str) -> None:
     _check(api, label, 400)
 
 
+@SQLITE_ONLY
 def test_the_stored_document_is_the_served_one(api: Api) -> None:
     """The document in the repository, from which client types are made, is what the API serves."""
     served = api.get("/v1/openapi.json", api.token()).json()

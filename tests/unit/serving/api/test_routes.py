@@ -14,6 +14,7 @@ from adwarm.serving.problems import Problem
 from adwarm.store import compression_days, integrity_days, quarantine
 from adwarm.store.integrity_days import IntegrityCounts
 from adwarm.store.quarantine import DamagedItem
+from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
 KEY = ReportKey("act_1", "last_7d")
@@ -58,6 +59,7 @@ def test_a_batch_of_a_read_token_requests_nothing(api: Api) -> None:
     assert items[0]["request"]["location"] == f"/v1/requests/{items[0]['request']['request_id']}"
 
 
+@SQLITE_ONLY
 def test_a_refused_request_is_the_reason_of_its_item(api: Api) -> None:
     """A batch answers although one of its misses cannot be requested."""
     api.misses.outcome = Problem(429, "Too Many Requests", "the queue is full")
@@ -74,18 +76,21 @@ def test_corrupt_bytes_are_a_miss(api: Api) -> None:
     assert (item["status"], item["document"]) == ("miss", None)
 
 
-@pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "identity"])
-def test_a_batch_is_compressed(api: Api, coding: str) -> None:
+@SQLITE_ONLY
+def test_a_batch_is_compressed(api: Api, subtests: pytest.Subtests) -> None:
     """The answer comes in a coding that the client accepts."""
     api.desk.warm(KEY)
-    headers = {"Authorization": api.token(), "Accept-Encoding": coding}
-    with api.client.stream("POST", "/v1/batch", json={"items": [BODY] * 50}, headers=headers) as answer:
-        raw = b"".join(answer.iter_raw())
-    assert answer.headers.get("content-encoding", "identity") == coding
-    codec = {"br": "brotli"}.get(coding, coding)
-    assert len(orjson.loads(decode(raw, codec, 10**8))["items"]) == 50  # type: ignore[arg-type]
+    for coding in ["gzip", "br", "zstd", "identity"]:
+        with subtests.test(coding=coding):
+            headers = {"Authorization": api.token(), "Accept-Encoding": coding}
+            with api.client.stream("POST", "/v1/batch", json={"items": [BODY] * 50}, headers=headers) as answer:
+                raw = b"".join(answer.iter_raw())
+            assert answer.headers.get("content-encoding", "identity") == coding
+            codec = {"br": "brotli"}.get(coding, coding)
+            assert len(orjson.loads(decode(raw, codec, 10**8))["items"]) == 50  # type: ignore[arg-type]
 
 
+@SQLITE_ONLY
 def test_a_full_answer_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit of an answer a report is named without its document."""
     monkeypatch.setattr("adwarm.serving.api.routes.batch.MAX_DECODED_BYTES", 10)
@@ -95,11 +100,13 @@ def test_a_full_answer_says_so(api: Api, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "by itself" in item["reason"]
 
 
-@pytest.mark.parametrize(("trusted", "actor"), [(True, Actor.API), (False, Actor.HUMAN)])
-def test_only_a_trusted_backend_names_the_actor(api: Api, trusted: bool, actor: Actor) -> None:
+@SQLITE_ONLY
+def test_only_a_trusted_backend_names_the_actor(api: Api, subtests: pytest.Subtests) -> None:
     """`Adwarm-Actor` counts for trusted tokens alone."""
-    api.post("/v1/batch", api.token(is_trusted=trusted), {"items": [BODY]}, **{"Adwarm-Actor": "api"})
-    assert api.opens.items[0].actor is actor
+    for trusted, actor in [(True, Actor.API), (False, Actor.HUMAN)]:
+        with subtests.test(trusted=trusted, actor=actor):
+            api.post("/v1/batch", api.token(is_trusted=trusted), {"items": [BODY]}, **{"Adwarm-Actor": "api"})
+            assert api.opens.items[-1].actor is actor
 
 
 def test_a_request_is_followed_to_its_end(api: Api) -> None:
@@ -129,24 +136,23 @@ def test_a_fresh_report_is_not_requested(api: Api) -> None:
     assert api.misses.fetched == []
 
 
-@pytest.mark.parametrize(
-    ("outcome", "status"),
-    [
+@SQLITE_ONLY
+def test_every_outcome_of_a_request(api: Api, subtests: pytest.Subtests) -> None:
+    """Whatever the miss handler returns or raises, the answer is a document of the API."""
+    for outcome, status in [
         (FetchOutcome(True), 200),
         (FetchOutcome(False, None, 9, "access was denied"), 503),
         (Problem(429, "Too Many Requests", "later", {"Retry-After": "7"}), 429),
         (Refused("the queue is full", retry_after=8.2), 429),
         (Transient("down"), 503),
         (RuntimeError("adwarm_abcdefghijkl_" + "s" * 43), 500),
-    ],
-)
-def test_every_outcome_of_a_request(api: Api, outcome: FetchOutcome | Exception, status: int) -> None:
-    """Whatever the miss handler returns or raises, the answer is a document of the API."""
-    api.misses.outcome = outcome
-    answer = api.post("/v1/requests", api.token(TokenScope.ENQUEUE), BODY)
-    assert answer.status_code == status
-    assert ("retry-after" in answer.headers) == (status in {429, 503})
-    assert "s" * 43 not in answer.text
+    ]:
+        with subtests.test(outcome=outcome, status=status):
+            api.misses.outcome = outcome
+            answer = api.post("/v1/requests", api.token(TokenScope.ENQUEUE), BODY)
+            assert answer.status_code == status
+            assert ("retry-after" in answer.headers) == (status in {429, 503})
+            assert "s" * 43 not in answer.text
 
 
 def test_queue_and_accounts(api: Api) -> None:

@@ -12,6 +12,7 @@ import pytest
 from adwarm.model import FatigueScore, PlatformNotice
 from adwarm.store import platform_fatigue
 from tests import fatigue_scores
+from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.fatigue.stored_ads import ACCOUNT, EVIL, LAST_DAY, store_account
 from tests.unit.serving.api.conftest import Api
 
@@ -101,25 +102,25 @@ def test_scores_by_alarm_and_order(api: Api) -> None:
     assert [score["ad_id"] for score in page["scores"]] == ["3"]
 
 
-@pytest.mark.parametrize(
-    ("query", "accept", "is_csv"),
-    [
+@SQLITE_ONLY
+def test_csv_is_negotiated(stored: Api, subtests: pytest.Subtests) -> None:
+    """The query wins over `Accept`, and the heavier type of `Accept` over the other."""
+    for query, accept, is_csv in [
         ("?format=csv", "application/json", True),
         ("", "text/csv", True),
         ("", "text/csv;q=0.9, application/json;q=0.5", True),
         ("", "text/csv;q=0.4, application/json", False),
         ("", "*/*", False),
         ("?format=json", "text/csv", False),
-    ],
-)
-def test_csv_is_negotiated(stored: Api, query: str, accept: str, is_csv: bool) -> None:
-    """The query wins over `Accept`, and the heavier type of `Accept` over the other."""
-    answer = stored.get(f"/v1/scores/{ACCOUNT}{query}", stored.token(), headers={"Accept": accept})
-    expected = "text/csv; charset=utf-8" if is_csv else "application/json"
-    assert (answer.status_code, answer.headers["content-type"]) == (200, expected)
-    assert "Accept" in answer.headers["vary"]
+    ]:
+        with subtests.test(query=query, accept=accept, is_csv=is_csv):
+            answer = stored.get(f"/v1/scores/{ACCOUNT}{query}", stored.token(), headers={"Accept": accept})
+            expected = "text/csv; charset=utf-8" if is_csv else "application/json"
+            assert (answer.status_code, answer.headers["content-type"]) == (200, expected)
+            assert "Accept" in answer.headers["vary"]
 
 
+@SQLITE_ONLY
 def test_csv_holds_every_score_and_no_formula(stored: Api) -> None:
     """Without a limit there is one file; with one, `Link` leads through all pages; names never become formulas."""
     token = stored.token()
@@ -134,6 +135,7 @@ def test_csv_holds_every_score_and_no_formula(stored: Api) -> None:
     assert paged == whole
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("path", ["", "?format=csv", "/changes", "/summary"])
 def test_a_current_copy_is_not_sent_again(stored: Api, path: str) -> None:
     """The tag of an answer gives 304 until a score changes; answers are private and checked before each use."""
