@@ -40,7 +40,7 @@ class ConcurrencyLimit:
 
     def after_success(self, rules: LimitRules, in_flight: int) -> "ConcurrencyLimit":
         """Return the limit after a call succeeded while `in_flight` calls were running, itself included."""
-        if in_flight * 2 < self.value or rules.minimum <= self.value == rules.maximum:
+        if in_flight * 2 < self.value:
             return self
         return ConcurrencyLimit(_bounded(rules, self.value + 1 / max(1.0, self.value)), self.decreased_at)
 

@@ -87,9 +87,7 @@ def free_slots(
     slots: int, shares: Shares, priority: int, in_flight: Sequence[int], demand: ClassDemand, now: float
 ) -> int:
     """Return how many more of `slots` the class may take, given the calls in flight of each class and the demand."""
-    free = slots - sum(in_flight)
-    if free <= 0:
-        return 0
+    free = max(0, slots - sum(in_flight))
     if demand.is_only_class(priority, now):
         return free
     if slots < MIN_SLOTS_TO_DIVIDE:

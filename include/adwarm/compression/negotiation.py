@@ -61,11 +61,10 @@ def choose_encoding(accept_encoding: str, stored: str) -> Codec:
     weights = _weights(accept_encoding)
     if weights.get(stored_codec, 0.0) > 0:
         return stored_codec
-    order = tuple(_CODINGS)
-    offers = [codec for codec in order if weights.get(codec, 0.0) > 0]
+    offers = [codec for codec in _CODINGS if weights.get(codec, 0.0) > 0]
     if not offers:
         raise NotAcceptable
-    return max(offers, key=lambda codec: (weights[codec], -order.index(codec)))
+    return max(offers, key=lambda codec: weights[codec])  # of equal ones the first
 
 
 def _weights(accept_encoding: str) -> dict[Codec, float]:

@@ -1,9 +1,9 @@
 """Recognizes pages that reload at a fixed interval, such as a screen on a wall; nobody waits for those opens.
 
 A run of reloads is a sequence of slots of one report key in which the opens within each slot, and those between slots,
-have the same distance. It counts as reloads when it has `MIN_OPENS` opens, lasts for `MIN_SPAN` and touches `MIN_SLOTS`
-slots. Its first open stays, because somebody opened the page; the others count as `api`, which is to say not at all. A
-slot in which somebody else opened the report too has one open too many, and stays as it is.
+have the same distance. It counts as reloads when it has `MIN_OPENS` opens and lasts for `MIN_SPAN`. Its first open
+stays, because somebody opened the page; the others count as `api`, which is to say not at all. A slot in which somebody
+else opened the report too has one open too many, and stays as it is.
 
 This happens when slots are loaded, from slots alone: the result does not depend on how, when or in which order logs
 were read, and it crosses hours and days. As of a time, only slots before it are considered, so a screen that was
@@ -19,7 +19,7 @@ from adwarm.access_log.timestamps import HOUR, SECOND
 from adwarm.foundation.arrow_arrays import Bools, Ints
 from adwarm.patterns.slot_counts import SLOT_MICROS, SLOT_SCHEMA
 
-MIN_OPENS, MIN_SLOTS, MIN_SPAN = 6, 4, HOUR
+MIN_OPENS, MIN_SPAN = 6, HOUR
 SHORTEST, LONGEST = 5 * SECOND, HOUR + 60 * SECOND
 """Intervals that are recognized."""
 CONTEXT = MIN_OPENS * LONGEST
@@ -125,8 +125,6 @@ def _judge(key: Ints, first: Ints, last: Ints, opens: Ints) -> tuple[Bools, Bool
     """Return which slots hold reloads only, and which hold the start of a run; slots are by key and time."""
     rows = len(key)
     is_reload, is_start = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
-    if rows < MIN_SLOTS:
-        return is_reload, is_start
     cross = first[1:] - last[:-1]
     slack = np.clip(_SHARE * cross, _LEAST, _MOST)
     inner = (last - first) / np.maximum(opens - 1, 1)
@@ -147,7 +145,7 @@ def _judge(key: Ints, first: Ints, last: Ints, opens: Ints) -> tuple[Bools, Bool
     total = np.concatenate([[0], np.cumsum(opens)])
     count, span = total[tails + 1] - total[heads], last[tails] - first[heads]
     interval = span / np.maximum(count - 1, 1)
-    chosen = np.flatnonzero((count >= MIN_OPENS) & (span >= MIN_SPAN) & (links + 1 >= MIN_SLOTS))
+    chosen = np.flatnonzero((count >= MIN_OPENS) & (span >= MIN_SPAN))
     end, run_interval = -1, 0.0
     for head, tail, each in zip(heads[chosen].tolist(), tails[chosen].tolist(), interval[chosen].tolist(), strict=True):
         is_reload[head : tail + 1] = True

@@ -135,21 +135,20 @@ def select_warms(candidates: WarmCandidates, quota: CallQuota) -> WarmSelection:
     order = steps.ordered()
     per_call = steps.gain / steps.calls
     taken, price, used, by_account = _select_steps(steps, order, per_call, candidates, quota)
-    free = step_of < 0
-    where = np.where(free, 0, step_of)
+    free = step_of < 0  # as an index -1 is some step, of which nothing is used
     size = max(len(steps.gain), 1)
-    sharing = np.bincount(where[~free], minlength=size)
+    sharing = np.bincount(step_of[~free], minlength=size)
     pays = np.zeros(size, bool)
     pays[order] = True
-    share = candidates.benefit / np.maximum(_at(steps.gain, where), 1e-12)
+    share = candidates.benefit / np.maximum(_at(steps.gain, step_of), 1e-12)
     return WarmSelection(
-        chosen=free | _at(taken, where).astype(bool),
-        cut=~free & pays[where] & ~_at(taken, where).astype(bool),
-        calls=np.where(free, 0.0, share * _at(steps.calls, where)),
-        price_per_call=_at(price, where, 1.0),
-        sharing_keys=np.where(free, 1, sharing[where]),
-        used=_at(used, where).astype(np.int64),
-        is_account_limit=_at(by_account, where).astype(bool) & ~free,
+        chosen=free | _at(taken, step_of).astype(bool),
+        cut=~free & pays[step_of] & ~_at(taken, step_of).astype(bool),
+        calls=np.where(free, 0.0, share * _at(steps.calls, step_of)),
+        price_per_call=_at(price, step_of),
+        sharing_keys=np.where(free, 1, sharing[step_of]),
+        used=_at(used, step_of).astype(np.int64),
+        is_account_limit=_at(by_account, step_of).astype(bool) & ~free,
     )
 
 
@@ -167,7 +166,7 @@ def _build_steps(candidates: WarmCandidates) -> tuple[_Steps, Ints]:
     both = days + summary + gain(candidates.needs_days & candidates.needs_summary)
     single = np.maximum(days, summary)
     # Two steps pay off when the keys that need only one request gain at least as much as the others.
-    separate = (single > 0) & (single >= both - single)
+    separate = single >= both - single
     first = np.where(separate, single, both)
     steps = _Steps(
         np.tile(np.arange(groups), 2),
@@ -233,7 +232,5 @@ def _before_first_unpaid(group: Ints, pays: Bools) -> Bools:
     return result
 
 
-def _at(values: npt.NDArray[np.generic], where: Ints, default: float = 0.0) -> Floats:
-    if not len(values):
-        return np.full(len(where), default)
+def _at(values: npt.NDArray[np.generic], where: Ints) -> Floats:
     return np.asarray(values[where], np.float64)

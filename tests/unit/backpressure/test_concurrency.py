@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +46,75 @@ def test_an_idle_limit_does_not_grow() -> None:
 def test_a_smaller_setting_takes_effect_at_once() -> None:
     """A stored value above the maximum counts as the maximum."""
     assert ConcurrencyLimit(500.0).slots(RULES) == 20
+
+
+def test_it_grows_when_half_of_it_is_in_use() -> None:
+    """By one by the limit, within its bounds; a sum that falls short by rounding is a whole call."""
+    assert ConcurrencyLimit(10.0) == ConcurrencyLimit(10.0, 0.0)
+    assert ConcurrencyLimit(10.0, 5.0).after_success(RULES, 5) == ConcurrencyLimit(10.1, 5.0)
+    assert ConcurrencyLimit(10.0).after_success(RULES, 4) == ConcurrencyLimit(10.0)
+    assert ConcurrencyLimit(0.5).after_success(RULES, 1).value == 1.5
+    assert ConcurrencyLimit(19.99).after_success(RULES, 15).value == 20
+    assert [ConcurrencyLimit(value).slots(RULES) for value in (0.2, 4.99, 5 - 1e-10)] == [1, 4, 5]
+
+
+def test_it_is_cut_by_a_fifth_once_a_second() -> None:
+    """A second later it is cut again, and also when the clock was set back; never below the minimum."""
+    limit = ConcurrencyLimit(10.0, 100.0)
+    assert limit.after_overload(RULES, 100.0) == limit.after_overload(RULES, 100.9) == limit
+    assert limit.after_overload(RULES, 101.0) == ConcurrencyLimit(8.0, 101.0)
+    assert limit.after_overload(RULES, 99.0) == ConcurrencyLimit(8.0, 99.0)
+    assert ConcurrencyLimit(1.1).after_overload(RULES, 100.0).value == 1.0
+
+
+def learned(seconds: float = 2.0, at: float = 1_000.0) -> LatencyBaseline:
+    """Return a baseline after its first twenty calls."""
+    running = LatencyBaseline()
+    assert not any(running.observe(seconds, at) for _ in range(20))
+    return running
+
+
+def test_the_first_twenty_calls_are_averaged() -> None:
+    """With equal weights; the distance of the first one from the mean is none."""
+    running = LatencyBaseline()
+    for seconds, mean, deviation in ((2.0, 2.0, 0.0), (4.0, 3.0, 1.0), (6.0, 4.0, 5 / 3)):
+        assert not running.observe(seconds, 1_000.0)
+        assert (running.mean, running.deviation) == (pytest.approx(mean), pytest.approx(deviation))
+    assert [learned().observe(seconds, 1_001.0) for seconds in (100.0,)] == [True]
+    nineteen = LatencyBaseline()
+    assert not any(nineteen.observe(2.0, 1_000.0) for _ in range(19))
+    assert not nineteen.observe(100.0, 1_000.0)
+
+
+def test_a_call_is_slow_beyond_four_deviations() -> None:
+    """Of the mean at least half: six seconds are not slow where two are usual, a little more is."""
+    assert [learned().observe(seconds, 1_001.0) for seconds in (6.0, 6.01)] == [False, True]
+    running = learned()
+    running.deviation = 2.0
+    assert [running.observe(seconds, 1_000.0) for seconds in (10.0, 10.1)] == [False, True]
+
+
+def test_a_call_weighs_by_the_time_since_the_last() -> None:
+    """A hundredth after three seconds, a twentieth at most, nothing when the clock was set back."""
+    for passed, weight in ((3.0, 0.01), (15.0, 0.05), (60.0, 0.05), (-5.0, 0.0)):
+        running = learned()
+        running.observe(4.0, 1_000.0 + passed)
+        assert running.mean == pytest.approx(2.0 + weight * 2.0)
+        assert running.deviation == pytest.approx(weight * 2.0)
+        assert running.last_call_at == 1_000.0 + passed
+
+
+def test_the_best_of_two_periods_is_the_measure() -> None:
+    """A quarter of an hour after its start a period becomes the previous one; the one before it is forgotten."""
+    running = learned()
+    running.observe(2.0, 1_899.0)
+    assert (running.period_best, running.previous_best, running.period_start) == ([2.0, 0.0], None, 1_000.0)
+    running.mean = 5.0
+    assert running.observe(7.0, 1_900.0)
+    assert (running.period_best, running.previous_best, running.period_start) == ([5.0, 0.0], [2.0, 0.0], 1_900.0)
+    running.mean = 4.0
+    assert not running.observe(12.0, 2_800.0)
+    assert (running.period_best, running.previous_best) == ([4.0, pytest.approx(2 / 300)], [5.0, 0.0])
 
 
 def observe_calls(

@@ -12,6 +12,128 @@ from adwarm.model import Priority
 RULES = BucketRules(rate=5.0, burst=8.0)
 SHARES = (0.4, 0.3, 0.2, 0.1)
 CRITICAL, HIGH, NORMAL, LOW = Priority
+NOW = 100.0
+
+
+def _bucket(tokens: float, *credits_: float) -> TokenBucket:
+    return TokenBucket(tokens, NOW, [*credits_, 0.0, 0.0, 0.0, 0.0][:4])
+
+
+def _waiting(*classes: Priority, at: float = 100.0) -> ClassDemand:
+    demand = ClassDemand()
+    for priority in classes:
+        demand.record_wait(priority, at)
+    return demand
+
+
+def _wait(bucket: TokenBucket, priority: Priority, cost: float, demand: ClassDemand | None) -> float:
+    return bucket.wait_seconds(RULES, SHARES, priority, cost, demand, NOW)
+
+
+def test_time_earns_tokens_and_credits_up_to_their_caps() -> None:
+    """Tokens grow to the burst, a credit to four seconds of its share of the rate or its share of the burst."""
+    bucket = TokenBucket(0.0, NOW)
+    bucket.refill(RULES, SHARES, NOW + 1)
+    assert (bucket.tokens, bucket.refilled_at, bucket.credits) == (5.0, NOW + 1, pytest.approx([3.0, 2.5, 2.0, 1.5]))
+    bucket.refill(RULES, SHARES, NOW + 1)
+    assert bucket.tokens == 5.0
+    bucket.refill(RULES, SHARES, NOW + 100)
+    assert (bucket.tokens, bucket.credits) == (8.0, pytest.approx([8.0, 6.0, 4.0, 2.0]))
+    bucket.refill(BucketRules(1.0, 4.0), (0.85, 0.05, 0.05, 0.05), NOW + 100)
+    assert (bucket.tokens, bucket.credits) == (4.0, pytest.approx([3.4, 2.0, 2.0, 2.0]))
+    bucket.refill(BucketRules(1.0, 100.0), SHARES, NOW + 300)
+    assert (bucket.tokens, bucket.credits) == (100.0, pytest.approx([40.0, 30.0, 20.0, 10.0]))
+
+
+def test_a_refund_fills_the_bucket_to_the_burst_at_most() -> None:
+    """The class gets its credit back, the bucket never holds more than its burst."""
+    bucket = _bucket(7.5)
+    bucket.refund(RULES, NORMAL, 1.0)
+    assert (bucket.tokens, bucket.credits) == (8.0, [0.0, 0.0, 1.0, 0.0])
+    bucket = _bucket(2.0)
+    bucket.refund(RULES, NORMAL, 1.5)
+    assert bucket.tokens == 3.5
+
+
+def test_half_the_burst_is_reserved_for_critical_while_it_makes_requests() -> None:
+    """Four of eight tokens, fewer when a large call would else wait for a full bucket; none for critical itself."""
+    demand = _waiting(CRITICAL)
+    assert _wait(_bucket(4.9), LOW, 1.0, demand) == pytest.approx(0.1 / 5)
+    assert _wait(_bucket(6.9), LOW, 4.0, demand) == pytest.approx(0.1 / 5)
+    assert _wait(_bucket(7.4), LOW, 7.5, demand) == pytest.approx(0.1 / 5)
+    assert _wait(_bucket(4.9, 0, 0, 0, 1), LOW, 1.0, _waiting(CRITICAL, at=97.9)) == 0
+    assert _wait(_bucket(0.9), CRITICAL, 1.0, demand) == pytest.approx(0.1 / 5)
+    assert _wait(_bucket(1.0 - 5e-5), CRITICAL, 1.0, demand) == 0
+    assert _wait(_bucket(1.0 - 2e-4), CRITICAL, 1.0, demand) == pytest.approx(4e-5)
+
+
+def test_a_class_may_take_what_the_others_are_not_owed() -> None:
+    """The credits of the other waiting classes are owed, but those of critical are not; a debt adds nothing."""
+    assert _wait(_bucket(8.0, 0, 7), LOW, 1.0, _waiting(HIGH)) == 0
+    assert _wait(_bucket(8.0, 0, 7.1), LOW, 1.0, _waiting(HIGH)) > 0
+    assert _wait(_bucket(8.0, 0, 7.1), LOW, 1.0, _waiting(NORMAL)) == 0
+    assert _wait(_bucket(8.0, 0, 4, 3.1), LOW, 1.0, _waiting(HIGH, NORMAL)) > 0
+    assert _wait(_bucket(8.0, 0, 7.1, -5), LOW, 1.0, _waiting(HIGH, NORMAL)) > 0
+    assert _wait(_bucket(8.0, 9, 0, 0, 0), LOW, 1.0, _waiting(CRITICAL, LOW)) == 0
+    assert _wait(_bucket(6.0, 0, 0, 0, 9), LOW, 1.0, _waiting(CRITICAL, LOW)) == 0
+    assert _wait(_bucket(5.5, 0, 1, 0, 0), LOW, 1.0, _waiting(CRITICAL, HIGH)) > 0
+
+
+def test_a_class_with_credit_goes_unless_another_is_further_behind() -> None:
+    """A token stays for each waiting class that has more credit for its share, and at least a call's."""
+    everyone = _waiting(HIGH, NORMAL, LOW)
+    assert _wait(_bucket(1.0, 0, 0, 1 - 5e-5, 9), NORMAL, 1.0, _waiting(LOW, at=97.0)) == 0
+    assert _wait(_bucket(1.5, 0, 2.9, 2.0, 1.0), NORMAL, 1.0, everyone) == 0
+    assert _wait(_bucket(1.5, 0, 3.1, 2.0, 1.0), NORMAL, 1.0, everyone) > 0
+    assert _wait(_bucket(2.0, 0, 3.1, 2.0, 1.0), NORMAL, 1.0, everyone) == 0
+    assert _wait(_bucket(2.5, 0, 3.1, 2.0, 1.1), NORMAL, 1.0, everyone) > 0
+    assert _wait(_bucket(1.5, 0, 0.0, 1.5, 1.0), NORMAL, 1.0, everyone) > 0
+    assert _wait(_bucket(1.5, 0, 0.0, 1.5, 0.9), NORMAL, 1.0, everyone) == 0
+    assert _wait(_bucket(2.0, 0, 9.0, 1 - 2e-4, 0), NORMAL, 1.0, everyone) > 0
+
+
+def test_critical_may_take_eight_seconds_of_its_share_ahead() -> None:
+    """Sixteen tokens at this rate."""
+    assert _wait(_bucket(1.0, -15, 9), CRITICAL, 1.0, _waiting(HIGH)) == 0
+    assert _wait(_bucket(1.0, -15.1, 9), CRITICAL, 1.0, _waiting(HIGH)) > 0
+    assert _wait(_bucket(1.0, 0, 9, -15), NORMAL, 1.0, _waiting(HIGH)) > 0
+
+
+def test_a_class_without_a_claim_checks_again_when_its_credit_suffices() -> None:
+    """Not before the next token, and within a second; a class without a share earns a hundredth of the rate."""
+    demand, full = _waiting(HIGH), (8.0, 0, 8)
+    assert _wait(_bucket(*full, 0, 0.8), LOW, 1.0, demand) == pytest.approx(0.4)
+    assert _wait(_bucket(*full, 0, 0.95), LOW, 1.0, demand) == pytest.approx(0.2)
+    assert _wait(_bucket(*full, 0, 0), LOW, 1.0, demand) == 1.0
+    no_share = (0.5, 0.3, 0.2, 0.0)
+    assert _bucket(*full, 0, 0.96).wait_seconds(RULES, no_share, LOW, 1.0, demand, NOW) == pytest.approx(0.8)
+
+
+def test_a_class_pays_with_its_credit_unless_the_tokens_were_left_over() -> None:
+    """Left-over tokens cost no credit; tokens owed to others, or reserved, cost credit that is yet to be earned."""
+
+    def credit_after(bucket: TokenBucket, priority: Priority, demand: ClassDemand | None) -> float:
+        before = bucket.tokens
+        bucket.take(RULES, priority, 2.0, demand, NOW)
+        assert bucket.tokens == before - 2.0
+        return bucket.credits[priority]
+
+    assert credit_after(_bucket(8.0, 0, 0, 0, 2.0), LOW, ClassDemand()) == 0.0
+    assert credit_after(_bucket(8.0, 0, 0, 0, 3.0), LOW, ClassDemand()) == 1.0
+    assert credit_after(_bucket(8.0, 0, 0, 0, 1.9), LOW, ClassDemand()) == 1.9
+    assert credit_after(_bucket(8.0, 0, 6.0, 0, 1.0), LOW, _waiting(HIGH)) == 1.0
+    assert credit_after(_bucket(8.0, 0, 6.1, 0, 1.0), LOW, _waiting(HIGH)) == -1.0
+    assert credit_after(_bucket(6.0, 0, 0, 0, 1.0), LOW, _waiting(CRITICAL)) == 1.0
+    assert credit_after(_bucket(5.9, 0, 0, 0, 1.0), LOW, _waiting(CRITICAL)) == -1.0
+    assert credit_after(_bucket(1.9, 0, 0, 0, 1.0), LOW, None) == -1.0
+    assert credit_after(_bucket(2.0, 0, 0, 0, 1.0), LOW, None) == 1.0
+
+
+def test_a_stored_bucket_is_the_same() -> None:
+    """Credits are stored to a millionth; a row without credits has one token for each class."""
+    stored = TokenBucket.from_row(3.0, NOW, _bucket(3.0, 0.1234567, 2, -1, 0.5).to_list())
+    assert (stored.tokens, stored.refilled_at, stored.credits) == (3.0, NOW, [0.123457, 2.0, -1.0, 0.5])
+    assert TokenBucket.from_row(3.0, NOW, None).credits == [1.0] * 4
 
 
 class BucketMachine(RuleBasedStateMachine):

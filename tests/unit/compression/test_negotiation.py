@@ -64,7 +64,7 @@ def test_any_header_without_an_exclusion_gets_a_codec(header: str, stored: Codec
 )
 def test_a_refused_coding_is_never_sent(weights: dict[str, int], stored: Codec) -> None:
     """A coding of weight 0 is never chosen; an error says that all are excluded, and only then."""
-    header = ", ".join(f"{name};q={weight / 1000:.3f}" for name, weight in weights.items())
+    header = ", ".join(["gzip;q=no", "!x;q=0", *(f"{name};q={weight / 1000:.3f}" for name, weight in weights.items())])
     others = weights.get("*", 0)
     accepted = {name for name in ("zstd", "br", "gzip") if weights.get(name, others) > 0}
     if weights.get("identity", weights.get("*", 1)) > 0:

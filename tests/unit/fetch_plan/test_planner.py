@@ -100,7 +100,14 @@ def test_few_days_and_summaries_go_in_one_request() -> None:
     assert combine_request([], [WEEK], caps) == combine_request([WEEK], [], caps) == ()
     assert combine_request([WEEK], [month], replace(caps, unique_metrics=frozenset())) == ()
     assert combine_request([WEEK], [month], caps, rows_per_day=100, max_rows=699) == ()
+    assert combine_request([WEEK], [month], caps, max_rows=0) == (*days, month)
     assert combine_request([WEEK], [month], caps, rows_per_day=100, max_rows=700) == (*days, month)
+
+
+def test_blocks_are_always_the_same() -> None:
+    """They are counted from the first day of 2000, so that fetches of all time share them."""
+    assert aligned_block(date(2000, 1, 1)) == Window(date(2000, 1, 1), date(2000, 1, 30))
+    assert aligned_block(date(1999, 12, 31)) == Window(date(1999, 12, 2), date(1999, 12, 31))
 
 
 @given(st.dates(date(2000, 1, 1), date(2035, 1, 1)))

@@ -43,11 +43,13 @@ def test_each_age_has_its_interval(subtests: pytest.Subtests) -> None:
 
 def test_settling_days_wait_for_the_accounts_weekday() -> None:
     """A day of two weeks ago, fetched after Tuesday began, is not fetched again until the next Tuesday, local time."""
+    assert RefetchSchedule("UTC").weekday == 0
     schedule = RefetchSchedule("America/New_York", 1)
     zone = ZoneInfo("America/New_York")
     read, day = datetime(2026, 11, 24, 0, 30, tzinfo=zone), date(2026, 11, 10)
     assert not schedule.is_due(day, read, datetime(2026, 11, 30, 23, 59, tzinfo=zone))
     assert schedule.is_due(day, read, datetime(2026, 12, 1, 0, 1, tzinfo=zone))
+    assert schedule.is_due(day, read - HOUR, datetime(2026, 11, 30, 23, 59, tzinfo=zone))
 
 
 def test_a_day_read_while_it_ran_is_due_when_it_has_ended() -> None:
@@ -55,6 +57,9 @@ def test_a_day_read_while_it_ran_is_due_when_it_has_ended() -> None:
     late = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
     assert not _schedule().is_due(date(2026, 11, 24), late, late + timedelta(minutes=29))
     assert _schedule().is_due(date(2026, 11, 24), late, late + timedelta(minutes=31))
+    midnight = datetime(2026, 11, 25, tzinfo=UTC)
+    assert not _schedule().is_due(date(2026, 11, 24), midnight, midnight + HOUR)
+    assert _schedule().is_due(date(2026, 11, 24), midnight - timedelta(seconds=1), midnight)
 
 
 @given(ZONES, st.integers(0, 6), st.integers(0, 60), MOMENTS, st.integers(0, 24 * 90))
@@ -99,6 +104,8 @@ def test_accounts_are_spread_over_the_week() -> None:
     """Weekdays depend only on the id and no day has much more than its share."""
     result = [refetch_weekday(f"act_{number}") for number in range(7_000)]
     assert result == [refetch_weekday(f"act_{number}") for number in range(7_000)]
+    assert result[1:6] == [4, 3, 1, 5, 6]
+    assert set(result) == set(range(7))
     assert all(850 < result.count(weekday) < 1_150 for weekday in range(7))
     rules = FreshnessRules(daily_days=3)
     assert RefetchSchedule.for_account(Account("act_1"), rules) == RefetchSchedule(

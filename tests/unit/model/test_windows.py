@@ -166,6 +166,7 @@ def test_the_days_of_a_window() -> None:
     assert date(2026, 3, 2) in window
     assert date(2026, 3, 3) not in window
     assert str(window) == "2026-02-27..2026-03-02"
+    assert _window("2026-02-26..2026-03-05") < _window("2026-02-27..2026-03-01") < window
 
 
 def test_a_window_in_the_wrong_order_is_refused() -> None:

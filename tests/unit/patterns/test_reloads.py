@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -70,6 +71,113 @@ def test_a_reloading_page_opened_once(interval: int, jitter: float) -> None:
 def test_what_may_be_a_human_stays(opens: list[datetime]) -> None:
     """A short visit, a few opens and rare ones count."""
     assert _left(opens) == opens
+
+
+@pytest.mark.parametrize(
+    ("interval", "opens", "is_screen"),
+    [
+        (720, 6, True),
+        (900, 5, False),
+        (600, 7, True),
+        (599, 7, False),
+        (5, 721, True),
+        (4, 901, False),
+        (3660, 6, True),
+    ],
+)
+def test_a_screen_has_six_opens_in_an_hour_at_a_recognized_interval(interval: int, opens: int, is_screen: bool) -> None:
+    """Six opens, one hour, and intervals of five seconds and an hour and a minute are just enough."""
+    moments = [START + number * interval * SECOND for number in range(opens)]
+    assert _left(moments) == (moments[:1] if is_screen else moments)
+    assert _left([START + number * 3661 * SECOND for number in range(9)])[1:] != []
+
+
+Slot = tuple[str, int, int, int]
+"""Key, first and last open in seconds, and how many there are."""
+
+
+def _slack(seconds: float) -> float:
+    return min(30, max(3, 0.05 * seconds))
+
+
+def _is_linked(one: Slot, other: Slot) -> bool:
+    """Whether the distance of two slots is that of the opens within each."""
+    cross = other[1] - one[2]
+    inner = [(slot[2] - slot[1]) / (slot[3] - 1) for slot in (one, other) if slot[3] > 1]
+    is_near = one[0] == other[0] and 5 <= cross <= 3660
+    return is_near and all(abs(cross - each) <= _slack(cross) for each in inner)
+
+
+def _list_runs(slots: list[Slot]) -> list[tuple[int, int]]:
+    """Return the first and last slot of each run of links of equal length."""
+    runs: list[tuple[int, int]] = []
+    for index in range(1, len(slots)):
+        if not _is_linked(slots[index - 1], slots[index]):
+            continue
+        cross = slots[index][1] - slots[index - 1][2]
+        if runs and runs[-1][1] == index - 1:
+            before = slots[index - 1][1] - slots[index - 2][2]
+            if abs(cross - before) <= min(_slack(cross), _slack(before)):
+                runs[-1] = (runs[-1][0], index)
+                continue
+        runs.append((index - 1, index))
+    return runs
+
+
+def _left_by_hand(opens: dict[str, set[int]]) -> set[tuple[str, int]]:
+    """Return what the rules leave, one slot and one run after the other."""
+    slots, start = list[Slot](), int(START.timestamp())
+    for key in sorted(opens):
+        for quarter in sorted({(start + at) // 900 for at in opens[key]}):
+            inside = [at for at in opens[key] if (start + at) // 900 == quarter]
+            slots.append((key, min(inside), max(inside), len(inside)))
+    left: dict[int, str] = {}
+    end, interval = -1, 0.0
+    for head, tail in _list_runs(slots):
+        count, span = sum(slot[3] for slot in slots[head : tail + 1]), slots[tail][2] - slots[head][1]
+        if count < 6 or span < 3600:
+            continue
+        each = span / (count - 1)
+        left |= dict.fromkeys(range(head, tail + 1), "none")
+        goes_on = end >= 0 and slots[end][0] == slots[head][0] and slots[head][1] - slots[end][2] <= 3600
+        if not (goes_on and abs(each - interval) <= _slack(each)) and head != end:
+            left[head] = "first"
+        end, interval = tail, each
+    kept = {"none": 0, "first": 1, "all": 10**6}
+    return {
+        (key, at)
+        for index, (key, first, last, _) in enumerate(slots)
+        for at in sorted(at for at in opens[key] if first <= at <= last)[: kept[left.get(index, "all")]]
+    }
+
+
+screens = st.lists(
+    st.tuples(
+        st.sampled_from([240, 300, 480, 720, 900, 1200, 2400, 3600]),
+        st.integers(5, 9),
+        st.lists(st.sampled_from([0, 0, 0, 3, 4, 12, 15, 30, 31]), min_size=3, max_size=3),
+        st.sampled_from([0, 60, 3600, 3601, 7000]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(screens, screens)
+def test_what_is_left_follows_the_rules(one: list[Any], other: list[Any]) -> None:
+    """Screens with late reloads, pauses and other intervals: the arrays leave what a loop over the rules leaves."""
+    opens: dict[str, set[int]] = {"today": set(), "last_7d": set()}
+    for key, parts in (("today", one), ("last_7d", other)):
+        at = 0
+        for interval, count, late, pause in parts:
+            for number in range(count):
+                opens[key].add(at + late[number % len(late)])
+                at += interval
+            at += pause
+    events = pa.concat_tables([_events([START + at * SECOND for at in sorted(opens[key])], key) for key in opens])
+    left = drop_reloads_of_events(events).to_pylist()
+    found = {(row["date_range"], round((row["ts"] - START.replace(microsecond=0)).total_seconds())) for row in left}
+    assert found == _left_by_hand(opens)
 
 
 def test_a_human_beside_a_screen_still_counts() -> None:

@@ -141,6 +141,75 @@ def test_with_calls_to_spare_the_selection_is_optimal(keys: list[Key]) -> None:
         assert gain([index for index in own if index in chosen]) == pytest.approx(max(map(gain, sets)), abs=1e-9)
 
 
+def test_a_single_request_that_gains_half_goes_first() -> None:
+    """Of two requests with equal gain one is made when there is one call left."""
+    day, range_ = ("act_1", 2.0, True, False), ("act_1", 2.0, True, True)
+    assert _choose([day, range_], fleet=1).chosen.tolist() == [True, False]
+    assert _choose([("act_1", 2.0, False, True), range_], fleet=1).chosen.tolist() == [True, False]
+    assert _choose([("act_1", 1.75, True, False), range_], fleet=1).chosen.tolist() == [False, False]
+
+
+class _Step:
+    """One or two requests of an account, and the decision on them."""
+
+    def __init__(self, account: str, number: int, keys: list[int], gain: float, calls: int) -> None:
+        self.account, self.number, self.keys, self.gain, self.calls = account, number, keys, gain, calls
+        self.worth, self.pays, self.taken = gain / calls, False, False
+        self.price, self.used, self.is_own = 1.0, 0, False
+
+    def evaluate(self, quota: CallQuota, own: int, fleet: int, ended: set[str]) -> None:
+        """Decide, given what the account and the fleet have used before, and whose lists have ended."""
+        prices = [1 + 3 * min(1, own / quota.max_account_calls) ** 2, 1 + 3 * min(1, fleet / quota.max_calls) ** 2]
+        fits = own + self.calls <= quota.max_account_calls, fleet + self.calls <= quota.max_calls
+        self.pays = self.account not in ended and self.worth > prices[0] and fits[0]
+        self.taken = self.pays and "fleet" not in ended and self.worth > prices[1] and fits[1]
+        self.is_own = not self.pays or prices[0] > prices[1]
+        self.price, self.used = (prices[0], own) if self.is_own else (prices[1], fleet)
+
+
+def _steps_of(account: str, keys: list[Key]) -> list[_Step]:
+    own = [index for index, key in enumerate(keys) if key[0] == account and (key[2] or key[3])]
+    gains = [sum(keys[i][1] for i in own if keys[i][2:] == needs) for needs in ((True, False), (False, True))]
+    total, better = sum(keys[i][1] for i in own), max(gains)
+    if not 0 < total - better <= better and not total == better > 0:
+        return [_Step(account, 0, own, total, 2)]
+    alone = (True, False) if gains[0] >= gains[1] else (False, True)
+    first = [i for i in own if keys[i][2:] == alone]
+    rest = [i for i in own if i not in first]
+    return [_Step(account, 0, first, better, 1), _Step(account, 1, rest, total - better, 1)]
+
+
+quarters = st.integers(1, 16).map(lambda number: number / 4)
+exact_keys = st.lists(
+    st.tuples(st.sampled_from(["act_1", "act_2", "act_3"]), quarters, st.booleans(), st.booleans()), max_size=9
+)
+
+
+@given(exact_keys, st.integers(1, 8), st.integers(0, 4), st.integers(1, 4), st.integers(0, 2))
+def test_a_selection_is_that_of_one_step_after_the_other(
+    keys: list[Key], fleet: int, spent: int, account: int, own_spent: int
+) -> None:
+    """A loop over the steps, best first, decides and prices the same; the first that does not pay ends its list."""
+    quota = CallQuota(4.0, fleet, spent, account, {"act_1": own_spent})
+    found = _choose(keys, fleet=fleet, account=account, spent=spent, spent_by_account={"act_1": own_spent})
+    steps = [step for name in sorted({key[0] for key in keys}) for step in _steps_of(name, keys)]
+    used, ended = {"act_1": own_spent, "fleet": spent}, set[str]()
+    for step in sorted(steps, key=lambda step: (-step.worth, step.account, step.number)):
+        if step.worth > 1:
+            step.evaluate(quota, used.get(step.account, 0), used["fleet"], ended)
+            used[step.account] = used.get(step.account, 0) + step.pays * step.calls
+            used["fleet"] += step.taken * step.calls
+            ended |= ({step.account} if not step.pays else set()) | ({"fleet"} if step.pays > step.taken else set())
+    for step in steps:
+        for index in step.keys:
+            cost = found.get_cost(index)
+            assert (found.chosen[index], found.cut[index]) == (step.taken, step.worth > 1 and not step.taken)
+            assert cost.calls == pytest.approx(step.calls * keys[index][1] / step.gain)
+            assert cost[1:] == (pytest.approx(step.price), len(step.keys), step.used, step.is_own)
+    for index in [index for index, key in enumerate(keys) if not (key[2] or key[3])]:
+        assert (found.chosen[index], found.cut[index], found.get_cost(index)[::2]) == (True, False, (0.0, 1, False))
+
+
 def test_no_candidates_give_no_selection() -> None:
     """Empty candidates are valid."""
     assert _choose([]).chosen.tolist() == []

@@ -166,10 +166,40 @@ def test_objects_that_were_not_requested() -> None:
 
 def test_rows_are_bounded() -> None:
     """A row with too many fields is refused, and so is anything that is not an object."""
+    check_rows([ROW | {f"f{number}": "1" for number in range(MAX_FIELDS - len(ROW))}], DAYS)
     with pytest.raises(Corrupt, match="fields"):
-        check_rows([ROW | {f"f{number}": "1" for number in range(MAX_FIELDS)}], DAYS)
+        check_rows([ROW | {f"f{number}": "1" for number in range(MAX_FIELDS - len(ROW) + 1)}], DAYS)
+    check_rows([ROW | {"x" * 100: "1"}], DAYS)
+    with pytest.raises(Corrupt, match="name of a field"):
+        check_rows([ROW | {"x" * 101: "1"}], DAYS)
     with pytest.raises(Corrupt, match="no object"):
         check_rows([["1"]], DAYS)  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"account_currency": ("U" * 8, "U" * 9), "ad_id": ("1" * 64, "1" * 65)},
+        {"ad_name": ("a" * 2_000, "a" * 2_001), "gender": ("a" * 2_000, "a" * 2_001)},
+        {"news": ("a" * 20_000, "a" * 20_001), "later": ("-infinityx", "-infinity")},
+        {"news": (nested(5), nested(6)), "items": (["1"] * 1_000, ["1"] * 1_001), "map": ({"a": 1e15}, {"a": 2e15})},
+        {"actions": ([{"x": nested(3)}], [{"x": nested(4)}]), "conversions": ([{}] * 1_000, [{}] * 1_001)},
+        {"actions": ([{"value": None}], [{"value": "x"}]), "website_ctr": ([{"a" * 20_000: 1}], [{"a" * 20_001: 1}])},
+        {"actions": ([dict.fromkeys(map(str, range(300)), 1)], [dict.fromkeys(map(str, range(301)), 1)])},
+        {
+            "spend": ("1e15", "1.1e15"),
+            "clicks": (-(10**15), -(10**15) - 1),
+            "reach": (0, False),
+            "cpc": ("-1.5", "--1"),
+        },
+    ],
+)
+def test_the_largest_values_pass(values: dict[str, tuple[Any, Any]]) -> None:
+    """Each bound itself is valid; one more is not, in this field alone."""
+    check_rows([ROW | {field: good for field, (good, _) in values.items()}], DAYS)
+    for field, (_, bad) in values.items():
+        with pytest.raises(Corrupt, match=field):
+            check_rows([ROW | {field: bad}], DAYS)
 
 
 def test_messages_repeat_no_text() -> None:
