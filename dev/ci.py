@@ -196,7 +196,7 @@ def main(names: Sequence[str]) -> int:
     """Run all parts, or those with these names, and return 0 if none has failed."""
     began, cores = time.monotonic(), float(os.cpu_count() or 1)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    changed = list_changed_files(ROOT, os.environ.get("ADWARM_CI_BASE"))
+    changed = list_changed_files(ROOT, os.environ.get("CI_BASE"))
     runs = [Run(part) for part in (*FIRST, *sort_parts(changed)) if not names or part.name in names]
     if unknown := set(names) - {run.part.name for run in runs}:
         print(f"there is no part {', '.join(sorted(unknown))}; the parts are in dev/ci.py")
