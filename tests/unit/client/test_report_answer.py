@@ -12,9 +12,9 @@ from adwarm.serving.http_headers import cache_status
 KEY = ReportKey("act_1", "last_7d")
 
 
-@pytest.mark.parametrize(
-    ("header", "status", "ttl"),
-    [
+def test_the_status_is_what_adwarm_wrote(subtests: pytest.Subtests) -> None:
+    """Other caches on the way have no influence."""
+    for header, status, ttl in [
         (cache_status("k", 376), "hit", 376),
         (cache_status("k", -412), "stale", -412),
         (cache_status("k", None), "hit", None),
@@ -26,12 +26,10 @@ KEY = ReportKey("act_1", "last_7d")
         ("", "miss", None),
         ("cdn; hit", "miss", None),
         ("adwarm; hit; ttl=soon", "hit", None),
-    ],
-)
-def test_the_status_is_what_adwarm_wrote(header: str, status: str, ttl: float | None) -> None:
-    """Other caches on the way have no influence."""
-    answer = make_answer(KEY, ApiResponse(200, {"cache-status": header}, b""), b"{}", "application/json")
-    assert (answer.status, answer.ttl_seconds, answer.age_seconds) == (status, ttl, None)
+    ]:
+        with subtests.test(header=header, status=status, ttl=ttl):
+            answer = make_answer(KEY, ApiResponse(200, {"cache-status": header}, b""), b"{}", "application/json")
+            assert (answer.status, answer.ttl_seconds, answer.age_seconds) == (status, ttl, None)
 
 
 @given(header=st.text(max_size=200))

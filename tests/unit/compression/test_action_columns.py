@@ -76,9 +76,9 @@ def test_the_form_of_a_pivoted_column() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
+def test_a_few_odd_cells_are_exceptions(subtests: pytest.Subtests) -> None:
+    """The column stays pivoted, and the odd cell is stored as it is."""
+    for odd in [
         [],
         _items("b", "a"),
         _items("a", "a"),
@@ -89,16 +89,13 @@ def test_the_form_of_a_pivoted_column() -> None:
         [{"action_type": "a", "value": "1"}, "text"],
         {"action_type": "a", "value": "1"},
         "text",
-    ],
-    ids=str,
-)
-def test_a_few_odd_cells_are_exceptions(odd: Any) -> None:
-    """The column stays pivoted, and the odd cell is stored as it is."""
-    cells = [_items("a", "b")] * 20 + [odd]
-    column = _pivot(cells)
-    assert isinstance(column, dict)
-    assert column["exceptions"] == {"20": odd}
-    assert unpivot_column(column, 21) == cells
+    ]:
+        with subtests.test(odd=odd):
+            cells = [_items("a", "b")] * 20 + [odd]
+            column = _pivot(cells)
+            assert isinstance(column, dict)
+            assert column["exceptions"] == {"20": odd}
+            assert unpivot_column(column, 21) == cells
 
 
 def test_equal_types_share_their_lists() -> None:
@@ -140,9 +137,9 @@ def test_a_new_row_does_not_change_the_order_of_types() -> None:
     assert list(first["items"]) == list(second["items"]) == ["a", "b", "x", "c"]
 
 
-@pytest.mark.parametrize(
-    "column",
-    [
+def test_a_malformed_column_is_corrupt(subtests: pytest.Subtests) -> None:
+    """A column of another form or length is never read as something else."""
+    for column in [
         ["too", "short"],
         {"by": "action_device", "items": {}},
         {"by": "action_type"},
@@ -155,10 +152,6 @@ def test_a_new_row_does_not_change_the_order_of_types() -> None:
         {"by": "action_type", "items": {}, "exceptions": {"x": []}},
         "text",
         None,
-    ],
-    ids=str,
-)
-def test_a_malformed_column_is_corrupt(column: Any) -> None:
-    """A column of another form or length is never read as something else."""
-    with pytest.raises(Corrupt, match="fetch it again"):
-        unpivot_column(column, 3)
+    ]:
+        with subtests.test(column=column), pytest.raises(Corrupt, match="fetch it again"):
+            unpivot_column(column, 3)

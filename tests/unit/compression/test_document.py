@@ -167,9 +167,9 @@ def _with(path: str, value: Any) -> bytes:
     return orjson.dumps(body)
 
 
-@pytest.mark.parametrize(
-    "raw",
-    [
+def test_a_malformed_document_is_corrupt(subtests: pytest.Subtests) -> None:
+    """It is treated as absent, and the message says to fetch it again."""
+    for raw in [
         b"",
         b"[]",
         b"null",
@@ -187,20 +187,18 @@ def _with(path: str, value: Any) -> bytes:
         _with("daily.columns.spend", ["1"]),
         _with("daily.columns.actions.items", ACTIONS),
         _with("daily.columns.actions.by", "action_device"),
-    ],
-)
-def test_a_malformed_document_is_corrupt(raw: bytes) -> None:
-    """It is treated as absent, and the message says to fetch it again."""
-    with pytest.raises(Corrupt, match="fetch it again"):
-        decode_document(raw, CONTENT_TYPE)
+    ]:
+        with subtests.test(raw=raw), pytest.raises(Corrupt, match="fetch it again"):
+            decode_document(raw, CONTENT_TYPE)
 
 
-@pytest.mark.parametrize("rows", [None, {}, ["text"], [None], 3])
-def test_malformed_rows_of_version_1_are_corrupt(rows: Any) -> None:
+def test_malformed_rows_of_version_1_are_corrupt(subtests: pytest.Subtests) -> None:
     """Rows that are no list of objects are refused."""
-    body = orjson.loads(encode_version_1(make_document(DAILY, SUMMARY)))
-    with pytest.raises(Corrupt, match="fetch it again"):
-        decode_document(orjson.dumps({**body, "rows": rows}), ROW_CONTENT_TYPE)
+    for rows in [None, {}, ["text"], [None], 3]:
+        with subtests.test(rows=rows):
+            body = orjson.loads(encode_version_1(make_document(DAILY, SUMMARY)))
+            with pytest.raises(Corrupt, match="fetch it again"):
+                decode_document(orjson.dumps({**body, "rows": rows}), ROW_CONTENT_TYPE)
 
 
 def test_a_report_without_rows() -> None:

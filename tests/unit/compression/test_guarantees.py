@@ -129,15 +129,20 @@ def test_an_explicit_level_of_zero_is_used(codec: str, values: dict[str, Any], e
     assert compress(b"{}", CompressionSettings(threshold_bytes=0)).raw_bytes == 2
 
 
-@pytest.mark.parametrize("raw", [b"123", b"hello", b'"123"', b"", b"null", b"\xff\xfe", b"NaN"])
-@pytest.mark.parametrize("enabled", [True, False])
-def test_bytes_come_back_as_they_were_with_compression_on_or_off(raw: bytes, enabled: bool) -> None:
+def test_bytes_come_back_as_they_were_with_compression_on_or_off(subtests: pytest.Subtests) -> None:
     """No value is parsed on the way; the envelope itself says codec, type and length."""
-    settings = CompressionSettings(enabled=enabled, threshold_bytes=0)
-    packed = compress(raw, settings, content_type="text/plain")
-    envelope = decode_envelope(packed.blob)
-    assert decompress(packed.blob, settings) == raw
-    assert (envelope.content_type, envelope.raw_bytes, envelope.codec) == ("text/plain", len(raw), packed.codec)
+    for enabled in [True, False]:
+        for raw in [b"123", b"hello", b'"123"', b"", b"null", b"\xff\xfe", b"NaN"]:
+            with subtests.test(raw=raw, enabled=enabled):
+                settings = CompressionSettings(enabled=enabled, threshold_bytes=0)
+                packed = compress(raw, settings, content_type="text/plain")
+                envelope = decode_envelope(packed.blob)
+                assert decompress(packed.blob, settings) == raw
+                assert (envelope.content_type, envelope.raw_bytes, envelope.codec) == (
+                    "text/plain",
+                    len(raw),
+                    packed.codec,
+                )
 
 
 @given(raw=st.binary(max_size=3000), codec=st.sampled_from(CODECS), enabled=st.booleans())
@@ -193,9 +198,9 @@ def test_a_damaged_entry_is_a_miss(desk: ReaderHarness, counted: CompressionStat
     assert desk.fetch(KEY).status is ReadStatus.FETCHED
 
 
-@pytest.mark.parametrize(
-    ("values", "name", "content_type", "codec"),
-    [
+def test_the_settings_select_what_is_compressed(subtests: pytest.Subtests) -> None:
+    """Entries are selected by name and content type; an exclusion wins over an inclusion."""
+    for values, name, content_type, codec in [
         ({}, "act_1/default/last_7d", "application/json", "zstd"),
         ({"enabled": False}, "act_1/default/last_7d", "application/json", "identity"),
         ({"exclude": ("act_1/*",)}, "act_1/default/last_7d", "application/json", "identity"),
@@ -208,15 +213,11 @@ def test_a_damaged_entry_is_a_miss(desk: ReaderHarness, counted: CompressionStat
         ({"content_types": ("application/json",)}, None, "Application/JSON; charset=utf-8", "zstd"),
         ({"content_types": ("application/json",)}, None, "text/csv", "identity"),
         ({}, None, "image/png", "identity"),
-    ],
-)
-def test_the_settings_select_what_is_compressed(
-    values: dict[str, Any], name: str | None, content_type: str, codec: str
-) -> None:
-    """Entries are selected by name and content type; an exclusion wins over an inclusion."""
-    packed = compress(SAMPLE, CompressionSettings(**values), content_type=content_type, name=name)
-    assert packed.codec == codec
-    assert decompress(packed.blob, CompressionSettings()) == SAMPLE
+    ]:
+        with subtests.test(values=values, name=name, content_type=content_type, codec=codec):
+            packed = compress(SAMPLE, CompressionSettings(**values), content_type=content_type, name=name)
+            assert packed.codec == codec
+            assert decompress(packed.blob, CompressionSettings()) == SAMPLE
 
 
 def test_entries_are_selected_by_their_name(desk: ReaderHarness) -> None:

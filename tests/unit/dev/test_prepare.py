@@ -14,6 +14,7 @@ from dev import prepare as module
 from dev.prepare import prepare
 
 
+@pytest.mark.slow
 def test_a_later_start_neither_reads_nor_trains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second start leaves log and forecast as they are, also hours later."""
     source, target = tmp_path / "source.parquet", tmp_path / "moved.parquet"

@@ -8,9 +8,9 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.http_app import create_app
 
 
-@pytest.mark.parametrize(
-    ("client", "headers", "bound"),
-    [
+def test_programs_on_this_machine_are_allowed(subtests: pytest.Subtests) -> None:
+    """Loopback addresses and names, the bound name, and pages of the server itself."""
+    for client, headers, bound in [
         ("127.0.0.1", {"host": "127.0.0.1:8900"}, "127.0.0.1"),
         ("127.0.0.1", {"host": "localhost"}, None),
         ("127.0.0.1", {"host": "LocalHost.:8900"}, None),
@@ -19,16 +19,14 @@ from graph_simulator.http_app import create_app
         ("::ffff:127.0.0.1", {"host": "[::ffff:127.0.0.1]"}, None),
         ("127.0.0.1", {"host": "platform.test:8900"}, "Platform.test"),
         ("127.0.0.1", {"host": "127.0.0.1:8900", "origin": "http://127.0.0.1:8900"}, None),
-    ],
-)
-def test_programs_on_this_machine_are_allowed(client: str, headers: dict[str, str], bound: str | None) -> None:
-    """Loopback addresses and names, the bound name, and pages of the server itself."""
-    assert find_refusal(client, headers, "http", bound) is None
+    ]:
+        with subtests.test(client=client, headers=headers, bound=bound):
+            assert find_refusal(client, headers, "http", bound) is None
 
 
-@pytest.mark.parametrize(
-    ("client", "headers", "reason"),
-    [
+def test_everybody_else_is_refused(subtests: pytest.Subtests) -> None:
+    """Another machine, a rebound name, and a page of another origin, each with its reason."""
+    for client, headers, reason in [
         ("192.0.2.7", {"host": "127.0.0.1"}, "this machine only"),
         ("", {"host": "127.0.0.1"}, "this machine only"),
         ("127.0.0.1", {}, "Host"),
@@ -44,11 +42,9 @@ def test_programs_on_this_machine_are_allowed(client: str, headers: dict[str, st
         ("127.0.0.1", {"host": "127.0.0.1:8900", "origin": "https://attacker.example"}, "origin"),
         ("127.0.0.1", {"host": "127.0.0.1:8900", "origin": "http://127.0.0.1:3000"}, "origin"),
         ("127.0.0.1", {"host": "127.0.0.1:8900", "origin": "https://127.0.0.1:8900"}, "origin"),
-    ],
-)
-def test_everybody_else_is_refused(client: str, headers: dict[str, str], reason: str) -> None:
-    """Another machine, a rebound name, and a page of another origin, each with its reason."""
-    assert reason in str(find_refusal(client, headers, "http", "0.0.0.0"))
+    ]:
+        with subtests.test(client=client, headers=headers, reason=reason):
+            assert reason in str(find_refusal(client, headers, "http", "0.0.0.0"))
 
 
 @pytest.mark.parametrize(

@@ -28,17 +28,21 @@ SHAPES: list[tuple[FaultKind, int, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "status", "shape"), SHAPES)
-def test_the_shape_of_an_error(kind: FaultKind, status: int, shape: dict[str, Any]) -> None:
+def test_the_shape_of_an_error(subtests: pytest.Subtests) -> None:
     """Status, code, subcode and `is_transient` are the platform's; each error has a message, a type and a trace id."""
-    reply = drive({"fault": [{"kind": kind.value}]}).insights()
-    error = json.loads(reply.body)["error"]
-    assert reply.status == status
-    assert {name: error[name] for name in shape} == shape
-    assert error["message"]
-    assert error["type"]
-    assert error["fbtrace_id"]
-    assert ("error_subcode" in error, "is_transient" in error) == ("error_subcode" in shape, "is_transient" in shape)
+    for kind, status, shape in SHAPES:
+        with subtests.test(kind=kind, status=status, shape=shape):
+            reply = drive({"fault": [{"kind": kind.value}]}).insights()
+            error = json.loads(reply.body)["error"]
+            assert reply.status == status
+            assert {name: error[name] for name in shape} == shape
+            assert error["message"]
+            assert error["type"]
+            assert error["fbtrace_id"]
+            assert ("error_subcode" in error, "is_transient" in error) == (
+                "error_subcode" in shape,
+                "is_transient" in shape,
+            )
 
 
 def test_every_error_fault_is_covered() -> None:

@@ -104,9 +104,9 @@ def test_the_token_by_query_form_and_header() -> None:
     assert bearer.json()["data"] == expected
 
 
-@pytest.mark.parametrize(
-    ("path", "params", "code", "subcode"),
-    [
+def test_errors(subtests: pytest.Subtests) -> None:
+    """Each error is HTTP 400 with the platform's code and subcode and a trace id."""
+    for path, params, code, subcode in [
         ("/v26.0/act_1/insights", {"access_token": "other"}, 190, 463),
         ("/v26.0/act_1/insights", {}, 104, None),
         ("/v26.0/me/adaccounts", {}, 2500, None),
@@ -117,15 +117,13 @@ def test_the_token_by_query_form_and_header() -> None:
         ("/v26.0/", {"access_token": "tok"}, 100, 33),
         ("/v26.0/act_1", {"access_token": "tok", "fields": "colour"}, 100, None),
         ("/v26.0/me/adaccounts", {"access_token": "tok", "limit": "0"}, 100, None),
-    ],
-)
-def test_errors(path: str, params: dict[str, str], code: int, subcode: int | None) -> None:
-    """Each error is HTTP 400 with the platform's code and subcode and a trace id."""
-    answer = client().get(path, params=params)
-    error = answer.json()["error"]
-    assert answer.status_code == 400
-    assert (error["code"], error.get("error_subcode")) == (code, subcode)
-    assert error["fbtrace_id"]
+    ]:
+        with subtests.test(path=path, params=params, code=code, subcode=subcode):
+            answer = client().get(path, params=params)
+            error = answer.json()["error"]
+            assert answer.status_code == 400
+            assert (error["code"], error.get("error_subcode")) == (code, subcode)
+            assert error["fbtrace_id"]
 
 
 def test_a_missing_account() -> None:

@@ -46,11 +46,11 @@ def test_any_text_is_json_or_an_error(text: str) -> None:
     assert result.get("code", 100) == 100
 
 
-@pytest.mark.parametrize("text", ["{since:yesterday}", "NaN", "[1,]", "{'a'}", "{'a':1", "__import__('os')"])
-def test_invalid_json(text: str) -> None:
+def test_invalid_json(subtests: pytest.Subtests) -> None:
     """Bare words as values, trailing commas and code are errors."""
-    with pytest.raises(GraphError, match="x must be valid JSON"):
-        json_value("x", text)
+    for text in ["{since:yesterday}", "NaN", "[1,]", "{'a'}", "{'a':1", "__import__('os')"]:
+        with subtests.test(text=text), pytest.raises(GraphError, match="x must be valid JSON"):
+            json_value("x", text)
 
 
 def test_lists_in_every_form() -> None:
@@ -101,9 +101,9 @@ def message(driven: Driven, path: str, method: str = "GET", **params: str) -> st
     return str(json.loads(driven.call(path, method, **params).body)["error"]["message"])
 
 
-@pytest.mark.parametrize(
-    ("path", "method"),
-    [
+def test_unknown_parameters_are_errors(subtests: pytest.Subtests) -> None:
+    """On every route, an unknown parameter is code 100 and named."""
+    for path, method in [
         ("act_1/insights", "GET"),
         ("act_1/insights", "POST"),
         ("{run}", "GET"),
@@ -113,20 +113,18 @@ def message(driven: Driven, path: str, method: str = "GET", **params: str) -> st
         ("act_1/campaigns", "GET"),
         ("", "POST"),
         ("", "GET"),
-    ],
-)
-def test_unknown_parameters_are_errors(path: str, method: str) -> None:
-    """On every route, an unknown parameter is code 100 and named."""
-    driven = drive(QUICK)
-    envelope = {"POST": {"batch": '[{"method":"GET","relative_url":"act_1"}]'}, "GET": {"ids": "act_1"}}
-    given = {} if path else envelope[method]
-    assert driven.call(path.format(run=driven.submit()), method, **given).status == 200
-    assert "since" in message(driven, path.format(run=driven.submit()), method, **given, since="2026-11-01")
+    ]:
+        with subtests.test(path=path, method=method):
+            driven = drive(QUICK)
+            envelope = {"POST": {"batch": '[{"method":"GET","relative_url":"act_1"}]'}, "GET": {"ids": "act_1"}}
+            given = {} if path else envelope[method]
+            assert driven.call(path.format(run=driven.submit()), method, **given).status == 200
+            assert "since" in message(driven, path.format(run=driven.submit()), method, **given, since="2026-11-01")
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
+def test_invalid_values(subtests: pytest.Subtests) -> None:
+    """An invalid value is an error, also for parameters without effect."""
+    for name, value in [
         ("default_summary", "maybe"),
         ("action_report_time", "noon"),
         ("use_unified_attribution_setting", "x"),
@@ -139,11 +137,9 @@ def test_unknown_parameters_are_errors(path: str, method: str) -> None:
         ("time_range", '{"since":"20261101","until":"20261102"}'),
         ("filtering", '[{"field":"ad.id","operator":"IN","value":["1"],"more":1}]'),
         ("filtering", '[{"field":"ad.name","operator":"CONTAIN","value":"x"}]'),
-    ],
-)
-def test_invalid_values(name: str, value: str) -> None:
-    """An invalid value is an error, also for parameters without effect."""
-    assert error_of(drive().insights(**{name: value})) == (100, None)
+    ]:
+        with subtests.test(name=name, value=value):
+            assert error_of(drive().insights(**{name: value})) == (100, None)
 
 
 def test_parameters_without_effect() -> None:
@@ -182,9 +178,9 @@ def test_a_report_is_deleted() -> None:
         assert error_of(driven.call(run, method, **params)) == (100, 33)
 
 
-@pytest.mark.parametrize(
-    ("path", "method", "words"),
-    [
+def test_unsupported_verbs(subtests: pytest.Subtests) -> None:
+    """A verb that a path does not support is the platform's error."""
+    for path, method, words in [
         ("act_1", "DELETE", "Unsupported delete request"),
         ("act_1", "POST", "Unsupported post request"),
         ("act_1/insights", "DELETE", "Unsupported delete request"),
@@ -195,12 +191,10 @@ def test_a_report_is_deleted() -> None:
         ("{run}/insights", "POST", "Unsupported post request"),
         ("", "DELETE", "Unsupported delete request"),
         ("act_1/pixels", "GET", "Unknown path components: /pixels"),
-    ],
-)
-def test_unsupported_verbs(path: str, method: str, words: str) -> None:
-    """A verb that a path does not support is the platform's error."""
-    driven = drive(QUICK)
-    assert words in message(driven, path.format(run=driven.submit()), method)
+    ]:
+        with subtests.test(path=path, method=method, words=words):
+            driven = drive(QUICK)
+            assert words in message(driven, path.format(run=driven.submit()), method)
 
 
 def test_unknown_parameters_are_user_errors() -> None:

@@ -66,9 +66,9 @@ def test_too_long_ago() -> None:
     assert read(time_range=span("2023-10-25", "2023-10-25")) == ["2023-10-25..2023-10-25"]
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
+def test_invalid_parameters_are_code_100(subtests: pytest.Subtests) -> None:
+    """A parameter that the platform does not accept is code 100."""
+    for params in [
         {"level": "pixel"},
         {"fields": "spend,colour"},
         {"fields": "[1]"},
@@ -84,13 +84,11 @@ def test_too_long_ago() -> None:
         {"filtering": '[{"field":"ad.name","operator":"CONTAIN","value":"x"}]'},
         {"filtering": "[1]"},
         {"action_attribution_windows": "3d_click"},
-    ],
-)
-def test_invalid_parameters_are_code_100(params: dict[str, str]) -> None:
-    """A parameter that the platform does not accept is code 100."""
-    with pytest.raises(GraphError) as caught:
-        read(**params)
-    assert caught.value.code == 100
+    ]:
+        with subtests.test(params=params):
+            with pytest.raises(GraphError) as caught:
+                read(**params)
+            assert caught.value.code == 100
 
 
 def test_bad_fields_are_listed() -> None:

@@ -127,9 +127,9 @@ def test_adwarm_never_reads_past_the_retention() -> None:
     assert max(spare) <= 7
 
 
-@pytest.mark.parametrize(
-    ("preset", "since", "until"),
-    [
+def test_presets_by_hand(subtests: pytest.Subtests) -> None:
+    """On a Wednesday in Berlin, each preset is what a calendar on paper says."""
+    for preset, since, until in [
         ("today", "2026-11-25", "2026-11-25"),
         ("yesterday", "2026-11-24", "2026-11-24"),
         ("last_3d", "2026-11-22", "2026-11-24"),
@@ -150,26 +150,25 @@ def test_adwarm_never_reads_past_the_retention() -> None:
         ("last_year", "2025-01-01", "2025-12-31"),
         ("maximum", "2023-10-25", "2026-11-25"),
         ("data_maximum", "2023-10-25", "2026-11-25"),
-    ],
-)
-def test_presets_by_hand(preset: str, since: str, until: str) -> None:
-    """On a Wednesday in Berlin, each preset is what a calendar on paper says."""
-    moment = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # half past midnight on the 25th in Berlin
-    assert str(platform_range(preset, "Europe/Berlin", moment)) == f"{since}..{until}"
+    ]:
+        with subtests.test(preset=preset, since=since, until=until):
+            moment = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)  # half past midnight on the 25th in Berlin
+            assert str(platform_range(preset, "Europe/Berlin", moment)) == f"{since}..{until}"
 
 
-@pytest.mark.parametrize("weekday", range(7))
-def test_weeks_start_on_their_own_day(weekday: int) -> None:
+def test_weeks_start_on_their_own_day(subtests: pytest.Subtests) -> None:
     """On each day of a week, this week starts on its first weekday and last week is the seven days before."""
-    today = date(2026, 11, 23) + timedelta(days=weekday)
-    for start, this, last in (
-        (0, "this_week_mon_today", "last_week_mon_sun"),
-        (6, "this_week_sun_today", "last_week_sun_sat"),
-    ):
-        current, previous = preset_range(this, today), preset_range(last, today)
-        assert current.since.weekday() == previous.since.weekday() == start
-        assert 0 <= (today - current.since).days < 7
-        assert previous == DateRange(current.since - timedelta(days=7), current.since - timedelta(days=1))
+    for weekday in range(7):
+        with subtests.test(weekday=weekday):
+            today = date(2026, 11, 23) + timedelta(days=weekday)
+            for start, this, last in (
+                (0, "this_week_mon_today", "last_week_mon_sun"),
+                (6, "this_week_sun_today", "last_week_sun_sat"),
+            ):
+                current, previous = preset_range(this, today), preset_range(last, today)
+                assert current.since.weekday() == previous.since.weekday() == start
+                assert 0 <= (today - current.since).days < 7
+                assert previous == DateRange(current.since - timedelta(days=7), current.since - timedelta(days=1))
 
 
 def test_samoa_had_no_30_december_2011() -> None:

@@ -27,7 +27,7 @@ def address() -> Iterator[tuple[str, int]]:
     """A server on a free port."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Answer) as server:
         server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield "127.0.0.1", server.server_address[1]
         server.shutdown()

@@ -22,6 +22,7 @@ def server() -> Iterator[ForkServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_worker_is_killed_at_a_line() -> None:
     """It dies as soon as it prints the line, and what it printed before is there."""
     with Worker([sys.executable, "-c", "print('one', flush=True); print('two', flush=True); input()"]) as worker:
@@ -30,6 +31,7 @@ def test_a_worker_is_killed_at_a_line() -> None:
         assert worker.lines[0] == "one"
 
 
+@pytest.mark.slow
 def test_a_worker_is_stopped_and_continued() -> None:
     """While it is stopped it runs on nowhere; continued, it ends by itself."""
     with Worker([sys.executable, "-c", ECHO]) as worker:
@@ -43,6 +45,7 @@ def test_a_worker_is_stopped_and_continued() -> None:
         assert not worker.kill()
 
 
+@pytest.mark.slow
 def test_a_line_that_never_comes_is_reported() -> None:
     """A worker that ends first is reported with its standard error, one that is slow as a timeout."""
     with Worker([sys.executable, "-c", "raise SystemExit('no reason')"]) as worker:
@@ -56,6 +59,7 @@ def test_a_line_that_never_comes_is_reported() -> None:
         wait_until(lambda: False, "the end of the world", seconds=0.01)
 
 
+@pytest.mark.slow
 def test_forked_workers_return_results(server: ForkServer) -> None:
     """Each has its own arguments, environment, log and result."""
     first, second = server.start(f"{POINTS}:add", "1", "2"), server.start(f"{POINTS}:add", "3", "4")
@@ -65,6 +69,7 @@ def test_forked_workers_return_results(server: ForkServer) -> None:
     assert [worker.result for worker in (first, second, named, plain)] == [3, 7, "a value", None]
 
 
+@pytest.mark.slow
 def test_a_forked_worker_fails_with_its_traceback(server: ForkServer) -> None:
     """The exit code is 1, and the log says why."""
     worker = server.start(f"{POINTS}:fail")
@@ -72,6 +77,7 @@ def test_a_forked_worker_fails_with_its_traceback(server: ForkServer) -> None:
     assert "ValueError: on purpose" in worker.output
 
 
+@pytest.mark.slow
 def test_a_forked_worker_is_killed(server: ForkServer) -> None:
     """The exit code is the negative number of the signal; a second kill reports that it had ended."""
     worker = server.start(f"{POINTS}:wait")
@@ -84,6 +90,7 @@ def test_a_forked_worker_is_killed(server: ForkServer) -> None:
     assert (worker.result, worker.points.total()) == (None, 0)
 
 
+@pytest.mark.slow
 def test_operations_are_counted_by_name(server: ForkServer, tmp_path: Path) -> None:
     """Statements, commits, files and leases are points; the worker dies at each, and passes those before it."""
     points = CrashPoints(server, f"{POINTS}:lease_and_store", str(tmp_path))
@@ -101,6 +108,7 @@ def test_operations_are_counted_by_name(server: ForkServer, tmp_path: Path) -> N
     assert not points.kill_at(again + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(syscalls.shutil.which("cc") is None, reason="needs a C compiler")
 def test_system_calls_are_counted(server: ForkServer, tmp_path: Path) -> None:
     """Two writes, two fsyncs and a rename; the worker dies at each of them."""
@@ -109,6 +117,7 @@ def test_system_calls_are_counted(server: ForkServer, tmp_path: Path) -> None:
     assert [points.kill_at(number) for number in range(1, 7)] == [True] * 5 + [False]
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_by_itself_is_reported(server: ForkServer) -> None:
     """Neither counting nor killing takes a failure for a death."""
     points = CrashPoints(server, f"{POINTS}:fail")
