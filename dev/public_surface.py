@@ -8,6 +8,7 @@ import json
 import sys
 import tomllib
 from collections.abc import Iterator
+from enum import Enum
 from typing import Any
 
 import typer
@@ -45,9 +46,12 @@ def _python() -> Iterator[str]:
 
 
 def _signature(value: Any) -> str:
-    """Return the names of the parameters and which have a default; types are in the reference."""
+    """Return the names of the parameters and which have a default; types are in the reference.
+
+    Errors, models and enumerations are made in ways of the libraries, which differ between releases.
+    """
     function = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-    if not callable(function) or (inspect.isclass(function) and issubclass(function, Exception | BaseModel)):
+    if not callable(function) or (inspect.isclass(function) and issubclass(function, Exception | BaseModel | Enum)):
         return ""
     try:
         parameters = inspect.signature(function).parameters.values()
