@@ -88,9 +88,9 @@ def test_a_rejection_raises_refused(clock: VirtualClock) -> None:
     assert caught.value.scope == "source:meta"
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
+def test_every_error_releases_the_grant(clock: VirtualClock, subtests: pytest.Subtests) -> None:
+    """Whatever ends the block releases the slot; a regular refusal does not count against the upstream."""
+    for error, kind in (
         (Transient("down"), CallOutcomeKind.FAILED),
         (Transient("slow", code="timeout"), CallOutcomeKind.TIMEOUT),
         (TimeoutError(), CallOutcomeKind.TIMEOUT),
@@ -100,18 +100,16 @@ def test_a_rejection_raises_refused(clock: VirtualClock) -> None:
         (NotAdmitted(scope="account:act_1", until=UNTIL), CallOutcomeKind.SKIPPED),
         (Refused(retry_after=3.0), CallOutcomeKind.SKIPPED),
         (KeyboardInterrupt(), CallOutcomeKind.SKIPPED),
-    ],
-)
-def test_every_error_releases_the_grant(clock: VirtualClock, error: BaseException, kind: CallOutcomeKind) -> None:
-    """Whatever ends the block releases the slot; a regular refusal does not count against the upstream."""
-    admission = ScriptedAdmission()
-    with (
-        pytest.raises(type(error)),
-        acquire_grant(admission, clock, CALL, timeout_seconds=30),
     ):
-        raise error
+        with subtests.test(error=error, kind=kind):
+            admission = ScriptedAdmission()
+            with (
+                pytest.raises(type(error)),
+                acquire_grant(admission, clock, CALL, timeout_seconds=30),
+            ):
+                raise error
 
-    assert [kind] == [outcome.kind for outcome in admission.outcomes]
+            assert [kind] == [outcome.kind for outcome in admission.outcomes]
 
 
 @pytest.mark.parametrize(("scope", "parked"), [("app:main", APP), ("nonsense", ACCOUNT)])
@@ -127,30 +125,40 @@ def test_a_throttle_parks_the_scope_in_the_error(clock: VirtualClock, scope: str
     assert [CallOutcome(CallOutcomeKind.THROTTLED, 0.0, (), 90.0, parked)] == admission.outcomes
 
 
-@pytest.mark.parametrize("until", [datetime.max, datetime.max.replace(tzinfo=UTC), datetime(2026, 11, 25)])
-def test_a_throttle_with_any_time_releases_the_grant(clock: VirtualClock, until: datetime) -> None:
+def test_a_throttle_with_any_time_releases_the_grant(clock: VirtualClock, subtests: pytest.Subtests) -> None:
     """A time at the end of the calendar, in the past or without a zone still releases the slot."""
-    admission = ScriptedAdmission()
-    with (
-        pytest.raises(Throttled),
-        acquire_grant(admission, clock, CALL, timeout_seconds=30),
+    for until in (
+        datetime.max,
+        datetime.max.replace(tzinfo=UTC),
+        datetime(2026, 11, 25),
     ):
-        raise Throttled(scope="account:act_1", until=until)
+        with subtests.test(until=until):
+            admission = ScriptedAdmission()
+            with (
+                pytest.raises(Throttled),
+                acquire_grant(admission, clock, CALL, timeout_seconds=30),
+            ):
+                raise Throttled(scope="account:act_1", until=until)
 
-    assert [outcome.kind for outcome in admission.outcomes] == [CallOutcomeKind.THROTTLED]
+            assert [outcome.kind for outcome in admission.outcomes] == [CallOutcomeKind.THROTTLED]
 
 
-@pytest.mark.parametrize("seconds", [1e12, 1e300, float("inf")])
-def test_an_endless_wait_is_cut_to_a_year(clock: VirtualClock, seconds: float) -> None:
+def test_an_endless_wait_is_cut_to_a_year(clock: VirtualClock, subtests: pytest.Subtests) -> None:
     """No wait of an admission exceeds what a datetime can hold."""
-    admission = ScriptedAdmission([Wait(seconds, "parked", "account:act_1")])
-    with (
-        pytest.raises(NotAdmitted) as caught,
-        acquire_grant(admission, clock, CALL, timeout_seconds=30),
+    for seconds in (
+        1e12,
+        1e300,
+        float("inf"),
     ):
-        pytest.fail("the call must not be made")
+        with subtests.test(seconds=seconds):
+            admission = ScriptedAdmission([Wait(seconds, "parked", "account:act_1")])
+            with (
+                pytest.raises(NotAdmitted) as caught,
+                acquire_grant(admission, clock, CALL, timeout_seconds=30),
+            ):
+                pytest.fail("the call must not be made")
 
-    assert caught.value.until - clock.now() == timedelta(days=366)
+            assert caught.value.until - clock.now() == timedelta(days=366)
 
 
 def test_the_errors_belong_to_the_error_tree() -> None:

@@ -120,9 +120,9 @@ def test_the_sustainable_rate_never_passes_the_ceiling(spent: list[tuple[float, 
         assert meter.calls(later) + rate * (later - now) <= limit * 0.9 + 1 + slice_most
 
 
-@pytest.mark.parametrize(
-    ("percent", "expected"),
-    [
+def test_paces(subtests: pytest.Subtests) -> None:
+    """Slow from 75 %, only critical calls from 90 %, parked from 100 %; no figure means free."""
+    for percent, expected in (
         (None, Pace.FREE),
         (0, Pace.FREE),
         (74.9, Pace.FREE),
@@ -132,8 +132,6 @@ def test_the_sustainable_rate_never_passes_the_ceiling(spent: list[tuple[float, 
         (99.9, Pace.CRITICAL_ONLY),
         (100, Pace.PARK),
         (118, Pace.PARK),
-    ],
-)
-def test_paces(percent: float | None, expected: Pace) -> None:
-    """Slow from 75 %, only critical calls from 90 %, parked from 100 %; no figure means free."""
-    assert expected is pace_for(percent)
+    ):
+        with subtests.test(percent=percent, expected=expected):
+            assert expected is pace_for(percent)

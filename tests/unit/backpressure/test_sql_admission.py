@@ -237,11 +237,11 @@ def test_timeouts_cut_the_limit_once_a_second_and_success_restores_it(make: Make
     admission.release(grants[3], CallOutcome(CallOutcomeKind.TIMEOUT, 30.0))
     assert admission.status().scopes[-1].limit == 6
 
-    for _ in range(200):
-        extra = [acquire(admission) for _ in range(3)]
+    for _ in range(6):
+        extra = [acquire(admission) for _ in range(5)]
         for grant in extra:
             admission.release(grant, OK)
-    assert 6 < admission.status().scopes[-1].limit <= 10
+    assert 8 <= admission.status().scopes[-1].limit <= 10
 
 
 def test_the_breaker_opens_for_all_and_probes_close_it(make: Make, time: "DatabaseClock") -> None:

@@ -38,9 +38,9 @@ def spend_of(*raws: dict[str, Any], shape: TableFormat = SHAPE) -> list[Any]:
     return [daily.row["spend"] for daily in keep_newest_load(read_daily_rows(raws, shape), shape.level)]
 
 
-@pytest.mark.parametrize(
-    ("older", "newer"),
-    [
+def test_the_newest_load_counts_once(subtests: pytest.Subtests) -> None:
+    """Loads compare as numbers, as times of any zone, or as text, whatever the order of rows."""
+    for older, newer in (
         (9, 10),
         ("9", "10"),
         ("1793700000.5", "1793700001"),
@@ -50,13 +50,11 @@ def spend_of(*raws: dict[str, Any], shape: TableFormat = SHAPE) -> list[Any]:
         ("2026-11-02 23:00:00+00:00", "2026-11-03T01:30:00+02:00"),
         (datetime(2026, 11, 2), "2026-11-02T00:00:01Z"),
         ("batch-a", "batch-b"),
-    ],
-)
-def test_the_newest_load_counts_once(older: Any, newer: Any) -> None:
-    """Loads compare as numbers, as times of any zone, or as text, whatever the order of rows."""
-    rows = [raw(load=older), raw(load=newer, spend="2.5"), raw("2", load=older)]
-    assert spend_of(*rows) == ["2.50", "1.50"]
-    assert spend_of(*rows[::-1]) == ["1.50", "2.50"]
+    ):
+        with subtests.test(older=older, newer=newer):
+            rows = [raw(load=older), raw(load=newer, spend="2.5"), raw("2", load=older)]
+            assert spend_of(*rows) == ["2.50", "1.50"]
+            assert spend_of(*rows[::-1]) == ["1.50", "2.50"]
 
 
 def test_ambiguous_duplicates_are_refused() -> None:
@@ -127,9 +125,9 @@ def test_a_report_above_the_ad_has_no_ad_fields() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("change", "error", "words"),
-    [
+def test_invalid_rows_are_refused(subtests: pytest.Subtests) -> None:
+    """A row without its id, with an invalid figure, or of more than a day is refused by the field's name."""
+    for change, error, words in (
         ({"ad_id": None}, Corrupt, r"ad_id is missing in a row of 2026-11-02"),
         ({"ad_id": "no_ad_id"}, Corrupt, "ad_id is missing"),
         ({"ad_id": 1.2021e17}, BadRequest, "has lost digits"),
@@ -137,13 +135,11 @@ def test_a_report_above_the_ad_has_no_ad_fields() -> None:
         ({"spend": "NaN"}, Corrupt, "spend holds 'NaN'"),
         ({"date_stop": "2026-11-08"}, BadRequest, "covers 2026-11-02 to 2026-11-08"),
         ({"account_id": "the shop"}, BadRequest, "'the shop' is not valid"),
-    ],
-)
-def test_invalid_rows_are_refused(change: dict[str, Any], error: type[Exception], words: str) -> None:
-    """A row without its id, with an invalid figure, or of more than a day is refused by the field's name."""
-    shape = TableFormat("ad", COLUMNS | {"date_stop": "date_stop"})
-    with pytest.raises(error, match=words):
-        read_daily_rows([raw(date_stop="2026-11-02") | change], shape)
+    ):
+        with subtests.test(change=change, error=error, words=words):
+            shape = TableFormat("ad", COLUMNS | {"date_stop": "date_stop"})
+            with pytest.raises(error, match=words):
+                read_daily_rows([raw(date_stop="2026-11-02") | change], shape)
 
 
 def test_deleted_rows_are_left_out() -> None:

@@ -63,70 +63,71 @@ def test_good_rows_pass() -> None:
     check_rows([ROW | {"date_start": "2026-11-08", "date_stop": "2026-11-09"}], RANGES, numeric_ids=True)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("account_id", "2"),
-        ("account_id", None),
-        ("account_id", 1),
-        ("account_id", "act_"),
-        ("account_id", "1 "),
-        ("account_id", "1" * 4000),
-        ("ad_id", None),
-        ("ad_id", 23847),
-        ("ad_id", ""),
-        ("ad_id", "1" * 65),
-        ("campaign_id", ["1"]),
-        ("date_start", None),
-        ("date_start", "2026-11-06"),
-        ("date_start", "2026-13-01"),
-        ("date_start", "20261107"),
-        ("date_start", 20261107),
-        ("date_stop", "2026-W45-6"),
-        ("date_stop", None),
-        ("spend", "NaN"),
-        ("spend", "Infinity"),
-        ("spend", float("nan")),
-        ("spend", "1e999"),
-        ("spend", True),
-        ("impressions", "1_000"),
-        ("impressions", " 5"),
-        ("impressions", "9" * 40),
-        ("impressions", 10**400),
-        ("impressions", ["1"]),
-        ("impressions", {"value": "1"}),
-        ("clicks", "many"),
-        ("clicks", "٣"),
-        ("actions", "9"),
-        ("actions", {"value": "1"}),
-        ("actions", ["link_click"]),
-        ("actions", [{"value": "inf"}]),
-        ("actions", [{"action_type": 7}]),
-        ("actions", [{"1d_click": "NaN"}]),
-        ("actions", [{"x": nested(9)}]),
-        ("account_currency", "U" * 320),
-        ("account_currency", 1),
-        ("ad_name", "a" * 100_000),
-        ("ad_name", "a\0b"),
-        ("ad_name", ["a"]),
-        ("news", "-infinity"),
-        ("news", nested(50)),
-        ("news", [0] * 100_000),
-        ("news", float("inf")),
-        ("news", 10**30),
-        ("news", b"x"),
-        ("x" * 5000, "1"),
-        ("", "1"),
-    ],
-)
-def test_a_bad_row_refuses_the_response(field: str, value: Any) -> None:
+BAD_VALUES = [
+    ("account_id", "2"),
+    ("account_id", None),
+    ("account_id", 1),
+    ("account_id", "act_"),
+    ("account_id", "1 "),
+    ("account_id", "1" * 4000),
+    ("ad_id", None),
+    ("ad_id", 23847),
+    ("ad_id", ""),
+    ("ad_id", "1" * 65),
+    ("campaign_id", ["1"]),
+    ("date_start", None),
+    ("date_start", "2026-11-06"),
+    ("date_start", "2026-13-01"),
+    ("date_start", "20261107"),
+    ("date_start", 20261107),
+    ("date_stop", "2026-W45-6"),
+    ("date_stop", None),
+    ("spend", "NaN"),
+    ("spend", "Infinity"),
+    ("spend", float("nan")),
+    ("spend", "1e999"),
+    ("spend", True),
+    ("impressions", "1_000"),
+    ("impressions", " 5"),
+    ("impressions", "9" * 40),
+    ("impressions", 10**400),
+    ("impressions", ["1"]),
+    ("impressions", {"value": "1"}),
+    ("clicks", "many"),
+    ("clicks", "٣"),
+    ("actions", "9"),
+    ("actions", {"value": "1"}),
+    ("actions", ["link_click"]),
+    ("actions", [{"value": "inf"}]),
+    ("actions", [{"action_type": 7}]),
+    ("actions", [{"1d_click": "NaN"}]),
+    ("actions", [{"x": nested(9)}]),
+    ("account_currency", "U" * 320),
+    ("account_currency", 1),
+    ("ad_name", "a" * 100_000),
+    ("ad_name", "a\0b"),
+    ("ad_name", ["a"]),
+    ("news", "-infinity"),
+    ("news", nested(50)),
+    ("news", [0] * 100_000),
+    ("news", float("inf")),
+    ("news", 10**30),
+    ("news", b"x"),
+    ("x" * 5000, "1"),
+    ("", "1"),
+]
+
+
+def test_a_bad_row_refuses_the_response(subtests: pytest.Subtests) -> None:
     """One foreign or malformed value among good rows refuses all, and the error names field and row."""
-    with pytest.raises(Corrupt) as caught:
-        check_rows([ROW, ROW | {field: value}], DAYS)
-    assert caught.value.code == ROW_ERROR_CODE
-    assert "row 2" in str(caught.value)
-    assert (field if 0 < len(field) < 100 else "name of a field") in str(caught.value)
-    assert len(str(caught.value)) < 300
+    for field, value in BAD_VALUES:
+        with subtests.test(field=field, value=value):
+            with pytest.raises(Corrupt) as caught:
+                check_rows([ROW, ROW | {field: value}], DAYS)
+            assert caught.value.code == ROW_ERROR_CODE
+            assert "row 2" in str(caught.value)
+            assert (field if 0 < len(field) < 100 else "name of a field") in str(caught.value)
+            assert len(str(caught.value)) < 300
 
 
 def test_days_that_were_not_requested() -> None:
@@ -139,14 +140,15 @@ def test_days_that_were_not_requested() -> None:
             check_rows([ROW | {"date_start": span[0], "date_stop": span[1]}], RANGES)
 
 
-@pytest.mark.parametrize("level", ["campaign", "adset", "account"])
-def test_the_ids_follow_the_level(level: str) -> None:
+def test_the_ids_follow_the_level(subtests: pytest.Subtests) -> None:
     """A row has the id of its own level; ids of lower levels may be missing."""
-    unit = replace(DAYS, spec=QuerySpec(level=level))
-    row = {name: value for name, value in ROW.items() if name != "ad_id"}
-    check_rows([row | {f"{level}_id": "1"}], unit, numeric_ids=True)
-    with pytest.raises(Corrupt, match=f"{level}_id is missing"):
-        check_rows([row | {f"{level}_id": None}], unit, numeric_ids=True)
+    for level in ("campaign", "adset", "account"):
+        with subtests.test(level=level):
+            unit = replace(DAYS, spec=QuerySpec(level=level))
+            row = {name: value for name, value in ROW.items() if name != "ad_id"}
+            check_rows([row | {f"{level}_id": "1"}], unit, numeric_ids=True)
+            with pytest.raises(Corrupt, match=f"{level}_id is missing"):
+                check_rows([row | {f"{level}_id": None}], unit, numeric_ids=True)
 
 
 def test_ids_of_tables_may_be_any_text() -> None:
@@ -214,12 +216,13 @@ def test_messages_repeat_no_text() -> None:
         assert "EAA" not in str(caught.value)
 
 
-@pytest.mark.parametrize("bad", [{}, {"id": None}, {"id": 5}, {"id": "x"}, {"id": "9" * 400}])
-def test_listed_objects_have_ids(bad: dict[str, Any]) -> None:
+def test_listed_objects_have_ids(subtests: pytest.Subtests) -> None:
     """Every listed object has an id of digits."""
-    check_ids([{"id": "31"}, {"id": "32"}])
-    with pytest.raises(Corrupt, match="row 2"):
-        check_ids([{"id": "31"}, bad])
+    for bad in ({}, {"id": None}, {"id": 5}, {"id": "x"}, {"id": "9" * 400}):
+        with subtests.test(bad=bad):
+            check_ids([{"id": "31"}, {"id": "32"}])
+            with pytest.raises(Corrupt, match="row 2"):
+                check_ids([{"id": "31"}, bad])
 
 
 @given(st.dictionaries(st.one_of(st.sampled_from(sorted(ROW)), st.text()), json_values))

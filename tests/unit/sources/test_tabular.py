@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,15 @@ def sql(tmp_path: Path, *records: dict[str, Any], **options: Any) -> SqlSource:
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
-@pytest.mark.parametrize("account", ["act_7", "7", 7])
 @pytest.mark.parametrize(
-    "day", ["2026-11-02", DAY, datetime(2026, 11, 2, 13, 30), "2026-11-02T00:00:00+00:00", "2026-11-02 05:00:00"]
+    ("account", "day"),
+    [
+        ("act_7", "2026-11-02"),
+        ("7", DAY),
+        (7, datetime(2026, 11, 2, 13, 30)),
+        ("act_7", "2026-11-02T00:00:00+00:00"),
+        (7, "2026-11-02 05:00:00"),
+    ],
 )
 def test_account_and_day_of_any_type(tmp_path: Path, make: Any, account: Any, day: Any) -> None:
     """Accounts as text or numbers, and days as text, dates or times, are all found."""
@@ -71,15 +78,16 @@ def test_only_days_of_the_window(tmp_path: Path, make: Any) -> None:
     assert [row["date_start"] for row in found] == ["2026-11-02", "2026-11-03"]
 
 
-@pytest.mark.parametrize("kept_in", ["UTC", "America/Los_Angeles", "Pacific/Auckland"])
-def test_times_with_a_zone(tmp_path: Path, kept_in: str) -> None:
+def test_times_with_a_zone(tmp_path: Path, subtests: pytest.Subtests) -> None:
     """Times with a zone are UTC days, whatever their zone, unless another one is configured."""
-    midnights = [pd.Timestamp(f"2026-11-0{day}", tz=UTC).tz_convert(kept_in) for day in (1, 2, 3, 4)]
-    source = parquet(tmp_path, *(BASE | {"date_start": moment} for moment in midnights))
-    assert [row["date_start"] for row in rows(source)] == ["2026-11-02", "2026-11-03"]
-    tokyo = [pd.Timestamp(f"2026-11-0{day}", tz="Asia/Tokyo").tz_convert(kept_in) for day in (1, 2, 3, 4)]
-    source = parquet(tmp_path, *(BASE | {"date_start": moment} for moment in tokyo), day_zone="Asia/Tokyo")
-    assert [row["date_start"] for row in rows(source)] == ["2026-11-02", "2026-11-03"]
+    for kept_in in ("UTC", "America/Los_Angeles", "Pacific/Auckland"):
+        with subtests.test(kept_in=kept_in):
+            midnights = [pd.Timestamp(f"2026-11-0{day}", tz=UTC).tz_convert(kept_in) for day in (1, 2, 3, 4)]
+            source = parquet(tmp_path, *(BASE | {"date_start": moment} for moment in midnights))
+            assert [row["date_start"] for row in rows(source)] == ["2026-11-02", "2026-11-03"]
+            tokyo = [pd.Timestamp(f"2026-11-0{day}", tz="Asia/Tokyo").tz_convert(kept_in) for day in (1, 2, 3, 4)]
+            source = parquet(tmp_path, *(BASE | {"date_start": moment} for moment in tokyo), day_zone="Asia/Tokyo")
+            assert [row["date_start"] for row in rows(source)] == ["2026-11-02", "2026-11-03"]
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
@@ -147,21 +155,24 @@ TREE = [
 
 
 @pytest.mark.parametrize("make", [parquet, sql])
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("increment", list(Increment))
-def test_a_table_of_ads_serves_the_levels_above(tmp_path: Path, make: Any, level: str, increment: Increment) -> None:
+def test_a_table_of_ads_serves_the_levels_above(tmp_path: Path, make: Any) -> None:
     """Each level has a row per object and day or window, with the same sums in all."""
     source = make(tmp_path, *TREE)
-    spec = QuerySpec(level, (*(f"{name}_id" for name in LEVELS), *FIELDS))
-    (unit,) = source.plan(Account("act_7"), [WINDOW], increment, spec)
-    found = source.submit(unit).rows
-    keys = {(row[f"{level}_id"], row["date_start"], row["date_stop"]) for row in found}
-    own = [("7" if level == "account" else row[f"{level}_id"], row["date_start"]) for row in TREE]
-    assert len(keys) == len(found) == len(set(own) if increment is Increment.DAY else {name for name, _ in own})
-    assert sum(int(row["impressions"]) for row in found) == 700
-    assert sum(float(row["spend"]) for row in found) == 6.0
-    deeper = LEVELS[LEVELS.index(level) + 1 :]
-    assert not any(f"{name}_id" in row for row in found for name in deeper)
+    for case in product(LEVELS, Increment):
+        level, increment = case
+        spec = QuerySpec(level, (*(f"{name}_id" for name in LEVELS), *FIELDS))
+        (unit,) = source.plan(Account("act_7"), [WINDOW], increment, spec)
+        found = source.submit(unit).rows
+        keys = {(row[f"{level}_id"], row["date_start"], row["date_stop"]) for row in found}
+        own = {
+            ("7" if level == "account" else row[f"{level}_id"], row["date_start"] if increment is Increment.DAY else "")
+            for row in TREE
+        }
+        assert len(keys) == len(found) == len(own), case
+        assert sum(int(row["impressions"]) for row in found) == 700, case
+        assert sum(float(row["spend"]) for row in found) == 6.0, case
+        deeper = LEVELS[LEVELS.index(level) + 1 :]
+        assert not any(f"{name}_id" in row for row in found for name in deeper), case
 
 
 def test_a_table_states_its_level(tmp_path: Path) -> None:

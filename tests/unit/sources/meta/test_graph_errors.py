@@ -33,70 +33,72 @@ def classify(code: Any, subcode: int | None = None, status: int = 400, **more: A
     return parse_error({"code": code, "error_subcode": subcode, **more}, status, CALLER, usage, NOW)
 
 
-@pytest.mark.parametrize(
-    ("code", "subcode", "message", "kind"),
-    [
-        (1, None, "An unknown error occurred", Transient),
-        (2, None, "Service temporarily unavailable", Transient),
-        (1, None, "Please reduce the amount of data you're asking for, then retry", TooMuchData),
-        (100, 1487534, "too many rows", TooMuchData),
-        (100, 1504018, "timed out", TooMuchData),
-        (2, 1504038, "timed out", TooMuchData),
-        (-3, 1504045, "too large", TooMuchData),
-        (2, 1504043, "", Transient),
-        (2, 1504044, "", Transient),
-        (-2, 2490547, "", Transient),
-        (2, 1504041, "invalid breakdowns", BadRequest),
-        (2, 1504042, "invalid metric", BadRequest),
-        (100, 3191001, "", BadRequest),
-        (100, None, "bad field", BadRequest),
-        (100, 33, "missing", NotFound),
-        (3018, None, "37 months", BadRequest),
-        (2635, None, "old version", BadRequest),
-        (100, None, "Cannot include ctr in summary param because they weren't there while creating", Transient),
-        (2601, 1815107, "Error accessing adreport job", Transient),
-        *[(190, subcode, "dead", TokenDead) for subcode in (None, 458, 459, 460, 463, 464, 467, 492)],
-        (102, None, "session", TokenDead),
-        *[(code, None, "no", Denied) for code in (10, 200, 275, 294, 299)],
-        *[(code, None, "", Transient) for code in (960, 104)],
-        (9999, None, "news", BadRequest),
-        (None, None, "no code", BadRequest),
-        ("odd", None, "no number", BadRequest),
-    ],
-)
-def test_what_each_code_means(code: Any, subcode: int | None, message: str, kind: type[AdwarmError]) -> None:
+CODES = [
+    (1, None, "An unknown error occurred", Transient),
+    (2, None, "Service temporarily unavailable", Transient),
+    (1, None, "Please reduce the amount of data you're asking for, then retry", TooMuchData),
+    (100, 1487534, "too many rows", TooMuchData),
+    (100, 1504018, "timed out", TooMuchData),
+    (2, 1504038, "timed out", TooMuchData),
+    (-3, 1504045, "too large", TooMuchData),
+    (2, 1504043, "", Transient),
+    (2, 1504044, "", Transient),
+    (-2, 2490547, "", Transient),
+    (2, 1504041, "invalid breakdowns", BadRequest),
+    (2, 1504042, "invalid metric", BadRequest),
+    (100, 3191001, "", BadRequest),
+    (100, None, "bad field", BadRequest),
+    (100, 33, "missing", NotFound),
+    (3018, None, "37 months", BadRequest),
+    (2635, None, "old version", BadRequest),
+    (100, None, "Cannot include ctr in summary param because they weren't there while creating", Transient),
+    (2601, 1815107, "Error accessing adreport job", Transient),
+    *[(190, subcode, "dead", TokenDead) for subcode in (None, 458, 459, 460, 463, 464, 467, 492)],
+    (102, None, "session", TokenDead),
+    *[(code, None, "no", Denied) for code in (10, 200, 275, 294, 299)],
+    *[(code, None, "", Transient) for code in (960, 104)],
+    (9999, None, "news", BadRequest),
+    (None, None, "no code", BadRequest),
+    ("odd", None, "no number", BadRequest),
+]
+
+
+def test_what_each_code_means(subtests: pytest.Subtests) -> None:
     """Each row of the table becomes its own kind of error, and no throttle."""
-    error = classify(code, subcode, message=message)
-    assert type(error) is kind
+    for code, subcode, message, kind in CODES:
+        with subtests.test(code=code, subcode=subcode, message=message, kind=kind):
+            error = classify(code, subcode, message=message)
+            assert type(error) is kind
 
 
-@pytest.mark.parametrize(
-    ("code", "subcode", "scope", "seconds"),
-    [
-        (80000, 2446079, ACCOUNT, 300),
-        (80004, 2446079, ACCOUNT, 300),
-        (80003, None, ACCOUNT, 300),
-        (17, 2446079, ACCOUNT, 300),
-        (613, 1487742, ACCOUNT, 300),
-        (613, 1996, ACCOUNT, 60),
-        (613, 5044001, ACCOUNT, 60),
-        (4, 1504022, ACCOUNT, 60),
-        (4, 1504039, ACCOUNT, 60),
-        (4, None, APP, 300),
-        (341, None, APP, 300),
-        (17, None, TOKEN, 300),
-        (368, None, TOKEN, 3600),
-        (3, None, APP, 3600),
-        *[(code, None, ACCOUNT, 300) for code in (32, 80001, 80002, 80005, 80006, 80008, 80009, 80014)],
-    ],
-)
-def test_what_each_throttle_parks(code: int, subcode: int | None, scope: Scope, seconds: float) -> None:
+THROTTLES = [
+    (80000, 2446079, ACCOUNT, 300),
+    (80004, 2446079, ACCOUNT, 300),
+    (80003, None, ACCOUNT, 300),
+    (17, 2446079, ACCOUNT, 300),
+    (613, 1487742, ACCOUNT, 300),
+    (613, 1996, ACCOUNT, 60),
+    (613, 5044001, ACCOUNT, 60),
+    (4, 1504022, ACCOUNT, 60),
+    (4, 1504039, ACCOUNT, 60),
+    (4, None, APP, 300),
+    (341, None, APP, 300),
+    (17, None, TOKEN, 300),
+    (368, None, TOKEN, 3600),
+    (3, None, APP, 3600),
+    *[(code, None, ACCOUNT, 300) for code in (32, 80001, 80002, 80005, 80006, 80008, 80009, 80014)],
+]
+
+
+def test_what_each_throttle_parks(subtests: pytest.Subtests) -> None:
     """Each throttle names the scope to park, and how long when the platform does not say."""
-    for transient in (True, False):
-        error = classify(code, subcode, is_transient=transient)
-        assert isinstance(error, Throttled)
-        assert (error.scope, error.until) == (str(scope), NOW + timedelta(seconds=seconds))
-        assert error.retry_after == seconds
+    for code, subcode, scope, seconds in THROTTLES:
+        with subtests.test(code=code, subcode=subcode, scope=scope, seconds=seconds):
+            for transient in (True, False):
+                error = classify(code, subcode, is_transient=transient)
+                assert isinstance(error, Throttled)
+                assert (error.scope, error.until) == (str(scope), NOW + timedelta(seconds=seconds))
+                assert error.retry_after == seconds
 
 
 def test_the_platforms_own_time_wins() -> None:
@@ -179,115 +181,114 @@ UNSUPPORTED = (
 )
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "kind"),
-    [
-        # singer-io/tap-facebook issue 93
-        (
-            {
-                "type": "GraphMethodException",
-                "message": UNSUPPORTED.format("act_1"),
-                "code": 100,
-                "fbtrace_id": "AkC_QOl81J_K3geIwCnMSj9",
-                "error_subcode": 33,
-            },
-            400,
-            Denied,
-        ),
-        # facebookarchive/php-graph-sdk issue 999: the same without a subcode
-        ({"message": UNSUPPORTED.format("act_1"), "code": 100}, 400, Denied),
-        # airbytehq/airbyte, unit tests of source-facebook-marketing
-        ({"message": "(#100) Missing permissions", "type": "OAuthException", "code": 100}, 400, Denied),
-        ({"code": 200, "message": "(#200) Requires business_management permission to manage the object"}, 403, Denied),
-        (
-            {
-                "message": "An unknown error occurred",
-                "type": "OAuthException",
-                "code": 1,
-                "error_subcode": 2853001,
-                "is_transient": False,
-                "error_user_title": "profile is not linked to delegate page",
-                "error_user_msg": "profile should always be linked to delegate page",
-            },
-            400,
-            BadRequest,
-        ),
-        ({"code": 1, "message": "An unknown error occurred", "error_subcode": 99}, 500, Transient),
-        (
-            {
-                "message": "Error validating access token: Session has expired on Friday, 18-Aug",
-                "type": "OAuthException",
-                "code": 190,
-                "error_subcode": 463,
-            },
-            400,
-            TokenDead,
-        ),
-        # maiha/facebook.cr issues 2 and 3: the second came and went by itself, and says nothing of permissions
-        ({"message": "(#10) Permission Denied.", "type": "OAuthException", "code": 10}, 400, Denied),
-        ({"message": "Unsupported get request.", "type": "GraphMethodException", "code": 100}, 400, BadRequest),
-        # facebook-php-business-sdk issues 213, 329, 17 and 363
-        ({"message": "(#275) Cannot determine the target object for this request.", "code": 275}, 400, Denied),
-        (
-            {"message": "(#273) This Ads API call requires the user to be admin of the ad account.", "code": 273},
-            400,
-            Denied,
-        ),
-        (
-            {"message": "(#294) Managing advertisements requires the extended permission ads_management", "code": 294},
-            403,
-            Denied,
-        ),
-        (
-            {
-                "message": "(#3) Application does not have the capability to make this API call.",
-                "type": "OAuthException",
-                "code": 3,
-            },
-            400,
-            Blocked,
-        ),
-        # jgorset/facepy issue 135, facebook-csharp-sdk issues 97 and 382
-        (
-            {
-                "message": "An active access token must be used to query information about the current user.",
-                "type": "OAuthException",
-                "code": 2500,
-            },
-            400,
-            TokenDead,
-        ),
-        ({"message": "Incorrect signature", "code": 104}, 400, TokenDead),
-        ({"message": "Unknown path components: /insight", "type": "OAuthException", "code": 2500}, 400, BadRequest),
-        # dektrium/yii2-user issue 305, facebook-php-business-sdk issue 21
-        (
-            {
-                "message": "API calls from the server require an appsecret_proof argument",
-                "type": "GraphMethodException",
-                "code": 100,
-            },
-            400,
-            TokenDead,
-        ),
-        ({"message": "Invalid appsecret_proof provided in the API argument", "code": 100}, 400, TokenDead),
-    ],
-)
-def test_recorded_responses_about_an_account(body: dict[str, Any], status: int, kind: type[AdwarmError]) -> None:
+RECORDED = [
+    # singer-io/tap-facebook issue 93
+    (
+        {
+            "type": "GraphMethodException",
+            "message": UNSUPPORTED.format("act_1"),
+            "code": 100,
+            "fbtrace_id": "AkC_QOl81J_K3geIwCnMSj9",
+            "error_subcode": 33,
+        },
+        400,
+        Denied,
+    ),
+    # facebookarchive/php-graph-sdk issue 999: the same without a subcode
+    ({"message": UNSUPPORTED.format("act_1"), "code": 100}, 400, Denied),
+    # airbytehq/airbyte, unit tests of source-facebook-marketing
+    ({"message": "(#100) Missing permissions", "type": "OAuthException", "code": 100}, 400, Denied),
+    ({"code": 200, "message": "(#200) Requires business_management permission to manage the object"}, 403, Denied),
+    (
+        {
+            "message": "An unknown error occurred",
+            "type": "OAuthException",
+            "code": 1,
+            "error_subcode": 2853001,
+            "is_transient": False,
+            "error_user_title": "profile is not linked to delegate page",
+            "error_user_msg": "profile should always be linked to delegate page",
+        },
+        400,
+        BadRequest,
+    ),
+    ({"code": 1, "message": "An unknown error occurred", "error_subcode": 99}, 500, Transient),
+    (
+        {
+            "message": "Error validating access token: Session has expired on Friday, 18-Aug",
+            "type": "OAuthException",
+            "code": 190,
+            "error_subcode": 463,
+        },
+        400,
+        TokenDead,
+    ),
+    # maiha/facebook.cr issues 2 and 3: the second came and went by itself, and says nothing of permissions
+    ({"message": "(#10) Permission Denied.", "type": "OAuthException", "code": 10}, 400, Denied),
+    ({"message": "Unsupported get request.", "type": "GraphMethodException", "code": 100}, 400, BadRequest),
+    # facebook-php-business-sdk issues 213, 329, 17 and 363
+    ({"message": "(#275) Cannot determine the target object for this request.", "code": 275}, 400, Denied),
+    (
+        {"message": "(#273) This Ads API call requires the user to be admin of the ad account.", "code": 273},
+        400,
+        Denied,
+    ),
+    (
+        {"message": "(#294) Managing advertisements requires the extended permission ads_management", "code": 294},
+        403,
+        Denied,
+    ),
+    (
+        {
+            "message": "(#3) Application does not have the capability to make this API call.",
+            "type": "OAuthException",
+            "code": 3,
+        },
+        400,
+        Blocked,
+    ),
+    # jgorset/facepy issue 135, facebook-csharp-sdk issues 97 and 382
+    (
+        {
+            "message": "An active access token must be used to query information about the current user.",
+            "type": "OAuthException",
+            "code": 2500,
+        },
+        400,
+        TokenDead,
+    ),
+    ({"message": "Incorrect signature", "code": 104}, 400, TokenDead),
+    ({"message": "Unknown path components: /insight", "type": "OAuthException", "code": 2500}, 400, BadRequest),
+    # dektrium/yii2-user issue 305, facebook-php-business-sdk issue 21
+    (
+        {
+            "message": "API calls from the server require an appsecret_proof argument",
+            "type": "GraphMethodException",
+            "code": 100,
+        },
+        400,
+        TokenDead,
+    ),
+    ({"message": "Invalid appsecret_proof provided in the API argument", "code": 100}, 400, TokenDead),
+]
+
+
+def test_recorded_responses_about_an_account(subtests: pytest.Subtests) -> None:
     """Recorded bodies of calls whose path is the account."""
-    error = parse_error(body, status, replace(CALLER, is_account_node=True), (), NOW)
-    assert type(error) is kind
+    for body, status, kind in RECORDED:
+        with subtests.test(body=body, status=status, kind=kind):
+            error = parse_error(body, status, replace(CALLER, is_account_node=True), (), NOW)
+            assert type(error) is kind
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_a_missing_object_is_not_a_missing_account(subtests: pytest.Subtests) -> None:
+    """For a report or a campaign the same message means that the object is missing, not the account."""
+    for body in (
         {"code": 100, "error_subcode": 33, "message": UNSUPPORTED.format("6023")},
         {"code": 100, "message": UNSUPPORTED.format("6023")},
-    ],
-)
-def test_a_missing_object_is_not_a_missing_account(body: dict[str, Any]) -> None:
-    """For a report or a campaign the same message means that the object is missing, not the account."""
-    assert type(parse_error(body, 400, CALLER, (), NOW)) is NotFound
+    ):
+        with subtests.test(body=body):
+            assert type(parse_error(body, 400, CALLER, (), NOW)) is NotFound
 
 
 def test_a_blocked_app_is_one_scope() -> None:

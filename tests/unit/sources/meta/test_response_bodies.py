@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from adwarm.foundation.errors import (
-    AdwarmError,
     BadRequest,
     Corrupt,
     Denied,
@@ -51,14 +50,15 @@ def test_a_submit_returns_the_run_id(scripted: ScriptedServer, meta: MetaSource,
     assert scripted.headers[0]["Authorization"] == f"Bearer {TOKEN}"
 
 
-@pytest.mark.parametrize("body", [{"success": True}, {"id": True}, {"id": "9" * 41}, {"id": "٣"}, {"id": ["6023"]}])
 def test_a_submit_without_an_id_is_transient(
-    scripted: ScriptedServer, meta: MetaSource, body: dict[str, object]
+    scripted: ScriptedServer, meta: MetaSource, subtests: pytest.Subtests
 ) -> None:
     """A response without an id, or with one that no lease can store, is retried."""
-    scripted.add_reply(body)
-    with pytest.raises(Transient):
-        meta.submit_async(UNIT)
+    for body in ({"success": True}, {"id": True}, {"id": "9" * 41}, {"id": "٣"}, {"id": ["6023"]}):
+        with subtests.test(body=body):
+            scripted.add_reply(body)
+            with pytest.raises(Transient):
+                meta.submit_async(UNIT)
 
 
 def test_fifty_runs_in_one_request(scripted: ScriptedServer, meta: MetaSource) -> None:
@@ -81,45 +81,40 @@ def test_fifty_runs_in_one_request(scripted: ScriptedServer, meta: MetaSource) -
     assert (refused.state, refused.error.scope) == (AsyncReportState.PENDING, "account:act_3")
 
 
-@pytest.mark.parametrize(
-    ("body", "state", "error"),
-    [
-        (status("Job Not Started", 0), AsyncReportState.PENDING, None),
-        (status("Job Started", 0), AsyncReportState.PENDING, None),
-        (status("Job Running", 100), AsyncReportState.PENDING, None),
-        (status("Job Completed", 99), AsyncReportState.PENDING, None),
-        (status("Job Completed", 100), AsyncReportState.READY, None),
-        (status("Job Dreaming", 50), AsyncReportState.PENDING, None),
-        ({"id": "1"}, AsyncReportState.PENDING, None),
-        ({"id": 1, "async_status": ["Job Completed"]}, AsyncReportState.PENDING, None),
-        (status("Job Completed", 100, id="2"), AsyncReportState.PENDING, Corrupt),
-        (status("Job Completed", 100, id=["1"]), AsyncReportState.PENDING, Corrupt),
-        (status("Job Completed", "NaN"), AsyncReportState.PENDING, None),
-        (status("Job Running", 10**12), AsyncReportState.PENDING, None),
-        ({"error": {"code": 200, "message": "(#200) Permissions error"}}, AsyncReportState.FAILED, Denied),
-        (status("Job Skipped", 60), AsyncReportState.EXPIRED, Transient),
-        (status("Job Failed", 60), AsyncReportState.FAILED, Transient),
-        (status("Job Failed", 60, error_code=-2, error_subcode=2490547), AsyncReportState.FAILED, Transient),
-        (status("Job Failed", 60, error_code=2, error_subcode=1504044), AsyncReportState.FAILED, Transient),
-        (status("Job Failed", 60, error_code=100, error_subcode=1487534), AsyncReportState.FAILED, TooMuchData),
-        (status("Job Failed", 60, error_code=-3, error_subcode=1504045), AsyncReportState.FAILED, TooMuchData),
-        (status("Job Failed", 60, error_code=2, error_subcode=1504041), AsyncReportState.FAILED, BadRequest),
-        ({"error": {"code": 100, "error_subcode": 33}}, AsyncReportState.UNKNOWN, NotFound),
-        ({"error": {"code": 2, "is_transient": True}}, AsyncReportState.PENDING, Transient),
-    ],
-)
-def test_what_a_poll_means(
-    scripted: ScriptedServer,
-    meta: MetaSource,
-    body: dict[str, object],
-    state: AsyncReportState,
-    error: type[AdwarmError] | None,
-) -> None:
+POLLS = [
+    (status("Job Not Started", 0), AsyncReportState.PENDING, None),
+    (status("Job Started", 0), AsyncReportState.PENDING, None),
+    (status("Job Running", 100), AsyncReportState.PENDING, None),
+    (status("Job Completed", 99), AsyncReportState.PENDING, None),
+    (status("Job Completed", 100), AsyncReportState.READY, None),
+    (status("Job Dreaming", 50), AsyncReportState.PENDING, None),
+    ({"id": "1"}, AsyncReportState.PENDING, None),
+    ({"id": 1, "async_status": ["Job Completed"]}, AsyncReportState.PENDING, None),
+    (status("Job Completed", 100, id="2"), AsyncReportState.PENDING, Corrupt),
+    (status("Job Completed", 100, id=["1"]), AsyncReportState.PENDING, Corrupt),
+    (status("Job Completed", "NaN"), AsyncReportState.PENDING, None),
+    (status("Job Running", 10**12), AsyncReportState.PENDING, None),
+    ({"error": {"code": 200, "message": "(#200) Permissions error"}}, AsyncReportState.FAILED, Denied),
+    (status("Job Skipped", 60), AsyncReportState.EXPIRED, Transient),
+    (status("Job Failed", 60), AsyncReportState.FAILED, Transient),
+    (status("Job Failed", 60, error_code=-2, error_subcode=2490547), AsyncReportState.FAILED, Transient),
+    (status("Job Failed", 60, error_code=2, error_subcode=1504044), AsyncReportState.FAILED, Transient),
+    (status("Job Failed", 60, error_code=100, error_subcode=1487534), AsyncReportState.FAILED, TooMuchData),
+    (status("Job Failed", 60, error_code=-3, error_subcode=1504045), AsyncReportState.FAILED, TooMuchData),
+    (status("Job Failed", 60, error_code=2, error_subcode=1504041), AsyncReportState.FAILED, BadRequest),
+    ({"error": {"code": 100, "error_subcode": 33}}, AsyncReportState.UNKNOWN, NotFound),
+    ({"error": {"code": 2, "is_transient": True}}, AsyncReportState.PENDING, Transient),
+]
+
+
+def test_what_a_poll_means(scripted: ScriptedServer, meta: MetaSource, subtests: pytest.Subtests) -> None:
     """Ready means completed at 100 %; the code of a failure decides whether to retry, split or stop."""
-    scripted.add_reply([entry(body, 400 if "error" in body else 200)])
-    seen = meta.poll(RUNS[:1])[RUNS[0]]
-    assert 0 <= seen.percent <= 100
-    assert (seen.state, None if seen.error is None else type(seen.error)) == (state, error)
+    for body, state, error in POLLS:
+        with subtests.test(body=body, state=state, error=error):
+            scripted.add_reply([entry(body, 400 if "error" in body else 200)])
+            seen = meta.poll(RUNS[:1])[RUNS[0]]
+            assert 0 <= seen.percent <= 100
+            assert (seen.state, None if seen.error is None else type(seen.error)) == (state, error)
 
 
 def test_a_dead_token_ends_the_poll(scripted: ScriptedServer, meta: MetaSource) -> None:
@@ -129,17 +124,18 @@ def test_a_dead_token_ends_the_poll(scripted: ScriptedServer, meta: MetaSource) 
         meta.poll(RUNS)
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [([], Transient), ({"data": []}, Transient), ({"error": {"code": 4}}, Throttled), ([{"code": 200}], Transient)],
-)
-def test_a_batch_that_failed_as_a_whole(
-    scripted: ScriptedServer, meta: MetaSource, body: object, expected: type[AdwarmError]
-) -> None:
+def test_a_batch_that_failed_as_a_whole(scripted: ScriptedServer, meta: MetaSource, subtests: pytest.Subtests) -> None:
     """Too few responses, or an object or an error instead of the list, fail the whole poll."""
-    scripted.add_reply(body, 400 if isinstance(body, dict) and "error" in body else 200)
-    with pytest.raises(expected):
-        meta.poll(RUNS)
+    for body, expected in (
+        ([], Transient),
+        ({"data": []}, Transient),
+        ({"error": {"code": 4}}, Throttled),
+        ([{"code": 200}], Transient),
+    ):
+        with subtests.test(body=body, expected=expected):
+            scripted.add_reply(body, 400 if isinstance(body, dict) and "error" in body else 200)
+            with pytest.raises(expected):
+                meta.poll(RUNS)
 
 
 def test_a_malformed_entry(scripted: ScriptedServer, meta: MetaSource) -> None:
@@ -150,9 +146,9 @@ def test_a_malformed_entry(scripted: ScriptedServer, meta: MetaSource) -> None:
     assert [type(seen[run].error) for run in RUNS] == [Transient, Transient, type(None)]
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
+def test_odd_entries_of_a_batch(scripted: ScriptedServer, meta: MetaSource, subtests: pytest.Subtests) -> None:
+    """Whatever stands in place of a response affects one run and does not fail the poll."""
+    for odd in (
         "text",
         {"code": "200"},
         {"code": 200},
@@ -162,14 +158,12 @@ def test_a_malformed_entry(scripted: ScriptedServer, meta: MetaSource) -> None:
         {"code": 200, "body": "{}", "headers": 5},
         {"code": 200, "body": "[" * 2000},
         {"code": 400, "body": '{"error":' + '{"message":' * 900 + "1" + "}" * 901},
-    ],
-)
-def test_odd_entries_of_a_batch(scripted: ScriptedServer, meta: MetaSource, odd: object) -> None:
-    """Whatever stands in place of a response affects one run and does not fail the poll."""
-    scripted.add_reply([odd, entry(status("Job Running", 5, id="2"))])
-    seen = meta.poll(RUNS[:2])
-    assert seen[RUNS[0]].state is AsyncReportState.PENDING
-    assert (seen[RUNS[1]].percent, seen[RUNS[1]].error) == (5, None)
+    ):
+        with subtests.test(odd=odd):
+            scripted.add_reply([odd, entry(status("Job Running", 5, id="2"))])
+            seen = meta.poll(RUNS[:2])
+            assert seen[RUNS[0]].state is AsyncReportState.PENDING
+            assert (seen[RUNS[1]].percent, seen[RUNS[1]].error) == (5, None)
 
 
 def test_a_result_is_read_by_its_run(scripted: ScriptedServer, meta: MetaSource) -> None:

@@ -58,9 +58,9 @@ def test_a_cursor_only_in_next(scripted: ScriptedServer, meta: MetaSource) -> No
     assert first_page(meta).next_cursor == "fromnext"
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_responses_that_would_lose_rows(scripted: ScriptedServer, meta: MetaSource, subtests: pytest.Subtests) -> None:
+    """A next page without a new cursor, or a response without rows, is an error and not an end."""
+    for body in (
         {"data": [], "paging": {"next": "http://x/"}},
         {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "same"}}},
         {"paging": {}},
@@ -69,13 +69,11 @@ def test_a_cursor_only_in_next(scripted: ScriptedServer, meta: MetaSource) -> No
         {"data": [], "paging": {"next": "http://[::1"}},
         {"data": [], "paging": {"next": {"after": "x"}}},
         {"data": [], "paging": {"next": "http://x/", "cursors": {"after": "c" * 5000}}},
-    ],
-)
-def test_responses_that_would_lose_rows(scripted: ScriptedServer, meta: MetaSource, body: object) -> None:
-    """A next page without a new cursor, or a response without rows, is an error and not an end."""
-    scripted.add_reply(body)
-    with pytest.raises(Transient):
-        meta.read(UNIT, "same")
+    ):
+        with subtests.test(body=body):
+            scripted.add_reply(body)
+            with pytest.raises(Transient):
+                meta.read(UNIT, "same")
 
 
 def test_usage_comes_with_the_page(scripted: ScriptedServer, meta: MetaSource) -> None:
@@ -111,29 +109,29 @@ def test_every_account_of_the_token(scripted: ScriptedServer, meta: MetaSource) 
     assert [account.id for account in meta.list_accounts()] == ["act_5", "act_6"]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_foreign_and_malformed_rows_are_refused(
+    scripted: ScriptedServer, meta: MetaSource, subtests: pytest.Subtests
+) -> None:
+    """One row that is not the unit's refuses the first page and every later one."""
+    for changes in (
         {"account_id": "2"},
         {"account_id": None},
         {"ad_id": "1 or so"},
         {"date_start": "2026-10-31"},
         {"spend": "NaN"},
-    ],
-)
-def test_foreign_and_malformed_rows_are_refused(
-    scripted: ScriptedServer, meta: MetaSource, changes: dict[str, object]
+    ):
+        with subtests.test(changes=changes):
+            for read in (lambda: meta.submit(UNIT), lambda: meta.read(UNIT, "c")):
+                scripted.add_reply({"data": [row("1"), row("2", **changes)]})
+                with pytest.raises(Corrupt, match=next(iter(changes))):
+                    read()
+
+
+def test_a_response_about_another_account_is_refused(
+    scripted: ScriptedServer, meta: MetaSource, subtests: pytest.Subtests
 ) -> None:
-    """One row that is not the unit's refuses the first page and every later one."""
-    for read in (lambda: meta.submit(UNIT), lambda: meta.read(UNIT, "c")):
-        scripted.add_reply({"data": [row("1"), row("2", **changes)]})
-        with pytest.raises(Corrupt, match=next(iter(changes))):
-            read()
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
+    """A response about another account, or one that fits no column, is refused."""
+    for field, value in (
         ("id", "act_2"),
         ("account_id", "2"),
         ("account_id", 1),
@@ -142,15 +140,17 @@ def test_foreign_and_malformed_rows_are_refused(
         ("currency", 7),
         ("timezone_name", "Europe/" + "x" * 900),
         ("timezone_name", ["UTC"]),
-    ],
-)
-def test_a_response_about_another_account_is_refused(
-    scripted: ScriptedServer, meta: MetaSource, field: str, value: object
-) -> None:
-    """A response about another account, or one that fits no column, is refused."""
-    scripted.add_reply({"account_id": "1", "id": "act_1", "timezone_name": "UTC", "currency": "EUR", field: value})
-    with pytest.raises(Corrupt, match=r"account_id|currency|timezone_name"):
-        meta.get_account("act_1")
+    ):
+        with subtests.test(field=field, value=value):
+            scripted.add_reply({
+                "account_id": "1",
+                "id": "act_1",
+                "timezone_name": "UTC",
+                "currency": "EUR",
+                field: value,
+            })
+            with pytest.raises(Corrupt, match=r"account_id|currency|timezone_name"):
+                meta.get_account("act_1")
 
 
 def test_an_account_without_an_id_is_refused(scripted: ScriptedServer, meta: MetaSource) -> None:
@@ -185,19 +185,17 @@ def test_a_page_of_accounts(scripted: ScriptedServer, meta: MetaSource) -> None:
     assert [text.split(" ")[0] for text in page.problems] == ["an", "act_6", "an"]
 
 
-@pytest.mark.parametrize(
-    ("code", "status"),
-    [
+def test_every_status_of_the_platform(scripted: ScriptedServer, meta: MetaSource, subtests: pytest.Subtests) -> None:
+    """Only closed accounts are closed; every other state than plainly active has a reason."""
+    for code, status in (
         *((code, "active") for code in (1, 2, 3, 7, 8, 9, 100, 201)),
         *((code, "closed") for code in (101, 202)),
-    ],
-)
-def test_every_status_of_the_platform(scripted: ScriptedServer, meta: MetaSource, code: int, status: str) -> None:
-    """Only closed accounts are closed; every other state than plainly active has a reason."""
-    scripted.add_reply({"data": [{"id": "act_5", "timezone_name": "UTC", "account_status": code}]})
-    (account,) = meta.list_account_page(None).accounts
-    assert account.status == status
-    assert bool(account.status_reason) == (code not in {1, 201})
+    ):
+        with subtests.test(code=code, status=status):
+            scripted.add_reply({"data": [{"id": "act_5", "timezone_name": "UTC", "account_status": code}]})
+            (account,) = meta.list_account_page(None).accounts
+            assert account.status == status
+            assert bool(account.status_reason) == (code not in {1, 201})
 
 
 def test_accounts_in_a_loop(scripted: ScriptedServer, meta: MetaSource) -> None:

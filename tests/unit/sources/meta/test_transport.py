@@ -44,66 +44,63 @@ def test_the_app_secret_signs_the_call(scripted: ScriptedServer, clock: VirtualC
     assert TOKEN not in scripted.paths[0]
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "kind", "expected"),
-    [
-        (HTML, 502, "text/html", Transient),
-        (HTML, 200, "text/html", Transient),
-        (HTML, 404, "text/html", BadRequest),
-        (HTML, 429, "text/html", Throttled),
-        (b"", 200, "application/json", Transient),
-        (b'{"data":[{"ad_id"', 200, "application/json", Transient),
-        (b"[1]", 200, "application/json", Transient),
-        (b"[1]", 400, "application/json", BadRequest),
-        (b'{"data":[]}', 500, "application/json", Transient),
-        (b'{"error":"broken"}', 200, "application/json", BadRequest),
-        (b'{"error":{"code":190}}', 200, "application/json", TokenDead),
-        (b'{"error":{"code":80000}}', 200, "text/javascript", Throttled),
-        (b'{"error":{"code":200}}', 403, "application/json", Denied),
-        (b'{"error":{"code":1,"message":"Please reduce the amount of data"}}', 500, "application/json", TooMuchData),
-        (b'{"error":{"code":2,"error_data":"not json"}}', 500, "application/json", Transient),
-        (b"moved", 302, "text/html", BadRequest),
-        (b"[" * 2000 + b"]" * 2000, 200, "application/json", Transient),
-        (b'{"data":[NaN]}', 200, "application/json", Transient),
-        (b'{"data":[1e999]}', 200, "application/json", Transient),
-        (b'{"data":["\xff\xfe"]}', 200, "application/json", Transient),
-        (b'{"error":{"message":' + b"[" * 1000 + b"]" * 1000 + b"}}", 400, "application/json", BadRequest),
-        (b'{"error":' + b"[" * 1000 + b"]" * 1000 + b"}", 400, "application/json", BadRequest),
-        (b"{}", 200, "text/plain", Transient),
-        (b"{}", 200, "", Transient),
-    ],
-)
-def test_odd_responses(
-    scripted: ScriptedServer, graph: GraphTransport, body: bytes, status: int, kind: str, expected: type[AdwarmError]
-) -> None:
+ODD_RESPONSES = [
+    (HTML, 502, "text/html", Transient),
+    (HTML, 200, "text/html", Transient),
+    (HTML, 404, "text/html", BadRequest),
+    (HTML, 429, "text/html", Throttled),
+    (b"", 200, "application/json", Transient),
+    (b'{"data":[{"ad_id"', 200, "application/json", Transient),
+    (b"[1]", 200, "application/json", Transient),
+    (b"[1]", 400, "application/json", BadRequest),
+    (b'{"data":[]}', 500, "application/json", Transient),
+    (b'{"error":"broken"}', 200, "application/json", BadRequest),
+    (b'{"error":{"code":190}}', 200, "application/json", TokenDead),
+    (b'{"error":{"code":80000}}', 200, "text/javascript", Throttled),
+    (b'{"error":{"code":200}}', 403, "application/json", Denied),
+    (b'{"error":{"code":1,"message":"Please reduce the amount of data"}}', 500, "application/json", TooMuchData),
+    (b'{"error":{"code":2,"error_data":"not json"}}', 500, "application/json", Transient),
+    (b"moved", 302, "text/html", BadRequest),
+    (b"[" * 2000 + b"]" * 2000, 200, "application/json", Transient),
+    (b'{"data":[NaN]}', 200, "application/json", Transient),
+    (b'{"data":[1e999]}', 200, "application/json", Transient),
+    (b'{"data":["\xff\xfe"]}', 200, "application/json", Transient),
+    (b'{"error":{"message":' + b"[" * 1000 + b"]" * 1000 + b"}}", 400, "application/json", BadRequest),
+    (b'{"error":' + b"[" * 1000 + b"]" * 1000 + b"}", 400, "application/json", BadRequest),
+    (b"{}", 200, "text/plain", Transient),
+    (b"{}", 200, "", Transient),
+]
+
+
+def test_odd_responses(scripted: ScriptedServer, graph: GraphTransport, subtests: pytest.Subtests) -> None:
     """HTML pages, truncated JSON, errors under HTTP 200 and wrong statuses each become their error."""
-    scripted.add_reply(body, status, kind)
-    with pytest.raises(expected) as caught:
-        graph.get(("act_1",), {}, "act_1")
-    assert type(caught.value) is expected
+    for body, status, kind, expected in ODD_RESPONSES:
+        with subtests.test(body=body, status=status, kind=kind, expected=expected):
+            scripted.add_reply(body, status, kind)
+            with pytest.raises(expected) as caught:
+                graph.get(("act_1",), {}, "act_1")
+            assert type(caught.value) is expected
 
 
-@pytest.mark.parametrize("kind", ["application/json", "text/html"])
-@pytest.mark.parametrize(
-    ("asked", "seconds"),
-    [
-        ("77", 77.0),
-        ("Wed, 25 Nov 2026 12:05:00 GMT", 300.0),
-        ("soon", 60.0),
-        ("-5", 60.0),
-        ("", 60.0),
-        ("9" * 400, 365 * 86_400.0),
-    ],
-)
 def test_a_429_waits_as_long_as_it_says(
-    scripted: ScriptedServer, graph: GraphTransport, kind: str, asked: str, seconds: float
+    scripted: ScriptedServer, graph: GraphTransport, subtests: pytest.Subtests
 ) -> None:
     """`Retry-After` in seconds or as a date parks the account that long; without it, one minute."""
-    date = "Wed, 25 Nov 2026 12:00:00 GMT"
-    scripted.add_reply({"error": {"message": "slow down"}}, 429, kind, Retry_After=asked, Date=date)
-    with pytest.raises(Throttled) as caught:
-        graph.get(("act_1",), {}, "act_1")
-    assert (caught.value.scope, caught.value.retry_after) == ("account:act_1", seconds)
+    for kind in ("application/json", "text/html"):
+        for asked, seconds in (
+            ("77", 77.0),
+            ("Wed, 25 Nov 2026 12:05:00 GMT", 300.0),
+            ("soon", 60.0),
+            ("-5", 60.0),
+            ("", 60.0),
+            ("9" * 400, 365 * 86_400.0),
+        ):
+            with subtests.test(kind=kind, asked=asked, seconds=seconds):
+                date = "Wed, 25 Nov 2026 12:00:00 GMT"
+                scripted.add_reply({"error": {"message": "slow down"}}, 429, kind, Retry_After=asked, Date=date)
+                with pytest.raises(Throttled) as caught:
+                    graph.get(("act_1",), {}, "act_1")
+                assert (caught.value.scope, caught.value.retry_after) == ("account:act_1", seconds)
 
 
 def test_a_503_keeps_its_retry_after(scripted: ScriptedServer, graph: GraphTransport) -> None:

@@ -116,37 +116,26 @@ def failure(graph: GraphTransport) -> AdwarmError:
 
 
 @pytest.mark.parametrize(
-    "script",
+    ("name", "script"),
     [
-        silent,
-        trickling(b""),
-        trickling(b"HTTP/1.1 200 OK\r\nX-Slow: "),
-        trickling(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n"),
-        trickling(b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
-        trickling(HEAD + b"Content-Length: 100000\r\n\r\n{"),
-        trickling(HEAD + b"\r\n{"),
-        trickling(CHUNKED, b"1\r\n{\r\n"),
-        trickling(CHUNKED + b"5;x="),
-        trickling(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n"),
-        trickling(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0)[:10], b"\0"),
-    ],
-    ids=[
-        "silent",
-        "status",
-        "header",
-        "headers",
-        "continue",
-        "length",
-        "close",
-        "chunks",
-        "chunk size",
-        "trailer",
-        "packed",
+        ("silent", silent),
+        ("status", trickling(b"")),
+        ("header", trickling(b"HTTP/1.1 200 OK\r\nX-Slow: ")),
+        ("headers", trickling(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n")),
+        ("continue", trickling(b"", b"HTTP/1.1 100 Continue\r\n\r\n")),
+        ("length", trickling(HEAD + b"Content-Length: 100000\r\n\r\n{")),
+        ("close", trickling(HEAD + b"\r\n{")),
+        ("chunks", trickling(CHUNKED, b"1\r\n{\r\n")),
+        ("chunk size", trickling(CHUNKED + b"5;x=")),
+        ("trailer", trickling(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n")),
+        ("packed", trickling(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0)[:10], b"\0")),
     ],
 )
-def test_no_trickle_outlives_its_deadline(raw: RawServer, graph: GraphTransport, script: Script) -> None:
+def test_no_trickle_outlives_its_deadline(raw: RawServer, clock: VirtualClock, name: str, script: Script) -> None:
     """A head or body of one byte at a time without end fails at the call's deadline."""
     raw.script = script
+    settings = SourceSettings(graph_url=raw.url, read_timeout=0.1, call_timeout=0.2)
+    graph = GraphTransport(MetaCredentials(SecretStr(TOKEN)), settings, clock)
     began = time.monotonic()
     error = failure(graph)
     assert time.monotonic() - began < PROMPT
@@ -213,38 +202,41 @@ def test_no_flood_fills_the_memory(
     assert time.monotonic() - began < PROMPT
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"\0" * 100,
-        b"HTTP/1.1 abc\r\n\r\n",
-        b"HTTP/9.9 200 OK\r\n\r\n{}",
-        b"SSH-2.0-OpenSSH_9.6\r\n",
-        HEAD + b"Content-Length: 100\r\n\r\n{}",
-        HEAD + b"Content-Length: 1\r\n\r\n{}",
-        HEAD + b"Content-Length: 2, 3\r\n\r\n{}",
-        HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
-        CHUNKED + b"zz\r\n{}",
-        CHUNKED + b"5\r\n{}",
-        HEAD + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
-        HEAD + b"Content-Encoding: gzip, gzip\r\nContent-Length: 2\r\n\r\n{}",
-        HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
-        HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0)[:-4],
-        HEAD + b"Content-Encoding: deflate\r\n\r\n" + b"\xff" * 50,
-        b"HTTP/1.1 200 OK\r\nContent-Type: \xff\xfe\r\n\r\n{}",
-        HEAD + b"Location: http://[\r\n\r\n[",
-        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
-    ],
-)
-def test_broken_answers_are_errors_with_a_reason(raw: RawServer, graph: GraphTransport, answer: bytes) -> None:
+BROKEN_ANSWERS = [
+    b"",
+    b"\0" * 100,
+    b"HTTP/1.1 abc\r\n\r\n",
+    b"HTTP/9.9 200 OK\r\n\r\n{}",
+    b"SSH-2.0-OpenSSH_9.6\r\n",
+    HEAD + b"Content-Length: 100\r\n\r\n{}",
+    HEAD + b"Content-Length: 1\r\n\r\n{}",
+    HEAD + b"Content-Length: 2, 3\r\n\r\n{}",
+    HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+    CHUNKED + b"zz\r\n{}",
+    CHUNKED + b"5\r\n{}",
+    HEAD + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}",
+    HEAD + b"Content-Encoding: gzip, gzip\r\nContent-Length: 2\r\n\r\n{}",
+    HEAD + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+    HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}", mtime=0)[:-4],
+    HEAD + b"Content-Encoding: deflate\r\n\r\n" + b"\xff" * 50,
+    b"HTTP/1.1 200 OK\r\nContent-Type: \xff\xfe\r\n\r\n{}",
+    HEAD + b"Location: http://[\r\n\r\n[",
+    b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
+]
+
+
+def test_broken_answers_are_errors_with_a_reason(
+    raw: RawServer, graph: GraphTransport, subtests: pytest.Subtests
+) -> None:
     """What is no answer ends as an error of our own that names no address and no token, and never as a library's."""
-    raw.script = at_once(answer)
-    error = failure(graph)
-    assert error.code
-    assert TOKEN not in str(error)
-    assert "127.0.0.1" not in str(error)
-    assert error.__context__ is None or not isinstance(error.__context__, OSError)
+    for answer in BROKEN_ANSWERS:
+        with subtests.test(answer=answer):
+            raw.script = at_once(answer)
+            error = failure(graph)
+            assert error.code
+            assert TOKEN not in str(error)
+            assert "127.0.0.1" not in str(error)
+            assert error.__context__ is None or not isinstance(error.__context__, OSError)
 
 
 def test_what_a_lying_length_leaves_behind(raw: RawServer, graph: GraphTransport) -> None:
@@ -263,7 +255,7 @@ def test_a_bomb_is_not_unpacked(raw: RawServer, graph: GraphTransport, pack: Cal
     raw.script = at_once(
         HEAD
         + b"Content-Encoding: %s\r\n\r\n" % (b"deflate" if pack is not gzip.compress else b"gzip")
-        + pack(b" " * 50_000_000)
+        + pack(b" " * 5_000_000)
     )
     assert isinstance(failure(graph), TooMuchData)
     raw.script = at_once(HEAD + b"Content-Encoding: deflate\r\n\r\n" + pack(b'{"ok": 1}' + b" " * 100_000))
