@@ -1,6 +1,7 @@
 """Backups: what they hold, that damage is found, and that a restore changes all or nothing."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 
 import orjson
@@ -16,6 +17,7 @@ from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, open_engine, read_transaction, upgrade, write_transaction
 from adwarm.store.schema import get_current_revision, get_head_revision
 from adwarm.store.tables import access_aggregate, account
+from tests.unit.conftest import SQLITE_ONLY
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -23,6 +25,10 @@ NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 @pytest.fixture
 def context(engine: Engine, tmp_path: Path) -> Context:
     """An installation with one account and two hours of the log in one object, on either database."""
+    return _install(engine, tmp_path)
+
+
+def _install(engine: Engine, tmp_path: Path) -> Context:
     settings = Settings(home=tmp_path / "home")
     made = Context(engine, ObjectStore(settings.data), settings)
     _add_hour(made, NOW, b"one")
@@ -72,6 +78,7 @@ def test_a_backup_is_restored_elsewhere(context: Context, tmp_path: Path) -> Non
     assert (Path(target.settings.data) / "opens/2026-11-25/a.parquet").read_bytes() == b"opens"
 
 
+@SQLITE_ONLY
 def test_objects_are_shared_and_old_backups_deleted(context: Context, tmp_path: Path) -> None:
     """A second backup copies only what is new; `keep` deletes older backups with the objects that no other needs."""
     target = str(tmp_path / "backups")
@@ -91,6 +98,7 @@ def test_objects_are_shared_and_old_backups_deleted(context: Context, tmp_path: 
     assert check_backup(target, second.name).problems == []
 
 
+@SQLITE_ONLY
 def test_an_incomplete_backup_is_not_restored(context: Context, tmp_path: Path) -> None:
     """A backup without a manifest was not finished: it is never chosen, and naming it is an error."""
     target = str(tmp_path / "backups")
@@ -105,22 +113,25 @@ def test_an_incomplete_backup_is_not_restored(context: Context, tmp_path: Path) 
         check_backup(target, "../../etc")
 
 
-@pytest.mark.parametrize("pattern", ["tables/account.jsonl.zst", "objects.jsonl.zst", "../../objects/*/*"])
-@pytest.mark.parametrize("how", ["changed", "missing"])
-def test_damage_is_found_before_anything_changes(context: Context, tmp_path: Path, pattern: str, how: str) -> None:
+def test_damage_is_found_before_anything_changes(sqlite_engine: Engine, tmp_path: Path) -> None:
     """A changed or missing table, list or object is named, and nothing is restored unless problems are allowed."""
-    made = create_backup(context, str(tmp_path / "backups"), NOW)
-    (path,) = (tmp_path / "backups/backups" / made.name).glob(pattern)
-    path.unlink()
-    if how == "changed":
-        path.write_bytes(b"other")
-    target = _empty(tmp_path)
-    with pytest.raises(Corrupt, match=f"the backup {made.name} is damaged"):
-        restore_backup(target, str(tmp_path / "backups"))
-    assert (_accounts(target), list(target.objects.list_objects())) == ([], [])
-    if "objects/" in pattern:
-        restore_backup(target, str(tmp_path / "backups"), allow_problems=True)
-        assert _accounts(target) == ["act_1"]
+    made, target = create_backup(_install(sqlite_engine, tmp_path), str(tmp_path / "backups"), NOW), _empty(tmp_path)
+    for pattern, data in product(
+        ("tables/account.jsonl.zst", "objects.jsonl.zst", "../../objects/*/*"), (b"other", b"")
+    ):
+        case = (pattern, data or "missing")
+        (path,) = (tmp_path / "backups/backups" / made.name).glob(pattern)
+        whole = path.read_bytes()
+        path.unlink()
+        if data:
+            path.write_bytes(data)
+        with pytest.raises(Corrupt, match=f"the backup {made.name} is damaged"):
+            restore_backup(target, str(tmp_path / "backups"))
+        assert (_accounts(target), list(target.objects.list_objects())) == ([], []), case
+        if case == ("../../objects/*/*", "missing"):
+            restore_backup(target, str(tmp_path / "backups"), allow_problems=True)
+            assert _accounts(target) == ["act_1"]
+        path.write_bytes(whole)
 
 
 def test_a_filled_installation_is_not_overwritten(context: Context, tmp_path: Path) -> None:
@@ -156,6 +167,7 @@ def test_a_restore_that_fails_changes_no_row(context: Context, tmp_path: Path, m
     assert _accounts(context) == ["act_1"]
 
 
+@SQLITE_ONLY
 def test_missing_objects_are_told(context: Context, tmp_path: Path) -> None:
     """An object that the store has lost or damaged makes a backup with a problem, and not a wrong one."""
     lost = _add_hour(context, NOW + timedelta(hours=1), b"lost")
@@ -167,6 +179,7 @@ def test_missing_objects_are_told(context: Context, tmp_path: Path) -> None:
     ]
 
 
+@SQLITE_ONLY
 def test_objects_that_come_during_the_backup_are_in_it(
     context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +219,7 @@ def test_a_broken_manifest_is_damage(data: bytes) -> None:
         Manifest.from_json(data)
 
 
+@SQLITE_ONLY
 def test_a_newer_format_and_a_foreign_path_are_refused(context: Context, tmp_path: Path) -> None:
     """A backup of a newer adwarm asks for an upgrade; a manifest cannot make a restore write elsewhere."""
     with pytest.raises(BadRequest, match="upgrade it"):

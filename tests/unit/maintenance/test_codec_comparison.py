@@ -9,7 +9,7 @@ from adwarm.maintenance.codec_comparison import CONTENDERS, CodecComparison, Set
 from adwarm.model import ReportKey
 from adwarm.settings import CompressionSettings
 from adwarm.store import entries
-from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 
 KEYS = [ReportKey("act_1", "last_30d"), ReportKey("act_2", "last_30d"), ReportKey("act_2", "yesterday")]
 
@@ -33,6 +33,7 @@ def _compare(desk: ReaderHarness, **values: object) -> CodecComparison:
     return compare_codecs(desk.bench.prefetch.context, **values)  # type: ignore[arg-type]
 
 
+@SQLITE_ONLY
 def test_all_settings_are_compared_on_the_same_documents(filled: ReaderHarness) -> None:
     """Each contender once, sizes as stored ones would be, and the current setting among them."""
     result = _compare(filled)
@@ -45,6 +46,7 @@ def test_all_settings_are_compared_on_the_same_documents(filled: ReaderHarness) 
     assert {result.current, result.advised, result.advised_recompression} <= names
 
 
+@SQLITE_ONLY
 def test_the_settings_own_levels_are_compared_too(filled: ReaderHarness) -> None:
     """A level that is no contender by itself is added, for stored and for recompressed entries."""
     filled.bench.use_compression(CompressionSettings(codec="gzip", gzip_level=3, recompress_level=8))
@@ -59,6 +61,7 @@ def test_entries_with_most_bytes_read_are_used_first(filled: ReaderHarness) -> N
     assert (result.documents, result.raw_bytes, result.median_reads) == (1, most_read.raw_bytes, 5.0)
 
 
+@SQLITE_ONLY
 def test_the_time_bounds_what_is_measured(filled: ReaderHarness) -> None:
     """When every call takes a second, little fits into 10 s, and the first document is cut to that."""
     largest = max(item.raw_bytes for item in entries.list_entries(filled.engine))
@@ -66,6 +69,7 @@ def test_the_time_bounds_what_is_measured(filled: ReaderHarness) -> None:
     assert (result.documents, result.raw_bytes < largest) == (1, True)
 
 
+@SQLITE_ONLY
 def test_more_reads_advise_a_stronger_level(filled: ReaderHarness) -> None:
     """The cost weighs bytes by reads against the CPU time: few reads favor the fast one, many the small one."""
     fast = SettingFigures("zstd", 1, 10_000, 1_000, 0.001, 0.001, 1)
@@ -77,6 +81,7 @@ def test_more_reads_advise_a_stronger_level(filled: ReaderHarness) -> None:
     assert result.advised == result.settings[0].name
 
 
+@SQLITE_ONLY
 def test_without_reads_one_is_assumed_and_said(desk: ReaderHarness) -> None:
     """The reason names the assumption."""
     desk.warm(KEYS[0])
@@ -84,6 +89,7 @@ def test_without_reads_one_is_assumed_and_said(desk: ReaderHarness) -> None:
     assert (result.median_reads, "since none was counted" in result.why) == (1.0, True)
 
 
+@SQLITE_ONLY
 def test_unreadable_entries_are_left_out(filled: ReaderHarness) -> None:
     """Damaged entries cannot be compared; without any other there is an error that says what to do."""
     filled.corrupt_payloads()

@@ -18,7 +18,7 @@ from adwarm.store.partition_rows import pack_rows
 from adwarm.store.quarantine import DamagedItem
 from adwarm.store.snapshots import insert_snapshot, set_policy
 from adwarm.store.tables import partition, quarantined_item
-from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import UNDECODABLE, UNREADABLE, fail_to_read, store_bomb
 
 KEYS = [ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")]
@@ -29,6 +29,7 @@ def _spoil_objects(objects: ObjectStore) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
 
 
+@SQLITE_ONLY
 def test_an_intact_store_has_no_findings(desk: ReaderHarness, objects: ObjectStore) -> None:
     """Entries and objects are counted, and nothing is reported."""
     desk.warm(*KEYS)
@@ -37,6 +38,7 @@ def test_an_intact_store_has_no_findings(desk: ReaderHarness, objects: ObjectSto
     assert result.to_dict()["corrupt"] == []
 
 
+@SQLITE_ONLY
 def test_damaged_entries_are_named_and_fetched_again(desk: ReaderHarness, objects: ObjectStore) -> None:
     """Without repair they are only reported; with it the next warm fetches them."""
     desk.warm(*KEYS)
@@ -80,6 +82,7 @@ def _swap_object(desk: ReaderHarness, data: bytes) -> None:
         connection.execute(partition.update().values(object_hash=digest))
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("damage", UNDECODABLE)
 def test_what_has_checksums_and_does_not_decode_is_one_problem(desk: ReaderHarness, damage: str) -> None:
     """A bomb, noise, foreign JSON or a newer format never stops the check; it is set aside and fetched again."""
@@ -95,6 +98,7 @@ def test_what_has_checksums_and_does_not_decode_is_one_problem(desk: ReaderHarne
     assert desk.reader.read(KEYS[0]).status is ReadStatus.HIT
 
 
+@SQLITE_ONLY
 def test_a_bomb_takes_little_memory(desk: ReaderHarness) -> None:
     """No more is decoded than the settings allow."""
     desk.warm(KEYS[0])
@@ -107,6 +111,7 @@ def test_a_bomb_takes_little_memory(desk: ReaderHarness) -> None:
         tracemalloc.stop()
 
 
+@SQLITE_ONLY
 def test_a_folder_in_place_of_an_object_is_one_problem(desk: ReaderHarness, objects: ObjectStore) -> None:
     """It is set aside like a damaged file, and the days are fetched again."""
     desk.warm(KEYS[0])
@@ -121,6 +126,7 @@ def test_a_folder_in_place_of_an_object_is_one_problem(desk: ReaderHarness, obje
     assert verify_store(_context(desk)).problems == []
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("reason", UNREADABLE)
 @pytest.mark.parametrize("works", [True, False])
 def test_a_file_that_cannot_be_read_is_one_problem(
@@ -143,6 +149,7 @@ def test_a_file_that_cannot_be_read_is_one_problem(
     assert "ADWARM_DATA_URL" in result.problems[0].reason
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -162,6 +169,7 @@ def test_objects_with_right_checksums_and_wrong_content(desk: ReaderHarness, dat
         assert connection.execute(select(partition.c.day)).all() == []
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("is_live", [True, False])
 def test_snapshots_are_checked(desk: ReaderHarness, is_live: bool) -> None:
     """Each stored forecast is checked, and the live one is loaded too."""
@@ -207,6 +215,7 @@ def test_what_was_checked_is_counted(desk: ReaderHarness, objects: ObjectStore) 
     assert totals.kinds["partition"].bytes == sum(path.stat().st_size for path in Path(objects.url).rglob("*.parquet"))
 
 
+@SQLITE_ONLY
 def test_an_object_that_is_whole_again_is_healed(desk: ReaderHarness, objects: ObjectStore) -> None:
     """However it came back: the next check closes its row."""
     desk.warm(KEYS[0])
@@ -218,6 +227,7 @@ def test_an_object_that_is_whole_again_is_healed(desk: ReaderHarness, objects: O
     assert quarantine.count_open(desk.engine) == {}
 
 
+@SQLITE_ONLY
 def test_damage_that_cannot_be_set_aside_does_not_stop_the_check(
     desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,7 +23,7 @@ from adwarm.settings import CompressionSettings
 from adwarm.store import entries
 from adwarm.store.database import write_transaction
 from adwarm.store.entries import Entry
-from tests.unit.conftest import NOW, ReaderHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import store_bomb
 
 KEY, OTHER = ReportKey("act_1", "last_30d"), ReportKey("act_2", "last_30d")
@@ -68,6 +68,7 @@ def _codecs(desk: ReaderHarness) -> dict[str, str | None]:
     return {item.key.account_id: item.recompressed_with for item in entries.list_entries(desk.engine)}
 
 
+@SQLITE_ONLY
 def test_an_entry_is_recompressed_where_that_is_smaller(plain: ReaderHarness) -> None:
     """The document is the same afterwards, with the new codec; a second run changes nothing."""
     before = plain.reader.get_body(plain.reader.read(KEY))
@@ -80,6 +81,7 @@ def test_an_entry_is_recompressed_where_that_is_smaller(plain: ReaderHarness) ->
     assert recompress_all(plain.bench.prefetch.context, CompressionSettings(codec="brotli"), NOW)["repacked"] == 0
 
 
+@SQLITE_ONLY
 def test_it_never_makes_an_entry_larger(plain: ReaderHarness) -> None:
     """An entry that is already small stays as it is."""
     recompress_all(plain.bench.prefetch.context, CompressionSettings(codec="zstd"), NOW)
@@ -88,6 +90,7 @@ def test_it_never_makes_an_entry_larger(plain: ReaderHarness) -> None:
     assert entries.list_entries(plain.engine) == before
 
 
+@SQLITE_ONLY
 def test_a_damaged_entry_is_marked_and_not_recompressed(plain: ReaderHarness) -> None:
     """A corrupt entry is counted, marked degraded, and left."""
     plain.corrupt_payloads()
@@ -96,6 +99,7 @@ def test_a_damaged_entry_is_marked_and_not_recompressed(plain: ReaderHarness) ->
     assert entries.list_entries(plain.engine)[0].degraded
 
 
+@SQLITE_ONLY
 def test_a_decode_bomb_is_marked_and_not_recompressed(plain: ReaderHarness) -> None:
     """Right checksums do not make it stop the recompression of the others."""
     store_bomb(plain.engine, 80 << 20)
@@ -103,6 +107,7 @@ def test_a_decode_bomb_is_marked_and_not_recompressed(plain: ReaderHarness) -> N
     assert (counts["corrupt"], entries.list_entries(plain.engine)[0].degraded) == (1, True)
 
 
+@SQLITE_ONLY
 def test_the_document_and_its_hash_stay_the_same(cheap: ReaderHarness) -> None:
     """Codec and bytes change; the document, its type, its freshness and its reads do not."""
     before = {item.key: (item, *entries.find(cheap.engine, item.key)) for item in entries.list_entries(cheap.engine)}  # type: ignore[misc]
@@ -126,6 +131,7 @@ def test_the_document_and_its_hash_stay_the_same(cheap: ReaderHarness) -> None:
     assert totals.codecs["gzip"].packed == 4
 
 
+@SQLITE_ONLY
 def test_the_content_type_is_kept(cheap: ReaderHarness) -> None:
     """An entry of another content type has it afterwards too."""
     (listed, *_) = entries.list_entries(cheap.engine, "act_1")
@@ -154,6 +160,7 @@ def test_only_entries_whose_reads_pay_are_recompressed(cheap: ReaderHarness) -> 
     assert _codecs(cheap) == {"act_1": "gzip-9", "act_2": None}
 
 
+@SQLITE_ONLY
 def test_nothing_is_recompressed_where_no_reads_pay(cheap: ReaderHarness) -> None:
     """A run whose CPU time would cost more than all reads save says so, and leaves the entries for a later run."""
     result = _run(cheap, step=1.0, recompress_min_saving=10**9)
@@ -162,6 +169,7 @@ def test_nothing_is_recompressed_where_no_reads_pay(cheap: ReaderHarness) -> Non
     assert set(_codecs(cheap).values()) == {None}
 
 
+@SQLITE_ONLY
 def test_a_dry_run_changes_nothing(cheap: ReaderHarness) -> None:
     """It names the same entries with estimated sizes, stores nothing and counts no payload as compressed."""
     before = entries.list_entries(cheap.engine)
@@ -173,6 +181,7 @@ def test_a_dry_run_changes_nothing(cheap: ReaderHarness) -> None:
     assert "would be recompressed" in str(result)
 
 
+@SQLITE_ONLY
 def test_the_cpu_time_is_kept(cheap: ReaderHarness) -> None:
     """A run ends when the next entry would exceed its time; the entry that saves more per CPU second comes first."""
     result = _run(cheap, 8.5, step=1.0, recompress_min_saving=0)
@@ -182,6 +191,7 @@ def test_the_cpu_time_is_kept(cheap: ReaderHarness) -> None:
     assert _run(cheap, 0).candidates == 0
 
 
+@SQLITE_ONLY
 def test_an_entry_is_tried_once_per_setting(cheap: ReaderHarness) -> None:
     """A second run has no candidate; another level has."""
     assert _run(cheap).recompressed == 2
@@ -190,6 +200,7 @@ def test_an_entry_is_tried_once_per_setting(cheap: ReaderHarness) -> None:
     assert _run(cheap, recompress_level=8).candidates == 2
 
 
+@SQLITE_ONLY
 def test_an_entry_that_does_not_shrink_is_not_tried_again(cheap: ReaderHarness) -> None:
     """An entry that has the stronger level already stays as it is, and is marked."""
     recompress_all(cheap.bench.prefetch.context, CHEAP.with_codec("gzip", 9), NOW)
@@ -200,6 +211,7 @@ def test_an_entry_that_does_not_shrink_is_not_tried_again(cheap: ReaderHarness) 
     assert _run(cheap).candidates == 0
 
 
+@SQLITE_ONLY
 def test_entries_that_expire_soon_are_left(cheap: ReaderHarness) -> None:
     """Within the margin before its expiry no entry is a candidate."""
     (first, *_) = entries.list_entries(cheap.engine)
@@ -209,6 +221,7 @@ def test_entries_that_expire_soon_are_left(cheap: ReaderHarness) -> None:
     assert _run(cheap, recompress_min_hours=1, dry_run=True).candidates == 2
 
 
+@SQLITE_ONLY
 def test_excluded_entries_are_left(cheap: ReaderHarness) -> None:
     """What the settings leave out of compression is not recompressed."""
     assert _run(cheap, exclude=("act_1/*",), dry_run=True).candidates == 1
@@ -216,6 +229,7 @@ def test_excluded_entries_are_left(cheap: ReaderHarness) -> None:
     assert _run(cheap, content_types=("application/json",), dry_run=True).candidates == 2
 
 
+@SQLITE_ONLY
 def test_plain_entries_have_nothing_stronger(plain: ReaderHarness) -> None:
     """The codec identity has no level."""
     plain.reader.read(KEY)
@@ -238,6 +252,7 @@ def test_an_entry_published_meanwhile_is_left_alone(cheap: ReaderHarness, monkey
     assert set(_codecs(cheap).values()) == {None}
 
 
+@SQLITE_ONLY
 def test_a_damaged_candidate_is_marked(cheap: ReaderHarness) -> None:
     """It is counted once and marked, so that it is fetched again; a dry run does not mark it."""
     cheap.corrupt_payloads()

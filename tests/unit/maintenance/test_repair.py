@@ -15,6 +15,7 @@ from adwarm.model import Account, Priority, ReportKey, resolve_key
 from adwarm.settings import BackpressureSettings, MaintenanceSettings, Settings
 from adwarm.store import Context, ObjectStore, accounts, entries, write_transaction
 from adwarm.store.entries import Entry
+from tests.unit.conftest import SQLITE_ONLY
 
 from .isolations import NothingIsolated
 
@@ -99,6 +100,7 @@ def test_a_run_requests_a_few_and_the_next_goes_on(engine: Engine, objects: Obje
     assert len(stage.queued()) == 5
 
 
+@SQLITE_ONLY
 def test_a_key_that_stays_degraded_pauses_ever_longer(engine: Engine, objects: ObjectStore) -> None:
     """Each request that did not help doubles the pause, from half an hour to a day; passes still end."""
     stage = Stage(engine, objects)

@@ -14,7 +14,7 @@ from adwarm.model import ReportKey
 from adwarm.serving import ReadStatus
 from adwarm.settings import MaintenanceSettings
 from adwarm.store import Context, integrity_days, quarantine
-from tests.unit.conftest import ReaderHarness
+from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import UNDECODABLE
 
 KEYS = [ReportKey(f"act_{number}", name) for number in range(1, 4) for name in ("last_7d", "yesterday")]
@@ -98,6 +98,7 @@ def test_reading_is_slow(full: ReaderHarness) -> None:
     assert read / 1_000 * 0.9 < seconds <= read / 1_000
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("damage", ["payloads", *UNDECODABLE])
 def test_damage_is_set_aside_and_reported(desk: ReaderHarness, damage: str) -> None:
     """The pass goes on; the entry is marked, and the next fetch heals it."""

@@ -55,8 +55,8 @@ def test_a_function_that_fails_heals_nothing() -> None:
     assert not healer.adopt(FAILURE)
 
 
-@pytest.mark.parametrize("path", ["no_such_package:act", f"{__name__}:missing", f"{__name__}:NO_FUNCTION"])
-def test_a_path_to_nothing_is_an_error(path: str) -> None:
+def test_a_path_to_nothing_is_an_error(subtests: pytest.Subtests) -> None:
     """The error names the path."""
-    with pytest.raises(BadRequest, match=path.partition(":")[2]):
-        CustomHealer(path, ErrorFilter(), 60).heal(FAILURE)
+    for path in ("no_such_package:act", f"{__name__}:missing", f"{__name__}:NO_FUNCTION"):
+        with subtests.test(path=path), pytest.raises(BadRequest, match=path.partition(":")[2]):
+            CustomHealer(path, ErrorFilter(), 60).heal(FAILURE)

@@ -10,9 +10,9 @@ from tests.unit.conftest import NOW
 SESSION = next(item for item in DEFAULT_HEALERS if item.action == "session_restart")
 
 
-@pytest.mark.parametrize(
-    ("names", "pattern", "error", "expected"),
-    [
+def test_class_and_pattern(subtests: pytest.Subtests) -> None:
+    """An error matches by its class or a base class, when code or message contains the pattern; refusals never do."""
+    for names, pattern, error, expected in (
         (("any",), None, ValueError("x"), True),
         (("Transient",), None, Transient("busy"), True),
         (("Transient",), None, Throttled("slow", scope="app:1", until=NOW), True),
@@ -23,11 +23,9 @@ SESSION = next(item for item in DEFAULT_HEALERS if item.action == "session_resta
         (("Transient",), "^connection$", Transient("the connection failed"), False),
         (("any",), "(?i)BROKEN", AdwarmError("a broken pipe"), True),
         (("any",), None, NotAdmitted("parked", scope="app:1", until=NOW), False),
-    ],
-)
-def test_class_and_pattern(names: tuple[str, ...], pattern: str | None, error: Exception, expected: bool) -> None:
-    """An error matches by its class or a base class, when code or message contains the pattern; refusals never do."""
-    assert ErrorFilter(names, pattern).matches(error) is expected
+    ):
+        with subtests.test(names=names, pattern=pattern, error=error, expected=expected):
+            assert ErrorFilter(names, pattern).matches(error) is expected
 
 
 def test_the_default_for_sessions_knows_a_lost_connection() -> None:

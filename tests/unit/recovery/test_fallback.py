@@ -183,16 +183,18 @@ def test_a_timeout_falls_to_the_next(hanging: Callable[[], str]) -> None:
     assert found.notes == ("fallback slow here only failed: TimeoutError: no answer within 0.01 s",)
 
 
-@pytest.mark.parametrize("age_seconds", [59, 60, 61])
-def test_old_results_are_not_used(age_seconds: int) -> None:
+def test_old_results_are_not_used(subtests: pytest.Subtests) -> None:
     """A result older than the limit is left out, and the note says how old it is; at the limit it is used."""
-    at = NOW - timedelta(seconds=age_seconds)
-    guard = Guard()
-    found = run([answering("old", as_of=lambda _: at, max_age_seconds=60), answering("new")], guard=guard)
-    assert found.value == ("new" if age_seconds > 60 else "old")
-    assert guard.counted[0] == ("old", False)
-    if age_seconds > 60:
-        assert found.notes == ("fallback old is not used: its data is 61 s old, and 60 s is the limit",)
+    for age_seconds in (59, 60, 61):
+        with subtests.test(age_seconds=age_seconds):
+            at = NOW - timedelta(seconds=age_seconds)
+            guard = Guard()
+            old = answering("old", as_of=lambda _, at=at: at, max_age_seconds=60)
+            found = run([old, answering("new")], guard=guard)
+            assert found.value == ("new" if age_seconds > 60 else "old")
+            assert guard.counted[0] == ("old", False)
+            if age_seconds > 60:
+                assert found.notes == ("fallback old is not used: its data is 61 s old, and 60 s is the limit",)
 
 
 def test_a_result_of_unknown_age_is_used() -> None:
@@ -208,21 +210,19 @@ def test_isolated_fallbacks_are_skipped_unless_they_are_exempt() -> None:
     assert guard.counted == []
 
 
-@pytest.mark.parametrize(
-    ("error", "is_failed"),
-    [
+def test_what_counts_against_a_fallback(subtests: pytest.Subtests) -> None:
+    """Permanent answers and calls that were not admitted say nothing about its health."""
+    for error, is_failed in (
         (Transient("x"), True),
         (OSError("x"), True),
         (NotFound("x"), False),
         (Corrupt("x"), False),
         (Refused("x", retry_after=1), False),
-    ],
-)
-def test_what_counts_against_a_fallback(error: Exception, is_failed: bool) -> None:
-    """Permanent answers and calls that were not admitted say nothing about its health."""
-    guard = Guard()
-    run([failing("a", error)], guard=guard)
-    assert guard.counted == [("a", is_failed)]
+    ):
+        with subtests.test(error=error, is_failed=is_failed):
+            guard = Guard()
+            run([failing("a", error)], guard=guard)
+            assert guard.counted == [("a", is_failed)]
 
 
 def test_no_result_is_no_error() -> None:

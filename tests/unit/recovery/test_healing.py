@@ -5,6 +5,7 @@ import threading
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import SystemClock, VirtualClock
@@ -190,6 +191,7 @@ def _heal_in_process(url: str, path: Path, barrier: Barrier, results: "multiproc
         thread.join()
 
 
+@pytest.mark.slow
 def test_several_processes_heal_once(engine: Engine, tmp_path: Path) -> None:
     """Fifteen failing tasks in three processes renew the token once, and all of them may try again."""
     context = multiprocessing.get_context("spawn")

@@ -115,33 +115,32 @@ def test_the_last_error_is_raised_unchanged() -> None:
     assert (len(waits), len(failures)) == (2, 3)
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
+def test_permanent_errors_are_not_retried(subtests: pytest.Subtests) -> None:
+    """Throttles, long waits and deterministic failures are raised at once."""
+    for error in (
         Throttled(scope="account:act_1", until=LATER),
         Transient("come back in an hour", retry_after=3600),
         TooMuchData(),
         BadRequest("no such field"),
         ValueError("a bug"),
-    ],
-)
-def test_permanent_errors_are_not_retried(error: Exception) -> None:
-    """Throttles, long waits and deterministic failures are raised at once."""
-    answer, waits, failures = run(Flaky(error))
+    ):
+        with subtests.test(error=error):
+            answer, waits, failures = run(Flaky(error))
 
-    assert answer is error
-    assert (waits, failures) == ([], [error])
+            assert answer is error
+            assert (waits, failures) == ([], [error])
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError()])
-def test_a_lost_connection_is_retryable(error: Exception) -> None:
+def test_a_lost_connection_is_retryable(subtests: pytest.Subtests) -> None:
     """Operations of other libraries need not raise adwarm's errors."""
-    assert is_retryable(SETTINGS, "meta", error)
+    for error in (ConnectionResetError(), TimeoutError()):
+        with subtests.test(error=error):
+            assert is_retryable(SETTINGS, "meta", error)
 
 
-@pytest.mark.parametrize(
-    ("source", "error", "is_retried"),
-    [
+def test_each_source_has_its_retryable_classes(subtests: pytest.Subtests) -> None:
+    """Those of the source replace those of `*`; a quota and a call that was not admitted are never retried."""
+    for source, error, is_retried in (
         ("warehouse", OSError("disk"), True),
         ("warehouse", ConnectionResetError(), True),
         ("warehouse", Transient(), False),
@@ -154,14 +153,12 @@ def test_a_lost_connection_is_retryable(error: Exception) -> None:
         ("meta", Transient(), True),
         ("meta", OSError("disk"), False),
         ("meta", Corrupt(), False),
-    ],
-)
-def test_each_source_has_its_retryable_classes(source: str, error: Exception, is_retried: bool) -> None:
-    """Those of the source replace those of `*`; a quota and a call that was not admitted are never retried."""
-    classes = {"warehouse": ("OSError",), "everything": ("any",), "platform": ("Transient", "Corrupt")}
-    settings = RecoverySettings(retryable=classes)
+    ):
+        with subtests.test(source=source, error=error, is_retried=is_retried):
+            classes = {"warehouse": ("OSError",), "everything": ("any",), "platform": ("Transient", "Corrupt")}
+            settings = RecoverySettings(retryable=classes)
 
-    assert is_retryable(settings, source, error) == is_retried
+            assert is_retryable(settings, source, error) == is_retried
 
 
 def test_every_name_that_settings_accept_is_a_class() -> None:

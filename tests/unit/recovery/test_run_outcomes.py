@@ -94,13 +94,15 @@ TABLE: list[tuple[Exception, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "scopes"), TABLE, ids=[type(error).__name__ for error, _ in TABLE])
-def test_each_class_of_error_counts_against_its_scope(bench: Bench, error: Exception, scopes: list[str]) -> None:
+def test_each_class_of_error_counts_against_its_scope(clock: VirtualClock, subtests: pytest.Subtests) -> None:
     """Five runs that end with it isolate what it says something about, and nothing else."""
-    for _ in range(5):
-        bench.run(CALL, error)
+    for error, scopes in TABLE:
+        with subtests.test(error=error):
+            bench = Bench(clock, MemoryJournal())
+            for _ in range(5):
+                bench.run(CALL, error)
 
-    assert bench.isolated() == scopes
+            assert bench.isolated() == scopes
 
 
 def test_stored_data_is_never_isolated(bench: Bench) -> None:
