@@ -31,8 +31,8 @@ from graph_simulator.server import SimulatorServer
 from tests.unit.conftest import NOW
 
 TOKEN = "simulated-token"
-LONG_RANGE = "2026-09-01..2026-11-24"
-LONG_WINDOW = Window(date(2026, 9, 1), date(2026, 11, 24))
+LONG_RANGE = "2026-10-01..2026-11-24"
+LONG_WINDOW = Window(date(2026, 10, 1), date(2026, 11, 24))
 
 
 @dataclass

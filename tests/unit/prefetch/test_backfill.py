@@ -18,7 +18,7 @@ from adwarm.prefetch.backfill import (
 )
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import jobs, partitions
-from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
 RANGE = Window(date(2026, 6, 1), date(2026, 8, 29))
 ACCOUNTS = [Account(f"act_{number}", "UTC", "UTC", "EUR") for number in (1, 2, 3)]
@@ -47,6 +47,7 @@ def test_every_day_is_fetched_once_in_blocks(bench: PrefetchHarness) -> None:
     assert _days(bench, "act_3") == set(RANGE.days())
 
 
+@SQLITE_ONLY
 def test_a_rerun_of_settled_days_makes_no_call(bench: PrefetchHarness) -> None:
     """Days that are stored and settled are not even planned."""
     _run(bench)
@@ -82,6 +83,7 @@ def test_a_stopped_backfill_continues(bench: PrefetchHarness) -> None:
     assert all(_days(bench, account.id) == set(RANGE.days()) for account in ACCOUNTS)
 
 
+@SQLITE_ONLY
 def test_a_denied_account_does_not_stop_the_others(bench: PrefetchHarness) -> None:
     """It is tried once, left out of later blocks, and named in the result."""
 
@@ -96,6 +98,7 @@ def test_a_denied_account_does_not_stop_the_others(bench: PrefetchHarness) -> No
     assert _days(bench, "act_1") == set(RANGE.days())
 
 
+@SQLITE_ONLY
 def test_a_parked_account_is_tried_again(bench: PrefetchHarness) -> None:
     """The backfill waits for a throttled account by the run's clock, and its days are fetched in the end."""
     throttles = [Throttled("slow down", scope="account:act_1", until=NOW + timedelta(milliseconds=20))]
@@ -112,6 +115,7 @@ def test_a_parked_account_is_tried_again(bench: PrefetchHarness) -> None:
     assert bench.clock.now() >= NOW + timedelta(seconds=1)
 
 
+@SQLITE_ONLY
 def test_a_batch_that_fails_whole_stops_the_backfill(bench: PrefetchHarness) -> None:
     """When a whole batch fails, continuing would only cause more errors; the error holds the reasons."""
 
@@ -123,6 +127,7 @@ def test_a_batch_that_fails_whole_stops_the_backfill(bench: PrefetchHarness) -> 
         _run(bench)
 
 
+@SQLITE_ONLY
 def test_progress_can_be_read_while_it_runs(bench: PrefetchHarness) -> None:
     """The job counts account-blocks and requests."""
     report = _run(bench, batch_size=2)
@@ -146,6 +151,7 @@ def test_an_invalid_range_is_refused(since: date, until: date, words: str) -> No
     validate_range(Window(date(2023, 11, 1), date(2026, 12, 31)), NOW)
 
 
+@SQLITE_ONLY
 def test_a_source_without_retention_has_old_days(bench: PrefetchHarness) -> None:
     """Where the source has no limit, such as a table, days older than 37 months are fetched like others."""
     old = Window(date(2019, 3, 1), date(2019, 3, 2))
@@ -157,6 +163,7 @@ def test_a_source_without_retention_has_old_days(bench: PrefetchHarness) -> None
     assert get_account_missing_spans(bench.prefetch.context, ACCOUNTS[0], old, NOW, "default") == ()
 
 
+@SQLITE_ONLY
 def test_days_that_are_still_open_are_left_out(bench: PrefetchHarness) -> None:
     """A range beyond an account's yesterday is fetched up to yesterday."""
     ahead = Account("act_9", "Pacific/Auckland", "Pacific/Auckland", "NZD")
@@ -179,6 +186,7 @@ def _estimate(bench: PrefetchHarness, accounts: list[Account] = ACCOUNTS):
     return estimate(bench.prefetch.context, ((gap.account, gap.spans) for gap in gaps), "default")
 
 
+@SQLITE_ONLY
 def test_an_estimate_without_history_says_what_it_assumes(bench: PrefetchHarness) -> None:
     """Nothing stored: every day of the range, pages by the assumed rows, and a look-up of each new account."""
     unknown = [*ACCOUNTS, Account("act_4", currency="")]
@@ -196,6 +204,7 @@ def _spans() -> list[Window]:
     return [Window(days[0], days[-1]) for days in result.values()]
 
 
+@SQLITE_ONLY
 def test_an_estimate_matches_the_backfill(bench: PrefetchHarness) -> None:
     """With the rows of stored days measured, requests and days are those of the run; then nothing is left."""
     _run(bench, window=Window(RANGE.until - timedelta(days=2), RANGE.until))
@@ -207,6 +216,7 @@ def test_an_estimate_matches_the_backfill(bench: PrefetchHarness) -> None:
     assert (_estimate(bench).days, _estimate(bench).requests) == (0, 0)
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(
     "error",
     [

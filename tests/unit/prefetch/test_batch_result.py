@@ -30,7 +30,7 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.batch_result import most_severe_error, with_message
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from tests.unit.conftest import NOW, PrefetchHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness
 
 SOON = Throttled("slow", scope="account:act_1", until=NOW + timedelta(minutes=5), retry_after=300)
 LATER = Throttled("slower", scope="account:act_2", until=NOW + timedelta(hours=5))
@@ -62,12 +62,13 @@ def test_a_permanent_error_does_not_hide_a_transient_one() -> None:
     assert most_severe_error([]) is None
 
 
-@pytest.mark.parametrize("error", [*ORDER, *PERMANENT, SOON], ids=lambda error: type(error).__name__)
-def test_another_message_changes_nothing_else(error: AdwarmError) -> None:
+def test_another_message_changes_nothing_else(subtests: pytest.Subtests) -> None:
     """The class and all attributes stay; the original error is the cause."""
-    copy = with_message(error, "every key failed")
-    assert (type(copy), str(copy), copy.__cause__) == (type(error), "every key failed", error)
-    assert vars(copy) == vars(error)
+    for error in (*ORDER, *PERMANENT, SOON):
+        with subtests.test(error=error):
+            copy = with_message(error, "every key failed")
+            assert (type(copy), str(copy), copy.__cause__) == (type(error), "every key failed", error)
+            assert vars(copy) == vars(error)
 
 
 def _ended(status: KeyStatus, error: AdwarmError | None) -> KeyOutcome:
@@ -91,24 +92,21 @@ def test_a_batch_fails_when_no_key_is_fresh() -> None:
     assert BatchResult().failure() is None
 
 
-@pytest.mark.parametrize(
-    ("error", "fails"),
-    [
+def test_older_data_is_no_substitute_for_a_correction(subtests: pytest.Subtests) -> None:
+    """Data of a fallback counts for errors that pass by themselves; one key with another error fails the batch."""
+    for error, fails in (
         (Transient("down"), False),
         (SOON, False),
         (Blocked("ended by a human", scope="app:1", until=SOON.until), True),
         (TokenDead("renew it"), True),
         (BadRequest("no such day"), True),
         (Denied("no access", account_id="act_1"), True),
-    ],
-    ids=lambda value: type(value).__name__,
-)
-def test_older_data_is_no_substitute_for_a_correction(error: AdwarmError, fails: bool) -> None:
-    """Data of a fallback counts for errors that pass by themselves; one key with another error fails the batch."""
-    older = replace(_ended(KeyStatus.STALE, error), source="entry")
-    down = replace(_ended(KeyStatus.STALE, Transient("down")), source="entry")
-    assert (BatchResult([older]).failure() is not None) == fails
-    assert (BatchResult([down, older]).failure() is not None) == fails
+    ):
+        with subtests.test(error=error, fails=fails):
+            older = replace(_ended(KeyStatus.STALE, error), source="entry")
+            down = replace(_ended(KeyStatus.STALE, Transient("down")), source="entry")
+            assert (BatchResult([older]).failure() is not None) == fails
+            assert (BatchResult([down, older]).failure() is not None) == fails
 
 
 def test_a_failure_tells_each_reason_once_and_its_own_first() -> None:
@@ -145,6 +143,7 @@ def test_a_stored_error_holds_no_frame() -> None:
     assert (str(error), references[0]()) == ("down", None)
 
 
+@SQLITE_ONLY
 def test_every_outcome_of_the_engine_carries_its_error(bench: PrefetchHarness) -> None:
     """Each failure keeps its own class and attributes, also the second time."""
     raised: dict[str, AdwarmError] = {

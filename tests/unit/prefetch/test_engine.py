@@ -10,7 +10,7 @@ from adwarm.model import EntryKey, Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest, KeyStatus
 from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import accounts, entries, leases, partitions
-from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
 
@@ -81,6 +81,7 @@ def test_one_failing_account_does_not_stop_the_rest(bench: PrefetchHarness) -> N
     assert account.status == "denied"
 
 
+@SQLITE_ONLY
 def test_a_denied_account_is_not_called_again(bench: PrefetchHarness) -> None:
     """An account that was denied once costs no further call."""
     bench.source.script = {"act_2": raising(Denied("no access", account_id="act_2"))}
@@ -93,6 +94,7 @@ def test_a_denied_account_is_not_called_again(bench: PrefetchHarness) -> None:
     assert calls == len(bench.source.submitted)
 
 
+@SQLITE_ONLY
 def test_a_dead_token_stops_the_batch(bench: PrefetchHarness) -> None:
     """After the first dead token no further account is tried."""
     bench.source.script = {f"act_{n}": raising(TokenDead()) for n in range(1, 30)}
@@ -103,6 +105,7 @@ def test_a_dead_token_stops_the_batch(bench: PrefetchHarness) -> None:
     assert len(bench.source.submitted) <= 2  # one per worker thread
 
 
+@SQLITE_ONLY
 def test_transient_failures_are_retried(bench: PrefetchHarness) -> None:
     """A call that fails twice and then succeeds is a success; each try counts as a request."""
     failures = [Transient("busy"), Transient("busy")]
@@ -120,6 +123,7 @@ def test_transient_failures_are_retried(bench: PrefetchHarness) -> None:
     assert report.calls == 4
 
 
+@SQLITE_ONLY
 def test_too_much_data_is_split(bench: PrefetchHarness) -> None:
     """A unit that is too large is fetched in the parts that the source splits it into, and no row is lost."""
     halves = [Window(date(2026, 10, 26), date(2026, 11, 10)), Window(date(2026, 11, 11), WEEK.until)]
@@ -162,6 +166,7 @@ def test_restated_days_get_a_new_version_and_equal_ones_do_not(bench: PrefetchHa
     assert states[date(2026, 11, 22)].data_version == 1
 
 
+@SQLITE_ONLY
 def test_a_failed_refresh_keeps_the_older_entry(bench: PrefetchHarness) -> None:
     """An error never replaces good data: the key ends as stale, its entry unchanged."""
     bench.prefetch.run(make_requests("act_1", "yesterday"), Priority.LOW)
@@ -175,6 +180,7 @@ def test_a_failed_refresh_keeps_the_older_entry(bench: PrefetchHarness) -> None:
     assert before == entries.list_entries(bench.engine, "act_1")
 
 
+@SQLITE_ONLY
 def test_a_window_the_source_does_not_keep_fails_alone(bench: PrefetchHarness) -> None:
     """One impossible range fails with a reason; the other is fetched."""
     report = bench.prefetch.run(make_requests("act_1", "2001-01-01..2001-01-02", "yesterday"), Priority.LOW)
@@ -197,6 +203,7 @@ def test_a_lease_held_by_another_worker_parks_the_key(bench: PrefetchHarness) ->
     assert calls_before == len(bench.source.submitted)
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(("hours", "status"), [(1, KeyStatus.FRESH), (7, KeyStatus.FETCHED)])
 def test_fresh_through_the_predicted_open(bench: PrefetchHarness, hours: int, status: KeyStatus) -> None:
     """An entry that would be stale at the predicted open is fetched although it is fresh now."""
@@ -206,6 +213,7 @@ def test_fresh_through_the_predicted_open(bench: PrefetchHarness, hours: int, st
     assert status == bench.prefetch.run([item], Priority.LOW).outcomes[0].status
 
 
+@SQLITE_ONLY
 def test_closing_a_settled_day_twice_costs_nothing_the_second_time(bench: PrefetchHarness) -> None:
     """Closing completes the history and the week; once the days are final it makes no call."""
     key = ReportKey("act_1", "2026-09-01..2026-09-07")
@@ -219,6 +227,7 @@ def test_closing_a_settled_day_twice_costs_nothing_the_second_time(bench: Prefet
     assert second.calls == 0
 
 
+@SQLITE_ONLY
 def test_a_clock_that_is_ahead_settles_nothing(bench: PrefetchHarness) -> None:
     """Days fetched while the local clock was 60 days ahead are as old as the platform says, and are fetched again."""
     window = "2026-11-18..2026-11-24"
@@ -235,6 +244,7 @@ def test_a_clock_that_is_ahead_settles_nothing(bench: PrefetchHarness) -> None:
     assert len(bench.source.submitted) > calls_before
 
 
+@SQLITE_ONLY
 def test_keys_of_an_isolated_account_are_parked(bench: PrefetchHarness) -> None:
     """They wait for the end of the isolation, whatever the capacity, and cost no call; others are fetched."""
     keys = [*make_requests("act_1", "last_7d"), *make_requests("act_2", "last_7d")]

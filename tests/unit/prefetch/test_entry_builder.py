@@ -25,7 +25,7 @@ from adwarm.sources.protocol import FetchUnit, Increment, ResultPage
 from adwarm.store import Context, ObjectStore, entries, open_engine
 from adwarm.store.partition_rows import check_not_emptied, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
-from tests.unit.conftest import PrefetchHarness, one_ad_page
+from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness, one_ad_page
 from tests.unit.stored_damage import store_bomb
 
 SPEC = QuerySpec()
@@ -211,6 +211,7 @@ def test_a_restated_day_makes_its_summaries_due(bench: PrefetchHarness) -> None:
     assert _asked(bench) == [Increment.DAY, Increment.RANGE] * 2
 
 
+@SQLITE_ONLY
 def test_a_restatement_by_another_key_is_noticed(bench: PrefetchHarness) -> None:
     """A day restated by a warm of `yesterday` alone makes the week's summary due at the week's next warm."""
     bench.prefetch.run(KEYS[:2], Priority.LOW)
@@ -223,6 +224,7 @@ def test_a_restatement_by_another_key_is_noticed(bench: PrefetchHarness) -> None
     assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1, 1]
 
 
+@SQLITE_ONLY
 def test_a_degraded_entry_has_no_summary(bench: PrefetchHarness) -> None:
     """A degraded entry is fetched again, its summary included."""
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
@@ -232,6 +234,7 @@ def test_a_degraded_entry_has_no_summary(bench: PrefetchHarness) -> None:
     assert [len(unit.windows) for unit in bench.source.submitted] == [7 + 1, 1]
 
 
+@SQLITE_ONLY
 def test_an_entry_that_cannot_be_decoded_has_no_summary(bench: PrefetchHarness) -> None:
     """A decode bomb with right checksums does not stop the refresh that meets it first."""
     bench.prefetch.run(KEYS[1:2], Priority.LOW)
@@ -240,6 +243,7 @@ def test_an_entry_that_cannot_be_decoded_has_no_summary(bench: PrefetchHarness) 
     assert bench.prefetch.run(KEYS[1:2], Priority.LOW).outcomes[0].status is KeyStatus.FETCHED
 
 
+@SQLITE_ONLY
 def test_an_empty_result_never_replaces_rows(bench: PrefetchHarness) -> None:
     """The older entry stays, and the outcome says why."""
     bench.prefetch.run(KEYS[:1], Priority.LOW)

@@ -10,7 +10,7 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest, KeyStatus
 from adwarm.serving import ReadStatus
 from adwarm.store import entries
-from tests.unit.conftest import ReaderHarness
+from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
 from tests.unit.stored_damage import UNDECODABLE
 
 KEYS = [ReportKey("act_1", "last_7d"), ReportKey("act_1", "yesterday"), ReportKey("act_2", "last_7d")]
@@ -21,6 +21,7 @@ def _run(desk: ReaderHarness, *keys: ReportKey) -> list[KeyStatus]:
     return [outcome.status for outcome in result.outcomes]
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize("damage", UNDECODABLE)
 def test_damage_that_nobody_has_read_is_fetched_again(desk: ReaderHarness, damage: str) -> None:
     """The next batch reports `fetched`, not `fresh`, and the reader gets a hit."""
@@ -39,6 +40,7 @@ def test_flipped_bits_of_several_entries_are_noticed(desk: ReaderHarness) -> Non
     assert _run(desk, *KEYS) == [KeyStatus.FETCHED, KeyStatus.FETCHED, KeyStatus.FRESH]
 
 
+@SQLITE_ONLY
 def test_each_payload_is_read_once(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Later batches of the process do not read the payloads again, and old entries are not read at all."""
     desk.warm(*KEYS)
@@ -49,6 +51,7 @@ def test_each_payload_is_read_once(desk: ReaderHarness, monkeypatch: pytest.Monk
     assert KeyStatus.FRESH not in _run(desk, *KEYS)
 
 
+@SQLITE_ONLY
 def test_damage_is_reported(desk: ReaderHarness) -> None:
     """Whoever the process has named for damage gets the error, the account and the report."""
     found: list[tuple[type[Exception], str | None, str | None]] = []

@@ -28,7 +28,7 @@ from adwarm.store import partitions
 from adwarm.store.database import read_transaction
 from adwarm.store.partition_rows import DamagedObjects
 from adwarm.store.tables import quarantined_item
-from tests.unit.conftest import NOW, PrefetchHarness
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness
 from tests.unit.fatigue.test_account_scores import DAY, WEEK
 from tests.unit.prefetch.conftest import TOKEN, PlatformHarness
 
@@ -351,6 +351,7 @@ def test_scoring_lets_damaged_days_be_fetched_again(bench: PrefetchHarness) -> N
     assert score_accounts(bench.prefetch.context, pairs, NOW, bench.prefetch.pipeline).accounts == 1
 
 
+@SQLITE_ONLY
 def test_a_full_queue_leaves_the_days_to_the_next_warming(bench: PrefetchHarness) -> None:
     """The healing succeeds without a request, and says so."""
     bench.prefetch.run([KeyRequest(ReportKey("act_1", "yesterday"))], Priority.LOW)
@@ -367,6 +368,7 @@ def test_a_full_queue_leaves_the_days_to_the_next_warming(bench: PrefetchHarness
     assert not any(partitions.list_spans_of_object(bench.engine, digest) for digest in digests)
 
 
+@SQLITE_ONLY
 def test_corrupt_answers_of_the_platform_are_not_its_business(bench: PrefetchHarness) -> None:
     """Only stored objects are refetched; the scope of one object is its hash, of several one hash."""
     queue = RequestQueue(bench.engine, bench.settings.backpressure, owner="test")

@@ -15,7 +15,7 @@ from adwarm.prefetch.warm_batch import Pace, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, warms
 from adwarm.store.switches import Switch, SwitchState, set_switch
-from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
 RUN = "dag/1"
 PACED = Pace(slice_size=1, pause_seconds=1)
@@ -71,6 +71,7 @@ def test_a_running_batch_takes_no_further_key(bench: PrefetchHarness) -> None:
     assert any("the quota is gone" in text for text in job.errors)
 
 
+@SQLITE_ONLY
 def test_a_batch_that_must_complete_goes_on_later(bench: PrefetchHarness) -> None:
     """It is refused with the time of another try, its keys stay planned, and that try fetches exactly those."""
     _with_virtual_time(bench)
@@ -90,6 +91,7 @@ def test_a_batch_that_must_complete_goes_on_later(bench: PrefetchHarness) -> Non
     assert {row.status for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
 
 
+@SQLITE_ONLY
 def test_a_batch_is_stopped_by_its_heartbeat(bench: PrefetchHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also within one group of keys: a slow account ends at its next call, and the others are not called."""
     bench.prefetch.kill_switch = KillSwitch(bench.engine, iter(range(0, 10_000, 10)).__next__)
@@ -110,6 +112,7 @@ def test_a_batch_is_stopped_by_its_heartbeat(bench: PrefetchHarness, monkeypatch
     assert len(looks) >= 2
 
 
+@SQLITE_ONLY
 def test_a_stopped_batch_starts_nothing(bench: PrefetchHarness) -> None:
     """A batch that starts, or resumes, while warming is off makes no call."""
     _turn(bench, is_on=False)
@@ -118,6 +121,7 @@ def test_a_stopped_batch_starts_nothing(bench: PrefetchHarness) -> None:
     assert bench.source.submitted == []
 
 
+@SQLITE_ONLY
 def test_what_readers_request_goes_on(bench: PrefetchHarness) -> None:
     """The engine behind the request queue fetches while warming is off."""
     _turn(bench, is_on=False)
@@ -152,6 +156,7 @@ def test_a_backfill_stops_and_a_rerun_fetches_the_rest(bench: PrefetchHarness) -
     assert {unit.account_id for unit in bench.source.submitted[before:]} == {"act_2", "act_3"}
 
 
+@SQLITE_ONLY
 def test_the_position_is_read_every_two_seconds(bench: PrefetchHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within two seconds a batch reads it once, however many keys it takes."""
     reads: list[Any] = []

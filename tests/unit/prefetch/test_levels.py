@@ -24,7 +24,7 @@ from tests.unit.prefetch.conftest import PlatformHarness
 
 LEVELS = ("ad", "adset", "campaign", "account")
 WEEK = Window(date(2026, 11, 18), date(2026, 11, 24))
-QUARTER = Window(date(2026, 9, 1), date(2026, 11, 24))
+LONG = Window(date(2026, 10, 1), date(2026, 11, 24))
 ADDITIVE = ("impressions", "clicks", "spend", "inline_link_clicks")
 STORMS: dict[str, dict[str, Any]] = {
     "calm": {},
@@ -93,8 +93,17 @@ def stage(make_staging: Callable[..., PlatformHarness]) -> Stage:
     return Stage(make_staging({"ads": 20}))
 
 
-@pytest.mark.parametrize("storm", STORMS)
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(
+    ("level", "storm"),
+    [
+        ("ad", "calm"),
+        ("ad", "pages"),
+        ("adset", "split"),
+        ("campaign", "split"),
+        ("account", "calm"),
+        ("account", "pages"),
+    ],
+)
 def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -> None:
     """Fetched at once, split, or in small pages: every row is stored once, by day and over the range."""
     stage.staging.set_faults(**STORMS[storm])
@@ -115,10 +124,10 @@ def test_rows_and_sums_are_the_platforms(stage: Stage, level: str, storm: str) -
 @pytest.mark.parametrize("level", LEVELS[1:])
 def test_long_spans_of_a_level_go_as_a_report(stage: Stage, level: str) -> None:
     """A quarter is fetched as an async report, and equals the platform's rows."""
-    report = stage.engine.run([KeyRequest(ReportKey("act_1", str(QUARTER), level))], Priority.LOW, wait_seconds=600)
+    report = stage.engine.run([KeyRequest(ReportKey("act_1", str(LONG), level))], Priority.LOW, wait_seconds=600)
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
     assert len(stage.staging.calls("submit")) == 1
-    assert in_order(stage.stored(level, QUARTER), level) == stage.truth(level, QUARTER, Increment.DAY)
+    assert in_order(stage.stored(level, LONG), level) == stage.truth(level, LONG, Increment.DAY)
 
 
 @pytest.mark.parametrize("level", LEVELS[1:])

@@ -36,7 +36,7 @@ from adwarm.store.error_events import ErrorLog
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import metadata, partition, quarantined_item
-from tests.unit.conftest import NOW, PrefetchHarness, ScriptedSource, one_ad_page
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, ScriptedSource, one_ad_page
 from tests.unit.prefetch.conftest import UnlimitedAdmission
 
 
@@ -143,7 +143,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return engine
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ads=st.integers(1, 4),
     page=st.integers(1, 6),
@@ -182,6 +182,7 @@ def test_one_call_a_run_is_enough(
         assert len(stage.stored(week)) == 7 * ads
 
 
+@SQLITE_ONLY
 def test_full_usage_with_every_response_needs_two_runs(bench: PrefetchHarness) -> None:
     """When each response says that the account is used up, the second run publishes the last key."""
 
@@ -229,6 +230,7 @@ def test_reading_a_report_continues_at_its_page(database: Engine, tmp_path: Path
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 4 * 30
 
 
+@SQLITE_ONLY
 def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> None:
     """Whatever one account raises becomes its failed outcome, with its cause; the others continue."""
     faults = [KeyError("date_start"), ValueError("not a date"), OverflowError("too large"), ZeroDivisionError()]
@@ -249,6 +251,7 @@ def test_an_unexpected_error_ends_its_account_only(bench: PrefetchHarness) -> No
         assert outcome.error.__cause__ is fault
 
 
+@SQLITE_ONLY
 def test_a_failing_progress_callback_ends_its_account_only(bench: PrefetchHarness) -> None:
     """An outcome that cannot be recorded is a failed one; the other accounts are not affected."""
 
@@ -267,6 +270,7 @@ def _list_quarantined(engine: Engine) -> list[Any]:
         return list(connection.execute(select(quarantined_item).order_by(quarantined_item.c.id)))
 
 
+@SQLITE_ONLY
 def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) -> None:
     """Days of lost and damaged objects are deleted and fetched again, and the error is recorded."""
     key = KeyRequest(ReportKey("act_1", "last_30d"))

@@ -11,7 +11,7 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.progress_log import BatchProgress, ProgressLog
 from adwarm.sources.protocol import FetchUnit, ResultPage
-from tests.unit.conftest import PrefetchHarness
+from tests.unit.conftest import SQLITE_ONLY, PrefetchHarness
 
 
 class Paper:
@@ -93,6 +93,7 @@ def test_progress_without_a_line_for_each_report() -> None:
     assert paper.texts() == ["1 of 2 reports, about 10 s left"]
 
 
+@SQLITE_ONLY
 def test_only_the_thread_of_the_batch_writes(bench: PrefetchHarness) -> None:
     """Reports end in several threads; the thread that called the engine writes every line."""
     paper, requests = Paper(), [KeyRequest(ReportKey(f"act_{n}", "yesterday")) for n in range(1, 7)]
@@ -104,6 +105,7 @@ def test_only_the_thread_of_the_batch_writes(bench: PrefetchHarness) -> None:
     assert paper.threads == {threading.get_ident()}
 
 
+@SQLITE_ONLY
 def test_the_heartbeat_comes_while_a_report_is_fetched(bench: PrefetchHarness) -> None:
     """The engine calls back while an account is still working, so a long batch is never silent."""
     beats: list[int] = []

@@ -158,7 +158,7 @@ def document_of(staging: PlatformHarness, window: Window) -> Document:
 
 
 @pytest.mark.parametrize(
-    ("span", "window"), [("2026-10-26..2026-11-24", MONTH), ("2026-09-01..2026-11-24", LONG_WINDOW)]
+    ("span", "window"), [("2026-10-26..2026-11-24", MONTH), ("2026-10-01..2026-11-24", LONG_WINDOW)]
 )
 def test_a_failing_ad_is_isolated(staging: PlatformHarness, span: str, window: Window) -> None:
     """All other rows are the platform's, at once and as a report; the ad is named with its reason, in its days too."""

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import pytest
+
 from adwarm.model import Window
 from adwarm.prefetch import KeyOutcome
 from tests.unit.prefetch.conftest import PlatformHarness
 
-ACCOUNTS = [f"act_{number}" for number in range(1, 25)]
 SPAN, WINDOW = "2026-10-01..2026-11-24", Window(date(2026, 10, 1), date(2026, 11, 24))
 DENIED, POISONED = "act_3", "act_7"
 STORM: dict[str, Any] = {
@@ -50,17 +51,21 @@ def until_done(staging: PlatformHarness, accounts: list[str], rounds: int = 40) 
     return ended, rounds
 
 
-def test_every_readable_account_ends_with_the_platforms_rows(make_staging: Callable[..., PlatformHarness]) -> None:
+@pytest.mark.parametrize(("count", "ads"), [(7, 2), pytest.param(24, 8, marks=pytest.mark.slow)])
+def test_every_readable_account_ends_with_the_platforms_rows(
+    make_staging: Callable[..., PlatformHarness], count: int, ads: int
+) -> None:
     """No row is lost or duplicated, each unreadable account has a reason, and no parked account is called."""
-    staging = make_staging({"ads": 8}, page_size=200)
+    accounts = [f"act_{number}" for number in range(1, count + 1)]
+    staging = make_staging({"ads": ads}, page_size=200)
     staging.set_faults(**STORM)
-    ended, _ = until_done(staging, ACCOUNTS)
-    assert Counter(str(outcome.status) for outcome in ended.values()) == {"fetched": len(ACCOUNTS) - 1, "denied": 1}
+    ended, _ = until_done(staging, accounts)
+    assert Counter(str(outcome.status) for outcome in ended.values()) == {"fetched": count - 1, "denied": 1}
     assert "200" in str(ended[DENIED].reason)
     assert "ad " in str(ended[POISONED].reason)
     assert [call for call in staging.calls() if call.early] == []
     assert max(call.in_flight for call in staging.calls() if call.account and call.route != "poll") == 1
-    for account in ACCOUNTS:
+    for account in accounts:
         if account == DENIED:
             continue
         truth = staging.expected_rows(account, WINDOW)

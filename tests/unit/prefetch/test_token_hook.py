@@ -7,6 +7,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
@@ -57,6 +59,7 @@ with ThreadPoolExecutor({THREADS}) as threads:
 """
 
 
+@pytest.mark.slow
 def test_a_hundred_threads_of_two_processes_call_the_hook_once(tmp_path: Path) -> None:
     """The entry point of an installed package is called once; every call succeeds with the token that it stored."""
     package = tmp_path / "hooks"

@@ -14,7 +14,7 @@ from adwarm.prefetch.warm_batch import Pace, lift_denials, list_earlier_outcomes
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, read_traffic, warms, write_transaction
 from adwarm.store.strategies import claim_slot, list_strategies, save_strategy
-from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
 RUN = "dag/1"
 
@@ -52,6 +52,7 @@ def test_outcomes_are_recorded(bench: PrefetchHarness) -> None:
     assert job.requests == report.calls == first.requests + second.requests
 
 
+@SQLITE_ONLY
 def test_a_second_call_does_nothing(bench: PrefetchHarness) -> None:
     """Ended warms are left out: no call is made and no count changes."""
     _plan(bench, _row("act_1"))
@@ -62,6 +63,7 @@ def test_a_second_call_does_nothing(bench: PrefetchHarness) -> None:
     assert jobs.finish(bench.engine, RUN, NOW).done == 1
 
 
+@SQLITE_ONLY
 def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
     """After the park the same call fetches it; until then it counts neither as done nor as failed."""
     bench.source.script = {
@@ -73,6 +75,7 @@ def test_a_parked_key_stays_planned(bench: PrefetchHarness) -> None:
     assert jobs.list_latest(bench.engine)[0].failed == 0
 
 
+@SQLITE_ONLY
 def test_pauses_come_between_groups(bench: PrefetchHarness) -> None:
     """Five keys in groups of two take two pauses, and none before the first or after the last."""
     _plan(bench, *[_row(f"act_{n}") for n in range(1, 6)])
@@ -81,6 +84,7 @@ def test_pauses_come_between_groups(bench: PrefetchHarness) -> None:
     assert {row.status for row in warms.list_by_run(bench.engine, RUN)} == {"fetched"}
 
 
+@SQLITE_ONLY
 def test_an_entry_stays_fresh_through_the_open(bench: PrefetchHarness) -> None:
     """An entry that is fresh now but not at the predicted open is fetched again."""
     _plan(bench, _row("act_1"), _row("act_1", batch=1, predicted_open=NOW + timedelta(hours=6, minutes=30)))
@@ -90,6 +94,7 @@ def test_an_entry_stays_fresh_through_the_open(bench: PrefetchHarness) -> None:
     assert [str(outcome.status) for outcome in report.outcomes] == ["fetched"]
 
 
+@SQLITE_ONLY
 def test_closing_a_day_fetches_its_history(bench: PrefetchHarness) -> None:
     """Closing a day fetches the days its score looks back on, not only the week."""
     _plan(bench, _row("act_1", reason=WarmReason.DAY_CLOSED, date_range="2026-11-18..2026-11-24"))
@@ -101,6 +106,7 @@ def test_closing_a_day_fetches_its_history(bench: PrefetchHarness) -> None:
     assert [row.status for row in warms.list_by_run(bench.engine, RUN)] == ["fetched"]
 
 
+@SQLITE_ONLY
 def test_each_warm_is_admitted_in_its_own_class(bench: PrefetchHarness) -> None:
     """A batch of mixed priorities fetches the urgent warms first, and nothing in another's class."""
     asked: list[tuple[str, Priority]] = []
@@ -155,6 +161,7 @@ def test_the_next_attempt_tries_failed_warms_again(bench: PrefetchHarness) -> No
     assert _attempt(bench).summary() | {"requests": 0} == BatchResult(_attempt(bench).outcomes).summary()
 
 
+@SQLITE_ONLY
 def test_an_early_group_is_tried_again_with_a_renewed_token(
     bench: PrefetchHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +188,7 @@ def test_an_early_group_is_tried_again_with_a_renewed_token(
     assert (job.done, job.failed, job.errors, len(renewed)) == (3, 0, (), 1)
 
 
+@SQLITE_ONLY
 def test_a_retry_respects_a_denial_and_a_human_lifts_it(bench: PrefetchHarness) -> None:
     """An automatic attempt makes no call and fails again; one that a human starts calls the account again."""
     bench.source.script = {"act_1": _raising(Denied("no access", account_id="act_1"))}
@@ -200,6 +208,7 @@ def test_a_retry_respects_a_denial_and_a_human_lifts_it(bench: PrefetchHarness) 
     assert account.status == "active"
 
 
+@SQLITE_ONLY
 def test_lifting_covers_the_accounts_of_the_plan(bench: PrefetchHarness) -> None:
     """Denials of other batches stay when one batch is reopened, those of other plans always."""
     accounts.save(bench.engine, [Account(f"act_{n}", status="denied") for n in (1, 2, 3)], NOW)
@@ -208,6 +217,7 @@ def test_lifting_covers_the_accounts_of_the_plan(bench: PrefetchHarness) -> None
     assert [item.status for item in accounts.get_many(bench.engine).values()] == ["active", "active", "denied"]
 
 
+@SQLITE_ONLY
 def test_a_stale_key_is_tried_again_too(bench: PrefetchHarness) -> None:
     """An older entry that was kept does not count as a fresh one."""
     _plan(bench, _row("act_1", batch=1))
@@ -223,6 +233,7 @@ def test_a_stale_key_is_tried_again_too(bench: PrefetchHarness) -> None:
     assert _statuses(bench)[-1] == "fetched"
 
 
+@SQLITE_ONLY
 def test_a_batch_stops_at_the_budget_of_its_strategy(bench: PrefetchHarness) -> None:
     """What no longer fits into the hour is cut with a reason and leaves the job; the next hour has a new budget."""
     accounts.save(bench.engine, [Account(f"act_{number}") for number in range(1, 6)], NOW)
@@ -252,6 +263,7 @@ def test_what_a_batch_cuts_is_requested_for_the_next_hour(bench: PrefetchHarness
     assert requested == {"s": floor_to(NOW, timedelta(hours=1)) + timedelta(hours=1), "other": None}
 
 
+@SQLITE_ONLY
 def test_an_account_stays_in_one_group(bench: PrefetchHarness) -> None:
     """Groups hold at most their size, and keys of an account share a group where they fit."""
     sizes = []
