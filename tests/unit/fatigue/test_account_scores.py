@@ -24,7 +24,7 @@ from adwarm.store.partition_rows import daily_rows, pack_rows
 from adwarm.store.scores import DayScores
 from adwarm.store.tables import entry, fatigue_day, fatigue_score
 from tests.unit.compression.documents import encode_version_1
-from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
+from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
 DAY = date(2026, 11, 24)
 SPEC = Settings().spec("default").hash
@@ -49,6 +49,7 @@ def test_a_closed_day_is_scored_without_a_call(bench: PrefetchHarness, objects: 
     assert [row.score.ad_id for row in scores.list_latest(bench.engine, "act_1")] == ["7"]
 
 
+@SQLITE_ONLY
 def test_scores_are_stored_under_the_given_account_id(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """Rows with the account's digits alone, as Meta's have, are stored under its id and scored once."""
 
@@ -65,6 +66,7 @@ def test_scores_are_stored_under_the_given_account_id(bench: PrefetchHarness, ob
     assert _score(bench, objects, "act_1").unchanged == 1
 
 
+@SQLITE_ONLY
 def test_the_alert_of_a_killed_run_is_raised_by_the_next(
     bench: PrefetchHarness, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +91,7 @@ def test_the_alert_of_a_killed_run_is_raised_by_the_next(
     assert tried == [{("act_1", DAY)}] * 2
 
 
+@SQLITE_ONLY
 def test_equal_data_is_scored_once(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """Scoring the same data again changes nothing; an account without data is counted."""
     _close(bench, "act_1")
@@ -97,6 +100,7 @@ def test_equal_data_is_scored_once(bench: PrefetchHarness, objects: ObjectStore)
     assert (report.accounts, report.unchanged, report.without_data) == (0, 1, 1)
 
 
+@SQLITE_ONLY
 def test_one_damaged_account_does_not_stop_the_rest(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """An account with damaged rows gives an error that says what to do; the next account is scored."""
     _close(bench, "act_1")
@@ -110,6 +114,7 @@ def test_one_damaged_account_does_not_stop_the_rest(bench: PrefetchHarness, obje
     assert report.to_dict()["errors"] == report.errors
 
 
+@SQLITE_ONLY
 def test_scoring_again_stays_an_error_until_the_days_are_back(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """Days that healing has set aside are no account without data; once they are fetched, it is scored."""
     _close(bench, "act_1")
@@ -124,6 +129,7 @@ def test_scoring_again_stays_an_error_until_the_days_are_back(bench: PrefetchHar
     assert _score(bench, objects, "act_1").accounts == 1
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(
     ("name", "value"),
     [("impressions", "many"), ("clicks", "-3"), ("spend", "1e999"), ("date_start", "2026-99-99")],
@@ -188,6 +194,7 @@ def test_a_frequency_outlives_its_weekly_report(bench: PrefetchHarness, objects:
     assert [score.audience for score in after] == [score.audience for score in before]
 
 
+@SQLITE_ONLY
 def test_nothing_is_read_when_nothing_changed(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """Equal inputs need no object: the second run is fine although every object is damaged by then."""
     _close(bench, "act_1")
@@ -207,6 +214,7 @@ def test_days_without_a_row_are_scored_once(bench: PrefetchHarness, objects: Obj
     assert _score(bench, objects, "act_1").unchanged == 1
 
 
+@SQLITE_ONLY
 def test_entries_of_rows_and_of_columns_give_the_same_scores(bench: PrefetchHarness, objects: ObjectStore) -> None:
     """A week's entry in the older format of rows has the same frequencies, so every score is the same, byte by byte."""
 

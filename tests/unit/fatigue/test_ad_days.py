@@ -14,6 +14,7 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model import Window
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
+from tests.unit.conftest import SQLITE_ONLY
 
 from .stored_ads import ACCOUNT, LAST_DAY, store_rows
 
@@ -40,6 +41,7 @@ def test_days_of_an_ad(engine: Engine, objects: ObjectStore) -> None:
     assert list_ad_days(context, ACCOUNT, "9", WINDOW) == []
 
 
+@SQLITE_ONLY
 def test_other_clicks(engine: Engine, objects: ObjectStore) -> None:
     """Link clicks stand in where a score counts them."""
     context = Context(engine, objects, Settings())
@@ -48,6 +50,7 @@ def test_other_clicks(engine: Engine, objects: ObjectStore) -> None:
     assert (day.clicks, day.spend) == (3.0, None)
 
 
+@SQLITE_ONLY
 def test_a_number_that_is_none_is_an_error(engine: Engine, objects: ObjectStore) -> None:
     """The message names the ad and the field."""
     context = Context(engine, objects, Settings())
@@ -56,6 +59,7 @@ def test_a_number_that_is_none_is_an_error(engine: Engine, objects: ObjectStore)
         list_ad_days(context, ACCOUNT, "1", WINDOW)
 
 
+@SQLITE_ONLY
 def test_the_expected_rate_stays_when_the_ad_declines(engine: Engine, objects: ObjectStore) -> None:
     """After some healthy days there is an expected rate; a decline with an alarm does not pull it down."""
     context = Context(engine, objects, Settings())

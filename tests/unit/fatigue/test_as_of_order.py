@@ -3,6 +3,7 @@
 import multiprocessing
 import random
 import traceback
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from adwarm.store.tables import fatigue_day, fatigue_prior, fatigue_score, parti
 
 FIRST, LAST = date(2025, 11, 1), date(2026, 3, 31)
 SCORED = [LAST - timedelta(days=59 - number) for number in range(60)]
+RECENT = SCORED[-24:]
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 ACCOUNTS = ("act_1", "act_2")
 SPEC = Settings().spec("default").hash
@@ -54,11 +56,18 @@ def _rows(account_id: str, day: date, seed: int = 0) -> list[Row]:
 
 
 def _store(context: Context, account_id: str, days: Sequence[date], seed: int = 0, version: int = 1) -> None:
-    rows = {day: _rows(account_id, day, seed) for day in days}
-    digest = context.objects.put(pack_rows([row for listed in rows.values() for row in listed]))
+    _publish(context, account_id, [row for day in days for row in _rows(account_id, day, seed)], version)
+
+
+def _publish(context: Context, account_id: str, rows: Sequence[Row], version: int = 1) -> None:
+    digest, days = context.objects.put(pack_rows(rows)), defaultdict[str, list[Row]](list)
+    for row in rows:
+        days[row["date_start"]].append(row)
     states = [
-        PartitionState(day, digest, len(listed), content_hash(listed), NOW, True, True, version, "v26.0")
-        for day, listed in rows.items()
+        PartitionState(
+            date.fromisoformat(day), digest, len(listed), content_hash(listed), NOW, True, True, version, "v26.0"
+        )
+        for day, listed in days.items()
     ]
     with write_transaction(context.engine) as connection:
         partitions.publish(connection, account_id, SPEC, states, 1)
@@ -116,61 +125,68 @@ def _score_at_once(context: Context, shares: Sequence[Sequence[date]], *, stores
     assert [worker.exitcode for worker in workers] == [0] * len(shares)
 
 
-@pytest.fixture
-def context(engine: Engine, objects: ObjectStore) -> Context:
-    """Two accounts with five months of settled days."""
+def _store_accounts(engine: Engine, objects: ObjectStore) -> Context:
     context = Context(engine, objects, Settings())
     for name in ACCOUNTS:
         _store(context, name, _days())
     return context
 
 
+@pytest.fixture
+def on_any(engine: Engine, objects: ObjectStore) -> Context:
+    """Two accounts with five months of settled days, on each database."""
+    return _store_accounts(engine, objects)
+
+
+@pytest.fixture
+def context(sqlite_engine: Engine, objects: ObjectStore) -> Context:
+    """Two accounts with five months of settled days."""
+    return _store_accounts(sqlite_engine, objects)
+
+
 @pytest.mark.slow
-def test_a_backfill_in_any_order_equals_daily_runs(context: Context) -> None:
+def test_a_backfill_in_any_order_equals_daily_runs(on_any: Context) -> None:
     """Sixty daily runs in order, all days at once, and random groups in random order store the same bytes."""
     for day in SCORED:
-        _score(context, [day])
-    daily = _stored(context.engine)
+        _score(on_any, [day])
+    daily = _stored(on_any.engine)
     assert {row["status"] for row in daily} >= {"healthy", "pending"}
     assert any(row["alarm"] != "none" for row in daily)
     assert {row["ad_name"] for row in daily if row["ad_id"] == "73"} == {"ad 3", "ad 3 new"}
     assert min(row["as_of"] for row in daily if row["ad_id"] == "71") == date(2026, 2, 12)
 
-    _clear(context.engine)
-    _score(context, SCORED)
-    assert _stored(context.engine) == daily
+    _clear(on_any.engine)
+    _score(on_any, SCORED)
+    assert _stored(on_any.engine) == daily
 
-    _clear(context.engine)
+    _clear(on_any.engine)
     draw = random.Random(16)
     left = [(name, day) for name in ACCOUNTS for day in SCORED]
     draw.shuffle(left)
     while left:
         size = draw.randint(1, 25)
         group, left = left[:size], left[size:]
-        score_accounts(context, group, NOW)
-    assert _stored(context.engine) == daily
+        score_accounts(on_any, group, NOW)
+    assert _stored(on_any.engine) == daily
 
 
-def test_an_alarm_lasts_from_one_month_into_the_next(engine: Engine, objects: ObjectStore) -> None:
+def test_an_alarm_lasts_from_one_month_into_the_next(sqlite_engine: Engine, objects: ObjectStore) -> None:
     """The change of the month alone neither ends a stored alarm nor moves its first day."""
-    context = Context(engine, objects, Settings(fatigue={"history_days": 40}))
+    context = Context(sqlite_engine, objects, Settings(fatigue={"history_days": 40}))
     decline = date(2026, 2, 4)
-    for day in _days():
+    rows: list[Row] = []
+    for day in _days(date(2025, 12, 10), date(2026, 3, 1)):
         draw = np.random.default_rng(day.toordinal())
-        rows: list[Row] = []
         for ad in range(12):
             # Six ads lose clicks; by itself the scan of March has a baseline of two weeks, that of February of six.
             lost = 0.85 if ad < 6 and day >= decline else 1.0
             clicks = draw.poisson(100 * lost * np.exp(draw.normal(0, 0.1)))
             figures = {"impressions": "10000", "clicks": str(clicks), "spend": "50"}
             rows.append({"account_id": "1", "ad_id": str(ad), "date_start": str(day), "date_stop": str(day), **figures})
-        digest = context.objects.put(pack_rows(rows))
-        state = PartitionState(day, digest, len(rows), content_hash(rows), NOW, True, True, 1, "v26.0")
-        with write_transaction(engine) as connection:
-            partitions.publish(connection, "act_1", SPEC, [state], 1)
+    _publish(context, "act_1", rows)
     _score(context, [date(2026, 2, 28), date(2026, 3, 1)], ["act_1"])
     alarms: dict[date, dict[str, date]] = {}
-    for row in _stored(engine):
+    for row in _stored(sqlite_engine):
         if row["alarm"] == "alarm":
             alarms.setdefault(row["as_of"], {})[row["ad_id"]] = row["alarm_since"]
     last, first = alarms[date(2026, 2, 28)], alarms[date(2026, 3, 1)]
@@ -180,7 +196,7 @@ def test_an_alarm_lasts_from_one_month_into_the_next(engine: Engine, objects: Ob
 
 def test_days_may_arrive_in_any_order(context: Context) -> None:
     """Scores made while history was missing become those that whole history gives, by the run that completes it."""
-    _score(context, SCORED)
+    _score(context, RECENT)
     expected = _stored(context.engine)
     _clear(context.engine, partitions_too=True)
     spans = [_days()[start : start + 19] for start in range(0, len(_days()), 19)]
@@ -189,17 +205,17 @@ def test_days_may_arrive_in_any_order(context: Context) -> None:
     for number, span in enumerate(spans):
         for name in ACCOUNTS:
             _store(context, name, span)
-        rescored += _score(context, [day for day in SCORED if day in span] or [SCORED[0]]).rescored_days
+        rescored += _score(context, [day for day in RECENT if day in span] or [RECENT[0]]).rescored_days
         if number == 0:
             assert {row["status"] for row in _stored(context.engine)} <= {"pending", "healthy"}
-    _score(context, SCORED)
+    _score(context, RECENT)
     assert rescored > 0
     assert _stored(context.engine) == expected
 
 
 def test_a_restatement_rescores_only_the_days_that_see_it(context: Context) -> None:
     """A restated day changes later days whose scan includes it; no earlier one, no other account, nothing twice."""
-    _score(context, SCORED)
+    _score(context, RECENT)
     before = {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)}
     restated = date(2026, 3, 10)
     _store(context, "act_1", [restated], seed=1, version=2)
@@ -208,28 +224,29 @@ def test_a_restatement_rescores_only_the_days_that_see_it(context: Context) -> N
 
     after = {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)}
     changed = {key for key in after if after[key] != before.get(key)}
-    assert {key[2] for key in changed} == {day for day in SCORED if day >= restated}
+    assert {key[2] for key in changed} == {day for day in RECENT if day >= restated}
     assert {key[0] for key in changed} == {"act_1"}
     assert (result.accounts, result.unchanged, result.rescored_days) == (1, 1, len(_days(restated, LAST)) - 1)
     assert _score(context, [LAST]).unchanged == 2
 
     _clear(context.engine)
     draw = random.Random(5)
-    for day in draw.sample(SCORED, len(SCORED)):
+    for day in draw.sample(RECENT, 6):
         _score(context, [day])
+    _score(context, RECENT)
     assert {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)} == after
 
 
 def test_a_restated_prior_gets_a_new_version_and_rescores_its_month(context: Context) -> None:
     """A settled day behind a month's prior makes the next version of it, and all scores of the month are made again."""
-    _score(context, SCORED)
+    _score(context, RECENT)
     before = {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)}
     _store(context, "act_2", [date(2025, 12, 20)], seed=1, version=2)  # before every scan of March, not of its prior
     _score(context, [LAST])
     after = {(row["account_id"], row["ad_id"], row["as_of"]): row for row in _stored(context.engine)}
     changed = {key for key in after if after[key]["input_hash"] != before[key]["input_hash"]}
     assert {key[0] for key in changed} == {"act_2"}
-    assert {key[2] for key in changed} == set(SCORED)
+    assert {key[2] for key in changed} == set(RECENT)
     with read_transaction(context.engine) as connection:
         query = select(fatigue_prior.c.account_id, fatigue_prior.c.month, fatigue_prior.c.version)
         versions = {(row[0], row[1]): row[2] for row in connection.execute(query.order_by(fatigue_prior.c.version))}
@@ -239,7 +256,7 @@ def test_a_restated_prior_gets_a_new_version_and_rescores_its_month(context: Con
 
 def test_other_settings_apply_from_the_next_score_on(context: Context) -> None:
     """Other weights rescore the day that is asked for; earlier days keep their scores until their data changes."""
-    _score(context, SCORED)
+    _score(context, RECENT)
     fatigue = context.settings.fatigue.model_copy(update={"weights": (0.4, 0.3, 0.3)})
     changed = Context(context.engine, context.objects, context.settings.model_copy(update={"fatigue": fatigue}))
     result = _score(changed, [LAST])
@@ -248,7 +265,7 @@ def test_other_settings_apply_from_the_next_score_on(context: Context) -> None:
 
 def test_days_that_are_gone_rewrite_nothing_but_what_is_asked_for(context: Context) -> None:
     """When old days are deleted, earlier scores stay as they were made from whole data."""
-    _score(context, SCORED)
+    _score(context, RECENT)
     before = _stored(context.engine)
     with write_transaction(context.engine) as connection:
         connection.execute(partition.delete().where(partition.c.day < date(2026, 2, 1)))
@@ -259,16 +276,16 @@ def test_days_that_are_gone_rewrite_nothing_but_what_is_asked_for(context: Conte
 
 
 @pytest.mark.slow
-def test_runs_at_once_equal_daily_runs(context: Context) -> None:
+def test_runs_at_once_equal_daily_runs(on_any: Context) -> None:
     """Processes that score the same accounts at the same time, also the same days, store the bytes of runs in order."""
     days = SCORED[::3]
     for day in days:
-        _score(context, [day])
-    daily = _stored(context.engine)
-    _clear(context.engine)
-    _score_at_once(context, [days[::2], days[1::2], days[::-1]])
-    assert _stored(context.engine) == daily
-    assert _score(context, days).unchanged == len(ACCOUNTS)
+        _score(on_any, [day])
+    daily = _stored(on_any.engine)
+    _clear(on_any.engine)
+    _score_at_once(on_any, [days[::2], days[1::2], days[::-1]])
+    assert _stored(on_any.engine) == daily
+    assert _score(on_any, days).unchanged == len(ACCOUNTS)
 
 
 def test_a_day_that_arrives_during_a_run_is_in_its_scores(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,14 +312,14 @@ def test_a_day_that_arrives_during_a_run_is_in_its_scores(context: Context, monk
 
 
 @pytest.mark.slow
-def test_days_may_arrive_at_once(context: Context) -> None:
+def test_days_may_arrive_at_once(on_any: Context) -> None:
     """Runs that fetch and score different days at the same time leave no score that lacks a day of another run."""
     days = _days(LAST - timedelta(days=44))
-    _score(context, days)
-    expected = _stored(context.engine)
+    _score(on_any, days)
+    expected = _stored(on_any.engine)
     for _ in range(3):
-        _clear(context.engine)
-        with write_transaction(context.engine) as connection:
+        _clear(on_any.engine)
+        with write_transaction(on_any.engine) as connection:
             connection.execute(partition.delete().where(partition.c.day >= days[0]))
-        _score_at_once(context, [days[number::3] for number in range(3)], stores=True)
-        assert _stored(context.engine) == expected
+        _score_at_once(on_any, [days[number::3] for number in range(3)], stores=True)
+        assert _stored(on_any.engine) == expected

@@ -26,23 +26,21 @@ def _scenario(delay: float = 5.0, recall: float = 0.95, false: int = 30) -> list
     ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "missed"),
-    [
+def test_simulated_targets(subtests: pytest.Subtests) -> None:
+    """Recall, delay and the ratio of false alarms are checked on both growths at the exponent -0.20."""
+    for changes, missed in (
         ({}, 0),
         ({"recall": 0.86}, 2),
         ({"delay": 6.0}, 2),
         ({"delay": np.inf}, 2),
         ({"false": 50}, 2),
-    ],
-)
-def test_simulated_targets(changes: dict[str, float], missed: int) -> None:
-    """Recall, delay and the ratio of false alarms are checked on both growths at the exponent -0.20."""
-    results = TargetResults("fatigue", "any")
-    fatigue._check_simulated(results, [_scenario(**changes)] * 3)
-    assert len(results.results) == 6
-    assert sum(not result.holds for result in results.results) == missed
-    json.dumps([asdict(result) for result in results.results])
+    ):
+        with subtests.test(changes=changes, missed=missed):
+            results = TargetResults("fatigue", "any")
+            fatigue._check_simulated(results, [_scenario(**changes)] * 3)
+            assert len(results.results) == 6
+            assert sum(not result.holds for result in results.results) == missed
+            json.dumps([asdict(result) for result in results.results])
 
 
 def test_few_false_alarms_give_no_ratio(capsys: pytest.CaptureFixture[str]) -> None:

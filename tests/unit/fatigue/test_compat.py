@@ -38,19 +38,17 @@ def test_version_c_is_not_monotone_as_published() -> None:
     assert score_c(_signals(0.25, 0.2, 5.0)).item() == pytest.approx(0.4 * 60 + 0.3 * 95 + 0.3 * 50)
 
 
-@pytest.mark.parametrize(
-    ("decline", "rise", "frequency", "parts"),
-    [
+def test_version_a_has_steps(subtests: pytest.Subtests) -> None:
+    """Creative, audience and algorithm jump at their limits."""
+    for decline, rise, frequency, parts in (
         (0.149, 0.199, 2.49, (0, 0, 0)),
         (0.15, 0.20, 2.5, (40, 20, 40)),
         (0.25, 0.35, 3.0, (70, 35, 70)),
         (0.40, 0.50, 3.5, (100, 50, 100)),
-    ],
-)
-def test_version_a_has_steps(decline: float, rise: float, frequency: float, parts: tuple[int, int, int]) -> None:
-    """Creative, audience and algorithm jump at their limits."""
-    expected = 0.35 * parts[0] + 0.40 * parts[1] + 0.25 * parts[2]
-    assert score_a(_signals(decline, rise, frequency)).item() == pytest.approx(expected)
+    ):
+        with subtests.test(decline=decline, rise=rise, frequency=frequency, parts=parts):
+            expected = 0.35 * parts[0] + 0.40 * parts[1] + 0.25 * parts[2]
+            assert score_a(_signals(decline, rise, frequency)).item() == pytest.approx(expected)
 
 
 def test_clicks_after_none_are_no_decline() -> None:
@@ -97,23 +95,24 @@ def test_days_are_compared_as_in_each_version() -> None:
     assert compat_scores(panel, frequency, "E")[0, -1] == pytest.approx((80 + 20 + 0) / 3)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-def test_scores_need_seven_days_and_use_no_later_one(version: str) -> None:
+def test_scores_need_seven_days_and_use_no_later_one(subtests: pytest.Subtests) -> None:
     """Before seven days, and on days without delivery, there is no score; later days change nothing."""
-    panel = _account(ads=300)
-    frequency = np.full(panel.impressions.shape, 2.0)
-    impressions = panel.impressions.copy()
-    impressions[:, 50] = 0
-    panel = replace(panel, impressions=impressions)
-    scores = compat_scores(panel, frequency, version)
-    assert np.isnan(scores[:, :6]).all()
-    assert np.isnan(scores[:, 50]).all()
-    assert ((scores[:, 51:] >= 0) & (scores[:, 51:] <= 100)).all()
-    later = panel.clicks.copy()
-    later[:, 70:] = 0
-    np.testing.assert_array_equal(
-        compat_scores(replace(panel, clicks=later), frequency, version)[:, :70], scores[:, :70]
-    )
+    for version in VERSIONS:
+        with subtests.test(version=version):
+            panel = _account(ads=300)
+            frequency = np.full(panel.impressions.shape, 2.0)
+            impressions = panel.impressions.copy()
+            impressions[:, 50] = 0
+            panel = replace(panel, impressions=impressions)
+            scores = compat_scores(panel, frequency, version)
+            assert np.isnan(scores[:, :6]).all()
+            assert np.isnan(scores[:, 50]).all()
+            assert ((scores[:, 51:] >= 0) & (scores[:, 51:] <= 100)).all()
+            later = panel.clicks.copy()
+            later[:, 70:] = 0
+            np.testing.assert_array_equal(
+                compat_scores(replace(panel, clicks=later), frequency, version)[:, :70], scores[:, :70]
+            )
 
 
 def test_an_unknown_version_is_named() -> None:

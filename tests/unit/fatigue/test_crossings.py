@@ -18,6 +18,7 @@ from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, alerts
 from adwarm.store.error_events import ErrorLog
 from tests import fatigue_scores
+from tests.unit.conftest import SQLITE_ONLY
 
 from .stored_ads import store_rows
 
@@ -94,6 +95,7 @@ def test_ads_of_an_account_that_got_worse_make_one_message(engine: Engine, objec
     assert build_message(alerts.list_alerts(engine)[0], "opened").title == "adwarm: 2 ads of act_1 got worse"
 
 
+@SQLITE_ONLY
 def test_each_account_has_a_message_and_many_ads_are_cut(engine: Engine, objects: ObjectStore) -> None:
     """Five hundred ads of an account make one message with ten names and a number; another account has its own."""
     alerting = Alerting(engine, objects)
@@ -108,6 +110,7 @@ def test_each_account_has_a_message_and_many_ads_are_cut(engine: Engine, objects
     assert len(texts[0]) < 1_500
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(
     ("level", "named"),
     [("off", set()), ("warning", {"1", "2", "3"}), ("critical", {"2", "3"}), ("alarm", {"3"})],
@@ -122,6 +125,7 @@ def test_the_setting_chooses_the_least_level(engine: Engine, objects: ObjectStor
     assert {number for number in "123" for text in alerting.texts() if f"({number})" in text} == named
 
 
+@SQLITE_ONLY
 def test_new_and_pending_ads_are_no_news(engine: Engine, objects: ObjectStore) -> None:
     """An ad without an earlier score, and one that was pending, are not named however bad they are."""
     alerting = Alerting(engine, objects)
@@ -147,6 +151,7 @@ def test_an_ad_is_named_once(engine: Engine, objects: ObjectStore) -> None:
     assert alerting.run(again, at=NOW + timedelta(hours=60)) == 1
 
 
+@SQLITE_ONLY
 def test_a_second_run_with_other_ads_has_its_own_notice(engine: Engine, objects: ObjectStore) -> None:
     """While the first alert of an account is open, other ads that get worse open the next one, and it ends."""
     alerting = Alerting(engine, objects)
@@ -158,6 +163,7 @@ def test_a_second_run_with_other_ads_has_its_own_notice(engine: Engine, objects:
     assert [item.resolved_at is None for item in alerts.list_alerts(engine)] == [True, False]
 
 
+@SQLITE_ONLY
 def test_the_past_is_no_news(engine: Engine, objects: ObjectStore) -> None:
     """Scores of a day before the newest one, and of days that ended long ago, name nobody."""
     alerting = Alerting(engine, objects)
@@ -168,6 +174,7 @@ def test_the_past_is_no_news(engine: Engine, objects: ObjectStore) -> None:
     assert alerting.run(make_score("2", "critical", account="act_2", day=DAY - timedelta(days=90))) == 0
 
 
+@SQLITE_ONLY
 def test_without_alerts_nothing_is_remembered(engine: Engine, objects: ObjectStore) -> None:
     """An alert that cannot be stored is not noted as sent: the next run raises it."""
     alerting = Alerting(engine, objects)

@@ -11,17 +11,15 @@ CURVES = st.sampled_from([CREATIVE_CURVE, AUDIENCE_CURVE, ALGORITHM_CURVE, META_
 STEEPEST = 400.0
 
 
-@pytest.mark.parametrize(
-    ("curve", "anchors"),
-    [
+def test_the_curves_pass_through_their_anchors(subtests: pytest.Subtests) -> None:
+    """Each anchor gives its score, and the ends are constant."""
+    for curve, anchors in (
         (CREATIVE_CURVE, {-1: 0, 0: 0, 0.10: 20, 0.25: 60, 0.50: 90, 0.75: 100, 2: 100}),
         (AUDIENCE_CURVE, {0: 0, 1: 0, 2: 20, 3.5: 65, 5: 90, 8: 100, 30: 100}),
         (ALGORITHM_CURVE, {-0.5: 0, 0: 0, 0.10: 20, 0.20: 50, 0.40: 90, 0.80: 100, 9: 100}),
-    ],
-)
-def test_the_curves_pass_through_their_anchors(curve: ScoreCurve, anchors: dict[float, float]) -> None:
-    """Each anchor gives its score, and the ends are constant."""
-    assert curve(np.array(list(anchors), float)).tolist() == list(anchors.values())
+    ):
+        with subtests.test(curve=curve, anchors=anchors):
+            assert curve(np.array(list(anchors), float)).tolist() == list(anchors.values())
 
 
 @given(curve=CURVES, x=st.floats(-10, 40), step=st.floats(0, 5))
@@ -37,11 +35,11 @@ def test_a_small_change_changes_little(curve: ScoreCurve, x: float, step: float)
     assert abs(np.diff(curve(np.array([x, x + step])))[0]) <= STEEPEST * step + 1e-6
 
 
-@pytest.mark.parametrize("points", [((0, 0),), ((0, 0), (0, 5)), ((0, 5), (1, 4)), ((1, 0), (0, 5))])
-def test_points_that_do_not_rise_are_rejected(points: tuple[tuple[float, float], ...]) -> None:
+def test_points_that_do_not_rise_are_rejected(subtests: pytest.Subtests) -> None:
     """Points that do not rise make no curve."""
-    with pytest.raises(ValueError, match="further right"):
-        ScoreCurve(points)
+    for points in (((0, 0),), ((0, 0), (0, 5)), ((0, 5), (1, 4)), ((1, 0), (0, 5))):
+        with subtests.test(points=points), pytest.raises(ValueError, match="further right"):
+            ScoreCurve(points)
 
 
 def test_the_power_law_is_the_mean_loss_over_the_exposures() -> None:

@@ -33,11 +33,12 @@ def test_a_missing_frequency_is_impressions_over_reach() -> None:
     assert read_frequencies([_row(impressions="300")], DAY) == {}
 
 
-@pytest.mark.parametrize("value", ["abc", "-1", "nan", "inf", [1], "1e999"])
-def test_an_invalid_number_is_named(value: Any) -> None:
+def test_an_invalid_number_is_named(subtests: pytest.Subtests) -> None:
     """The error names the ad, the field and the value."""
-    with pytest.raises(BadRequest, match=r"ad 7: spend is .*, not a number of 0 or more"):
-        read_number(_row(spend=value), "spend")
+    for value in ("abc", "-1", "nan", "inf", [1], "1e999"):
+        words = r"ad 7: spend is .*, not a number of 0 or more"
+        with subtests.test(value=value), pytest.raises(BadRequest, match=words):
+            read_number(_row(spend=value), "spend")
 
 
 def test_invalid_days_and_missing_ids_are_named() -> None:

@@ -66,9 +66,9 @@ def test_what_is_not_about_fatigue_is_ignored() -> None:
     assert (odd.notices, odd.ignored, odd.unreadable) == ((), 0, ())
 
 
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
+def test_an_unreadable_notice_does_not_hide_the_others(subtests: pytest.Subtests) -> None:
+    """A notice in an unknown form is counted with the reason, which repeats no value; the others are read."""
+    for change, why in (
         ({"adgroup_id": None}, "ad id"),
         ({"adgroup_id": "7\x00"}, "ad id"),
         ({"adgroup_id": "7" * 25}, "ad id"),
@@ -78,58 +78,60 @@ def test_what_is_not_about_fatigue_is_ignored() -> None:
         ({"ad_account_id": ["1"]}, "account id"),
         ({"creative_fatigue_level": "SEVERE"}, "level"),
         ({"creative_fatigue_level": 3}, "level"),
-    ],
-)
-def test_an_unreadable_notice_does_not_hide_the_others(change: dict[str, Any], why: str) -> None:
-    """A notice in an unknown form is counted with the reason, which repeats no value; the others are read."""
-    found = parse_webhook(make_webhook(make_change(**change), make_change()), NOW)
-    assert found.notices == (NOTICE,)
-    (reason,) = found.unreadable
-    assert why in reason
-    assert "SEVERE" not in reason
+    ):
+        with subtests.test(change=change, why=why):
+            found = parse_webhook(make_webhook(make_change(**change), make_change()), NOW)
+            assert found.notices == (NOTICE,)
+            (reason,) = found.unreadable
+            assert why in reason
+            assert "SEVERE" not in reason
 
 
-@pytest.mark.parametrize(
-    "time", [None, -5, 0, True, 1.5, "soon", 10**30, "9" * 400, SECONDS + 3 * 86_400, "2026-11-24T99:00", [], {}]
-)
-def test_a_notice_needs_a_sane_time(time: Any) -> None:
+def test_a_notice_needs_a_sane_time(subtests: pytest.Subtests) -> None:
     """A missing, malformed, ancient or future time makes a notice unreadable."""
-    body = json.dumps({"object": "ad_account", "entry": [{"id": "1", "time": time, "changes": [make_change()]}]})
-    found = parse_webhook(body.encode(), NOW)
-    assert (found.notices, len(found.unreadable)) == ((), 1)
+    for time in (None, -5, 0, True, 1.5, "soon", 10**30, "9" * 400, SECONDS + 3 * 86_400, "2026-11-24T99:00", [], {}):
+        with subtests.test(time=time):
+            body = json.dumps({
+                "object": "ad_account",
+                "entry": [{"id": "1", "time": time, "changes": [make_change()]}],
+            })
+            found = parse_webhook(body.encode(), NOW)
+            assert (found.notices, len(found.unreadable)) == ((), 1)
 
 
-@pytest.mark.parametrize(
-    "time", [SECONDS, str(SECONDS), SECONDS * 1_000, "2026-11-24T10:00:00+01:00", "2026-11-24 09:00"]
-)
-def test_times_of_every_kind(time: Any) -> None:
+def test_times_of_every_kind(subtests: pytest.Subtests) -> None:
     """Seconds, milliseconds and ISO 8601 mean the same moment; a time without a zone is UTC."""
-    body = json.dumps({"object": "ad_account", "entry": [{"id": "1", "time": time, "changes": [make_change()]}]})
-    assert [notice.noticed_at for notice in parse_webhook(body.encode(), NOW).notices] == [AT]
+    for time in (SECONDS, str(SECONDS), SECONDS * 1_000, "2026-11-24T10:00:00+01:00", "2026-11-24 09:00"):
+        with subtests.test(time=time):
+            body = json.dumps({
+                "object": "ad_account",
+                "entry": [{"id": "1", "time": time, "changes": [make_change()]}],
+            })
+            assert [notice.noticed_at for notice in parse_webhook(body.encode(), NOW).notices] == [AT]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"null",
-        b"[]",
-        b"7",
-        b"{",
-        b"{}",
-        b'{"object": "ad_account"}',
-        b'{"object": 1, "entry": []}',
-        b'{"object": "ad_account", "entry": {}}',
-        b"\xff\xfe",
-        b'{"object": "ad_account", "entry": ["\\ud800"]}',
-        b"[" * 500_000,
-        b'{"a":' * 100_000,
-    ],
-)
-def test_what_is_no_webhook_is_refused(body: bytes) -> None:
+NO_WEBHOOKS = [
+    b"",
+    b"null",
+    b"[]",
+    b"7",
+    b"{",
+    b"{}",
+    b'{"object": "ad_account"}',
+    b'{"object": 1, "entry": []}',
+    b'{"object": "ad_account", "entry": {}}',
+    b"\xff\xfe",
+    b'{"object": "ad_account", "entry": ["\\ud800"]}',
+    b"[" * 500_000,
+    b'{"a":' * 100_000,
+]
+
+
+def test_what_is_no_webhook_is_refused(subtests: pytest.Subtests) -> None:
     """Broken, deep and foreign documents are one clear error."""
-    with pytest.raises(BadRequest, match="the body"):
-        parse_webhook(body, NOW)
+    for body in NO_WEBHOOKS:
+        with subtests.test(body=body), pytest.raises(BadRequest, match="the body"):
+            parse_webhook(body, NOW)
 
 
 def test_messages_are_one_clean_line() -> None:
@@ -200,9 +202,9 @@ def test_a_csv_file() -> None:
     assert parse_file(b"account_id,ad_id,noticed_at,level\n", NOW, is_csv=True) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "advice"),
-    [
+def test_a_bad_csv_file_names_the_line(subtests: pytest.Subtests) -> None:
+    """The error names the line and what to write."""
+    for text, advice in (
         (b"", "line 1: the first line has no column account_id; write account_id,ad_id,noticed_at,level,message"),
         (b"account_id,ad_id,level\n", "no column noticed_at"),
         (b"account_id,ad_id,noticed_at,level\n1,7,2026-11-24,low\n1,8,2026-11-24,bad\n", "line 3: the level"),
@@ -210,12 +212,9 @@ def test_a_csv_file() -> None:
         (b'account_id,ad_id,noticed_at,level\n1,"7', "near line 1: it is not CSV"),
         (b"\xff", "not UTF-8"),
         (b"account_id,ad_id,noticed_at,level\n1,7," + b"x" * 200_000 + b",low\n", "it is not CSV"),
-    ],
-)
-def test_a_bad_csv_file_names_the_line(text: bytes, advice: str) -> None:
-    """The error names the line and what to write."""
-    with pytest.raises(BadRequest, match=advice):
-        parse_file(text, NOW, is_csv=True)
+    ):
+        with subtests.test(text=text, advice=advice), pytest.raises(BadRequest, match=advice):
+            parse_file(text, NOW, is_csv=True)
 
 
 def test_json_files() -> None:

@@ -113,18 +113,20 @@ def test_a_change_of_the_ad_set_or_creative_is_recorded() -> None:
     assert _panel(_row(0, adset_id="a"), _row(1, adset_id="a")).changed is None
 
 
-@pytest.mark.parametrize("value", ["abc", "-1", "nan", "inf", [1], "1e999", -3])
-@pytest.mark.parametrize("name", ["impressions", "clicks", "inline_link_clicks", "spend"])
-def test_an_invalid_number_is_named(name: str, value: Any) -> None:
+def test_an_invalid_number_is_named(subtests: pytest.Subtests) -> None:
     """The error names the ad, the field and the value."""
-    with pytest.raises(BadRequest, match=rf"ad 8: {name} is .*, not a number of 0 or more"):
-        _panel(_row(**{name: "1"}), _row(0, "8", **{name: value}))
+    for value in ("abc", "-1", "nan", "inf", [1], "1e999", -3):
+        for name in ("impressions", "clicks", "inline_link_clicks", "spend"):
+            words = rf"ad 8: {name} is .*, not a number of 0 or more"
+            with subtests.test(value=value, name=name), pytest.raises(BadRequest, match=words):
+                _panel(_row(**{name: "1"}), _row(0, "8", **{name: value}))
 
 
-@pytest.mark.parametrize("value", [5, 5.0, "5", " 5 ", "5e0", "0.5e1"])
-def test_numbers_may_be_written_in_any_way(value: Any) -> None:
+def test_numbers_may_be_written_in_any_way(subtests: pytest.Subtests) -> None:
     """Numbers and texts of numbers are read alike."""
-    assert _panel(_row(impressions=value)).impressions[0, 0] == 5
+    for value in (5, 5.0, "5", " 5 ", "5e0", "0.5e1"):
+        with subtests.test(value=value):
+            assert _panel(_row(impressions=value)).impressions[0, 0] == 5
 
 
 def test_missing_ids_and_invalid_days_are_named() -> None:

@@ -16,9 +16,9 @@ SCORE = FatigueScore("act_1", "7", DAY, "an ad", "warning", 45.0, 45.0, None, No
 NOTICE = PlatformNotice("act_1", "7", AT, "high", "It wears out.")
 
 
-@pytest.mark.parametrize(
-    ("ratio", "state"),
-    [
+def test_the_words_of_the_platform(subtests: pytest.Subtests) -> None:
+    """Above once and below twice the past is limited, twice or more is fatigue, as the platform defines it."""
+    for ratio, state in (
         (None, None),
         (0.0, "normal"),
         (1.0, "normal"),
@@ -26,16 +26,14 @@ NOTICE = PlatformNotice("act_1", "7", AT, "high", "It wears out.")
         (1.999, "creative limited"),
         (2.0, "creative fatigue"),
         (9.0, "creative fatigue"),
-    ],
-)
-def test_the_words_of_the_platform(ratio: float | None, state: str | None) -> None:
-    """Above once and below twice the past is limited, twice or more is fatigue, as the platform defines it."""
-    assert find_cost_state(ratio) == state
+    ):
+        with subtests.test(ratio=ratio, state=state):
+            assert find_cost_state(ratio) == state
 
 
-@pytest.mark.parametrize(
-    ("level", "status", "alarm", "agreement"),
-    [
+def test_agreement(subtests: pytest.Subtests) -> None:
+    """A band of warning or worse, or an alarm, speaks of fatigue; so does a level above low."""
+    for level, status, alarm, agreement in (
         ("high", "warning", "none", "agrees"),
         ("medium", "critical", "none", "agrees"),
         ("high", "healthy", "alarm", "agrees"),
@@ -44,12 +42,10 @@ def test_the_words_of_the_platform(ratio: float | None, state: str | None) -> No
         ("low", "warning", "none", "only adwarm"),
         ("low", "healthy", "alarm", "only adwarm"),
         ("high", "pending", "none", "unknown"),
-    ],
-)
-def test_agreement(level: PlatformLevel, status: str, alarm: str, agreement: str) -> None:
-    """A band of warning or worse, or an alarm, speaks of fatigue; so does a level above low."""
-    score = replace(SCORE, status=status, alarm=alarm)  # type: ignore[arg-type]
-    assert platform_view(score, replace(NOTICE, level=level)).agreement == agreement
+    ):
+        with subtests.test(level=level, status=status, alarm=alarm, agreement=agreement):
+            score = replace(SCORE, status=status, alarm=alarm)  # type: ignore[arg-type]
+            assert platform_view(score, replace(NOTICE, level=level)).agreement == agreement
 
 
 def test_a_view_in_words() -> None:

@@ -66,9 +66,9 @@ def _soon(days: float, low: float | None, high: float | None, **values: Any) -> 
     return _score(50.0, **{**projected, **values})
 
 
-@pytest.mark.parametrize(
-    ("score", "text"),
-    [
+def test_the_projection_is_an_interval_of_days(subtests: pytest.Subtests) -> None:
+    """Both ends are whole days that contain the interval; an end that is too far away is left open."""
+    for score, text in (
         (_soon(6.2, 4.6, 8.4), "critical in 4 to 9 days"),
         (_soon(4.0, 4.0, 4.0), "critical in about 4 days"),
         (_soon(3.4, None, None), "critical in 3 to 4 days"),
@@ -76,30 +76,25 @@ def _soon(days: float, low: float | None, high: float | None, **values: Any) -> 
         (_soon(6.0, 1.5, MAX_DAYS_AHEAD + 1.0), "critical in 1 day or later"),
         (_soon(2.0, 0.4, 2.5), "critical within 3 days"),
         (_soon(2.0, 0.4, None), "critical from tomorrow on, or later"),
-    ],
-)
-def test_the_projection_is_an_interval_of_days(score: FatigueScore, text: str) -> None:
-    """Both ends are whole days that contain the interval; an end that is too far away is left open."""
-    assert describe_projection(score) == text
+    ):
+        with subtests.test(score=score, text=text):
+            assert describe_projection(score) == text
 
 
-@pytest.mark.parametrize(
-    "score",
-    [
+def test_nothing_is_projected_without_a_reason_to(subtests: pytest.Subtests) -> None:
+    """Where a projection would say nothing, there is none, and the ad is not critical soon."""
+    for score in (
         _score(None, days_to_critical=3.0),
         _score(80.0, days_to_critical=0.0),
         _score(20.0),
         _soon(5.0, 3.0, 8.0, data_quality=MIN_QUALITY - 0.01),
         _soon(MAX_DAYS_AHEAD + 1.0, 3.0, 90.0),
         replace(_soon(5.0, 3.0, None), status="healthy"),
-    ],
-    ids=["pending", "critical", "not rising", "low quality", "too far ahead", "healthy and perhaps staying so"],
-)
-def test_nothing_is_projected_without_a_reason_to(score: FatigueScore) -> None:
-    """Where a projection would say nothing, there is none, and the ad is not critical soon."""
-    assert project_critical(score) is None
-    assert describe_projection(score) == ""
-    assert not is_critical_soon(score)
+    ):
+        with subtests.test(score=score):
+            assert project_critical(score) is None
+            assert describe_projection(score) == ""
+            assert not is_critical_soon(score)
 
 
 @given(st.floats(0.0, 50.0), st.floats(0.0, 1.0), st.one_of(st.none(), st.floats(1.0, 3.0)))
@@ -135,9 +130,9 @@ def test_a_critical_ad_has_one_action_first_and_the_figures_behind_it() -> None:
     assert result.caution == ""
 
 
-@pytest.mark.parametrize(
-    ("total", "driver", "words"),
-    [
+def test_the_action_follows_level_and_driver(subtests: pytest.Subtests) -> None:
+    """From 85 on the ad is paused, from 70 on its frequency is capped, above 60 it is refreshed, below that planned."""
+    for total, driver, words in (
         (PAUSE_FROM, "creative", "Pause the ad and replace"),
         (PAUSE_FROM, "audience", "Pause the ad for this audience"),
         (PAUSE_FROM, "algorithm", "Pause the ad, or lower its bid"),
@@ -147,11 +142,9 @@ def test_a_critical_ad_has_one_action_first_and_the_figures_behind_it() -> None:
         (45.0, "creative", "Plan a new creative"),
         (45.0, "audience", "Plan a wider audience"),
         (45.0, "algorithm", "Watch the price"),
-    ],
-)
-def test_the_action_follows_level_and_driver(total: float, driver: str, words: str) -> None:
-    """From 85 on the ad is paused, from 70 on its frequency is capped, above 60 it is refreshed, below that planned."""
-    assert recommend(_score(total, driver=driver), SETTINGS).action.startswith(words)
+    ):
+        with subtests.test(total=total, driver=driver, words=words):
+            assert recommend(_score(total, driver=driver), SETTINGS).action.startswith(words)
 
 
 def test_a_warning_that_becomes_critical_soon_is_prepared_for() -> None:
@@ -182,22 +175,20 @@ def test_an_alarm_on_a_healthy_ad_asks_for_a_creative_and_says_why_both_hold() -
     )
 
 
-@pytest.mark.parametrize(
-    ("driver", "words"), [("creative", "chance may explain"), ("audience", "how often"), ("algorithm", "its price")]
-)
-def test_a_critical_ad_without_an_alarm_says_why_there_is_none(driver: str, words: str) -> None:
+def test_a_critical_ad_without_an_alarm_says_why_there_is_none(subtests: pytest.Subtests) -> None:
     """An alarm watches clicks only; a score of clicks may also be chance."""
-    assert words in recommend(_score(70.0, driver=driver), SETTINGS).note
-    assert recommend(_score(70.0, driver=driver, alarm="alarm"), SETTINGS).note == ""
+    for driver, words in (("creative", "chance may explain"), ("audience", "how often"), ("algorithm", "its price")):
+        with subtests.test(driver=driver, words=words):
+            assert words in recommend(_score(70.0, driver=driver), SETTINGS).note
+            assert recommend(_score(70.0, driver=driver, alarm="alarm"), SETTINGS).note == ""
 
 
-@pytest.mark.parametrize(
-    ("evidence", "words"), [(None, "once in 180 days"), (7.0, "once in 180 days"), (2e9, "less than once in 100,000")]
-)
-def test_evidence_is_at_least_what_raised_the_alarm(evidence: float | None, words: str) -> None:
+def test_evidence_is_at_least_what_raised_the_alarm(subtests: pytest.Subtests) -> None:
     """An alarm began with evidence of the setting; a later day may have less, and no number is absurdly exact."""
-    assert words in describe_evidence(_score(50.0, alarm="alarm", evidence=evidence), SETTINGS)
-    assert describe_evidence(_score(50.0, evidence=evidence), SETTINGS) == ""
+    for evidence, words in ((None, "once in 180 days"), (7.0, "once in 180 days"), (2e9, "less than once in 100,000")):
+        with subtests.test(evidence=evidence, words=words):
+            assert words in describe_evidence(_score(50.0, alarm="alarm", evidence=evidence), SETTINGS)
+            assert describe_evidence(_score(50.0, evidence=evidence), SETTINGS) == ""
 
 
 def test_a_healthy_ad_needs_nothing() -> None:
@@ -206,12 +197,11 @@ def test_a_healthy_ad_needs_nothing() -> None:
     assert recommend(_score(20.0, alarm="watch"), SETTINGS).action.startswith("Look again tomorrow")
 
 
-@pytest.mark.parametrize(
-    ("ratio", "words"), [(1.0, "not above its past"), (1.5, "limited above 1"), (2.0, "fatigued from 2")]
-)
-def test_cost_per_result_is_compared_as_meta_does(ratio: float, words: str) -> None:
+def test_cost_per_result_is_compared_as_meta_does(subtests: pytest.Subtests) -> None:
     """Above 1 times the past Meta calls a creative limited, from 2 times on fatigued."""
-    assert any(words in reason for reason in recommend(_score(50.0, cost_ratio=ratio), SETTINGS).reasons)
+    for ratio, words in ((1.0, "not above its past"), (1.5, "limited above 1"), (2.0, "fatigued from 2")):
+        with subtests.test(ratio=ratio, words=words):
+            assert any(words in reason for reason in recommend(_score(50.0, cost_ratio=ratio), SETTINGS).reasons)
 
 
 def test_a_changed_budget_or_audience_is_a_caution() -> None:
@@ -235,9 +225,9 @@ def test_missing_history_is_fetched() -> None:
     assert "the DAG adwarm_daily_insights" in recommend(score, SETTINGS).action
 
 
-@pytest.mark.parametrize(
-    ("figures", "needs"),
-    [
+def test_a_pending_ad_says_what_it_lacks(subtests: pytest.Subtests) -> None:
+    """Days, impressions, or something to compare; the minimums for scores that do not say how old the ad is."""
+    for figures, needs in (
         ({"age_days": 4, "impressions": 400.0, "recent_impressions": 300.0}, ("needs 3 more days",)),
         (
             {"age_days": 6, "impressions": 99.5, "recent_impressions": None},
@@ -246,15 +236,13 @@ def test_missing_history_is_fetched() -> None:
         ({"age_days": 20, "impressions": 9_000.0, "recent_impressions": 0.0}, ("needs delivery in the recent days",)),
         ({"flags": ["impressions_missing"]}, ("needs rows with impressions",)),
         ({}, ("needs 7 days with delivery and 500 impressions",)),
-    ],
-)
-def test_a_pending_ad_says_what_it_lacks(figures: dict[str, Any], needs: tuple[str, ...]) -> None:
-    """Days, impressions, or something to compare; the minimums for scores that do not say how old the ad is."""
-    result = recommend(_score(None, baseline=figures), SETTINGS)
-    assert result.action.startswith("Wait")
-    assert len(result.reasons) == len(needs)
-    for reason, need in zip(result.reasons, needs, strict=True):
-        assert reason.startswith(need)
+    ):
+        with subtests.test(figures=figures, needs=needs):
+            result = recommend(_score(None, baseline=figures), SETTINGS)
+            assert result.action.startswith("Wait")
+            assert len(result.reasons) == len(needs)
+            for reason, need in zip(result.reasons, needs, strict=True):
+                assert reason.startswith(need)
 
 
 def test_an_alarm_on_a_pending_ad_is_looked_at() -> None:

@@ -4,7 +4,6 @@ import csv
 import io
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,31 +51,36 @@ def test_a_summary_without_spend_says_nothing_about_it() -> None:
     assert summary.describe() == "1 ad (0 critical, 0 warning, 1 healthy, 0 pending); 0 alarms; spend of 1 ad unknown"
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "kind", "text"),
-    [
-        ({}, {"status": "warning", "total": 40.0}, "worse", "healthy 10 → warning 40"),
-        ({"status": "warning", "total": 31.0}, {}, "better", "warning 31 → healthy 10"),
-        ({}, {"alarm": "alarm"}, "alarm", "new alarm, healthy 10 → healthy 10"),
-        ({"alarm": "watch"}, {"alarm": "alarm", "status": "critical", "total": 70.0}, "alarm",
-         "new alarm, healthy 10 → critical 70"),
-        ({"alarm": "alarm"}, {"alarm": "watch"}, "recovered", "alarm ended, healthy 10 → healthy 10"),
-        ({"alarm": "alarm"}, {"status": "warning", "total": 40.0}, "worse", "healthy 10 → warning 40"),
-        ({}, {"status": "pending", "total": None}, "pending", "healthy 10 → pending"),
-        ({"status": "pending", "total": None}, {}, "scored", "pending → healthy 10"),
-        ({}, {"total": 29.0}, None, ""),
-        ({"status": "pending", "total": None}, {"status": "pending", "total": None}, None, ""),
-        (None, {}, "new", "new ad, healthy 10"),
-        (None, {"alarm": "alarm"}, "alarm", "new alarm, healthy 10"),
-        ({"status": "critical", "total": 90.0}, None, "gone", "no delivery any more; it was critical 90"),
-    ],
-)  # fmt: skip
-def test_changes(before: dict[str, Any] | None, after: dict[str, Any] | None, kind: str | None, text: str) -> None:
+CHANGES = [
+    ({}, {"status": "warning", "total": 40.0}, "worse", "healthy 10 → warning 40"),
+    ({"status": "warning", "total": 31.0}, {}, "better", "warning 31 → healthy 10"),
+    ({}, {"alarm": "alarm"}, "alarm", "new alarm, healthy 10 → healthy 10"),
+    (
+        {"alarm": "watch"},
+        {"alarm": "alarm", "status": "critical", "total": 70.0},
+        "alarm",
+        "new alarm, healthy 10 → critical 70",
+    ),
+    ({"alarm": "alarm"}, {"alarm": "watch"}, "recovered", "alarm ended, healthy 10 → healthy 10"),
+    ({"alarm": "alarm"}, {"status": "warning", "total": 40.0}, "worse", "healthy 10 → warning 40"),
+    ({}, {"status": "pending", "total": None}, "pending", "healthy 10 → pending"),
+    ({"status": "pending", "total": None}, {}, "scored", "pending → healthy 10"),
+    ({}, {"total": 29.0}, None, ""),
+    ({"status": "pending", "total": None}, {"status": "pending", "total": None}, None, ""),
+    (None, {}, "new", "new ad, healthy 10"),
+    (None, {"alarm": "alarm"}, "alarm", "new alarm, healthy 10"),
+    ({"status": "critical", "total": 90.0}, None, "gone", "no delivery any more; it was critical 90"),
+]
+
+
+def test_changes(subtests: pytest.Subtests) -> None:
     """Each crossing, alarm, beginning and end is one change in words."""
-    old = [] if before is None else _stored(make_score("1", **before), days_ago=1)
-    new = [] if after is None else _stored(make_score("1", **after))
-    changes = list_changes(old, new)
-    assert [(item.kind, item.text) for item in changes] == ([] if kind is None else [(kind, text)])
+    for before, after, kind, text in CHANGES:
+        with subtests.test(before=before, after=after, kind=kind, text=text):
+            old = [] if before is None else _stored(make_score("1", **before), days_ago=1)
+            new = [] if after is None else _stored(make_score("1", **after))
+            changes = list_changes(old, new)
+            assert [(item.kind, item.text) for item in changes] == ([] if kind is None else [(kind, text)])
 
 
 def test_changes_that_compare_with_a_score_made_again_say_so() -> None:

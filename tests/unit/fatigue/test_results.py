@@ -42,18 +42,18 @@ def test_an_ad_keeps_the_kind_of_its_first_results() -> None:
     assert results[0, :2].tolist() == [4, 3]
 
 
-@pytest.mark.parametrize(
-    ("goal", "expected"),
-    [
+def test_a_stated_goal_decides(subtests: pytest.Subtests) -> None:
+    """The goal of the ad comes before the objective of its campaign."""
+    for goal, expected in (
         ({"optimization_goal": "LINK_CLICKS"}, 50),
         ({"optimization_goal": "LEAD_GENERATION", "objective": "OUTCOME_SALES"}, 4),
         ({"objective": "OUTCOME_SALES"}, 2),
         ({"optimization_goal": "SOMETHING_NEW"}, 2),
-    ],
-)
-def test_a_stated_goal_decides(goal: dict[str, str], expected: float) -> None:
-    """The goal of the ad comes before the objective of its campaign."""
-    assert _results(_row(0, actions=_actions(link_click="50", lead="4", purchase="2"), **goal))[0, 0] == expected
+    ):
+        with subtests.test(goal=goal, expected=expected):
+            assert (
+                _results(_row(0, actions=_actions(link_click="50", lead="4", purchase="2"), **goal))[0, 0] == expected
+            )
 
 
 def test_overlapping_names_are_not_added_up() -> None:
@@ -64,39 +64,36 @@ def test_overlapping_names_are_not_added_up() -> None:
     assert _results(both)[0, 0] == 7
 
 
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ({"results": "5"}, 5),
-        (
-            {
-                "results": [
-                    {"indicator": "actions:lead", "values": [{"value": "6", "attribution_windows": ["default"]}]}
-                ]
-            },
-            6,
-        ),
-        ({"results": '[{"indicator":"actions:lead","values":[{"value":"6"}]}]'}, 6),
-        ({"results": [{"indicator": "actions:lead"}]}, 0),
-        ({"conversions": "3"}, 3),
-        ({"conversions": 3}, 3),
-        ({"actions": '[{"action_type": "lead", "value": "8"}, {"action_type": "x", "value": 9}]'}, 8),
-        ({"actions": '[{"value": "8", "action_type": "lead"}, {"value": 9, "action_type": "x"}]'}, 8),
-        ({"actions": "[{'value': '8', 'action_type': 'lead'}]"}, 0),
-        ({"actions": [{"action_type": "lead", "value": 8.0}, "broken", {"value": 1}]}, 8),
-        ({"actions": [{"action_type": "lead", "value": "many"}]}, 0),
-        ({"actions": [{"action_type": "lead", "value": "1e-"}]}, 0),
-        ({"actions": [{"value": "8", "action_type": "lead"}, {"value": "5", "action_type": "purchase"}]}, 5),
-        ({"actions": [{"action_type": "{lead}", "value": "8"}, {"action_type": "lead", "value": "5"}]}, 5),
-        ({"actions": [{"action_type": "lead", "1d_click": "3", "value": "8", "7d_click": "9"}]}, 8),
-        ({"actions": '[{"value": "8", "action_type": "lead"}'}, 0),
-        ({"actions": '[{"note": "}", "action_type": "lead", "value": "8"'}, 8),
-        ({"results": "5", "actions": [{"action_type": "purchase", "value": "1"}]}, 5),
-    ],
-)
-def test_every_loader_s_shape_is_read(row: dict[str, Any], expected: float) -> None:
+SHAPES = [
+    ({"results": "5"}, 5),
+    (
+        {"results": [{"indicator": "actions:lead", "values": [{"value": "6", "attribution_windows": ["default"]}]}]},
+        6,
+    ),
+    ({"results": '[{"indicator":"actions:lead","values":[{"value":"6"}]}]'}, 6),
+    ({"results": [{"indicator": "actions:lead"}]}, 0),
+    ({"conversions": "3"}, 3),
+    ({"conversions": 3}, 3),
+    ({"actions": '[{"action_type": "lead", "value": "8"}, {"action_type": "x", "value": 9}]'}, 8),
+    ({"actions": '[{"value": "8", "action_type": "lead"}, {"value": 9, "action_type": "x"}]'}, 8),
+    ({"actions": "[{'value': '8', 'action_type': 'lead'}]"}, 0),
+    ({"actions": [{"action_type": "lead", "value": 8.0}, "broken", {"value": 1}]}, 8),
+    ({"actions": [{"action_type": "lead", "value": "many"}]}, 0),
+    ({"actions": [{"action_type": "lead", "value": "1e-"}]}, 0),
+    ({"actions": [{"value": "8", "action_type": "lead"}, {"value": "5", "action_type": "purchase"}]}, 5),
+    ({"actions": [{"action_type": "{lead}", "value": "8"}, {"action_type": "lead", "value": "5"}]}, 5),
+    ({"actions": [{"action_type": "lead", "1d_click": "3", "value": "8", "7d_click": "9"}]}, 8),
+    ({"actions": '[{"value": "8", "action_type": "lead"}'}, 0),
+    ({"actions": '[{"note": "}", "action_type": "lead", "value": "8"'}, 8),
+    ({"results": "5", "actions": [{"action_type": "purchase", "value": "1"}]}, 5),
+]
+
+
+def test_every_loader_s_shape_is_read(subtests: pytest.Subtests) -> None:
     """Plain numbers, the platform's lists, and their JSON text; the platform's own results come first."""
-    assert _results(_row(0, **row))[0, 0] == expected
+    for row, expected in SHAPES:
+        with subtests.test(row=row, expected=expected):
+            assert _results(_row(0, **row))[0, 0] == expected
 
 
 def test_an_invalid_plain_number_is_named() -> None:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Any
 
 import pytest
 
@@ -19,9 +18,9 @@ DAY = date(2026, 11, 24)
 END = datetime(2026, 11, 25, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("fields", "level"),
-    [
+def test_levels_are_taken_where_they_are_clear(subtests: pytest.Subtests) -> None:
+    """A level under a name that ends in `level` is taken; any other form of the undocumented field is left alone."""
+    for fields, level in (
         ({"creative_fatigue_level": "HIGH"}, "high"),
         ({"creative_fatigue_summary": [{"level": "LOW"}, {"fatigue_level": "MEDIUM"}]}, "medium"),
         ({"creative_fatigue_summary": '[{"creative_fatigue_level": "HIGH"}]'}, "high"),
@@ -32,13 +31,11 @@ END = datetime(2026, 11, 25, tzinfo=UTC)
         ({"creative_fatigue_summary": [[{"level": "HIGH"}], 7, None]}, None),
         ({"creative_fatigue_summary": {"a": {"b": {"level": "HIGH"}}}}, None),
         ({}, None),
-    ],
-)
-def test_levels_are_taken_where_they_are_clear(fields: dict[str, Any], level: str | None) -> None:
-    """A level under a name that ends in `level` is taken; any other form of the undocumented field is left alone."""
-    found = list(read_row_notices([{"ad_id": "7", **fields}], "act_1", DAY))
-    assert [notice.level for notice in found] == ([] if level is None else [level])
-    assert all(notice == PlatformNotice("act_1", "7", END, notice.level, None, "rows") for notice in found)
+    ):
+        with subtests.test(fields=fields, level=level):
+            found = list(read_row_notices([{"ad_id": "7", **fields}], "act_1", DAY))
+            assert [notice.level for notice in found] == ([] if level is None else [level])
+            assert all(notice == PlatformNotice("act_1", "7", END, notice.level, None, "rows") for notice in found)
 
 
 def _with_level(unit: FetchUnit) -> ResultPage:

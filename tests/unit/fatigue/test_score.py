@@ -112,13 +112,12 @@ def test_daily_frequency_is_never_used() -> None:
     assert _score(rows, 1.0).audience == 0.0
 
 
-@pytest.mark.parametrize(
-    ("value", "status"), [(0, "healthy"), (30, "healthy"), (30.1, "warning"), (60, "warning"), (60.1, "critical")]
-)
-def test_bands(value: float, status: str) -> None:
+def test_bands(subtests: pytest.Subtests) -> None:
     """Up to 30 healthy, up to 60 warning, above critical."""
-    (band,) = find_bands(np.array([value], float))
-    assert STATUSES[band] == status
+    for value, status in ((0, "healthy"), (30, "healthy"), (30.1, "warning"), (60, "warning"), (60.1, "critical")):
+        with subtests.test(value=value, status=status):
+            (band,) = find_bands(np.array([value], float))
+            assert STATUSES[band] == status
 
 
 def test_too_few_days_are_pending() -> None:
@@ -290,11 +289,11 @@ def test_another_account_changes_nothing() -> None:
     assert score_account(rows, [], AS_OF, SETTINGS) == alone
 
 
-@pytest.mark.parametrize("weights", [(0, 0, 0), (-0.1, 0.6, 0.5)])
-def test_invalid_weights_are_rejected(weights: tuple[float, float, float]) -> None:
+def test_invalid_weights_are_rejected(subtests: pytest.Subtests) -> None:
     """The message names the setting."""
-    with pytest.raises(BadRequest, match="ADWARM_FATIGUE__WEIGHTS"):
-        score_account([], [], AS_OF, FatigueSettings(weights=weights))
+    for weights in ((0, 0, 0), (-0.1, 0.6, 0.5)):
+        with subtests.test(weights=weights), pytest.raises(BadRequest, match="ADWARM_FATIGUE__WEIGHTS"):
+            score_account([], [], AS_OF, FatigueSettings(weights=weights))
 
 
 def test_the_baseline_holds_json_values_only() -> None:
