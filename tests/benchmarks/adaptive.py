@@ -7,11 +7,11 @@ calls it completed, so it could not be chosen beforehand. An Airflow pool has sl
 import sys
 from typing import Any
 
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import exit_code, save_results, sized
 from tests.simulation.capacity import PHASE_SECONDS, SHEDS_OVER, SLOTS, LoadMetrics, simulate_capacity
 
-FIXED = (10, 20, 30, 40, 50, 60)
-POOLS = (20, 40)
+FIXED = sized((10, 20, 30, 40, 50, 60), (20,))
+POOLS = sized((20, 40), (20,))
 COMPLETED_AT_LEAST = 0.97
 HALF = 0.5
 
@@ -57,4 +57,4 @@ def _row(what: str, score: LoadMetrics, best: LoadMetrics) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if run() else 1)
+    sys.exit(exit_code(run()))

@@ -27,10 +27,12 @@ from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
 from tests.benchmarks import permits
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import find_missing, save_results, sized
 
-PROCESSES = 4
+PROCESSES = sized(4, 1)
 THREADS = 16
+ADMISSIONS = sized(20_000, 200)
+PEERS = ("limits", "pybreaker", "pyrate_limiter", "psycopg_pool")
 KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
 OK = CallOutcome(CallOutcomeKind.OK, 0.2)
 WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000, block_permits=1_000)
@@ -127,7 +129,7 @@ def by_processes(loop: Loop, url: str, seconds: float) -> tuple[float, float, fl
     return len(waits) / seconds, statistics.median(waits) * 1e3, max(waits) * 1e3
 
 
-def median_microseconds(call: Callable[[], Any], repeats: int = 20_000) -> float:
+def median_microseconds(call: Callable[[], Any], repeats: int = ADMISSIONS) -> float:
     """Return the median time of a call."""
     times = []
     for _ in range(repeats):
@@ -141,7 +143,7 @@ def inside_a_block(url: str) -> float:
     """Return the median microseconds of an admission inside a block; blocks come from the database."""
     blocks = BlockAdmission(SqlAdmission(open_engine(url), WIDE, owner="bench", rng=Random(7)), 1_000)
     scopes, times = chain("act_1"), []
-    for _ in range(20_000):
+    for _ in range(ADMISSIONS):
         started = time.perf_counter_ns()
         decision = blocks.admit(scopes, Priority.NORMAL, source="bench")
         times.append(time.perf_counter_ns() - started)
@@ -151,8 +153,11 @@ def inside_a_block(url: str) -> float:
     return statistics.median(times) / 1e3
 
 
-def in_memory_peers() -> Iterator[tuple[str, float]]:
+def in_memory_peers() -> Iterator[tuple[str, float | None]]:
     """Return the median microseconds of the in-process peers: four limits, and one guarded call."""
+    if missing := find_missing(*PEERS):
+        yield f"peers: {missing}", None
+        return
     import limits
     import pybreaker
     from pyrate_limiter import InMemoryBucket, Limiter, Rate
@@ -189,7 +194,7 @@ def databases() -> Iterator[dict[str, str]]:
             server.cleanup()
 
 
-def run(seconds: float = 10.0) -> None:
+def run(seconds: float = sized(10.0, 0.2)) -> None:
     """Measure and report."""
     with databases() as urls, tempfile.TemporaryDirectory() as folder:
         inside = inside_a_block(urls["SQLite"])
@@ -199,15 +204,21 @@ def run(seconds: float = 10.0) -> None:
             ("adwarm, PostgreSQL", "PostgreSQL", adwarm_loop, urls["PostgreSQL"]),
             ("pyrate-limiter, PostgreSQL x 4", "PostgreSQL", pyrate_postgres_loop, urls["PostgreSQL"]),
         ]
-        shared = [(what, kind, *by_processes(loop, url, seconds)) for what, kind, loop, url in loops]
+        missing = find_missing(*PEERS)
+        shared = [
+            (f"{what}: {missing}", kind, None, None, None)
+            if missing and not what.startswith("adwarm")
+            else (what, kind, *by_processes(loop, url, seconds))
+            for what, kind, loop, url in loops
+        ]
         permits.run(urls["PostgreSQL"], seconds)
     rows = [{"what": "adwarm, inside a block (4 scopes)", "median us": inside, "x adwarm": 1.0}]
-    rows += [{"what": what, "median us": us, "x adwarm": us / inside} for what, us in in_memory_peers()]
+    rows += [{"what": what, "median us": us, "x adwarm": us and us / inside} for what, us in in_memory_peers()]
     save_results("admission_inside", "One process: the cost of an admission", rows)
     ours = {kind: rate for what, kind, rate, *_ in shared if what.startswith("adwarm")}
     names = ("admissions/s", "median wait ms", "longest wait ms")
     rows = [
-        {"what": what, **dict(zip(names, figures, strict=True)), "x adwarm": figures[0] / ours[kind]}
+        {"what": what, **dict(zip(names, figures, strict=True)), "x adwarm": figures[0] and figures[0] / ours[kind]}
         for what, kind, *figures in shared
     ]
     save_results(

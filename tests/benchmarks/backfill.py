@@ -28,6 +28,7 @@ from adwarm.model import Window
 from adwarm.runtime import Runtime
 from adwarm.store import read_transaction
 from adwarm.store.tables import partition
+from tests.benchmarks.measure import sized
 from tests.benchmarks.meta import digest, runtime_at
 from tests.benchmarks.targets import TargetResults
 
@@ -156,7 +157,7 @@ class Outcome:
     reasons: int
 
 
-def measure(accounts: int, ads: int, lease: float = 30.0) -> Outcome:
+def measure(accounts: int, ads: int, lease: float = sized(30.0, 3.0)) -> Outcome:
     """Run both backfills and compare; a dead worker's accounts are free again after `lease` seconds."""
     with simulated(accounts, ads) as platform, TemporaryDirectory(prefix="adwarm-bench-") as folder:
         left_alone, killed = (Home(Path(folder) / name, platform, lease) for name in "ab")
@@ -195,8 +196,8 @@ def _kill_at(running: subprocess.Popen[bytes], platform: Platform, calls: int) -
 def main(arguments: Sequence[str]) -> int:
     """Measure, print and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accounts", type=int, default=200)
-    parser.add_argument("--ads", type=int, default=50)
+    parser.add_argument("--accounts", type=int, default=sized(200, 4))
+    parser.add_argument("--ads", type=int, default=sized(50, 2))
     chosen = parser.parse_args(arguments)
     found = measure(chosen.accounts, chosen.ads)
     each_day = chosen.accounts * len(RANGE)

@@ -34,12 +34,14 @@ from adwarm.compression.shapes import Shape, render_shape
 from adwarm.model import ColumnTable, Row
 from adwarm.settings import CompressionSettings
 from adwarm.store.partition_rows import in_order, pack_rows
-from tests.benchmarks.measure import print_table
+from tests.benchmarks.measure import print_table, sized
 from tests.benchmarks.parse_time import parse_times
 from tests.benchmarks.report_rows import FIELDS, UNTIL, noon_after, simulated_rows
 from tests.benchmarks.targets import TargetResults
 
-DAYS = 30
+DAYS = sized(30, 10)
+ADS = {"1 MB": sized(50, 2), "10 MB": sized(350, 3)}
+"""Ads of the larger reports."""
 LEVEL = CompressionSettings().zstd_level
 LEVELS = (3, 5, 6, 7, 9, 12)
 """zstd levels that are compared for columns; the default is one of them."""
@@ -47,7 +49,7 @@ BYTES = {"50 KB": 0.9, "1 MB": 0.75, "10 MB": 0.75}
 """Largest size of a report, as a share of brotli-11's bytes of its rows."""
 TIME = 1 / 200
 """Longest time, as a share of brotli-11's."""
-ROUNDS = {"50 KB": 15, "1 MB": 3, "10 MB": 2}
+ROUNDS = sized({"50 KB": 15, "1 MB": 3, "10 MB": 2}, dict.fromkeys(BYTES, 1))
 """How often each codec runs; a call of less than a second runs three times as often."""
 RESTATED_DAYS = 8
 NEW_DAY = "a new day"
@@ -70,7 +72,7 @@ class Measured:
 
 def payload() -> bytes:
     """Return the rows of the report of about a megabyte as a page of the platform."""
-    return orjson.dumps({"data": simulated_rows(50, UNTIL - timedelta(days=DAYS - 1), UNTIL)})
+    return orjson.dumps({"data": simulated_rows(ADS["1 MB"], UNTIL - timedelta(days=DAYS - 1), UNTIL)})
 
 
 def make_document(rows: Sequence[Row], until: date = UNTIL) -> Document:
@@ -204,7 +206,7 @@ def returning_reports(ads: int) -> Iterator[tuple[str, list[Row], list[Row]]]:
 def measure_deltas(results: TargetResults) -> Rows:
     """Measure the deltas that the server sends, and check their bytes; the time is bounded for a new day."""
     measured: Rows = []
-    for size, ads in (("1 MB", 50), ("10 MB", 350)):
+    for size, ads in ADS.items():
         for what, old, new in returning_reports(ads):
             found = measure_returning(f"{size}: {what}", old, new)
             measured.append(found)
@@ -258,7 +260,7 @@ def main(paths: Sequence[str] = ()) -> int:
     reports = {
         "50 KB": simulated_rows(7, UNTIL - timedelta(days=6), UNTIL),
         "1 MB": orjson.loads(payload())["data"],
-        "10 MB": simulated_rows(350, since, UNTIL),
+        "10 MB": simulated_rows(ADS["10 MB"], since, UNTIL),
     }
     results = TargetResults(
         "compression", "First visit: a report as rows and as columns beside brotli-11 of the rows; * is the default"
@@ -269,7 +271,9 @@ def main(paths: Sequence[str] = ()) -> int:
     for path in paths:
         rows += measure_first_visit(Path(path).stem, read_own_rows(path), None)
     returning = measure_deltas(results)
-    parsing = [row for name in ("1 MB", "10 MB") for row in measure_parsing(name, reports[name], results)]
+    parsing = [
+        row for name in sized(("1 MB", "10 MB"), ("1 MB",)) for row in measure_parsing(name, reports[name], results)
+    ]
     print_table("A returning reader: today's document with yesterday's as dictionary", returning)
     print_table("Parsing the JSON for the first time in a process or page, and again", parsing)
     return results.finish(rows, returning=returning, parsing=parsing)

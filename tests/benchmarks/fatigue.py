@@ -49,11 +49,11 @@ from tests.benchmarks.fatigue_simulated import (
     measure_healthy,
     tune_cusum,
 )
-from tests.benchmarks.measure import print_table
+from tests.benchmarks.measure import IS_TINY, print_table, sized
 from tests.benchmarks.targets import TargetResults
 
 FIRST_SEED: Final = {"evaluation": 1_000, "development": 0}
-FULL_ADS, QUICK_ADS = 5_000, 600
+FULL_ADS, QUICK_ADS = 5_000, sized(600, 50)
 PERMUTATIONS: Final = 6
 MIN_COMPARED: Final = 20
 """False alarms of the best CUSUM below which a ratio to them says nothing."""
@@ -78,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run; return 0 when every target is met, 1 when one is missed, and 2 for a file that cannot be used."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", choices=tuple(FIRST_SEED), default="evaluation")
-    parser.add_argument("--quick", action="store_true", help="few ads: intervals are wide, and no target is checked")
+    parser.add_argument(
+        "--quick", action="store_true", default=IS_TINY, help="few ads: intervals are wide, and no target is checked"
+    )
     parser.add_argument("--skip-cost", action="store_true", help="measure no seconds and no memory")
     parser.add_argument("--ads", type=Path, help="a CSV of your own ads by day, instead of all else")
     parser.add_argument("--tune", action="store_true", help="compare the tunings of CUSUM on development seeds instead")

@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from tests.benchmarks.measure import FOLDER, peak_mb
+from tests.benchmarks.measure import FOLDER, peak_mb, sized
 
-SIZES: Final = (125_000, 250_000, 500_000, 1_000_000)
+SIZES: Final = sized((125_000, 250_000, 500_000, 1_000_000), (1_800, 3_600))
 DAYS: Final = 90
-NAIVE_ADS: Final = 400
+NAIVE_ADS: Final = sized(400, 10)
 ADS_PER_ACCOUNT: Final = 20
 REPEATS: Final = 2
 """Rounds of which the faster one counts."""

@@ -19,10 +19,10 @@ from adwarm.fatigue.prior import AccountPrior, measure_priors
 from adwarm.settings import FatigueSettings
 from tests.benchmarks.fatigue_ads import SimulationSettings, simulate_ads
 from tests.benchmarks.fatigue_product import cut_days
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import save_results, sized
 
-SEEDS: Final = (7_101, 7_102, 7_103)
-SIMULATED: Final = SimulationSettings(ads=800, days=330, fatigued=0.6)
+SEEDS: Final = sized((7_101, 7_102, 7_103), (7_101,))
+SIMULATED: Final = SimulationSettings(ads=sized(800, 40), days=330, fatigued=0.6)
 SETTLE_DAYS: Final = 28
 PRIOR_DAYS: Final = 90
 LEAST_COLUMN: Final = 185

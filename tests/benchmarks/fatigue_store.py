@@ -30,7 +30,7 @@ from adwarm.store.partition_rows import content_hash, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import fatigue_day, fatigue_prior, fatigue_score
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import exit_code, save_results
 
 ACCOUNTS, ADS = 75, 20
 STORED_DAYS, SCORED_DAYS = 120, 60
@@ -170,7 +170,7 @@ def main(arguments: list[str]) -> int:
                 server.cleanup()
     save_results("fatigue_store", f"{ACCOUNTS} accounts of {ADS} ads, as of {SCORED_DAYS} days", rows)
     missed = [row for row in rows if row["limit"] and row["seconds"] > float(row["limit"].removeprefix("<= "))]
-    return 1 if missed else 0
+    return exit_code(not missed)
 
 
 if __name__ == "__main__":

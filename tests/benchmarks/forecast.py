@@ -8,7 +8,6 @@ latency of 30 seconds. Where a log has several windows their hits are pooled, we
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -25,12 +24,13 @@ from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policies import BOUNDS, BUILT_IN, FORECASTS
 from adwarm.replay.replay_run import ReplayConfig, read_opens, replay
 from adwarm.settings import load_settings
-from tests.benchmarks.measure import FOLDER, save_results
+from tests.benchmarks.measure import save_results, sized, train_fast_if_tiny
 
 TARGETS = (1.5, 2.0, 3.0)
 WEEK = timedelta(weeks=1)
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples"
 SETTINGS = {"no lag": (timedelta(0), timedelta(0)), "lag 5 min": (timedelta(minutes=5), timedelta(seconds=30))}
+POLICIES = sized([name for name in BUILT_IN if name not in FORECASTS], ["none", "popularity", "adwarm"])
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def run_job(job: Job) -> dict[str, Any]:
     """Run a replay, and return its job, document and duration."""
     lag, latency = SETTINGS[job.setting]
     settings = load_settings()
+    train_fast_if_tiny()
     split = TrainTestSplit(job.start, job.start + 8 * WEEK, job.start + 12 * WEEK)
     opens = read_opens(job.path, settings, split, job.min_opens)
     started = time.perf_counter()
@@ -178,7 +179,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--logs", default="", help="names with commas between; all by default")
-    parser.add_argument("--policy", default=",".join(name for name in BUILT_IN if name not in FORECASTS))
+    parser.add_argument("--policy", default=",".join(POLICIES))
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     jobs = jobs_of(options.folder, [name for name in options.logs.split(",") if name], options.policy)
@@ -195,7 +196,7 @@ def main(arguments: Sequence[str]) -> int:
         lines += [(f"{log}, {setting}: {text}", met) for text, met in check_targets(log, rows, of_setting)]
     for text, met in lines:
         print("PASS" if met else "FAIL", text)
-    (FOLDER / "forecast.json").write_text(json.dumps([{"aim": text, "met": met} for text, met in lines], indent=2))
+    save_results("forecast", "Targets", [{"what": text, "met": met} for text, met in lines])
     return 0
 
 

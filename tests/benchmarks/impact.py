@@ -21,7 +21,7 @@ import numpy as np
 from adwarm.model import ImpactDesign, ImpactUnit
 from adwarm.planning.hold_out import is_held_out
 from adwarm.planning.impact import ImpactRules, estimate_impact
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import exit_code, save_results, sized
 
 FIRST_WEEK = date(2026, 1, 5)
 NORMAL_95 = 1.959964
@@ -144,14 +144,14 @@ def run_scenario(scenario: Scenario, seeds: int, samples: int = 2000) -> dict[st
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run every scenario; fails when an interval holds the truth less often than `LEAST_COVERAGE`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=sized(200, 2))
     seeds = parser.parse_args(arguments).seeds
     rows = [run_scenario(scenario, seeds) for scenario in SCENARIOS]
     save_results("impact", f"Coverage of the 95 % interval over {seeds} seeds", rows, seeds=seeds)
     short = [row["what"] for row in rows if row["coverage"] < LEAST_COVERAGE]
     for name in short:
         print(f"too seldom: {name}", file=sys.stderr)
-    return 1 if short else 0
+    return exit_code(not short)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.benchmarks.measure import peak_mb, save_results
+from tests.benchmarks.measure import peak_mb, save_results, sized
 
 FORMATS = ("log.csv", "log.jsonl", "access.log", "log.parquet", "log.csv.gz")
 ACCOUNTS, DAYS, CHUNK = 2_000, 120, 200_000
@@ -187,7 +187,7 @@ def measure_format(folder: Path, name: str, size: int) -> dict[str, str | int | 
 
 def main() -> None:
     """Measure each format, and save the figures."""
-    size = int(os.environ.get("SIZE_MB", "1000")) * 1_000_000
+    size = int(os.environ.get("SIZE_MB", sized("1000", "1"))) * 1_000_000
     with tempfile.TemporaryDirectory() as folder:
         rows = [measure_format(Path(folder), name, size) for name in FORMATS]
     save_results("log_check", "adwarm log check, beside a plain loop", rows, size_mb=size // 1_000_000)

@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from adwarm.patterns.arrow_memory import ALLOCATOR
-from tests.benchmarks.measure import peak_mb
+from tests.benchmarks.measure import peak_mb, sized
 from tests.benchmarks.targets import TargetResults
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +34,9 @@ LIMITS = {12: 80.0, 50: 120.0}
 FLAT_MB = 16.0
 """Megabytes by which ten times the keys may raise the peak."""
 
-READS = 3_000
+READS = sized(3_000, 30)
+ALLOCATORS = sized((False, True), (True,))
+"""Whether the allocator has the settings of production; without them is the baseline."""
 SETTINGS = {
     "WORKERS": str(THREADS),
     "SOURCE__ACCESS_TOKEN": "simulated-token",
@@ -142,7 +144,7 @@ def _warming(ads: int, keys: int, many: int) -> list[dict[str, Any]]:
     """Warm at one size of account, each time into an empty home; then read the entries."""
     rows = []
     with platform(ads) as url:
-        for lean in (False, True):
+        for lean in ALLOCATORS:
             with TemporaryDirectory(prefix="adwarm-bench-") as home:
                 what = f"warm {keys:,} keys of {ads} ads"
                 rows.append(_case(what, ["warm", str(keys)], Path(home), url, lean=lean))
@@ -170,16 +172,16 @@ def _planning(accounts: int) -> list[dict[str, Any]]:
         )
         snapshot = json.loads(prepared.stdout.splitlines()[-1])["adwarm"]
         what = f"plan {10 * accounts:,} keys"
-        return [_case(what, ["plan", snapshot], Path(home), "http://127.0.0.1:9", lean=lean) for lean in (False, True)]
+        return [_case(what, ["plan", snapshot], Path(home), "http://127.0.0.1:9", lean=lean) for lean in ALLOCATORS]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print, write to a file and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keys", type=int, default=150)
-    parser.add_argument("--many", type=int, default=1_500, help="0 leaves the case out")
-    parser.add_argument("--plan-accounts", type=int, default=2_000, help="0 leaves planning out")
-    parser.add_argument("--ads", type=int, nargs="*", default=list(LIMITS))
+    parser.add_argument("--keys", type=int, default=sized(150, 3))
+    parser.add_argument("--many", type=int, default=sized(1_500, 0), help="0 leaves the case out")
+    parser.add_argument("--plan-accounts", type=int, default=sized(2_000, 5), help="0 leaves planning out")
+    parser.add_argument("--ads", type=int, nargs="*", default=sized(list(LIMITS), [2]))
     chosen = parser.parse_args(arguments)
     verdicts = TargetResults("memory", f"Peak memory in MB: {THREADS} threads, {DATE_RANGE}, each case its own process")
     rows: list[dict[str, Any]] = []

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,13 @@ import orjson
 from adwarm.backpressure import SqlAdmission
 from adwarm.model import Account, Priority, ReportKey, Window, resolve_window
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
-from adwarm.runtime import Runtime, source_factory
-from adwarm.sources.pool import SourcePool
+from adwarm.runtime import Runtime
 from adwarm.sources.protocol import Increment
 from adwarm.store import accounts
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.fault_profile import FaultProfile, parse_fault_profile
 from graph_simulator.server import SimulatorServer
+from tests.benchmarks.measure import sized
 from tests.benchmarks.meta import RowDifference, by_key, expected_rows, stored_rows, temporary_runtime
 from tests.benchmarks.targets import TargetResults
 
@@ -40,6 +40,9 @@ DENIED, POISONED = 1, 2
 """Which of the accounts are."""
 TRIES = 6
 """How often an account is tried again after a transient failure; Airflow would retry its task."""
+HOOKS = (("hook, one call for all", 0), ("hook, an account at a time, 3 tries", 3))[: sized(2, 1)]
+MORTAL_CONNECTION = "mortal"
+"""The connection of the accounts whose token dies: what a dead token ends is the rest of its connection."""
 _DEAD = "access token"
 
 Row = dict[str, Any]
@@ -144,8 +147,13 @@ class Result:
 def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
     """Fetch with adwarm until every account is read or has a reason."""
     clock, result = PlatformClock(server, scene.scale), Result()
-    with temporary_runtime(server.url, clock, workers=8, source={"report_days": 20}) as runtime:
-        named = [Account(n, "UTC", "UTC", "USD", "mortal" if n in scene.mortal else "default") for n in scene.names]
+    source = {"graph_url": server.url, "access_token": "simulated-token", "report_days": 20}
+    with temporary_runtime(
+        server.url, clock, workers=8, source=source, connections={MORTAL_CONNECTION: source}
+    ) as runtime:
+        named = [
+            Account(n, "UTC", "UTC", "USD", MORTAL_CONNECTION if n in scene.mortal else "default") for n in scene.names
+        ]
         accounts.save(runtime.engine, named, clock.now())
         prefetch = _engine(runtime, clock)
         started = time.monotonic()
@@ -160,7 +168,7 @@ def fetch_with_adwarm(scene: StormScenario, server: SimulatorServer) -> Result:
 
 
 def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
-    """Return an engine with the platform's clock and a connection of its own for some accounts."""
+    """Return an engine whose budget has the platform's clock."""
     pressure = runtime.settings.backpressure
     runtime.__dict__["admission"] = SqlAdmission(
         runtime.engine,
@@ -169,9 +177,7 @@ def _engine(runtime: Runtime, clock: PlatformClock) -> PrefetchEngine:
         rng=random.Random(7),
         database_time=lambda connection: clock.now().timestamp(),
     )
-    prefetch = runtime.prefetch_engine()
-    factories = {"mortal": source_factory(runtime.settings, clock)}
-    return replace(prefetch, sources=SourcePool(prefetch.sources.make_default, factories))
+    return runtime.prefetch_engine()
 
 
 def _until_done(prefetch: PrefetchEngine, scene: StormScenario, clock: PlatformClock) -> dict[str, KeyOutcome]:
@@ -301,8 +307,8 @@ def count_silent_losses(scene: StormScenario, result: Result, whole: int) -> int
 def main(arguments: Sequence[str]) -> int:
     """Fetch with each client, print and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accounts", type=int, default=200)
-    parser.add_argument("--ads", type=int, default=8)
+    parser.add_argument("--accounts", type=int, default=sized(200, 5))
+    parser.add_argument("--ads", type=int, default=sized(8, 2))
     parser.add_argument("--scale", type=float, default=120.0)
     parser.add_argument("--cap", type=float, default=600.0, help="Seconds a client may take.")
     chosen = parser.parse_args(arguments)
@@ -312,7 +318,7 @@ def main(arguments: Sequence[str]) -> int:
         ours = fetch_with_adwarm(scene, server)
         figures, difference = evaluate(scene, server, ours)
         rows.append({"what": "adwarm", **figures})
-        for what, tries in (("hook, one call for all", 0), ("hook, an account at a time, 3 tries", 3)):
+        for what, tries in HOOKS:
             server.reset()
             rows.append({
                 "what": what,

@@ -41,11 +41,11 @@ from adwarm.store.tables import access_aggregate, partition
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.fatigue_store import LAST_DAY, empty, make_rows, store_rows
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import save_results, sized
 from tests.object_server import KEY_ID, REGION, SECRET, ObjectServer
 
-ACCOUNTS, DAYS, LOG_FILES, WARM_ACCOUNTS = 4, 60, 48, 6
-LATENCIES = (0.02, 0.05)
+ACCOUNTS, DAYS, LOG_FILES, WARM_ACCOUNTS = sized((4, 60, 48, 6), (1, 31, 3, 1))
+LATENCIES = sized((0.02, 0.05), (0.001,))
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 WIDTHS = {"one at a time": (1, 0), "parallel": (16, 32_000_000)}
 Place = tuple[str, str, StorageOptions]

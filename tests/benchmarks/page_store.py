@@ -263,7 +263,7 @@ def fill(engine: Engine, now: datetime, *, scale: float = 1.0) -> dict[str, floa
         now: the time of the newest rows.
         scale: size of the large tables, 1 for full size; accounts stay 2,000 or `2000 * scale` below that.
     """
-    accounts = max(10, round(ACCOUNTS * min(1.0, scale)))
+    accounts = max(20, round(ACCOUNTS * min(1.0, scale)))
     runs = WARM_DAYS * 24 * 60 // RUN_MINUTES
     warms = max(runs, round(3_000_000 * scale))
     values = {

@@ -35,11 +35,11 @@ from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
-from tests.benchmarks.measure import median_seconds
+from tests.benchmarks.measure import median_seconds, sized
 from tests.benchmarks.page_store import count_rows, fill
 from tests.benchmarks.targets import TargetResults
 
-REPEATS: Final = 10
+REPEATS: Final = sized(10, 1)
 MOST_SECONDS: Final = 1.0
 MOST_STATEMENTS: Final = 10
 LARGE_ROWS: Final = 10_000
@@ -204,7 +204,9 @@ def main() -> int:
     """Read the command line, start a PostgreSQL unless a URL is given, and run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--url", help="an existing PostgreSQL for this purpose alone; filled when it is empty")
-    parser.add_argument("--scale", type=float, default=1.0, help="size of the data, 1 for 3 million warms")
+    parser.add_argument(
+        "--scale", type=float, default=sized(1.0, 0.0001), help="size of the data, 1 for 3 million warms"
+    )
     arguments = parser.parse_args()
     if arguments.url:
         return run(arguments.url, arguments.scale)

@@ -26,11 +26,11 @@ from adwarm.patterns.slot_counts import SLOT_MICROS
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore, open_engine
 from tests.benchmarks.contenders import CONTENDERS, KEYS
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import find_missing, save_results, sized
 
-SIZES = (10_000_000, 50_000_000)
-REPEATS = 5
-ACCOUNTS, CHUNK, GROUP = 10_000, 1_000_000, 262_144
+SIZES = sized((10_000_000, 50_000_000), (20_000, 40_000))
+REPEATS = sized(5, 1)
+ACCOUNTS, CHUNK, GROUP = 10_000, sized(1_000_000, 20_000), 262_144
 START, DAYS = datetime(2026, 3, 2, tzinfo=UTC), 42
 RANGES = [
     "today",
@@ -99,8 +99,14 @@ def ingested_slots(folder: Path) -> pa.Table:
     """Return the slots that adwarm has published, in the columns and the order of the peers' tables."""
     engine, objects = open_engine(f"sqlite:///{folder}/adwarm.db"), ObjectStore(str(folder / "data"))
     table = pa.concat_tables(iter_slots(Context(engine, objects, Settings()), START, START + timedelta(days=DAYS)))
+    engine.dispose()  # the next run has a new file at the same place
     slot = pc.divide(pc.cast(table["slot"], pa.int64()), SLOT_MICROS)
     return table.drop_columns(["report"]).set_column(table.column_names.index("slot") - 1, "slot", slot)
+
+
+def installed() -> list[str]:
+    """Return the contenders that can run here; the modules of the peers have their names."""
+    return [name for name in CONTENDERS if name == "adwarm" or not find_missing(name)]
 
 
 def require_equal(folder: Path, events: int) -> int:
@@ -108,7 +114,7 @@ def require_equal(folder: Path, events: int) -> int:
     slots = ingested_slots(folder)
     if (counted := pc.sum(slots["opens"]).as_py()) != events:
         raise SystemExit(f"adwarm counted {counted:,} of {events:,} events")
-    for name in CONTENDERS:
+    for name in installed():
         if name == "adwarm":
             continue
         for column in slots.column_names:
@@ -124,7 +130,7 @@ def require_equal(folder: Path, events: int) -> int:
 def compared(folder: Path, events: int) -> list[dict[str, Any]]:
     """Run all contenders on a log of this size, in turns."""
     write_log(folder / "log.parquet", events)
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in installed()}
     for _ in range(REPEATS):
         for name, taken in runs.items():
             prepare(name, folder)
@@ -132,9 +138,12 @@ def compared(folder: Path, events: int) -> list[dict[str, Any]]:
     rows = require_equal(folder, events)
     columns = {"seconds": "seconds", "cpu s": "cpu", "process s": "process", "peak MB": "rss_mb"}
     return [
-        {"what": name, "events": f"{events:,}", "rows": f"{rows:,}"}
-        | {title: statistics.median(run[key] for run in taken) for title, key in columns.items()}
-        for name, taken in runs.items()
+        {"what": name if name in runs else f"{name}: not installed", "events": f"{events:,}", "rows": f"{rows:,}"}
+        | {
+            title: statistics.median(run[key] for run in runs[name]) if name in runs else None
+            for title, key in columns.items()
+        }
+        for name in CONTENDERS
     ]
 
 
@@ -146,12 +155,16 @@ def run() -> None:
         for events in SIZES:
             found += compared(folder, events)
     for row in found:
-        peer = next(x for x in found if x["what"] == "duckdb" and x["events"] == row["events"])
+        peer = next(x for x in found if x["what"].startswith("duckdb") and x["events"] == row["events"])
         small = next(x for x in found if x["what"] == row["what"])
-        row["time / duckdb"] = row["seconds"] / peer["seconds"]
-        row["MB / duckdb"] = row["peak MB"] / peer["peak MB"]
-        row["MB / 10 M"] = row["peak MB"] / small["peak MB"]
+        row["time / duckdb"] = _ratio(row["seconds"], peer["seconds"])
+        row["MB / duckdb"] = _ratio(row["peak MB"], peer["peak MB"])
+        row["MB / 10 M"] = _ratio(row["peak MB"], small["peak MB"])
     save_results("patterns", "Events of a Parquet log into slots of a quarter of an hour", found)
+
+
+def _ratio(value: float | None, other: float | None) -> float | None:
+    return value / other if value is not None and other else None
 
 
 if __name__ == "__main__":

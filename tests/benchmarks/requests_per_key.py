@@ -18,6 +18,7 @@ from adwarm.sources.protocol import FetchUnit, Increment
 from adwarm.store import accounts, entries
 from graph_simulator.config import FIRST_ACCOUNT, SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.benchmarks.measure import sized
 from tests.benchmarks.meta import SPEC, RowDifference, expected_rows, save_accounts, set_time, temporary_runtime
 from tests.benchmarks.targets import TargetResults
 
@@ -100,8 +101,8 @@ def _alone(runtime: Runtime, server: SimulatorServer, names: Sequence[str]) -> i
 def main(arguments: Sequence[str]) -> int:
     """Measure, print and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accounts", type=int, default=50)
-    parser.add_argument("--ads", type=int, default=20)
+    parser.add_argument("--accounts", type=int, default=sized(50, 3))
+    parser.add_argument("--ads", type=int, default=sized(20, 2))
     chosen = parser.parse_args(arguments)
     planner, alone, difference = measure(chosen.accounts, chosen.ads)
     verdicts = TargetResults("requests", f"{chosen.accounts} accounts of {chosen.ads} ads, {len(RANGES)} keys, 3 warms")

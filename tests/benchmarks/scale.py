@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tests.benchmarks.measure import print_table
+from tests.benchmarks.measure import IS_TINY, print_table, sized
 from tests.benchmarks.scale_airflow import AirflowRun, count_processors, run_airflow
 from tests.benchmarks.scale_content import StoredContent
 from tests.benchmarks.scale_core import CoreTarget, CoreTimes, measure_core
@@ -130,10 +130,10 @@ def _describe(run: AirflowRun) -> dict[str, Any]:
 def main(arguments: Sequence[str]) -> int:
     """Measure, print and compare with the targets."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else "")
-    parser.add_argument("--keys", type=int, default=20_000, help="ten for each account")
+    parser.add_argument("--keys", type=int, default=sized(20_000, 20), help="ten for each account")
     parser.add_argument("--ads", type=int, default=5, help="ads of a typical account")
-    parser.add_argument("--lanes", type=int, default=16, help="mapped tasks")
-    parser.add_argument("--slots", type=int, default=4, help="tasks that run at the same time")
+    parser.add_argument("--lanes", type=int, default=sized(16, 2), help="mapped tasks")
+    parser.add_argument("--slots", type=int, default=sized(4, 1), help="tasks that run at the same time")
     parser.add_argument("--s3", action="store_true", help="repeat the run with object storage")
     chosen = parser.parse_args(arguments)
     size = ScaleSize(chosen.keys, chosen.ads, chosen.lanes, chosen.slots)
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str]) -> int:
     with _temporary_folder() as folder, simulated_platform(size) as platform:
         core, core_content = _measure_core(platform, size, folder / "core")
         runs = {"Airflow": _measure(platform, size, folder / "local")}
-        if chosen.s3:
+        if chosen.s3 and not IS_TINY:
             with object_storage() as settings:
                 runs["Airflow, s3"] = _measure(platform, size, folder / "s3", **settings)
     rows = [_build_core_row(core, size.slots, size.keys)]

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,13 @@ from typing import Any
 
 import orjson
 
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import IS_TINY, save_results, sized
 from tests.benchmarks.serve_store import Store, fill
 
 SERVER_CORE, LOAD_CORE = 0, 1
 CONNECTIONS = 8
+TINY_RATE = 50.0
+SOAK_RATE = sized(1_000.0, TINY_RATE)
 TARGETS = {
     "SQLite": 5_000.0,
     "PostgreSQL, pointer cache 1 s": 4_500.0,
@@ -68,8 +70,8 @@ class Run:
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seconds", type=int, default=sized(5, 1))
+    parser.add_argument("--minutes", type=float, default=sized(1.0, 0.03))
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="adwarm-serve-") as name:
@@ -82,11 +84,14 @@ def _measure(run: Run, only: str) -> Iterator[dict[str, Any]]:
     os.environ["ADWARM_HOME"] = str(home)
     os.environ["ADWARM_SERVING__MAX_QUEUED_PER_TOKEN"] = "1000"
     store = fill(None)
-    body = _read_stored(home, store)
     nginx = 0.0
     if not only or "nginx" in only:
-        with _nginx(run.folder / "nginx", body) as (url, pid):
-            figures = _wrk(run, f"{url}/body", store, pid)
+        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+        if program is None:
+            yield _row("nginx: not installed", None, None, "-", {"p99_ms": None})
+        else:
+            with _nginx(program, run.folder / "nginx", _read_stored(home, store)) as server:
+                figures = _saturate(run, server, "/body", store)
             nginx = figures["requests_per_second"]
             yield _row("nginx, the same file", nginx, 1.0, "-", figures)
     servers = {
@@ -119,6 +124,8 @@ def _on_postgresql(run: Run, nginx: float) -> Iterator[dict[str, Any]]:
         upgrade(open_engine(url))
         store = fill(url)
         yield _hits(run, "PostgreSQL, pointer cache 1 s", _adwarm({}), store, nginx)
+        if IS_TINY:
+            return
         none = {"ADWARM_SERVING__POINTER_SECONDS": "0"}
         yield _hits(run, "PostgreSQL, no pointer cache", _adwarm(none), store, nginx)
         name = "PostgreSQL, no pointer cache, 8 keys"
@@ -132,8 +139,7 @@ def _hits(
     run: Run, name: str, command: "Command", store: Store, nginx: float, *, is_mixed: bool = False
 ) -> dict[str, Any]:
     with _server(command) as server:
-        url = f"{server.url}{store.fresh[0]}"
-        figures = _wrk(run, url, store, server.process.pid, is_mixed=is_mixed)
+        figures = _saturate(run, server, store.fresh[0], store, is_mixed=is_mixed)
     rate, target = figures["requests_per_second"], TARGETS.get(name)
     share = rate / nginx if nginx else 0.0
     goals = [] if target is None else [_met(rate >= target, f">= {target:,.0f}")]
@@ -142,7 +148,9 @@ def _hits(
     return _row(name, rate, share, "; ".join(goals) or "-", figures)
 
 
-def _row(what: str, value: float, share: float, target: str, figures: dict[str, float]) -> dict[str, Any]:
+def _row(
+    what: str, value: float | None, share: float | None, target: str, figures: Mapping[str, float | None]
+) -> dict[str, Any]:
     """Return a row; `hits / CPU s` does not depend on what else the machine does."""
     return {
         "what": what,
@@ -157,8 +165,7 @@ def _row(what: str, value: float, share: float, target: str, figures: dict[str, 
 def _paced(run: Run, store: Store) -> Iterator[dict[str, Any]]:
     """Half of the measured rate at Poisson-distributed times."""
     with _server(_adwarm({})) as server:
-        url = f"{server.url}{store.fresh[0]}"
-        full = _wrk(run, url, store, server.process.pid)["requests_per_second"]
+        full = _saturate(run, server, store.fresh[0], store)["requests_per_second"]
         result = _load(server, full / 2, run.seconds * 2, [(path, 1.0) for path in store.fresh], store)
     _require_no_errors(result, {"200"})
     goal = _met(result["p95_ms"] <= HALF_LOAD_P95_MS, f"<= {HALF_LOAD_P95_MS}")
@@ -174,12 +181,12 @@ def _soak(run: Run, store: Store) -> Iterator[dict[str, Any]]:
         seconds = run.minutes * 60 / slices
         memory = []
         for _ in range(slices):
-            result = _load(server, 1_000, seconds, mix, store)
+            result = _load(server, SOAK_RATE, seconds, mix, store)
             _require_no_errors(result, {"200", "202"})
             memory.append(_rss_mib(server.process.pid))
     growth = memory[-1] - memory[0]
     goal = _met(growth <= SOAK_GROWTH_MIB, f"<= {SOAK_GROWTH_MIB:g}; no error")
-    yield _row(f"soak of {run.minutes:g} min at 1,000/s, MiB grown", growth, 0.0, goal, result)
+    yield _row(f"soak of {run.minutes:g} min at {SOAK_RATE:,.0f}/s, MiB grown", growth, 0.0, goal, result)
 
 
 @dataclass(frozen=True)
@@ -245,23 +252,34 @@ def _server(command: Command) -> Iterator[Server]:
 
 
 @contextmanager
-def _nginx(folder: Path, body: bytes) -> Iterator[tuple[str, int]]:
+def _nginx(program: str, folder: Path, body: bytes) -> Iterator[Server]:
     folder.mkdir()
     (folder / "body").write_bytes(body)
     port = _free_port()
     (folder / "nginx.conf").write_text(_NGINX.format(folder=folder, port=port), encoding="utf-8")
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
     process = subprocess.Popen(["taskset", "-c", str(SERVER_CORE), program, "-c", str(folder / "nginx.conf")])
     try:
         _wait_for(port, process)
-        yield f"http://127.0.0.1:{port}", process.pid
+        yield Server(f"http://127.0.0.1:{port}", port, process)
     finally:
         process.terminate()
         process.wait(timeout=10)
 
 
+def _saturate(run: Run, server: Server, path: str, store: Store, *, is_mixed: bool = False) -> dict[str, float]:
+    """Return requests per second, by the server's CPU second too, and the 99th percentile.
+
+    A tiny run sends few requests, paced, and so needs no wrk.
+    """
+    if IS_TINY:
+        result = _load(server, TINY_RATE, run.seconds, [(path, 1.0)], store)
+        _require_no_errors(result, {"200"})
+        return {"requests_per_second": result["answered"] / run.seconds, "p99_ms": result["p99_ms"]}
+    return _wrk(run, f"{server.url}{path}", store, server.process.pid, is_mixed=is_mixed)
+
+
 def _wrk(run: Run, url: str, store: Store, pid: int, *, is_mixed: bool = False) -> dict[str, float]:
-    """Return requests per second, by the server's CPU second too, and the 99th percentile; a second warms it up."""
+    """Load a server with as many requests as it answers; a second warms it up."""
     headers = [f"-HAuthorization: Bearer {store.token}", "-HAccept-Encoding: gzip, deflate, br, zstd"]
     script: list[str] = []
     if is_mixed:

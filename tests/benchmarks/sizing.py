@@ -33,7 +33,7 @@ from dev.sizing import load_facts
 from graph_simulator.config import FIRST_ACCOUNT
 from tests.benchmarks import page_store
 from tests.benchmarks.backfill import NOW, Platform, simulated
-from tests.benchmarks.measure import save_results
+from tests.benchmarks.measure import save_results, sized
 from tests.benchmarks.meta import runtime_at
 
 RANGES = ("today", "yesterday", "last_7d", "last_30d")
@@ -199,8 +199,10 @@ def _create_database(server_url: str, name: str) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Measure, and print each unit cost beside the recorded one."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--accounts", type=int, default=40)
-    parser.add_argument("--scale", type=float, default=0.05, help="size of the filled installation, 1 for full size")
+    parser.add_argument("--accounts", type=int, default=sized(40, 1))
+    parser.add_argument(
+        "--scale", type=float, default=sized(0.05, 0.0001), help="size of the filled installation, 1 for full size"
+    )
     chosen = parser.parse_args(arguments)
     recorded = load_facts()["unit_costs"]
     rows = [

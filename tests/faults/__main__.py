@@ -7,22 +7,37 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from tests.faults.fault_results import format_table, load_rows, save_table
+from tests.benchmarks.measure import IS_TINY
+from tests.faults.fault_results import load_rows, save_table
 
 ROOT = Path(__file__).resolve().parents[2]
+TINY: Final = (
+    "test_kill.py::test_a_killed_worker_loses_nothing[sqlite-all]",
+    "test_crash_points.py::test_a_death_at_any_operation_loses_nothing[sqlite-all]",
+    "test_damage.py::test_every_damage[entry]",
+    "test_network.py::test_a_bad_network_to_the_platform[resets]",
+    "test_network.py::test_a_bad_network_to_the_database[resets]",
+    "test_postgres_outage.py::test_a_run_survives_a_crash_of_its_database[all]",
+    "test_stopped.py::test_a_late_write_is_rejected[sqlite-partitions]",
+    "test_storage.py::test_the_disk_of_the_objects[full]",
+    "test_maintain_kill.py::test_the_next_run_goes_on[sqlite]",
+)
+"""A fault of each kind, for a tiny run; without those that start an Airflow."""
 
 
 def main(names: Sequence[str]) -> int:
     """Run the tests, write the table, and return 0 if every test passed and nothing was lost or doubled."""
     if "syscalls" in names:
         chosen = ["-m", "syscalls", "tests/faults/test_syscalls.py"]
+    elif IS_TINY:
+        chosen = ["-m", "not syscalls", *(f"tests/faults/{test}" for test in TINY)]
     else:
         chosen = ["-m", "not syscalls", "--numprocesses", "2", "--dist", "load", "tests/faults"]
     code = subprocess.run([sys.executable, "-m", "pytest", "-q", *chosen], cwd=ROOT, check=False).returncode
     rows = load_rows()
     save_table(rows)
-    print(format_table(rows))
     return code or int(any(row.lost or row.duplicated for row in rows))
 
 

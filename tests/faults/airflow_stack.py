@@ -22,6 +22,7 @@ from dev.up import _free_port
 
 PARTS = ("api-server", "dag-processor", "triggerer", "scheduler")
 START_SECONDS = 180.0
+COMMAND_SECONDS = 300.0
 _QUICK = {
     "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
     "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
@@ -91,7 +92,9 @@ class AirflowStack:
     def run(self, *arguments: str) -> str:
         """Run an Airflow command and return its output."""
         command = [sys.executable, "-m", "airflow", *arguments]
-        done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"airflow {' '.join(arguments)} failed: {done.stderr[-2000:]}")
         return done.stdout
@@ -99,7 +102,9 @@ class AirflowStack:
     def adwarm(self, *arguments: str) -> Any:
         """Run an `adwarm` command on the same data and return its JSON document."""
         command = [sys.executable, "-m", "adwarm", *arguments, "--json"]
-        done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            command, env=self.env, cwd=ROOT, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
+        )
         if done.returncode:
             raise RuntimeError(f"adwarm {' '.join(arguments)} failed: {done.stderr[-2000:]}")
         return json.loads(done.stdout)

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parents[2] / ".adwarm" / "faults"
-TABLE = "table"
+from tests.benchmarks.measure import RESULTS, save_results
+
+FOLDER = RESULTS / "faults"
 COLUMNS = ("fault", "times", "lost", "duplicated", "recovered in")
 
 
@@ -38,7 +38,7 @@ def save_rows(name: str, rows: Iterable[FaultRow]) -> None:
 
 def load_rows() -> list[FaultRow]:
     """Return the rows of every file, in the order of the files' names."""
-    paths = sorted(path for path in FOLDER.glob("*.json") if path.stem != TABLE)
+    paths = sorted(FOLDER.glob("*.json"))
     return [FaultRow(**row) for path in paths for row in json.loads(path.read_text(encoding="utf-8"))]
 
 
@@ -49,7 +49,6 @@ def format_table(rows: Iterable[FaultRow]) -> str:
 
 
 def save_table(rows: list[FaultRow]) -> None:
-    """Write the rows to `table.json` and `table.md`."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{TABLE}.json").write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n", encoding="utf-8")
-    (FOLDER / f"{TABLE}.md").write_text(format_table(rows), encoding="utf-8")
+    """Write the rows as a result of `make faults`, and as a table in Markdown to `.adwarm/faults/table.md`."""
+    save_results("faults", "What each fault cost", [asdict(row) for row in rows])
+    (FOLDER / "table.md").write_text(format_table(rows), encoding="utf-8")

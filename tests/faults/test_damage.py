@@ -24,12 +24,13 @@ from adwarm.store import entries, partitions, quarantine, read_transaction, writ
 from adwarm.store.partition_rows import daily_rows
 from adwarm.store.snapshots import find_deployed_snapshot, list_snapshots
 from adwarm.store.tables import partition, payload
-from tests.faults.fault_table import write_rows
+from tests.benchmarks.measure import sized
+from tests.faults.fault_results import FaultRow, save_rows
 from tests.unit.conftest import NOW, ScriptedSource
 from tests.unit.forecast.conftest import make_frame
 
 KEY = ReportKey("act_1", "last_3d")
-FLIPS = 2_000
+FLIPS = sized(2_000, 20)
 SAMPLE = 20
 
 
@@ -81,7 +82,9 @@ def _damages(good: bytes, count: int | None) -> Iterator[bytes]:
         changed = bytearray(good)
         changed[bit // 8] ^= 1 << bit % 8
         yield bytes(changed)
-    cuts = range(len(good)) if count is None else rng.sample(range(len(good)), count)
+    cuts = (
+        range(0, len(good), sized(1, 1 + len(good) // FLIPS)) if count is None else rng.sample(range(len(good)), count)
+    )
     for cut in cuts:
         yield good[:cut]
 
@@ -92,8 +95,7 @@ def _prove(store: Store, what: str, good: bytes, trial: Callable[[Store, bytes],
         trial(store, bad)
         times += 1
     assert times >= (2 * count if count else FLIPS)
-    row = {"fault": f"damaged {what}", "times": times, "lost": 0, "duplicated": 0, "recovered_in": "the next read"}
-    write_rows("damage", [row])
+    save_rows(f"damage_{what}", [FaultRow(f"damaged {what}", times, 0, 0, "the next read")])
 
 
 def _entry_trial(store: Store, bad: bytes) -> None:

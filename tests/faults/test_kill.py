@@ -11,19 +11,21 @@ from sqlalchemy import Engine
 
 from adwarm.testing import ForkServer
 from graph_simulator.server import SimulatorServer
+from tests.benchmarks.measure import IS_TINY, sized
 from tests.faults.batch_home import BATCH, LEASE_SECONDS, BatchHome, KillTrial, kill_one_of_two
 from tests.faults.fault_results import FaultRow, save_rows
 
 ACCOUNTS, RANGES = 6, ("yesterday", "last_7d")
 RECLAIM_SECONDS = LEASE_SECONDS + 1.0
 """Time for half of the takeovers, and for each of them on a machine that has a processor free for it."""
+KILLS = sized(200, 2)
 MOST_KILLS = 12
 """Kills after which one must have found a worker with a lease, however few were asked for."""
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @pytest.mark.timeout(3_600)
-@pytest.mark.parametrize("kills", [3, pytest.param(200, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("kills", [3, pytest.param(KILLS, id="all", marks=pytest.mark.faults)])
 def test_a_killed_worker_loses_nothing(
     engine: Engine, tmp_path: Path, fork_server: ForkServer, slow_platform: SimulatorServer, kills: int
 ) -> None:
@@ -50,11 +52,11 @@ def test_a_killed_worker_loses_nothing(
     reclaimed = sorted(seconds for trial in trials for seconds in trial.reclaimed)
     assert (lost, twice) == (0, 0), [trial for trial in trials if trial.damage.lost or trial.damage.duplicated]
     assert reclaimed, "no kill found a worker that held a lease"
-    if kills >= 200:
+    if kills == KILLS:
         name = NAMES[engine.dialect.name]
         longest = max(trial.recovered for trial in trials)
         fault = f"kill -9 at seeded moments of a batch, {name} ({len(reclaimed)} leases taken over)"
         took = f"lease + {max(0.0, reclaimed[-1] - LEASE_SECONDS):.1f} s; batch {longest:.1f} s"
         save_rows(f"kill_{engine.dialect.name}", [FaultRow(fault, kills, lost, twice, took)])
-        assert median(reclaimed) <= RECLAIM_SECONDS
-        assert max(chain.from_iterable(trial.unhindered for trial in trials)) <= RECLAIM_SECONDS
+        assert IS_TINY or median(reclaimed) <= RECLAIM_SECONDS
+        assert IS_TINY or max(chain.from_iterable(trial.unhindered for trial in trials)) <= RECLAIM_SECONDS

@@ -18,12 +18,13 @@ from adwarm.store import maintenance_steps, partitions, read_transaction, write_
 from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import maintenance_step, traffic_hour
+from tests.benchmarks.measure import sized
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNTS = 12
 MONTH = Window(date(2026, 6, 1), date(2026, 6, 30))
 OLD_HOURS = 6_000
-KILLS = 2
+KILLS = sized(2, 1)
 COMMAND = ("maintain", "--step", "compact", "--step", "collect_garbage", "--step", "apply_retention", "--json")
 
 

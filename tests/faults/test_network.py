@@ -16,6 +16,7 @@ from adwarm.store.tables import healing_run
 from adwarm.testing import FaultProxy, ForkServer, NetworkFaults
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.benchmarks.measure import sized
 from tests.faults.batch_home import RETRY, BatchHome
 from tests.faults.batch_worker import RUN
 from tests.faults.fault_results import FaultRow, save_rows
@@ -47,7 +48,7 @@ TO_DATABASE = {
 }
 """Of some hundred statements in a batch, a few are hit. An answer that is lost may be that of a commit."""
 ALWAYS = ("truncated answers", "all of it")
-FEW_HITS, MANY_HITS, ROUNDS, MOST_ROUNDS = 2, 20, 3, 60
+FEW_HITS, MANY_HITS, ROUNDS, MOST_ROUNDS = 2, sized(20, 1), 3, 60
 
 
 def every(faults: dict[str, NetworkFaults]) -> list[object]:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from adwarm.store import open_engine, upgrade
 from adwarm.testing import ForkServer, wait_until
 from graph_simulator.server import SimulatorServer
+from tests.benchmarks.measure import sized
 from tests.faults.batch_home import RETRY, BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
 from tests.postgres_server import stop_server
@@ -55,7 +56,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.close()
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.faults)])
+@pytest.mark.parametrize("times", [1, pytest.param(sized(20, 2), id="all", marks=pytest.mark.faults)])
 @pytest.mark.timeout(1_200)
 def test_a_run_survives_a_crash_of_its_database(
     server: Server, tmp_path: Path, fork_server: ForkServer, slow_platform: SimulatorServer, times: int

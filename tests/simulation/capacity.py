@@ -14,13 +14,14 @@ from adwarm.backpressure import CallOutcome, CallOutcomeKind, Grant, Granted, Re
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
+from tests.benchmarks.measure import sized
 from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
 from .platform import APP, PlatformRules, SimulatedPlatform
 
 START = 1_764_072_000.0
-PHASE_SECONDS = 600.0
+PHASE_SECONDS = sized(600.0, 30.0)
 SLOTS = (20, 10, 20, 40, 20)
 SHEDS_OVER = 3
 ACCOUNTS = 400

@@ -24,6 +24,7 @@ from adwarm.model.windows import ONE_DAY
 from adwarm.planning.day_close import get_close_time
 from adwarm.settings import BackpressureSettings
 from graph_simulator.fault_profile import QuotaSetting
+from tests.benchmarks.measure import sized
 from tests.benchmarks.targets import TargetResults
 from tests.simulation.local_admission import LocalAdmission
 
@@ -43,6 +44,8 @@ CALLS_PER_ACCOUNT_DAY = 11.0
 BUSIEST_HOUR = 2.5
 """The busiest hour / the mean hour."""
 SERVICE_SECONDS = 2.0
+HOURS = sized(24.0, 1.0)
+"""How long `make bench-large-fleet` simulates."""
 
 
 @dataclass(frozen=True)
@@ -403,13 +406,16 @@ def _quantile(values: Sequence[float], q: float) -> float:
 def main(arguments: Sequence[str]) -> int:
     """Simulate each size, print a table, and write `.adwarm/bench/large_fleet.json`."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("accounts", type=int, nargs="*", default=[100, 1_000, 10_000, 100_000])
+    parser.add_argument("accounts", type=int, nargs="*", default=sized([100, 1_000, 10_000, 100_000], [10]))
     parser.add_argument("--seed", type=int, default=11)
     chosen = parser.parse_args(arguments)
     results = TargetResults("large_fleet", "a simulated day: calls, waits and opens that found a fresh report")
     rows, hourly, broken = [], {}, 0
     for number in chosen.accounts:
-        started, fleet = time.perf_counter(), LargeFleet(LargeFleetScenario.sized_for(number, seed=chosen.seed))
+        started, fleet = (
+            time.perf_counter(),
+            LargeFleet(LargeFleetScenario.sized_for(number, seed=chosen.seed, hours=HOURS)),
+        )
         try:
             fleet.run()
         except InvariantViolation as violation:

@@ -3,23 +3,24 @@
 `python -m tests.simulation.week` runs it, checks every invariant at every event, and writes `.adwarm/bench/week.html`.
 """
 
-import json
 import math
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from pathlib import Path
 from random import Random
 from statistics import fmean
+from typing import Any
 
 from adwarm.backpressure import FLEET, Grant
 from adwarm.backpressure.request_queue import QueueRules
 from adwarm.foundation.errors import Refused
 from adwarm.model import Priority, ReportKey
 from adwarm.settings import BackpressureSettings
+from adwarm.store.requests import RequestStatus
 from graph_simulator.fault_profile import QuotaSetting
+from tests.benchmarks.measure import FOLDER, save_results, sized
 from tests.simulation.local_admission import LocalAdmission
 
 from .agenda import EventScheduler
@@ -32,8 +33,10 @@ from .week_page import week_page
 MONDAY = 1_764_547_200.0
 HOUR, DAY = 3_600.0, 86_400.0
 STEP_SECONDS = 600.0
-FOLDER = Path(__file__).resolve().parents[2] / ".adwarm" / "bench"
+DAYS = sized(7.0, 1 / 24)
+"""How long `make bench-week` simulates."""
 FIRST_DAY = date(2026, 1, 2)
+_COLUMNS = ("asked", "refused", *map(str, RequestStatus))
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ class WeekSimulation:
         if refused or early:
             raise InvariantViolation(f"{refused} calls were over a limit, {early} came before their time")
 
-    def summary(self) -> dict[str, object]:
+    def summary(self) -> dict[str, Any]:
         """Return the figures of the page's table and headline."""
         ended: dict[Priority, Counter[str]] = {priority: Counter() for priority in Priority}
         for item in self.desk.queue.requests.values():
@@ -216,6 +219,11 @@ class WeekSimulation:
         }
 
 
+def _percentiles(waits: list[float]) -> dict[str, float]:
+    """Return percentiles of sorted waits in seconds; 0 where nothing waited."""
+    return {f"wait p{q} s": waits[len(waits) * q // 100] if waits else 0.0 for q in (50, 95, 99)}
+
+
 def _poisson(rng: Random, mean: float) -> int:
     """Return a number of arrivals."""
     number, passed = 0, rng.expovariate(1.0)
@@ -225,7 +233,7 @@ def _poisson(rng: Random, mean: float) -> int:
     return number
 
 
-def main(days: float = 7.0) -> int:
+def main(days: float = DAYS) -> int:
     """Run, write the page and the figures, and print where they are."""
     started = time.perf_counter()
     week = WeekSimulation(WeekScenario(days=days))
@@ -238,12 +246,15 @@ def main(days: float = 7.0) -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / "week.html"
     path.write_text(week_page(summary, week.watch.steps, week.plan), encoding="utf-8")
-    for figures in summary["classes"].values():  # type: ignore[attr-defined]
-        figures["waits"] = {f"p{q}": figures["waits"][len(figures["waits"]) * q // 100] for q in (50, 95, 99)}
-    (FOLDER / "week.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    classes: dict[str, dict[str, Any]] = summary.pop("classes")
+    rows = [
+        {"what": name, **{column: figures.get(column, 0) for column in _COLUMNS}, **_percentiles(figures["waits"])}
+        for name, figures in classes.items()
+    ]
+    save_results("week", f"{week.plan.days:g} days of {week.plan.accounts:,} accounts", rows, **summary)
     print(f"PASS: {week.watch.calls:,} calls, every invariant kept; {time.perf_counter() - started:.0f} s; {path}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else 7.0))
+    sys.exit(main(float(sys.argv[1]) if len(sys.argv) > 1 else DAYS))

@@ -4,10 +4,12 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+from tests.benchmarks.measure import sized
+
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
 SEARCH = settings(
-    max_examples=500 if THOROUGH else 20,
-    stateful_step_count=50 if THOROUGH else 25,
+    max_examples=sized(500, 2) if THOROUGH else 20,
+    stateful_step_count=sized(50, 10) if THOROUGH else 25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
