@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 INTEROP := .adwarm/interop
+WORKERS := 2
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONPATH := $(CURDIR)/include:$(CURDIR)/plugins
 export PYTHONDONTWRITEBYTECODE :=
@@ -11,7 +12,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard test test-clients test-browser sizing screenshots test-wheel test-matrix \
 	test-docs rehearse test-hostile faults faults-syscalls test-all test-slow test-times topology-test test-simulation test-stateful \
-	test-interop lint format bench bench-forecast bench-admission bench-adaptive bench-impact bench-planning \
+	test-interop test-smoke lint format bench bench-forecast bench-admission bench-adaptive bench-impact bench-planning \
 	bench-quota bench-week bench-large-fleet bench-sizing bench-storm bench-requests bench-serve bench-strategies \
 	bench-backfill bench-compression bench-memory bench-patterns bench-pages bench-objects bench-log-check bench-scale \
 	bench-fatigue docs docs-build lock licences sbom surface test-predecessor clean
@@ -54,20 +55,20 @@ dashboard: ## Build the example dashboard into examples/dashboard/dist; needs No
 	@npm --prefix examples/dashboard run --silent build
 
 test: $(READY) ## Run the tests on SQLite and PostgreSQL
-	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Everything that needs no browser, no Redis and no other package's environment.
 ALL_TESTS := tests/unit tests/airflow tests/integration tests/faults tests/simulation tests/hostile tests/docs tests/rehearsal
 
 test-all: $(READY) ## Run the tests and those that take longer: kills, forecasts of whole logs, a hostile upstream, the docs' commands
-	@HYPOTHESIS_EXAMPLES=100 $(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	@HYPOTHESIS_EXAMPLES=100 $(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m 'not faults and not syscalls' $(ALL_TESTS)
 
 test-slow: $(READY) ## Run only the tests that `make test` leaves out because they take a second or more
-	@$(BIN)/pytest -q --numprocesses 2 -m slow
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) -m slow
 
 test-times: $(READY) ## Run the tests, and fail those that take a second of CPU without the mark `slow`; for a quiet machine
-	@$(BIN)/pytest -q --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1
 
 test-clients: ## Check types and tests of the TypeScript client and the dashboard, and build both; needs Node.js and npm
 	@if ! command -v npm >/dev/null; then echo "skipped: npm is not installed (apt-get install nodejs npm)"; exit 0; fi; \
@@ -95,7 +96,7 @@ test-docs: $(READY) ## Run every command and program of README, quickstart and h
 	@$(BIN)/pytest -q tests/docs
 
 rehearse: $(READY) ## Make each incident of the runbook for real, and compare what the commands print with its page
-	@$(BIN)/pytest -q --numprocesses 2 tests/rehearsal
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) tests/rehearsal
 
 test-hostile: $(READY) ## Run one batch against an upstream that misbehaves in 51 ways, beside healthy accounts
 	@$(BIN)/pytest -q tests/hostile
@@ -114,6 +115,9 @@ test-simulation: $(READY) ## Simulate 1,000 hours of back-pressure, and check ev
 
 test-stateful: $(READY) ## Search for a sequence of events that breaks breaker, limiter, queue or shares
 	@HYPOTHESIS_PROFILE=thorough $(BIN)/pytest -q tests/simulation/stateful
+
+test-smoke: $(READY) ## Start every benchmark and set of faults on a tiny input, and check what each writes; TARGETS="bench faults" runs some
+	@$(BIN)/python -m tests.smoke $(TARGETS)
 
 test-interop: $(READY) $(INTEROP)/airbyte/.ready $(INTEROP)/airflow/.ready ## Run other people's tools against the simulator
 	@$(BIN)/pytest -q tests/interop
@@ -134,6 +138,11 @@ format: $(READY) ## Format the code and sort the imports
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
 
+# BENCH_SIZE=tiny makes any benchmark and any set of faults a matter of seconds, whose figures say nothing; results go to
+# .adwarm/tiny then. Peers that need an installation of their own are left out.
+install_peers = test "$(BENCH_SIZE)" = tiny || $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes \
+	-r requirements-bench.txt
+
 bench: $(READY) ## Run the benchmarks; results go to .adwarm/bench
 	@$(BIN)/python -m tests.benchmarks
 
@@ -141,7 +150,7 @@ bench-forecast: $(READY) ## Replay the logs in LOGS=folder (else the example) ag
 	@$(BIN)/python -m tests.benchmarks.forecast $(LOGS)
 
 bench-admission: $(READY) ## Admissions inside a block and committed by four processes, beside other limiters
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
+	@$(install_peers)
 	@$(BIN)/python -m tests.benchmarks.admission
 
 bench-adaptive: $(READY) ## Halve and double the platform under adaptive limits, fixed ones, and Airflow's pools
@@ -172,7 +181,7 @@ bench-requests: $(READY) ## Count requests for a warmed key over a day
 	@$(BIN)/python -m tests.benchmarks.requests_per_key
 
 bench-serve: $(READY) ## Hits of the read API beside nginx, granian and FastAPI; MINUTES=5 soaks for longer
-	@$(BIN)/python -m tests.benchmarks.serve --minutes $(or $(MINUTES),1)
+	@$(BIN)/python -m tests.benchmarks.serve $(if $(MINUTES),--minutes $(MINUTES))
 
 bench-strategies: $(READY) ## Rotate 1,200 reports through a budget of 100, run two strategies through a day, measure freshness
 	@$(BIN)/python -m tests.benchmarks.strategies
@@ -187,7 +196,7 @@ bench-memory: $(READY) ## Peak memory of warming, planning and reading, with and
 	@$(BIN)/python -m tests.benchmarks.memory
 
 bench-patterns: $(READY) ## Ingest 10 and 50 million events beside DuckDB and Polars
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-bench.txt
+	@$(install_peers)
 	@$(BIN)/python -m tests.benchmarks.patterns
 
 bench-pages: $(READY) ## Load each tile of the page over 100,000 reports and 3 million warms in PostgreSQL
@@ -200,7 +209,7 @@ bench-log-check: $(READY) ## Check logs of 1 GB in every format, beside a plain 
 	@$(BIN)/python -m tests.benchmarks.log_check
 
 bench-scale: $(READY) ## Warm 20,000 keys through a real Airflow over PostgreSQL, locally and on object storage; KEYS=2000 for a quick look
-	@$(BIN)/python -m tests.benchmarks.scale --keys $(or $(KEYS),20000) --s3
+	@$(BIN)/python -m tests.benchmarks.scale $(if $(KEYS),--keys $(KEYS)) --s3
 
 bench-fatigue: $(READY) ## Simulated and real ads: delay, recall and false alarms of the fatigue alarm beside every baseline; ADS=my.csv for your own
 	@$(if $(ADS),true,$(BIN)/python -m tests.benchmarks.fatigue_months)
