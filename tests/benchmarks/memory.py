@@ -180,7 +180,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keys", type=int, default=sized(150, 3))
     parser.add_argument("--many", type=int, default=sized(1_500, 0), help="0 leaves the case out")
-    parser.add_argument("--plan-accounts", type=int, default=sized(2_000, 5), help="0 leaves planning out")
+    parser.add_argument("--plan-accounts", type=int, default=sized(2_000, 0), help="0 leaves planning out")
     parser.add_argument("--ads", type=int, nargs="*", default=sized(list(LIMITS), [2]))
     chosen = parser.parse_args(arguments)
     verdicts = TargetResults("memory", f"Peak memory in MB: {THREADS} threads, {DATE_RANGE}, each case its own process")

@@ -52,7 +52,7 @@ SMOKE: Final = (
     SmokeTarget("bench-storm", ("storm",)),
     SmokeTarget("bench-strategies", ("strategies",)),
     SmokeTarget("bench-week", ("week",)),
-    SmokeTarget("rehearse", pytest="-k throttled-platform"),
+    SmokeTarget("rehearse", pytest="-k wrong-clock"),
     SmokeTarget("test-all", variables=(f"ALL_TESTS={_QUICK_TEST}",)),
     SmokeTarget("test-predecessor"),
     SmokeTarget("test-simulation", ("simulated_hours",)),
