@@ -30,7 +30,7 @@ from tests.benchmarks import permits
 from tests.benchmarks.measure import find_missing, save_results, sized
 
 PROCESSES = sized(4, 1)
-THREADS = 16
+THREADS = sized(16, 2)
 ADMISSIONS = sized(20_000, 200)
 PEERS = ("limits", "pybreaker", "pyrate_limiter", "psycopg_pool")
 KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
@@ -194,7 +194,7 @@ def databases() -> Iterator[dict[str, str]]:
             server.cleanup()
 
 
-def run(seconds: float = sized(10.0, 0.2)) -> None:
+def run(seconds: float = sized(10.0, 0.5)) -> None:
     """Measure and report."""
     with databases() as urls, tempfile.TemporaryDirectory() as folder:
         inside = inside_a_block(urls["SQLite"])

@@ -19,7 +19,7 @@ from adwarm.store.database import open_engine
 from tests.benchmarks.measure import save_results, sized
 
 SIZES = sized((8, 64), (8,))
-THREADS = 8
+THREADS = sized(8, 2)
 ROUNDS = sized(2, 1)
 OK = CallOutcome(CallOutcomeKind.OK, 0.2)
 WIDE = BackpressureSettings(max_concurrent=10_000, rate_per_second=1e6, burst=1_000_000, block_permits=1_000)
