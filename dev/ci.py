@@ -51,22 +51,21 @@ CLIENTS = ("clients/*", "examples/dashboard/*", "docs/reference/openapi.json")
 FIRST = (Part("lint", 100, 1.0), Part("test", 240, 2.0))
 """These run alone, in this order, for every change."""
 
-# Folders, by what is found to be used at the same time: .adwarm/interop (test-interop), .adwarm/site (docs-build),
-# .adwarm/demo (demo), .adwarm/screenshots (test-browser), .adwarm/bench (topology-test). The others work in temporary
-# folders and on free ports.
+# What parts write in the checkout is apart: .adwarm/interop (test-interop), .adwarm/site (docs-build), .adwarm/bench
+# (topology-test), .adwarm/screenshots (test-browser). Only the folders of npm are shared. All else is in temporary
+# folders, and servers listen on free ports.
 OTHERS = (
     Part("test-slow", 240, 1.5, own=(*PAGES, "tests/unit/*", "tests/docs/*", "tests/topology/*")),
     Part("test-hostile", 100, 0.8, own=("tests/hostile/*",)),
-    Part("test-interop", 200, 0.7, own=("tests/interop/*",)),
-    Part("test-clients", 60, 0.8, own=CLIENTS, shares=("npm",)),
+    Part("test-interop", 80, 0.6, own=("tests/interop/*",)),
+    Part("test-clients", 45, 0.8, own=CLIENTS, shares=("npm",)),
     Part("test-browser", 200, 0.8, own=("tests/browser/*", *CLIENTS), shares=("npm",)),
-    Part("test-wheel", 300, 0.6, own=("tests/packaging/*", "README.md", "CHANGELOG.md")),
-    Part("topology-test", 200, 0.9, own=("tests/topology/*",)),
-    Part("test-docs", 300, 0.9, own=(*PAGES, "tests/docs/*")),
-    Part("demo", 100, 1.0),
-    Part("docs-build", 40, 1.0, own=PAGES),
-    Part("licences", 10, 1.0, own=("docs/reference/licences.md",)),
-    Part("sbom", 5, 1.0),
+    Part("test-wheel", 240, 0.8, own=("tests/packaging/*", "README.md", "CHANGELOG.md")),
+    Part("topology-test", 200, 1.0, own=("tests/topology/*",)),
+    Part("test-docs", 350, 1.0, own=(*PAGES, "tests/docs/*")),  # it begins with `make demo`
+    Part("docs-build", 8, 0.6, own=PAGES),
+    Part("licences", 2, 0.4, own=("docs/reference/licences.md",)),
+    Part("sbom", 7, 1.0),
 )
 
 
