@@ -22,6 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".adwarm/ci"
+FULL = 1.2
+"""Times the cores that parts may take together by the table: now and then, each of them waits."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,17 @@ FIRST = (Part("lint", 100, 1.0), Part("test", 240, 2.0))
 """These run alone, in this order, for every change."""
 
 # What parts write in the checkout is apart: .adwarm/interop (test-interop), .adwarm/site (docs-build), .adwarm/bench
-# (topology-test), .adwarm/screenshots (test-browser). Only the folders of npm are shared. All else is in temporary
-# folders, and servers listen on free ports.
+# (topology-test), .adwarm/tiny (test-smoke), .adwarm/screenshots (test-browser). Only the folders of npm are shared.
+# All else is in temporary folders, and servers listen on free ports.
 OTHERS = (
-    Part("test-slow", 240, 1.5, own=(*PAGES, "tests/unit/*", "tests/docs/*", "tests/topology/*")),
+    Part(
+        "test-slow",
+        400,
+        1.0,
+        own=(*PAGES, *(f"tests/{name}/*" for name in ("unit", "docs", "smoke", "topology"))),
+        variables=("WORKERS=1",),
+    ),  # one process: the other core is for the parts beside it
+    Part("test-smoke", 200, 1.7, own=("tests/smoke/*",)),
     Part("test-hostile", 100, 0.8, own=("tests/hostile/*",)),
     Part("test-interop", 80, 0.6, own=("tests/interop/*",)),
     Part("test-clients", 45, 0.8, own=CLIENTS, shares=("npm",)),
@@ -133,7 +142,7 @@ def choose_next(waiting: Sequence[Run], running: Sequence[Run], cores: float) ->
     used = sum(run.part.cores for run in running)
     taken = {thing for run in running for thing in run.part.shares}
     for run in waiting:
-        if not running or (used + run.part.cores <= cores + 1e-9 and taken.isdisjoint(run.part.shares)):
+        if not running or (used + run.part.cores <= cores * FULL and taken.isdisjoint(run.part.shares)):
             return run
     return None
 

@@ -1,4 +1,7 @@
-"""The targets of the Makefile that start on a tiny input, what each of them writes, and those that run elsewhere."""
+"""The targets of the Makefile that start on a tiny input, what each of them writes, and those that run elsewhere.
+
+The others are parts of CI, in `dev/ci.py`.
+"""
 
 import re
 from dataclasses import dataclass
@@ -61,24 +64,10 @@ SMOKE: Final = (
 )
 """In the order in which they start: the longest first."""
 
-IN_CI: Final = (
-    "test",
-    "test-browser",
-    "test-clients",
-    "test-docs",
-    "test-hostile",
-    "test-interop",
-    "test-slow",
-    "test-wheel",
-    "topology-test",
-)
-"""Targets that CI runs as they are."""
-
 ELSEWHERE: Final = {
     "test-matrix": "it installs every supported Python and Airflow, which takes an hour",
-    "test-smoke": "it runs the targets of the first list",
 }
-"""Targets that neither list has, and why."""
+"""Targets that are neither tiny nor a part of CI, and why."""
 
 
 def list_makefile_targets() -> list[str]:

@@ -21,7 +21,7 @@ tests: test
 \t@echo "12 passed, 3 skipped in 4.56s"
 """
 FOLDERS = {"browser": "test-browser", "packaging": "test-wheel", "topology": "topology-test"} | {
-    name: f"test-{name}" for name in ("docs", "hostile", "interop")
+    name: f"test-{name}" for name in ("docs", "hostile", "interop", "smoke")
 }
 """Folders of tests, by the part that runs them; those that are not here are run by `test` and test-slow."""
 
@@ -75,7 +75,7 @@ def test_parts_run_beside_each_other_while_there_is_room() -> None:
     """A part starts when the cores have time and nobody uses what it uses; one that needs more than all runs alone."""
     wide, half, npm, other = (
         Run(part)
-        for part in (Part("a", 9, 3.0), Part("b", 9, 1.0), Part("c", 9, 0.5, shares=("npm",)), Part("d", 9, 0.5))
+        for part in (Part("a", 9, 3.0), Part("b", 9, 1.2), Part("c", 9, 0.6, shares=("npm",)), Part("d", 9, 0.6))
     )
     assert choose_next([wide, half], [], 2.0) is wide
     assert choose_next([wide, half], [half], 2.0) is half
