@@ -68,7 +68,7 @@ def ads() -> tuple[AdPanel, FloatArray]:
 def _list_scores(panel: AdPanel, frequency: FloatArray, settings: FatigueSettings) -> list[FatigueScore]:
     """Return the scores of several days, as they are stored."""
     priors = measure_priors(panel, panel.first_day + timedelta(days=30))
-    days = [panel.first_day + timedelta(days=number) for number in (*range(55, 90, 5), 89)]
+    days = [panel.first_day + timedelta(days=number) for number in (57, 73, 89)]
     table, alarms = score_panel(panel, priors, frequency, settings), detect(panel, priors, settings)
     columns = export_scores(table, alarms, dict.fromkeys(panel.account_ids, days)).columns
     rows = [dict(zip(NAMES, row, strict=True)) for row in zip(*(columns[name] for name in NAMES), strict=True)]
@@ -123,12 +123,10 @@ def _check_alarm(score: FatigueScore, settings: FatigueSettings) -> None:
     [
         {},
         {"recent_days": 1, "min_days": 2, "min_impressions": 0},
-        {"recent_days": 14, "baseline_days": 7},
+        {"recent_days": 14, "baseline_days": 7, "alarm_days": 30, "alarm_false_share": 1.0},
         {"recent_days": 60, "baseline_days": 200},
-        {"min_days": 30, "audience_curve": "meta_power_law"},
-        {"weights": (0.0, 0.5, 0.5)},
+        {"min_days": 30, "audience_curve": "meta_power_law", "weights": (0.0, 0.5, 0.5)},
         {"weights": (0.0, 0.0, 1.0), "alarm_days": 7, "false_alarms_per_account_week": 0.1},
-        {"alarm_days": 30, "alarm_false_share": 1.0},
         {"alarm_days": 3650, "alarm_false_share": 0.0},
         {"alarm_days": 7, "false_alarms_per_account_week": 100},
     ],
