@@ -143,7 +143,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return engine
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ads=st.integers(1, 4),
     page=st.integers(1, 6),
