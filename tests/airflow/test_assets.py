@@ -119,8 +119,9 @@ def test_a_day_that_lacks_an_account_is_not_complete(run: Run) -> None:
     assert ("adwarm_day_complete", day) in rest
 
 
-def test_reading_and_training_are_events(run: Run) -> None:
+def test_reading_and_training_are_events(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the log and training send events; a run that finds the log unchanged sends none."""
+    monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
     after_the_log = NOW.replace(year=2014)
     first = _events(run("adwarm_access_patterns", {"train_now": True}, after_the_log))
     again = _events(run("adwarm_access_patterns", {}, after_the_log))

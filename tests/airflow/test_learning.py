@@ -23,7 +23,8 @@ CONF = {"window_start": WINDOW[0].isoformat(), "window_end": WINDOW[1].isoformat
 
 @pytest.fixture
 def home(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    """A home whose settings split even a small log."""
+    """A home whose settings split even a small log, and whose forecast is trained in no time."""
+    monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
     monkeypatch.setenv("ADWARM_ACCESS_LOG__SHARE_EVENTS", "6000")
     return Runtime(load_settings())

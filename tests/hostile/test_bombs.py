@@ -39,8 +39,9 @@ def test_upstream_bombs_are_refused_in_bounded_memory(coding: str, rows: list[Fa
     rows.append(FaultRow(f"upstream bomb ({coding}), peak {peak - before:.0f} MiB over {CAP_MIB}", 3, 0, 0))
 
 
-@pytest.mark.parametrize("declared", [100, BOMB_BYTES])
-@pytest.mark.parametrize("coding", STORED)
+@pytest.mark.parametrize(
+    ("coding", "declared"), [("gzip", 100), ("gzip", BOMB_BYTES), ("br", 100), ("zstd", BOMB_BYTES)]
+)
 def test_stored_bombs_are_refused_in_bounded_memory(
     coding: str, declared: int, tmp_path: Path, rows: list[FaultRow]
 ) -> None:

@@ -103,17 +103,7 @@ def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
     assert figures["ahead"] > 0
 
 
-@pytest.mark.parametrize(
-    "shared_log",
-    [
-        "helpdesk",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("loan_desk", "page_opens", "scheduled_flights", "sparse_customers")
-        ),
-    ],
-    indirect=True,
-)
+@pytest.mark.slow
 def test_each_real_log_gives_a_forecast(tmp_path: Path, shared_log: Path) -> None:
     """Real logs, sparse and dense, are read whole and give a forecast."""
     figures = _trained(tmp_path, shared_log)

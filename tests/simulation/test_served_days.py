@@ -113,6 +113,7 @@ def _sum(one: Served, other: Served) -> Served:
     )
 
 
+@pytest.mark.slow
 def test_the_open_log_alone_warms_the_next_day(tmp_path: Path) -> None:
     """On a made-up log, nearly every first open of a warmed day is fresh, and few are without warming."""
     opens = find_first_opens(make_log(MONDAY, 16))
