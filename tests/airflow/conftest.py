@@ -53,9 +53,11 @@ def airflow_home(simulator: SimulatorServer) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in values.items():
             patch.setenv(name, value)
+        from airflow.sdk.execution_time.supervisor import in_process_api_server
         from airflow.utils.db import initdb
 
         initdb()
+        assert in_process_api_server().app  # made once, and long to make: whichever test comes first would wait for it
         _repeat_less(patch)
         yield HOME
 

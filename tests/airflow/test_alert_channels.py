@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import Message as Mail
 from email.policy import default
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ class Mailbox:
 @pytest.fixture
 def mailbox(airflow_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mailbox]:
     """A mail server on the loopback, and the connection that leads to it."""
+    import_module(SMTP_NOTIFIER.partition(":")[0])  # takes longer than any test here
     box = Mailbox()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -94,6 +94,7 @@ def test_the_users_asset_starts_warming(monkeypatch: pytest.MonkeyPatch) -> None
     assert {asset.uri for asset in condition.objects} == {"adwarm://data_arrived/", "s3://lake/insights"}
 
 
+@pytest.mark.slow
 def test_a_complete_day_is_an_event_with_its_day(run: Run) -> None:
     """The run that completes and scores a day says so, with counts; a run that finds it done sends no event at all."""
     first = run("adwarm_daily_insights", {"day": DAY})
@@ -108,6 +109,7 @@ def test_a_complete_day_is_an_event_with_its_day(run: Run) -> None:
     assert _events(again) == {}
 
 
+@pytest.mark.slow
 def test_a_day_that_lacks_an_account_is_not_complete(run: Run) -> None:
     """While one of two accounts is not scored, scores are an event and the complete day is none; then it is."""
     day = "2013-01-14"
@@ -119,6 +121,7 @@ def test_a_day_that_lacks_an_account_is_not_complete(run: Run) -> None:
     assert ("adwarm_day_complete", day) in rest
 
 
+@pytest.mark.slow
 def test_reading_and_training_are_events(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the log and training send events; a run that finds the log unchanged sends none."""
     monkeypatch.setenv("ADWARM_FORECAST__MODEL", "population")

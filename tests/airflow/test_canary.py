@@ -55,6 +55,7 @@ def _left() -> list[str]:
     return [f"{path}: {hit!r}" for path, data in files.items() for hit in _hits(data)]
 
 
+@pytest.mark.slow
 def test_a_successful_run_stores_no_token(run: Callable[[str, str], tuple[str, str]]) -> None:
     """A successful run fetches through the connection and stores the token nowhere."""
     state, output = run("act_81", SECRET)
@@ -82,6 +83,7 @@ def test_echoed_secrets_are_stored_in_no_encoding(
     assert _left() == []
 
 
+@pytest.mark.slow
 def test_a_failed_run_stores_no_token(run: Callable[[str, str], tuple[str, str]]) -> None:
     """When the platform rejects the token, the task fails with reason and tracebacks that do not contain it."""
     state, output = run("act_82", f"{SECRET}x")

@@ -187,6 +187,7 @@ def test_a_trigger_that_waits_only_for_a_slot_fires_after_a_minute(
     assert len(scripted.sizes) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("close", "reopen"),
     [

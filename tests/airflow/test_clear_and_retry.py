@@ -20,6 +20,8 @@ from graph_simulator.server import SimulatorServer
 
 from .conftest import NOW
 
+pytestmark = pytest.mark.slow
+
 ACCOUNTS = ["act_901", "act_902"]
 FORM = {
     "accounts": ACCOUNTS,

@@ -111,6 +111,7 @@ def test_a_missing_connection_is_named(airflow_home: Path) -> None:
         use_data_connection(Settings(data_url="s3://b/x", data_connection="nowhere"))
 
 
+@pytest.mark.slow
 def test_a_task_reads_and_writes_with_it(
     airflow_home: Path, object_server: ObjectServer, bucket_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_a_task_reads_and_writes_with_it(
     assert runtime.objects.get(digest, from_storage=True) == b"rows"
 
 
+@pytest.mark.slow
 def test_the_web_server_reads_a_connection_of_the_database(airflow_home: Path, bucket_url: str) -> None:
     """The page runs within Airflow's API server, which has no task to ask and reads the database itself."""
     code = (

@@ -32,8 +32,8 @@ from .conftest import NOW
 
 DAG = "adwarm_strategy_warming"
 CONNECTION = "healed"
-ACCOUNTS = [f"act_{number}" for number in range(8101, 8117)]
-WORKERS = 8
+ACCOUNTS = [f"act_{number}" for number in range(8101, 8109)]
+WORKERS = 4
 FORM = {
     "accounts": ACCOUNTS,
     "date_ranges": ["last_7d"],
@@ -163,7 +163,7 @@ def test_a_token_that_expires_in_the_middle_of_a_run_is_replaced(
 def test_the_threads_of_a_task_read_the_connection_from_airflow(
     run: Callable[..., Any], runtime: Runtime, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection in Airflow's database is read again by a thread of the task, while seven others meet the error."""
+    """A connection in Airflow's database is read again by a thread of the task, while others meet the error."""
     monkeypatch.delenv(f"AIRFLOW_CONN_{CONNECTION.upper()}")
     _save_in_database(platform, "first")
 

@@ -18,6 +18,7 @@ from .conftest import NOW
 
 DAG = "adwarm_access_patterns"
 WINDOW = (NOW - timedelta(days=20), NOW)
+WEEK = (NOW - timedelta(days=7), NOW)
 CONF = {"window_start": WINDOW[0].isoformat(), "window_end": WINDOW[1].isoformat(), "decision_time": NOW.isoformat()}
 
 
@@ -88,6 +89,7 @@ def test_a_failed_split_publishes_nothing(dags: dict[str, Any], home: Runtime, m
     assert hours(home.engine) == []
 
 
+@pytest.mark.slow
 def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """By default one task reads a log of this size and those for splits are skipped; patterns and forecast follow."""
     monkeypatch.delenv("ADWARM_ACCESS_LOG__SHARE_EVENTS")
@@ -108,7 +110,7 @@ def test_access_patterns_are_stored_once_a_day(home: Runtime) -> None:
     """The first call stores the patterns of the log, a second one says why it does not, and the form can force it."""
     from adwarm_airflow.tasks import learning
 
-    ingest(home.context, NOW, window=WINDOW)
+    ingest(home.context, NOW, window=WEEK)
     run = SimpleNamespace(run_type="manual", dag_id=DAG, run_id="manual", run_after=NOW)
     backfill = SimpleNamespace(run_type="backfill", dag_id=DAG, run_id="backfill", run_after=NOW)
     skipped = learning.store_patterns({"dag_run": backfill, "params": CONF})

@@ -8,6 +8,7 @@ import pytest
 from .conftest import ROOT
 
 
+@pytest.mark.slow
 def test_the_generated_pages_are_up_to_date(
     airflow_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

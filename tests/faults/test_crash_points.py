@@ -12,6 +12,8 @@ from tests.benchmarks.measure import sized
 from tests.faults.fault_results import FaultRow, save_rows
 from tests.faults.point_trials import PointWalk, make_homes
 
+pytestmark = pytest.mark.slow
+
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 KINDS = ("statement", "commit", "file", "lease", "upstream")
 ALL = sized(None, 2)

@@ -31,7 +31,7 @@ from tests.unit.forecast.conftest import make_frame
 
 KEY = ReportKey("act_1", "last_3d")
 FLIPS = sized(2_000, 20)
-SAMPLE = 20
+SAMPLE = 8
 
 
 @dataclass

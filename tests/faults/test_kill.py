@@ -15,6 +15,8 @@ from tests.benchmarks.measure import IS_TINY, sized
 from tests.faults.batch_home import BATCH, LEASE_SECONDS, BatchHome, KillTrial, kill_one_of_two
 from tests.faults.fault_results import FaultRow, save_rows
 
+pytestmark = pytest.mark.slow
+
 ACCOUNTS, RANGES = 6, ("yesterday", "last_7d")
 RECLAIM_SECONDS = LEASE_SECONDS + 1.0
 """Time for half of the takeovers, and for each of them on a machine that has a processor free for it."""

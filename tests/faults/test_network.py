@@ -21,6 +21,8 @@ from tests.faults.batch_home import RETRY, BatchHome
 from tests.faults.batch_worker import RUN
 from tests.faults.fault_results import FaultRow, save_rows
 
+pytestmark = pytest.mark.slow
+
 ACCOUNTS, RANGES = 6, ("yesterday", "last_7d")
 CALLS_PER_ACCOUNT = 2
 FIRST_RETRIES, RETRY_SHARE = 10, 0.1

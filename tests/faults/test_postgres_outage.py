@@ -19,6 +19,8 @@ from tests.faults.batch_home import RETRY, BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
 from tests.postgres_server import stop_server
 
+pytestmark = pytest.mark.slow
+
 ACCOUNTS, RANGES = 12, ("yesterday", "last_7d")
 OUTAGE_SECONDS = 1.0
 

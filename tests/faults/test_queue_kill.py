@@ -14,6 +14,8 @@ from adwarm.testing import ForkServer, wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
+pytestmark = pytest.mark.slow
+
 LEASE_SECONDS = 1.0
 DRAIN = "tests.faults.batch_worker:drain"
 

@@ -31,6 +31,8 @@ from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.store import leases
 
+pytestmark = pytest.mark.slow
+
 if sys.argv[1] == "stop":
     def stop(*_):
         print("submitted", flush=True)
@@ -107,7 +109,6 @@ def count_saved_reports(runtime: Runtime) -> int:
         return len(connection.execute(lease.select().where(lease.c.report_run_id.is_not(None))).all())
 
 
-@pytest.mark.slow
 def test_a_report_whose_id_is_stored_is_continued(runtime: Runtime, platform: SimulatorServer) -> None:
     """Killed as soon as the ids are stored: the retry submits nothing, and counts no orphan."""
     worker = start("go", "act_1", "act_2")
@@ -117,7 +118,6 @@ def test_a_report_whose_id_is_stored_is_continued(runtime: Runtime, platform: Si
     assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 0, 0)
 
 
-@pytest.mark.slow
 def test_a_kill_between_submit_and_store_costs_one_counted_orphan(runtime: Runtime, platform: SimulatorServer) -> None:
     """Killed before the id is stored: one more report, and one orphan in the error events."""
     worker = start("stop", "act_1")
@@ -127,7 +127,6 @@ def test_a_kill_between_submit_and_store_costs_one_counted_orphan(runtime: Runti
     assert (count_submits(platform), count_orphans(runtime), count_saved_reports(runtime)) == (2, 1, 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_kill_at_any_point_loses_no_account(runtime: Runtime, platform: SimulatorServer, seed: int) -> None:
     """Every report beyond one per account is a counted orphan, and no account is lost."""

@@ -25,6 +25,8 @@ import os, signal, sys
 from adwarm.patterns.ingest.distributed import read_saved_split
 from adwarm.runtime import Runtime
 
+pytestmark = pytest.mark.slow
+
 runtime = Runtime()
 put, left = runtime.objects.put, [int(sys.argv[3])]
 
@@ -39,7 +41,6 @@ read_saved_split(runtime.context, sys.argv[1], int(sys.argv[2]))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("puts", [0, 5], ids=["at its first day", "before it hands over"])
 def test_a_killed_split_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, puts: int) -> None:
     """Whatever it had stored when it was killed, a second try gives the same result, to the byte."""

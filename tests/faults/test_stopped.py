@@ -18,6 +18,8 @@ from graph_simulator.server import SimulatorServer
 from tests.faults.batch_home import BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
 
+pytestmark = pytest.mark.slow
+
 DRAIN = "tests.faults.batch_worker:drain"
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 

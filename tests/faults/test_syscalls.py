@@ -14,6 +14,8 @@ from tests.faults.batch_home import BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
 from tests.faults.point_trials import PointWalk, make_homes
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 KEYS, FEWEST_POINTS, DIED = 6, 150, 0.95
 ALL = sized(None, 1)
