@@ -141,6 +141,7 @@ def _refused(platform: SimulatorServer) -> int:
     return sum(call.code == 190 for call in platform.state.calls.entries()[0])
 
 
+@pytest.mark.slow
 def test_a_token_that_expires_in_the_middle_of_a_run_is_replaced(
     run: Callable[..., Any], runtime: Runtime, connect: Connect, platform: SimulatorServer
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_token_that_expires_in_the_middle_of_a_run_is_replaced(
     assert _healed(runtime) == [("token_refresh", CONNECTION, True)]
 
 
+@pytest.mark.slow
 def test_the_threads_of_a_task_read_the_connection_from_airflow(
     run: Callable[..., Any], runtime: Runtime, platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +181,7 @@ def test_the_threads_of_a_task_read_the_connection_from_airflow(
     assert (_tries(finished), _healed(runtime)) == (1, [("token_refresh", CONNECTION, True)])
 
 
+@pytest.mark.slow
 def test_a_token_that_is_renewed_later_ends_the_run_green(
     run: Callable[..., Any],
     runtime: Runtime,
@@ -230,6 +233,7 @@ def test_an_isolated_connection_is_used_as_soon_as_its_token_is_renewed(
     assert _refused(platform) == 0
 
 
+@pytest.mark.slow
 def test_a_damaged_day_is_fetched_again_in_the_same_run(
     run: Callable[..., Any], runtime: Runtime, platform: SimulatorServer
 ) -> None:

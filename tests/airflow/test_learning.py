@@ -106,6 +106,7 @@ def test_a_small_log_is_read_in_one_task(dags: dict[str, Any], home: Runtime, mo
     assert {row.observed_until for row in summaries} == {NOW}
 
 
+@pytest.mark.slow
 def test_access_patterns_are_stored_once_a_day(home: Runtime) -> None:
     """The first call stores the patterns of the log, a second one says why it does not, and the form can force it."""
     from adwarm_airflow.tasks import learning

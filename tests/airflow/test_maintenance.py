@@ -116,6 +116,7 @@ def test_several_connections(platform: SimulatorServer, monkeypatch: pytest.Monk
     assert stored() == {"act_1": "facebook_default", "act_2": "facebook_default", "act_3": "facebook_eu"}
 
 
+@pytest.mark.slow
 def test_the_other_dags_know_the_accounts(
     dags: dict[str, Any], platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -239,6 +240,7 @@ def test_steps_are_tasks_of_their_own(dags: dict[str, Any]) -> None:
     assert dag.params.get_param("steps").schema["examples"] == list(STEPS)
 
 
+@pytest.mark.slow
 def test_a_failing_step_stops_no_other(
     dags: dict[str, Any], platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from adwarm.store.reviews import find_newest_review
 from adwarm.store.snapshots import find_policy
 from tests.remembered_replays import ReviewedLog, remember_replays
 
+pytestmark = pytest.mark.slow
+
 MONDAY = datetime(2026, 1, 5, tzinfo=UTC)
 NOW = MONDAY + timedelta(weeks=5)
 DAG = "adwarm_policy_review"

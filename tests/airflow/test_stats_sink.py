@@ -63,6 +63,7 @@ def _points(metric: Any) -> Any:
     return getattr(metric, metric.WhichOneof("data")).data_points
 
 
+@pytest.mark.slow
 def test_airflow_sends_what_is_reported(environment: dict[str, str], collector: tuple[int, list[Any]]) -> None:
     """A counter, a gauge and a timer arrive with their tags; Airflow adds its prefix and counts milliseconds."""
     port, received = collector

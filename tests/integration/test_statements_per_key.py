@@ -90,6 +90,7 @@ def measure(engine: Engine, home: Path, number: int) -> dict[str, float]:
         return {"first fill": fleet.warm(0), "next day": fleet.warm(24), "all fresh": fleet.warm(24.01)}
 
 
+@pytest.mark.slow
 def test_a_key_takes_at_most_six_statements(engine: Engine, tmp_path: Path) -> None:
     """200 keys of 20 accounts: at the first fill, at the next day's refresh, and far fewer when nothing is due."""
     per_key = measure(engine, tmp_path, 20)

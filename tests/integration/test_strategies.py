@@ -22,13 +22,14 @@ def _check_freshness(at_due_times: dict[str, Any], while_open: dict[str, Any]) -
     assert while_open["calls"] <= 2.1 * at_due_times["calls"]
 
 
+@pytest.mark.slow
 def test_the_default_strategy_keeps_its_reports_fresh() -> None:
     """Fresh about half of the time when only due times count, nearly always when they stay open."""
     _check_freshness(measure_freshness(accounts=1, days=1, open_hours=0), measure_freshness(accounts=1, days=1))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Kolkata"])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
 def test_the_default_strategy_keeps_its_reports_fresh_for_days(zone: str) -> None:
     """The same over two days, also where the accounts' midnight is between two due times."""
     _check_freshness(measure_freshness(zone, open_hours=0), measure_freshness(zone))
@@ -43,17 +44,12 @@ def _check_conduct(dashboards: Conduct, newsroom: Conduct) -> None:
     assert newsroom.hours <= set(range(9, 18))
 
 
-def test_two_strategies_keep_to_their_own() -> None:
-    """From 5 to 9 each has its own schedule, hourly budget, batch size, delay and number of parallel batches."""
-    dashboards, newsroom = measure_day(accounts=6, first_hour=5, hours=4)
-
-    _check_conduct(dashboards, newsroom)
-    assert newsroom.runs >= 2
-
-
 @pytest.mark.slow
 def test_two_strategies_keep_to_their_own_all_day() -> None:
-    """The same from midnight to midnight; each report is warmed once for each due time."""
+    """Each has its own schedule, hourly budget, batch size, delay and number of parallel batches, all day.
+
+    Each report is warmed once for each due time.
+    """
     dashboards, newsroom = measure_day(accounts=6)
 
     _check_conduct(dashboards, newsroom)

@@ -5,6 +5,7 @@ import pytest
 from . import capacity
 
 
+@pytest.mark.slow
 def test_the_adaptive_limit_follows_the_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a hand-picked number it completes nearly as much as the best fixed one, and is seldom throttled."""
     monkeypatch.setattr(capacity, "PHASE_SECONDS", 60.0)

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from adwarm.planning.day_close import get_close_time
 
 from .large_accounts import PLANNING, make_accounts
@@ -26,6 +28,7 @@ def test_an_outage_and_deaths_break_no_invariant() -> None:
     assert sum(hour.opens for hour in fleet.hours) > 100
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_days() -> None:
     """A seed replays exactly, and another gives another day."""
     first, second, other = _run(), _run(), _run(seed=12)

@@ -2,10 +2,13 @@
 
 import re
 
+import pytest
+
 from .week import HOUR, WeekScenario, WeekSimulation
 from .week_page import week_page
 
 
+@pytest.mark.slow
 def test_the_first_hours_of_the_week_and_their_page() -> None:
     """An outage, slow minutes, a backfill and deaths break no invariant; the page needs no network."""
     plan = WeekScenario(
