@@ -210,6 +210,7 @@ def test_a_token_that_is_renewed_later_ends_the_run_green(
     assert _healed(runtime) == [("token_refresh", CONNECTION, False)]
 
 
+@pytest.mark.slow
 def test_an_isolated_connection_is_used_as_soon_as_its_token_is_renewed(
     run: Callable[..., Any], runtime: Runtime, connect: Connect, platform: SimulatorServer
 ) -> None:
