@@ -1,5 +1,6 @@
 """Fixtures that call the command line in this process, against a simulated platform."""
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,12 +12,13 @@ import orjson
 import pytest
 
 from adwarm.cli import main
-from adwarm.forecast.training.train import train_and_promote
 from adwarm.model import ReportKey
-from adwarm.patterns.ingest.run import ingest
 from adwarm.runtime import Runtime
+from adwarm.settings import Settings
+from adwarm.store import schema
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.schema_template import SchemaTemplate
 from tests.user_log import UserLog
 
 
@@ -38,11 +40,18 @@ Adwarm = Callable[..., CommandResult]
 """Runs the command line with the given arguments."""
 
 
-@pytest.fixture(scope="module")
-def platform() -> Iterator[SimulatorServer]:
-    """A simulated platform with three accounts, shared by the tests of a module."""
+@pytest.fixture(scope="session")
+def running_platform() -> Iterator[SimulatorServer]:
+    """A simulated platform with three accounts."""
     with SimulatorServer(SimulatorConfig(accounts=("act_1", "act_2", "act_3"), ads=2)) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def platform(running_platform: SimulatorServer) -> SimulatorServer:
+    """The simulated platform without earlier calls, shared by the tests of a module."""
+    running_platform.reset()
+    return running_platform
 
 
 @pytest.fixture
@@ -73,12 +82,32 @@ def adwarm(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     return call
 
 
-def learn_forecast(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train a forecast on four weeks of a log in `folder` in which one report is opened at nine every day."""
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory, schema_template: SchemaTemplate) -> Path:
+    """A folder with a log of four weeks in which one report is opened at nine every day, and a home that learned it."""
+    from adwarm.forecast.training.train import train_and_promote
+    from adwarm.patterns.ingest.run import ingest
+
+    folder = tmp_path_factory.mktemp("learned")
     writer = UserLog(folder / "log" / "a.jsonl")
     for day in range(1, 29):
         writer.append(datetime(2026, 10, day, 9, 5, tzinfo=UTC), ReportKey("act_1", "today"))
-    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(folder / "log"))
-    runtime, until = Runtime(), datetime(2026, 10, 29, tzinfo=UTC)
-    ingest(runtime.context, until)
-    train_and_promote(runtime.context, until, until)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "upgrade_to_newest", schema_template.upgrade)
+        runtime = Runtime(Settings(home=folder / "home", access_log_url=str(folder / "log")))
+        until = datetime(2026, 10, 29, tzinfo=UTC)
+        ingest(runtime.context, until)
+        train_and_promote(runtime.context, until, until)
+    runtime.engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def learn_forecast(home: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a function that gives a home in which no command ran yet a forecast and its log."""
+
+    def learn() -> None:
+        shutil.copytree(learned / "home", home)
+        monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(learned / "log"))
+
+    return learn

@@ -53,9 +53,9 @@ def test_set_and_clear(adwarm: Adwarm) -> None:
     assert cleared["set_by_hand"] == ["holiday-country"]
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
+def test_bad_input(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
+    """Each error says what to write instead, and nothing is stored."""
+    for words, message in [
         (["act_1", "--reader-zone", "Europe/Berln"], "Europe/Berlin"),
         (["act_1", "--holiday-country", "XX"], "such as DE"),
         (["act_1", "--status", "denied"], "active or closed"),
@@ -65,14 +65,12 @@ def test_set_and_clear(adwarm: Adwarm) -> None:
         (["act_1"], "nothing to set"),
         (["abc", "--status", "closed"], "act_1234"),
         (["act_9", "--status", "closed"], "not a stored account"),
-    ],
-)
-def test_bad_input(adwarm: Adwarm, words: list[str], message: str) -> None:
-    """Each error says what to write instead, and nothing is stored."""
-    accounts.save(Runtime().engine, [Account("act_1")], datetime.now(UTC))
-    result = adwarm("accounts", "set", *words)
-    assert (result.exit_code, message in result.stderr) == (1, True)
-    assert accounts.get(Runtime().engine, "act_1") == Account("act_1")
+    ]:
+        with subtests.test(words=words, message=message):
+            accounts.save(Runtime().engine, [Account("act_1")], datetime.now(UTC))
+            result = adwarm("accounts", "set", *words)
+            assert (result.exit_code, message in result.stderr) == (1, True)
+            assert accounts.get(Runtime().engine, "act_1") == Account("act_1")
 
 
 def test_each_account_chooses_its_log(adwarm: Adwarm) -> None:

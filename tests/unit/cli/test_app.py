@@ -1,5 +1,6 @@
 """The command line as a whole: help, `python -m adwarm`, and errors that every command reports in one line."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,19 +15,17 @@ from .conftest import Adwarm
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.mark.parametrize(
-    ("words", "advice"),
-    [
+def test_missing_data_names_the_dag_that_creates_it(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
+    """The error names the DAG that creates the missing data, in one line or as JSON."""
+    for words, advice in [
         (("plan",), "adwarm_access_patterns"),
         (("patterns",), "adwarm_access_patterns"),
-    ],
-)
-def test_missing_data_names_the_dag_that_creates_it(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
-    """The error names the DAG that creates the missing data, in one line or as JSON."""
-    result = adwarm(*words)
-    assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert advice in result.stderr
-    assert advice in adwarm(*words, "--json").json["error"]
+    ]:
+        with subtests.test(words=words, advice=advice):
+            result = adwarm(*words)
+            assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+            assert advice in result.stderr
+            assert advice in adwarm(*words, "--json").json["error"]
 
 
 BAD = {
@@ -44,24 +43,22 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("words", BAD)
-def test_an_invalid_argument_is_one_line(adwarm: Adwarm, words: str) -> None:
+def test_an_invalid_argument_is_one_line(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
     """The error is one line without a traceback that says what to write; the exit code is 1, also with --json."""
-    line, expected = BAD[words]
-    result = adwarm(*line)
-    assert (result.exit_code, result.stderr.count("\n"), result.stdout) == (1, 1, "")
-    assert expected in result.stderr
-    assert expected in adwarm(*line, "--json").json["error"]
+    for case, (line, expected) in BAD.items():
+        with subtests.test(case):
+            result = adwarm(*line)
+            assert (result.exit_code, result.stderr.count("\n"), result.stdout) == (1, 1, "")
+            assert expected in result.stderr
+            assert expected in adwarm(*line, "--json").json["error"]
 
 
 @pytest.mark.parametrize(
     "command",
     [
         ("warm", "act_1", "--range", "today"),
-        ("get", "act_1", "today"),
         ("status",),
         ("plan",),
-        ("patterns",),
         ("fatigue", "act_1"),
         ("verify",),
         ("db", "upgrade"),
@@ -104,10 +101,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert "warm" in done.stdout
 
 
-def test_python_m_adwarm_is_the_same(home: Path) -> None:
+def test_python_m_adwarm_is_the_same(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """The module runs like the command, and an error is one line there too."""
-    environment = {"PYTHONPATH": str(ROOT / "include"), "ADWARM_HOME": str(home), "PATH": ""}
-    words = [sys.executable, "-m", "adwarm", "get", "nobody", "today"]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("\n"), "Traceback" in done.stderr) == (1, 1, False)
+    monkeypatch.setattr(sys, "argv", ["adwarm", "get", "nobody", "today"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("adwarm", run_name="__main__", alter_sys=True)
+    shown = capfd.readouterr().err
+    assert (stop.value.code, shown.count("\n"), "Traceback" in shown) == (1, 1, False)
     assert load_settings().home == home

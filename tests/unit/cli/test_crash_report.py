@@ -27,9 +27,13 @@ def _fall_back() -> None:
         assert pipeline.run(down, call=Call("meta", subject="act_1"), fallbacks=places).is_degraded
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_commands_work_after_a_fallback(
+    adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
+    """Commands work with isolated sources and recorded errors in the database."""
+    monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
+    _fall_back()
+    for words in [
         ("status",),
         ("status", "--json"),
         ("warm", "act_1", "--range", "yesterday"),
@@ -39,18 +43,11 @@ def _fall_back() -> None:
         ("cache", "compact"),
         ("db", "upgrade"),
         ("db", "current", "--json"),
-    ],
-    ids=" ".join,
-)
-def test_commands_work_after_a_fallback(
-    adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
-) -> None:
-    """Commands work with isolated sources and recorded errors in the database."""
-    monkeypatch.setenv("ADWARM_RECOVERY__MAX_ATTEMPTS", "1")
-    _fall_back()
-    result = adwarm(*words)
+    ]:
+        with subtests.test(words=words):
+            result = adwarm(*words)
 
-    assert (result.exit_code, "unexpected" in result.stderr) == (0, False)
+            assert (result.exit_code, "unexpected" in result.stderr) == (0, False)
 
 
 def test_doctor_works_after_a_fallback(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """`adwarm doctor`: each check, and what it says to fix."""
 
+import importlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -23,17 +25,28 @@ from adwarm.store.tables import access_aggregate
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 
-from .conftest import Adwarm, learn_forecast
+from .conftest import Adwarm
 
 
-def test_every_check_runs(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a log two checks fail and say what to do; with a log all pass."""
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """What the checks import: no test of them is slow because it was the first."""
+    for name in ("facebook_business.api", "skops.io"):
+        importlib.import_module(name)
+
+
+def test_without_a_log_two_checks_fail(adwarm: Adwarm) -> None:
+    """Both say what to do."""
     result = adwarm("doctor", "--json")
     assert result.exit_code == 1
     wrong = {check["name"]: check["detail"] for check in result.json if not check["ok"]}
     assert set(wrong) == {"access log", "forecast"}
     assert "ADWARM_ACCESS_LOG_URL" in wrong["access log"]
-    learn_forecast(tmp_path, monkeypatch)
+
+
+def test_every_check_passes(adwarm: Adwarm, learn_forecast: Callable[[], None]) -> None:
+    """With a log and a forecast all pass; a log that was read long ago is named."""
+    learn_forecast()
     failed = {check["name"] for check in adwarm("doctor", "--json").json if not check["ok"]}
     assert failed == {"DAG adwarm_access_patterns"}, "the log was read a month ago"
     with write_transaction(Runtime().engine) as connection:
@@ -46,7 +59,7 @@ def test_every_check_runs(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.Mo
     assert "FIX" not in healthy.stdout
 
 
-def test_both_logs_are_shown(adwarm: Adwarm, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_logs_are_shown(adwarm: Adwarm, home: Path, learned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The open log alone is a log; beside the user's, each has a line."""
 
     def logs() -> dict[str, str]:
@@ -61,7 +74,7 @@ def test_both_logs_are_shown(adwarm: Adwarm, home: Path, tmp_path: Path, monkeyp
     assert list(logs()) == ["open log"]
     assert "from 2026-10-03 to 2026-10-03, 1 files on the last day; opens count from both" in logs()["open log"]
     assert adwarm("log", "check", "--json").json["accepted"] == 1
-    learn_forecast(tmp_path, monkeypatch)
+    monkeypatch.setenv("ADWARM_ACCESS_LOG_URL", str(learned / "log"))
     assert list(logs()) == ["access log", "open log"]
 
 
@@ -173,9 +186,9 @@ def test_the_doctor_sees_a_damaged_database(adwarm: Adwarm, monkeypatch: pytest.
     assert "row 7 missing" in checks["database"]["detail"]
 
 
-def test_a_damaged_live_forecast_is_seen(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_live_forecast_is_seen(adwarm: Adwarm, learn_forecast: Callable[[], None]) -> None:
     """Doctor, status and verify say that it cannot be used."""
-    learn_forecast(tmp_path, monkeypatch)
+    learn_forecast()
     runtime = Runtime()
     live = get_live_snapshot(runtime.engine)
     (path,) = Path(runtime.settings.data).rglob(f"{live.object_hash}*")

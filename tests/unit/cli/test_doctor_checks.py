@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, make_url, text
+from sqlalchemy import Engine, text
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, SqlAdmission
 from adwarm.cli.check_result import Check, CheckResult, Finding, run_check, run_checks
@@ -31,8 +31,9 @@ from adwarm.store import aggregates, jobs, maintenance_steps
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.alerts import Channels, NewAlert, claim_notice, finish_notice, open_or_extend
 from adwarm.store.database import open_engine, write_transaction
-from adwarm.store.schema import downgrade, get_head_revision
+from adwarm.store.schema import VERSION_TABLE, get_head_revision
 from adwarm.store.switches import Switch, SwitchState, set_switch
+from tests.unit.conftest import SQLITE_ONLY
 
 from .conftest import Adwarm
 
@@ -68,18 +69,21 @@ def test_a_dead_database_leaves_the_other_checks(adwarm: Adwarm, monkeypatch: py
 
 
 @pytest.mark.postgres
-def test_a_missing_migration_names_the_command(
-    adwarm: Adwarm, postgres_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_a_missing_migration_names_the_command(adwarm: Adwarm, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server whose schema is older than the code is something to fix, and the command is there for programs."""
-    server = open_engine(postgres_url)
-    with server.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("CREATE DATABASE old_schema"))
-    url = make_url(postgres_url).set(database="old_schema").render_as_string(hide_password=False)
-    monkeypatch.setenv("ADWARM_DATABASE_URL", url)
-    adwarm("db", "upgrade")
-    downgrade(open_engine(url), str(int(get_head_revision()) - 1))
-    (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
+
+    def set_revision(revision: str) -> None:
+        with write_transaction(engine) as connection:
+            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = :revision"), {"revision": revision})
+
+    newest = get_head_revision()
+    monkeypatch.setenv("ADWARM_DATABASE_URL", engine.url.render_as_string(hide_password=False))
+    set_revision(str(int(newest) - 1))
+    try:
+        (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
+    finally:
+        set_revision(newest)
 
     assert not database["ok"]
     assert database["fix"] == "adwarm db upgrade"
@@ -203,6 +207,7 @@ def _read_log(runtime: Runtime, newest: datetime, *, rejected: int = 0) -> None:
         aggregates.save_log_files(connection, [file])
 
 
+@SQLITE_ONLY
 @pytest.mark.parametrize(
     ("hours", "rejected", "mark", "words"),
     [

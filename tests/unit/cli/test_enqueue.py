@@ -59,20 +59,18 @@ def test_a_full_queue_says_when_to_ask_again(adwarm: Adwarm, monkeypatch: pytest
     assert for_programs.json["retry_after"] == 60
 
 
-@pytest.mark.parametrize(
-    ("words", "advice"),
-    [
+def test_invalid_requests_are_rejected(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
+    """A request that no worker could process is not queued."""
+    for words, advice in [
         (("x", "today"), "account id"),
         (("act_1", "someday"), "someday"),
         (("act_1", "today", "--report", "none"), "not configured"),
         (("act_1", "today", "--wait", "-1"), "above 0"),
         (("act_1", "today", "--priority", "asap"), "priority"),
-    ],
-)
-def test_invalid_requests_are_rejected(adwarm: Adwarm, words: tuple[str, ...], advice: str) -> None:
-    """A request that no worker could process is not queued."""
-    result = adwarm("enqueue", *words)
+    ]:
+        with subtests.test(words=words, advice=advice):
+            result = adwarm("enqueue", *words)
 
-    assert result.exit_code == 1
-    assert advice in result.stderr
-    assert adwarm("status", "--json").json["queue"]["pending"] == 0
+            assert result.exit_code == 1
+            assert advice in result.stderr
+            assert adwarm("status", "--json").json["queue"]["pending"] == 0

@@ -114,9 +114,9 @@ def test_an_earlier_version_of_the_score(stored: Adwarm) -> None:
     assert "version C" in stored("fatigue", ACCOUNT, "--version", "C").stdout
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
+def test_mistakes_say_what_to_do(stored: Adwarm, subtests: pytest.Subtests) -> None:
+    """What is wrong is named, with exit code 1 and no traceback."""
+    for words, message in [
         (("act_9",), "the account act_9 is not known"),
         (("act_2",), "the DAG adwarm_daily_insights makes them"),
         (("x y",), "account"),
@@ -129,10 +129,8 @@ def test_an_earlier_version_of_the_score(stored: Adwarm) -> None:
         ((ACCOUNT, "--version", "A", "--changes"), "leave --changes and --ad out"),
         ((ACCOUNT, "--csv", "/proc/none/x.csv"), "--csv /proc/none/x.csv cannot be written"),
         ((ACCOUNT, "--plot", "/proc"), "--plot /proc cannot be written"),
-    ],
-)
-def test_mistakes_say_what_to_do(stored: Adwarm, words: tuple[str, ...], message: str) -> None:
-    """What is wrong is named, with exit code 1 and no traceback."""
-    result = stored("fatigue", *words)
-    assert result.exit_code == 1
-    assert message in result.stderr
+    ]:
+        with subtests.test(words=words, message=message):
+            result = stored("fatigue", *words)
+            assert result.exit_code == 1
+            assert message in result.stderr

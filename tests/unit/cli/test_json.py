@@ -1,7 +1,7 @@
 """`--json` means the same for every command. The commands come from the application, so a new one is tested too."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,7 @@ from adwarm.cli.output import print_json
 from adwarm.serving.api import server as api_server
 from graph_simulator import server
 
-from .conftest import Adwarm, learn_forecast
+from .conftest import Adwarm
 
 NAIVE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -34,6 +34,10 @@ def _commands(words: tuple[str, ...], command: Any) -> Iterator[tuple[tuple[str,
 
 
 COMMANDS = {" ".join(words): command for words, command in _commands((), typer.main.get_command(app))}
+
+
+PARTS = 8
+"""Tests that share the commands, so that none takes a second."""
 
 
 def _required_words(command: Any) -> list[str]:
@@ -61,45 +65,49 @@ def _problems(value: Any, path: str = "") -> Iterator[str]:
         yield f"{path} = {value}"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_the_flag(name: str) -> None:
+def test_every_command_has_the_flag() -> None:
     """`--json` is a flag without a value, with the same help everywhere."""
-    (option,) = [param for param in COMMANDS[name].params if "--json" in param.opts] or [None]
-    assert option is not None, f"adwarm {name} has no --json"
-    assert (option.is_flag, option.help) == (True, "Print one JSON document.")
+    for name, command in COMMANDS.items():
+        (option,) = [param for param in command.params if "--json" in param.opts] or [None]
+        assert option is not None, f"adwarm {name} has no --json"
+        assert (option.is_flag, option.help) == (True, "Print one JSON document."), name
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_wrong_usage_is_a_document_too(adwarm: Adwarm, name: str) -> None:
+@pytest.mark.parametrize("part", range(3))
+def test_wrong_usage_is_a_document_too(adwarm: Adwarm, part: int, subtests: pytest.Subtests) -> None:
     """An option that does not exist ends with 2, and standard output is the error."""
-    result = adwarm(*name.split(), "--json", "--no-such-option")
-    assert (result.exit_code, set(result.json), result.json["kind"]) == (2, {"error", "kind"}, "UsageError")
-    assert "--no-such-option" in result.json["error"]
+    for name in list(COMMANDS)[part::3]:
+        with subtests.test(name):
+            result = adwarm(*name.split(), "--json", "--no-such-option")
+            assert (result.exit_code, set(result.json), result.json["kind"]) == (2, {"error", "kind"}, "UsageError")
+            assert "--no-such-option" in result.json["error"]
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("part", range(PARTS))
 def test_standard_output_is_one_document(
-    adwarm: Adwarm, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    adwarm: Adwarm, part: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
     """In an empty home every command prints one document and nothing else, also when it fails."""
     monkeypatch.setattr(server, "run_forever", lambda config, host, port: None)
     monkeypatch.setattr(api_server, "run_server", lambda app, host, port, on_ready: on_ready(f"http://{host}:{port}"))
     monkeypatch.chdir(tmp_path)
-    words = [*name.split(), *_required_words(COMMANDS[name])]
-    result = adwarm(*words, "--json")
-    assert result.exit_code in {0, 1}
-    assert list(_problems(result.json)) == []
-    is_error = isinstance(result.json, dict) and "error" in result.json and "kind" in result.json
-    if is_error:
-        assert result.exit_code == 1
-        assert isinstance(result.json["error"], str)
-        assert result.stderr == ""
-    assert adwarm(*words).exit_code == result.exit_code
+    for name in list(COMMANDS)[part::PARTS]:
+        with subtests.test(name):
+            monkeypatch.setenv("ADWARM_HOME", str(tmp_path / name))
+            words = [*name.split(), *_required_words(COMMANDS[name])]
+            result = adwarm(*words, "--json")
+            assert result.exit_code in {0, 1}
+            assert list(_problems(result.json)) == []
+            if isinstance(result.json, dict) and "error" in result.json and "kind" in result.json:
+                assert result.exit_code == 1
+                assert isinstance(result.json["error"], str)
+                assert result.stderr == ""
+            assert adwarm(*words).exit_code == result.exit_code
 
 
-def test_documents_with_data_obey_the_rules(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_with_data_obey_the_rules(adwarm: Adwarm, learn_forecast: Callable[[], None]) -> None:
     """Names and timestamps obey the rules also where there is something to show."""
-    learn_forecast(tmp_path, monkeypatch)
+    learn_forecast()
     results = [adwarm(*words.split(), "--json") for words in ("plan --at 2026-10-29T09:00:00", "status", "patterns")]
     assert [result.exit_code for result in results] == [0, 0, 0]
     assert [list(_problems(result.json)) for result in results] == [[], [], []]

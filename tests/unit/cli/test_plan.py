@@ -1,23 +1,21 @@
 """`adwarm plan` after training."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-
-import pytest
 
 from adwarm.cli.plan import _lines
 from adwarm.model import ReportKey
 from adwarm.planning.recommendation import Recommendation, WarmPlan
 from graph_simulator.server import SimulatorServer
 
-from .conftest import Adwarm, learn_forecast
+from .conftest import Adwarm
 
 
 def test_plan_and_patterns_after_training(
-    adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: SimulatorServer
+    adwarm: Adwarm, learn_forecast: Callable[[], None], platform: SimulatorServer
 ) -> None:
     """The plan shows key, probability and reason without a call; patterns show the peak hour."""
-    learn_forecast(tmp_path, monkeypatch)
+    learn_forecast()
     calls = platform.calls()["total"]
     made = adwarm("plan", "--at", "2026-10-29T09:00:00+00:00", "--json").json
     assert (made["planned"], made["items"][0]["account_id"]) == (1, "act_1")
@@ -74,9 +72,9 @@ def test_what_the_limit_hides_is_counted() -> None:
     assert "no open is expected" in "\n".join(line for _, line in _lines(WarmPlan(), NOW, 1))
 
 
-def test_why_a_report_was_not_warm(adwarm: Adwarm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_a_report_was_not_warm(adwarm: Adwarm, learn_forecast: Callable[[], None]) -> None:
     """The answer, what to do and each step are printed, or one JSON document; bad input says what to write."""
-    learn_forecast(tmp_path, monkeypatch)
+    learn_forecast()
     words = ("plan", "why", "act_1", "today", "--at", "2026-10-29T09:10:00+00:00")
     shown = adwarm(*words).stdout
     assert "act_1 today was not warm at 2026-10-29 09:10 UTC because no run of adwarm_intelligent_warming" in shown

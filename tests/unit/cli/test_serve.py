@@ -16,6 +16,7 @@ from .conftest import Adwarm
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.slow
 def test_it_serves_until_it_is_terminated(adwarm: Adwarm, tmp_path: Path) -> None:
     """The first line of --json has the URL; health answers everybody, reports nobody without a token."""
     environment = {**os.environ, "ADWARM_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "include")}

@@ -58,9 +58,9 @@ def test_show_prints_the_due_times_in_the_zone(adwarm: Adwarm) -> None:
     assert "Latest runs: none yet" in text
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
+def test_invalid_values_are_refused(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
+    """One line says what to write, and nothing is stored."""
+    for words, message in [
         (("x",), "names no date range"),
         (("x", "--range", "next_week"), "next_week"),
         (("x", "--range", "today", "--cron", "often"), "five fields"),
@@ -68,13 +68,11 @@ def test_show_prints_the_due_times_in_the_zone(adwarm: Adwarm) -> None:
         (("x", "--range", "today", "--report", "sales"), "is not configured"),
         (("x", "--range", "today", "--account", "77", "--all-accounts"), "not both"),
         (("x", "--range", "today", "--max-calls-per-hour", "0"), "at least 1"),
-    ],
-)
-def test_invalid_values_are_refused(adwarm: Adwarm, words: tuple[str, ...], message: str) -> None:
-    """One line says what to write, and nothing is stored."""
-    result = adwarm("strategy", "set", *words)
-    assert (result.exit_code, message in result.stderr) == (1, True)
-    assert [item["name"] for item in adwarm("strategy", "list", "--json").json] == ["default_dashboards"]
+    ]:
+        with subtests.test(words=words, message=message):
+            result = adwarm("strategy", "set", *words)
+            assert (result.exit_code, message in result.stderr) == (1, True)
+            assert [item["name"] for item in adwarm("strategy", "list", "--json").json] == ["default_dashboards"]
 
 
 def test_disable_enable_and_remove(adwarm: Adwarm) -> None:
@@ -125,21 +123,19 @@ def test_import_says_what_it_does(adwarm: Adwarm, tmp_path: Path) -> None:
     assert adwarm("strategy", "import", str(file), "--json").json["unchanged"] == ["mornings", "default_dashboards"]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
+def test_a_bad_file_writes_nothing(adwarm: Adwarm, tmp_path: Path, subtests: pytest.Subtests) -> None:
+    """The error names every problem, and no strategy of the file is stored."""
+    for text, message in [
         ("x = [", "is not valid TOML"),
         ("", "holds no strategies"),
         ("other = 1\n" + FILE, "'other'"),
         ("[strategies]\na = 1", "is not a table"),
         (FILE + 'speed = "fast"', "no field 'speed'; the fields are date_ranges"),
         (FILE + 'batch_size = "many"\n[strategies.c]\ncron = "0 6 * * *"', "batch_size` | strategy 'c' is new"),
-    ],
-)
-def test_a_bad_file_writes_nothing(adwarm: Adwarm, tmp_path: Path, text: str, message: str) -> None:
-    """The error names every problem, and no strategy of the file is stored."""
-    file = tmp_path / "strategies.toml"
-    file.write_text(text, encoding="utf-8")
-    result = adwarm("strategy", "import", str(file))
-    assert (result.exit_code, message in result.stderr) == (1, True), result.stderr
-    assert [item["name"] for item in adwarm("strategy", "list", "--json").json] == ["default_dashboards"]
+    ]:
+        with subtests.test(text=text, message=message):
+            file = tmp_path / "strategies.toml"
+            file.write_text(text, encoding="utf-8")
+            result = adwarm("strategy", "import", str(file))
+            assert (result.exit_code, message in result.stderr) == (1, True), result.stderr
+            assert [item["name"] for item in adwarm("strategy", "list", "--json").json] == ["default_dashboards"]

@@ -78,9 +78,9 @@ def test_a_revoked_token_does_not_work(adwarm: Adwarm) -> None:
     assert "adwarm token list" in unknown.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "hint"),
-    [
+def test_bad_input_says_what_to_do(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
+    """A value that is not valid makes no token, and the error says what to write."""
+    for words, hint in [
         ("--scope write", "read, enqueue, admin"),
         ("--account x", "act_"),
         ("--actor warmer", "human, embedded, api"),
@@ -93,13 +93,11 @@ def test_a_revoked_token_does_not_work(adwarm: Adwarm) -> None:
         ("--expires 99999", "or never"),
         ("--expires 2020-01-01", "later date"),
         ("--scope admin --account 1", "leave out --account"),
-    ],
-)
-def test_bad_input_says_what_to_do(adwarm: Adwarm, words: str, hint: str) -> None:
-    """A value that is not valid makes no token, and the error says what to write."""
-    result = adwarm("token", "create", "--name", "x", *words.split())
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert hint in " ".join(result.stderr.split())
+    ]:
+        with subtests.test(words=words, hint=hint):
+            result = adwarm("token", "create", "--name", "x", *words.split())
+            assert (result.exit_code, result.stdout) == (1, "")
+            assert hint in " ".join(result.stderr.split())
     assert adwarm("token", "list", "--json").json == []
 
 
