@@ -10,9 +10,9 @@ from adwarm.settings import Settings
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("every", "minute", "known"),
-    [
+def test_the_cutoff_is_the_last_ingest_that_has_finished(subtests: pytest.Subtests) -> None:
+    """An ingest of the last five minutes may not have finished; opens after the last finished one are ignored."""
+    for every, minute, known in [
         (60, 0, -60),
         (60, 15, 0),
         (60, 45, 0),
@@ -20,11 +20,9 @@ AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
         (15, 15, 0),
         (15, 5, 0),
         (15, 4, -15),
-    ],
-)
-def test_the_cutoff_is_the_last_ingest_that_has_finished(every: int, minute: int, known: int) -> None:
-    """An ingest of the last five minutes may not have finished; opens after the last finished one are ignored."""
-    settings = Settings(forecast={"log_every_minutes": every})
-    result = data_cutoff_at(AT + timedelta(minutes=minute), settings)
-    assert result == AT + timedelta(minutes=known)
-    assert AT + timedelta(minutes=minute) - result <= max_data_age(settings) + timedelta(minutes=4)
+    ]:
+        with subtests.test(every=every):
+            settings = Settings(forecast={"log_every_minutes": every})
+            result = data_cutoff_at(AT + timedelta(minutes=minute), settings)
+            assert result == AT + timedelta(minutes=known)
+            assert AT + timedelta(minutes=minute) - result <= max_data_age(settings) + timedelta(minutes=4)

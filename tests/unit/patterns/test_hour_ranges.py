@@ -14,9 +14,9 @@ NIGHTS = {day * 24 + hour for day in range(5) for hour in (22, 23)} | {
 }
 
 
-@pytest.mark.parametrize(
-    ("hours", "text"),
-    [
+def test_ranges_read_as_people_write_them(subtests: pytest.Subtests) -> None:
+    """Equal ranges of several weekdays are written once, nights across midnight as one range."""
+    for hours, text in [
         (set(), ""),
         (set(range(168)), "all week"),
         ({9}, "Mon 09:00-10:00"),
@@ -26,11 +26,9 @@ NIGHTS = {day * 24 + hour for day in range(5) for hour in (22, 23)} | {
         ({*range(24 * 3 + 18, 24 * 5)}, "Thu 18:00 to Fri 24:00"),
         ({23, 47, 95}, "Mon-Tue, Thu 23:00-24:00"),
         ({167, 0}, "Sun 23:00-01:00"),
-    ],
-)
-def test_ranges_read_as_people_write_them(hours: set[int], text: str) -> None:
-    """Equal ranges of several weekdays are written once, nights across midnight as one range."""
-    assert format_week(hours) == text
+    ]:
+        with subtests.test(hours=hours, text=text):
+            assert format_week(hours) == text
 
 
 def _hours(text: str) -> set[int]:

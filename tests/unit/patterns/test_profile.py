@@ -33,12 +33,13 @@ def test_habits_keep_their_hour_over_a_change_of_clocks() -> None:
     assert {profile.active_weeks[hour] for hour in hours} == {8}
 
 
-@pytest.mark.parametrize(("zone", "hour"), [("Asia/Tokyo", 9), ("Asia/Kolkata", 5), ("UTC", 0)])
-def test_the_hour_is_the_readers(zone: str, hour: int) -> None:
+def test_the_hour_is_the_readers(subtests: pytest.Subtests) -> None:
     """00:29 UTC on a Monday is 09:29 in Tokyo and 05:59 in Kolkata, on any server."""
-    profile = profile_moments(pd.DatetimeIndex(["2026-03-02T00:29:00Z"]), zone)
-    assert [at for at, count in enumerate(profile.hour_of_week) if count] == [hour]
-    assert profile.time_zones == {zone: 1}
+    for zone, hour in [("Asia/Tokyo", 9), ("Asia/Kolkata", 5), ("UTC", 0)]:
+        with subtests.test(zone=zone, hour=hour):
+            profile = profile_moments(pd.DatetimeIndex(["2026-03-02T00:29:00Z"]), zone)
+            assert [at for at, count in enumerate(profile.hour_of_week) if count] == [hour]
+            assert profile.time_zones == {zone: 1}
 
 
 def test_even_traffic_has_neither_busy_nor_quiet_hours() -> None:
@@ -88,14 +89,15 @@ def test_only_the_three_busiest_hours_of_a_weekday_are_peaks() -> None:
         assert [hour % 24 for hour in profile.busy_hours if hour // 24 == day] == list(range(9, 18))
 
 
-@pytest.mark.parametrize("weeks", [4, 30])
-def test_hours_without_any_open_are_quiet(weeks: int) -> None:
+def test_hours_without_any_open_are_quiet(subtests: pytest.Subtests) -> None:
     """Nights without any open are quiet hours."""
-    days = pd.date_range("2026-01-05", periods=7 * weeks, tz="UTC")
-    moments = [day + pd.Timedelta(hours=hour) for day in days for hour in range(8, 20)]
-    profile = profile_moments(pd.DatetimeIndex(moments))
-    assert list(profile.quiet_hours) == [h for h in range(WEEK_HOURS) if not 8 <= h % 24 < 20]
-    assert not set(profile.quiet_hours) & set(profile.busy_hours)
+    for weeks in [4, 30]:
+        with subtests.test(weeks=weeks):
+            days = pd.date_range("2026-01-05", periods=7 * weeks, tz="UTC")
+            moments = [day + pd.Timedelta(hours=hour) for day in days for hour in range(8, 20)]
+            profile = profile_moments(pd.DatetimeIndex(moments))
+            assert list(profile.quiet_hours) == [h for h in range(WEEK_HOURS) if not 8 <= h % 24 < 20]
+            assert not set(profile.quiet_hours) & set(profile.busy_hours)
 
 
 def test_rates_do_not_depend_on_where_the_log_ends() -> None:

@@ -52,25 +52,24 @@ def _left(opens: Iterable[datetime]) -> list[datetime]:
     return sorted(from_micros(moment) for moment in found)
 
 
-@pytest.mark.parametrize("interval", [30, 60, 300, 600, 900, 1800, 3600])
-@pytest.mark.parametrize("jitter", [0.0, 0.02])
-def test_a_reloading_page_opened_once(interval: int, jitter: float) -> None:
+def test_a_reloading_page_opened_once(subtests: pytest.Subtests) -> None:
     """The first load stays, over hours and over midnight; pages take time to load."""
-    opens = _reload(interval, 12, min(interval * jitter, 2))
-    assert _left(opens) == opens[:1]
+    for interval in [30, 60, 300, 600, 900, 1800, 3600]:
+        for jitter in [0.0, 0.02]:
+            with subtests.test(interval=interval, jitter=jitter):
+                opens = _reload(interval, 12, min(interval * jitter, 2))
+                assert _left(opens) == opens[:1]
 
 
-@pytest.mark.parametrize(
-    "opens",
-    [
+def test_what_may_be_a_human_stays(subtests: pytest.Subtests) -> None:
+    """A short visit, a few opens and rare ones count."""
+    for opens in [
         _reload(60, 0.9),  # less than an hour
         _reload(3600, 4),  # five opens
         _reload(7200, 24),  # too seldom to tell from a habit
-    ],
-)
-def test_what_may_be_a_human_stays(opens: list[datetime]) -> None:
-    """A short visit, a few opens and rare ones count."""
-    assert _left(opens) == opens
+    ]:
+        with subtests.test(opens=opens):
+            assert _left(opens) == opens
 
 
 @pytest.mark.parametrize(
@@ -254,36 +253,37 @@ def test_stored_slots_are_loaded_without_reloads(sqlite_engine: Engine, objects:
     assert later["date_range"].tolist() == ["last_7d"]
 
 
-def _read(name: str) -> pa.Table:
+def _read(log: Path) -> pa.Table:
     tables = [
         pa.Table.from_batches([keep_human_events(batch)]).select(["ts", "account_id", "date_range", "report"])
-        for batch in read_events(str(SHARED_DATA / f"{name}.parquet"), Settings())
+        for batch in read_events(str(log), Settings())
     ]
     return pa.concat_tables(tables).unify_dictionaries()
 
 
-@pytest.mark.parametrize("name", ["page_opens", "loan_desk", "helpdesk", "scheduled_flights", "sparse_customers"])
-def test_real_people_are_not_taken_for_screens(name: str) -> None:
-    """Of the opens of real logs, none is a reload, and screens that are added to one are found."""
-    if not SHARED_DATA.exists():
-        pytest.skip("the logs are not here")
-    real = _read(name)
+@pytest.mark.slow
+def test_real_people_are_not_taken_for_screens(shared_log: Path) -> None:
+    """Of the opens of real logs, none is a reload."""
+    real = _read(shared_log)
     assert len(drop_reloads_of_events(real)) == len(real)
 
 
-@pytest.mark.parametrize("interval", [60, 300, 900])
-def test_screens_among_real_people_are_found(interval: int) -> None:
+@pytest.mark.slow
+def test_screens_among_real_people_are_found(subtests: pytest.Subtests) -> None:
     """A screen that runs for ten hours a day on a report that people open too leaves few opens behind."""
-    if not SHARED_DATA.exists():
+    path = SHARED_DATA / "loan_desk.parquet"
+    if not path.exists():
         pytest.skip("the logs are not here")
-    real = _read("loan_desk")
+    real = _read(path)
     counts = pd.Series(real["account_id"].to_pylist()).value_counts()
     account = str(counts.index[len(counts) // 2])
     mine = [row for row in real.to_pylist() if row["account_id"] == account]
     first = min(row["ts"] for row in mine)
     date_range = mine[0]["date_range"]
     people = [row["ts"] for row in mine if row["date_range"] == date_range]
-    screen = [at for day in range(20) for at in _reload(interval, 10, 1, first + timedelta(days=day))]
-    left = set(_left([*people, *screen]))
-    assert set(people) <= left
-    assert len(left - set(people)) < 0.1 * len(screen) + 20
+    for interval in (60, 300, 900):
+        with subtests.test(interval=interval):
+            screen = [at for day in range(20) for at in _reload(interval, 10, 1, first + timedelta(days=day))]
+            left = set(_left([*people, *screen]))
+            assert set(people) <= left
+            assert len(left - set(people)) < 0.1 * len(screen) + 20

@@ -43,21 +43,23 @@ def _decide(weeks: Floats) -> tuple[Bools, Bools]:
     return busy, find_quiet_hours(opens, observed, dispersion)
 
 
-@pytest.mark.parametrize("session", [1, 5])
-@pytest.mark.parametrize("opens", [20, 150, 1_000, 5_000])
-def test_even_weeks_have_neither(opens: int, session: int) -> None:
+def test_even_weeks_have_neither(subtests: pytest.Subtests) -> None:
     """At most one profile in 20 of opens at random hours has a busy or a quiet hour, also when opens come in bursts."""
-    busy, quiet = _decide(_draw(EVEN, opens, seed=opens + session))
-    assert busy.any(axis=1).mean() <= 0.05
-    assert quiet.any(axis=1).mean() <= 0.05
+    for session in [1, 5]:
+        for opens in [20, 150, 1_000, 5_000]:
+            with subtests.test(session=session, opens=opens):
+                busy, quiet = _decide(_draw(EVEN, opens, seed=opens + session))
+                assert busy.any(axis=1).mean() <= 0.05
+                assert quiet.any(axis=1).mean() <= 0.05
 
 
-@pytest.mark.parametrize(("opens", "share"), [(80, 0.9), (200, 0.98), (1_000, 0.99)])
-def test_a_mostly_empty_week_is_quiet(opens: int, share: float) -> None:
+def test_a_mostly_empty_week_is_quiet(subtests: pytest.Subtests) -> None:
     """Ten opens a week in office hours are enough: nights and weekends are quiet, and office hours are not."""
-    _, quiet = _decide(_draw(OFFICE, opens, seed=opens))
-    assert quiet[:, OFFICE == 0].mean() >= share
-    assert quiet[:, OFFICE > 0].sum() <= 0.01 * quiet.sum()
+    for opens, share in [(80, 0.9), (200, 0.98), (1_000, 0.99)]:
+        with subtests.test(opens=opens, share=share):
+            _, quiet = _decide(_draw(OFFICE, opens, seed=opens))
+            assert quiet[:, OFFICE == 0].mean() >= share
+            assert quiet[:, OFFICE > 0].sum() <= 0.01 * quiet.sum()
 
 
 def test_few_opens_prove_nothing() -> None:

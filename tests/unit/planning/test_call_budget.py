@@ -17,10 +17,11 @@ def _item(account: str, benefit: float, calls: float = 1.0) -> Recommendation:
     return Recommendation(ReportKey(account, "today"), NOW, benefit, NOW, benefit=benefit, calls=calls)
 
 
-@pytest.mark.parametrize(("spent", "cap", "left"), [(0, None, 10), (4, None, 6), (12, None, 0), (4, 5, 1), (0, 50, 10)])
-def test_calls_left_of_the_hour(spent: int, cap: int | None, left: int) -> None:
+def test_calls_left_of_the_hour(subtests: pytest.Subtests) -> None:
     """The limit, or a lower cap, less what was spent; never negative."""
-    assert get_calls_left(SETTINGS, spent, cap=cap) == left
+    for spent, cap, left in [(0, None, 10), (4, None, 6), (12, None, 0), (4, 5, 1), (0, 50, 10)]:
+        with subtests.test(spent=spent):
+            assert get_calls_left(SETTINGS, spent, cap=cap) == left
 
 
 def test_best_benefit_per_call_first() -> None:

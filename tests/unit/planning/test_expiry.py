@@ -12,9 +12,9 @@ NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 4, 23, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("date_range", "fetched", "until"),
-    [
+def test_stale_or_moved_whichever_is_first(subtests: pytest.Subtests) -> None:
+    """The entry's freshness ends, or the account's midnight changes the days of the range."""
+    for date_range, fetched, until in [
         ("today", NOON, NOON + timedelta(hours=3)),
         ("yesterday", NOON, NOON + timedelta(hours=6)),
         ("today", MIDNIGHT - timedelta(minutes=10), MIDNIGHT),
@@ -24,11 +24,9 @@ MIDNIGHT = datetime(2026, 3, 4, 23, tzinfo=UTC)
         ("2026-03-01..2026-03-03", MIDNIGHT - timedelta(hours=1), MIDNIGHT + timedelta(hours=5)),
         ("2025-01-01..2025-01-31", NOON, NEVER),
         ("last_year", NOON, NEVER),
-    ],
-)
-def test_stale_or_moved_whichever_is_first(date_range: str, fetched: datetime, until: datetime) -> None:
-    """The entry's freshness ends, or the account's midnight changes the days of the range."""
-    assert useful_until(ReportKey("act_1", date_range), BERLIN, fetched) == until
+    ]:
+        with subtests.test(date_range=date_range):
+            assert useful_until(ReportKey("act_1", date_range), BERLIN, fetched) == until
 
 
 def test_a_month_ends_in_the_accounts_zone() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.forecast.models.seasonal import SeasonalForecast
@@ -28,32 +28,28 @@ UNTIL = datetime(2026, 3, 2, 12, 30, tzinfo=UTC)
 REASONS = ("the forecast also weighs", "by the record of other hours and reports")
 
 
-@pytest.mark.parametrize(
-    ("evidence", "sentence"),
-    [
+def test_each_amount_of_evidence_has_its_sentence(subtests: pytest.Subtests) -> None:
+    """Many, few and no opens each have their own sentence."""
+    for evidence, sentence in [
         (Evidence(7, 8, 9, "Europe/Rome"), "opened in 7 of the last 8 Mondays between 09:00 and 10:00 (Europe/Rome)"),
         (Evidence(1, 1, 167, "UTC"), "opened on the one Sunday observed, between 23:00 and 00:00 (UTC)"),
         (Evidence(0, 1, 30, "UTC"), "not opened on the one Tuesday observed, between 06:00"),
         (Evidence(0, 5, 30, "UTC"), "not opened in the last 5 Tuesdays between 06:00 and"),
         (Evidence(0, 0, 100, "UTC"), "not yet observed on a Friday between 04:00 and 05:00 (UTC)"),
-    ],
-)
-def test_each_amount_of_evidence_has_its_sentence(evidence: Evidence, sentence: str) -> None:
-    """Many, few and no opens each have their own sentence."""
-    assert explain_opens(evidence).startswith(sentence)
+    ]:
+        with subtests.test(evidence=evidence, sentence=sentence):
+            assert explain_opens(evidence).startswith(sentence)
 
 
-@pytest.mark.parametrize(
-    ("cost", "sentence"),
-    [
+def test_the_price_has_its_reason(subtests: pytest.Subtests) -> None:
+    """No request, a request of its own, or a share of one."""
+    for cost, sentence in [
         (WarmCost(0.0, 1.0, 1, 0, False), "no further call: the days it needs are stored"),
         (WarmCost(1.0, 1.25, 1, 9, False), "1 call at 1.25 each"),
         (WarmCost(0.4, 2.0, 3, 9, True), "0.4 calls at 2.00 each, its share of the requests of 3 reports"),
-    ],
-)
-def test_the_price_has_its_reason(cost: WarmCost, sentence: str) -> None:
-    """No request, a request of its own, or a share of one."""
-    assert explain_price(cost) == sentence
+    ]:
+        with subtests.test(cost=cost, sentence=sentence):
+            assert explain_price(cost) == sentence
 
 
 def test_a_cut_names_the_price_or_the_calls() -> None:
@@ -75,20 +71,18 @@ def test_a_cut_shows_enough_digits_to_compare() -> None:
     assert explain_cut(WarmCost(1.0, 2.0, 1, 1, False), 2.0, "9 calls").endswith("cost 2.00, as much as it is worth")
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0.00"), (0.012, "0.012"), (0.00034, "0.00034"), (0.5, "0.50"), (1234.5, "1,234.50")]
-)
-def test_small_amounts_keep_their_digits(value: float, text: str) -> None:
+def test_small_amounts_keep_their_digits(subtests: pytest.Subtests) -> None:
     """Two decimals, and more for a number that two decimals would reduce to 0.00 or one digit."""
-    assert format_amount(value) == text
+    for value, text in [(0.0, "0.00"), (0.012, "0.012"), (0.00034, "0.00034"), (0.5, "0.50"), (1234.5, "1,234.50")]:
+        with subtests.test(value=value, text=text):
+            assert format_amount(value) == text
 
 
-@pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0%"), (0.004, "under 1%"), (0.125, "12%"), (0.996, "over 99%"), (1.0, "100%")]
-)
-def test_a_probability_never_reads_as_certain(value: float, text: str) -> None:
+def test_a_probability_never_reads_as_certain(subtests: pytest.Subtests) -> None:
     """Only 0 is 0%, and only 1 is 100%."""
-    assert format_percent(value) == text
+    for value, text in [(0.0, "0%"), (0.004, "under 1%"), (0.125, "12%"), (0.996, "over 99%"), (1.0, "100%")]:
+        with subtests.test(value=value, text=text):
+            assert format_percent(value) == text
 
 
 def test_a_sentence_tells_the_hour_from_the_lifetime() -> None:
@@ -137,7 +131,6 @@ def test_no_record_contradicts_its_probability(
     _check(explain_warm(evidence, chance), evidence, chance)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 55 * 24)), min_size=1, max_size=40))
 def test_no_history_gives_a_contradiction(opens: list[tuple[int, int]]) -> None:
     """The same for the records and probabilities that a forecast learns from random histories."""

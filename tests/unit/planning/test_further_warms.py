@@ -127,24 +127,20 @@ def test_without_calls_the_arrival_waits(home: Home) -> None:
     assert home.plan(hours=30).arrived == 0
 
 
-@pytest.mark.parametrize(
-    ("account", "days", "kind", "message"),
-    [
+def test_a_bad_notice_says_what_to_write(home: Home, subtests: pytest.Subtests) -> None:
+    """Unknown accounts, other words, the future and too many days are refused, and nothing is recorded."""
+    for account, days, kind, message in [
         ("act_9", YESTERDAY, NotFound, "act_9 is not stored"),
         ("x", YESTERDAY, BadRequest, "account id"),
         ("act_1", "soon", BadRequest, "2026-11-24"),
         ("act_1", "2026-11-26", BadRequest, "in the future"),
         ("act_1", "2026-01-01..2026-11-01", BadRequest, "at most 90"),
         ("act_1", "2026-11-24..2026-11-01", BadRequest, "swap the two days"),
-    ],
-)
-def test_a_bad_notice_says_what_to_write(
-    home: Home, account: str, days: str, kind: type[Exception], message: str
-) -> None:
-    """Unknown accounts, other words, the future and too many days are refused, and nothing is recorded."""
-    with pytest.raises(kind, match=message):
-        _notify(home, days, account)
-    assert data_arrivals.list_pending(home.context.engine, NOW - timedelta(days=1)) == []
+    ]:
+        with subtests.test(account=account):
+            with pytest.raises(kind, match=message):
+                _notify(home, days, account)
+            assert data_arrivals.list_pending(home.context.engine, NOW - timedelta(days=1)) == []
 
 
 def test_one_day_and_two_are_days() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.fetch_plan.request_cost import RequestCost
@@ -73,9 +73,9 @@ def _decide(every: pd.DataFrame, view: _View, key: ReportKey = KEY) -> Any:
     return decide_key(key, TIMING, KeyFrames(stated, select_key(every, key)), view, PLANNING)
 
 
-@pytest.mark.parametrize(
-    ("chances", "view", "rule"),
-    [
+def test_each_rule_decides(subtests: pytest.Subtests) -> None:
+    """Each rule is found for a key that only it leaves out, with the figures that it rests on."""
+    for chances, view, rule in [
         ([], _View(), Rule.UNKNOWN),
         ([0.005, 0.006], _View(), Rule.UNLIKELY),
         ([0.04, 0.02], _View(), Rule.UNLIKELY),
@@ -87,24 +87,21 @@ def _decide(every: pd.DataFrame, view: _View, key: ReportKey = KEY) -> Any:
         ([0.6, 0.6], _View(lifetime=20 * MINUTE), Rule.TOO_SHORT),
         ([0.11], _View(), Rule.NOT_WORTH),
         ([0.6, 0.6], _View(), Rule.WORTH),
-    ],
-)
-def test_each_rule_decides(chances: list[float], view: _View, rule: Rule) -> None:
-    """Each rule is found for a key that only it leaves out, with the figures that it rests on."""
-    decision = _decide(_frame({KEY: chances}), view)
-    assert decision.rule is rule
-    if rule is not Rule.UNKNOWN:
-        assert decision.evidence.opens == 7
-        assert decision.probability == pytest.approx(chances[0])
-    if rule in {Rule.LATER, Rule.NOT_DUE}:
-        assert (decision.peak_probability, decision.peak_at) == (0.9, NOW.replace(hour=10, minute=5))
+    ]:
+        with subtests.test(chances=chances):
+            decision = _decide(_frame({KEY: chances}), view)
+            assert decision.rule is rule
+            if rule is not Rule.UNKNOWN:
+                assert decision.evidence.opens == 7
+                assert decision.probability == pytest.approx(chances[0])
+            if rule in {Rule.LATER, Rule.NOT_DUE}:
+                assert (decision.peak_probability, decision.peak_at) == (0.9, NOW.replace(hour=10, minute=5))
 
 
 _chances = st.lists(st.sampled_from([0.0, 0.005, 0.02, 0.06, 0.12, 0.3, 0.7, 0.95]), min_size=1, max_size=5)
 _keys = st.builds(ReportKey, st.sampled_from(["act_1", "act_2"]), st.sampled_from(["today", "yesterday", "last_7d"]))
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.dictionaries(_keys, _chances, min_size=1, max_size=6),
     st.sets(_keys, max_size=3),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adwarm.fetch_plan.request_cost import RequestCost
@@ -233,7 +233,6 @@ def test_a_warm_worth_just_its_price_is_not_planned() -> None:
     assert item.benefit > item.price
 
 
-@settings(max_examples=100, deadline=None)
 @example([(1, 0, 0.0625, 0), (1, 1, 0.5, 0), (2, 0, 0.3, 0)], 1, Random(0))
 @given(rows_strategy, st.integers(1, 6), st.randoms(use_true_random=False))
 def test_plans_follow_their_rules(rows: list[tuple[int, int, float, int]], calls: int, random: Any) -> None:
@@ -257,7 +256,6 @@ def test_plans_follow_their_rules(rows: list[tuple[int, int, float, int]], calls
     assert _plan(slots, calls=calls) == plan
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows_strategy)
 def test_confidence_is_the_probability_until_expiry(rows: list[tuple[int, int, float, int]]) -> None:
     """The arrays give the same result as a product over the covered slots."""

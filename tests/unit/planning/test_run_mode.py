@@ -23,19 +23,17 @@ def _turn(engine: Engine, name: Switch, *, is_on: bool) -> None:
     set_switch(engine, SwitchState(name, is_on, NOW, "ops", "a test"))
 
 
-@pytest.mark.parametrize(
-    ("requested", "is_backfill", "shadow", "mode"),
-    [
+def test_the_mode_of_a_run(engine: Engine, subtests: pytest.Subtests) -> None:
+    """Live only when the parameters, the kind of run and the switch all allow it."""
+    for requested, is_backfill, shadow, mode in [
         (Mode.LIVE, False, False, Mode.LIVE),
         (Mode.LIVE, False, True, Mode.SHADOW),
         (Mode.LIVE, True, False, Mode.SHADOW),
         (Mode.SHADOW, False, False, Mode.SHADOW),
-    ],
-)
-def test_the_mode_of_a_run(engine: Engine, requested: Mode, is_backfill: bool, shadow: bool, mode: Mode) -> None:
-    """Live only when the parameters, the kind of run and the switch all allow it."""
-    _turn(engine, Switch.SHADOW, is_on=shadow)
-    assert resolve_mode(engine, requested, is_backfill=is_backfill) is mode
+    ]:
+        with subtests.test(requested=requested):
+            _turn(engine, Switch.SHADOW, is_on=shadow)
+            assert resolve_mode(engine, requested, is_backfill=is_backfill) is mode
 
 
 def test_a_plan_is_cut_while_warming_is_off(engine: Engine, objects: ObjectStore) -> None:

@@ -36,9 +36,9 @@ def test_includes_and_excludes() -> None:
     assert expand_keys(Strategy("s", ("today",), excluded_accounts=("act_1",)), KNOWN) == [ReportKey("act_2", "today")]
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
+def test_invalid_values_are_refused(subtests: pytest.Subtests) -> None:
+    """Each invalid value is refused with the reason."""
+    for values, message in [
         ({"accounts": ("act_x",)}, "account id 'act_x' is not valid"),
         ({"excluded_accounts": ("act_1; drop",)}, "is not valid"),
         ({"accounts": ("act_1",), "excluded_accounts": ("act_1",)}, "names no account"),
@@ -54,12 +54,9 @@ def test_includes_and_excludes() -> None:
         ({"time_zone": "Europe/Belin"}, "IANA"),
         ({"name": " s"}, "name"),
         ({"report": "No Such"}, "report"),
-    ],
-)
-def test_invalid_values_are_refused(values: dict[str, Any], message: str) -> None:
-    """Each invalid value is refused with the reason."""
-    with pytest.raises(BadRequest, match=message):
-        Strategy(**{"name": "s", "date_ranges": ("today",), **values})
+    ]:
+        with subtests.test(values=values, message=message), pytest.raises(BadRequest, match=message):
+            Strategy(**{"name": "s", "date_ranges": ("today",), **values})
 
 
 def test_medium_is_another_word_for_normal() -> None:

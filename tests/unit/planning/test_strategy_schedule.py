@@ -128,13 +128,14 @@ def test_closing_times_around_a_clock_change() -> None:
     assert get_closing_time(replace(strategy, open_hours=6), slot) == slot + timedelta(hours=6)
 
 
-@pytest.mark.parametrize(("hour", "closes"), [((9, 0), (9, 30)), ((13, 30), (14, 0)), ((17, 30), (18, 0))])
-def test_a_schedule_of_office_hours_ends_with_them(hour: tuple[int, int], closes: tuple[int, int]) -> None:
+def test_a_schedule_of_office_hours_ends_with_them(subtests: pytest.Subtests) -> None:
     """The last due time of a day is open as long as the others, not until the next day's first."""
-    strategy = Strategy("s", ("today",), cron="*/30 9-17 * * mon-fri")
-    day = datetime(2026, 10, 22, tzinfo=UTC)
-    slot = day.replace(hour=hour[0], minute=hour[1])
-    assert get_closing_time(strategy, slot) == day.replace(hour=closes[0], minute=closes[1])
+    for hour, closes in [((9, 0), (9, 30)), ((13, 30), (14, 0)), ((17, 30), (18, 0))]:
+        with subtests.test(hour=hour, closes=closes):
+            strategy = Strategy("s", ("today",), cron="*/30 9-17 * * mon-fri")
+            day = datetime(2026, 10, 22, tzinfo=UTC)
+            slot = day.replace(hour=hour[0], minute=hour[1])
+            assert get_closing_time(strategy, slot) == day.replace(hour=closes[0], minute=closes[1])
 
 
 def test_disabled_ones_wait_until_a_human_names_them(empty: Engine) -> None:

@@ -21,7 +21,7 @@ WHOLE: dict[str, pd.DataFrame] = {}
 def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
     start, test, _ = split.micros()
     opens = select_keys(opens_from_frame(log), start, test, 0)
-    rules = ReplayConfig(step=timedelta(minutes=30), targets=(1.5, 2.0, 3.0, 50.0))
+    rules = ReplayConfig(step=timedelta(hours=1), targets=(1.5, 2.0, 3.0, 50.0))
     warms = replay(opens, split, rules, [name], Settings()).warms
     return warms.sort_values(COLUMNS, ignore_index=True)
 
@@ -35,7 +35,7 @@ def _warms(name: str, log: pd.DataFrame, split: TrainTestSplit) -> pd.DataFrame:
     ],
 )
 @trials(
-    max_examples=3,
+    max_examples=2,
     phases=[Phase.explicit, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -60,11 +60,11 @@ def test_a_policy_of_ones_own_is_replayed(
     assert result.document["policies"][0]["targets"][-1]["warms"] > 0
 
 
-@pytest.mark.parametrize("name", ["nobody", "no.such.module:Thing", "adwarm.replay.policy:Nothing"])
-def test_a_policy_that_cannot_be_loaded_is_named(name: str, opens: Opens) -> None:
+def test_a_policy_that_cannot_be_loaded_is_named(opens: Opens, subtests: pytest.Subtests) -> None:
     """The message names the policy."""
-    with pytest.raises(BadRequest, match=name):
-        load_policies([name], opens, LIFE, Settings())
+    for name in ["nobody", "no.such.module:Thing", "adwarm.replay.policy:Nothing"]:
+        with subtests.test(name=name), pytest.raises(BadRequest, match=name):
+            load_policies([name], opens, LIFE, Settings())
 
 
 def test_popularity_ranks_by_the_opens_of_seven_days() -> None:

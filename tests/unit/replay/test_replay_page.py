@@ -1,6 +1,7 @@
 """The page: one file that needs no network and explains its terms."""
 
 import re
+from datetime import timedelta
 
 import pytest
 
@@ -12,12 +13,13 @@ from adwarm.replay.review import review_log
 from adwarm.settings import Settings
 
 NAMES = ["none", "popularity", "hour-of-week", "oracle"]
+CONFIG = ReplayConfig(step=timedelta(hours=2))
 
 
 @pytest.fixture(scope="module")
 def page(opens: Opens, split: TrainTestSplit) -> str:
     """The page of a small replay."""
-    return render_page(replay(opens, split, ReplayConfig(), NAMES, Settings()).document)
+    return render_page(replay(opens, split, CONFIG, NAMES, Settings()).document)
 
 
 def test_the_page_needs_no_network(page: str) -> None:
@@ -35,12 +37,12 @@ def test_terms_are_explained(page: str) -> None:
 
 def test_equal_replays_give_equal_pages(page: str, opens: Opens, split: TrainTestSplit) -> None:
     """Nothing in it depends on the moment it was made."""
-    assert render_page(replay(opens, split, ReplayConfig(), NAMES, Settings()).document) == page
+    assert render_page(replay(opens, split, CONFIG, NAMES, Settings()).document) == page
 
 
 def test_text_is_escaped(opens: Opens, split: TrainTestSplit) -> None:
     """Text from outside is escaped."""
-    document = replay(opens, split, ReplayConfig(), ["none"], Settings()).document
+    document = replay(opens, split, CONFIG, ["none"], Settings()).document
     document["policies"][0]["about"] = "<script>alert(1)</script>"
 
     assert "<script>alert(1)" not in render_page(document)

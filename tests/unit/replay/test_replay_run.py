@@ -28,8 +28,8 @@ REFERENCE = {  # train from, test from, test to, first opens, ratio without warm
 
 @pytest.fixture(scope="module")
 def all_policies(opens: Opens, split: TrainTestSplit) -> ReplayResult:
-    """Every policy over the small log, but the forecasts, which have tests of their own."""
-    return replay(opens, split, IDEAL, [name for name in BUILT_IN if name not in FORECASTS], Settings())
+    """Every policy over the small log, but those that train a model, which have tests of their own."""
+    return replay(opens, split, IDEAL, [name for name in BUILT_IN if name not in {*FORECASTS, "adwarm"}], Settings())
 
 
 def _named(result: ReplayResult, name: str) -> dict:
@@ -158,6 +158,7 @@ def test_invalid_configurations_are_rejected() -> None:
         )
 
 
+@pytest.mark.slow
 def test_the_reference_figures_come_out(shared_log: Path) -> None:
     """On the real logs the bounds equal the reference figures."""
     if shared_log.stem not in REFERENCE:

@@ -89,7 +89,7 @@ def deploy(root: Path, engine: Engine, frame: pd.DataFrame, now: datetime = NOW,
     settings = Settings.model_validate({
         "home": root / "home",
         "access_log_url": str(log),
-        "planning": {"step_minutes": 240},
+        "planning": {"step_minutes": 480},
         "review": {"policies": POLICIES, "scored_weeks": 2, "min_cases": 100, **review},
     })
     objects = ObjectStore(settings.data)
@@ -104,11 +104,9 @@ def deployment(tmp_path: Path, sqlite_engine: Engine, office: pd.DataFrame) -> _
     return deploy(tmp_path, sqlite_engine, office)
 
 
-def test_a_better_kind_is_proposed_and_promoted_after_approval(
-    tmp_path: Path, engine: Engine, office: pd.DataFrame
-) -> None:
+@pytest.mark.slow
+def test_a_better_kind_is_proposed_and_promoted_after_approval(deployment: _Deployment) -> None:
     """It is trained but not live; approval promotes it, records who approved, and training keeps it."""
-    deployment = deploy(tmp_path, engine, office)
     plain = deployment.train("population")
     row = deployment.review()
     assert (row.result, row.live_kind, row.proposed_kind) == ("proposed", "population", "hour_of_week")
@@ -129,6 +127,7 @@ def test_a_better_kind_is_proposed_and_promoted_after_approval(
     assert deployment.policy().chosen_by == "somebody"
 
 
+@pytest.mark.slow
 def test_a_rejected_proposal_changes_nothing(deployment: _Deployment) -> None:
     """The live forecast stays, the decision is recorded, and cannot be reversed."""
     plain = deployment.train("population")
@@ -140,6 +139,7 @@ def test_a_rejected_proposal_changes_nothing(deployment: _Deployment) -> None:
         promote(deployment.engine, "review/1", by="somebody", at=NOW)
 
 
+@pytest.mark.slow
 def test_a_proposal_against_a_replaced_kind_is_rejected(deployment: _Deployment) -> None:
     """A proposal that was compared with another live kind than today's is not promoted."""
     deployment.train("population")
@@ -151,6 +151,7 @@ def test_a_proposal_against_a_replaced_kind_is_rejected(deployment: _Deployment)
         reject(deployment.engine, "review/2", by="somebody", at=NOW)
 
 
+@pytest.mark.slow
 def test_the_pages_are_written_once(deployment: _Deployment) -> None:
     """HTML and JSON are in the data folder, the review names the page, and a second call makes no second review."""
     deployment.train("population")
@@ -172,6 +173,7 @@ def test_the_pages_are_written_once(deployment: _Deployment) -> None:
     assert len(list(page.parent.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: Engine, office: pd.DataFrame) -> None:
     """When opens stop, the population profile goes live without approval, and training keeps it."""
     last = office["ts"].max()
@@ -189,6 +191,7 @@ def test_broken_calibration_falls_back_at_once(tmp_path: Path, sqlite_engine: En
     assert get_live_snapshot(deployment.engine).kind == "population"
 
 
+@pytest.mark.slow
 def test_a_review_that_only_reports_changes_nothing(deployment: _Deployment) -> None:
     """With `apply_result=False` nothing is trained, proposed or promoted, and the page is written."""
     plain = deployment.train("population")

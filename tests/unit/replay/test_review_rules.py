@@ -73,21 +73,20 @@ def test_an_overconfident_kind_is_never_proposed() -> None:
     assert evaluation.result is ReviewResult.KEPT
 
 
-@pytest.mark.parametrize(
-    ("stated", "true", "cases", "result"),
-    [
+def test_broken_calibration_falls_back(subtests: pytest.Subtests) -> None:
+    """Probabilities that are too high over enough cases fall back to the population profile; too low ones do not."""
+    for stated, true, cases, result in [
         (0.8, 0.6, 50_000, ReviewResult.FELL_BACK),
         (0.8, 0.6, RULES.min_cases - 1, ReviewResult.KEPT),
         (0.6, 0.9, 50_000, ReviewResult.KEPT),
         (0.65, 0.6, 50_000, ReviewResult.KEPT),
-    ],
-    ids=["broken", "too little evidence", "too modest", "near enough"],
-)
-def test_broken_calibration_falls_back(stated: float, true: float, cases: int, result: ReviewResult) -> None:
-    """Probabilities that are too high over enough cases fall back to the population profile; too low ones do not."""
-    evaluation = evaluate_policies(document(policy("forecast-adwarm", 0.9, stated, true, cases)), "adwarm", RULES)
-    assert evaluation.result is result
-    assert evaluation.new_kind == ("population" if result is ReviewResult.FELL_BACK else None)
+    ]:
+        with subtests.test(stated=stated):
+            evaluation = evaluate_policies(
+                document(policy("forecast-adwarm", 0.9, stated, true, cases)), "adwarm", RULES
+            )
+            assert evaluation.result is result
+            assert evaluation.new_kind == ("population" if result is ReviewResult.FELL_BACK else None)
 
 
 def test_the_population_profile_has_no_fallback() -> None:

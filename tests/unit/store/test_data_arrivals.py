@@ -101,7 +101,7 @@ def test_planned_arrivals_are_done_unless_they_were_reported_again(engine: Engin
     assert [item.day for item in data_arrivals.list_pending(engine, AT - timedelta(hours=1))] == DAYS[:1]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     fetched=st.lists(st.integers(-600, 600), min_size=10, max_size=10),
     reported=st.sets(st.integers(0, 9), min_size=1),

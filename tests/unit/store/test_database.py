@@ -129,12 +129,13 @@ def test_one_engine_per_url(tmp_path: Path) -> None:
     assert open_engine(url) is open_engine(url)
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql://root:hunter2@localhost/x"])
-def test_a_url_of_another_database_is_refused(url: str) -> None:
+def test_a_url_of_another_database_is_refused(subtests: pytest.Subtests) -> None:
     """The message names the setting and no password."""
-    with pytest.raises(BadRequest, match="ADWARM_DATABASE_URL") as caught:
-        open_engine(url)
-    assert "hunter2" not in str(caught.value)
+    for url in ["nonsense", "mysql://root:hunter2@localhost/x"]:
+        with subtests.test(url=url):
+            with pytest.raises(BadRequest, match="ADWARM_DATABASE_URL") as caught:
+                open_engine(url)
+            assert "hunter2" not in str(caught.value)
 
 
 def test_an_unreachable_server_is_a_transient_error() -> None:
@@ -402,14 +403,15 @@ def test_errors_of_the_disk_of_sqlite_are_storage_errors(tmp_path: Path, name: s
     assert "secret text" not in str(raised.value)
 
 
-@pytest.mark.parametrize("code", ["53100", "53200", "58030", "25006", "XX001", "XX002"])
-def test_errors_of_the_disk_of_postgresql_are_storage_errors(code: str) -> None:
+def test_errors_of_the_disk_of_postgresql_are_storage_errors(subtests: pytest.Subtests) -> None:
     """A full disk, a read-only server and damaged pages say what to do."""
+    for code in ["53100", "53200", "58030", "25006", "XX001", "XX002"]:
+        with subtests.test(code=code):
 
-    class DriverError(psycopg2.Error):
-        pgcode = code
+            class DriverError(psycopg2.Error):
+                pgcode = code
 
-    engine = create_engine("postgresql+psycopg2://user@host/db")
-    error = _translate_error(OperationalError("SELECT 1", {}, DriverError("secret")), engine)
-    assert isinstance(error, StorageError)
-    assert (error.code, "secret" in str(error)) == (code, False)
+            engine = create_engine("postgresql+psycopg2://user@host/db")
+            error = _translate_error(OperationalError("SELECT 1", {}, DriverError("secret")), engine)
+            assert isinstance(error, StorageError)
+            assert (error.code, "secret" in str(error)) == (code, False)

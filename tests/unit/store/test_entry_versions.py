@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from hashlib import sha256
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
@@ -133,9 +132,10 @@ def test_recompression_keeps_one_payload(engine: Engine) -> None:
     assert sum(entries.delete_orphans(engine, AT + HOUR)) == 2
 
 
-@pytest.mark.parametrize("limit", [1, 3])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
-@given(order=st.lists(st.integers(0, 9), min_size=1, max_size=12), size=st.integers(1, 400))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    order=st.lists(st.integers(0, 9), min_size=1, max_size=12), size=st.integers(1, 400), limit=st.sampled_from([1, 3])
+)
 def test_bounds_hold_after_every_save(sqlite_engine: Engine, order: list[int], size: int, limit: int) -> None:
     """Whatever is saved in whatever order, a key's versions stay within their bytes and number, newest first."""
     limits = VersionLimits(500, limit, timedelta(days=8))

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adwarm.forecast.features.account_features import add_arrivals, add_sibling_recency
@@ -53,14 +53,15 @@ def working_days(count: int, account: str = "act_1") -> list[tuple[str, str, dat
     ]
 
 
-@pytest.mark.parametrize(("wait", "came"), [(0, 1.0), (45, 0.0)])
-def test_arrivals_differ_from_presence(wait: int, came: float) -> None:
+def test_arrivals_differ_from_presence(subtests: pytest.Subtests) -> None:
     """Every day has an arrival at nine; at a quarter to ten the account is active, but nobody arrives."""
-    context = context_at(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
-    add_arrivals(context)
-    assert np.allclose(feature(context, "arrival_day_4"), came)
-    assert np.allclose(feature(context, "arrival_week_12"), came)
-    assert np.allclose(feature(context, "there_day_4"), 1.0)
+    for wait, came in [(0, 1.0), (45, 0.0)]:
+        with subtests.test(wait=wait, came=came):
+            context = context_at(opens(*working_days(20)), MONDAY + timedelta(days=20, hours=9, minutes=wait))
+            add_arrivals(context)
+            assert np.allclose(feature(context, "arrival_day_4"), came)
+            assert np.allclose(feature(context, "arrival_week_12"), came)
+            assert np.allclose(feature(context, "there_day_4"), 1.0)
 
 
 def test_arrivals_follow_the_wall_clock() -> None:
@@ -99,7 +100,6 @@ def test_a_kind_opened_later_is_unknown() -> None:
     assert np.isnan(feature(context, "since_kind_0")).all()
 
 
-@settings(max_examples=25)
 @given(
     st.lists(
         st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 6 * SLOTS_PER_DAY)), min_size=1, max_size=60

@@ -52,9 +52,9 @@ def test_the_country_is_that_of_the_zone() -> None:
     assert country_of("UTC") == country_of("Mars/Olympus") == ""
 
 
-@pytest.mark.parametrize(
-    ("name", "country"),
-    [
+def test_old_names_of_a_zone_have_its_country(subtests: pytest.Subtests) -> None:
+    """Old names, which browsers report, return the country of the zone; a clock of several countries returns none."""
+    for name, country in [
         ("Asia/Calcutta", "IN"),
         ("Asia/Saigon", "VN"),
         ("Asia/Katmandu", "NP"),
@@ -81,11 +81,9 @@ def test_the_country_is_that_of_the_zone() -> None:
         ("CET", ""),
         ("Etc/GMT+5", ""),
         ("EST5EDT", ""),
-    ],
-)
-def test_old_names_of_a_zone_have_its_country(name: str, country: str) -> None:
-    """Old names, which browsers report, return the country of the zone; a clock of several countries returns none."""
-    assert country_of(name) == country
+    ]:
+        with subtests.test(name=name, country=country):
+            assert country_of(name) == country
 
 
 def test_every_name_of_a_zone_finds_the_country_of_the_zone() -> None:
@@ -181,18 +179,22 @@ def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> No
     assert model.holidays.by_country["NL"] < 0.4
 
 
-@pytest.mark.parametrize(
-    ("day", "holiday"),
-    [(WHIT_MONDAY, True), (WHIT_MONDAY - timedelta(days=1), True), (WHIT_MONDAY + timedelta(days=1), False)],
-)
-def test_the_readers_date_decides(day: date, holiday: bool) -> None:
+def test_the_readers_date_decides(subtests: pytest.Subtests) -> None:
     """Just after midnight in Amsterdam it is still yesterday in UTC."""
-    share = HolidayEffect({"NL": 0.25})
-    moment = datetime(day.year, day.month, day.day, 0, 30, tzinfo=ZoneInfo("Europe/Amsterdam"))
-    assert share.get_share("Europe/Amsterdam", moment) == (0.25 if holiday else 1.0)
-    assert (
-        share.get_share("UTC", moment) == share.get_share("America/New_York", datetime(2026, 6, 2, tzinfo=UTC)) == 1.0
-    )
+    for day, holiday in [
+        (WHIT_MONDAY, True),
+        (WHIT_MONDAY - timedelta(days=1), True),
+        (WHIT_MONDAY + timedelta(days=1), False),
+    ]:
+        with subtests.test(day=day, holiday=holiday):
+            share = HolidayEffect({"NL": 0.25})
+            moment = datetime(day.year, day.month, day.day, 0, 30, tzinfo=ZoneInfo("Europe/Amsterdam"))
+            assert share.get_share("Europe/Amsterdam", moment) == (0.25 if holiday else 1.0)
+            assert (
+                share.get_share("UTC", moment)
+                == share.get_share("America/New_York", datetime(2026, 6, 2, tzinfo=UTC))
+                == 1.0
+            )
 
 
 def test_an_accounts_own_country_outranks_its_zone() -> None:

@@ -14,7 +14,14 @@ from pandas.testing import assert_frame_equal
 from adwarm.forecast import serialization
 from adwarm.forecast.features.grid import SLOT_MICROS, OpenGrid
 from adwarm.forecast.features.public_holidays import HolidayEffect
-from adwarm.forecast.models.boosted import EVEN_SHARE, BoostedForecast, Horizons, chance_in_part, predict_in_batches
+from adwarm.forecast.models.boosted import (
+    EVEN_SHARE,
+    BoostedForecast,
+    BoostedModel,
+    Horizons,
+    chance_in_part,
+    predict_in_batches,
+)
 from adwarm.forecast.models.calibration import Calibration
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.protocol import PROBABILITY_COLUMNS, RecentOpens
@@ -162,7 +169,7 @@ def test_recent_opens_change_the_forecast(forecast: BoostedForecast, known: Open
     assert present.set_index("account_id").loc["act_2", "probability"].iloc[0] != absent.iloc[0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 7 * 96 - 1), st.integers(0, 6))
 def test_opens_after_the_cutoff_are_ignored(forecast: BoostedForecast, known: Opens, quarter: int, behind: int) -> None:
     """The log cut at the cutoff gives the same frame as the whole log."""
@@ -194,10 +201,18 @@ def test_calibration_moves_the_chance_of_the_whole_lifetime(forecast: BoostedFor
     assert forecast.calibrated(curve).id != forecast.id
 
 
-def test_the_stored_form_gives_the_same_forecast(forecast: BoostedForecast, known: Opens) -> None:
+CURVE = Calibration(0.9, 1.1, 0.1)
+
+
+@pytest.fixture(scope="module")
+def stored(forecast: BoostedForecast) -> bytes:
+    """The stored form of the calibrated forecast."""
+    return forecast.calibrated(CURVE).to_bytes()
+
+
+def test_the_stored_form_gives_the_same_forecast(forecast: BoostedForecast, known: Opens, stored: bytes) -> None:
     """The stored form holds everything learned, and the id."""
-    forecast = forecast.calibrated(Calibration(0.9, 1.1, 0.1))
-    again = BoostedForecast.from_bytes(forecast.to_bytes())
+    forecast, again = forecast.calibrated(CURVE), BoostedForecast.from_bytes(stored)
     at = MONDAY - 3 * DAY + 7 * HOUR
     assert (again.id, again.calibration) == (forecast.id, forecast.calibration)
     assert (again.trained_until, again.features) == (MONDAY - 7 * DAY, forecast.features)
@@ -212,13 +227,12 @@ def test_equal_training_gives_an_equal_id() -> None:
     assert train_boosted(few, Settings(), MONDAY - DAY).id != ids[0]
 
 
-def test_only_known_types_are_read(forecast: BoostedForecast) -> None:
+def test_only_known_types_are_read(stored: bytes) -> None:
     """An untrusted type is rejected when stored and when read, and so are damaged bytes and another kind."""
-    data = forecast.to_bytes()
     with pytest.raises(Corrupt, match="another version 1 of scikit-learn"):
-        serialization.decode_model(data, "another", "1")
+        serialization.decode_model(stored, "another", "1")
     with pytest.raises(Corrupt, match="cannot be read"):
-        serialization.decode_model(data[: len(data) // 2], "adwarm", "1")
+        serialization.decode_model(stored[: len(stored) // 2], "adwarm", "1")
     with pytest.raises(Corrupt, match="cannot be read"):
         serialization.decode_model(b"", "adwarm", "1")
     with pytest.raises(AdwarmError, match="datetime"):
@@ -249,26 +263,29 @@ def test_a_public_holiday_is_as_quiet_as_earlier_ones_were(forecast: BoostedFore
     assert_frame_equal(*(_ask(each, None, easter_monday + DAY) for each in both))
 
 
-@pytest.mark.parametrize("keys_at_once", [1, 4, 100])
-def test_batches_change_nothing(keys_at_once: int) -> None:
+@pytest.fixture(scope="module")
+def small_model() -> BoostedModel:
+    """A model of ten days of another log."""
+    return train_model(log(), micros(10), Horizons(4, 12))
+
+
+def test_batches_change_nothing(small_model: BoostedModel) -> None:
     """Value and chance do not depend on the number of keys per batch."""
-    opens, at = log(), micros(45, 8)
-    model = train_model(opens, micros(10), Horizons(4, 12))
+    opens, at, model = log(), micros(45, 8), small_model
     grid = OpenGrid.from_opens(opens.before(at), at)
     keys = opens.before(at).key_count
     together = model.predict(grid, np.arange(keys), np.full(keys, at // SLOT_MICROS - grid.origin))
 
-    worth, chance = predict_in_batches(model, opens, [at], keys_at_once=keys_at_once)
+    for keys_at_once in (1, 4, 100):
+        worth, chance = predict_in_batches(model, opens, [at], keys_at_once=keys_at_once)
+        assert np.allclose(worth[0], together[0]), keys_at_once
+        assert np.allclose(chance[0], together[1]), keys_at_once
+        assert chance.max() > 0
 
-    assert np.allclose(worth[0], together[0])
-    assert np.allclose(chance[0], together[1])
-    assert chance.max() > 0
 
-
-def test_accounts_without_a_selected_key_are_skipped() -> None:
+def test_accounts_without_a_selected_key_are_skipped(small_model: BoostedModel) -> None:
     """All keys of an account with a selected key are predicted; the other accounts get NaN."""
-    opens, at = log(), micros(45, 8)
-    model = train_model(opens, micros(10), Horizons(4, 12))
+    opens, at, model = log(), micros(45, 8), small_model
     whole, known = predict_in_batches(model, opens, [at])[1][0], opens.before(at)
     selected = np.arange(known.key_count) == 3
     chance = predict_in_batches(model, opens, [at], selected=selected[None, :])[1][0]
@@ -277,10 +294,9 @@ def test_accounts_without_a_selected_key_are_skipped() -> None:
     assert np.isnan(chance[~same]).all()
 
 
-def test_a_moment_without_a_selected_key_gets_no_values() -> None:
+def test_a_moment_without_a_selected_key_gets_no_values(small_model: BoostedModel) -> None:
     """Of several moments, one at which no account is selected leaves the values of the others as they are."""
-    opens, at = log(), [micros(45, 8), micros(45, 12)]
-    model = train_model(opens, micros(10), Horizons(4, 12))
+    opens, at, model = log(), [micros(45, 8), micros(45, 12)], small_model
     whole = predict_in_batches(model, opens, at)[1]
     selected = np.zeros(whole.shape, np.bool_)
     selected[1] = True

@@ -64,6 +64,7 @@ def test_held_out_opens_do_not_reach_training() -> None:
         assert holdout.evaluate(train(known, SETTINGS, SPLIT)) == holdout.evaluate(train(cut, SETTINGS, SPLIT))
 
 
+@pytest.mark.slow
 def test_calibration_corrects_the_chances() -> None:
     """The adwarm model gets a calibration fitted on the held-out week; the seasonal forecast gets none."""
     known = _log()

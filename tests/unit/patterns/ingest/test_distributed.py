@@ -125,13 +125,13 @@ def test_splits_give_the_result_of_one_reader(
 def test_late_events_and_growth_are_handled_like_one_reader(tmp_path: Path) -> None:
     """A second run with splits recomputes late hours, counts events that are too late, and counts no old line again."""
     log = tmp_path / "log"
-    _write(log, 200)
+    _write(log, 80)
     houses = Pipeline(log, tmp_path / "one"), Pipeline(log, tmp_path / "many", share_events=25)
     first = START + timedelta(days=4, hours=4)
     houses[0].whole(first)
     houses[1].shared(first)
     with (log / "a.jsonl").open("ab") as file:
-        file.writelines(_line(first - timedelta(minutes=7 * n)) for n in range(200))
+        file.writelines(_line(first - timedelta(minutes=7 * n)) for n in range(60))
         file.writelines([_line(first - timedelta(days=30)), b"broken\n"])
     reports = houses[0].whole(first + HOUR), houses[1].shared(first + HOUR)
     assert houses[1].published() == houses[0].published()
@@ -144,7 +144,7 @@ def test_late_events_and_growth_are_handled_like_one_reader(tmp_path: Path) -> N
 def test_an_explicit_window_can_be_split(tmp_path: Path) -> None:
     """The window's hours are replaced; neither the progress of files nor the watermark changes."""
     log = tmp_path / "log"
-    _write(log, 200)
+    _write(log, 80)
     houses = Pipeline(log, tmp_path / "one"), Pipeline(log, tmp_path / "many")
     window = (START + 5 * HOUR, START + 60 * HOUR)
     houses[0].whole(START, window)
@@ -156,7 +156,7 @@ def test_an_explicit_window_can_be_split(tmp_path: Path) -> None:
 def test_nothing_is_published_before_the_commit(tmp_path: Path, engine: Engine) -> None:
     """Reading splits publishes nothing; the commit publishes everything, and a second commit changes nothing."""
     log = tmp_path / "log"
-    _write(log, 150)
+    _write(log, 60)
     pipeline = Pipeline(log, tmp_path / "many", engine)
     planned = plan_ingest(pipeline.context, START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
@@ -174,7 +174,7 @@ def test_nothing_is_published_before_the_commit(tmp_path: Path, engine: Engine) 
 def test_a_run_with_an_old_watermark_is_not_committed(tmp_path: Path) -> None:
     """When another run has moved the watermark since planning, the hours of that run stay."""
     log = tmp_path / "log"
-    _write(log, 150)
+    _write(log, 60)
     pipeline = Pipeline(log, tmp_path / "many")
     planned = plan_ingest(pipeline.context, START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
@@ -197,7 +197,7 @@ def _rewrite(path: Path) -> None:
 def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callable[[Path], object]) -> None:
     """A file that was truncated, rewritten or removed since planning stops its split; one that grew does not."""
     log = tmp_path / "log"
-    _write(log, 150)
+    _write(log, 60)
     pipeline = Pipeline(log, tmp_path / "many")
     planned = plan_ingest(pipeline.context, START + timedelta(days=5))
     plan = save_plan(pipeline.objects, planned)
@@ -216,7 +216,7 @@ def test_a_log_that_changed_is_not_read(tmp_path: Path, name: str, spoil: Callab
 def test_a_damaged_file_counts_up_to_the_damage(tmp_path: Path) -> None:
     """Rows after a damaged row group are left out, as one reader would have stopped there."""
     log = tmp_path / "log"
-    _write(log, 300)
+    _write(log, 120)
     data = bytearray((log / "d.parquet").read_bytes())
     second = pq.ParquetFile(log / "d.parquet").metadata.row_group(2).column(0)
     place = second.dictionary_page_offset or second.data_page_offset

@@ -265,6 +265,7 @@ def _entries(drawn: list[Drawn]) -> list[Entry]:
     return [(datetime(2026, 3, 3, tzinfo=UTC) + 2 * seconds * SECOND, name) for seconds, name in drawn]
 
 
+@pytest.mark.slow
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(user=_ENTRIES, own=_ENTRIES, data=st.data())
 def test_neither_files_nor_splits_nor_runs_matter(

@@ -40,9 +40,9 @@ def _brute_force(user: list[UserOpen], own: list[OwnOpen]) -> int:
     return sum(augment(index, set()) for index in range(len(user)))
 
 
-@pytest.mark.parametrize(
-    ("user", "own", "pairs"),
-    [
+def test_which_entries_are_one_open(subtests: pytest.Subtests) -> None:
+    """By id where both have one, else by key and time."""
+    for user, own, pairs in [
         ([_user(0)], [_own(5)], 1),
         ([_user(0)], [_own(5.1)], 0),
         ([_user(34)], [_own(0, took=30)], 1),  # a web server writes the time of the answer
@@ -59,11 +59,9 @@ def _brute_force(user: list[UserOpen], own: list[OwnOpen]) -> int:
         ([_user(0)], [_own(0, human=False)], 0),
         ([_user(0, "a")], [_own(0, "a", human=False)], 1),
         ([_user(0, "a"), _user(0, "b")], [_own(0, "b"), _own(0, "a")], 2),
-    ],
-)
-def test_which_entries_are_one_open(user: list[UserOpen], own: list[OwnOpen], pairs: int) -> None:
-    """By id where both have one, else by key and time."""
-    assert len(match_opens(user, own)) == pairs
+    ]:
+        with subtests.test(user=user):
+            assert len(match_opens(user, own)) == pairs
 
 
 @given(

@@ -179,7 +179,7 @@ STEP = st.tuples(
 
 @pytest.mark.slow
 @given(st.lists(STEP, min_size=1, max_size=6), st.sampled_from([64, 1 << 20]))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_reading_in_steps_gives_what_one_run_gives(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, list[tuple[int, str]]]], block: int
 ) -> None:
