@@ -41,7 +41,7 @@ SMOKE: Final = (
     SmokeTarget("bench-backfill", ("backfill",)),
     SmokeTarget("bench-compression", ("compression",)),
     SmokeTarget("bench-fatigue", ("fatigue", "fatigue_months")),
-    SmokeTarget("bench-forecast", ("forecast", "forecast-example-no-lag", "forecast-example-lag-5-min")),
+    SmokeTarget("bench-forecast", ("forecast", "forecast-example-no-lag")),
     SmokeTarget("bench-impact", ("impact",)),
     SmokeTarget("bench-large-fleet", ("large_fleet",)),
     SmokeTarget("bench-log-check", ("log_check",)),
