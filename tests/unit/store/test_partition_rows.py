@@ -32,12 +32,13 @@ def test_round_trip(rows: list[dict[str, Any]]) -> None:
     assert rows == unpack_rows(pack_rows(rows))
 
 
-@pytest.mark.parametrize("name", ["[Spring] sale", "{brand} {city}", "[]", "null", '"quoted"'])
-def test_a_name_that_looks_like_json_stays_a_name(name: str) -> None:
+def test_a_name_that_looks_like_json_stays_a_name(subtests: pytest.Subtests) -> None:
     """Brackets in the name of an ad stay text, also beside a row whose value is a list."""
-    rows = [{"ad_id": "1", "date_start": "2026-11-01", "ad_name": name, "actions": [{"value": name}]}]
+    for name in ["[Spring] sale", "{brand} {city}", "[]", "null", '"quoted"']:
+        with subtests.test(name=name):
+            rows = [{"ad_id": "1", "date_start": "2026-11-01", "ad_name": name, "actions": [{"value": name}]}]
 
-    assert rows == unpack_rows(pack_rows(rows))
+            assert rows == unpack_rows(pack_rows(rows))
 
 
 def test_days_can_be_selected() -> None:
@@ -74,12 +75,13 @@ def test_garbage_is_corrupt() -> None:
         unpack_rows(b"PAR1 but not really")
 
 
-@pytest.mark.parametrize("level", ["ad", "adset", "campaign", "account"])
-def test_rows_are_identified_by_their_level(level: str) -> None:
+def test_rows_are_identified_by_their_level(subtests: pytest.Subtests) -> None:
     """Two objects of a level are two rows, and a repeated one is one, whatever other ids they have."""
-    shared = {"account_id": "1", "campaign_id": "2", "date_start": "2026-11-01", "date_stop": "2026-11-01"}
-    rows = [{**shared, f"{level}_id": name, "spend": name} for name in ("8", "9", "8")]
-    assert sorted(row["spend"] for row in without_duplicates(rows, level)) == ["8", "9"]
+    for level in ["ad", "adset", "campaign", "account"]:
+        with subtests.test(level=level):
+            shared = {"account_id": "1", "campaign_id": "2", "date_start": "2026-11-01", "date_stop": "2026-11-01"}
+            rows = [{**shared, f"{level}_id": name, "spend": name} for name in ("8", "9", "8")]
+            assert sorted(row["spend"] for row in without_duplicates(rows, level)) == ["8", "9"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 28)), max_size=60), st.integers(1, 40))
