@@ -12,7 +12,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard test test-clients test-browser sizing screenshots test-wheel test-matrix \
 	test-docs rehearse test-hostile faults faults-syscalls test-all test-slow test-times topology-test test-simulation test-stateful \
-	test-interop test-smoke lint format bench bench-forecast bench-admission bench-adaptive bench-impact bench-planning \
+	mutants test-interop test-smoke lint format bench bench-forecast bench-admission bench-adaptive bench-impact bench-planning \
 	bench-quota bench-week bench-large-fleet bench-sizing bench-storm bench-requests bench-serve bench-strategies \
 	bench-backfill bench-compression bench-memory bench-patterns bench-pages bench-objects bench-log-check bench-scale \
 	bench-fatigue docs docs-build lock licences sbom surface test-predecessor clean
@@ -118,6 +118,9 @@ test-stateful: $(READY) ## Search for a sequence of events that breaks breaker, 
 
 test-smoke: $(READY) ## Start every benchmark and set of faults on a tiny input, and check what each writes; TARGETS="bench faults" runs some
 	@$(BIN)/python -m tests.smoke $(TARGETS)
+
+mutants: $(READY) ## Change the rules that decide in 400 places, drawn by SEED=1, and see that tests fail; writes docs/reference/mutants.md
+	@$(BIN)/python -m tests.mutants --seed $(or $(SEED),1)
 
 test-interop: $(READY) $(INTEROP)/airbyte/.ready $(INTEROP)/airflow/.ready ## Run other people's tools against the simulator
 	@$(BIN)/pytest -q tests/interop

@@ -105,7 +105,7 @@ class SlotArrays:
         """Return the arrays of a frame that `Forecast.predict` returned."""
         frame, changed = probabilities, _find_key_changes(probabilities)
         if not _is_sorted(frame, changed, _column_to_ms(frame["slot_start"], decided_at)):
-            frame = frame.sort_values([*KEY_COLUMNS, "slot_start"], kind="stable", ignore_index=True)
+            frame = frame.sort_values([*KEY_COLUMNS, "slot_start"], kind="stable")
             changed = _find_key_changes(frame)
         key: Ints = np.cumsum(changed, dtype=np.int64) - 1
         probability = np.clip(frame["probability"].to_numpy(np.float64), 0.0, 1.0 - 1e-9)
@@ -133,15 +133,12 @@ class SlotArrays:
         stop = np.searchsorted(self.key * _MAX_HORIZON_MS + self.start, self.key[rows] * _MAX_HORIZON_MS + until)
         stop = np.maximum(stop, rows + 1)
         last = stop - 1
-        length = np.maximum(self.end[last] - self.start[last], 1)
-        covered = np.clip((until - self.start[last]) / length, 0.0, 1.0)
+        covered = np.clip((until - self.start[last]) / (self.end[last] - self.start[last]), 0.0, 1.0)
         tail = (1.0 - covered) * np.log1p(-self.probability[last])
         chance: Floats = -np.expm1(self.survival[stop] - self.survival[rows] - tail)
         return np.maximum(chance, 0.0), self._highest(rows, stop)
 
     def _highest(self, rows: Ints, stop: Ints) -> Floats:
-        if not len(rows):
-            return np.zeros(0)
         padded = np.append(self.probability, 0.0)
         ends = np.stack([rows, stop], axis=1).ravel()
         highest: Floats = np.maximum.reduceat(padded, ends)[::2]

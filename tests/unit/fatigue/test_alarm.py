@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adwarm.fatigue.alarm import AlarmTable, Handover, detect
-from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, BlockPriors, ChangeDetector
+from adwarm.fatigue.alarm import AlarmTable, Handover, _BlockScan, _OpenAlarms, detect
+from adwarm.fatigue.change_detector import MIN_DAYS, PAUSE_DAYS, UNKNOWN_DAYS, BlockPriors, ChangeDetector, DayFigures
 from adwarm.fatigue.panel import AdPanel
 from adwarm.fatigue.prior import AccountPrior
 from adwarm.settings import FatigueSettings
@@ -246,6 +246,90 @@ def test_the_limit_of_an_account_grows_with_its_ads() -> None:
         delays.append(np.where(raised.any(axis=1), raised.argmax(axis=1), 99).mean())
 
     assert delays[1] < delays[0]
+
+
+evidences = st.lists(st.sampled_from([0.0, 9.0, 10.0, 14.0, 20.0, 28.0, 35.0, 70.0]), min_size=4, max_size=4)
+
+
+@given(evidences, evidences, st.lists(st.booleans(), min_size=8, max_size=8), st.sampled_from([(1, 0.5), (2, 0.0)]))
+def test_the_limit_is_that_of_the_procedure(
+    one: list[float], other: list[float], watched: list[bool], budget: tuple[float, float]
+) -> None:
+    """Per account: of the ads with the most evidence as many as pass the limit for so many, `alarm_days` at least."""
+    panel = _simulate(ads=8, ads_per_account=4, days=20)
+    limits = _settings(alarm_days=10.0, false_alarms_per_account_week=budget[0], alarm_false_share=budget[1])
+    scan = _BlockScan(panel, np.array([0, 4, 8]), {}, limits)
+    scan._detector.evidence = np.array([*one, *other])
+    scan._raise(0, np.array([True] * 4 + [False] * 4))
+    raised = scan._raise(1, np.array(watched))
+    for first, most in ((0, 4), (4, sum(watched[4:]))):
+        values = sorted((scan._detector.evidence[ad] for ad in range(first, first + 4) if watched[ad]), reverse=True)
+        passing = [
+            rank
+            for rank, value in enumerate(values, 1)
+            if value >= 10.0 and value >= 7 * most / max(budget[0], budget[1] * rank)
+        ]
+        assert raised[first : first + 4].sum() == max(passing, default=0)
+        assert (
+            sorted(scan._detector.evidence[first : first + 4][raised[first : first + 4]], reverse=True)
+            == (values[: max(passing, default=0)])
+        )
+
+
+def test_no_evidence_is_forgotten_for_32_days() -> None:
+    """The limit counts the ads that were watched on any of the last 32 days."""
+    scan = _BlockScan(_simulate(ads=4, ads_per_account=4, days=20), np.array([0, 4]), {}, _settings(alarm_days=10.0))
+    scan._detector.evidence = np.array([14.0, 0.0, 0.0, 0.0])
+    scan._raise(0, np.ones(4, bool))
+    alone = np.array([True, False, False, False])
+    assert [scan._raise(day, alone).any() for day in range(1, 34)] == [False] * 31 + [True] * 2
+
+
+def _figures(clicks: float, *, usable: bool = True) -> DayFigures:
+    values = [np.array([value]) for value in (10_000.0, 200.0, clicks, 0.01, 1.0, 1.0)]
+    return DayFigures(np.array([usable]), *values)
+
+
+def _opened(decline: float = 0.3) -> _OpenAlarms:
+    alarms, one = _OpenAlarms(1), np.ones(1)
+    alarms.open(40, np.array([True]), np.array([35]), 0.02 * one, decline * one, 1e-4 * one)
+    return alarms
+
+
+def test_an_alarm_that_lasts_goes_on_with_its_first_day() -> None:
+    """New evidence begins its 28 days anew, and nothing else."""
+    alarms, one = _opened(), np.ones(1)
+    for _ in range(27):
+        alarms.follow(_figures(140.0), 0.014 * one, 6.0)
+    alarms.open(67, np.array([True]), np.array([60]), 0.01 * one, 0.2 * one, one)
+    assert (alarms.since[0], alarms.onset[0], alarms.usual[0]) == (40, 35, 0.02)
+    for day in range(28):
+        assert alarms.since[0] == 40, day
+        alarms.follow(_figures(140.0), 0.014 * one, 6.0)
+        alarms.follow(_figures(0.0, usable=False), 0.014 * one, 6.0)
+    assert (alarms.since[0], alarms.onset[0], alarms.recovered[0]) == (-1, -1, False)
+
+
+def test_clicks_at_the_usual_rate_end_an_alarm() -> None:
+    """Each day adds its log-likelihood ratio, limited to three deviations; a lower rate takes away, to nothing."""
+    one = np.ones(1)
+    variance = 1 / 200 + 0.01 + 1e-4
+    gain = 0.3 * 0.15 / variance
+    alarms = _opened()
+    alarms.follow(_figures(0.0), 0.018 * one, 6.0)
+    alarms.follow(_figures(200.0), 0.014 * one, gain * 1.5)
+    assert alarms.since[0] == 40
+    alarms.follow(_figures(200.0), 0.014 * one, gain * 1.5)
+    assert (alarms.since[0], alarms.recovered[0]) == (-1, True)
+    for lost, level, recovered in ((0.3, 0.0171, False), (0.3, 0.0169, True), (0.01, 0.0191, False)):
+        alarms = _opened(lost)
+        alarms.follow(_figures(10_000.0), level * one, 0.1)
+        assert (alarms.since[0], alarms.recovered[0]) == (-1, recovered)
+    most = 0.3 * (3 * np.sqrt(variance) + 0.15) / variance
+    for factor, since in ((0.999, -1), (1.001, 40)):
+        alarms = _opened()
+        alarms.follow(_figures(10_000.0), 0.018 * one, most * factor)
+        assert alarms.since[0] == since
 
 
 def test_account_wide_moves_and_weekdays_are_no_decline() -> None:

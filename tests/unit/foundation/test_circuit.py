@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec.structs import replace as replace_struct
 
-from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState
+from adwarm.foundation.circuit import Breaker, BreakerRules, BreakerState, IntervalCounts
 
 RULES = BreakerRules(window_seconds=60, min_calls=10, cooldown_seconds=30, probes=3)
 SHARED = replace(RULES, min_accounts=3)
@@ -348,3 +350,81 @@ def test_a_busy_upstream_that_fails_completely_opens_it_within_a_tenth_of_the_wi
     assert fail(several, successes=1).state is BreakerState.CLOSED
     assert fail(["act_1"] * 50).state is BreakerState.CLOSED
     assert fail(["act_1", "act_2"] * 50).state is BreakerState.CLOSED
+
+
+def test_half_the_calls_of_a_minute_open_it_by_default() -> None:
+    """Ten calls at least; half a minute later three probes have to succeed, and nothing grows."""
+    assert BreakerRules() == BreakerRules(0.5, 60.0, 10, 30.0, 3, 1, 1.0, 0, False, 1.0, 0.0)
+    breaker = Breaker()
+    for index in range(10):
+        breaker = call(breaker, 1000, str(index), failed=index % 2 == 1)
+    assert breaker.state is BreakerState.OPEN
+    assert breaker.reason == "5 of 10 calls failed in 60 s"
+    breaker = Breaker()
+    for index in range(11):
+        breaker = call(breaker, 1000, str(index), failed=index > 5)
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_a_call_counts_for_ten_intervals() -> None:
+    """A tenth of the window is counted together, so a call leaves it with its whole interval."""
+    breaker = call(call(Breaker(), 1000, "a", failed=True), 1003, "b", failed=False)
+    assert breaker.intervals == (IntervalCounts(166, 1, 1), IntervalCounts(167, 1, 0))
+    assert [breaker.error_rate(RULES, now) for now in (1055.9, 1056.0, 1062.0)] == [(0.5, 2), (0.0, 1), (0.0, 0)]
+    assert [breaker.has_failures(RULES, now) for now in (1055.9, 1056.0)] == [True, False]
+    again = call(breaker, 1002, "c", failed=True)
+    assert again.intervals[-1] == IntervalCounts(167, 2, 1)
+    assert again.count_failures(RULES, 1003) == 2
+
+
+def test_an_open_breaker_waits_for_its_first_probe() -> None:
+    """Never longer than a cool-down, should the clock be set back; a human may ask for the probe at once."""
+    breaker = opened()
+    assert [breaker.wait_seconds(RULES, now) for now in (0.0, 1000.0, 1029.0, 1030.0, 2000.0)] == [30, 30, 1, 0, 0]
+    assert breaker.tested_now(1010.0) == replace_struct(breaker, probe_at=1010.0)
+    for other in (breaker.tested_now(1030.0), breaker.tested_now(1031.0)):
+        assert other is breaker
+    half_open = breaker.after_admission(1030.0, "p", 1060.0)
+    assert half_open.tested_now(1000.0) is half_open
+    assert (half_open.changed_at, half_open.probes) == (1030.0, (("p", 1060.0),))
+    assert half_open.after_admission(1060.0, "q", 1090.0).probes == (("q", 1090.0),)
+    assert half_open.after_admission(1059.0, "q", 1090.0).probes == (("p", 1060.0), ("q", 1090.0))
+    full = half_open.after_admission(1031.0, "q", 1050.0)
+    assert full.wait_seconds(replace(RULES, probes=2), 1040.0) == 10
+    assert full.wait_seconds(replace(RULES, probes=1), 1040.0) == 10
+    assert full.wait_seconds(RULES, 1040.0) == 0
+    spent = replace_struct(half_open, successful_probes=3, probes=())
+    assert spent.wait_seconds(RULES, 1040.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("probes", "rate", "required"), [(3, 1.0, 3), (5, 0.8, 4), (3, 0.67, 3), (100, 0.07, 7), (3, 0.0, 1), (4, 0.5, 2)]
+)
+def test_a_share_of_the_probes_must_succeed(probes: int, rate: float, required: int) -> None:
+    """One at least, in whole probes; a product that exceeds one by rounding does not count as more."""
+    assert BreakerRules(probes=probes, recovery_rate=rate).required_successes == required
+
+
+def test_a_shared_breaker_counts_each_account_to_its_cap() -> None:
+    """Ten calls of three accounts: four failures of each count; sixteen accounts of an interval are named."""
+    assert [replace(RULES, min_accounts=accounts).account_cap for accounts in (1, 3, 5)] == [10, 4, 2]
+    rules, breaker = replace(SHARED, min_calls=1000), Breaker()
+    for index in [*range(17), 3, 20]:
+        breaker = breaker.after_call(rules, 1000, str(index), failed=True, account=f"act_{index}")
+    named = dict(breaker.intervals[0].failures_by_account)
+    assert (len(named), named["act_3"], "act_16" in named, breaker.intervals[0].failures) == (16, 2, False, 19)
+    alone = Breaker().after_call(RULES, 1000, "a", failed=True, account="act_1")
+    assert alone.intervals[0].failures_by_account == ()
+    healthy = Breaker().after_call(SHARED, 1000, "a", failed=False, account="act_1")
+    assert healthy.intervals[0].failures_by_account == ()
+
+
+def test_cool_downs_grow_with_openings() -> None:
+    """The first is not longer; the maximum bounds only growth."""
+    assert [GROWING.cooldown_after(openings) for openings in (0, 1, 2, 3)] == [30, 30, 60, 100]
+    assert replace(GROWING, max_cooldown_seconds=10.0).cooldown_after(3) == 30
+    assert RULES.cooldown_after(9) == 30
+    closed = opened().after_unadmitted_call(replace(RULES, probes=1), 1030, failed=False)
+    assert (closed.state, closed.changed_at, closed.openings_in_a_row) == (BreakerState.CLOSED, 1030, 0)
+    grown = opened().after_unadmitted_call(replace(GROWING, probes=1), 1030, failed=False)
+    assert grown.openings_in_a_row == 1

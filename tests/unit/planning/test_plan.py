@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
-from adwarm.planning.plan import PlanTiming
+from adwarm.planning.plan import PlanTiming, find_expected_keys, select_expected_keys
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import PlanningSettings
@@ -65,6 +65,13 @@ class _View:
         return [RequestCost(True, False)] * len(keys)
 
 
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
+    for name in ("slot_start", "slot_end", "predicted_open"):
+        frame[name] = pd.to_datetime(frame[name], utc=True)
+    return frame
+
+
 def _plan(
     rows: list[dict[str, Any]],
     *,
@@ -75,9 +82,7 @@ def _plan(
     at: datetime = NOW,
     value: float = 10 / 3,
 ) -> WarmPlan:
-    frame = pd.DataFrame(rows, columns=list(_slot(NOW, 0.0)))
-    for name in ("slot_start", "slot_end", "predicted_open"):
-        frame[name] = pd.to_datetime(frame[name], utc=True)
+    frame = _frame(rows)
     planning = PlanningSettings(min_confidence=0.05, session_minutes=30)
     timing = PlanTiming(at, horizon, MINUTE)
     return plan_warms(timing, frame, _View(stored, expires), planning, CallQuota(value, calls))
@@ -187,6 +192,29 @@ def test_an_entry_that_never_expires_covers_every_slot() -> None:
     (result,) = _plan(rows, expires=lambda keys, moments: [NEVER] * len(keys)).recommendations
     assert result.confidence == pytest.approx(1 - 0.8**6, abs=1e-6)
     assert result.explanation["why"].endswith("74% within a day; the fetched entry lasts longer")
+
+
+def test_expected_keys_are_fetched_now() -> None:
+    """Of each key that is accepted, under the name that it is accepted by: the chance until a new entry expires."""
+    rows = [
+        _slot(NOW, 0.2),
+        _slot(NOW + HOUR, 0.5),
+        _slot(NOW + 4 * HOUR, 0.9),
+        _slot(NOW, 0.3, key="act_2"),
+        _slot(NOW + 2.5 * HOUR, 0.75, key="act_3"),
+    ]
+    other = ReportKey("act_9", "today")
+    names = {ReportKey("act_1", "today"): other, ReportKey("act_3", "today"): ReportKey("act_3", "today")}
+    view = _View(_nothing_stored, _lives)
+    found = find_expected_keys(_frame(rows), NOW, view, names.get)
+    assert (found.keys, found.warm_at, found.ends) == ([*names.values()], [NOW] * 2, [NOW + LIFE] * 2)
+    assert found.chance.tolist() == [0.6, 0.5]
+    planned, cut = select_expected_keys(found, view, CallQuota(10 / 3, 1))
+    assert [item.key for item in planned] == [other]
+    assert [item.key.account_id for item in cut] == ["act_3"]
+    empty = find_expected_keys(_frame(rows), NOW, view, lambda key: None)
+    assert (empty.keys, empty.chance.tolist()) == ([], [])
+    assert find_expected_keys(_frame([]), NOW, view, names.get).keys == []
 
 
 def test_the_entry_must_outlast_the_session() -> None:

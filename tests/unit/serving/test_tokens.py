@@ -221,6 +221,7 @@ def test_a_flood_of_unknown_tokens_reads_little(lobby: Lobby) -> None:
         assert await lobby.status(header) == 200
         statuses = [await lobby.status(item) for item in invented]
         assert set(statuses) == {401, 429}
+        assert statuses.index(429) == 100
         assert len(lobby.reads) <= 1 + UNKNOWN_READS_AT_ONCE
         before = len(lobby.reads)
         assert await lobby.status(invented[0]) == 401
@@ -299,6 +300,40 @@ def test_no_window_admits_more_than_the_rate(rate: float, steps: list[float]) ->
             assert end - start + 1 <= burst + (admitted[end] - admitted[start]) * rate + 1.01
     wait = limit.take(rate, now)
     assert wait == 0 or not limit.take(rate, now + wait + 1e-4)
+
+
+def test_a_rate_is_exact() -> None:
+    """A second's worth at once, one request at least; time gives it back, and a clock that is set back all of it."""
+    for rate, burst in ((5.0, 5), (0.5, 1)):
+        limit = tokens.RateLimit()
+        assert [limit.take(rate, 1_000.0) for _ in range(burst)] == [0.0] * burst
+        assert limit.take(rate, 1_000.0) == pytest.approx(1 / rate)
+        assert limit.take(rate, 1_000.0 + 1 / rate) == 0
+        assert limit.take(rate, 1_000.0 + 1 / rate) > 0
+        limit.give_back(rate)
+        assert limit.take(rate, 1_000.0 + 1 / rate) == 0
+        assert limit.take(rate, 500.0) == 0
+    assert tokens._too_many(3.2, "slow down", 0.3).headers["RateLimit-Policy"] == '"token";q=1;w=4'
+    assert tokens._too_many(3.2, "slow down", 1.0).headers["RateLimit-Policy"] == '"token";q=1;w=1'
+    assert tokens._too_many(3.2, "slow down", 1.0).headers["Retry-After"] == "4"
+
+
+def test_a_header_is_a_bearer_token_of_bounded_size() -> None:
+    """Any case of the scheme, an id of up to twelve letters and digits, a secret, and 200 bytes in all."""
+    for good in (b"Bearer adwarm_abc_x", b"bEARER  adwarm_" + b"a" * 12 + b"_x", b"Bearer adwarm_a_" + b"x" * 184):
+        assert tokens._parse(good)[1] == tokens.hash_secret(good.decode().split("_")[2])
+    for bad in (
+        None,
+        b"Basic adwarm_abc_x",
+        b"Bearer adwarm_" + b"a" * 13 + b"_x",
+        b"Bearer adwarm_a_" + b"x" * 185,
+        b"Bearer adwarm__x",
+        b"Bearer adwarm_abc_",
+        b"Bearer other_abc_x",
+    ):
+        with pytest.raises(Problem):
+            tokens._parse(bad)
+    assert re.fullmatch(r"adwarm_[a-z0-9]{12}_[\w-]{43}", make_token().text)
 
 
 def test_last_use_is_stored_in_batches(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
