@@ -57,7 +57,9 @@ def test_any_header_without_an_exclusion_gets_a_codec(header: str, stored: Codec
 
 
 @given(
-    weights=st.dictionaries(st.sampled_from(["zstd", "br", "gzip", "identity", "*"]), st.integers(0, 1000)),
+    weights=st.dictionaries(
+        st.sampled_from(["zstd", "br", "gzip", "identity", "*"]), st.sampled_from([0, 1, 300, 1000])
+    ),
     stored=st.sampled_from(CODECS),
 )
 def test_a_refused_coding_is_never_sent(weights: dict[str, int], stored: Codec) -> None:
@@ -72,6 +74,12 @@ def test_a_refused_coding_is_never_sent(weights: dict[str, int], stored: Codec) 
     else:
         with pytest.raises(NotAcceptable):
             choose_encoding(header, stored)
+
+
+def test_a_malformed_member_is_left_out() -> None:
+    """Those after it count, and a weight above one is one."""
+    assert choose_encoding("gzip;q=no, zstd", "zstd") == "zstd"
+    assert choose_encoding("br, gzip;q=1.9", "zstd") == "brotli"
 
 
 def test_codecs_have_their_http_names() -> None:

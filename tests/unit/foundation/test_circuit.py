@@ -355,6 +355,7 @@ def test_a_busy_upstream_that_fails_completely_opens_it_within_a_tenth_of_the_wi
 def test_half_the_calls_of_a_minute_open_it_by_default() -> None:
     """Ten calls at least; half a minute later three probes have to succeed, and nothing grows."""
     assert BreakerRules() == BreakerRules(0.5, 60.0, 10, 30.0, 3, 1, 1.0, 0, False, 1.0, 0.0)
+    assert Breaker() == Breaker(BreakerState.CLOSED, 0.0, 0.0, (), 0, (), 0, ())
     breaker = Breaker()
     for index in range(10):
         breaker = call(breaker, 1000, str(index), failed=index % 2 == 1)
