@@ -136,7 +136,7 @@ def select_warms(candidates: WarmCandidates, quota: CallQuota) -> WarmSelection:
     per_call = steps.gain / steps.calls
     taken, price, used, by_account = _select_steps(steps, order, per_call, candidates, quota)
     free = step_of < 0  # as an index -1 is some step, of which nothing is used
-    size = max(len(steps.gain), 1)
+    size = len(steps.gain)
     sharing = np.bincount(step_of[~free], minlength=size)
     pays = np.zeros(size, bool)
     pays[order] = True
@@ -202,7 +202,7 @@ def _select_steps(
         quota.get_call_price(fleet_used / quota.max_calls),
     )
     by_account = ~own | (own_price > fleet_price)
-    size = max(len(steps.gain), 1)
+    size = len(steps.gain)
     taken, price, used, limit = np.zeros(size, bool), np.ones(size), np.zeros(size, np.int64), np.zeros(size, bool)
     taken[order], limit[order] = own & fleet, by_account
     price[order] = np.where(by_account, own_price, fleet_price)

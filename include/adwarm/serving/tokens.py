@@ -273,7 +273,7 @@ def _parse(authorization: bytes | None) -> tuple[str, str]:
         raise unauthorized()
     prefix, _, rest = authorization[7:].strip().partition(b"_")
     token_id, _, secret = rest.partition(b"_")
-    if prefix != _PREFIX.encode() or not token_id.isalnum() or not 0 < len(token_id) <= _ID_CHARACTERS or not secret:
+    if prefix != _PREFIX.encode() or not token_id.isalnum() or len(token_id) > _ID_CHARACTERS or not secret:
         raise unauthorized()
     return token_id.decode(), sha256(secret).hexdigest()
 

@@ -30,7 +30,8 @@ def waiting_since(priority: Priority, since: float) -> ClassDemand:
 def test_alone_a_class_may_use_everything() -> None:
     """A class takes every free slot while no other class makes requests."""
     assert free_slots(10, SHARES, LOW, [0, 0, 0, 9], ClassDemand(), 100.0) == 1
-    assert free_slots(10, SHARES, LOW, [0, 0, 0, 10], ClassDemand(), 100.0) == 0
+    assert [free_slots(10, SHARES, LOW, [0, 0, 0, used], ClassDemand(), 100.0) for used in (10, 12)] == [0, 0]
+    assert ClassDemand() == ClassDemand([0.0] * 4, [0.0] * 4, [0.0] * 4)
 
 
 def test_slots_that_a_higher_class_waits_for_are_kept_for_two_seconds() -> None:

@@ -44,6 +44,7 @@ def test_each_age_has_its_interval(subtests: pytest.Subtests) -> None:
 def test_settling_days_wait_for_the_accounts_weekday() -> None:
     """A day of two weeks ago, fetched after Tuesday began, is not fetched again until the next Tuesday, local time."""
     assert RefetchSchedule("UTC").weekday == 0
+    assert [_schedule(0).is_due(TODAY - age * DAY, NOW - DAY, NOW) for age in (7, 8)] == [True, False]
     schedule = RefetchSchedule("America/New_York", 1)
     zone = ZoneInfo("America/New_York")
     read, day = datetime(2026, 11, 24, 0, 30, tzinfo=zone), date(2026, 11, 10)

@@ -146,6 +146,8 @@ def test_a_single_request_that_gains_half_goes_first() -> None:
     day, range_ = ("act_1", 2.0, True, False), ("act_1", 2.0, True, True)
     assert _choose([day, range_], fleet=1).chosen.tolist() == [True, False]
     assert _choose([("act_1", 2.0, False, True), range_], fleet=1).chosen.tolist() == [True, False]
+    both = [("act_1", 4.0, True, False), ("act_2", 7.0, True, True), ("act_3", 3.0, True, False)]
+    assert _choose(both, fleet=2).chosen.tolist() == [True, False, False]  # what does not fit ends the list
     assert _choose([("act_1", 1.75, True, False), range_], fleet=1).chosen.tolist() == [False, False]
 
 

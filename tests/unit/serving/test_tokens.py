@@ -352,7 +352,7 @@ def test_last_use_is_stored_in_batches(lobby: Lobby, monkeypatch: pytest.MonkeyP
         for _ in range(130):
             for header in headers:
                 assert await lobby.status(header) == 200
-            lobby.clock.sleep(1)
+            lobby.clock.sleep(1.1)
             await asyncio.gather(*([lobby.authenticator._save] if lobby.authenticator._save else []))
         await lobby.authenticator.close()
 
