@@ -150,7 +150,7 @@ def _empty_table(ads: int, days: int) -> AlarmTable:
     shape = (ads, days)
     unknown = [np.full(shape, np.nan, np.float32) for _ in range(5)]
     evidence, usual, decline, low, high = unknown
-    since, onset = np.full(shape, -1, np.int16), np.full(shape, -1, np.int16)
+    since, onset = np.zeros(shape, np.int16), np.zeros(shape, np.int16)
     return AlarmTable(
         evidence, np.zeros(shape, np.int8), np.zeros(shape, bool), since, onset, usual, decline, low, high
     )
@@ -212,7 +212,7 @@ class _BlockScan:
         if len(watch):
             estimate = detector.estimate(day, watch)
             onset[watch], decline[watch], sd[watch] = day - estimate.age, estimate.mean, estimate.sd
-            usual[watch] = self._levels[np.maximum(day - estimate.age - 1, 0), watch]
+            usual[watch] = self._levels[day - estimate.age - 1, watch]
             alarms.open(day, raised, onset, usual, decline, detector.level_variance)
             detector.level[raised] = usual[raised] * (1 - decline[raised])
         detector.restart(raised | alarms.recovered)
@@ -287,7 +287,7 @@ class _OpenAlarms:
         gain = self._decline * (np.clip(relative - 1, -limit, limit) + self._decline / 2) / variance
         self._recovery = np.where(counted, np.maximum(0.0, self._recovery + gain), self._recovery)
         self._days = self._days + counted
-        self.recovered = (self.since >= 0) & (self._recovery >= threshold)
+        self.recovered = self._recovery >= threshold
         self.close(self.recovered | (self._days >= NEW_USUAL_DAYS))
         self.recovered &= level < (1 - self._decline / 2) * self.usual
 

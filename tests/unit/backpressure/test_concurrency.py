@@ -77,6 +77,7 @@ def learned(seconds: float = 2.0, at: float = 1_000.0) -> LatencyBaseline:
 def test_the_first_twenty_calls_are_averaged() -> None:
     """With equal weights; the distance of the first one from the mean is none."""
     running = LatencyBaseline()
+    assert running == LatencyBaseline(0.0, 0.0, 0.0, 0.0, 0)
     for seconds, mean, deviation in ((2.0, 2.0, 0.0), (4.0, 3.0, 1.0), (6.0, 4.0, 5 / 3)):
         assert not running.observe(seconds, 1_000.0)
         assert (running.mean, running.deviation) == (pytest.approx(mean), pytest.approx(deviation))
