@@ -60,12 +60,12 @@ def test_days_that_would_cost_a_page_are_not_joined() -> None:
 
 def test_final_days_separate_spans() -> None:
     """A final day between two missing ones is not fetched again, though that takes one more request."""
-    old = Window(date(2026, 8, 1), date(2026, 8, 3))
+    old = Window(date(2026, 8, 1), date(2026, 8, 4))
     stored = {date(2026, 8, 2): state(date(2026, 8, 2), datetime(2026, 9, 20, tzinfo=UTC))}
 
     assert plan_fetch([old], stored, CALENDAR, NOW).spans == (
         Window(date(2026, 8, 1), date(2026, 8, 1)),
-        Window(date(2026, 8, 3), date(2026, 8, 3)),
+        Window(date(2026, 8, 3), date(2026, 8, 4)),
     )
 
 

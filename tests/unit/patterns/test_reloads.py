@@ -179,6 +179,14 @@ def test_what_is_left_follows_the_rules(one: list[Any], other: list[Any]) -> Non
     assert found == _left_by_hand(opens)
 
 
+def test_a_screen_goes_on_after_a_pause_of_an_hour() -> None:
+    """Its first load after the pause is a reload; after a longer one, or at another interval, it counts again."""
+    first = _reload(600, 3)
+    for pause, interval, goes_on in ((3000, 600, True), (3600, 600, True), (4200, 600, False), (3000, 900, False)):
+        second = _reload(interval, 3, start=first[-1] + pause * SECOND)
+        assert _left([*first, *second]) == [first[0], *([] if goes_on else second[:1])]
+
+
 def test_a_human_beside_a_screen_still_counts() -> None:
     """The quarter of an hour in which a human opens the report too stays; the screen's others do not."""
     screen = _reload(300, 12)

@@ -114,6 +114,7 @@ def test_a_delta_is_never_larger_than_the_plain_coding(desk: ReaderHarness) -> N
     body = deltas.get(wanted, ZONE, lambda: new, PLAIN)
     assert body is not None
     assert deltas.get(wanted, ZONE, lambda: new, len(body)) is None
+    assert deltas.get(wanted, ZONE, lambda: new, len(body) - 1) is None
     assert deltas.get(wanted, ZONE, lambda: new, len(body) + 1) == body
     assert deltas.peek(wanted, len(body)) == CachedDelta(None)
 
