@@ -33,6 +33,7 @@ from adwarm.store.tables import metadata
 from tests.object_server import REGION, ObjectServer
 from tests.postgres_server import add_server_user, skip_disk_writes, stop_server
 from tests.schema_template import MIGRATION_TESTS, SchemaTemplate
+from tests.wall_clock import WallClock
 
 ROOT = Path(__file__).resolve().parents[1]
 for _name in [name for name in os.environ if name.startswith(("ADWARM_", "AIRFLOW_", "PG"))]:
@@ -70,12 +71,22 @@ _FILLED_TABLES = " UNION ALL ".join(
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
+_WALL_CLOCK = WallClock()
+_WALL_CLOCK.install()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option by which `make test-times` finds tests that lack the mark `slow`."""
     parser.addoption(
         "--seconds-allowed", type=float, help="fail a test without the mark slow that takes more CPU seconds"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[Any]:
+    """Show a fixed date to the test and its fixtures of every scope, unless its name says `real_clock`."""
+    _WALL_CLOCK.start_test(item.nodeid)
+    return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -200,6 +211,12 @@ def any_objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
 def clock() -> VirtualClock:
     """A clock frozen at a Wednesday noon until a test moves it."""
     return VirtualClock(datetime(2026, 11, 25, 12, 0, tzinfo=UTC))
+
+
+@pytest.fixture
+def wall_clock() -> WallClock:
+    """What product and simulator take for the machine's clock: it starts at `START` and moves on."""
+    return _WALL_CLOCK
 
 
 @pytest.fixture(params=["helpdesk", "loan_desk", "page_opens", "scheduled_flights", "sparse_customers"])

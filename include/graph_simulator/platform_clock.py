@@ -6,6 +6,11 @@ from datetime import UTC, datetime, timedelta
 from graph_simulator.date_ranges import as_utc
 
 
+def machine_time() -> datetime:
+    """Return what the machine's clock shows, in UTC."""
+    return datetime.now(UTC)
+
+
 class PlatformClock:
     """A clock that runs at a multiple of real time, or stands still.
 
@@ -18,14 +23,14 @@ class PlatformClock:
     def __init__(self, start: datetime | None = None, *, scale: float = 1.0, frozen: bool = False) -> None:
         # Without a start and at normal speed it follows the machine's clock, corrections of that clock included.
         self._follows_machine = start is None and scale == 1 and not frozen
-        self._start = datetime.now(UTC) if start is None else as_utc(start)
+        self._start = machine_time() if start is None else as_utc(start)
         self._scale, self.frozen = scale, frozen
         self._started = time.monotonic()
 
     def now(self) -> datetime:
         """Return the present moment in UTC."""
         if self._follows_machine:
-            return datetime.now(UTC)
+            return machine_time()
         if self.frozen:
             return self._start
         return self._start + timedelta(seconds=(time.monotonic() - self._started) * self._scale)

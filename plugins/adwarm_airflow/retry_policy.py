@@ -1,10 +1,11 @@
 """Decides by the type of an error, see `adwarm.foundation.errors`, whether and when Airflow retries a task."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
+from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import (
     AdwarmError,
     Isolated,
@@ -39,7 +40,7 @@ class AdwarmRetryPolicy(RetryPolicy):
         if isinstance(exception, Permanent):
             return RetryDecision.fail(f"{type(exception).__name__} would fail again")
         if isinstance(exception, Throttled):
-            wait = min(_MAX_RETRY_DELAY, max(timedelta(seconds=1), exception.until - datetime.now(UTC)))
+            wait = min(_MAX_RETRY_DELAY, max(timedelta(seconds=1), exception.until - SystemClock().now()))
             return RetryDecision.retry(wait, f"{exception.scope} is parked")
         if isinstance(exception, Transient) and exception.retry_after:
             wait = min(_MAX_RETRY_DELAY, timedelta(seconds=exception.retry_after))

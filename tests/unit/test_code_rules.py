@@ -14,6 +14,8 @@ import grimp
 import pytest
 from vulture import Vulture
 
+from tests.wall_clock import REAL
+
 ROOT = Path(__file__).resolve().parents[2]
 MIGRATIONS = ROOT / "include/adwarm/store/migrations/versions"
 SHIPPED = ("include", "plugins", "dags", "dev")
@@ -191,6 +193,14 @@ def _wall_clock(tree: ast.AST) -> list[str]:
     return found
 
 
+def _clock_of_tests(tree: ast.AST) -> list[str]:
+    """Readings of the machine's clock outside functions that have `real_clock` in their names."""
+    allowed = {id(node) for f in _functions(tree) if REAL in f.name for node in ast.walk(f)}
+    calls = (node for node in _nodes(tree) if isinstance(node, ast.Call) and id(node) not in allowed)
+    names = ((".".join(_dotted(node.func).split(".")[-2:]), node.lineno) for node in calls)
+    return [f"{name} in line {line}" for name, line in names if name in WALL_CLOCK - {"time.sleep"}]
+
+
 def _airflow_imports(tree: ast.AST) -> list[str]:
     return [name for name in _imported(tree) if name.split(".")[0] in {"airflow", "adwarm_airflow"}]
 
@@ -222,6 +232,7 @@ BREACHES: list[tuple[Rule, str]] = [
     (_wall_clock, "import time\ntime.sleep(1)"),
     (_wall_clock, "import random\nrandom.random()"),
     (_wall_clock, "import numpy as np\nnp.random.default_rng()"),
+    (_clock_of_tests, "def test_days():\n    datetime.now(UTC)"),
     (_airflow_imports, "def f():\n    from airflow.sdk import DAG"),
     (_vague_names, "class CacheManager: ..."),
 ]
@@ -290,9 +301,17 @@ def test_no_comment_postpones_work() -> None:
 
 def test_clocks_and_random_generators_are_injected() -> None:
     """Only the clock module reads the system clock; nothing draws from the global random generator."""
-    sources = [path for path in _sources("include", "dev") if _name(path) not in OWN_CLOCK]
+    sources = [path for path in _sources("include", "plugins", "dev") if _name(path) not in OWN_CLOCK]
 
     assert _offences(_wall_clock, sources) == {}
+
+
+def test_tests_read_the_clock_through_the_product() -> None:
+    """A date that a test took from the machine would pass on some days only: `SystemClock` shows it a fixed one."""
+    folders = ("tests/unit", "tests/simulation")
+    sources = [path for path in _sources(*folders) if REAL not in path.name]
+
+    assert _offences(_clock_of_tests, sources) == {}
 
 
 def test_the_core_does_not_import_airflow() -> None:

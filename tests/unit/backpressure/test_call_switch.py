@@ -93,8 +93,7 @@ def runtime(platform: SimulatorServer, tmp_path: Path) -> Runtime:
             recovery={"initial_delay_seconds": 0},  # type: ignore[arg-type]
         )
     )
-    at = datetime.now(UTC)
-    accounts.save(made.engine, [Account("act_1", "UTC", "UTC", "EUR")], at)
+    accounts.save(made.engine, [Account("act_1", "UTC", "UTC", "EUR")], made.clock.now())
     return made
 
 
@@ -123,7 +122,7 @@ def _maintain(runtime: Runtime) -> None:
 
 
 def _backfill(runtime: Runtime) -> None:
-    day = datetime.now(UTC).date() - timedelta(days=40)
+    day = runtime.clock.now().date() - timedelta(days=40)
     run_backfill(runtime.prefetch_engine(), [Account("act_1", "UTC", "UTC", "EUR")], Window(day, day))
 
 

@@ -1,7 +1,5 @@
 """`adwarm accounts`: what is stored, what discovery finds, and what can be set."""
 
-from datetime import UTC, datetime
-
 import pytest
 
 from adwarm.model import Account
@@ -67,7 +65,7 @@ def test_bad_input(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
         (["act_9", "--status", "closed"], "not a stored account"),
     ]:
         with subtests.test(words=words, message=message):
-            accounts.save(Runtime().engine, [Account("act_1")], datetime.now(UTC))
+            accounts.save(Runtime().engine, [Account("act_1")], Runtime().clock.now())
             result = adwarm("accounts", "set", *words)
             assert (result.exit_code, message in result.stderr) == (1, True)
             assert accounts.get(Runtime().engine, "act_1") == Account("act_1")
@@ -114,7 +112,8 @@ def test_a_token_without_accounts(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatc
 
 def test_the_list_shows_what_fits(adwarm: Adwarm) -> None:
     """Five columns: the readers' zone where it differs, and the reason beside the status; the rest is in the JSON."""
-    engine, now = Runtime().engine, datetime.now(UTC)
+    runtime = Runtime()
+    engine, now = runtime.engine, runtime.clock.now()
     accounts.save(engine, [Account("act_1", "UTC", "UTC"), Account("act_2", "UTC", "Europe/Rome")], now)
     accounts.set_status(engine, "act_2", "denied", "no grant", now)
     first, second = (line for line in adwarm("accounts", "list").stdout.splitlines() if "act_" in line)
@@ -126,5 +125,5 @@ def test_the_list_shows_what_fits(adwarm: Adwarm) -> None:
 
 def test_a_name_in_brackets(adwarm: Adwarm) -> None:
     """Brackets in a name are printed and not taken for markup."""
-    accounts.save(Runtime().engine, [Account("act_1", name="[/b] [draft] shop")], datetime.now(UTC))
+    accounts.save(Runtime().engine, [Account("act_1", name="[/b] [draft] shop")], Runtime().clock.now())
     assert "[/b] [draft] shop" in " ".join(adwarm("accounts", "list").stdout.split())

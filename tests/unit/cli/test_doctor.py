@@ -24,6 +24,7 @@ from adwarm.store.sqlite_check import QuickCheck
 from adwarm.store.tables import access_aggregate
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.wall_clock import WallClock
 
 from .conftest import Adwarm
 
@@ -44,15 +45,15 @@ def test_without_a_log_two_checks_fail(adwarm: Adwarm) -> None:
     assert "ADWARM_ACCESS_LOG_URL" in wrong["access log"]
 
 
-def test_every_check_passes(adwarm: Adwarm, learn_forecast: Callable[[], None]) -> None:
+def test_every_check_passes(adwarm: Adwarm, wall_clock: WallClock, learn_forecast: Callable[[], None]) -> None:
     """With a log and a forecast all pass; a log that was read long ago is named."""
     learn_forecast()
     failed = {check["name"] for check in adwarm("doctor", "--json").json if not check["ok"]}
     assert failed == {"DAG adwarm_access_patterns"}, "the log was read a month ago"
     with write_transaction(Runtime().engine) as connection:
-        aggregates.set_watermark(connection, datetime(2026, 10, 29, tzinfo=UTC), datetime.now(UTC))
+        aggregates.set_watermark(connection, datetime(2026, 10, 29, tzinfo=UTC), wall_clock.now())
         newest = aggregates.find_newest_hour(connection)
-        values = {"hour": datetime.now(UTC).replace(minute=0, second=0, microsecond=0)}
+        values = {"hour": wall_clock.now().replace(minute=0, second=0, microsecond=0)}
         connection.execute(access_aggregate.update().where(access_aggregate.c.hour == newest).values(**values))
     healthy = adwarm("doctor")
     assert healthy.exit_code == 0
@@ -78,9 +79,9 @@ def test_both_logs_are_shown(adwarm: Adwarm, home: Path, learned: Path, monkeypa
     assert list(logs()) == ["access log", "open log"]
 
 
-def test_the_doctor_compares_clocks(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_compares_clocks(adwarm: Adwarm, wall_clock: WallClock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock more than an hour off the platform's is reported with its direction."""
-    with SimulatorServer(SimulatorConfig(ads=1, now=datetime.now(UTC) - timedelta(days=60))) as behind:
+    with SimulatorServer(SimulatorConfig(ads=1, now=wall_clock.now() - timedelta(days=60))) as behind:
         monkeypatch.setenv("ADWARM_SOURCE__GRAPH_URL", behind.url)
         (check,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "clock"]
     assert not check["ok"]

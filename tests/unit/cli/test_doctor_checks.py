@@ -147,7 +147,7 @@ def test_a_setting_above_the_quota_is_a_note(runtime: Runtime, monkeypatch: pyte
     )
 
 
-def test_the_clock_of_the_database_is_compared(runtime: Runtime) -> None:
+def test_the_real_clock_of_the_database_is_compared(runtime: Runtime) -> None:
     """On a server the machine's clock must be close; a file has the machine's own."""
     result = _run(check_database_clock, runtime)
     if runtime.engine.dialect.name == "sqlite":

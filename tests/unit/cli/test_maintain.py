@@ -1,6 +1,5 @@
 """`adwarm maintain`: runs the steps, shows them, and fails when one fails."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from adwarm.runtime import Runtime
 from adwarm.store.database import write_transaction
 from adwarm.store.reconciliations import ComparedFigure, insert_figures
 from adwarm.store.tables import entry
+from tests.wall_clock import WallClock
 
 from .conftest import Adwarm
 
@@ -26,16 +26,17 @@ def test_what_is_due_runs_once(adwarm: Adwarm) -> None:
     assert adwarm("maintain", "--step", "compact", "--json").json["steps"][0]["status"] == "done"
 
 
-def test_the_steps_are_shown(adwarm: Adwarm) -> None:
+def test_the_steps_are_shown(adwarm: Adwarm, wall_clock: WallClock) -> None:
     """Before any run each step is listed as never run; then `--list` and `status` show what it did last."""
     assert adwarm("maintain", "--list").stdout.count("never run") == len(STEPS)
     adwarm("maintain")
+    now = wall_clock.now()
     figure = ComparedFigure(
-        datetime.now(UTC),
+        now,
         "act_1",
         "levels",
-        datetime.now(UTC).date(),
-        datetime.now(UTC).date(),
+        now.date(),
+        now.date(),
         "spend",
         2.0,
         1.0,

@@ -6,6 +6,7 @@ import pytest
 
 from adwarm.runtime import Runtime
 from adwarm.serving.queue_dag import next_run
+from tests.wall_clock import WallClock
 
 from .conftest import Adwarm
 
@@ -14,7 +15,7 @@ def _drain() -> int:
     return Runtime().queue_worker().drain(20).completed
 
 
-def test_a_pending_request_says_when_it_is_taken(adwarm: Adwarm) -> None:
+def test_a_pending_request_says_when_it_is_taken(adwarm: Adwarm, wall_clock: WallClock) -> None:
     """State, position, deadline and the next run of the queue's DAG; nothing is stored for it yet."""
     adwarm("enqueue", "act_1", "last_7d", "--priority", "low")
     asked = adwarm("enqueue", "act_2", "today", "--priority", "high")
@@ -24,7 +25,7 @@ def test_a_pending_request_says_when_it_is_taken(adwarm: Adwarm) -> None:
     assert (document["status"], document["position"], document["answer"]["status"]) == ("pending", 2, "miss")
     enqueued, deadline = (datetime.fromisoformat(document[name]) for name in ("enqueued_at", "deadline"))
     assert deadline - enqueued == timedelta(minutes=15)
-    assert timedelta(0) < datetime.fromisoformat(document["next_run"]) - datetime.now(UTC) <= timedelta(minutes=5)
+    assert timedelta(0) < datetime.fromisoformat(document["next_run"]) - wall_clock.now() <= timedelta(minutes=5)
     assert "within seconds by the DAG adwarm_request_queue where a triggerer runs, else in its run at" in shown
     assert "none yet: nothing is stored" in shown
 

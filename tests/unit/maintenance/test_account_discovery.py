@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -28,6 +28,7 @@ from adwarm.sources.protocol import AccountPage
 from adwarm.store import ObjectStore, accounts
 from adwarm.store.account_discoveries import list_attempts
 from tests.unit.conftest import ScriptedSource
+from tests.wall_clock import database_now
 
 QUICK: dict[str, Any] = {"recovery": {"max_attempts": 1}, "backpressure": {"memory_percent": 100}}
 TOKEN = Scope(ScopeKind.TOKEN, "t1")
@@ -128,7 +129,7 @@ def test_a_parked_scope_is_not_called(runtime: Runtime, clock: VirtualClock, eng
     source_a = source("a", page(1, after="x"), page(2))
 
     def park(number: int) -> None:
-        until = datetime.now(UTC) + timedelta(hours=2)
+        until = database_now(engine) + timedelta(hours=2)
         with (
             pytest.raises(Throttled),
             acquire_grant(runtime.admission, clock, CallRequest((TOKEN,), Priority.HIGH, "x"), timeout_seconds=1),

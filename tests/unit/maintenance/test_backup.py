@@ -1,5 +1,6 @@
 """Backups: what they hold, that damage is found, and that a restore changes all or nothing."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -92,7 +93,9 @@ def test_objects_are_shared_and_old_backups_deleted(context: Context, tmp_path: 
     assert folder.list_names() == [first.name, second.name]
     (tmp_path / "backups/backups/20260101T000000Z/tables").mkdir(parents=True)  # was never completed
 
-    third = create_backup(context, target, datetime.now(UTC) + timedelta(days=2), keep=2)
+    for path in Path(target).rglob("*.parquet"):
+        os.utime(path, (NOW.timestamp(),) * 2)
+    third = create_backup(context, target, NOW + timedelta(days=2), keep=2)
     assert third.deleted == ("20260101T000000Z", first.name)
     assert {folder.objects.get(digest) for digest, _ in folder.objects.list_objects()} == {b"two"}
     assert check_backup(target, second.name).problems == []

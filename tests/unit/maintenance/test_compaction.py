@@ -18,7 +18,7 @@ from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import by_day, content_hash, daily_rows, pack_rows
 from adwarm.store.partitions import PartitionState
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 JUNE = Window(date(2026, 6, 1), date(2026, 6, 30))
 SPANS = [Window(date(2026, 5, 20), date(2026, 6, 10)), Window(date(2026, 6, 11), date(2026, 7, 9))]
 

@@ -18,7 +18,7 @@ from adwarm.store.entry_versions import EntryVersion, VersionLimits
 from adwarm.store.partitions import PartitionState
 from adwarm.store.tables import metadata, payload
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 OLD = NOW - timedelta(hours=25)
 
 

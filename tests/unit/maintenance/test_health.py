@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine
@@ -77,7 +76,7 @@ def check(runtime: Runtime, isolations: Isolations) -> StepResult:
 
 def test_each_scope_has_its_probe(runtime: Runtime, platform: SimulatorServer) -> None:
     """A working connection and account succeed, a dead token fails; the fallbacks are read; each costs one call."""
-    accounts.save(runtime.engine, [Account("act_1", "UTC", "UTC")], datetime.now(UTC))
+    accounts.save(runtime.engine, [Account("act_1", "UTC", "UTC")], runtime.clock.now())
     before = platform.calls()["total"]
     isolations = Recorded(["connection:default", "account:act_1", "connection:eu", "fallback:entry"])
     result = check(runtime, isolations)
@@ -94,7 +93,7 @@ def test_each_scope_has_its_probe(runtime: Runtime, platform: SimulatorServer) -
 
 def test_a_failed_probe_keeps_what_ends_the_isolation(runtime: Runtime) -> None:
     """The class of the error and the refused credential stay, by which a call notices that the token was renewed."""
-    clock = VirtualClock(datetime.now(UTC))
+    clock = VirtualClock(runtime.clock.now())
     rules = RecoverySettings(isolation_failures=1, isolation_seconds=10)
     tracker = IsolationTracker(SqlIsolationStore(runtime.engine), rules, clock)
     tracker.record_failure("connection:eu", Blocked("ended", scope="app:1", until=clock.now()))

@@ -47,7 +47,7 @@ def runtime_of(engine: Engine, tmp_path: Path) -> Iterator[MakeRuntime]:
                 maintenance=MaintenanceSettings(reconcile_accounts=1),
             )
         )
-        accounts.save(engine, [Account("act_1", "UTC", "UTC")], datetime.now(UTC))
+        accounts.save(engine, [Account("act_1", "UTC", "UTC")], runtime.clock.now())
         return runtime
 
     yield make
@@ -64,7 +64,7 @@ def reconcile(runtime: Runtime, cursor: object = None, seconds: float = 60) -> S
 
 def store_settled_week(runtime: Runtime) -> Window:
     """Fetch the days that the step compares with what is stored, and return them."""
-    until = datetime.now(UTC).date() - timedelta(days=2 + runtime.settings.freshness.settle_days)
+    until = runtime.clock.now().date() - timedelta(days=2 + runtime.settings.freshness.settle_days)
     window = Window(until - timedelta(days=6), until)
     request = KeyRequest(ReportKey("act_1", str(window)))
     assert runtime.prefetch_engine().run([request], Priority.LOW).outcomes[0].status.is_served
@@ -73,7 +73,7 @@ def store_settled_week(runtime: Runtime) -> Window:
 
 def differing(runtime: Runtime) -> set[tuple[str, str]]:
     """Return comparison and metric of what differs."""
-    listed = list_figures(runtime.engine, datetime.now(UTC) - timedelta(days=1), only_differing=True)
+    listed = list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1), only_differing=True)
     return {(item.comparison, item.metric) for item in listed}
 
 
@@ -91,7 +91,7 @@ def test_an_honest_platform_agrees(runtime_of: MakeRuntime) -> None:
 
 
 def _calls(runtime: Runtime) -> float:
-    now = datetime.now(UTC)
+    now = runtime.clock.now()
     return read_traffic.get_totals(runtime.engine, now - timedelta(hours=2), now + timedelta(hours=2))["upstream_calls"]
 
 
@@ -111,7 +111,7 @@ def test_a_false_level_is_found(runtime_of: MakeRuntime, false: FalseSum, compar
     assert any(words in text and "act_1" in text for text in result.problems)
     [spend] = [
         item
-        for item in list_figures(runtime.engine, datetime.now(UTC) - timedelta(days=1), only_differing=True)
+        for item in list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1), only_differing=True)
         if item.metric == "spend" and len(Window(item.since, item.until)) == 7
     ]
     assert spend.actual / spend.expected == pytest.approx(1 / 1.1 if comparison == "levels" else 0.9, rel=1e-2)
@@ -138,7 +138,7 @@ def test_a_slow_report_is_awaited_over_runs(runtime_of: MakeRuntime) -> None:
         cursor, runs = result.cursor, runs + 1
     assert report is None or set(report) == {"id", "requested_at", "sums", "rows"}
     assert (cursor, differing(runtime)) == (None, set())
-    assert len(list_figures(runtime.engine, datetime.now(UTC) - timedelta(days=1))) == 2 * 2 * 4
+    assert len(list_figures(runtime.engine, runtime.clock.now() - timedelta(days=1))) == 2 * 2 * 4
 
 
 def test_a_wrong_token_fails_the_step(runtime_of: MakeRuntime) -> None:
@@ -179,7 +179,7 @@ def test_sums_are_exact(cents: list[int], more: int) -> None:
 def test_a_difference_in_words() -> None:
     """It names account, days, figure and both values."""
     day = date(2026, 11, 1)
-    figure = ComparedFigure(datetime.now(UTC), "act_1", "levels", day, day, "spend", 100.0, 90.0, True)
+    figure = ComparedFigure(datetime(2026, 11, 25, tzinfo=UTC), "act_1", "levels", day, day, "spend", 100.0, 90.0, True)
     assert describe(figure) == (
         "act_1 2026-11-01..2026-11-01, spend: the account reports 100.00, its ads sum to 90.00 (10.0% apart)"
     )

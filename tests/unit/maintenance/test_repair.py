@@ -34,7 +34,7 @@ class Stage:
     """A store with degraded entries, its queue, and the step."""
 
     def __init__(self, engine: Engine, objects: ObjectStore, requests: int = 20, size: int = 100) -> None:
-        self.clock = VirtualClock(datetime.now(UTC))
+        self.clock = VirtualClock(datetime(2026, 11, 25, 12, tzinfo=UTC))
         settings = Settings(maintenance=MaintenanceSettings(repair_requests=requests))
         self.context = Context(engine, objects, settings)
         self.queue = RequestQueue(engine, BackpressureSettings(queue_size=size), owner="test")

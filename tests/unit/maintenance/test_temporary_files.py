@@ -13,7 +13,7 @@ from adwarm.maintenance.temporary_files import delete_stale_temporaries
 from adwarm.settings import Settings
 from adwarm.store import Context, ObjectStore
 
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
 def _leave(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> Path:

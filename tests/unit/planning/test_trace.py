@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -19,6 +18,7 @@ from adwarm.prefetch.warm_batch import warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import Context, jobs, warms
 from tests.unit.conftest import NOW, PrefetchHarness
+from tests.wall_clock import database_now
 
 RUN = "adwarm_intelligent_warming/scheduled__1"
 KEY = ReportKey("act_1", "yesterday")
@@ -85,7 +85,7 @@ def test_a_request_is_followed(bench: PrefetchHarness, lines: _Lines) -> None:
         raise Transient("the platform had a moment")
 
     bench.source.script = {"act_1": answer}
-    bench.clock.set(datetime.now(UTC))  # the queue goes by the database's clock
+    bench.clock.set(database_now(bench.engine))  # the queue goes by the database's clock
     queue = RequestQueue(bench.engine, bench.settings.backpressure, owner="test")
     ticket = queue.enqueue(KEY, Priority.HIGH)
     QueueWorker(bench.prefetch, queue).drain_batch(DrainResult())

@@ -60,7 +60,7 @@ with ThreadPoolExecutor({THREADS}) as threads:
 
 
 @pytest.mark.slow
-def test_a_hundred_threads_of_two_processes_call_the_hook_once(tmp_path: Path) -> None:
+def test_a_hundred_threads_of_two_real_clock_processes_call_the_hook_once(tmp_path: Path) -> None:
     """The entry point of an installed package is called once; every call succeeds with the token that it stored."""
     package = tmp_path / "hooks"
     info = package / "user_hooks-1.0.dist-info"

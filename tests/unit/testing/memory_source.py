@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any, ClassVar
 
+from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import (
     BadRequest,
     Corrupt,
@@ -187,7 +188,7 @@ class MemorySource(SynchronousSource):
     def _fail_for(self, account_id: str) -> None:
         match self.upstream.failure if account_id == self.upstream.failing_account else None:
             case UpstreamFailure.THROTTLED:
-                until = datetime.now(UTC) + timedelta(minutes=1)
+                until = SystemClock().now() + timedelta(minutes=1)
                 raise Throttled(scope=f"account:{account_id}", until=until)
             case UpstreamFailure.TOO_MUCH_DATA:
                 raise TooMuchData("too many rows")

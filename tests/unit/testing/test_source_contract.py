@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adwarm.foundation.clock import SystemClock
 from adwarm.foundation.errors import Throttled
 from adwarm.model import Account, QuerySpec, Row, Scope, ScopeKind, UsageSample, Window
 from adwarm.sources.daily import DailyRow, select_fields, sum_windows
@@ -102,9 +103,7 @@ def leak(self: MemorySource) -> str:
 def foreign_scope(self: MemorySource, account_id: str) -> None:
     """Name a scope that no call has."""
     if self.upstream.failure is UpstreamFailure.THROTTLED:
-        from datetime import UTC, datetime
-
-        raise Throttled(scope="app:1", until=datetime.now(UTC))
+        raise Throttled(scope="app:1", until=SystemClock().now())
     MemorySource._fail_for(self, account_id)
 
 
