@@ -1,7 +1,7 @@
 """The machine's clock as tests see it: the product and the simulator of this process show a fixed date.
 
 A test reads the real clock only when `real_clock` is in its name, or in that of its class or file. The folders in
-`PROCESS_FOLDERS` run other processes, whose clock is the machine's. `make test-dates` runs them on other dates.
+`PROCESS_FOLDERS` run other processes, whose clock is the machine's.
 """
 
 import time
