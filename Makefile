@@ -11,8 +11,9 @@ export PYTHONDONTWRITEBYTECODE :=
 export ADWARM_HOME := $(CURDIR)/.adwarm
 
 .PHONY: help setup demo up down dashboard test test-clients test-browser sizing screenshots test-wheel test-matrix \
-	test-docs rehearse test-hostile faults faults-syscalls test-all test-slow test-times topology-test test-simulation test-stateful \
-	mutants test-interop test-smoke lint format bench bench-forecast bench-admission bench-adaptive bench-impact bench-planning \
+	test-docs rehearse test-hostile faults faults-syscalls test-all test-slow test-times test-dates topology-test \
+	test-simulation test-stateful mutants test-interop test-smoke lint format bench bench-forecast bench-admission \
+	bench-adaptive bench-impact bench-planning \
 	bench-quota bench-week bench-large-fleet bench-sizing bench-storm bench-requests bench-serve bench-strategies \
 	bench-backfill bench-compression bench-memory bench-patterns bench-pages bench-objects bench-log-check bench-scale \
 	bench-fatigue docs docs-build lock licences sbom surface test-predecessor clean
@@ -69,6 +70,9 @@ test-slow: $(READY) ## Run only the tests that `make test` leaves out because th
 
 test-times: $(READY) ## Run the tests, and fail those that take a second of CPU without the mark `slow`; for a quiet machine
 	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1
+
+test-dates: $(READY) ## Run what bears on dates as if it were a month's end, a leap day, a clock change ...; DATE=leap-day, DATE=turn: one of them
+	@$(BIN)/python -m tests.dates $(DATE)
 
 test-clients: ## Check types and tests of the TypeScript client and the dashboard, and build both; needs Node.js and npm
 	@if ! command -v npm >/dev/null; then echo "skipped: npm is not installed (apt-get install nodejs npm)"; exit 0; fi; \

@@ -4,6 +4,7 @@ A test reads the real clock only when `real_clock` is in its name, or in that of
 `PROCESS_FOLDERS` run other processes, whose clock is the machine's.
 """
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -13,8 +14,9 @@ from adwarm.foundation.clock import SystemClock, utc
 from adwarm.store.database import database_time, read_transaction
 from graph_simulator import platform_clock
 
-START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-"""What the clock shows when a test starts: a Wednesday noon."""
+START_VARIABLE = "CLOCK_OF_TESTS"
+START = datetime.fromisoformat(os.environ.get(START_VARIABLE, "2026-11-25T12:00:00+00:00"))
+"""What the clock shows when a test starts: a Wednesday noon, or the date that `make test-dates` tries."""
 
 REAL = "real_clock"
 
