@@ -65,6 +65,7 @@ OTHERS = (
         variables=("WORKERS=1",),
     ),  # one process: the other core is for the parts beside it
     Part("test-smoke", 200, 1.7, own=("tests/smoke/*",)),
+    Part("test-dates", 60, 1.6, own=("tests/dates.py",), variables=("DATE=turn",)),
     Part("test-hostile", 100, 0.8, own=("tests/hostile/*",)),
     Part("test-interop", 80, 0.6, own=("tests/interop/*",)),
     Part("test-clients", 45, 0.8, own=CLIENTS, shares=("npm",)),
