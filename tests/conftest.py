@@ -105,6 +105,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not _LONG_FILES.match(item.path.relative_to(ROOT).as_posix()))
 
 
+def pytest_collection_finish() -> None:
+    """Leave what the modules hold out of garbage collection: a collection by a test would look through all of it."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real PostgreSQL server for the session, stopped at its end."""

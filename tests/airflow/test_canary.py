@@ -65,6 +65,7 @@ def test_a_successful_run_stores_no_token(run: Callable[[str, str], tuple[str, s
     assert _left() == []
 
 
+@pytest.mark.slow
 def test_echoed_secrets_are_stored_in_no_encoding(
     run: Callable[[str, str], tuple[str, str]], guarded: SimulatorServer
 ) -> None:

@@ -77,6 +77,7 @@ def test_mapped_tasks_read_what_one_task_reads(
     assert hours(home.engine) == hours(one)
 
 
+@pytest.mark.slow
 def test_a_failed_split_publishes_nothing(dags: dict[str, Any], home: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run fails, and nothing of the other splits is published."""
     from adwarm_airflow.tasks import learning

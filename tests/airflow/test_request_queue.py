@@ -74,6 +74,7 @@ def test_a_burst_is_one_run() -> None:
     assert fired == [False, True, False, False, True, False, True, True, True, False]
 
 
+@pytest.mark.slow
 def test_the_read_api_starts_a_run_as_airflow_expects() -> None:
     """Path, body and DAG of the call that starts a run are those of the installed Airflow."""
     import httpx

@@ -23,6 +23,7 @@ from graph_simulator.server import SimulatorServer
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNTS = [f"act_{number}" for number in range(1, 5)]
 LEASE_SECONDS = 1.0
+pytestmark = pytest.mark.slow
 
 WORKER = """
 import sys
@@ -30,8 +31,6 @@ from adwarm.model import Priority, ReportKey
 from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.store import leases
-
-pytestmark = pytest.mark.slow
 
 if sys.argv[1] == "stop":
     def stop(*_):

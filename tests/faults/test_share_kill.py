@@ -19,13 +19,12 @@ from adwarm.store import Context, aggregates, open_engine, read_transaction, upg
 ROOT = Path(__file__).resolve().parents[2]
 START = datetime(2026, 3, 2, tzinfo=UTC)
 NOW = START + timedelta(days=6)
+pytestmark = pytest.mark.slow
 
 WORKER = """
 import os, signal, sys
 from adwarm.patterns.ingest.distributed import read_saved_split
 from adwarm.runtime import Runtime
-
-pytestmark = pytest.mark.slow
 
 runtime = Runtime()
 put, left = runtime.objects.put, [int(sys.argv[3])]

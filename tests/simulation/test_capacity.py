@@ -19,5 +19,5 @@ def test_the_adaptive_limit_follows_the_platform(monkeypatch: pytest.MonkeyPatch
 
 def test_equal_seeds_give_equal_results(monkeypatch: pytest.MonkeyPatch) -> None:
     """A seed replays exactly."""
-    monkeypatch.setattr(capacity, "PHASE_SECONDS", 20.0)
+    monkeypatch.setattr(capacity, "PHASE_SECONDS", 4.0)
     assert capacity.simulate_capacity("adaptive", seed=3) == capacity.simulate_capacity("adaptive", seed=3)

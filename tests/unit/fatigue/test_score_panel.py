@@ -160,10 +160,10 @@ def _slice(panel: AdPanel, ads: Any) -> AdPanel:
     return replace(panel, **names, **{name: getattr(panel, name)[chosen] for name in (*FIGURES, "is_stored")})
 
 
-@given(seed=SEEDS, start=st.integers(0, 590), count=st.integers(1, 9))
+@given(seed=SEEDS, start=st.integers(0, 190), count=st.integers(1, 9))
 def test_other_ads_change_nothing(seed: int, start: int, count: int) -> None:
-    """The scores of some ads equal those of them among 600 ads, to the last bit, with the priors given."""
-    panel = _panel(ads=600, seed=seed, days=45)
+    """The scores of some ads equal those of them among 200 ads, to the last bit, with the priors given."""
+    panel = _panel(ads=200, seed=seed, days=45)
     some = slice(start, start + count)
     day = panel.last_day
     wanted = {score.ad_id: score for score in _table(panel).to_scores(day)}

@@ -94,6 +94,7 @@ def _fields(unit: ImpactUnit) -> dict[str, object]:
     return {name: getattr(unit, name) for name in ImpactUnit.__slots__}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", [0.0, 0.7])
 def test_the_interval_holds_a_planted_effect(effect: float) -> None:
     """Over 60 seeds the 95 % interval holds the true gain nine times in ten, and a naive one far less often."""

@@ -93,7 +93,7 @@ def test_a_measured_fortnight(context: Context, tmp_path: Path) -> None:
     """Warmed accounts find every first open fresh and held-out ones none, so each call gains one hit."""
     impact.start_design(context.engine, MONDAY - DAY, 0.5, "salt 1")
     assert "the first whole week" in report_impact(context, MONDAY)["next"]
-    _live_through(context, tmp_path, range(20))
+    _live_through(context, tmp_path, range(14))
     UserLog(tmp_path / "log" / "opens.jsonl").append(_end(19) + 20 * HOUR, ReportKey("act_99", "today"))
     ingest(context, _end(22))
     assert list_due_weeks(context, _end(9)) == []
@@ -119,7 +119,7 @@ def test_a_measured_fortnight(context: Context, tmp_path: Path) -> None:
 def test_reads_that_were_served_are_preferred(context: Context, tmp_path: Path) -> None:
     """When the read API counted nearly all first opens of the log, its own hits are used."""
     impact.start_design(context.engine, MONDAY - DAY, 0.5, "salt 1")
-    _live_through(context, tmp_path, range(13))
+    _live_through(context, tmp_path, range(8))
     counts: dict[tuple[datetime, str, str], dict[str, float]] = {
         (MONDAY + day * DAY + 9 * HOUR, name, "human"): {"first_opens": 2, "first_hits": 1}
         for day in range(7)
@@ -174,22 +174,20 @@ def _opens(*minutes: int) -> Any:
     return opens_from_frame(frame)
 
 
-@pytest.mark.parametrize(
-    ("fetched", "expected"),
-    [
+def test_first_opens_against_fetches(subtests: pytest.Subtests) -> None:
+    """A first open is a hit while the newest fetch is fresh: by a warm, or by a reader who waited."""
+    for fetched, expected in [
         ([], [False, True, False]),  # the first one waits and fetches, the second finds that, the third is too late
         ([(50, 300)], [False, True, True]),  # fetched before the second open, fresh until after the third
         ([(0, 90)], [True, True, False]),  # a fetch that has expired by the third open
         ([(5, None)], [True, True, False]),  # final data, until the key covers other days
-    ],
-)
-def test_first_opens_against_fetches(fetched: list[tuple[int, int | None]], expected: list[bool]) -> None:
-    """A first open is a hit while the newest fetch is fresh: by a warm, or by a reader who waited."""
-    spans = [
-        (ReportKey("act_1", "today"), MONDAY + at * MINUTE, None if end is None else MONDAY + end * MINUTE)
-        for at, end in fetched
-    ]
-    opens = _opens(10, 12, 60, 200)
-    found = list(replay_first_opens(opens, spans, lambda _, at: at + 180 * MINUTE))
-    assert int(np.count_nonzero(opens.first)) == len(found) == 3
-    assert [hit for _, _, hit in found] == expected
+    ]:
+        with subtests.test(fetched=fetched, expected=expected):
+            spans = [
+                (ReportKey("act_1", "today"), MONDAY + at * MINUTE, None if end is None else MONDAY + end * MINUTE)
+                for at, end in fetched
+            ]
+            opens = _opens(10, 12, 60, 200)
+            found = list(replay_first_opens(opens, spans, lambda _, at: at + 180 * MINUTE))
+            assert int(np.count_nonzero(opens.first)) == len(found) == 3
+            assert [hit for _, _, hit in found] == expected

@@ -70,6 +70,7 @@ def test_a_batch_stores_the_same_in_a_bucket(
     assert (result.problems, result.entries, result.objects) == ([], 6, len(local["objects"]))
 
 
+@pytest.mark.slow
 def test_days_in_a_bucket_are_compacted_restated_and_collected(
     staging: PlatformHarness, engine: Engine, s3_objects: ObjectStore
 ) -> None:

@@ -177,6 +177,7 @@ def test_a_forked_process_has_connections_of_its_own(bucket_url: str) -> None:
     assert len(list(store.list_objects())) == 21
 
 
+@pytest.mark.slow
 def test_a_missing_package_names_the_extra() -> None:
     """Without s3fs the error says what to install, before anything is read."""
     code = (
