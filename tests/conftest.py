@@ -20,6 +20,7 @@ from typing import Any
 import hypothesis
 import pytest
 from sqlalchemy import Engine, event, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from adwarm.foundation.clock import VirtualClock
@@ -258,11 +259,17 @@ def no_nested_connections() -> Iterator[None]:
     def _pool(record: Any) -> int:
         return id(record._ConnectionRecord__pool)
 
+    def on_invalidate(connection: object, record: Any, error: object) -> None:
+        if isinstance(error, DisconnectionError):  # the pool opens another one in its place
+            on_checkin(connection, record)
+
+    event.listen(QueuePool, "invalidate", on_invalidate)
     event.listen(QueuePool, "checkout", on_checkout)
     event.listen(QueuePool, "checkin", on_checkin)
     try:
         yield
     finally:
+        event.remove(QueuePool, "invalidate", on_invalidate)
         event.remove(QueuePool, "checkout", on_checkout)
         event.remove(QueuePool, "checkin", on_checkin)
     assert not nested, f"a second connection was opened here:\n{nested[0]}"

@@ -33,7 +33,7 @@ export interface paths {
         };
         /**
          * Whether the process can serve
-         * @description Checks that the database can be reached and has the schema of this version.
+         * @description Checks that the database is there with the schema of this version, and the folder of the stored days.
          */
         get: operations["get_readiness"];
         put?: never;
@@ -1492,6 +1492,12 @@ export interface components {
              */
             database: "ok" | "unreachable" | "needs_upgrade";
             /**
+             * Objects
+             * @description Whether the folder of the stored days is there; behind a URL it counts as `ok`.
+             * @enum {string}
+             */
+            objects: "ok" | "missing";
+            /**
              * Fetch Mode
              * @description How a missing report is fetched: this process `drains` the queue, `triggers` a run of the DAG that does, or `waits` for the DAG's next run.
              * @enum {string}
@@ -2078,7 +2084,7 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
-            /** @description The database is not usable. */
+            /** @description The database is not usable, or the folder of the stored days is gone. */
             503: {
                 headers: {
                     [name: string]: unknown;

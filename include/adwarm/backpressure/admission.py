@@ -27,6 +27,7 @@ from adwarm.foundation.errors import (
     TokenDead,
     Transient,
 )
+from adwarm.foundation.time_limit import check_limits, seconds_left, start_limits
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
 log = logging.getLogger(__name__)
@@ -223,10 +224,13 @@ def acquire_grant(
         timeout_seconds: the longest time to wait for admission.
 
     Raises:
+        TimeLimitReached: the work that the call is a part of has used up its time; no call is made.
         NotAdmitted: the wait would exceed the timeout; `until` says when to try again.
         Refused: the breaker of the upstream is open; `retry_after` says how long, `scope` whose breaker it is.
     """
-    grant = _wait_for_grant(admission, clock, call, timeout_seconds)
+    check_limits()
+    grant = _wait_for_grant(admission, clock, call, min(timeout_seconds, seconds_left()))
+    start_limits()
     granted = GrantedCall(admission, grant)
     started = clock.now()
     try:

@@ -31,7 +31,7 @@ from adwarm.cli.schedule_checks import (
     check_switches,
     list_schedule_checks,
 )
-from adwarm.cli.storage_checks import check_database, check_disk, check_rights, list_disks
+from adwarm.cli.storage_checks import check_database, check_disk, check_rights, check_stored_days, list_disks
 from adwarm.foundation.errors import Corrupt
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _list_checks(runtime: "Runtime") -> list[Check]:
 
     return [
         stored("rights", check_rights),
+        stored("stored days", check_stored_days),  # before the next check, which creates the folder
         Check("object store", lambda: _check_objects(runtime)),
         *_list_disk_checks(runtime),
         *_list_log_checks(runtime),

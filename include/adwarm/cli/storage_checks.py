@@ -45,6 +45,18 @@ def check_database(runtime: "Runtime") -> str:
     return f"{state}, " + ("no damage" if result.is_complete else f"no damage found in {_CHECK_SECONDS:.0f} s")
 
 
+def check_stored_days(runtime: "Runtime") -> str:
+    """Return that the folder of the stored days is there, or that nothing is stored yet.
+
+    Raises:
+        StorageError: it is gone.
+    """
+    from adwarm.store.readiness import require_objects
+
+    require_objects(runtime.context)
+    return "no folder yet, and no day is stored" if runtime.objects.is_lost else "their folder is there"
+
+
 def check_rights(runtime: "Runtime") -> str:
     """Check that this user may write to every table, without changing one.
 

@@ -2,7 +2,8 @@
 
 Two things are hidden: the secrets that this process knows (`known_secrets`), in every encoding, and what looks like a
 credential. When in doubt it hides, but ordinary sentences stay: after "access token: ", a word that others follow is
-prose. It never fails, and the length of the result is bounded.
+prose, and three dots stand for a credential as in adwarm's own messages. It never fails, and the length of the result
+is bounded.
 """
 
 import base64
@@ -43,13 +44,15 @@ _AUTHORIZATION = re.compile(
 )
 # Without the header's name: "Basic authentication failed" is prose, "Basic dTpw" is not.
 _SCHEMES = re.compile(
-    r"\b(?:(?:bearer|basic|oauth)\s+(?=\S*[\d=])[A-Za-z0-9._~+/|=-]{6,}|bearer\s+(?=\S*\w\.\w)[A-Za-z0-9._~+/|=-]{6,}"
+    r"\b(?:(?:bearer|basic|oauth)\s+(?!realm=)(?=\S*[\d=])[A-Za-z0-9._~+/|=-]{6,}|bearer\s+(?=\S*\w\.\w)[A-Za-z0-9._~+/|=-]{6,}"
     r"|(?:bearer|basic)\s+[A-Za-z0-9._~+/|=-]{20,})",
     re.IGNORECASE,
 )
 _BASIC = re.compile(r"\bbasic\s+(?P<value>[A-Za-z0-9+/_-]{4,}={0,2})", re.IGNORECASE)
 # The password ends at the last @ before a slash; with a slash in the password, at the first @.
-_URL_PASSWORD = re.compile(r"(://[^/\s:@\"'<>]*:)(?:[^\s/\"'<>]+(?=@)|(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]+(?=@))")
+_URL_PASSWORD = re.compile(
+    r"(://[^/\s:@\"'<>]*:)(?!\.{3}@)(?:[^\s/\"'<>]+(?=@)|(?!\d{1,5}(?:[/?#\s]|$))[^\s@\"'<>]+(?=@))"
+)
 _TOKENS = re.compile(
     r"\badwarm_[a-z0-9]{12}_[A-Za-z0-9_-]{20,}|(?:EAA|\bEA[B-Z])[A-Za-z0-9%]{12,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?|\b\d{8,}\|[A-Za-z0-9_-]{16,}"
@@ -65,6 +68,8 @@ _STATES = re.compile(
     "none|null|true|false|missing|invalid|expired|revoked|required|empty|unset|wrong|denied|unknown|malformed",
     re.IGNORECASE,
 )
+_PLACEHOLDER = re.compile(r"[\\\"'`]*(?:adwarm_)?\.{3}[\\\"'`.,;:]*")
+_SCHEME = re.compile(_ONE_VALUE, re.IGNORECASE)
 _SCHEME_WORDS = re.compile("auth|authentication|authorization|credentials|header|realm|scheme|tokens?", re.IGNORECASE)
 
 
@@ -111,10 +116,13 @@ def log_unexpected(logger: logging.Logger, error: BaseException, message: str, *
 
 
 def _hide_assigned(match: re.Match[str]) -> str:
-    return match[0] if _is_prose(match) else _up_to_value(match)
+    return match[0] if _is_prose(match) or _is_placeholder(match) else _up_to_value(match)
 
 
 def _hide_authorization(match: re.Match[str]) -> str:
+    # Only a scheme without a value: "Authorization: Bearer <token>".
+    if _is_placeholder(match) or (match["scheme"] is None and _SCHEME.fullmatch(match["value"])):
+        return match[0]
     is_word = _SCHEME_WORDS.fullmatch(match["value"].rstrip(".:")) is not None
     if match["open"] is None and (is_word if match["scheme"] else _is_prose(match)):
         return match[0]
@@ -137,6 +145,11 @@ def _hide_basic(match: re.Match[str]) -> str:
 
 def _up_to_value(match: re.Match[str]) -> str:
     return f"{match[0][: match.start('value') - match.start()]}{HIDDEN}"
+
+
+def _is_placeholder(match: re.Match[str]) -> bool:
+    """Whether a value is nothing but the three dots that stand for one: "send `Authorization: Bearer ...`"."""
+    return _PLACEHOLDER.fullmatch(match["value"]) is not None
 
 
 def _is_prose(match: re.Match[str]) -> bool:

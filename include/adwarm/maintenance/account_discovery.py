@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Blocked, Refused, Throttled, TooMuchData, Transient
+from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.maintenance.account_changes import (
     AccountList,
     ChangeKind,
@@ -22,8 +23,9 @@ from adwarm.maintenance.account_changes import (
 )
 from adwarm.model import Account, Priority
 from adwarm.recovery import Call, RecoveryPipeline
+from adwarm.sources.bounds import PageTrail, call_limit
 from adwarm.sources.pool import SourceFactory, naming_credential
-from adwarm.sources.protocol import AccountPage, CursorTrail, InsightsSource
+from adwarm.sources.protocol import AccountPage, InsightsSource
 from adwarm.store import Context, accounts, denials, write_transaction
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
 
@@ -105,25 +107,22 @@ class AccountDiscovery:
         try:
             source = make_source()
             name, credential = source.connection, source.credential
-            cursors, cursor, pages = CursorTrail(), None, 0
-            while not is_cut:
-                page = self._read_page(make_source, name, cursor)
-                found.update((item.id, item) for item in page.accounts)
-                problems += page.problems
-                cursor, pages = cursors.follow(page.next_cursor), pages + 1
-                if cursor is None:
-                    break
-                self._check_pages(pages)
-                is_cut = until is not None and self.clock.now() >= until
+            trail = PageTrail(self.context.settings.source, "the list of accounts")
+            seconds = self.context.settings.account_seconds
+            with limited(TimeLimit(seconds, "the list of accounts", "ADWARM_ACCOUNT_SECONDS")):
+                while not is_cut:
+                    page = self._read_page(make_source, name, trail.cursor)
+                    known = len(found)
+                    found.update((item.id, item) for item in page.accounts)
+                    problems += page.problems
+                    trail.add(page.next_cursor, len(page.accounts), min(1, len(found) - known))
+                    if trail.cursor is None:
+                        break
+                    is_cut = until is not None and self.clock.now() >= until
             credential = make_source().credential  # another one than before when the token was renewed
         except AdwarmError as failure:
             error = failure
         return AccountList(name, credential, found, tuple(problems), error, is_cut)
-
-    def _check_pages(self, pages: int) -> None:
-        limit = self.context.settings.source.max_pages
-        if pages >= limit:
-            raise Transient(f"the list of accounts has more than {limit:,} pages (ADWARM_SOURCE__MAX_PAGES)")
 
     def _read_page(self, make_source: SourceFactory, name: str, cursor: str | None) -> AccountPage:
         """Read a page under admission, and a smaller one when the platform says that it is too large."""
@@ -149,7 +148,8 @@ class AccountDiscovery:
         if self.pipeline is None:
             return once()
         call = Call(make_source().name, name, subject=f"accounts of {name}")
-        return self.pipeline.run(once, call=call).value
+        with limited(call_limit(self.context.settings.source)):
+            return self.pipeline.run(once, call=call).value
 
 
 def is_postponed(error: AdwarmError) -> bool:

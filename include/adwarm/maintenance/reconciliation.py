@@ -29,11 +29,11 @@ from adwarm.maintenance.platform_calls import PlatformCalls
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.recovery import RecoveryPipeline
+from adwarm.sources.bounds import PageTrail
 from adwarm.sources.formats import ADDITIVE_FIELDS
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportState,
-    CursorTrail,
     FetchUnit,
     Increment,
     InsightsSource,
@@ -263,14 +263,13 @@ class _Run:
     def _fetch_sums(self, case: _Case, target: FetchUnit | AsyncReportHandle) -> Sums:
         """Return the sums over every page of a request or report."""
         rows: list[Row] = []
-        cursors, cursor = CursorTrail(), None
-        for _ in range(self.calls.context.settings.source.max_pages):
-            page = self.calls.call(case.source, case.account.id, partial(case.source.read, target, cursor))
+        trail = PageTrail(self.calls.context.settings.source, case.account.id)
+        while trail.count == 0 or trail.cursor is not None:
+            page = self.calls.call(case.source, case.account.id, partial(case.source.read, target, trail.cursor))
             rows += page.rows
-            cursor = cursors.follow(page.next_cursor)
-            if cursor is None:
-                return Sums.of(rows, case.metrics)
-        raise AdwarmError("the answer has more pages than ADWARM_SOURCE__MAX_PAGES")
+            filled = len(page.rows) / case.source.capabilities.max_page_rows
+            trail.add(page.next_cursor, len(page.rows), filled, page.size_bytes)
+        return Sums.of(rows, case.metrics)
 
     def _sum_stored_days(self, case: _Case) -> Sums | None:
         """Return the sums of the stored days; None unless every day of the window is stored as a whole."""

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.redaction import log_unexpected, redact
+from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.maintenance.step import Step, StepBudget, StepResult
 from adwarm.store import maintenance_steps
 from adwarm.store.maintenance_steps import StepOutcome, StepState
@@ -96,7 +97,8 @@ def run_step(engine: Engine, name: str, step: Step, clock: Clock, seconds: float
         return StepReport(name, "held", reason=_describe_holder(other), held_seconds=held_seconds)
     result, error = StepResult(cursor=state.cursor), None
     try:
-        result = step(state.cursor, StepBudget.of(clock, seconds))
+        with limited(TimeLimit(seconds + GRACE_SECONDS, f"the step {name}", "ADWARM_MAINTENANCE__STEP_SECONDS")):
+            result = step(state.cursor, StepBudget.of(clock, seconds))
     except Exception as failure:
         error = failure
         log_unexpected(log, failure, "step %s failed", name)

@@ -37,6 +37,7 @@ from adwarm.foundation.errors import (
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.log_context import log_context
 from adwarm.foundation.redaction import log_unexpected, redact
+from adwarm.foundation.time_limit import seconds_left
 from adwarm.foundation.tracing import span
 from adwarm.model import Account, Actor, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import ReportPending
@@ -326,7 +327,8 @@ class AccountFetch:
         """Wait for a lease. Each call has its own owner, so two fetches of one process exclude each other too."""
         owner, settings = f"{self.context.owner}/{uuid4().hex[:12]}", self.context.settings
         stall = settings.source.connect_timeout + settings.source.call_timeout
-        timing = LeaseTiming(settings.backpressure.lease_seconds, self.batch.wait_seconds, stall)
+        wait = min(self.batch.wait_seconds, seconds_left())
+        timing = LeaseTiming(settings.backpressure.lease_seconds, wait, stall)
         return acquire_lease(self.context.engine, self.context.clock, name, owner, timing)
 
     def _mark_fresh(self, keys: dict[int, EntryKey]) -> None:

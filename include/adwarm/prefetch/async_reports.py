@@ -15,6 +15,7 @@ thread runs `ReportPoller.run_until_done`, which polls the reports of all thread
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from typing import Any
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Priority, Scope, UsageSample
 from adwarm.prefetch.fetch_lease import RunningReport
 from adwarm.settings import SourceSettings
@@ -229,12 +231,14 @@ class ReportWait:
     Attributes:
         connection: whose token the report was requested with.
         handle: the report.
+        seconds_left: how long it still waits.
         polls: calls made so far to poll it.
         result: how the report ended, or why the wait did; None while the thread waits.
     """
 
     connection: str
     handle: AsyncReportHandle
+    seconds_left: float = math.inf
     polls: int = 0
     result: AsyncReportProgress | Exception | None = None
 
@@ -269,14 +273,22 @@ class ReportPoller:
         with self._changed:
             return len(self._waiting)
 
-    def wait(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
+    def wait(
+        self, connection: str, report: RunningReport, seconds: float = math.inf
+    ) -> tuple[AsyncReportProgress, int]:
         """Block until the report has ended; return how, and how many calls were made to poll it.
 
+        Args:
+            connection: whose token the report was requested with.
+            report: the report.
+            seconds: how long to wait.
+
         Raises:
-            ReportPending: the batch stopped waiting while the platform is still running the report.
+            ReportPending: it timed out, or the batch stopped waiting, while the platform is still running the
+                report.
             TokenDead: the token of the report is dead.
         """
-        waiting = ReportWait(connection, report.handle)
+        waiting = ReportWait(connection, report.handle, seconds)
         with self._changed:
             if self._closed:
                 raise ReportPending(report.handle, None)
@@ -313,9 +325,19 @@ class ReportPoller:
         """Wake every waiting thread with `ReportPending`; a later fetch continues its report."""
         with self._changed:
             self._closed = True
-            for run_id, waiting in list(self._waiting.items()):
-                status = self._schedules[waiting.connection].remove(waiting.handle)
-                self._end(run_id, ReportPending(waiting.handle, status))
+            self._end_late(math.inf)
+
+    def _end_late(self, passed: float) -> int:
+        """Let time pass for the waiting threads, wake those whose time is over, and return how many that is."""
+        late = []
+        for waiting in self._waiting.values():
+            waiting.seconds_left -= passed
+            if not waiting.seconds_left > 0:  # infinity minus infinity is no number
+                late.append(waiting)
+        for waiting in late:
+            status = self._schedules[waiting.connection].remove(waiting.handle)
+            self._end(waiting.handle.id, ReportPending(waiting.handle, status))
+        return len(late)
 
     def _step(self, running: int, idle: float, pool: ThreadPoolExecutor) -> float:
         """Let some time pass, wake threads whose reports have ended, start due polls; return the idle seconds."""
@@ -325,6 +347,8 @@ class ReportPoller:
         for _, schedule in self._named_schedules():
             schedule.advance(passed)
         ended = self._collect_polls()
+        with self._changed:
+            ended += self._end_late(passed)
         idle = 0.0 if is_working or ended else idle + passed
         if not is_working and not ended and not self._polls and idle + self._seconds_until_due() > self.idle_timeout:
             self.close()
@@ -391,19 +415,23 @@ class ReportPoller:
         for connection, schedule in self._named_schedules():
             due = schedule.seconds_until_due()
             if due is not None and due <= 0 and connection not in self._polls.values():
-                future = pool.submit(self._poll, connection, schedule)
+                with self._changed:
+                    ends = [item.seconds_left for item in self._waiting.values() if item.connection == connection]
+                future = pool.submit(self._poll, connection, schedule, max(ends, default=0.0))
                 self._polls[future] = connection
                 future.add_done_callback(self._wake)
 
-    def _poll(self, connection: str, schedule: ReportSchedule) -> PollResult:
-        source = self.get_source(connection)
-        try:
-            with naming_credential(source):
-                return schedule.poll_due(source)
-        except TokenDead as dead:
-            if not self.heal(connection, dead):
-                raise
-        return schedule.poll_due(self.get_source(connection))
+    def _poll(self, connection: str, schedule: ReportSchedule, seconds: float) -> PollResult:
+        """Poll while a thread waits for one of the reports: a poll ends with the time of the last of them."""
+        with limited(TimeLimit(seconds, "waiting for the report", "ADWARM_ACCOUNT_SECONDS")):
+            source = self.get_source(connection)
+            try:
+                with naming_credential(source):
+                    return schedule.poll_due(source)
+            except TokenDead as dead:
+                if not self.heal(connection, dead):
+                    raise
+            return schedule.poll_due(self.get_source(connection))
 
     def _named_schedules(self) -> list[tuple[str, ReportSchedule]]:
         with self._changed:

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 from adwarm.backpressure import Admission
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, TokenDead, Transient
+from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Priority
 from adwarm.prefetch.async_reports import ReportPoller
 from adwarm.prefetch.fetch_lease import FetchLease, RunningReport
@@ -37,10 +38,6 @@ from adwarm.store import Context, ObjectStore, accounts, denials
 log = logging.getLogger(__name__)
 MAX_CLOCK_OFFSET_SECONDS = 3_600.0
 """Beyond this difference one of the two clocks is wrong; the platform's decides when data settles."""
-
-
-class AccountTimeout(Transient):
-    """The account exceeded its time limit."""
 
 
 class BatchStopped(Transient):
@@ -133,7 +130,7 @@ class Batch:
 
     Attributes:
         settings: `workers` accounts work at the same time (one that waits for a report does not count); a batch ends
-            after `batch_seconds`, an account after `account_seconds`.
+            after `batch_seconds`, an account after `account_seconds`, calls that are under way included.
         priority: the class in which calls are admitted.
         wait_seconds: how long a call may wait for admission.
         poller: polls the async reports.
@@ -148,7 +145,7 @@ class Batch:
     monotonic: Callable[[], float] = time.monotonic
     on_heartbeat: Callable[[int], None] | None = None
     _slots: threading.Semaphore = field(init=False)
-    _started: float = field(init=False)
+    _limit: TimeLimit = field(init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _dead_credentials: set[tuple[str, str]] = field(default_factory=set)
     _refused_sources: dict[str, tuple[float, Refused]] = field(default_factory=dict)
@@ -157,22 +154,41 @@ class Batch:
 
     def __post_init__(self) -> None:
         self._slots = threading.Semaphore(self.settings.workers)
-        self._started = self.monotonic()
+        self._limit = TimeLimit(
+            self.settings.batch_seconds, "the batch", "ADWARM_BATCH_SECONDS", monotonic=self.monotonic
+        )
 
     @contextmanager
     def acquire_slot(self) -> Iterator["AccountSlot"]:
         """Wait for a slot and hold it while the block runs, except while it waits for a report."""
+        seconds = self.settings.account_seconds
         with self._slots:
-            yield AccountSlot(self, self.monotonic())
+            limit = TimeLimit(seconds, "the account", "ADWARM_ACCOUNT_SECONDS", monotonic=self.monotonic)
+            with limited(limit, self._limit):
+                yield AccountSlot(self, limit)
 
     @contextmanager
-    def released_slot(self) -> Iterator[None]:
-        """Give the slot to another account while the block runs."""
+    def released_slot(self, limit: TimeLimit) -> Iterator[None]:
+        """Give the slot to another account while the block runs; waiting to get it back does not count for `limit`."""
         self._slots.release()
         try:
             yield
         finally:
+            ended = self.monotonic()
             self._slots.acquire()
+            limit.extend(self.monotonic() - ended)
+
+    def check_time(self) -> None:
+        """Check that the batch goes on.
+
+        Raises:
+            BatchStopped: the batch is stopped, or its time is over.
+        """
+        if self._stop_error is None and self._limit.seconds_left <= 0:
+            seconds = self.settings.batch_seconds
+            self.stop(f"the batch took longer than {seconds:g} s (ADWARM_BATCH_SECONDS)")
+        if self._stop_error is not None:
+            raise self._stop_error
 
     def check_call_allowed(self, connection: str, source: str, credential: str = "") -> None:
         """Check that a call may be made.
@@ -187,9 +203,8 @@ class Batch:
             TokenDead: this credential of the connection was refused in this batch.
             Refused: the source's breaker was found open a moment ago.
         """
+        self.check_time()
         with self._lock:
-            if self._stop_error is not None:
-                raise self._stop_error
             if (connection, credential) in self._dead_credentials:
                 dead = TokenDead(f"the access token is dead; renew it in the connection {connection}")
                 dead.credential = credential
@@ -234,9 +249,8 @@ class Batch:
         self.poller.close()
 
     def _heartbeat(self) -> None:
-        limit = self.settings.batch_seconds
-        if self._stop_error is None and self.monotonic() - self._started > limit:
-            self.stop(f"the batch took longer than {limit:.0f} s (ADWARM_BATCH_SECONDS)")
+        with suppress(BatchStopped):
+            self.check_time()
         with self._lock:
             held = list(self._leases)
         for lease in held:
@@ -250,36 +264,40 @@ class Batch:
 
 @dataclass
 class AccountSlot:
-    """One account's slot in the batch, with its own time limit."""
+    """One account's slot in the batch, with its own time limit, which holds for the thread that has the slot."""
 
     batch: Batch
-    _started: float
+    limit: TimeLimit
+
+    def check_time(self) -> None:
+        """Check that there is time left.
+
+        Raises:
+            TimeLimitReached: the account's time is over.
+            BatchStopped: the batch's time is over, or it is stopped.
+        """
+        self.batch.check_time()
+        self.limit.check()
 
     def check_call_allowed(self, connection: str, source: str, credential: str = "") -> None:
         """Check that a call may be made; the arguments are those of the batch.
 
         Raises:
-            AccountTimeout: the account exceeded its time limit.
+            TimeLimitReached: the account's time is over.
             BatchStopped, TokenDead, Refused: as for the batch.
         """
-        batch, limit = self.batch, self.batch.settings.account_seconds
-        batch.check_call_allowed(connection, source, credential)
-        if batch.monotonic() - self._started > limit:
-            message = f"the account took longer than {limit:.0f} s (ADWARM_ACCOUNT_SECONDS)"
-            raise AccountTimeout(message, retry_after=60.0)
+        self.batch.check_call_allowed(connection, source, credential)
+        self.limit.check()
 
     def wait_for_report(self, connection: str, report: RunningReport) -> tuple[AsyncReportProgress, int]:
         """Block until a report has ended, with the slot released; return how it ended and the polls it took.
 
-        The time spent waiting does not count towards the account's limit.
+        The wait is a part of the account's time.
 
         Raises:
-            ReportPending: the batch stopped waiting while the platform is still running the report.
+            ReportPending: the account's time is over, or the batch stopped waiting, while the platform is still running
+                the report.
             TokenDead: the token of the report is dead.
         """
-        began = self.batch.monotonic()
-        try:
-            with self.batch.released_slot():
-                return self.batch.poller.wait(connection, report)
-        finally:
-            self._started += self.batch.monotonic() - began
+        with self.batch.released_slot(self.limit):
+            return self.batch.poller.wait(connection, report, self.limit.seconds_left)

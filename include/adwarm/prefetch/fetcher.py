@@ -31,20 +31,21 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
+from adwarm.foundation.time_limit import TimeLimitReached, limited
 from adwarm.model import Row
 from adwarm.prefetch.async_reports import ReportPending
-from adwarm.prefetch.batch import AccountSlot, AccountTimeout, BatchStopped, FetchContext
+from adwarm.prefetch.batch import AccountSlot, BatchStopped, FetchContext
 from adwarm.prefetch.fetch_lease import FetchLease, LeasedReport, LeaseLost, RunningReport
 from adwarm.prefetch.gap_filling import MissingData
 from adwarm.prefetch.row_buffer import RowBuffer
 from adwarm.prefetch.splitting import FetchResult, Splitter
 from adwarm.recovery import Call
 from adwarm.settings import SourceSettings
+from adwarm.sources.bounds import PageTrail, call_limit
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import (
     AsyncReportHandle,
     AsyncReportState,
-    CursorTrail,
     FetchUnit,
     Increment,
     InsightsSource,
@@ -64,7 +65,7 @@ _NO_REPORT = "-"
 """Replaces the report id in the lease when the pages are those of a unit itself."""
 
 
-RETRY_LATER_ERRORS = (Throttled, Refused, ReportPending, LeaseLost, AccountTimeout, BatchStopped)
+RETRY_LATER_ERRORS = (Throttled, Refused, ReportPending, LeaseLost, TimeLimitReached, BatchStopped)
 """Errors after which the account has to wait: running reports and the pages that were read are kept for later."""
 
 
@@ -121,7 +122,7 @@ class Fetcher:
         """Yield every row of `unit` that can be read, each result as soon as it is complete for its windows.
 
         Raises:
-            Throttled, Refused, ReportPending, LeaseLost, AccountTimeout, BatchStopped: fetch the rest later.
+            Throttled, Refused, ReportPending, LeaseLost, TimeLimitReached, BatchStopped: fetch the rest later.
             Denied, TokenDead, TooMuchData, Corrupt, Transient: raised by the source, after retries and splits.
         """
         # Results with missing data wait for a row: without any row, the whole account may be unreadable.
@@ -140,7 +141,7 @@ class Fetcher:
             raise TooMuchData(f"none of it can be read: {empty[0].missing[0]}")
 
     def call(self, account_id: str, operation: Callable[[], T]) -> T:
-        """Make one upstream call under admission, with retries.
+        """Make one upstream call under admission, with retries, which are a part of the call's time.
 
         Raises:
             AdwarmError: the error of the last try, or why no call may be made.
@@ -162,7 +163,13 @@ class Fetcher:
                 return result
 
         call = Call(self.source.name, self.source.connection, account_id)
-        value = self.context.pipeline.run(once, call=call).value
+        try:
+            with limited(call_limit(self.context.settings.source)):
+                value = self.context.pipeline.run(once, call=call).value
+        except Transient as error:
+            if error.code == "timeout":
+                self.slot.check_time()  # the time that was over may be that of the account, or of the batch
+            raise
         if self.lease:
             self.lease.record_progress()
         return value
@@ -249,6 +256,8 @@ class Fetcher:
             except (*RETRY_LATER_ERRORS, TokenDead, Denied):
                 raise  # nothing is wrong with the report, so it stays in the lease
             except (Transient, NotFound) as error:
+                if error.code == "timeout":
+                    raise  # its rows come too slowly; another report of them would not be faster
                 self.leased_report.clear()
                 last = error
                 continue
@@ -301,7 +310,7 @@ class Fetcher:
                 raise
             if isinstance(page, AsyncReportHandle):
                 return self._await_implicit_report(page)
-            pages.add(page)
+            pages.add(page, self._page_size(target))
             version = page.api_version
         return FetchResult(pages.rows, unit.windows, version)
 
@@ -364,10 +373,14 @@ class Fetcher:
         account_id = target.unit.account_id if isinstance(target, AsyncReportHandle) else target.account_id
         return self.call(account_id, lambda: self.source.read(target, cursor))
 
+    def _page_size(self, target: FetchUnit | AsyncReportHandle) -> int:
+        unit = target.unit if isinstance(target, AsyncReportHandle) else target
+        return unit.page_size or self.source.capabilities.max_page_rows
+
     def _with_smaller_page(self, target: FetchUnit | AsyncReportHandle) -> FetchUnit | AsyncReportHandle | None:
         """Return the target with a quarter of the rows per page; None when its pages are already small."""
         unit = target.unit if isinstance(target, AsyncReportHandle) else target
-        size = (unit.page_size or self.source.capabilities.max_page_rows) // _PAGE_STEP
+        size = self._page_size(target) // _PAGE_STEP
         if size < _SMALLEST_PAGE or is_single_object(unit):
             return None
         unit = replace(unit, page_size=size)
@@ -382,7 +395,7 @@ class Fetcher:
             while pages.count == 0 or pages.cursor is not None:
                 page = self._fetch_objects_page(unit, level, pages.cursor)
                 ids += [str(row["id"]) for row in page.rows if row.get("id")]
-                pages.add(page)
+                pages.add(page, self.source.capabilities.max_page_rows)
             self.object_ids[name] = ids
         return self.object_ids[name]
 
@@ -401,45 +414,35 @@ class _PageAccumulator:
 
     def __init__(self, rows: RowBuffer | None, rules: SourceSettings, account_id: str) -> None:
         self.rows = rows if rows is not None else RowBuffer("")
-        self.cursor: str | None = None
-        self.count = 0
-        self.size = 0
         self._keep = rows is not None
-        self._row_count = 0
-        self._rules = rules
-        self._account_id = account_id
-        self._trail = CursorTrail()
+        self._trail = PageTrail(rules, account_id)
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor of the next page; None before the first page, and after the last."""
+        return self._trail.cursor
+
+    @property
+    def count(self) -> int:
+        """The number of pages."""
+        return self._trail.count
+
+    @property
+    def size(self) -> int:
+        """The size of the pages in bytes."""
+        return self._trail.size_bytes
 
     def resume(self, rows: Sequence[Row], read: PagesRead) -> None:
         """Continue after the pages that were read before."""
         self.rows.add(rows)
-        self._row_count = len(rows)
-        self.cursor, self.size, self.count = read.cursor, read.size, read.count
-        self._trail.follow(read.cursor)
+        self._trail.resume(read.cursor, read.count, len(rows), read.size)
 
-    def add(self, page: ResultPage) -> None:
-        """Add a page.
+    def add(self, page: ResultPage, page_size: int) -> None:
+        """Add a page of up to `page_size` rows.
 
         Raises:
-            Corrupt: the next cursor repeats an earlier one, so reading would never end.
-            TooMuchData: a bound is exceeded.
+            Corrupt, TooMuchData: as for `PageTrail.add`.
         """
-        self.count += 1
-        self.size += page.size_bytes
-        self._row_count += len(page.rows)
         if self._keep:
             self.rows.add(page.rows)
-        self.cursor = self._trail.follow(page.next_cursor)
-        if self.cursor is not None:
-            self._check_bounds()
-
-    def _check_bounds(self) -> None:
-        rules = self._rules
-        for name, value, limit in (
-            ("pages", self.count, rules.max_pages),
-            ("rows", self._row_count, rules.max_rows),
-            ("bytes", self.size, rules.max_bytes),
-        ):
-            if value >= limit:
-                bound = f"{limit:,} {name} (ADWARM_SOURCE__MAX_{name.upper()})"
-                raise TooMuchData(f"{self._account_id}: the result exceeds {bound}; request fewer days or fields")
+        self._trail.add(page.next_cursor, len(page.rows), len(page.rows) / page_size, page.size_bytes)

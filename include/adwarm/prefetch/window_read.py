@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Account, Priority, QuerySpec, Row, Window
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.fetcher import Fetcher
@@ -45,7 +46,7 @@ def read_window(
     query: WindowQuery,
     priority: Priority,
     *,
-    wait_seconds: float,
+    seconds: float,
     is_canceled: Callable[[], bool],
 ) -> WindowRows:
     """Return the rows of a window, read through a connection, every call under admission.
@@ -56,7 +57,7 @@ def read_window(
         engine: the parts that fetches work with.
         query: what is read.
         priority: the class in which calls are admitted.
-        wait_seconds: how long a call may wait for admission.
+        seconds: how long the read may take, waits for admission included.
         is_canceled: checked before each result; true ends the read.
 
     Raises:
@@ -66,9 +67,10 @@ def read_window(
     if query.connection not in engine.sources.factories:
         names = ", ".join(sorted(engine.sources.factories)) or "none"
         raise BadRequest(f"there is no connection {query.connection!r}; ADWARM_CONNECTIONS has {names}")
-    batch = engine.make_batch(priority, wait_seconds)
+    batch = engine.make_batch(priority, seconds)
+    limit = TimeLimit(seconds, "the read", "timeout_seconds of the step `source`")
     try:
-        with batch.acquire_slot() as slot:
+        with batch.acquire_slot() as slot, limited(limit):
             fetcher = Fetcher(engine, slot, query.connection)
             read = WindowRows(fetcher.source.name)
             read.daily, gaps = _read(fetcher, query, Increment.DAY, is_canceled)

@@ -28,6 +28,7 @@ from typing import Generic, TypeVar
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Isolated, TokenDead
 from adwarm.foundation.redaction import log_unexpected, redact
+from adwarm.foundation.time_limit import seconds_left
 from adwarm.recovery.alerts import Alerts, BuildAlert, LogAlerts
 from adwarm.recovery.call import Call, Failure
 from adwarm.recovery.fallback import Fallback, FallbackRun, run_fallbacks
@@ -342,7 +343,7 @@ class RecoveryPipeline:
     def _heal_and_retry(self, run: _Run[T], first: Exception) -> Outcome[T] | Exception:
         """Return the result after healing, or the error that remains."""
         healed = self._heal(run, first)
-        if healed is None:
+        if healed is None or seconds_left() <= 0:
             return first
         try:
             value = run.attempt()

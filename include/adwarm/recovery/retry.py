@@ -2,7 +2,7 @@
 
 `Throttled` is not retried here but raised at once, because waiting for a quota is up to admission and Airflow. Neither
 is a call that adwarm itself did not admit, nor an error that asks for a longer wait than the cap allows: an earlier
-call would only cost quota.
+call would only cost quota. Nor is a call repeated whose own time, or that of its account, would be over by then.
 
 The retry budget keeps retries a small part of the first attempts (10 % by default), so that they cannot double the load
 on a failing upstream.
@@ -16,6 +16,7 @@ from typing import TypeVar
 from tenacity import RetryCallState, Retrying, stop_never
 
 from adwarm.foundation.errors import AdwarmError, Refused, Throttled, Transient
+from adwarm.foundation.time_limit import seconds_left
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.settings import RecoverySettings
 
@@ -100,6 +101,7 @@ class Retrier:
         self._rng = rng
         self._sleep = sleep
         self._source = source
+        self._delay = 0.0
 
     def run(self, operation: Callable[[], T], on_failure: Callable[[Exception], None]) -> T:
         """Return the operation's result, or raise its last error unchanged.
@@ -129,7 +131,7 @@ class Retrier:
         retrying = Retrying(
             retry=self._may_retry,
             stop=stop_never,
-            wait=lambda state: backoff_seconds(self._settings, state.attempt_number, _error(state), self._rng),
+            wait=lambda _: self._delay,
             sleep=self._sleep,
             reraise=True,
         )
@@ -143,12 +145,14 @@ class Retrier:
     def _may_retry(self, state: RetryCallState) -> bool:
         """Return whether to retry; the budget comes last, so that it is used only by retries that happen."""
         error = _error(state)
-        return (
-            error is not None
-            and is_retryable(self._settings, self._source, error)
-            and state.attempt_number < self._settings.max_attempts
-            and self._budget.try_acquire()
-        )
+        if (
+            error is None
+            or not is_retryable(self._settings, self._source, error)
+            or state.attempt_number >= self._settings.max_attempts
+        ):
+            return False
+        self._delay = backoff_seconds(self._settings, state.attempt_number, error, self._rng)
+        return self._delay < seconds_left() and self._budget.try_acquire()
 
 
 def _error(state: RetryCallState) -> BaseException | None:

@@ -128,7 +128,7 @@ def read_source(
         engine: the parts that fetches work with.
         key: the report.
         connection: name of the connection.
-        limits: the class in which calls are admitted, and how many seconds they may wait for that.
+        limits: the class in which calls are admitted, and how many seconds the read may take.
 
     Raises:
         NotFound: the account is not stored, so its time zone is not known.
@@ -140,7 +140,7 @@ def read_source(
     window = query.entry_key.window
     asked = WindowQuery(query.account, window, query.spec, connection)
     priority, seconds = limits
-    read = read_window(engine, asked, priority, wait_seconds=seconds, is_canceled=is_abandoned)
+    read = read_window(engine, asked, priority, seconds=seconds, is_canceled=is_abandoned)
     if not read.daily and not read.summary:
         raise NotFound(f"connection {connection} has no row for {window}")
     summary = None if read.summary is None else RangeSummary(read.summary, now, 0, read.missing)

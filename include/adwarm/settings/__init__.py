@@ -136,7 +136,7 @@ class Settings(BaseSettings):
         32, ge=1, le=512, description="Maximum threads per batch, including those that wait for async reports."
     )
     account_seconds: float = Field(
-        900, gt=0, description="Maximum time for one account of a batch; waiting for async reports does not count."
+        900, gt=0, description="Maximum time for one account of a batch: its calls, retries, pages and async reports."
     )
     batch_seconds: float = Field(
         3_600, gt=0, description="Maximum time for a batch; the remaining keys are fetched by the next attempt."

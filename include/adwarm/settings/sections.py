@@ -363,11 +363,15 @@ class SourceSettings(Section):
     read_timeout: float = Field(
         30.0, gt=0, description="Timeout of the response headers, and between two bytes of the body, in seconds."
     )
-    call_timeout: float = Field(120.0, gt=0, description="Timeout of a whole call, in seconds.")
+    call_timeout: float = Field(120.0, gt=0, description="Timeout of a whole call with its retries, in seconds.")
     max_response_bytes: int = Field(
         16 * 2**20, ge=1024, description="Larger responses are refused, also once decompressed."
     )
-    max_pages: int = Field(2_000, ge=1, description="Maximum pages of one request; a larger one is split.")
+    max_pages: int = Field(
+        100,
+        ge=1,
+        description="Pages of one request that are not full although another follows; with more, the request fails.",
+    )
     max_rows: int = Field(500_000, ge=1, description="Maximum rows of one request; a larger one is split.")
     max_bytes: int = Field(
         512 * 2**20, ge=1024, description="Maximum bytes of one request over all its pages; a larger one is split."

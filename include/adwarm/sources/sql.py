@@ -25,6 +25,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError, S
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.known_secrets import register_secret
+from adwarm.foundation.time_limit import seconds_left
 from adwarm.model import Window
 from adwarm.settings import SqlSettings
 from adwarm.sources.tabular import TableOptions, TabularSource, day_bounds
@@ -154,7 +155,7 @@ class SqlSource(TabularSource):
             yield connection
 
     def _time_limit(self, dialect: str) -> str | None:
-        seconds = max(1, round(self._call_timeout))
+        seconds = max(1, round(min(self._call_timeout, seconds_left())))
         statement = _TIME_LIMIT.get(dialect)
         return statement.format(seconds=seconds, milliseconds=1_000 * seconds) if statement else None
 

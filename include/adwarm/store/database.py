@@ -11,7 +11,7 @@ it would wait for itself.
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.util import find_spec
@@ -45,6 +45,7 @@ from adwarm.foundation.home import make_private_folder
 from adwarm.foundation.known_secrets import register_url
 from adwarm.foundation.storage_errors import DATABASE_SETTING, describe_storage_problem
 from adwarm.settings import SqlSettings
+from adwarm.store.database_file import GONE, watch_file
 
 BATCH_ROWS = 1_000
 """Rows that one transaction deletes, so that no other writer waits for long."""
@@ -100,6 +101,11 @@ _SQLITE = (
 )
 
 _SQLITE_STORAGE = {
+    GONE: (
+        "database_gone",
+        "the file was deleted or moved away while this process used it",
+        "move it back, or restore a backup; this process then opens it by itself",
+    ),
     "SQLITE_FULL": ("disk_full", "the disk is full", "free some space, or move it to a larger disk"),
     "SQLITE_READONLY": (
         "disk_read_only",
@@ -227,17 +233,16 @@ def _check_only_idle(engine: Engine) -> None:
 
 def _open_sqlite(url: str, database: str | None, limits: SqlSettings) -> Engine:
     pool: dict[str, Any] = {"hide_parameters": True}
-    if database and database != ":memory:":
+    is_file = bool(database) and database != ":memory:"
+    if database and is_file:
         _make_folder(Path(database).parent)
         pool = _pool(limits)
     seconds = limits.lock_timeout_seconds
     engine = create_engine(url, connect_args={"timeout": seconds, "check_same_thread": False}, **pool)
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={seconds * 1000:.0f}")
 
-    @event.listens_for(engine, "do_connect")
-    def _create_private(*_arguments: Any) -> None:
-        if pool:
-            _create_private_file(Path(database or ""))
+    if is_file and database:
+        watch_file(engine, Path(database))
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: Any) -> None:
@@ -279,12 +284,6 @@ def _make_folder(folder: Path) -> None:
             f"the folder {folder} of the database cannot be created ({type(error).__name__}); check ADWARM_HOME and "
             "ADWARM_DATABASE_URL"
         ) from None
-
-
-def _create_private_file(path: Path) -> None:
-    """Create the SQLite file for this user alone, if it is absent; the files beside it get the same rights."""
-    with suppress(OSError):  # opening the database says what is wrong
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def open_connection(engine: Engine) -> Connection:

@@ -249,6 +249,11 @@ class ObjectStore:
         return 1 if self._remote is None else self._remote.width
 
     @property
+    def is_lost(self) -> bool:
+        """Whether the folder is absent: nothing was stored yet, or it was deleted or unmounted. False behind a URL."""
+        return self._remote is None and not self._folder.is_dir()
+
+    @property
     def local_path(self) -> Path | None:
         """The folder of the store; None behind a URL."""
         return Path(self.url) if self._remote is None else None

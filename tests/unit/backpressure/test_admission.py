@@ -10,6 +10,7 @@ from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Decis
 from adwarm.backpressure import Rejected as RefusedDecision
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.time_limit import TimeLimit, TimeLimitReached, limited, seconds_left
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
 ACCOUNT = Scope(ScopeKind.ACCOUNT, "act_1")
@@ -165,3 +166,31 @@ def test_the_errors_belong_to_the_error_tree() -> None:
     """The errors can be caught by class like every other error."""
     assert issubclass(Throttled, AdwarmError)
     assert issubclass(Refused, AdwarmError)
+
+
+def test_no_call_begins_after_the_end_of_a_time_limit(clock: VirtualClock) -> None:
+    """No grant is requested once the time of the work is over, and none is waited for beyond it."""
+    admission = ScriptedAdmission([Wait(20.0, "full")])
+    with (
+        limited(TimeLimit(0.0, "the account", "ADWARM_ACCOUNT_SECONDS")),
+        pytest.raises(TimeLimitReached, match="ADWARM_ACCOUNT_SECONDS"),
+        acquire_grant(admission, clock, CALL, timeout_seconds=30),
+    ):
+        pytest.fail("the call must not be made")
+    assert len(admission.decisions) == 1
+    with (
+        limited(TimeLimit(10.0, "the account", "ADWARM_ACCOUNT_SECONDS")),
+        pytest.raises(NotAdmitted),
+        acquire_grant(admission, clock, CALL, timeout_seconds=30),
+    ):
+        pytest.fail("the call must not be made")
+    assert admission.decisions == admission.outcomes == []
+
+
+def test_a_grant_begins_the_time_of_its_call(clock: VirtualClock) -> None:
+    """The wait for admission is not a part of the call's time."""
+    admission = ScriptedAdmission([Wait(20.0, "full")])
+    with limited(TimeLimit(5.0, "the call", "SETTING", waits_for_call=True)):
+        with acquire_grant(admission, clock, CALL, timeout_seconds=30):
+            assert 0 < seconds_left() <= 5
+        assert seconds_left() <= 5

@@ -1,16 +1,25 @@
 """Redaction of secrets."""
 
+import ast
 import base64
 import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.foundation.errors import Denied
+from adwarm.foundation.errors import Denied, TokenDead
 from adwarm.foundation.known_secrets import register_secret
 from adwarm.foundation.redaction import HIDDEN, MAX_CHARACTERS, describe_traceback, log_unexpected, redact
 
+ROOT = Path(__file__).resolve().parents[3]
+OWN_TEXT = ("include/adwarm", "plugins", "dags")
+_TAG = re.compile(r"\{\{.*?\}\}|\{%.*?%\}")
+NO_MESSAGES = ("redaction.py", "permit_functions.py", "notice_formats.py", "action_events.py")
+"""Patterns, statements of SQL, and the docstring that says what is hidden."""
 SECRET = "s3cr3tValue0123456789abcdef"
 SENTENCES = [
     (
@@ -96,10 +105,58 @@ def test_secrets_are_hidden(subtests: pytest.Subtests) -> None:
         f"https://account.blob.core.windows.net/x?sv=1&sig={SECRET}",
         f'"{{\\"access_token\\":\\"{SECRET}\\",\\"limit\\":5}}"',
         f"[(b'authorization', b'Bearer {SECRET}'), (b'accept', b'*/*')]",
+        f"Authorization: Bearer ...{SECRET}",
+        f"Authorization: Bearer {SECRET}...",
+        f"Bearer adwarm_...{SECRET}",
+        f"token: ...{SECRET}",
+        f'{{"access_token": "...{SECRET}"}}',
+        f"postgresql://u:...{SECRET}@db/adwarm",
+        f"postgresql://u:{SECRET}...@db/adwarm",
     ]:
         with subtests.test(text=text):
             assert SECRET not in redact(text)
             assert HIDDEN in redact(text)
+
+
+def _iter_texts(tree: ast.AST) -> Iterator[str]:
+    """Yield every text in the code; what is filled in at run time is a short word."""
+    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "x7" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.value
+
+
+def test_messages_of_adwarm_itself_are_kept() -> None:
+    """No line of text in the code, and none of a template, changes: placeholders are no credentials."""
+    changed = []
+    for path in sorted(path for folder in OWN_TEXT for path in (ROOT / folder).rglob("*.py")):
+        if path.name in NO_MESSAGES:
+            continue
+        texts = [line for text in _iter_texts(ast.parse(path.read_text("utf-8"))) for line in text.splitlines()]
+        changed += [f"{path.name}: {line}" for line in texts if redact(line) != line.replace("\0", " ")]
+    assert changed == []
+    for path in sorted((ROOT / "include/adwarm").rglob("*.html")):
+        text = _TAG.sub(" ", path.read_text("utf-8"))
+        lines = [line for line in text.splitlines() if len(line) < MAX_CHARACTERS]
+        assert [redact(line) for line in lines] == lines, path.name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "send a valid token as `Authorization: Bearer ...`",
+        "Authorization: Bearer adwarm_...",
+        "Authorization: Bearer <token>",
+        'write {"access_token": "..."}',
+        "postgresql://adwarm:...@db.internal/adwarm",
+        'Bearer realm="adwarm"',
+    ],
+)
+def test_an_error_shows_its_placeholder(text: str) -> None:
+    """A user reads what to send, from any error and however often it was redacted on the way."""
+    assert str(TokenDead(text)) == redact(str(TokenDead(text))) == text
 
 
 def test_plain_text_is_kept(subtests: pytest.Subtests) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from adwarm.foundation.errors import (
     TooMuchData,
     Transient,
 )
+from adwarm.foundation.time_limit import TimeLimit
 from adwarm.maintenance.account_discovery import AccountDiscovery
 from adwarm.model import Account, Priority, Scope, ScopeKind
 from adwarm.runtime import Runtime
@@ -171,8 +173,24 @@ def test_lists_without_an_end(runtime: Runtime) -> None:
     assert "circle" in str(discover(runtime, circle).errors["a"])
     runtime.settings = Settings(source={"max_pages": 2}, **QUICK)
     del runtime.__dict__["context"], runtime.__dict__["pipeline"]
-    endless = source("b", *(page(n, after=str(n)) for n in range(1, 4)))
+    endless = source("b", *(page(1, after=str(n)) for n in range(1, 5)))
     assert "MAX_PAGES" in str(discover(runtime, endless).errors["b"])
+
+
+def test_a_list_has_a_time_limit(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that takes longer than an account may ends with an error that names the setting; others go on."""
+    now = 0.0
+    monkeypatch.setattr("adwarm.maintenance.account_discovery.TimeLimit", partial(TimeLimit, monotonic=lambda: now))
+
+    def take_time(_number: int) -> None:
+        nonlocal now
+        now += 500.0
+
+    slow = source("a", page(1, after="x"), page(2, after="y"), page(3))
+    slow.before_call = take_time
+    result = discover(runtime, slow, source("b", page(4)))
+    assert "ADWARM_ACCOUNT_SECONDS" in str(result.errors["a"])
+    assert (len(slow.calls), "b" in result.errors) == (2, False)
 
 
 def due(runtime: Runtime, *sources: ListingSource) -> set[str]:

@@ -1,5 +1,6 @@
 """A step runs from its cursor, its result is stored, and its errors stay its own."""
 
+import math
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,8 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
-from adwarm.maintenance.runner import StepReport, add_reports, describe_counts, find_pause, run_step
+from adwarm.foundation.time_limit import seconds_left
+from adwarm.maintenance.runner import GRACE_SECONDS, StepReport, add_reports, describe_counts, find_pause, run_step
 from adwarm.maintenance.step import StepBudget, StepResult
 from adwarm.store import maintenance_steps
 
@@ -120,3 +122,11 @@ def test_reports_in_words() -> None:
         ("a", "b"),
         3.0,
     )
+
+
+def test_a_step_has_a_time_limit(engine: Engine, clock: VirtualClock) -> None:
+    """Its calls end before another process may take the step over, whatever the step itself checks."""
+    left: list[float] = []
+    run_step(engine, "count", lambda _cursor, _budget: left.append(seconds_left()) or StepResult(), clock, 2, "me")
+    assert 0 < left[0] <= 2 + GRACE_SECONDS
+    assert seconds_left() == math.inf

@@ -9,10 +9,11 @@ from sqlalchemy import Engine
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Refused, TokenDead, Transient
+from adwarm.foundation.time_limit import TimeLimitReached, seconds_left
 from adwarm.model import Priority
 from adwarm.prefetch import fetch_lease
-from adwarm.prefetch.async_reports import ReportPoller, ReportSchedule
-from adwarm.prefetch.batch import AccountTimeout, Batch, BatchStopped
+from adwarm.prefetch.async_reports import ReportPending, ReportPoller, ReportSchedule
+from adwarm.prefetch.batch import Batch, BatchStopped
 from adwarm.prefetch.fetch_lease import FetchLease, LeaseLost, LeaseTiming
 from adwarm.settings import Settings, SourceSettings
 from adwarm.store import leases
@@ -30,6 +31,20 @@ class Seconds:
     def __call__(self) -> float:
         """Return the seconds."""
         return self.now
+
+
+@dataclass
+class _BusySlots:
+    """Slots that other accounts hold for 50 s."""
+
+    seconds: Seconds
+
+    def release(self) -> None:
+        """Give the slot away."""
+
+    def acquire(self) -> None:
+        """Wait for a slot."""
+        self.seconds.now += 50
 
 
 @pytest.fixture
@@ -56,27 +71,61 @@ def test_an_account_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:
         seconds.now = 9
         slot.check_call_allowed("", "meta")
         seconds.now = 11
-        with pytest.raises(AccountTimeout, match="ADWARM_ACCOUNT_SECONDS"):
+        with pytest.raises(TimeLimitReached, match="ADWARM_ACCOUNT_SECONDS"):
             slot.check_call_allowed("", "meta")
     with batch.acquire_slot() as slot:
         slot.check_call_allowed("", "meta")
 
 
-def test_waiting_for_a_report_does_not_count(batch: Batch, seconds: Seconds) -> None:
-    """Waiting uses neither the account's time nor one of the batch's slots."""
-    batch.poller.close()
+def test_waiting_for_a_report_is_a_part_of_the_account_s_time(batch: Batch, seconds: Seconds) -> None:
+    """The wait gets the time that is left and uses it up; waiting for another account's slot afterwards does not."""
+    given: list[float] = []
+
+    def wait(_connection: str, _report: object, longest: float) -> None:
+        given.append(longest)
+        seconds.now += 4
+        with batch.acquire_slot(), batch.acquire_slot():  # the slot is free meanwhile
+            pass
+
+    batch.poller.wait = wait  # type: ignore[assignment, method-assign]
     with batch.acquire_slot() as slot:
-        close = batch.poller.wait
+        seconds.now = 3
+        slot.wait_for_report("", report(1))
+        assert (given, slot.limit.seconds_left) == ([7.0], 3.0)
+        slots = batch._slots
+        batch._slots = _BusySlots(seconds)  # type: ignore[assignment]
+        with batch.released_slot(slot.limit):
+            pass
+        assert (seconds.now, slot.limit.seconds_left) == (57.0, 3.0)
+        batch._slots = slots
+        slot.wait_for_report("", report(1))
+        with pytest.raises(TimeLimitReached, match="ADWARM_ACCOUNT_SECONDS"):
+            slot.check_call_allowed("", "meta")
 
-        def wait(*args: object) -> object:
-            seconds.now += 50
-            with batch.acquire_slot(), batch.acquire_slot():
-                return close(*args)  # type: ignore[arg-type]
 
-        batch.poller.wait = wait  # type: ignore[assignment, method-assign]
-        with pytest.raises(Exception, match="is running"):
-            slot.wait_for_report("", report(1))
-        slot.check_call_allowed("", "meta")
+def test_a_report_that_runs_without_end_parks_its_account(batch: Batch) -> None:
+    """A thread that waits for a report is woken when its time is over; the report stays for the next fetch."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(batch.poller.wait, "", report(1), 5.0)
+        batch.poller.run_until_done([waiting], 1, lambda: None)
+    with pytest.raises(ReportPending, match="is running"):
+        waiting.result()
+    clock = batch.poller.clock
+    assert isinstance(clock, VirtualClock)
+    assert (clock.moment - NOW).total_seconds() <= 6
+
+
+def test_a_call_has_no_more_time_than_its_account_and_its_batch(batch: Batch, seconds: Seconds) -> None:
+    """What runs in a slot sees the nearest end: that of the account, or that of the batch once it is nearer."""
+    with batch.acquire_slot():
+        seconds.now = 4
+        assert seconds_left() == 6
+    seconds.now = 95
+    with batch.acquire_slot() as slot:
+        assert seconds_left() == 5
+        seconds.now = 101
+        with pytest.raises(BatchStopped, match="ADWARM_BATCH_SECONDS"):
+            slot.check_time()
 
 
 def test_a_batch_has_a_time_limit(batch: Batch, seconds: Seconds) -> None:

@@ -14,7 +14,8 @@ from sqlalchemy import Engine, select
 
 from adwarm.backpressure.admission import Decision, Wait
 from adwarm.foundation.clock import VirtualClock
-from adwarm.foundation.errors import Corrupt, TooMuchData
+from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
+from adwarm.foundation.time_limit import TimeLimit
 from adwarm.model import Priority, ReportKey, Row, Scope, UsageSample, Window
 from adwarm.prefetch import BatchResult, KeyRequest, PrefetchEngine
 from adwarm.recovery import RecoveryPipeline
@@ -143,6 +144,13 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return engine
 
 
+def clear(database: Engine) -> None:
+    """Delete what an earlier test has stored."""
+    with write_transaction(database) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(table.delete())
+
+
 @settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ads=st.integers(1, 4),
@@ -164,9 +172,7 @@ def test_one_call_a_run_is_enough(
 
     With and without async reports, which a source may not have.
     """
-    with write_transaction(database) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+    clear(database)
     stage = make_limited_stage(database, tmp_path_factory.mktemp("data"), ads, page, calls)
     stage.source.capabilities = Capabilities(has_async_reports=reports)
     names = sorted(ranges)
@@ -205,9 +211,7 @@ def test_full_usage_with_every_response_needs_two_runs(bench: PrefetchHarness) -
 
 def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Path) -> None:
     """A run that is interrupted after the days stores them as partitions, and the next one fetches only the summary."""
-    with write_transaction(database) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+    clear(database)
     stage = make_limited_stage(database, tmp_path, ads=2, page=500, calls=2)
     assert [str(outcome.status) for outcome in stage.run("last_30d").outcomes] == ["parked"]
     assert len(stage.stored(Window(date(2026, 10, 26), date(2026, 11, 24)))) == 60
@@ -218,9 +222,7 @@ def test_days_are_published_before_anything_waits(database: Engine, tmp_path: Pa
 
 def test_reading_a_report_continues_at_its_page(database: Engine, tmp_path: Path) -> None:
     """The next run continues at the page where the last one stopped, and requests no other report."""
-    with write_transaction(database) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+    clear(database)
     stage = make_limited_stage(database, tmp_path, ads=4, page=20, calls=4, report_days=5)
     runs = 0
     while [str(outcome.status) for outcome in stage.run("last_30d").outcomes] != ["fetched"]:
@@ -296,9 +298,7 @@ def test_damaged_days_are_fetched_again_in_the_same_run(bench: PrefetchHarness) 
 @pytest.mark.parametrize(("bound", "word"), [("max_pages", "pages"), ("max_rows", "rows"), ("max_bytes", "bytes")])
 def test_a_result_is_bounded(database: Engine, tmp_path: Path, bound: str, word: str) -> None:
     """Endless pages are cut off by number, rows and bytes; the reason names the setting."""
-    with write_transaction(database) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+    clear(database)
     most = 4096 if bound == "max_bytes" else 20
     stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000, **{bound: most})
     reads = 0
@@ -312,7 +312,7 @@ def test_a_result_is_bounded(database: Engine, tmp_path: Path, bound: str, word:
     stage.source.read = endless  # type: ignore[method-assign]
     (outcome,) = stage.run("yesterday").outcomes
     assert str(outcome.status) == "failed"
-    assert isinstance(outcome.error, TooMuchData)
+    assert isinstance(outcome.error, Corrupt if bound == "max_pages" else TooMuchData)
     assert word in str(outcome.reason)
     assert f"ADWARM_SOURCE__{bound.upper()}" in str(outcome.reason)
     assert reads < 50
@@ -320,9 +320,7 @@ def test_a_result_is_bounded(database: Engine, tmp_path: Path, bound: str, word:
 
 def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
     """Pages that lead back to an earlier one fail at once, and nothing of them is stored."""
-    with write_transaction(database) as connection:
-        for table in reversed(metadata.sorted_tables):
-            connection.execute(table.delete())
+    clear(database)
     stage = make_limited_stage(database, tmp_path, ads=1, page=1, calls=10_000)
     reads = 0
 
@@ -339,3 +337,44 @@ def test_a_cursor_is_followed_once(database: Engine, tmp_path: Path) -> None:
     assert reads < 5
     with database.connect() as connection:
         assert connection.execute(partition.select()).all() == []
+
+
+@pytest.mark.parametrize(("seconds", "attempts"), [(4.0, 3), (6.0, 2), (11.0, 1)])
+def test_the_retries_of_a_call_are_a_part_of_its_time(
+    database: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, attempts: int
+) -> None:
+    """With ten seconds for a call, one of four is made three times, of six twice, of eleven once."""
+    clear(database)
+    now, tries = 0.0, 0
+
+    def make_limit(rules: SourceSettings) -> TimeLimit:
+        return TimeLimit(rules.call_timeout, "the call", "SETTING", waits_for_call=True, monotonic=lambda: now)
+
+    def fail(_unit: FetchUnit) -> ResultPage:
+        nonlocal now, tries
+        now, tries = now + seconds, tries + 1
+        raise Transient("no answer in time", code="slow")
+
+    monkeypatch.setattr("adwarm.prefetch.fetcher.call_limit", make_limit)
+    stage = make_limited_stage(database, tmp_path, ads=1, page=10, calls=100, call_timeout=10)
+    stage.source.submit = fail  # type: ignore[method-assign]
+    assert [str(outcome.status) for outcome in stage.run("yesterday").outcomes] == ["failed"]
+    assert tries == attempts
+
+
+def test_a_report_whose_rows_come_too_slowly_is_read_by_the_next_run(database: Engine, tmp_path: Path) -> None:
+    """It is not requested again: it stays in the lease, and its rows are read when the platform is faster."""
+    clear(database)
+    stage = make_limited_stage(database, tmp_path, ads=1, page=500, calls=100, report_days=1)
+    stage.source.capabilities = Capabilities(has_async_reports=True)
+    read = stage.source.read
+
+    def fail(target: FetchUnit | AsyncReportHandle, cursor: str | None) -> ResultPage:
+        raise Transient("no answer in time", code="timeout")
+
+    stage.source.read = fail  # type: ignore[method-assign]
+    assert [str(outcome.status) for outcome in stage.run("last_7d").outcomes] == ["failed"]
+    assert len(stage.source.begun) == 1
+    stage.source.read = read  # type: ignore[method-assign]
+    assert [str(outcome.status) for outcome in stage.run("last_7d").outcomes] == ["fetched"]
+    assert len(stage.source.begun) == 1

@@ -1,5 +1,6 @@
 """Async reports, through the engine and against the simulated platform."""
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -9,6 +10,7 @@ import pytest
 
 from adwarm.foundation.clock import SystemClock, VirtualClock
 from adwarm.model import ReportKey, resolve_key
+from adwarm.prefetch.batch import Batch
 from adwarm.store import accounts, leases, partitions
 from adwarm.store.database import read_transaction
 from adwarm.store.tables import lease as lease_table
@@ -325,14 +327,27 @@ def test_two_callers_share_one_fetch(make_staging: Callable[..., PlatformHarness
     assert sum(report.calls for report in reports) == len([call for call in staging.calls() if call.account])
 
 
-def test_a_stopped_batch_leaves_its_reports(make_staging: Callable[..., PlatformHarness]) -> None:
+def test_a_stopped_batch_leaves_its_reports(
+    make_staging: Callable[..., PlatformHarness], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Reports that run when the batch's time ends are continued by the next attempt, not requested again."""
     staging = make_staging(report_poll_seconds=0.5)
     staging.set_faults(reports={"base_seconds": 400, "spread": 0})
-    settings = staging.prefetch.settings
-    first = staging.with_settings(settings.model_copy(update={"batch_seconds": 0.01})).run("act_1", "act_2")
-    assert set(statuses(first)) == {"parked"}
-    assert len(staging.calls("submit")) <= 2
+    heartbeat = Batch._heartbeat
+
+    def end_batch(batch: Batch) -> None:
+        if batch.poller.waiting == 2:
+            batch._limit.extend(-math.inf)
+        heartbeat(batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Batch, "_heartbeat", end_batch)
+        first = staging.run("act_1", "act_2")
+    assert statuses(first) == ["parked"] * 2
+    assert all(
+        "ADWARM_BATCH_SECONDS" in str(item.reason) or "is running" in str(item.reason) for item in first.outcomes
+    )
+    assert len(staging.calls("submit")) == 2
     staging.clock.sleep(500)
     assert statuses(staging.run("act_1", "act_2")) == ["fetched"] * 2
     assert len(staging.calls("submit")) == 2

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from adwarm.foundation import errors
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, Throttled, TokenDead, TooMuchData, Transient
+from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.recovery.retry import Retrier, RetryBudget, backoff_seconds, is_retryable
 from adwarm.settings import RecoverySettings
@@ -244,3 +245,14 @@ def test_ten_first_attempts_earn_exactly_one_retry() -> None:
 
     assert budget.try_acquire()
     assert not budget.try_acquire()
+
+
+def test_a_call_is_not_repeated_beyond_its_time() -> None:
+    """A retry that would come after the end of a time limit is left out, and costs none of the budget."""
+    settings = RecoverySettings(initial_delay_seconds=4, jitter="none")
+    for seconds, waits in ((3.0, []), (7.0, [4.0]), (0.0, [])):
+        operation, limit = Flaky(*[Transient(code="timeout")] * 9), TimeLimit(seconds, "the call", "SETTING")
+        with limited(limit):
+            error, slept, failures = run(operation, settings)
+        assert isinstance(error, Transient)
+        assert (slept, len(failures)) == (waits, len(waits) + 1)

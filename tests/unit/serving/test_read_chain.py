@@ -14,10 +14,12 @@ from sqlalchemy.exc import OperationalError
 
 from adwarm.compression import unpack_document
 from adwarm.foundation.errors import BadRequest, Corrupt, NotFound, TokenDead, Transient
-from adwarm.model import Account, ReportKey, Window
+from adwarm.foundation.time_limit import TimeLimitReached, seconds_left
+from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest
 from adwarm.prefetch.batch_result import KeyStatus
 from adwarm.serving import ReadChain, ReadResult, ReadStatus, chain_steps
+from adwarm.serving.chain_steps import read_source
 from adwarm.serving.fallback_outcomes import describe_fallbacks, look_up_fallbacks
 from adwarm.serving.read_chain import StoreUnreachable, order_steps, read_or_fetch, require_entry
 from adwarm.settings import CompressionSettings, Settings
@@ -247,6 +249,20 @@ def test_a_source_without_rows_is_no_answer(desk: ReaderHarness, warehouse: Ware
     warehouse.source.script = {"act_1": lambda unit: ResultPage([])}
     result = warehouse.chain.read(KEY, may_fetch=True)
     assert (result.entry, "has no row for" in result.actions[0]) == (None, True)
+
+
+@SQLITE_ONLY
+def test_a_read_of_a_source_ends_with_its_step(desk: ReaderHarness, warehouse: Warehouse) -> None:
+    """Its calls have no more time than the step, also once nobody waits for them, and none begins afterwards."""
+    left: list[float] = []
+    page = warehouse.source.script["act_1"]
+    warehouse.source.script = {"act_1": lambda unit: left.append(seconds_left()) or page(unit)}
+    assert read_source(desk.reader, desk.bench.prefetch, WEEK, "warehouse", (Priority.HIGH, 60.0)).entry is not None
+    assert len(left) == 2
+    assert all(0 < seconds <= 60 for seconds in left)
+    with pytest.raises(TimeLimitReached):
+        read_source(desk.reader, desk.bench.prefetch, WEEK, "warehouse", (Priority.HIGH, 0.0))
+    assert len(left) == 2
 
 
 @SQLITE_ONLY

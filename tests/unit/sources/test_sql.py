@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
+from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.model import Account, QuerySpec, Window
 from adwarm.sources import sql
 from adwarm.sources.protocol import Increment, ResultPage
@@ -157,3 +158,11 @@ def test_the_threads_of_a_process_share_connections(postgres_url: str) -> None:
     assert len(engines) == 1
     pool = SqlSource(postgres_url, "insights", limits=limits)._engine.pool
     assert (pool.size(), pool._max_overflow) == (2, 0)  # type: ignore[attr-defined]
+
+
+def test_a_query_ends_with_the_work_it_is_a_part_of() -> None:
+    """The time limit of a statement is that of a call, or what its account has left."""
+    source = SqlSource("sqlite://", "insights", call_timeout=60.0)
+    assert source._time_limit("postgresql") == "SET LOCAL statement_timeout = 60000"
+    with limited(TimeLimit(7.3, "the account", "SETTING")):
+        assert source._time_limit("postgresql") == "SET LOCAL statement_timeout = 7000"

@@ -364,6 +364,9 @@ class Readiness(Document):
 
     status: Literal["ready", "not_ready"] = Field(description="`ready`: requests are answered.")
     database: Literal["ok", "unreachable", "needs_upgrade"] = Field(description="State of the database.")
+    objects: Literal["ok", "missing"] = Field(
+        description="Whether the folder of the stored days is there; behind a URL it counts as `ok`."
+    )
     fetch_mode: FetchMode = Field(
         description=(
             "How a missing report is fetched: this process `drains` the queue, `triggers` a run of the DAG that does, "

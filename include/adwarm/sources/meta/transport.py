@@ -89,12 +89,13 @@ class GraphTransport:
         self._bounds = CallBounds(settings.read_timeout, settings.call_timeout, settings.max_response_bytes)
         self._full_access = settings.access_tier == "standard_access"
         self._received: _Received | None = None
-        session = _session(credentials, settings)
-        self._http = session.requests
+        self._session = _session(credentials, settings)
+        self._connect_timeout = settings.connect_timeout
+        self._http = self._session.requests
         apply_bounds(self._http, self._bounds)
         self._http.hooks["response"].append(self._receive)
         self._version = settings.api_version
-        self._api = FacebookAdsApi(session, api_version=settings.api_version)
+        self._api = FacebookAdsApi(self._session, api_version=settings.api_version)
 
     @property
     def clock_offset_seconds(self) -> float | None:
@@ -155,6 +156,7 @@ class GraphTransport:
     def _call(self, method: str, path: tuple[str, ...], params: Mapping[str, Any]) -> _Received:
         self._received = None
         self._bounds.start()
+        self._session.timeout = self._bounds.connect_timeout_seconds(self._connect_timeout)
         failure: AdwarmError | None = None
         try:
             self._api.call(method, path, params=dict(params))
@@ -246,8 +248,7 @@ class GraphTransport:
 def _session(credentials: MetaCredentials, settings: SourceSettings) -> Any:
     token = credentials.access_token.get_secret_value()
     secret = credentials.app_secret.get_secret_value() if credentials.app_secret else None
-    timeouts = (settings.connect_timeout, settings.read_timeout)
-    session = FacebookSession(credentials.app_id, secret, token, timeout=timeouts)
+    session = FacebookSession(credentials.app_id, secret, token)
     session.access_token = session.app_secret = None
     session.GRAPH = settings.graph_url.rstrip("/")
     http = session.requests

@@ -1,7 +1,8 @@
 """Bounds of a call below the transport: a call ends by its deadline and within its size limit.
 
 A socket's timeout restarts with every byte, so a response of one byte per second would hold a call for days. Here each
-read from the socket gets no more time than the call has left: for its head, and for the whole. The bytes are counted in
+read from the socket gets no more time than the call has left: for its head, and for the whole, which ends with the time
+of the call's earlier attempts, its account and its batch (`foundation.time_limit`). The bytes are counted in
 the same place, so that no endless line, header or chunk fills the memory. Compressed bodies are decompressed in bounded
 steps.
 """
@@ -22,10 +23,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import PoolManager
 
 from adwarm.foundation.errors import TooMuchData, Transient
+from adwarm.foundation.time_limit import seconds_left
 
 _CHUNK = 65_536
 _STEP = 262_144
 _HEAD_BYTES = 8 * 2**20
+_SHORTEST_SECONDS = 0.001
 _UNCOMPRESSED = frozenset({"", "identity"})
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP_OR_ZLIB, _RAW_DEFLATE = 47, -15
@@ -57,7 +60,17 @@ class CallBounds:
         self.is_late = self.is_too_large = False
         self._in_head = True
         self._started = self._monotonic()
+        self._left_at_start = min(self._whole_seconds, seconds_left())
         self._bytes_left = self.max_bytes + _HEAD_BYTES
+
+    def connect_timeout_seconds(self, connect: float) -> tuple[float, float]:
+        """Return the timeouts of connecting and of the first read of a call that begins now, in seconds.
+
+        Args:
+            connect: the longest time to connect to one address.
+        """
+        left = max(_SHORTEST_SECONDS, self._left_at_start)
+        return min(connect, left), min(self._head_seconds, left)
 
     def mark_head_complete(self) -> None:
         """Switch from the deadline of the head to that of the whole call."""
@@ -69,7 +82,7 @@ class CallBounds:
         Raises:
             TimeoutError: none are left.
         """
-        whole = min(self._head_seconds, self._whole_seconds) if self._in_head else self._whole_seconds
+        whole = min(self._head_seconds, self._left_at_start) if self._in_head else self._left_at_start
         left = self._started + whole - self._monotonic()
         if left <= 0:
             self.is_late = True

@@ -148,7 +148,8 @@ def test_an_added_route_is_guarded_too(api: Api) -> None:
 def test_health_answers_anybody(api: Api) -> None:
     """Health routes work without a token, and show neither settings nor data."""
     assert api.client.get("/healthz").json() == {"status": "ok"}
-    assert api.client.get("/readyz").json() == {"status": "ready", "database": "ok", "fetch_mode": "waits"}
+    ready = {"status": "ready", "database": "ok", "objects": "ok", "fetch_mode": "waits"}
+    assert api.client.get("/readyz").json() == ready
     assert api.client.head("/healthz").content == b""
 
 

@@ -1,6 +1,8 @@
 """The routes answer what is stored, queue what may be queued, and never call upstream for a token with `read`."""
 
+import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import orjson
 import pytest
@@ -174,12 +176,44 @@ def test_readiness_without_a_database(api: Api, monkeypatch: pytest.MonkeyPatch)
     def down(engine: object) -> None:
         raise Transient("postgresql://user:secret@host cannot be reached")
 
-    monkeypatch.setattr("adwarm.serving.api.routes.health.require_current", down)
+    monkeypatch.setattr("adwarm.serving.api.routes.health.require_database", down)
     assert api.client.get("/readyz").status_code == 200
     api.clock.sleep(1)
     answer = api.client.get("/readyz")
     assert (answer.status_code, answer.json()["database"]) == (503, "unreachable")
     assert "secret" not in answer.text
+
+
+@SQLITE_ONLY
+def test_readiness_without_the_file(api: Api) -> None:
+    """A database file that was deleted while the process has it open makes it not ready; back, it is ready again."""
+    path = Path(str(api.engine.url.database))
+    away = path.with_suffix(".away")
+    assert api.client.get("/readyz").json()["status"] == "ready"
+    path.rename(away)
+    try:
+        api.clock.sleep(1)
+        answer = api.client.get("/readyz")
+        assert (answer.status_code, answer.json()["database"]) == (503, "unreachable")
+        assert str(path) not in answer.text
+    finally:
+        away.rename(path)
+    api.clock.sleep(1)
+    assert api.client.get("/readyz").json()["status"] == "ready"
+
+
+def test_readiness_without_the_objects(api: Api) -> None:
+    """A folder of stored days that is gone makes the process not ready; before the first day there is none."""
+    folder = api.services.context.objects.local_path
+    assert folder is not None
+    shutil.rmtree(folder, ignore_errors=True)
+    assert api.client.get("/readyz").json()["objects"] == "ok"
+    api.desk.warm(KEY)
+    shutil.rmtree(folder)
+    api.clock.sleep(1)
+    answer = api.client.get("/readyz")
+    assert (answer.status_code, answer.json()["database"], answer.json()["objects"]) == (503, "ok", "missing")
+    assert str(folder) not in answer.text
 
 
 def test_compression_statistics(api: Api) -> None:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, TooMuchData, Transient
+from adwarm.foundation.time_limit import TimeLimit, limited
 from adwarm.settings import SourceSettings
 from adwarm.sources.meta.credentials import MetaCredentials
 from adwarm.sources.meta.transport import GraphTransport
@@ -302,3 +303,23 @@ def test_bounds_by_a_clock_of_their_own() -> None:
     assert bounds.is_late
     bounds.start()
     assert (bounds.is_late, bounds.read_timeout_seconds()) == (False, 5.0)
+
+
+def test_a_call_has_no_more_time_than_the_work_it_is_a_part_of() -> None:
+    """Connecting, head and body end with the nearest time limit; a call begun outside of it has its own time again."""
+    now = 0.0
+    bounds = CallBounds(30, 120, MOST, lambda: now)
+    with limited(TimeLimit(8, "the account", "SETTING", monotonic=lambda: now)):
+        bounds.start()
+        assert bounds.connect_timeout_seconds(3.05) == (3.05, 8)
+        now = 6.0
+        assert bounds.read_timeout_seconds() == 2
+        bounds.mark_head_complete()
+        now = 8.0
+        with pytest.raises(TimeoutError):
+            bounds.read_timeout_seconds()
+        now = 7.5
+        bounds.start()
+        assert bounds.connect_timeout_seconds(3.05) == (0.5, 0.5)
+    bounds.start()
+    assert bounds.connect_timeout_seconds(3.05) == (3.05, 30)

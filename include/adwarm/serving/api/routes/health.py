@@ -10,16 +10,30 @@ from fastapi.concurrency import run_in_threadpool
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.serving.api.models import Health, Readiness
 from adwarm.serving.services import ServingServices
-from adwarm.store.schema import require_current
+from adwarm.store.readiness import require_database, require_objects
 
 router = APIRouter(tags=["health"])
 _CHECK_SECONDS = 1.0
 DatabaseState = Literal["ok", "unreachable", "needs_upgrade"]
+ObjectsState = Literal["ok", "missing"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """The state of the database and of the objects."""
+
+    database: DatabaseState = "ok"
+    objects: ObjectsState = "ok"
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether both can be used."""
+        return self.database == "ok" and self.objects == "ok"
 
 
 @dataclass
 class ReadinessCheck:
-    """Checks the database at most once a second, however often anonymous callers ask.
+    """Checks database and objects at most once a second, however often anonymous callers ask.
 
     Attributes:
         services: whose database it is.
@@ -27,10 +41,10 @@ class ReadinessCheck:
 
     services: ServingServices
     _started_at: float = 0.0
-    _check: "asyncio.Task[DatabaseState] | None" = None
+    _check: "asyncio.Task[StoreState] | None" = None
 
-    async def database_state(self) -> DatabaseState:
-        """Return the state of the database, at most a second old."""
+    async def store_state(self) -> StoreState:
+        """Return the state of database and objects, at most a second old."""
         now = self.services.clock.now().timestamp()
         is_old = not 0 <= now - self._started_at < _CHECK_SECONDS
         if self._check is None or (self._check.done() and is_old):
@@ -39,14 +53,18 @@ class ReadinessCheck:
         return await asyncio.shield(self._check)
 
 
-def _read_state(services: ServingServices) -> DatabaseState:
+def _read_state(services: ServingServices) -> StoreState:
     try:
-        require_current(services.context.engine)
+        require_database(services.context)
     except BadRequest:
-        return "needs_upgrade"
+        return StoreState("needs_upgrade")
     except AdwarmError:
-        return "unreachable"
-    return "ok"
+        return StoreState("unreachable")
+    try:
+        require_objects(services.context)
+    except AdwarmError:
+        return StoreState(objects="missing")
+    return StoreState()
 
 
 @router.get("/healthz", summary="Whether the process is alive", operation_id="get_health")
@@ -59,14 +77,22 @@ async def get_health() -> Health:
     "/readyz",
     summary="Whether the process can serve",
     operation_id="get_readiness",
-    responses={503: {"description": "The database is not usable.", "model": Readiness}},
+    responses={
+        503: {
+            "description": "The database is not usable, or the folder of the stored days is gone.",
+            "model": Readiness,
+        }
+    },
 )
 async def get_readiness(request: Request, response: Response) -> Readiness:
-    """Checks that the database can be reached and has the schema of this version."""
+    """Checks that the database is there with the schema of this version, and the folder of the stored days."""
     check: ReadinessCheck = request.app.state.readiness
-    state = await check.database_state()
-    if state != "ok":
+    state = await check.store_state()
+    if not state.is_ready:
         response.status_code = 503
     return Readiness(
-        status="ready" if state == "ok" else "not_ready", database=state, fetch_mode=check.services.fetch_mode
+        status="ready" if state.is_ready else "not_ready",
+        database=state.database,
+        objects=state.objects,
+        fetch_mode=check.services.fetch_mode,
     )

@@ -1,0 +1,73 @@
+"""The bounds of calls and of pages that every reader of a source keeps: batches, discovery, reconciliation."""
+
+from adwarm.foundation.errors import Corrupt, TooMuchData
+from adwarm.foundation.time_limit import TimeLimit
+from adwarm.settings import SourceSettings
+from adwarm.sources.protocol import CursorTrail
+
+
+class PageTrail:
+    """The pages of one result that were read so far: one place for the bounds that every list of pages keeps.
+
+    A page that another one follows is expected to be full. Those that are not are few where a platform is honest, so
+    their number is bounded, and so are the rows and bytes of them all.
+
+    Args:
+        rules: the bounds.
+        subject: named in an error, such as the account.
+    """
+
+    def __init__(self, rules: SourceSettings, subject: str) -> None:
+        self.cursor: str | None = None
+        self.count = self.size_bytes = 0
+        self._rules, self._subject = rules, subject
+        self._rows, self._filled = 0, 0.0
+        self._cursors = CursorTrail()
+
+    def resume(self, cursor: str | None, count: int, rows: int, size_bytes: int) -> None:
+        """Continue after `count` pages that were read before and were full."""
+        self.cursor, self.count, self.size_bytes = cursor, count, size_bytes
+        self._rows, self._filled = rows, float(count)
+        self._cursors.follow(cursor)
+
+    def add(self, next_cursor: str | None, rows: int, filled: float, size_bytes: int = 0) -> None:
+        """Add a page.
+
+        Args:
+            next_cursor: leads to the next page; None after the last.
+            rows: its rows.
+            filled: how full it is, from 0 to 1.
+            size_bytes: its size.
+
+        Raises:
+            Corrupt: the next cursor repeats an earlier one, or too many pages are not full.
+            TooMuchData: there are too many rows or bytes.
+        """
+        self.count += 1
+        self.size_bytes += size_bytes
+        self._rows += rows
+        self._filled += min(1.0, filled)
+        self.cursor = self._cursors.follow(next_cursor)
+        if self.cursor is not None:
+            self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        rules = self._rules
+        if self.count - self._filled >= rules.max_pages:
+            raise Corrupt(
+                f"{self._subject}: {self.count:,} pages have only {self._rows:,} rows, and another follows; the pages "
+                f"that are not full may be {rules.max_pages:,} at most (ADWARM_SOURCE__MAX_PAGES)",
+                code="pages",
+            )
+        for name, value, limit in (
+            ("rows", self._rows, rules.max_rows),
+            ("bytes", self.size_bytes, rules.max_bytes),
+        ):
+            if value >= limit:
+                bound = f"{limit:,} {name} (ADWARM_SOURCE__MAX_{name.upper()})"
+                raise TooMuchData(f"{self._subject}: the result exceeds {bound}; request fewer days or fields")
+
+
+def call_limit(rules: SourceSettings) -> TimeLimit:
+    """Return the time of one call with its retries, which begins when the first attempt is admitted."""
+    return TimeLimit(rules.call_timeout, "the call", "ADWARM_SOURCE__CALL_TIMEOUT", waits_for_call=True)
