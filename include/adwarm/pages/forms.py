@@ -99,8 +99,12 @@ def check_csrf(visitor: Visitor, fields: Mapping[str, str]) -> None:
         raise FormRejected(403, "the form is older than this login; reload the page and send it again")
 
 
-async def read_fields(request: Request) -> dict[str, str]:
+async def read_fields(request: Request, max_bytes: int = MAX_FORM_BYTES) -> dict[str, str]:
     """Return the fields of a form, without spaces around the values; of a repeated name, its values in lines.
+
+    Args:
+        request: whose body is the form.
+        max_bytes: the most bytes of it.
 
     Raises:
         FormRejected: 413 or 415, it is too large or no form.
@@ -111,8 +115,8 @@ async def read_fields(request: Request) -> dict[str, str]:
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise FormRejected(413, f"the form has more than {MAX_FORM_BYTES:,} bytes")
+        if len(body) > max_bytes:
+            raise FormRejected(413, f"the form has more than {max_bytes:,} bytes")
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict")
     except ValueError:

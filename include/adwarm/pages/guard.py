@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -60,6 +61,8 @@ class PageGuard:
             scope = {**scope, "method": "GET"}
         try:
             await self._app(scope, receive, answer.send)
+        except ClientDisconnect:
+            return
         except Exception as error:
             # The message of an unexpected error may hold anything, so it goes to the log, without secrets.
             log_unexpected(log, error, "the page failed to answer %s", scope["path"][:200])

@@ -12,8 +12,9 @@ browsers send it only over HTTPS (or to the own machine), and only from pages of
 What was read from SQL is used for `_LIFE_SECONDS`.
 """
 
+import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
@@ -21,7 +22,7 @@ from typing import Any, Final, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
-from cachetools import LRUCache, TTLCache
+from cachetools import TTLCache
 from fastapi import FastAPI
 from sqlalchemy import Engine
 from starlette.requests import Request
@@ -33,9 +34,10 @@ from adwarm.model import AccessToken, TokenScope
 from adwarm.pages.access import Permission, Visitor
 from adwarm.pages.application import PageRefused
 from adwarm.pages.forms import check_csrf, check_origin, read_fields
+from adwarm.serving.api.known_clients import note_known
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
-from adwarm.serving.tokens import UNKNOWN_READS_AT_ONCE, UNKNOWN_READS_PER_SECOND, RateLimit
+from adwarm.serving.tokens import StoredIds
 from adwarm.store import page_sessions
 from adwarm.store.page_sessions import StoredSession
 
@@ -44,6 +46,8 @@ COOKIE: Final = "__Secure-adwarm"
 """Name of the cookie; browsers take a name with this prefix only with the attribute `Secure`."""
 _ID_BYTES: Final = 32
 _MAX_ID_CHARACTERS: Final = 64
+MAX_LOGIN_BYTES: Final = 8_192
+"""The most bytes of the login form: a token and an address of the page."""
 _LIFE_SECONDS: Final = 1.0
 _CACHED: Final = 1_024
 _THREADS: Final = 1
@@ -72,9 +76,17 @@ class SessionAccess:
         clock: judges expiry.
         authenticator: checks tokens at the login, with the limits of the read API.
         hours: how long a session lasts.
+        sleep: waits for some seconds.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, authenticator: Authenticator, hours: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        authenticator: Authenticator,
+        hours: float,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._authenticator = authenticator
@@ -83,8 +95,7 @@ class SessionAccess:
         self._read: TTLCache[str, StoredSession | None] = TTLCache(
             _CACHED, _LIFE_SECONDS, timer=lambda: clock.now().timestamp()
         )
-        self._seen: LRUCache[str, bool] = LRUCache(_CACHED)
-        self._limit = RateLimit(burst_seconds=UNKNOWN_READS_AT_ONCE / UNKNOWN_READS_PER_SECOND)
+        self._ids = StoredIds(lambda: self._run(partial(page_sessions.list_hashes, engine)), clock, sleep)
 
     async def identify(self, request: Request) -> Visitor | None:
         """Return who is logged in with the session of a request; None without a valid one.
@@ -98,6 +109,7 @@ class SessionAccess:
         session = await self._find(_hash(session_id))
         if session is None or not session.is_valid(self._clock.now()) or _why_not(session.token):
             return None
+        note_known(request.scope)
         token = session.token
         return Visitor(token.name, "token", session_id.encode(), list_permissions(token), can_log_out=True)
 
@@ -115,7 +127,7 @@ class SessionAccess:
             PageRefused: there is no valid token in it (401), or the token may not log in (403).
         """
         check_origin(request)
-        fields = await read_fields(request)
+        fields = await read_fields(request, MAX_LOGIN_BYTES)
         try:
             token = await self._authenticator.authenticate(f"Bearer {fields.get('token', '')}".encode())
         except Problem as problem:
@@ -148,19 +160,13 @@ class SessionAccess:
     async def _find(self, id_hash: str) -> StoredSession | None:
         if id_hash in self._read:
             return self._read[id_hash]
-        if id_hash not in self._seen:
-            self._check_rate()
+        if not await self._ids.contains(id_hash):
+            return None
         session: StoredSession | None = await self._run(partial(page_sessions.find_session, self._engine, id_hash))
         self._read[id_hash] = session
-        if session is not None and id_hash not in self._seen:
-            self._limit.give_back(UNKNOWN_READS_PER_SECOND)
-            self._seen[id_hash] = True
+        if session is None:
+            self._ids.discard(id_hash)
         return session
-
-    def _check_rate(self) -> None:
-        """Count a read of a session that this process has never seen: invented ones must not flood the database."""
-        if self._limit.take(UNKNOWN_READS_PER_SECOND, self._clock.now().timestamp()):
-            raise PageRefused(429, "Too many requests", "too many unknown sessions were sent; try again in a second")
 
     async def _end(self, id_hash: str) -> None:
         await self._run(partial(page_sessions.delete_session, self._engine, id_hash))

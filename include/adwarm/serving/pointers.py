@@ -9,9 +9,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from cachetools import LRUCache
 
@@ -41,7 +41,7 @@ class Pointer:
         valid_from: first moment at which the key means these days.
         valid_until: first moment at which it means other days.
         read_at: when the read began, in seconds of the monotonic clock.
-        answers: what callers derive from the entry, by their own keys; gone with the pointer.
+        timed: the last headers that change every second, with the second and the status that they are for.
     """
 
     key: ReportKey
@@ -52,7 +52,7 @@ class Pointer:
     valid_from: datetime
     valid_until: datetime
     read_at: float
-    answers: dict[Any, Any] = field(default_factory=dict)
+    timed: tuple[int, str, list[tuple[bytes, bytes]]] = (-1, "", [])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,10 @@ every request tens of milliseconds.
 | 0.5 to 1 s ago                        | the same, and a thread reads it again meanwhile                     |
 | longer ago, or never                  | the request waits for a thread that reads it; requests share a read |
 | longer ago, and the database is lost  | checked in memory, for `serving.outage_token_seconds` since that    |
-| has an id that is not stored          | 401; the id is not read again for a second                          |
+| has an id that is not stored          | 401, by the list of all ids, which a few requests a second read     |
 
-So a token stops within a second of being revoked while the database can be reached, and always at its expiry. Reads
-of ids that were never valid have a limit over all callers, so that a flood of invented tokens costs the database
-little and valid tokens nothing.
+So a token stops within a second of being revoked while the database can be reached, and always at its expiry. An
+invented token has no statement of its own and uses up nothing that a valid one needs: see `StoredIds`.
 """
 
 import asyncio
@@ -22,16 +21,15 @@ import logging
 import math
 import secrets
 import string
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
-from cachetools import TTLCache
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -59,11 +57,8 @@ _USED_SECONDS: Final = 60.0
 _BURST_SECONDS: Final = 1.0
 _TOLERANCE_SECONDS: Final = 1e-5
 """Seconds since the epoch are precise to about a quarter of a microsecond; a burst adds many of them."""
-_UNKNOWN_IDS: Final = 4_096
-UNKNOWN_READS_PER_SECOND: Final = 20.0
-"""Reads per second of ids that are not stored; those of valid tokens are not counted."""
-UNKNOWN_READS_AT_ONCE: Final = 100
-"""The same at once: as many tokens may be new to the process at the same moment, such as after a restart."""
+ID_READS_PER_SECOND: Final = 20.0
+"""The most statements a second that read the list of ids, whatever is sent."""
 _THREADS: Final = 2
 _NO_HASH: Final = "0" * 64
 
@@ -120,6 +115,62 @@ class RateLimit:
         self.due_at -= 1 / rate
 
 
+class StoredIds:
+    """The ids in one table. Belongs to one event loop.
+
+    One statement reads all of them, for every request that waits, at most `ID_READS_PER_SECOND` times a second. So no
+    request is refused because of others: one with a stored id waits for a read that begins after it came.
+
+    Args:
+        read: reads the ids.
+        clock: the time of the limit.
+        sleep: waits for some seconds.
+    """
+
+    def __init__(
+        self, read: Callable[[], Awaitable[set[str]]], clock: Clock, sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._sleep = sleep
+        self._limit = RateLimit()
+        self._ids: set[str] = set()
+        self._begun = 0
+        self._ended = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def contains(self, name: str) -> bool:
+        """Return whether an id is stored; one that was deleted since the last read may still count as stored.
+
+        Raises:
+            Transient: the database cannot be reached.
+        """
+        begun = self._begun
+        while name not in self._ids and self._ended <= begun:
+            if self._task is None:
+                self._task = asyncio.get_running_loop().create_task(self._refresh())
+                self._task.add_done_callback(_log_failure)
+            # A request that is canceled must not cancel the read that others wait for.
+            await asyncio.shield(self._task)
+        return name in self._ids
+
+    def discard(self, name: str) -> None:
+        """Forget an id that was found to be deleted."""
+        self._ids.discard(name)
+
+    async def _refresh(self) -> None:
+        try:
+            if wait := self._limit.take(ID_READS_PER_SECOND, self._clock.now().timestamp()):
+                await self._sleep(wait)
+                self._limit.take(ID_READS_PER_SECOND, self._clock.now().timestamp())
+            self._begun += 1
+            number = self._begun
+            self._ids = await self._read()
+            self._ended = number
+        finally:
+            self._task = None
+
+
 @dataclass(slots=True)
 class _Cached:
     """A token in memory; `read_at` is when the read that found it started."""
@@ -138,19 +189,23 @@ class TokenAuthenticator:
         engine: the database.
         clock: judges expiry and the age of what was read.
         settings: the rate of a token that has none of its own, and how long tokens outlive a lost database.
+        sleep: waits for some seconds.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, settings: ServingSettings) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        settings: ServingSettings,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._engine = engine
         self._clock = clock
         self._rate = settings.rate_per_second
         self._outage_seconds = settings.outage_token_seconds
         self._lost_at = -math.inf
         self._known: dict[str, _Cached] = {}
-        self._unknown: TTLCache[str, bool] = TTLCache(
-            _UNKNOWN_IDS, _LIFE_SECONDS, timer=lambda: clock.now().timestamp()
-        )
-        self._unknown_limit = RateLimit(burst_seconds=UNKNOWN_READS_AT_ONCE / UNKNOWN_READS_PER_SECOND)
+        self._ids = StoredIds(lambda: self._run(access_tokens.list_ids, engine), clock, sleep)
         self._reads: dict[str, asyncio.Task[_Cached | None]] = {}
         # Threads of its own, so that slow work of other parts holds no token up.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="adwarm-tokens")
@@ -178,7 +233,7 @@ class TokenAuthenticator:
             raise unauthorized()
         wait = cached.limit.take(cached.token.rate_per_second or self._rate, seconds)
         if wait:
-            raise _too_many(wait, "this token is used too often", cached.token.rate_per_second or self._rate)
+            raise _too_many(wait, cached.token.rate_per_second or self._rate)
         cached.used_at = now
         if (now - self._saved_at).total_seconds() >= _USED_SECONDS:
             self._start_save(now)
@@ -208,12 +263,8 @@ class TokenAuthenticator:
 
     async def _read(self, token_id: str, now: float) -> _Cached | None:
         """Read a token in a thread, together with every other request that waits for it."""
-        if token_id not in self._known:
-            if token_id in self._unknown:
-                return None
-            wait = self._unknown_limit.take(UNKNOWN_READS_PER_SECOND, now) if token_id not in self._reads else 0.0
-            if wait:
-                raise _too_many(wait, "too many unknown tokens were sent", UNKNOWN_READS_PER_SECOND)
+        if token_id not in self._known and not await self._ids.contains(token_id):
+            return None
         while True:
             # A request that is canceled must not cancel the read that others wait for.
             cached = await asyncio.shield(self._start_read(token_id, now))
@@ -236,11 +287,9 @@ class TokenAuthenticator:
             self._reads.pop(token_id, None)
         if stored is None or stored.token.revoked_at is not None:
             self._known.pop(token_id, None)
-            self._unknown[token_id] = True
+            self._ids.discard(token_id)
             return None
         before = self._known.get(token_id)
-        if before is None:
-            self._unknown_limit.give_back(UNKNOWN_READS_PER_SECOND)
         cached = _Cached(stored.token, stored.secret_hash, started, before.limit if before else RateLimit())
         cached.used_at = before.used_at if before else None
         self._known[token_id] = cached
@@ -278,7 +327,7 @@ def _parse(authorization: bytes | None) -> tuple[str, str]:
     return token_id.decode(), sha256(secret).hexdigest()
 
 
-def _too_many(wait: float, why: str, rate: float) -> Problem:
+def _too_many(wait: float, rate: float) -> Problem:
     seconds = max(1, math.ceil(wait))
     quota, window = (int(rate), 1) if rate >= 1 else (1, math.ceil(1 / rate))
     headers = {
@@ -286,10 +335,10 @@ def _too_many(wait: float, why: str, rate: float) -> Problem:
         "RateLimit-Policy": f'"token";q={quota};w={window}',
         "RateLimit": f'"token";r=0;t={seconds}',
     }
-    return Problem(429, "Too Many Requests", f"{why}; ask again in {seconds} s", headers)
+    return Problem(429, "Too Many Requests", f"this token is used too often; ask again in {seconds} s", headers)
 
 
-def _log_failure(task: "asyncio.Task[_Cached | None]") -> None:
+def _log_failure(task: "asyncio.Task[Any]") -> None:
     """Read the error of a finished task; a request that waits for it raises it, a refresh in advance does not."""
     error = None if task.cancelled() else task.exception()
     if error is not None:

@@ -59,6 +59,12 @@ def find(engine: Engine, token_id: str) -> StoredToken | None:
     return None if row is None else _stored(row)
 
 
+def list_ids(engine: Engine) -> set[str]:
+    """Return the ids of the tokens that are not revoked."""
+    with read_transaction(engine) as connection:
+        return set(connection.execute(select(table.c.id).where(table.c.revoked_at.is_(None))).scalars())
+
+
 def list_tokens(engine: Engine) -> list[StoredToken]:
     """Return every token, the newest first."""
     query = select(table).order_by(table.c.created_at.desc(), table.c.id)

@@ -58,6 +58,12 @@ def find_session(engine: Engine, id_hash: str) -> StoredSession | None:
     return None if row is None else StoredSession(id_hash, access_tokens.read_token(row), row.session_expires_at)
 
 
+def list_hashes(engine: Engine) -> set[str]:
+    """Return the hashes of the ids of all sessions."""
+    with read_transaction(engine) as connection:
+        return set(connection.execute(select(table.c.id_hash)).scalars())
+
+
 def delete_session(engine: Engine, id_hash: str) -> None:
     """End a session; does nothing when there is none."""
     with write_transaction(engine) as connection:

@@ -1,11 +1,13 @@
 """The login beside the read API: tokens become sessions, which end when they should and cannot be taken over."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select
+from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,11 +18,11 @@ from adwarm.pages.access import Permission
 from adwarm.pages.application import build_page
 from adwarm.pages.forms import CSRF_FIELD
 from adwarm.pages.mount import PageMount
-from adwarm.pages.sessions import COOKIE, SessionAccess, add_session_routes, list_permissions
+from adwarm.pages.sessions import COOKIE, MAX_LOGIN_BYTES, SessionAccess, add_session_routes, list_permissions
 from adwarm.pages.tabs import TABS
-from adwarm.serving.tokens import UNKNOWN_READS_AT_ONCE, TokenAuthenticator, make_token
+from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.settings import ServingSettings
-from adwarm.store import access_tokens, read_transaction
+from adwarm.store import access_tokens, page_sessions, read_transaction
 from adwarm.store.page_sessions import MAX_SESSIONS
 from adwarm.store.page_tables import page_session
 from tests.unit.conftest import SQLITE_ONLY
@@ -56,6 +58,7 @@ class Site:
     clock: VirtualClock
     app: ASGIApp
     access: SessionAccess
+    authenticator: TokenAuthenticator
 
     def browser(self, prefix: str = "") -> TestClient:
         """Return a browser with no cookies."""
@@ -94,7 +97,7 @@ def site(page: Page, clock: VirtualClock) -> Site:
     access = SessionAccess(runtime.engine, clock, authenticator, hours=12)
     app = build_page((*TABS, PROBE), lambda: runtime.page_services, access)
     add_session_routes(app, access)
-    return Site(page, clock, PageMount(answer_as_api, app), access)
+    return Site(page, clock, PageMount(answer_as_api, app), access, authenticator)
 
 
 def find_csrf(browser: TestClient) -> str:
@@ -177,7 +180,7 @@ def test_a_login_comes_from_the_page_itself(site: Site) -> None:
     for origin in ("https://evil.example", "null", ""):
         answer = site.browser().post("login", data={"token": token}, headers={"Origin": origin})
         assert answer.status_code == 403, origin
-    assert post_login(site.browser(), "x" * 70_000).status_code == 413
+    assert post_login(site.browser(), "x" * MAX_LOGIN_BYTES).status_code == 413
     assert site.browser().post("login", json={"token": token}, headers={"Origin": HOST}).status_code == 415
 
 
@@ -244,14 +247,48 @@ def test_a_token_has_a_limited_number_of_sessions(site: Site) -> None:
 
 
 @SQLITE_ONLY
-def test_invented_sessions_do_not_flood_the_database(site: Site) -> None:
-    """Reads of unknown sessions have a limit; a browser that this process has seen is answered meanwhile."""
+def test_invented_sessions_refuse_no_valid_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amid thousands of invented sessions, one that the process has never seen is valid; no invented one is read."""
     browser = site.log_in(site.issue("read")[1])
-    assert browser.get("now").status_code == 200
-    guesses = [{"Cookie": f"{COOKIE}=guess-{number}"} for number in range(UNKNOWN_READS_AT_ONCE + 1)]
-    statuses = [site.browser().get("now", headers=headers).status_code for headers in guesses]
-    assert (statuses[:-1], statuses[-1]) == ([401] * UNKNOWN_READS_AT_ONCE, 429)
-    assert browser.get("now").status_code == 200
+    found: list[str] = []
+    find = page_sessions.find_session
+
+    def counted(engine: Any, id_hash: str) -> Any:
+        found.append(id_hash)
+        return find(engine, id_hash)
+
+    async def sleep(seconds: float) -> None:
+        site.clock.sleep(seconds)
+
+    def ask(cookie: str) -> Request:
+        return Request({"type": "http", "headers": [(b"cookie", f"{COOKIE}={cookie}".encode())]})
+
+    async def work() -> list[Any]:
+        access = SessionAccess(site.page.runtime.engine, site.clock, site.authenticator, 12, sleep)
+        guesses = [access.identify(ask(f"guess-{number}")) for number in range(3_000)]
+        return await asyncio.gather(*guesses, access.identify(ask(browser.cookies[COOKIE])))
+
+    monkeypatch.setattr(page_sessions, "find_session", counted)
+    visitors = asyncio.run(work())
+    assert [visitor.name for visitor in visitors if visitor is not None] == ["ada"]
+    assert len(found) == 1
+
+
+@SQLITE_ONLY
+def test_a_login_that_breaks_off_leaves_no_traceback(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """A client that leaves while it sends the form is neither an error nor answered."""
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pytest.fail(f"it was answered: {message}")
+
+    headers = [(b"origin", HOST.encode()), (b"host", b"warm.example")]
+    headers += [(b"content-type", b"application/x-www-form-urlencoded"), (b"content-length", b"100")]
+    scope = {"type": "http", "method": "POST", "path": "/adwarm/login", "query_string": b"", "headers": headers}
+    asyncio.run(site.app({**scope, "http_version": "1.1", "scheme": "https", "root_path": ""}, receive, send))
+    assert caplog.records == []
 
 
 @SQLITE_ONLY

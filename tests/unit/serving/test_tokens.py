@@ -20,7 +20,7 @@ from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, TokenScope
 from adwarm.serving import tokens
 from adwarm.serving.problems import Problem
-from adwarm.serving.tokens import UNKNOWN_READS_AT_ONCE, TokenAuthenticator, make_token
+from adwarm.serving.tokens import ID_READS_PER_SECOND, TokenAuthenticator, make_token
 from adwarm.settings import ServingSettings
 from adwarm.store import access_tokens
 from tests.unit.conftest import SQLITE_ONLY
@@ -30,12 +30,13 @@ T = TypeVar("T")
 
 @dataclass
 class Lobby:
-    """An authenticator that counts its reads of the database."""
+    """An authenticator that counts its reads of the database: of tokens by their ids, and of the list of all ids."""
 
     engine: Engine
     clock: VirtualClock
     authenticator: TokenAuthenticator
     reads: list[str]
+    lists: list[datetime]
 
     def issue(self, **fields: Any) -> bytes:
         """Store a token and return the value of its Authorization header."""
@@ -59,14 +60,24 @@ class Lobby:
 def lobby(engine: Engine, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch) -> Lobby:
     """An authenticator over an empty database."""
     reads: list[str] = []
-    find = access_tokens.find
+    lists: list[datetime] = []
+    find, list_ids = access_tokens.find, access_tokens.list_ids
+
+    def listed(engine: Engine) -> set[str]:
+        lists.append(clock.now())
+        return list_ids(engine)
+
+    async def sleep(seconds: float) -> None:
+        clock.sleep(seconds)
+        await asyncio.sleep(0)
 
     def counted(engine: Engine, token_id: str) -> access_tokens.StoredToken | None:
         reads.append(token_id)
         return find(engine, token_id)
 
     monkeypatch.setattr(tokens.access_tokens, "find", counted)
-    return Lobby(engine, clock, TokenAuthenticator(engine, clock, ServingSettings()), reads)
+    monkeypatch.setattr(tokens.access_tokens, "list_ids", listed)
+    return Lobby(engine, clock, TokenAuthenticator(engine, clock, ServingSettings(), sleep), reads, lists)
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
@@ -211,36 +222,67 @@ def test_a_request_that_goes_away_does_not_break_the_others(lobby: Lobby) -> Non
     assert run(work) == 200
 
 
+def _invent(count: int) -> list[bytes]:
+    return [f"Bearer adwarm_{number:012d}_{'A' * 43}".encode() for number in range(count)]
+
+
 @SQLITE_ONLY
-def test_a_flood_of_unknown_tokens_reads_little(lobby: Lobby) -> None:
-    """Invented ids are read at a limited rate; a repeated one is not read again, and a known token is not held up."""
+def test_invented_tokens_cost_no_read_of_their_own(lobby: Lobby) -> None:
+    """Whether they come one by one or at once, they share reads of the list of ids, and none reads a token."""
+
+    async def work() -> None:
+        began = lobby.clock.now()
+        for header in _invent(500):
+            assert await lobby.status(header) == 401
+        assert set(await asyncio.gather(*map(lobby.status, _invent(5_000)))) == {401}
+        seconds = (lobby.clock.now() - began).total_seconds()
+        assert len(lobby.lists) <= ID_READS_PER_SECOND * (seconds + 1) + 2
+
+    run(work)
+    assert lobby.reads == []
+
+
+@SQLITE_ONLY
+def test_a_valid_token_is_never_refused_because_of_invented_ones(lobby: Lobby) -> None:
+    """Tokens that the process has not seen yet are accepted in the midst of a flood, also one made a moment ago."""
+
+    async def work() -> None:
+        for _ in range(5):
+            headers = [lobby.issue() for _ in range(40)]
+            flood = [asyncio.create_task(lobby.status(header)) for header in _invent(500)]
+            await asyncio.sleep(0)
+            assert set(await asyncio.gather(*map(lobby.status, headers))) == {200}
+            made_now = lobby.issue()
+            assert await lobby.status(made_now) == 200
+            assert set(await asyncio.gather(*flood)) == {401}
+
+    run(work)
+
+
+@SQLITE_ONLY
+def test_a_revoked_id_is_not_read_again_and_again(lobby: Lobby) -> None:
+    """An id that is known to be revoked costs no more than an invented one."""
     header = lobby.issue()
-    invented = [f"Bearer adwarm_{number:012d}_{'A' * 43}".encode() for number in range(500)]
 
     async def work() -> None:
         assert await lobby.status(header) == 200
-        statuses = [await lobby.status(item) for item in invented]
-        assert set(statuses) == {401, 429}
-        assert statuses.index(429) == 100
-        assert len(lobby.reads) <= 1 + UNKNOWN_READS_AT_ONCE
-        before = len(lobby.reads)
-        assert await lobby.status(invented[0]) == 401
-        assert len(lobby.reads) == before
+        access_tokens.revoke(lobby.engine, _id(header), lobby.clock.now())
         lobby.clock.sleep(1)
-        assert await lobby.status(header) == 200
+        assert [await lobby.status(header) for _ in range(50)] == [401] * 50
+        assert len(lobby.reads) <= 3
 
     run(work)
 
 
 @SQLITE_ONLY
 def test_many_new_tokens_are_no_flood(lobby: Lobby) -> None:
-    """Valid tokens that a process meets for the first time are not counted as unknown, all at once or one by one."""
-    headers = [lobby.issue() for _ in range(3 * UNKNOWN_READS_AT_ONCE)]
+    """Valid tokens that a process meets for the first time are accepted, all at once or one by one."""
+    headers = [lobby.issue() for _ in range(300)]
 
     async def work() -> None:
-        crowd = headers[:UNKNOWN_READS_AT_ONCE]
-        assert set(await asyncio.gather(*map(lobby.status, crowd))) == {200}
-        assert {await lobby.status(header) for header in headers[UNKNOWN_READS_AT_ONCE:]} == {200}
+        assert set(await asyncio.gather(*map(lobby.status, headers[:200]))) == {200}
+        assert {await lobby.status(header) for header in headers[200:]} == {200}
+        assert len(lobby.lists) == 1
 
     run(work)
 
@@ -396,6 +438,7 @@ def test_a_token_expires_while_the_database_is_down(lobby: Lobby, monkeypatch: p
     async def work() -> None:
         await lobby.authenticator.authenticate(header)
         monkeypatch.setattr(tokens.access_tokens, "find", down)
+        monkeypatch.setattr(tokens.access_tokens, "list_ids", lambda engine: down(engine, ""))
         lobby.clock.sleep(59)
         assert await lobby.status(header) == 200
         lobby.clock.sleep(2)

@@ -7,11 +7,13 @@ bodies, answers HEAD from GET, adds the security headers, and turns every error 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AccessToken
 from adwarm.serving.api.errors import describe_error
+from adwarm.serving.api.known_clients import note_known
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, describe_problem
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
@@ -91,6 +93,8 @@ class Guard:
         response = _Response(send, is_head=scope["method"] == "HEAD")
         try:
             await self._answer(scope, receive, response)
+        except ClientDisconnect:
+            return
         except Exception as error:
             if response.is_started:
                 raise  # the server closes the connection, so that a cut answer is not taken for a whole one
@@ -100,6 +104,7 @@ class Guard:
         check_path_bytes(len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]))
         if scope["path"] not in OPEN_PATHS and get_token(scope) is None:
             token = await self._authenticator.authenticate(find_header(scope, b"authorization"))
+            note_known(scope)
             scope = {**scope, _TOKEN_KEY: token}
         limit = MAX_WEBHOOK_BYTES if scope["path"] == WEBHOOK_PATH else MAX_BODY_BYTES
         _check_declared_length(scope, limit)

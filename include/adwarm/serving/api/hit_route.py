@@ -12,23 +12,22 @@
 A range such as `last_7d` stands for the days that it means now. The days that it meant yesterday are served in their
 place only by the step `window` of the chain (`adwarm.serving.read_chain`), and the answer says which days it has.
 
-A hit from memory decodes nothing, waits for nothing and raises nothing. What depends only on the entry and on the
-client's headers is kept with the entry's pointer. Requests of this route do not reach the router of the application
-behind it, which would take more time than the rest of a hit.
+A hit from memory decodes nothing, waits for nothing and raises nothing. Nothing is kept of a client's headers but what
+they negotiate. Requests of this route do not reach the router of the application behind it, which would take more time
+than the rest of a hit.
 """
 
 import asyncio
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adwarm.compression import choose_encoding
 from adwarm.compression.dictionaries import CODING, parse_available_dictionary
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.stored_errors import restore_error
@@ -42,6 +41,7 @@ from adwarm.serving.api.fallback_answer import describe_fallback
 from adwarm.serving.api.insights_request import (
     InsightsQuery,
     accepts_deltas,
+    choose_codec,
     choose_shape,
     find_request_id,
     is_insights_path,
@@ -50,6 +50,7 @@ from adwarm.serving.api.insights_request import (
     parse_query,
     parse_wait,
 )
+from adwarm.serving.api.known_clients import note_known
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header
 from adwarm.serving.api.visit import Reading, Visit, collect_headers, send, send_problem, unless_gone
 from adwarm.serving.api_chain import ApiChain
@@ -67,8 +68,6 @@ from adwarm.store.entries import Entry
 _VARY: Final[Header] = (b"vary", http_headers.VARY.encode())
 _LOST_SECONDS: Final = 0.5
 """How long reports in memory are sent without another try, after the database could not be reached."""
-_MAX_HEADS: Final = 64
-"""Different clients whose headers are kept for a pointer."""
 _JSON: Final = b"application/json"
 
 
@@ -77,29 +76,6 @@ class _NotTried(StoreUnreachable):
 
     It says nothing new about the database, so it does not put off the next try.
     """
-
-
-@dataclass(slots=True)
-class _Head:
-    """What a client gets of an entry: its selection, and the headers.
-
-    Attributes:
-        selection: coding and shape.
-        content_hash: what the validators are made of.
-        coded: headers of the plain answer in its coding.
-        common: headers of deltas and of 304 too.
-        takes_deltas: whether the client accepts deltas and may get one.
-        second: age and status that `timed` was made for.
-        timed: headers that change every second.
-    """
-
-    selection: Selection
-    content_hash: str
-    coded: list[Header]
-    common: list[Header]
-    takes_deltas: bool = False
-    second: tuple[int, str] = (-1, "")
-    timed: list[Header] = field(default_factory=list)
 
 
 class HitRoute:
@@ -137,6 +113,7 @@ class HitRoute:
 
     async def _answer(self, visit: Visit) -> None:
         token = await self._services.authenticator.authenticate(visit.headers.get(b"authorization"))
+        note_known(visit.scope)
         query = parse_query(visit.scope["path"], visit.scope["query_string"])
         key = query.key
         if key.report not in self._reports or not token.may_read(key.account_id):
@@ -197,24 +174,26 @@ class HitRoute:
     async def _send_entry(self, reading: Reading, pointer: Pointer, entry: Entry, status: str, now: datetime) -> bool:
         """Send an entry; False when its bytes are lost or damaged, and then nothing was sent."""
         visit = reading.visit
-        head = self._find_head(visit, pointer, entry, reading.query)
+        selection, common, takes_deltas = self._negotiate(visit, entry, reading.query)
         age = (now - entry.fetched_at).total_seconds()
-        if head.second != (int(age), status):
-            head.second, head.timed = (int(age), status), _timed_headers(pointer, entry, status, age, now)
+        if pointer.timed[:2] != (int(age), status):
+            pointer.timed = int(age), status, _timed_headers(pointer, entry, status, age, now)
+        timed = pointer.timed[2]
+        content_hash = entry.content_hash or entry.payload_hash
         condition = visit.headers.get(b"if-none-match")
         if condition is not None:
-            tag = http_headers.find_etag(condition.decode("latin-1"), head.content_hash, head.selection.shape)
+            tag = http_headers.find_etag(condition.decode("latin-1"), content_hash, selection.shape)
             if tag is not None:
-                await send(visit, 304, [(b"etag", tag.encode("latin-1")), *head.common, *head.timed], b"")
+                await send(visit, 304, [(b"etag", tag.encode("latin-1")), *common, *timed], b"")
                 self._record(reading, entry, status, 0)
                 return True
         representations = self._parts.representations
-        found = representations.get(entry, head.selection) or await representations.load(entry, head.selection)
+        found = representations.get(entry, selection) or await representations.load(entry, selection)
         if found is None:
             return False
         body, content_type = found
-        coded = head.coded
-        if head.takes_deltas and b"available-dictionary" in visit.headers:
+        coded = _coded_headers(selection, content_hash)
+        if takes_deltas and b"available-dictionary" in visit.headers:
             delta = await self._find_delta(visit, pointer, entry, body)
             if delta is not None:
                 body, coded = delta
@@ -222,8 +201,8 @@ class HitRoute:
             (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
             *coded,
-            *head.common,
-            *head.timed,
+            *common,
+            *timed,
         ]
         await send(visit, 200, headers, body)
         self._record(reading, entry, status, 0 if visit.is_head else len(body))
@@ -244,25 +223,18 @@ class HitRoute:
         tag = http_headers.make_etag(entry.content_hash or entry.payload_hash, coding, COLUMNAR)
         return delta, [(b"etag", tag.encode()), (b"content-encoding", CODING.encode())]
 
-    def _find_head(self, visit: Visit, pointer: Pointer, entry: Entry, query: InsightsQuery) -> _Head:
-        """Return what a client with these headers gets, kept with the pointer."""
+    def _negotiate(self, visit: Visit, entry: Entry, query: InsightsQuery) -> tuple[Selection, list[Header], bool]:
+        """Return what a client gets, the headers of every answer with it, and whether a delta may replace it."""
         get = visit.headers.get
-        accept_encoding, accept, client = get(b"accept-encoding", b""), get(b"accept", b""), get(b"adwarm-client", b"")
-        scope, is_secure = visit.scope, is_secure_context(visit.scope["scheme"], visit.headers)
-        path = scope.get("raw_path") or scope["path"]
-        name = (accept_encoding, accept, client, path, scope["query_string"], is_secure)
-        head: _Head | None = pointer.answers.get(name)
-        if head is None:
-            shape = choose_shape(accept.decode("latin-1"), query)
-            codec = choose_encoding(accept_encoding.decode("latin-1"), entry.codec)
-            head = _make_head(Selection(codec, shape), entry, client.decode("latin-1"))
-            if shape == COLUMNAR and is_secure:
-                head.common.append(_use_as_dictionary(scope))
-                head.takes_deltas = self._parts.deltas is not None and accepts_deltas(accept_encoding.decode("latin-1"))
-            if len(pointer.answers) >= _MAX_HEADS:
-                pointer.answers.clear()
-            pointer.answers[name] = head
-        return head
+        accept_encoding = get(b"accept-encoding", b"").decode("latin-1")
+        shape = choose_shape(get(b"accept", b"").decode("latin-1"), query)
+        client = get(b"adwarm-client", b"").decode("latin-1")
+        common = [(b"cache-control", http_headers.cache_control(client).encode()), _VARY, *SECURITY_HEADERS]
+        takes_deltas = False
+        if shape == COLUMNAR and is_secure_context(visit.scope["scheme"], visit.headers):
+            common.append(_use_as_dictionary(visit.scope))
+            takes_deltas = self._parts.deltas is not None and accepts_deltas(accept_encoding)
+        return Selection(choose_codec(accept_encoding, entry.codec), shape), common, takes_deltas
 
     async def _answer_without_store(self, reading: Reading, error: Exception) -> None:
         """Send what this process knows of a report whose entry cannot be read."""
@@ -425,14 +397,13 @@ def _find_priority(reading: Reading) -> Priority:
     return Priority.NORMAL if reading.query.priority is None else reading.query.priority
 
 
-def _make_head(selection: Selection, entry: Entry, client: str) -> _Head:
-    content_hash = entry.content_hash or entry.payload_hash
+def _coded_headers(selection: Selection, content_hash: str) -> list[Header]:
+    """Return the headers of the plain answer in its coding."""
     tag = http_headers.make_etag(content_hash, selection.coding, selection.shape)
     coded = [(b"etag", tag.encode())]
     if selection.codec != "identity":
         coded.append((b"content-encoding", selection.coding.encode()))
-    common = [(b"cache-control", http_headers.cache_control(client).encode()), _VARY, *SECURITY_HEADERS]
-    return _Head(selection, content_hash, coded, common)
+    return coded
 
 
 def _use_as_dictionary(scope: Scope) -> Header:

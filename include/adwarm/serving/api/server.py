@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Any, Final
 
@@ -14,58 +16,20 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from adwarm.foundation.errors import BadRequest
+from adwarm.serving.api.connections import BoundedProtocol, ConnectionRoom
 
-try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-except ModuleNotFoundError:
-    raise BadRequest(
-        "the read API parses HTTP with httptools, which is not installed; run pip install 'adwarm[serve]'",
-        code="no_httptools",
-    ) from None
-
-MAX_HEAD_BYTES: Final = 16_384
-"""The most bytes of a request line with its headers."""
-HEAD_SECONDS: Final = 10.0
-"""How long a client may take to send them, from the start of its connection or of the request."""
 KEEP_ALIVE_SECONDS: Final = 75
 """How long a connection stays open between two requests."""
 DRAIN_SECONDS: Final = 35
 """How long running requests may take once the server stops; longer than the longest wait for a report."""
-_BACKLOG: Final = 2_048
-_MAX_CONNECTIONS: Final = 4_096
+MAX_CONNECTIONS: Final = 4_096
+"""The most connections at a time, where the limit of open files allows them."""
+OTHER_FILES: Final = 512
+"""Open files that are left to databases, caches and imports, and to connections that come at once (`_BACKLOG`)."""
+_BACKLOG: Final = 256
 _TICKS_PER_SWEEP: Final = 10
 _NOT_STARTED: Final = "the application did not start; the log says why"
-_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """HTTP/1.1 with limits on the size and the time of a request's head, which uvicorn does not have."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.head_since: float | None = self.loop.time()
-        """When the client began to send a head that is not complete; None while there is none."""
-        self._head_bytes = 0
-
-    def data_received(self, data: bytes) -> None:
-        """Parse what has arrived; a head that is too large ends the connection."""
-        super().data_received(data)
-        if self.head_since is None:
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
-
-    def on_message_begin(self) -> None:
-        """Begin the head of a request."""
-        self.head_since, self._head_bytes = self.loop.time(), 0
-        super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """End the head of a request."""
-        self.head_since = None
-        super().on_headers_complete()
+log = logging.getLogger(__name__)
 
 
 class BoundedServer(uvicorn.Server):
@@ -94,16 +58,35 @@ class BoundedServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Close slow connections once a second."""
         if counter % _TICKS_PER_SWEEP == 0:
-            self.close_slow(asyncio.get_running_loop().time() - HEAD_SECONDS)
+            self.close_overdue(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
-    def close_slow(self, oldest: float) -> None:
-        """Close connections that have waited for the rest of a head since before `oldest` of the loop's clock."""
+    def close_overdue(self, now: float) -> None:
+        """Close the connections whose client takes too long, at `now` of the loop's clock."""
         connections: Any = self.server_state.connections
         for connection in list(connections):
-            since = getattr(connection, "head_since", None)
-            if since is not None and since < oldest:
-                connection.transport.close()
+            if connection.is_overdue(now):
+                connection.transport.abort()
+
+
+def fit_connections() -> int:
+    """Return how many connections may be open at a time; raises the soft limit of open files as far as they need it.
+
+    Where the hard limit is lower than that, there may be fewer, and the log says so.
+    """
+    needed = MAX_CONNECTIONS + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return MAX_CONNECTIONS
+    allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    except (OSError, ValueError) as error:
+        log.warning("the limit of open files stays at %d: %s", soft, error)
+        allowed = soft
+    if allowed < needed:
+        log.warning("at most %d connections at a time: %d open files are allowed", allowed - OTHER_FILES, allowed)
+    return max(1, min(MAX_CONNECTIONS, allowed - OTHER_FILES))
 
 
 def run_server(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], None]) -> None:
@@ -173,10 +156,11 @@ def _url(listening: socket.socket) -> str:
 
 
 def _configure(app: ASGIApp) -> uvicorn.Config:
+    protocol: Any = partial(BoundedProtocol, room=ConnectionRoom(fit_connections()))
     return uvicorn.Config(
         app,
         loop="auto",  # uvloop where it is installed
-        http=BoundedProtocol,
+        http=protocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -185,7 +169,6 @@ def _configure(app: ASGIApp) -> uvicorn.Config:
         proxy_headers=False,
         server_header=False,
         backlog=_BACKLOG,
-        limit_concurrency=_MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )

@@ -117,7 +117,7 @@ def test_slow_heads_are_closed(running: Running) -> None:
         (loop,) = {connection.loop for connection in running.server.server_state.connections}  # type: ignore[union-attr]
         while len(running.server.server_state.connections) < 3:
             pass
-        loop.call_soon_threadsafe(running.server.close_slow, float("inf"))
+        loop.call_soon_threadsafe(running.server.close_overdue, float("inf"))
         assert (_receive_all(idle), _receive_all(slow)) == (b"", b"")
         used.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert used.recv(65_536).startswith(b"HTTP/1.1 200")

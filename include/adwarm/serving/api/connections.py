@@ -1,0 +1,208 @@
+"""Connections of HTTP/1.1, and what one client, known or not, can make a process hold.
+
+| limit                                            | beyond it                                                      |
+|--------------------------------------------------|----------------------------------------------------------------|
+| `MAX_HEAD_BYTES` of a request line with headers  | 431, and the connection ends; the parser gets whole heads only |
+| `REQUEST_SECONDS` for a whole request            | the connection ends                                            |
+| `STALLED_SECONDS` in which no byte is taken      | the connection ends                                            |
+| one request at a time of a connection            | further ones wait as bytes, at most `MAX_WAITING_BYTES` of     |
+|                                                  | them and one read; then nothing more is read                   |
+| half of the connections without a valid token    | the oldest one that waits for its client ends                  |
+| all connections                                  | the same; 503 when there is none                               |
+
+A client is known from its first valid token or session on (`note_known`), until its connection ends.
+"""
+
+import re
+from typing import Any, Final
+
+from adwarm.foundation.errors import BadRequest
+from adwarm.serving.api.known_clients import KNOWN_CLIENT
+
+try:
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+except ModuleNotFoundError:
+    raise BadRequest(
+        "the read API parses HTTP with httptools, which is not installed; run pip install 'adwarm[serve]'",
+        code="no_httptools",
+    ) from None
+
+MAX_HEAD_BYTES: Final = 16_384
+"""The most bytes of a request line with its headers."""
+REQUEST_SECONDS: Final = 10.0
+"""How long a client may take to send a request with its body, from the start of its connection or of the request."""
+STALLED_SECONDS: Final = 30.0
+"""How long a client may take no byte of an answer."""
+MAX_WAITING_BYTES: Final = 65_536
+"""The most bytes that wait for the answer to an earlier request, besides one read."""
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_BLANK_LINES: Final = re.compile(rb"[\r\n]*")
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+_CHUNKED: Final = -1
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_NO_ROOM: Final = (
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+)
+
+
+class ConnectionRoom:
+    """The open connections of a server.
+
+    Args:
+        limit: the most that may be open; half of them without a valid token.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._max_unknown = max(1, limit // 2)
+        self._unknown: dict[BoundedProtocol, None] = {}
+        self._known: set[BoundedProtocol] = set()
+
+    def add(self, connection: "BoundedProtocol") -> bool:
+        """Add a new connection, for which an older one of an unknown client may end; False when there is no room."""
+        while len(self._unknown) >= self._max_unknown or len(self._unknown) + len(self._known) >= self._limit:
+            oldest = next((item for item in self._unknown if item.waits_for_client), None)
+            if oldest is None:
+                return False
+            self.remove(oldest)
+            oldest.transport.abort()
+        self._unknown[connection] = None
+        return True
+
+    def note_known(self, connection: "BoundedProtocol") -> None:
+        """Note that a connection's client has sent a valid token."""
+        if connection in self._unknown:
+            del self._unknown[connection]
+            self._known.add(connection)
+
+    def remove(self, connection: "BoundedProtocol") -> None:
+        """Forget a connection."""
+        self._unknown.pop(connection, None)
+        self._known.discard(connection)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 with limits on a client's size, time and number of requests, which uvicorn does not have."""
+
+    def __init__(self, *arguments: Any, room: ConnectionRoom, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.request_since: float | None = self.loop.time()
+        """When the client began to send a request that is not complete; None while there is none."""
+        self._room = room
+        self._extensions = {KNOWN_CLIENT: lambda: room.note_known(self)}
+        self._received = b""
+        self._body_left: int | None = None
+        """Bytes of the body to come, or `_CHUNKED`; None while a head is expected."""
+        self._has_request = False
+        """Whether a request has come whole and is not answered."""
+        self._cycles: list[RequestResponseCycle] = []
+        self._unsent = (0, 0.0)
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether the next step is the client's: to send a request or more of one, or to take its answer."""
+        return not self._has_request or self.flow.write_paused
+
+    def is_overdue(self, now: float) -> bool:
+        """Whether the client takes too long to send a request or to take an answer. Call it every second or so."""
+        unsent, since = self._unsent
+        if unsent != (size := self.transport.get_write_buffer_size()):
+            unsent, since = self._unsent = size, now
+        if unsent and now - since > STALLED_SECONDS:
+            return True
+        return self.request_since is not None and now - self.request_since > REQUEST_SECONDS
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, where there is room."""
+        super().connection_made(transport)
+        if not self._room.add(self):
+            transport.write(_NO_ROOM)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End; every request that is not answered learns of it, not only the last one."""
+        self._room.remove(self)
+        for cycle in self._cycles:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what belongs to the present request, and keep the rest until it is answered."""
+        self._received = self._received + data if self._received else data
+        if self._has_request:
+            if len(self._received) > MAX_WAITING_BYTES:
+                self.flow.pause_reading()
+            return
+        self._unset_keepalive_if_required()
+        if self.request_since is None:
+            self.request_since = self.loop.time()
+        self._parse()
+
+    def _parse(self) -> None:
+        data, start = self._received, 0
+        while start < len(data) and not self._has_request and not self.transport.is_closing():
+            start, end = self._find_piece(data, start)
+            if end <= start:
+                break
+            super().data_received(data[start:end])
+            start = end
+        self._received = data[start:]
+        if len(self._received) > MAX_HEAD_BYTES and not self._has_request and not self.transport.is_closing():
+            self._refuse_head()
+
+    def _find_piece(self, data: bytes, start: int) -> tuple[int, int]:
+        """Return where the next piece for the parser begins and ends: a whole head, or no more than a body."""
+        if self._body_left is None:
+            blank = _BLANK_LINES.match(data, start)
+            start = blank.end() if blank else start
+            found = _END_OF_HEAD.search(data, start)
+            if found is not None and found.end() - start > MAX_HEAD_BYTES:
+                self._refuse_head()
+                return start, start
+            return start, found.end() if found else start
+        if self._body_left == _CHUNKED:  # ends with an empty line, which may come in two reads
+            found = _END_OF_HEAD.search(data, start)
+            return start, found.end() if found else len(data) - 2
+        end = min(len(data), start + self._body_left)
+        self._body_left -= end - start
+        return start, end
+
+    def _refuse_head(self) -> None:
+        self.transport.write(_TOO_LARGE)
+        self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
+
+    def on_headers_complete(self) -> None:
+        """End the head of a request, and start to answer it."""
+        framing = dict(pair for pair in self.headers if pair[0] in _FRAMING)
+        length = framing.get(b"content-length", b"")
+        self._body_left = int(length) if length.isdigit() else _CHUNKED
+        super().on_headers_complete()
+        self._cycles.append(self.cycle)
+
+    def on_message_complete(self) -> None:
+        """End a request."""
+        self._body_left = self.request_since = None
+        super().on_message_complete()
+        self._has_request = not self.cycle.response_complete
+        if not self._has_request:  # it was refused before its body had come, and the timer ended with the next byte
+            self._wait_for_next()
+
+    def on_response_complete(self) -> None:
+        """End an answer, and begin with what has come meanwhile."""
+        self._cycles.pop(0)
+        self._has_request = False
+        super().on_response_complete()
+        if self._received and not self.transport.is_closing():
+            self._unset_keepalive_if_required()
+            self.request_since = self.loop.time()
+            self.loop.call_soon(self._parse)
+
+    def _wait_for_next(self) -> None:
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
