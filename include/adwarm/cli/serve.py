@@ -10,6 +10,17 @@ from adwarm.cli.output import print_json
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+_USED_LATER = (
+    "adwarm.prefetch.healers",
+    "adwarm.recovery.custom_healer",
+    "adwarm.serving.cache_healer",
+    "encodings.unicode_escape",
+    "psutil",
+    "pyarrow.pandas_compat",
+    "pyarrow.vendored.version",
+)
+"""Modules that requests need and that nothing imports before: an import opens files, which may be used up by then."""
+
 
 def serve(
     *,
@@ -23,24 +34,27 @@ def serve(
 
     With --json, the first line says where they are.
     """
+    import importlib
     import logging
 
     from adwarm.runtime import Runtime
-    from adwarm.serving.api.server import run_server
+    from adwarm.serving.api.server import fit_connections, run_server
 
     # Standard output is the command's document; what happens while it serves goes to standard error.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in _USED_LATER:
+        importlib.import_module(name)
     runtime = Runtime()
     serving = runtime.settings.serving
     run_server(
         runtime.serving_application(),
         serving.host if host is None else host,
         serving.port if port is None else port,
-        _announce(as_json=as_json),
+        _announce(fit_connections(), as_json=as_json),
     )
 
 
-def _announce(*, as_json: bool) -> "Callable[[str], None]":
+def _announce(connections: int, *, as_json: bool) -> "Callable[[str], None]":
     def announce(url: str) -> None:
         import os
         import sys
@@ -49,7 +63,7 @@ def _announce(*, as_json: bool) -> "Callable[[str], None]":
 
         page = f"{url}{PAGE_PATH}/"
         if as_json:
-            print_json({"url": url, "page": page, "pid": os.getpid()})
+            print_json({"url": url, "page": page, "pid": os.getpid(), "max_connections": connections})
             sys.stdout.flush()
         else:
             typer.echo(
@@ -57,6 +71,7 @@ def _announce(*, as_json: bool) -> "Callable[[str], None]":
                 "signature once it is set up, and every other route a token.",
                 err=True,
             )
+            typer.echo(f"It holds up to {connections:,} connections at a time.", err=True)
             typer.echo(f"The web page is at {page}; log in with a token: adwarm token create --help.", err=True)
 
     return announce

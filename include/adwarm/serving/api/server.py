@@ -84,9 +84,10 @@ def fit_connections() -> int:
     except (OSError, ValueError) as error:
         log.warning("the limit of open files stays at %d: %s", soft, error)
         allowed = soft
-    if allowed < needed:
-        log.warning("at most %d connections at a time: %d open files are allowed", allowed - OTHER_FILES, allowed)
-    return max(1, min(MAX_CONNECTIONS, allowed - OTHER_FILES))
+    connections = max(1, min(MAX_CONNECTIONS, allowed - OTHER_FILES))
+    if connections < MAX_CONNECTIONS:
+        log.warning("at most %d connections at a time: %d open files are allowed", connections, allowed)
+    return connections
 
 
 def run_server(app: ASGIApp, host: str, port: int, on_ready: Callable[[str], None]) -> None:
