@@ -34,7 +34,7 @@ from adwarm.model import AccessToken, TokenScope
 from adwarm.pages.access import Permission, Visitor
 from adwarm.pages.application import PageRefused
 from adwarm.pages.forms import check_csrf, check_origin, read_fields
-from adwarm.serving.api.known_clients import note_known
+from adwarm.serving.api.client_recognition import recognize_client
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
 from adwarm.serving.tokens import StoredIds
@@ -109,7 +109,7 @@ class SessionAccess:
         session = await self._find(_hash(session_id))
         if session is None or not session.is_valid(self._clock.now()) or _why_not(session.token):
             return None
-        note_known(request.scope)
+        recognize_client(request.scope)
         token = session.token
         return Visitor(token.name, "token", session_id.encode(), list_permissions(token), can_log_out=True)
 

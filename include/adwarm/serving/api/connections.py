@@ -10,14 +10,15 @@
 | half of the connections without a valid token    | the oldest one that waits for its client ends                  |
 | all connections                                  | the same; 503 when there is none                               |
 
-A client is known from its first valid token or session on (`note_known`), until its connection ends.
+A client is known from its first valid token or session on (`recognize_client`), until its connection ends.
 """
 
 import re
+from functools import partial
 from typing import Any, Final
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.serving.api.known_clients import KNOWN_CLIENT
+from adwarm.serving.api.client_recognition import RECOGNITION
 
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -45,7 +46,7 @@ _NO_ROOM: Final = (
 )
 
 
-class ConnectionRoom:
+class ConnectionLimit:
     """The open connections of a server.
 
     Args:
@@ -55,10 +56,10 @@ class ConnectionRoom:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._max_unknown = max(1, limit // 2)
-        self._unknown: dict[BoundedProtocol, None] = {}
-        self._known: set[BoundedProtocol] = set()
+        self._unknown: dict[_BoundedProtocol, None] = {}
+        self._known: set[_BoundedProtocol] = set()
 
-    def add(self, connection: "BoundedProtocol") -> bool:
+    def add(self, connection: "_BoundedProtocol") -> bool:
         """Add a new connection, for which an older one of an unknown client may end; False when there is no room."""
         while len(self._unknown) >= self._max_unknown or len(self._unknown) + len(self._known) >= self._limit:
             oldest = next((item for item in self._unknown if item.waits_for_client), None)
@@ -69,27 +70,27 @@ class ConnectionRoom:
         self._unknown[connection] = None
         return True
 
-    def note_known(self, connection: "BoundedProtocol") -> None:
+    def recognize(self, connection: "_BoundedProtocol") -> None:
         """Note that a connection's client has sent a valid token."""
         if connection in self._unknown:
             del self._unknown[connection]
             self._known.add(connection)
 
-    def remove(self, connection: "BoundedProtocol") -> None:
+    def remove(self, connection: "_BoundedProtocol") -> None:
         """Forget a connection."""
         self._unknown.pop(connection, None)
         self._known.discard(connection)
 
 
-class BoundedProtocol(HttpToolsProtocol):
+class _BoundedProtocol(HttpToolsProtocol):
     """HTTP/1.1 with limits on a client's size, time and number of requests, which uvicorn does not have."""
 
-    def __init__(self, *arguments: Any, room: ConnectionRoom, **options: Any) -> None:
+    def __init__(self, *arguments: Any, limit: ConnectionLimit, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.request_since: float | None = self.loop.time()
         """When the client began to send a request that is not complete; None while there is none."""
-        self._room = room
-        self._extensions = {KNOWN_CLIENT: lambda: room.note_known(self)}
+        self._limit = limit
+        self._extensions = {RECOGNITION: lambda: limit.recognize(self)}
         self._received = b""
         self._body_left: int | None = None
         """Bytes of the body to come, or `_CHUNKED`; None while a head is expected."""
@@ -115,13 +116,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """Begin, where there is room."""
         super().connection_made(transport)
-        if not self._room.add(self):
+        if not self._limit.add(self):
             transport.write(_NO_ROOM)
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End; every request that is not answered learns of it, not only the last one."""
-        self._room.remove(self)
+        self._limit.remove(self)
         for cycle in self._cycles:
             cycle.disconnected = True
             cycle.message_event.set()
@@ -206,3 +207,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def _wait_for_next(self) -> None:
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self.timeout_keep_alive_handler)
+
+
+def build_protocol(limit: ConnectionLimit) -> Any:
+    """Return what makes the protocol of each connection of a server."""
+    return partial(_BoundedProtocol, limit=limit)

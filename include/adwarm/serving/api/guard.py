@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import AccessToken
+from adwarm.serving.api.client_recognition import recognize_client
 from adwarm.serving.api.errors import describe_error
-from adwarm.serving.api.known_clients import note_known
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, describe_problem
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
@@ -104,7 +104,7 @@ class Guard:
         check_path_bytes(len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"]))
         if scope["path"] not in OPEN_PATHS and get_token(scope) is None:
             token = await self._authenticator.authenticate(find_header(scope, b"authorization"))
-            note_known(scope)
+            recognize_client(scope)
             scope = {**scope, _TOKEN_KEY: token}
         limit = MAX_WEBHOOK_BYTES if scope["path"] == WEBHOOK_PATH else MAX_BODY_BYTES
         _check_declared_length(scope, limit)

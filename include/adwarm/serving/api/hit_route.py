@@ -36,6 +36,7 @@ from adwarm.model.windows import PRESETS
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
+from adwarm.serving.api.client_recognition import recognize_client
 from adwarm.serving.api.errors import describe_error, retry_headers
 from adwarm.serving.api.fallback_answer import describe_fallback
 from adwarm.serving.api.insights_request import (
@@ -50,7 +51,6 @@ from adwarm.serving.api.insights_request import (
     parse_query,
     parse_wait,
 )
-from adwarm.serving.api.known_clients import note_known
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header
 from adwarm.serving.api.visit import Reading, Visit, collect_headers, send, send_problem, unless_gone
 from adwarm.serving.api_chain import ApiChain
@@ -113,7 +113,7 @@ class HitRoute:
 
     async def _answer(self, visit: Visit) -> None:
         token = await self._services.authenticator.authenticate(visit.headers.get(b"authorization"))
-        note_known(visit.scope)
+        recognize_client(visit.scope)
         query = parse_query(visit.scope["path"], visit.scope["query_string"])
         key = query.key
         if key.report not in self._reports or not token.may_read(key.account_id):

@@ -8,7 +8,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from types import FrameType
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from adwarm.foundation.errors import BadRequest
-from adwarm.serving.api.connections import BoundedProtocol, ConnectionRoom
+from adwarm.serving.api.connections import ConnectionLimit, build_protocol
 
 KEEP_ALIVE_SECONDS: Final = 75
 """How long a connection stays open between two requests."""
@@ -157,7 +156,7 @@ def _url(listening: socket.socket) -> str:
 
 
 def _configure(app: ASGIApp) -> uvicorn.Config:
-    protocol: Any = partial(BoundedProtocol, room=ConnectionRoom(fit_connections()))
+    protocol = build_protocol(ConnectionLimit(fit_connections()))
     return uvicorn.Config(
         app,
         loop="auto",  # uvloop where it is installed

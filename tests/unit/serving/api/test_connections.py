@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
+from adwarm.serving.api.client_recognition import recognize_client
 from adwarm.serving.api.connections import (
     MAX_HEAD_BYTES,
     MAX_WAITING_BYTES,
     REQUEST_SECONDS,
     STALLED_SECONDS,
-    BoundedProtocol,
-    ConnectionRoom,
+    ConnectionLimit,
+    build_protocol,
 )
-from adwarm.serving.api.known_clients import note_known
 from adwarm.serving.api.server import _configure
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class Echo:
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         if self.knows:
-            note_known({**scope})
+            recognize_client({**scope})
         size, message = 0, await receive()
         size += len(message.get("body", b""))
         while message.get("more_body"):
@@ -102,12 +102,12 @@ class Serving:
     def __init__(self, limit: int = 100, app: Any = None) -> None:
         self.app = Echo()
         self.config = _configure(app or self.app)
-        self.room = ConnectionRoom(limit)
+        self.make_protocol = build_protocol(ConnectionLimit(limit))
         self.state = ServerState()
 
     def connect(self) -> Wire:
         """Return a new connection."""
-        return Wire(BoundedProtocol(self.config, self.state, {}, room=self.room))
+        return Wire(self.make_protocol(self.config, self.state, {}))
 
 
 def run(work: Callable[[], Awaitable[T]]) -> T:
@@ -187,7 +187,7 @@ def test_a_thousand_requests_at_once_are_answered_in_order(server_lines: list[st
 
 
 def test_a_request_learns_that_its_client_left_whatever_was_sent_behind_it() -> None:
-    """With further requests waiting, the one that runs is told of the end of the connection."""
+    """With further requests waiting, the one that runs learns that the connection ended."""
 
     async def work() -> None:
         serving = Serving()
@@ -323,7 +323,7 @@ def test_callers_without_a_token_leave_room() -> None:
 
 
 def test_known_clients_may_use_every_connection() -> None:
-    """They take the room of unknown ones; beyond the limit a new connection is told to come again."""
+    """They take the room of unknown ones; beyond the limit a new connection gets 503."""
 
     async def work() -> None:
         serving = Serving(limit=8)

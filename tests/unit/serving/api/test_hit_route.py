@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -17,7 +19,14 @@ from adwarm.compression.dictionaries import format_available_dictionary
 from adwarm.compression.shapes import Shape
 from adwarm.model import Account, Actor, Priority, ReportKey, TokenScope
 from adwarm.serving import representations
-from adwarm.serving.api.insights_request import accepts_deltas, choose_shape, is_secure_context, parse_query, parse_wait
+from adwarm.serving.api.insights_request import (
+    accepts_deltas,
+    choose_codec,
+    choose_shape,
+    is_secure_context,
+    parse_query,
+    parse_wait,
+)
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
@@ -479,3 +488,19 @@ def test_secure_contexts() -> None:
     assert not is_secure_context("http", {b"host": b"dash.example.com"})
     assert accepts_deltas("gzip, dcz;q=0.5")
     assert not accepts_deltas("gzip, *")
+
+
+def test_no_long_text_of_a_client_is_kept() -> None:
+    """What a client sends in a long header is not held by any cache afterwards."""
+    query = parse_query(PATH, b"")
+    calls: list[Callable[[str], Any]] = [
+        lambda text: choose_shape(text, query),
+        lambda text: choose_codec(text, "zstd"),
+        accepts_deltas,
+        parse_wait,
+    ]
+    for call in calls:
+        text = "x/" + "a" * 1_000
+        before = sys.getrefcount(text)
+        call(text)
+        assert sys.getrefcount(text) == before

@@ -23,7 +23,7 @@ NEEDED = MAX_CONNECTIONS + OTHER_FILES
 )
 def test_connections_fit_the_open_files(
     monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    lines: list[str],
     soft: int,
     hard: int,
     raised: int | None,
@@ -35,10 +35,10 @@ def test_connections_fit_the_open_files(
     monkeypatch.setattr(resource, "setrlimit", lambda kind, limits: set_to.append(limits))
     assert fit_connections() == connections
     assert set_to == ([] if raised is None else [(raised, hard)])
-    assert bool(caplog.records) == (connections < MAX_CONNECTIONS)
+    assert bool(lines) == (connections < MAX_CONNECTIONS)
 
 
-def test_a_limit_that_cannot_be_raised(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_limit_that_cannot_be_raised(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
     """Where the system refuses, there are as many connections as the present limit allows, and the log says why."""
 
     def refuse(kind: int, limits: tuple[int, int]) -> None:
@@ -47,4 +47,4 @@ def test_a_limit_that_cannot_be_raised(monkeypatch: pytest.MonkeyPatch, caplog: 
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (1_024, 65_536))
     monkeypatch.setattr(resource, "setrlimit", refuse)
     assert fit_connections() == 1_024 - OTHER_FILES
-    assert "not permitted" in caplog.text
+    assert "not permitted" in "".join(lines)

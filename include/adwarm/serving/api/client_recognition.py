@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-KNOWN_CLIENT: Final = "adwarm.known_client"
-"""Extension of a request's ASGI scope: a function that `note_known` calls."""
+RECOGNITION: Final = "adwarm.recognition"
+"""Extension of a request's ASGI scope: a function that `recognize_client` calls."""
 
 
-def note_known(scope: Mapping[str, Any]) -> None:
+def recognize_client(scope: Mapping[str, Any]) -> None:
     """Note that a request has a valid token or session, so that its connection does not give way to new ones."""
-    note = (scope.get("extensions") or {}).get(KNOWN_CLIENT)
+    note = (scope.get("extensions") or {}).get(RECOGNITION)
     if note is not None:
         note()
