@@ -58,7 +58,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "review": _review_fields(runtime),
         "impact": report_impact(runtime.context, now),
         "strategies": [report_fields(report, now) for report in strategies],
-        "traffic_24h": read_traffic.get_totals(runtime.engine, now - timedelta(hours=24), now + timedelta(hours=1)),
+        "traffic_24h": read_traffic.get_day_totals(runtime.engine, now),
         "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
         "maintenance": maintenance_fields(runtime.context, now),
         "queue": runtime.queue.status().to_dict(),

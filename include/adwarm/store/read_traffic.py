@@ -52,6 +52,16 @@ def increment_many(engine: Engine, counts: Mapping[TrafficKey, Mapping[str, floa
         connection.execute(_ADD, changes)
 
 
+def get_day_start(now: datetime) -> datetime:
+    """Return the first hour of "the last 24 hours": this hour and the 23 before it, wherever they are counted."""
+    return floor_to(now, timedelta(hours=1)) - timedelta(hours=23)
+
+
+def get_day_totals(engine: Engine, now: datetime) -> dict[str, float | None]:
+    """Return the counts of the last 24 hours; see `get_day_start` and `get_totals`."""
+    return get_totals(engine, get_day_start(now), now + timedelta(hours=1))
+
+
 def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float | None]:
     """Return the counts of the half-open window over all accounts, and the mean latency of a read in milliseconds.
 

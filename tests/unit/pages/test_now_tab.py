@@ -73,6 +73,21 @@ def test_the_first_open_hit_ratio_of_a_day_and_a_week(page: Page) -> None:
     assert "10:00 75%" in text
 
 
+def test_the_last_24_hours_are_the_same_hours_in_every_figure(page: Page) -> None:
+    """Headline, tile and `adwarm status` count this hour and the 23 before it, also at a full hour."""
+    engine = page.runtime.engine
+    read_traffic.increment(engine, START - DAY, "act_1", "human", first_opens=30, first_hits=30)
+    read_traffic.increment(engine, START - DAY + HOUR, "act_1", "human", first_opens=7)
+    _entry(page, degraded=None)
+    headline = page.tile("now", "headline")
+    assert "Too few opens to tell" in headline
+    assert "0% of 7 first opens" in headline
+    assert '0%</span><span class="label">last 24 hours</span><span class="hint">7 first opens' in _text(
+        page.tile("now", "hits")
+    )
+    assert read_traffic.get_day_totals(engine, START)["first_opens"] == 7
+
+
 def test_the_headline_says_who_switched_warming_off(page: Page) -> None:
     """The state, the reason with a hostile name as text, and the switch are in the first tile."""
     switch = {"name": "warming", "is_on": False, "changed_at": START - HOUR, "changed_by": HOSTILE, "why": "the sale"}
@@ -91,9 +106,13 @@ def test_the_headline_knows_breakers_pauses_and_the_queue(page: Page) -> None:
     _insert(page, t.breaker, {"source": "source:meta account:act_1", **shared})
     scope = {"limit": 5.0, "tokens": 1.0, "refilled_at": 0.0, "state": {}, "parked_until": late, "parked_why": "full"}
     _insert(page, t.capacity_scope, {"scope": "account:act_1", **scope})
+    read_traffic.increment(page.runtime.engine, START, "act_1", "human", first_opens=20, first_hits=20)
     assert "The cache is warm." in page.tile("now", "headline")
     _insert(page, t.capacity_scope, {"scope": "app:7", **scope})
-    assert "the quota of the app 7 is used up" in page.tile("now", "headline")
+    assert "calls of the app 7 are paused" in page.tile("now", "headline")
+    _insert(page, t.capacity_scope, {"scope": "fleet", **scope, "parked_until": late + 600, "parked_why": "told to"})
+    text = page.tile("now", "headline")
+    assert all(words in text for words in ("calls of all accounts together are paused", "told to; calls pause until"))
     _insert(page, t.breaker, {"source": "source:meta", **shared})
     assert "Stuck: meta does not answer." in page.tile("now", "headline")
 

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Row,
+    Select,
     Subquery,
     and_,
     case,
@@ -26,6 +27,7 @@ from sqlalchemy.types import Integer, String, Text
 from adwarm.model import Actor, Job, Mode, WarmStatus
 from adwarm.model.job import LONGEST_RUN
 from adwarm.store.database import read_transaction
+from adwarm.store.read_traffic import get_day_start
 from adwarm.store.tables import (
     alert,
     breaker,
@@ -48,26 +50,27 @@ AGE_MINUTES: Final = (15, 30, 60, 120, 240, 480, 1_440)
 MAX_ROWS: Final = 10
 ACCOUNT_SCOPE: Final = "account:"
 _READERS: Final = [actor.value for actor in Actor if actor is not Actor.WARMER]
+_PARKED: Final = {"parked_scope": "scope", "parked_until": "parked_until", "parked_why": "parked_why"}
+_BROKEN: Final = {"broken_source": "source", "probe_at": "probe_at"}
 _READS: Final = ("hits", "stale", "misses", "errors")
 
 
 def get_situation(engine: Engine, now: datetime) -> list[Row[Any]]:
     """Return what the headline is made of: one row with the figures for each switch, at least one."""
     moment = now.timestamp()
-    traffic = _sum_traffic(now - DAY, "first_opens", "first_hits", *_READS).subquery()
+    traffic = _sum_traffic(get_day_start(now), "first_opens", "first_hits", *_READS).subquery()
     shared = and_(capacity_scope.c.parked_until > moment, capacity_scope.c.scope.not_like(f"{ACCOUNT_SCOPE}%"))
     broken = and_(breaker.c.state != "closed", breaker.c.source.not_like(f"% {ACCOUNT_SCOPE}%"))
+    parked = (capacity_scope.c.parked_until.desc(), capacity_scope.c.scope)
+    tested = (breaker.c.probe_at.desc(), breaker.c.source)
     waits = and_(request.c.status == "pending", request.c.deadline > now)
     columns = {
         "any_entry": select(func.min(entry.c.account_id)),
         "mode": select(policy.c.mode).limit(1),
         "newest_run": select(func.max(warming_job.c.started_at)),
         "open_alerts": select(func.count()).select_from(alert).where(alert.c.resolved_at.is_(None)),
-        "parked_scope": select(func.max(capacity_scope.c.scope)).where(shared),
-        "parked_until": select(func.max(capacity_scope.c.parked_until)).where(shared),
-        "parked_why": select(func.max(capacity_scope.c.parked_why)).where(shared),
-        "broken_source": select(func.min(breaker.c.source)).where(broken),
-        "probe_at": select(func.min(breaker.c.probe_at)).where(broken),
+        **{name: _of_first(capacity_scope.c[column], shared, parked) for name, column in _PARKED.items()},
+        **{name: _of_first(breaker.c[column], broken, tested) for name, column in _BROKEN.items()},
         "waiting": select(func.count()).select_from(request).where(waits),
         "oldest_wait": select(func.min(request.c.enqueued_at)).where(waits),
     }
@@ -198,6 +201,11 @@ def list_failures(engine: Engine, since: datetime) -> list[Row[Any]]:
     ).where(step.error.is_not(None))
     rows = union_all(dags, steps).subquery()
     return _list(engine, select(rows).order_by(rows.c.at.desc()).limit(2 * MAX_ROWS))
+
+
+def _of_first(column: ColumnElement[Any], condition: ColumnElement[bool], order: Sequence[Any]) -> Select[Any]:
+    """Return a column of the first row that meets a condition, in an order that is total."""
+    return select(column).where(condition).order_by(*order).limit(1)
 
 
 def _sum_traffic(since: datetime, *names: str, actors: Sequence[str] | None = tuple(_READERS)) -> Any:

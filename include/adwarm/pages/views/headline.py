@@ -2,17 +2,22 @@
 
 The first rule that applies decides:
 
-| state     | when                                                                                 |
-|-----------|--------------------------------------------------------------------------------------|
-| `stopped` | calls or warming are switched off                                                        |
-| `stuck`   | a source is not called because its calls fail, or a shared quota is paused               |
-| `stuck`   | no run has planned anything for `LATE_AFTER`, although one did before                    |
-| `stuck`   | a request has waited in the queue for `LONG_WAIT`                                        |
-| `partly`  | shadow mode: warms are planned and not fetched                                           |
-| `partly`  | nothing is stored yet                                                                    |
-| `partly`  | alerts are open                                                                          |
-| `partly`  | first opens of the last 24 hours are at least `FEWEST_OPENS`, their hits under `GOOD_RATIO` |
-| `warm`    | otherwise                                                                                |
+| state     | when                                                                                        |
+|-----------|---------------------------------------------------------------------------------------------|
+| `stopped` | calls or warming are switched off                                                           |
+| `stuck`   | a source is not called because its calls fail, or calls of a shared scope are paused        |
+| `stuck`   | no run has planned anything for `LATE_AFTER`, although one did before                       |
+| `stuck`   | a request has waited in the queue for `LONG_WAIT`                                           |
+| `partly`  | shadow mode: warms are planned and not fetched                                              |
+| `partly`  | nothing is stored                                                                           |
+| `partly`  | alerts are open                                                                             |
+| `unknown` | there were fewer than `FEWEST_OPENS` first opens in the last 24 hours                       |
+| `cold`    | no first open of the last 24 hours found a fresh report                                     |
+| `partly`  | fewer than `GOOD_RATIO` of the first opens of the last 24 hours found a fresh report        |
+| `warm`    | otherwise                                                                                   |
+
+Only `warm`, `cold` and "partly warm" say how warm the cache is, and only of enough first opens. The other sentences say
+what is wrong and leave that to the figures.
 """
 
 from collections.abc import Callable
@@ -39,6 +44,8 @@ class State(StrEnum):
     PARTLY = "partly"
     STUCK = "stuck"
     STOPPED = "stopped"
+    COLD = "cold"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +70,10 @@ class Situation:
         mode: of the deployed policy; None without one.
         newest_run: when the last warming run started.
         open_alerts: number of open alerts.
-        parked_scope: a shared capacity scope that is parked; None without one.
-        parked_until: when the last of them is called again, seconds since the epoch.
-        parked_why: why one of them is parked.
-        broken_source: a source whose breaker is not closed; None without one.
+        parked_scope: the shared capacity scope that is parked the longest; None without one.
+        parked_until: when it is called again, seconds since the epoch.
+        parked_why: why it is parked.
+        broken_source: a source whose breaker is not closed, the one that is tested last; None without one.
         probe_at: when it is tested next, seconds since the epoch.
         waiting: pending requests.
         oldest_wait: when the oldest of them was made.
@@ -146,21 +153,22 @@ def _broken(situation: Situation, now: datetime) -> Headline | None:
     if situation.broken_source is None:
         return None
     name, probe = describe_breaker(situation.broken_source), _moment(situation.probe_at)
-    reason = f"Calls to {name} kept failing, so they are paused; the next test is {format_ago(probe, now)}."
+    is_ahead = probe is not None and probe > now
+    test = f"the next test is {format_ago(probe, now)}" if is_ahead else "the next call is a test"
+    reason = f"Calls to {name} kept failing, so they are paused; {test}."
     step = "Read the newest errors under Flow. Stored reports are served; calls go on by themselves after a good test."
     return Headline(State.STUCK, f"Stuck: {name} does not answer.", reason, step, "flow")
 
 
 def _parked(situation: Situation, now: datetime) -> Headline | None:
-    del now
     until = _moment(situation.parked_until)
-    if situation.parked_scope is None or until is None:
+    if situation.parked_scope is None or until is None or until <= now:
         return None
     name = describe_scope(situation.parked_scope)
     why = format_visible(situation.parked_why or "The platform asked for a pause")
     reason = f"{why}; calls pause until {format_time(until)}."
     step = "Wait, which needs no action. If this returns daily, lower the budgets of the strategies."
-    return Headline(State.STUCK, f"Stuck: the quota of {name} is used up.", reason, step, "flow")
+    return Headline(State.STUCK, f"Stuck: calls of {name} are paused.", reason, step, "flow")
 
 
 def _late(situation: Situation, now: datetime) -> Headline | None:
@@ -174,10 +182,10 @@ def _late(situation: Situation, now: datetime) -> Headline | None:
 
 
 def _waiting(situation: Situation, now: datetime) -> Headline | None:
-    if situation.oldest_wait is None or now - situation.oldest_wait < LONG_WAIT:
+    if not situation.waiting or situation.oldest_wait is None or now - situation.oldest_wait < LONG_WAIT:
         return None
     waits = format_count(situation.waiting, "request waits", "requests wait")
-    reason = f"{waits} in the queue, the oldest since {format_ago(situation.oldest_wait, now)}."
+    reason = f"{waits} in the queue, the oldest was made {format_ago(situation.oldest_wait, now)}."
     step = "See under Flow what limits the calls, and in Airflow whether the DAG adwarm_request_queue runs."
     return Headline(State.STUCK, "Stuck: requested reports are not fetched in time.", reason, step, "flow")
 
@@ -189,7 +197,7 @@ def _shadow(situation: Situation, now: datetime) -> Headline | None:
     step = "Compare what it would have warmed under Evidence, then switch shadow mode off under Actions."
     return Headline(
         State.PARTLY,
-        "Partly warm: shadow mode plans warms and fetches none of them.",
+        "Shadow mode plans warms and fetches none of them.",
         "Only strategies, requests and finished days are fetched.",
         step,
         "evidence",
@@ -201,7 +209,8 @@ def _empty(situation: Situation, now: datetime) -> Headline | None:
     if situation.has_entries:
         return None
     step = "Run the DAG adwarm_intelligent_warming in Airflow, or warm one report now under Actions."
-    return Headline(State.PARTLY, "Nothing is warm yet.", "No report has been fetched so far.", step, "actions")
+    reason = f"No report is stored now. {_describe_hits(situation)}"
+    return Headline(State.PARTLY, "Nothing is stored.", reason, step, "actions")
 
 
 def _alerted(situation: Situation, now: datetime) -> Headline | None:
@@ -210,15 +219,26 @@ def _alerted(situation: Situation, now: datetime) -> Headline | None:
         return None
     alerts = format_count(situation.open_alerts, "alert is open", "alerts are open")
     step = "Follow the next step of each open alert below."
-    return Headline(State.PARTLY, f"Partly warm: {alerts}.", _describe_hits(situation), step, "now#alerts")
+    return Headline(State.PARTLY, f"{alerts}.", _describe_hits(situation), step, "now#alerts")
+
+
+def _unmeasured(situation: Situation, now: datetime) -> Headline | None:
+    del now
+    if situation.first_opens >= FEWEST_OPENS:
+        return None
+    reason = f"{_describe_hits(situation)} It takes {FEWEST_OPENS} to tell."
+    step = "Let dashboards read the read API (`adwarm serve`), and look again after a day."
+    return Headline(State.UNKNOWN, "Too few opens to tell how warm the cache is.", reason, step, "plan")
 
 
 def _cold(situation: Situation, now: datetime) -> Headline | None:
     del now
     ratio = situation.first_hit_ratio
-    if ratio is None or situation.first_opens < FEWEST_OPENS or ratio >= GOOD_RATIO:
+    if ratio is None or ratio >= GOOD_RATIO:
         return None
     step = "See under Plan which reports were cut and why; a larger call budget warms more of them."
+    if not situation.first_hits:
+        return Headline(State.COLD, "Cold: every reader has to wait.", _describe_hits(situation), step, "plan")
     return Headline(State.PARTLY, "Partly warm: many readers have to wait.", _describe_hits(situation), step, "plan")
 
 
@@ -229,7 +249,7 @@ def _warm(situation: Situation) -> Headline:
 def _describe_hits(situation: Situation) -> str:
     ratio = situation.first_hit_ratio
     if ratio is None:
-        return "Nobody opened a report through adwarm in the last 24 hours, so how warm it is cannot be measured."
+        return "Nobody opened a report through adwarm in the last 24 hours."
     opens = format_count(situation.first_opens, "first open", "first opens")
     return f"{format_share(ratio)} of {opens} in the last 24 hours found a fresh report."
 
@@ -247,5 +267,6 @@ _RULES: Final[tuple[Callable[[Situation, datetime], Headline | None], ...]] = (
     _shadow,
     _empty,
     _alerted,
+    _unmeasured,
     _cold,
 )

@@ -18,6 +18,7 @@ from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.headline import Situation, Switch, evaluate_situation
 from adwarm.pages.views.scope_names import describe_scope
 from adwarm.settings import BackpressureSettings
+from adwarm.store.read_traffic import get_day_start
 
 REFRESH_SECONDS: Final = 15
 _SHOWN_PERCENT: Final = 0.5
@@ -99,7 +100,7 @@ def load_hits(request: TileRequest) -> Values:
     """Return the first-open hit ratio of a day and a week, and its trend by hour."""
     start = floor_to(request.now, HOUR) - WEEK + HOUR
     rows = now_queries.list_hours(request.services.context.engine, start)
-    recent = [row for row in rows if row.hour > request.now - DAY]
+    recent = [row for row in rows if row.hour >= get_day_start(request.now)]
     by_hour = {row.hour: row for row in recent}
     hours = [floor_to(request.now, HOUR) - (23 - place) * HOUR for place in range(24)]
     ratios = [_first_hit_ratio([by_hour[hour]] if hour in by_hour else []) for hour in hours]
@@ -127,7 +128,7 @@ def load_efficiency(request: TileRequest) -> Values:
 
 def load_calls(request: TileRequest) -> Values:
     """Return the calls of the last day beside estimates for no warming and for warming everything."""
-    row = now_queries.get_calls(request.services.context.engine, request.now - DAY)
+    row = now_queries.get_calls(request.services.context.engine, get_day_start(request.now))
     return {"calls": estimate_calls(row)}
 
 
@@ -152,7 +153,7 @@ def _is_busy(scope: Mapping[str, Any]) -> bool:
 def load_stale(request: TileRequest) -> Values:
     """Return the answers of the last day that were not fresh, and the entries that are degraded now."""
     engine = request.services.context.engine
-    served = now_queries.get_served(engine, request.now - DAY)
+    served = now_queries.get_served(engine, get_day_start(request.now))
     degraded = now_queries.list_degraded(engine)
     reads = served.hits + served.stale + served.misses
     return {"served": served, "reads": reads, "degraded": degraded, "total": int(degraded[0].total) if degraded else 0}
