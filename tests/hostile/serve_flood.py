@@ -12,6 +12,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import string
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from typing import Any, Final
 import orjson
 
 from tests.benchmarks.measure import save_results
-from tests.benchmarks.serve import _free_port, _rss_mib, _wait_for
+from tests.benchmarks.serve import _free_port, _rss_mib
 from tests.benchmarks.serve_store import Store, fill
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -37,6 +38,7 @@ RATE: Final = 300.0
 MAX_GROWTH_MIB: Final = 20.0
 MAX_SOAK_GROWTH_MIB: Final = 30.0
 _ANSWER_SECONDS = 20.0
+_START_SECONDS = 180.0
 
 
 @dataclass(frozen=True)
@@ -84,11 +86,21 @@ def serving(folder: Path, store: Store, source: Path, tokens: tuple[str, ...] = 
             start_new_session=True,
         )
         try:
-            _wait_for(port, process)
+            _wait_for_start(port, process)
             yield Target(port, process.pid, store, log, tokens)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=60)
+
+
+def _wait_for_start(port: int, process: "subprocess.Popen[bytes]") -> None:
+    ends_at = time.monotonic() + _START_SECONDS
+    while time.monotonic() < ends_at and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("the server did not start; its log says why")
 
 
 @asynccontextmanager
