@@ -66,7 +66,7 @@ test-all: $(READY) ## Run the tests and those that take longer: kills, forecasts
 		-m 'not faults and not syscalls' $(ALL_TESTS)
 
 test-slow: $(READY) ## Run only the tests that `make test` leaves out because they take a second or more
-	@$(BIN)/pytest -q --numprocesses $(WORKERS) -m slow
+	@$(BIN)/pytest -q --numprocesses $(WORKERS) -m 'slow and not faults and not syscalls'
 
 test-times: $(READY) ## Run the tests, and fail those that take a second of CPU without the mark `slow`; for a quiet machine
 	@$(BIN)/pytest -q --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20 --seconds-allowed 1
