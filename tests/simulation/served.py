@@ -1,6 +1,7 @@
 """The read API of a home under a virtual clock: readers open reports through the real application, in this process."""
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -105,27 +106,31 @@ class ServedHome:
         found = [self.source.get_account(account_id) for account_id in sorted(set(account_ids))]
         accounts.save(self.runtime.engine, found, self.clock.now())
 
-    def make_headers(self, *scopes: TokenScope) -> dict[str, str]:
-        """Store a token and return the header that sends it."""
+    def make_headers(self, *scopes: TokenScope, **fields: Any) -> dict[str, str]:
+        """Store a token, by default one that may fetch all day, and return the header that sends it."""
         new = make_token()
+        chosen = {"daily_new_keys": 100_000, "daily_refetches": 100_000, **fields}
+        known = {field.name for field in dataclasses.fields(AccessToken)}
         token = AccessToken(
             id=new.id,
             name="readers",
             scopes=frozenset(scopes),
-            daily_new_keys=100_000,
             created_at=self.clock.now(),
+            **{name: value for name, value in chosen.items() if name in known},
         )
         access_tokens.insert_token(self.runtime.engine, token, new.secret_hash)
         return {"Authorization": f"Bearer {new.text}"}
 
     @asynccontextmanager
-    async def serve(self, headers: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+    async def serve(
+        self, headers: dict[str, str], base_url: str = "http://localhost"
+    ) -> AsyncIterator[httpx.AsyncClient]:
         """Run the read API while the block runs; its opens are rotated at the end."""
         app: Any = self.server.serving_application()
         transport = httpx.ASGITransport(app=app)
         async with (
             _lifespan(app),
-            httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers, timeout=60) as client,
+            httpx.AsyncClient(transport=transport, base_url=base_url, headers=headers, timeout=60) as client,
         ):
             yield client
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from adwarm.actions.services import ActionServices
 from adwarm.foundation.errors import AdwarmError, BadRequest
+from adwarm.model import AccessToken
 from adwarm.store.action_events import clean_text, record_action
 
 log = logging.getLogger(__name__)
@@ -23,10 +24,12 @@ class Doer:
     Attributes:
         name: the user of Airflow, the token, or the user of the operating system.
         via: `airflow`, `token` or `cli`.
+        token: the token of the read API that they logged in with, whose limits apply; None for the other two.
     """
 
     name: str
     via: str
+    token: AccessToken | None = None
 
 
 @dataclass
@@ -34,11 +37,13 @@ class RunningAction:
     """An action that is being carried out.
 
     Attributes:
+        doer: who acts.
         arguments: what was asked for; the action may add what it did.
         detail: the result, in a sentence.
         id: number of its record, once it has ended.
     """
 
+    doer: Doer
     arguments: dict[str, Any]
     detail: str = ""
     id: int | None = field(default=None)
@@ -57,7 +62,7 @@ def audited(
         subject: what it is done to.
         arguments: what was asked for, as JSON values.
     """
-    running = RunningAction(dict(arguments))
+    running = RunningAction(doer, dict(arguments))
 
     def record(detail: str, *, succeeded: bool) -> int:
         return record_action(

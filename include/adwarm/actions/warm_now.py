@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from adwarm.actions.audit import Doer, RunningAction, audited, make_digest
 from adwarm.actions.services import ActionServices
+from adwarm.backpressure import TokenLimits
 from adwarm.backpressure.request_queue import Ticket
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.foundation.wording import format_count, format_some
@@ -49,7 +50,7 @@ class RequestResult:
     Attributes:
         tickets: the requests, those that joined an equal one included.
         fresh: reports that are fresh already.
-        left_out: reports for which the queue had no room.
+        left_out: reports for which the queue, or the token of who asked, had no room.
         why: why it had none.
     """
 
@@ -147,17 +148,22 @@ def request_keys(
 ) -> RequestResult:
     """Request the reports that are not fresh as a part of an action, which then names the requests.
 
+    The limits of the token that the action's doer logged in with apply, as they do to a request of the read API.
+
     Raises:
-        Refused: the queue has no room for any of them.
+        Refused: the queue or the token has no room for any of them.
     """
-    now = services.clock.now()
+    now, limits, token = services.clock.now(), None, action.doer.token
+    if token is not None:
+        limits = TokenLimits.of(token, services.context.settings.serving.max_queued_per_token)
+        priority = max(priority, token.highest_priority)
     fresh = _find_fresh(StoreView(services.context, now), keys, now)
     result = RequestResult(fresh=[key for key in keys if key in fresh])
     for key in keys:
         if key in fresh:
             continue
         try:
-            result.tickets.append(services.queue.enqueue(key, priority, wait_seconds=wait_seconds))
+            result.tickets.append(services.queue.enqueue(key, priority, wait_seconds=wait_seconds, limits=limits))
         except Refused as full:
             if not result.tickets:
                 raise

@@ -273,13 +273,22 @@ class RequestQueue:
             refusal = limits.find_refusal(connection, key, now) if limits else None
             refusal = refusal or self._make_room(connection, priority, now)
             if refusal is None:
-                token_id = None
                 if limits:
-                    limits.count_new_key(connection, now)
-                    token_id = limits.token_id
+                    limits.count_request(connection, key, now)
+                token_id = limits.token_id if limits else None
                 number = requests.insert_pending(connection, key, priority, now, deadline, token_id)
                 return Ticket(number, False, deadline)
         raise refusal  # after the commit, so that the sweep is kept
+
+    def admit_call(self, key: ReportKey, limits: TokenLimits) -> None:
+        """Count a call for a report that a token causes without a request.
+
+        Raises:
+            Refused: none is left of the token's day.
+        """
+        with write_transaction(self._engine) as connection:
+            requests.lock(connection)
+            limits.take_fetch(connection, key, self._time(connection))
 
     def dequeue(self, limit: int) -> list[ClaimedRequest]:
         """Take the next request, and up to `limit` - 1 more of its class, under one lease."""

@@ -22,12 +22,13 @@ def notify_data(
     The reports that contain a day are no longer fresh. The next run of adwarm_intelligent_warming warms those that are
     likely to be opened, within its budget. Days that were fetched after the data had arrived are left as they are.
     """
+    from adwarm.planning.data_arrival import Reporter
     from adwarm.planning.data_arrival import notify_data as notify
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
     at = parse_timestamp(arrived, "--arrived") if arrived else None
-    notice = notify(runtime.context, account, days, runtime.clock.now(), "cli", at)
+    notice = notify(runtime.context, account, days, runtime.clock.now(), Reporter("cli"), at)
     if as_json:
         print_json(notice.to_dict())
     else:

@@ -39,6 +39,9 @@ def create(
     ] = False,
     priority: Annotated[str, typer.Option(help="Most urgent class of its requests.")] = "normal",
     daily_new_keys: Annotated[int, typer.Option(help="Reports never stored before that it may request a day.")] = 100,
+    daily_refetches: Annotated[
+        int, typer.Option(help="Fetches of stored reports that it may cause a day, by reads and by data-arrived.")
+    ] = 1_000,
     rate: Annotated[float | None, typer.Option(help="Requests per second; default: that of the settings.")] = None,
     expires: Annotated[str, typer.Option(help="Days from now, a date (YYYY-MM-DD), or never.")] = "365",
     as_json: JsonOption = False,
@@ -64,6 +67,7 @@ def create(
         is_trusted=trusted,
         highest_priority=_parse_priority(priority),
         daily_new_keys=_check_at_least("--daily-new-keys", daily_new_keys, 0),
+        daily_refetches=_check_at_least("--daily-refetches", daily_refetches, 0),
         rate_per_second=None if rate is None else _check_at_least("--rate", rate, 0.001),
         created_at=now,
         expires_at=_parse_expiry(expires, now),
@@ -124,6 +128,7 @@ def token_fields(token: "AccessToken", now: datetime) -> dict[str, Any]:
         "is_trusted": token.is_trusted,
         "highest_priority": token.highest_priority.name.lower(),
         "daily_new_keys": token.daily_new_keys,
+        "daily_refetches": token.daily_refetches,
         "rate_per_second": token.rate_per_second,
         "state": _state(token, now),
         "created_at": token.created_at,

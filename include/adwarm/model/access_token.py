@@ -32,6 +32,8 @@ class AccessToken:
         is_trusted: whether its holder is a backend that may name the actor of each request (`Adwarm-Actor`).
         highest_priority: the most urgent class its requests may have.
         daily_new_keys: how many report keys it may request in a UTC day that were never stored.
+        daily_refetches: how many fetches of stored reports it may cause in a UTC day: for stale ones, and for those
+            that its notices of arrived data make old.
         rate_per_second: its requests per second; None for the setting's.
         created_at: when it was made, UTC.
         expires_at: when it stops working; None for never.
@@ -46,6 +48,7 @@ class AccessToken:
     is_trusted: bool = False
     highest_priority: Priority = Priority.NORMAL
     daily_new_keys: int = 100
+    daily_refetches: int = 1_000
     rate_per_second: float | None = None
     created_at: datetime
     expires_at: datetime | None = None
@@ -60,6 +63,10 @@ class AccessToken:
         if TokenScope.ADMIN in self.scopes or scope in self.scopes:
             return True
         return scope is TokenScope.READ and TokenScope.ENQUEUE in self.scopes
+
+    def names(self, account_id: str) -> bool:
+        """Whether the account is on its list; a token without one names none."""
+        return self.accounts is not None and account_id in self.accounts
 
     def may_read(self, account_id: str) -> bool:
         """Whether the account is on its list, or it has none."""

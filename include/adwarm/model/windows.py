@@ -111,7 +111,7 @@ def validate_date_range(date_range: str) -> str:
     Raises:
         BadRequest: it is neither, its days are in the wrong order, or there are more than `MAX_DAYS`.
     """
-    if date_range not in PRESETS and len(_absolute(date_range)) > MAX_DAYS:
+    if date_range not in PRESETS and len(absolute_window(date_range)) > MAX_DAYS:
         raise BadRequest(f"date range {date_range!r} is longer than {MAX_DAYS} days; ask for a shorter one")
     return date_range
 
@@ -128,7 +128,7 @@ def check_served(date_range: str, today: date) -> str:
     """
     if date_range in PRESETS:
         return date_range
-    window, oldest = _absolute(date_range), _maximum(today).since
+    window, oldest = absolute_window(date_range), _maximum(today).since
     if window.until > today:
         raise BadRequest(f"date range {date_range!r} ends in the future; today is {today} for this account")
     if window.since < oldest:
@@ -146,10 +146,15 @@ def resolve_window(date_range: str, zone_name: str, at: datetime) -> Window:
         BadRequest: the range or the zone is unknown.
     """
     preset = PRESETS.get(date_range)
-    return preset(local_day(at, zone_name)) if preset else _absolute(date_range)
+    return preset(local_day(at, zone_name)) if preset else absolute_window(date_range)
 
 
-def _absolute(date_range: str) -> Window:
+def absolute_window(date_range: str) -> Window:
+    """Return the days of `YYYY-MM-DD..YYYY-MM-DD`.
+
+    Raises:
+        BadRequest: it is something else, or its days are in the wrong order.
+    """
     match = _ABSOLUTE.fullmatch(date_range)
     try:
         if match:

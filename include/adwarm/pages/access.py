@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
+from adwarm.model import AccessToken
+
 
 class Permission(StrEnum):
     """What a visitor may do.
@@ -37,6 +39,7 @@ class Visitor:
         credential: the secret that proves the login, from which the secret of the forms is derived. Never shown.
         permissions: what they may do.
         can_log_out: whether the page shows a button that ends the session.
+        token: the token that they logged in with, whose limits apply to what they request; None in Airflow.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Visitor:
     credential: bytes
     permissions: frozenset[Permission]
     can_log_out: bool = False
+    token: AccessToken | None = None
 
     def __repr__(self) -> str:
         """Return the visitor without the credential."""

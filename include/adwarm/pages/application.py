@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from math import ceil
 from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import urlencode
 
@@ -26,7 +27,8 @@ from anyio.to_thread import run_sync
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from adwarm.foundation.errors import AdwarmError, NotFound
+from adwarm.backpressure.token_limits import TOKEN_LIMITS
+from adwarm.foundation.errors import AdwarmError, NotFound, Refused
 from adwarm.foundation.redaction import log_unexpected
 from adwarm.pages.access import PageAccess, Permission, Visitor
 from adwarm.pages.forms import (
@@ -60,12 +62,14 @@ class PageRefused(Exception):
     Attributes:
         status: of HTTP.
         title: heading of the page.
+        retry_after: seconds after which to try again; None where that is not known.
     """
 
-    def __init__(self, status: int, title: str, message: str) -> None:
+    def __init__(self, status: int, title: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.title = title
+        self.retry_after = retry_after
 
 
 def build_page(tabs: Sequence[Tab], get_services: Callable[[], PageServices], access: PageAccess) -> FastAPI:
@@ -181,6 +185,8 @@ class _Site:
         try:
             result = await self._run(form.handle, question)
         except AdwarmError as error:
+            if isinstance(error, Refused) and error.code in TOKEN_LIMITS:
+                raise PageRefused(429, "Not done", str(error), error.retry_after) from error
             raise PageRefused(422, "Not done", str(error)) from error
         if isinstance(result, Redirect):
             return _redirect(_add_message(visitor, result), 303)
@@ -194,7 +200,10 @@ class _Site:
         if visitor is None or not visitor.may(Permission.VIEW):
             return self.show_login(request, refusal.status, str(refusal) if refusal.status != 401 else "")
         values = {"title": refusal.title, "text": str(refusal)}
-        return await self._render(request, "message.html", visitor, refusal.status, **values)
+        answer = await self._render(request, "message.html", visitor, refusal.status, **values)
+        if refusal.retry_after is not None:
+            answer.headers["Retry-After"] = str(ceil(refusal.retry_after))
+        return answer
 
     async def answer_rejection(self, request: Request, error: Exception) -> Response:
         """Return the page of a form that is not carried out."""

@@ -111,7 +111,7 @@ class SessionAccess:
             return None
         recognize_client(request.scope)
         token = session.token
-        return Visitor(token.name, "token", session_id.encode(), list_permissions(token), can_log_out=True)
+        return Visitor(token.name, "token", session_id.encode(), list_permissions(token), can_log_out=True, token=token)
 
     def describe_login(self, request: Request) -> Mapping[str, Any]:
         """Return the values of the login page."""

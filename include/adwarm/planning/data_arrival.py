@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from adwarm.backpressure.token_limits import TokenLimits
 from adwarm.foundation.clock import utc
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.local_time import local_day
@@ -22,10 +23,24 @@ from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import Recommendation
 from adwarm.store import Context, accounts, data_arrivals
 from adwarm.store.data_arrivals import ArrivalResult, DataArrival
+from adwarm.store.database import database_time, write_transaction
 
 MAX_DAYS = 90
 KEEP_TRYING = timedelta(hours=24)
 """How long an arrival whose warms the budget cuts is planned again; readers fetch what is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reporter:
+    """Who says that data has arrived.
+
+    Attributes:
+        origin: stored with the days, such as `cli`.
+        limits: of the token of the read API that says it; None when no token does.
+    """
+
+    origin: str
+    limits: TokenLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +95,7 @@ def parse_days(text: str) -> Window:
 
 
 def notify_data(
-    context: Context, account: str, days: str, now: datetime, origin: str, arrived_at: datetime | None = None
+    context: Context, account: str, days: str, now: datetime, by: Reporter, arrived_at: datetime | None = None
 ) -> ArrivalNotice:
     """Record that data of an account has arrived or was restated, and mark the days and the entries that contain them.
 
@@ -89,12 +104,14 @@ def notify_data(
         account: the account's id.
         days: a day or two, see `parse_days`; at most `MAX_DAYS`, none after the account's today.
         now: the current time, UTC.
-        origin: who reports it, such as `cli`.
+        by: who reports it. Of a token, each report that is no longer fresh counts as a fetch that it causes, and a
+            notice that makes none old as one.
         arrived_at: when the data was there, UTC; now by default. Days that were fetched since are recorded and left.
 
     Raises:
         BadRequest: the id, the days or the time is not valid.
         NotFound: the account is not stored.
+        Refused: the token may not cause so many fetches today; nothing is recorded.
     """
     account_id, window = normalize_account_id(account), parse_days(days)
     at = utc(arrived_at or now)
@@ -112,7 +129,10 @@ def notify_data(
     if at > now:
         raise BadRequest(f"{at:%Y-%m-%d %H:%M:%S} UTC, when the data arrived, is in the future")
     hashes = [context.settings.spec(report).hash for report in context.settings.reports]
-    result = data_arrivals.save(context.engine, account_id, list(window.days()), at, origin, hashes)
+    with write_transaction(context.engine) as connection:
+        result = data_arrivals.save(connection, account_id, list(window.days()), at, by.origin, hashes)
+        if by.limits is not None and result.has_changed:
+            by.limits.take_refetches(connection, max(1, result.entries), database_time(connection))
     return ArrivalNotice(account_id, window, at, result)
 
 

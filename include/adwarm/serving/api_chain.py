@@ -26,7 +26,7 @@ REUSE_SECONDS: Final = 2.0
 _REUSED_BYTES: Final = 16 * 2**20
 _RESULT_BYTES: Final = 2_000
 """What a result takes beside its bytes, about."""
-_RunName = tuple[ReportKey, str, bool, str]
+_RunName = tuple[ReportKey, str, bool, str, str]
 
 
 class ApiChain:
@@ -79,7 +79,8 @@ class ApiChain:
             return request.first
         error = error or request.first.error
         names = ",".join(f"{step.kind}:{step.connection or ''}" for step in steps)
-        name = (request.key, names, request.may_fetch, type(error).__name__)
+        caller = request.caller if any(step.kind == "source" for step in steps) else ""
+        name = (request.key, names, request.may_fetch, caller, type(error).__name__)
         result = self._results.get(name)
         if result is not None:
             return result

@@ -253,8 +253,6 @@ class Flights:
         await asyncio.wait([earlier])
         if flight.progress is None:
             return earlier.result()  # it was refused
-        # The key was counted when it was enqueued first.
-        flight.request = replace(flight.request, limits=replace(flight.request.limits, daily_new_keys=None))
         try:
             return await self._find_ended(flight, flight.progress.request_id) or await self._enqueue(flight)
         except BaseException:

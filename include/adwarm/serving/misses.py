@@ -21,7 +21,7 @@ from cachetools import TTLCache
 from sqlalchemy import Engine
 
 from adwarm.backpressure import RequestQueue, TokenLimits
-from adwarm.backpressure.token_limits import FAILED_LATELY, NEW_KEYS, OPEN_REQUESTS
+from adwarm.backpressure.token_limits import FAILED_LATELY, TOKEN_LIMITS
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import AdwarmError, Refused, Transient
 from adwarm.foundation.redaction import redact
@@ -30,7 +30,7 @@ from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.serving.drainers import Drainer
 from adwarm.serving.flights import Flights, Progress, ReportRequest, loop_time
 from adwarm.serving.ports import FetchOutcome
-from adwarm.serving.problems import Problem
+from adwarm.serving.problems import Problem, too_many
 from adwarm.serving.request_check import RequestCheck
 from adwarm.settings import Settings
 from adwarm.store.requests import RequestStatus
@@ -69,6 +69,7 @@ class QueueMissHandler:
         executor: Executor | None = None,
     ) -> None:
         self._limits = settings.serving
+        self._queue = queue
         self._drainer = drainer
         self._executor = executor or ThreadPoolExecutor(_SQL_THREADS, thread_name_prefix="misses")
         self._check = RequestCheck(engine, settings, clock, self._executor)
@@ -109,9 +110,7 @@ class QueueMissHandler:
         await asyncio.to_thread(self._drainer.stop, _STOP_SECONDS)
         self._executor.shutdown(wait=False)
 
-    async def fetch(
-        self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
-    ) -> FetchOutcome:
+    async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
         """Request a report and wait up to `wait_seconds` for it; see `ports.MissHandler`.
 
         An outcome without `request_id` means that nothing is queued: it was not requested, or its fetch has failed.
@@ -126,7 +125,7 @@ class QueueMissHandler:
             refusal = await self._check.find_refusal(key, token)
             if refusal is not None:
                 return FetchOutcome(False, reason=refusal)
-            request = self._make_request(key, token, priority, has_entry=has_entry)
+            request = self._make_request(key, token, priority)
             return await self._fetch(request, min(wait_seconds, self._limits.max_wait_seconds))
         except Refused as error:
             if error.code == FAILED_LATELY:
@@ -153,18 +152,19 @@ class QueueMissHandler:
     async def _revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
         try:
             if await self._check.find_refusal(key, token) is None:
-                await self._flights.enqueue(self._make_request(key, token, priority, has_entry=True))
+                await self._flights.enqueue(self._make_request(key, token, priority))
         except (Problem, Refused) as error:
             log.info("%s is stale and was not requested: %s", key, error)
         except Exception as error:
             message = redact(str(error)) if isinstance(error, AdwarmError) else type(error).__name__
             log.warning("%s is stale and could not be requested: %s", key, message)
 
-    def _make_request(
-        self, key: ReportKey, token: AccessToken, priority: Priority, *, has_entry: bool
-    ) -> ReportRequest:
-        new_keys = None if has_entry else token.daily_new_keys
-        limits = TokenLimits(token.id, self._limits.max_queued_per_token, new_keys)
+    def admit_call(self, key: ReportKey, token: AccessToken) -> None:
+        """Count a call of a platform that no request makes; see `ports.MissHandler`."""
+        self._queue.admit_call(key, TokenLimits.of(token, self._limits.max_queued_per_token))
+
+    def _make_request(self, key: ReportKey, token: AccessToken, priority: Priority) -> ReportRequest:
+        limits = TokenLimits.of(token, self._limits.max_queued_per_token)
         return ReportRequest(key, max(priority, token.highest_priority), limits)
 
     async def _fetch(self, request: ReportRequest, seconds: float) -> FetchOutcome:
@@ -219,11 +219,9 @@ def _failure(error: str) -> str:
 
 def _problem(error: Refused) -> Problem:
     """Return the answer to a refused request; it says which limit is reached."""
-    limits = {OPEN_REQUESTS: "open_requests", NEW_KEYS: "daily_new_keys"}
-    if error.code not in limits:
+    if error.code not in TOKEN_LIMITS:
         return _unavailable(str(error), error.retry_after)
-    headers = {"Retry-After": str(ceil(error.retry_after))}
-    return Problem(429, "Too Many Requests", str(error), headers, {"limit": limits[error.code]})
+    return too_many(error)
 
 
 def _unavailable(detail: str, retry_after: float) -> Problem:

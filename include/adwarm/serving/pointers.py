@@ -96,6 +96,10 @@ class PointerCache:
         """Return the last pointer of a key that had an entry, of any age: for the time when the database is lost."""
         return self._last.get(key)
 
+    def is_stored(self, account_id: str) -> bool:
+        """Whether the account was stored when this process read a pointer of it last; needs no database."""
+        return account_id in self._zones
+
     async def load(self, key: ReportKey, max_age: float | None = None) -> Pointer:
         """Return the pointer of a key, read from the database.
 
@@ -157,7 +161,8 @@ class PointerCache:
         if not done.cancelled() and done.exception() is None:
             pointer = done.result()
             self._pointers[key] = pointer
-            self._zones[key.account_id] = pointer.data_zone
+            if pointer.is_known:
+                self._zones[key.account_id] = pointer.data_zone
             if pointer.entry is not None:
                 self._last[key] = pointer
 

@@ -44,9 +44,7 @@ class MissHandler(Protocol):
     def waiting(self) -> int:
         """How many readers wait."""
 
-    async def fetch(
-        self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
-    ) -> FetchOutcome:
+    async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
         """Request a report and wait up to `wait_seconds` for it; waiting holds no thread and no connection.
 
         Args:
@@ -54,10 +52,16 @@ class MissHandler(Protocol):
             token: whose request it is.
             priority: its class, cut to the token's highest.
             wait_seconds: how long the caller waits; 0 for not at all.
-            has_entry: whether the key was stored before, so that it is no new key.
 
         Raises:
             Problem: 429 or 503, the request is refused; with `Retry-After`.
+        """
+
+    def admit_call(self, key: ReportKey, token: AccessToken) -> None:
+        """Count a call of a platform for a report that no request makes. Call it in a thread, before the call.
+
+        Raises:
+            Refused: no call is left of the token's day.
         """
 
     def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:

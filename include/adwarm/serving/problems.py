@@ -4,10 +4,16 @@ A problem never contains a secret, a stack trace or the text of an unexpected er
 """
 
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Any, Final
 
 import orjson
 
+from adwarm.backpressure.token_limits import TOKEN_LIMITS
+from adwarm.foundation.errors import Refused, Throttled
+from adwarm.foundation.redaction import redact
+
+_RETRY_SECONDS = 5.0
 CONTENT_TYPE: Final = "application/problem+json"
 
 
@@ -48,3 +54,11 @@ def forbidden(detail: str) -> Problem:
 def unknown_report(detail: str = "there is no such account or report, or this token may not read it") -> Problem:
     """Return the problem of an unknown account, and of one that the token may not read: the same for both."""
     return Problem(404, "Not Found", detail)
+
+
+def too_many(error: Refused | Throttled) -> Problem:
+    """Return the problem of a refusal; its member `limit` names the limit of the token that is reached, if one is."""
+    wait = _RETRY_SECONDS if error.retry_after is None else error.retry_after
+    headers = {"Retry-After": str(max(1, ceil(wait)))}
+    fields = {"limit": error.code} if error.code in TOKEN_LIMITS else {}
+    return Problem(429, "Too Many Requests", redact(str(error)), headers, fields)

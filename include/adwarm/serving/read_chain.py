@@ -71,6 +71,9 @@ class ChainRequest:
         find_cached: returns the entry that the process knows, with its bytes; the reader's own by default.
         is_outdated: whether the entry may have changed since `first`, so that it is read again.
         wants_document: whether the document is needed; otherwise `partitions` says only that there is one, and its age.
+        admit_call: called in the step's thread before `source` or `upstream` calls; it raises `Refused` when the caller
+            may cause no further call.
+        caller: whose calls `admit_call` counts, so that no other caller's run is shared.
     """
 
     first: ReadResult
@@ -79,6 +82,8 @@ class ChainRequest:
     find_cached: CachedEntry | None = None
     is_outdated: bool = False
     wants_document: bool = True
+    admit_call: Callable[[], None] = lambda: None
+    caller: str = ""
 
     @property
     def key(self) -> ReportKey:
@@ -313,10 +318,12 @@ class _Steps:
         return result
 
     def _read_source(self, step: FallbackSettings) -> ReadResult:
+        self._request.admit_call()
         limits = self._request.priority, step.timeout_seconds
         return read_source(self._reader, self._make_prefetch(), self._key, step.connection or "", limits)
 
     def _fetch(self, step: FallbackSettings) -> ReadResult:
+        self._request.admit_call()
         self._is_outdated = True
         engine = self._make_prefetch()
         wait = min(step.timeout_seconds, engine.settings.backpressure.timeout_seconds)

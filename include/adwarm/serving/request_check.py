@@ -57,8 +57,7 @@ class RequestCheck:
         if not token.may_read(key.account_id) or key.report not in self._settings.reports:
             raise unknown_report()
         account = await self._find_account(key.account_id)
-        is_listed = token.accounts is not None and key.account_id in token.accounts
-        if not is_listed and (account is None or account.status != "active"):
+        if not token.names(key.account_id) and (account is None or account.status != "active"):
             raise unknown_report()
         zone = self._settings.default_zone if account is None else account.data_zone
         try:

@@ -41,42 +41,48 @@ class ArrivalResult:
         known: days that were reported before and are still to be fetched.
         skipped: days that were fetched after their data had arrived.
         entries: entries that are no longer fresh because of it.
+        has_changed: whether days are to be fetched and planned again because of it.
     """
 
     marked: tuple[date, ...] = ()
     known: tuple[date, ...] = ()
     skipped: tuple[date, ...] = ()
     entries: int = 0
+    has_changed: bool = False
 
 
 def save(
-    engine: Engine, account_id: str, days: Sequence[date], arrived_at: datetime, origin: str, spec_hashes: Sequence[str]
+    connection: Connection,
+    account_id: str,
+    days: Sequence[date],
+    arrived_at: datetime,
+    origin: str,
+    spec_hashes: Sequence[str],
 ) -> ArrivalResult:
     """Record that the data of days has arrived, and mark what is stored of them as restated.
 
     Reporting the same again changes nothing: a day that is still to be fetched stays so.
 
     Args:
-        engine: the database.
+        connection: a write transaction.
         account_id: the account.
         days: the days whose data has arrived.
         arrived_at: when it was there, UTC.
         origin: who reports it.
         spec_hashes: the queries in use; a day counts as fetched when all of them that are stored were.
     """
-    with write_transaction(engine) as connection:
-        reported = _find_reported(connection, account_id, days)
-        fetched = _find_fetched(connection, account_id, days, spec_hashes)
-        skipped = [day for day in days if day in fetched and fetched[day] >= arrived_at]
-        pending = [day for day in days if day not in skipped]
-        known = [day for day in pending if day in reported and fetched.get(day, reported[day]) <= reported[day]]
-        later = [day for day in pending if day not in reported or reported[day] < arrived_at]
-        upsert(connection, table, [_row(account_id, day, arrived_at, origin, None) for day in later])
-        recorded = [day for day in skipped if day not in reported]
-        upsert(connection, table, [_row(account_id, day, arrived_at, origin, arrived_at) for day in recorded])
-        count = _mark(connection, account_id, later, arrived_at)
+    reported = _find_reported(connection, account_id, days)
+    fetched = _find_fetched(connection, account_id, days, spec_hashes)
+    skipped = [day for day in days if day in fetched and fetched[day] >= arrived_at]
+    pending = [day for day in days if day not in skipped]
+    known = [day for day in pending if day in reported and fetched.get(day, reported[day]) <= reported[day]]
+    later = [day for day in pending if day not in reported or reported[day] < arrived_at]
+    upsert(connection, table, [_row(account_id, day, arrived_at, origin, None) for day in later])
+    recorded = [day for day in skipped if day not in reported]
+    upsert(connection, table, [_row(account_id, day, arrived_at, origin, arrived_at) for day in recorded])
+    count = _mark(connection, account_id, later, arrived_at)
     marked = tuple(day for day in later if day not in known)
-    return ArrivalResult(marked, tuple(known), tuple(skipped), count)
+    return ArrivalResult(marked, tuple(known), tuple(skipped), count, bool(later))
 
 
 def list_pending(engine: Engine, since: datetime) -> list[DataArrival]:

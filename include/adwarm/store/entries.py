@@ -22,7 +22,8 @@ from sqlalchemy import (
     union,
 )
 
-from adwarm.model import EntryKey, Window
+from adwarm.model import PRESETS, EntryKey, ReportKey, Window
+from adwarm.model.windows import absolute_window
 from adwarm.store import entry_versions
 from adwarm.store.database import BATCH_ROWS, read_statement, read_transaction, upsert, write_transaction
 from adwarm.store.tables import account, entry_version, payload
@@ -114,6 +115,16 @@ def find_with_zone(engine: Engine, key: EntryKey) -> tuple[Entry | None, str | N
     with read_statement(engine) as connection:
         row = connection.execute(_WITH_ZONE, values).one()
     return None if row.payload_hash is None else _entry(row), row.data_zone
+
+
+def is_stored(connection: Connection, key: ReportKey) -> bool:
+    """Whether an answer for a report key is stored: under the range's name for any days, or for the days it names."""
+    same = [table.c.date_range == key.date_range]
+    if key.date_range not in PRESETS:
+        days = absolute_window(key.date_range)
+        same.append(and_(table.c.since == days.since, table.c.until == days.until))
+    mine = (table.c.account_id == key.account_id, table.c.report == key.report)
+    return connection.execute(select(literal(1)).where(*mine, or_(*same)).limit(1)).one_or_none() is not None
 
 
 def find_payload(engine: Engine, payload_hash: str) -> bytes | None:

@@ -131,11 +131,11 @@ def find_in_flight(connection: Connection, key: ReportKey) -> QueuedRequest | No
     return None if row is None else _request(row)
 
 
-def find_failed_since(connection: Connection, key: ReportKey, since: float) -> QueuedRequest | None:
-    """Return the newest request for the key that ended since then, if it failed."""
-    ended = select(table).where(table.c.finished_at >= to_datetime(since), *_same_key(key))
-    row = connection.execute(ended.order_by(table.c.finished_at.desc(), table.c.id.desc()).limit(1)).one_or_none()
-    return None if row is None or row.status != RequestStatus.FAILED else _request(row)
+def find_newest(connection: Connection, key: ReportKey) -> QueuedRequest | None:
+    """Return the newest request for the key, of any status."""
+    query = select(table).where(*_same_key(key)).order_by(table.c.id.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _request(row)
 
 
 def list_unfulfilled(connection: Connection, since: datetime, limit: int) -> list[QueuedRequest]:

@@ -17,6 +17,7 @@ access_token = Table(
     value_column("is_trusted", Boolean, False),
     value_column("highest_priority", String(16), "normal"),
     value_column("daily_new_keys", Integer, 100),
+    Column("daily_refetches", Integer, nullable=False, default=1_000, server_default="1000"),
     Column("rate_per_second", Float),
     value_column("created_at", UtcDateTime()),
     Column("expires_at", UtcDateTime()),
@@ -24,13 +25,14 @@ access_token = Table(
     Column("last_used_at", UtcDateTime()),
 )
 
-# One row per token and UTC day on which it requested a new key. Maintenance deletes old rows.
+# One row per token and UTC day on which it caused a fetch. Maintenance deletes old rows.
 token_day = Table(
     "token_day",
     metadata,
     key_column("token_id", String(16)),
     key_column("day", Date),
     value_column("new_keys", Integer, 0),
+    Column("refetches", Integer, nullable=False, default=0, server_default="0"),
 )
 
 # Earlier documents of a report key, as dictionaries for returning readers. Bounded by bytes, number and age per key.

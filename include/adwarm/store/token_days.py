@@ -1,32 +1,36 @@
-"""How many new report keys a token of the read API has requested, by UTC day."""
+"""What tokens of the read API have caused, by UTC day: new report keys, and fetches of reports that are stored."""
 
 from datetime import date
+from typing import Literal
 
 from sqlalchemy import Connection, select, update
 
 from adwarm.store.database import insert_new
 from adwarm.store.serving_tables import token_day as table
 
+Counter = Literal["new_keys", "refetches"]
 
-def add_new_key(connection: Connection, token_id: str, day: date, limit: int) -> bool:
-    """Count one more new key of a token, unless that would exceed its limit.
+
+def add(connection: Connection, name: tuple[str, date, Counter], count: int, limit: int) -> bool:
+    """Add to the count of a token, unless that would exceed its limit.
 
     Args:
         connection: a write transaction; the count is rolled back with it.
-        token_id: public id of the token.
-        day: the UTC day.
-        limit: the most new keys of the day.
+        name: public id of the token, the UTC day, and what is counted.
+        count: how many.
+        limit: the most of the day.
 
     Returns:
-        Whether it was counted.
+        Whether they were counted.
     """
-    insert_new(connection, table, [{"token_id": token_id, "day": day, "new_keys": 0}])
-    same = (table.c.token_id == token_id, table.c.day == day, table.c.new_keys < limit)
-    changed = connection.execute(update(table).where(*same).values(new_keys=table.c.new_keys + 1))
-    return bool(changed.rowcount)
+    token_id, day, counter = name
+    insert_new(connection, table, [{"token_id": token_id, "day": day}])
+    column = table.c[counter]
+    same = (table.c.token_id == token_id, table.c.day == day, column + count <= limit)
+    return bool(connection.execute(update(table).where(*same).values({column: column + count})).rowcount)
 
 
-def get_new_keys(connection: Connection, token_id: str, day: date) -> int:
-    """Return how many new keys a token has requested on a UTC day."""
-    query = select(table.c.new_keys).where(table.c.token_id == token_id, table.c.day == day)
+def get_count(connection: Connection, token_id: str, day: date, counter: Counter) -> int:
+    """Return one count of a token on a UTC day."""
+    query = select(table.c[counter]).where(table.c.token_id == token_id, table.c.day == day)
     return int(connection.execute(query).scalar_one_or_none() or 0)

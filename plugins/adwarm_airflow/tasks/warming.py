@@ -14,7 +14,7 @@ from adwarm.forecast.snapshot import ALERT_KIND
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, NotFound, Permanent
 from adwarm.foundation.wording import format_count
 from adwarm.model import Mode, Strategy, Warm, WarmReason, WarmStatus, normalize_account_id
-from adwarm.planning.data_arrival import notify_data
+from adwarm.planning.data_arrival import Reporter, notify_data
 from adwarm.planning.decide import PlanScope, decide
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies
 from adwarm.planning.strategy_schedule import (
@@ -201,9 +201,9 @@ def record_arrivals(context: Mapping[str, Any], runtime: Runtime) -> bool:
         for event in events:
             extra = event.extra or {}
             account, days = str(extra.get("account_id", "")), str(extra.get("days", ""))
-            origin, at = f"asset:{name}"[:80], min(event.timestamp, now)
+            by, at = Reporter(f"asset:{name}"[:80]), min(event.timestamp, now)
             try:
-                log.info("%s", notify_data(runtime.context, account, days, now, origin, at))
+                log.info("%s", notify_data(runtime.context, account, days, now, by, at))
             except (BadRequest, NotFound) as error:
                 log.warning("an event of the asset %s is left out: %s", name, error)
     run_type = context["dag_run"].run_type

@@ -23,6 +23,7 @@ def _authenticate(text: str) -> AccessToken:
 def test_a_token_works_as_it_was_made(adwarm: Adwarm) -> None:
     """Standard output is the token alone, standard error says what it allows; it authenticates with these rights."""
     words = "--scope enqueue --account 12 --account act_7 --actor api --trusted --priority high --daily-new-keys 5"
+    words += " --daily-refetches 6"
     result = adwarm("token", "create", "--name", "our dashboard", *words.split(), "--rate", "2.5", "--expires", "30")
     text = result.stdout.strip()
     assert result.exit_code == 0
@@ -35,7 +36,7 @@ def test_a_token_works_as_it_was_made(adwarm: Adwarm) -> None:
         {"act_12", "act_7"},
     )
     assert (token.actor, token.is_trusted, token.highest_priority) == (Actor.API, True, Priority.HIGH)
-    assert (token.daily_new_keys, token.rate_per_second) == (5, 2.5)
+    assert (token.daily_new_keys, token.daily_refetches, token.rate_per_second) == (5, 6, 2.5)
     assert token.expires_at is not None
     assert (token.expires_at - token.created_at).days == 30
 

@@ -52,7 +52,8 @@ def test_every_account_must_be_complete_and_scored(engine: Engine, objects: Obje
         _store(engine, name, early if name == "act_2" else NOW - timedelta(hours=1), rows=0 if name == "act_6" else 1)
         if name not in {"act_3", "act_6"}:
             _score(engine, name)
-    data_arrivals.save(engine, "act_4", [DAY], NOW, "test", [SPEC])
+    with write_transaction(engine) as connection:
+        data_arrivals.save(connection, "act_4", [DAY], NOW, "test", [SPEC])
 
     result = check_day(context, DAY, NOW)
 

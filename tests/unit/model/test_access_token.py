@@ -39,7 +39,7 @@ def test_a_token_reads_its_accounts() -> None:
 
 
 def test_a_token_may_do_little_by_default() -> None:
-    """It is a human's, names no other actor, and requests up to a hundred new keys a day at normal priority."""
+    """It is a human's, names no other actor, and may cause a hundred new keys and a thousand refetches a day."""
     token = _token(READ)
     assert (token.actor, token.is_trusted, token.highest_priority) == (Actor.HUMAN, False, Priority.NORMAL)
-    assert (token.daily_new_keys, token.rate_per_second) == (100, None)
+    assert (token.daily_new_keys, token.daily_refetches, token.rate_per_second) == (100, 1_000, None)

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.redaction import redact
-from adwarm.model import AccessToken, TokenScope
+from adwarm.model import AccessToken, Priority, TokenScope
 from adwarm.pages import guard as page_guard
 from adwarm.pages.access import Permission
 from adwarm.pages.application import build_page
@@ -105,6 +105,28 @@ def find_csrf(browser: TestClient) -> str:
     """Return the token in the form of a page."""
     text = browser.get("now").text
     return str(text.partition(f'name="{CSRF_FIELD}" value="')[2].partition('"')[0])
+
+
+@SQLITE_ONLY
+def test_a_session_has_the_limits_of_its_token(site: Site) -> None:
+    """Its forms request at most what the token may request, in a class that the token may use; then 429."""
+    token_id, token = site.issue("enqueue", daily_new_keys=1, highest_priority=Priority.LOW)
+    browser = site.log_in(token)
+
+    def warm() -> Any:
+        fields = {"accounts": "act_1 act_2", "date_ranges": "today", CSRF_FIELD: find_csrf(browser)}
+        asked = browser.post("warm-now", data=fields, headers={"Origin": HOST})
+        seen = asked.text.partition('name="seen" value="')[2].partition('"')[0]
+        return browser.post("warm-now", data={**fields, "seen": seen, "why": "x"}, headers={"Origin": HOST})
+
+    done = warm()
+    assert "1+left+out%3A+this+token+has+requested+1+new+reports+today" in done.headers["location"]
+    (queued,) = site.page.runtime.queue.list_newest(9)
+    assert (queued.token_id, queued.priority, str(queued.key)) == (token_id, Priority.LOW, "act_1 today")
+    site.page.runtime.queue.ack(site.page.runtime.queue.dequeue(1)[0], {})
+    refused = warm()
+    assert (refused.status_code, "this token has requested 1 new reports today" in refused.text) == (429, True)
+    assert int(refused.headers["retry-after"]) > 0
 
 
 def test_a_token_is_exchanged_for_a_session(site: Site) -> None:

@@ -12,7 +12,7 @@ from adwarm.forecast.training.train import train_seasonal
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account, Mode, Priority, ReportKey, WarmReason
 from adwarm.patterns.opens import opens_from_frame
-from adwarm.planning.data_arrival import notify_data, parse_days
+from adwarm.planning.data_arrival import Reporter, notify_data, parse_days
 from adwarm.planning.decide import PlanScope, PlanSummary, decide
 from adwarm.prefetch import KeyRequest
 from adwarm.prefetch.warm_batch import warm_batch
@@ -80,7 +80,7 @@ def home(bench: PrefetchHarness) -> Home:
 
 def _notify(home: Home, days: str = YESTERDAY, account: str = "act_1", minutes: float = 0) -> Any:
     at = NOW + timedelta(minutes=minutes)
-    return notify_data(home.context, account, days, at, "test").result
+    return notify_data(home.context, account, days, at, Reporter("test")).result
 
 
 def test_arrived_data_is_warmed_where_an_open_is_expected(home: Home) -> None:

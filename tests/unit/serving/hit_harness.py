@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from adwarm.foundation.clock import VirtualClock
+from adwarm.foundation.errors import Refused
 from adwarm.model import AccessToken, Priority, ReportKey, TokenScope
 from adwarm.serving.api.hit_route import HitRoute
 from adwarm.serving.hit_parts import HitParts
@@ -37,16 +38,16 @@ class ScriptedMisses:
     """A miss handler that does what a test says, and remembers the calls."""
 
     on_fetch: Callable[[ReportKey], FetchOutcome] = lambda key: FetchOutcome(False, 17, 3, "it is queued")
-    fetched: list[tuple[ReportKey, Priority, float, bool]] = field(default_factory=list)
+    fetched: list[tuple[ReportKey, Priority, float]] = field(default_factory=list)
     revalidated: list[tuple[ReportKey, Priority]] = field(default_factory=list)
+    admitted: list[ReportKey] = field(default_factory=list)
+    refusal: Refused | None = None
     is_held: bool = False
     canceled: int = 0
     waiting: int = 0
 
-    async def fetch(
-        self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
-    ) -> FetchOutcome:
-        self.fetched.append((key, priority, wait_seconds, has_entry))
+    async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
+        self.fetched.append((key, priority, wait_seconds))
         try:
             if self.is_held:
                 await asyncio.Event().wait()
@@ -54,6 +55,11 @@ class ScriptedMisses:
         except asyncio.CancelledError:
             self.canceled += 1
             raise
+
+    def admit_call(self, key: ReportKey, token: AccessToken) -> None:
+        self.admitted.append(key)
+        if self.refusal is not None:
+            raise self.refusal
 
     def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
         self.revalidated.append((key, priority))

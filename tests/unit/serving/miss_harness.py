@@ -6,22 +6,24 @@ import threading
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
 
 from adwarm.backpressure import ClaimedRequest, RequestQueue
 from adwarm.foundation.clock import VirtualClock
-from adwarm.model import AccessToken, Account, Priority, ReportKey, TokenScope
+from adwarm.model import AccessToken, Account, EntryKey, Priority, ReportKey, TokenScope, resolve_window
 from adwarm.serving.drainers import FetchMode
 from adwarm.serving.misses import QueueMissHandler
 from adwarm.serving.ports import FetchOutcome
 from adwarm.settings import BackpressureSettings, ServingSettings, Settings
-from adwarm.store import accounts
-from adwarm.store.database import read_transaction
+from adwarm.store import accounts, entries, token_days
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.entries import Entry
 from adwarm.store.requests import QueuedRequest
 from adwarm.store.tables import request as request_table
+from adwarm.store.token_days import Counter
 from tests.unit.conftest import NOW
 
 Result = TypeVar("Result")
@@ -132,14 +134,26 @@ class MissHarness:
 
     async def start(self, key: ReportKey = KEY, wait: float = 30.0, **values: Any) -> FetchOutcome:
         """Fetch a report in a running loop."""
-        has_entry = values.pop("has_entry", False)
         priority = values.pop("priority", Priority.NORMAL)
-        return await self.misses.fetch(key, make_token(**values), priority, wait, has_entry=has_entry)
+        return await self.misses.fetch(key, make_token(**values), priority, wait)
 
     def rows(self) -> int:
         """Return how many requests are stored."""
         with read_transaction(self.engine) as connection:
             return int(connection.execute(select(func.count()).select_from(request_table)).scalar_one())
+
+    def store(self, key: ReportKey) -> None:
+        """Store an old answer for a report, as a fetch does."""
+        window = resolve_window(key.date_range, "UTC", NOW)
+        entry_key = EntryKey(key.account_id, window, Settings().spec(key.report).hash)
+        item = Entry(entry_key, key.date_range, key.report, "zstd", 1, 1, NOW - timedelta(days=1), NOW, "meta")
+        with write_transaction(self.engine) as connection:
+            entries.publish(connection, [(item, b"sealed")], 1, NOW)
+
+    def count(self, counter: Counter, token_id: str = "t1") -> int:
+        """Return one count of a token on the first day."""
+        with read_transaction(self.engine) as connection:
+            return token_days.get_count(connection, token_id, NOW.date(), counter)
 
     def claim(self) -> ClaimedRequest:
         """Take the next request, as a worker does."""

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.foundation.errors import Transient
+from adwarm.foundation.errors import Refused, Transient
 from adwarm.model import Account, Priority, ReportKey
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem, unknown_report
-from adwarm.store import accounts, token_days
-from adwarm.store.database import read_transaction
+from adwarm.store import accounts
 from adwarm.store.requests import RequestStatus
 from tests.unit.conftest import NOW, SQLITE_ONLY
 from tests.unit.serving.miss_harness import KEY, MissHarness, make_harness, make_token, settle
@@ -270,8 +269,7 @@ def test_a_request_that_expired_before_its_reader_gave_up_is_made_again(harness:
         RequestStatus.EXPIRED,
     ]
     assert outcome.request_id == harness.queue.list_newest(1)[0].id
-    with read_transaction(harness.engine) as connection:
-        assert token_days.get_new_keys(connection, "t1", NOW.date()) == 1
+    assert harness.count("new_keys") == 1
 
 
 def test_a_failed_request_wakes_its_readers_with_the_reason(harness: MissHarness) -> None:
@@ -371,13 +369,70 @@ def test_a_token_has_a_number_of_new_keys_a_day(harness: MissHarness) -> None:
         assert harness.fetch(key(number), daily_new_keys=2).request_id
     harness.loop.now += 5
     assert harness.fetch(key(1), daily_new_keys=2).request_id
-    assert harness.fetch(key(3), daily_new_keys=2, has_entry=True).request_id
+    harness.store(key(3))
+    assert harness.fetch(key(3), daily_new_keys=2).request_id
     with pytest.raises(Problem) as refused:
         harness.fetch(key(4), daily_new_keys=2)
     assert (refused.value.status, refused.value.fields) == (429, {"limit": "daily_new_keys"})
     assert int(refused.value.headers["Retry-After"]) == 12 * 3600 - 5
     harness.loop.now += 12 * 3600
     assert harness.fetch(key(4), daily_new_keys=2).request_id
+
+
+def test_a_revalidation_of_what_is_not_stored_is_a_new_key(harness: MissHarness) -> None:
+    """Whoever asks, the database says whether a report is stored: what the chain answers from stored days is not."""
+
+    async def revalidate() -> None:
+        for number in range(1, 9):
+            harness.misses.revalidate(key(number), make_token(daily_new_keys=1), Priority.NORMAL)
+            await settle()
+
+    harness.run(revalidate())
+    assert (harness.rows(), harness.count("new_keys"), harness.count("refetches")) == (1, 1, 0)
+
+
+def test_a_token_has_a_number_of_refetches_a_day(harness: MissHarness) -> None:
+    """Stored reports that are requested again count, whoever asks and whatever the range is called; then 429."""
+    days = ReportKey("act_2", "2026-11-18..2026-11-24")
+    for stored in (key(1), key(2)):
+        harness.store(stored)
+
+    async def revalidate() -> None:
+        harness.misses.revalidate(key(1), make_token(daily_new_keys=0, daily_refetches=2), Priority.NORMAL)
+        await settle()
+
+    harness.run(revalidate())
+    assert harness.fetch(days, daily_new_keys=0, daily_refetches=2).request_id
+    assert (harness.rows(), harness.count("new_keys"), harness.count("refetches")) == (2, 0, 2)
+    with pytest.raises(Problem) as refused:
+        harness.fetch(key(2), daily_refetches=2)
+    assert (refused.value.status, refused.value.fields) == (429, {"limit": "daily_refetches"})
+    assert int(refused.value.headers["Retry-After"]) == 12 * 3600
+    harness.loop.now += 12 * 3600
+    assert harness.fetch(key(2), daily_refetches=2).request_id
+
+
+def test_a_call_without_a_request_passes_the_same_limits(harness: MissHarness) -> None:
+    """The step `source` of the chain makes such calls: each counts, and the one beyond the limit is refused."""
+    token = make_token(daily_new_keys=1, daily_refetches=1)
+    harness.store(key(1))
+    for report, limit in ((key(1), "daily_refetches"), (key(2), "daily_new_keys")):
+        harness.misses.admit_call(report, token)
+        with pytest.raises(Refused) as refused:
+            harness.misses.admit_call(report, token)
+        assert refused.value.code == limit
+    assert (harness.rows(), harness.count("new_keys"), harness.count("refetches")) == (0, 1, 1)
+
+
+def test_a_request_that_was_carried_out_counts_again(harness: MissHarness) -> None:
+    """Only one that no worker has taken costs nothing: a report that fails all day uses the limit up."""
+    first = harness.fetch(daily_new_keys=1)
+    harness.queue.fail(harness.claim(), "no such field")
+    harness.loop.now += 31
+    assert first.request_id
+    with pytest.raises(Problem) as refused:
+        harness.fetch(daily_new_keys=1)
+    assert refused.value.fields == {"limit": "daily_new_keys"}
 
 
 def test_a_full_queue_is_a_503_and_costs_no_new_key(make: MakeHarness) -> None:
@@ -389,8 +444,7 @@ def test_a_full_queue_is_a_503_and_costs_no_new_key(make: MakeHarness) -> None:
         harness.fetch(wait=30)
     assert refused.value.status == 503
     assert int(refused.value.headers["Retry-After"]) > 0
-    with read_transaction(harness.engine) as connection:
-        assert token_days.get_new_keys(connection, "t1", NOW.date()) == 0
+    assert harness.count("new_keys") == 0
     assert_nothing_left(harness)
 
 
@@ -473,10 +527,10 @@ def test_a_stale_report_is_requested_once_in_a_while(harness: MissHarness) -> No
         harness.misses.revalidate(KEY, make_token(), Priority.LOW)
         await settle()
 
+    harness.store(KEY)
     harness.run(read())
     assert [request.priority for request in harness.queue.list_newest(9)] == [Priority.LOW, Priority.LOW]
-    with read_transaction(harness.engine) as connection:
-        assert token_days.get_new_keys(connection, "t1", NOW.date()) == 0
+    assert (harness.count("new_keys"), harness.count("refetches")) == (0, 2)
     assert_nothing_left(harness)
 
 

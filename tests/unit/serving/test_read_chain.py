@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from adwarm.compression import unpack_document
-from adwarm.foundation.errors import BadRequest, Corrupt, NotFound, TokenDead, Transient
+from adwarm.foundation.errors import BadRequest, Corrupt, NotFound, Refused, TokenDead, Transient
 from adwarm.foundation.time_limit import TimeLimitReached, seconds_left
 from adwarm.model import Account, Priority, ReportKey, Window
 from adwarm.prefetch import BatchResult, KeyOutcome, KeyRequest
@@ -21,7 +21,7 @@ from adwarm.prefetch.batch_result import KeyStatus
 from adwarm.serving import ReadChain, ReadResult, ReadStatus, chain_steps
 from adwarm.serving.chain_steps import read_source
 from adwarm.serving.fallback_outcomes import describe_fallbacks, look_up_fallbacks
-from adwarm.serving.read_chain import StoreUnreachable, order_steps, read_or_fetch, require_entry
+from adwarm.serving.read_chain import ChainRequest, StoreUnreachable, order_steps, read_or_fetch, require_entry
 from adwarm.settings import CompressionSettings, Settings
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
 from adwarm.sources.pool import SourcePool
@@ -241,6 +241,24 @@ def test_a_source_is_called_only_for_who_may_fetch(desk: ReaderHarness, warehous
     assert warehouse.chain.read(KEY).entry is None
     assert warehouse.chain.read(replace(KEY, account_id="act_9"), may_fetch=True).entry is None
     assert warehouse.source.submitted == []
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("kind", ["source", "upstream"])
+def test_a_call_that_is_not_admitted_is_not_made(desk: ReaderHarness, warehouse: Warehouse, kind: FallbackKind) -> None:
+    """A step asks before it calls; the refusal is the reason, and does not isolate the connection for others."""
+    asked: list[str] = []
+
+    def admit() -> None:
+        asked.append(kind)
+        raise Refused("none are left today", retry_after=60)
+
+    chain = make_chain(desk, step(kind, connection="warehouse" if kind == "source" else None))
+    request = ChainRequest(chain.look_up(KEY), may_fetch=True, admit_call=admit)
+    for _ in range(20):
+        assert "none are left today" in str(chain.find(request, chain.steps).reason)
+    assert (len(asked), warehouse.source.submitted, desk.bench.source.submitted) == (20, [], [])
+    assert chain.find(replace(request, admit_call=lambda: None), chain.steps).entry is not None
 
 
 @SQLITE_ONLY

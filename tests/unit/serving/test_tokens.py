@@ -540,6 +540,7 @@ def test_the_rights_of_a_token_survive_storage(engine: Engine, clock: VirtualClo
         accounts=frozenset({"act_2", "act_1"}),
         is_trusted=True,
         daily_new_keys=7,
+        daily_refetches=8,
         rate_per_second=1.5,
         created_at=now,
         expires_at=now + timedelta(days=1),

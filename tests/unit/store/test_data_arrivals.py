@@ -1,6 +1,7 @@
 """Arrivals of data: what they mark, that a notice counts once, and that a running fetch does not hide one."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from sqlalchemy import Engine, delete, update
 
 from adwarm.model import EntryKey, Window
 from adwarm.store import data_arrivals, entries, partitions
+from adwarm.store.data_arrivals import ArrivalResult
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.partitions import PartitionState
@@ -22,6 +24,11 @@ def _store(engine: Engine, fetched_at: datetime, days: list[date] = DAYS) -> Non
     states = [PartitionState(day, "o" * 64, 1, "c" * 64, fetched_at, True, True, 1, "v25.0") for day in days]
     with write_transaction(engine) as connection:
         partitions.publish(connection, "act_1", SPEC, states, 1)
+
+
+def _save(engine: Engine, account_id: str, *facts: Any) -> ArrivalResult:
+    with write_transaction(engine) as connection:
+        return data_arrivals.save(connection, account_id, *facts)
 
 
 def _store_entry(engine: Engine, window: Window, fetched_at: datetime) -> None:
@@ -41,7 +48,7 @@ def test_reported_days_are_marked_with_the_entries_that_contain_them(engine: Eng
     _store_entry(engine, Window(DAYS[0], DAYS[4]), AT - timedelta(days=1))
     _store_entry(engine, Window(DAYS[7], DAYS[9]), AT - timedelta(days=1))
 
-    result = data_arrivals.save(engine, "act_1", DAYS[3:6], AT, "cli", [SPEC])
+    result = _save(engine, "act_1", DAYS[3:6], AT, "cli", [SPEC])
 
     assert (result.marked, result.known, result.skipped, result.entries) == (tuple(DAYS[3:6]), (), (), 1)
     assert _restated(engine) == DAYS[3:6]
@@ -51,9 +58,9 @@ def test_reported_days_are_marked_with_the_entries_that_contain_them(engine: Eng
 def test_the_same_notice_changes_nothing(engine: Engine) -> None:
     """A second notice with the same time, and one that comes before the days are fetched, mark nothing new."""
     _store(engine, AT - timedelta(days=1))
-    data_arrivals.save(engine, "act_1", DAYS[:2], AT, "cli", [SPEC])
-    equal = data_arrivals.save(engine, "act_1", DAYS[:2], AT, "cli", [SPEC])
-    later = data_arrivals.save(engine, "act_1", DAYS[:2], AT + timedelta(minutes=1), "cli", [SPEC])
+    _save(engine, "act_1", DAYS[:2], AT, "cli", [SPEC])
+    equal = _save(engine, "act_1", DAYS[:2], AT, "cli", [SPEC])
+    later = _save(engine, "act_1", DAYS[:2], AT + timedelta(minutes=1), "cli", [SPEC])
 
     for result in (equal, later):
         assert (result.marked, result.known, result.entries) == ((), tuple(DAYS[:2]), 0)
@@ -63,7 +70,7 @@ def test_the_same_notice_changes_nothing(engine: Engine) -> None:
 def test_newer_data_is_recorded_and_left(engine: Engine) -> None:
     """Days that were fetched after their data had arrived stay as they are, and no plan waits for them."""
     _store(engine, AT)
-    result = data_arrivals.save(engine, "act_1", DAYS[:2], AT - timedelta(hours=1), "cli", [SPEC])
+    result = _save(engine, "act_1", DAYS[:2], AT - timedelta(hours=1), "cli", [SPEC])
 
     assert (result.marked, result.skipped) == ((), tuple(DAYS[:2]))
     assert _restated(engine) == []
@@ -73,18 +80,18 @@ def test_newer_data_is_recorded_and_left(engine: Engine) -> None:
 def test_a_fetch_that_had_begun_before_does_not_hide_an_arrival(engine: Engine) -> None:
     """A day stored late, by a fetch from before its data arrived, stays to be fetched; a newer fetch ends that."""
     _store(engine, AT - timedelta(days=1))
-    data_arrivals.save(engine, "act_1", DAYS[:1], AT, "cli", [SPEC])
+    _save(engine, "act_1", DAYS[:1], AT, "cli", [SPEC])
     _store(engine, AT - timedelta(minutes=1))
     assert _restated(engine) == DAYS[:1]
     _store(engine, AT + timedelta(minutes=1))
     assert _restated(engine) == []
-    again = data_arrivals.save(engine, "act_1", DAYS[:1], AT + timedelta(hours=1), "api:1", [SPEC])
+    again = _save(engine, "act_1", DAYS[:1], AT + timedelta(hours=1), "api:1", [SPEC])
     assert again.marked == tuple(DAYS[:1])
 
 
 def test_a_day_that_was_first_stored_meanwhile_is_marked_again(engine: Engine) -> None:
     """A day that was not stored when its data arrived is marked when the plan looks at the arrival."""
-    data_arrivals.save(engine, "act_1", DAYS[:1], AT, "cli", [SPEC])
+    _save(engine, "act_1", DAYS[:1], AT, "cli", [SPEC])
     _store(engine, AT - timedelta(minutes=1), DAYS[:1])
     assert _restated(engine) == []
     data_arrivals.mark_again(engine, data_arrivals.list_pending(engine, AT - timedelta(hours=1)))
@@ -93,9 +100,9 @@ def test_a_day_that_was_first_stored_meanwhile_is_marked_again(engine: Engine) -
 
 def test_planned_arrivals_are_done_unless_they_were_reported_again(engine: Engine) -> None:
     """Marking an arrival as planned ends it; one with a later time stays pending."""
-    data_arrivals.save(engine, "act_1", DAYS[:2], AT, "cli", [SPEC])
+    _save(engine, "act_1", DAYS[:2], AT, "cli", [SPEC])
     pending = data_arrivals.list_pending(engine, AT - timedelta(hours=1))
-    data_arrivals.save(engine, "act_1", DAYS[:1], AT + timedelta(minutes=5), "cli", [SPEC])
+    _save(engine, "act_1", DAYS[:1], AT + timedelta(minutes=5), "cli", [SPEC])
     data_arrivals.mark_planned(engine, pending, "dag/run", AT)
 
     assert [item.day for item in data_arrivals.list_pending(engine, AT - timedelta(hours=1))] == DAYS[:1]
@@ -117,7 +124,7 @@ def test_a_reported_day_is_fetched_again_exactly_when_it_is_older(
     for day, minutes in zip(DAYS, fetched, strict=True):
         _store(engine, AT + timedelta(minutes=minutes), [day])
 
-    data_arrivals.save(engine, "act_1", [DAYS[index] for index in sorted(reported)], AT, "cli", [SPEC])
+    _save(engine, "act_1", [DAYS[index] for index in sorted(reported)], AT, "cli", [SPEC])
 
     assert _restated(engine) == [DAYS[index] for index in sorted(reported) if fetched[index] < 0]
     with read_transaction(engine) as connection:

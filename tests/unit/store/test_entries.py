@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from adwarm.model import EntryKey, Window
+from adwarm.model import EntryKey, ReportKey, Window
 from adwarm.store import entries
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.entries import FOREVER, Entry
@@ -42,6 +42,21 @@ def test_what_is_published_is_found(engine: Engine) -> None:
     found = entries.find(engine, _entry().key)
     assert found == (_entry(expires_at=None, settled=True, payload_hash=sha256(b"sealed").hexdigest()), b"sealed")
     assert entries.find(engine, _entry("act_2").key) is None
+
+
+def test_a_report_is_stored_under_its_range_or_its_days(engine: Engine) -> None:
+    """A preset by its name, whatever days it meant; absolute days under any name; of that account and report only."""
+    _publish(engine, (_entry(), b"sealed"))
+    keys = {
+        ReportKey("act_1", "yesterday"): True,
+        ReportKey("act_1", "2026-11-24..2026-11-24"): True,
+        ReportKey("act_1", "2026-11-23..2026-11-24"): False,
+        ReportKey("act_1", "today"): False,
+        ReportKey("act_2", "yesterday"): False,
+        ReportKey("act_1", "yesterday", "other"): False,
+    }
+    with read_transaction(engine) as connection:
+        assert {key: entries.is_stored(connection, key) for key in keys} == keys
 
 
 def test_freshness_ends_at_the_expiry() -> None:

@@ -18,7 +18,7 @@ def test_new_keys_are_counted_up_to_the_limit(engine: Engine) -> None:
     def add() -> None:
         for _ in range(5):
             with write_transaction(engine) as connection:
-                counted.append(token_days.add_new_key(connection, "t1", DAY, 7))
+                counted.append(token_days.add(connection, ("t1", DAY, "new_keys"), 1, 7))
 
     threads = [Thread(target=add) for _ in range(3)]
     for thread in threads:
@@ -26,8 +26,10 @@ def test_new_keys_are_counted_up_to_the_limit(engine: Engine) -> None:
     for thread in threads:
         thread.join()
     with write_transaction(engine) as connection:
-        assert token_days.add_new_key(connection, "t1", DAY + timedelta(days=1), 1)
-        assert not token_days.add_new_key(connection, "t2", DAY, 0)
+        assert token_days.add(connection, ("t1", DAY + timedelta(days=1), "new_keys"), 1, 1)
+        assert not token_days.add(connection, ("t2", DAY, "new_keys"), 1, 0)
+        assert token_days.add(connection, ("t1", DAY, "refetches"), 3, 3)
+        assert not token_days.add(connection, ("t2", DAY, "refetches"), 4, 3)
     with read_transaction(engine) as connection:
-        counts = [token_days.get_new_keys(connection, name, DAY) for name in ("t1", "t2", "t3")]
+        counts = [token_days.get_count(connection, name, DAY, "new_keys") for name in ("t1", "t2", "t3")]
     assert (sum(counted), counts) == (7, [7, 0, 0])

@@ -159,7 +159,8 @@ def test_rows_survive_each_step_down(fresh: Engine) -> None:
         before = fill(fresh, revision, SHORT)
         above = str(int(revision) + 1)
         downgrade(fresh, revision)
-        assert set(lost_rows(before, read_rows(fresh))) == REPLACED.get((revision, above), set())
+        own_record = {"schema_change"} & set(before)  # that of the step which is taken back
+        assert set(lost_rows(before, read_rows(fresh))) - own_record == REPLACED.get((revision, above), set())
 
 
 def test_texts_that_are_too_long_do_not_stop_the_way_down(fresh: Engine) -> None:

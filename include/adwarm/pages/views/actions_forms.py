@@ -266,7 +266,7 @@ def _join_ranges(fields: Mapping[str, str]) -> str:
 
 
 def _doer(request: TileRequest) -> Doer:
-    return Doer(request.visitor.name, request.visitor.via)
+    return Doer(request.visitor.name, request.visitor.via, request.visitor.token)
 
 
 FORMS: Final = (

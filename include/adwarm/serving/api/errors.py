@@ -6,7 +6,7 @@
 | malformed input, `BadRequest` | 400                                                 |
 | `NotAcceptable`               | 406: the client excludes every coding               |
 | `NotFound`, `Denied`          | 404; a token learns nothing about denied accounts   |
-| `Refused`, `Throttled`        | 429, with `Retry-After`                             |
+| `Refused`, `Throttled`        | 429, with `Retry-After` and the token's `limit`     |
 | `TooMuchData`                 | 413                                                 |
 | `TokenDead`, `Transient`      | 503, with `Retry-After`                             |
 | anything else                 | 500, with the id under which it is logged           |
@@ -31,7 +31,7 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.foundation.redaction import log_unexpected, redact
-from adwarm.serving.problems import Problem, unknown_report
+from adwarm.serving.problems import Problem, too_many, unknown_report
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS = 5.0
@@ -58,7 +58,7 @@ def find_problem(error: Exception) -> Problem | None:
     if isinstance(error, TooMuchData):
         return Problem(413, "Content Too Large", redact(str(error)))
     if isinstance(error, Refused | Throttled):
-        return Problem(429, "Too Many Requests", redact(str(error)), retry_headers(error.retry_after))
+        return too_many(error)
     if isinstance(error, TokenDead | Transient):
         detail = "the database or the platform is not available now; try again"
         return Problem(503, "Service Unavailable", detail, retry_headers(getattr(error, "retry_after", None)))

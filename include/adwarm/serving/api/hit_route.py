@@ -23,6 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import orjson
@@ -30,9 +31,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.compression.dictionaries import CODING, parse_available_dictionary
 from adwarm.foundation.errors import Corrupt
+from adwarm.foundation.local_time import local_day
 from adwarm.foundation.stored_errors import restore_error
 from adwarm.model import Actor, Priority, ReportKey, TokenScope
-from adwarm.model.windows import PRESETS
+from adwarm.model.windows import PRESETS, check_served
 from adwarm.recovery.error_filter import matches_errors
 from adwarm.serving import http_headers
 from adwarm.serving.actors import ACTOR_HEADER, TRIGGER_HEADER, choose_actor, is_reload
@@ -242,7 +244,8 @@ class HitRoute:
         before, _, after = self._chain.split_steps(wants_fresh=False)
         request = ChainRequest(first, priority=Priority.NORMAL)
         if not await self._send_found(reading, request, [*before, *after]):
-            self._record(reading, None, "miss", 0)
+            if self._parts.pointers.is_stored(reading.query.key.account_id):
+                self._record(reading, None, "miss", 0)
             raise first.error or error
 
     async def _answer_miss(self, reading: Reading, pointer: Pointer) -> None:
@@ -255,7 +258,14 @@ class HitRoute:
         first = self._chain.describe_miss(key, None, f"nothing is stored for {pointer.window}")
         if pointer.entry is not None and not self._is_too_old(pointer.entry, reading.at):
             first = replace(first, error=Corrupt("the stored bytes are lost or damaged"))
-        request = ChainRequest(first, may_fetch, priority, is_outdated=pointer.entry is not None)
+        request = ChainRequest(
+            first,
+            may_fetch,
+            priority,
+            is_outdated=pointer.entry is not None,
+            admit_call=partial(self._misses.admit_call, key, token),
+            caller=token.id,
+        )
         if pointer.is_known and await self._send_found(reading, request, before):
             if may_fetch and reading.actor is not Actor.WARMER:
                 self._misses.revalidate(key, token, priority)
@@ -267,11 +277,13 @@ class HitRoute:
         await self._fetch(reading, pointer, request, min(wait, upstream.timeout_seconds), after)
 
     def _refuse(self, reading: Reading, pointer: Pointer) -> None:
-        """Say that a report is not stored and is not requested."""
+        """Say that a report is not stored and is not requested; what does not exist was not opened."""
         token, key = reading.token, reading.query.key
-        self._record(reading, None, "miss", 0)
-        if not pointer.is_known and not (token.accounts is not None and key.account_id in token.accounts):
+        if not pointer.is_known and not token.names(key.account_id):
             raise unknown_report()
+        check_served(key.date_range, local_day(reading.at, pointer.data_zone))
+        if pointer.is_known:
+            self._record(reading, None, "miss", 0)
         todo = "it is not fetched when it is read: the fallback chain does not reach `upstream`"
         if not token.allows(TokenScope.ENQUEUE):
             todo = "this token cannot request it; warm it, or use a token with the scope `enqueue`"
@@ -287,13 +299,14 @@ class HitRoute:
     ) -> None:
         """Request a report and wait for it; when that gives none, send what the rest of the chain has."""
         visit, key = reading.visit, reading.query.key
-        fetch = self._misses.fetch(key, reading.token, request.priority, wait, has_entry=pointer.entry is not None)
+        fetch = self._misses.fetch(key, reading.token, request.priority, wait)
         problem: Problem | None = None
         try:
             outcome = await (unless_gone(visit.receive, fetch) if wait else fetch)
         except Problem as refusal:
             if refusal.status != 503:
-                self._record(reading, None, "miss", 0)
+                if refusal.status == 429 and pointer.is_known:  # what does not exist was not opened
+                    self._record(reading, None, "miss", 0)
                 raise
             problem, outcome = refusal, FetchOutcome(False, reason=refusal.detail)
         if outcome is None:  # the reader is gone

@@ -39,14 +39,15 @@ class ScriptedMisses:
     revalidated: list[ReportKey] = field(default_factory=list)
     waiting: int = 0
 
-    async def fetch(
-        self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float, *, has_entry: bool = False
-    ) -> FetchOutcome:
+    async def fetch(self, key: ReportKey, token: AccessToken, priority: Priority, wait_seconds: float) -> FetchOutcome:
         """Queue the report."""
         self.fetched.append((key, token.id, priority))
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome or FetchOutcome(False, self.queue.enqueue(key, priority).id, 3)
+
+    def admit_call(self, key: ReportKey, token: AccessToken) -> None:
+        """Admit every call."""
 
     def revalidate(self, key: ReportKey, token: AccessToken, priority: Priority) -> None:
         """Note the report."""

@@ -48,3 +48,23 @@ def test_a_bad_notice_is_a_problem(api: Api, subtests: pytest.Subtests) -> None:
         with subtests.test(change=change, status=status):
             response = api.post(PATH, api.token(TokenScope.ENQUEUE), {**BODY, **change})
             assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+
+
+def test_a_notice_counts_against_its_token(api: Api) -> None:
+    """Each report that it makes old is a fetch that the token causes; beyond its limit it is 429 and no change."""
+    for date_range in ("last_7d", "yesterday", "last_30d"):
+        api.desk.warm(ReportKey("act_1", date_range))
+    api.clock.sleep(60)
+    poor, rich = (api.token(TokenScope.ENQUEUE, daily_refetches=limit) for limit in (2, 3))
+    refused = api.post(PATH, poor, BODY)
+
+    assert (refused.status_code, refused.json()["limit"]) == (429, "daily_refetches")
+    assert 1 <= int(refused.headers["retry-after"]) <= 86_400
+    assert "3 stored reports would be fetched again" in refused.json()["detail"]
+    assert data_arrivals.list_pending(api.desk.engine, NOW.replace(year=2000)) == []
+    assert api.desk.reader.read(ReportKey("act_1", "last_7d")).status is ReadStatus.HIT
+    assert api.post(PATH, rich, BODY).json()["entries"] == 3
+    assert api.post(PATH, rich, BODY).status_code == 200, "the same moment again changes nothing and costs nothing"
+    api.clock.sleep(60)
+    assert api.post(PATH, rich, BODY).status_code == 429
+    assert api.post(PATH, poor, BODY).status_code == 200, "what is old already costs one"

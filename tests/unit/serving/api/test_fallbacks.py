@@ -15,8 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 from adwarm.client.exchange import ApiResponse
 from adwarm.client.report_answer import make_answer, read_strings
-from adwarm.foundation.errors import Transient
-from adwarm.model import Priority, ReportKey, TokenScope
+from adwarm.foundation.errors import NotFound, Refused, Transient
+from adwarm.model import Account, Priority, ReportKey, TokenScope
 from adwarm.serving import http_headers
 from adwarm.serving.api import hit_route
 from adwarm.serving.api_chain import REUSE_SECONDS
@@ -24,7 +24,7 @@ from adwarm.serving.chain_steps import read_partitions
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.settings.recovery_sections import DEFAULT_FALLBACKS, FallbackKind, FallbackSettings
-from adwarm.store import entries
+from adwarm.store import accounts, entries
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import entry as entry_table
 from tests.unit.conftest import NOW, SQLITE_ONLY, ReaderHarness
@@ -125,7 +125,7 @@ def test_who_waits_gets_the_fetched_report(route: HitHarness) -> None:
     answer = route.get(PATH, prefer="wait=9")
     assert (answer.status, "adwarm-source" in answer.headers) == (200, False)
     assert "fwd=miss; stored" in answer.headers["cache-status"]
-    assert route.misses.fetched == [(KEY, Priority.NORMAL, 9.0, False)]
+    assert route.misses.fetched == [(KEY, Priority.NORMAL, 9.0)]
 
 
 @SQLITE_ONLY
@@ -257,6 +257,21 @@ def test_a_lost_database(route: HitHarness, monkeypatch: pytest.MonkeyPatch, err
     assert "DATABASE_URL" not in other.body.decode()
 
 
+@SQLITE_ONLY
+def test_a_lost_database_opens_no_account_that_this_process_has_not_read(
+    route: HitHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody can tell whether an account exists, reads of it are no opens; those of known accounts are."""
+    route.desk.warm(KEY)
+    assert (route.get(PATH).status, route.get("/v1/insights/act_76/yesterday").status) == (200, 202)
+    route.opens.items.clear()
+    lose_store(monkeypatch)
+    route.clock.sleep(2)
+    paths = (WEEK_PATH, "/v1/insights/act_76/yesterday", "/v1/insights/act_77/yesterday")
+    assert [route.get(path).status for path in paths] == [503] * 3
+    assert [str(item.key) for item in route.opens.items] == ["act_1 last_7d"]
+
+
 def test_a_database_that_is_back(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers who come all the time do not put off the next try of the database: it is made within a second."""
     monkeypatch.setattr(hit_route, "loop_time", lambda: route.clock.now().timestamp())
@@ -341,6 +356,28 @@ def test_a_crowd_costs_one_run(route: HitHarness, monkeypatch: pytest.MonkeyPatc
     answers = asyncio.run(visit())
     assert all(is_degraded(answer, "partitions") for answer in answers)
     assert (len(runs), REUSE_SECONDS >= 1) == (1, True)
+
+
+@SQLITE_ONLY
+def test_a_call_of_a_step_counts_against_the_token_of_its_reader(
+    desk: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step `source` is admitted for its reader's token; readers of another token share neither run nor refusal."""
+    calls: list[ReportKey] = []
+
+    def call(reader: Any, engine: Any, key: ReportKey, *limits: Any) -> Any:
+        calls.append(key)
+        raise NotFound("it has no rows")
+
+    monkeypatch.setattr("adwarm.serving.read_chain.read_source", call)
+    route = make_route(desk, tmp_path, FallbackSettings(kind="source", connection="other", timeout_seconds=60))
+    accounts.save(desk.engine, [Account("act_1")], NOW)
+    route.misses.refusal = Refused("none are left", retry_after=9)
+    assert [route.get(PATH).status for _ in range(3)] == [404] * 3
+    assert (route.misses.admitted, calls) == ([KEY], [])
+    route.misses.refusal, route.tokens.token = None, replace(route.tokens.token, id="another")
+    assert [route.get(PATH).status for _ in range(3)] == [404] * 3
+    assert (route.misses.admitted, calls) == ([KEY, KEY], [KEY])
 
 
 @SQLITE_ONLY

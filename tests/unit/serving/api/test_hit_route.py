@@ -29,7 +29,7 @@ from adwarm.serving.api.insights_request import (
 )
 from adwarm.serving.pointers import Pointer
 from adwarm.serving.ports import FetchOutcome
-from adwarm.serving.problems import Problem
+from adwarm.serving.problems import Problem, unknown_report
 from adwarm.store import accounts, entries, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.tables import payload
@@ -191,7 +191,7 @@ def test_a_miss_is_requested(route: HitHarness) -> None:
     assert orjson.loads(answer.body)["reason"] == "it is queued"
     assert (answer.headers["cache-control"], "preference-applied" in answer.headers) == ("no-store", False)
     assert "fwd=miss" in answer.headers["cache-status"]
-    assert route.misses.fetched == [(KEY, Priority.HIGH, 0.0, False)]
+    assert route.misses.fetched == [(KEY, Priority.HIGH, 0.0)]
     assert [(item.status, item.request_id) for item in route.opens.items] == [("miss", "17")]
 
 
@@ -233,9 +233,41 @@ def test_a_refusal_is_passed_on(route: HitHarness) -> None:
     def refuse(key: ReportKey) -> FetchOutcome:
         raise Problem(429, "Too Many Requests", "ten are queued", {"Retry-After": "9"})
 
+    accounts.save(route.engine, [Account("act_1")], NOW)
     route.misses.on_fetch = refuse
     answer = route.get(PATH, prefer="wait=1")
     assert (answer.status, answer.headers["retry-after"], route.count_reads()) == (429, "9", (0, 0, 1))
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("scope", [TokenScope.READ, TokenScope.ENQUEUE])
+def test_what_does_not_exist_is_not_opened(route: HitHarness, scope: TokenScope) -> None:
+    """An unknown account and a range that is not served are no opens, whatever the token may request."""
+
+    def refuse(key: ReportKey) -> FetchOutcome:
+        raise unknown_report() if key.account_id != "act_1" else Problem(400, "Bad Request", "in the future")
+
+    accounts.save(route.engine, [Account("act_1")], NOW)
+    route.misses.on_fetch = refuse
+    _set_scopes(route, scope)
+    paths = ("/v1/insights/act_77/yesterday", "/v1/insights/act_1/2099-01-01..2099-01-02", "/v1/insights/act_1/x")
+    assert [route.get(path).status for path in paths] == [404, 400, 400]
+    _set_scopes(route, scope, accounts=frozenset({"act_77"}))
+    assert route.get(paths[0]).status == 404
+    assert (route.opens.items, route.count_reads()) == ([], (0, 0, 0))
+
+
+@SQLITE_ONLY
+def test_an_account_that_is_only_on_a_list_is_not_opened_by_a_refusal(route: HitHarness) -> None:
+    """A token that has used its limits up leaves no open of an account that is not stored."""
+
+    def refuse(key: ReportKey) -> FetchOutcome:
+        raise Problem(429, "Too Many Requests", "none are left", {"Retry-After": "9"})
+
+    route.misses.on_fetch = refuse
+    _set_scopes(route, TokenScope.ENQUEUE, accounts=frozenset({"act_77"}))
+    assert route.get("/v1/insights/act_77/yesterday").status == 429
+    assert (route.opens.items, route.count_reads()) == ([], (0, 0, 0))
 
 
 @SQLITE_ONLY
@@ -265,7 +297,7 @@ def test_damaged_and_lost_bytes_are_never_sent(route: HitHarness, is_lost: bool)
         route.desk.corrupt_payloads()
     assert route.get(PATH).status == 202
     assert _entry(route).degraded
-    assert route.misses.fetched == [(KEY, Priority.NORMAL, 0.0, True)]
+    assert route.misses.fetched == [(KEY, Priority.NORMAL, 0.0)]
     route.clock.sleep(2)
     route.desk.fetch(KEY)
     assert route.get(PATH).headers["cache-status"].startswith("adwarm; hit; ttl=21600")

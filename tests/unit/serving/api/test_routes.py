@@ -48,6 +48,19 @@ def test_a_batch_reads_what_is_stored(api: Api) -> None:
     assert api.services.counter.items == [("act_1", "hit", True), ("act_2", "stale", True), ("act_1", "miss", False)]
 
 
+def test_a_batch_opens_only_what_exists(api: Api) -> None:
+    """Accounts that are not stored are not found, ranges that are not served invalid, and neither is an open."""
+    keys = [{**BODY, "account": "act_9"}, {**BODY, "range": "2099-01-01..2099-01-02"}, BODY]
+    for token in (api.token(), api.token(TokenScope.ENQUEUE)):
+        items = api.post("/v1/batch", token, {"items": keys}).json()["items"]
+        assert [item["status"] for item in items] == ["not_found", "invalid", "miss"]
+    assert [item.key for item in api.opens.items] == [KEY, KEY]
+    assert [key for key, _, _ in api.misses.fetched] == [KEY]
+    listed = api.token(accounts=frozenset({"act_9"}))
+    assert api.post("/v1/batch", listed, {"items": keys[:1]}).json()["items"][0]["status"] == "miss"
+    assert len(api.opens.items) == 2
+
+
 def test_a_batch_of_a_read_token_requests_nothing(api: Api) -> None:
     """With `read`, neither a miss nor a stale entry causes a request; with `enqueue` both do, at an allowed class."""
     api.desk.warm(ReportKey("act_2", "today"))

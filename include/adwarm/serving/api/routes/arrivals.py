@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter
 
-from adwarm.planning.data_arrival import notify_data
+from adwarm.backpressure import TokenLimits
+from adwarm.planning.data_arrival import Reporter, notify_data
 from adwarm.serving.api.dependencies import EnqueueToken, Services
 from adwarm.serving.api.models import ArrivalState, NewArrival
 from adwarm.serving.api.responses import problems
@@ -20,9 +21,11 @@ router = APIRouter(tags=["requests"])
 def report_data_arrival(token: EnqueueToken, services: Services, body: NewArrival) -> ArrivalState:
     """Mark days of an account as restated: reports that contain one are fetched again at their next read or warm.
 
-    The next plan warms those that are likely to be opened. The same report again changes nothing.
+    The next plan warms those that are likely to be opened. The same report again changes nothing. Each report that it
+    makes old counts as one of the fetches that the token may cause a day.
     """
     account_id = check_account(token, body.account)
-    origin = f"api:{token.id}"
-    notice = notify_data(services.context, account_id, body.days, services.clock.now(), origin, body.arrived_at)
+    limits = TokenLimits.of(token, services.context.settings.serving.max_queued_per_token)
+    by = Reporter(f"api:{token.id}", limits)
+    notice = notify_data(services.context, account_id, body.days, services.clock.now(), by, body.arrived_at)
     return ArrivalState.model_validate(notice.to_dict())

@@ -12,18 +12,22 @@ from fastapi.concurrency import run_in_threadpool
 from adwarm.compression import choose_encoding, content_coding, decode_envelope
 from adwarm.compression.codecs import encode
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
+from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
 from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope
+from adwarm.model.windows import check_served
 from adwarm.serving.actors import choose_actor
 from adwarm.serving.api.dependencies import ActorHeader, ReadToken, Services
 from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, OpenRequest
 from adwarm.serving.api.responses import problems
 from adwarm.serving.api.routes.requests import request_path
 from adwarm.serving.ports import Open
-from adwarm.serving.problems import Problem
+from adwarm.serving.problems import Problem, unknown_report
+from adwarm.serving.read_chain import StoreUnreachable
 from adwarm.serving.reader import ReadResult, ReadStatus
 from adwarm.serving.services import ServingServices
 from adwarm.serving.token_rights import check_key, cut_priority
+from adwarm.store import accounts
 from adwarm.store.entries import Entry
 
 router = APIRouter(tags=["reports"])
@@ -34,10 +38,20 @@ _FAST = {"zstd_level": 3, "gzip_level": 1, "brotli_quality": 4}
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What was found for one key of a batch; `key` is None when the key is malformed or unknown to the token."""
+    """What was found for one key of a batch.
+
+    Attributes:
+        item: the answer.
+        key: the report; None when it is malformed or unknown to the token.
+        is_open: whether it was opened: it is answered, or its account is stored.
+        entry: what answers.
+        document: its body.
+        latency_ms: how long it took.
+    """
 
     item: BatchItem
     key: ReportKey | None = None
+    is_open: bool = False
     entry: Entry | None = None
     document: bytes | None = None
     latency_ms: float = 0.0
@@ -86,16 +100,35 @@ def _read(services: ServingServices, token: AccessToken, body: KeyBody, max_byte
     named = {"account": body.account, "range": body.range, "report": body.report}
     try:
         key = check_key(token, body.account, body.range, body.report, services.context.settings)
+        result = services.chain.read(key, record_traffic=False)
+        is_open = result.entry is not None or _is_of_stored_account(services, token, result)
     except Problem as problem:
         return _Read(BatchItem(**named, status="not_found", reason=problem.detail))
     except BadRequest as error:
         return _Read(BatchItem(**named, status="invalid", reason=redact(str(error))))
-    result = services.chain.read(key, record_traffic=False)
     try:
         read = _describe(services, named, result, max_bytes)
     except (Corrupt, TooMuchData) as error:
         read = _Read(BatchItem(**named, status="miss", reason=str(error)))
-    return replace(read, key=key, latency_ms=(time.perf_counter() - started) * 1000)
+    return replace(read, key=key, is_open=is_open, latency_ms=(time.perf_counter() - started) * 1000)
+
+
+def _is_of_stored_account(services: ServingServices, token: AccessToken, miss: ReadResult) -> bool:
+    """Return whether the account of a miss is stored; false while the database cannot be reached.
+
+    Raises:
+        Problem: 404, it is not, and the token's list does not name it.
+        BadRequest: the platform does not serve the range.
+    """
+    if isinstance(miss.error, StoreUnreachable):
+        return False
+    key, context = miss.key, services.context
+    account = accounts.get(context.engine, key.account_id)
+    if account is None and not token.names(key.account_id):
+        raise unknown_report()
+    zone = context.settings.default_zone if account is None else account.data_zone
+    check_served(key.date_range, local_day(services.clock.now(), zone))
+    return account is not None
 
 
 def _describe(services: ServingServices, named: dict[str, str], result: ReadResult, max_bytes: int) -> _Read:
@@ -133,7 +166,8 @@ async def _request_missing(services: ServingServices, token: AccessToken, priori
     try:
         outcome = await services.misses.fetch(read.key, token, priority, 0.0)
     except Problem as problem:
-        return replace(read, item=read.item.model_copy(update={"reason": problem.detail}))
+        item = read.item.model_copy(update={"reason": problem.detail})
+        return replace(read, item=item, is_open=read.is_open and problem.status != 404)
     update: dict[str, Any] = {"reason": outcome.reason or read.item.reason}
     if outcome.request_id is not None:
         number = outcome.request_id
@@ -144,7 +178,7 @@ async def _request_missing(services: ServingServices, token: AccessToken, priori
 
 
 def _record(services: ServingServices, actor: Actor, read: _Read) -> None:
-    if read.key is not None:
+    if read.key is not None and read.is_open:
         at, size = services.clock.now(), len(read.document or b"")
         services.record(Open(at, read.key, actor, read.item.status, read.latency_ms, size), read.entry)
 

@@ -107,7 +107,7 @@ async def request_report(
     if stored.status is ReadStatus.HIT:
         return _fresh(key, response)
     priority = cut_priority(token, Priority.parse(body.priority))
-    outcome = await services.misses.fetch(key, token, priority, 0.0, has_entry=stored.entry is not None)
+    outcome = await services.misses.fetch(key, token, priority, 0.0)
     if outcome.is_stored:
         return _fresh(key, response)
     if outcome.request_id is None:

@@ -1,0 +1,133 @@
+"""A home whose read API and page a token may attack: what it has stored, what it has called, and what was opened."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+from sqlalchemy import func, select, update
+
+from adwarm.model import Priority, ReportKey
+from adwarm.pages.sessions import COOKIE
+from adwarm.prefetch import KeyRequest
+from adwarm.store import accounts, entries
+from adwarm.store.database import read_transaction, write_transaction
+from adwarm.store.serving_tables import token_day
+from adwarm.store.tables import account as account_table
+from adwarm.store.tables import data_arrival, request
+from tests.simulation.served import ServedHome
+
+ORIGIN: Final = "https://localhost"
+PAGE: Final = "/adwarm/"
+NOW: Final = datetime(2026, 11, 25, 12, tzinfo=UTC)
+DAYS: Final = "2026-10-26..2026-11-24"
+"""The days of act_1 that are stored, under this one range."""
+_FIELD = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)"')
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a home has stored and caused.
+
+    Attributes:
+        calls: upstream calls.
+        entries: stored answers, with the time of their fetch.
+        accounts: stored accounts.
+        requests: requests of the queue.
+        arrivals: reported days.
+    """
+
+    calls: int
+    entries: frozenset[tuple[str, datetime]]
+    accounts: frozenset[str]
+    requests: int
+    arrivals: int
+
+
+@dataclass
+class BudgetHome:
+    """The home; its server has no credential, so that `drain` decides when requests are carried out.
+
+    `act_1` has a fresh and a stale report, one that failed, and stored days; `act_2` is stored without any; `act_3` is
+    closed. No other account is known.
+    """
+
+    folder: Path
+    served: ServedHome = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Store what the attributes say."""
+        self.served = home = ServedHome(self.folder, "UTC", NOW - timedelta(hours=8))
+        home.add_accounts(["act_1", "act_2", "act_3"])
+        engine = home.runtime.engine
+        accounts.set_status(engine, "act_3", "closed", "gone", home.clock.now())
+        self.warm(ReportKey("act_1", DAYS), ReportKey("act_1", "last_7d"))
+        home.clock.set(NOW)
+        self.warm(ReportKey("act_1", "yesterday"))
+        queue = home.runtime.queue
+        queue.enqueue(ReportKey("act_1", "last_14d"), Priority.LOW)
+        [claim] = queue.dequeue(1)
+        queue.fail(claim, "no such field")
+        with write_transaction(engine) as connection:  # the pause after a failure is over
+            connection.execute(update(request).values(finished_at=NOW - timedelta(hours=1)))
+
+    def warm(self, *keys: ReportKey) -> None:
+        """Fetch reports, as a plan does."""
+        self.served.runtime.prefetch_engine().run([KeyRequest(key) for key in keys], Priority.LOW)
+
+    def drain(self) -> None:
+        """Carry out every request that is queued."""
+        self.served.runtime.queue_worker().drain(60)
+
+    def get_facts(self) -> Facts:
+        """Return what is stored and was called."""
+        source = self.served.source
+        with read_transaction(self.served.runtime.engine) as connection:
+
+            def count(table: Any) -> int:
+                return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+            ids = frozenset(connection.execute(select(account_table.c.id)).scalars())
+            requests, arrivals = count(request), count(data_arrival)
+        stored = entries.list_entries(self.served.runtime.engine)
+        return Facts(
+            len(source.submitted) + len(source.account_lookups),
+            frozenset((str(item.key), item.fetched_at) for item in stored),
+            ids,
+            requests,
+            arrivals,
+        )
+
+    def count(self) -> Counter[str]:
+        """Return what all tokens were charged with."""
+        with read_transaction(self.served.runtime.engine) as connection:
+            rows = connection.execute(select(token_day)).mappings().all()
+        names = ("new_keys", "refetches")
+        return Counter({name: sum(row.get(name, 0) for row in rows) for name in names})
+
+    def list_opened(self) -> set[str]:
+        """Return the accounts in the open log; the server has ended."""
+        return {row["account_id"] for row in self.served.list_logged()}
+
+
+async def log_in(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    """Exchange the token of a header for a session of the page."""
+    token = headers["Authorization"].removeprefix("Bearer ")
+    answer = await client.post(f"{PAGE}login", data={"token": token}, headers={"Origin": ORIGIN})
+    assert (answer.status_code, COOKIE in answer.cookies) == (303, True), answer.text
+
+
+async def send_form(client: httpx.AsyncClient, name: str, fields: dict[str, str]) -> httpx.Response:
+    """Fill in a form of the page as a browser does, and confirm it when it asks."""
+    page = await client.get(f"{PAGE}now")
+    answer = await _post(client, name, {**dict(_FIELD.findall(page.text)), **fields})
+    if 'name="seen"' not in answer.text:
+        return answer
+    return await _post(client, name, {**dict(_FIELD.findall(answer.text)), "why": "an attack"})
+
+
+async def _post(client: httpx.AsyncClient, name: str, fields: dict[str, str]) -> httpx.Response:
+    return await client.post(f"{PAGE}{name}", data=fields, headers={"Origin": ORIGIN})
