@@ -8,6 +8,6 @@ Importing it loads neither pandas nor a database driver.
 
 from adwarm.client.exchange import NotReady
 from adwarm.client.http_clients import AsyncClient, Client
-from adwarm.client.report_answer import ReportAnswer
+from adwarm.client.report_answer import ReportAnswer, ReportWarning
 
-__all__ = ["AsyncClient", "Client", "NotReady", "ReportAnswer"]
+__all__ = ["AsyncClient", "Client", "NotReady", "ReportAnswer", "ReportWarning"]

@@ -23,10 +23,12 @@ from adwarm.foundation.errors import (
     Transient,
 )
 from adwarm.foundation.redaction import redact
+from adwarm.model import ReportKey
 
 MAX_DOCUMENT_BYTES: Final = 64 * 2**20
 """Larger answers are refused, also once decompressed."""
 _SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
+_WINDOW = re.compile(r"[0-9-]{10}\.\.[0-9-]{10}")
 _REFUSAL_SECONDS = 5.0
 _MAX_DETAIL = 500
 
@@ -99,15 +101,24 @@ Steps = Generator[Step, Any, T]
 
 
 class NotReady(Transient):
-    """The report is not stored yet; ask again after `retry_after` seconds.
+    """The report is not stored yet for the days asked for; ask again after `retry_after` seconds.
 
     Attributes:
         request_id: the queued request that will store it. Give it to the next call, so that both are one open.
+        stored_window: other days that are stored, which a call with `allow_partial=True` returns; None without any.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, request_id: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        request_id: int | None = None,
+        stored_window: str | None = None,
+    ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.request_id = request_id
+        self.stored_window = stored_window
 
 
 def decode_body(response: ApiResponse, dictionary: bytes | None = None) -> bytes:
@@ -168,6 +179,31 @@ def to_error(response: ApiResponse, account_id: str = "") -> AdwarmError:
     return BadRequest(message, code=code)
 
 
+def to_not_ready(
+    key: ReportKey, response: ApiResponse, retry_after: float | None = None, request_id: int | None = None
+) -> NotReady:
+    """Return the error of a report that is not stored for the days asked for; it names other days that are stored.
+
+    Args:
+        key: the report.
+        response: a 202, or a problem with `stored_window`.
+        retry_after: when to ask again; what the response says by default.
+        request_id: the queued request, if there is one.
+    """
+    stored_window = read_stored_window(response)
+    message = f"{key} is not stored yet" if response.status == 202 else f"{key}: {_read_detail(response)}"
+    if stored_window is not None:
+        message += f"; other days are stored, {stored_window}, which allow_partial=True returns"
+    seconds = response.retry_after if retry_after is None else retry_after
+    return NotReady(message, retry_after=seconds, request_id=request_id, stored_window=stored_window)
+
+
+def read_stored_window(response: ApiResponse) -> str | None:
+    """Return the days that a 202 or a problem names as stored in place of those asked for, or None."""
+    window = _read_fields(response).get("stored_window")
+    return window if isinstance(window, str) and _WINDOW.fullmatch(window) else None
+
+
 def find_request_id(response: ApiResponse) -> int | None:
     """Return the id of the queued request that a 202 names, or None."""
     candidates = [
@@ -180,13 +216,17 @@ def find_request_id(response: ApiResponse) -> int | None:
 def _read_detail(response: ApiResponse) -> str:
     """Return the detail or the title of a problem document; never any other body, which may be a page of a proxy."""
     fallback = "the server refused the request" if response.status < 500 else "the server cannot answer now"
-    if "json" not in response.headers.get("content-type", ""):
-        return fallback
-    try:
-        problem = decode_json(response)
-    except AdwarmError:
-        return fallback
-    if not isinstance(problem, dict):
-        return fallback
+    problem = _read_fields(response)
     text = problem.get("detail") or problem.get("title")
     return redact(text)[:_MAX_DETAIL] if isinstance(text, str) else fallback
+
+
+def _read_fields(response: ApiResponse) -> dict[str, Any]:
+    """Return the members of a JSON object; none of any other body."""
+    if "json" not in response.headers.get("content-type", ""):
+        return {}
+    try:
+        document = decode_json(response)
+    except AdwarmError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack
 
 import httpx
 
@@ -26,6 +26,23 @@ CacheFolder = Path | str | Literal[False] | None
 _WAIT_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
+
+
+class ReadArguments(TypedDict, total=False):
+    """How a report is read: the keyword arguments of `report()` and `frame()`.
+
+    Attributes:
+        priority: class of the request for a report that is missing or old; `normal` by default.
+        wait: seconds to wait for a report that is missing or old, 30 by default; 0 for not at all.
+        request_id: the `request_id` of an earlier `NotReady`, so that both calls are one open.
+        allow_partial: whether an answer of other days is welcome: yesterday's while today's is not there, or a shorter
+            range. Such an answer names its days in `other_window`. Without it, it is `NotReady`.
+    """
+
+    priority: PriorityName
+    wait: float
+    request_id: int | None
+    allow_partial: bool
 
 
 class _BaseClient:
@@ -102,10 +119,7 @@ class Client(_BaseClient):
         account: str,
         date_range: str,
         report: str = "default",
-        *,
-        priority: PriorityName = "normal",
-        wait: float = _WAIT_SECONDS,
-        request_id: int | None = None,
+        **options: Unpack[ReadArguments],
     ) -> ReportAnswer:
         """Read a report.
 
@@ -113,27 +127,31 @@ class Client(_BaseClient):
             account: account id.
             date_range: a preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`.
             report: name of the report in the settings.
-            priority: class of the request for a report that is missing or old.
-            wait: seconds to wait for a missing report; 0 for not at all.
-            request_id: the `request_id` of an earlier `NotReady`, so that both calls are one open.
+            options: see `ReadArguments`: `priority`, `wait`, `request_id`, `allow_partial`.
 
         Raises:
-            NotReady: the report is not stored yet.
+            NotReady: the report is not stored yet for the days asked for.
             AdwarmError: see the class.
         """
-        key, options = ReportKey.parse(account, date_range, report), _options(priority, wait, request_id)
-        return self._run(self._operations.read_report(key, options))
+        key = ReportKey.parse(account, date_range, report)
+        return self._run(self._operations.read_report(key, _options(**options)))
 
     def frame(
-        self, account: str, date_range: str, report: str = "default", *, table: TableName = "daily"
+        self,
+        account: str,
+        date_range: str,
+        report: str = "default",
+        *,
+        table: TableName = "daily",
+        **options: Unpack[ReadArguments],
     ) -> "pd.DataFrame":
-        """Read a report as a DataFrame; see `ReportAnswer.frame`.
+        """Read a report as a DataFrame; see `ReportAnswer.frame` and, for the options, `ReadArguments`.
 
         Raises:
-            NotReady: the report is not stored yet.
+            NotReady: the report is not stored yet for the days asked for.
             AdwarmError: see the class.
         """
-        return self.report(account, date_range, report).frame(table)
+        return self.report(account, date_range, report, **options).frame(table)
 
     def scores(self, account: str, as_of: date | None = None, ad_id: str | None = None) -> list[dict[str, Any]]:
         """Return the fatigue scores of an account's ads, the most fatigued first.
@@ -173,13 +191,20 @@ class Client(_BaseClient):
         """
         return self._run(self._operations.get_score_summary(account, as_of))
 
-    def batch(self, keys: Iterable[ReportKey], priority: PriorityName = "normal") -> list[dict[str, Any]]:
+    def batch(
+        self, keys: Iterable[ReportKey], priority: PriorityName = "normal", *, allow_partial: bool = False
+    ) -> list[dict[str, Any]]:
         """Return what is stored for several keys, at most 50, in their order.
+
+        Args:
+            keys: the reports.
+            priority: class of the requests for reports that are missing or old.
+            allow_partial: whether entries of other days are welcome; such an item names its days in `window`.
 
         Raises:
             AdwarmError: see the class.
         """
-        return self._run(self._operations.read_batch(keys, _parse_priority(priority)))
+        return self._run(self._operations.read_batch(keys, _parse_priority(priority), allow_partial=allow_partial))
 
     def enqueue(
         self, account: str, date_range: str, report: str = "default", *, priority: PriorityName = "normal"
@@ -299,20 +324,23 @@ class AsyncClient(_BaseClient):
         account: str,
         date_range: str,
         report: str = "default",
-        *,
-        priority: PriorityName = "normal",
-        wait: float = _WAIT_SECONDS,
-        request_id: int | None = None,
+        **options: Unpack[ReadArguments],
     ) -> ReportAnswer:
         """Read a report; see `Client.report`."""
-        key, options = ReportKey.parse(account, date_range, report), _options(priority, wait, request_id)
-        return await self._run(self._operations.read_report(key, options))
+        key = ReportKey.parse(account, date_range, report)
+        return await self._run(self._operations.read_report(key, _options(**options)))
 
     async def frame(
-        self, account: str, date_range: str, report: str = "default", *, table: TableName = "daily"
+        self,
+        account: str,
+        date_range: str,
+        report: str = "default",
+        *,
+        table: TableName = "daily",
+        **options: Unpack[ReadArguments],
     ) -> "pd.DataFrame":
-        """Read a report as a DataFrame; see `ReportAnswer.frame`."""
-        answer = await self.report(account, date_range, report)
+        """Read a report as a DataFrame; see `Client.frame`."""
+        answer = await self.report(account, date_range, report, **options)
         return await asyncio.to_thread(answer.frame, table)
 
     async def scores(self, account: str, as_of: date | None = None, ad_id: str | None = None) -> list[dict[str, Any]]:
@@ -327,9 +355,13 @@ class AsyncClient(_BaseClient):
         """Return the summary of an account's scores; see `Client.score_summary`."""
         return await self._run(self._operations.get_score_summary(account, as_of))
 
-    async def batch(self, keys: Iterable[ReportKey], priority: PriorityName = "normal") -> list[dict[str, Any]]:
+    async def batch(
+        self, keys: Iterable[ReportKey], priority: PriorityName = "normal", *, allow_partial: bool = False
+    ) -> list[dict[str, Any]]:
         """Return what is stored for several keys; see `Client.batch`."""
-        return await self._run(self._operations.read_batch(keys, _parse_priority(priority)))
+        return await self._run(
+            self._operations.read_batch(keys, _parse_priority(priority), allow_partial=allow_partial)
+        )
 
     async def enqueue(
         self, account: str, date_range: str, report: str = "default", *, priority: PriorityName = "normal"
@@ -395,8 +427,14 @@ def _check_actor(name: str | None) -> str | None:
     return name
 
 
-def _options(priority: str, wait: float, request_id: int | None) -> ReadOptions:
-    return ReadOptions(_parse_priority(priority), max(0.0, wait), request_id)
+def _options(
+    *,
+    priority: PriorityName = "normal",
+    wait: float = _WAIT_SECONDS,
+    request_id: int | None = None,
+    allow_partial: bool = False,
+) -> ReadOptions:
+    return ReadOptions(_parse_priority(priority), max(0.0, wait), request_id, allow_partial)
 
 
 def _parse_priority(name: str) -> Priority:

@@ -1,8 +1,8 @@
 """The operations of the read API as steps, without any I/O. `Client` and `AsyncClient` carry them out."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from hashlib import sha256
@@ -14,14 +14,15 @@ import orjson
 from adwarm.client.exchange import (
     ApiRequest,
     ApiResponse,
-    NotReady,
     Pause,
     Steps,
     Work,
     decode_body,
     decode_json,
     find_request_id,
+    read_stored_window,
     to_error,
+    to_not_ready,
 )
 from adwarm.client.report_answer import ReportAnswer, make_answer
 from adwarm.client.report_cache import ReportCache, StoredReport
@@ -44,13 +45,15 @@ class ReadOptions:
 
     Attributes:
         priority: class of the request for a report that is missing or old.
-        wait_seconds: how long to wait for a missing report in all.
+        wait_seconds: how long to wait for a missing or old report in all.
         request_id: the request that an earlier `NotReady` named.
+        allow_partial: whether an answer of other days is welcome.
     """
 
     priority: Priority
     wait_seconds: float
     request_id: int | None = None
+    allow_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,14 @@ class Operations:
         request_id, waited = options.request_id, 0.0
         while True:
             left = max(0.0, options.wait_seconds - waited)
-            response: ApiResponse = yield self._report_request(target, stored, options.priority, left, request_id)
+            rest = replace(options, wait_seconds=left, request_id=request_id)
+            response: ApiResponse = yield self._report_request(target, stored, rest)
             waited += response.seconds
             if response.status == 202:
                 request_id = find_request_id(response) or request_id
                 pause = _DEFAULT_PAUSE if response.retry_after is None else response.retry_after
                 if waited + pause > options.wait_seconds:
-                    raise NotReady(f"{key} is not stored yet", retry_after=pause, request_id=request_id)
+                    raise to_not_ready(key, response, pause, request_id)
                 pause = max(_MIN_PAUSE, pause)
                 yield Pause(pause)
                 waited += pause
@@ -100,7 +104,11 @@ class Operations:
             if response.status == 304 and stored is not None:
                 return make_answer(key, response, stored.document, stored.content_type)
             if response.status != 200:
-                raise _unexpected(response, key.account_id)
+                raise (
+                    to_not_ready(key, response)
+                    if read_stored_window(response)
+                    else _unexpected(response, key.account_id)
+                )
             try:
                 document = yield Work(partial(decode_body, response, stored.document if stored else None))
             except Corrupt:
@@ -178,32 +186,32 @@ class Operations:
         answer: dict[str, Any] = yield from self._post("/v1/requests", body, key.account_id)
         return answer
 
-    def read_batch(self, keys: Iterable[ReportKey], priority: Priority) -> Steps[list[dict[str, Any]]]:
-        """Read what is stored for several keys.
+    def read_batch(
+        self, keys: Iterable[ReportKey], priority: Priority, *, allow_partial: bool = False
+    ) -> Steps[list[dict[str, Any]]]:
+        """Read what is stored for several keys; `allow_partial` also entries of other days.
 
         Raises:
             AdwarmError: the API refused the request; the class says why.
         """
         body = {"items": [_key_fields(key) for key in keys], "priority": priority.name.lower()}
-        answer = yield from self._post("/v1/batch", body)
+        answer = yield from self._post("/v1/batch", body, further=_prefer(0, allow_partial=allow_partial))
         items: list[dict[str, Any]] = answer["items"]
         return items
 
-    def _post(self, target: str, body: dict[str, Any], account_id: str = "") -> Steps[Any]:
-        headers = {**self._headers(), "Content-Type": "application/json"}
+    def _post(
+        self, target: str, body: dict[str, Any], account_id: str = "", further: Mapping[str, str] | None = None
+    ) -> Steps[Any]:
+        headers = {**self._headers(), **(further or {}), "Content-Type": "application/json"}
         response: ApiResponse = yield ApiRequest("POST", target, headers, orjson.dumps(body))
         return (yield from _read_json(response, account_id))
 
-    def _report_request(
-        self, target: str, stored: StoredReport | None, priority: Priority, left: float, request_id: int | None
-    ) -> ApiRequest:
-        headers = self._headers()
-        headers[api_headers.PRIORITY] = priority.name.lower()
-        server_wait = min(_MAX_SERVER_WAIT, math.floor(left))
-        if server_wait > 0:
-            headers["Prefer"] = f"wait={server_wait}"
-        if request_id is not None:
-            headers[api_headers.REQUEST] = str(request_id)
+    def _report_request(self, target: str, stored: StoredReport | None, options: ReadOptions) -> ApiRequest:
+        server_wait = min(_MAX_SERVER_WAIT, math.floor(options.wait_seconds))
+        headers = {**self._headers(), **_prefer(server_wait, allow_partial=options.allow_partial)}
+        headers[api_headers.PRIORITY] = options.priority.name.lower()
+        if options.request_id is not None:
+            headers[api_headers.REQUEST] = str(options.request_id)
         if stored is not None:
             headers["If-None-Match"] = stored.etag
             if self._may_use_dictionary:
@@ -259,6 +267,12 @@ def _unexpected(response: ApiResponse, account_id: str) -> Exception:
     if response.status < 400:
         return Transient(f"the server answered HTTP {response.status}; check that the base URL is that of adwarm's API")
     return to_error(response, account_id)
+
+
+def _prefer(wait_seconds: int, *, allow_partial: bool) -> dict[str, str]:
+    """Return the header `Prefer`, if there is anything to prefer."""
+    tokens = [f"wait={wait_seconds}"] * (wait_seconds > 0) + [api_headers.ALLOW_PARTIAL] * allow_partial
+    return {"Prefer": ", ".join(tokens)} if tokens else {}
 
 
 def _report_target(key: ReportKey) -> str:

@@ -1,6 +1,7 @@
 """A report as a client gets it, and how it came."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from adwarm.client.exchange import ApiResponse
 from adwarm.foundation import api_headers
+from adwarm.foundation.wording import format_duration
 from adwarm.model import ReportKey, Row
 
 if TYPE_CHECKING:
@@ -22,6 +24,10 @@ _PARAMETER = re.compile(r";\s*([a-z*][^;,=\s]*)(?:=(\"(?:[^\"\\]|\\.)*\"|[^;,\s\
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _MAX_HEADER = 8_192
 _TEXT_COLUMNS = ("_id", "_name", "_currency")
+
+
+class ReportWarning(UserWarning):
+    """A report is old, degraded, or of other days than those asked for."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ class ReportAnswer:
         is_degraded: whether it is less than what was asked for.
         reason: why it is degraded, or why a fallback answered; None otherwise.
         actions: what was tried before, with the outcome.
+        other_window: the days that it has, `YYYY-MM-DD..YYYY-MM-DD`, when they are not those asked for; None otherwise.
     """
 
     key: ReportKey
@@ -60,6 +67,7 @@ class ReportAnswer:
     is_degraded: bool = False
     reason: str | None = None
     actions: tuple[str, ...] = ()
+    other_window: str | None = None
 
     def __repr__(self) -> str:
         return f"ReportAnswer({self.key}, {self.status}, {self.coding}, {self.wire_bytes:,} bytes)"
@@ -76,18 +84,28 @@ class ReportAnswer:
         return decode_document(self.raw, self.content_type)
 
     @property
+    def window(self) -> str:
+        """The days that it has, `YYYY-MM-DD..YYYY-MM-DD`."""
+        return f"{self.document.header.since}..{self.document.header.until}"
+
+    @property
     def rows(self) -> list[Row]:
-        """The daily rows, oldest first."""
+        """The daily rows, oldest first; one warning is given if the report is old, degraded or of other days."""
+        self._warn_once()
         return self.document.daily.to_rows()
 
     def frame(self, table: TableName = "daily") -> "pd.DataFrame":
         """Return a table as a DataFrame: days as timestamps, figures as numbers, ids and names as text.
+
+        `frame.attrs["adwarm"]` has the `status`, `age_seconds`, `window` and `reason` of the report. One
+        `ReportWarning` is given for an answer that is old, degraded or of other days.
 
         Args:
             table: `daily`, or `summary` for one row per object over the whole window.
         """
         import pandas as pd
 
+        self._warn_once()
         chosen = self.document.daily if table == "daily" else self.document.window_table
         frame = pd.DataFrame(chosen.columns, index=range(chosen.rows))
         for name in frame.columns:
@@ -95,7 +113,25 @@ class ReportAnswer:
                 frame[name] = pd.to_datetime(frame[name])
             elif not name.endswith(_TEXT_COLUMNS) and frame[name].map(_is_number_or_missing).all():
                 frame[name] = pd.to_numeric(frame[name])
+        frame.attrs["adwarm"] = {
+            "status": self.status,
+            "age_seconds": self.age_seconds,
+            "window": self.window,
+            "reason": self.reason,
+        }
         return frame
+
+    def _warn_once(self) -> None:
+        """Warn of a report that is less than what was asked for; once, however often it is used."""
+        if "_is_warned" in self.__dict__ or not (self.status == "stale" or self.is_degraded or self.other_window):
+            return
+        self.__dict__["_is_warned"] = True
+        what = (
+            f"has the days {self.other_window} instead" if self.other_window else f"of {self.window} is {self.status}"
+        )
+        age = "" if self.age_seconds is None else f", {format_duration(self.age_seconds)} old"
+        why = "" if self.reason is None else f": {self.reason}"
+        warnings.warn(f"{self.key} {what}{age}{why}", ReportWarning, stacklevel=3)
 
 
 def make_answer(key: ReportKey, response: ApiResponse, document: bytes, content_type: str) -> ReportAnswer:
@@ -125,6 +161,7 @@ def make_answer(key: ReportKey, response: ApiResponse, document: bytes, content_
         is_degraded=get(api_headers.DEGRADED.lower(), "").strip() == "?1",
         reason=next(iter(read_strings(get(api_headers.REASON.lower(), ""))), None),
         actions=tuple(read_strings(get(api_headers.ACTIONS.lower(), ""))),
+        other_window=get(api_headers.WINDOW.lower()),
     )
 
 

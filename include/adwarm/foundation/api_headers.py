@@ -26,5 +26,11 @@ REASON: Final = "Adwarm-Reason"
 ACTIONS: Final = "Adwarm-Actions"
 """Response: what was tried before, as a list of quoted strings."""
 
+WINDOW: Final = "Adwarm-Window"
+"""Response: the days of the answer, `YYYY-MM-DD..YYYY-MM-DD`, when they are not those asked for; absent otherwise."""
+
+ALLOW_PARTIAL: Final = "allow-partial"
+"""Token of the request header `Prefer`: an answer of other days than those asked for is welcome."""
+
 PRIORITY: Final = "Adwarm-Priority"
 """Request: class of the request for a report that is missing or old: `critical`, `high`, `normal` or `low`."""

@@ -18,7 +18,7 @@ from adwarm.serving.body_files import OLD_CONTENT_TYPE
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.read_chain import ChainRequest, ReadChain, max_age_seconds, order_steps
-from adwarm.serving.reader import ReadResult
+from adwarm.serving.reader import KnownEntry, ReadResult
 from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry
 
@@ -26,7 +26,7 @@ REUSE_SECONDS: Final = 2.0
 _REUSED_BYTES: Final = 16 * 2**20
 _RESULT_BYTES: Final = 2_000
 """What a result takes beside its bytes, about."""
-_RunName = tuple[ReportKey, str, bool, str, str]
+_RunName = tuple[ReportKey, str, bool, bool, str, str]
 
 
 class ApiChain:
@@ -80,7 +80,7 @@ class ApiChain:
         error = error or request.first.error
         names = ",".join(f"{step.kind}:{step.connection or ''}" for step in steps)
         caller = request.caller if any(step.kind == "source" for step in steps) else ""
-        name = (request.key, names, request.may_fetch, caller, type(error).__name__)
+        name = (request.key, names, request.may_fetch, request.allow_partial, caller, type(error).__name__)
         result = self._results.get(name)
         if result is not None:
             return result
@@ -97,11 +97,11 @@ class ApiChain:
         entry = None if pointer is None else pointer.entry
         body = None if entry is None else self._parts.bodies.get(entry)
 
-        def find_cached() -> tuple[Entry, bytes] | None:
-            if entry is None:
+        def find_cached() -> KnownEntry | None:
+            if pointer is None or entry is None:
                 return None
             found = body or self._parts.bodies.read_local(entry)
-            return None if found is None else (entry, _seal(entry, found))
+            return None if found is None else KnownEntry(entry, _seal(entry, found), pointer.data_zone)
 
         own = replace(request, find_cached=find_cached)
         loop = asyncio.get_running_loop()

@@ -114,7 +114,9 @@ def find_other_window(reader: Reader, key: ReportKey) -> ReadResult:
             f"the entry covers {stored.key.window} instead of {wanted.entry_key.window}, "
             f"fetched at {stored.fetched_at:%Y-%m-%d %H:%M} UTC"
         )
-        return ReadResult(key, ReadStatus.STALE, reader.clock.now(), stored, blob, reason)
+        return ReadResult(
+            key, ReadStatus.STALE, reader.clock.now(), stored, blob, reason, window=wanted.entry_key.window
+        )
     raise damaged or NotFound("no other days are stored that cover or lie inside the requested ones")
 
 
@@ -173,7 +175,8 @@ def _unpublished(reader: Reader, key: ReportKey, built: tuple[Entry, bytes], why
         settled=False,
         payload_hash=sha256(blob).hexdigest(),
     )
-    return ReadResult(key, ReadStatus.STALE, reader.clock.now(), entry, blob, reason)
+    window = entry.key.window
+    return ReadResult(key, ReadStatus.STALE, reader.clock.now(), entry, blob, reason, window=window)
 
 
 def _list_other_windows(reader: Reader, key: ReportKey, wanted: EntryQuery) -> Iterator[Entry]:

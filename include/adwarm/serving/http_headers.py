@@ -15,6 +15,8 @@ What the hit route sends with a report:
 | `Adwarm-Degraded`   | `?1` when the answer is less than what was asked for: `explain`                                |
 | `Adwarm-Reason`     | why: `explain`                                                                                |
 | `Adwarm-Actions`    | what was tried before it: `explain`                                                           |
+| `Adwarm-Window`     | the days of the answer, when they are not those asked for                                      |
+| `Preference-Applied` | what of `Prefer` was followed: `preference_applied`                                          |
 
 A browser uses a stored answer as a dictionary only while it is fresh. So the hook announces itself with
 `Adwarm-Client: hook/...`, fetches with `cache: 'no-cache'`, and gets a long `max-age`. `Adwarm-Client` is part of
@@ -148,6 +150,11 @@ def explain(
     if actions:
         headers.append((api_headers.ACTIONS, ", ".join(_quote(text[:_MAX_TEXT]) for text in actions[:_MAX_ACTIONS])))
     return headers
+
+
+def preference_applied(tokens: Sequence[str]) -> list[tuple[bytes, bytes]]:
+    """Return the header Preference-Applied (RFC 7240) for the preferences that were followed; none without one."""
+    return [(b"preference-applied", ", ".join(tokens).encode())] if tokens else []
 
 
 def use_as_dictionary(path: str, query: str = "") -> str:

@@ -22,6 +22,7 @@ The read API, `adwarm get` and `PrefetchInsightsOperator` use it. A hit is answe
 | A step that takes longer than its timeout has failed with `TimeoutError`; data older than its `max_age_hours` is not |
 | used.                                                                                                             |
 | `partitions`, `window` and `source` are isolated when they keep failing; `upstream` has its own breaker.            |
+| An answer of other days than the key means now is no answer, whichever step gives it, unless the caller allows it.  |
 | Only `entry` and `upstream` may answer with fresh data; everything else is stale and degraded, with the reason.      |
 | Nothing but `upstream` stores anything.                                                                           |
 """
@@ -36,15 +37,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
 from adwarm.foundation.redaction import redact
-from adwarm.model import Actor, Priority, ReportKey
+from adwarm.model import Actor, Priority, ReportKey, Window, resolve_window
 from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.prefetch.batch import BatchStopped
 from adwarm.recovery import Fallback, RecoveryPipeline
 from adwarm.recovery.fallback import FallbackRun, is_abandoned
 from adwarm.serving.chain_steps import find_other_window, load_libraries, read_partitions, read_source
-from adwarm.serving.reader import Reader, ReadResult, ReadStatus
+from adwarm.serving.reader import KnownEntry, Reader, ReadResult, ReadStatus
 from adwarm.settings.recovery_sections import ANY_ERROR, FallbackSettings
-from adwarm.store.entries import Entry
 
 _HOUR_SECONDS = 3_600.0
 _FETCHING_KINDS = frozenset({"source", "upstream"})
@@ -53,7 +53,7 @@ _COMPLETE_SOURCES = frozenset({"entry", "upstream"})
 _FRESH_STATUSES = frozenset({ReadStatus.HIT, ReadStatus.FETCHED})
 STORE_ERRORS: Final = (Transient, OSError, SQLAlchemyError)
 """What reading an entry raises when its database cannot be reached or is too slow."""
-CachedEntry = Callable[[], tuple[Entry, bytes] | None]
+CachedEntry = Callable[[], KnownEntry | None]
 
 
 class StoreUnreachable(Transient):
@@ -68,12 +68,13 @@ class ChainRequest:
         first: what the stored entry gave: no hit.
         may_fetch: whether the caller may cause calls of a platform or a warehouse.
         priority: the class of such calls.
-        find_cached: returns the entry that the process knows, with its bytes; the reader's own by default.
+        find_cached: returns the entry that the process knows; the reader's own by default.
         is_outdated: whether the entry may have changed since `first`, so that it is read again.
         wants_document: whether the document is needed; otherwise `partitions` says only that there is one, and its age.
         admit_call: called in the step's thread before `source` or `upstream` calls; it raises `Refused` when the caller
             may cause no further call.
         caller: whose calls `admit_call` counts, so that no other caller's run is shared.
+        allow_partial: whether an entry of other days than the key means may answer.
     """
 
     first: ReadResult
@@ -84,6 +85,7 @@ class ChainRequest:
     wants_document: bool = True
     admit_call: Callable[[], None] = lambda: None
     caller: str = ""
+    allow_partial: bool = False
 
     @property
     def key(self) -> ReportKey:
@@ -147,6 +149,7 @@ class ReadChain:
         may_fetch: bool = False,
         wants_fresh: bool = False,
         record_traffic: bool = True,
+        allow_partial: bool = False,
     ) -> ReadResult:
         """Return a report by the chain; a miss when no step has one, with the reason and the error.
 
@@ -156,6 +159,7 @@ class ReadChain:
             may_fetch: whether `upstream` and `source` may run.
             wants_fresh: whether an entry that is old is fetched before anything else answers.
             record_traffic: whether the read is counted.
+            allow_partial: whether an entry of other days may answer; the result's `other_window` names them.
 
         Raises:
             BadRequest: the report is not configured.
@@ -164,7 +168,7 @@ class ReadChain:
         result = first = self.look_up(key)
         if first.status is not ReadStatus.HIT:
             steps = order_steps(self.steps, wants_fresh=wants_fresh)
-            result = self.find(ChainRequest(first, may_fetch), steps)
+            result = self.find(ChainRequest(first, may_fetch, allow_partial=allow_partial), steps)
         if record_traffic and not isinstance(first.error, StoreUnreachable):
             self.reader.record_read(result, actor, (time.perf_counter() - started) * 1000)
         return result
@@ -212,13 +216,22 @@ class ReadChain:
         """
         first = request.first
         error = first.error if error is None else error
-        fallbacks = _Steps(self.reader, self._make_prefetch, request).build(steps)
-        run = self._make_pipeline().fall_back(fallbacks, error)
-        return _describe(run, first)
+        built = _Steps(self.reader, self._make_prefetch, request)
+        run = self._make_pipeline().fall_back(built.build(steps), error)
+        result = _describe(run, first)
+        if result.entry is not None or built.refused_window is None:
+            return result
+        hint = f"{result.reason}; other days are stored, {built.refused_window}, for readers that allow partial answers"
+        return replace(result, reason=hint, refused_window=built.refused_window)
 
 
 def read_or_fetch(
-    reader: Reader, make_prefetch: Callable[[], PrefetchEngine], key: ReportKey, actor: Actor = Actor.HUMAN
+    reader: Reader,
+    make_prefetch: Callable[[], PrefetchEngine],
+    key: ReportKey,
+    actor: Actor = Actor.HUMAN,
+    *,
+    allow_partial: bool = False,
 ) -> ReadResult:
     """Return a fresh entry, fetched with critical priority when it is not stored, or else what the chain has.
 
@@ -229,6 +242,7 @@ def read_or_fetch(
         make_prefetch: builds the engine; called only on a miss.
         key: the key to read.
         actor: who reads.
+        allow_partial: whether an entry of other days than the key means may answer.
 
     Raises:
         NotFound: the fetch failed, and no other step has the report; the message says why.
@@ -236,7 +250,7 @@ def read_or_fetch(
     """
     make = cache(make_prefetch)
     chain = ReadChain(reader, lambda: make().pipeline, make)
-    return require_entry(chain.read(key, actor, may_fetch=True, wants_fresh=True))
+    return require_entry(chain.read(key, actor, may_fetch=True, wants_fresh=True, allow_partial=allow_partial))
 
 
 def require_entry(result: ReadResult, hint: str = "") -> ReadResult:
@@ -267,6 +281,7 @@ class _Steps:
         self._request = request
         self._key = request.key
         self._is_outdated = request.is_outdated
+        self.refused_window: Window | None = None
 
     def build(self, steps: Sequence[FallbackSettings]) -> list[Fallback[ReadResult]]:
         return [self._build(step) for step in steps if self._is_usable(step)]
@@ -292,7 +307,7 @@ class _Steps:
             load_libraries()
         return Fallback(
             name_step(step),
-            calls[step.kind],
+            lambda: self._require_days(calls[step.kind](), max_age_seconds(step)),
             step.timeout_seconds,
             as_of=lambda result: None if result.entry is None else result.entry.fetched_at,
             errors=step.errors,
@@ -300,14 +315,30 @@ class _Steps:
             may_be_isolated=step.kind in _ISOLATED_KINDS,
         )
 
+    def _require_days(self, result: ReadResult, max_age: float | None) -> ReadResult:
+        """Return the result of a step, unless its days are others than the key means and the caller does not allow it.
+
+        The only place that decides it. The days of a refused result are kept, if it is not too old to be used.
+
+        Raises:
+            NotFound: the days are others.
+        """
+        other = result.other_window
+        if other is None or self._request.allow_partial:
+            return result
+        if max_age is None or (result.age_seconds or 0.0) <= max_age:
+            self.refused_window = self.refused_window or other
+        raise NotFound(f"{result.reason}; only a reader that allows partial answers gets it")
+
     def _read_cached(self) -> ReadResult:
         known = self._request.find_cached() if self._request.find_cached else None
         known = known or self._reader.find_recent(self._key)
         if known is None:
             raise NotFound("this process has not read the report before")
-        entry, blob = known
+        entry, now = known.entry, self._reader.clock.now()
         reason = f"a copy in memory covers {entry.key.window}, fetched at {entry.fetched_at:%Y-%m-%d %H:%M} UTC"
-        return ReadResult(self._key, ReadStatus.STALE, self._reader.clock.now(), entry, blob, reason)
+        window = resolve_window(self._key.date_range, known.data_zone, now)
+        return ReadResult(self._key, ReadStatus.STALE, now, entry, known.blob, reason, window=window)
 
     def _read_entry(self) -> ReadResult:
         result = self._request.first

@@ -13,7 +13,7 @@ What is done when the entry is no hit is decided by `adwarm.serving.read_chain`.
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from threading import Lock
@@ -34,7 +34,7 @@ from adwarm.compression import (
 from adwarm.compression.stored_bytes import StoredBytesVerifier
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import Corrupt, NotFound, Transient
-from adwarm.model import Account, Actor, EntryKey, ReportKey, resolve_key
+from adwarm.model import Account, Actor, EntryKey, ReportKey, Window, resolve_key
 from adwarm.serving.first_opens import FirstOpenTracker
 from adwarm.serving.local_caches import CacheSelection
 from adwarm.store import Context, accounts, entries, read_traffic
@@ -73,6 +73,8 @@ class ReadResult:
         attempts: how many sources were tried.
         actions: what was tried before the source that answered, with the outcome.
         error: the error behind the reason; None where nothing failed.
+        window: the days that the key means; None on a miss for which they were not resolved.
+        refused_window: on a miss, the days of a stored answer that the reader did not allow; None without one.
     """
 
     key: ReportKey
@@ -86,11 +88,33 @@ class ReadResult:
     attempts: int = 1
     actions: tuple[str, ...] = ()
     error: Exception | None = None
+    window: Window | None = None
+    refused_window: Window | None = None
+
+    @property
+    def other_window(self) -> Window | None:
+        """The days of the entry when they are not those that the key means, else None."""
+        return None if self.entry is None or self.entry.key.window == self.window else self.entry.key.window
 
     @property
     def age_seconds(self) -> float | None:
         """Age of the data when it was read."""
         return None if self.entry is None else (self.read_at - self.entry.fetched_at).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEntry:
+    """An entry that a process has in memory.
+
+    Attributes:
+        entry: the entry.
+        blob: its compressed bytes in their envelope.
+        data_zone: zone of its account when it was read.
+    """
+
+    entry: Entry
+    blob: bytes
+    data_zone: str
 
 
 class Reader:
@@ -102,7 +126,7 @@ class Reader:
         self._settings = context.settings
         self._clock = clock
         self._cache = TranscodeCache(context.settings.compression.cache_bytes)
-        self._recent: LRUCache[ReportKey, tuple[Entry, bytes]] = LRUCache(_RECENT_BYTES, _count_bytes)
+        self._recent: LRUCache[ReportKey, KnownEntry] = LRUCache(_RECENT_BYTES, _count_bytes)
         self._recent_lock = Lock()
         self._first_opens = FirstOpenTracker()
         self._verifier = StoredBytesVerifier(context.settings.compression)
@@ -188,8 +212,8 @@ class Reader:
         zone = self._settings.default_zone
         return accounts.get(self._engine, account_id) or Account(account_id, zone, zone)
 
-    def find_recent(self, key: ReportKey) -> tuple[Entry, bytes] | None:
-        """Return the entry that this reader has verified last for the key, with its bytes; needs no database."""
+    def find_recent(self, key: ReportKey) -> KnownEntry | None:
+        """Return the entry that this reader has verified last for the key; needs no database."""
         with self._recent_lock:
             return self._recent.get(key)
 
@@ -219,27 +243,30 @@ class Reader:
 
     def _look_up(self, key: ReportKey) -> ReadResult:
         now = self._clock.now()
-        entry_key = resolve_key(key, self.get_account(key.account_id), self._settings.spec(key.report), now)
+        account = self.get_account(key.account_id)
+        entry_key = resolve_key(key, account, self._settings.spec(key.report), now)
+        window = entry_key.window
         try:
             entry, blob = self.find_verified(entry_key)
         except NotFound as error:
-            return ReadResult(key, ReadStatus.MISS, now, reason=str(error))
+            return ReadResult(key, ReadStatus.MISS, now, reason=str(error), window=window)
         except Corrupt as error:
-            return ReadResult(key, ReadStatus.MISS, now, reason=str(error), error=error)
-        self._remember(key, entry, blob)
+            return ReadResult(key, ReadStatus.MISS, now, reason=str(error), error=error, window=window)
+        self._remember(key, KnownEntry(entry, blob, account.data_zone))
+        found = ReadResult(key, ReadStatus.HIT, now, entry, blob, source="entry", window=window)
         if entry.is_fresh(now):
-            return ReadResult(key, ReadStatus.HIT, now, entry, blob, source="entry")
+            return found
         reason = entry.degraded_reason if entry.degraded else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
-        return ReadResult(key, ReadStatus.STALE, now, entry, blob, reason, source="entry", is_degraded=entry.degraded)
+        return replace(found, status=ReadStatus.STALE, reason=reason, is_degraded=entry.degraded)
 
-    def _remember(self, key: ReportKey, entry: Entry, blob: bytes) -> None:
-        if len(blob) <= _RECENT_BYTES:
+    def _remember(self, key: ReportKey, known: KnownEntry) -> None:
+        if len(known.blob) <= _RECENT_BYTES:
             with self._recent_lock:
-                self._recent[key] = entry, blob
+                self._recent[key] = known
 
 
-def _count_bytes(stored: tuple[Entry, bytes]) -> int:
-    return len(stored[1])
+def _count_bytes(known: KnownEntry) -> int:
+    return len(known.blob)
 
 
 def _body_key(account_id: str, blob: bytes) -> RepresentationKey:

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 from datetime import date
 from hashlib import sha256
@@ -10,7 +11,7 @@ from hashlib import sha256
 import httpx
 import pytest
 
-from adwarm.client import AsyncClient, NotReady
+from adwarm.client import AsyncClient, NotReady, ReportWarning
 from adwarm.compression.dictionaries import format_available_dictionary
 from adwarm.foundation.errors import (
     AdwarmError,
@@ -290,6 +291,58 @@ def test_a_frame_in_one_line(stub: ClientHarness) -> None:
     assert stub.client().frame("act_1", "last_7d", table="summary").to_dict("records") == [{"ad_id": "7", "reach": 70}]
 
 
+@pytest.mark.parametrize("status", [202, 404, 503])
+def test_other_days_are_not_ready(stub: ClientHarness, status: int) -> None:
+    """Whatever the refusal, a report of other days is `NotReady`; it names the days and how to get them."""
+    body = {"detail": "the platform is down", "stored_window": "2026-11-24..2026-11-24"}
+    stub.api.scripted = [json_answer(status, body, Retry_After="7")]
+    with pytest.raises(
+        NotReady, match=r"other days are stored, 2026-11-24\.\.2026-11-24, which allow_partial=True"
+    ) as error:
+        stub.client().frame("act_1", "maximum", wait=0)
+    assert (error.value.stored_window, error.value.retry_after) == ("2026-11-24..2026-11-24", 7)
+    assert "Prefer" not in stub.api.requests[0].headers
+
+
+def test_allowed_other_days_are_labeled(stub: ClientHarness) -> None:
+    """With the permission the frame says which days it has, how old and why, and one warning is given per answer."""
+
+    def change(sent: Sent) -> Sent:
+        reason = {"Adwarm-Window": "2026-11-18..2026-11-24", "Adwarm-Degraded": "?1", "Adwarm-Reason": '"it is down"'}
+        return replace(sent, headers={**sent.headers, **reason})
+
+    stub.api.change, stub.api.cache_status = change, 'adwarm; hit; ttl=-1; key="act_1 maximum"'
+    answer = stub.client().report("act_1", "maximum", allow_partial=True)
+    assert stub.api.requests[0].headers["Prefer"] == "wait=30, allow-partial"
+    with pytest.warns(ReportWarning, match="maximum has the days 2026-11-18..2026-11-24 instead, 42 s old: it is down"):
+        frame = answer.frame()
+    window = "2026-11-18..2026-11-24"
+    assert answer.other_window == window
+    assert frame.attrs["adwarm"] == {"status": "stale", "age_seconds": 42, "window": window, "reason": "it is down"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(answer.rows) == len(answer.frame()) == len(frame)
+
+
+def test_a_stale_report_is_data_with_a_warning(stub: ClientHarness) -> None:
+    """The days are those asked for: it is returned, and says that it is old; a fresh one says nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stub.client().frame("act_1", "last_7d").attrs["adwarm"]["status"] == "hit"
+    stub.api.cache_status = 'adwarm; hit; ttl=-5; key="act_1 last_7d"'
+    with pytest.warns(ReportWarning, match=r"of 2026-11-18\.\.2026-11-24 is stale, 42 s old"):
+        frame = stub.client().frame("act_1", "last_7d")
+    assert (frame.attrs["adwarm"]["status"], frame.attrs["adwarm"]["reason"]) == ("stale", None)
+
+
+def test_a_batch_passes_the_permission(stub: ClientHarness) -> None:
+    """The preference goes with the request."""
+    stub.api.scripted = [json_answer(200, {"items": []})] * 2
+    stub.client().batch([ReportKey("act_1", "last_7d")], allow_partial=True)
+    stub.client().batch([ReportKey("act_1", "last_7d")])
+    assert [request.headers.get("Prefer") for request in stub.api.requests] == ["allow-partial", None]
+
+
 def test_scores_follow_all_pages(stub: ClientHarness) -> None:
     """Every page is read with the filters; a cursor that repeats ends the reading."""
     stub.api.scripted = [
@@ -353,7 +406,8 @@ def test_the_async_client_does_the_same(stub: ClientHarness) -> None:
             stub.api.publish(make_document(25))
             assert (await client.report("act_1", "last_7d")).coding == "dcz"
             assert len(await client.frame("act_1", "last_7d")) == 7 * 30
-            assert (await client.report("act_1", "last_7d")).coding == "cached"
+            assert (await client.report("act_1", "last_7d", allow_partial=True)).coding == "cached"
+            assert stub.api.requests[-1].headers["Prefer"] == "wait=30, allow-partial"
             stub.api.scripted = [json_answer(200, {"scores": [1], "n": n, "items": [2]}) for n in range(7)]
             assert await client.scores("act_1") == [1]
             calls = (client.queue(), client.breakers(), client.capacity(), client.request(1))

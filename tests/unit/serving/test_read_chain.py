@@ -156,11 +156,48 @@ def test_an_older_window_names_its_days(desk: ReaderHarness) -> None:
     desk.bench.clock.set(NOW + 24 * HOUR)
     desk.warm(KEY)
     desk.bench.clock.set(NOW + 48 * HOUR)
-    result = make_chain(desk, step("window")).read(KEY)
+    result = make_chain(desk, step("window")).read(KEY, allow_partial=True)
     assert result.entry is not None
-    assert result.entry.key.window == Window(date(2026, 11, 25), date(2026, 11, 25))
+    assert result.other_window == result.entry.key.window == Window(date(2026, 11, 25), date(2026, 11, 25))
     assert "the entry covers 2026-11-25..2026-11-25 instead of 2026-11-26..2026-11-26" in str(result.reason)
     assert (result.source, result.is_degraded) == ("window", True)
+
+
+@SQLITE_ONLY
+def test_other_days_are_a_miss_unless_they_are_allowed(desk: ReaderHarness) -> None:
+    """A report of yesterday is no answer to today's question by default; the miss names the days that are stored."""
+    desk.warm(KEY)
+    desk.bench.clock.set(NOW + 24 * HOUR)
+    stored = Window(date(2026, 11, 24), date(2026, 11, 24))
+    result = make_chain(desk, step("window")).read(KEY)
+    assert (result.status, result.entry, result.blob) == (ReadStatus.MISS, None, None)
+    assert (result.other_window, result.refused_window) == (None, stored)
+    assert "other days are stored, 2026-11-24..2026-11-24" in str(result.reason)
+    assert make_chain(desk, step("window", max_age_hours=23)).read(KEY).refused_window is None
+
+
+@SQLITE_ONLY
+def test_a_failed_warm_does_not_count_other_days(desk: ReaderHarness) -> None:
+    """What readers do not get without asking for it does not make a failed key stale."""
+    desk.warm(KEY)
+    desk.bench.clock.set(NOW + 24 * HOUR)
+    failed = KeyOutcome(KeyRequest(KEY), KeyStatus.FAILED, reason="x", error=Transient("down"))
+    result = look_up_fallbacks(make_chain(desk, step("window")), BatchResult([failed]))
+    assert result.outcomes == [failed]
+
+
+@SQLITE_ONLY
+def test_a_copy_of_yesterday_needs_permission_too(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the database the copy in memory is compared with the days that the key means now, by the known zone."""
+    desk.warm(KEY)
+    chain = make_chain(desk, step("cache"))
+    chain.read(KEY)
+    lose_store(desk, monkeypatch)
+    assert chain.read(KEY).source == "cache"
+    desk.bench.clock.set(NOW + 24 * HOUR)
+    assert (chain.read(KEY).entry, str(chain.read(KEY).refused_window)) == (None, "2026-11-24..2026-11-24")
+    allowed = chain.read(KEY, allow_partial=True)
+    assert (allowed.source, str(allowed.other_window)) == ("cache", "2026-11-24..2026-11-24")
 
 
 @pytest.mark.parametrize(
@@ -177,7 +214,7 @@ def test_covering_windows_come_before_inner_ones(
 ) -> None:
     """The shortest covering range is best, then the longest one inside; ranges that only overlap are no answer."""
     desk.warm(*(ReportKey("act_1", name) for name in stored))
-    result = make_chain(desk, step("window")).read(WEEK)
+    result = make_chain(desk, step("window")).read(WEEK, allow_partial=True)
     assert (None if result.entry is None else str(result.entry.key.window)) == expected
 
 
@@ -353,8 +390,8 @@ def test_a_condition_on_the_class_of_the_error(desk: ReaderHarness) -> None:
         raise TokenDead("renew it")
 
     desk.bench.source.script = {"act_1": dead}
-    assert chain.read(KEY, may_fetch=True).source == "window"
-    assert chain.read(KEY).entry is None
+    assert chain.read(KEY, may_fetch=True, allow_partial=True).source == "window"
+    assert chain.read(KEY, allow_partial=True).entry is None
 
 
 @SQLITE_ONLY

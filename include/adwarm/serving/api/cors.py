@@ -30,6 +30,7 @@ EXPOSED_HEADERS: Final = (
     "Adwarm-Reason",
     "Adwarm-Request",
     "Adwarm-Source",
+    "Adwarm-Window",
 )
 _PREFLIGHT_SECONDS = 600
 

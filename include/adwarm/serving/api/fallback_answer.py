@@ -3,7 +3,7 @@
 | the chain answered with            | validator and `Cache-Control`                                                |
 |------------------------------------|------------------------------------------------------------------------------|
 | the stored document (cache, entry) | those of that document, `private, max-age=0`: a cache asks before it uses it |
-| another document                   | no validator, `no-store`: it must not pass for the report when that is there |
+| another document, or other days    | no validator, `no-store`: it must not pass for the report when that is there |
 
 Neither offers the document as a compression dictionary, nor is sent as a delta.
 """
@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from adwarm.compression import choose_encoding, decode_envelope
+from adwarm.foundation import api_headers
 from adwarm.serving import http_headers
 from adwarm.serving.api.insights_request import InsightsQuery, choose_shape
 from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, Header
@@ -51,7 +52,7 @@ async def describe_fallback(
     selection = Selection(codec, shape)
     common = [*_describe(result, now), (b"vary", http_headers.VARY.encode()), *SECURITY_HEADERS]
     coded: list[Header] = [NO_STORE]
-    if result.source in _STORED_SOURCES:
+    if result.source in _STORED_SOURCES and result.other_window is None:
         content_hash = entry.content_hash or entry.payload_hash
         common.append((b"cache-control", http_headers.cache_control(None).encode()))
         condition = request_headers.get(b"if-none-match", b"").decode("latin-1")
@@ -83,4 +84,6 @@ def _describe(result: ReadResult, now: datetime) -> list[Header]:
     )
     age = (now - entry.fetched_at).total_seconds()
     named = [("Age", http_headers.age(age)), ("Cache-Status", status), *explained]
+    if result.other_window is not None:
+        named.append((api_headers.WINDOW, str(result.other_window)))
     return [(name.lower().encode(), text.encode()) for name, text in named]

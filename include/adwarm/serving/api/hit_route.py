@@ -4,13 +4,15 @@
 |---------------------------------------------|---------------------------------------------------------------------|
 | fresh                                       | 200 or 304, `Cache-Status: adwarm; hit; ttl=N`                      |
 | old or degraded                             | the same with a negative `ttl`; a fetch is requested meanwhile      |
+| the same, with `Prefer: wait=N`             | fetched, or after the wait or a failure the stored one, stale       |
 | too old, absent, lost or damaged            | 200, degraded, from the fallback chain; a fetch is requested too    |
 | the same, with `Prefer: wait=N`             | fetched: 200 with `fwd=miss`; after a failure from the chain        |
 | the same, and the chain has nothing         | 202 when a fetch is requested; 404 when the token may not           |
 | cannot be read: the database is lost        | 200, degraded, with the copy that this process has; 503 without one |
 
 A range such as `last_7d` stands for the days that it means now. The days that it meant yesterday are served in their
-place only by the step `window` of the chain (`adwarm.serving.read_chain`), and the answer says which days it has.
+place only by the chain (`adwarm.serving.read_chain`), for a request with `Prefer: allow-partial`; the answer says which
+days it has. Without it they are a miss, which names these days in `stored_window`.
 
 A hit from memory decodes nothing, waits for nothing and raises nothing. Nothing is kept of a client's headers but what
 they negotiate. Requests of this route do not reach the router of the application behind it, which would take more time
@@ -30,6 +32,7 @@ import orjson
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.compression.dictionaries import CODING, parse_available_dictionary
+from adwarm.foundation import api_headers
 from adwarm.foundation.errors import Corrupt
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.stored_errors import restore_error
@@ -44,6 +47,7 @@ from adwarm.serving.api.fallback_answer import describe_fallback
 from adwarm.serving.api.insights_request import (
     InsightsQuery,
     accepts_deltas,
+    allows_partial,
     choose_codec,
     choose_shape,
     find_request_id,
@@ -151,10 +155,10 @@ class HitRoute:
             return await self._parts.pointers.load(key)
 
     async def _send_stored(self, reading: Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
-        """Send the stored entry; False when it is too old, lost or damaged."""
+        """Send the stored entry; False when it is lost, damaged or too old, or old and the reader waits."""
         if entry.is_fresh(now):
             return await self._send_entry(reading, pointer, entry, "hit", now)
-        if self._is_too_old(entry, now):
+        if self._is_too_old(entry, now) or self._find_wait(reading):
             return False
         return await self._send_stale(reading, pointer, entry, now)
 
@@ -162,6 +166,11 @@ class HitRoute:
         """Whether an entry is older than the chain serves old entries."""
         is_old = (now - entry.fetched_at).total_seconds() > self._chain.max_stale_seconds
         return is_old and not entry.is_fresh(now)
+
+    def _find_wait(self, reading: Reading) -> float:
+        """Return how many seconds the reader waits for a fresh report; 0 when it does not, or its token may not."""
+        may_fetch = reading.token.allows(TokenScope.ENQUEUE)
+        return min(float(parse_wait(reading.prefer)), self._max_wait) if may_fetch else 0.0
 
     async def _send_stale(self, reading: Reading, pointer: Pointer, entry: Entry, now: datetime) -> bool:
         """Send an old entry and request a fresh one, unless the token may not, or adwarm itself reads."""
@@ -186,7 +195,8 @@ class HitRoute:
         if condition is not None:
             tag = http_headers.find_etag(condition.decode("latin-1"), content_hash, selection.shape)
             if tag is not None:
-                await send(visit, 304, [(b"etag", tag.encode("latin-1")), *common, *timed], b"")
+                headers = [(b"etag", tag.encode("latin-1")), *common, *timed]
+                await send(visit, 304, headers + http_headers.preference_applied(reading.applied), b"")
                 self._record(reading, entry, status, 0)
                 return True
         representations = self._parts.representations
@@ -205,6 +215,7 @@ class HitRoute:
             *coded,
             *common,
             *timed,
+            *http_headers.preference_applied(reading.applied),
         ]
         await send(visit, 200, headers, body)
         self._record(reading, entry, status, 0 if visit.is_head else len(body))
@@ -242,21 +253,21 @@ class HitRoute:
         """Send what this process knows of a report whose entry cannot be read."""
         first = self._chain.describe_miss(reading.query.key, error, "")
         before, _, after = self._chain.split_steps(wants_fresh=False)
-        request = ChainRequest(first, priority=Priority.NORMAL)
+        request = ChainRequest(first, priority=Priority.NORMAL, allow_partial=allows_partial(reading.prefer))
         if not await self._send_found(reading, request, [*before, *after]):
             if self._parts.pointers.is_stored(reading.query.key.account_id):
                 self._record(reading, None, "miss", 0)
             raise first.error or error
 
     async def _answer_miss(self, reading: Reading, pointer: Pointer) -> None:
-        visit, token, key = reading.visit, reading.token, reading.query.key
+        token, key = reading.token, reading.query.key
         may_fetch = token.allows(TokenScope.ENQUEUE)
         priority = _find_priority(reading) if may_fetch else Priority.NORMAL
-        preferred = parse_wait(visit.headers.get(b"prefer", b"").decode("latin-1"))
-        wait = min(float(preferred), self._max_wait) if may_fetch else 0.0
+        wait = self._find_wait(reading)
         before, upstream, after = self._chain.split_steps(wants_fresh=wait > 0)
         first = self._chain.describe_miss(key, None, f"nothing is stored for {pointer.window}")
-        if pointer.entry is not None and not self._is_too_old(pointer.entry, reading.at):
+        is_awaited = wait > 0 and pointer.entry is not None and not pointer.entry.is_fresh(reading.at)
+        if pointer.entry is not None and not is_awaited and not self._is_too_old(pointer.entry, reading.at):
             first = replace(first, error=Corrupt("the stored bytes are lost or damaged"))
         request = ChainRequest(
             first,
@@ -265,6 +276,7 @@ class HitRoute:
             is_outdated=pointer.entry is not None,
             admit_call=partial(self._misses.admit_call, key, token),
             caller=token.id,
+            allow_partial=allows_partial(reading.prefer),
         )
         if pointer.is_known and await self._send_found(reading, request, before):
             if may_fetch and reading.actor is not Actor.WARMER:
@@ -304,7 +316,7 @@ class HitRoute:
         try:
             outcome = await (unless_gone(visit.receive, fetch) if wait else fetch)
         except Problem as refusal:
-            if refusal.status != 503:
+            if refusal.status != 503 and not (refusal.status == 429 and pointer.entry is not None):
                 if refusal.status == 429 and pointer.is_known:  # what does not exist was not opened
                     self._record(reading, None, "miss", 0)
                 raise
@@ -312,11 +324,10 @@ class HitRoute:
         if outcome is None:  # the reader is gone
             self._record(reading, None, "miss", 0)
             return
-        if outcome.is_stored:
-            pointer = await self._parts.pointers.load(key, max_age=0)
-            now = self._clock.now()
-            if pointer.entry is not None and await self._send_entry(reading, pointer, pointer.entry, "fetched", now):
-                return
+        if wait:
+            reading.applied = (f"wait={int(wait)}",)
+        if outcome.is_stored and await self._send_fetched(reading):
+            return
         # The chain goes on after the error of the attempt, as it does where the fetch runs in the same process.
         if outcome.error_kind is None and outcome.request_id is not None:
             error: Exception = TimeoutError(outcome.reason)
@@ -327,8 +338,15 @@ class HitRoute:
         if problem is not None:
             self._record(reading, None, "miss", 0)
             raise problem
-        preferred = visit.headers.get(b"prefer") is not None and wait > 0
-        await self._send_pending(reading, outcome, [(b"preference-applied", b"wait=%d" % wait)] if preferred else [])
+        await self._send_pending(reading, outcome)
+
+    async def _send_fetched(self, reading: Reading) -> bool:
+        """Send the report that a fetch has stored; False when it is not there."""
+        pointer, now = await self._parts.pointers.load(reading.query.key, max_age=0), self._clock.now()
+        if pointer.entry is None:
+            return False
+        status = "fetched" if pointer.entry.is_fresh(now) else "stale"
+        return await self._send_entry(reading, pointer, pointer.entry, status, now)
 
     async def _send_found(
         self,
@@ -338,21 +356,23 @@ class HitRoute:
         error: Exception | None = None,
     ) -> bool:
         """Send the answer of the first step that has one; False when none has, and then nothing was sent."""
-        result = await self._chain.find(request, steps, error)
+        visit, result = reading.visit, await self._chain.find(request, steps, error)
         if result.entry is None:
+            visit.refused_window = visit.refused_window or result.refused_window
             return False
-        visit = reading.visit
         found = await describe_fallback(
             result, visit.headers, reading.query, self._parts.representations, self._clock.now()
         )
         if found is None:
             return False
-        await send(visit, *found)
-        size = 0 if visit.is_head else len(found[2])
+        status, headers, body = found
+        applied = (*reading.applied, api_headers.ALLOW_PARTIAL) if result.other_window else reading.applied
+        await send(visit, status, headers + http_headers.preference_applied(applied), body)
+        size = 0 if visit.is_head else len(body)
         self._record(reading, result.entry, str(result.status), size)
         return True
 
-    async def _send_pending(self, reading: Reading, outcome: FetchOutcome, headers: list[Header]) -> None:
+    async def _send_pending(self, reading: Reading, outcome: FetchOutcome) -> None:
         """Say that a report is requested and where its request is, or why it is not."""
         key, visit = reading.query.key, reading.visit
         if outcome.request_id is None:
@@ -369,6 +389,7 @@ class HitRoute:
             "retry_after": retry_after,
             "reason": outcome.reason,
             "error_kind": outcome.error_kind,
+            **visit.stored_window,
         })
         cache_status = http_headers.cache_status(str(key), None, forward="miss")
         sent = [
@@ -379,7 +400,7 @@ class HitRoute:
             (b"cache-status", cache_status.encode()),
             _VARY,
             NO_STORE,
-            *headers,
+            *http_headers.preference_applied(reading.applied),
             *SECURITY_HEADERS,
         ]
         await send(visit, 202, sent, body)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 
 from adwarm.compression import Codec, choose_encoding
 from adwarm.compression.shapes import MEDIA_TYPES, Shape, TableName, parse_shape, parse_table
+from adwarm.foundation.api_headers import ALLOW_PARTIAL
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Priority, ReportKey
 from adwarm.serving.api.guard import check_path_bytes, check_single
@@ -20,6 +21,7 @@ _SHAPES_BY_TYPE: Final = {MEDIA_TYPES[shape].partition(";")[0]: shape for shape 
     "application/ndjson": Shape.NDJSON
 }
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=$|[,;])', re.IGNORECASE)
+_ALLOW_PARTIAL = re.compile(rf"(?:^|,)\s*{ALLOW_PARTIAL}\s*(?=$|[,;])", re.IGNORECASE)
 _OWN_NAMES = frozenset({b"127.0.0.1", b"localhost", b"[::1"})
 """Hosts that name this machine; the bracket of an IPv6 address is cut at its end."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
@@ -122,6 +124,11 @@ def parse_wait(prefer: str) -> int:
     """Return the seconds that `Prefer: wait=N` (RFC 7240) allows for an answer; 0 when it names none."""
     match = _WAIT.search(prefer)
     return int(match[1]) if match else 0
+
+
+def allows_partial(prefer: str) -> bool:
+    """Whether `Prefer: allow-partial` is among the preferences: an answer of other days is welcome."""
+    return _ALLOW_PARTIAL.search(prefer) is not None
 
 
 @_cache_short

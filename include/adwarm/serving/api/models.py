@@ -36,6 +36,9 @@ class ProblemDocument(BaseModel):
     error_kind: str | None = Field(
         None, description="Class of the error for which a report could not be fetched, such as `TokenDead`."
     )
+    stored_window: str | None = Field(
+        None, description="Other days that are stored, which `Prefer: allow-partial` would have answered."
+    )
 
 
 class KeyBody(Body):
@@ -83,6 +86,9 @@ class QueuedReport(OpenRequest):
     status: Literal["queued"] = Field(description="Always `queued`.")
     reason: str | None = Field(None, description="Why it is not there yet.")
     error_kind: str | None = Field(None, description="Class of the error of its last attempt, such as `Throttled`.")
+    stored_window: str | None = Field(
+        None, description="Other days that are stored, which `Prefer: allow-partial` would have answered."
+    )
 
 
 class NewRequestState(Document):
@@ -140,6 +146,12 @@ class BatchItem(Document):
     degraded: bool | None = Field(None, description="Whether it is less than what was asked for; `reason` says why.")
     actions: list[str] = Field([], description="What was tried before, with its outcome.")
     content_type: str | None = Field(None, description="Media type and version of the document.")
+    window: str | None = Field(
+        None, description="Days of the document, when they are not those of the key: with `Prefer: allow-partial` only."
+    )
+    stored_window: str | None = Field(
+        None, description="Of a miss: other days that are stored, which `Prefer: allow-partial` would have answered."
+    )
     request: OpenRequest | None = Field(None, description="The request for it, when one is queued.")
     document: Any = Field(None, description="The stored document; null unless the status is `hit` or `stale`.")
 

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from adwarm.model import AccessToken, Actor
+from adwarm.model import AccessToken, Actor, Window
 from adwarm.serving.api.insights_request import InsightsQuery
 from adwarm.serving.api.problem_response import SECURITY_HEADERS, Header, describe_problem
 from adwarm.serving.problems import Problem
@@ -26,22 +26,44 @@ class Visit:
     started: float
     headers: dict[bytes, bytes]
     is_sent: bool = False
+    refused_window: Window | None = None
+    """Days of a stored answer that the request does not allow; None without one."""
 
     @property
     def is_head(self) -> bool:
         """Whether the answer has no body."""
         return bool(self.scope["method"] == "HEAD")
 
+    @property
+    def stored_window(self) -> dict[str, str]:
+        """The member of a refusal that names the days of a stored answer that was not allowed, if there is one."""
+        return {} if self.refused_window is None else {"stored_window": str(self.refused_window)}
+
 
 @dataclass(slots=True)
 class Reading:
-    """A request whose token may read its key."""
+    """A request whose token may read its key.
+
+    Attributes:
+        visit: the request.
+        token: whose it is.
+        query: what it names.
+        actor: who reads.
+        at: when it came, UTC.
+        applied: the preferences that the answer has followed.
+    """
 
     visit: Visit
     token: AccessToken
     query: InsightsQuery
     actor: Actor
     at: datetime
+    applied: tuple[str, ...] = ()
+
+    @property
+    def prefer(self) -> str:
+        """The header `Prefer`."""
+        return self.visit.headers.get(b"prefer", b"").decode("latin-1")
 
 
 def collect_headers(pairs: list[Header]) -> dict[bytes, bytes]:
@@ -64,6 +86,8 @@ async def send(visit: Visit, status: int, headers: list[Header], body: bytes) ->
 
 async def send_problem(visit: Visit, problem: Problem) -> None:
     """Send a problem."""
+    if visit.refused_window is not None:
+        problem = replace(problem, fields={**problem.fields, **visit.stored_window})
     headers, body = describe_problem(problem)
     await send(visit, problem.status, [*headers, *SECURITY_HEADERS], body)
 

@@ -36,6 +36,7 @@ WEEK = ReportKey("act_1", "last_7d")
 PATH = "/v1/insights/act_1/yesterday"
 WEEK_PATH = "/v1/insights/act_1/last_7d"
 HOUR = timedelta(hours=1)
+PARTIAL = "allow-partial"
 SLOW = tuple(step.model_copy(update={"timeout_seconds": 60.0}) for step in DEFAULT_FALLBACKS)
 
 
@@ -147,11 +148,107 @@ def test_an_older_window_only_after_a_failure(route: HitHarness) -> None:
     route.clock.set(NOW + 24 * HOUR)
     assert route.get(PATH).status == 202
     route.misses.on_fetch = lambda key: FetchOutcome(False, retry_after=5, reason="it could not be fetched: down")
-    answer = route.get(PATH)
+    answer = route.get(PATH, prefer=PARTIAL)
     assert is_degraded(answer, "window")
+    assert answer.headers["adwarm-window"] == "2026-11-24..2026-11-24"
+    assert answer.headers["preference-applied"] == "allow-partial"
     assert "2026-11-24..2026-11-24 instead of 2026-11-25..2026-11-25" in answer.headers["adwarm-reason"]
     assert "act_1 yesterday 2026-11-24..2026-11-24" in answer.headers["cache-status"]
     assert "etag" not in answer.headers
+
+
+@pytest.mark.parametrize("shape", ["columnar", "rows", "ndjson", "csv", "arrow"])
+@SQLITE_ONLY
+def test_other_days_are_no_answer_in_any_shape(route: HitHarness, shape: str) -> None:
+    """Without the permission a failed fetch is a problem that names the stored days; no shape has their rows."""
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 24 * HOUR)
+    route.misses.on_fetch = lambda key: FetchOutcome(False, retry_after=5, reason="it could not be fetched: down")
+    answer = route.get(f"{PATH}?shape={shape}", prefer="wait=9")
+    assert (answer.status, orjson.loads(answer.body)["stored_window"]) == (503, "2026-11-24..2026-11-24")
+    allowed = route.get(f"{PATH}?shape={shape}", prefer="wait=9, allow-partial")
+    assert (allowed.status, allowed.headers["adwarm-window"]) == (200, "2026-11-24..2026-11-24")
+    assert allowed.headers["preference-applied"] == "wait=9, allow-partial"
+
+
+@SQLITE_ONLY
+def test_a_token_that_may_not_request_gets_no_other_days(desk: ReaderHarness, tmp_path: Path) -> None:
+    """Where the chain has the step before any error, a reader learns which days are stored and may ask for them."""
+    route = make_route(desk, tmp_path, FallbackSettings(kind="window", timeout_seconds=60))
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 24 * HOUR)
+    set_scopes(route, TokenScope.READ)
+    answer = route.get(PATH)
+    fields = orjson.loads(answer.body)
+    assert (answer.status, fields["title"], fields["stored_window"]) == (404, "Not Stored", "2026-11-24..2026-11-24")
+    assert is_degraded(route.get(PATH, prefer=PARTIAL), "window")
+
+
+@SQLITE_ONLY
+def test_a_queued_report_names_the_days_that_are_stored(desk: ReaderHarness, tmp_path: Path) -> None:
+    """A 202 says which other days the reader could have meanwhile."""
+    kinds: tuple[FallbackKind, ...] = ("window", "upstream")
+    route = make_route(desk, tmp_path, *(FallbackSettings(kind=kind, timeout_seconds=60) for kind in kinds))
+    route.desk.warm(KEY)
+    route.clock.set(NOW + 24 * HOUR)
+    answer = route.get(PATH)
+    assert (answer.status, orjson.loads(answer.body)["stored_window"]) == (202, "2026-11-24..2026-11-24")
+
+
+@SQLITE_ONLY
+def test_a_lost_database_after_midnight(route: HitHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy in memory is of yesterday's days then: 503 by default, that copy without a tag for who allows it."""
+    route.desk.warm(KEY)
+    good = route.get(PATH)
+    lose_store(monkeypatch)
+    route.clock.set(NOW + 24 * HOUR)
+    answer = route.get(PATH)
+    assert (answer.status, orjson.loads(answer.body)["stored_window"]) == (503, "2026-11-24..2026-11-24")
+    allowed = route.get(PATH, prefer=PARTIAL, if_none_match=good.headers["etag"])
+    assert is_degraded(allowed, "cache")
+    assert (allowed.headers["adwarm-window"], "etag" in allowed.headers) == ("2026-11-24..2026-11-24", False)
+    assert allowed.headers["cache-control"] == "no-store"
+
+
+@SQLITE_ONLY
+def test_who_waits_for_an_old_report_gets_a_fresh_one(route: HitHarness) -> None:
+    """A stale entry is fetched before it is sent, for a reader who offers to wait; others get it at once."""
+    route.desk.warm(KEY)
+    route.clock.sleep(7 * 3600)
+
+    def fetch(key: ReportKey) -> FetchOutcome:
+        route.desk.fetch(key)
+        return FetchOutcome(True, 1)
+
+    route.misses.on_fetch = fetch
+    assert "ttl=-" in route.get(PATH).headers["cache-status"]
+    answer = route.get(PATH, prefer="wait=9")
+    assert (answer.status, answer.headers["preference-applied"]) == (200, "wait=9")
+    assert "fwd=miss; stored" in answer.headers["cache-status"]
+    assert [item[:3] for item in route.misses.fetched] == [(KEY, Priority.NORMAL, 9.0)]
+
+
+@pytest.mark.parametrize("status", [None, 429, 503])
+@SQLITE_ONLY
+def test_after_its_wait_the_old_report_answers(route: HitHarness, status: int | None) -> None:
+    """A fetch that takes longer, is refused or fails leaves the stored report, stale, with its tag and the reason."""
+    route.desk.warm(KEY)
+    good = route.get(PATH)
+    route.clock.sleep(7 * 3600)
+
+    def refuse(key: ReportKey) -> FetchOutcome:
+        if status is None:
+            return FetchOutcome(False, 17, 3, "it is being fetched")
+        raise Problem(status, "Refused", "no more today")
+
+    route.misses.on_fetch = refuse
+    answer = route.get(PATH, prefer="wait=9")
+    assert (answer.status, answer.headers["etag"]) == (200, good.headers["etag"])
+    assert "; hit; ttl=-" in answer.headers["cache-status"]
+    assert ("it is being fetched" if status is None else "no more today") in answer.headers["adwarm-reason"]
+    assert answer.headers["preference-applied"] == "wait=9"
+    set_scopes(route, TokenScope.READ)
+    assert "preference-applied" not in route.get(PATH, prefer="wait=9").headers
 
 
 def make_failing_route(desk: ReaderHarness, home: Path, kind: str) -> HitHarness:
@@ -187,7 +284,7 @@ def test_a_full_queue_is_answered_from_the_rest(route: HitHarness) -> None:
     route.misses.on_fetch = refuse
     route.desk.warm(KEY)
     route.clock.set(NOW + 24 * HOUR)
-    assert is_degraded(route.get(PATH), "window")
+    assert is_degraded(route.get(PATH, prefer=PARTIAL), "window")
     answer = route.get("/v1/insights/act_1/2026-01-01..2026-01-02")
     assert (answer.status, answer.headers["retry-after"]) == (503, "7")
 
@@ -416,6 +513,22 @@ def test_a_batch_has_source_and_reason(api: Api) -> None:
     assert stale["document"]["daily"]["rows"] == 1
     assert (miss["status"], miss["served_from"], miss["request"]["request_id"] > 0) == ("miss", None, True)
     assert api.misses.revalidated == [KEY]
+
+
+def test_a_batch_has_other_days_only_with_permission(api: Api) -> None:
+    """Without it the item is a miss that names the stored days; with it, it has the document and names its days."""
+    api.services.chain.steps = (FallbackSettings(kind="window", timeout_seconds=60),)
+    api.desk.warm(KEY)
+    api.desk.bench.clock.set(NOW + 24 * HOUR)
+    body, token = {"items": [{"account": "act_1", "range": "yesterday"}]}, api.token()
+    answer = api.post("/v1/batch", token, body)
+    (miss,) = answer.json()["items"]
+    assert (miss["status"], miss["document"], miss["stored_window"]) == ("miss", None, "2026-11-24..2026-11-24")
+    assert "preference-applied" not in answer.headers
+    answer = api.post("/v1/batch", token, body, Prefer=PARTIAL)
+    (item,) = answer.json()["items"]
+    assert (item["status"], item["window"], item["document"]["daily"]["rows"]) == ("stale", "2026-11-24..2026-11-24", 1)
+    assert answer.headers["preference-applied"] == PARTIAL
 
 
 @given(

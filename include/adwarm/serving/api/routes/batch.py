@@ -11,13 +11,15 @@ from fastapi.concurrency import run_in_threadpool
 
 from adwarm.compression import choose_encoding, content_coding, decode_envelope
 from adwarm.compression.codecs import encode
+from adwarm.foundation.api_headers import ALLOW_PARTIAL
 from adwarm.foundation.errors import BadRequest, Corrupt, TooMuchData
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.redaction import redact
-from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope
+from adwarm.model import AccessToken, Actor, Priority, ReportKey, TokenScope, Window
 from adwarm.model.windows import check_served
 from adwarm.serving.actors import choose_actor
-from adwarm.serving.api.dependencies import ActorHeader, ReadToken, Services
+from adwarm.serving.api.dependencies import PARTIAL_TEXT, ActorHeader, ReadToken, Services
+from adwarm.serving.api.insights_request import allows_partial
 from adwarm.serving.api.models import BatchAnswer, BatchBody, BatchItem, KeyBody, OpenRequest
 from adwarm.serving.api.responses import problems
 from adwarm.serving.api.routes.requests import request_path
@@ -70,10 +72,11 @@ async def read_batch(
     body: BatchBody,
     accept_encoding: Annotated[str, Header(max_length=1_000, include_in_schema=False)] = "",
     adwarm_actor: ActorHeader = None,
+    prefer: Annotated[str, Header(max_length=200, description=PARTIAL_TEXT)] = "",
 ) -> Response:
     """Answer what is stored for each key, at once. Only with the scope `enqueue` are missing reports requested."""
-    actor = choose_actor(token, adwarm_actor and adwarm_actor.encode())
-    reads = await run_in_threadpool(_read_all, services, token, body.items)
+    actor, is_partial_allowed = choose_actor(token, adwarm_actor and adwarm_actor.encode()), allows_partial(prefer)
+    reads = await run_in_threadpool(_read_all, services, token, body.items, allow_partial=is_partial_allowed)
     priority = cut_priority(token, Priority.parse(body.priority))
     reads = [await _request_missing(services, token, priority, read) for read in reads]
     for read in reads:
@@ -82,25 +85,31 @@ async def read_batch(
     headers = {"Vary": "Accept-Encoding, Authorization"}
     if coding != "identity":
         headers["Content-Encoding"] = coding
+    if any(read.item.window is not None for read in reads):
+        headers["Preference-Applied"] = ALLOW_PARTIAL
     return Response(content, media_type="application/json", headers=headers)
 
 
-def _read_all(services: ServingServices, token: AccessToken, keys: Sequence[KeyBody]) -> list[_Read]:
+def _read_all(
+    services: ServingServices, token: AccessToken, keys: Sequence[KeyBody], *, allow_partial: bool
+) -> list[_Read]:
     reads: list[_Read] = []
     left = MAX_DECODED_BYTES
     for key in keys:
-        read = _read(services, token, key, left)
+        read = _read(services, token, key, left, allow_partial=allow_partial)
         left -= len(read.document or b"")
         reads.append(read)
     return reads
 
 
-def _read(services: ServingServices, token: AccessToken, body: KeyBody, max_bytes: int) -> _Read:
+def _read(
+    services: ServingServices, token: AccessToken, body: KeyBody, max_bytes: int, *, allow_partial: bool
+) -> _Read:
     started = time.perf_counter()
     named = {"account": body.account, "range": body.range, "report": body.report}
     try:
         key = check_key(token, body.account, body.range, body.report, services.context.settings)
-        result = services.chain.read(key, record_traffic=False)
+        result = services.chain.read(key, record_traffic=False, allow_partial=allow_partial)
         is_open = result.entry is not None or _is_of_stored_account(services, token, result)
     except Problem as problem:
         return _Read(BatchItem(**named, status="not_found", reason=problem.detail))
@@ -134,7 +143,8 @@ def _is_of_stored_account(services: ServingServices, token: AccessToken, miss: R
 def _describe(services: ServingServices, named: dict[str, str], result: ReadResult, max_bytes: int) -> _Read:
     entry, blob = result.entry, result.blob
     if entry is None or blob is None:
-        return _Read(BatchItem(**named, status="miss", reason=result.reason))
+        stored_window = _name(result.refused_window)
+        return _Read(BatchItem(**named, status="miss", reason=result.reason, stored_window=stored_window))
     item = BatchItem(
         **named,
         status="hit" if result.status is ReadStatus.HIT else "stale",
@@ -146,6 +156,7 @@ def _describe(services: ServingServices, named: dict[str, str], result: ReadResu
         complete=entry.complete,
         served_from=result.source,
         degraded=result.is_degraded,
+        window=_name(result.other_window),
         actions=list(result.actions),
         content_type=decode_envelope(blob).content_type,
     )
@@ -153,6 +164,10 @@ def _describe(services: ServingServices, named: dict[str, str], result: ReadResu
         reason = "the answer is full; read this report by itself"
         return _Read(item.model_copy(update={"reason": reason}), entry=entry)
     return _Read(item, entry=entry, document=services.reader.get_body(result))
+
+
+def _name(window: Window | None) -> str | None:
+    return None if window is None else str(window)
 
 
 async def _request_missing(services: ServingServices, token: AccessToken, priority: Priority, read: _Read) -> _Read:

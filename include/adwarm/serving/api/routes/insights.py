@@ -10,7 +10,7 @@ from fastapi import APIRouter, Header, Path, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from adwarm.serving.api.dependencies import ACTOR_TEXT, AccountPath, ReadToken
+from adwarm.serving.api.dependencies import ACTOR_TEXT, PARTIAL_TEXT, AccountPath, ReadToken
 from adwarm.serving.api.models import ActorName, PriorityName, QueuedReport
 from adwarm.serving.api.responses import Responses, problems, text_header
 from adwarm.serving.problems import Problem
@@ -26,6 +26,8 @@ _HEADERS = {
     "Adwarm-Degraded": text_header("`?1` when the answer is less than what was asked for."),
     "Adwarm-Reason": text_header("Why it is degraded, or why a fallback answered, as a quoted string (RFC 8941)."),
     "Adwarm-Actions": text_header("What was tried before, as a list of quoted strings (RFC 8941)."),
+    "Adwarm-Window": text_header("Days of the answer, when they are not those asked for; absent otherwise."),
+    "Preference-Applied": text_header("RFC 7240: what of `Prefer` was followed: `wait=N`, `allow-partial`."),
     "Vary": text_header("The request headers that choose the answer."),
     "Use-As-Dictionary": text_header("RFC 9842: the next answer may be a delta against this one."),
 }
@@ -76,7 +78,7 @@ class ReportHeaders(BaseModel):
         "",
         alias="Prefer",
         max_length=200,
-        description="RFC 7240: `wait=N` waits up to N seconds, at most 30, for a missing report.",
+        description=f"RFC 7240: `wait=N` waits up to N seconds, at most 30, for a missing or stale one; {PARTIAL_TEXT}",
     )
     priority: PriorityName = Field(
         "normal",
