@@ -31,6 +31,9 @@ def get(
     report: ReportOption = "default",
     actor: Annotated[str, typer.Option(help="Who reads: human, embedded, api or warmer.")] = "api",
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch on a miss, with critical priority.")] = False,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Print an entry of other days when that of the range is not there.")
+    ] = False,
     meta: Annotated[
         bool, typer.Option("--meta", help="Print status, age, source and sizes instead of the report.")
     ] = False,
@@ -54,7 +57,7 @@ def get(
     runtime = Runtime(clock=clock_at(at))
     key, reader_class = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
     result = require_entry(
-        runtime.read_chain.read(key, reader_class, may_fetch=fetch, wants_fresh=fetch),
+        runtime.read_chain.read(key, reader_class, may_fetch=fetch, wants_fresh=fetch, allow_partial=allow_partial),
         hint="" if fetch else "; `adwarm get --fetch` fetches it",
     )
     if meta:
