@@ -726,6 +726,16 @@ export interface components {
              * @description Media type and version of the document.
              */
             content_type: string | null;
+            /**
+             * Window
+             * @description Days of the document, when they are not those of the key: with `Prefer: allow-partial` only.
+             */
+            window: string | null;
+            /**
+             * Stored Window
+             * @description Of a miss: other days that are stored, which `Prefer: allow-partial` would have answered.
+             */
+            stored_window: string | null;
             /** @description The request for it, when one is queued. */
             request: components["schemas"]["OpenRequest"] | null;
             /**
@@ -1370,6 +1380,12 @@ export interface components {
              * @default null
              */
             error_kind: string | null;
+            /**
+             * Stored Window
+             * @description Other days that are stored, which `Prefer: allow-partial` would have answered.
+             * @default null
+             */
+            stored_window: string | null;
         } & {
             [key: string]: unknown;
         };
@@ -1473,6 +1489,11 @@ export interface components {
              * @description Class of the error of its last attempt, such as `Throttled`.
              */
             error_kind: string | null;
+            /**
+             * Stored Window
+             * @description Other days that are stored, which `Prefer: allow-partial` would have answered.
+             */
+            stored_window: string | null;
         };
         /**
          * Readiness
@@ -2103,12 +2124,12 @@ export interface operations {
                 /** @description Form of the rows; default: the one that `Accept` names, else columnar. */
                 shape?: ("columnar" | "rows" | "ndjson" | "csv" | "arrow") | null;
                 /** @description Which table: ndjson, csv and arrow hold one of the document's two. */
-                table?: ("summary" | "daily") | null;
+                table?: ("daily" | "summary") | null;
                 /** @description As `Adwarm-Priority`, which a link cannot send. */
                 priority?: ("critical" | "high" | "normal" | "low") | null;
             };
             header?: {
-                /** @description RFC 7240: `wait=N` waits up to N seconds, at most 30, for a missing report. */
+                /** @description RFC 7240: `wait=N` waits up to N seconds, at most 30, for a missing or stale one; `allow-partial` allows an answer of other days than those asked for, which names its days. */
                 Prefer?: string;
                 /** @description Class of the request for a missing or stale report, cut to the token's highest. */
                 "Adwarm-Priority"?: "critical" | "high" | "normal" | "low";
@@ -2154,6 +2175,10 @@ export interface operations {
                     "Adwarm-Reason"?: string;
                     /** @description What was tried before, as a list of quoted strings (RFC 8941). */
                     "Adwarm-Actions"?: string;
+                    /** @description Days of the answer, when they are not those asked for; absent otherwise. */
+                    "Adwarm-Window"?: string;
+                    /** @description RFC 7240: what of `Prefer` was followed: `wait=N`, `allow-partial`. */
+                    "Preference-Applied"?: string;
                     /** @description The request headers that choose the answer. */
                     Vary?: string;
                     /** @description RFC 9842: the next answer may be a delta against this one. */
@@ -2202,6 +2227,10 @@ export interface operations {
                     "Adwarm-Reason"?: string;
                     /** @description What was tried before, as a list of quoted strings (RFC 8941). */
                     "Adwarm-Actions"?: string;
+                    /** @description Days of the answer, when they are not those asked for; absent otherwise. */
+                    "Adwarm-Window"?: string;
+                    /** @description RFC 7240: what of `Prefer` was followed: `wait=N`, `allow-partial`. */
+                    "Preference-Applied"?: string;
                     /** @description The request headers that choose the answer. */
                     Vary?: string;
                     /** @description RFC 9842: the next answer may be a delta against this one. */
@@ -2303,6 +2332,8 @@ export interface operations {
             header?: {
                 /** @description Who opens the report; only the token of a trusted backend may say so. */
                 "Adwarm-Actor"?: ("human" | "embedded" | "api") | null;
+                /** @description `allow-partial` allows an answer of other days than those asked for, which names its days. */
+                prefer?: string;
             };
             path?: never;
             cookie?: never;

@@ -18,7 +18,7 @@ from adwarm.serving.body_files import OLD_CONTENT_TYPE
 from adwarm.serving.flights import loop_time
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.read_chain import ChainRequest, ReadChain, max_age_seconds, order_steps
-from adwarm.serving.reader import KnownEntry, ReadResult
+from adwarm.serving.reader import ReadResult, RecentEntry
 from adwarm.settings.recovery_sections import FallbackSettings
 from adwarm.store.entries import Entry
 
@@ -97,11 +97,11 @@ class ApiChain:
         entry = None if pointer is None else pointer.entry
         body = None if entry is None else self._parts.bodies.get(entry)
 
-        def find_cached() -> KnownEntry | None:
+        def find_cached() -> RecentEntry | None:
             if pointer is None or entry is None:
                 return None
             found = body or self._parts.bodies.read_local(entry)
-            return None if found is None else KnownEntry(entry, _seal(entry, found), pointer.data_zone)
+            return None if found is None else RecentEntry(entry, _seal(entry, found), pointer.data_zone)
 
         own = replace(request, find_cached=find_cached)
         loop = asyncio.get_running_loop()

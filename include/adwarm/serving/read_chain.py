@@ -43,7 +43,7 @@ from adwarm.prefetch.batch import BatchStopped
 from adwarm.recovery import Fallback, RecoveryPipeline
 from adwarm.recovery.fallback import FallbackRun, is_abandoned
 from adwarm.serving.chain_steps import find_other_window, load_libraries, read_partitions, read_source
-from adwarm.serving.reader import KnownEntry, Reader, ReadResult, ReadStatus
+from adwarm.serving.reader import Reader, ReadResult, ReadStatus, RecentEntry
 from adwarm.settings.recovery_sections import ANY_ERROR, FallbackSettings
 
 _HOUR_SECONDS = 3_600.0
@@ -53,7 +53,7 @@ _COMPLETE_SOURCES = frozenset({"entry", "upstream"})
 _FRESH_STATUSES = frozenset({ReadStatus.HIT, ReadStatus.FETCHED})
 STORE_ERRORS: Final = (Transient, OSError, SQLAlchemyError)
 """What reading an entry raises when its database cannot be reached or is too slow."""
-CachedEntry = Callable[[], KnownEntry | None]
+CachedEntry = Callable[[], RecentEntry | None]
 
 
 class StoreUnreachable(Transient):

@@ -103,7 +103,7 @@ class ReadResult:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownEntry:
+class RecentEntry:
     """An entry that a process has in memory.
 
     Attributes:
@@ -126,7 +126,7 @@ class Reader:
         self._settings = context.settings
         self._clock = clock
         self._cache = TranscodeCache(context.settings.compression.cache_bytes)
-        self._recent: LRUCache[ReportKey, KnownEntry] = LRUCache(_RECENT_BYTES, _count_bytes)
+        self._recent: LRUCache[ReportKey, RecentEntry] = LRUCache(_RECENT_BYTES, _count_bytes)
         self._recent_lock = Lock()
         self._first_opens = FirstOpenTracker()
         self._verifier = StoredBytesVerifier(context.settings.compression)
@@ -212,7 +212,7 @@ class Reader:
         zone = self._settings.default_zone
         return accounts.get(self._engine, account_id) or Account(account_id, zone, zone)
 
-    def find_recent(self, key: ReportKey) -> KnownEntry | None:
+    def find_recent(self, key: ReportKey) -> RecentEntry | None:
         """Return the entry that this reader has verified last for the key; needs no database."""
         with self._recent_lock:
             return self._recent.get(key)
@@ -252,20 +252,20 @@ class Reader:
             return ReadResult(key, ReadStatus.MISS, now, reason=str(error), window=window)
         except Corrupt as error:
             return ReadResult(key, ReadStatus.MISS, now, reason=str(error), error=error, window=window)
-        self._remember(key, KnownEntry(entry, blob, account.data_zone))
+        self._remember(key, RecentEntry(entry, blob, account.data_zone))
         found = ReadResult(key, ReadStatus.HIT, now, entry, blob, source="entry", window=window)
         if entry.is_fresh(now):
             return found
         reason = entry.degraded_reason if entry.degraded else f"fresh until {entry.expires_at:%Y-%m-%d %H:%M} UTC"
         return replace(found, status=ReadStatus.STALE, reason=reason, is_degraded=entry.degraded)
 
-    def _remember(self, key: ReportKey, known: KnownEntry) -> None:
+    def _remember(self, key: ReportKey, known: RecentEntry) -> None:
         if len(known.blob) <= _RECENT_BYTES:
             with self._recent_lock:
                 self._recent[key] = known
 
 
-def _count_bytes(known: KnownEntry) -> int:
+def _count_bytes(known: RecentEntry) -> int:
     return len(known.blob)
 
 
