@@ -69,8 +69,10 @@ export interface ReportOptions {
   readonly report?: string
   /** Class of the request in the queue when the report is missing or old. */
   readonly priority?: Priority
-  /** How long the API may hold the answer back while a missing report is fetched. At most 30. */
+  /** How long the API may hold the answer back while a missing or old report is fetched. At most 30. */
   readonly waitSeconds?: number
+  /** Whether a report of other days is welcome while that of the days asked for is not there; `otherWindow` names them. */
+  readonly allowPartial?: boolean
   readonly trigger?: Trigger
   /** The request that an earlier answer named, so that asking again is the same open. */
   readonly requestId?: string | null
@@ -102,6 +104,8 @@ export interface WaitingAnswer {
   readonly retryAfterSeconds: number
   /** Why it is not there yet; null when the API does not say. */
   readonly reason: string | null
+  /** Other days that are stored, which `allowPartial` returns; null without any. */
+  readonly storedWindow: string | null
 }
 
 export interface FollowOptions extends ReportOptions {
@@ -281,7 +285,7 @@ function reportHeaders(options: ReportOptions): Record<string, string> {
     // no-cache sends the version at hand and its dictionary, and the API lets a client that says so keep it a week.
     'Adwarm-Client': CLIENT_NAME,
     'Adwarm-Trigger': options.trigger ?? 'open',
-    Prefer: `wait=${options.waitSeconds ?? DEFAULT_WAIT_SECONDS}`,
+    Prefer: `wait=${options.waitSeconds ?? DEFAULT_WAIT_SECONDS}${options.allowPartial ? ', allow-partial' : ''}`,
     // A header, since the browser's copy and its dictionary belong to one URL.
     ...(options.priority ? {'Adwarm-Priority': options.priority} : {}),
     ...(options.requestId ? {'Adwarm-Request': options.requestId} : {}),
@@ -303,6 +307,7 @@ async function readWaiting(response: Response, before: string | null): Promise<W
     requestId: id === null || id === undefined ? null : String(id),
     retryAfterSeconds: readRetryAfter(response.headers) ?? DEFAULT_RETRY_SECONDS,
     reason: typeof body['reason'] === 'string' ? body['reason'] : null,
+    storedWindow: typeof body['stored_window'] === 'string' ? body['stored_window'] : null,
   }
 }
 

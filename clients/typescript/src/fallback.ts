@@ -8,15 +8,18 @@ export interface Fallback {
   readonly reason: string | null
   /** What was tried before, with its outcome. */
   readonly actions: readonly string[]
+  /** The days of the report, `YYYY-MM-DD..YYYY-MM-DD`, when they are not those asked for; null otherwise. */
+  readonly otherWindow: string | null
 }
 
-/** Reads the headers `Adwarm-Source`, `Adwarm-Degraded`, `Adwarm-Reason` and `Adwarm-Actions`. */
+/** Reads the headers `Adwarm-Source`, `Adwarm-Degraded`, `Adwarm-Reason`, `Adwarm-Actions` and `Adwarm-Window`. */
 export function readFallback(headers: Headers, isFetched: boolean): Fallback {
   return {
     source: headers.get('adwarm-source') ?? (isFetched ? 'upstream' : 'entry'),
     isDegraded: headers.get('adwarm-degraded')?.trim() === '?1',
     reason: readStrings(headers.get('adwarm-reason'))[0] ?? null,
     actions: readStrings(headers.get('adwarm-actions')),
+    otherWindow: headers.get('adwarm-window'),
   }
 }
 

@@ -80,6 +80,7 @@ const NO_DETAILS: Waiting = {
   reason: null,
   openBreakers: [],
 }
+const WAIT_SECONDS = 5
 const MAX_STALE_CHECKS = 10
 const MAX_RETRIES = 6
 const MAX_BACKOFF_SECONDS = 60
@@ -112,9 +113,11 @@ export class ReportStore extends Store<ReportState> {
           trigger,
           requestId,
           signal,
+          allowPartial: true,
+          // What is stored is shown at once, old or not; only a missing report is waited for.
+          waitSeconds: waitSeconds ?? (requestId === null ? 0 : WAIT_SECONDS),
           ...(report === undefined ? {} : {report}),
           ...(priority === undefined ? {} : {priority}),
-          ...(waitSeconds === undefined ? {} : {waitSeconds}),
         })
         failures = 0
         requestId = answer.kind === 'waiting' ? answer.requestId : null
@@ -139,11 +142,11 @@ export class ReportStore extends Store<ReportState> {
   }
 
   private show(answer: ReportAnswer, signal: AbortSignal): void {
-    const {source, isDegraded, reason, actions} = answer
+    const {source, isDegraded, reason, actions, otherWindow} = answer
     this.set(
       {
         ...EMPTY,
-        fallback: {source, isDegraded, reason, actions},
+        fallback: {source, isDegraded, reason, actions, otherWindow},
         data: answer.document,
         status: answer.status,
         isFetching: false,

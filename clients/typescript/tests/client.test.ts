@@ -33,6 +33,13 @@ describe('tryReport', () => {
     expect(call?.url.href).not.toContain('secret')
   })
 
+  it('asks for other days only when they are allowed', async () => {
+    const {client, calls} = makeClient(() => reportResponse('adwarm; hit; ttl=5'))
+    await client.tryReport('act_1', 'last_7d', {allowPartial: true, waitSeconds: 3})
+    await client.tryReport('act_1', 'last_7d')
+    expect(calls.map(({headers}) => headers.get('prefer'))).toEqual(['wait=3, allow-partial', 'wait=5'])
+  })
+
   it('tells how the report came', async () => {
     const {client} = makeClient(() => reportResponse('adwarm; hit; ttl=-9', undefined, {'Content-Encoding': 'dcz'}))
     const answer = await client.tryReport('act_1', 'last_7d')
@@ -47,6 +54,7 @@ describe('tryReport', () => {
         'Adwarm-Degraded': '?1',
         'Adwarm-Reason': '"no \\"summary\\", of 3 days"',
         'Adwarm-Actions': '"fallback entry failed: NotFound: x", "b, c"',
+        'Adwarm-Window': '2026-01-01..2026-01-06',
       }),
     )
     expect(await client.tryReport('act_1', 'last_7d')).toMatchObject({
@@ -55,6 +63,7 @@ describe('tryReport', () => {
       isDegraded: true,
       reason: 'no "summary", of 3 days',
       actions: ['fallback entry failed: NotFound: x', 'b, c'],
+      otherWindow: '2026-01-01..2026-01-06',
     })
   })
 

@@ -58,6 +58,22 @@ afterEach(() => {
 })
 
 describe('useAdwarmReport', () => {
+  it('shows other days at once and names them, and waits only for a report that is missing', async () => {
+    const partial = () =>
+      reportResponse('adwarm; hit; ttl=-1', undefined, {'Adwarm-Window': '2026-01-01..2026-01-07', 'Adwarm-Degraded': '?1'})
+    const {wrapper, reports} = setUp(() => waitingResponse(42), partial)
+    const {result} = renderHook(() => useAdwarmReport('act_1', 'last_7d'), {wrapper})
+    await pass(0)
+    await pass(2)
+
+    expect(result.current.data).not.toBeNull()
+    expect(result.current.fallback?.otherWindow).toBe('2026-01-01..2026-01-07')
+    expect(reports().slice(0, 2).map(({headers}) => headers.get('prefer'))).toEqual([
+      'wait=0, allow-partial',
+      'wait=5, allow-partial',
+    ])
+  })
+
   it('shows a hit with its age, and asks no more', async () => {
     const {wrapper, reports} = setUp(HIT)
     const {result} = renderHook(() => useAdwarmReport('act_1', 'last_7d'), {wrapper})

@@ -144,6 +144,9 @@ function Report({account, range, report: name, session, onSignOut}: ReportProps)
             <p>
               {longDay(data.since)}
               {data.since !== data.until && ` to ${longDay(data.until)}`} <span className="muted">{data.time_zone}</span>
+              {report.fallback?.otherWindow != null && (
+                <span className="missing">Not the days of this range: its report is not there yet</span>
+              )}
               {data.missing !== null && <span className="missing">Incomplete: {data.missing}</span>}
             </p>
             <button onClick={report.refresh} disabled={report.isFetching}>

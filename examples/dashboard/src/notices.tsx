@@ -26,7 +26,7 @@ export function ErrorBanner({report}: {readonly report: ReportHookState}) {
       <h2>{errorTitle(error)}</h2>
       <p>
         {sentence(error.detail)}{' '}
-        {data !== null && 'Below is the last report that could be read. '}
+        {data !== null && `Below is the last report that could be read, of ${data.since} to ${data.until}. `}
         {retrySeconds !== null && `The page tries again in ${span(retrySeconds)}.`}
       </p>
       <button onClick={report.refresh}>Try again</button>
