@@ -219,7 +219,8 @@ export interface paths {
          * Say that data has arrived
          * @description Mark days of an account as restated: reports that contain one are fetched again at their next read or warm.
          *
-         *     The next plan warms those that are likely to be opened. The same report again changes nothing.
+         *     The next plan warms those that are likely to be opened. The same report again changes nothing. Each report that it
+         *     makes old counts as one of the fetches that the token may cause a day.
          */
         post: operations["report_data_arrival"];
         delete?: never;
