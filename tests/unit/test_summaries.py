@@ -35,6 +35,20 @@ CASES: list[tuple[Any, str]] = [
         ),
     ),
     (
+        PlanSummary("dag/1", AT, Mode.LIVE, 9, 0, 0, 2, 0, 0, stopped="off", expiring=3, stopped_warms=4),
+        (
+            "planned 0 of 9 reports that may be opened soon; 0 fresh already, 2 cut by the hourly budget, "
+            "3 that would expire before the session ends, 4 left out while it is stopped; nothing is fetched: off"
+        ),
+    ),
+    (
+        StrategyPlanSummary("dag/1", {"morning": {**_COUNTS, "stopped": 5}}, stopped="off"),
+        (
+            "strategy morning: planned 0 of 11 reports; 4 fresh already, 0 cut by the hourly budget, "
+            "5 left out while it is stopped, 2 tried since the due time; nothing is fetched: off"
+        ),
+    ),
+    (
         PlanSummary("dag/1", AT, Mode.SHADOW, 1, 1, 0, 0, 0, 0),
         (
             "planned 1 of 1 report that may be opened soon (shadow mode: no call is made); "

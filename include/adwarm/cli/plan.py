@@ -59,6 +59,7 @@ def plan(
             "considered": forecast_plan.considered,
             "planned": len(forecast_plan.recommendations),
             "cut": forecast_plan.cut_total,
+            "expiring": forecast_plan.expiring_total,
             "fresh": forecast_plan.fresh_total,
             "held_out": len(forecast_plan.held_out),
             "items": [_item_fields(item) for item in items],
@@ -112,7 +113,8 @@ def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tup
         0,
         (
             f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(plan.recommendations):,} of {plan.considered:,} keys, "
-            f"{plan.fresh_total:,} fresh already, {plan.cut_total:,} cut"
+            f"{plan.fresh_total:,} fresh already, {plan.cut_total:,} cut by the hourly budget"
+            + (f", {plan.expiring_total:,} that would expire too soon" if plan.expiring_total else "")
             + (f", {len(plan.held_out):,} held out" if plan.held_out else "")
         ),
     )
@@ -132,7 +134,7 @@ def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tup
     for item in held_out:
         yield from _item_lines(item, decided_at, width)
     if cut:
-        yield 0, f"Cut, {len(cut):,} of {plan.cut_total:,}, the best first:"
+        yield 0, f"Cut, {len(cut):,} of {plan.cut_total + plan.expiring_total:,}, the best first:"
     for item in cut:
         yield from _item_lines(item, decided_at, width)
 

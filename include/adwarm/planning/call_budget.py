@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from adwarm.planning.explanations import BUDGET_CUT
 from adwarm.planning.recommendation import Recommendation
 from adwarm.settings import Settings
 
@@ -34,7 +35,7 @@ def split_by_budget(
             planned.append(candidate)
         else:
             why = (
-                f"cut by the budget: {max(0, calls)} upstream calls were left this hour and it came {_nth(rank)} by "
+                f"{BUDGET_CUT}: {max(0, calls)} upstream calls were left this hour and it came {_nth(rank)} by "
                 f"benefit per call"
             )
             cut.append(candidate.with_status("cut", why))

@@ -57,7 +57,7 @@ MIN_PROBABILITY = 0.01
 _HOUR = timedelta(hours=1)
 _ROUNDING = 1e-6
 log = logging.getLogger(__name__)
-_COUNTED = ("considered", "planned", "closing", "cut", "fresh", "batches", "held_out")
+_COUNTED = ("considered", "planned", "closing", "cut", "expiring", "stopped_warms", "fresh", "batches", "held_out")
 LIVE_DAG = "adwarm_intelligent_warming"
 """A plan outside any run counts against the hourly budget of this DAG."""
 
@@ -69,6 +69,9 @@ class PlanSummary:
     Attributes:
         without_forecast: why no open was predicted; empty when a forecast is live.
         stopped: why nothing is planned although there is something to warm; empty while warming is switched on.
+        cut: warms that the hourly budget rejects.
+        expiring: reports whose entry would expire before the session that is predicted for them ends.
+        stopped_warms: warms that are left out because warming is switched off.
         held_out: warms that are withheld to measure what warming gains.
         arrived: reports whose data has arrived.
         prepared: reports that are warmed under a changed query.
@@ -88,6 +91,8 @@ class PlanSummary:
     held_out: int = 0
     arrived: int = 0
     prepared: int = 0
+    expiring: int = 0
+    stopped_warms: int = 0
 
     @property
     def warms(self) -> int:
@@ -109,6 +114,10 @@ class PlanSummary:
         days += f", and {format_count(self.arrived, 'report')} whose data has arrived" if self.arrived else ""
         days += f", and {format_count(self.prepared, 'report')} under a changed query" if self.prepared else ""
         left_out = f"{self.fresh:,} fresh already, {self.cut:,} cut by the hourly budget"
+        if self.expiring:
+            left_out += f", {self.expiring:,} that would expire before the session ends"
+        if self.stopped_warms:
+            left_out += f", {self.stopped_warms:,} left out while it is stopped"
         if self.held_out:
             left_out += f", {self.held_out:,} held out to measure what warming gains"
         where = f" in {format_count(self.batches, 'batch', 'batches')}" if self.batches else ""
@@ -172,7 +181,7 @@ def decide(
         plan.considered,
         0 if stop else len(plan.recommendations),
         0 if stop else len(closings),
-        plan.cut_total + len(over_budget) + len(stopped),
+        plan.cut_total + len(over_budget) + len(further.arrivals.cut),
         plan.fresh_total,
         batches,
         without_forecast,
@@ -180,6 +189,8 @@ def decide(
         0 if stop else len(plan.held_out),
         0 if stop else len(further.arrivals.planned),
         0 if stop else len(further.switch.planned),
+        plan.expiring_total,
+        len(stopped),
     )
     _report(summary)
     with log_context(run=run_id):
@@ -202,7 +213,7 @@ def _close_days(
 
 def _report(summary: PlanSummary) -> None:
     telemetry.report(telemetry.PLANS, mode=str(summary.mode))
-    for name in ("planned", "closing", "arrived", "prepared", "cut", "fresh", "held_out"):
+    for name in ("planned", "closing", "arrived", "prepared", "cut", "expiring", "fresh", "held_out"):
         telemetry.report(telemetry.PLANNED, getattr(summary, name), result=name)
 
 

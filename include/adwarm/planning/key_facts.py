@@ -103,7 +103,7 @@ class KeyExplainer:
                 row,
                 tuple(_describe_strategy(item, key, at) for item in list_strategies(connection)),
                 now - timedelta(days=settings.retention.warm_days),
-                self._find_run(connection, at, now),
+                self._find_run(connection, question, warms),
                 **_load_obstacles(connection, row, question),
                 min_confidence=settings.planning.min_confidence,
                 open_value=settings.planning.open_value,
@@ -158,16 +158,30 @@ class KeyExplainer:
                 return warm
         return None
 
-    def _find_run(self, connection: Connection, at: datetime, now: datetime) -> RunState | None:
-        """Return the run whose decision belongs to a moment; for one to come, the last decision before it."""
-        step = self._context.settings.step
+    def _find_run(self, connection: Connection, question: _Question, warms: Sequence[Warm]) -> RunState | None:
+        """Return the run whose decision belongs to a moment; for one to come, the last decision before it.
+
+        A run that has a job has stored its plan: a task makes both, in this order.
+        """
+        at, now, step = question.at, question.now, self._context.settings.step
         if at > now and floor_to(at, step) > now:
             return RunState(floor_to(at, step), "", None, False, step.total_seconds())
         job = key_history.find_run_before(connection, LIVE_DAG, at)
         if job is None:
             return None
         missed = is_missed((at - job.started_at).total_seconds(), step.total_seconds())
-        return RunState(floor_to(job.started_at, step), job.run_id, job.started_at, missed, step.total_seconds())
+        decided_at = key_history.find_decision_time(connection, job.run_id) or floor_to(job.started_at, step)
+        upcoming = floor_to(now, step) + step
+        row = next((warm for warm in warms if warm.run_id == job.run_id and warm.key == question.key), None)
+        return RunState(
+            decided_at,
+            job.run_id,
+            job.started_at,
+            missed,
+            step.total_seconds(),
+            upcoming if now - at < step else None,
+            row,
+        )
 
 
 def _answers(warm: Warm, question: _Question) -> bool:

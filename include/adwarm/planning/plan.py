@@ -284,8 +284,15 @@ def plan_likely_keys(likely: LikelyKeys, view: PlanningView, planning: PlanningS
         _reject_fresh(fresh, index, selected.stored[index]) for index in range(min(len(fresh.keys), MAX_LISTED_CUTS))
     ]
     short = [_reject_too_short(expiring, index) for index in range(min(len(expiring.keys), MAX_LISTED_CUTS))]
-    cut_total = int(selected.selection.cut.sum()) + len(expiring.keys)
-    return WarmPlan(tuple(planned), (*cut, *short), tuple(kept), likely.slots.key_count, cut_total, len(fresh.keys))
+    return WarmPlan(
+        tuple(planned),
+        (*cut, *short),
+        tuple(kept),
+        likely.slots.key_count,
+        cut_total=int(selected.selection.cut.sum()),
+        expiring_total=len(expiring.keys),
+        fresh_total=len(fresh.keys),
+    )
 
 
 def select_likely_keys(

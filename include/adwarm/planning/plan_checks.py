@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from adwarm.foundation.wording import format_duration, format_some, format_utc
 from adwarm.model import Warm
-from adwarm.planning.explanations import explain_opens, format_amount
+from adwarm.planning.explanations import BUDGET_CUT, explain_opens, format_amount
 from adwarm.planning.key_checks import check_account, check_report, check_stored, check_strategies, check_switches
 from adwarm.planning.key_decision import Rule
 from adwarm.planning.rule_sentences import explain_rule
@@ -19,6 +19,8 @@ from adwarm.planning.why_not_warm import (
 )
 
 _SHOWN_ERRORS = 3
+_ADVICE_BY_CUT: Final = {"not warmed": "Switch it on again on the tab Actions when the reason no longer applies."}
+_ADVICE_OTHERWISE: Final = "No budget cut it: a reader's request fetches it. ADWARM_PLANNING__SESSION_MINUTES says how long an entry has to last."
 _SEVERAL_RUNS = 2.5
 """A run that is this many steps old at the moment means that later ones are missing."""
 
@@ -67,7 +69,11 @@ def check_run(facts: KeyFacts) -> Step:
         text = f"The next decision before the moment is that of {format_utc(run.decided_at)}; it is still to come."
         return Step("run", "Run", StepStatus.OK, text, {"decided_at": run.decided_at})
     text = f"The run {run.run_id} decided at {format_utc(run.decided_at)}."
-    return Step("run", "Run", StepStatus.OK, text, {"run_id": run.run_id, "decided_at": run.decided_at})
+    known = {"run_id": run.run_id, "decided_at": run.decided_at}
+    if run.next_at is not None:
+        text += f" The next one decides at {format_utc(run.next_at)}."
+        known["next_decided_at"] = run.next_at
+    return Step("run", "Run", StepStatus.OK, text, known)
 
 
 def check_forecast(facts: KeyFacts) -> Step:
@@ -132,6 +138,8 @@ def _explain_row(facts: KeyFacts, row: Warm) -> tuple[str, str]:
         )
     if status == "cut":
         why = str(row.explanation.get("cut") or "the plan does not say why")
+        if not why.startswith(BUDGET_CUT):
+            return f"because {_uncapital(why)}", _ADVICE_BY_CUT.get(why.partition(":")[0], _ADVICE_OTHERWISE)
         priced = f"; worth {format_amount(row.benefit)} calls at a price of {format_amount(row.price)}"
         return f"because {_uncapital(why)}{priced}", (
             "Raise ADWARM_PLANNING__MAX_CALLS_PER_HOUR, ADWARM_PLANNING__MAX_ACCOUNT_CALLS_PER_HOUR or the budget of "

@@ -63,7 +63,8 @@ class WarmPlan:
         cut: likely enough but rejected, best first; each says why.
         fresh: due, but the stored entry outlives the predicted session.
         considered: number of keys with any probability in the forecast.
-        cut_total: number of rejected keys; `cut` lists the best of them.
+        cut_total: number of keys that the budget rejects; `cut` lists the best of them, then some of the next.
+        expiring_total: number of keys rejected because a fetched entry would expire before the predicted session ends.
         fresh_total: number of fresh keys; `fresh` lists some of them.
         held_out: would be planned, but is withheld; uses the budget as if it were fetched.
     """
@@ -73,6 +74,7 @@ class WarmPlan:
     fresh: tuple[Recommendation, ...] = ()
     considered: int = 0
     cut_total: int = 0
+    expiring_total: int = 0
     fresh_total: int = 0
     held_out: tuple[Recommendation, ...] = ()
 

@@ -114,6 +114,12 @@ def _explain_worth(facts: KeyFacts, found: KeyDecision) -> RuleSentences:
             f"because the run at {at} would fetch it at {format_utc(found.warm_at)}, unless the hourly budget cuts it"
         )
         return RuleSentences(said, because, "Nothing to do.")
+    row = facts.run.row if facts.run else None
+    if row is not None:
+        ended = f", which answered it until {format_utc(row.expires_at)}" if row.expires_at else ""
+        kept = f"The plan has it: {row.status}, due at {format_utc(row.warm_at)}{ended}."
+        because = f"because the warm of the run at {at} did not answer it then any more{ended}"
+        return RuleSentences(f"{said} {kept}", because, "A longer freshness of the range keeps it warm longer.")
     text = f"{said} The plan has no row of it: a plan lists the best 200 of the keys that the budget cuts."
     because = (
         "because it was worth a warm, but is not in the plan: the hourly budget cut it with many others, or the run "

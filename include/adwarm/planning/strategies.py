@@ -18,6 +18,7 @@ from adwarm.foundation.wording import format_count
 from adwarm.model import Account, Mode, ReportKey, Strategy, WarmReason, normalize_account_id
 from adwarm.planning.decide import save_batches
 from adwarm.planning.expiry import find_range_change
+from adwarm.planning.explanations import BUDGET_CUT
 from adwarm.planning.plan import MAX_LISTED_CUTS
 from adwarm.planning.recommendation import Recommendation, batch_by_account
 from adwarm.planning.run_mode import cut_all
@@ -111,7 +112,8 @@ class StrategyPlanSummary:
     Attributes:
         run_id: the run whose plan it is.
         strategies: by name of a planned strategy how many of its keys are planned, fresh, cut by the budget, being
-            fetched by another run, and not fresh though tried since the due time, and the number of its lanes.
+            fetched by another run, and not fresh though tried since the due time, and the number of its lanes; and how
+            many are left out because warming is switched off, when it is.
         problems: by name of a strategy that could not be planned, why.
         rechecks: by name of a strategy that may have to be planned again before its next due time, when.
         lanes: what there is to carry out; none in a dry run.
@@ -143,10 +145,11 @@ class StrategyPlanSummary:
 
 
 def _describe_counts(name: str, counts: Mapping[str, int], recheck_at: datetime | None) -> str:
-    total = sum(counts[what] for what in ("planned", "fresh", "cut", "in_flight", "tried"))
+    total = sum(counts[what] for what in ("planned", "fresh", "cut", "in_flight", "tried")) + counts.get("stopped", 0)
     reports = f"{counts['planned']:,} of {format_count(total, 'report')}"
     lanes = f" in {format_count(counts['lanes'], 'lane')}" if counts["lanes"] else ""
     elsewhere = f", {counts['in_flight']:,} being fetched by another run" if counts["in_flight"] else ""
+    elsewhere += f", {counts['stopped']:,} left out while it is stopped" if counts.get("stopped") else ""
     elsewhere += f", {counts['tried']:,} tried since the due time" if counts["tried"] else ""
     left_out = f"{counts['fresh']:,} fresh already, {counts['cut']:,} cut by the hourly budget{elsewhere}"
     again = f"; planned again after {recheck_at:%H:%M} UTC" if recheck_at else ""
@@ -226,7 +229,7 @@ def decide_strategies(
         cut = [*cut_all([item for lane in lanes for item in lane], stop), *cut]
         lanes, summary.lanes, summary.stopped = [], [], stop
         for counts in summary.strategies.values():
-            counts.update(planned=0, lanes=0, cut=counts["cut"] + counts["planned"])
+            counts.update(planned=0, lanes=0, stopped=counts["planned"])
         summary.rechecks = dict.fromkeys(summary.strategies, decided_at)
     save_batches(context.engine, run_id, decided_at, Mode.SHADOW if dry_run else Mode.LIVE, lanes, cut)
     summary.lanes = [] if dry_run else summary.lanes
@@ -372,7 +375,7 @@ def _split(
     while number < len(candidates) and min(candidates[number].calls, limit) <= left:
         left -= candidates[number].calls
         number += 1
-    why = "cut by the budget: {} upstream calls were left this hour, and {} reports that waited longer came before it"
+    why = f"{BUDGET_CUT}: {{}} upstream calls were left this hour, and {{}} reports that waited longer came before it"
     return list(candidates[:number]), [
         item.with_status("cut", why.format(calls, number + rank)) for rank, item in enumerate(candidates[number:])
     ]

@@ -82,6 +82,8 @@ class RunState:
         started_at: when it started, UTC; None for a run that is still to come.
         is_missed: whether a later run should have decided before the moment and did not.
         step_seconds: time between two decisions.
+        next_at: the next decision after the question, UTC; None when later runs have decided since this one.
+        row: its newest row of the key; None when its plan has none.
     """
 
     decided_at: datetime
@@ -89,6 +91,8 @@ class RunState:
     started_at: datetime | None
     is_missed: bool
     step_seconds: float
+    next_at: datetime | None = None
+    row: Warm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, literal, null, or_, select, union_all
+from sqlalchemy import Connection, Row, and_, func, literal, null, or_, select, union_all
 
 from adwarm.model import EntryKey, Job, ReportKey, Snapshot, Warm
 from adwarm.store import snapshots
@@ -150,6 +150,14 @@ def find_run_before(connection: Connection, dag_id: str, at: datetime) -> Job | 
     query = select(warming_job).where(is_near, table.dag_id == dag_id).order_by(table.started_at.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     return None if row is None else Job(**{**row._mapping, "errors": tuple(row.errors)})
+
+
+def find_decision_time(connection: Connection, run_id: str) -> datetime | None:
+    """Return the decision time of a run's plan, which may have started later; None when its plan is empty."""
+    moment: datetime | None = connection.execute(
+        select(func.max(warm.c.decided_at)).where(warm.c.run_id == run_id)
+    ).scalar_one()
+    return moment
 
 
 def list_arrivals(connection: Connection, key: EntryKey, before: datetime) -> list[datetime]:

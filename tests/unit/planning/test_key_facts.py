@@ -195,6 +195,28 @@ def test_a_cut_report_names_price_and_benefit(world: World) -> None:
     assert "calls at a price of" in answer.because
 
 
+def test_a_delayed_run_is_named_by_its_decision(world: World) -> None:
+    """A run that started after the next decision time is no run of that time; the next decision is named."""
+    decide(world.context, NINE, RUN, Mode.LIVE)
+    jobs.start(world.engine, RUN, LIVE_DAG, 3, NINE + 62 * MINUTE)
+    at = NINE + 65 * MINUTE
+    steps = world.explain(at, ReportKey("act_1", "last_7d"), now=at).steps
+    step = next(item for item in steps if item.name == "run")
+    assert step.text == (
+        f"The run {RUN} decided at 2026-03-02 09:00 UTC. The next one decides at 2026-03-02 11:00 UTC."
+    )
+
+
+def test_a_row_of_the_plan_is_never_said_to_be_missing(world: World) -> None:
+    """A warm that was fetched and has expired since is in the plan, and its end is named."""
+    world.run(NINE)
+    ended = NINE + 8 * MINUTE
+    world.finish(WarmStatus.FETCHED, fetched_at=NINE + MINUTE, expires_at=ended)
+    answer = world.explain(NINE + 20 * MINUTE)
+    assert "no row" not in " ".join(step.text for step in answer.steps)
+    assert "which answered it until 2026-03-02 09:08 UTC" in answer.because
+
+
 def test_shadow_runs_fetch_nothing(world: World) -> None:
     """A shadow plan explains itself."""
     world.run(NINE, mode=Mode.SHADOW)
@@ -295,6 +317,8 @@ def test_an_entry_that_would_expire_within_the_session_is_cut(world: World) -> N
     answer = world.explain(MONDAY + 23 * HOUR + 45 * MINUTE, key)
     assert _decisive(answer) == "plan"
     assert "would expire at 2026-03-03 00:00 UTC, before the session ends" in answer.because
+    assert "MAX_CALLS_PER_HOUR" not in answer.advice
+    assert "at a price of" not in answer.because
 
 
 def test_a_strategy_that_includes_the_key_is_named(world: World) -> None:

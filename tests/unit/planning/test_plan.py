@@ -226,7 +226,7 @@ def test_the_entry_must_outlast_the_session() -> None:
 
     assert len(_plan([_slot(NOW + 15 * MINUTE, 0.9)], expires=until(ends)).recommendations) == 1
     plan = _plan([_slot(NOW + 15 * MINUTE, 0.9)], expires=until(ends - MINUTE))
-    assert (plan.recommendations, plan.cut_total) == ((), 1)
+    assert (plan.recommendations, plan.cut_total, plan.expiring_total) == ((), 0, 1)
     assert "before the session ends" in plan.cut[0].explanation["cut"]
 
 
