@@ -26,10 +26,11 @@ _LIBRARIES = (
     r"tornado|Twisted|Typhoeus|undici|unirest\S*|ureq|urllib\S*|vegeta|Vert\.?x\S*|wget|WinHttp|wrk|Zapier|Zend\S*"
 )
 _MONITORS = (
-    r"AlwaysOn|Amazon-Route53|AppDynamics|Apache\S* \(internal dummy|Blackbox|check_\w+|Checkly|Consul|Datadog|"
+    r"AlwaysOn|Amazon-Route53|AppDynamics|Apache\S* \(internal dummy|Better Stack|Blackbox|check_\w+|Checkly|collectd|"
+    r"Consul|Datadog|Dynatrace|Hyperping|Instana|Netdata|Telegraf|Traefik|"
     r"Edge[ -]Health|ELB-\w+|Envoy|Fastly|Freshping|Gatus|GoogleHC|Grafana|HAProxy|Icinga|jetmon|kube-probe|"
-    r"Load Balancer|Monit|Nagios|NodePing|OhDear|Prometheus|Pulsetic|Rigor|Sentry|Site24x7|StatusCake|StatusOK|"
-    r"updown\.io|Uptrends|Varnish|Zabbix"
+    r"Load Balancer|Monit|Nagios|New ?Relic\w*|NodePing|OhDear|Prometheus|Pulsetic|Rigor|Sentry|Site24x7|StatusCake|"
+    r"StatusOK|updown\.io|Uptrends|Varnish|Zabbix"
 )
 _ANYWHERE = (
     r"(?<!cu)bot\b|crawl|spider|monitor|pingdom|uptime|health[ -]?check|synthetic|heartbeat|statuscake|site24x7|"

@@ -44,12 +44,21 @@ class CallRequest:
         scopes: the capacity scopes it draws on; the fleet is added.
         source: name of the upstream, whose breaker counts the outcome.
         cost: tokens to take from the rate, one per platform call.
+        connection: whose credential is used; names the scope of its token in errors.
     """
 
     scopes: tuple[Scope, ...]
     priority: Priority
     source: str
     cost: float = 1.0
+    connection: str = ""
+
+    def describe_limit(self, reason: str, scope: str) -> str:
+        """Return the reason why a scope lets no call in, with the connection in place of the hash of its token."""
+        if not scope.startswith(f"{ScopeKind.TOKEN}:"):
+            return reason
+        owner = f"the connection {self.connection}" if self.connection else f"the source {self.source}"
+        return reason.replace(scope, f"the token of {owner}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,14 +272,16 @@ def _wait_for_grant(admission: Admission, clock: Clock, call: CallRequest, timeo
             return decision.grant
         if isinstance(decision, Rejected):
             telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="rejected")
-            raise Refused(decision.reason, retry_after=decision.retry_after, scope=decision.scope)
+            reason = call.describe_limit(decision.reason, decision.scope or "")
+            raise Refused(reason, retry_after=decision.retry_after, scope=decision.scope)
         if add_seconds(clock.now(), decision.seconds) > deadline:
             telemetry.report(telemetry.ADMISSIONS, priority=priority, decision="postponed")
-        _sleep_or_give_up(decision, clock, deadline)
+        _sleep_or_give_up(decision, clock, deadline, call)
 
 
-def _sleep_or_give_up(wait: Wait, clock: Clock, deadline: datetime) -> None:
+def _sleep_or_give_up(wait: Wait, clock: Clock, deadline: datetime, call: CallRequest) -> None:
     until = add_seconds(clock.now(), wait.seconds)
     if until > deadline:
-        raise NotAdmitted(f"{wait.reason}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
+        reason = call.describe_limit(wait.reason, wait.scope or "")
+        raise NotAdmitted(f"{reason}; come back then", scope=wait.scope, until=until, retry_after=wait.seconds)
     clock.sleep(max(wait.seconds, _SHORTEST_SLEEP_SECONDS))

@@ -138,7 +138,7 @@ class AccountDiscovery:
 
         def once() -> AccountPage:
             source = make_source()
-            request = CallRequest(source.scopes(""), Priority.NORMAL, source.name)
+            request = CallRequest(source.scopes(""), Priority.NORMAL, source.name, connection=source.connection)
             with acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout) as grant:
                 with naming_credential(source):
                     page = source.list_account_page(cursor, size)

@@ -68,7 +68,7 @@ class PlatformCalls:
             NotAdmitted, Refused: the shared budget does not let the call in now.
             AdwarmError: the error of the source.
         """
-        request = CallRequest(source.scopes(account_id), Priority.LOW, source.name)
+        request = CallRequest(source.scopes(account_id), Priority.LOW, source.name, connection=source.connection)
         timeout = self.context.settings.backpressure.timeout_seconds
         with acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout) as grant:
             if account_id:

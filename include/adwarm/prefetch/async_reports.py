@@ -156,7 +156,9 @@ class ReportSchedule:
         self, source: InsightsSource, chosen: Sequence[PolledReport]
     ) -> dict[AsyncReportHandle, AsyncReportProgress]:
         scopes = dict.fromkeys(scope for report in chosen for scope in source.scopes(report.account_id))
-        request = CallRequest(tuple(scopes), self.priority, source.name, cost=float(len(chosen)))
+        request = CallRequest(
+            tuple(scopes), self.priority, source.name, cost=float(len(chosen)), connection=source.connection
+        )
         with acquire_grant(self.admission, self.clock, request, timeout_seconds=0.0) as grant:
             polled = source.poll([report.handle for report in chosen])
             grant.record_usage([sample for progress in polled.values() for sample in _usage_samples(progress)])

@@ -151,7 +151,7 @@ class Fetcher:
         def once() -> T:
             source, batch = self.source, self.slot.batch  # another source than before when the token was renewed
             self.slot.check_call_allowed(source.connection, source.name, source.credential)
-            request = CallRequest(source.scopes(account_id), batch.priority, source.name)
+            request = CallRequest(source.scopes(account_id), batch.priority, source.name, connection=source.connection)
             with acquire_grant(
                 self.context.admission, self.context.clock, request, timeout_seconds=batch.wait_seconds
             ) as grant:

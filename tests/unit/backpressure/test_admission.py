@@ -10,6 +10,7 @@ from adwarm.backpressure import CallOutcome, CallOutcomeKind, CallRequest, Decis
 from adwarm.backpressure import Rejected as RefusedDecision
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import AdwarmError, Denied, NotAdmitted, Refused, Throttled, TokenDead, Transient
+from adwarm.foundation.redaction import redact
 from adwarm.foundation.time_limit import TimeLimit, TimeLimitReached, limited, seconds_left
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 
@@ -74,6 +75,21 @@ def test_many_short_waits_end_at_the_deadline(clock: VirtualClock) -> None:
         pytest.fail("the call must not be made")
 
     assert timedelta(seconds=10) == clock.now() - before
+
+
+def test_the_limit_of_a_token_names_its_connection(clock: VirtualClock, subtests: pytest.Subtests) -> None:
+    """Errors say whose token is limited, in words that the redaction of credentials leaves as they are."""
+    token = "token:0123456789ab"
+    for call, owner in [
+        (replace(CALL, connection="adwarm_meta_eu"), "connection adwarm_meta_eu"),
+        (CALL, "source meta"),
+    ]:
+        with subtests.test(owner=owner):
+            admission = ScriptedAdmission([Wait(600.0, f"{token} is at its rate limit", token)])
+            with pytest.raises(NotAdmitted) as caught, acquire_grant(admission, clock, call, timeout_seconds=30):
+                pytest.fail("the call must not be made")
+            assert redact(str(caught.value)) == f"the token of the {owner} is at its rate limit; come back then"
+            assert caught.value.scope == token
 
 
 def test_a_rejection_raises_refused(clock: VirtualClock) -> None:

@@ -102,6 +102,7 @@ BY_MESSAGE: tuple[tuple[int, re.Pattern[str], ErrorRule], ...] = (
     (1, re.compile(r"reduce the amount of data", re.IGNORECASE), _REDUCE),
     (100, re.compile(r"in summary param because they weren.t there", re.IGNORECASE), _RETRY),
     (100, re.compile(r"^\W*(\(#100\)\W*)?missing permission", re.IGNORECASE), _DENIED),
+    (100, re.compile(r"object does not exist, cannot be loaded due to missing permission", re.IGNORECASE), _DENIED),
     (100, re.compile(r"object with id .{1,80}(does not exist|missing permission)", re.IGNORECASE), _MISSING),
     (100, re.compile(r"appsecret_proof", re.IGNORECASE), _DEAD),
     (104, re.compile(r"signature|appsecret|access token|session", re.IGNORECASE), _DEAD),
@@ -112,6 +113,7 @@ BY_CODE: dict[int, ErrorRule] = {
     **dict.fromkeys((1, 2, 104, 960, 2601), _RETRY),
     **dict.fromkeys((102, 190), _DEAD),
     **dict.fromkeys((10, *range(200, 300)), _DENIED),
+    275: _FAIL,  # the target of a post is unknown: no permission, though the number lies among theirs
     3: _INCAPABLE,
     **dict.fromkeys((4, 341), _APP),
     17: _TOKEN,
