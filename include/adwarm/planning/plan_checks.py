@@ -20,7 +20,10 @@ from adwarm.planning.why_not_warm import (
 
 _SHOWN_ERRORS = 3
 _ADVICE_BY_CUT: Final = {"not warmed": "Switch it on again on the tab Actions when the reason no longer applies."}
-_ADVICE_OTHERWISE: Final = "No budget cut it: a reader's request fetches it. ADWARM_PLANNING__SESSION_MINUTES says how long an entry has to last."
+_ADVICE_OTHERWISE: Final = (
+    "No budget cut it: a reader's request fetches it. ADWARM_PLANNING__SESSION_MINUTES says how long an entry has to "
+    "last."
+)
 _SEVERAL_RUNS = 2.5
 """A run that is this many steps old at the moment means that later ones are missing."""
 

@@ -230,7 +230,7 @@ RECORDED = [
     ({"message": "(#10) Permission Denied.", "type": "OAuthException", "code": 10}, 400, Denied),
     ({"message": "Unsupported get request.", "type": "GraphMethodException", "code": 100}, 400, BadRequest),
     # facebook-php-business-sdk issues 213, 329, 17 and 363
-    ({"message": "(#275) Cannot determine the target object for this request.", "code": 275}, 400, Denied),
+    ({"message": "(#275) Cannot determine the target object for this request.", "code": 275}, 400, BadRequest),
     (
         {"message": "(#273) This Ads API call requires the user to be admin of the ad account.", "code": 273},
         400,
