@@ -144,10 +144,9 @@ def decide(
 ) -> PlanSummary:
     """Plan the warms of the run at `decided_at`, store them, and return the plan in numbers.
 
-    In shadow mode the plan is stored and no batch carries it out. Before a forecast is trained, and while none can be
-    read, the plan holds only the accounts whose day is closed. `on_problem` is called when the live one cannot be read.
-    While warming is switched off, everything in a live plan is cut, with the switch as the reason. The outlook on the
-    next 24 hours is stored as well, unless the scope leaves it out or that of a later decision is stored.
+    In shadow mode no batch carries the plan out. Without a forecast that can be read, it holds only the accounts whose
+    day is closed; `on_problem` is called when the live one cannot be read. While warming is switched off, everything in
+    a live plan is cut. The outlook on 24 hours is stored, unless the scope or a later decision leaves it out.
     """
     view = StoreView(context, decided_at)
     plan, without_forecast = WarmPlan(), ""
@@ -170,8 +169,8 @@ def decide(
     stop = find_stop(context.engine) if mode is Mode.LIVE else None
     stopped = cut_all(chosen, stop) if stop else []
     cut = [*stopped, *[*plan.cut, *over_budget, *further.arrivals.cut][:MAX_LISTED_CUTS]]
-    left_out = cut if stop else [*cut, *plan.held_out]
-    batches = save_plan(context, run_id, decided_at, mode, [] if stop else chosen, left_out)
+    cut += [] if stop else plan.held_out
+    batches = save_plan(context, run_id, decided_at, mode, [] if stop else chosen, cut)
     if not stop:  # what has arrived waits for the first plan after the switch
         finish_further(context, further, run_id, decided_at, mode)
     summary = PlanSummary(
@@ -193,8 +192,6 @@ def decide(
         len(stopped),
     )
     _report(summary)
-    with log_context(run=run_id):
-        log.info("%s", summary)
     return summary
 
 
@@ -212,6 +209,9 @@ def _close_days(
 
 
 def _report(summary: PlanSummary) -> None:
+    """Log a plan, and report its counts."""
+    with log_context(run=summary.run_id):
+        log.info("%s", summary)
     telemetry.report(telemetry.PLANS, mode=str(summary.mode))
     for name in ("planned", "closing", "arrived", "prepared", "cut", "expiring", "fresh", "held_out"):
         telemetry.report(telemetry.PLANNED, getattr(summary, name), result=name)

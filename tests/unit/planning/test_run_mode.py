@@ -44,7 +44,7 @@ def test_a_plan_is_cut_while_warming_is_off(engine: Engine, objects: ObjectStore
     _turn(engine, Switch.WARMING, is_on=False)
     summary = decide(context, at, "dag/1", Mode.LIVE)
     [row] = warms.list_by_run(engine, "dag/1")
-    assert (summary.planned, summary.closing, summary.cut, summary.batches) == (0, 0, 1, 0)
+    assert (summary.planned, summary.closing, summary.cut, summary.stopped_warms, summary.batches) == (0, 0, 0, 1, 0)
     assert "by ops: a test" in str(summary)
     assert (row.status, row.explanation["cut"]) == (
         "cut",
