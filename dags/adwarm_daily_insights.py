@@ -15,11 +15,13 @@ once every active account is complete and scored.
 The form, `ADWARM_FRESHNESS__*`, `ADWARM_PLANNING__HISTORY_DAYS` and `ADWARM_FATIGUE__*`.
 #### Failure modes
 A throttled account is parked, and its batch deferred. An account that fails or is denied leaves the day incomplete; the
-next run tries it again. The run fails only when every account-day failed.
+next run tries it again. The run fails only when every account-day failed. While no account is known every task is
+skipped, and the first one says so.
 
 **Backfill** any range of days from the UI (Trigger, Backfill) or with `airflow backfill create`. The backfill form
 passes its parameters only when you also tick *Override parameters on existing runs*, even where no run exists yet;
-without the tick every run covers every active account. The first task logs how many that is, and what it takes.
+without the tick every run covers every active account. Airflow refuses backfills on SQLite under concurrent access;
+there use `adwarm backfill run`. The first task logs the number of accounts and what they take.
 """
 
 from typing import Any
@@ -87,7 +89,7 @@ def adwarm_daily_insights() -> None:
 
         return warming.score_closed_days(context)
 
-    @task(trigger_rule="none_failed")
+    @task(trigger_rule="none_failed_min_one_success")
     def close_run(**context: Any) -> dict[str, Any]:
         """Finish the job, mark the outcomes of earlier warms, and read some keys back."""
         from adwarm_airflow.tasks import warming
@@ -97,7 +99,8 @@ def adwarm_daily_insights() -> None:
     batches = with_link(plan_day(), RunPlanLink())
     arguments = {"task_id": "warm", "must_complete": True, "outlets": [ENTRIES], **warm_arguments()}
     warm = WarmBatchOperator.partial(**arguments).expand(batch=batches)
-    batches >> warm >> with_link(score_day(), FatigueLink()) >> close_run()
+    batches >> warm >> (scores := with_link(score_day(), FatigueLink()))
+    [batches, scores] >> close_run()
 
 
 daily_insights = adwarm_daily_insights()

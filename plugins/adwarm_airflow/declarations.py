@@ -15,7 +15,8 @@ from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.triggers import PendingRequestsTrigger
 
 OWNER = "adwarm"
-START_DATE = datetime(2024, 1, 1, tzinfo=UTC)
+START_DATE = datetime(1970, 1, 1, tzinfo=UTC)
+"""Before any day of data: a run before it would have no task, and would end as a success that did nothing."""
 ACCOUNT_PATTERN = r"^\s*((act_)?[0-9]{1,20})?\s*$"
 """An account id, or an empty line: the form sends one for a line break at the end, and `get_lines_param` drops it."""
 BATCH_LABEL = "{{ task.batch_label(dag_run) }}"

@@ -104,6 +104,31 @@ def test_a_large_backfill_of_all_accounts_is_confirmed(
     assert bool(_planned(runtime, kind)) is is_planned
 
 
+def test_a_run_without_an_account_is_skipped_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
+    """While no connection has listed an account, a run of any kind says that it does nothing, and why."""
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    from adwarm_airflow.tasks import daily
+
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
+    for kind in ("scheduled", "manual", "backfill"):
+        with subtests.test(kind=kind), pytest.raises(AirflowSkipException, match="no connection has listed one"):
+            daily.plan_day(_context(kind))
+
+
+def test_no_run_is_a_success_that_did_nothing(
+    dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of a day long ago has its tasks, and without an account each of them is skipped."""
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
+    conf = {"decision_time": "2004-02-06T00:00:00+00:00"}
+    finished = dags["adwarm_daily_insights"].test(logical_date=datetime(2004, 2, 4, tzinfo=UTC), run_conf=conf)
+    states = {ti.task_id: str(ti.state) for ti in finished.get_task_instances()}
+    assert states == dict.fromkeys(("plan_day", "warm", "score_day", "close_run"), "skipped")
+
+
 def test_a_backfill_is_not_confirmed_by_default(runtime: Runtime) -> None:
     """While the limit is unset every backfill runs, because the form may not pass the confirmation."""
     from adwarm_airflow.tasks import daily

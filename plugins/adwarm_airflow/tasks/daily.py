@@ -23,6 +23,7 @@ from adwarm_airflow.connections import DEFAULT_CONNECTION
 from adwarm_airflow.params import get_day_param, get_lines_param
 from adwarm_airflow.run_window import RunWindow, resolve_run_window, was_cleared
 from adwarm_airflow.task_context import open_runtime
+from adwarm_airflow.tasks.skipping import skip_task
 
 DAY = timedelta(days=1)
 HOW_TO_CONFIRM = (
@@ -31,6 +32,11 @@ HOW_TO_CONFIRM = (
     """'{"confirm_all_accounts": true}' or '{"accounts": ["act_1234"]}'"""
 )
 """What to do when a backfill of all accounts has to be confirmed."""
+NO_ACCOUNT = (
+    "no account is known yet: no connection has listed one. The DAG adwarm_maintenance lists them every 15 minutes; "
+    "name some under Accounts to go ahead without it"
+)
+"""Why a run that names no account has nothing to do."""
 log = logging.getLogger(__name__)
 
 
@@ -43,6 +49,7 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
     when its own run started. The calls have low priority, so live warming goes first.
 
     Raises:
+        AirflowSkipException: no account is known yet; nothing is done.
         BadRequest: an account id is not valid, the day is older than the source keeps, it has ended for no account, or
             a backfill of all accounts has to be confirmed.
         Refused: warming is switched off.
@@ -67,7 +74,9 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
         log.info(
             "%s not ended yet; left to a later run", format_count(still_open, "account-day has", "account-days have")
         )
-    if chosen and not pairs:
+    if not chosen:
+        skip_task(NO_ACCOUNT)
+    if not pairs:
         raise BadRequest(f"{day} has not ended for any account; choose an earlier day")
     with_week = not run.is_backfill or bool(context["params"].get("frequency"))
     context["ti"].xcom_push("estimate", _estimate_pairs(runtime, now, pairs, with_week=with_week))
@@ -82,7 +91,7 @@ def plan_day(context: Mapping[str, Any]) -> list[int]:
 def describe_selection(ids: Sequence[str], *, is_named: bool) -> str:
     """Return which accounts a run covers, such as `400 accounts, none named: every active account`."""
     if not ids:
-        return "no account is known yet; name some under Accounts"
+        return NO_ACCOUNT
     if is_named:
         return f"{format_count(len(ids), 'account')} named: {format_some(ids, 5)}"
     return f"{format_count(len(ids), 'account')}, none named: every active account"
