@@ -113,8 +113,8 @@ def _lines(plan: "WarmPlan", decided_at: "datetime", limit: int) -> Iterator[tup
         0,
         (
             f"Plan at {decided_at:%Y-%m-%d %H:%M} UTC: {len(plan.recommendations):,} of {plan.considered:,} keys, "
-            f"{plan.fresh_total:,} fresh already, {plan.cut_total:,} cut by the hourly budget"
-            + (f", {plan.expiring_total:,} that would expire too soon" if plan.expiring_total else "")
+            f"{plan.fresh_total:,} fresh already, {plan.cut_total:,} cut"
+            + (f", {plan.expiring_total:,} expire too soon" if plan.expiring_total else "")
             + (f", {len(plan.held_out):,} held out" if plan.held_out else "")
         ),
     )
