@@ -158,6 +158,20 @@ def test_a_pause_and_another_creative_begin_anew() -> None:
     assert not detect(replace(_steady(lost=0.3), changed=np.roll(changes, 15)), {}, SETTINGS).level[:, ONSET + 15].any()
 
 
+def test_a_single_impression_interrupts_a_pause() -> None:
+    """An alarm outlasts two times six days without delivery when one impression is between them, and not without it."""
+    first = ONSET + 8
+    for impressions, lasts in ((1.0, True), (0.0, False)):
+        panel = _steady(lost=0.4)
+        panel.impressions[:, first:] = panel.clicks[:, first:] = 0
+        panel.impressions[:, first + PAUSE_DAYS - 1] = impressions
+        table = detect(panel, {}, SETTINGS)
+
+        assert (table.level[:, first + PAUSE_DAYS - 2] == 2).all()
+        assert ((table.level[:, first + 2 * PAUSE_DAYS - 2] == 2) == lasts).all()
+        assert not table.level[:, first + 2 * PAUSE_DAYS - 1].any()
+
+
 def test_unknown_days_are_skipped() -> None:
     """Unknown clicks and days that are not stored neither alarm nor pause; evidence stays what it was."""
     panel = _steady(lost=0.25)
@@ -308,6 +322,8 @@ def test_an_alarm_that_lasts_goes_on_with_its_first_day() -> None:
         alarms.follow(_figures(140.0), 0.014 * one, 6.0)
         alarms.follow(_figures(0.0, usable=False), 0.014 * one, 6.0)
     assert (alarms.since[0], alarms.onset[0], alarms.recovered[0]) == (-1, -1, False)
+    alarms.follow(_figures(10_000.0), 0.014 * one, 0.1)
+    assert (alarms.since[0], alarms.recovered[0]) == (-1, False)
 
 
 def test_clicks_at_the_usual_rate_end_an_alarm() -> None:

@@ -58,7 +58,7 @@ def test_a_reloading_page_opened_once(subtests: pytest.Subtests) -> None:
         for jitter in [0.0, 0.02]:
             with subtests.test(interval=interval, jitter=jitter):
                 opens = _reload(interval, 12, min(interval * jitter, 2))
-                assert _left(opens) == opens[:1]
+                assert _left(opens) == _left(opens[::-1]) == opens[:1]
 
 
 def test_what_may_be_a_human_stays(subtests: pytest.Subtests) -> None:
@@ -195,6 +195,21 @@ def test_a_human_beside_a_screen_still_counts() -> None:
     assert human in left
     assert len(left) <= 1 + 5 + 1
     assert left[0] == screen[0]
+
+
+def test_of_two_first_opens_at_the_same_moment_one_stays() -> None:
+    """In each of two keys."""
+    opens = [START, *_reload(30, 2)]
+    events = pa.concat_tables([_events(opens, name) for name in ("today", "last_7d")])
+    assert drop_reloads_of_events(events)["date_range"].to_pylist() == ["today", "last_7d"]
+
+
+@pytest.mark.parametrize(("start", "hours"), [("2026-03-02T23:30:13Z", 3.0), ("2026-03-02T22:07:13Z", 2.3)])
+def test_the_days_beside_a_day_decide(start: str, hours: float) -> None:
+    """A screen with less than an hour on one of two days has one open on the first."""
+    slots = SlotAggregator()
+    slots.add_slots(_slots(_reload(300, hours, start=datetime.fromisoformat(start))))
+    assert [sum(table["opens"].to_pylist()) for table in drop_reloads(table for _, table in slots.days())] == [1, 0]
 
 
 def test_another_report_is_not_touched() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from adwarm.fetch_plan.request_cost import RequestCost
 from adwarm.model import Account, ReportKey, WarmReason
 from adwarm.planning.expiry import NEVER, useful_until
-from adwarm.planning.plan import PlanTiming, find_expected_keys, select_expected_keys
+from adwarm.planning.plan import PlanTiming, SlotArrays, find_expected_keys, select_expected_keys
 from adwarm.planning.price import CallQuota
 from adwarm.planning.recommendation import WarmPlan
 from adwarm.settings import PlanningSettings
@@ -132,6 +133,31 @@ def test_an_unlikely_key_is_not_planned() -> None:
     assert _plan([]) == WarmPlan()
 
 
+def test_what_a_later_entry_would_answer_does_not_count() -> None:
+    """Only opens before the expiry make a key likely; just the least probability is enough."""
+    for chance, planned in ((0.04, 0), (0.05, 1)):
+        rows = [_slot(NOW + 15 * MINUTE, chance), _slot(NOW + 5 * HOUR, 0.5)]
+        assert len(_plan(rows, value=100).recommendations) == planned
+
+
+def test_a_certain_open_is_one() -> None:
+    """A probability of 1 is no division by nothing, and one out of bounds is cut to them."""
+    for probability, confidence in ((1.0, 1.0), (1.5, 1.0), (-0.5, 0.5)):
+        rows = [_slot(NOW + 15 * MINUTE, 0.5), _slot(NOW + 75 * MINUTE, probability)]
+        (item,) = _plan(rows).recommendations
+        assert item.confidence == pytest.approx(confidence, abs=1e-6)
+
+
+def test_slots_are_sorted_by_key_and_time() -> None:
+    """Rows in any order have the arrays of sorted rows."""
+    rows, other = [_slot(NOW + hour * HOUR, 0.1 * (hour + 1)) for hour in range(3)], _slot(NOW, 0.9, key="act_2")
+    for order in ([other, *rows], *([*some, other] for some in permutations(rows))):
+        slots = SlotArrays.from_frame(_frame(order), NOW)
+        assert slots.key.tolist() == [0, 0, 0, 1]
+        assert (slots.start // 3_600_000).tolist() == [0, 1, 2, 0]
+        assert slots.probability.tolist() == pytest.approx([0.1, 0.2, 0.3, 0.9])
+
+
 def test_a_key_waits_for_a_much_likelier_hour() -> None:
     """An unlikely hour does not trigger the warm that the next hour deserves."""
     assert _plan([_slot(NOW + 15 * MINUTE, 0.1), _slot(NOW + 75 * MINUTE, 0.9)]).recommendations == ()
@@ -154,7 +180,7 @@ def test_an_entry_fresh_through_the_session_is_skipped() -> None:
 
     plan = _plan([_slot(open_, 0.6)], stored=until(open_ + 30 * MINUTE))
     assert (plan.recommendations, plan.cut) == ((), ())
-    assert plan.fresh[0].status == "fresh"
+    assert (plan.fresh[0].status, plan.fresh[0].benefit, plan.fresh[0].calls) == ("fresh", 0.6, 0.0)
     assert "stays fresh until 2026-03-02 09:30 UTC" in plan.fresh[0].explanation["cut"]
     assert len(_plan([_slot(open_, 0.6)], stored=until(open_ + 29 * MINUTE)).recommendations) == 1
     assert "for good" in _plan([_slot(open_, 0.6)], stored=until(NEVER)).fresh[0].explanation["cut"]

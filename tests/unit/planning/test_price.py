@@ -151,6 +151,14 @@ def test_a_single_request_that_gains_half_goes_first() -> None:
     assert _choose([("act_1", 1.75, True, False), range_], fleet=1).chosen.tolist() == [False, False]
 
 
+def test_what_an_account_cannot_pay_ends_its_list() -> None:
+    """Of two reports of an account the better one needs more calls than are left; the other one is not made either."""
+    benefit, both = np.array([6.0, 2.0]), np.array([True, False])
+    wishes = WarmCandidates(benefit, np.array([0, 1]), np.array([True, True]), both, ["act_1", "act_1"])
+    assert select_warms(wishes, CallQuota(4.0, 10, max_account_calls=1)).chosen.tolist() == [False, False]
+    assert select_warms(wishes, CallQuota(4.0, 10, max_account_calls=9)).chosen.tolist() == [True, True]
+
+
 class _Step:
     """One or two requests of an account, and the decision on them."""
 

@@ -4,17 +4,18 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import date, timedelta
 from hashlib import sha256
 
 import pytest
 
 from adwarm.compression import compress, decode_envelope, decompress
 from adwarm.compression.dictionaries import decode_delta
-from adwarm.foundation.errors import Corrupt, Transient
-from adwarm.model import ReportKey
+from adwarm.foundation.errors import Corrupt, TooMuchData, Transient
+from adwarm.model import Account, ReportKey, Window
 from adwarm.serving import deltas as module
 from adwarm.serving.deltas import CachedDelta, DeltaKey, Deltas, DeltaThreads, find_dictionary
+from adwarm.settings import CompressionSettings
 from adwarm.store import Context, entries, entry_versions
 from adwarm.store.database import write_transaction
 from tests.unit.conftest import SQLITE_ONLY, ReaderHarness
@@ -58,10 +59,11 @@ def test_a_returning_reader_gets_what_changed(desk: ReaderHarness) -> None:
 
 
 @SQLITE_ONLY
-def test_the_document_itself_is_a_dictionary(desk: ReaderHarness) -> None:
-    """A client that holds the current document and sends no ETag gets next to nothing."""
+def test_the_document_itself_is_a_dictionary(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that holds the current document and sends no ETag gets next to nothing, without a query."""
     desk.warm(KEY)
     document = _document(desk)
+    monkeypatch.setattr(entry_versions, "find", lambda *_: pytest.fail("not needed"))
     body = Deltas(_context(desk)).get(_wanted(document, document), ZONE, lambda: document, PLAIN)
     assert body is not None
     assert len(body) < 80
@@ -104,6 +106,52 @@ def test_a_damaged_version_is_ignored(desk: ReaderHarness) -> None:
     old, new = _publish_two(desk)
     desk.corrupt_payloads()
     assert Deltas(_context(desk)).get(_wanted(new, old), ZONE, lambda: new, PLAIN) is None
+
+
+@SQLITE_ONLY
+def test_versions_that_do_not_fit_are_passed_over(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of another range, damaged ones and other bytes stand before the right one, which is found."""
+    old, _ = _publish_two(desk)
+    context, digest = _context(desk), sha256(old).digest()
+    spec = desk.bench.settings.spec("default").hash
+    ((good, sealed),) = entry_versions.find(desk.engine, "act_1", "default", spec, digest.hex())
+    others = [str(number).encode() for number in range(9)]
+    answers = {b"large": TooMuchData("large"), b"damaged": Corrupt("damaged")} | {other: other for other in others}
+    assert min(sha256(other).digest() for other in others) < digest < max(sha256(other).digest() for other in others)
+
+    def find(*_: object) -> list[entry_versions.StoredVersion]:
+        new_year = Window(date(2020, 1, 1), date(2020, 1, 1))
+        foreign = replace(good, key=ReportKey("act_1", str(new_year)), window=new_year)
+        return [
+            entry_versions.StoredVersion(foreign, b"foreign"),
+            *(entry_versions.StoredVersion(good, blob) for blob in (*answers, sealed)),
+        ]
+
+    def decode(blob: bytes, settings: CompressionSettings) -> bytes:
+        answer = answers.get(blob) or decompress(blob, settings)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(entry_versions, "find", find)
+    monkeypatch.setattr(module, "decompress", decode)
+    assert find_dictionary(context, KEY, ZONE, digest) == old
+
+
+@SQLITE_ONLY
+def test_a_version_answered_its_own_key_and_other_names_of_its_window(desk: ReaderHarness) -> None:
+    """Its own key whatever the range means by now, and a key of the same days then; none before or after."""
+    old, _ = _publish_two(desk)
+    spec = desk.bench.settings.spec("default")
+    ((version, _),) = entry_versions.find(desk.engine, "act_1", "default", spec.hash, sha256(old).hexdigest())
+    account, days = Account("act_1", ZONE, ZONE), version.window
+    assert module._answered(replace(version, window=Window(days.since, days.since)), KEY, account, spec)
+    assert module._answered(version, ReportKey("act_1", str(days)), account, spec)
+    for shift in (-1, 1):
+        other = Window(days.since + timedelta(days=shift), days.until + timedelta(days=shift))
+        for name in (KEY.date_range, "2020-01-01..2020-01-01", "yesterday"):
+            shifted = replace(version, key=ReportKey("act_1", name), window=other)
+            assert not module._answered(shifted, ReportKey("act_1", str(days)), account, spec)
 
 
 @SQLITE_ONLY
@@ -164,6 +212,8 @@ def test_an_unknown_hash_is_looked_up_once(desk: ReaderHarness, monkeypatch: pyt
     document = _document(desk)
     deltas, wanted = Deltas(_context(desk)), _wanted(document, b"unknown")
     assert deltas.get(wanted, ZONE, lambda: document, PLAIN) is None
+    for digest in (bytes(32), b"\xff" * 32):
+        assert deltas.get(wanted._replace(dictionary_hash=digest), ZONE, lambda: document, PLAIN) is None
     monkeypatch.setattr(entry_versions, "find", lambda *_: pytest.fail("asked twice"))
     assert deltas.get(wanted, ZONE, lambda: document, PLAIN) is None
     assert deltas.peek(wanted, PLAIN) == CachedDelta(None)
@@ -171,14 +221,16 @@ def test_an_unknown_hash_is_looked_up_once(desk: ReaderHarness, monkeypatch: pyt
 
 @SQLITE_ONLY
 def test_the_cache_is_bounded(desk: ReaderHarness) -> None:
-    """A cache of 0 bytes holds nothing; deltas are made again."""
+    """A delta of the size of the cache is kept; a larger one is made again."""
     old, new = _publish_two(desk)
-    context = _context(desk)
-    small = context.settings.compression.model_copy(update={"delta_cache_bytes": 0})
-    deltas = Deltas(replace(context, settings=context.settings.model_copy(update={"compression": small})))
-    wanted = _wanted(new, old)
-    assert deltas.get(wanted, ZONE, lambda: new, PLAIN) == deltas.get(wanted, ZONE, lambda: new, PLAIN)
-    assert deltas.peek(wanted, PLAIN) is None
+    context, wanted = _context(desk), _wanted(new, old)
+    body = Deltas(context).get(wanted, ZONE, lambda: new, PLAIN)
+    assert body is not None
+    for size, cached in ((0, None), (len(body) - 1, None), (len(body), CachedDelta(body))):
+        small = context.settings.compression.model_copy(update={"delta_cache_bytes": size})
+        deltas = Deltas(replace(context, settings=context.settings.model_copy(update={"compression": small})))
+        assert deltas.get(wanted, ZONE, lambda: new, PLAIN) == deltas.get(wanted, ZONE, lambda: new, PLAIN) == body
+        assert deltas.peek(wanted, PLAIN) == cached
 
 
 def test_a_recompressed_version_stays_a_dictionary(desk: ReaderHarness) -> None:
@@ -227,3 +279,15 @@ def test_the_hit_route_finds_deltas_in_threads(desk: ReaderHarness, monkeypatch:
         deltas.close()
 
     asyncio.run(run())
+
+
+@SQLITE_ONLY
+def test_closing_drops_what_has_not_begun(desk: ReaderHarness) -> None:
+    """A delta that waits for a thread is not made once the server stops."""
+    deltas, release = DeltaThreads(_context(desk)), threading.Event()
+    for _ in range(module._THREADS):
+        deltas._executor.submit(release.wait, 5)
+    waiting = deltas._executor.submit(int)
+    waiting.add_done_callback(lambda _: release.set())
+    deltas.close()
+    assert waiting.cancelled()

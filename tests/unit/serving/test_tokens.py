@@ -405,6 +405,21 @@ def test_last_use_is_stored_in_batches(lobby: Lobby, monkeypatch: pytest.MonkeyP
     assert all(at is not None and at >= lobby.clock.now() - timedelta(seconds=2) for at in used)
 
 
+@SQLITE_ONLY
+def test_last_use_is_stored_after_a_minute(lobby: Lobby) -> None:
+    """By the first request that comes a minute or more after the last time."""
+    header = lobby.issue()
+
+    async def work() -> None:
+        for seconds, is_stored in ((0.0, False), (59.9, False), (0.1, True), (59.9, False), (7.0, True)):
+            lobby.authenticator._save = None
+            lobby.clock.sleep(seconds)
+            assert await lobby.status(header) == 200
+            assert (lobby.authenticator._save is not None) == is_stored
+
+    run(work)
+
+
 def test_a_database_that_is_down_is_no_401(lobby: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the database a token in memory is accepted for its time; then it is not called invalid either."""
     header = lobby.issue()
