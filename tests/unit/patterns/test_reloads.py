@@ -187,6 +187,13 @@ def test_a_screen_goes_on_after_a_pause_of_an_hour() -> None:
         assert _left([*first, *second]) == [first[0], *([] if goes_on else second[:1])]
 
 
+def test_a_reload_may_be_half_a_minute_late() -> None:
+    """The sixth one 30 seconds late makes a screen, 31 seconds do not."""
+    for late, left in ((30, 1), (31, 6)):
+        opens = [START + number * 1800 * SECOND for number in range(5)]
+        assert len(_left([*opens, opens[-1] + (1800 + late) * SECOND])) == left
+
+
 def test_a_human_beside_a_screen_still_counts() -> None:
     """The quarter of an hour in which a human opens the report too stays; the screen's others do not."""
     screen = _reload(300, 12)
