@@ -61,7 +61,7 @@ OTHERS = (
         "test-slow",
         400,
         1.0,
-        own=(*PAGES, *(f"tests/{name}/*" for name in ("unit", "docs", "smoke", "topology"))),
+        own=(*PAGES, *(f"tests/{name}/*" for name in ("unit", "docs", "hostile", "smoke", "topology"))),
         variables=("WORKERS=1",),
     ),  # one process: the other core is for the parts beside it
     Part("test-smoke", 200, 1.7, own=("tests/smoke/*",)),

@@ -6,6 +6,7 @@ that the kernel gives to files stay real. What stands in for the machine's clock
 """
 
 import argparse
+import math
 import os
 import re
 import resource
@@ -112,7 +113,7 @@ def environment(date: RunDate, library: str, now: datetime) -> dict[str, str]:
     """Return the variables under which a process and its children start at `date`."""
     return {
         "LD_PRELOAD": library,
-        "FAKETIME": f"{(date.moment - now).total_seconds():+.0f}",
+        "FAKETIME": f"{math.ceil((date.moment - now).total_seconds()):+d}",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_DISABLE_SHM": "1",  # processes of several users share the offset by its variable alone
         "NO_FAKE_STAT": "1",

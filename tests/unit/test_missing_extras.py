@@ -62,7 +62,8 @@ def test_spans_need_the_extra_otel(without: Any, monkeypatch: pytest.MonkeyPatch
 def test_the_read_api_needs_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without httptools the server's module is an error that names the extra."""
     monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.httptools_impl", None)
-    monkeypatch.delitem(sys.modules, "adwarm.serving.api.server", raising=False)
+    for name in ("server", "connections"):
+        monkeypatch.delitem(sys.modules, f"adwarm.serving.api.{name}", raising=False)
     with pytest.raises(BadRequest, match=r"adwarm\[serve\]"):
         importlib.import_module("adwarm.serving.api.server")
 

@@ -48,6 +48,7 @@ class PolledSource:
     errors: list[Exception] = field(default_factory=list)
     polled: list[list[str]] = field(default_factory=list)
     name: str = "source"
+    connection: str = "default"
     credential: str = "abc"
     capabilities: Capabilities = field(default_factory=Capabilities)
 
