@@ -61,6 +61,8 @@ def _wipe(home: BatchHome) -> None:
     home.close()
     shutil.rmtree(home.settings.home)
     home.settings.home.mkdir(mode=0o700)
+    if home.engine.dialect.name == "sqlite":
+        Path(str(home.engine.url.database)).touch(mode=0o600)  # an engine in use creates no second file by itself
     upgrade(home.engine)
 
 
