@@ -32,7 +32,6 @@ EVENTS = [
     }
     for n in range(300)
 ]
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "access_log.parquet"
 
 
 def _parquet() -> bytes:
@@ -94,14 +93,6 @@ def _trained(home: Path, log: Path) -> dict[str, Any]:
     assert events >= figures["opens"] > 0
     assert ahead["probability"].between(0, 1).all()
     return {**figures, "ahead": len(ahead)}
-
-
-@pytest.mark.slow
-def test_the_shipped_log_gives_a_forecast(tmp_path: Path) -> None:
-    """A forecast can be trained on the log of the quickstart."""
-    figures = _trained(tmp_path, EXAMPLE)
-    assert figures["keys"] > 0
-    assert figures["ahead"] > 0
 
 
 @pytest.mark.slow
