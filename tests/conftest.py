@@ -26,6 +26,7 @@ from sqlalchemy.pool import QueuePool
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.known_secrets import REGISTRY
 from adwarm.foundation.storage_options import StorageOptions, use_settings
+from adwarm.recovery import alert_delivery
 from adwarm.store import schema
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.objects import ObjectStore
@@ -235,9 +236,10 @@ def shared_log(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_secrets_of_other_tests() -> None:
-    """Forget the secrets that earlier tests registered: their values would be hidden in the texts of this one."""
+def nothing_of_other_tests() -> None:
+    """Forget secrets of earlier tests, which would be hidden in the texts of this one, and notices left to be sent."""
     REGISTRY.clear()
+    alert_delivery._senders.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -85,6 +85,7 @@ class Runtime:
         elif needs_upgrade(engine):
             upgrade(engine)
         self._choose_queries(engine)
+        self._make_notice_sender(engine)
         return engine
 
     def _choose_queries(self, engine: Engine) -> None:
@@ -174,13 +175,20 @@ class Runtime:
     @cached_property
     def notice_sender(self) -> NoticeSender:
         """Sends notices of alerts to the channels that this process can use."""
+        return self._make_notice_sender(self.engine)
+
+    def _make_notice_sender(self, engine: Engine) -> NoticeSender:
+        """Return a sender for a database; the end of the process sends what is due there."""
         channels: list[Channel] = []
         for channel in self.settings.alerts.channels:
             if isinstance(channel, AppriseChannel):
                 channels.append(AppriseSender(channel))
             elif isinstance(channel, NotifierChannel) and self.make_notifier is not None:
                 channels.append(self.make_notifier(channel))
-        return NoticeSender(self.engine, self.settings.alerts, channels)
+        sender = NoticeSender(engine, self.settings.alerts, channels)
+        if channels:
+            sender.flush_at_exit()
+        return sender
 
     @cached_property
     def alerts(self) -> StoredAlerts:

@@ -1,26 +1,20 @@
 """Alerts through notifiers of Airflow, such as `airflow.providers.smtp.notifications.smtp:SmtpNotifier`.
 
 A notifier reads its connection from Airflow, and Airflow must not be called from a second thread of a task that still
-works. So a task sends at its end (`adwarm_airflow.task_end`) what it has raised itself, and `adwarm_maintenance` sends
-the rest.
+works. So a task sends at its end (`adwarm_airflow.task_end`), and `adwarm_maintenance` sends the rest.
 """
 
 import logging
 import re
 from typing import Any
-from weakref import WeakSet
 
 from airflow.sdk import BaseNotifier
 
 from adwarm.foundation.errors import AdwarmError, BadRequest, Transient
-from adwarm.foundation.redaction import log_unexpected
-from adwarm.recovery.alert_delivery import NOT_DELIVERED, NoticeSender
 from adwarm.recovery.alert_messages import Message
 from adwarm.settings.recovery_sections import NotifierChannel
 
 _PLACEHOLDER = re.compile(r"\{(title|text|html|kind|key)\}")
-_senders: WeakSet[NoticeSender] = WeakSet()
-"""Those of this process's runtimes."""
 log = logging.getLogger(__name__)
 
 
@@ -83,20 +77,3 @@ class NotifierSender:
         if not (isinstance(found, type) and issubclass(found, BaseNotifier)):
             raise BadRequest(f"{hint} is no notifier of Airflow")
         return found
-
-
-def remember(sender: NoticeSender) -> None:
-    """Send what the runtime of `sender` raises at the end of the task."""
-    _senders.add(sender)
-
-
-def deliver_rest() -> None:
-    """Send the notices that this process has raised and not sent; errors are logged."""
-    for sender in list(_senders):
-        if not sender.has_work:
-            continue
-        try:
-            sender.wait(10)
-            sender.deliver()
-        except Exception as error:
-            log_unexpected(log, error, NOT_DELIVERED)

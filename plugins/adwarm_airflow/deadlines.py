@@ -100,6 +100,7 @@ def _raise_warming_late(context: Mapping[str, Any]) -> str:
 
     The triggerer serves connections to its event loop only, so notifiers are left to `adwarm_maintenance`.
     """
+    from adwarm.recovery.alert_delivery import flush_notices
     from adwarm.runtime import Runtime
     from adwarm.store import jobs
     from adwarm.store.error_events import ErrorEvent
@@ -116,7 +117,7 @@ def _raise_warming_late(context: Mapping[str, Any]) -> str:
     )
     now = runtime.clock.now()
     runtime.alerts.raise_once(ErrorEvent(now, dag_id, KIND, message, subject=run_id))
-    runtime.notice_sender.wait(60)
+    flush_notices()
     return message
 
 

@@ -36,25 +36,23 @@ def open_runtime(clock: Clock | None = None, conn_id: str | None = None, *, uses
     clock = clock or SystemClock()
     report_to_airflow()
     if conn_id is None:
-        return _with_alerts(Runtime(settings, clock))
+        return prepare_runtime(Runtime(settings, clock))
     first, *others = connection_names(conn_id)
     make_source = connection_source_factory(settings, first, clock)
     sources = {name: connection_source_factory(settings, name, clock) for name in others}
     reloads = {name: partial(reload_connection, name, clock) for name in others}
     reloads[""] = partial(reload_connection, first, clock)
-    return _with_alerts(Runtime(settings, clock, make_source, sources or None, reloads=reloads))
+    return prepare_runtime(Runtime(settings, clock, make_source, sources or None, reloads=reloads))
 
 
-def _with_alerts(runtime: Runtime) -> Runtime:
-    """Let the runtime send alerts through notifiers of Airflow, at the end of the task, and trace what it does."""
+def prepare_runtime(runtime: Runtime) -> Runtime:
+    """Let a runtime that is not in use yet send alerts through notifiers of Airflow, and trace what it does."""
+    if runtime.settings.alerts.channels:
+        from adwarm_airflow.alert_channels import NotifierSender
+
+        runtime.make_notifier = NotifierSender
     if tracing.is_recording():
         tracing.instrument(runtime.engine)
-    if not runtime.settings.alerts.channels:
-        return runtime
-    from adwarm_airflow.alert_channels import NotifierSender, remember
-
-    runtime.make_notifier = NotifierSender
-    remember(runtime.notice_sender)
     return runtime
 
 

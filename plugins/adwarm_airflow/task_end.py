@@ -7,8 +7,8 @@ from airflow.listeners import hookimpl
 
 @hookimpl
 def before_stopping(component: object) -> None:
-    """Send the notices of alerts that this process has raised, if it uses channels at all."""
+    """Send the notices of alerts, if this process has used adwarm's database at all."""
     del component
-    channels = sys.modules.get("adwarm_airflow.alert_channels")
-    if channels is not None:
-        channels.deliver_rest()
+    delivery = sys.modules.get("adwarm.recovery.alert_delivery")
+    if delivery is not None:
+        delivery.flush_notices()

@@ -8,6 +8,7 @@ from email.message import Message as Mail
 from email.policy import default
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -15,14 +16,19 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from airflow.sdk.listener import get_listener_manager
 
 from adwarm.foundation.errors import BadRequest, Transient
+from adwarm.model import Priority, ReportKey
 from adwarm.recovery.alert_messages import Message
+from adwarm.runtime import Runtime
 from adwarm.settings.recovery_sections import NotifierChannel
-from adwarm.store.alerts import list_alerts, list_deliveries
+from adwarm.store.alerts import Channels, NewAlert, list_alerts, list_deliveries, open_event
 from adwarm.store.error_events import ErrorEvent
 from adwarm_airflow.alert_channels import NotifierSender
 from adwarm_airflow.task_context import open_runtime
+from graph_simulator.server import SimulatorServer
+from tests.alert_sink import run_sink
 
 SMTP_NOTIFIER = "airflow.providers.smtp.notifications.smtp:SmtpNotifier"
+CONNECTION = "AIRFLOW_CONN_FACEBOOK_DEFAULT"
 MESSAGE = Message("adwarm: 10 errors", "Reason: <b>{{ 7 * 7 }}</b> {kind}", "Transient", "act_1 last_7d")
 ARGUMENTS = {
     "smtp_conn_id": "alerts_smtp",
@@ -115,6 +121,35 @@ def test_a_task_sends_its_mails_at_its_end(mailbox: Mailbox, tmp_path: Path, mon
     assert "Transient of meta" in str(mail["Subject"])
     (alert,) = list_alerts(runtime.engine)
     assert all(item.delivered_at for item in list_deliveries(runtime.engine, [alert.id]))
+
+
+@pytest.mark.slow
+def test_a_failing_task_sends_its_alert_and_what_an_earlier_process_left(
+    airflow_home: Path,
+    dags: dict[str, Any],
+    simulator: SimulatorServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A webhook has both when the task has failed: the dead token's alert, and one that was only stored."""
+    extra = {"app_id": "100000", "access_token": "expired", "graph_url": simulator.url}
+    monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "facebook_social", "extra": extra}))
+    monkeypatch.setenv("ADWARM_HOME", str(tmp_path / "home"))
+    runtime = Runtime()
+    event = NewAlert(at=runtime.clock.now(), kind="OverlongPark", scope="meta", reason="long", next_step="Look.")
+    open_event(runtime.engine, lambda _: event, Channels(queued=("hook",)))
+    runtime.queue.enqueue(ReportKey("act_511", "yesterday"), Priority.HIGH)
+    with run_sink() as sink:
+        monkeypatch.setenv(
+            "ADWARM_ALERTS__CHANNELS", json.dumps([{"type": "apprise", "name": "hook", "url": sink.url}])
+        )
+        for task in dags["adwarm_request_queue"].tasks:
+            task.retries = 0
+        assert dags["adwarm_request_queue"].test(logical_date=None).state == "failed"
+    assert sorted(title.partition(" of ")[0] for title in sink.titles) == [
+        "adwarm: 1 error TokenDead",
+        "adwarm: OverlongPark",
+    ]
 
 
 def test_a_mail_server_that_is_down_fails_no_task(

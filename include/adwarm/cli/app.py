@@ -4,6 +4,7 @@ Commands import heavy packages inside their functions, so that `adwarm --help` s
 """
 
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -131,7 +132,10 @@ UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assign
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 an error or an incomplete result, 2 wrong usage, 130 interrupted."""
+    """Run the command line, and send the notices of alerts before the process ends.
+
+    Exit codes: 0 done, 1 an error or an incomplete result, 2 wrong usage, 130 interrupted.
+    """
     as_json = "--json" in sys.argv
     try:
         sys.exit(app(standalone_mode=False))
@@ -148,3 +152,13 @@ def main() -> None:
         line, path = describe_unexpected_error(error)
         print_unexpected_error(Console(stderr=True), line, type(error).__name__, path, as_json=as_json)
         sys.exit(1)
+    finally:
+        _flush_notices()
+
+
+def _flush_notices() -> None:
+    """Send what is due if the command has opened a database; importing the sender takes too long for the others."""
+    delivery = sys.modules.get("adwarm.recovery.alert_delivery")
+    if delivery is not None:
+        with suppress(KeyboardInterrupt):  # ends the wait; the next process sends the rest
+            delivery.flush_notices()

@@ -253,7 +253,8 @@ def _list_channel_checks(runtime: "Runtime") -> list[Check]:
     if not alerts.enabled:
         return [Check("alert channels", lambda: Finding("switched off (ADWARM_ALERTS__ENABLED)", warning=True))]
     if not alerts.channels:
-        return [Check("alert channels", lambda: "only the log; ADWARM_ALERTS__CHANNELS adds channels")]
+        only_log = "only the log, where nobody may look; ADWARM_ALERTS__CHANNELS adds channels"
+        return [Check("alert channels", lambda: Finding(only_log, warning=True))]
     return [
         Check(f"alert channel {channel.name}", partial(_check_channel, runtime, channel.name), needs_database=True)
         for channel in alerts.channels

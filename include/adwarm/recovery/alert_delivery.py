@@ -1,8 +1,8 @@
 """Delivers the notices of the outbox to the channels.
 
 The process that opened an alert sends its notices in a background thread, which never delays or fails the operation
-that met the error. The step `deliver_alerts` of the maintenance sends what is left: notices whose sender was stopped,
-that failed, or whose channel only a task of Airflow can use.
+that met the error. Before a process ends, `flush_notices` sends what is due in each database that it has used: its own
+notices, and those that an earlier process has left. The step `deliver_alerts` does so every 15 minutes.
 """
 
 import logging
@@ -19,8 +19,11 @@ from adwarm.store.alerts import Channels, ClaimedNotice, StoredAlert, claim_noti
 
 CLAIM_SECONDS = 300.0
 """Longer than a channel takes to send or to give up; a mail server is tried several times."""
+FLUSH_SECONDS = 8.0
+"""How long the end of a process waits for channels; an orchestrator that stops it waits longer."""
 _MAX_NOTICES = 100
-NOT_DELIVERED = "notices of alerts could not be delivered; the DAG adwarm_maintenance tries again"
+_NOT_DELIVERED = "notices of alerts could not be delivered; the next process that uses this database tries again"
+_TOO_LONG = "the channels took longer than %g s; the next process that uses this database sends the other notices"
 log = logging.getLogger(__name__)
 
 
@@ -43,8 +46,6 @@ class NoticeSender:
         self.names = Channels(
             (LOG_CHANNEL,), tuple(channel.name for channel in settings.channels), settings.send_resolved
         )
-        self.has_work = False
-        """Whether this process has opened or resolved an alert whose notices are not all sent."""
 
     @property
     def channels(self) -> list[Channel]:
@@ -64,7 +65,6 @@ class NoticeSender:
         """Send what is due in a background thread; returns at once."""
         if not self.names.queued:
             return
-        self.has_work = True
         if self.unusable:
             log.info("the DAG adwarm_maintenance sends this notice through: %s", ", ".join(self.unusable))
         if not any(channel.is_thread_safe for channel in self._channels.values()):
@@ -92,9 +92,13 @@ class NoticeSender:
         Returns:
             How many notices were sent, and for each that failed a sentence without secrets.
         """
-        sent, problems = self._deliver(set(self._channels), may_continue)
-        self.has_work = bool(problems)
-        return sent, problems
+        return self._deliver(set(self._channels), may_continue)
+
+    def flush_at_exit(self) -> None:
+        """Let the next `flush_notices` send what is due in this database; replaces an earlier sender that is idle."""
+        with _registration:
+            _senders[:] = [item for item in _senders if item._engine.url != self._engine.url or not item.wait(0)]
+            _senders.append(self)
 
     def _run(self) -> None:
         names = {channel.name for channel in self._channels.values() if channel.is_thread_safe}
@@ -107,7 +111,7 @@ class NoticeSender:
             try:
                 self._deliver(names, lambda: True)
             except Exception as problem:
-                log_unexpected(log, problem, NOT_DELIVERED)
+                log_unexpected(log, problem, _NOT_DELIVERED)
 
     def _deliver(self, names: set[str], may_continue: Callable[[], bool]) -> tuple[int, list[str]]:
         sent, problems = 0, list[str]()
@@ -137,3 +141,36 @@ class NoticeSender:
         if not finish_notice(self._engine, notice):
             log.warning("sending a notice through %s took longer than its claim; it may arrive twice", channel.name)
         return None
+
+
+_registration = threading.Lock()
+_senders: list[NoticeSender] = []
+"""One for each database that this process has used, and earlier ones that are still sending."""
+
+
+def flush_notices(seconds: float = FLUSH_SECONDS) -> None:
+    """Send what is due in the databases of this process, for at most `seconds`; errors are logged.
+
+    Called where a process ends: the caller must not call Airflow meanwhile, since a notifier does from another thread.
+    """
+    with _registration:
+        senders = _senders.copy()
+        _senders.clear()
+    if not senders:
+        return
+    is_over = threading.Event()
+    thread = threading.Thread(target=_flush, args=(senders, seconds, is_over), name="adwarm-alerts-flush", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    is_over.set()
+    if thread.is_alive():
+        log.warning(_TOO_LONG, seconds)
+
+
+def _flush(senders: Sequence[NoticeSender], seconds: float, is_over: threading.Event) -> None:
+    for sender in senders:
+        try:
+            sender.deliver(lambda: not is_over.is_set())
+        except Exception as problem:
+            log_unexpected(log, problem, _NOT_DELIVERED)
+        sender.wait(seconds)

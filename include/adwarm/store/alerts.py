@@ -198,13 +198,18 @@ def claim_notice(
 ) -> ClaimedNotice | None:
     """Claim the oldest due notice of the channels for `seconds`, and return it; None when there is none.
 
-    That an alert is resolved is due only when the channel has got another notice of it.
+    That an alert is resolved is due only when the channel has got another notice of it. When nothing is due, which is
+    the usual case, nothing is locked.
     """
     if not channels:
         return None
-    with write_transaction(engine) as connection:
+    with read_transaction(engine) as connection:
         now = datetime.fromtimestamp(time(connection), UTC)
-        for candidate in connection.execute(_due_notices(channels, now)).all():
+        candidates = connection.execute(_due_notices(channels, now)).all()
+    if not candidates:
+        return None
+    with write_transaction(engine) as connection:
+        for candidate in candidates:
             until = now + timedelta(seconds=seconds)
             claimed = connection.execute(
                 update(alert_delivery)

@@ -22,7 +22,7 @@ from adwarm.store import accounts
 from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory, reload_connection
 from adwarm_airflow.data_connection import use_data_connection
 from adwarm_airflow.run_window import resolve_run_window
-from adwarm_airflow.task_context import SETTINGS_CONNECTIONS, connection_names, open_runtime
+from adwarm_airflow.task_context import SETTINGS_CONNECTIONS, connection_names, open_runtime, prepare_runtime
 from adwarm_airflow.tasks.skipping import skip_task
 
 STEP = timedelta(minutes=15)
@@ -130,7 +130,8 @@ def _open_discovery(conn_id: str, clock: Clock) -> tuple[Runtime, dict[str, Sour
         key: partial(reload_connection, name, clock) if name in of_airflow else build_reload(settings, name, clock)
         for name, key in keys.items()
     }
-    runtime = Runtime(settings, clock, factories[first], {name: factories[name] for name in others}, reloads=reloads)
+    sources = {name: factories[name] for name in others}
+    runtime = prepare_runtime(Runtime(settings, clock, factories[first], sources, reloads=reloads))
     return runtime, {name: partial(runtime.source_pool.get, key) for name, key in keys.items()}
 
 

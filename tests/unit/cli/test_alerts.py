@@ -8,7 +8,9 @@ import pytest
 
 from adwarm.runtime import Runtime
 from adwarm.store.alerts import list_alerts
+from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorEvent
+from adwarm.store.tables import alert_delivery
 from tests.alert_sink import run_sink
 
 from .conftest import Adwarm
@@ -60,6 +62,23 @@ def test_alerts_are_listed_and_old_ones_resolved(adwarm: Adwarm, home: Path, mon
     assert "mail (not yet: queued)" in " ".join(shown.split())
 
 
+def test_a_command_sends_what_is_due_before_it_ends(
+    adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead token makes one message; when the receiver refuses it, the next command sends it, whatever it does."""
+    monkeypatch.setenv("ADWARM_SOURCE__ACCESS_TOKEN", "expired")
+    with run_sink() as sink:
+        use_channels(monkeypatch, {"type": "apprise", "name": "hook", "url": sink.url})
+        sink.status = 500
+        assert adwarm("warm", "act_1", "--range", "yesterday").exit_code == 1
+        assert sink.titles == []
+        sink.status = 200
+        with write_transaction(Runtime().engine) as connection:
+            connection.execute(alert_delivery.update().values(claimed_until=None))
+        assert adwarm("patterns").exit_code == 1
+        assert [title.partition(" of ")[0] for title in sink.titles] == ["adwarm: 1 error TokenDead"]
+
+
 def test_each_channel_is_tested(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One message each: delivered, failed with its reason, or queued for the DAG; a failure ends with 1."""
     with run_sink() as sink:
@@ -98,8 +117,9 @@ def test_the_doctor_checks_channels(adwarm: Adwarm, home: Path, monkeypatch: pyt
 
     assert checks() == {
         "alerts": (True, "none is open"),
-        "alert channels": (True, "only the log; ADWARM_ALERTS__CHANNELS adds channels"),
+        "alert channels": (True, "only the log, where nobody may look; ADWARM_ALERTS__CHANNELS adds channels"),
     }
+    assert "note  alert channels: only the log" in adwarm("doctor").stdout
     with run_sink() as sink:
         use_channels(
             monkeypatch,

@@ -1,25 +1,43 @@
 """`adwarm serve` as a process: it says where it listens, answers, and ends cleanly on SIGTERM."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 import pytest
 
+from adwarm.runtime import Runtime
+from adwarm.settings import Settings
+from adwarm.store.alerts import Channels, NewAlert, open_event
+from tests.alert_sink import run_sink
+
 from .conftest import Adwarm
 
 ROOT = Path(__file__).resolve().parents[3]
+AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ALERT = NewAlert(at=AT, kind="OverlongPark", scope="meta", reason="asked for years", next_step="Look.")
 
 
 @pytest.mark.slow
 def test_it_serves_until_it_is_terminated(adwarm: Adwarm, tmp_path: Path) -> None:
-    """The first line of --json has the URL; health answers everybody, reports nobody without a token."""
+    """The first line of --json has the URL; reports need a token; a notice that was left is sent before the end."""
     environment = {**os.environ, "ADWARM_HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "include")}
+    runtime = Runtime(Settings(home=tmp_path))
+    open_event(runtime.engine, lambda _: ALERT, Channels(queued=("hook",)))
+    with run_sink() as sink:
+        channels = [{"type": "apprise", "name": "hook", "url": sink.url}]
+        _serve_until_terminated({**environment, "ADWARM_ALERTS__CHANNELS": json.dumps(channels)})
+    assert sink.titles == ["adwarm: OverlongPark of meta"]
+
+
+def _serve_until_terminated(environment: dict[str, str]) -> None:
     command = [sys.executable, "-m", "adwarm", "serve", "--port", "0", "--json"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

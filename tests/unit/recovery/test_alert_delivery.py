@@ -3,6 +3,7 @@
 import logging
 import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -11,15 +12,15 @@ from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import Transient
 from adwarm.maintenance.deliver_alerts import make_deliver_alerts
 from adwarm.maintenance.step import StepBudget
-from adwarm.recovery import StoredAlerts
-from adwarm.recovery.alert_delivery import NoticeSender
+from adwarm.recovery import StoredAlerts, alert_delivery
+from adwarm.recovery.alert_delivery import NoticeSender, flush_notices
 from adwarm.recovery.alert_messages import Message
 from adwarm.settings import AlertSettings
 from adwarm.settings.recovery_sections import AppriseChannel, NotifierChannel
 from adwarm.store.alerts import claim_notice, list_alerts, list_deliveries
-from adwarm.store.database import write_transaction
+from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.error_events import ErrorEvent, ErrorLog
-from adwarm.store.tables import alert_delivery
+from adwarm.store.tables import alert_delivery as notices
 
 SETTINGS = AlertSettings(
     channels=(
@@ -58,6 +59,11 @@ class Process:
         self.errors = ErrorLog(engine)
         self.alerts = StoredAlerts(engine, SETTINGS, self.errors, self.sender, clock)
 
+    def end(self, seconds: float = 30) -> None:
+        """End as a process does."""
+        self.sender.flush_at_exit()
+        flush_notices(seconds)
+
     def raise_alert(self, kind: str = "OverlongPark") -> None:
         """Raise an alert about a single event."""
         self.alerts.raise_once(ErrorEvent(self.clock.now(), "meta", kind, "asked for years"))
@@ -73,7 +79,7 @@ class Process:
 def make_due(engine: Engine) -> None:
     """Let every claim and every delay end."""
     with write_transaction(engine) as connection:
-        connection.execute(alert_delivery.update().values(claimed_until=None))
+        connection.execute(notices.update().values(claimed_until=None))
 
 
 @pytest.fixture
@@ -154,14 +160,53 @@ def test_a_process_outside_airflow_leaves_notifiers_to_the_dag(
 
 
 def test_a_background_thread_leaves_a_channel_of_airflow_alone(engine: Engine, clock: VirtualClock) -> None:
-    """A task that still works must not call Airflow from another thread; the notice is sent when the task asks."""
+    """A task that still works must not call Airflow from another thread; the notice is sent at its end."""
     mail = FakeChannel("mail", is_thread_safe=False)
     task = Process(engine, clock, mail)
     task.raise_alert()
     assert task.sender.wait(30)
-    assert (mail.titles, task.sender.has_work) == ([], True)
-    assert task.alerts.deliver() == (1, [])
-    assert not task.sender.has_work
+    assert mail.titles == []
+    task.end()
+    assert len(mail.titles) == 1
+
+
+def test_the_end_of_a_process_waits_for_a_channel_for_a_limited_time(
+    engine: Engine, clock: VirtualClock, chat: FakeChannel
+) -> None:
+    """What the channel has begun to send may still arrive; the next process sends the rest, also without an alert."""
+    chat.gate.clear()
+    process = Process(engine, clock, chat)
+    process.raise_alert("First")
+    process.raise_alert("Second")
+    process.end(seconds=0)
+    assert chat.titles == []
+    chat.gate.set()
+    assert process.sender.wait(30)
+
+    Process(engine, clock).raise_alert("Third")  # left by a process that was killed
+    Process(engine, clock, chat).end()
+    assert [title.partition(" of")[0] for title in chat.titles] == [
+        "adwarm: First",
+        "adwarm: Second",
+        "adwarm: Third",
+    ]
+
+
+def test_a_process_sends_in_every_database_it_has_used(
+    engine: Engine, clock: VirtualClock, chat: FakeChannel, tmp_path: Path
+) -> None:
+    """The newest sender of each replaces an idle one; a database that is gone stops nothing."""
+    broken = Process(open_engine(f"sqlite:///{tmp_path / 'empty.db'}"), clock, chat)
+    process, newest = Process(engine, clock, chat), Process(engine, clock, chat)
+    process.raise_alert()
+    assert process.sender.wait(30)
+    chat.titles.clear()
+    Process(engine, clock).raise_alert("Another")
+    for sender in (broken.sender, process.sender, newest.sender):
+        sender.flush_at_exit()
+    assert alert_delivery._senders == [broken.sender, newest.sender]
+    flush_notices(30)
+    assert (chat.titles, alert_delivery._senders) == (["adwarm: Another of meta"], [])
 
 
 def test_the_step_resolves_repeats_and_sends(engine: Engine, clock: VirtualClock, chat: FakeChannel) -> None:
