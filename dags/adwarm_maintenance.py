@@ -1,13 +1,23 @@
 """### Discover the ad accounts, keep the store healthy and small
 
-Every 15 minutes. Each task works by itself: one that fails does not stop the others. A step runs for at most
-`ADWARM_MAINTENANCE__STEP_SECONDS`, and the next run goes on where it stopped. A step that is not due is skipped, and
-its log says why. `adwarm status` shows what each did last; `adwarm maintain` runs the same steps without Airflow.
+Every 15 minutes, in three tasks. Each works by itself, and so does each step of a task: one that fails does not stop
+the others. A step runs for at most `ADWARM_MAINTENANCE__STEP_SECONDS`, and the next run goes on where it stopped. A
+task names its steps in its log and in its result: what each did, or why it was skipped. `adwarm status` shows what each
+did last; `adwarm maintain` runs the same steps without Airflow.
 
-* `discover_accounts` lists the accounts of each connection once a day, and at once when the connection is new or its
-  token has changed. It stores zone, currency and status; what `adwarm accounts set` has set stays. A connection that
-  cannot be read fails the task once a day; the accounts of the others are stored.
+The task `discover_accounts` lists the accounts of each connection once a day, and at once when the connection is new or
+its token has changed. It stores zone, currency and status; what `adwarm accounts set` has set stays. A connection that
+cannot be read fails the task once a day; the accounts of the others are stored.
+
+The task `monitor` runs the steps that take seconds:
+
 * `check_health` makes one cheap call to each connection or account whose isolation is over.
+* `deliver_alerts` sends alerts and notices of their end.
+* `emit_metrics` reports the state to the statistics of Airflow.
+* `sample_capacity` stores limits and quota of the scopes that accounts share, for the page.
+
+The task `maintain_store` runs those that may take minutes, and starts none after ten minutes:
+
 * `scrub` verifies what is stored, all of it in `ADWARM_MAINTENANCE__SCRUB_DAYS`. Damaged data is set aside.
 * `repair_degraded` requests damaged and degraded answers again.
 * `compact` merges the final days of each account and month into one object, once a day.
@@ -16,11 +26,8 @@ its log says why. `adwarm status` shows what each did last; `adwarm maintain` ru
 * `collect_garbage` deletes objects that nothing has referred to for a day, once a day.
 * `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` says, once an hour.
 * `measure_impact` measures what warming gains, when `ADWARM_IMPACT__ENABLED` is set and a week has ended.
-* `deliver_alerts` sends alerts and notices of their end.
-* `emit_metrics` reports the state to the statistics of Airflow.
 * `reconcile` compares `ADWARM_MAINTENANCE__RECONCILE_ACCOUNTS` accounts a day with the platform, and alerts about
   differences.
-* `sample_capacity` stores limits and quota of the scopes that accounts share, for the page.
 
 #### Inputs
 The store, and the connections of the form and of accounts.
@@ -29,7 +36,7 @@ Accounts, healed and compacted data, alerts.
 #### Knobs
 `ADWARM_MAINTENANCE__*`, `ADWARM_RETENTION__*`, `ADWARM_ALERTS__*` and the form.
 #### Failure modes
-A step that fails is tried again by the next run, and does not stop the others.
+A step that fails fails its task after the other steps, and is tried again by the next run.
 """
 
 from typing import Any
@@ -38,8 +45,8 @@ from airflow.sdk import Param, dag, task
 
 from adwarm_airflow.declarations import Tag, connection_param, cron_schedule, dag_kwargs
 
-STEPS = (
-    "check_health",
+MONITOR = ("check_health", "deliver_alerts", "emit_metrics", "sample_capacity")
+MAINTAIN_STORE = (
     "scrub",
     "repair_degraded",
     "compact",
@@ -48,11 +55,9 @@ STEPS = (
     "collect_garbage",
     "apply_retention",
     "measure_impact",
-    "deliver_alerts",
-    "emit_metrics",
     "reconcile",
-    "sample_capacity",
 )
+STEPS = (*MONITOR, *MAINTAIN_STORE)
 """The steps of `adwarm.maintenance.steps`; a test compares the two."""
 
 
@@ -86,7 +91,7 @@ STEPS = (
     **dag_kwargs(__doc__, Tag.MAINTENANCE),
 )
 def adwarm_maintenance() -> None:
-    """Discover accounts, and run each step of maintenance as a task of its own."""
+    """Discover accounts, and run the steps of maintenance in two tasks."""
 
     @task
     def discover_accounts(**context: Any) -> dict[str, Any]:
@@ -96,15 +101,15 @@ def adwarm_maintenance() -> None:
         return maintenance.discover_accounts(context)
 
     @task
-    def run_step(name: str, **context: Any) -> dict[str, Any]:
-        """Run one step of maintenance."""
+    def run_steps(names: list[str], **context: Any) -> dict[str, Any]:
+        """Run some steps of maintenance, one after the other."""
         from adwarm_airflow.tasks import maintenance
 
-        return maintenance.run_step(context, name)
+        return maintenance.run_steps(context, names)
 
     discover_accounts()
-    for name in STEPS:
-        run_step.override(task_id=name)(name)
+    run_steps.override(task_id="monitor")(list(MONITOR))
+    run_steps.override(task_id="maintain_store")(list(MAINTAIN_STORE))
 
 
 maintenance = adwarm_maintenance()

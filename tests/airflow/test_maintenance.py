@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from adwarm.compression import compress
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, TokenDead
 from adwarm.maintenance import steps
+from adwarm.maintenance.runner import StepReport
 from adwarm.maintenance.steps import STEPS
 from adwarm.model import (
     ALL_ACCOUNTS,
@@ -34,9 +36,11 @@ from adwarm.store.access_patterns import DescribedProfile, replace_profiles
 from adwarm.store.entries import Entry
 from adwarm.store.isolated_sources import SqlIsolationStore
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
-from adwarm_airflow.tasks.maintenance import discover_accounts, run_step
+from adwarm_airflow.tasks import maintenance
+from adwarm_airflow.tasks.maintenance import discover_accounts, run_steps
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.wall_clock import WallClock
 
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
@@ -75,6 +79,12 @@ def run(after: timedelta = timedelta(0), try_number: int = 1, **params: Any) -> 
         "ti": SimpleNamespace(try_number=try_number),
         "params": {"connection": "facebook_default", "decision_time": at.isoformat(), **params},
     })
+
+
+def run_step(context: dict[str, Any], name: str) -> dict[str, Any]:
+    """Run a task of one step, and return the result of the step."""
+    result: dict[str, Any] = run_steps(context, [name])["steps"][name]
+    return result
 
 
 def stored() -> dict[str, str]:
@@ -232,20 +242,50 @@ def test_what_is_past_its_retention_is_deleted() -> None:
     assert run_step(_form(run_now=True), "apply_retention")["status"] == "done"
 
 
-def test_steps_are_tasks_of_their_own(dags: dict[str, Any]) -> None:
-    """The DAG has a task for each step, in their order, and none depends on another."""
+def test_three_tasks_run_every_step(dags: dict[str, Any]) -> None:
+    """Each step belongs to one task, in the order of the steps, and no task depends on another."""
     dag = dags["adwarm_maintenance"]
-    assert dag.task_ids == ["discover_accounts", *STEPS]
+    assert dag.task_ids == ["discover_accounts", "monitor", "maintain_store"]
     assert [task.task_id for task in dag.tasks if task.upstream_task_ids or task.downstream_task_ids] == []
-    assert dag.params.get_param("steps").schema["examples"] == list(STEPS)
+    groups = [dag.get_task(name).op_args[0] for name in ("monitor", "maintain_store")]
+    assert [[name for name in STEPS if name in group] for group in groups] == groups
+    assert sorted(chain(*groups)) == sorted(STEPS)
+    assert dag.params.get_param("steps").schema["examples"] == list(chain(*groups))
 
 
-@pytest.mark.slow
-def test_a_failing_step_stops_no_other(
-    dags: dict[str, Any], platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+def test_a_task_names_its_steps() -> None:
+    """Its result has each step with what it did or why it was skipped; one that is not due does no work."""
+    names = ["evict_entries", "apply_retention", "measure_impact"]
+    run_step(_form(), "apply_retention")
+    result = run_steps(_form(steps=["apply_retention", "evict_entries"]), names)
+    assert result["ran"] == ["evict_entries"]
+    assert sorted(result["skipped"]) == ["apply_retention", "measure_impact"]
+    assert result["steps"]["measure_impact"]["reason"] == "not chosen in the form"
+    assert result["steps"]["apply_retention"]["reason"].startswith("complete since")
+    assert result["steps"]["evict_entries"]["status"] == "done"
+
+
+def test_the_next_run_begins_with_the_steps_that_had_no_time(
+    wall_clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One step fails its task with its own error; the other tasks of the run succeed or are skipped."""
-    connect(monkeypatch, platform, "facebook_default", "simulated-token")
+    """A task begins no step once its time is used; the step that ran longest ago comes first, so each has its turn."""
+    names, begun = ["scrub", "repair_degraded", "compact"], []
+
+    def begin(parts: Any, name: str, *, run_now: bool) -> StepReport:
+        begun.append(name)
+        maintenance_steps.acquire(parts.context.engine, name, "me", parts.clock.now(), 0.0)
+        wall_clock.set(parts.clock.now() + timedelta(seconds=400))
+        return StepReport(name, "done")
+
+    monkeypatch.setattr(wall_clock, "is_real", False)
+    monkeypatch.setattr(maintenance, "run_if_due", begin)
+    reports = [run_steps(_form(), names)["steps"] for _ in range(3)]
+    assert begun == ["scrub", "repair_degraded", "compact", "scrub", "repair_degraded", "compact"]
+    assert "the next run begins with it" in reports[0]["compact"]["reason"]
+
+
+def test_a_failing_step_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other steps of its task run first; then the task fails with the step's own error, and names the step."""
 
     def fail(context: Any) -> Any:
         def step(cursor: Any, budget: Any) -> Any:
@@ -254,14 +294,11 @@ def test_a_failing_step_stops_no_other(
         return step
 
     monkeypatch.setattr(steps, "make_compact", fail)
-    with pytest.raises(Corrupt, match="a month is damaged"):
-        run_step(_form(), "compact")
-    monkeypatch.setattr(dags["adwarm_maintenance"].get_task("compact"), "retries", 0)  # it would wait before a retry
-    result = dags["adwarm_maintenance"].test()
-    states = {instance.task_id: str(instance.state) for instance in result.get_task_instances()}
-    assert states.pop("compact") in {"failed", "up_for_retry"}
-    assert set(states.values()) <= {"success", "skipped"}
-    assert states["apply_retention"] == "success"
+    with pytest.raises(Corrupt, match="compact: a month is damaged"):
+        run_steps(_form(), ["compact", "apply_retention"])
+    states = maintenance_steps.list_states(Runtime(load_settings()).engine)
+    assert "a month is damaged" in str(states["compact"].error)
+    assert states["apply_retention"].round_finished_at is not None
 
 
 def test_the_form_chooses_steps(dags: dict[str, Any], platform: SimulatorServer) -> None:
@@ -269,7 +306,7 @@ def test_the_form_chooses_steps(dags: dict[str, Any], platform: SimulatorServer)
     assert run_step(_form(steps=["compact"]), "compact")["status"] == "done"
     with pytest.raises(AirflowSkipException, match="not chosen"):
         run_step(_form(steps=["compact"]), "evict_entries")
-    with pytest.raises(AirflowSkipException, match=r"^complete since .*; due again at "):
+    with pytest.raises(AirflowSkipException, match=r"^compact: complete since .*; due again at "):
         run_step(_form(steps=None), "compact")  # the form sends null for no choice
     assert dags["adwarm_maintenance"].params.get_param("steps").resolve(None) is None
     with pytest.raises(BadRequest, match="'vacuum' is no step of maintenance"):

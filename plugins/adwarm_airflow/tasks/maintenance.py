@@ -1,16 +1,17 @@
 """Tasks of `adwarm_maintenance`: discover accounts, and run the steps of maintenance."""
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any
 
 from adwarm.foundation.clock import Clock, SystemClock
-from adwarm.foundation.errors import BadRequest, Refused
+from adwarm.foundation.errors import AdwarmError, BadRequest, Refused
 from adwarm.maintenance.account_changes import DiscoveryResult, describe_error
 from adwarm.maintenance.account_discovery import is_postponed
+from adwarm.maintenance.runner import StepReport
 from adwarm.maintenance.steps import MaintenanceParts, check_step_names, run_if_due
 from adwarm.prefetch.batch_result import most_severe_error, with_message
 from adwarm.runtime import Runtime, connection_factories
@@ -19,6 +20,7 @@ from adwarm.sources.factory import build_reload
 from adwarm.sources.pool import SourceFactory
 from adwarm.sources.protocol import InsightsSource
 from adwarm.store import accounts
+from adwarm.store.maintenance_steps import list_states
 from adwarm_airflow.connections import DEFAULT_CONNECTION, NO_CONNECTION, connection_source_factory, reload_connection
 from adwarm_airflow.data_connection import use_data_connection
 from adwarm_airflow.run_window import resolve_run_window
@@ -26,6 +28,9 @@ from adwarm_airflow.task_context import SETTINGS_CONNECTIONS, connection_names, 
 from adwarm_airflow.tasks.skipping import skip_task
 
 STEP = timedelta(minutes=15)
+TASK_SECONDS = 600.0
+"""How long a task begins further steps, so that the next run is not late."""
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _MAX_LINES = 10
 log = logging.getLogger(__name__)
 
@@ -57,31 +62,70 @@ def discover_accounts(context: Mapping[str, Any]) -> dict[str, Any]:
     return result.to_dict()
 
 
-def run_step(context: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Run one step of maintenance as of now, and return what it did.
+def run_steps(context: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Run steps of maintenance as of now, the one that ran longest ago first, and return what each did.
 
-    A run over a past date must not judge today's data by that date, so the time is the machine's.
+    A run over a past date must not judge today's data by that date, so the time is the machine's. No step begins after
+    `TASK_SECONDS`; the next run begins with those that are left.
 
     Raises:
-        AirflowSkipException: the step was not chosen, is not due, has nothing to do, or another process runs it.
-        Refused: another attempt of this task may have been killed, and its hold on the step has not ended. A retry goes
+        AirflowSkipException: no step had anything to do; the message has the reason of each.
+        Refused: another attempt of this task may have been killed, and its hold on a step has not ended. A retry goes
             on where the last complete run stopped.
-        Exception: what the step raised, with its type.
+        Exception: what a step raised, with its type, after the other steps; of several the most severe one.
     """
     params = context["params"]
-    if name not in check_step_names(params.get("steps") or ()):
-        skip_task("not chosen in the form")
-    report = run_if_due(_open_parts(params), name, run_now=bool(params.get("run_now")))
-    if report.error is not None:
-        raise report.error
-    attempt = context["ti"]
-    if report.status == "held" and 1 < attempt.try_number <= attempt.max_tries:
-        message = f"{report.reason}; if that was a killed attempt of this task, the next one goes on from there"
-        raise Refused(message, retry_after=report.held_seconds + 1, scope=f"step {name}")
-    if report.status in {"skipped", "held"}:
-        skip_task(report.reason or report.status)
-    log.info("%s%s", report, "; the next run goes on" if report.has_more else "")
-    return report.to_dict()
+    chosen, run_now = check_step_names(params.get("steps") or ()), bool(params.get("run_now"))
+    parts = _open_parts(params)
+    states = list_states(parts.context.engine)
+    ordered = sorted(names, key=lambda name: states[name].started_at if name in states else _LONG_AGO)
+    ends_at = parts.clock.now() + timedelta(seconds=TASK_SECONDS)
+    reports = []
+    for name in ordered:
+        if name not in chosen:
+            report = StepReport(name, "skipped", reason="not chosen in the form")
+        elif parts.clock.now() >= ends_at:
+            report = StepReport(name, "skipped", reason="the task has used its time; the next run begins with it")
+        else:
+            report = run_if_due(parts, name, run_now=run_now)
+        log.info("%s: %s%s", name, report, "; the next run goes on" if report.has_more else "")
+        reports.append(report)
+    _raise_failures(reports)
+    _raise_holds(reports, context["ti"])
+    return _summarize(reports)
+
+
+def _raise_failures(reports: Sequence[StepReport]) -> None:
+    failed = [(report, report.error) for report in reports if report.error is not None]
+    known = [error for _, error in failed if isinstance(error, AdwarmError)]
+    unknown = [error for _, error in failed if not isinstance(error, AdwarmError)]
+    if unknown:
+        raise unknown[0]
+    error = most_severe_error(known)
+    if error is not None:
+        raise with_message(error, " | ".join(f"{report.name}: {error}" for report, error in failed))
+
+
+def _raise_holds(reports: Sequence[StepReport], attempt: Any) -> None:
+    held = [report for report in reports if report.status == "held"]
+    if held and 1 < attempt.try_number <= attempt.max_tries:
+        names, seconds = ", ".join(report.name for report in held), max(report.held_seconds for report in held)
+        message = f"{names}: {held[0].reason}; if that was a killed attempt of this task, the next goes on from there"
+        raise Refused(message, retry_after=seconds + 1, scope=f"step {names}")
+
+
+def _summarize(reports: Sequence[StepReport]) -> dict[str, Any]:
+    """Return which steps ran, which were skipped, and the result of each."""
+    skipped = [report for report in reports if report.status in {"skipped", "held"}]
+    if len(skipped) == len(reports):
+        skip_task(" | ".join(f"{report.name}: {report.reason}" for report in reports))
+    ran = [report.name for report in reports if report not in skipped]
+    log.info("ran %s; skipped %s", ", ".join(ran), ", ".join(report.name for report in skipped) or "none")
+    return {
+        "ran": ran,
+        "skipped": [report.name for report in skipped],
+        "steps": {report.name: report.to_dict() for report in reports},
+    }
 
 
 def _open_parts(params: Mapping[str, Any]) -> MaintenanceParts:
