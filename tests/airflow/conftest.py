@@ -59,7 +59,15 @@ def airflow_home(simulator: SimulatorServer) -> Iterator[Path]:
         initdb()
         assert in_process_api_server().app  # made once, and long to make: whichever test comes first would wait for it
         _repeat_less(patch)
+        _run_once()
         yield HOME
+
+
+def _run_once() -> None:
+    """Make a run that does nothing: the first one of a process imports for seconds."""
+    day = datetime(2004, 2, 3, tzinfo=UTC)
+    run = read_dags()["adwarm_daily_insights"].test(logical_date=day, run_conf={"decision_time": day.isoformat()})
+    assert {ti.state for ti in run.get_task_instances()} == {"skipped"}
 
 
 def _repeat_less(patch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event, func, select, text
-from starlette.testclient import TestClient
 
 from adwarm.backpressure import CallOutcome, CallOutcomeKind, Granted, RequestQueue, SqlAdmission
 from adwarm.foundation.clock import FrozenClock
@@ -53,6 +52,7 @@ from adwarm.store import (
 from adwarm.store.database import open_engine, read_transaction, write_transaction
 from adwarm.store.schema import upgrade
 from adwarm.store.tables import capacity_grant, capacity_scope, warm
+from tests.asgi_client import AsgiClient
 from tests.benchmarks.page_store import fill
 from tests.benchmarks.pages import AnyVisitor, find_queries
 
@@ -344,7 +344,7 @@ def test_the_tiles_of_the_page_use_indexes(filled: Store, rows: dict[str, int]) 
     large = {name: count for name, count in rows.items() if count > 2 * LARGE_ROWS}
     runtime = Runtime(Settings(home=filled.home), FrozenClock(NOW))
     runtime.__dict__["engine"] = filled.engine
-    client = TestClient(build_page(TABS, lambda: runtime.page_services, AnyVisitor()))
+    client = AsgiClient(build_page(TABS, lambda: runtime.page_services, AnyVisitor()))
     asked = find_queries(filled.engine)
     problems: list[str] = []
     for tab in TABS:

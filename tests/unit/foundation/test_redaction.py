@@ -128,6 +128,7 @@ def _iter_texts(tree: ast.AST) -> Iterator[str]:
             yield node.value
 
 
+@pytest.mark.slow
 def test_messages_of_adwarm_itself_are_kept() -> None:
     """No line of text in the code, and none of a template, changes: placeholders are no credentials."""
     changed = []

@@ -3,19 +3,18 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi.testclient import TestClient
-
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.http_app import create_app
+from tests.asgi_client import AsgiClient
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 TOKEN = {"access_token": "simulated-token"}
 
 
-def client(**changes: Any) -> TestClient:
+def client(**changes: Any) -> AsgiClient:
     """A client on this machine."""
     app = create_app(SimulatorConfig(now=NOW, ads=4, **changes))
-    return TestClient(app, "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
+    return AsgiClient(app, "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
 
 
 def test_faults_can_be_set_and_read() -> None:

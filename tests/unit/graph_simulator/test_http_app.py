@@ -7,23 +7,23 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.http_app import create_app
+from tests.asgi_client import AsgiClient
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 RANGE = json.dumps({"since": "2026-11-01", "until": "2026-11-07"})
 PLAIN = "ad_id,impressions,reach,frequency,clicks,inline_link_clicks,ctr,cpm,cpc,spend"
 
 
-def client(host: str = "127.0.0.1", **changes: Any) -> TestClient:
+def client(host: str = "127.0.0.1", **changes: Any) -> AsgiClient:
     """A client of a fresh platform."""
     settings = {"now": NOW, "token": "tok", "ads": 6, **changes}
-    return TestClient(create_app(SimulatorConfig(**settings)), "http://localhost", client=(host, 50_000))
+    return AsgiClient(create_app(SimulatorConfig(**settings)), "http://localhost", client=(host, 50_000))
 
 
-def insights(http: TestClient, **params: Any) -> Any:
+def insights(http: AsgiClient, **params: Any) -> Any:
     """The response to an insights call at ad level."""
     query_params = {"access_token": "tok", "level": "ad", "fields": PLAIN, "time_range": RANGE, "limit": 500, **params}
     return http.get(

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from fastapi.testclient import TestClient
 
 from graph_simulator import webhooks
 from graph_simulator.app_state import AppState
@@ -18,6 +17,7 @@ from graph_simulator.dataset import Dataset
 from graph_simulator.error_responses import InvalidValue
 from graph_simulator.http_app import create_app
 from graph_simulator.webhooks import RETRY_DELAYS, WebhookSender, send_by_http
+from tests.asgi_client import AsgiClient
 
 URL = "http://127.0.0.1:9/hook"
 START = datetime(2026, 9, 1, tzinfo=UTC)
@@ -159,7 +159,7 @@ def test_the_control_route() -> None:
     state = AppState(config)
     assert state.webhooks is not None
     state.webhooks.send = callback
-    client = TestClient(create_app(config, state), "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
+    client = AsgiClient(create_app(config, state), "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
     span = {"after": START.isoformat()}
     callback.answers_challenge = False
     assert client.post("/control/webhooks", json=span).status_code == 409
@@ -168,5 +168,5 @@ def test_the_control_route() -> None:
     assert (delivery["status"], delivery["notices"]) == (200, len(callback.notices()))
     assert client.post("/control/webhooks", json={**span, "until": START.isoformat()}).json() == []
     assert client.post("/control/webhooks", json={"after": "2026-09-01T00:00:00"}).status_code == 422
-    off = TestClient(create_app(SimulatorConfig()), "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
+    off = AsgiClient(create_app(SimulatorConfig()), "http://127.0.0.1:8900", client=("127.0.0.1", 50_000))
     assert "--webhook-url" in off.post("/control/webhooks", json=span).json()["detail"]

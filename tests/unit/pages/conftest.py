@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 from starlette.requests import Request
-from starlette.testclient import TestClient
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.pages.access import Permission, Visitor
@@ -20,6 +19,7 @@ from adwarm.pages.services import PageServices
 from adwarm.pages.tabs import TABS
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
+from tests.asgi_client import AsgiClient
 
 START = datetime(2026, 3, 4, 10, 0, tzinfo=UTC)
 ADMIN = Visitor("admin", "token", b"secret of the admin", frozenset(Permission))
@@ -42,7 +42,7 @@ class Page:
     """The page, as visitors see it."""
 
     runtime: Runtime
-    client: TestClient
+    client: AsgiClient
     clock: VirtualClock
 
     @property
@@ -100,4 +100,4 @@ def page(engine: Engine, tmp_path: Path, clock: VirtualClock) -> Page:
     runtime = Runtime(settings, clock)
     runtime.__dict__["engine"] = engine
     app = build_page(TABS, lambda: runtime.page_services, NamedAccess())
-    return Page(runtime, TestClient(app, follow_redirects=False), clock)
+    return Page(runtime, AsgiClient(app, follow_redirects=False), clock)

@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 import pytest
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.testclient import TestClient
 
 from adwarm.foundation.errors import Transient
 from adwarm.model import PolicyReview
@@ -20,6 +19,7 @@ from adwarm.pages.tabs import TABS
 from adwarm.store import write_transaction
 from adwarm.store.page_files import PageFolder
 from adwarm.store.reviews import save_review
+from tests.asgi_client import AsgiClient
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import ADMIN, START, VIEWER, NamedAccess, Page
 from tests.unit.pages.probes import PROBE, check_forms
@@ -150,7 +150,7 @@ class FailingAccess:
 )
 def test_an_error_is_a_page_without_its_traceback(page: Page, error: Exception, status: int, shown: str) -> None:
     """A known error says what to do; the text of any other one is not shown."""
-    client = TestClient(build_page(TABS, lambda: page.services, FailingAccess(error)))
+    client = AsgiClient(build_page(TABS, lambda: page.services, FailingAccess(error)))
     answer = client.get("/now")
     assert answer.status_code == status
     assert shown in answer.text
@@ -169,7 +169,7 @@ def test_a_url_that_is_too_long_is_refused(page: Page) -> None:
 def test_forms_are_carried_out_only_as_the_page_sends_them(page: Page) -> None:
     """Login, permission, origin, token, size and type of a form are checked before its handler runs."""
     app = build_page((*TABS, PROBE), lambda: page.services, NamedAccess())
-    client = TestClient(app, follow_redirects=False)
+    client = AsgiClient(app, follow_redirects=False)
     visitor, viewer = {"x-visitor": "admin"}, {"x-visitor": "viewer"}
     check_forms(client.request, "", "http://testserver", visitor, viewer, make_csrf_token(ADMIN))
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from starlette.requests import Request
-from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.foundation.clock import VirtualClock
@@ -26,6 +25,7 @@ from adwarm.settings import ServingSettings
 from adwarm.store import access_tokens, page_sessions, read_transaction
 from adwarm.store.page_sessions import MAX_SESSIONS
 from adwarm.store.page_tables import page_session
+from tests.asgi_client import AsgiClient
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.pages.conftest import START, Page
 from tests.unit.pages.probes import HOSTILE, PROBE, check_forms
@@ -61,10 +61,10 @@ class Site:
     access: SessionAccess
     authenticator: TokenAuthenticator
 
-    def browser(self, prefix: str = "") -> TestClient:
+    def browser(self, prefix: str = "") -> AsgiClient:
         """Return a browser with no cookies."""
         app = Prefix(self.app, prefix) if prefix else self.app
-        return TestClient(app, f"{HOST}{prefix}/adwarm/", follow_redirects=False)
+        return AsgiClient(app, f"{HOST}{prefix}/adwarm/", follow_redirects=False)
 
     def issue(self, *scopes: str, name: str = "ada", **fields: Any) -> tuple[str, str]:
         """Store a token, and return its id and its text."""
@@ -73,7 +73,7 @@ class Site:
         access_tokens.insert_token(self.page.runtime.engine, token, new.secret_hash)
         return new.id, new.text
 
-    def log_in(self, token: str, browser: TestClient | None = None) -> TestClient:
+    def log_in(self, token: str, browser: AsgiClient | None = None) -> AsgiClient:
         """Return a browser that is logged in."""
         browser = browser or self.browser()
         assert post_login(browser, token).status_code == 303
@@ -85,23 +85,27 @@ class Site:
             return len(list(connection.execute(select(page_session))))
 
 
-def post_login(browser: TestClient, token: str, **fields: str) -> Any:
+def post_login(browser: AsgiClient, token: str, **fields: str) -> Any:
     """Send the login form."""
     return browser.post("login", data={"token": token, **fields}, headers={"Origin": HOST})
+
+
+async def _skip(seconds: float) -> None:
+    """Wait for nothing."""
 
 
 @pytest.fixture
 def site(page: Page, clock: VirtualClock) -> Site:
     """The page with its login, mounted beside an API."""
     runtime = page.runtime
-    authenticator = TokenAuthenticator(runtime.engine, clock, ServingSettings())
-    access = SessionAccess(runtime.engine, clock, authenticator, hours=12)
+    authenticator = TokenAuthenticator(runtime.engine, clock, ServingSettings(), sleep=_skip)
+    access = SessionAccess(runtime.engine, clock, authenticator, hours=12, sleep=_skip)
     app = build_page((*TABS, PROBE), lambda: runtime.page_services, access)
     add_session_routes(app, access)
     return Site(page, clock, PageMount(answer_as_api, app), access, authenticator)
 
 
-def find_csrf(browser: TestClient) -> str:
+def find_csrf(browser: AsgiClient) -> str:
     """Return the token in the form of a page."""
     text = browser.get("now").text
     return str(text.partition(f'name="{CSRF_FIELD}" value="')[2].partition('"')[0])
@@ -155,12 +159,13 @@ def test_the_login_leads_only_to_tabs(site: Site, subtests: pytest.Subtests) -> 
 def test_no_route_answers_without_a_session(site: Site) -> None:
     """Every route of the mounted page, also static files and the logout, refuses a caller without a valid session."""
     site.log_in(site.issue("admin")[1])
+    stranger = site.browser()
     for cookie in (None, "A" * 43, "A" * 500, "ä"):
         headers = {} if cookie is None else {b"Cookie": f"{COOKIE}={cookie}".encode()}
         for route in site.app._page.routes:  # type: ignore[attr-defined]
             path = route.path.replace("{name}", "page.css").replace("{run_id:path}", "newest")
             for method in route.methods:
-                status = site.browser().request(method, f"{HOST}/adwarm{path}", headers=headers).status_code
+                status = stranger.request(method, f"{HOST}/adwarm{path}", headers=headers).status_code
                 assert status == (403 if path == "/login" else 401), (method, path)
 
 

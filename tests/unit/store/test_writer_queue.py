@@ -65,7 +65,7 @@ def test_a_queue_that_is_gone_leaves_no_file_open(tmp_path: Path) -> None:
     assert files is not None
     assert [os.fstat(file).st_size for file in files] == [0, 0]
     del queue
-    gc.collect()
+    gc.collect(1)
     for file in files:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(file)

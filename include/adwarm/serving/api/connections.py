@@ -19,6 +19,8 @@ from typing import Any, Final
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.serving.api.client_recognition import RECOGNITION
+from adwarm.serving.api.problem_response import SECURITY_HEADERS, describe_problem
+from adwarm.serving.problems import Problem
 
 try:
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -40,10 +42,23 @@ _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _BLANK_LINES: Final = re.compile(rb"[\r\n]*")
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 _CHUNKED: Final = -1
-_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-_NO_ROOM: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
+_MALFORMED: Final = Problem(400, "Bad Request", "this is no HTTP/1.1 request")
+_TOO_LARGE: Final = Problem(
+    431,
+    "Request Header Fields Too Large",
+    f"the request line and the headers may have {MAX_HEAD_BYTES} bytes together; send fewer or shorter ones",
 )
+_NO_ROOM: Final = Problem(503, "Service Unavailable", "no connection is free; try again", {"Retry-After": "1"})
+
+
+def _encode(problem: Problem) -> bytes:
+    """Return an answer that no application gives, with the headers that every answer has."""
+    headers, body = describe_problem(problem)
+    lines = [
+        b"HTTP/1.1 %d %s" % (problem.status, problem.title.encode()),
+        *(b"%s: %s" % header for header in (*headers, *SECURITY_HEADERS, (b"connection", b"close"))),
+    ]
+    return b"\r\n".join((*lines, b"", body))
 
 
 class ConnectionLimit:
@@ -117,7 +132,7 @@ class _BoundedProtocol(HttpToolsProtocol):
         """Begin, where there is room."""
         super().connection_made(transport)
         if not self._limit.add(self):
-            transport.write(_NO_ROOM)
+            transport.write(_encode(_NO_ROOM))
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -170,7 +185,12 @@ class _BoundedProtocol(HttpToolsProtocol):
         return start, end
 
     def _refuse_head(self) -> None:
-        self.transport.write(_TOO_LARGE)
+        self.transport.write(_encode(_TOO_LARGE))
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser refuses."""
+        self.transport.write(_encode(_MALFORMED))
         self.transport.close()
 
     def on_message_begin(self) -> None:

@@ -1,5 +1,6 @@
 """The read API over an empty database, with tokens of every kind and reports that a test stores."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -142,7 +143,7 @@ def services(desk: ReaderHarness, tmp_path: Path) -> ServingServices:
         desk.chain(context),
         queue,
         desk.bench.prefetch.admission,
-        TokenAuthenticator(desk.engine, desk.bench.clock, settings.serving),
+        TokenAuthenticator(desk.engine, desk.bench.clock, settings.serving, sleep=lambda _: asyncio.sleep(0)),
         ScriptedMisses(queue),
         RecordedOpens(),
         CountedReads(),

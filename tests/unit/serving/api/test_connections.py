@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any, TypeVar
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,6 +131,29 @@ def bodies(wire: Wire) -> str:
     return "".join(part.partition(b"\r\n\r\n")[2].decode() for part in wire.sent.split(b"HTTP/1.1 200 OK")[1:])
 
 
+def assert_refused(wire: Wire, status: int, detail: str) -> None:
+    """Assert that the last answer is a problem with the headers that every answer has, and that it ends all."""
+    head, _, body = wire.sent[wire.sent.rindex(b"HTTP/1.1 %d " % status) :].partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    assert (headers["content-type"], headers["connection"]) == ("application/problem+json", "close")
+    assert (headers["x-content-type-options"], int(headers["content-length"])) == ("nosniff", len(body))
+    assert detail in orjson.loads(body)["detail"]
+
+
+def test_what_is_no_request_gets_a_problem(server_lines: list[str]) -> None:
+    """Bytes that no parser takes, alone or behind a request, are answered with 400."""
+
+    async def work() -> None:
+        for before in (b"", GET % 1):
+            for head in (b"\x16\x03\x01\x02\x00\n\n", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\na b: c\r\n\r\n"):
+                wire = Serving().connect()
+                wire.protocol.data_received(before + head)
+                await settle()
+                assert_refused(wire, 400, "no HTTP/1.1 request")
+
+    run(work)
+
+
 def test_a_large_head_is_refused_however_it_arrives() -> None:
     """A head of 56 KB in one read, alone or behind another request, is answered with 431 and reaches no application."""
 
@@ -140,9 +164,7 @@ def test_a_large_head_is_refused_however_it_arrives() -> None:
                 wire = serving.connect()
                 wire.protocol.data_received(before + head)
                 await settle()
-                assert wire.sent.endswith(
-                    b"431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                )
+                assert_refused(wire, 431, "16384 bytes")
                 assert serving.app.paths == ["/1"] * bool(before)
 
     run(work)
