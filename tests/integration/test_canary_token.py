@@ -198,6 +198,7 @@ def _asked(platform: SimulatorServer) -> list[Call]:
     return asked
 
 
+@pytest.mark.slow
 def test_async_reports_leave_no_trace(
     traces: Traces, platform: SimulatorServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
