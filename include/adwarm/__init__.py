@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from adwarm.serving import ReadResult, read_or_fetch
     from adwarm.settings import Settings, load_settings
     from adwarm.sources.protocol import InsightsSource
+    from adwarm.stored_days import load_days
 
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "Window",
     "__version__",
     "load_access_profiles",
+    "load_days",
     "load_patterns",
     "load_popular_ranges",
     "load_settings",
@@ -120,6 +122,7 @@ _MODULES = {
     "Transient": _ERRORS,
     "Window": _MODEL,
     "load_access_profiles": _STORED_PATTERNS,
+    "load_days": "adwarm.stored_days",
     "load_patterns": _STORED_PATTERNS,
     "load_popular_ranges": _STORED_PATTERNS,
     "load_settings": "adwarm.settings",

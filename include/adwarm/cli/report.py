@@ -52,6 +52,15 @@ def switch_report(
         typer.echo(f"{report} is switched to the query {switched.spec.hash}; readers notice within seconds")
 
 
+@app.command("sql")
+def print_sql(report: Annotated[str, typer.Argument(help="Name of a report in the settings.")] = "default") -> None:
+    """Print the SQL by which DuckDB reads the stored days of a report as the view `days`."""
+    from adwarm.runtime import Runtime
+    from adwarm.stored_days import write_duckdb_view
+
+    typer.echo(write_duckdb_view(Runtime().context.settings, report), nl=False)
+
+
 def list_preparing_fields(engine: "Engine") -> list[dict[str, Any]]:
     """Return the queries that are prepared, as JSON values."""
     from adwarm.store import report_versions

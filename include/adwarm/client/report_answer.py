@@ -11,6 +11,7 @@ from adwarm.client.exchange import ApiResponse
 from adwarm.foundation import api_headers
 from adwarm.foundation.wording import format_duration
 from adwarm.model import ReportKey, Row
+from adwarm.model.report_fields import to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,6 @@ _MEMBER = re.compile(r"\s*([^\s;,]+)((?:\s*;\s*[a-z*][^;,=\s]*(?:=(?:\"(?:[^\"\\
 _PARAMETER = re.compile(r";\s*([a-z*][^;,=\s]*)(?:=(\"(?:[^\"\\]|\\.)*\"|[^;,\s\"]*))?")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _MAX_HEADER = 8_192
-_TEXT_COLUMNS = ("_id", "_name", "_currency")
 
 
 class ReportWarning(UserWarning):
@@ -95,7 +95,7 @@ class ReportAnswer:
         return self.document.daily.to_rows()
 
     def frame(self, table: TableName = "daily") -> "pd.DataFrame":
-        """Return a table as a DataFrame: days as timestamps, figures as numbers, ids and names as text.
+        """Return a table as a DataFrame: days as timestamps, figures as numbers, ids as `load_days` spells them.
 
         `frame.attrs["adwarm"]` has the `status`, `age_seconds`, `window` and `reason` of the report. One
         `ReportWarning` is given for an answer that is old, degraded or of other days.
@@ -103,16 +103,8 @@ class ReportAnswer:
         Args:
             table: `daily`, or `summary` for one row per object over the whole window.
         """
-        import pandas as pd
-
         self._warn_once()
-        chosen = self.document.daily if table == "daily" else self.document.window_table
-        frame = pd.DataFrame(chosen.columns, index=range(chosen.rows))
-        for name in frame.columns:
-            if name in {"date_start", "date_stop"}:
-                frame[name] = pd.to_datetime(frame[name])
-            elif not name.endswith(_TEXT_COLUMNS) and frame[name].map(_is_number_or_missing).all():
-                frame[name] = pd.to_numeric(frame[name])
+        frame = to_frame(self.document.daily if table == "daily" else self.document.window_table)
         frame.attrs["adwarm"] = {
             "status": self.status,
             "age_seconds": self.age_seconds,
@@ -190,11 +182,3 @@ def _find_status(facts: Mapping[str, str], ttl: float | None) -> AnswerStatus:
 
 def _to_number(text: str | None) -> float | None:
     return float(text) if text is not None and re.fullmatch(r"-?[0-9]{1,15}", text.strip()) else None
-
-
-def _is_number_or_missing(value: object) -> bool:
-    if value is None:
-        return True
-    if isinstance(value, str):
-        return re.fullmatch(r"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?", value) is not None
-    return isinstance(value, int | float)

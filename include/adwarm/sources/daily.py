@@ -11,6 +11,7 @@ from typing import Any
 
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.model import QuerySpec, Row, Window, normalize_account_id
+from adwarm.model.report_fields import TEXT_SUFFIXES
 from adwarm.sources.formats import (
     ADDITIVE_FIELDS,
     compute_ratios,
@@ -22,7 +23,6 @@ from adwarm.sources.formats import (
 )
 from adwarm.sources.units import LEVELS
 
-_NAME_SUFFIXES = ("_id", "_name", "_currency")
 _NOT_TOTALS = frozenset({"reach", "frequency", "cpp"})
 
 
@@ -210,7 +210,7 @@ def _totals(daily_rows: Iterable[DailyRow], window: Window, spec: QuerySpec) -> 
     fields = _output_fields(spec) - _NOT_TOTALS
     rows = []
     for name in sorted(latest):
-        names = {key: value for key, value in latest[name].items() if key.endswith(_NAME_SUFFIXES)}
+        names = {key: value for key, value in latest[name].items() if key.endswith(TEXT_SUFFIXES)}
         figures = {key: format_field(key, value) for key, value in sums[name].items()}
         row = {**names, **figures, **compute_ratios(sums[name]), "date_start": since, "date_stop": until}
         rows.append({key: value for key, value in row.items() if key in fields and value is not None})

@@ -11,18 +11,9 @@ import orjson
 
 from adwarm.foundation.errors import BadRequest, Corrupt
 from adwarm.foundation.local_time import zone
+from adwarm.model.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
 
 ADDITIVE_FIELDS = ("impressions", "clicks", "inline_link_clicks", "spend")
-_COUNTS = frozenset({"impressions", "clicks", "inline_link_clicks", "reach"})
-_RATIOS = frozenset({
-    "frequency",
-    "ctr",
-    "cpm",
-    "cpc",
-    "cpp",
-    "inline_link_click_ctr",
-    "cost_per_inline_link_click",
-})
 _RATIO_PARTS = {
     "ctr": (100, "clicks", "impressions"),
     "inline_link_click_ctr": (100, "inline_link_clicks", "impressions"),
@@ -65,10 +56,10 @@ def format_field(name: str, value: Any) -> Any:
     """
     if is_absent(value):
         return None
-    if name not in _COUNTS and name not in _RATIOS and name != "spend":
+    if name not in COUNT_FIELDS | AMOUNT_FIELDS:
         return _format_list(value)
     number = parse_decimal(name, value)
-    if name in _COUNTS:
+    if name in COUNT_FIELDS:
         return str(round(number))
     return f"{number:.2f}" if name == "spend" else f"{number:.6f}"
 

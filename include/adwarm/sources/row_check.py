@@ -13,6 +13,7 @@ from typing import Any
 
 from adwarm.foundation.errors import Corrupt
 from adwarm.model import Row
+from adwarm.model.report_fields import AMOUNT_FIELDS, COUNT_FIELDS
 from adwarm.sources.protocol import FetchUnit, Increment
 
 ROW_ERROR_CODE = "row"
@@ -39,32 +40,7 @@ _LONGEST_NOT_FINITE = len("-infinity")
 _FIELD = re.compile(r"[a-z0-9_.]{1,64}", re.ASCII)
 _SHOWN = re.compile(r"(?:act_)?[\d-]{1,20}", re.ASCII)
 
-_FIGURES = frozenset({
-    "impressions",
-    "clicks",
-    "inline_link_clicks",
-    "inline_post_engagement",
-    "spend",
-    "social_spend",
-    "reach",
-    "frequency",
-    "ctr",
-    "cpm",
-    "cpc",
-    "cpp",
-    "inline_link_click_ctr",
-    "cost_per_inline_link_click",
-    "cost_per_inline_post_engagement",
-    "unique_clicks",
-    "unique_ctr",
-    "unique_inline_link_clicks",
-    "unique_inline_link_click_ctr",
-    "unique_link_clicks_ctr",
-    "cost_per_unique_click",
-    "cost_per_unique_inline_link_click",
-    "full_view_impressions",
-    "full_view_reach",
-})
+_FIGURES = COUNT_FIELDS | AMOUNT_FIELDS
 _ACTION_LISTS = frozenset({
     "actions",
     "action_values",

@@ -18,6 +18,7 @@ from typing import Any
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.local_time import zone
 from adwarm.model import Account, QuerySpec, Row, Window, normalize_account_id
+from adwarm.model.report_fields import TEXT_SUFFIXES
 from adwarm.model.windows import ONE_DAY
 from adwarm.sources.daily import (
     DailyRow,
@@ -53,7 +54,6 @@ from adwarm.sources.synchronous import SynchronousSource, page_of, unknown_repor
 from adwarm.sources.units import LEVELS, plan_units
 
 _PAGE_ROWS = 5_000
-_CONSTANT_SUFFIXES = ("_id", "_name", "_currency")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,7 +350,7 @@ class TabularSource(SynchronousSource):
 
 def _validate_constants(constants: Mapping[str, str]) -> dict[str, str]:
     for name, value in constants.items():
-        if not name.endswith(_CONSTANT_SUFFIXES) or not str(value).strip():
+        if not name.endswith(TEXT_SUFFIXES) or not str(value).strip():
             raise BadRequest(
                 f"{name[:40]!r} cannot be a constant; only ids, names and currencies that are not empty can"
             )
