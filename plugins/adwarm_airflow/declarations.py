@@ -9,6 +9,7 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, AssetWatcher, CronDataInterv
 from airflow.sdk.definitions.asset import BaseAsset
 
 from adwarm.model.job import LONGEST_RUN
+from adwarm.model.keys import ACCOUNT_ID_PATTERN
 from adwarm.model.windows import DATE_RANGE_PATTERN, PRESETS
 from adwarm_airflow.assets import DATA_ARRIVED, GROUP, REQUESTS_NAME, REQUESTS_URI
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
@@ -17,7 +18,7 @@ from adwarm_airflow.triggers import PendingRequestsTrigger
 OWNER = "adwarm"
 START_DATE = datetime(1970, 1, 1, tzinfo=UTC)
 """Before any day of data: a run before it would have no task, and would end as a success that did nothing."""
-ACCOUNT_PATTERN = r"^\s*((act_)?[0-9]{1,20})?\s*$"
+ACCOUNT_PATTERN = rf"^\s*({ACCOUNT_ID_PATTERN})?\s*$"
 """An account id, or an empty line: the form sends one for a line break at the end, and `get_lines_param` drops it."""
 BATCH_LABEL = "{{ task.batch_label(dag_run) }}"
 """Names the mapped tasks of a `WarmBatchOperator` in the grid by their accounts."""

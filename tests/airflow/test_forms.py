@@ -85,7 +85,7 @@ def test_lines_of_accounts_are_checked(dags: dict[str, Any], dag_id: str) -> Non
     lines = ["act_1", " 22 ", ""]
     assert _merged(dags[dag_id], {"accounts": lines})["accounts"] == lines
     assert get_lines_param({"accounts": lines}, "accounts") == ["act_1", "22"]
-    for text in ("act_1, act_2", "shop", "act_", "act_123456789012345678901"):
+    for text in ("act_1, act_2", "shop", "act_", "ACT_1", "act_\u0661", "act_123456789012345678901"):
         with pytest.raises(ParamValidationError, match="accounts"):
             _merged(dags[dag_id], {"accounts": [text]})
     assert 'is refused ("Bad Request")' in dags[dag_id].params.get_param("accounts").description

@@ -15,6 +15,7 @@ from adwarm.foundation.wording import format_count, format_some
 from adwarm.model import Priority, ReportKey
 from adwarm.planning.store_view import StoreView
 from adwarm.settings import Settings
+from adwarm.store import accounts
 
 MAX_KEYS: Final = 200
 """The most reports of one action."""
@@ -154,6 +155,7 @@ def request_keys(
         Refused: the queue or the token has no room for any of them.
     """
     now, limits, token = services.clock.now(), None, action.doer.token
+    name_accounts(services, keys)
     if token is not None:
         limits = TokenLimits.of(token, services.context.settings.serving.max_queued_per_token)
         priority = max(priority, token.highest_priority)
@@ -172,6 +174,12 @@ def request_keys(
     action.arguments["requests"] = result.ids
     action.detail = str(result)
     return result
+
+
+def name_accounts(services: ActionServices, keys: Sequence[ReportKey]) -> None:
+    """Store the accounts of reports that somebody names."""
+    context, ids = services.context, [key.account_id for key in keys]
+    accounts.add_named(context.engine, ids, context.settings.default_zone, services.clock.now())
 
 
 def describe_keys(keys: Sequence[ReportKey]) -> str:

@@ -71,8 +71,10 @@ def run(
     from adwarm.foundation.wording import format_count
     from adwarm.prefetch.backfill import require_confirmation, run_backfill
     from adwarm.runtime import Runtime
+    from adwarm.store.accounts import add_named
 
     runtime, window = Runtime(clock=clock_at(at)), _parse_window(since, until)
+    add_named(runtime.engine, split_commas(accounts), runtime.settings.default_zone, runtime.clock.now())
     chosen = [*_select_accounts(runtime, accounts), *_denied_accounts(runtime, accounts)]
     if ask_denied:
         _clear_denials(runtime, chosen)

@@ -48,6 +48,7 @@ def get(
 
     When the stored entry is no hit, the steps of ADWARM_RECOVERY__FALLBACKS answer; a fetch needs --fetch.
     """
+    from adwarm.actions.warm_now import name_accounts
     from adwarm.compression import flush_statistics, parse_table
     from adwarm.model import Actor, ReportKey
     from adwarm.runtime import Runtime
@@ -56,6 +57,8 @@ def get(
     chosen_shape, chosen_table = _parse_shape(shape, as_json), parse_table(table)
     runtime = Runtime(clock=clock_at(at))
     key, reader_class = ReportKey.parse(account, date_range, report), parse_option(Actor, actor, _ACTOR_HINT)
+    if fetch:
+        name_accounts(runtime.action_services, [key])
     result = require_entry(
         runtime.read_chain.read(key, reader_class, may_fetch=fetch, wants_fresh=fetch, allow_partial=allow_partial),
         hint="" if fetch else "; `adwarm get --fetch` fetches it",

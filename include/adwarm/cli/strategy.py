@@ -132,7 +132,7 @@ def set_strategy(
         given["accounts"] = None
     runtime = Runtime()
     changes = check_changes(runtime.engine, runtime.settings, {name: given}, runtime.clock.now())
-    apply_changes(runtime.engine, changes, runtime.clock.now())
+    apply_changes(runtime.engine, runtime.settings, changes, runtime.clock.now())
     _print_change(runtime, changes[0], as_json=as_json)
 
 
@@ -184,7 +184,7 @@ def import_strategies(
     at = runtime.clock.now()
     changes = check_changes(runtime.engine, runtime.settings, definitions, at)
     if not dry_run:
-        apply_changes(runtime.engine, changes, at)
+        apply_changes(runtime.engine, runtime.settings, changes, at)
     _, reports, _ = _load(runtime)
     others = [name for name in reports if name not in definitions]
     if as_json:

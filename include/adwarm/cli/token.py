@@ -54,7 +54,7 @@ def create(
     from adwarm.model import AccessToken, normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.serving.tokens import make_token
-    from adwarm.store import access_tokens
+    from adwarm.store import access_tokens, accounts
 
     runtime = Runtime()
     now, new = runtime.clock.now(), make_token()
@@ -74,6 +74,7 @@ def create(
     )
     _check_consistent(token)
     access_tokens.insert_token(runtime.engine, token, new.secret_hash)
+    accounts.add_named(runtime.engine, token.accounts or (), runtime.settings.default_zone, now)
     if as_json:
         print_json({"token": new.text, **token_fields(token, now)})
         return

@@ -79,7 +79,7 @@ def warm(
 def _fetch(runtime: "Runtime", keys: "Sequence[ReportKey]", priority: "Priority") -> "BatchResult":
     """Fetch the reports, and record that somebody asked for it."""
     from adwarm.actions.audit import audited
-    from adwarm.actions.warm_now import describe_keys
+    from adwarm.actions.warm_now import describe_keys, name_accounts
     from adwarm.foundation.clock import SystemClock
     from adwarm.prefetch import KeyRequest
     from adwarm.prefetch.outcome_text import describe_result
@@ -92,6 +92,7 @@ def _fetch(runtime: "Runtime", keys: "Sequence[ReportKey]", priority: "Priority"
         audited(services, get_doer(), "warm_now", describe_keys(keys), arguments) as action,
         ProgressLog(len(requests), write_to_stderr, is_listing=False) as progress,
     ):
+        name_accounts(services, keys)
         engine = runtime.prefetch_engine()
         result = engine.run(requests, priority, progress=progress.add, heartbeat=progress.tick)
         action.detail = describe_result(result)

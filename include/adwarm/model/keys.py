@@ -10,7 +10,9 @@ from adwarm.foundation.errors import BadRequest
 from adwarm.model.account import Account
 from adwarm.model.windows import Window, resolve_window, validate_date_range
 
-_ACCOUNT = re.compile(r"(act_)?([0-9]{1,20})")
+ACCOUNT_ID_PATTERN = r"(act_)?([0-9]{1,20})"
+"""What every surface accepts as an account id, without the spaces around it."""
+_ACCOUNT = re.compile(ACCOUNT_ID_PATTERN)
 _REPORT = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _NEXT = "@next"
 MAX_NEXT_NAME = 40

@@ -164,7 +164,7 @@ def decide(
     chosen = [*plan.recommendations, *closings]
     quota = add_spent(_get_quota(context, decided_at, run_id), plan.held_out)
     state = PlanState(decided_at, chosen, quota, view.get_account, view)
-    further = plan_further(context, state, lambda: _without_closed(_predict(context, decided_at, on_problem), view))
+    further = plan_further(context, state, lambda: _keep_open(_predict(context, decided_at, on_problem), view))
     chosen += further.planned
     stop = find_stop(context.engine) if mode is Mode.LIVE else None
     stopped = cut_all(chosen, stop) if stop else []
@@ -316,7 +316,7 @@ def _plan_forecast(
     design: ImpactDesign | None,
 ) -> tuple[WarmPlan, SlotArrays]:
     """Return the plan of the forecast, and the probabilities that it rests on."""
-    probabilities = _without_closed(_predict(context, decided_at, on_problem), view)
+    probabilities = _keep_open(_predict(context, decided_at, on_problem), view)
     hold_out = design and _get_hold_out(context, design, view, decided_at)
     seen = HoldOutView(view, hold_out) if hold_out else view
     min_confidence = context.settings.planning.min_confidence
@@ -371,10 +371,10 @@ def get_open_chances(context: Context, at: datetime) -> dict[ReportKey, float]:
     return {ReportKey(*map(str, name)): chance for name, chance in zip(names, chances, strict=True)}
 
 
-def _without_closed(predictions: pd.DataFrame, view: StoreView) -> pd.DataFrame:
-    """Leave out closed accounts: they deliver nothing new, and a reader who asks for one is answered on demand."""
-    closed = [account.id for account in view.list_accounts() if account.status == "closed"]
-    return predictions[~predictions["account_id"].isin(closed)].reset_index(drop=True) if closed else predictions
+def _keep_open(predictions: pd.DataFrame, view: StoreView) -> pd.DataFrame:
+    """Keep the accounts that exist and are not closed: a closed one delivers nothing new, and is answered on demand."""
+    kept = [account.id for account in view.list_accounts() if account.status != "closed"]
+    return predictions[predictions["account_id"].isin(kept)].reset_index(drop=True)
 
 
 def get_recent_opens(context: Context, forecast: Forecast, decided_at: datetime) -> RecentOpens | None:

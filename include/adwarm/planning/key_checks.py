@@ -12,10 +12,9 @@ def check_account(facts: KeyFacts) -> Step:
     """Check whether the account may be warmed."""
     account, name = facts.account, facts.key.account_id
     if account is None:
-        text = f"The account {name} is not stored: no connection lists it, and no open of it was read from the log."
-        is_seen = facts.was_warm or facts.plan_row is not None or bool(facts.spans)
-        if is_seen or not _is_unknown_to_forecast(facts):
-            return Step("account", "Account", StepStatus.OK, f"{text} Plans use the default time zone for it.")
+        text = f"The account {name} does not exist: no connection lists it, nobody names it, and no log opens it."
+        if facts.was_warm or facts.plan_row is not None or facts.spans:
+            return Step("account", "Account", StepStatus.OK, f"{text} It did at that time, in the default time zone.")
         return Step(
             "account",
             "Account",

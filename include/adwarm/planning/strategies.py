@@ -29,7 +29,7 @@ from adwarm.planning.strategy_schedule import (
     record_problems,
     record_rechecks,
 )
-from adwarm.store import Context, strategy_warms
+from adwarm.store import Context, accounts, strategy_warms
 from adwarm.store.switches import find_stop
 
 ATTEMPT_PERIOD = timedelta(days=60)
@@ -40,16 +40,16 @@ _TICK = timedelta(microseconds=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def expand_keys(strategy: Strategy, accounts: Iterable[Account]) -> list[ReportKey]:
+def expand_keys(strategy: Strategy, stored: Iterable[Account]) -> list[ReportKey]:
     """Return the keys that the strategy keeps warm, account by account, ranges in the strategy's order.
 
-    Accounts that it names are included even when they are not among `accounts`; denied and closed ones are left out.
+    Accounts that it names are included even when they are not stored; denied and closed ones are left out.
 
     Args:
         strategy: the strategy.
-        accounts: the stored accounts.
+        stored: the stored accounts.
     """
-    by_id = {account.id: account for account in accounts}
+    by_id = {account.id: account for account in stored}
     excluded = {normalize_account_id(text) for text in strategy.excluded_accounts}
     named = by_id if strategy.accounts is None else {normalize_account_id(text) for text in strategy.accounts}
     chosen = sorted(name for name in named if name not in excluded)
@@ -203,11 +203,14 @@ def decide_strategies(
         BadRequest: no strategy could be planned; the message says why for each. No plan is stored then.
     """
     stop = None if dry_run else find_stop(context.engine)
+    chosen = [form, *selection.strategies] if form else selection.strategies
+    names = [name for strategy in chosen for name in strategy.accounts or ()]
+    accounts.add_named(context.engine, names, context.settings.default_zone, decided_at)
     planner = StrategyPlanner(context, decided_at, run_id)
     summary = StrategyPlanSummary(run_id, problems=dict(selection.problems))
     lanes: list[list[Recommendation]] = []
     cut: list[Recommendation] = []
-    for strategy in [form, *selection.strategies] if form else selection.strategies:
+    for strategy in chosen:
         try:
             plan = planner.plan(strategy, selection.rechecks.get(strategy.name), is_form=strategy is form)
         except BadRequest as error:
@@ -330,8 +333,8 @@ class StrategyPlanner:
         closes = get_closing_time(strategy, slot)
         moments = [end for end in expiries.values() if end is not None]
         moments += [floor_to(self._at, _HOUR) + _HOUR] if is_cut else []
-        accounts = {key: self._view.get_account(key.account_id) for key in keys}
-        changes = (find_range_change(key, account, self._at, closes) for key, account in accounts.items())
+        owners = {key: self._view.get_account(key.account_id) for key in keys}
+        changes = (find_range_change(key, account, self._at, closes) for key, account in owners.items())
         moments += [moment for moment in changes if moment is not None]
         return min((moment for moment in moments if self._at < moment < closes), default=None)
 

@@ -12,7 +12,7 @@ from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import StoredStrategy, Strategy, normalize_account_id
 from adwarm.planning.strategy_schedule import load_strategies
 from adwarm.settings import Settings
-from adwarm.store import write_transaction
+from adwarm.store import accounts, write_transaction
 from adwarm.store.strategies import remove_strategy, save_strategy, set_enabled
 
 FIELDS = tuple(field.name for field in fields(Strategy) if field.name != "name")
@@ -68,12 +68,14 @@ def check_changes(
     return changes
 
 
-def apply_changes(engine: Engine, changes: Iterable[StrategyChange], at: datetime) -> None:
-    """Store changes in one transaction; unchanged strategies are left as they are."""
+def apply_changes(engine: Engine, settings: Settings, changes: Sequence[StrategyChange], at: datetime) -> None:
+    """Store changes in one transaction, and the accounts that they name; unchanged strategies are left as they are."""
     with write_transaction(engine) as connection:
         for change in changes:
             if change.kind != "unchanged":
                 save_strategy(connection, change.strategy, at)
+    names = [name for change in changes for name in change.strategy.accounts or ()]
+    accounts.add_named(engine, names, settings.default_zone, at)
 
 
 def find_field_problems(name: str, values: Mapping[str, Any], settings: Settings) -> dict[str, str]:

@@ -388,10 +388,10 @@ class AccountFetch:
         return KeyStatus.FAILED, None, False
 
     def _save_denial(self, error: Denied) -> None:
-        """Record the denial of this credential. An account that is not stored yet is saved in the default zone."""
+        """Record the denial of this credential, also for an account that only the caller of this fetch names."""
         context, name, source = self.context, self._account_id, self._fetcher.source
-        zone, now = context.settings.default_zone, context.clock.now()
-        accounts.insert_discovered(context.engine, [Account(name, zone, "", currency="")], now)
+        now = context.clock.now()
+        accounts.add_named(context.engine, [name], context.settings.default_zone, now)
         denials.record(context.engine, name, source.connection, source.credential, str(error), now)
 
     def _find_with_older_entry(self, indexes: Iterable[int]) -> set[int]:

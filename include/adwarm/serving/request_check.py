@@ -24,12 +24,12 @@ from adwarm.serving.problems import Problem, unknown_report
 from adwarm.settings import Settings
 from adwarm.store import accounts
 
-_ACCOUNT_SECONDS = 5.0
+_ACCOUNT_SECONDS = 1.0
 _MAX_ACCOUNTS = 10_000
 
 
 class RequestCheck:
-    """Checks requests. It remembers accounts for a few seconds. Use it from one event loop.
+    """Checks requests. It remembers for a second which accounts exist. Use it from one event loop.
 
     Args:
         engine: the database.

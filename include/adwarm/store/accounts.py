@@ -1,4 +1,9 @@
-"""Accounts: time zones, currency, connection and status, as the upstream reports them and as the user has set them.
+"""Accounts: which exist, and their zones, currency, connection and status, as the upstream and the user have set them.
+
+An account exists when it has a row, and gets one in three ways only: a connection lists it or answers for it
+(`save_listed`, `save`), somebody names it in a command, a form, a strategy or the list of a token (`add_named`), or the
+user's own log opens it (`add_logged`). A read creates none. Whoever has to know asks this table: `get`, `get_as_of`,
+`list_as_of`, or the statement of the hit route that joins it.
 
 What the user has set is stored in columns of its own (`user_...`) and replaces what the upstream says whenever an
 account is read, so nothing that comes from the upstream can overwrite it. An account is `denied` once every configured
@@ -157,14 +162,35 @@ def mark_seen(connection: Connection, ids: Sequence[str], at: datetime) -> None:
         connection.execute(update(table).where(some).values(last_seen_at=at))
 
 
-def insert_discovered(engine: Engine, accounts: Iterable[Account], at: datetime) -> None:
-    """Store accounts that the access log names, without a currency. Accounts that are stored already do not change.
+def add_named(engine: Engine, ids: Iterable[str], default_zone: str, at: datetime) -> None:
+    """Store accounts that somebody names, in the default zone until the upstream returns theirs.
 
-    An empty reader zone means that the log names none: it is then the data zone, once that is known.
+    Accounts that are stored already do not change.
+
+    Raises:
+        BadRequest: an id is not valid.
     """
-    rows = [_row(item, at) for item in accounts]
-    with write_transaction(engine) as connection:
-        insert_new(connection, table, rows)
+    names = dict.fromkeys(map(normalize_account_id, ids))
+    known = get_many(engine, list(names))
+    if new := {name: "" for name in names if name not in known}:
+        with write_transaction(engine) as connection:
+            add_logged(connection, new, default_zone, at)
+
+
+def add_logged(connection: Connection, zones: Mapping[str, str], default_zone: str, at: datetime) -> None:
+    """Store accounts that the user's log opens. Accounts that are stored already do not change.
+
+    Args:
+        connection: the transaction to write in.
+        zones: by account id the reader zone in the log; empty: it names none, and it is the data zone, once known.
+        default_zone: the data zone where the log names none, until the upstream returns it.
+        at: the time of the change.
+    """
+    new = [
+        Account(name, zone or default_zone, "" if zone == default_zone else zone, currency="")
+        for name, zone in zones.items()
+    ]
+    insert_new(connection, table, [_row(item, at) for item in new])
 
 
 def set_by_user(engine: Engine, account_id: str, values: Mapping[str, str | None]) -> None:

@@ -174,13 +174,16 @@ class PrefetchInsightsOperator(BaseOperator):
         from adwarm.model import Priority, ReportKey
         from adwarm.prefetch import KeyRequest
         from adwarm.prefetch.progress_log import ProgressLog
+        from adwarm.store import accounts
         from adwarm_airflow.params import parse_param
         from adwarm_airflow.task_context import open_runtime
 
         del context
         keys = [ReportKey.parse(account, name, self.report) for account in self.accounts for name in self.date_ranges]
         priority = parse_param(Priority.parse, self.priority)
-        engine = open_runtime(conn_id=self.conn_id).prefetch_engine()
+        runtime = open_runtime(conn_id=self.conn_id)
+        accounts.add_named(runtime.engine, self.accounts, runtime.settings.default_zone, runtime.clock.now())
+        engine = runtime.prefetch_engine()
         with ProgressLog(len(keys), self.log.log) as progress:
             return engine.run(
                 [KeyRequest(key) for key in keys],

@@ -5,6 +5,7 @@ from threading import Thread
 import pytest
 
 from adwarm.runtime import Runtime
+from adwarm.store import accounts
 
 from .conftest import Adwarm
 
@@ -21,6 +22,16 @@ def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
     assert queue["high"]["oldest_seconds"] >= 0
     shown = adwarm("status").stdout
     assert "Queue: 1 of 100 pending" in shown
+
+
+def test_who_is_named_exists(adwarm: Adwarm) -> None:
+    """`get` alone creates nothing; a request, a fetch and a strategy make the accounts that they name."""
+    adwarm("get", "act_801", "last_7d")
+    adwarm("enqueue", "act_802", "last_7d")
+    adwarm("warm", "act_803", "--range", "2019-01-01..2019-01-02")
+    adwarm("get", "act_804", "2019-01-01..2019-01-02", "--fetch")
+    adwarm("strategy", "set", "mine", "--range", "yesterday", "--account", "805")
+    assert sorted(accounts.get_many(Runtime().engine)) == ["act_802", "act_803", "act_804", "act_805"]
 
 
 def test_wait_ends_with_the_request(adwarm: Adwarm) -> None:

@@ -9,6 +9,7 @@ from adwarm.model import AccessToken, Actor, Priority, TokenScope
 from adwarm.runtime import Runtime
 from adwarm.serving.problems import Problem
 from adwarm.serving.tokens import TokenAuthenticator
+from adwarm.store import accounts
 
 from .conftest import Adwarm
 
@@ -39,6 +40,7 @@ def test_a_token_works_as_it_was_made(adwarm: Adwarm) -> None:
     assert (token.daily_new_keys, token.daily_refetches, token.rate_per_second) == (5, 6, 2.5)
     assert token.expires_at is not None
     assert (token.expires_at - token.created_at).days == 30
+    assert set(accounts.get_many(Runtime().engine)) == {"act_12", "act_7"}
 
 
 def test_the_default_is_to_read_for_a_year(adwarm: Adwarm) -> None:

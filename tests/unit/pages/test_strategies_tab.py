@@ -54,7 +54,7 @@ def _stored(page: Page) -> dict[str, StoredStrategy]:
 def _make(page: Page, name: str, **values: Any) -> None:
     definition = {name: {"date_ranges": ["yesterday"], **values}}
     changes = check_changes(page.runtime.engine, page.runtime.settings, definition, START)
-    apply_changes(page.runtime.engine, changes, START)
+    apply_changes(page.runtime.engine, page.runtime.settings, changes, START)
 
 
 def _count_rows(page: Page) -> dict[str, int]:

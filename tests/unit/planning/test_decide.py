@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete
 
 from adwarm.forecast.snapshot import promote_snapshot, save_snapshot
 from adwarm.forecast.training.train import train_seasonal
@@ -17,11 +17,13 @@ from adwarm.planning.day_close import get_close_time
 from adwarm.planning.decide import PlanScope, build_forecast_plan, decide, get_calls_left_this_hour, get_open_chances
 from adwarm.settings import Settings
 from adwarm.settings.sections import ImpactSettings
-from adwarm.store import Context, ObjectStore, accounts, impact, plan_hours, warms
+from adwarm.store import Context, ObjectStore, accounts, impact, plan_hours, tables, warms, write_transaction
 
 MONDAY = datetime(2026, 3, 2, tzinfo=UTC)
 NINE = MONDAY + timedelta(hours=9)
 RUN = "adwarm_intelligent_warming/r1"
+
+CLOSED = [Account(f"act_{n}", status="closed") for n in (2, 3)]
 
 
 def _settings(**planning: Any) -> Settings:
@@ -55,6 +57,8 @@ def learned(engine: Engine, objects: ObjectStore) -> Engine:
         at=MONDAY,
     )
     promote_snapshot(engine, snapshot.id, MONDAY)
+    with write_transaction(engine) as connection:
+        accounts.add_logged(connection, dict.fromkeys(opens["account_id"], "UTC"), "UTC", MONDAY)
     return engine
 
 
@@ -73,6 +77,17 @@ def test_without_a_forecast_only_days_are_closed(engine: Engine, objects: Object
     assert (summary.planned, summary.closing, summary.batches) == (0, 1, 1)
     assert "adwarm_access_patterns" in summary.without_forecast
     assert [row[0] for row in _stored(engine)] == ["act_1"]
+
+
+def test_accounts_that_do_not_exist_are_not_warmed(learned: Engine, objects: ObjectStore) -> None:
+    """A forecast that has learned an account from reads alone plans nothing for it, until the account exists."""
+    with write_transaction(learned) as connection:
+        connection.execute(delete(tables.account).where(tables.account.c.id == "act_2"))
+    decide(_context(learned, objects), NINE, RUN, Mode.LIVE)
+    assert [row[0] for row in _stored(learned)] == ["act_1", "act_3"]
+    accounts.add_named(learned, ["act_2"], "UTC", NINE)
+    decide(_context(learned, objects), NINE, f"{RUN}2", Mode.LIVE)
+    assert [row[0] for row in _stored(learned, f"{RUN}2")] == ["act_1", "act_2", "act_3"]
 
 
 def test_closed_accounts_are_not_warmed(learned: Engine, objects: ObjectStore) -> None:
@@ -149,7 +164,7 @@ def test_closed_days_are_planned_once_after_the_likely_opens(learned: Engine, ob
 
 def test_closings_over_budget_are_cut(learned: Engine, objects: ObjectStore) -> None:
     """A closing without calls left is stored as cut."""
-    accounts.save(learned, [Account("act_1")], MONDAY)
+    accounts.save(learned, [Account("act_1"), *CLOSED], MONDAY)
     closes = get_close_time(Account("act_1"), (MONDAY - timedelta(days=1)).date(), _settings().planning)
     hour = closes.replace(minute=0, second=0, microsecond=0)
     summary = decide(_context(learned, objects, max_calls_per_hour=1), hour, RUN, Mode.LIVE)
@@ -224,7 +239,7 @@ def test_shadow_plans_withhold_nothing(learned: Engine, objects: ObjectStore) ->
 
 def test_closing_days_is_exempt(learned: Engine, objects: ObjectStore) -> None:
     """The day of a held-out account is closed all the same."""
-    accounts.save(learned, [Account("act_1", "UTC", "UTC", "EUR")], MONDAY - timedelta(days=1))
+    accounts.save(learned, [Account("act_1", "UTC", "UTC", "EUR"), *CLOSED], MONDAY - timedelta(days=1))
     context = _measuring(learned, objects)
     closes_at = get_close_time(Account("act_1"), MONDAY.date(), context.settings.planning)
     assert decide(context, closes_at, RUN, Mode.LIVE).closing == 1

@@ -329,12 +329,19 @@ def test_a_strategy_that_includes_the_key_is_named(world: World) -> None:
         "without_it": {"date_ranges": ["today"], "excluded_accounts": ["act_1"]},
         "disabled": {"date_ranges": ["today"], "enabled": False},
     }
-    apply_changes(world.engine, check_changes(world.engine, world.context.settings, definitions, NINE), NINE)
+    apply_changes(
+        world.engine,
+        world.context.settings,
+        check_changes(world.engine, world.context.settings, definitions, NINE),
+        NINE,
+    )
     step = next(item for item in world.explain(NINE).steps if item.name == "strategies")
     reasons = {"names other accounts", "excludes the account", "is disabled", "warms last_7d"}
     assert reasons <= set(step.facts.values())
     kept = {"keep": {"date_ranges": ["today"], "max_calls_per_hour": 1, "accounts": ["act_1", "act_2"]}}
-    apply_changes(world.engine, check_changes(world.engine, world.context.settings, kept, NINE), NINE)
+    apply_changes(
+        world.engine, world.context.settings, check_changes(world.engine, world.context.settings, kept, NINE), NINE
+    )
     selection = select_named(world.engine, ["keep"], NINE)
     decide_strategies(world.context, selection, NINE, "adwarm_strategy_warming/s1")
     cut = ReportKey("act_2", "today")

@@ -104,6 +104,16 @@ def test_accounts_that_are_unknown_closed_or_not_on_the_list_look_alike(
             assert harness.rows() == 0
 
 
+@SQLITE_ONLY
+def test_a_new_account_may_be_requested_within_a_second(harness: MissHarness) -> None:
+    """A process that has just answered 404 for it reads the account again a second later."""
+    with pytest.raises(Problem):
+        harness.fetch(key(999))
+    accounts.add_named(harness.engine, ["act_999"], "UTC", NOW)
+    harness.loop.now += 1
+    assert harness.fetch(key(999)).request_id
+
+
 def test_a_token_with_a_list_requests_accounts_that_are_not_stored_yet(harness: MissHarness) -> None:
     """Its owner named the account; one that is known to be closed is still not requested, and the reason is given."""
     accounts.set_status(harness.engine, "act_2", "closed", "gone", NOW)

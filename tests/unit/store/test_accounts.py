@@ -1,6 +1,9 @@
 """Accounts: the upstream takes precedence over what the access log suggests."""
 
+import re
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -9,6 +12,7 @@ from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.model import Account
 from adwarm.store import accounts, denials, write_transaction
 
+ROOTS = [Path(__file__).parents[3] / name for name in ("include/adwarm", "plugins", "dags", "dev")]
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SEEN = Account("act_1", "Asia/Tokyo", "Asia/Tokyo", currency="")
 TOLD = Account("act_1", "Europe/Rome", "Europe/Rome", "EUR", "main", "active")
@@ -16,17 +20,51 @@ TOLD = Account("act_1", "Europe/Rome", "Europe/Rome", "EUR", "main", "active")
 
 def test_saving_replaces_everything_but_the_reader_zone(engine: Engine) -> None:
     """Zone, currency and connection come from the upstream; the reader zone stays."""
-    accounts.insert_discovered(engine, [SEEN], AT)
+    _log(engine, act_1="Asia/Tokyo")
     assert accounts.get(engine, "act_1") == SEEN
     accounts.save(engine, [TOLD], AT)
     assert accounts.get(engine, "act_1") == Account("act_1", "Europe/Rome", "Asia/Tokyo", "EUR", "main", "active")
 
 
-def test_a_discovered_account_replaces_nothing(engine: Engine) -> None:
-    """A stored account does not change when the log names it."""
+def _log(engine: Engine, **zones: str) -> None:
+    with write_transaction(engine) as connection:
+        accounts.add_logged(connection, zones, "UTC", AT)
+
+
+def test_a_name_or_an_open_replaces_nothing(engine: Engine) -> None:
+    """A stored account does not change when the log opens it, nor when somebody names it."""
     accounts.save(engine, [TOLD], AT)
-    accounts.insert_discovered(engine, [SEEN], AT)
+    _log(engine, act_1="Asia/Tokyo")
+    accounts.add_named(engine, ["1"], "Asia/Tokyo", AT)
     assert accounts.get(engine, "act_1") == TOLD
+
+
+def test_somebody_names_an_account(engine: Engine) -> None:
+    """It exists from then on, in the default zone; a call with an id that is not valid adds none."""
+    accounts.add_named(engine, ["act_7", "7"], "Europe/Rome", AT)
+    with pytest.raises(BadRequest, match="account id 'x'"):
+        accounts.add_named(engine, ["act_8", "x"], "Europe/Rome", AT)
+    assert accounts.get_many(engine) == {"act_7": Account("act_7", "Europe/Rome", "Europe/Rome", currency="")}
+
+
+def test_only_three_causes_make_an_account() -> None:
+    """One module writes accounts; who adds one lists it, has it answered, is told its name, or reads the user's log."""
+    ways = {"save_listed", "save", "add_named", "add_logged"}
+    makers = defaultdict[str, set[str]](set)
+    for path in [path for root in ROOTS for path in root.rglob("*.py") if path.name != "accounts.py"]:
+        text = path.read_text()
+        assert not re.search(r"(insert|insert_new|upsert)\((\w+, )?account(_table)?[,)]", text), path
+        for name in re.findall(r"\b(?:accounts|account_table)\.(\w+)\(|\b(add_named)\(", text):
+            makers["".join(name)].add(path.stem)
+    assert {name: makers[name] for name in ways} == {
+        "save_listed": {"account_discovery"},
+        "save": {"account_fetch"},
+        "add_logged": {"commit"},
+        "add_named": {
+            *("account_fetch", "backfill", "daily", "prefetch"),
+            *("strategies", "strategy_changes", "token", "warm_now"),
+        },
+    }
 
 
 def test_many_accounts_are_read_in_several_queries(engine: Engine) -> None:
@@ -65,7 +103,7 @@ def test_a_denial_expires_after_a_day(engine: Engine) -> None:
 
 def test_a_guessed_reader_zone_gives_way_to_the_data_zone(engine: Engine) -> None:
     """Where the log names no zone, the readers' zone is the default until the upstream reports the account's."""
-    accounts.insert_discovered(engine, [Account("act_1", "UTC", "", currency="")], AT)
+    _log(engine, act_1="")
     assert accounts.get(engine, "act_1") == Account("act_1", "UTC", "UTC", currency="")
     accounts.save(engine, [TOLD], AT)
     assert accounts.get(engine, "act_1") == TOLD

@@ -28,11 +28,11 @@ from adwarm.forecast.training.observations import build_observations
 from adwarm.forecast.training.requirements import HOLDOUT_PERIOD, MIN_LOG_BEFORE_HOLDOUT
 from adwarm.foundation import telemetry
 from adwarm.foundation.clock import utc
-from adwarm.model import FIRST_OPEN_QUIET, Account, Snapshot
+from adwarm.model import FIRST_OPEN_QUIET, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import Opens
 from adwarm.settings import Settings
-from adwarm.store import Context, accounts, aggregates, read_transaction
+from adwarm.store import Context, aggregates, read_transaction
 from adwarm.store.snapshots import find_policy
 
 MAX_TRAINING_KEYS = 3_000
@@ -121,11 +121,9 @@ def train_and_promote(context: Context, until: datetime, now: datetime) -> dict[
     """Train on the opens before `until`, promote the best forecast, and return its figures as JSON values.
 
     The setting `forecast.model` forces a kind; otherwise a kind that was chosen for the policy stays; otherwise the
-    best one goes live. Accounts that the log names for the first time are stored with a guessed zone, until the
-    platform returns theirs.
+    best one goes live.
     """
     opens = load_training_opens(context, until)
-    accounts.insert_discovered(context.engine, _accounts(opens, context.settings.default_zone), now)
     with read_transaction(context.engine) as connection:
         policy = find_policy(connection)
     chosen = policy.chosen_kind if policy is not None and context.settings.forecast.model == "auto" else None
@@ -265,15 +263,3 @@ def _choose_best(hits: Mapping[str, float]) -> tuple[str, str]:
 
 def _since(settings: Settings, until: datetime) -> datetime:
     return utc(until) - timedelta(days=settings.forecast.history_days)
-
-
-def _accounts(opens: Opens, default_zone: str) -> list[Account]:
-    """Return the accounts of the opens, each in the zone of its last key.
-
-    The default zone stands for none: the readers of such an account live in its data zone, once that is known.
-    """
-    zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
-    return [
-        Account(str(name), str(zone), "" if zone == default_zone else str(zone), currency="")
-        for name, zone in zones.items()
-    ]

@@ -116,8 +116,8 @@ def _save(request: TileRequest) -> Redirect | FormPage:
     change, form = _check(request)
     if change is None:
         return _answer(request, form, 422)
-    engine = request.services.context.engine
-    apply_changes(engine, [change], request.now)
+    context = request.services.context
+    apply_changes(context.engine, context.settings, [change], request.now)
     fields = {name: {"before": old, "after": new} for name, (old, new) in change.changes.items()}
     _record(request, "strategy-save", form.name, fields, f"strategy {form.name} is {change.kind}")
     return Redirect("strategies", f"Strategy {form.name} is {change.kind}.")

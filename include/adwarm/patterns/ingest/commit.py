@@ -11,7 +11,6 @@ from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import Engine
 
 from adwarm.access_log.checkpoints import Checkpoints
 from adwarm.access_log.quarantine import Quarantine, describe_unreadable
@@ -20,8 +19,9 @@ from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.patterns.ingest.plan import IngestPlan, archived_rows, expired_paths
 from adwarm.patterns.ingest.read_split import SplitResult, save_day
 from adwarm.patterns.ingest.splits import LogSplit
+from adwarm.patterns.reader_zones import add_zones
 from adwarm.patterns.slot_counts import SlotAggregator
-from adwarm.store import aggregates
+from adwarm.store import Context, accounts, aggregates
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.database import write_transaction
 from adwarm.store.objects import ObjectStore
@@ -31,8 +31,9 @@ def combine_results(objects: ObjectStore, readable: Sequence[SplitResult]) -> Sp
     """Return the results of all splits, and what the open log adds to them, as one."""
     if len(readable) == 1:
         return readable[0]
-    quarantine = Quarantine()
+    quarantine, zones = Quarantine(), dict[str, str]()
     for result in readable:
+        add_zones(zones, result.zones)
         quarantine.merge(result.by_reason, result.samples)
         quarantine.add_unmatched_paths(result.unmatched_paths)
     unreadable = sorted({path for result in readable for path in result.unreadable})
@@ -47,13 +48,16 @@ def combine_results(objects: ObjectStore, readable: Sequence[SplitResult]) -> Sp
         samples=quarantine.samples,
         unmatched_paths=quarantine.unmatched_paths,
         duplicates=sum(result.duplicates for result in readable),
+        zones=zones,
     )
 
 
 def commit_hours(
-    engine: Engine, plan: IngestPlan, result: SplitResult, now: datetime, watermark: datetime | None, *, live: bool
+    context: Context, plan: IngestPlan, result: SplitResult, now: datetime, watermark: datetime | None, *, live: bool
 ) -> datetime | None:
-    """Publish what was read; return the start of the hours that were replaced, None when none were.
+    """Publish what was read, and store the accounts of the user's log.
+
+    Return the start of the hours that were replaced, None when none were.
 
     Args:
         watermark: its value when the plan was made.
@@ -66,7 +70,7 @@ def commit_hours(
     since = plan.since if plan.since is not None else min((row.hour for row in new), default=None)
     since = None if plan.idle else since
     target = max(now, watermark or now)
-    with write_transaction(engine) as connection:
+    with write_transaction(context.engine) as connection:
         current = aggregates.get_watermark(connection)
         if live and current not in {watermark, target}:
             raise Transient("another run has read the access log meanwhile; run again")
@@ -74,6 +78,7 @@ def commit_hours(
             return since  # an earlier attempt of this run has committed it
         rows = aggregates.list_log_files(connection)
         gone = [*plan.gone, *(rows[path] for path in result.unreadable if path in rows)]
+        accounts.add_logged(connection, result.zones, context.settings.default_zone, now)
         if since is not None:
             old = aggregates.list_hours(connection, since, plan.until)
             aggregates.replace_hours(connection, since, plan.until, _choose_hours(old, new, gone), now)

@@ -24,6 +24,7 @@ from adwarm.patterns.ingest.open_days import OpenDay, load_open_day
 from adwarm.patterns.ingest.open_matching import LONGEST_ANSWER, NEAR_MICROS
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.opens import keep_human_events
+from adwarm.patterns.reader_zones import add_zones, find_zones
 from adwarm.store.objects import ObjectStore
 
 CANDIDATE_COLUMNS = ("ts", "account_id", "date_range", "report", "time_zone", REQUEST_ID)
@@ -62,6 +63,8 @@ class CandidateFilter:
         self._buffer: dict[int, list[pa.RecordBatch]] = defaultdict(list)
         self._buffered = 0
         self._stored: dict[int, list[str]] = defaultdict(list)
+        self.zones: dict[str, str] = {}
+        """The reader zones of the accounts whose opens were set aside; whole after `finish`."""
 
     def separate(self, events: pa.RecordBatch) -> pa.RecordBatch:
         """Return the events that count in any case; opens that the open log may hold are set aside.
@@ -144,6 +147,7 @@ class CandidateFilter:
     def _pack_day(self, day: int) -> bytes:
         table = pa.Table.from_batches(self._buffer.pop(day)).unify_dictionaries()
         self._buffered -= len(table)
+        add_zones(self.zones, find_zones(table))
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd")
         return bytes(sink.getvalue())

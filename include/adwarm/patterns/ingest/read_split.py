@@ -28,6 +28,7 @@ from adwarm.patterns.background_iterator import iterate_in_background
 from adwarm.patterns.ingest.open_candidates import CandidateFilter
 from adwarm.patterns.ingest.plan import IngestPlan
 from adwarm.patterns.ingest.splits import LogSplit, SplitRange, read_window
+from adwarm.patterns.reader_zones import add_zones, find_zones
 from adwarm.patterns.slot_counts import SlotAggregator
 from adwarm.settings import AccessLogSettings
 from adwarm.store import Context
@@ -54,6 +55,7 @@ class SplitResult:
         unmatched_paths: some answered requests of a web server's log that the path pattern does not match.
         candidates: by UTC day since the epoch, objects with the opens that the open log may hold too; not in `days`.
         duplicates: opens that were found in both logs and count once.
+        zones: by account that people open in the user's log, its last reader zone there; empty: it names none.
     """
 
     days: dict[int, list[HourAggregate]]
@@ -67,6 +69,7 @@ class SplitResult:
     unmatched_paths: list[str] = field(default_factory=list)
     candidates: dict[int, list[str]] = field(default_factory=dict)
     duplicates: int = 0
+    zones: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -88,15 +91,17 @@ def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetim
     candidates = CandidateFilter(context.objects, plan) if plan.open_days or plan.sources.splits_user_log else None
     reader = LogReader(context.settings, Quarantine(), with_request_ids=candidates is not None)
     state = _SplitState(plan, reader, context.settings.access_log, now, candidates)
-    writers = max(_WRITERS, context.objects.width)
+    writers, zones = max(_WRITERS, context.objects.width), dict[str, str]()
     with system_memory_pool():
         with reading_ahead([(item.file_range.file, item.start) for item in split.ranges]):
             for split_range in split.ranges:
                 _read_range(state, split_range)
-        days = dict(
-            map_ordered(lambda item: (item[0], list(save_day(item[1], context.objects))), state.slots.days(), writers)
-        )
+        tables = _note_zones(state.slots.days(), zones)
+        days = dict(map_ordered(lambda item: (item[0], list(save_day(item[1], context.objects))), tables, writers))
     quarantine = state.reader.quarantine
+    aside = {} if candidates is None else candidates.finish()
+    if candidates is not None:
+        add_zones(zones, candidates.zones)
     return SplitResult(
         days,
         state.files,
@@ -107,8 +112,16 @@ def read_split(context: Context, plan: IngestPlan, split: LogSplit, now: datetim
         dict(sorted(quarantine.by_reason.items())),
         quarantine.samples,
         quarantine.unmatched_paths,
-        {} if candidates is None else candidates.finish(),
+        aside,
+        zones=zones,
     )
+
+
+def _note_zones(days: Iterator[tuple[int, pa.Table]], zones: dict[str, str]) -> Iterator[tuple[int, pa.Table]]:
+    """Yield the days as they come, and put the reader zones of their accounts into `zones`."""
+    for day, table in days:
+        add_zones(zones, find_zones(table))
+        yield day, table
 
 
 def require_unchanged(split: LogSplit) -> None:

@@ -183,7 +183,7 @@ def commit_ingest(context: Context, run: IngestRun, results: Sequence[SplitResul
     require_readable(run.plan, result)
     lines = Quarantine(samples=result.samples).to_jsonl()
     digest = context.objects.put(lines, ".jsonl") if lines else None
-    since = commit_hours(context.engine, run.plan, result, run.now, run.watermark, live=run.live)
+    since = commit_hours(context, run.plan, result, run.now, run.watermark, live=run.live)
     hours = [row for day in result.days.values() for row in day]
     telemetry.report(telemetry.LOG_EVENTS, result.events, result="read")
     telemetry.report(telemetry.LOG_EVENTS, sum(result.by_reason.values()), result="rejected")

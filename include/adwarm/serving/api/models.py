@@ -44,7 +44,7 @@ class ProblemDocument(BaseModel):
 class KeyBody(Body):
     """The key of a report."""
 
-    account: Annotated[str, Field(max_length=24)] = Field(description="Account id, such as `act_1234`.")
+    account: str = Field(description="Account id, such as `act_1234`.")
     range: Annotated[str, Field(max_length=40)] = Field(
         description="A preset such as `last_7d`, or `YYYY-MM-DD..YYYY-MM-DD`."
     )
@@ -60,7 +60,7 @@ class NewRequest(KeyBody):
 class NewArrival(Body):
     """Days of an account whose data has arrived or was restated."""
 
-    account: str = Field(description="Account id, such as `act_1234`.", max_length=24)
+    account: str = Field(description="Account id, such as `act_1234`.")
     days: str = Field(description="One day, or the first and the last: `2026-11-01..2026-11-24`.", max_length=24)
     arrived_at: AwareDatetime | None = Field(None, description="When the data was there; now by default.")
 

@@ -238,6 +238,19 @@ def test_each_account_chooses_its_log(pipeline: Pipeline) -> None:
     assert found == {("act_1", "last_7d"), ("act_2", "last_30d"), ("act_3", "last_7d"), ("act_3", "last_30d")}
 
 
+@pytest.mark.parametrize("in_splits", [False, True], ids=["whole", "split"])
+def test_the_user_log_adds_its_accounts_at_once(pipeline: Pipeline, in_splits: bool) -> None:
+    """What people open in the user's log exists as soon as it is read, in its zone; the open log adds no account."""
+    pipeline.user([START], account_id="act_1", time_zone="Asia/Tokyo")
+    pipeline.user([START], account_id="act_2")
+    pipeline.user([START], account_id="act_3", actor="api")
+    pipeline.own([START], account_id="act_2")
+    pipeline.own([START], account_id="act_4")
+    (pipeline.distributed if in_splits else pipeline.ingest)(START + HOUR)
+    found = {name: (item.data_zone, item.reader_zone) for name, item in accounts.get_many(pipeline.engine).items()}
+    assert found == {"act_1": ("Asia/Tokyo", "Asia/Tokyo"), "act_2": ("UTC", "UTC")}
+
+
 @pytest.mark.parametrize(("choice", "ranges"), [("user", ["last_7d"]), ("adwarm", ["last_30d"])])
 def test_the_setting_chooses_for_all(tmp_path: Path, choice: str, ranges: list[str]) -> None:
     """With one log chosen, the other is not read."""

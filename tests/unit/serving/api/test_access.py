@@ -1,25 +1,31 @@
 """Nobody reads without a valid token, and nobody reads another's accounts."""
 
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
 
-from adwarm.model import ReportKey, TokenScope
+from adwarm.actions.warm_now import parse_keys
+from adwarm.foundation.errors import BadRequest
+from adwarm.model import Account, ReportKey, TokenScope, normalize_account_id
+from adwarm.planning.strategy_changes import check_changes
 from adwarm.recovery import IsolationTracker
 from adwarm.serving.api.app import OPENAPI_PATH, describe_api
 from adwarm.serving.api.application import build_application
 from adwarm.serving.api.guard import OPEN_PATHS, WEBHOOK_PATH
 from adwarm.serving.hit_parts import HitParts
+from adwarm.serving.problems import unknown_report
 from adwarm.serving.services import ServingServices
 from adwarm.settings import RecoverySettings
-from adwarm.store import access_tokens
+from adwarm.store import access_tokens, accounts, write_transaction
 from adwarm.store.healing_runs import HealingRun, HealingStore
 from adwarm.store.isolated_sources import SqlIsolationStore
 from tests.route_list import list_routes
@@ -27,8 +33,8 @@ from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.serving.api.conftest import Api
 
 
-def _fill(path: str) -> str:
-    for name, value in (("account", "act_1"), ("range", "last_7d"), ("request_id", "1")):
+def _fill(path: str, account: str = "act_1") -> str:
+    for name, value in (("account", account), ("range", "last_7d"), ("request_id", "1")):
         path = path.replace("{" + name + "}", value)
     return path
 
@@ -85,6 +91,97 @@ def test_every_route_demands_a_token(api: Api) -> None:
     assert len(answers) == 1, answers
     api.clock.sleep(2)
     assert all(api.get(path, api.token(TokenScope.ADMIN)).status_code != 401 for _, path in guarded)
+
+
+@SQLITE_ONLY
+def test_what_is_not_found_or_not_allowed_creates_nothing(api: Api) -> None:
+    """No route makes an account of an id that it answers with 404 or 401, and no open of it is recorded."""
+    before = accounts.get_many(api.engine)
+    bodies = {
+        "/v1/requests": {"account": "act_99", "range": "last_7d"},
+        "/v1/data-arrived": {"account": "act_99", "days": "2026-11-24"},
+        "/v1/batch": {"items": [{"account": "act_99", "range": "last_7d"}]},
+    }
+    api.misses.outcome = unknown_report()
+    statuses = []
+    for method, path in list_routes(api.app.routes):
+        for header in (api.token(TokenScope.ENQUEUE), "Bearer adwarm_abcdefghijkl_" + "A" * 43):
+            headers = {"Authorization": header}
+            answer = api.client.request(method, _fill(path, "act_99"), headers=headers, json=bodies.get(path))
+            if "{account}" in path or path in bodies:
+                statuses.append("not_found" if '"not_found"' in answer.text else answer.status_code)
+    assert set(statuses) == {401, 404, "not_found"}
+    assert (accounts.get_many(api.engine), api.opens.items) == (before, [])
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize("make", ["named", "logged", "listed"])
+def test_a_new_account_is_there_within_a_second(api: Api, make: str) -> None:
+    """However an account comes into being, every route that had answered 404 knows it a second later."""
+    token = api.token(TokenScope.READ)
+    paths = ["/v1/insights/act_99/last_7d", "/v1/scores/act_99", "/v1/scores/act_99/summary"]
+    unknown = unknown_report().detail
+    assert {api.get(path, token).json()["detail"] for path in paths} == {unknown}
+    now = api.clock.now()
+    if make == "named":
+        accounts.add_named(api.engine, ["99"], "UTC", now)
+    else:
+        with write_transaction(api.engine) as connection:
+            if make == "logged":
+                accounts.add_logged(connection, {"act_99": "Asia/Tokyo"}, "UTC", now)
+            else:
+                accounts.save_listed(connection, [Account("act_99")], now)
+    api.clock.sleep(1)
+    answers = {path: api.get(path, token) for path in paths}
+    assert {path: (answer.status_code, answer.json().get("title")) for path, answer in answers.items()} == {
+        paths[0]: (404, "Not Stored"),
+        paths[1]: (200, None),
+        paths[2]: (200, None),
+    }
+    assert "act_99" in {item["id"] for item in api.get("/v1/accounts", token).json()["accounts"]}
+
+
+@SQLITE_ONLY
+def test_ids_are_the_same_everywhere(api: Api, subtests: pytest.Subtests) -> None:
+    """Every route, form, command and strategy takes the ids that `normalize_account_id` takes, and no others."""
+    for text in [
+        "1",
+        "act_1",
+        " act_1\n",
+        "act_" + "0" * 19 + "1",
+        "ACT_1",
+        "act_" + "1" * 21,
+        "act_\u0661",
+    ]:
+        with subtests.test(text=text):
+            verdicts = _list_verdicts(api, text)
+            assert len(set(verdicts.values())) == 1, verdicts
+
+
+def _list_verdicts(api: Api, text: str) -> dict[str, bool]:
+    """Return by surface whether it takes an account id."""
+    token, name, settings = api.token(TokenScope.ENQUEUE), quote(text, safe=""), api.services.context.settings
+    key, days = {"account": text, "range": "last_7d"}, {"account": text, "days": "2026-11-24"}
+    values = {"date_ranges": ("yesterday",), "accounts": (text,)}
+
+    def takes(call: Callable[[], object]) -> bool:
+        try:
+            call()
+        except BadRequest:
+            return False
+        return True
+
+    return {
+        "parser": takes(lambda: normalize_account_id(text)),
+        "insights": api.get(f"/v1/insights/{name}/last_7d", token).status_code != 400,
+        "scores": api.get(f"/v1/scores/{name}", token).status_code != 400,
+        "request": api.post("/v1/requests", token, key).status_code != 400,
+        "arrival": api.post("/v1/data-arrived", token, days).status_code != 400,
+        "batch": '"invalid"' not in api.post("/v1/batch", token, {"items": [key]}).text,
+        "strategy": takes(lambda: check_changes(api.engine, settings, {"x": values}, api.clock.now())),
+        "named": takes(lambda: accounts.add_named(api.engine, [text], "UTC", api.clock.now())),
+        "form": takes(lambda: parse_keys(settings, text, "last_7d")),
+    }
 
 
 @SQLITE_ONLY

@@ -181,10 +181,10 @@ def get_score_summary(
     account_id = check_account(token, account)
     engine = services.context.engine
     stored = accounts.get(engine, account_id)
-    day = score_queries.find_newest_day(engine, account_id, query.as_of)
-    if day is None and stored is None:
+    if stored is None:
         raise unknown_report()
-    currency = (stored.currency or None) if stored else None
+    day = score_queries.find_newest_day(engine, account_id, query.as_of)
+    currency = stored.currency or None
     if day is None:
         document = _empty_summary(account_id, currency)
     else:
@@ -213,16 +213,14 @@ def _read_page(
     engine = services.context.engine
     after = None if query.cursor is None else _decode_cursor(query.cursor)
     wanted = ScoreQuery(account_id, query.as_of, query.ad_id, query.status, query.alarm, query.order)
+    _check_known(engine, account_id)
     found = score_queries.list_page(engine, wanted, limit + 1, after)
-    if not found:
-        _check_known(engine, account_id)
     page = found[:limit]
     return page, _encode_cursor(page[-1]) if len(found) > len(page) else None
 
 
 def _check_known(engine: Engine, account_id: str) -> None:
-    is_known = accounts.get(engine, account_id) or score_queries.find_newest_day(engine, account_id)
-    if not is_known:
+    if accounts.get(engine, account_id) is None:
         raise unknown_report()
 
 
