@@ -74,7 +74,6 @@ def run(
     from adwarm.store.accounts import add_named
 
     runtime, window = Runtime(clock=clock_at(at)), _parse_window(since, until)
-    add_named(runtime.engine, split_commas(accounts), runtime.settings.default_zone, runtime.clock.now())
     chosen = [*_select_accounts(runtime, accounts), *_denied_accounts(runtime, accounts)]
     if ask_denied:
         _clear_denials(runtime, chosen)
@@ -84,6 +83,7 @@ def run(
     typer.echo(f"estimate: {_estimate(runtime, chosen, window, report)}", err=True)
     if not accounts and not confirm_all_accounts:
         require_confirmation(runtime.settings, len(chosen), "add --confirm-all-accounts, or name some with --accounts")
+    add_named(runtime.engine, split_commas(accounts), runtime.settings.default_zone, runtime.clock.now())
     engine = runtime.prefetch_engine()
     result = run_backfill(engine, chosen, window, report=report, batch_size=batch, write=write_to_stderr)
     fields = result.to_dict()

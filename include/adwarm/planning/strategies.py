@@ -23,13 +23,14 @@ from adwarm.planning.plan import MAX_LISTED_CUTS
 from adwarm.planning.recommendation import Recommendation, batch_by_account
 from adwarm.planning.run_mode import cut_all
 from adwarm.planning.store_view import StoreView
+from adwarm.planning.strategy_changes import add_accounts
 from adwarm.planning.strategy_schedule import (
     StrategySelection,
     get_closing_time,
     record_problems,
     record_rechecks,
 )
-from adwarm.store import Context, accounts, strategy_warms
+from adwarm.store import Context, strategy_warms
 from adwarm.store.switches import find_stop
 
 ATTEMPT_PERIOD = timedelta(days=60)
@@ -204,8 +205,7 @@ def decide_strategies(
     """
     stop = None if dry_run else find_stop(context.engine)
     chosen = [form, *selection.strategies] if form else selection.strategies
-    names = [name for strategy in chosen for name in strategy.accounts or ()]
-    accounts.add_named(context.engine, names, context.settings.default_zone, decided_at)
+    add_accounts(context.engine, context.settings, chosen, decided_at)
     planner = StrategyPlanner(context, decided_at, run_id)
     summary = StrategyPlanSummary(run_id, problems=dict(selection.problems))
     lanes: list[list[Recommendation]] = []
@@ -223,9 +223,8 @@ def decide_strategies(
         summary.lanes += [Lane(len(lanes) + number, *pace) for number in range(len(plan.lanes))]
         lanes += plan.lanes
         cut += plan.cut
-    record_problems(
-        context.engine, {name: why for name, why in summary.problems.items() if not form or name != form.name}
-    )
+    problems = {name: why for name, why in summary.problems.items() if not form or name != form.name}
+    record_problems(context.engine, problems)
     if summary.problems and not summary.strategies:
         raise BadRequest(describe_problems(summary.problems))
     if stop:

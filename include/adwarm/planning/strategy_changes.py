@@ -74,7 +74,12 @@ def apply_changes(engine: Engine, settings: Settings, changes: Sequence[Strategy
         for change in changes:
             if change.kind != "unchanged":
                 save_strategy(connection, change.strategy, at)
-    names = [name for change in changes for name in change.strategy.accounts or ()]
+    add_accounts(engine, settings, [change.strategy for change in changes], at)
+
+
+def add_accounts(engine: Engine, settings: Settings, strategies: Iterable[Strategy], at: datetime) -> None:
+    """Store the accounts that strategies name."""
+    names = [name for strategy in strategies for name in strategy.accounts or ()]
     accounts.add_named(engine, names, settings.default_zone, at)
 
 

@@ -54,8 +54,8 @@ def test_a_log_without_zones_takes_the_accounts_zone(
     at = datetime(2026, 3, 7, 22, tzinfo=UTC)
     if known:
         accounts.save(sqlite_engine, [Account("act_1", reader_zone="Asia/Tokyo")], at)
-    ingest(Context(sqlite_engine, objects, _write(tmp_path / "log.jsonl", [at])), at + timedelta(hours=1))
-    found = load_slots(
-        Context(sqlite_engine, objects, Settings(default_zone="Europe/Berlin")), at, at + timedelta(hours=1)
-    )
+    settings = _write(tmp_path / "log.jsonl", [at]).model_copy(update={"default_zone": "Europe/Berlin"})
+    context = Context(sqlite_engine, objects, settings)
+    ingest(context, at + timedelta(hours=1))
+    found = load_slots(context, at, at + timedelta(hours=1))
     assert found["time_zone"].tolist() == ["Asia/Tokyo" if known else "Europe/Berlin"]

@@ -96,11 +96,12 @@ def test_an_unnamed_zone_is_the_account_s(sqlite_engine: Engine, objects: Object
     writer = UserLog(tmp_path / "log" / "a.jsonl")
     for account, actor in (("act_1", Actor.HUMAN), ("act_2", Actor.EMBEDDED), ("act_3", Actor.API)):
         writer.append(START, ReportKey(account, "today"), actor=actor)
-    ingest(Context(sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log"))), END)
     accounts.save(sqlite_engine, [Account("act_1", "UTC", "Asia/Tokyo")], START)
-    found = load_opens(
-        Context(sqlite_engine, objects, Settings(default_zone="Europe/Rome")), START - timedelta(hours=1), END
+    context = Context(
+        sqlite_engine, objects, Settings(access_log_url=str(tmp_path / "log"), default_zone="Europe/Rome")
     )
+    ingest(context, END)
+    found = load_opens(context, START - timedelta(hours=1), END)
     assert dict(zip(found.account_id, found.zone, strict=True)) == {"act_1": "Asia/Tokyo", "act_2": "Europe/Rome"}
 
 

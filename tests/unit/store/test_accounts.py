@@ -48,7 +48,7 @@ def test_somebody_names_an_account(engine: Engine) -> None:
 
 
 def test_only_three_causes_make_an_account() -> None:
-    """One module writes accounts; who adds one lists it, has it answered, is told its name, or reads the user's log."""
+    """One module writes accounts, for a list of a connection, its answer, a name that was given, or the user's log."""
     ways = {"save_listed", "save", "add_named", "add_logged"}
     makers = defaultdict[str, set[str]](set)
     for path in [path for root in ROOTS for path in root.rglob("*.py") if path.name != "accounts.py"]:
@@ -62,7 +62,7 @@ def test_only_three_causes_make_an_account() -> None:
         "add_logged": {"commit"},
         "add_named": {
             *("account_fetch", "backfill", "daily", "prefetch"),
-            *("strategies", "strategy_changes", "token", "warm_now"),
+            *("strategy_changes", "token", "warm_now"),
         },
     }
 
