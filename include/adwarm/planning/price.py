@@ -189,14 +189,14 @@ def _select_steps(
     calls, gains = steps.calls[order], per_call[order]
     own_used = spent[account] + _before(account, calls)
     own_price = quota.get_call_price(own_used / quota.max_account_calls)
-    own = _before_first_unpaid(account, (gains > own_price) & (own_used + calls <= quota.max_account_calls))
+    own = (gains > own_price) & (own_used + calls <= quota.max_account_calls)
     fleet_used = quota.spent + np.cumsum(calls * own) - calls * own
     fleet_price = quota.get_call_price(fleet_used / quota.max_calls)
-    fits = (gains > fleet_price) & (fleet_used + calls <= quota.max_calls)
-    fleet = _before_first_unpaid(np.zeros(len(order), np.int64), ~own | fits)
+    # Gains fall, use and price rise along the order: behind the first step that does not pay, none pays.
+    is_taken = own & (gains > fleet_price) & (fleet_used + calls <= quota.max_calls)
     # A step that is not taken reports the usage at the moment its list ended.
     own_used = np.minimum(own_used, (spent + _sums(account, calls * own, len(names)))[account])
-    fleet_used = np.minimum(fleet_used, quota.spent + int((calls * own * fleet).sum()))
+    fleet_used = np.minimum(fleet_used, quota.spent + int((calls * is_taken).sum()))
     own_price, fleet_price = (
         quota.get_call_price(own_used / quota.max_account_calls),
         quota.get_call_price(fleet_used / quota.max_calls),
@@ -204,7 +204,7 @@ def _select_steps(
     by_account = ~own | (own_price > fleet_price)
     size = len(steps.gain)
     taken, price, used, limit = np.zeros(size, bool), np.ones(size), np.zeros(size, np.int64), np.zeros(size, bool)
-    taken[order], limit[order] = own & fleet, by_account
+    taken[order], limit[order] = is_taken, by_account
     price[order] = np.where(by_account, own_price, fleet_price)
     used[order] = np.where(by_account, own_used, fleet_used)
     return taken, price, used, limit
@@ -222,13 +222,6 @@ def _before(group: Ints, calls: Ints) -> Ints:
     lengths = np.diff(np.append(starts, len(order)))
     result = np.empty(len(group), np.int64)
     result[order] = running - np.repeat(running[starts], lengths)
-    return result
-
-
-def _before_first_unpaid(group: Ints, pays: Bools) -> Bools:
-    """Return the rows before the first of their group that does not pay."""
-    misses: Ints = (~pays).astype(np.int64)
-    result: Bools = (_before(group, misses) == 0) & pays
     return result
 
 

@@ -110,6 +110,16 @@ def test_a_lower_rate_raises_one_alarm_soon() -> None:
     assert np.all(table.alarm_since[ads, days] == days)
 
 
+def test_a_day_with_evidence_has_an_estimate_and_no_other() -> None:
+    """Days of level 1, and they alone before an alarm, have an onset and a decline."""
+    table = detect(_steady(lost=0.15), {}, _settings(false_alarms_per_account_week=0.001, alarm_false_share=0.001))
+    before = np.cumsum(table.raised, axis=1) == 0
+    assert np.any(table.level[before] == 1)
+    assert np.array_equal(table.onset[before] >= 0, table.level[before] == 1)
+    assert np.array_equal(table.onset[before] == -1, table.level[before] == 0)
+    assert np.array_equal(np.isfinite(table.decline[before]), table.level[before] == 1)
+
+
 def test_a_steady_or_rising_rate_raises_none() -> None:
     """Neither an unchanged nor a higher rate is a decline."""
     for lost in (0.0, -0.4):
@@ -333,9 +343,9 @@ def test_clicks_at_the_usual_rate_end_an_alarm() -> None:
     gain = 0.3 * 0.15 / variance
     alarms = _opened()
     alarms.follow(_figures(0.0), 0.018 * one, 6.0)
-    alarms.follow(_figures(200.0), 0.014 * one, gain * 1.5)
+    alarms.follow(_figures(200.0), 0.014 * one, gain * 1.9)
     assert alarms.since[0] == 40
-    alarms.follow(_figures(200.0), 0.014 * one, gain * 1.5)
+    alarms.follow(_figures(200.0), 0.014 * one, gain * 1.9)
     assert (alarms.since[0], alarms.recovered[0]) == (-1, True)
     for lost, level, recovered in ((0.3, 0.0171, False), (0.3, 0.0169, True), (0.01, 0.0191, False)):
         alarms = _opened(lost)

@@ -38,6 +38,13 @@ def test_a_token_reads_its_accounts() -> None:
     assert _token(ADMIN, accounts=listed).may_read("act_2")
 
 
+def test_a_token_names_what_is_on_its_list() -> None:
+    """Nothing without a list, and nothing else with one, whatever its scope."""
+    listed = _token(ADMIN, accounts=frozenset({"act_1"}))
+    assert [listed.names(name) for name in ("act_1", "act_2")] == [True, False]
+    assert not _token(ADMIN).names("act_1")
+
+
 def test_a_token_may_do_little_by_default() -> None:
     """It is a human's, names no other actor, and may cause a hundred new keys and a thousand refetches a day."""
     token = _token(READ)
