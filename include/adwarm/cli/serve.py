@@ -37,6 +37,7 @@ def serve(
     import importlib
     import logging
 
+    from adwarm.patterns.arrow_memory import system_memory_pool
     from adwarm.runtime import Runtime
     from adwarm.serving.api.server import fit_connections, run_server
 
@@ -46,12 +47,13 @@ def serve(
         importlib.import_module(name)
     runtime = Runtime()
     serving = runtime.settings.serving
-    run_server(
-        runtime.serving_application(),
-        serving.host if host is None else host,
-        serving.port if port is None else port,
-        _announce(fit_connections(), as_json=as_json),
-    )
+    with system_memory_pool():
+        run_server(
+            runtime.serving_application(),
+            serving.host if host is None else host,
+            serving.port if port is None else port,
+            _announce(fit_connections(), as_json=as_json),
+        )
 
 
 def _announce(connections: int, *, as_json: bool) -> "Callable[[str], None]":
