@@ -23,6 +23,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 
+from adwarm.backpressure import machine_load
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.known_secrets import REGISTRY
 from adwarm.foundation.storage_options import StorageOptions, use_settings
@@ -233,6 +234,12 @@ def shared_log(request: pytest.FixtureRequest) -> Path:
     if not path.is_file():
         pytest.skip("the real logs are not on this machine")
     return path
+
+
+@pytest.fixture(autouse=True)
+def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show the product an idle machine, however busy the tests make it."""
+    monkeypatch.setattr(machine_load, "read_machine", lambda: machine_load.Reading(10.0, 1.0, 100.0))
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
-from adwarm.backpressure import BlockAdmission, MemoryAwareAdmission, RequestQueue, SqlAdmission
+from adwarm.backpressure import Admission, BlockAdmission, GuardedAdmission, MachineGuard, RequestQueue, SqlAdmission
 from adwarm.backpressure.call_switch import SwitchedAdmission
-from adwarm.backpressure.memory_pressure import machine_turn
 from adwarm.foundation import telemetry, tracing
 from adwarm.foundation.clock import Clock, SystemClock
 from adwarm.foundation.errors import StorageError
@@ -133,10 +132,17 @@ class Runtime:
 
     @cached_property
     def single_call_admission(self) -> SwitchedAdmission:
-        """Admission for a process that makes one call; a machine that is short of memory makes one call a second."""
-        limit, machine = self.settings.backpressure.memory_percent, socket.gethostname()[:40]
-        turn = machine_turn(self.engine, machine)
-        return SwitchedAdmission(MemoryAwareAdmission(self.admission, SystemClock(), limit, turn=turn), self.engine)
+        """Admission for a process that makes one call."""
+        return self._guard(self.admission)
+
+    @cached_property
+    def machine_guard(self) -> MachineGuard:
+        """Holds the calls of this process to the limit of its machine."""
+        return MachineGuard(self.engine, self.settings.backpressure, self.owner, SystemClock())
+
+    def _guard(self, admission: Admission) -> SwitchedAdmission:
+        """Return an admission that every call of this process passes."""
+        return SwitchedAdmission(GuardedAdmission(admission, self.machine_guard), self.engine)
 
     @cached_property
     def queue(self) -> RequestQueue:
@@ -256,12 +262,10 @@ class Runtime:
 
     def prefetch_engine(self) -> PrefetchEngine:
         """Return a new engine that fetches keys."""
-        limit = self.settings.backpressure.memory_percent
-        admission = MemoryAwareAdmission(self.block_admission, SystemClock(), limit)
         return PrefetchEngine(
             self.context,
             self.source_pool,
-            SwitchedAdmission(admission, self.engine),
+            self._guard(self.block_admission),
             self.pipeline,
             self.clock,
             self.owner,

@@ -1,7 +1,6 @@
 """Each operator on its own: what it returns, when it defers, and which arguments it rejects."""
 
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from adwarm.backpressure import Granted
 from adwarm.foundation.errors import AdwarmError, BadRequest, Denied, Permanent, Throttled, Transient
-from adwarm.model import Account
+from adwarm.model import Account, Priority
 from adwarm.runtime import Runtime
 from adwarm.store import accounts, compression_days, denials, entries
+from adwarm.store.machine_loads import MachineLoad, renew_load
 from graph_simulator.server import SimulatorServer
 
 TASK = SimpleNamespace(retries=2)
@@ -154,13 +155,23 @@ def test_an_admitted_call_is_deferred_while_parked(runtime: Runtime) -> None:
     assert called == [1]
 
 
-def test_an_admitted_call_obeys_the_memory_limit(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While memory is short, calls start a second apart; critical calls start at once."""
-    monkeypatch.setenv("ADWARM_BACKPRESSURE__MEMORY_PERCENT", "0.001")
-    begun = [_admitted(python_callable=time.monotonic).execute(CONTEXT) for _ in range(2)]
-    urgent = _admitted(python_callable=time.monotonic, priority="critical").execute(CONTEXT)
-    assert begun[1] - begun[0] >= 0.9
-    assert urgent - begun[1] < 0.9
+def test_an_admitted_call_obeys_the_limit_of_its_machine(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the machine is loaded and another process of it calls, the task is deferred; a critical call starts."""
+    from airflow.sdk.exceptions import TaskDeferred
+
+    monkeypatch.setattr("adwarm_airflow.operators.admitted.SHORT_WAIT_SECONDS", 0.0)
+    machine, _, _ = runtime.owner.partition(":")
+    now = runtime.clock.now().timestamp()
+    loaded = MachineLoad(
+        machine=machine, read_at=now, memory_percent=90.0, cpu_percent=90.0, cpu_busy=1.0, cpu_total=2.0,
+        is_high=True, since=now, calls=2, limit=1, full=2, limited_at=now,
+    )  # fmt: skip
+    renew_load(runtime.engine, machine, lambda _: loaded)
+    assert _admitted(python_callable=int).execute(CONTEXT) == 0
+    assert isinstance(runtime.admission.admit([], Priority.LOW, source="other"), Granted)
+    with pytest.raises(TaskDeferred):
+        _admitted(python_callable=int).execute(CONTEXT)
+    assert _admitted(python_callable=int, priority="critical").execute(CONTEXT) == 0
 
 
 def _recovering(**values: Any) -> Any:

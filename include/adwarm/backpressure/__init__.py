@@ -18,7 +18,7 @@ from adwarm.backpressure.admission import (
     acquire_grant,
 )
 from adwarm.backpressure.block_admission import BlockAdmission
-from adwarm.backpressure.memory_pressure import MemoryAwareAdmission
+from adwarm.backpressure.machine_load import GuardedAdmission, MachineGuard
 from adwarm.backpressure.request_queue import ClaimedRequest, RequestQueue, Ticket
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.sql_admission import SqlAdmission
@@ -39,7 +39,8 @@ __all__ = [
     "Grant",
     "Granted",
     "GrantedCall",
-    "MemoryAwareAdmission",
+    "GuardedAdmission",
+    "MachineGuard",
     "Rejected",
     "RequestQueue",
     "ScopeStatus",

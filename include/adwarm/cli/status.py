@@ -36,7 +36,8 @@ _MAX_ROWS = 20
 
 def status(*, as_json: JsonOption = False) -> None:
     """Show what is stored, planned, queued, running, limited, isolated and healed."""
-    from adwarm.cli.report import list_preparing_fields, print_preparing
+    from adwarm.backpressure.machine_load import list_machines
+    from adwarm.cli.report import list_preparing_fields
     from adwarm.compression import get_compression_totals
     from adwarm.planning.impact_measurement import report_impact
     from adwarm.planning.strategy_use import report_strategies
@@ -64,13 +65,22 @@ def status(*, as_json: JsonOption = False) -> None:
         "queue": runtime.queue.status().to_dict(),
         "preparing": list_preparing_fields(runtime.engine),
         "admission": admission.to_dict(),
+        "machines": [asdict(machine) for machine in list_machines(runtime.engine, now)],
         "isolated": [asdict(state) for state in runtime.isolation.list_isolated()],
         "healing": [run._asdict() for run in HealingStore(runtime.engine).list_recent(_MAX_ROWS)],
         "integrity": report_integrity(runtime.engine, now),
     }
     if as_json:
         print_json(document)
-        return
+    else:
+        _print_document(document, [table_row(report, now) for report in strategies], admission)
+
+
+def _print_document(
+    document: dict[str, Any], strategies: Sequence[Sequence[object]], admission: "AdmissionStatus"
+) -> None:
+    from adwarm.cli.report import print_preparing
+
     print_switches(document["switches"])
     print_fields("Stored", document["entries"])
     _print_compression(document["compression_7d"])
@@ -82,8 +92,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "none yet",
     )
     print_impact(document["impact"])
-    rows = [table_row(report, now) for report in strategies]
-    print_table("Strategies; used, wasted and calls of the last 30 days", COLUMNS, rows, "none")
+    print_table("Strategies; used, wasted and calls of the last 30 days", COLUMNS, strategies, "none")
     print_fields("Forecast", document["forecast"])
     print_fields("Review", document["review"])
     print_fields("Last 24 hours", document["traffic_24h"])
@@ -93,6 +102,7 @@ def status(*, as_json: JsonOption = False) -> None:
     _print_queue(document["queue"])
     print_preparing(document["preparing"])
     _print_limits(admission)
+    _print_machines(document["machines"])
     _print_recovery(document["isolated"], document["healing"])
 
 
@@ -226,6 +236,12 @@ def _print_limits(admission: "AdmissionStatus") -> None:
         ],
         "no calls yet",
     )
+
+
+def _print_machines(machines: Sequence[dict[str, Any]]) -> None:
+    columns = ("machine", "read_at", "memory_percent", "cpu_percent", "effect")
+    rows = [[machine[name] for name in columns] for machine in machines]
+    print_table("Machines that made a call within an hour", columns, rows, "none")
 
 
 def _print_recovery(isolated: Sequence[dict[str, Any]], healing: Sequence[dict[str, Any]]) -> None:

@@ -270,7 +270,21 @@ class BackpressureSettings(Section):
     )
     queue_max_attempts: int = Field(3, ge=1, le=100, description="Attempts before a queued request fails.")
     timeout_seconds: float = Field(30, gt=0, description="How long a caller waits for admission.")
-    memory_percent: float = Field(80, gt=0, le=100, description="Percentage of memory in use above which intake slows.")
+    memory_percent: float = Field(
+        80,
+        gt=0,
+        le=100,
+        description="Percentage of its memory above which a machine makes half as many calls.",
+    )
+    cpu_percent: float = Field(
+        70, gt=0, le=100, description="Percentage of its processors above which it does so, too."
+    )
+    load_seconds: float = Field(
+        60,
+        gt=0,
+        le=3_600,
+        description="How long a machine is above one of them, or below both, before its calls change.",
+    )
 
     @property
     def block_seconds(self) -> float:

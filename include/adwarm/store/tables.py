@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation
+from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation, machine_load
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
 from adwarm.store.fatigue_tables import fatigue_alert, fatigue_day, fatigue_prior, fatigue_score, platform_fatigue
 from adwarm.store.impact_tables import impact_design, impact_estimate, impact_unit
@@ -83,6 +83,7 @@ __all__ = [
     "isolation",
     "lease",
     "log_file",
+    "machine_load",
     "maintenance_step",
     "metadata",
     "page_session",

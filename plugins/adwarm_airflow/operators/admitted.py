@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class AdmittedOperator(BaseOperator):
     """Calls `python_callable` once admission grants it, and returns its result.
 
-    The task sleeps through waits under 30 seconds, and is deferred through longer ones. While the memory use of the
-    machine is above `ADWARM_BACKPRESSURE__MEMORY_PERCENT`, it starts one call a second; critical calls are exempt.
+    The task sleeps through waits under 30 seconds, and is deferred through longer ones. While the machine is above
+    `ADWARM_BACKPRESSURE__MEMORY_PERCENT` or `ADWARM_BACKPRESSURE__CPU_PERCENT`, half as many calls run on it; critical
+    calls are exempt.
     Errors of `adwarm.foundation.errors` raised by the callable feed back into admission: `Throttled` parks the scope,
     `Transient` counts for the breaker.
 

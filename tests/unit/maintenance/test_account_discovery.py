@@ -32,7 +32,7 @@ from adwarm.store.account_discoveries import list_attempts
 from tests.unit.conftest import ScriptedSource
 from tests.wall_clock import database_now
 
-QUICK: dict[str, Any] = {"recovery": {"max_attempts": 1}, "backpressure": {"memory_percent": 100}}
+QUICK: dict[str, Any] = {"recovery": {"max_attempts": 1}}
 TOKEN = Scope(ScopeKind.TOKEN, "t1")
 
 

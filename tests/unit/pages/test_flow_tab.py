@@ -166,6 +166,21 @@ def test_grants_are_counted_by_worker(page: Page) -> None:
     assert "gone" not in text
 
 
+def test_a_loaded_machine_is_named(page: Page) -> None:
+    """Each machine of the last hour has its load and what that means for its calls; older ones are left out."""
+    load = {
+        "machine": HOSTILE, "read_at": NOW - 5, "memory_percent": 83.4, "cpu_percent": None, "cpu_busy": 1.0,
+        "cpu_total": 2.0, "is_high": True, "since": NOW, "calls": 8, "limit": 4, "full": 8, "limited_at": NOW - 120,
+    }  # fmt: skip
+    calm = {"machine": "calm", "cpu_percent": 12.0, "limit": None, "full": None, "limited_at": None}
+    _insert(page, t.machine_load, load, {**load, **calm}, {**load, "machine": "gone", "read_at": NOW - 3_601})
+    text = _text(page.tile("flow", "grants"))
+    assert f'{ESCAPED}</th><td class="num">83%</td><td class="num">not known yet</td>' in text
+    assert '<span class="warn">at most 4 of its calls at a time; critical ones pass</span>, limited since' in text
+    assert "its calls are not limited" in text
+    assert "gone" not in text
+
+
 def test_errors_are_counted_and_the_newest_are_shown(page: Page) -> None:
     """Errors of the last day by kind and source, each with a next step; messages are text."""
     errors = page.services.errors

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Row
 
+from adwarm.backpressure.machine_load import list_machines
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Priority
@@ -97,8 +98,9 @@ def load_dead(request: TileRequest) -> Values:
 
 
 def load_grants(request: TileRequest) -> Values:
-    """Return the calls that workers may make now, by worker and class."""
-    rows = flow_queries.list_grants(request.services.context.engine, request.now)
+    """Return the calls that workers may make now, by worker and class, and the load of their machines."""
+    engine = request.services.context.engine
+    rows = flow_queries.list_grants(engine, request.now)
     grants = [
         {
             "owner": row.owner,
@@ -110,7 +112,8 @@ def load_grants(request: TileRequest) -> Values:
         }
         for row in rows
     ]
-    return {"grants": grants, "total": sum(row.permits for row in rows)}
+    machines = list_machines(engine, request.now)
+    return {"grants": grants, "total": sum(row.permits for row in rows), "machines": machines}
 
 
 def load_errors(request: TileRequest) -> Values:
