@@ -1,7 +1,8 @@
 """Recognizes pages that reload at a fixed interval, such as a screen on a wall; nobody waits for those opens.
 
 A run of reloads is a sequence of slots of one report key in which the opens within each slot, and those between slots,
-have the same distance. It counts as reloads when it has `MIN_OPENS` opens and lasts for `MIN_SPAN`. Its first open
+have the same distance. It counts as reloads when it has `MIN_OPENS` opens, lasts for `MIN_SPAN`, and is more regular
+than chance makes it: where many people open a report, some of their opens have equal distances too. Its first open
 stays, because somebody opened the page; the others count as `api`, which is to say not at all. A slot in which somebody
 else opened the report too has one open too many, and stays as it is.
 
@@ -10,6 +11,7 @@ were read, and it crosses hours and days. As of a time, only slots before it are
 switched on less than `MIN_SPAN` ago still counts.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -26,6 +28,8 @@ CONTEXT = MIN_OPENS * LONGEST
 """Slots this far before and after a row decide what it is."""
 _SHARE, _LEAST, _MOST = 0.05, 3 * SECOND, 30 * SECOND
 """How far a distance may differ from the interval: a share of it, within bounds. Pages take time to load."""
+MAX_CHANCE = 1e-10
+"""Chance above which a run may be people. A log of 50 million opens has fewer runs to try than its inverse."""
 _DAY = 24 * HOUR
 _KEY = ("account_id", "date_range", "report")
 
@@ -148,6 +152,9 @@ def _judge(key: Ints, first: Ints, last: Ints, opens: Ints) -> tuple[Bools, Bool
     chosen = np.flatnonzero((count >= MIN_OPENS) & (span >= MIN_SPAN))
     end, run_interval = -1, 0.0
     for head, tail, each in zip(heads[chosen].tolist(), tails[chosen].tolist(), interval[chosen].tolist(), strict=True):
+        run = slice(head, tail + 1)
+        if _log_chance(first[run], last[run], opens[run], each) > math.log(MAX_CHANCE):
+            continue
         is_reload[head : tail + 1] = True
         near = end >= 0 and key[end] == key[head] and first[head] - last[end] <= MIN_SPAN
         is_same = near and abs(each - run_interval) <= float(np.clip(_SHARE * each, _LEAST, _MOST))
@@ -155,6 +162,26 @@ def _judge(key: Ints, first: Ints, last: Ints, opens: Ints) -> tuple[Bools, Bool
             is_reload[head], is_start[head] = False, True
         end, run_interval = tail, each
     return is_reload, is_start
+
+
+def _log_chance(first: Ints, last: Ints, opens: Ints, interval: float) -> float:
+    """Return a bound of the logarithm of the chance that independent opens, as many an hour, are as regular as a run.
+
+    The distances of independent opens vary as much as their mean, and sums of them by its square root: the squared
+    deviations of the distances between slots, and of the lengths of slots, follow a chi-squared distribution.
+
+    Args:
+        first: first open of each slot.
+        last: last open of each slot.
+        opens: number of opens of each slot.
+        interval: the mean distance of the run's opens.
+    """
+    distances = np.maximum(opens - 1, 1)
+    within = (last - first - distances * interval)[opens > 1] / (interval * np.sqrt(distances[opens > 1]))
+    between = (first[1:] - last[:-1]) / interval - 1.0
+    squares = float(within @ within + between @ between)
+    half = (len(within) + len(between) - 1) / 2  # the interval is known from the same opens
+    return half * math.log(max(squares / 2, 1e-300)) - math.lgamma(half + 1)
 
 
 def _encode_keys(slots: pa.Table) -> Ints:

@@ -1,5 +1,6 @@
 """Pages that reload at a fixed interval do not count, and humans do."""
 
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -31,9 +32,11 @@ START = datetime(2026, 3, 2, 22, 7, 13, tzinfo=UTC)
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
 
 
-def _reload(interval: float, hours: float, jitter: float = 0.0, start: datetime = START) -> list[datetime]:
+def _reload(
+    interval: float, hours: float, jitter: float = 0.0, start: datetime = START, seed: int = 7
+) -> list[datetime]:
     """Return the opens of a page that reloads every `interval` seconds, each up to `jitter` seconds late."""
-    rng = np.random.default_rng(7)
+    rng = np.random.default_rng(seed)
     late = rng.uniform(0, jitter, int(hours * 3600 / interval) + 1)
     return [start + timedelta(seconds=number * interval + each) for number, each in enumerate(late.tolist())]
 
@@ -123,6 +126,15 @@ def _list_runs(slots: list[Slot]) -> list[tuple[int, int]]:
     return runs
 
 
+def _chance(run: list[Slot], interval: float) -> float:
+    """Return a bound of the chance that independent opens are this regular: chi-squared, without its falling part."""
+    several = [slot for slot in run if slot[3] > 1]
+    squares = [((slot[2] - slot[1]) / (slot[3] - 1) / interval - 1) ** 2 * (slot[3] - 1) for slot in several]
+    squares += [((other[1] - one[2]) / interval - 1) ** 2 for one, other in pairwise(run)]
+    half = (len(squares) - 1) / 2
+    return (sum(squares) / 2) ** half / math.gamma(half + 1)
+
+
 def _left_by_hand(opens: dict[str, set[int]]) -> set[tuple[str, int]]:
     """Return what the rules leave, one slot and one run after the other."""
     slots, start = list[Slot](), int(START.timestamp())
@@ -137,6 +149,8 @@ def _left_by_hand(opens: dict[str, set[int]]) -> set[tuple[str, int]]:
         if count < 6 or span < 3600:
             continue
         each = span / (count - 1)
+        if _chance(slots[head : tail + 1], each) > 1e-10:
+            continue
         left |= dict.fromkeys(range(head, tail + 1), "none")
         goes_on = end >= 0 and slots[end][0] == slots[head][0] and slots[head][1] - slots[end][2] <= 3600
         if not (goes_on and abs(each - interval) <= _slack(each)) and head != end:
@@ -188,10 +202,26 @@ def test_a_screen_goes_on_after_a_pause_of_an_hour() -> None:
 
 
 def test_a_reload_may_be_half_a_minute_late() -> None:
-    """The sixth one 30 seconds late makes a screen, 31 seconds do not."""
-    for late, left in ((30, 1), (31, 6)):
-        opens = [START + number * 1800 * SECOND for number in range(5)]
+    """The last one 30 seconds late is of the screen, 31 seconds late it is somebody's."""
+    for late, left in ((30, 1), (31, 2)):
+        opens = [START + number * 1800 * SECOND for number in range(12)]
         assert len(_left([*opens, opens[-1] + (1800 + late) * SECOND])) == left
+
+
+@given(interval=st.floats(4, 12) | st.floats(12, 3700), seed=st.integers(0, 2**32), hours=st.integers(2, 72))
+def test_people_who_open_independently_stay(interval: float, seed: int, hours: int) -> None:
+    """However dense a report's opens are, and however many of them have equal distances by chance."""
+    rng = np.random.default_rng(seed)
+    at = np.cumsum(rng.exponential(interval, int(hours * 3600 / interval) + 1))
+    opens = [START + timedelta(seconds=seconds) for seconds in at.tolist()]
+    assert len(_left(opens)) == len(opens)
+
+
+@given(interval=st.integers(20, 3600), seed=st.integers(0, 2**32))
+def test_a_page_that_loads_slowly_is_found_after_some_hours(interval: int, seed: int) -> None:
+    """Twelve opens and three hours are enough to tell it from people when loading takes up to 2 % of the interval."""
+    opens = _reload(interval, max(3.0, 12 * interval / 3600), min(0.02 * interval, 15), seed=seed)
+    assert _left(opens) == opens[:1]
 
 
 def test_a_human_beside_a_screen_still_counts() -> None:
