@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from adwarm.forecast.protocol import Forecast
+from adwarm.forecast.snapshot import StoredForecasts
 from adwarm.patterns.opens import Opens
 from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.review import review_log
@@ -18,13 +18,13 @@ def remember_replays() -> Callable[..., ReviewedLog]:
     done: list[tuple[Opens, tuple[Any, ...], ReviewedLog]] = []
 
     def replay(
-        opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings, deployed: Forecast | None = None
+        opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings, stored: StoredForecasts | None = None
     ) -> ReviewedLog:
-        rest = (split, live_kind, settings.review, settings.planning, settings.forecast, deployed and deployed.id)
+        rest = (split, live_kind, settings.review, settings.planning, settings.forecast, stored and stored.ids)
         for known, parameters, result in done:
             if parameters == rest and known.equals(opens):
                 return copy.deepcopy(result)
-        result = review_log(opens, split, live_kind, settings, deployed)
+        result = review_log(opens, split, live_kind, settings, stored)
         done.append((opens, rest, copy.deepcopy(result)))
         return result
 

@@ -63,7 +63,7 @@ def runtime(dags: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ADWARM_PLANNING__STEP_MINUTES", "240")
     home = Runtime(load_settings())
     ingest(home.context, NOW)
-    plain = train_candidates(home.context, NOW, NOW).snapshots["population"]
+    plain = train_candidates(home.context, NOW - timedelta(days=8), NOW).snapshots["population"]
     promote_snapshot(home.engine, plain.id, NOW)
     return home
 

@@ -71,8 +71,22 @@ class AirflowRest:
         found: list[dict[str, Any]] = self._call("GET", path, params={"limit": 100})["task_instances"]
         return found
 
+    def get_request(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """Return what a task that waits for a person shows."""
+        found: dict[str, Any] = self._call("GET", _request_path(dag_id, run_id, task_id))
+        return found
+
+    def respond(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Choose an option of a task that waits for a person."""
+        body = {"chosen_options": [option], "params_input": {}}
+        self._call("PATCH", _request_path(dag_id, run_id, task_id), json=body)
+
     def _call(self, method: str, path: str, **arguments: Any) -> Any:
         answer = self._http.request(method, path, **arguments)
         if answer.is_error:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
         return answer.json() if answer.content else None
+
+
+def _request_path(dag_id: str, run_id: str, task_id: str) -> str:
+    return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"

@@ -17,6 +17,12 @@ def data_cutoff_at(at: datetime, settings: Settings) -> datetime:
     return floor_to(at - ARRIVAL_DELAY, timedelta(minutes=settings.forecast.log_every_minutes))
 
 
+def find_unseen(trained_until: datetime, settings: Settings) -> datetime:
+    """Return a full hour from which on each decision's cutoff is no earlier than the end of a training."""
+    step = timedelta(minutes=settings.forecast.log_every_minutes)
+    return floor_to(trained_until + step + ARRIVAL_DELAY, timedelta(hours=1)) + timedelta(hours=1)
+
+
 def max_data_age(settings: Settings) -> timedelta:
     """Return how long before a decision the cutoff is at most, for decisions every 15 minutes."""
     return timedelta(minutes=settings.forecast.log_every_minutes)

@@ -18,6 +18,7 @@ from adwarm.store.snapshots import (
     find_deployed_snapshot,
     find_snapshot,
     insert_snapshot,
+    list_snapshots,
     list_substitutes,
     set_policy,
 )
@@ -69,20 +70,6 @@ def promote_snapshot(engine: Engine, snapshot_id: str, at: datetime, *, mode: Mo
     quarantine.mark_snapshots_healed(engine, utc(at))
 
 
-def load_forecast(context: Context, snapshot_id: str) -> Forecast:
-    """Return a stored forecast.
-
-    Raises:
-        NotFound: there is no such snapshot, or its object is missing.
-        Corrupt: its object fails verification, or this version cannot read it.
-    """
-    with read_transaction(context.engine) as connection:
-        snapshot = find_snapshot(connection, snapshot_id)
-    if snapshot is None:
-        raise _no_such(snapshot_id)
-    return read_snapshot(context, snapshot)
-
-
 def read_snapshot(context: Context, snapshot: Snapshot) -> Forecast:
     """Return the forecast of a snapshot.
 
@@ -100,6 +87,59 @@ def read_snapshot(context: Context, snapshot: Snapshot) -> Forecast:
         raise
     except Exception as error:  # decoders raise what they like for bytes that no version of adwarm has written
         raise Corrupt(f"snapshot {snapshot.id[:12]} cannot be decoded ({type(error).__name__})") from error
+
+
+class StoredForecasts:
+    """The stored forecasts, for a replay of what was deployed: at each moment those that have seen nothing after it.
+
+    Attributes:
+        used: ids of the snapshots that were returned, with the kind and the end of the training of each.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.used: dict[str, tuple[str, datetime]] = {}
+        self._context = context
+        self._loaded: dict[str, Forecast] = {}
+        with read_transaction(context.engine) as connection:
+            self._snapshots = list_snapshots(connection)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all snapshots, the one trained last first."""
+        return [snapshot.id for snapshot in self._snapshots]
+
+    def get_oldest(self, kind: str) -> Snapshot:
+        """Return the snapshot of a kind whose training ended first, of those that can be read.
+
+        Raises:
+            NotFound: none can.
+        """
+        for snapshot in reversed(self._snapshots):
+            if snapshot.kind == kind and self._load(snapshot) is not None:
+                return snapshot
+        raise NotFound(f"no stored forecast of the kind {kind} can be read; train one with adwarm_access_patterns")
+
+    def get(self, kind: str, until: datetime) -> Forecast | None:
+        """Return the newest readable forecast of a kind whose training ended by `until`; None without any."""
+        for snapshot in self._snapshots:
+            if snapshot.kind != kind or snapshot.trained_until > until:
+                continue
+            forecast = self._load(snapshot)
+            if forecast is not None:
+                self.used[snapshot.id] = kind, snapshot.trained_until
+                return forecast
+        return None
+
+    def _load(self, snapshot: Snapshot) -> Forecast | None:
+        known = self._loaded.get(snapshot.kind)
+        if known is not None and known.id == snapshot.id:
+            return known
+        try:
+            self._loaded[snapshot.kind] = read_snapshot(self._context, snapshot)
+        except (NotFound, Corrupt) as error:
+            log.warning("%s is left out of the replay: %s", _describe(snapshot), error)
+            return None
+        return self._loaded[snapshot.kind]
 
 
 def get_live_snapshot(engine: Engine) -> Snapshot:

@@ -14,6 +14,7 @@ import numpy as np
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import Forecast, SlotChances
+from adwarm.forecast.snapshot import StoredForecasts
 from adwarm.forecast.training.train import TRAINERS, RepeatedTraining, fit_forecast
 from adwarm.foundation.arrow_arrays import Ints
 from adwarm.model import ReportKey
@@ -45,24 +46,25 @@ class ForecastPolicy:
         kind: the kind of forecast.
         settings: those of training and planning.
         lifetime: until when entries are fresh.
-        deployed: a trained forecast of that kind; it is replayed from the end of its training on. Before that, and
-            without it, forecasts of the kind are trained during the replay on what was known then.
+        stored: the stored forecasts; each day is replayed with the newest one that has seen nothing of it. On a day
+            without one, and without them, the kind is trained anew every week on what was known then.
     """
 
     def __init__(
-        self, kind: str, settings: Settings, lifetime: EntryLifetime, *, deployed: Forecast | None = None
+        self, kind: str, settings: Settings, lifetime: EntryLifetime, *, stored: StoredForecasts | None = None
     ) -> None:
         self.kind, self.name = kind, get_policy_name(kind)
         self.about = (
             f"The forecast {kind} with its production training and calibration; keys and times are those that the plan "
             f"considers. Trained anew every week of the replay."
         )
-        if deployed is not None:
+        if stored is not None:
             self.about = (
-                f"The deployed snapshot of the forecast {kind}, trained until {deployed.trained_until:%Y-%m-%d}."
+                f"The snapshots of the forecast {kind} as they were stored, each day with the newest one that has seen "
+                f"nothing of it; keys and times are those that the plan considers."
             )
         self.observer: PlanObserver | None = None
-        self._settings, self._lifetime, self._deployed = settings, lifetime, deployed
+        self._settings, self._lifetime, self._stored = settings, lifetime, stored
         self._forecast: Forecast | None = None
         self._trainer = RepeatedTraining(TRAINERS[kind])
         self._entry_lifetime = settings.freshness_rules.today
@@ -86,9 +88,9 @@ class ForecastPolicy:
             min(data_cutoff_at(start, self._settings), from_micros(cutoff))
             for start, cutoff in zip(starts, decisions.cutoff.tolist(), strict=True)
         ]
-        if self._forecast is None:
-            self._forecast = self._train(history, cutoffs[0])
-        forecast = self._forecast
+        forecast = None if self._stored is None else self._stored.get(self.kind, cutoffs[0])
+        if forecast is None:
+            forecast = self._forecast = self._forecast or self._train(history, cutoffs[0])
         view = KeyLifetimes(history, self._lifetime)
         numbers = np.array([view.numbers.get(ReportKey(*row), -1) for row in _key_rows(forecast)], np.int64)
         series = forecast.predict_series(starts, LOOKAHEAD, history, cutoffs)
@@ -100,8 +102,6 @@ class ForecastPolicy:
             yield replace(ranking, known_until=to_micros(cutoffs[index]))
 
     def _train(self, history: Opens, until: datetime) -> Forecast:
-        if self._deployed is not None and self._deployed.trained_until <= until:
-            return self._deployed
         since = to_micros(until - timedelta(days=self._settings.forecast.history_days))
         known = history.before(to_micros(until)).since(since)
         return fit_forecast(self.kind, known.select_keys(known.opened_keys()), self._settings, until, self._trainer)

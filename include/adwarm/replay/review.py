@@ -15,18 +15,18 @@ import orjson
 from sqlalchemy import Connection, Engine
 
 from adwarm.access_log.timestamps import to_micros
-from adwarm.forecast.data_cutoff import data_cutoff_at
-from adwarm.forecast.protocol import Forecast
-from adwarm.forecast.snapshot import get_live_snapshot, load_forecast
+from adwarm.forecast.data_cutoff import data_cutoff_at, find_unseen
+from adwarm.forecast.snapshot import StoredForecasts, get_live_snapshot
 from adwarm.forecast.training.train import train_candidates
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest, NotFound
+from adwarm.foundation.wording import format_count, format_duration
 from adwarm.model import FIRST_OPEN_QUIET, PolicyReview, Snapshot
 from adwarm.patterns.open_history import load_opens
 from adwarm.patterns.opens import Opens
 from adwarm.replay.drift import MonitoredPolicy, measure_drift
 from adwarm.replay.forecast_policy import ForecastPolicy
-from adwarm.replay.log_requirements import MIN_TRAINING, WEEK
+from adwarm.replay.log_requirements import MIN_REPLAY_TEST, MIN_TRAINING, WEEK
 from adwarm.replay.log_split import TrainTestSplit
 from adwarm.replay.policy import Policy
 from adwarm.replay.replay_page import render_page
@@ -85,7 +85,7 @@ def review_policies(context: Context, now: datetime, run_id: str, *, apply_resul
 
 
 def review_log(
-    opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings, deployed: Forecast | None = None
+    opens: Opens, split: TrainTestSplit, live_kind: str, settings: Settings, stored: StoredForecasts | None = None
 ) -> tuple[PolicyEvaluation, dict[str, Any]]:
     """Replay the live kind and the other policies over `opens`; return the evaluation and the page's document.
 
@@ -96,21 +96,22 @@ def review_log(
         split: training and replayed weeks.
         live_kind: the kind of forecast that is live.
         settings: of the review, of training and of planning.
-        deployed: the live forecast, if it has seen nothing of the replayed weeks; else the kind is trained again.
+        stored: the stored forecasts, which are replayed as they are; without them each kind is trained in the replay.
     """
     rules, (start, test, end) = settings.review, split.micros()
     live = POLICY_BY_KIND[live_kind]
     config = ReplayConfig(ttl=None, step=settings.step, targets=TARGETS, reference=live)
-    forecast = ForecastPolicy(live_kind, settings, get_lifetime(opens, config, settings, split), deployed=deployed)
-    monitored = MonitoredPolicy(forecast, opens, test, end)
-    names: list[str | Policy] = [monitored, *(name for name in rules.policies if name != live)]
+    lifetime = get_lifetime(opens, config, settings, split)
+    forecasts = {name: ForecastPolicy(kind, settings, lifetime, stored=stored) for kind, name in POLICY_BY_KIND.items()}
+    monitored = MonitoredPolicy(forecasts[live], opens, test, end)
+    names: list[str | Policy] = [monitored, *(forecasts.get(name, name) for name in rules.policies if name != live)]
     document = replay(opens, split, config, names, settings).document
     evaluation = evaluate_policies(document, live_kind, rules)
     document["review"] = {
         "verdict": str(evaluation.result),
         "why": evaluation.reason,
         "live_kind": live_kind,
-        "source": _describe_source(split, live_kind, deployed),
+        "source": _describe_source(split, live_kind, settings, stored),
         "proposed_kind": evaluation.new_kind,
         "max_ece": rules.max_ece,
         "min_cases": rules.min_cases,
@@ -120,16 +121,40 @@ def review_log(
     return evaluation, document
 
 
-def _describe_source(split: TrainTestSplit, kind: str, deployed: Forecast | None) -> str:
-    if deployed is not None:
-        return (
-            f"The deployed snapshot {deployed.id[:12]} itself was replayed: it was trained until "
-            f"{deployed.trained_until:%Y-%m-%d %H:%M} UTC, before the replayed weeks"
-        )
-    return (
-        f"The deployed snapshot has seen the replayed weeks, so {kind} was trained again as of "
-        f"{split.test_from:%Y-%m-%d}, and anew each week after it"
+def _describe_source(split: TrainTestSplit, kind: str, settings: Settings, stored: StoredForecasts | None) -> str:
+    """Return what was replayed, and which of the weeks to score were left out."""
+    if stored is None:
+        return f"{kind} was trained as of {split.test_from:%Y-%m-%d}, and anew each week after it"
+    used = [until for used_kind, until in stored.used.values() if used_kind == kind]
+    first = max(until for until in used if until <= data_cutoff_at(split.test_from, settings))
+    replayed = sorted(until for until in used if until >= first)
+    text = (
+        f"{format_count(len(replayed), 'snapshot')} of {kind} as stored, trained until {replayed[0]:%Y-%m-%d %H:%M} to "
+        f"{replayed[-1]:%Y-%m-%d %H:%M} UTC, replayed on the days after"
     )
+    left_out = split.test_from - (split.test_to - settings.review.scored_weeks * WEEK)
+    if left_out <= timedelta(0):
+        return text
+    return (
+        f"{text}; {format_duration(left_out.total_seconds())} before {split.test_from:%Y-%m-%d %H:%M} UTC were left "
+        f"out, because each stored snapshot has seen them"
+    )
+
+
+def leave_out_seen(split: TrainTestSplit, oldest: Snapshot, settings: Settings) -> TrainTestSplit:
+    """Return the split without the replayed time that the oldest stored snapshot of the live kind has seen.
+
+    Raises:
+        BadRequest: less than a day is left.
+    """
+    unseen_from = find_unseen(oldest.trained_until, settings)
+    if split.test_to - unseen_from < MIN_REPLAY_TEST:
+        raise BadRequest(
+            f"the stored snapshots of {oldest.kind} have seen the log until {oldest.trained_until:%Y-%m-%d %H:%M} UTC; "
+            f"a review scores them on a day or more after it, so the next is possible from "
+            f"{unseen_from + MIN_REPLAY_TEST:%Y-%m-%d %H:%M} UTC on; adwarm replay replays kinds that it trains itself"
+        )
+    return replace(split, test_from=max(split.test_from, unseen_from))
 
 
 def choose_split(first: datetime, until: datetime, rules: ReviewSettings) -> TrainTestSplit:
@@ -163,7 +188,8 @@ def sample_accounts(opens: Opens, max_keys: int) -> Opens:
 
 def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
     try:
-        live = get_live_snapshot(context.engine)
+        live, stored = get_live_snapshot(context.engine), StoredForecasts(context)
+        oldest = stored.get_oldest(live.kind)
     except NotFound as error:
         return _ReviewDraft(ReviewResult.NOTHING_LIVE, str(error))
     with read_transaction(context.engine) as connection:
@@ -173,13 +199,10 @@ def _draft_review(context: Context, now: datetime) -> _ReviewDraft:
     end = min(until, hours[-1].hour + HOUR) if hours else until
     try:
         split = choose_split(hours[0].hour if hours else end, end, context.settings.review)
+        split = leave_out_seen(split, oldest, context.settings)
     except BadRequest as error:
         return _ReviewDraft(ReviewResult.TOO_LITTLE_LOG, str(error), live.kind)
-    opens = _load_opens(context, split)
-    # The first decision of the replayed weeks knows the log up to its last reading.
-    is_older = live.trained_until <= data_cutoff_at(split.test_from, context.settings)
-    deployed = load_forecast(context, live.id) if is_older else None
-    evaluation, document = review_log(opens, split, live.kind, context.settings, deployed)
+    evaluation, document = review_log(_load_opens(context, split), split, live.kind, context.settings, stored)
     return _ReviewDraft(evaluation.result, evaluation.reason, live.kind, evaluation, document)
 
 

@@ -10,11 +10,12 @@ from sqlalchemy import Engine, update
 
 from adwarm.forecast.models.seasonal import SeasonalForecast
 from adwarm.forecast.snapshot import (
+    StoredForecasts,
     find_live_problem,
     get_live_forecast,
     get_live_snapshot,
-    load_forecast,
     promote_snapshot,
+    read_snapshot,
     save_snapshot,
 )
 from adwarm.forecast.training.train import train_seasonal
@@ -75,8 +76,6 @@ def test_without_training_the_error_says_what_to_do(context: Context) -> None:
     """Loading a forecast that was never trained names the DAG that trains."""
     with pytest.raises(NotFound, match="adwarm_access_patterns"):
         get_live_forecast(context)
-    with pytest.raises(NotFound, match="adwarm_access_patterns"):
-        load_forecast(context, "0" * 64)
     with pytest.raises(NotFound, match="no forecast snapshot"):
         promote_snapshot(context.engine, "0" * 64, MONDAY)
 
@@ -87,12 +86,12 @@ def test_an_unknown_kind_is_rejected(context: Context, make_opens: MakeOpens) ->
     snapshot = save_snapshot(context, forecast, metrics={}, at=MONDAY)
     with write_transaction(context.engine) as connection:
         connection.execute(update(forecast_snapshot).values(kind="oracle"))
-    with pytest.raises(Corrupt, match="oracle"):
-        load_forecast(context, snapshot.id)
-    with write_transaction(context.engine) as connection:
+    with read_transaction(context.engine) as connection:
         stored = find_snapshot(connection, snapshot.id)
     assert stored is not None
     assert stored.kind == "oracle"
+    with pytest.raises(Corrupt, match="oracle"):
+        read_snapshot(context, stored)
 
 
 class Forecasts:
@@ -175,3 +174,23 @@ def test_another_live_one_heals(forecasts: Forecasts) -> None:
     promote_snapshot(context.engine, forecasts.ids[1], MONDAY)
     assert quarantine.count_open(context.engine) == {}
     assert (forecasts.load(), forecasts.said) == (forecasts.ids[1], [])
+
+
+def test_the_newest_forecast_that_saw_nothing_after_a_moment_is_replayed(
+    context: Context, make_opens: MakeOpens
+) -> None:
+    """Training may end at the moment, not after it; one that cannot be read counts as never stored."""
+    forecasts = Forecasts(context, make_opens)
+    newest, middle, oldest = forecasts.ids
+    stored = StoredForecasts(context)
+    found = [stored.get("hour_of_week", MONDAY - age) for age in (timedelta(0), timedelta(seconds=1), DAY, 9 * DAY)]
+    assert [None if forecast is None else forecast.id for forecast in found] == [newest, middle, middle, None]
+    assert stored.get_oldest("hour_of_week").id == oldest
+    assert stored.used == {newest: ("hour_of_week", MONDAY), middle: ("hour_of_week", MONDAY - DAY)}
+
+    forecasts.damage(1, 2)
+    stored = StoredForecasts(context)
+    assert stored.get("hour_of_week", MONDAY - DAY) is None
+    assert stored.get_oldest("hour_of_week").id == newest
+    with pytest.raises(NotFound, match="no stored forecast of the kind adwarm can be read"):
+        stored.get_oldest("adwarm")

@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import Engine
 
 from adwarm.access_log.timestamps import from_micros, to_micros
 from adwarm.forecast.data_cutoff import data_cutoff_at
 from adwarm.forecast.protocol import RecentOpens
+from adwarm.forecast.snapshot import StoredForecasts, save_snapshot
 from adwarm.forecast.training.train import TRAINERS, fit_forecast
 from adwarm.model import ReportKey
 from adwarm.patterns.opens import Opens, opens_from_frame
@@ -21,6 +23,7 @@ from adwarm.replay.entry_lifetimes import FixedLifetime
 from adwarm.replay.forecast_policy import ForecastPolicy, KeyLifetimes
 from adwarm.replay.policy import DecisionTimes, Ranking, ReplayTiming
 from adwarm.settings import Settings
+from adwarm.store import Context, ObjectStore
 
 from .conftest import MONDAY
 
@@ -97,15 +100,30 @@ def test_a_cut_log_gives_the_same_decisions(office: pd.DataFrame) -> None:
         assert np.array_equal(one.probability, other.probability)
 
 
-def test_an_old_snapshot_is_replayed_as_it_is(opens: Opens) -> None:
-    """A forecast trained before the replayed day is used; one that has seen it is trained again."""
-    old = TRAINERS[KIND](opens, SETTINGS, MONDAY + timedelta(weeks=2))
-    seen = TRAINERS[KIND](opens, SETTINGS, DAY + timedelta(days=3))
-    plain = values(rank(ForecastPolicy(KIND, SETTINGS, LIFETIME), opens))
+def _store(engine: Engine, objects: ObjectStore, opens: Opens, *moments: datetime) -> StoredForecasts:
+    """Stored forecasts of the kind that were trained until these moments."""
+    context = Context(engine, objects, SETTINGS)
+    for moment in moments:
+        save_snapshot(context, TRAINERS[KIND](opens, SETTINGS, moment), metrics={}, at=DAY)
+    return StoredForecasts(context)
 
-    assert values(rank(ForecastPolicy(KIND, SETTINGS, LIFETIME, deployed=old), opens)) != plain
-    assert values(rank(ForecastPolicy(KIND, SETTINGS, LIFETIME, deployed=seen), opens)) == plain
-    assert "deployed snapshot" in ForecastPolicy(KIND, SETTINGS, LIFETIME, deployed=old).about
+
+def test_each_day_is_replayed_with_the_newest_snapshot_that_has_not_seen_it(
+    opens: Opens, sqlite_engine: Engine, objects: ObjectStore
+) -> None:
+    """A stored forecast is used as it is from the end of its training on; on a day before it, the kind is trained."""
+    seen, old = DAY + timedelta(days=3), MONDAY + timedelta(weeks=2)
+    plain = values(rank(ForecastPolicy(KIND, SETTINGS, LIFETIME), opens))
+    stored = _store(sqlite_engine, objects, opens, seen)
+    assert values(rank(ForecastPolicy(KIND, SETTINGS, LIFETIME, stored=stored), opens)) == plain
+    assert stored.used == {}
+
+    stored = _store(sqlite_engine, objects, opens, old, old + timedelta(days=1))
+    policy = ForecastPolicy(KIND, SETTINGS, LIFETIME, stored=stored)
+    assert values(rank(policy, opens)) != plain
+    assert "as they were stored" in policy.about
+    rank(policy, opens, seen + timedelta(days=1))
+    assert [until for _, until in stored.used.values()] == [old + timedelta(days=1), seen]
 
 
 def _deployed(opens: Opens, settings: Settings = SETTINGS) -> dict[str, float]:
@@ -149,11 +167,11 @@ def test_decisions_outside_the_period_are_not_simulated(opens: Opens) -> None:
     assert plan.finish()["warms"] == 0
 
 
-def test_unknown_keys_are_left_out(opens: Opens) -> None:
+def test_unknown_keys_are_left_out(opens: Opens, sqlite_engine: Engine, objects: ObjectStore) -> None:
     """A key of the snapshot that the replayed log does not hold gets no value."""
-    old = TRAINERS[KIND](opens, SETTINGS, MONDAY + timedelta(weeks=2))
+    old = _store(sqlite_engine, objects, opens, MONDAY + timedelta(weeks=2))
     renamed = replace(opens, account_id=np.where(opens.account_id == "act_1", "act_9", opens.account_id))
-    rankings = rank(ForecastPolicy(KIND, SETTINGS, LIFETIME, deployed=old), renamed)
+    rankings = rank(ForecastPolicy(KIND, SETTINGS, LIFETIME, stored=old), renamed)
     keys = {renamed.report_key(key) for _, key, _, _ in values(rankings)}
     assert keys
     assert not any(key.account_id == "act_9" for key in keys)

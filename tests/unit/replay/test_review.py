@@ -64,10 +64,10 @@ class _Deployment:
     def settings(self) -> Settings:
         return self.context.settings
 
-    def train(self, kind: str) -> str:
-        """Promote a forecast of the kind; return its id."""
+    def train(self, kind: str, until: datetime = NOW - timedelta(weeks=3)) -> str:
+        """Promote a forecast of the kind that has seen the log until then; return its id."""
         only = self.settings.model_copy(update={"forecast": self.settings.forecast.model_copy(update={"model": kind})})
-        found = train_candidates(replace(self.context, settings=only), NOW, NOW).snapshots[kind].id
+        found = train_candidates(replace(self.context, settings=only), until, NOW).snapshots[kind].id
         promote_snapshot(self.engine, found, NOW)
         return found
 
@@ -165,7 +165,8 @@ def test_the_pages_are_written_once(deployment: _Deployment) -> None:
     assert headline.startswith("With ")
     assert headline in text
     assert document["headline"]["text"] == headline
-    assert "has seen the replayed weeks" in row.figures["source"]
+    assert row.figures["source"].startswith("1 snapshot of population as stored, trained until 2026-")
+    assert "left out" not in row.figures["source"]
     assert row.figures["source"] in text
     assert document["review"]["proposed_kind"] == "hour_of_week"
     assert set(row.figures["policies"]) == set(POLICIES)
@@ -208,12 +209,31 @@ def test_a_log_that_is_too_short_is_reported(tmp_path: Path, sqlite_engine: Engi
     """With less than three weeks of log the review states what it needs; without a live forecast there is none."""
     deployment = deploy(tmp_path, sqlite_engine, office[office["ts"] >= pd.Timestamp(NOW - timedelta(days=20))])
     assert deployment.review("review/0").result == "nothing_live"
-    deployment.train("hour_of_week")
+    deployment.train("hour_of_week", NOW)
     row = deployment.review()
     assert (row.result, row.page) == ("too_little_log", None)
     assert "needs 21" in row.figures["why"]
     with read_transaction(deployment.engine) as connection:
         assert find_newest_review(connection) == row
+
+
+@pytest.mark.slow
+def test_a_forecast_is_scored_on_what_it_has_not_seen(deployment: _Deployment) -> None:
+    """Days that each stored snapshot has seen are left out and named; with less than a day left there is no score."""
+    last = NOW - timedelta(days=4, hours=6)
+    deployment.train("hour_of_week", NOW)
+    row = deployment.review("review/0")
+    assert (row.result, row.page) == ("too_little_log", None)
+    assert "have seen the log until 2026-" in row.figures["why"]
+    deployment.train("population", last)
+    deployment.train("population", last + timedelta(days=2))
+    row = deployment.review()
+    first = datetime.fromisoformat(row.figures["log"]["test_from"])
+    assert timedelta(0) < first - last <= timedelta(hours=2)
+    source = row.figures["source"]
+    assert source.startswith("2 snapshots of population as stored")
+    assert "10 days before" in source
+    assert "were left out, because each stored snapshot has seen them" in source
 
 
 def test_the_split_follows_the_length_of_the_log() -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from adwarm.forecast.models.seasonal import SeasonalForecast
-from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, load_forecast
+from adwarm.forecast.snapshot import get_live_forecast, get_live_snapshot, read_snapshot
 from adwarm.forecast.training.train import (
     COMPETING_KINDS,
     TRAINERS,
@@ -61,7 +61,7 @@ def test_the_best_kind_goes_live(sqlite_engine: Engine, objects: ObjectStore, tm
     for row in rows.values():
         assert {"hits", "brier", "log_loss", "ece"} <= set(row.metrics)
         assert (row.trained_until, row.keys) == (MONDAY, 3)
-        assert load_forecast(context, row.id).features == row.features
+        assert read_snapshot(context, row).features == row.features
     assert get_live_snapshot(sqlite_engine).id == rows[result["kind"]].id == result["snapshot"]
     assert result["why"].startswith("hits on the held-out week: adwarm ")
     assert (result["opens"], result["first_opens"], result["keys"]) == (60, 60, 3)
