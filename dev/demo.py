@@ -116,7 +116,7 @@ class Demo:
         times = measure_times(time.monotonic() - self.started) | reading.times
         report.show(self.console, times)
         report.write(self.home / "summary.json", times)
-        self._show_next_steps(day, chosen[0], make_demo_token(readers.runtime, Actor.HUMAN))
+        self._show_next_steps(day, report.log["first_account"], make_demo_token(readers.runtime, Actor.HUMAN))
         return report.exit_code(self.console)
 
     def _read_through_api(

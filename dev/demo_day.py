@@ -217,6 +217,7 @@ class DemoReport:
                 "rejected_by_reason": read["rejected_by_reason"],
                 "replayed_day": day.day.isoformat(),
                 "time_zone": day.zone,
+                "first_account": min((item.key.account_id for item in day.opens), default=""),
                 "opens_on_the_day": int(slots[slots["slot"] >= day.start]["opens"].sum()) if len(slots) else 0,
             },
             plan={

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.readme import SUMMARY, render_sample
 from tests.docs.blocks import ROOT, Block, find_blocks, find_pages_to_run
 from tests.docs.conftest import Checkout, Shell
 
@@ -49,19 +50,14 @@ def test_the_next_steps_of_the_demo_run(shell: Shell, checkout: Checkout, free_p
 
 
 def test_the_sample_of_the_readme_is_what_the_demo_prints(checkout: Checkout) -> None:
-    """The README's sample has the lines of the real output; only figures may differ, by the load of the machine."""
-    sample = next(block.text for block in find_blocks(ROOT / "README.md") if block.text.startswith("Results"))
+    """Each figure of the README's sample is that of a run, but for its times; `python -m dev.readme` writes them."""
+    summary = json.loads((checkout.folder / ".adwarm/demo/summary.json").read_text(encoding="utf-8"))
+    printed = checkout.demo[checkout.demo.index("Results") :]
+    shown = json.loads(SUMMARY.read_text(encoding="utf-8"))
 
-    assert _without_figures(sample) == _without_figures(checkout.demo[checkout.demo.index("Results") :])
-
-
-def _without_figures(text: str) -> list[str]:
-    """Return the first words of each row of the table, and the commands below it."""
-    rows = re.findall(r"^│(\S[^│]*?) *│", text, re.MULTILINE)
-    commands = re.findall(r"^  (\S.*?) +# (.*)$", text, re.MULTILINE)
-    assert len(rows) > 10
-    assert commands
-    return [re.sub(r"\d+", "0", line) for line in (*rows, *map(" # ".join, commands))]
+    assert "".join(f"{line.rstrip()}\n" for line in printed.splitlines()) == render_sample(summary, width=118)
+    assert {**summary, "times": None} == {**shown, "times": None}
+    assert summary["times"].keys() == shown["times"].keys()
 
 
 def test_the_figures_are_in_the_summary_too(checkout: Checkout) -> None:

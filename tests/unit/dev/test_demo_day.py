@@ -1,50 +1,52 @@
 """What the demo says: its table, why readers wait without warming, and the sample of it in the README."""
 
-import io
 import json
-from dataclasses import fields
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from rich.console import Console
 
 from adwarm.model import ReportKey
 from adwarm.settings import Settings
-from dev.demo import next_steps
-from dev.demo_day import DemoReport, Open, ReplayDay, replay_without_warming
-from tests.docs.blocks import ROOT, find_blocks
+from dev import readme
+from dev.demo_day import Open, ReplayDay, replay_without_warming
+from dev.readme import README, find_sample, render_sample
 
-SUMMARY = json.loads((Path(__file__).parent / "demo_summary.json").read_text(encoding="utf-8"))
+SUMMARY = json.loads(readme.SUMMARY.read_text(encoding="utf-8"))
 """`summary.json` of `make demo` on the shipped log."""
 START = datetime(2026, 3, 2, tzinfo=UTC)
 
 
-def _report(**served: int) -> DemoReport:
-    values: dict[str, Any] = {field.name: SUMMARY[field.name] for field in fields(DemoReport)}
-    return DemoReport(**values | {"served": SUMMARY["served"] | served})
-
-
-def _shown(report: DemoReport, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    report.show(console, SUMMARY["times"])
-    next_steps(console, Path(".adwarm/demo/env"), "act_100094638782415")
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-
-
 def test_the_readme_shows_what_the_demo_prints() -> None:
     """The sample in the README is the output for the figures of the shipped log, to the letter."""
-    sample = next(block.text for block in find_blocks(ROOT / "README.md") if block.text.startswith("Results"))
+    assert find_sample(README.read_text(encoding="utf-8")) == render_sample(SUMMARY)
 
-    assert sample == _shown(_report())
+
+def test_the_command_writes_the_figures_of_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """README and copy get the figures of the demo's summary; the times stay unless they are asked for."""
+    ran = {**SUMMARY, "fatigue": {"critical": 7}, "times": {**SUMMARY["times"], "wall_seconds": 999.0}}
+    (tmp_path / "summary.json").write_text(json.dumps(ran), encoding="utf-8")
+    for name in ("README", "SUMMARY"):
+        copy = tmp_path / name
+        copy.write_text(getattr(readme, name).read_text(encoding="utf-8"), encoding="utf-8")
+        monkeypatch.setattr(readme, name, copy)
+    monkeypatch.setattr(readme, "DEMO_HOME", tmp_path)
+    for arguments, seconds in (([], SUMMARY["times"]["wall_seconds"]), (["--times"], 999.0)):
+        monkeypatch.setattr("sys.argv", ["readme", *arguments])
+        readme.main()
+        written = json.loads(readme.SUMMARY.read_text(encoding="utf-8"))
+        assert written == {**ran, "times": {**SUMMARY["times"], "wall_seconds": seconds}}
+        text = readme.README.read_text(encoding="utf-8")
+        assert find_sample(text) == render_sample(written)
+        assert "critical 7" in text
+        assert text.count("## ") == README.read_text(encoding="utf-8").count("## ")
 
 
 def test_long_lines_keep_their_indent() -> None:
     """On a narrow terminal the sentences of the examples stay below their key."""
-    lines = _shown(_report(), width=72).partition("Three of the planned warms\n")[2].partition("\nNext")[0].splitlines()
+    examples = render_sample(SUMMARY, width=72).partition("Three of the planned warms\n")[2]
+    lines = examples.partition("\nNext")[0].splitlines()
 
     assert len(lines) > 6
     assert all(line.startswith("  ") for line in lines if line)
@@ -73,8 +75,8 @@ def test_without_warming_a_wait_has_its_reason(
 
 def test_the_table_explains_the_figure_without_warming() -> None:
     """It counts the first opens under each reason; those that find an entry are named only when there are some."""
-    none = " ".join(_shown(_report(), width=240).split())
-    some = " ".join(_shown(_report(unread_without_warming=300, expired_without_warming=80), width=240).split())
+    other = {**SUMMARY, "served": SUMMARY["served"] | {"unread_without_warming": 300, "expired_without_warming": 80}}
+    none, some = (" ".join(render_sample(summary, width=240).split()) for summary in (SUMMARY, other))
 
     assert "384 of 386 are the first open of their report that day, 2 come after the entry" in none
     assert "find an entry" not in none
