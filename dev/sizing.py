@@ -36,7 +36,7 @@ CPU_IN_USE = 0.6
 PROCESS_MB = 450
 """Memory of a task process at its peak, imports included (`make bench-memory`)."""
 
-PERMITS_PER_SECOND = 6_000
+PERMITS_PER_SECOND = 4_800
 """Permits that one budget grants on PostgreSQL at blocks of eight (`make bench-admission`)."""
 
 PLAN_KEYS_PER_SECOND = 100_000 / 30

@@ -1,6 +1,4 @@
-"""Benchmark of admission inside a block, and of committed one-permit grants by four processes, beside other limiters.
-
-`permits` measures blocks of 8 and 64 in the same run.
+"""Benchmark of admission inside a block, and of committed grants by four processes, beside other limiters.
 
 Every row admits under four limits at once: account, app, token and fleet. Databases write each commit to the disk
 (SQLite `synchronous=FULL`, PostgreSQL `fsync` and `synchronous_commit` on). The peers are measured with the storage
@@ -17,21 +15,23 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from adwarm.backpressure import BlockAdmission, CallOutcome, CallOutcomeKind, Granted, SqlAdmission
+from adwarm.backpressure.admission import ReturnedBlock
 from adwarm.model import Priority, Scope, ScopeKind
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import open_engine
 from adwarm.store.schema import upgrade
-from tests.benchmarks import permits
 from tests.benchmarks.measure import find_missing, save_results, sized
 
 PROCESSES = sized(4, 1)
 THREADS = sized(16, 2)
 ADMISSIONS = sized(20_000, 200)
+BLOCK_SIZES = sized((8, 64), (8,))
 PEERS = ("limits", "pybreaker", "pyrate_limiter", "psycopg_pool")
 KINDS = (ScopeKind.ACCOUNT, ScopeKind.APP, ScopeKind.TOKEN)
 OK = CallOutcome(CallOutcomeKind.OK, 0.2)
@@ -68,6 +68,25 @@ def adwarm_loop(url: str, process: int, seconds: float) -> list[float]:
             if isinstance(decision, Granted):
                 waits.append(time.monotonic() - started)
                 admission.release(decision.grant, OK)
+
+    return in_threads(work)
+
+
+def block_loop(size: int, url: str, process: int, seconds: float) -> list[float]:
+    """Take blocks of `size` from several threads, each returned with the next take; return the wait for each block."""
+    admission = SqlAdmission(open_engine(url), WIDE, owner=f"bench-{process}", rng=Random(process))
+    ends = time.monotonic() + seconds
+
+    def work(index: int, waits: list[float]) -> None:
+        scopes = chain(f"act_{process}_{index}")
+        returned: tuple[ReturnedBlock, ...] = ()
+        while (started := time.monotonic()) < ends:
+            decision = admission.acquire_block(scopes, Priority.NORMAL, source="bench", permits=size, returned=returned)
+            if not isinstance(decision, Granted) or decision.grant.permits != size:
+                raise SystemExit(f"the budget of the benchmark does not suffice: {decision}")
+            returned = ((decision.grant, (OK,) * size, 0),)
+            waits.append(time.monotonic() - started)
+        admission.release_blocks(returned)
 
     return in_threads(work)
 
@@ -211,10 +230,15 @@ def run(seconds: float = sized(10.0, 0.5)) -> None:
             else (what, kind, *by_processes(loop, url, seconds))
             for what, kind, loop, url in loops
         ]
-        permits.run(urls["PostgreSQL"], seconds)
+        blocks = [(size, *by_processes(partial(block_loop, size), urls["PostgreSQL"], seconds)) for size in BLOCK_SIZES]
     rows = [{"what": "adwarm, inside a block (4 scopes)", "median us": inside, "x adwarm": 1.0}]
     rows += [{"what": what, "median us": us, "x adwarm": us and us / inside} for what, us in in_memory_peers()]
     save_results("admission_inside", "One process: the cost of an admission", rows)
+    rows = [
+        {"block": size, "permits/s": rate * size, "median wait ms": median, "longest wait ms": longest}
+        for size, rate, median, longest in blocks
+    ]
+    save_results("admission", f"PostgreSQL, {PROCESSES} processes: permits taken in blocks", rows)
     ours = {kind: rate for what, kind, rate, *_ in shared if what.startswith("adwarm")}
     names = ("admissions/s", "median wait ms", "longest wait ms")
     rows = [

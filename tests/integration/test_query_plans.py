@@ -109,7 +109,7 @@ def take_permits(store: Store) -> None:
     """Take a block, and return it."""
     scopes = (Scope(ScopeKind.ACCOUNT, ACCOUNT), Scope(ScopeKind.APP, "main"), Scope(ScopeKind.TOKEN, "main"))
     admission = store.admission
-    for _ in range(2):  # the first one creates the rows of the scopes, by the full rules
+    for _ in range(2):  # the first one creates the rows of the scopes
         decision = admission.acquire_block(scopes, Priority.NORMAL, source="meta", permits=4)
         assert isinstance(decision, Granted), decision
         admission.check_hard_limits(scopes, Priority.NORMAL, source="meta")
@@ -306,35 +306,6 @@ def test_hot_operations_use_indexes_on_postgresql(filled: Store, rows: dict[str,
             operation(filled)
         assert statements, operation.__name__
         assert find_problems(filled.engine, rows, statements) == [], operation.__name__
-
-
-@pytest.mark.slow
-@pytest.mark.postgres
-def test_the_statement_of_permits_scans_no_table(filled: Store, rows: dict[str, int]) -> None:
-    """`EXPLAIN` does not look into a function, so PostgreSQL's own counts of scans are compared."""
-    scopes = (Scope(ScopeKind.ACCOUNT, ACCOUNT), Scope(ScopeKind.APP, "main"), Scope(ScopeKind.TOKEN, "main"))
-    take_permits(filled)  # grants that expired meanwhile need the full rules once
-    with collecting(filled.engine) as statements:
-        decision = filled.admission.acquire_block(scopes, Priority.NORMAL, source="meta", permits=4)
-    assert isinstance(decision, Granted)
-    assert [statement for statement, _ in statements] == ["SELECT adwarm_take_permits_1(%(rules)s, %(batch)s, %(at)s)"]
-    ((statement, parameters),) = statements
-    batch = json.loads(parameters["batch"])
-    batch["takes"][0][0] = "another"
-    batch["returns"] = [[decision.grant.id, decision.grant.token]]
-    tables = ["capacity_scope", "capacity_grant", "breaker"]
-    assert min(rows[name] for name in tables) >= 4_000
-    counts = text("SELECT relname, seq_scan, idx_scan FROM pg_stat_xact_user_tables WHERE relname = ANY(:names)")
-    with filled.engine.connect() as connection:
-        # The view also holds what earlier transactions of the session have not reported yet.
-        before = {row.relname: row for row in connection.execute(counts, {"names": tables})}
-        result = connection.exec_driver_sql(statement, {**parameters, "batch": json.dumps(batch)}).scalar_one()
-        after = {row.relname: row for row in connection.execute(counts, {"names": tables})}
-        connection.rollback()
-    assert "refused" not in result, result
-    assert {name: after[name].seq_scan - before[name].seq_scan for name in tables} == dict.fromkeys(tables, 0)
-    assert all(after[name].idx_scan > before[name].idx_scan for name in tables)
-    filled.admission.release(decision.grant, OK)
 
 
 @pytest.mark.slow

@@ -22,7 +22,6 @@ from adwarm.backpressure.admission import (
     CallRequest,
     Decision,
     Grant,
-    Granted,
     Rejected,
     ReturnedBlock,
     Wait,
@@ -30,7 +29,6 @@ from adwarm.backpressure.admission import (
 from adwarm.backpressure.admission_rules import MAX_POLL_SECONDS
 from adwarm.backpressure.breakers import breaker_names
 from adwarm.backpressure.budget_rows import BudgetKeys
-from adwarm.backpressure.permit_statement import PermitOperation, PermitRequest, PermitStatement
 from adwarm.backpressure.shared_budget import SharedBudget
 from adwarm.backpressure.status import AdmissionStatus
 from adwarm.foundation.circuit import BreakerState
@@ -116,11 +114,10 @@ class GroupCommitter(Generic[Job]):
 
 @dataclass(slots=True, eq=False)
 class _Operation(Generic[T]):
-    """One operation on the budget, the rows it needs, and its result; `permits` where one statement may run it."""
+    """One operation on the budget, the rows it needs, and its result."""
 
     keys: BudgetKeys
     run_on: Callable[[SharedBudget, float], T]
-    permits: PermitOperation | None = None
     result: T | None = None
     error: AdwarmError | None = None
 
@@ -170,7 +167,6 @@ class SqlAdmission:
         self._time = database_time
         self._on_overlong_park = on_overlong_park
         self._writer_queue = WriterQueue(engine)
-        self._statement = PermitStatement(engine, settings, owner=owner, rng=rng, database_time=database_time)
         self._committer: GroupCommitter[_Operation[Any]] = GroupCommitter(self._run_operations)
 
     def admit(self, scopes: Sequence[Scope], priority: Priority, cost: float = 1.0, *, source: str) -> Decision:
@@ -183,8 +179,7 @@ class SqlAdmission:
         def operation(budget: SharedBudget, now: float) -> Decision:
             return budget.admit(scopes, priority, cost, source=source, now=now)
 
-        request = PermitRequest.create(scopes, priority, cost, source)
-        return self._submit(_keys_of_call(scopes, source), operation, PermitOperation(request=request))
+        return self._submit(_keys_of_call(scopes, source), operation)
 
     def acquire_block(
         self,
@@ -201,15 +196,11 @@ class SqlAdmission:
             budget.release_blocks(returned, now)
             return budget.acquire_block(scopes, priority, source=source, now=now, permits=permits)
 
-        request = PermitRequest.create(scopes, priority, 1.0, source, permits)
-        keys = _keys_of_blocks(returned) | _keys_of_call(scopes, source)
-        return self._submit(keys, operation, PermitOperation(returned, request))
+        return self._submit(_keys_of_blocks(returned) | _keys_of_call(scopes, source), operation)
 
     def release_blocks(self, blocks: Sequence[ReturnedBlock]) -> None:
         """Return blocks and learn from the outcomes of their calls. A second release has no effect."""
-        self._submit(
-            _keys_of_blocks(blocks), lambda budget, now: budget.release_blocks(blocks, now), PermitOperation(blocks)
-        )
+        self._submit(_keys_of_blocks(blocks), lambda budget, now: budget.release_blocks(blocks, now))
 
     def renew(self, grant: Grant) -> Grant:
         """Extend the grant's lease by `lease_seconds` from now, and return the renewed grant.
@@ -218,7 +209,7 @@ class SqlAdmission:
             Transient: the lease had expired, so another caller may hold the slot; request admission again.
         """
         keys = BudgetKeys(grant_ids=frozenset([grant.id]))
-        return self._submit(keys, lambda budget, now: budget.renew(grant, now), PermitOperation(renewed=grant))
+        return self._submit(keys, lambda budget, now: budget.renew(grant, now))
 
     def release(self, grant: Grant, outcome: CallOutcome) -> None:
         """Return the grant and learn from the outcome. A second release has no effect.
@@ -269,10 +260,8 @@ class SqlAdmission:
             budget_rows.load_all(connection, budget)
         return budget.status(now)
 
-    def _submit(
-        self, keys: BudgetKeys, run_on: Callable[[SharedBudget, float], T], permits: PermitOperation | None = None
-    ) -> T:
-        operation: _Operation[T] = _Operation(keys, run_on, permits)
+    def _submit(self, keys: BudgetKeys, run_on: Callable[[SharedBudget, float], T]) -> T:
+        operation: _Operation[T] = _Operation(keys, run_on)
         self._committer.submit(operation)
         if operation.error is not None:
             raise operation.error
@@ -280,24 +269,7 @@ class SqlAdmission:
         return result
 
     def _run_operations(self, take: Callable[[], list[_Operation[Any]]]) -> None:
-        """Run every submitted operation in one transaction: by one statement, or else by the rules under the lock."""
-        if self._statement.is_usable:
-            operations = take()
-            if not self._run_statement(operations):
-                self._run_rules(lambda: operations)
-        else:
-            self._run_rules(take)
-
-    def _run_statement(self, operations: Sequence[_Operation[Any]]) -> bool:
-        """Run the operations by one statement; return whether it applied them."""
-        grants = self._statement.run([operation.permits for operation in operations])
-        for operation, grant in zip(operations, grants or (), strict=grants is not None):
-            is_request = operation.permits is not None and operation.permits.request is not None
-            operation.result = Granted(grant) if grant is not None and is_request else grant
-        return grants is not None
-
-    def _run_rules(self, take: Callable[[], list[_Operation[Any]]]) -> None:
-        """Run the operations on the loaded budget, while the fleet's row is locked."""
+        """Run every submitted operation on the loaded budget, while the fleet's row is locked."""
         budget = SharedBudget(self._settings, self._rng)
         with self._writer_queue.acquire(), write_transaction(self._engine) as connection:
             now = budget_rows.lock(connection, budget, self._time)

@@ -386,20 +386,6 @@ def read_statement(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def write_statement(engine: Engine) -> Iterator[Connection]:
-    """Run one statement that writes, as a transaction of its own; for PostgreSQL.
-
-    No lock is held over a round trip: the statement and its commit are one.
-
-    Raises:
-        Transient: the database cannot be reached, or a wait timed out; the message says what to do.
-        StorageError: its disk is full, read-only or damaged; nothing is committed.
-    """
-    with translating_errors(engine), _autocommitting(engine) as connection:
-        yield connection
-
-
-@contextmanager
 def _autocommitting(engine: Engine) -> Iterator[Connection]:
     """Yield a connection to PostgreSQL whose statements are transactions of their own.
 

@@ -1,4 +1,4 @@
-"""Adds the record of schema changes, and the functions that take permits in one statement on PostgreSQL.
+"""Adds the record of schema changes.
 
 The conventions of migrations are in `adwarm.store.migration_scripts`.
 """
@@ -6,7 +6,6 @@ The conventions of migrations are in `adwarm.store.migration_scripts`.
 import sqlalchemy as sa
 from alembic import op
 
-from adwarm.store.migrations import permit_functions
 from adwarm.store.online_indexes import ConcurrentIndex
 
 revision = "9"
@@ -27,7 +26,7 @@ _TIMESTAMP = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Add the table, which starts empty, and the functions; SQLite has none."""
+    """Add the table, which starts empty."""
     op.create_table(
         "schema_change",
         sa.Column("revision", sa.String(length=32), nullable=False),
@@ -35,16 +34,8 @@ def upgrade() -> None:
         sa.Column("applied_at", _TIMESTAMP, nullable=False),
         sa.PrimaryKeyConstraint("revision", name=op.f("pk_schema_change")),
     )
-    _run_on_postgresql(permit_functions.CREATE_FUNCTIONS)
 
 
 def downgrade() -> None:
-    """Drop the functions and the table."""
-    _run_on_postgresql(permit_functions.DROP_FUNCTIONS)
+    """Drop the table."""
     op.drop_table("schema_change")
-
-
-def _run_on_postgresql(statements: tuple[str, ...]) -> None:
-    if op.get_context().dialect.name == "postgresql":
-        for statement in statements:
-            op.execute(statement)

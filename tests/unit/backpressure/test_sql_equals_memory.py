@@ -1,13 +1,12 @@
-"""Tests of permits by one statement: the same grants and the same state as the rules in memory give."""
+"""Tests of admission in SQL: the same grants and the same state as the rules in memory give."""
 
-from collections import Counter
 from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 from adwarm.backpressure import (
     FLEET,
@@ -19,9 +18,7 @@ from adwarm.backpressure import (
     SqlAdmission,
     budget_rows,
 )
-from adwarm.backpressure import permit_statement as statement_module
 from adwarm.backpressure.admission import ReturnedBlock
-from adwarm.backpressure.permit_statement import PermitOperation, PermitStatement
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Priority, Scope, ScopeKind, UsageSample
 from adwarm.settings import BackpressureSettings
@@ -219,23 +216,6 @@ RULES = st.builds(
 )
 
 
-@pytest.fixture
-def applied(monkeypatch: pytest.MonkeyPatch) -> Counter[bool]:
-    """Counts batches by whether the statement applied them; every batch is tried."""
-    counts: Counter[bool] = Counter()
-    run = PermitStatement.run
-
-    def counting(self: PermitStatement, operations: Any) -> Any:
-        result = run(self, operations)
-        if self.is_usable:
-            counts[result is not None] += 1
-        return result
-
-    monkeypatch.setattr(PermitStatement, "run", counting)
-    monkeypatch.setattr(statement_module, "_MAX_SKIPPED", 0)
-    return counts
-
-
 def check_sequence(engine: Engine, rules: BackpressureSettings, steps: list[Any]) -> None:
     """Run the steps through the database and in memory, and compare after each."""
     with write_transaction(engine) as connection:
@@ -251,7 +231,7 @@ def check_sequence(engine: Engine, rules: BackpressureSettings, steps: list[Any]
 @settings(max_examples=5, suppress_health_check=list(HealthCheck))
 @given(rules=RULES, steps=STEPS)
 def test_any_sequence_gives_the_same_grants_and_state(
-    engine: Engine, applied: Counter[bool], rules: BackpressureSettings, steps: list[Any]
+    engine: Engine, rules: BackpressureSettings, steps: list[Any]
 ) -> None:
     """Takes, returns, renewals, throttles, failures and expiries: the database holds what memory holds at each step."""
     check_sequence(engine, rules, steps)
@@ -261,95 +241,7 @@ def test_any_sequence_gives_the_same_grants_and_state(
 @settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(rules=RULES, steps=STEPS)
 def test_many_sequences_give_the_same_grants_and_state(
-    engine: Engine, applied: Counter[bool], rules: BackpressureSettings, steps: list[Any]
+    engine: Engine, rules: BackpressureSettings, steps: list[Any]
 ) -> None:
     """The same over many more sequences."""
     check_sequence(engine, rules, steps)
-
-
-def good(*percents: float) -> CallOutcome:
-    """Return a success with a usage figure of the app for each percentage."""
-    return CallOutcome(OK, 0.2, tuple(UsageSample(APP, percent) for percent in percents))
-
-
-def test_plain_operations_take_one_statement_each(engine: Engine, applied: Counter[bool]) -> None:
-    """Takes, takes with a returned block, renewals and returns: one statement on PostgreSQL, the rules on SQLite."""
-    pair = Pair(engine, BackpressureSettings(per_account_concurrent=3, max_concurrent=20, burst=500))
-    pair.run([("take", 0, 2, 0, None)])  # the rows of the scopes and of the breaker come with the first grant
-    pair.run([("take", 1, 2, 4, None)])
-    applied.clear()
-    statements: list[str] = []
-
-    def record(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        statements.append(statement)
-
-    batches: list[list[tuple[Any, ...]]] = [
-        [("take", 0, 2, 8, None)],
-        [("take", 1, 2, 8, ((good(), good(12.0)), 1))],
-        [("renew",)],
-        [("take", 0, 1, 3, ((good(0.0),) * 3, 0)), ("take", 1, 2, 0, None), ("give_back", ((), 2))],
-    ]
-    event.listen(engine, "before_cursor_execute", record)
-    try:
-        for batch in batches:
-            pair.time.now += 0.5
-            pair.run(batch)
-    finally:
-        event.remove(engine, "before_cursor_execute", record)
-    pair.compare_state()
-    is_postgresql = engine.dialect.name == "postgresql"
-    assert (len(statements) == len(batches)) is is_postgresql
-    assert dict(applied) == ({True: len(batches)} if is_postgresql else {})
-
-
-def test_after_refusals_the_statement_is_skipped(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While an account is full, every refused attempt doubles the number of batches that make none."""
-    pair = Pair(engine, BackpressureSettings(per_account_concurrent=1))
-    tried: list[int] = []
-    encode = statement_module.encode_batch
-
-    def counting(*arguments: Any) -> Any:
-        tried.append(number)
-        return encode(*arguments)
-
-    monkeypatch.setattr(statement_module, "encode_batch", counting)
-    for number in range(16):  # noqa: B007 -- read by `counting`
-        pair.run([("take", 0, 2, 0, None)])
-    assert tried == ([0, 2, 5, 10] if engine.dialect.name == "postgresql" else [])
-
-
-def test_new_accounts_skip_no_statement(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first block of an account needs the rules, which add its row; the blocks after it do not."""
-    pair = Pair(engine, BackpressureSettings())
-    pair.run([("take", 0, 2, 1, None)])
-    applied: list[bool] = []
-    run = PermitStatement.run
-
-    def recording(self: PermitStatement, operations: Any) -> Any:
-        result = run(self, operations)
-        applied.append(result is not None)
-        return result
-
-    monkeypatch.setattr(PermitStatement, "run", recording)
-    for account in (1, 2):
-        for _ in range(3):
-            pair.run([("take", account, 2, 1, ((good(1.0),), 0))])
-    pair.compare_state()
-    assert applied == ([False, True, True] * 2 if engine.dialect.name == "postgresql" else [])
-
-
-def test_outcomes_that_need_the_rules_are_not_encoded(subtests: pytest.Subtests) -> None:
-    """Anything but a success, high usage, and what is no number."""
-    for outcome in (
-        CallOutcome(FAILED),
-        CallOutcome(THROTTLED),
-        good(75.0),
-        good(float("nan")),
-        CallOutcome(OK, float("inf")),
-    ):
-        with subtests.test(outcome=outcome):
-            grant = Grant("g", (APP,), Priority.LOW, 1.0, 0.0, 30.0, "meta", token=1)
-            assert statement_module.encode_batch([PermitOperation(((grant, (outcome,), 0),))], lambda: "id") is None
-            assert (
-                statement_module.encode_batch([PermitOperation(((grant, (good(74.0),), 0),))], lambda: "id") is not None
-            )
