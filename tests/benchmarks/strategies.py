@@ -147,11 +147,11 @@ def measure_freshness(zone: str = "UTC", accounts: int = 2, days: float = DAYS, 
     config = SimulatorConfig(accounts=accounts, ads=2, seed=7, now=START, zone=zone)
     clock, fresh, samples, calls = VirtualClock(START), Counter[str](), 0, 0
     with SimulatorServer(config) as server, temporary_runtime(server.url, clock) as runtime:
-        stored = save_accounts(runtime, server)
+        save_accounts(runtime, server)
         day = Day(server, runtime, clock, latency=LATENCY)
-        strategy = replace(DEFAULT_STRATEGIES[0], **values)
+        strategy = replace(DEFAULT_STRATEGIES[0], opened_only=False, **values)
         day.define(strategy)
-        keys = expand_keys(strategy, stored)
+        keys = expand_keys(strategy, StoreView(runtime.context, START))
         for number in range(timedelta(days=days) // STEP):
             at = START + number * STEP
             calls += day.run(at)

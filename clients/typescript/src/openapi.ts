@@ -309,6 +309,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/calls": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The calls of a day by cause
+         * @description Calls to the platform in the last 24 hours, and what made them necessary, the most frequent first.
+         */
+        get: operations["get_calls"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/errors": {
         parameters: {
             query?: never;
@@ -811,6 +831,22 @@ export interface components {
             breakers: components["schemas"]["BreakerItem"][];
         };
         /**
+         * CallsOfDay
+         * @description The calls to the platform in the last 24 hours.
+         */
+        CallsOfDay: {
+            /**
+             * Made
+             * @description All of them.
+             */
+            made: number;
+            /**
+             * Causes
+             * @description What made them necessary; their sum is `made`.
+             */
+            causes: components["schemas"]["CauseItem"][];
+        };
+        /**
          * CapacityPage
          * @description The capacity scopes that the token may see.
          */
@@ -826,6 +862,32 @@ export interface components {
              * @description By name.
              */
             scopes: components["schemas"]["ScopeItem"][];
+        };
+        /**
+         * CauseItem
+         * @description The calls of one cause.
+         */
+        CauseItem: {
+            /**
+             * Cause
+             * @description `forecast`, `strategy`, `day_close`, `reader`, `backfill`, `check` and others.
+             */
+            cause: string;
+            /**
+             * Strategy
+             * @description Name of the strategy, when that is the cause.
+             */
+            strategy: string | null;
+            /**
+             * Text
+             * @description The cause in words.
+             */
+            text: string;
+            /**
+             * Calls
+             * @description How many.
+             */
+            calls: number;
         };
         /**
          * CodecItem
@@ -3489,6 +3551,84 @@ export interface operations {
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description There is no valid token. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token lacks the scope. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The path is too long. */
+            414: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The token is used too often, or the queue is full. */
+            429: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description An unexpected error. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+            /** @description The database or the platform is not available now. */
+            503: {
+                headers: {
+                    /** @description Seconds after which to ask again. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemDocument"];
+                };
+            };
+        };
+    };
+    get_calls: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallsOfDay"];
                 };
             };
             /** @description There is no valid token. */

@@ -43,6 +43,7 @@ def status(*, as_json: JsonOption = False) -> None:
     from adwarm.planning.strategy_use import report_strategies
     from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, read_traffic, warms
+    from adwarm.store.call_causes import get_day_calls
     from adwarm.store.healing_runs import HealingStore
 
     runtime = Runtime()
@@ -60,6 +61,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "impact": report_impact(runtime.context, now),
         "strategies": [report_fields(report, now) for report in strategies],
         "traffic_24h": read_traffic.get_day_totals(runtime.engine, now),
+        "calls_24h": get_day_calls(runtime.engine, now).to_dict(),
         "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
         "maintenance": maintenance_fields(runtime.context, now),
         "queue": runtime.queue.status().to_dict(),
@@ -96,6 +98,7 @@ def _print_document(
     print_fields("Forecast", document["forecast"])
     print_fields("Review", document["review"])
     print_fields("Last 24 hours", document["traffic_24h"])
+    _print_calls(document["calls_24h"])
     print_table("Jobs", _JOB_COLUMNS, [_job_row(job) for job in document["jobs"]], "none yet")
     print_maintenance(document["maintenance"])
     print_integrity(document["integrity"])
@@ -184,6 +187,15 @@ def _job_row(job: dict[str, Any]) -> tuple[Any, ...]:
         job["failed"],
         job["requests"],
         "-" if left is None else f"{left:,.0f} s",
+    )
+
+
+def _print_calls(calls: dict[str, Any]) -> None:
+    print_table(
+        f"Calls to the platform in the last 24 hours: {calls['made']:,}",
+        ("calls", "cause"),
+        [(row["calls"], row["text"]) for row in calls["causes"]],
+        "none",
     )
 
 

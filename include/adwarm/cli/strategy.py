@@ -101,6 +101,7 @@ def set_strategy(
     max_parallel_batches: Annotated[int | None, typer.Option(help="Batches that run at the same time.")] = None,
     open_hours: Annotated[int | None, typer.Option(help="Hours after a due time in which it may still fetch.")] = None,
     retire_unused: Annotated[bool | None, typer.Option(help="Disable it when nobody used it for 30 days.")] = None,
+    opened_only: Annotated[bool | None, typer.Option(help="Warm only what was opened in the last 30 days.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a strategy, or change the given options of one and leave the others.
@@ -124,12 +125,12 @@ def set_strategy(
         "max_parallel_batches": max_parallel_batches,
         "open_hours": open_hours,
         "retire_unused": retire_unused,
+        "opened_only": opened_only,
     }
     given: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    given |= {"accounts": None} if all_accounts else {}
     if (all_accounts and accounts) or (no_exclusions and excluded):
         raise BadRequest("give either accounts, or --all-accounts and --no-exclusions, not both of one kind")
-    if all_accounts:
-        given["accounts"] = None
     runtime = Runtime()
     changes = check_changes(runtime.engine, runtime.settings, {name: given}, runtime.clock.now())
     apply_changes(runtime.engine, runtime.settings, changes, runtime.clock.now())

@@ -22,6 +22,7 @@ def report_fields(report: "StrategyReport", at: datetime) -> dict[str, Any]:
         "name": report.stored.name,
         "status": report.status,
         "note": report.note,
+        "about": report.about,
         "keys": coverage.keys if coverage else None,
         "fresh": coverage.fresh if coverage else None,
         "oldest_seconds": (at - coverage.oldest_at).total_seconds() if coverage and coverage.oldest_at else None,
@@ -57,5 +58,5 @@ def table_row(report: "StrategyReport", at: datetime) -> Sequence[Any]:
         fields["wasted_30d"],
         fields["calls_30d"],
         "due now" if fields["next_run"] == at else fields["next_run"],
-        fields["note"],
+        fields["note"] or fields["about"],
     )

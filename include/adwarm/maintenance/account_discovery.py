@@ -21,6 +21,7 @@ from adwarm.maintenance.account_changes import (
     compare_lists,
     describe_error,
 )
+from adwarm.maintenance.platform_calls import CHECK
 from adwarm.model import Account, Priority
 from adwarm.recovery import Call, RecoveryPipeline
 from adwarm.sources.bounds import PageTrail, call_limit
@@ -28,6 +29,7 @@ from adwarm.sources.pool import SourceFactory, naming_credential
 from adwarm.sources.protocol import AccountPage, InsightsSource
 from adwarm.store import Context, accounts, denials, write_transaction
 from adwarm.store.account_discoveries import DiscoveryAttempt, list_attempts, save_failure, save_success
+from adwarm.store.call_causes import count_calls
 
 INTERVAL = timedelta(days=1)
 """How often a connection's accounts are listed."""
@@ -140,6 +142,7 @@ class AccountDiscovery:
             source = make_source()
             request = CallRequest(source.scopes(""), Priority.NORMAL, source.name, connection=source.connection)
             with acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout) as grant:
+                count_calls(self.context.engine, self.clock.now(), "", CHECK, calls=1)
                 with naming_credential(source):
                     page = source.list_account_page(cursor, size)
                 grant.record_usage(page.usage)

@@ -6,12 +6,14 @@ from typing import TypeVar
 
 from adwarm.backpressure import Admission, CallRequest, acquire_grant
 from adwarm.foundation.clock import Clock
-from adwarm.model import Actor, Priority
+from adwarm.model import CallCause, CauseKind, Priority
 from adwarm.sources.pool import naming_credential
 from adwarm.sources.protocol import AccountPage, AsyncReportProgress, InsightsSource, ResultPage
-from adwarm.store import Context, read_traffic
+from adwarm.store import Context
+from adwarm.store.call_causes import count_calls
 
 T = TypeVar("T")
+CHECK = CallCause(CauseKind.CHECK)
 SourceFactories = Callable[[], Mapping[str, Callable[[], InsightsSource]]]
 """Returns what builds the source of each connection, the default one first; raises BadRequest when none is set."""
 
@@ -71,10 +73,7 @@ class PlatformCalls:
         request = CallRequest(source.scopes(account_id), Priority.LOW, source.name, connection=source.connection)
         timeout = self.context.settings.backpressure.timeout_seconds
         with acquire_grant(self.admission, self.clock, request, timeout_seconds=timeout) as grant:
-            if account_id:
-                read_traffic.increment(
-                    self.context.engine, self.clock.now(), account_id, Actor.WARMER.value, upstream_calls=1
-                )
+            count_calls(self.context.engine, self.clock.now(), account_id, CHECK, calls=1)
             with naming_credential(source):
                 result = operation()
             if isinstance(result, ResultPage | AccountPage | AsyncReportProgress):

@@ -74,6 +74,7 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
     return {
         "warm": older(t.warm.c.decided_at, keep.warm_days),
         "warming_job": older(t.warming_job.c.started_at, keep.job_days),
+        "call_hour": older(t.call_hour.c.hour, keep.traffic_days),
         "traffic_hour": older(t.traffic_hour.c.hour, keep.traffic_days),
         "error_event": lambda: iter([ErrorLog(engine, keep).prune(now)]),
         "fatigue_score": older(t.fatigue_score.c.as_of, keep.score_days),

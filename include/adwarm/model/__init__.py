@@ -6,6 +6,7 @@ Everything here is immutable and does no I/O. Warmer and reader resolve keys thr
 from adwarm.model.access_profile import ALL_ACCOUNTS, WEEKDAYS, AccessProfile, PopularRange
 from adwarm.model.access_token import AccessToken, TokenScope
 from adwarm.model.account import Account, AccountRecord
+from adwarm.model.call_cause import MANUAL_CAUSE, CallCause, CauseKind, find_cause
 from adwarm.model.capacity import Scope, ScopeKind, UsageSample
 from adwarm.model.column_table import ColumnTable
 from adwarm.model.compression_counts import CompressionCounts
@@ -25,6 +26,7 @@ from adwarm.model.windows import PRESETS, Window, resolve_window
 __all__ = [
     "ALL_ACCOUNTS",
     "FIRST_OPEN_QUIET",
+    "MANUAL_CAUSE",
     "PLATFORM_LEVELS",
     "PRESETS",
     "WEEKDAYS",
@@ -34,6 +36,8 @@ __all__ = [
     "AccountRecord",
     "Actor",
     "AlarmLevel",
+    "CallCause",
+    "CauseKind",
     "ColumnTable",
     "Component",
     "CompressionCounts",
@@ -71,6 +75,7 @@ __all__ = [
     "WarmUse",
     "Window",
     "expires_at",
+    "find_cause",
     "is_settled",
     "matches_key",
     "normalize_account_id",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from adwarm.foundation.cron import check_cron
@@ -20,6 +20,8 @@ _LIMITS = {
     "open_hours": (0, 168),
 }
 _MAX_NAME = 80
+USE_PERIOD = timedelta(days=30)
+"""A strategy whose warms nobody used in this time is unused."""
 _ANY_ACCOUNT = "act_1"
 
 
@@ -44,6 +46,7 @@ class Strategy:
         open_hours: hours after a due time in which it may still fetch reports that expire then, or that its budget
             cut; fewer when its due times are closer to each other.
         retire_unused: whether it is disabled once nobody has used its warms for 30 days.
+        opened_only: keep only those reports warm that somebody has opened in the last 30 days.
 
     Raises:
         BadRequest: a value is not valid; the message names the strategy and says what to write.
@@ -64,6 +67,7 @@ class Strategy:
     time_zone: str = "UTC"
     open_hours: int = 6
     retire_unused: bool = False
+    opened_only: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < len(self.name) <= _MAX_NAME or self.name != self.name.strip() or not self.name.isprintable():

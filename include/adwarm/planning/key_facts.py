@@ -22,6 +22,8 @@ from adwarm.model import (
     resolve_key,
     resolve_window,
 )
+from adwarm.model.strategy import USE_PERIOD
+from adwarm.patterns.opened_keys import list_opened_keys
 from adwarm.planning.decide import LIVE_DAG
 from adwarm.planning.expiry import NEVER, find_range_change, useful_until
 from adwarm.planning.key_forecast import KeyForecasts
@@ -81,7 +83,7 @@ class KeyExplainer:
 
     def _load_records(self, key: ReportKey, at: datetime, now: datetime) -> KeyFacts:
         """Return what the database holds about a key at a moment."""
-        settings = self._context.settings
+        settings, strategies = self._context.settings, self._list_strategies(key, at)
         with read_transaction(self._context.engine) as connection:
             stored, switches = key_history.find_account(connection, key.account_id)
             zone = stored.data_zone if stored else settings.default_zone
@@ -101,13 +103,23 @@ class KeyExplainer:
                 entry,
                 self._find_spans(connection, question, warms, entry),
                 row,
-                tuple(_describe_strategy(item, key, at) for item in list_strategies(connection)),
+                strategies,
                 now - timedelta(days=settings.retention.warm_days),
                 self._find_run(connection, question, warms),
                 **_load_obstacles(connection, row, question),
                 min_confidence=settings.planning.min_confidence,
                 open_value=settings.planning.open_value,
             )
+
+    def _list_strategies(self, key: ReportKey, at: datetime) -> tuple[StrategyState, ...]:
+        """Return whether each strategy keeps a key warm; what was opened is read only where that decides."""
+        with read_transaction(self._context.engine) as connection:
+            stored = list_strategies(connection)
+        was_opened = True
+        if any(item.strategy is not None and item.strategy.opened_only for item in stored):
+            since = at - USE_PERIOD
+            was_opened = key in list_opened_keys(self._context, since, at, (key.date_range,), key.report)
+        return tuple(_describe_strategy(item, key, at, was_opened=was_opened) for item in stored)
 
     def _find_spec(self, report: str) -> tuple[QuerySpec, str]:
         """Return the query of a report, and why there is none; then the query is that of no entry."""
@@ -204,7 +216,7 @@ def _load_obstacles(connection: Connection, row: Warm | None, question: _Questio
     }
 
 
-def _describe_strategy(stored: StoredStrategy, key: ReportKey, at: datetime) -> StrategyState:
+def _describe_strategy(stored: StoredStrategy, key: ReportKey, at: datetime, *, was_opened: bool) -> StrategyState:
     """Return whether a strategy keeps a key warm, and why not."""
     strategy = stored.strategy
     if strategy is None:
@@ -218,6 +230,7 @@ def _describe_strategy(stored: StoredStrategy, key: ReportKey, at: datetime) -> 
         f"warms {', '.join(strategy.date_ranges)}": key.date_range not in strategy.date_ranges,
         "excludes the account": key.account_id in excluded,
         "names other accounts": named is not None and key.account_id not in named,
+        "warms only what was opened in the 30 days before": strategy.opened_only and not was_opened,
     }
     why = next((reason for reason, applies in reasons.items() if applies), "")
     return StrategyState(stored.name, why, due, f"{strategy.cron} ({strategy.time_zone})")

@@ -6,7 +6,10 @@ from datetime import datetime
 
 from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.fetch_plan.request_cost import RequestCost, get_request_cost
+from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 from adwarm.model import Account, ReportKey, Window, resolve_key
+from adwarm.model.strategy import USE_PERIOD
+from adwarm.patterns.opened_keys import list_opened_keys
 from adwarm.planning.expiry import useful_until
 from adwarm.store import Context, accounts, entries, partitions
 
@@ -24,6 +27,8 @@ class StoreView:
 
     def __init__(self, context: Context, at: datetime, known_at: datetime | None = None) -> None:
         self._known_at = known_at
+        self._context, self._at = context, at
+        self._opened: dict[tuple[tuple[str, ...], str], set[ReportKey]] = {}
         self._engine = context.engine
         self._settings = context.settings
         self._accounts = accounts.list_as_of(context.engine, at)
@@ -36,6 +41,21 @@ class StoreView:
     def list_accounts(self) -> list[Account]:
         """Return every stored account."""
         return list(self._accounts.values())
+
+    def list_opened(self, date_ranges: tuple[str, ...], report: str) -> set[ReportKey]:
+        """Return the reports with one of the ranges that somebody has opened within `USE_PERIOD`.
+
+        Raises:
+            BadRequest: a stored day of the access log is lost or damaged.
+        """
+        name = date_ranges, report
+        if name not in self._opened:
+            since = self._at - USE_PERIOD
+            try:
+                self._opened[name] = list_opened_keys(self._context, since, self._at, date_ranges, report)
+            except (NotFound, Corrupt) as error:
+                raise BadRequest(f"what was opened lately cannot be read: {error}") from error
+        return self._opened[name]
 
     def is_verified(self, account_id: str) -> bool:
         """Whether the account is stored with the zone and currency that the upstream reports."""

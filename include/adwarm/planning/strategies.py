@@ -15,7 +15,7 @@ from adwarm.foundation.clock import floor_to
 from adwarm.foundation.cron import find_latest
 from adwarm.foundation.errors import BadRequest
 from adwarm.foundation.wording import format_count
-from adwarm.model import Account, Mode, ReportKey, Strategy, WarmReason, normalize_account_id
+from adwarm.model import Mode, ReportKey, Strategy, WarmReason, normalize_account_id
 from adwarm.planning.decide import save_batches
 from adwarm.planning.expiry import find_range_change
 from adwarm.planning.explanations import BUDGET_CUT
@@ -41,22 +41,29 @@ _TICK = timedelta(microseconds=1)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def expand_keys(strategy: Strategy, stored: Iterable[Account]) -> list[ReportKey]:
+def expand_keys(strategy: Strategy, view: StoreView) -> list[ReportKey]:
     """Return the keys that the strategy keeps warm, account by account, ranges in the strategy's order.
 
     Accounts that it names are included even when they are not stored; denied and closed ones are left out.
 
     Args:
         strategy: the strategy.
-        stored: the stored accounts.
+        view: knows the accounts, and what was opened lately.
+
+    Raises:
+        BadRequest: what was opened lately cannot be read.
     """
-    by_id = {account.id: account for account in stored}
+    by_id = {account.id: account for account in view.list_accounts()}
     excluded = {normalize_account_id(text) for text in strategy.excluded_accounts}
     named = by_id if strategy.accounts is None else {normalize_account_id(text) for text in strategy.accounts}
     chosen = sorted(name for name in named if name not in excluded)
     active = [name for name in chosen if name not in by_id or by_id[name].status == "active"]
     ranges = dict.fromkeys(strategy.date_ranges)
-    return [ReportKey.parse(name, date_range, strategy.report) for name in active for date_range in ranges]
+    keys = [ReportKey.parse(name, date_range, strategy.report) for name in active for date_range in ranges]
+    if not strategy.opened_only:
+        return keys
+    opened = view.list_opened(strategy.date_ranges, strategy.report)
+    return [key for key in keys if key in opened]
 
 
 def recommend_strategy(
@@ -273,10 +280,10 @@ class StrategyPlanner:
             is_form: whether a human has described it for this run alone.
 
         Raises:
-            BadRequest: its report is not configured.
+            BadRequest: its report is not configured, or what was opened lately cannot be read.
         """
         slot = planned_slot or find_latest(strategy.cron, strategy.time_zone, self._at)
-        keys = [key for key in expand_keys(strategy, self._view.list_accounts()) if key not in self._taken]
+        keys = [key for key in expand_keys(strategy, self._view) if key not in self._taken]
         moments = [self._at] * len(keys)
         fresh_until = self._view.get_fresh_until(keys, moments)
         stale = [key for key, end in zip(keys, fresh_until, strict=True) if end is None or end <= self._at]

@@ -31,7 +31,9 @@ from adwarm.store.strategies import (
     seed_strategies,
 )
 
-DEFAULT_STRATEGIES = (Strategy("default_dashboards", ("yesterday", "last_7d", "last_30d")),)
+DEFAULT_STRATEGIES = (
+    Strategy("default_dashboards", ("yesterday", "last_7d", "last_30d"), retire_unused=True, opened_only=True),
+)
 """Stored in a new database, once: a default that is removed stays removed."""
 _TICK = timedelta(microseconds=1)
 

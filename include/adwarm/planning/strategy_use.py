@@ -1,12 +1,15 @@
 """What strategies are good for: how much of each is fresh, whether anybody opens it, and when nobody does."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from adwarm.foundation.cron import find_latest, list_next
 from adwarm.foundation.errors import BadRequest
-from adwarm.model import StoredStrategy, Strategy
+from adwarm.foundation.wording import format_count
+from adwarm.model import ReportKey, StoredStrategy, Strategy
+from adwarm.model.strategy import USE_PERIOD
 from adwarm.patterns.open_history import find_log_end
 from adwarm.planning.store_view import StoreView
 from adwarm.planning.strategies import expand_keys
@@ -15,11 +18,10 @@ from adwarm.store import Context, aggregates, read_transaction, strategy_warms, 
 from adwarm.store.strategies import record_check
 from adwarm.store.strategy_warms import StrategyUsage
 
-USE_PERIOD = timedelta(days=30)
-"""A strategy whose warms nobody used in this time is unused."""
 MIN_WASTED = 20
 """Fewer wasted warms than this say nothing about a strategy."""
 _NO_ACCOUNT = "none of its accounts is active"
+_NOT_OPENED = f"nobody opened any of its reports in the last {USE_PERIOD.days} days"
 _MAX_LOG_AGE = timedelta(days=3)
 _CHECK_EVERY = timedelta(days=1)
 
@@ -67,10 +69,23 @@ class StrategyReport:
         return "retired" if self.stored.state.retired_at else "disabled"
 
     @property
+    def about(self) -> str | None:
+        """What a strategy does that nobody has to create, and what it costs; None for the others."""
+        strategy = self.stored.strategy
+        if strategy is None or not (strategy.opened_only and self.stored.enabled):
+            return None
+        calls = format_count(self.usage.calls if self.usage else 0, "call")
+        end = "retires itself once nobody uses it" if strategy.retire_unused else "stays until it is disabled"
+        period = f"the last {USE_PERIOD.days} days"
+        return f"it runs, and warms only what somebody opened in {period}, with {calls} in that time; it {end}"
+
+    @property
     def note(self) -> str | None:
         """What a user should know: a problem, that it was retired, or that nobody uses it; None when all is well."""
         retired = self.stored.state.retired_why if self.status == "retired" else None
-        empty = _NO_ACCOUNT if self.coverage is not None and not self.coverage.keys else None
+        strategy = self.stored.strategy
+        nothing = _NOT_OPENED if strategy is not None and strategy.opened_only else _NO_ACCOUNT
+        empty = nothing if self.coverage is not None and not self.coverage.keys else None
         return self.stored.problem or retired or self.unused or empty
 
 
@@ -88,6 +103,7 @@ def report_strategies(context: Context, at: datetime, *, is_brief: bool = False)
     until = at + timedelta(microseconds=1)
     usage = strategy_warms.get_usage(context.engine, at - USE_PERIOD, until, with_runs=not is_brief)
     unused = _find_unused(context, stored, usage, log, at)
+    unused |= _find_unopened(view, stored, log, at) if view is not None else {}
     return [
         StrategyReport(
             item,
@@ -127,7 +143,7 @@ def check_unused(context: Context, at: datetime) -> dict[str, str]:
         return {}
     log = _LogState.read(context, at)
     usage = strategy_warms.get_usage(context.engine, at - USE_PERIOD, at, with_runs=False)
-    unused = _find_unused(context, due, usage, log, at)
+    unused = _find_unused(context, due, usage, log, at) | _find_unopened(StoreView(context, at), due, log, at)
     lines = {}
     with write_transaction(context.engine) as connection:
         for item in due:
@@ -179,11 +195,27 @@ def _find_unused(
     return {name: _describe_waste(usage[name]) for name in names if name in older}
 
 
+def _find_unopened(view: StoreView, items: Sequence[StoredStrategy], log: _LogState, at: datetime) -> dict[str, str]:
+    """Return by name why a strategy that warms only what was opened has had nothing to warm for the whole period."""
+    found = {}
+    for item in items:
+        strategy = item.strategy
+        if strategy is None or not (strategy.opened_only and log.is_current and _is_enabled_long(item, at)):
+            continue
+        with suppress(BadRequest):  # the next run records it as the strategy's problem
+            if not expand_keys(strategy, view):
+                found[item.name] = _NOT_OPENED
+    return found
+
+
+def _is_enabled_long(stored: StoredStrategy, at: datetime) -> bool:
+    return stored.state.enabled_at is None or stored.state.enabled_at <= at - USE_PERIOD
+
+
 def _is_wasted(stored: StoredStrategy, usage: StrategyUsage | None, log: _LogState, at: datetime) -> bool:
     """Whether nothing that the strategy warmed in the period was used, as far as the log tells."""
     is_proven = usage is not None and not usage.used and usage.wasted >= MIN_WASTED and log.is_current and log.opens
-    enabled_at = stored.state.enabled_at
-    return bool(is_proven) and (enabled_at is None or enabled_at <= at - USE_PERIOD)
+    return bool(is_proven) and _is_enabled_long(stored, at)
 
 
 def _describe_waste(usage: StrategyUsage) -> str:
@@ -196,10 +228,11 @@ def _describe_waste(usage: StrategyUsage) -> str:
 def _get_coverage(view: StoreView, strategy: Strategy | None, at: datetime) -> Coverage | None:
     if strategy is None:
         return None
-    keys = expand_keys(strategy, view.list_accounts())
+    keys: list[ReportKey] = []
     try:
+        keys = expand_keys(strategy, view)
         lifetimes = view.get_lifetimes(keys, [at] * len(keys))
-    except BadRequest:  # its report is not configured; the next run records that as its problem
+    except BadRequest:  # the next run records it as the strategy's problem
         return Coverage(len(keys), 0, None)
     fresh: Sequence[datetime] = [item.fetched_at for item in lifetimes if item is not None and item.expires_at > at]
     return Coverage(len(keys), len(fresh), min(fresh, default=None))

@@ -39,7 +39,7 @@ from adwarm.foundation.log_context import log_context
 from adwarm.foundation.redaction import log_unexpected, redact
 from adwarm.foundation.time_limit import seconds_left
 from adwarm.foundation.tracing import span
-from adwarm.model import Account, Actor, EntryKey, QuerySpec, Window, matches_key, resolve_key
+from adwarm.model import Account, EntryKey, QuerySpec, Window, matches_key, resolve_key
 from adwarm.prefetch.async_reports import ReportPending
 from adwarm.prefetch.batch import Batch, BatchStopped, FetchContext
 from adwarm.prefetch.batch_result import KeyOutcome, KeyRequest, KeyStatus, list_ids
@@ -56,7 +56,8 @@ from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.fresh_entries import find_whole_expiries
 from adwarm.prefetch.refresh import AccountRefresh, load_states
 from adwarm.recovery import Call
-from adwarm.store import accounts, denials, entries, leases, quarantine, read_traffic
+from adwarm.store import accounts, denials, entries, leases, quarantine
+from adwarm.store.call_causes import count_calls
 from adwarm.store.entries import Entry
 from adwarm.store.leases import FetchHints
 
@@ -420,14 +421,16 @@ class AccountFetch:
         return outcomes
 
     def _report_outcomes(self, outcomes: Sequence[KeyOutcome], error: AdwarmError | None) -> None:
-        """Add the account's calls to the traffic of the hour, and pass the outcomes to `progress`."""
-        counts = {
-            "upstream_calls": self._fetcher.calls,
-            "throttles": int(isinstance(error, Throttled)),
-            "errors": int(any(outcome.status in {KeyStatus.FAILED, KeyStatus.STALE} for outcome in outcomes)),
-        }
-        if any(counts.values()):
-            now = self.context.clock.now()
-            read_traffic.increment(self.context.engine, now, self._account_id, Actor.WARMER.value, **counts)
+        """Count the account's calls in the hour, by the cause of their key, and pass the outcomes to `progress`."""
+        payer = next((outcome for outcome in outcomes if outcome.calls), outcomes[0])
+        count_calls(
+            self.context.engine,
+            self.context.clock.now(),
+            self._account_id,
+            payer.request.cause,
+            calls=self._fetcher.calls,
+            throttles=int(isinstance(error, Throttled)),
+            errors=int(any(outcome.status in {KeyStatus.FAILED, KeyStatus.STALE} for outcome in outcomes)),
+        )
         if self.progress:
             self.progress(outcomes)

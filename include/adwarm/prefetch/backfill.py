@@ -23,7 +23,7 @@ from adwarm.fetch_plan.refetch_schedule import RefetchSchedule
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.local_time import local_day
 from adwarm.foundation.wording import format_count, format_duration
-from adwarm.model import Account, Priority, ReportKey, Window
+from adwarm.model import Account, CallCause, CauseKind, Priority, ReportKey, Window
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus, with_message
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.kill_switch import WarmingStopped
@@ -322,7 +322,8 @@ def _end_stopped(prefetch: PrefetchEngine, run_id: str, stop: WarmingStopped) ->
 def _to_request(gap: MissingSpans, report: str) -> KeyRequest:
     """Return the request for a gap: its newest day as an entry, and the other days as history."""
     newest = gap.spans[-1].until
-    return KeyRequest(ReportKey(gap.account.id, f"{newest}..{newest}", report), history=gap.block)
+    key, cause = ReportKey(gap.account.id, f"{newest}..{newest}", report), CallCause(CauseKind.BACKFILL)
+    return KeyRequest(key, history=gap.block, cause=cause)
 
 
 def _raise_if_all_failed(outcomes: Sequence[KeyOutcome]) -> None:

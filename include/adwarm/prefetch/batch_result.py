@@ -8,7 +8,7 @@ from enum import StrEnum
 from adwarm.fetch_plan.planner import get_day_close_windows
 from adwarm.foundation.errors import AdwarmError, Blocked, Denied, Permanent, Refused, Throttled, TokenDead, Transient
 from adwarm.foundation.wording import format_some
-from adwarm.model import ReportKey, Window
+from adwarm.model import MANUAL_CAUSE, CallCause, ReportKey, Window
 
 
 class KeyStatus(StrEnum):
@@ -38,6 +38,7 @@ class KeyRequest:
         fresh_until: make the entry fresh at least through this moment (UTC); None means now.
         history: further days to complete; they get no entry.
         origin: what `reference` numbers, in log lines: a planned `warm` or a reader's `request`.
+        cause: what makes the calls.
     """
 
     key: ReportKey
@@ -46,6 +47,7 @@ class KeyRequest:
     fresh_until: datetime | None = None
     history: Window | None = None
     origin: str = "warm"
+    cause: CallCause = MANUAL_CAUSE
 
     def get_history_window(self, history_days: int, last_closed: date) -> Window | None:
         """Return the days to complete besides the key's own; None when there are none."""

@@ -25,10 +25,11 @@ from adwarm.foundation.errors import AdwarmError, Corrupt, Permanent
 from adwarm.foundation.errors import Refused as RefusedError
 from adwarm.foundation.stored_errors import name_error
 from adwarm.foundation.wording import format_count
-from adwarm.model import Priority, Scope, ScopeKind
+from adwarm.model import MANUAL_CAUSE, CallCause, CauseKind, Priority, Scope, ScopeKind
 from adwarm.prefetch import KeyOutcome, KeyRequest, KeyStatus, PrefetchEngine
 from adwarm.prefetch.batch import BatchStopped
 from adwarm.prefetch.progress_log import ProgressLog
+from adwarm.store.requests import QueuedRequest
 
 BATCH_SIZE = 10
 _DEADLINE_RETRY_SECONDS = 1.0
@@ -153,7 +154,7 @@ class QueueWorker:
         longest = max(claim.seconds_left for claim in claims)
         engine = replace(self.prefetch, admission=DeadlineAdmission(self.prefetch.admission, deadlines, self.monotonic))
         wait = min(longest, self.prefetch.settings.backpressure.timeout_seconds)
-        requests = [KeyRequest(claim.request.key, reference=claim.request.id, origin="request") for claim in claims]
+        requests = [_to_request(claim.request) for claim in claims]
         try:
             with ProgressLog(len(requests), log.log) as progress:
 
@@ -229,3 +230,9 @@ def _result(outcome: KeyOutcome) -> dict[str, object]:
     moments = {"fetched_at": outcome.fetched_at, "expires_at": outcome.expires_at}
     texts = {name: None if value is None else value.isoformat() for name, value in moments.items()}
     return {"status": str(outcome.status), "requests": outcome.calls, "seconds": outcome.seconds, **texts}
+
+
+def _to_request(queued: QueuedRequest) -> KeyRequest:
+    """Return the request for a key; readers have a token, and a command or a form has none."""
+    cause = MANUAL_CAUSE if queued.token_id is None else CallCause(CauseKind.READER)
+    return KeyRequest(queued.key, reference=queued.id, origin="request", cause=cause)

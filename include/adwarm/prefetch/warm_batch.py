@@ -25,7 +25,7 @@ from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError, Denied, Refused, TokenDead
 from adwarm.foundation.log_context import log_context
 from adwarm.foundation.wording import format_count
-from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus
+from adwarm.model import Priority, Warm, WarmReason, WarmResult, WarmStatus, find_cause
 from adwarm.prefetch.batch_result import BatchResult, KeyOutcome, KeyRequest, KeyStatus
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.kill_switch import WarmingStopped
@@ -281,7 +281,8 @@ def _to_request(warm: Warm) -> KeyRequest:
     close_day = None
     if warm.reason is WarmReason.DAY_CLOSED:
         close_day = date.fromisoformat(warm.key.date_range.partition("..")[2])
-    return KeyRequest(warm.key, reference=warm.id, close_day=close_day, fresh_until=warm.predicted_open)
+    cause = find_cause(warm.reason, warm.strategy, warm.run_id)
+    return KeyRequest(warm.key, warm.id, close_day, warm.predicted_open, cause=cause)
 
 
 def _record_outcomes(prefetch: PrefetchEngine, run_id: str, outcomes: Sequence[KeyOutcome]) -> None:

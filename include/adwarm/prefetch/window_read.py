@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.foundation.time_limit import TimeLimit, limited
-from adwarm.model import Account, Priority, QuerySpec, Row, Window
+from adwarm.model import Account, CallCause, CauseKind, Priority, QuerySpec, Row, Window
 from adwarm.prefetch.engine import PrefetchEngine
 from adwarm.prefetch.fetcher import Fetcher
 from adwarm.prefetch.gap_filling import MissingData, describe_missing
 from adwarm.sources.protocol import Increment
+from adwarm.store.call_causes import count_calls
 
 
 @dataclass(slots=True)
@@ -67,11 +68,12 @@ def read_window(
     if query.connection not in engine.sources.factories:
         names = ", ".join(sorted(engine.sources.factories)) or "none"
         raise BadRequest(f"there is no connection {query.connection!r}; ADWARM_CONNECTIONS has {names}")
-    batch = engine.make_batch(priority, seconds)
+    batch, fetchers = engine.make_batch(priority, seconds), list[Fetcher]()
     limit = TimeLimit(seconds, "the read", "timeout_seconds of the step `source`")
     try:
         with batch.acquire_slot() as slot, limited(limit):
             fetcher = Fetcher(engine, slot, query.connection)
+            fetchers.append(fetcher)
             read = WindowRows(fetcher.source.name)
             read.daily, gaps = _read(fetcher, query, Increment.DAY, is_canceled)
             if len(query.window) > 1:
@@ -81,6 +83,13 @@ def read_window(
             return read
     finally:
         engine.release_grants()
+        count_calls(
+            engine.engine,
+            engine.clock.now(),
+            query.account.id,
+            CallCause(CauseKind.READER),
+            calls=sum(item.calls for item in fetchers),
+        )
 
 
 def _read(

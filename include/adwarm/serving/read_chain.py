@@ -37,7 +37,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from adwarm.foundation.errors import AdwarmError, Corrupt, NotFound, Transient
 from adwarm.foundation.redaction import redact
-from adwarm.model import Actor, Priority, ReportKey, Window, resolve_window
+from adwarm.model import Actor, CallCause, CauseKind, Priority, ReportKey, Window, resolve_window
 from adwarm.prefetch import KeyRequest, PrefetchEngine
 from adwarm.prefetch.batch import BatchStopped
 from adwarm.recovery import Fallback, RecoveryPipeline
@@ -359,7 +359,10 @@ class _Steps:
         engine = self._make_prefetch()
         wait = min(step.timeout_seconds, engine.settings.backpressure.timeout_seconds)
         done = engine.run(
-            [KeyRequest(self._key)], self._request.priority, wait_seconds=wait, heartbeat=_stop_if_abandoned
+            [KeyRequest(self._key, cause=CallCause(CauseKind.READER))],
+            self._request.priority,
+            wait_seconds=wait,
+            heartbeat=_stop_if_abandoned,
         )
         result = self._reader.read(self._key, record_traffic=False)
         if result.status is ReadStatus.HIT:

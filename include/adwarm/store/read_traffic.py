@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, Label, Update, bindparam, case, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Label, Update, bindparam, case, func, select, update
 
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Actor
@@ -35,6 +35,12 @@ def increment(
 
 def increment_many(engine: Engine, counts: Mapping[TrafficKey, Mapping[str, float]]) -> None:
     """Add to the counts of hours in one transaction; the names of counts are those of `increment`."""
+    with write_transaction(engine) as connection:
+        add_counts(connection, counts)
+
+
+def add_counts(connection: Connection, counts: Mapping[TrafficKey, Mapping[str, float]]) -> None:
+    """Add to the counts of hours, as `increment_many` does, in a transaction of the caller."""
     keys = sorted(counts)  # in one order, so that two processes cannot wait for each other's rows
     zero = {**dict.fromkeys(_COUNTS, 0), "latency_ms": 0.0}
     new = [{"hour": hour, "account_id": account, "actor": actor, **zero} for hour, account, actor in keys]
@@ -47,9 +53,8 @@ def increment_many(engine: Engine, counts: Mapping[TrafficKey, Mapping[str, floa
         }
         for key in keys
     ]
-    with write_transaction(engine) as connection:
-        insert_new(connection, table, new)
-        connection.execute(_ADD, changes)
+    insert_new(connection, table, new)
+    connection.execute(_ADD, changes)
 
 
 def get_day_start(now: datetime) -> datetime:

@@ -4,8 +4,8 @@ A change of the definition keeps the state, with two exceptions: a strategy whos
 and a strategy that is enabled again is no longer retired.
 """
 
-from collections.abc import Iterable
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -66,8 +66,18 @@ def remove_strategy(connection: Connection, name: str, at: datetime) -> bool:
     return True
 
 
-def seed_strategies(connection: Connection, strategies: Iterable[Strategy], at: datetime) -> None:
-    """Insert the strategies that never were in the database."""
+def seed_strategies(connection: Connection, strategies: Sequence[Strategy], at: datetime) -> None:
+    """Insert the strategies that never were in the database.
+
+    One that an earlier version has inserted, and that nobody has changed, becomes what it is today.
+    """
+    for name in connection.execute(select(table.c.name).where(table.c.opened_only.is_(None))).scalars().all():
+        stored = find_strategy(connection, name)
+        for item in strategies:
+            former = replace(item, retire_unused=False, opened_only=False)
+            if stored and stored.strategy and replace(stored.strategy, enabled=item.enabled) == former:
+                values = {"retire_unused": item.retire_unused, "opened_only": item.opened_only}
+                connection.execute(update(table).where(table.c.name == name).values(**values))
     seen = set(connection.execute(select(states.c.name)).scalars())
     new = [strategy for strategy in strategies if strategy.name not in seen]
     insert_new(connection, table, [_row(strategy) for strategy in new])
@@ -145,6 +155,8 @@ def _value(name: str, value: Any) -> Any:
     Raises:
         BadRequest: a JSON column does not hold a list of texts.
     """
+    if name == "opened_only":
+        return bool(value)
     if name not in _LISTS or (name == "accounts" and value is None):
         return value
     if not isinstance(value, list | None) or not all(isinstance(text, str) for text in value or ()):

@@ -162,6 +162,7 @@ strategy = Table(
     Column("time_zone", String(64), nullable=False, default="UTC", server_default="UTC"),
     Column("retire_unused", Boolean, nullable=False, default=False, server_default=false()),
     Column("open_hours", Integer, nullable=False, default=6, server_default="6"),
+    Column("opened_only", Boolean),
 )
 
 # One row per strategy, kept when it is removed; apart from the definition, which users edit.
@@ -459,6 +460,16 @@ request = Table(
         sqlite_where=text("status IN ('pending', 'processing')"),
         postgresql_where=text("status IN ('pending', 'processing')"),
     ),
+)
+
+# Grows with hours times causes. Maintenance deletes old rows.
+call_hour = Table(
+    "call_hour",
+    metadata,
+    key_column("hour", UtcDateTime()),
+    key_column("cause", String(16)),
+    key_column("strategy", String(80)),
+    value_column("calls", Integer, 0),
 )
 
 # Grows with hours times accounts times actors. Maintenance deletes old rows.

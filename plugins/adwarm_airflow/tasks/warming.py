@@ -24,7 +24,7 @@ from adwarm.planning.strategy_schedule import (
     select_enabled,
     select_named,
 )
-from adwarm.planning.strategy_use import check_unused
+from adwarm.planning.strategy_use import check_unused, report_strategies
 from adwarm.planning.warm_outcomes import mark_warm_outcomes
 from adwarm.prefetch.outcome_text import describe_denied, describe_left_out
 from adwarm.prefetch.warm_batch import lift_denials
@@ -96,7 +96,7 @@ def plan_strategies(context: Mapping[str, Any]) -> list[dict[str, Any]]:
     if form is None and selection.is_empty:
         skip_task("no strategy is due")
     summary = decide_strategies(runtime.context, selection, decided_at, run.run_id, form=form, dry_run=dry_run)
-    _log_strategies(summary)
+    _log_strategies(runtime, summary)
     if form is None and set(selection.rechecks) == set(summary.strategies) and not summary.total("planned"):
         skip_task("no strategy is due, and no report was left to warm since the latest due times")
     _start_job(runtime, run, summary.total("planned") if summary.lanes else 0, summary.stopped)
@@ -294,8 +294,11 @@ def _skip_without_ads(runtime: Runtime) -> None:
         )
 
 
-def _log_strategies(summary: StrategyPlanSummary) -> None:
+def _log_strategies(runtime: Runtime, summary: StrategyPlanSummary) -> None:
     log.info("%s", summary)
+    for report in report_strategies(runtime.context, runtime.clock.now(), is_brief=True):
+        if report.about and report.stored.name in summary.strategies:
+            log.info("strategy %s: %s", report.stored.name, report.about)
     for name, problem in summary.problems.items():
         log.error("strategy %s is left out: %s; mend it with `adwarm strategy set`", name, problem)
 

@@ -50,13 +50,18 @@ def test_status_shows_what_is_stored(adwarm: Adwarm) -> None:
     adwarm("get", "act_1", "yesterday", "--actor", "human")
     document = adwarm("status", "--json").json
     assert (document["entries"]["entries"], document["traffic_24h"]["hits"]) == (1, 1)
+    (cause,) = document["calls_24h"]["causes"]
+    assert (cause["cause"], cause["calls"]) == ("manual", document["traffic_24h"]["upstream_calls"])
     assert document["forecast"]["live"] is None
     (machine,) = document["machines"]
     assert (machine["memory_percent"], machine["limit"]) == (10.0, None)
     shown = adwarm("status")
     assert shown.exit_code == 0
     assert "its calls are not limited" in " ".join(shown.stdout.split())
-    assert all(title in shown.stdout for title in ("Stored", "Warms", "Forecast", "Last 24 hours", "Jobs", "Limits"))
+    assert all(
+        title in shown.stdout
+        for title in ("Stored", "Warms", "Forecast", "Last 24 hours", "Calls to the platform", "Jobs", "Limits")
+    )
 
 
 def test_status_shows_what_compression_saves(adwarm: Adwarm) -> None:

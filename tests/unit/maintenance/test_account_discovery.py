@@ -23,12 +23,13 @@ from adwarm.foundation.errors import (
 )
 from adwarm.foundation.time_limit import TimeLimit
 from adwarm.maintenance.account_discovery import AccountDiscovery
-from adwarm.model import Account, Priority, Scope, ScopeKind
+from adwarm.model import Account, CauseKind, Priority, Scope, ScopeKind
 from adwarm.runtime import Runtime
 from adwarm.settings import Settings
 from adwarm.sources.protocol import AccountPage
 from adwarm.store import ObjectStore, accounts
 from adwarm.store.account_discoveries import list_attempts
+from adwarm.store.call_causes import get_day_calls
 from tests.unit.conftest import ScriptedSource
 from tests.wall_clock import database_now
 
@@ -101,6 +102,8 @@ def test_pages_are_read_to_the_end(runtime: Runtime, engine: Engine, clock: Virt
         "fleet",
         "token:t1",
     ]
+    (cause,) = get_day_calls(engine, clock.now()).causes
+    assert (cause.cause.kind, cause.calls) == (CauseKind.CHECK, 3)
 
 
 def test_a_dry_run_stores_nothing(runtime: Runtime, engine: Engine, clock: VirtualClock) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Table
 
+from adwarm.model import CallCause, CauseKind
 from adwarm.pages.views.now_tab import TABS
 from adwarm.store import jobs, read_traffic
 from adwarm.store import tables as t
+from adwarm.store.call_causes import count_calls
 from adwarm.store.database import write_transaction
 from tests.unit.pages.conftest import START, Page
 
@@ -140,10 +142,13 @@ def test_estimates_say_what_they_rest_on(page: Page) -> None:
     """Calls without warming are first opens times the calls of a fetch; warming everything needs a forecast."""
     assert "no estimate" in page.tile("now", "calls")
     read_traffic.increment(page.runtime.engine, START, "act_1", "human", first_opens=50, first_hits=1)
-    read_traffic.increment(page.runtime.engine, START, "act_1", "warmer", upstream_calls=7)
+    count_calls(page.runtime.engine, START, "act_1", CallCause(CauseKind.STRATEGY, "<board>"), calls=5)
+    count_calls(page.runtime.engine, START, "", CallCause(CauseKind.CHECK), calls=2)
     _warms(page, {}, {})
     text = _text(page.tile("now", "calls"))
     assert '<td class="num">7</td>' in text
+    for number, words in ((5, "strategy &lt;board&gt;"), (2, "checks: accounts")):
+        assert f'of these</th><td class="num">{number}</td><td>{words}' in text
     assert '<td class="num">about 100</td>' in text
     assert "it takes a trained forecast" in text
     snapshot = {

@@ -328,6 +328,7 @@ def test_a_strategy_that_includes_the_key_is_named(world: World) -> None:
         "other_accounts": {"date_ranges": ["today"], "accounts": ["act_2"]},
         "without_it": {"date_ranges": ["today"], "excluded_accounts": ["act_1"]},
         "disabled": {"date_ranges": ["today"], "enabled": False},
+        "opened": {"date_ranges": ["today"], "opened_only": True},
     }
     apply_changes(
         world.engine,
@@ -338,6 +339,9 @@ def test_a_strategy_that_includes_the_key_is_named(world: World) -> None:
     step = next(item for item in world.explain(NINE).steps if item.name == "strategies")
     reasons = {"names other accounts", "excludes the account", "is disabled", "warms last_7d"}
     assert reasons <= set(step.facts.values())
+    never = ReportKey("act_4", "today")
+    step = next(item for item in world.explain(NINE, never).steps if item.name == "strategies")
+    assert step.facts["opened"] == "warms only what was opened in the 30 days before"
     kept = {"keep": {"date_ranges": ["today"], "max_calls_per_hour": 1, "accounts": ["act_1", "act_2"]}}
     apply_changes(
         world.engine, world.context.settings, check_changes(world.engine, world.context.settings, kept, NINE), NINE

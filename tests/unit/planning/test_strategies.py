@@ -2,29 +2,50 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, Priority, ReportKey, Strategy, Warm, WarmReason, WarmResult, WarmStatus
+from adwarm.patterns.ingest.run import ingest
 from adwarm.planning.strategies import StrategyPlanSummary, decide_strategies, expand_keys, recommend_strategy
 from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, StrategySelection, load_strategies, select_due
 from adwarm.prefetch import KeyRequest
-from adwarm.store import accounts, jobs, warms, write_transaction
+from adwarm.store import accounts, aggregates, jobs, warms, write_transaction
+from adwarm.store.aggregates import HourAggregate
 from adwarm.store.strategies import remove_strategy, save_strategy
 from tests.unit.conftest import NOW, PrefetchHarness
 
-KNOWN = [Account("act_2"), Account("act_1"), Account("act_3", status="denied")]
+OPENED = {ReportKey("act_2", "yesterday"), ReportKey("act_1", "last_7d"), ReportKey("act_3", "last_7d")}
 
 
-def test_the_default_covers_the_usual_dashboard() -> None:
-    """An empty installation keeps three ranges of every active account warm, at low priority."""
+class View:
+    """Knows three accounts, of which one is denied, and three reports that were opened."""
+
+    def list_accounts(self) -> list[Account]:
+        """Return the accounts."""
+        return [Account("act_2"), Account("act_1"), Account("act_3", status="denied")]
+
+    def list_opened(self, date_ranges: tuple[str, ...], report: str) -> set[ReportKey]:
+        """Return what was opened."""
+        return {key for key in OPENED if key.date_range in date_ranges and key.report == report}
+
+
+KNOWN: Any = View()
+
+
+def test_the_default_covers_what_people_open_of_the_usual_dashboard() -> None:
+    """A new installation keeps what was opened of three ranges warm, at low priority; who names reports gets them."""
     (strategy,) = DEFAULT_STRATEGIES
     pace = (strategy.batch_size, strategy.delay_seconds, strategy.max_calls_per_hour, strategy.cron)
     assert (strategy.urgency, *pace) == (Priority.LOW, 5, 5.0, 100, "0 */6 * * *")
-    assert expand_keys(strategy, KNOWN) == [
+    assert expand_keys(strategy, KNOWN) == [ReportKey("act_1", "last_7d"), ReportKey("act_2", "yesterday")]
+    assert (strategy.retire_unused, strategy.opened_only) == (True, True)
+    assert expand_keys(replace(strategy, opened_only=False), KNOWN) == [
         ReportKey(account, name) for account in ("act_1", "act_2") for name in ("yesterday", "last_7d", "last_30d")
     ]
 
@@ -87,6 +108,38 @@ def stored_accounts(bench: PrefetchHarness) -> None:
 def _decide(bench: PrefetchHarness, *strategies: Strategy, run_id: str = RUN, **kwargs: Any) -> StrategyPlanSummary:
     selection = StrategySelection(list(strategies), kwargs.pop("problems", {}))
     return decide_strategies(bench.prefetch.context, selection, bench.clock.now(), run_id, **kwargs)
+
+
+def _open(bench: PrefetchHarness, folder: Path, *opens: tuple[datetime, str, str]) -> None:
+    """Read a log with these opens: time, account and actor."""
+    names = ("ts", "account_id", "actor")
+    lines = [orjson.dumps({**dict(zip(names, each, strict=True)), "date_range": "last_7d"}) for each in opens]
+    (folder / "log.jsonl").write_bytes(b"\n".join(lines))
+    context = bench.prefetch.context
+    settings = context.settings.model_copy(update={"access_log_url": str(folder / "log.jsonl")})
+    ingest(replace(context, settings=settings), NOW, window=(NOW - timedelta(days=60), NOW))
+
+
+def test_nobody_opened_it_so_it_is_not_warmed(bench: PrefetchHarness, tmp_path: Path) -> None:
+    """The default plans what people opened in the last 30 days, and nothing before there is a log."""
+    default = DEFAULT_STRATEGIES[0]
+    assert _decide(bench, default).total("planned") == 0
+    recent, old = NOW - timedelta(days=29), NOW - timedelta(days=31)
+    _open(bench, tmp_path, (recent, "act_1", "human"), (old, "act_2", "human"), (recent, "act_3", "api"))
+    assert _decide(bench, default).total("planned") == 1
+    assert [row.key for row in _rows(bench)] == [ReportKey("act_1", "last_7d")]
+    named = replace(default, accounts=("act_2",), opened_only=False)
+    assert _decide(bench, named, run_id=f"{RUN}2").total("planned") == 3
+
+
+def test_a_lost_day_of_the_log_is_the_problem_of_that_strategy(bench: PrefetchHarness) -> None:
+    """A strategy that has to know what was opened says so, and the others are planned."""
+    with write_transaction(bench.engine) as connection:
+        hour = HourAggregate(NOW - timedelta(hours=2), "a" * 64, 1, 1)
+        aggregates.replace_hours(connection, hour.hour, NOW, [hour], NOW)
+    summary = _decide(bench, DEFAULT_STRATEGIES[0], PAIR)
+    assert (list(summary.strategies), list(summary.problems)) == (["pair"], ["default_dashboards"])
+    assert "what was opened lately cannot be read" in summary.problems["default_dashboards"]
 
 
 def _rows(bench: PrefetchHarness, status: str = "planned", run_id: str = RUN) -> list[Warm]:

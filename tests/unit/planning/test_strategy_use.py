@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Strategy, WarmReason, WarmStatus
-from adwarm.planning.strategy_schedule import record_rechecks
+from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES, record_rechecks
 from adwarm.planning.strategy_use import MIN_WASTED, StrategyReport, check_unused, report_strategies
 from adwarm.prefetch import KeyRequest
 from adwarm.store import accounts, aggregates, warms, write_transaction
@@ -89,6 +89,27 @@ def test_an_unused_strategy_says_so_and_retires_if_it_may(bench: PrefetchHarness
     with write_transaction(bench.engine) as connection:
         set_enabled(connection, "leaver", True, NOW)
     assert (_report(bench, "leaver").status, _report(bench, "leaver").unused) == ("enabled", None)
+
+
+def test_the_default_says_what_it_costs_and_retires_itself(bench: PrefetchHarness) -> None:
+    """What runs without anybody's asking says so with its calls; with nothing opened for 30 days it is disabled."""
+    name = DEFAULT_STRATEGIES[0].name
+    _warms(bench, name, range(1, 4))
+    with write_transaction(bench.engine) as connection:
+        aggregates.replace_hours(connection, LONG_AGO, NOW, [], NOW)
+    report = _report(bench, name, NOW)
+    assert report.about == (
+        "it runs, and warms only what somebody opened in the last 30 days, with 6 calls in that time; "
+        "it retires itself once nobody uses it"
+    )
+    assert (_report(bench, "keeper").about, check_unused(bench.prefetch.context, NOW)) == (None, {})
+    later = NOW + 31 * DAY
+    with write_transaction(bench.engine) as connection:
+        aggregates.set_watermark(connection, later, later)
+    assert list(check_unused(bench.prefetch.context, later)) == [name]
+    retired = _report(bench, name, later)
+    assert (retired.status, retired.about) == ("retired", None)
+    assert retired.note == "nobody opened any of its reports in the last 30 days"
 
 
 @pytest.mark.parametrize("reason", ["one was used", "too few", "too new", "log not read", "no open in the log"])

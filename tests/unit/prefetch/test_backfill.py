@@ -6,7 +6,7 @@ import pytest
 
 from adwarm.fetch_plan.planner import aligned_block
 from adwarm.foundation.errors import BadRequest, Denied, Throttled, TokenDead, Transient
-from adwarm.model import Account, Window
+from adwarm.model import Account, CauseKind, Window
 from adwarm.prefetch.backfill import (
     ASSUMED_ROWS,
     BackfillResult,
@@ -18,6 +18,7 @@ from adwarm.prefetch.backfill import (
 )
 from adwarm.sources.protocol import Capabilities, FetchUnit, Increment, ResultPage
 from adwarm.store import jobs, partitions
+from adwarm.store.call_causes import get_day_calls
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
 RANGE = Window(date(2026, 6, 1), date(2026, 8, 29))
@@ -45,6 +46,8 @@ def test_every_day_is_fetched_once_in_blocks(bench: PrefetchHarness) -> None:
     assert all(aligned_block(window.since) == aligned_block(window.until) for window in asked)
     assert (report.ended, report.reasons) == ({"fetched": report.blocks}, {})
     assert _days(bench, "act_3") == set(RANGE.days())
+    (cause,) = get_day_calls(bench.engine, bench.clock.now()).causes
+    assert (cause.cause.kind, cause.calls) == (CauseKind.BACKFILL, report.requests)
 
 
 @SQLITE_ONLY

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from adwarm.backpressure import Rejected, RequestQueue
+from adwarm.backpressure import Rejected, RequestQueue, TokenLimits
 from adwarm.foundation.errors import BadRequest, Corrupt, Denied, Throttled, TokenDead, Transient
-from adwarm.model import Priority, ReportKey
+from adwarm.model import CauseKind, Priority, ReportKey
 from adwarm.prefetch.queue_worker import DrainResult, QueueWorker
 from adwarm.settings import BackpressureSettings
 from adwarm.sources.protocol import FetchUnit, ResultPage
+from adwarm.store.call_causes import get_day_calls
 from adwarm.store.requests import QueuedRequest, RequestStatus
 from tests.unit.conftest import NOW, PrefetchHarness, one_ad_page
 
@@ -69,6 +70,15 @@ class QueueStage:
 def stage(bench: PrefetchHarness) -> QueueStage:
     """A queue with the default rules."""
     return QueueStage(bench)
+
+
+def test_calls_of_readers_are_told_from_those_of_others(stage: QueueStage) -> None:
+    """A request of a token is a reader's; one of a command or a form is somebody's."""
+    stage.enqueue("act_1")
+    stage.queue.enqueue(ReportKey("act_2", "yesterday"), Priority.LOW, limits=TokenLimits("t", 9, 9, 9))
+    stage.drainer.drain(60)
+    calls = {item.cause.kind: item.calls for item in get_day_calls(stage.bench.engine, NOW).causes}
+    assert calls == {CauseKind.MANUAL: 3, CauseKind.READER: 2}
 
 
 def test_the_queue_is_drained_by_priority(stage: QueueStage) -> None:

@@ -8,11 +8,22 @@ import pytest
 
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import Denied, Throttled, TokenDead, Transient
-from adwarm.model import Account, PlannedWarm, Priority, ReportKey, Strategy, WarmReason, WarmStatus
+from adwarm.model import (
+    Account,
+    CallCause,
+    CauseKind,
+    PlannedWarm,
+    Priority,
+    ReportKey,
+    Strategy,
+    WarmReason,
+    WarmStatus,
+)
 from adwarm.prefetch import BatchResult
 from adwarm.prefetch.warm_batch import Pace, lift_denials, list_earlier_outcomes, reopen_batch, warm_batch
 from adwarm.sources.protocol import FetchUnit, ResultPage
 from adwarm.store import accounts, jobs, read_traffic, warms, write_transaction
+from adwarm.store.call_causes import get_day_calls
 from adwarm.store.strategies import claim_slot, list_strategies, save_strategy
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
 
@@ -124,11 +135,13 @@ def test_each_warm_is_admitted_in_its_own_class(bench: PrefetchHarness) -> None:
 
 
 def test_calls_are_counted_as_traffic(bench: PrefetchHarness) -> None:
-    """The upstream calls of a batch are in the traffic of their hour."""
-    _plan(bench, _row("act_1"))
+    """The upstream calls of a batch are in the traffic of their hour, with what planned them."""
+    _plan(bench, _row("act_1", strategy="board"))
     report = warm_batch(bench.prefetch, RUN, 0)
     counted = read_traffic.get_totals(bench.engine, NOW, NOW + timedelta(hours=1))
     assert (report.calls, 0, 0) == (counted["upstream_calls"], counted["throttles"], counted["hits"])
+    (cause,) = get_day_calls(bench.engine, NOW).causes
+    assert (cause.calls, cause.cause) == (report.calls, CallCause(CauseKind.STRATEGY, "board"))
 
 
 def _statuses(bench: PrefetchHarness) -> list[str]:

@@ -10,7 +10,6 @@ from sqlalchemy import (
     Engine,
     Row,
     Select,
-    Subquery,
     and_,
     case,
     cast,
@@ -110,9 +109,8 @@ def list_outcomes(engine: Engine, since: datetime) -> list[Row[Any]]:
 
 
 def get_calls(engine: Engine, since: datetime) -> Row[Any]:
-    """Return the upstream calls and first opens since then, what a fetch took, and how many reports are known."""
-    traffic = _sum_traffic(since, "first_opens", actors=_READERS).subquery()
-    made = _sum_traffic(since, "upstream_calls", actors=None).subquery()
+    """Return the first opens since then, what a fetch took, and how many reports are known."""
+    traffic = _sum_traffic(since, "first_opens").subquery()
     with read_transaction(engine) as connection:
         lifetime = _seconds_between(connection, warm.c.fetched_at, warm.c.expires_at)
         fetched = (
@@ -127,8 +125,8 @@ def get_calls(engine: Engine, since: datetime) -> Row[Any]:
         keys = select(forecast_snapshot.c["keys"]).where(
             forecast_snapshot.c.id == select(policy.c.snapshot_id).limit(1).scalar_subquery()
         )
-        query = select(traffic, made, fetched, keys.scalar_subquery().label("keys"))
-        return connection.execute(query.select_from(_cross(traffic, made, fetched))).one()
+        query = select(traffic, fetched, keys.scalar_subquery().label("keys"))
+        return connection.execute(query.select_from(traffic.join(fetched, true()))).one()
 
 
 def list_quota(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
@@ -142,14 +140,12 @@ def list_quota(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
     return _list(engine, query.limit(10 * limit))
 
 
-def get_served(engine: Engine, since: datetime) -> Row[Any]:
-    """Return the reads of readers since then by result, and their first opens."""
-    with read_transaction(engine) as connection:
-        return connection.execute(_sum_traffic(since, *_READS)).one()
+def list_degraded(engine: Engine, since: datetime, limit: int = MAX_ROWS) -> list[Row[Any]]:
+    """Return the reasons of degraded entries, the most frequent first: how many, since when, and an example.
 
-
-def list_degraded(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
-    """Return the reasons of degraded entries, the most frequent first: how many, since when, and an example."""
+    Each row, of which there is at least one, also has the reads of readers since then by result; `entries` is None in
+    one that has nothing else.
+    """
     columns = (
         func.count().label("entries"),
         func.min(entry.c.fetched_at).label("oldest"),
@@ -158,7 +154,10 @@ def list_degraded(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
     )
     reason = entry.c.degraded_reason
     query = select(reason, *columns).where(entry.c.degraded).group_by(reason)
-    return _list(engine, query.order_by(func.count().desc(), reason).limit(limit))
+    found = query.order_by(func.count().desc(), reason).limit(limit).subquery()
+    served = _sum_traffic(since, *_READS).subquery()
+    both = select(served, found).select_from(served.outerjoin(found, true()))
+    return _list(engine, both.order_by(found.c.entries.desc(), found.c.degraded_reason))
 
 
 def list_jobs(engine: Engine, now: datetime, limit: int = MAX_ROWS) -> list[Job]:
@@ -208,10 +207,10 @@ def _of_first(column: ColumnElement[Any], condition: ColumnElement[bool], order:
     return select(column).where(condition).order_by(*order).limit(1)
 
 
-def _sum_traffic(since: datetime, *names: str, actors: Sequence[str] | None = tuple(_READERS)) -> Any:
-    """Return the sums of columns of the traffic since then; `actors` None counts those of all."""
-    chosen = _is_read_since(since) if actors is not None else traffic_hour.c.hour >= since
-    return select(*(func.coalesce(func.sum(traffic_hour.c[name]), 0).label(name) for name in names)).where(chosen)
+def _sum_traffic(since: datetime, *names: str) -> Any:
+    """Return the sums of columns of the readers' traffic since then."""
+    sums = (func.coalesce(func.sum(traffic_hour.c[name]), 0).label(name) for name in names)
+    return select(*sums).where(_is_read_since(since))
 
 
 def _is_read_since(since: datetime) -> ColumnElement[bool]:
@@ -228,11 +227,6 @@ def _seconds_between(
 
 def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
-
-
-def _cross(first: Subquery, second: Subquery, third: Subquery) -> Any:
-    """Return the product of three relations of one row each."""
-    return first.join(second, true()).join(third, true())
 
 
 def _list(engine: Engine, query: Any) -> list[Row[Any]]:

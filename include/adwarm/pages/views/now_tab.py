@@ -18,6 +18,7 @@ from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.headline import Situation, Switch, evaluate_situation
 from adwarm.pages.views.scope_names import describe_scope
 from adwarm.settings import BackpressureSettings
+from adwarm.store.call_causes import get_day_calls
 from adwarm.store.read_traffic import get_day_start
 
 REFRESH_SECONDS: Final = 15
@@ -69,10 +70,9 @@ class OutcomeRow:
 
 @dataclass(frozen=True, slots=True)
 class CallEstimates:
-    """Upstream calls of a day: made, and estimated for two other ways to work; None where data lack.
+    """Upstream calls of a day, estimated for two other ways to work; None where data lack.
 
     Attributes:
-        made: calls that were made.
         first_opens: first opens.
         calls_per_fetch: mean calls of a fetch.
         without_warming: at most so many calls, had every first open fetched its report.
@@ -81,7 +81,6 @@ class CallEstimates:
         lifetime_seconds: mean time that a fetched report stayed fresh.
     """
 
-    made: int
     first_opens: int
     calls_per_fetch: float | None
     without_warming: float | None
@@ -127,9 +126,10 @@ def load_efficiency(request: TileRequest) -> Values:
 
 
 def load_calls(request: TileRequest) -> Values:
-    """Return the calls of the last day beside estimates for no warming and for warming everything."""
-    row = now_queries.get_calls(request.services.context.engine, get_day_start(request.now))
-    return {"calls": estimate_calls(row)}
+    """Return the calls of the last day by cause, beside estimates for no warming and for warming everything."""
+    engine = request.services.context.engine
+    row, day = now_queries.get_calls(engine, get_day_start(request.now)), get_day_calls(engine, request.now)
+    return {"calls": estimate_calls(row), "day": day}
 
 
 def load_quota(request: TileRequest) -> Values:
@@ -152,9 +152,8 @@ def _is_busy(scope: Mapping[str, Any]) -> bool:
 
 def load_stale(request: TileRequest) -> Values:
     """Return the answers of the last day that were not fresh, and the entries that are degraded now."""
-    engine = request.services.context.engine
-    served = now_queries.get_served(engine, get_day_start(request.now))
-    degraded = now_queries.list_degraded(engine)
+    rows = now_queries.list_degraded(request.services.context.engine, get_day_start(request.now))
+    served, degraded = rows[0], [row for row in rows if row.entries is not None]
     reads = served.hits + served.stale + served.misses
     return {"served": served, "reads": reads, "degraded": degraded, "total": int(degraded[0].total) if degraded else 0}
 
@@ -192,7 +191,7 @@ def estimate_calls(row: Row[Any]) -> CallEstimates:
     everything = (
         keys * DAY.total_seconds() / lifetime * per_fetch if keys and lifetime and per_fetch is not None else None
     )
-    return CallEstimates(int(row.upstream_calls), int(row.first_opens), per_fetch, without, everything, keys, lifetime)
+    return CallEstimates(int(row.first_opens), per_fetch, without, everything, keys, lifetime)
 
 
 def read_scope(row: Row[Any], settings: BackpressureSettings, now: float) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def _describe_reports(values: Mapping[str, Any]) -> str:
     excluded = _list_texts(values.get("excluded_accounts"))
     left_out = f" except {format_count(len(excluded), 'account')}" if excluded else ""
     report = values.get("report")
+    left_out += ", if somebody opened it lately" if values.get("opened_only") else ""
     return f"{ranges} of {accounts}{left_out}" + ("" if report == "default" else f", report {report}")
 
 

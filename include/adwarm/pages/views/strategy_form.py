@@ -13,7 +13,7 @@ from adwarm.settings import Settings
 
 LISTS: Final = ("date_ranges", "accounts", "excluded_accounts")
 WHOLE_NUMBERS: Final = ("max_calls_per_hour", "batch_size", "max_parallel_batches", "open_hours")
-SWITCHES: Final = ("enabled", "retire_unused")
+SWITCHES: Final = ("enabled", "retire_unused", "opened_only")
 TEXTS: Final = ("report", "priority", "cron", "time_zone")
 CRON_EXAMPLES: Final = ("0 6 * * mon-fri", "30 7,13 * * *", "0 */6 * * *", "0 3 1 * *")
 

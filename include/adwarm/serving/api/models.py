@@ -330,6 +330,22 @@ class CodecItem(Document):
     errors: int = Field(description="Payloads that could not be compressed or decompressed.")
 
 
+class CauseItem(Document):
+    """The calls of one cause."""
+
+    cause: str = Field(description="`forecast`, `strategy`, `day_close`, `reader`, `backfill`, `check` and others.")
+    strategy: str | None = Field(description="Name of the strategy, when that is the cause.")
+    text: str = Field(description="The cause in words.")
+    calls: int = Field(description="How many.")
+
+
+class CallsOfDay(Document):
+    """The calls to the platform in the last 24 hours."""
+
+    made: int = Field(description="All of them.")
+    causes: list[CauseItem] = Field(description="What made them necessary; their sum is `made`.")
+
+
 class CompressionPage(Document):
     """Statistics of compression over all processes."""
 

@@ -10,10 +10,11 @@ import pytest
 from adwarm.backpressure.request_queue import RequestQueue
 from adwarm.compression.codecs import decode
 from adwarm.foundation.errors import Refused, Transient
-from adwarm.model import Actor, CompressionCounts, Priority, ReportKey, TokenScope
+from adwarm.model import Actor, CallCause, CauseKind, CompressionCounts, Priority, ReportKey, TokenScope
 from adwarm.serving.ports import FetchOutcome
 from adwarm.serving.problems import Problem
 from adwarm.store import compression_days, integrity_days, quarantine
+from adwarm.store.call_causes import count_calls, get_day_calls
 from adwarm.store.integrity_days import IntegrityCounts
 from adwarm.store.quarantine import DamagedItem
 from tests.unit.conftest import SQLITE_ONLY
@@ -240,6 +241,15 @@ def test_compression_statistics(api: Api) -> None:
     assert api.get("/v1/compression?days=8", admin).json()["codecs"][0]["packed"] == 10
     assert api.get("/v1/compression?days=0", admin).status_code == 400
     assert api.get("/v1/compression", api.token()).status_code == 403
+
+
+def test_calls_by_cause(api: Api) -> None:
+    """An administrator sees what made the calls of a day necessary, as the command and the page show it."""
+    count_calls(api.engine, api.clock.now(), "act_1", CallCause(CauseKind.STRATEGY, "board"), calls=3)
+    answer = api.get("/v1/calls", api.token(TokenScope.ADMIN)).json()
+    assert answer == get_day_calls(api.engine, api.clock.now()).to_dict()
+    assert answer["causes"] == [{"cause": "strategy", "strategy": "board", "text": "strategy board", "calls": 3}]
+    assert api.get("/v1/calls", api.token()).status_code == 403
 
 
 def test_integrity(api: Api) -> None:

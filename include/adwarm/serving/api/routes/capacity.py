@@ -14,6 +14,7 @@ from adwarm.serving.api.dependencies import NEEDS_ADMIN, NEEDS_READ, ReadToken, 
 from adwarm.serving.api.models import (
     BreakerItem,
     BreakerPage,
+    CallsOfDay,
     CapacityPage,
     CodecItem,
     CompressionPage,
@@ -23,6 +24,7 @@ from adwarm.serving.api.models import (
     ScopeItem,
 )
 from adwarm.serving.api.responses import problems
+from adwarm.store.call_causes import get_day_calls
 
 
 class CompressionFilter(BaseModel):
@@ -84,6 +86,13 @@ def get_compression(services: Services, query: Annotated[CompressionFilter, Quer
     totals = get_compression_totals(services.context.engine, since)
     items = [CodecItem(codec=name, **counts.to_dict()) for name, counts in totals.codecs.items()]
     return CompressionPage(since=totals.since, codecs=items)
+
+
+@router.get("/calls", summary="The calls of a day by cause", operation_id="get_calls", dependencies=[NEEDS_ADMIN])
+def get_calls(services: Services) -> CallsOfDay:
+    """Calls to the platform in the last 24 hours, and what made them necessary, the most frequent first."""
+    calls = get_day_calls(services.context.engine, services.clock.now())
+    return CallsOfDay.model_validate(calls.to_dict())
 
 
 def _may_see(token: AccessToken, name: str) -> bool:
