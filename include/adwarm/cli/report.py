@@ -53,12 +53,20 @@ def switch_report(
 
 
 @app.command("sql")
-def print_sql(report: Annotated[str, typer.Argument(help="Name of a report in the settings.")] = "default") -> None:
+def print_sql(
+    report: Annotated[str, typer.Argument(help="Name of a report in the settings.")] = "default",
+    *,
+    as_json: JsonOption = False,
+) -> None:
     """Print the SQL by which DuckDB reads the stored days of a report as the view `days`."""
     from adwarm.runtime import Runtime
     from adwarm.stored_days import write_duckdb_view
 
-    typer.echo(write_duckdb_view(Runtime().context.settings, report), nl=False)
+    sql = write_duckdb_view(Runtime().context.settings, report)
+    if as_json:
+        print_json({"report": report, "sql": sql})
+    else:
+        typer.echo(sql, nl=False)
 
 
 def list_preparing_fields(engine: "Engine") -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ _COMPRESSION_COLUMNS = (
     "mean_unpack_ms",
     "errors",
 )
-_USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "superseded", "open", "age", "late")
+_USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "superseded", "open", "age")
 _MAX_ROWS = 20
 """Rows to show of each table of limits."""
 
@@ -62,7 +62,7 @@ def status(*, as_json: JsonOption = False) -> None:
         "strategies": [report_fields(report, now) for report in strategies],
         "traffic_24h": read_traffic.get_day_totals(runtime.engine, now),
         "calls_24h": get_day_calls(runtime.engine, now).to_dict(),
-        "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine)],
+        "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine, running_at=now)],
         "maintenance": maintenance_fields(runtime.context, now),
         "queue": runtime.queue.status().to_dict(),
         "preparing": list_preparing_fields(runtime.engine),

@@ -72,6 +72,17 @@ class PeriodCount:
     errors: int
 
 
+@dataclass(frozen=True, slots=True)
+class KindCount:
+    """Errors of one kind and source, how many accounts they are about, and the time of the last one."""
+
+    kind: str
+    source: str
+    errors: int
+    accounts: int
+    last_at: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorFilter:
     """Which errors to list or count; None leaves a field free.
@@ -152,6 +163,21 @@ class ErrorLog:
         return [
             PeriodCount(datetime.fromtimestamp(int(row.start), UTC), row.source, row.kind, row.errors) for row in rows
         ]
+
+    def count_by_kind(self, wanted: ErrorFilter, limit: int) -> list[KindCount]:
+        """Return the errors by kind and source, the most frequent first."""
+        table = error_event.c
+        columns = (
+            func.count().label("errors"),
+            func.count(table.account_id.distinct()).label("accounts"),
+            func.max(table.at).label("last_at"),
+        )
+        query = (
+            select(table.kind, table.source, *columns).where(*wanted.conditions()).group_by(table.kind, table.source)
+        )
+        with read_transaction(self._engine) as connection:
+            rows = connection.execute(query.order_by(func.count().desc(), table.kind, table.source).limit(limit))
+            return [KindCount(**row._mapping) for row in rows]
 
     def prune(self, now: datetime) -> int:
         """Delete rows that are too old or too many, and return how many."""

@@ -91,9 +91,11 @@ class HealingStore:
             now = self._now(connection)
         return started is not None and started > now - timedelta(seconds=seconds)
 
-    def list_recent(self, limit: int) -> list[HealingRun]:
-        """Return the newest runs first."""
+    def list_recent(self, limit: int, since: datetime | None = None) -> list[HealingRun]:
+        """Return the newest runs first, of those since a time if one is given."""
         query = select(healing_run).order_by(healing_run.c.id.desc()).limit(limit)
+        if since is not None:
+            query = query.where(healing_run.c.at >= since)
         with read_transaction(self._engine) as connection:
             rows = connection.execute(query).all()
         return [HealingRun(*(getattr(row, name) for name in HealingRun._fields)) for row in rows]

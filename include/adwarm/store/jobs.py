@@ -5,10 +5,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import Connection, Engine, Row, and_, case, func, select, update
 
 from adwarm.foundation.errors import NotFound
 from adwarm.model import Job
+from adwarm.model.job import LONGEST_RUN
 from adwarm.store.database import read_transaction, upsert, write_transaction
 from adwarm.store.tables import warming_job as table
 
@@ -77,9 +78,13 @@ def finish(engine: Engine, run_id: str, at: datetime) -> Job:
     return job
 
 
-def list_latest(engine: Engine, limit: int = 10) -> list[Job]:
-    """Return the jobs that started last, newest first."""
-    query = select(table).order_by(table.c.started_at.desc()).limit(limit)
+def list_latest(engine: Engine, limit: int = 10, running_at: datetime | None = None) -> list[Job]:
+    """Return the jobs that started last, newest first; with a time, those that run then come before the others."""
+    query = select(table).limit(limit)
+    if running_at is not None:
+        is_running = and_(table.c.finished_at.is_(None), table.c.started_at > running_at - LONGEST_RUN)
+        query = query.order_by(case((is_running, 0), else_=1))
+    query = query.order_by(table.c.started_at.desc())
     with read_transaction(engine) as connection:
         return [_job(row) for row in connection.execute(query)]
 

@@ -3,13 +3,26 @@
 `adwarm.model.WarmStatus` lists the states of a warm and the transitions between them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import median
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Row, Select, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from adwarm.model import Mode, PlannedWarm, Priority, ReportKey, Warm, WarmReason, WarmResult, WarmStatus, WarmUse
 from adwarm.store import jobs
@@ -26,6 +39,8 @@ _KEY = (table.c.account_id, table.c.date_range, table.c.report)
 _CHANGE = update(table).where(table.c.id == bindparam("changed_id"))
 """Changes many warms in one round trip: run it with a list of values, each with the `changed_id` of its warm."""
 _IS_UNMARKED = and_(table.c.used.is_(None), table.c.superseded_by.is_(None))
+_AGES: Final = (0, 15, 30, 60, 120, 240, 480, 1_440)
+"""Minutes up to which ages are counted, so that the database returns no row of a warm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +52,7 @@ class WarmUsage:
         wasted: expired unopened.
         superseded: replaced by a newer warm of its key before anybody opened it.
         open: not known yet.
-        age: median seconds from the fetch to the first use; None when none was used.
-        late: median seconds from the predicted open to the first use, negative when the open came earlier; None when
-            none was used.
+        age: about the median seconds from the fetch to the first use; None when none was used.
     """
 
     mode: Mode
@@ -49,7 +62,12 @@ class WarmUsage:
     superseded: int
     open: int
     age: float | None
-    late: float | None
+
+    @property
+    def share(self) -> float | None:
+        """The share that was used of those of which it is known."""
+        marked = self.used + self.wasted
+        return self.used / marked if marked else None
 
 
 def replace_plan(engine: Engine, run_id: str, plan: Sequence[PlannedWarm]) -> None:
@@ -258,16 +276,21 @@ def list_fresh_until(engine: Engine, since: datetime, at: datetime) -> dict[Repo
 
 
 def get_usage(engine: Engine, since: datetime) -> list[WarmUsage]:
-    """Return how many of the warms decided since then were used, by mode and reason."""
-    columns = ("mode", "reason", "used", "superseded_by", "fetched_at", "warm_at", "predicted_open", "first_use")
-    query = select(*(table.c[name] for name in columns)).where(
-        table.c.decided_at >= since, table.c.status.in_(("fetched", "shadow"))
-    )
-    groups: dict[tuple[str, str], list[Row[Any]]] = {}
+    """Return how many of the warms decided since then were used, by mode and reason; the database counts them."""
+    is_used = table.c.used.is_(True)
     with read_transaction(engine) as connection:
-        for row in connection.execute(query):
-            groups.setdefault((row.mode, row.reason), []).append(row)
-    return [_usage(mode, reason, rows) for (mode, reason), rows in sorted(groups.items())]
+        age = _minutes_between(connection, func.coalesce(table.c.fetched_at, table.c.warm_at), table.c.first_use)
+        query = select(
+            table.c.mode,
+            table.c.reason,
+            _count_if(is_used).label("used"),
+            _count_if(table.c.used.is_(False)).label("wasted"),
+            _count_if(and_(table.c.used.is_(None), table.c.superseded_by.is_not(None))).label("superseded"),
+            _count_if(and_(table.c.used.is_(None), table.c.superseded_by.is_(None))).label("open"),
+            *(_count_if(and_(is_used, age < limit)).label(f"age_{place}") for place, limit in enumerate(_AGES)),
+        ).where(table.c.decided_at >= since, table.c.status.in_((WarmStatus.FETCHED, WarmStatus.SHADOW)))
+        rows = connection.execute(query.group_by(table.c.mode, table.c.reason).order_by(table.c.mode, table.c.reason))
+        return [_usage(dict(row._mapping)) for row in rows]
 
 
 def count_cut(engine: Engine, reason: WarmReason) -> int:
@@ -351,17 +374,39 @@ def _result_row(result: WarmResult) -> dict[str, Any]:
     }
 
 
-def _usage(mode: str, reason: str, rows: list[Row[Any]]) -> WarmUsage:
-    used = [row for row in rows if row.used]
-    ages = [(row.first_use - (row.fetched_at or row.warm_at)).total_seconds() for row in used]
-    late = [(row.first_use - row.predicted_open).total_seconds() for row in used if row.predicted_open]
+def _usage(row: Mapping[str, Any]) -> WarmUsage:
     return WarmUsage(
-        mode=Mode(mode),
-        reason=WarmReason(reason),
-        used=len(used),
-        wasted=sum(row.used is False for row in rows),
-        superseded=sum(row.superseded_by is not None for row in rows),
-        open=sum(row.used is None and row.superseded_by is None for row in rows),
-        age=median(ages) if ages else None,
-        late=median(late) if late else None,
+        mode=Mode(row["mode"]),
+        reason=WarmReason(row["reason"]),
+        used=row["used"],
+        wasted=row["wasted"],
+        superseded=row["superseded"],
+        open=row["open"],
+        age=_find_median([row[f"age_{place}"] for place in range(len(_AGES))], row["used"]),
     )
+
+
+def _find_median(younger: Sequence[int], count: int) -> float | None:
+    """Return about the median age in seconds: on a straight line between the two limits around half of the warms.
+
+    Args:
+        younger: how many warms are younger than each of `_AGES`.
+        count: how many warms there are.
+    """
+    if not count:
+        return None
+    for place in range(1, len(_AGES)):
+        if younger[place] * 2 >= count:
+            share = (count / 2 - younger[place - 1]) / (younger[place] - younger[place - 1])
+            return 60.0 * (_AGES[place - 1] + (_AGES[place] - _AGES[place - 1]) * share)
+    return 60.0 * _AGES[-1]
+
+
+def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def _minutes_between(connection: Connection, start: ColumnElement[Any], end: ColumnElement[Any]) -> ColumnElement[Any]:
+    if connection.dialect.name == "postgresql":
+        return func.date_part("epoch", end - start) / 60.0  # a float; `extract` gives a slow numeric
+    return (func.julianday(end) - func.julianday(start)) * 1_440.0

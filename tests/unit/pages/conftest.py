@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, event
 from starlette.requests import Request
 
+from adwarm.backpressure import RequestQueue
 from adwarm.foundation.clock import VirtualClock
 from adwarm.pages.access import Permission, Visitor
 from adwarm.pages.application import build_page
@@ -99,5 +100,8 @@ def page(engine: Engine, tmp_path: Path, clock: VirtualClock) -> Page:
     )
     runtime = Runtime(settings, clock)
     runtime.__dict__["engine"] = engine
+    runtime.__dict__["queue"] = RequestQueue(
+        engine, settings.backpressure, owner="page", database_time=lambda _: clock.now().timestamp()
+    )
     app = build_page(TABS, lambda: runtime.page_services, NamedAccess())
     return Page(runtime, AsgiClient(app, follow_redirects=False), clock)

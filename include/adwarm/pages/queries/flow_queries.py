@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Engine, Row, Select, and_, case, cast, func, literal, null, or_, select, union_all
+from sqlalchemy import Engine, Row, Select, case, cast, func, literal, null, or_, select, union_all
 from sqlalchemy.types import JSON, Float, Text
 
 from adwarm.store.database import read_transaction
@@ -13,8 +13,6 @@ from adwarm.store.tables import (
     capacity_grant,
     capacity_sample,
     capacity_scope,
-    error_event,
-    healing_run,
     isolation,
     request,
 )
@@ -80,18 +78,6 @@ def list_barred(engine: Engine) -> list[Row[Any]]:
     return _list(engine, query.order_by(rows.c.place, rows.c.changed_at.desc(), rows.c.name).limit(2 * MAX_ROWS))
 
 
-def list_queue(engine: Engine, now: datetime) -> list[Row[Any]]:
-    """Return the open requests by class and status: how many, and when the oldest was made.
-
-    Pending requests past their deadline are left out.
-    """
-    table = request.c
-    columns = (func.count().label("requests"), func.min(table.enqueued_at).label("oldest"))
-    is_open = or_(table.status == "processing", and_(table.status == "pending", table.deadline > now))
-    query = select(table.priority, table.status, *columns).where(table.status.in_(("pending", "processing")), is_open)
-    return _list(engine, query.group_by(table.priority, table.status).order_by(table.priority, table.status))
-
-
 def list_dead_requests(engine: Engine, since: datetime) -> list[Row[Any]]:
     """Return the requests that ended without a report since then, the newest first; `total` is how many there are."""
     table = request.c
@@ -111,32 +97,6 @@ def list_grants(engine: Engine, now: datetime) -> list[Row[Any]]:
     )
     query = select(table.owner, table.priority, *columns).where(table.expires_at > now.timestamp())
     return _list(engine, query.group_by(table.owner, table.priority).order_by(table.owner, table.priority).limit(100))
-
-
-def count_errors(engine: Engine, since: datetime) -> list[Row[Any]]:
-    """Return the errors since then by kind and source, the most frequent first: how many, accounts, and the last."""
-    table = error_event.c
-    columns = (
-        func.count().label("errors"),
-        func.count(table.account_id.distinct()).label("accounts"),
-        func.max(table.at).label("last_at"),
-    )
-    query = select(table.kind, table.source, *columns).where(table.at >= since).group_by(table.kind, table.source)
-    return _list(engine, query.order_by(func.count().desc(), table.kind, table.source).limit(MAX_ROWS))
-
-
-def list_errors(engine: Engine, since: datetime) -> list[Row[Any]]:
-    """Return the newest errors since then."""
-    table = error_event.c
-    query = select(error_event).where(table.at >= since).order_by(table.at.desc(), table.id.desc())
-    return _list(engine, query.limit(MAX_ROWS))
-
-
-def list_healing(engine: Engine, since: datetime) -> list[Row[Any]]:
-    """Return the newest healing actions since then."""
-    table = healing_run.c
-    query = select(healing_run).where(table.at >= since).order_by(table.at.desc(), table.id.desc())
-    return _list(engine, query.limit(MAX_ROWS))
 
 
 def _list(engine: Engine, query: Select[Any]) -> list[Row[Any]]:

@@ -11,7 +11,6 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
-    case,
     cast,
     func,
     literal,
@@ -23,8 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Integer, String, Text
 
-from adwarm.model import Actor, Job, Mode, WarmStatus
-from adwarm.model.job import LONGEST_RUN
+from adwarm.model import Actor, Mode, WarmStatus
 from adwarm.store.database import read_transaction
 from adwarm.store.read_traffic import get_day_start
 from adwarm.store.tables import (
@@ -44,8 +42,6 @@ from adwarm.store.tables import (
 
 DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
-AGE_MINUTES: Final = (15, 30, 60, 120, 240, 480, 1_440)
-"""Ages at use are counted up to these limits."""
 MAX_ROWS: Final = 10
 ACCOUNT_SCOPE: Final = "account:"
 _READERS: Final = [actor.value for actor in Actor if actor is not Actor.WARMER]
@@ -84,28 +80,6 @@ def list_hours(engine: Engine, since: datetime) -> list[Row[Any]]:
     columns = [func.sum(traffic_hour.c[name]).label(name) for name in ("first_opens", "first_hits", *_READS)]
     query = select(traffic_hour.c.hour, *columns).where(_is_read_since(since)).group_by(traffic_hour.c.hour)
     return _list(engine, query.order_by(traffic_hour.c.hour))
-
-
-def list_outcomes(engine: Engine, since: datetime) -> list[Row[Any]]:
-    """Return how the warms decided since then ended, by mode and reason.
-
-    Columns: `used`, `unused` (expired unopened), `replaced` (by a newer warm, unopened), `unknown` (not known yet), and
-    for each of `AGE_MINUTES` `within_N`: those used at an age of less than N minutes.
-    """
-    with read_transaction(engine) as connection:
-        age = _seconds_between(connection, func.coalesce(warm.c.fetched_at, warm.c.warm_at), warm.c.first_use)
-        is_unknown = and_(warm.c.used.is_(None), warm.c.superseded_by.is_(None))
-        query = select(
-            warm.c.mode,
-            warm.c.reason,
-            _count_if(warm.c.used.is_(True)).label("used"),
-            _count_if(warm.c.used.is_(False)).label("unused"),
-            _count_if(and_(warm.c.used.is_(None), warm.c.superseded_by.is_not(None))).label("replaced"),
-            _count_if(is_unknown).label("unknown"),
-            *(_count_if(and_(warm.c.used.is_(True), age < 60 * n)).label(f"within_{n}") for n in AGE_MINUTES),
-        ).where(warm.c.decided_at >= since, warm.c.status.in_((WarmStatus.FETCHED, WarmStatus.SHADOW)))
-        query = query.group_by(warm.c.mode, warm.c.reason).order_by(warm.c.mode, warm.c.reason)
-        return list(connection.execute(query))
 
 
 def get_calls(engine: Engine, since: datetime) -> Row[Any]:
@@ -160,20 +134,6 @@ def list_degraded(engine: Engine, since: datetime, limit: int = MAX_ROWS) -> lis
     return _list(engine, both.order_by(found.c.entries.desc(), found.c.degraded_reason))
 
 
-def list_jobs(engine: Engine, now: datetime, limit: int = MAX_ROWS) -> list[Job]:
-    """Return the jobs of the last two days: those that run first, then the newest."""
-    ended = case((and_(warming_job.c.finished_at.is_(None), warming_job.c.started_at > now - LONGEST_RUN), 0), else_=1)
-    query = select(warming_job).where(warming_job.c.started_at > now - 2 * DAY)
-    rows = _list(engine, query.order_by(ended, warming_job.c.started_at.desc()).limit(limit))
-    return [Job(**{**row._mapping, "errors": tuple(row.errors)}) for row in rows]
-
-
-def list_alerts(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
-    """Return the open alerts, the newest first; `total` is how many there are."""
-    query = select(alert, func.count().over().label("total")).where(alert.c.resolved_at.is_(None))
-    return _list(engine, query.order_by(alert.c.last_at.desc(), alert.c.id.desc()).limit(limit))
-
-
 def list_failures(engine: Engine, since: datetime) -> list[Row[Any]]:
     """Return what failed when it ran last: DAGs that made a plan since then, and steps of maintenance."""
     job, step = warming_job.c, maintenance_step.c
@@ -223,10 +183,6 @@ def _seconds_between(
     if connection.dialect.name == "postgresql":
         return func.date_part("epoch", end - start)  # a float; `extract` gives a slow numeric
     return (func.julianday(end) - func.julianday(start)) * 86_400.0
-
-
-def _count_if(condition: ColumnElement[bool]) -> ColumnElement[int]:
-    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
 def _list(engine: Engine, query: Any) -> list[Row[Any]]:

@@ -1,6 +1,7 @@
 """The tab *Flow*: what limits the calls to the platform, what waits, and what has failed."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.now_tab import read_scope
 from adwarm.pages.views.scope_names import describe_breaker, describe_scope
 from adwarm.recovery.next_steps import get_next_step
+from adwarm.store.error_events import ErrorFilter
+from adwarm.store.healing_runs import HealingStore
 
 REFRESH_SECONDS: Final = 30
 DAY, HALF_HOUR = timedelta(days=1), timedelta(minutes=30)
@@ -75,20 +78,9 @@ def load_barred(request: TileRequest) -> Values:
 
 def load_queue(request: TileRequest) -> Values:
     """Return the request queue by class, with the oldest wait."""
-    services = request.services
-    rows = flow_queries.list_queue(services.context.engine, request.now)
-    by_place = {(row.priority, row.status): row for row in rows}
-    classes = [
-        {
-            "name": _CLASSES[priority],
-            "pending": _count(by_place.get((int(priority), "pending"))),
-            "processing": _count(by_place.get((int(priority), "processing"))),
-            "oldest": getattr(by_place.get((int(priority), "pending")), "oldest", None),
-        }
-        for priority in Priority
-    ]
-    size = services.context.settings.backpressure.queue_size
-    return {"classes": classes, "pending": sum(item["pending"] for item in classes), "size": size, "is_empty": not rows}
+    queue = request.services.queue.status()
+    classes = [{"name": _CLASSES[priority], **asdict(status)} for priority, status in queue.classes.items()]
+    return {"classes": classes, "pending": queue.pending, "size": queue.size, "is_empty": queue.is_empty}
 
 
 def load_dead(request: TileRequest) -> Values:
@@ -118,15 +110,19 @@ def load_grants(request: TileRequest) -> Values:
 
 def load_errors(request: TileRequest) -> Values:
     """Return the errors of the last day by kind and source, and the newest ones."""
-    engine, since = request.services.context.engine, request.now - DAY
-    counts = flow_queries.count_errors(engine, since)
+    errors, recent = request.services.errors, ErrorFilter(since=request.now - DAY)
+    counts = errors.count_by_kind(recent, flow_queries.MAX_ROWS)
     steps = [get_next_step(row.kind, row.source) for row in counts]
-    return {"counts": list(zip(counts, steps, strict=True)), "newest": flow_queries.list_errors(engine, since)}
+    return {
+        "counts": list(zip(counts, steps, strict=True)),
+        "newest": errors.list_recent(flow_queries.MAX_ROWS, recent),
+    }
 
 
 def load_healing(request: TileRequest) -> Values:
     """Return the newest healing actions of the last day."""
-    return {"runs": flow_queries.list_healing(request.services.context.engine, request.now - DAY)}
+    store = HealingStore(request.services.context.engine)
+    return {"runs": store.list_recent(flow_queries.MAX_ROWS, since=request.now - DAY)}
 
 
 def _draw_series(samples: Sequence[Row[Any]], scopes: Sequence[str], start: datetime, column: str) -> list[Series]:
@@ -163,10 +159,6 @@ def _describe_barred(row: Row[Any]) -> dict[str, Any]:
         "until": _to_datetime(row.until) if row.state != "closed" else None,
         "why": (row.data or {}).get("why") if is_breaker else row.reason,
     }
-
-
-def _count(row: Row[Any] | None) -> int:
-    return int(row.requests) if row is not None else 0
 
 
 def _to_datetime(seconds: float | None) -> datetime | None:

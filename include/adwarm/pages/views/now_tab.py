@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
 from adwarm.foundation.clock import floor_to
-from adwarm.model import Scope, ScopeKind
+from adwarm.model import Mode, Scope, ScopeKind
 from adwarm.pages.charts import Series
 from adwarm.pages.formats import format_share
 from adwarm.pages.queries import now_queries
@@ -18,6 +18,7 @@ from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.headline import Situation, Switch, evaluate_situation
 from adwarm.pages.views.scope_names import describe_scope
 from adwarm.settings import BackpressureSettings
+from adwarm.store import alerts, jobs, warms
 from adwarm.store.call_causes import get_day_calls
 from adwarm.store.read_traffic import get_day_start
 
@@ -31,41 +32,7 @@ _REASONS: Final = {
     "request": "somebody asked for it",
     "day_closed": "a day has ended",
 }
-_AGES: Final = (0, *now_queries.AGE_MINUTES)
 Values = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class OutcomeRow:
-    """How the warms of one mode and reason ended.
-
-    Attributes:
-        reason: in words.
-        is_shadow: whether they were planned and not fetched.
-        used: opened while fresh.
-        unused: expired unopened.
-        replaced: by a newer warm, unopened.
-        unknown: not known yet.
-        age_seconds: about half of the used ones were used at a lower age; None without one.
-    """
-
-    reason: str
-    is_shadow: bool
-    used: int
-    unused: int
-    replaced: int
-    unknown: int
-    age_seconds: float | None
-
-    @property
-    def marked(self) -> int:
-        """Warms of which it is known whether they were used."""
-        return self.used + self.unused
-
-    @property
-    def efficiency(self) -> float | None:
-        """The share of marked warms that were used."""
-        return self.used / self.marked if self.marked else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +85,11 @@ def load_hits(request: TileRequest) -> Values:
 
 def load_efficiency(request: TileRequest) -> Values:
     """Return how many warms of the last week were used, by reason."""
-    rows = now_queries.list_outcomes(request.services.context.engine, request.now - WEEK)
-    outcomes = [_read_outcome(row) for row in rows]
-    live = [row for row in outcomes if not row.is_shadow]
-    used, marked = sum(row.used for row in live), sum(row.marked for row in live)
-    return {"rows": outcomes, "used": used, "marked": marked, "share": used / marked if marked else None}
+    rows = warms.get_usage(request.services.context.engine, request.now - WEEK)
+    live = [row for row in rows if row.mode is not Mode.SHADOW]
+    used, marked = sum(row.used for row in live), sum(row.used + row.wasted for row in live)
+    share = used / marked if marked else None
+    return {"rows": rows, "reasons": _REASONS, "used": used, "marked": marked, "share": share}
 
 
 def load_calls(request: TileRequest) -> Values:
@@ -160,17 +127,18 @@ def load_stale(request: TileRequest) -> Values:
 
 def load_jobs(request: TileRequest) -> Values:
     """Return the running jobs with their progress, and the newest ones that ended."""
-    jobs = now_queries.list_jobs(request.services.context.engine, request.now)
+    latest = jobs.list_latest(request.services.context.engine, now_queries.MAX_ROWS, request.now)
     return {
-        "running": [job for job in jobs if not job.is_over(request.now)],
-        "ended": [job for job in jobs if job.is_over(request.now)][:5],
+        "running": [job for job in latest if not job.is_over(request.now)],
+        "ended": [job for job in latest if job.is_over(request.now)][:5],
     }
 
 
 def load_alerts(request: TileRequest) -> Values:
     """Return the open alerts."""
-    alerts = now_queries.list_alerts(request.services.context.engine)
-    return {"alerts": alerts, "total": alerts[0].total if alerts else 0}
+    engine = request.services.context.engine
+    newest = alerts.list_alerts(engine, open_only=True, limit=now_queries.MAX_ROWS)
+    return {"alerts": newest, "total": alerts.count_open(engine) if newest else 0}
 
 
 def load_failures(request: TileRequest) -> Values:
@@ -229,31 +197,6 @@ def _read_situation(rows: Sequence[Row[Any]]) -> Situation:
 def _first_hit_ratio(rows: Sequence[Row[Any]]) -> float | None:
     opens = sum(row.first_opens for row in rows)
     return sum(row.first_hits for row in rows) / opens if opens else None
-
-
-def _read_outcome(row: Row[Any]) -> OutcomeRow:
-    within = [row._mapping[f"within_{minutes}"] for minutes in now_queries.AGE_MINUTES]
-    return OutcomeRow(
-        _REASONS.get(row.reason, row.reason.replace("_", " ")),
-        row.mode == "shadow",
-        row.used,
-        row.unused,
-        row.replaced,
-        row.unknown,
-        _find_median(row.used, within),
-    )
-
-
-def _find_median(used: int, within: Sequence[int]) -> float | None:
-    """Return about the median age in seconds: a straight line between the two limits around half of the warms."""
-    counts = [0, *within]
-    for place in range(1, len(counts)):
-        if used and counts[place] * 2 >= used:
-            low, high = _AGES[place - 1], _AGES[place]
-            inside = counts[place] - counts[place - 1]
-            share = (used / 2 - counts[place - 1]) / inside if inside else 0.0
-            return 60.0 * (low + (high - low) * share)
-    return 60.0 * _AGES[-1] if used else None
 
 
 TABS: Final = (
