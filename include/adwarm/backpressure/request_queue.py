@@ -146,16 +146,6 @@ class QueueStatus:
     ready: tuple[int, ...] = ()
     has_active_worker: bool = False
 
-    @property
-    def pending(self) -> int:
-        """Requests that wait."""
-        return sum(status.pending for status in self.classes.values())
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits and nothing is fetched."""
-        return not any(status.pending or status.processing for status in self.classes.values())
-
     def to_dict(self) -> dict[str, Any]:
         """Return the counts as plain values."""
         by_class = {
@@ -166,7 +156,7 @@ class QueueStatus:
             }
             for priority, status in self.classes.items()
         }
-        return {"size": self.size, "pending": self.pending, **by_class}
+        return {"size": self.size, "pending": sum(status.pending for status in self.classes.values()), **by_class}
 
 
 def summarize_queue(open_requests: Sequence[QueuedRequest], rules: QueueRules, now: float) -> QueueStatus:

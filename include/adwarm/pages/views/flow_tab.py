@@ -80,7 +80,9 @@ def load_queue(request: TileRequest) -> Values:
     """Return the request queue by class, with the oldest wait."""
     queue = request.services.queue.status()
     classes = [{"name": _CLASSES[priority], **asdict(status)} for priority, status in queue.classes.items()]
-    return {"classes": classes, "pending": queue.pending, "size": queue.size, "is_empty": queue.is_empty}
+    is_empty = not any(status.pending or status.processing for status in queue.classes.values())
+    pending = sum(status.pending for status in queue.classes.values())
+    return {"classes": classes, "pending": pending, "size": queue.size, "is_empty": is_empty}
 
 
 def load_dead(request: TileRequest) -> Values:
