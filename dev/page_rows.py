@@ -10,10 +10,10 @@ from sqlalchemy import Table, insert, select, update
 
 from adwarm.foundation.circuit import BreakerState
 from adwarm.foundation.cron import find_latest
-from adwarm.model import ImpactUnit, PlatformNotice, PolicyReview, Strategy, WarmReason
+from adwarm.model import ImpactUnit, PolicyReview, Strategy, WarmReason
 from adwarm.planning.impact import ImpactRules, estimate_impact
 from adwarm.planning.impact_measurement import describe_estimate
-from adwarm.store import Context, impact, platform_fatigue, read_transaction, write_transaction
+from adwarm.store import Context, impact, read_transaction, write_transaction
 from adwarm.store import tables as t
 from adwarm.store.action_events import record_action
 from adwarm.store.database import upsert
@@ -66,7 +66,6 @@ def add_rows(context: Context, now: datetime, accounts: Sequence[str]) -> None:
         add(writer)
     _add_strategies(writer)
     _add_reviews(writer)
-    _add_notices(writer)
 
 
 def _add_names(writer: _Writer) -> None:
@@ -369,20 +368,3 @@ def _add_reviews(writer: _Writer) -> None:
             at = monday - timedelta(weeks=back)
             run_id = f"adwarm_policy_review/scheduled__{at:%Y-%m-%d}"
             save_review(connection, PolicyReview(run_id, at, "kept", "boosted", None, None, None, figures))
-
-
-def _add_notices(writer: _Writer) -> None:
-    """Let the platform say of the three most fatigued ads that they are, too."""
-    score = t.fatigue_score.c
-    query = (
-        select(score.account_id, score.ad_id).where(score.total > 60).order_by(score.as_of.desc(), score.total.desc())
-    )
-    with read_transaction(writer.context.engine) as connection:
-        ads = connection.execute(query.limit(3)).all()
-    text = "People have seen this ad many times, and it may cost more than your ads did before."
-    levels = ("high", "high", "medium")
-    notices = [
-        PlatformNotice(ad.account_id, ad.ad_id, writer.now - (number + 1) * _DAY, level, text)  # type: ignore[arg-type]
-        for number, (ad, level) in enumerate(zip(ads, levels, strict=False))
-    ]
-    platform_fatigue.insert_notices(writer.context.engine, notices, writer.now)

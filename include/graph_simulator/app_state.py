@@ -29,7 +29,6 @@ from graph_simulator.report_runs import ReportRuns
 from graph_simulator.request_handler import VERSIONS, RequestHandler, Target, check_access, target_of
 from graph_simulator.throttle_headers import override_usage
 from graph_simulator.true_sums import TrueSum, true_sums
-from graph_simulator.webhooks import WebhookSender
 
 _MEDIA = "application/json; charset=UTF-8"
 
@@ -46,15 +45,12 @@ class AppState:
     report_runs: ReportRuns = field(init=False)
     fault_profile: FaultProfile = field(init=False)
     faults: FaultSchedule = field(init=False)
-    webhooks: WebhookSender | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.dataset = Dataset(self.config)
         self.calls = CallLog()
         self.report_runs = ReportRuns(self.dataset)
         self.reset()
-        if self.config.webhook is not None:
-            self.webhooks = WebhookSender(self.config.webhook, self.dataset, self.clock.now())
 
     def set_now(self, moment: datetime, *, frozen: bool = False) -> None:
         """Set the clock to `moment`; it runs on from there unless `frozen`."""
@@ -86,8 +82,6 @@ class AppState:
         self.clock = PlatformClock(self.config.now, scale=self.config.time_scale)
         self.fault_profile = self.config.fault_profile
         self.faults = FaultSchedule(self.fault_profile, self.clock.now())
-        if self.webhooks is not None:
-            self.webhooks.reset(self.clock.now())
         self._reset_quota()
 
     def reply(self, call: Call) -> Reply:

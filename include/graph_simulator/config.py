@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
-from urllib.parse import urlsplit
 
 from graph_simulator.date_ranges import time_zone
 from graph_simulator.error_responses import InvalidValue
@@ -12,29 +11,6 @@ from graph_simulator.fault_profile import FaultProfile
 
 FIRST_ACCOUNT = 100_000_000_000_001
 MAX_ADS = 8_000
-
-
-@dataclass(frozen=True)
-class WebhookConfig:
-    """A subscription to the notices of all accounts, as an app has it.
-
-    Attributes:
-        url: the callback URL.
-        verify_token: what the platform sends with the setup.
-        app_secret: what it signs bodies with.
-
-    Raises:
-        InvalidValue: the URL is not one of http or https.
-    """
-
-    url: str
-    verify_token: str = field(default="simulated-verify-token", repr=False)
-    app_secret: str = field(default="simulated-app-secret", repr=False)
-
-    def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise InvalidValue("the webhook URL must be like http://127.0.0.1:8950/v1/webhooks/meta, without a query")
 
 
 @dataclass(frozen=True)
@@ -56,7 +32,6 @@ class SimulatorConfig:
         time_scale: platform seconds that pass in one real second.
         decoys: share of healthy ads, 0 to 1, that get a budget cut or a price rise, which looks like fatigue.
         fault_profile: limits, report latency, size limits and faults; no faults by default.
-        webhook: where notices of creative fatigue are sent; none are sent when None.
 
     Raises:
         InvalidValue: a setting is out of range, or a time zone does not exist.
@@ -76,7 +51,6 @@ class SimulatorConfig:
     time_scale: float = 1.0
     decoys: float = 0.0
     fault_profile: FaultProfile = field(default_factory=FaultProfile)
-    webhook: WebhookConfig | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.ads <= MAX_ADS:

@@ -4,8 +4,7 @@
 `GET /control/calls`, `GET /control/log?after=0`, `GET` and `POST /control/faults`, `GET /control/reports`,
 `GET /control/truth?account=act_1&day=2026-11-01`,
 `GET /control/sums?account=act_1&level=campaign&since=2026-11-01&until=2026-11-07&daily=true`,
-`POST /control/token {"token": "..."}`, `POST /control/webhooks {"after": "2026-11-01T00:00:00Z"}`,
-`POST /control/reset`.
+`POST /control/token {"token": "..."}`, `POST /control/reset`.
 """
 
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from datetime import date, datetime
 from typing import Any, Self
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from graph_simulator.app_state import AppState
 from graph_simulator.caller_check import find_refusal
@@ -49,15 +48,6 @@ class ClockSetting(BaseModel):
         return self
 
 
-class NoticeSpan(BaseModel):
-    """The body of `POST /control/webhooks`: the notices after one moment and by another (now by default) are sent."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    after: AwareDatetime
-    until: AwareDatetime | None = None
-
-
 def control_routes(state: AppState, bound: str | None = None) -> APIRouter:
     """Return the control routes of the platform with this state, which listens on the name or address `bound`."""
 
@@ -76,7 +66,6 @@ def control_routes(state: AppState, bound: str | None = None) -> APIRouter:
     _add_sums(router, state)
     _add_faults(router, state)
     _add_token(router, state)
-    _add_webhooks(router, state)
     return router
 
 
@@ -149,18 +138,6 @@ def _add_token(router: APIRouter, state: AppState) -> None:
     async def renew_token(setting: TokenSetting) -> dict[str, bool]:
         state.renew_token(setting.token)
         return {"renewed": True}
-
-
-def _add_webhooks(router: APIRouter, state: AppState) -> None:
-    @router.post("/webhooks", response_model=None)
-    def send_webhooks(span: NoticeSpan) -> list[dict[str, Any]]:
-        if state.webhooks is None:
-            raise HTTPException(400, "no webhook is configured; start the simulator with --webhook-url")
-        now = state.clock.now()
-        deliveries = state.webhooks.send_between(span.after, span.until or now, now)
-        if not state.webhooks.is_verified:
-            raise HTTPException(409, "the callback did not answer the challenge; check its address and verify token")
-        return [asdict(delivery) for delivery in deliveries]
 
 
 def _run_status(run: ReportRun, now: datetime) -> dict[str, Any]:

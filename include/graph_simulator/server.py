@@ -3,8 +3,6 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -17,7 +15,6 @@ from graph_simulator.config import SimulatorConfig
 from graph_simulator.error_responses import ServerUnavailable
 from graph_simulator.faulty_response import TransportInScope
 from graph_simulator.http_app import create_app
-from graph_simulator.webhooks import WebhookThread
 
 _START_SECONDS = 20.0
 
@@ -44,7 +41,6 @@ class SimulatorServer:
         self._socket = _listen("127.0.0.1", port)
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(_uvicorn_config(config, self.state, "127.0.0.1"))
-        self._background = ExitStack()
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="adwarm-simulator", daemon=True
         )
@@ -52,7 +48,6 @@ class SimulatorServer:
     def __enter__(self) -> Self:
         self._thread.start()
         self._wait_until_started()
-        self._background.enter_context(sending_webhooks(self.state))
         return self
 
     def _wait_until_started(self) -> None:
@@ -81,7 +76,6 @@ class SimulatorServer:
         self.state.reset()
 
     def _stop(self) -> None:
-        self._background.close()
         self._server.should_exit = True
         self._thread.join(timeout=_START_SECONDS)
         self._socket.close()
@@ -95,24 +89,9 @@ def run_forever(config: SimulatorConfig, host: str = "127.0.0.1", port: int = 80
     """
     listening, state = _listen(host, port), AppState(config)
     try:
-        with sending_webhooks(state):
-            uvicorn.Server(_uvicorn_config(config, state, host)).run([listening])
+        uvicorn.Server(_uvicorn_config(config, state, host)).run([listening])
     finally:
         listening.close()
-
-
-@contextmanager
-def sending_webhooks(state: AppState) -> Iterator[None]:
-    """Send due webhooks once a second while the block runs, if a webhook is configured."""
-    if state.webhooks is None:
-        yield
-        return
-
-    def now() -> datetime:
-        return state.clock.now()  # the state gets another clock when its time is set
-
-    with WebhookThread(state.webhooks, now):
-        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

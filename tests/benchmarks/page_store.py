@@ -7,7 +7,7 @@
 | `warm`                                  | 3,000,000 over 90 days, in runs of 15 minutes                        |
 | `traffic_hour`                          | 2,104,000 over 400 days, mostly of the last 14                      |
 | `error_event`                           | 20,000, the most that is kept, over 30 days                          |
-| `fatigue_score`, `platform_fatigue`     | 200,000: 10 ads per account over 10 days; 5,000                      |
+| `fatigue_score`                         | 200,000: 10 ads per account over 10 days                             |
 | `partition`                             | 100,000: 50 days per account                                         |
 | `access_pattern`, `access_profile`      | 336,000 and 2,000                                                    |
 | `request`                               | 20,000 that ended, 600 open                                          |
@@ -147,11 +147,6 @@ FROM (SELECT *, CASE WHEN total > 60 THEN 'critical' WHEN total > 30 THEN 'warni
     CASE WHEN i / 10 % 23 = 0 AND i % 10 < 7 THEN 'alarm' WHEN i / 10 % 19 = 0 THEN 'watch' ELSE 'none' END AS alarm
   FROM (SELECT i, ((i / 10) * 37 % 100) + (i % 10) * 0.3 AS total, ((i / 10) % 7 - 3) / 2.0 AS slope
     FROM generate_series(0, :keys * 2 - 1) AS i) AS drawn) AS rated""",
-    "platform_fatigue": f"""
-INSERT INTO platform_fatigue (account_id, ad_id, noticed_at, level, message, origin, received_at)
-SELECT {_ACCOUNT.format("i / 10")}, (23850000000 + i)::text, :now - (i % 40) * interval '11 hours',
-  (ARRAY['low', 'medium', 'high'])[1 + i % 3], CASE WHEN i % 50 = 0 THEN :hostile END, 'webhook', :now
-FROM generate_series(0, :accounts * 10 - 1) AS i WHERE i % 4 = 0""",
     "access_pattern": f"""
 INSERT INTO access_pattern (account_id, weekday, hour, weekday_name, opens, observed_hours, opens_per_hour,
   active_weeks, is_busy, is_peak, is_quiet, time_zone, observed_weeks, computed_at)

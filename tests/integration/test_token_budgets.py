@@ -36,7 +36,6 @@ BODIES: Final[dict[str, list[Any]]] = {
     "/v1/batch": [{"items": KEYS, "priority": "critical"}],
     "/v1/requests": [{**key, "priority": "critical"} for key in KEYS],
     "/v1/data-arrived": [{"account": account, "days": "2026-11-20..2026-11-24"} for account in ACCOUNTS],
-    "/v1/webhooks/meta": [{"object": "ad_account", "entry": []}],
 }
 _WARM: Final = {"accounts": " ".join(ACCOUNTS), "date_ranges": "last_7d last_90d yesterday"}
 FORMS: Final[dict[str, dict[str, str]]] = {

@@ -1854,37 +1854,6 @@ export interface components {
              */
             flags: string[];
             /**
-             * Platform Level
-             * @description The platform's own level of creative fatigue by its newest notice; null without one.
-             */
-            platform_level: ("low" | "medium" | "high") | null;
-            /**
-             * Platform Noticed At
-             * @description When the platform noticed it.
-             */
-            platform_noticed_at: string | null;
-            /**
-             * Platform Message
-             * @description The platform's text.
-             */
-            platform_message: string | null;
-            /**
-             * Platform Cost State
-             * @description The platform's word for `cost_ratio`: `creative limited` above 1, `creative fatigue` from 2 on.
-             */
-            platform_cost_state: ("normal" | "creative limited" | "creative fatigue") | null;
-            /**
-             * Platform Agreement
-             * @description Whether notice and score say the same; `unknown` without a recent notice or without a score.
-             * @enum {string}
-             */
-            platform_agreement: "agrees" | "only the platform" | "only adwarm" | "unknown";
-            /**
-             * Platform Text
-             * @description The platform's view in words.
-             */
-            platform_text: string;
-            /**
              * Settled
              * @description Whether the data behind it can no longer change.
              */

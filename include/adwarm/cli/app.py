@@ -25,12 +25,10 @@ from adwarm.cli import (
     enqueue,
     errors,
     fatigue,
-    fatigue_check,
     get,
     log,
     maintain,
     notify_data,
-    notify_fatigue,
     patterns,
     plan,
     replay,
@@ -92,7 +90,6 @@ app.command("get")(get.get)
 app.command("serve")(serve.serve)
 app.command("enqueue")(enqueue.enqueue)
 app.command("notify-data")(notify_data.notify_data)
-app.command("notify-fatigue")(notify_fatigue.notify_fatigue)
 app.add_typer(report.app, name="report")
 app.command("request")(request.request)
 app.command("retry")(retry.retry)
@@ -103,7 +100,6 @@ app.command("unpark")(unpark.unpark)
 app.add_typer(actions.app, name="actions")
 app.command("patterns")(patterns.patterns)
 app.command("fatigue")(fatigue.fatigue)
-app.command("fatigue-check")(fatigue_check.fatigue_check)
 app.command("verify")(verify.verify)
 app.command("errors")(errors.errors)
 app.add_typer(alerts.app, name="alerts")

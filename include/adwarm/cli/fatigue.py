@@ -14,7 +14,7 @@ from adwarm.foundation.errors import BadRequest, NotFound
 
 if TYPE_CHECKING:
     from adwarm.fatigue.report import AdChange
-    from adwarm.model import Account, PlatformNotice
+    from adwarm.model import Account
     from adwarm.runtime import Runtime
     from adwarm.settings import FatigueSettings
     from adwarm.store.scores import StoredScore
@@ -241,8 +241,7 @@ def _show_account(selection: _Selection, files: dict[str, Path], *, as_json: boo
 
     summary, settings = summarize(selection.scores), selection.runtime.settings.fatigue
     if as_json:
-        notices = _list_notices(selection)
-        listed = [_document(item, settings, notices.get(item.score.ad_id)) for item in selection.shown]
+        listed = [_document(item, settings) for item in selection.shown]
         print_json({**_head(selection, files), "summary": summary.to_dict(), "scores": listed})
         return
     rows = []
@@ -293,14 +292,13 @@ def _round(value: float | None) -> str | None:
 def _show_ad(selection: _Selection, files: dict[str, Path], *, as_json: bool) -> None:
     (item,) = selection.shown
     settings = selection.runtime.settings.fatigue
-    notice = _list_notices(selection).get(item.score.ad_id)
     if as_json:
-        print_json({**_head(selection, files), **_document(item, settings, notice), "baseline": item.score.baseline})
+        print_json({**_head(selection, files), **_document(item, settings), "baseline": item.score.baseline})
         return
     from adwarm.fatigue.report import DRIVER_WORDS, describe_ad
 
     score = item.score
-    fields = describe_ad(item, settings, notice)
+    fields = describe_ad(item, settings)
     if score.driver is not None:
         fields["raised most by"] = f"{score.driver} ({DRIVER_WORDS[score.driver]})"
     print_fields(f"{score.ad_name or score.ad_id} ({score.ad_id}) of {selection.name} on {selection.day}", fields)
@@ -314,14 +312,7 @@ def _head(selection: _Selection, files: dict[str, Path]) -> dict[str, Any]:
     }
 
 
-def _list_notices(selection: _Selection) -> "dict[str, PlatformNotice]":
-    from adwarm.store import score_queries
-
-    ids = [item.score.ad_id for item in selection.shown]
-    return score_queries.list_platform_notices(selection.runtime.engine, selection.account.id, selection.day, ids)
-
-
-def _document(item: "StoredScore", settings: "FatigueSettings", notice: "PlatformNotice | None") -> dict[str, Any]:
+def _document(item: "StoredScore", settings: "FatigueSettings") -> dict[str, Any]:
     from adwarm.fatigue.report import describe_document
 
-    return describe_document(item, settings, notice)
+    return describe_document(item, settings)

@@ -69,8 +69,7 @@ def _announce(connections: int, *, as_json: bool) -> "Callable[[str], None]":
             sys.stdout.flush()
         else:
             typer.echo(
-                f"The read API listens on {url}. /healthz and /readyz are open, /v1/webhooks/meta needs the platform's "
-                "signature once it is set up, and every other route a token.",
+                f"The read API listens on {url}. /healthz and /readyz are open, every other route needs a token.",
                 err=True,
             )
             typer.echo(f"It holds up to {connections:,} connections at a time.", err=True)

@@ -24,17 +24,11 @@ def simulate(
     time_scale: Annotated[float, typer.Option(help="Platform seconds per real second.", min=0.001)] = 1.0,
     at: AtOption = None,
     decoys: Annotated[float, typer.Option(help="Share of healthy ads that only look fatigued.", min=0, max=1)] = 0.0,
-    webhook_url: Annotated[
-        str | None, typer.Option(help="Send notices of creative fatigue there, such as the API's /v1/webhooks/meta.")
-    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the simulated ad platform until interrupted. Its access token is `simulated-token`.
-
-    With --webhook-url, it verifies that address with `simulated-verify-token`, and signs with `simulated-app-secret`.
-    """
+    """Run the simulated ad platform until interrupted. Its access token is `simulated-token`."""
     from adwarm.foundation.errors import BadRequest, Transient
-    from graph_simulator.config import SimulatorConfig, WebhookConfig
+    from graph_simulator.config import SimulatorConfig
     from graph_simulator.error_responses import InvalidValue, ServerUnavailable
     from graph_simulator.fault_profile import FaultProfile, load_fault_profile
     from graph_simulator.server import run_forever
@@ -51,7 +45,6 @@ def simulate(
             now=None if at is None else clock_at(at).now(),
             decoys=decoys,
             fault_profile=FaultProfile() if faults is None else load_fault_profile(faults),
-            webhook=None if webhook_url is None else WebhookConfig(webhook_url),
         )
     except InvalidValue as error:
         raise BadRequest(str(error)) from None

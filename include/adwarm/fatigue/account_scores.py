@@ -18,7 +18,6 @@ from adwarm.fatigue.account_inputs import BlockInputs, load_inputs
 from adwarm.fatigue.as_of import AccountWork, first_day_used, month_inputs, month_of, select_days
 from adwarm.fatigue.block_scores import DAMAGE, score_block
 from adwarm.fatigue.crossings import alert_on_crossings
-from adwarm.fatigue.row_notices import save_row_notices
 from adwarm.fatigue.score import CALCULATOR_VERSION
 from adwarm.foundation import telemetry
 from adwarm.foundation.errors import AdwarmError, BadRequest, NotFound
@@ -107,7 +106,6 @@ def score_accounts(
     ids = sorted(requested)
     for start in range(0, len(ids), _ACCOUNTS_PER_QUERY):
         run.score({account_id: requested[account_id] for account_id in ids[start : start + _ACCOUNTS_PER_QUERY]})
-    result.errors += save_row_notices(context, pairs, now)
     for status, count in result.bands.items():
         telemetry.report(telemetry.SCORED_ADS, count, status=status)
     flush_statistics(context.engine, now)

@@ -10,11 +10,10 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Final, Literal
 
-from adwarm.fatigue.platform_view import platform_view
 from adwarm.fatigue.recommendation import describe_alarm, describe_flags, describe_projection, recommend
 from adwarm.foundation.csv_text import format_csv
 from adwarm.foundation.wording import format_count
-from adwarm.model import FatigueScore, FatigueStatus, PlatformNotice
+from adwarm.model import FatigueScore, FatigueStatus
 from adwarm.settings import FatigueSettings
 from adwarm.store.scores import STATUSES, StoredScore
 
@@ -264,17 +263,14 @@ def list_csv_cells(item: StoredScore, settings: FatigueSettings) -> list[Any]:
     return [values[name] for name in CSV_COLUMNS]
 
 
-def describe_document(
-    item: StoredScore, settings: FatigueSettings, notice: PlatformNotice | None = None
-) -> dict[str, Any]:
+def describe_document(item: StoredScore, settings: FatigueSettings) -> dict[str, Any]:
     """Return a score with its recommendation as JSON values, without the figures it was compared with.
 
     Args:
         item: the score.
         settings: weights and minimums.
-        notice: the platform's newest notice about the ad.
     """
-    advice, view = recommend(item.score, settings), platform_view(item.score, notice)
+    advice = recommend(item.score, settings)
     values = {name: value for name, value in item.to_dict().items() if name not in {"baseline", "input_hash"}}
     words = {
         "recommendation": advice.action,
@@ -282,23 +278,16 @@ def describe_document(
         "note": advice.note,
         "caution": advice.caution,
         "flags": list(item.score.baseline.get("flags", ())),
-        "platform_level": view.level,
-        "platform_noticed_at": view.noticed_at,
-        "platform_message": view.message,
-        "platform_cost_state": view.cost_state,
-        "platform_agreement": view.agreement,
-        "platform_text": view.text,
     }
     return {**values, **words}
 
 
-def describe_ad(item: StoredScore, settings: FatigueSettings, notice: PlatformNotice | None = None) -> dict[str, str]:
+def describe_ad(item: StoredScore, settings: FatigueSettings) -> dict[str, str]:
     """Return everything that is known about an ad in words, by name; what is unknown is left out.
 
     Args:
         item: the score.
         settings: weights and minimums.
-        notice: the platform's newest notice about the ad.
     """
     score = item.score
     advice = recommend(score, settings)
@@ -315,7 +304,6 @@ def describe_ad(item: StoredScore, settings: FatigueSettings, notice: PlatformNo
         "creative": _component(score.creative, figures, "ctr", "{:.2%}", "click-through rate"),
         "audience": _component(score.audience, figures, "frequency", "{:.1f}", "views by one person in seven days"),
         "algorithm": _component(score.algorithm, figures, "cpm", "{:,.2f}", "price of a thousand impressions"),
-        "Meta's view": platform_view(score, notice).text,
         "spend, last seven days": "" if score.recent_spend is None else f"{score.recent_spend:,.2f}",
         "data quality": f"{score.data_quality:.0%}",
         "data problems": ", ".join(describe_flags(score)),

@@ -81,7 +81,6 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "fatigue_day": older(t.fatigue_day.c.as_of, keep.score_days),
         "fatigue_prior": older(t.fatigue_prior.c.month, keep.score_days),
         "fatigue_alert": older(t.fatigue_alert.c.alerted_at, keep.score_days),
-        "platform_fatigue": older(t.platform_fatigue.c.received_at, keep.score_days),
         "request": lambda: _repeat(queue.delete_old, BATCH_ROWS),
         "lease": lambda: retention.delete_leases(engine, timedelta(days=keep.lease_days)),
         "capacity_grant": lambda: retention.delete_grants(engine),

@@ -16,7 +16,6 @@ from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
 from adwarm.model.impact import ImpactDesign, ImpactUnit, OpenSource
 from adwarm.model.job import Job
 from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, matches_key, normalize_account_id, resolve_key
-from adwarm.model.platform_notice import PLATFORM_LEVELS, PlatformLevel, PlatformNotice
 from adwarm.model.policy import DeployedPolicy, PolicyReview, Snapshot
 from adwarm.model.row import Row
 from adwarm.model.strategy import StoredStrategy, Strategy, StrategyState
@@ -27,7 +26,6 @@ __all__ = [
     "ALL_ACCOUNTS",
     "FIRST_OPEN_QUIET",
     "MANUAL_CAUSE",
-    "PLATFORM_LEVELS",
     "PRESETS",
     "WEEKDAYS",
     "AccessProfile",
@@ -52,8 +50,6 @@ __all__ = [
     "Mode",
     "OpenSource",
     "PlannedWarm",
-    "PlatformLevel",
-    "PlatformNotice",
     "PolicyReview",
     "PopularRange",
     "Priority",

@@ -154,12 +154,6 @@ class ServingSettings(Section):
         None, description="Airflow's base URL; with a token, a miss triggers the DAG that drains the queue."
     )
     airflow_token: SecretStr | None = Field(None, description="Token of Airflow's API for that.")
-    webhook_verify_token: SecretStr | None = Field(
-        None,
-        min_length=8,
-        description="The text that Meta sends when its webhook is set up. With it and an app secret, such "
-        "as `ADWARM_SOURCE__APP_SECRET`, the API accepts Meta's notices of creative fatigue at `/v1/webhooks/meta`.",
-    )
     log_opens: bool = Field(True, description="Whether opens are added to adwarm's own access log.")
     log_rotate_seconds: float = Field(
         300, ge=1, le=300, description="Age at which that log moves to the data folder, where it is read."

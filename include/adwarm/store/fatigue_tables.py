@@ -95,17 +95,3 @@ fatigue_alert = Table(
     value_column("alerted_at", UtcDateTime()),
     Index(None, "alerted_at"),
 )
-
-# Grows with the platform's notices. Maintenance deletes old rows.
-platform_fatigue = Table(
-    "platform_fatigue",
-    metadata,
-    key_column("account_id", String(24)),
-    key_column("ad_id", String(64)),
-    key_column("noticed_at", UtcDateTime()),
-    value_column("level", String(8)),
-    Column("message", String(400)),
-    value_column("origin", String(40)),
-    value_column("received_at", UtcDateTime()),
-    Index(None, "received_at"),
-)

@@ -6,13 +6,12 @@ highest total), `total` is the highest total first. Ads without a total come las
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Engine, and_, case, func, or_, select
 
-from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus, PlatformNotice
-from adwarm.store import platform_fatigue
+from adwarm.model import AlarmLevel, FatigueScore, FatigueStatus
 from adwarm.store.database import read_transaction
 from adwarm.store.scores import StoredScore, read_score
 from adwarm.store.tables import fatigue_score as table
@@ -156,14 +155,6 @@ def list_totals(
         for row in connection.execute(query.order_by(table.c.as_of)):
             totals[row.ad_id][row.as_of] = row.total
     return totals
-
-
-def list_platform_notices(
-    engine: Engine, account_id: str, as_of: date, ad_ids: Sequence[str]
-) -> dict[str, PlatformNotice]:
-    """Return the newest notice about each ad that has one, up to the end of a day in every time zone."""
-    end = datetime.combine(as_of + timedelta(days=2), datetime.min.time(), UTC)
-    return platform_fatigue.list_newest(engine, account_id, end, ad_ids)
 
 
 def sum_days(engine: Engine, account_id: str, since: date, until: date) -> list[DaySums]:

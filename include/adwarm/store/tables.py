@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from adwarm.store.capacity_tables import breaker, capacity_grant, capacity_scope, isolation, machine_load
 from adwarm.store.columns import ROW_ID, UtcDateTime, key_column, metadata, value_column
-from adwarm.store.fatigue_tables import fatigue_alert, fatigue_day, fatigue_prior, fatigue_score, platform_fatigue
+from adwarm.store.fatigue_tables import fatigue_alert, fatigue_day, fatigue_prior, fatigue_score
 from adwarm.store.impact_tables import impact_design, impact_estimate, impact_unit
 from adwarm.store.page_tables import (
     action_event,
@@ -90,7 +90,6 @@ __all__ = [
     "partition",
     "payload",
     "plan_hour",
-    "platform_fatigue",
     "policy",
     "policy_review",
     "popular_range",

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from adwarm.model import Account, PlatformNotice
+from adwarm.model import Account
 from adwarm.runtime import Runtime
-from adwarm.store import accounts, platform_fatigue
+from adwarm.store import accounts
 from adwarm.store.database import write_transaction
 from adwarm.store.tables import fatigue_score
 from tests.unit.fatigue.stored_ads import ACCOUNT, DAYS, EVIL, LAST_DAY, NOW, store_account
@@ -53,10 +53,7 @@ def test_an_earlier_day_and_a_status(stored: Adwarm) -> None:
 
 def test_one_ad(stored: Adwarm) -> None:
     """An ad in detail has its components with their figures, and its alarm in words."""
-    notice = PlatformNotice(ACCOUNT, "1", NOW, "medium")
-    platform_fatigue.insert_notices(Runtime().engine, [notice], NOW)
     text = " ".join(stored("fatigue", ACCOUNT, "--ad", "1").stdout.split())
-    assert "Meta's notice: fatigue level medium, on this day" in text
     assert "Pause the ad and replace its creative" in text
     assert "chance alone would show this about once in 510 days per ad" in text
     assert "95: click-through rate 0.90%, 1.00% in its best week" in text

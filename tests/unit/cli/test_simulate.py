@@ -47,13 +47,3 @@ def test_an_invalid_faults_file(
     served, code = simulate(monkeypatch, "--faults", str(storm))
     assert (served, code in {0, None}) == ([], False)
     assert "fault.0.kind" in capfd.readouterr().err.replace("\n", "")
-
-
-def test_a_webhook(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    """A callback URL is passed on; without one no notice is sent, and another scheme is refused."""
-    served, _ = simulate(monkeypatch, "--webhook-url", "http://127.0.0.1:8950/v1/webhooks/meta")
-    assert served[0].webhook is not None
-    assert served[0].webhook.url == "http://127.0.0.1:8950/v1/webhooks/meta"
-    assert simulate(monkeypatch)[0][0].webhook is None
-    assert simulate(monkeypatch, "--webhook-url", "file:///etc/passwd")[0] == []
-    assert "the webhook URL must be like" in " ".join(capfd.readouterr().err.split())

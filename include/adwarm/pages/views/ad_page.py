@@ -1,11 +1,10 @@
-"""The page of one ad: what to do and why, its daily figures, its score over time, and the platform's own view."""
+"""The page of one ad: what to do and why, its daily figures, and its score over time."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final
 
 from adwarm.fatigue.ad_days import AdDay, list_ad_days
-from adwarm.fatigue.platform_view import platform_view
 from adwarm.fatigue.recommendation import (
     describe_flags,
     describe_projection,
@@ -18,7 +17,7 @@ from adwarm.pages.charts import Mark, Series
 from adwarm.pages.queries.ad_queries import list_history
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.fatigue_tab import COLORS, MEANINGS, describe_driver, list_components
-from adwarm.store import accounts, platform_fatigue
+from adwarm.store import accounts
 from adwarm.store.scores import StoredScore
 
 DAILY_DAYS: Final = 60
@@ -36,7 +35,6 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
     score = newest.score
     account = accounts.get(context.engine, account_id)
     before = _find_before(history)
-    notice = platform_fatigue.list_newest(context.engine, account_id, ad_ids=[ad_id]).get(ad_id)
     return {
         "stored": newest,
         "zone": account.data_zone if account else "UTC",
@@ -49,8 +47,6 @@ def _load_score(request: TileRequest) -> Mapping[str, Any]:
         "recommendation": recommend(score, settings),
         "flags": describe_flags(score),
         "figures": _list_figures(score),
-        "notice": notice,
-        "view": platform_view(score, notice),
         "settings": settings,
     }
 

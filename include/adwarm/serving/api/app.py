@@ -29,11 +29,9 @@ from adwarm.serving.api.routes import (
     recovery,
     requests,
     scores,
-    webhooks,
 )
 from adwarm.serving.problems import CONTENT_TYPE, Problem
 from adwarm.serving.services import ServingServices
-from adwarm.serving.webhook_gate import WebhookGate
 
 OPENAPI_PATH: Final = "/v1/openapi.json"
 _VERSION = "1"
@@ -51,7 +49,6 @@ def create_app(services: ServingServices) -> FastAPI:
     app = _make_app()
     app.state.services = services
     app.state.readiness = health.ReadinessCheck(services)
-    app.state.webhook_gate = WebhookGate(services.context.settings, services.clock)
     reader = StateReader(services.context, services.clock, services.queue, services.admission)
     services.metrics.show_state(reader)
     services.metrics.show_waiting(lambda: services.misses.waiting)
@@ -76,7 +73,6 @@ def _make_app() -> FastAPI:
         lifespan=_limit_threads,
     )
     app.include_router(health.router)
-    app.include_router(webhooks.router, include_in_schema=False)  # the platform's protocol, not the API's
     for module in (insights, batch, scores, accounts, requests, arrivals, capacity, errors, recovery, integrity):
         app.include_router(module.router, prefix="/v1", dependencies=[Depends(bearer), SINGLE_VALUES])
     app.include_router(metrics.router, dependencies=[Depends(bearer)])

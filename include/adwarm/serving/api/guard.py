@@ -18,15 +18,11 @@ from adwarm.serving.api.problem_response import NO_STORE, SECURITY_HEADERS, desc
 from adwarm.serving.ports import Authenticator
 from adwarm.serving.problems import Problem
 
-WEBHOOK_PATH: Final = "/v1/webhooks/meta"
-"""The platform's notices. Their route checks a signature instead of a token."""
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz", WEBHOOK_PATH})
+OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 """The only routes that answer without a token. The files of the dashboard hold no data and are served ahead of them."""
 MAX_PATH_BYTES: Final = 2_048
 """The most bytes of a path with its query."""
 MAX_BODY_BYTES: Final = 65_536
-MAX_WEBHOOK_BYTES: Final = 2**20
-"""The same for a webhook, which may hold a thousand changes."""
 _TOKEN_KEY = "adwarm.token"
 
 
@@ -106,36 +102,34 @@ class Guard:
             token = await self._authenticator.authenticate(find_header(scope, b"authorization"))
             recognize_client(scope)
             scope = {**scope, _TOKEN_KEY: token}
-        limit = MAX_WEBHOOK_BYTES if scope["path"] == WEBHOOK_PATH else MAX_BODY_BYTES
-        _check_declared_length(scope, limit)
+        _check_declared_length(scope)
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
-        await self._app(scope, _Body(receive, limit).receive, response.send)
+        await self._app(scope, _Body(receive).receive, response.send)
 
 
-def _check_declared_length(scope: Scope, limit: int) -> None:
+def _check_declared_length(scope: Scope) -> None:
     declared = find_header(scope, b"content-length") or b"0"
-    if not declared.isdigit() or int(declared[:20]) > limit:
-        _refuse_body(limit)
+    if not declared.isdigit() or int(declared[:20]) > MAX_BODY_BYTES:
+        _refuse_body()
 
 
-def _refuse_body(limit: int) -> NoReturn:
-    raise Problem(413, "Content Too Large", f"the body has more than {limit} bytes; send less at a time")
+def _refuse_body() -> NoReturn:
+    raise Problem(413, "Content Too Large", f"the body has more than {MAX_BODY_BYTES} bytes; send less at a time")
 
 
 class _Body:
     """Receives a request's body up to the limit, whatever length the request declares."""
 
-    def __init__(self, receive: Receive, limit: int) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._limit = limit
         self._size = 0
 
     async def receive(self) -> Message:
         message = await self._receive()
         self._size += len(message.get("body", b""))
-        if self._size > self._limit:
-            _refuse_body(self._limit)
+        if self._size > MAX_BODY_BYTES:
+            _refuse_body()
         return message
 
 

@@ -113,15 +113,6 @@ class ArrivalState(Document):
     entries: int = Field(description="Stored reports that are no longer fresh because of it.")
 
 
-class WebhookResult(Document):
-    """How many changes of a webhook were stored, and how many were not."""
-
-    stored: int = Field(description="New notices of creative fatigue.")
-    known: int = Field(description="Notices that were stored before.")
-    ignored: int = Field(description="Changes of other objects and fields.")
-    unreadable: int = Field(description="Notices of creative fatigue in an unknown form; the log says more.")
-
-
 class BatchItem(Document):
     """What is stored for one key of a batch."""
 

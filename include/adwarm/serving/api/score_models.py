@@ -5,9 +5,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from adwarm.fatigue.platform_view import Agreement, CostState
 from adwarm.fatigue.report import ChangeKind
-from adwarm.model import AlarmLevel, Component, FatigueStatus, PlatformLevel
+from adwarm.model import AlarmLevel, Component, FatigueStatus
 from adwarm.serving.api.models import Document
 
 
@@ -40,18 +39,6 @@ class Score(Document):
     note: str = Field(description="Why score and alarm differ; empty when they agree.")
     caution: str = Field(description="Why both may be wrong; empty when nothing speaks against them.")
     flags: list[str] = Field(description="Data that was missing, changed or looked wrong.")
-    platform_level: PlatformLevel | None = Field(
-        description="The platform's own level of creative fatigue by its newest notice; null without one."
-    )
-    platform_noticed_at: datetime | None = Field(description="When the platform noticed it.")
-    platform_message: str | None = Field(description="The platform's text.")
-    platform_cost_state: CostState | None = Field(
-        description="The platform's word for `cost_ratio`: `creative limited` above 1, `creative fatigue` from 2 on."
-    )
-    platform_agreement: Agreement = Field(
-        description="Whether notice and score say the same; `unknown` without a recent notice or without a score."
-    )
-    platform_text: str = Field(description="The platform's view in words.")
     settled: bool = Field(description="Whether the data behind it can no longer change.")
     data_version: int = Field(description="Version of that data; grows with every restatement.")
     calculator_version: str = Field(description="Version of the calculation.")

@@ -20,7 +20,7 @@ from adwarm.planning.strategy_changes import check_changes
 from adwarm.recovery import IsolationTracker
 from adwarm.serving.api.app import OPENAPI_PATH, describe_api
 from adwarm.serving.api.application import build_application
-from adwarm.serving.api.guard import OPEN_PATHS, WEBHOOK_PATH
+from adwarm.serving.api.guard import OPEN_PATHS
 from adwarm.serving.hit_parts import HitParts
 from adwarm.serving.problems import unknown_report
 from adwarm.serving.services import ServingServices
@@ -186,7 +186,7 @@ def _list_verdicts(api: Api, text: str) -> dict[str, bool]:
 
 @SQLITE_ONLY
 def test_only_the_dashboard_files_need_no_token(services: ServingServices, parts: HitParts, tmp_path: Path) -> None:
-    """Beside health and the signed webhook, the files of the dashboard are the one exception; all else stays closed."""
+    """Beside health, the files of the dashboard are the one exception; all else stays closed."""
     (tmp_path / "index.html").write_text("<!doctype html>")
     serving = services.context.settings.serving.model_copy(update={"dashboard": tmp_path})
     settings = services.context.settings.model_copy(update={"serving": serving})
@@ -197,7 +197,6 @@ def test_only_the_dashboard_files_need_no_token(services: ServingServices, parts
 
     paths = [
         *describe_api()["paths"],
-        WEBHOOK_PATH,
         OPENAPI_PATH,
         "/",
         "/index.html",

@@ -3,14 +3,13 @@
 import csv
 import io
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from adwarm.model import FatigueScore, PlatformNotice
-from adwarm.store import platform_fatigue
+from adwarm.model import FatigueScore
 from tests import fatigue_scores
 from tests.unit.conftest import SQLITE_ONLY
 from tests.unit.fatigue.stored_ads import ACCOUNT, EVIL, LAST_DAY, store_account
@@ -73,17 +72,6 @@ def test_a_score_says_everything(stored: Api) -> None:
     assert worst["recommendation"].startswith("Pause the ad")
     assert any(text.startswith("click-through rate falling since about Nov 15") for text in worst["reasons"])
     assert (worst["data_version"], worst["calculator_version"], worst["settled"]) == (20, "1", True)
-
-
-def test_the_platforms_own_level_stands_beside_a_score(stored: Api) -> None:
-    """The newest notice up to the day is in the answer; later ones are not."""
-    at = datetime(2026, 11, 24, 9, tzinfo=UTC)
-    notices = [PlatformNotice(ACCOUNT, "1", at, "high"), PlatformNotice(ACCOUNT, "2", at + timedelta(days=9), "low")]
-    platform_fatigue.insert_notices(stored.engine, notices, at)
-    page = stored.get(f"/v1/scores/{ACCOUNT}", stored.token()).json()
-    levels = {score["ad_id"]: score["platform_level"] for score in page["scores"]}
-    assert levels == {"1": "high", "2": None, "3": None}
-    assert page["scores"][0]["platform_noticed_at"] == "2026-11-24T09:00:00Z"
 
 
 def test_scores_by_alarm_and_order(api: Api) -> None:

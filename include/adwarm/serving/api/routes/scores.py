@@ -127,7 +127,7 @@ def list_scores(
     document = ScorePage(
         account=account_id,
         as_of=page[0].score.as_of if page else None,
-        scores=_describe(services.context.engine, account_id, page, settings),
+        scores=_describe(page, settings),
         next_cursor=cursor,
     )
     return _respond_json(document, if_none_match)
@@ -224,12 +224,8 @@ def _check_known(engine: Engine, account_id: str) -> None:
         raise unknown_report()
 
 
-def _describe(engine: Engine, account_id: str, page: Sequence[StoredScore], settings: FatigueSettings) -> list[Score]:
-    if not page:
-        return []
-    ids = [item.score.ad_id for item in page]
-    notices = score_queries.list_platform_notices(engine, account_id, page[0].score.as_of, ids)
-    documents = (describe_document(item, settings, notices.get(item.score.ad_id)) for item in page)
+def _describe(page: Sequence[StoredScore], settings: FatigueSettings) -> list[Score]:
+    documents = (describe_document(item, settings) for item in page)
     return [Score(**{name: values[name] for name in Score.model_fields}) for values in documents]
 
 

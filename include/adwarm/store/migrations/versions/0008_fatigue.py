@@ -85,23 +85,10 @@ def _create_notices() -> None:
         sa.PrimaryKeyConstraint("account_id", "ad_id", name=op.f("pk_fatigue_alert")),
     )
     op.create_index(op.f("ix_fatigue_alert_alerted_at"), "fatigue_alert", ["alerted_at"])
-    op.create_table(
-        "platform_fatigue",
-        sa.Column("account_id", sa.String(24), nullable=False),
-        sa.Column("ad_id", sa.String(_AD_ID_LENGTH), nullable=False),
-        sa.Column("noticed_at", _TIMESTAMP, nullable=False),
-        sa.Column("level", sa.String(8), nullable=False),
-        sa.Column("message", sa.String(400)),
-        sa.Column("origin", sa.String(40), nullable=False),
-        sa.Column("received_at", _TIMESTAMP, nullable=False),
-        sa.PrimaryKeyConstraint("account_id", "ad_id", "noticed_at", name=op.f("pk_platform_fatigue")),
-    )
-    op.create_index(op.f("ix_platform_fatigue_received_at"), "platform_fatigue", ["received_at"])
 
 
 def downgrade() -> None:
     """Drop the tables and columns of this migration."""
-    op.drop_table("platform_fatigue")
     op.drop_table("fatigue_alert")
     op.drop_table("fatigue_day")
     op.drop_table("fatigue_prior")
