@@ -91,7 +91,7 @@ def prepare(home: Path, accounts: int) -> dict[str, Any]:
     until = END.replace(hour=0)
     opens = load_training_opens(runtime.context, until)
     zones = dict(zip(opens.account_id.tolist(), opens.zone.tolist(), strict=True))
-    accounts_table.insert_discovered(engine, [Account(name, zone, zone) for name, zone in zones.items()], until)
+    accounts_table.save(engine, [Account(name, zone, zone) for name, zone in zones.items()], until)
     ids = {}
     for kind in COMPETING_KINDS:
         started = time.perf_counter()
