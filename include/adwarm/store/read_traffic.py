@@ -1,6 +1,6 @@
 """Traffic by hour, account and actor: reads by result, their latency, and upstream calls."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,22 +62,34 @@ def get_day_start(now: datetime) -> datetime:
     return floor_to(now, timedelta(hours=1)) - timedelta(hours=23)
 
 
-def get_day_totals(engine: Engine, now: datetime) -> dict[str, float | None]:
+def get_day_totals(engine: Engine, now: datetime) -> dict[str, Any]:
     """Return the counts of the last 24 hours; see `get_day_start` and `get_totals`."""
     return get_totals(engine, get_day_start(now), now + timedelta(hours=1))
 
 
-def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, float | None]:
-    """Return the counts of the half-open window over all accounts, and the mean latency of a read in milliseconds.
+def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, Any]:
+    """Return the counts of the half-open window over all accounts; see `add_up`."""
+    return add_up(list_hours(engine, since, until))
+
+
+def list_hours(engine: Engine, since: datetime, until: datetime) -> list[Mapping[str, Any]]:
+    """Return the counts by UTC hour of the half-open window over all accounts, the oldest first.
 
     Upstream calls, throttles and errors are those of all actors; reads exclude the warmer's own canaries.
-    `first_hit_ratio` is the share of first opens that found a fresh entry, None without one.
     """
     of_readers = table.c.actor != Actor.WARMER.value
     columns = [_sum(name, of_readers) for name in _READS] + [_sum(name) for name in _CALLS]
-    query = select(*columns).where(table.c.hour >= since, table.c.hour < until)
+    query = select(table.c.hour, *columns).where(table.c.hour >= since, table.c.hour < until).group_by(table.c.hour)
     with read_transaction(engine) as connection:
-        totals = {name: float(value) for name, value in connection.execute(query).one()._mapping.items()}
+        return [dict(row._mapping) for row in connection.execute(query.order_by(table.c.hour))]
+
+
+def add_up(hours: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sums over some hours, and the mean latency of a read in milliseconds.
+
+    `first_hit_ratio` is the share of first opens that found a fresh entry, None without one.
+    """
+    totals = {name: float(sum(hour[name] for hour in hours)) for name in (*_READS, *_CALLS)}
     reads = totals["hits"] + totals["stale"] + totals["misses"]
     latency = totals.pop("latency_ms")
     ratio = totals["first_hits"] / totals["first_opens"] if totals["first_opens"] else None

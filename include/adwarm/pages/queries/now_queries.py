@@ -22,9 +22,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import Integer, String, Text
 
-from adwarm.model import Actor, Mode, WarmStatus
+from adwarm.model import Mode, WarmStatus
 from adwarm.store.database import read_transaction
-from adwarm.store.read_traffic import get_day_start
 from adwarm.store.tables import (
     alert,
     breaker,
@@ -35,7 +34,6 @@ from adwarm.store.tables import (
     maintenance_step,
     policy,
     request,
-    traffic_hour,
     warm,
     warming_job,
 )
@@ -44,16 +42,13 @@ DAY: Final = timedelta(days=1)
 WEEK: Final = timedelta(days=7)
 MAX_ROWS: Final = 10
 ACCOUNT_SCOPE: Final = "account:"
-_READERS: Final = [actor.value for actor in Actor if actor is not Actor.WARMER]
 _PARKED: Final = {"parked_scope": "scope", "parked_until": "parked_until", "parked_why": "parked_why"}
 _BROKEN: Final = {"broken_source": "source", "probe_at": "probe_at"}
-_READS: Final = ("hits", "stale", "misses", "errors")
 
 
 def get_situation(engine: Engine, now: datetime) -> list[Row[Any]]:
     """Return what the headline is made of: one row with the figures for each switch, at least one."""
     moment = now.timestamp()
-    traffic = _sum_traffic(get_day_start(now), "first_opens", "first_hits", *_READS).subquery()
     shared = and_(capacity_scope.c.parked_until > moment, capacity_scope.c.scope.not_like(f"{ACCOUNT_SCOPE}%"))
     broken = and_(breaker.c.state != "closed", breaker.c.source.not_like(f"% {ACCOUNT_SCOPE}%"))
     parked = (capacity_scope.c.parked_until.desc(), capacity_scope.c.scope)
@@ -69,22 +64,14 @@ def get_situation(engine: Engine, now: datetime) -> list[Row[Any]]:
         "waiting": select(func.count()).select_from(request).where(waits),
         "oldest_wait": select(func.min(request.c.enqueued_at)).where(waits),
     }
-    figures = select(traffic, *(query.scalar_subquery().label(name) for name, query in columns.items())).subquery()
+    figures = select(*(query.scalar_subquery().label(name) for name, query in columns.items())).subquery()
     switch = control_switch.c
     query = select(figures, switch.name, switch.is_on, switch.changed_at, switch.changed_by, switch.why)
     return _list(engine, query.select_from(figures.outerjoin(control_switch, true())).order_by(switch.name))
 
 
-def list_hours(engine: Engine, since: datetime) -> list[Row[Any]]:
-    """Return the reads and first opens of readers by UTC hour since then, the oldest first."""
-    columns = [func.sum(traffic_hour.c[name]).label(name) for name in ("first_opens", "first_hits", *_READS)]
-    query = select(traffic_hour.c.hour, *columns).where(_is_read_since(since)).group_by(traffic_hour.c.hour)
-    return _list(engine, query.order_by(traffic_hour.c.hour))
-
-
 def get_calls(engine: Engine, since: datetime) -> Row[Any]:
-    """Return the first opens since then, what a fetch took, and how many reports are known."""
-    traffic = _sum_traffic(since, "first_opens").subquery()
+    """Return what a fetch since then took, and how many reports are known."""
     with read_transaction(engine) as connection:
         lifetime = _seconds_between(connection, warm.c.fetched_at, warm.c.expires_at)
         fetched = (
@@ -99,8 +86,7 @@ def get_calls(engine: Engine, since: datetime) -> Row[Any]:
         keys = select(forecast_snapshot.c["keys"]).where(
             forecast_snapshot.c.id == select(policy.c.snapshot_id).limit(1).scalar_subquery()
         )
-        query = select(traffic, fetched, keys.scalar_subquery().label("keys"))
-        return connection.execute(query.select_from(traffic.join(fetched, true()))).one()
+        return connection.execute(select(fetched, keys.scalar_subquery().label("keys"))).one()
 
 
 def list_quota(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
@@ -114,12 +100,8 @@ def list_quota(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
     return _list(engine, query.limit(10 * limit))
 
 
-def list_degraded(engine: Engine, since: datetime, limit: int = MAX_ROWS) -> list[Row[Any]]:
-    """Return the reasons of degraded entries, the most frequent first: how many, since when, and an example.
-
-    Each row, of which there is at least one, also has the reads of readers since then by result; `entries` is None in
-    one that has nothing else.
-    """
+def list_degraded(engine: Engine, limit: int = MAX_ROWS) -> list[Row[Any]]:
+    """Return the reasons of degraded entries, the most frequent first: how many, since when, and an example."""
     columns = (
         func.count().label("entries"),
         func.min(entry.c.fetched_at).label("oldest"),
@@ -128,10 +110,7 @@ def list_degraded(engine: Engine, since: datetime, limit: int = MAX_ROWS) -> lis
     )
     reason = entry.c.degraded_reason
     query = select(reason, *columns).where(entry.c.degraded).group_by(reason)
-    found = query.order_by(func.count().desc(), reason).limit(limit).subquery()
-    served = _sum_traffic(since, *_READS).subquery()
-    both = select(served, found).select_from(served.outerjoin(found, true()))
-    return _list(engine, both.order_by(found.c.entries.desc(), found.c.degraded_reason))
+    return _list(engine, query.order_by(func.count().desc(), reason).limit(limit))
 
 
 def list_failures(engine: Engine, since: datetime) -> list[Row[Any]]:
@@ -165,16 +144,6 @@ def list_failures(engine: Engine, since: datetime) -> list[Row[Any]]:
 def _of_first(column: ColumnElement[Any], condition: ColumnElement[bool], order: Sequence[Any]) -> Select[Any]:
     """Return a column of the first row that meets a condition, in an order that is total."""
     return select(column).where(condition).order_by(*order).limit(1)
-
-
-def _sum_traffic(since: datetime, *names: str) -> Any:
-    """Return the sums of columns of the readers' traffic since then."""
-    sums = (func.coalesce(func.sum(traffic_hour.c[name]), 0).label(name) for name in names)
-    return select(*sums).where(_is_read_since(since))
-
-
-def _is_read_since(since: datetime) -> ColumnElement[bool]:
-    return and_(traffic_hour.c.hour >= since, traffic_hour.c.actor.in_(_READERS))
 
 
 def _seconds_between(

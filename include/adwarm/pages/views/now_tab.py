@@ -20,7 +20,7 @@ from adwarm.pages.views.scope_names import describe_scope
 from adwarm.settings import BackpressureSettings
 from adwarm.store import alerts, jobs, warms
 from adwarm.store.call_causes import get_day_calls
-from adwarm.store.read_traffic import get_day_start
+from adwarm.store.read_traffic import add_up, get_day_start, get_day_totals, list_hours
 
 REFRESH_SECONDS: Final = 15
 _SHOWN_PERCENT: Final = 0.5
@@ -58,25 +58,25 @@ class CallEstimates:
 
 def load_headline(request: TileRequest) -> Values:
     """Return the state of everything, and the switches."""
-    situation = _read_situation(now_queries.get_situation(request.services.context.engine, request.now))
+    engine = request.services.context.engine
+    day = get_day_totals(engine, request.now)
+    situation = _read_situation(now_queries.get_situation(engine, request.now), day)
     return {"headline": evaluate_situation(situation, request.now), "situation": situation}
 
 
 def load_hits(request: TileRequest) -> Values:
     """Return the first-open hit ratio of a day and a week, and its trend by hour."""
     start = floor_to(request.now, HOUR) - WEEK + HOUR
-    rows = now_queries.list_hours(request.services.context.engine, start)
-    recent = [row for row in rows if row.hour >= get_day_start(request.now)]
-    by_hour = {row.hour: row for row in recent}
+    rows = list_hours(request.services.context.engine, start, request.now + HOUR)
+    recent = [row for row in rows if row["hour"] >= get_day_start(request.now)]
+    by_hour = {row["hour"]: row for row in recent}
     hours = [floor_to(request.now, HOUR) - (23 - place) * HOUR for place in range(24)]
-    ratios = [_first_hit_ratio([by_hour[hour]] if hour in by_hour else []) for hour in hours]
-    day, week = _first_hit_ratio(recent), _first_hit_ratio(rows)
+    ratios = [add_up([by_hour[hour]] if hour in by_hour else [])["first_hit_ratio"] for hour in hours]
+    day, week = add_up(recent), add_up(rows)
     known = [(hour, ratio) for hour, ratio in zip(hours, ratios, strict=True) if ratio is not None]
     return {
         "day": day,
         "week": week,
-        "day_opens": sum(row.first_opens for row in recent),
-        "week_opens": sum(row.first_opens for row in rows),
         "series": [Series("found a fresh report, percent", [None if r is None else 100 * r for r in ratios])],
         "labels": [f"{hour:%H}:00" for hour in hours],
         "texts": [f"{hour:%H}:00 {format_share(ratio)}" for hour, ratio in known],
@@ -95,8 +95,8 @@ def load_efficiency(request: TileRequest) -> Values:
 def load_calls(request: TileRequest) -> Values:
     """Return the calls of the last day by cause, beside estimates for no warming and for warming everything."""
     engine = request.services.context.engine
-    row, day = now_queries.get_calls(engine, get_day_start(request.now)), get_day_calls(engine, request.now)
-    return {"calls": estimate_calls(row), "day": day}
+    row, opens = now_queries.get_calls(engine, get_day_start(request.now)), get_day_totals(engine, request.now)
+    return {"calls": estimate_calls(row, int(opens["first_opens"])), "day": get_day_calls(engine, request.now)}
 
 
 def load_quota(request: TileRequest) -> Values:
@@ -119,9 +119,9 @@ def _is_busy(scope: Mapping[str, Any]) -> bool:
 
 def load_stale(request: TileRequest) -> Values:
     """Return the answers of the last day that were not fresh, and the entries that are degraded now."""
-    rows = now_queries.list_degraded(request.services.context.engine, get_day_start(request.now))
-    served, degraded = rows[0], [row for row in rows if row.entries is not None]
-    reads = served.hits + served.stale + served.misses
+    engine = request.services.context.engine
+    served, degraded = get_day_totals(engine, request.now), now_queries.list_degraded(engine)
+    reads = served["hits"] + served["stale"] + served["misses"]
     return {"served": served, "reads": reads, "degraded": degraded, "total": int(degraded[0].total) if degraded else 0}
 
 
@@ -146,8 +146,8 @@ def load_failures(request: TileRequest) -> Values:
     return {"failures": now_queries.list_failures(request.services.context.engine, request.now - WEEK)}
 
 
-def estimate_calls(row: Row[Any]) -> CallEstimates:
-    """Return the calls of a day and the estimates; see `now_queries.get_calls`.
+def estimate_calls(row: Row[Any], first_opens: int) -> CallEstimates:
+    """Return the estimates of a day's calls from its fetches and first opens; see `now_queries.get_calls`.
 
     A fetch is counted with the calls that fetches of the same day took on average, so that shared requests and stored
     days count as they did. Without warming, a report that another reader has just fetched would still be
@@ -155,11 +155,11 @@ def estimate_calls(row: Row[Any]) -> CallEstimates:
     """
     per_fetch = float(row.requests) / row.fetches if row.fetches and row.requests is not None else None
     keys, lifetime = row._mapping["keys"], float(row.lifetime) if row.lifetime else None
-    without = row.first_opens * per_fetch if per_fetch is not None and row.first_opens else None
+    without = first_opens * per_fetch if per_fetch is not None and first_opens else None
     everything = (
         keys * DAY.total_seconds() / lifetime * per_fetch if keys and lifetime and per_fetch is not None else None
     )
-    return CallEstimates(int(row.first_opens), per_fetch, without, everything, keys, lifetime)
+    return CallEstimates(first_opens, per_fetch, without, everything, keys, lifetime)
 
 
 def read_scope(row: Row[Any], settings: BackpressureSettings, now: float) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def read_scope(row: Row[Any], settings: BackpressureSettings, now: float) -> dic
     }
 
 
-def _read_situation(rows: Sequence[Row[Any]]) -> Situation:
+def _read_situation(rows: Sequence[Row[Any]], day: Mapping[str, Any]) -> Situation:
     first = rows[0]
     switches = {
         row.name: Switch(row.name, row.is_on, row.changed_at, row.changed_by, row.why) for row in rows if row.name
@@ -186,17 +186,12 @@ def _read_situation(rows: Sequence[Row[Any]]) -> Situation:
     names = ("mode", "newest_run", "open_alerts", "parked_scope", "parked_until", "parked_why", "broken_source")
     more = ("probe_at", "waiting", "oldest_wait")
     return Situation(
-        first_opens=int(first.first_opens),
-        first_hits=int(first.first_hits),
+        first_opens=int(day["first_opens"]),
+        first_hits=int(day["first_hits"]),
         has_entries=first.any_entry is not None,
         switches=switches,
         **{name: first._mapping[name] for name in (*names, *more)},
     )
-
-
-def _first_hit_ratio(rows: Sequence[Row[Any]]) -> float | None:
-    opens = sum(row.first_opens for row in rows)
-    return sum(row.first_hits for row in rows) / opens if opens else None
 
 
 TABS: Final = (

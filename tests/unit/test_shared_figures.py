@@ -1,0 +1,86 @@
+"""Each figure that two surfaces show has one function, which both call: page, command line, read API and headline."""
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "include/adwarm"
+STATUS, NOW, FLOW = "cli/status.py", "pages/views/now_tab.py", "pages/views/flow_tab.py"
+ERRORS = "serving/api/routes/errors.py"
+
+FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "reads, first opens and their hits of a day": ("store.read_traffic:get_day_totals", (STATUS, NOW)),
+    "calls of a day by cause": ("store.call_causes:get_day_calls", (STATUS, NOW, "serving/api/routes/capacity.py")),
+    "warms used and wasted by reason, and their age": ("store.warms:get_usage", (STATUS, NOW)),
+    "running and latest jobs": ("store.jobs:list_latest", (STATUS, NOW)),
+    "alerts": ("store.alerts:list_alerts", ("cli/alerts.py", "cli/schedule_checks.py", NOW, ERRORS)),
+    "failed calls": ("store.error_events:ErrorLog.list_recent", ("cli/errors.py", FLOW, ERRORS)),
+    "failed calls over time": ("store.error_events:ErrorLog.count_by_period", ("cli/errors.py", ERRORS)),
+    "healing actions": (
+        "store.healing_runs:HealingStore.list_recent",
+        (STATUS, FLOW, "serving/api/routes/recovery.py"),
+    ),
+    "requests that wait, by class": ("backpressure.request_queue:RequestQueue.status", (STATUS, FLOW)),
+    "limits, parked scopes and breakers": (
+        "backpressure:SqlAdmission.status",
+        (STATUS, "serving/api/routes/capacity.py"),
+    ),
+    "load of each machine": ("backpressure.machine_load:list_machines", (STATUS, FLOW)),
+    "what warming gains": (
+        "planning.impact_measurement:report_impact",
+        (STATUS, "pages/views/evidence_tab.py"),
+    ),
+    "use and cost of each strategy": (
+        "planning.strategy_use:report_strategies",
+        (STATUS, "cli/strategy.py", "pages/views/strategies_tab.py"),
+    ),
+    "bytes saved by compression": (
+        "compression:get_compression_totals",
+        (STATUS, "serving/api/routes/capacity.py"),
+    ),
+    "why a report was not warm": (
+        "planning.key_facts:KeyExplainer.explain",
+        ("cli/plan.py", "pages/views/plan_tab.py"),
+    ),
+    "fatigue of an account": ("fatigue.report:summarize", ("cli/fatigue.py", "serving/api/routes/scores.py")),
+}
+"""By what is shown: its function, and the modules that show it."""
+
+
+def _called(path: Path) -> set[str]:
+    """Return the last names of what a module calls."""
+    calls = (node.func for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
+    return {
+        call.attr if isinstance(call, ast.Attribute) else call.id
+        for call in calls
+        if hasattr(call, "attr") or hasattr(call, "id")
+    }
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_surfaces_call_the_one_function(figure: str) -> None:
+    """The function exists, and every module that shows the figure calls it."""
+    name, surfaces = FIGURES[figure]
+    module, _, function = name.partition(":")
+    found = importlib.import_module(f"adwarm.{module}")
+    for part in function.split("."):
+        found = getattr(found, part)
+    assert callable(found)
+    assert [surface for surface in surfaces if function.rpartition(".")[2] not in _called(PACKAGE / surface)] == []
+
+
+def test_the_page_has_no_queries_of_its_own_for_them() -> None:
+    """The tables of shared figures are read by their own functions alone."""
+    shared = {"traffic_hour", "call_hour", "error_event", "healing_run", "alert_delivery", "machine_load"}
+    sources = [path.read_text("utf-8") for path in (PACKAGE / "pages").rglob("*.py")]
+    imported = {
+        alias.name
+        for source in sources
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module == "adwarm.store.tables"
+        for alias in node.names
+    }
+    assert imported & shared == set()
