@@ -181,26 +181,6 @@ def test_the_fatigue_tab_leads_from_the_list_to_an_ad(demo: PageDemo, admin: Any
     assert "decline began about" in marks
 
 
-def test_plot_pages_open_without_a_network(demo: PageDemo, open_page: OpenPage, tmp_path: Path) -> None:
-    """The files of `--plot` draw every chart from the file alone; by the fixture, without an error in the console."""
-    score = list_alarms(demo)[0]
-    for name, words in {"account": (), "ad": ("--ad", score.ad_id)}.items():
-        path = tmp_path / f"{name}.html"
-        demo.run("fatigue", score.account_id, *words, "--plot", str(path))
-        page = open_page()
-        requested: list[str] = []
-        page.on("request", lambda request, urls=requested: urls.append(request.url))
-        page.goto(path.as_uri())
-        charts = page.locator(".plotly-graph-div")
-        charts.first.locator(".main-svg").first.wait_for()
-        assert charts.count() == page.locator(".js-plotly-plot").count() > 1
-        assert page.locator("h1").inner_text()
-        assert score.ad_name in page.locator("body").inner_text()
-        assert [url for url in requested if not url.startswith(("file:", "data:", "blob:"))] == []
-        if AXE.is_file():
-            assert not (found := find_violations(page)), found
-
-
 def list_alarms(demo: PageDemo) -> list[FatigueScore]:
     """Return the ads with an alarm on the newest day, the newest alarm first."""
     table = t.fatigue_score

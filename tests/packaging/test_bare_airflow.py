@@ -132,9 +132,8 @@ def test_a_users_own_dag_runs(trial: Environment) -> None:
     ("variables", "command", "extra"),
     [
         ({"ADWARM_DATABASE_URL": "postgresql://127.0.0.1:1/x"}, ("db", "current"), "adwarm[postgres]"),
-        ({}, ("fatigue", "act_1", "--plot", "plot.html"), "adwarm[replay]"),
     ],
-    ids=["postgres", "replay"],
+    ids=["postgres"],
 )
 def test_a_missing_extra_is_named(
     trial: Environment, variables: dict[str, str], command: tuple[str, ...], extra: str

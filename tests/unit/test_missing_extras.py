@@ -80,7 +80,7 @@ def test_optional_packages_are_imported_inside_functions() -> None:
 def test_importing_the_product_imports_no_optional_package() -> None:
     """Neither do the packages that it imports: a fresh process has none of them after the imports."""
     code = (
-        "import sys, adwarm.fatigue.plot_data, adwarm.replay.replay_page, adwarm.store, adwarm.runtime;"
+        "import sys, adwarm.replay.replay_page, adwarm.store, adwarm.runtime;"
         "print([name for name in ('plotly', 'psycopg2', 's3fs', 'gcsfs', 'uvloop') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

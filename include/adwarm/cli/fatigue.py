@@ -59,7 +59,7 @@ class _Selection:
 def fatigue(
     account: AccountArgument,
     *,
-    ad: Annotated[str | None, typer.Option(help="Show this ad in detail; the files then hold its history.")] = None,
+    ad: Annotated[str | None, typer.Option(help="Show this ad in detail; the file then holds its history.")] = None,
     as_of: Annotated[str | None, typer.Option(help="Show the newest scores up to this day.")] = None,
     changes: Annotated[bool, typer.Option("--changes", help="Show what changed since the scored day before.")] = False,
     status: Annotated[
@@ -68,7 +68,6 @@ def fatigue(
     version: Annotated[
         str | None, typer.Option(metavar="A|B|C|E", help="Compare with an earlier version of the score.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write an HTML page to this file; it needs no network.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores to this CSV file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,7 +76,7 @@ def fatigue(
     selection = _select(account, ad, day, _parse_statuses(status))
     if version is not None and (changes or ad is not None):
         raise BadRequest("--version compares all ads of an account; leave --changes and --ad out")
-    files = _write_files(selection, ad, plot, csv)
+    files = _write_files(selection, ad, csv)
     if version is not None:
         _show_version(selection, version, files, as_json=as_json)
     elif changes:
@@ -145,8 +144,8 @@ def _explain_no_scores(runtime: "Runtime", account_id: str, as_of: date | None, 
     )
 
 
-def _write_files(selection: _Selection, ad: str | None, plot: Path | None, csv: Path | None) -> dict[str, Path]:
-    """Write the page and the CSV file, and return their paths by option."""
+def _write_files(selection: _Selection, ad: str | None, csv: Path | None) -> dict[str, Path]:
+    """Write the CSV file, and return its path by option."""
     from adwarm.fatigue.report import format_scores_csv
 
     files = {}
@@ -154,9 +153,6 @@ def _write_files(selection: _Selection, ad: str | None, plot: Path | None, csv: 
         rows = selection.shown if ad is None else _list_history(selection, ad)
         _write(csv, "--csv", format_scores_csv(rows, selection.runtime.settings.fatigue))
         files["csv"] = csv
-    if plot is not None:
-        _write(plot, "--plot", _render_account(selection) if ad is None else _render_ad(selection, ad))
-        files["plot"] = plot
     return files
 
 
@@ -180,23 +176,6 @@ def _list_history(selection: _Selection, ad: str) -> "list[StoredScore]":
 
     since = selection.day - timedelta(days=_HISTORY_DAYS - 1)
     return score_queries.list_ad_history(selection.runtime.engine, selection.account.id, ad, since, selection.day)
-
-
-def _render_account(selection: _Selection) -> str:
-    from adwarm.fatigue.account_plot import render_account
-    from adwarm.fatigue.plot_data import load_account
-    from adwarm.fatigue.report import summarize
-
-    summary = summarize(selection.scores)
-    figures = load_account(selection.runtime.context, selection.account, summary, selection.shown, _changes(selection))
-    return render_account(figures)
-
-
-def _render_ad(selection: _Selection, ad: str) -> str:
-    from adwarm.fatigue.ad_plot import render_ad
-    from adwarm.fatigue.plot_data import load_ad
-
-    return render_ad(load_ad(selection.runtime.context, selection.account, _list_history(selection, ad)))
 
 
 def _changes(selection: _Selection, ad: str | None = None) -> "list[AdChange]":

@@ -19,7 +19,7 @@ from adwarm.fatigue.panel import FIELDS, AdPanel, FloatArray, cut_panel, empty_f
 from adwarm.fatigue.panel_rows import AccountRows, parse_rows
 from adwarm.fatigue.prior import DEFAULT_PRIOR, AccountPrior, measure_priors
 from adwarm.fatigue.score import CALCULATOR_VERSION, score_panel
-from adwarm.fatigue.score_export import export_scores
+from adwarm.fatigue.score_columns import make_columns
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt, NotFound, TooMuchData
 from adwarm.model import Window
 from adwarm.store import fatigue_priors
@@ -105,14 +105,14 @@ def _score_month(
     settings = inputs.settings.fatigue
     table = score_panel(panel, priors, _frequencies(inputs, panel, days, result.errors), settings)
     handover = Handover(panel.column(month - timedelta(days=settings.history_days)), panel.column(month), earlier)
-    exported = export_scores(table, detect(panel, priors, settings, handover), days)
+    made = make_columns(table, detect(panel, priors, settings, handover), days)
     for work in works:
         for day in days[work.account_id]:
             item, before = work.days[day], work.replaced.get(day)
             replaces = None if before is None else before.input_hash
-            first, last = exported.spans.get((work.account_id, day), (0, 0))
+            first, last = made.spans.get((work.account_id, day), (0, 0))
             result.scores[work.account_id].append(
-                DayScores(work.account_id, day, exported.columns, first, last, item.inputs, item.settled, replaces)
+                DayScores(work.account_id, day, made.columns, first, last, item.inputs, item.settled, replaces)
             )
 
 

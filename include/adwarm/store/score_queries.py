@@ -1,4 +1,4 @@
-"""Reads stored fatigue scores: a day of an account in pages, one ad over time, and sums by day.
+"""Reads stored fatigue scores: a day of an account in pages, and one ad over time.
 
 Every list has the same order: `action` is what needs an action first (alarms, then ads that are watched, then the
 highest total), `total` is the highest total first. Ads without a total come last.
@@ -41,41 +41,6 @@ class ScorePosition:
     total: float | None
     ad_id: str
     alarm: AlarmLevel = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class DaySums:
-    """The ads of an account on one day.
-
-    Attributes:
-        day: as-of day.
-        ads: number of ads, also pending ones.
-        fatigued: critical ads and ads with an alarm.
-        alarms: ads with an alarm.
-        spend: recent spend of all ads, in the account's currency; None when unknown.
-        scored_spend: that of the ads with a total.
-        weighted: sum of their total times recent spend.
-        fatigued_spend: recent spend of the fatigued ads.
-    """
-
-    day: date
-    ads: int
-    fatigued: int
-    alarms: int
-    spend: float | None
-    scored_spend: float | None
-    weighted: float | None
-    fatigued_spend: float | None
-
-    @property
-    def score(self) -> float | None:
-        """Mean total weighted by recent spend; None without spend."""
-        return self.weighted / self.scored_spend if self.scored_spend and self.weighted is not None else None
-
-    @property
-    def fatigued_share(self) -> float | None:
-        """Share of recent spend in fatigued ads, 0 to 1; None without spend."""
-        return (self.fatigued_spend or 0.0) / self.spend if self.spend else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,43 +106,6 @@ def list_ad_history(engine: Engine, account_id: str, ad_id: str, since: date, un
     )
     with read_transaction(engine) as connection:
         return [read_score(row) for row in connection.execute(query.order_by(table.c.as_of)).mappings()]
-
-
-def list_totals(
-    engine: Engine, account_id: str, ad_ids: Collection[str], since: date, until: date
-) -> dict[str, dict[date, float | None]]:
-    """Return the totals of up to some hundreds of ads by ad and day, in a span of days with both ends included."""
-    query = select(table.c.ad_id, table.c.as_of, table.c.total).where(
-        table.c.account_id == account_id, table.c.ad_id.in_(sorted(ad_ids)), table.c.as_of.between(since, until)
-    )
-    totals: dict[str, dict[date, float | None]] = {ad_id: {} for ad_id in ad_ids}
-    with read_transaction(engine) as connection:
-        for row in connection.execute(query.order_by(table.c.as_of)):
-            totals[row.ad_id][row.as_of] = row.total
-    return totals
-
-
-def sum_days(engine: Engine, account_id: str, since: date, until: date) -> list[DaySums]:
-    """Return the sums of each scored day in a span, both ends included, oldest first."""
-    spend, total = table.c.recent_spend, table.c.total
-    is_fatigued = or_(table.c.status == "critical", table.c.alarm == "alarm")
-    query = (
-        select(
-            table.c.as_of,
-            func.count(),
-            func.sum(case((is_fatigued, 1), else_=0)),
-            func.sum(case((table.c.alarm == "alarm", 1), else_=0)),
-            func.sum(spend),
-            func.sum(case((total.is_not(None), spend))),
-            func.sum(total * spend),
-            func.sum(case((is_fatigued, spend))),
-        )
-        .where(table.c.account_id == account_id, table.c.as_of.between(since, until))
-        .group_by(table.c.as_of)
-        .order_by(table.c.as_of)
-    )
-    with read_transaction(engine) as connection:
-        return [DaySums(*row) for row in connection.execute(query)]
 
 
 def find_earlier(

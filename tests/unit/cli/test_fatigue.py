@@ -85,20 +85,18 @@ def test_changes_after_a_backfill(stored: Adwarm) -> None:
 
 
 def test_files(stored: Adwarm, tmp_path: Path) -> None:
-    """Pages and CSV files are written, replace what is there, and are named; those of an ad hold its history."""
-    page, table = tmp_path / "new" / "page.html", tmp_path / "new" / "scores.csv"
-    result = stored("fatigue", ACCOUNT, "--plot", str(page), "--csv", str(table))
-    assert f"wrote {page}" in result.stderr
-    assert "Act on 1 ad" in page.read_text(encoding="utf-8")
+    """A CSV file is written, replaces what is there, and is named; that of an ad holds its history."""
+    table = tmp_path / "new" / "scores.csv"
+    result = stored("fatigue", ACCOUNT, "--csv", str(table))
+    assert f"wrote {table}" in result.stderr
     with table.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["ad_name"] for row in rows] == [f"'{EVIL}", "ad 2", "ad 3"]
 
-    document = stored("fatigue", ACCOUNT, "--ad", "1", "--plot", str(page), "--csv", str(table), "--json").json
-    assert document["files"] == {"csv": str(table), "plot": str(page)}
+    document = stored("fatigue", ACCOUNT, "--ad", "1", "--csv", str(table), "--json").json
+    assert document["files"] == {"csv": str(table)}
     with table.open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == DAYS
-    assert "Do people still click?" in page.read_text(encoding="utf-8")
 
 
 def test_an_earlier_version_of_the_score(stored: Adwarm) -> None:
@@ -125,7 +123,6 @@ def test_mistakes_say_what_to_do(stored: Adwarm, subtests: pytest.Subtests) -> N
         ((ACCOUNT, "--version", "Z"), "choose one of A, B, C, E"),
         ((ACCOUNT, "--version", "A", "--changes"), "leave --changes and --ad out"),
         ((ACCOUNT, "--csv", "/proc/none/x.csv"), "--csv /proc/none/x.csv cannot be written"),
-        ((ACCOUNT, "--plot", "/proc"), "--plot /proc cannot be written"),
     ]:
         with subtests.test(words=words, message=message):
             result = stored("fatigue", *words)

@@ -15,7 +15,7 @@ from adwarm.fatigue.panel import AdPanel, FloatArray
 from adwarm.fatigue.prior import measure_priors
 from adwarm.fatigue.recommendation import describe_evidence, recommend
 from adwarm.fatigue.score import score_panel
-from adwarm.fatigue.score_export import export_scores
+from adwarm.fatigue.score_columns import make_columns
 from adwarm.model import FatigueScore
 from adwarm.settings import FatigueSettings
 from tests.benchmarks.fatigue_ads import SimulationSettings, simulate_ads
@@ -70,7 +70,7 @@ def _list_scores(panel: AdPanel, frequency: FloatArray, settings: FatigueSetting
     priors = measure_priors(panel, panel.first_day + timedelta(days=30))
     days = [panel.first_day + timedelta(days=number) for number in (57, 73, 89)]
     table, alarms = score_panel(panel, priors, frequency, settings), detect(panel, priors, settings)
-    columns = export_scores(table, alarms, dict.fromkeys(panel.account_ids, days)).columns
+    columns = make_columns(table, alarms, dict.fromkeys(panel.account_ids, days)).columns
     rows = [dict(zip(NAMES, row, strict=True)) for row in zip(*(columns[name] for name in NAMES), strict=True)]
     return [FatigueScore(**{**row, "baseline": orjson.loads(row["baseline"])}) for row in rows]
 

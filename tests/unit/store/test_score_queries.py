@@ -82,7 +82,7 @@ def test_newest_days(engine: Engine) -> None:
 
 
 def test_one_ad_over_time(engine: Engine) -> None:
-    """The scores of an ad within a span, oldest first, and totals of several ads by day."""
+    """The scores of an ad within a span, oldest first."""
     for back in range(5):
         day = DAY - timedelta(days=back)
         fatigue_scores.publish(
@@ -94,30 +94,6 @@ def test_one_ad_over_time(engine: Engine) -> None:
         11.0,
         10.0,
     ]
-    totals = score_queries.list_totals(engine, "act_1", ["1", "2", "9"], *span)
-    assert list(totals["1"].values()) == [12.0, 11.0, 10.0]
-    assert (list(totals["2"].values()), totals["9"]) == ([None] * 3, {})
-
-
-def test_sums_of_days(engine: Engine) -> None:
-    """Counts and sums by day weigh by spend; a day without spend has no share."""
-    fatigue_scores.publish(
-        engine,
-        [
-            _score("1", 80.0, recent_spend=300.0),
-            _score("2", 20.0, recent_spend=100.0),
-            _score("3", None, recent_spend=100.0),
-            _score("4", 10.0, alarm="alarm"),
-            _score("1", 5.0, as_of=DAY - timedelta(days=1)),
-        ],
-        1,
-        False,
-        AT,
-    )
-    before, now = score_queries.sum_days(engine, "act_1", DAY - timedelta(days=9), DAY)
-    assert (now.ads, now.fatigued, now.alarms, now.spend, now.score) == (4, 2, 1, 500.0, pytest.approx(65.0))
-    assert now.fatigued_share == pytest.approx(0.6)
-    assert (before.score, before.fatigued_share, before.fatigued) == (None, None, 0)
 
 
 def test_earlier_scores(engine: Engine) -> None:

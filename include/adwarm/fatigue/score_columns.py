@@ -1,4 +1,4 @@
-"""Exports the scores and alarms of many ads and days as columns of the table of scores.
+"""The scores and alarms of many ads and days as columns of the table of scores.
 
 Building one object per score takes longer than computing the scores, so the figures stay arrays until they are stored.
 The values are those of `ScoreTable.to_scores`.
@@ -33,7 +33,7 @@ _Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """The scores to export, sorted by account, day and ad."""
+    """The scores to store, sorted by account, day and ad."""
 
     ads: _Indices
     columns: _Indices
@@ -45,7 +45,7 @@ class _Cells:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedScores:
+class ScoreColumns:
     """Scores by column.
 
     Attributes:
@@ -57,13 +57,13 @@ class ExportedScores:
     spans: Mapping[DayKey, tuple[int, int]]
 
 
-def export_scores(table: ScoreTable, alarms: AlarmTable, days: Mapping[str, Iterable[date]]) -> ExportedScores:
+def make_columns(table: ScoreTable, alarms: AlarmTable, days: Mapping[str, Iterable[date]]) -> ScoreColumns:
     """Return the scores of some accounts and days.
 
     Args:
         table: the scores.
         alarms: the alarms of the same panel.
-        days: by account id, the as-of days to export.
+        days: by account id, the as-of days.
     """
     panel = table.panel
     accounts = sorted(days)
@@ -81,7 +81,7 @@ def export_scores(table: ScoreTable, alarms: AlarmTable, days: Mapping[str, Iter
     for first, last in pairwise([*starts, len(groups)]):
         day = panel.first_day + timedelta(days=int(cells.columns[first]))
         spans[panel.account_ids[cells.ads[first]], day] = first, last
-    return ExportedScores(_columns(table, alarms, cells), spans)
+    return ScoreColumns(_columns(table, alarms, cells), spans)
 
 
 def _columns(table: ScoreTable, alarms: AlarmTable, cells: _Cells) -> dict[str, list[Any]]:
