@@ -77,6 +77,8 @@ class Demo:
         os.environ.setdefault("ADWARM_PLANNING__STEP_MINUTES", str(int(STEP.total_seconds() // 60)))
         os.environ.setdefault("ADWARM_FORECAST__LOG_EVERY_MINUTES", "15")
         os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
+        for limit in ("CPU", "MEMORY"):  # equal runs give equal figures, however loaded the machine is
+            os.environ.setdefault(f"ADWARM_BACKPRESSURE__{limit}_PERCENT", "100")
         self.console.print(f"reading {url}")
         day = choose_day(url, load_settings())
         with SimulatorServer(SimulatorConfig(zone=day.zone, now=day.start, token=TOKEN)) as simulator:
