@@ -1,6 +1,7 @@
 """The strategy DAG: quiet while nothing is due, each strategy at its own pace, scores at the end."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from sqlalchemy import update
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Account, Strategy
+from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts, jobs, scores, warms, write_transaction
@@ -85,6 +87,19 @@ def test_only_invalid_strategies_fail_the_run(runtime: Runtime) -> None:
         _plan("first")
     with pytest.raises(AirflowSkipException):
         _plan("second", minutes=15)
+
+
+def test_the_log_says_what_runs_by_itself(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+    """The strategy that ships switched on says that it runs and what it costs; one that a user has made does not."""
+    shipped = replace(DEFAULT_STRATEGIES[0], cron="@hourly")
+    with write_transaction(runtime.engine) as connection:
+        save_strategy(connection, shipped, NOW)
+    with caplog.at_level("INFO"):
+        _plan("first")
+    lines = [record.getMessage() for record in caplog.records if "it runs, and warms only" in record.getMessage()]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"strategy {shipped.name}: ")
+    assert "with 0 calls in that time; it retires itself once nobody uses it" in lines[0]
 
 
 def test_the_form_names_strategies(runtime: Runtime) -> None:
