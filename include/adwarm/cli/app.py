@@ -17,7 +17,6 @@ from adwarm.cli import (
     alerts,
     allow,
     backfill,
-    backup,
     bench,
     cache,
     db,
@@ -110,8 +109,6 @@ app.add_typer(backfill.app, name="backfill")
 app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
-app.command("backup")(backup.backup)
-app.command("restore")(backup.restore)
 app.add_typer(plan.app, name="plan")
 app.add_typer(strategy.app, name="strategy")
 app.add_typer(log.app, name="log")

@@ -1,6 +1,5 @@
 """`adwarm db`: the database schema."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,9 +11,7 @@ from adwarm.foundation.errors import BadRequest
 if TYPE_CHECKING:
     from adwarm.store.migration_scripts import Migration
 
-app = typer.Typer(
-    help="Create, upgrade, check, export, reset the database.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Create, upgrade, check, reset the database.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("upgrade")
@@ -110,25 +107,6 @@ def current_revision(*, as_json: JsonOption = False) -> None:
     engine = open_engine(settings.database, settings.sql)
     fields = {"dialect": engine.dialect.name, "database": get_current_revision(engine), "needed": get_head_revision()}
     print_fields("Database", fields, as_json=as_json)
-
-
-@app.command("export")
-def export_database(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to; created if absent.")],
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Write every table as JSON lines into FOLDER, also from a database that cannot be upgraded."""
-    from adwarm.settings import load_settings
-    from adwarm.store import open_engine
-    from adwarm.store.schema import export_tables
-
-    settings = load_settings()
-    counts = export_tables(open_engine(settings.database, settings.sql), folder)
-    if as_json:
-        print_json({"folder": str(folder), "rows": counts})
-    else:
-        print_table(f"Rows written to {folder}", ("table", "rows"), list(counts.items()), "the database has no tables")
 
 
 @app.command("reset")

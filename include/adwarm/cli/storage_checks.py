@@ -40,7 +40,7 @@ def check_database(runtime: "Runtime") -> str:
     result = quick_check(engine, _CHECK_SECONDS)
     if result.problem is not None:
         path, text = engine.url.database or "", f"the database file is damaged ({result.problem.splitlines()[-1]})"
-        advice = "restore a backup; or `adwarm db export FOLDER`, move the file away, `adwarm db upgrade`"
+        advice = "restore a backup; or move the file away, and run `adwarm db upgrade`"
         raise StorageError(describe_storage_problem(path, DATABASE_SETTING, text, advice))
     return f"{state}, " + ("no damage" if result.is_complete else f"no damage found in {_CHECK_SECONDS:.0f} s")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine, select
 
 from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import NotFound
@@ -92,17 +92,13 @@ def collect_garbage(
 
 def list_used_objects(engine: Engine, folder: str = "") -> set[str]:
     """Return the hash of every object that a row references, or of those that start with `folder`."""
-    with read_transaction(engine) as connection:
-        return read_used_objects(connection, folder)
-
-
-def read_used_objects(connection: Connection, folder: str = "") -> set[str]:
-    """Return what `list_used_objects` does, as the caller's transaction sees it."""
     columns = [table.c[name] for table in metadata.tables.values() for name in _REFERENCES if name in table.c]
     used: set[str] = set()
-    for column in columns:
-        within = column.is_not(None) if not folder else column.between(folder, f"{folder}g")  # g follows every digit
-        used |= {str(digest) for digest in connection.execute(select(column).where(within).distinct()).scalars()}
+    with read_transaction(engine) as connection:
+        for column in columns:
+            # g follows every digit
+            within = column.is_not(None) if not folder else column.between(folder, f"{folder}g")
+            used |= {str(digest) for digest in connection.execute(select(column).where(within).distinct()).scalars()}
     return used
 
 

@@ -122,7 +122,7 @@ _SQLITE_STORAGE = {
     "SQLITE_CORRUPT": (
         "database_damaged",
         "the database file is damaged",
-        "restore a backup; or save the rest with `adwarm db export FOLDER`, move the file away, `adwarm db upgrade`",
+        "restore a backup; or move the file away, and run `adwarm db upgrade`",
     ),
     "SQLITE_NOTADB": (
         "database_damaged",

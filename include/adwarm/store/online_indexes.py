@@ -24,17 +24,14 @@ class ConcurrentIndex:
     unique: bool = False
     where: str | None = None
 
-    def create_statement(self, dialect: str, *, is_online: bool = True) -> str:
-        """Return the statement that builds it, unless it exists.
+    def create_statement(self, dialect: str) -> str:
+        """Return the statement that builds it, unless it exists; on PostgreSQL it cannot be part of a transaction.
 
         Args:
             dialect: `sqlite` or `postgresql`.
-            is_online: whether writers go on meanwhile; such a statement cannot be part of a transaction on PostgreSQL.
         """
         quote = _QUOTERS[dialect].quote
-        kind = (
-            f"CREATE {'UNIQUE ' if self.unique else ''}INDEX {_CONCURRENTLY[dialect] if is_online else ''}IF NOT EXISTS"
-        )
+        kind = f"CREATE {'UNIQUE ' if self.unique else ''}INDEX {_CONCURRENTLY[dialect]}IF NOT EXISTS"
         columns = ", ".join(quote(column) for column in self.columns)
         condition = f" WHERE {self.where}" if self.where else ""
         return f"{kind} {quote(self.name)} ON {quote(self.table)} ({columns}){condition}"

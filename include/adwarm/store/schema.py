@@ -1,10 +1,7 @@
-"""Creates, upgrades, checks, exports and resets the schema; the migrations live in `migrations/`."""
+"""Creates, upgrades, checks and resets the schema; the migrations live in `migrations/`."""
 
-import base64
-from pathlib import Path
 from typing import Any
 
-import orjson
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, MetaData, inspect, text
@@ -13,13 +10,12 @@ from adwarm.foundation.clock import Clock
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations, list_pending
-from adwarm.store.schema_changes import forget_changes, get_compatible_from
+from adwarm.store.schema_changes import get_compatible_from
 from adwarm.store.tables import metadata
-from adwarm.store.upgrades import downgrade_to, read_revision, render_plan, upgrade_to_newest, upgrade_within
+from adwarm.store.upgrades import downgrade_to, read_revision, render_plan, upgrade_to_newest
 
 _DEVELOPMENT_REVISIONS = frozenset(f"{number:04}" for number in range(1, 13))
 """Schemas of the time before the first release. Their migrations are gone, so their databases cannot be upgraded."""
-_ROWS_AT_ONCE = 1_000
 
 
 def upgrade(engine: Engine, clock: Clock | None = None) -> str:
@@ -147,28 +143,6 @@ def _list_invalid_indexes(connection: Connection) -> list[str]:
     return [f"invalid index: {name}; an upgrade was interrupted, run `adwarm db upgrade`" for name in names]
 
 
-def export_tables(engine: Engine, folder: Path) -> dict[str, int]:
-    """Write every table of the database as JSON lines, whatever its schema, and return the number of rows by table.
-
-    Timestamps are written as the database holds them (UTC), bytes as base64.
-
-    Args:
-        folder: created if it is absent; `TABLE.jsonl` in it is overwritten.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    counts: dict[str, int] = {}
-    with read_transaction(engine) as connection:
-        quote = engine.dialect.identifier_preparer.quote
-        for name in list_existing_tables(connection):
-            rows = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(text(f"SELECT * FROM {quote(name)}"))  # noqa: S608 -- names of our own tables
-            with (folder / f"{name}.jsonl").open("wb") as file:
-                counts[name] = 0
-                for row in rows.mappings():
-                    file.write(orjson.dumps(dict(row), default=_plain, option=orjson.OPT_APPEND_NEWLINE))
-                    counts[name] += 1
-    return counts
-
-
 def reset(engine: Engine) -> str:
     """Drop every table of adwarm with its rows, create the newest schema, and return its revision.
 
@@ -176,39 +150,14 @@ def reset(engine: Engine) -> str:
     """
     with write_transaction(engine) as connection:
         existing = MetaData()
-        existing.reflect(connection, only=list_existing_tables(connection, VERSION_TABLE))
+        existing.reflect(connection, only=_list_existing_tables(connection, VERSION_TABLE))
         existing.drop_all(connection)
     return upgrade(engine)
 
 
-def recreate(connection: Connection, revision: str) -> None:
-    """Within the caller's transaction, drop every table of adwarm and create those of a revision.
-
-    Raises:
-        BadRequest: this code does not know the revision.
-    """
-    _check_upgradable(revision)
-    existing = MetaData()
-    existing.reflect(connection, only=list_existing_tables(connection, VERSION_TABLE))
-    existing.drop_all(connection)
-    upgrade_within(connection, revision)
-    forget_changes(connection)  # the rows of a backup say when its database had which schema
-
-
-def upgrade_connection(connection: Connection, clock: Clock | None = None) -> str:
-    """Within the caller's transaction, upgrade the database to the newest schema and return its revision."""
-    upgrade_within(connection, get_head_revision(), clock)
-    return get_head_revision()
-
-
-def list_existing_tables(connection: Connection, *further: str) -> list[str]:
+def _list_existing_tables(connection: Connection, *further: str) -> list[str]:
     """Return the names of adwarm's tables, and of `further` ones, that the database has."""
     return sorted({*metadata.tables, *further} & set(inspect(connection).get_table_names()))
-
-
-def _plain(value: Any) -> str:
-    """Return what JSON has no type for: bytes as base64, the rest as text."""
-    return base64.b64encode(value).decode() if isinstance(value, bytes | memoryview) else str(value)
 
 
 def _check_upgradable(revision: str | None) -> None:
@@ -217,7 +166,7 @@ def _check_upgradable(revision: str | None) -> None:
         return
     if revision in _DEVELOPMENT_REVISIONS:
         raise BadRequest(
-            f"the database has schema {revision} of a development version, which cannot be upgraded; save what you "
-            "want to keep with `adwarm db export FOLDER`, then empty it with `adwarm db reset --yes`"
+            f"the database has schema {revision} of a development version, which cannot be upgraded; empty "
+            "it with `adwarm db reset --yes`"
         )
     raise BadRequest(f"the database has schema {revision}, made by a newer adwarm; upgrade this installation")

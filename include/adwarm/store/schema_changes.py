@@ -21,12 +21,6 @@ def forget_change(connection: Connection, revision: str) -> None:
         connection.execute(schema_change.delete().where(schema_change.c.revision == revision))
 
 
-def forget_changes(connection: Connection) -> None:
-    """Delete every record."""
-    if _exists(connection):
-        connection.execute(schema_change.delete())
-
-
 def get_compatible_from(connection: Connection, revision: str) -> str | None:
     """Return the oldest revision whose code runs on the schema `revision`; None when the database does not say."""
     if not _exists(connection):

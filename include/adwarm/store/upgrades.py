@@ -72,26 +72,6 @@ def upgrade_to_newest(engine: Engine, check: Callable[[str | None], None], clock
             steps.up(migration)
 
 
-def upgrade_within(connection: Connection, revision: str, clock: Clock | None = None) -> None:
-    """Run the migrations up to `revision` in the caller's transaction, for a database that nobody uses meanwhile.
-
-    Indexes lock their tables here. Time limits of statements do not apply.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_UNLIMITED)
-    pending = list_pending(read_revision(connection))
-    if revision not in [migration.revision for migration in pending]:
-        return
-    for migration in pending:
-        for index in migration.indexes:
-            statement = index.create_statement(connection.dialect.name, is_online=False)
-            connection.exec_driver_sql(statement, execution_options=_VERBATIM)
-        run_up(connection, migration.revision)
-        save_change(connection, migration.revision, migration.compatible_from, (clock or SystemClock()).now())
-        if migration.revision == revision:
-            return
-
-
 def downgrade_to(engine: Engine, revision: str, clock: Clock | None = None) -> None:
     """Undo the migrations after `revision`, the newest first; `base` undoes all of them.
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from sqlalchemy.engine import make_url
 
 from adwarm.foundation.errors import BadRequest
 from adwarm.store.database import open_engine, read_transaction, write_transaction
-from adwarm.store.migration_scripts import VERSION_TABLE, list_migrations
+from adwarm.store.migration_scripts import VERSION_TABLE, list_migrations, list_pending, run_up
 from adwarm.store.schema import downgrade, find_differences, get_current_revision, get_head_revision, upgrade
+from adwarm.store.schema_changes import save_change
 from adwarm.store.tables import metadata
-from adwarm.store.upgrades import upgrade_to_newest, upgrade_within
+from adwarm.store.upgrades import read_revision, upgrade_to_newest
 from tests.unit.store.filled_schema import fill, lost_rows, read_rows
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -57,10 +59,19 @@ def make_database(engine: Engine) -> Iterator[Engine]:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
+AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+
 def upgrade_until(engine: Engine, revision: str) -> None:
     """Upgrade to `revision` by the migrations up to it."""
     with write_transaction(engine) as connection:
-        upgrade_within(connection, revision)
+        for migration in list_pending(read_revision(connection)):
+            for index in migration.indexes:
+                connection.exec_driver_sql(index.create_statement("sqlite"), execution_options={"no_parameters": True})
+            run_up(connection, migration.revision)
+            save_change(connection, migration.revision, migration.compatible_from, AT)
+            if migration.revision == revision:
+                return
 
 
 def describe(engine: Engine) -> dict[str, Any]:
