@@ -940,10 +940,35 @@ export interface components {
              */
             mean_unpack_ms: number | null;
             /**
+             * Median Pack Ms
+             * @description Median milliseconds of compressing; null without a payload.
+             */
+            median_pack_ms: number | null;
+            /**
+             * P95 Pack Ms
+             * @description 95th percentile of the same.
+             */
+            p95_pack_ms: number | null;
+            /**
+             * Median Unpack Ms
+             * @description Median milliseconds of decompressing; null without a payload.
+             */
+            median_unpack_ms: number | null;
+            /**
+             * P95 Unpack Ms
+             * @description 95th percentile of the same.
+             */
+            p95_unpack_ms: number | null;
+            /**
              * Errors
              * @description Payloads that could not be compressed or decompressed.
              */
             errors: number;
+            /**
+             * Cache Hits
+             * @description Payloads that a cache saved from being decompressed.
+             */
+            cache_hits: number;
         };
         /**
          * CompressionPage

@@ -23,10 +23,13 @@ _COMPRESSION_COLUMNS = (
     "codec",
     "packed",
     "unpacked",
+    "cache_hits",
     "saved_bytes",
     "ratio",
-    "mean_pack_ms",
-    "mean_unpack_ms",
+    "median_pack_ms",
+    "p95_pack_ms",
+    "median_unpack_ms",
+    "p95_unpack_ms",
     "errors",
 )
 _USAGE_COLUMNS = ("mode", "reason", "used", "wasted", "superseded", "open", "age")
@@ -60,7 +63,10 @@ def status(*, as_json: JsonOption = False) -> None:
         "review": _review_fields(runtime),
         "impact": report_impact(runtime.context, now),
         "strategies": [report_fields(report, now) for report in strategies],
-        "traffic_24h": read_traffic.get_day_totals(runtime.engine, now),
+        "traffic_24h": {
+            **read_traffic.get_day_totals(runtime.engine, now),
+            **read_traffic.get_day_latency(runtime.engine, now),
+        },
         "calls_24h": get_day_calls(runtime.engine, now).to_dict(),
         "jobs": [_job_fields(job, now) for job in jobs.list_latest(runtime.engine, running_at=now)],
         "maintenance": maintenance_fields(runtime.context, now),

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import AdwarmError
-from adwarm.model import CompressionCounts
+from adwarm.model import CompressionCounts, Latencies
 from adwarm.store import compression_days
 from adwarm.store.compression_days import CompressionTotals
 
@@ -30,15 +30,28 @@ class CompressionStats:
     def __init__(self) -> None:
         self._lock = Lock()
         self._counts: dict[str, CompressionCounts] = {}
+        self._cache_hits: dict[str, int] = {}
 
     def record_pack(self, codec: str, raw_bytes: int, stored_bytes: int, seconds: float) -> None:
         """Count a payload that was compressed; `codec` is `identity` when it was tried and did not shrink."""
-        counts = CompressionCounts(packed=1, raw_bytes=raw_bytes, stored_bytes=stored_bytes, pack_seconds=seconds)
+        counts = CompressionCounts(
+            packed=1,
+            raw_bytes=raw_bytes,
+            stored_bytes=stored_bytes,
+            pack_seconds=seconds,
+            pack_latencies=Latencies.of(seconds),
+        )
         self.add({codec: counts})
 
     def record_unpack(self, codec: str, seconds: float) -> None:
         """Count a payload that was decompressed."""
-        self.add({codec: CompressionCounts(unpacked=1, unpack_seconds=seconds)})
+        took = Latencies.of(seconds)
+        self.add({codec: CompressionCounts(unpacked=1, unpack_seconds=seconds, unpack_latencies=took)})
+
+    def record_cache_hit(self, codec: str) -> None:
+        """Count a payload of this codec that was not decompressed, because a cache had what is made of it."""
+        with self._lock:
+            self._cache_hits[codec] = self._cache_hits.get(codec, 0) + 1
 
     def record_error(self, codec: str = UNKNOWN) -> None:
         """Count a payload that could not be compressed or decompressed."""
@@ -54,12 +67,15 @@ class CompressionStats:
         """Return the counts since the last flush and start at zero."""
         with self._lock:
             taken, self._counts = self._counts, {}
-            return taken
+            hits, self._cache_hits = self._cache_hits, {}
+        for codec, count in hits.items():
+            taken[codec] = taken.get(codec, CompressionCounts()) + CompressionCounts(cache_hits=count)
+        return taken
 
     def reset_after_fork(self) -> None:
         """Start at zero with a new lock: the parent writes what it has counted."""
         self._lock = Lock()  # the old one may be held by a thread that the child does not have
-        self._counts = {}
+        self._counts, self._cache_hits = {}, {}
 
 
 PROCESS_STATISTICS: Final = CompressionStats()

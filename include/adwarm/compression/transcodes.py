@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from adwarm.compression.statistics import PROCESS_STATISTICS
+
 
 class RepresentationKey(NamedTuple):
     """Names the bytes of a response body by what they are made of.
@@ -44,18 +46,27 @@ class TranscodeCache:
         self._running: dict[RepresentationKey, Future[bytes | None]] = {}
         self._lock = Lock()
 
-    def get(self, key: RepresentationKey) -> bytes | None:
-        """Return the cached value, or None."""
+    def get(self, key: RepresentationKey, codec: str) -> bytes | None:
+        """Return the cached value, or None; a hit is counted for the codec that would have to be decoded."""
         with self._lock:
-            return self._values.get(key)
+            value = self._values.get(key)
+        if value is not None:
+            PROCESS_STATISTICS.record_cache_hit(codec)
+        return value
+
+    def put(self, key: RepresentationKey, value: bytes) -> None:
+        """Cache a value that is at hand."""
+        with self._lock:
+            if 0 < self._values.maxsize >= len(value):
+                self._values[key] = value
 
     def clear(self) -> None:
         """Drop every value."""
         with self._lock:
             self._values.clear()
 
-    def get_or_compute(self, key: RepresentationKey, compute: Callable[[], bytes]) -> bytes:
-        """Return the cached value, or compute and cache it.
+    def get_or_compute(self, key: RepresentationKey, codec: str, compute: Callable[[], bytes]) -> bytes:
+        """Return the cached value, or compute and cache it; a hit is counted like one of `get`.
 
         Threads that ask for the same key at the same time wait for one computation, also when its value is too large
         to be cached. `compute` runs without the lock and must not ask for its own key.
@@ -65,16 +76,15 @@ class TranscodeCache:
         """
         while True:
             with self._lock:
-                value = self._values.get(key)
-                if value is not None:
-                    return value
-                running = self._running.get(key)
-                if running is None:
+                value, running = self._values.get(key), self._running.get(key)
+                if value is None and running is None:
                     mine = self._running[key] = Future[bytes | None]()
                     break
-            shared = running.result()
-            if shared is not None:
-                return shared
+            if value is None and running is not None:
+                value = running.result()
+            if value is not None:
+                PROCESS_STATISTICS.record_cache_hit(codec)
+                return value
         return self._compute(key, compute, mine)
 
     def _compute(self, key: RepresentationKey, compute: Callable[[], bytes], future: "Future[bytes | None]") -> bytes:
@@ -87,9 +97,9 @@ class TranscodeCache:
             raise
         finally:
             # A thread that is interrupted has neither value nor failure: the next in line computes.
+            if value is not None:
+                self.put(key, value)
             with self._lock:
-                if value is not None and 0 < self._values.maxsize >= len(value):
-                    self._values[key] = value
                 del self._running[key]
             if failure is None:
                 future.set_result(value)

@@ -147,6 +147,18 @@ COMPRESSION_UNPACK_SECONDS: Final = _gauge(
 COMPRESSION_ERRORS: Final = _gauge(
     "adwarm.compression.errors", "payloads", ("codec",), "Payloads that failed in the last 30 days."
 )
+COMPRESSION_CACHE_HITS: Final = _gauge(
+    "adwarm.compression.cache_hits",
+    "payloads",
+    ("codec",),
+    "Payloads that a cache saved from being decompressed in the last 30 days.",
+)
+COMPRESSION_LATENCY: Final = _gauge(
+    "adwarm.compression.latency",
+    "seconds",
+    ("codec", "operation", "quantile"),
+    "How long a payload took in the last 30 days: `pack` or `unpack`, `median` or `p95`.",
+)
 
 READ_SECONDS: Final = _timer(
     "adwarm.read.duration",
@@ -197,6 +209,8 @@ STATES: Final = (
     COMPRESSION_PACK_SECONDS,
     COMPRESSION_UNPACK_SECONDS,
     COMPRESSION_ERRORS,
+    COMPRESSION_CACHE_HITS,
+    COMPRESSION_LATENCY,
 )
 """Read from the database: by `/metrics` when it is asked, and for Airflow's statistics by the step `emit_metrics`."""
 SERVER: Final = (READ_SECONDS, WAITING_READERS)

@@ -76,6 +76,7 @@ def build_rules(context: Context, queue: RequestQueue, isolations: IsolationRows
         "warming_job": older(t.warming_job.c.started_at, keep.job_days),
         "call_hour": older(t.call_hour.c.hour, keep.traffic_days),
         "traffic_hour": older(t.traffic_hour.c.hour, keep.traffic_days),
+        "latency_count": older(t.latency_count.c.since, keep.traffic_days),
         "error_event": lambda: iter([ErrorLog(engine, keep).prune(now)]),
         "fatigue_score": older(t.fatigue_score.c.as_of, keep.score_days),
         "fatigue_day": older(t.fatigue_day.c.as_of, keep.score_days),

@@ -26,7 +26,9 @@ _COMPRESSION: Final = {
     telemetry.COMPRESSION_PACK_SECONDS: "pack_seconds",
     telemetry.COMPRESSION_UNPACK_SECONDS: "unpack_seconds",
     telemetry.COMPRESSION_ERRORS: "errors",
+    telemetry.COMPRESSION_CACHE_HITS: "cache_hits",
 }
+_LATENCIES: Final = [(quantile, operation) for operation in ("pack", "unpack") for quantile in ("median", "p95")]
 
 
 class AdmissionState(Protocol):
@@ -100,6 +102,12 @@ class StateReader:
         codecs = get_compression_totals(self.context.engine, now - _COMPRESSION_DAYS).codecs
         for metric, column in _COMPRESSION.items():
             yield from (Sample(metric, getattr(counts, column), (codec,)) for codec, counts in codecs.items())
+        for codec, counts in codecs.items():
+            figures = counts.to_dict()
+            for quantile, operation in _LATENCIES:
+                took = figures[f"{quantile}_{operation}_ms"]
+                if took is not None:
+                    yield Sample(telemetry.COMPRESSION_LATENCY, took / 1000, (codec, operation, quantile))
 
 
 def make_emit_metrics(reader: StateReader) -> Step:

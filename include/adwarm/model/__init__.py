@@ -16,6 +16,7 @@ from adwarm.model.freshness import FreshnessRules, expires_at, is_settled
 from adwarm.model.impact import ImpactDesign, ImpactUnit, OpenSource
 from adwarm.model.job import Job
 from adwarm.model.keys import EntryKey, QuerySpec, ReportKey, matches_key, normalize_account_id, resolve_key
+from adwarm.model.latencies import Latencies
 from adwarm.model.policy import DeployedPolicy, PolicyReview, Snapshot
 from adwarm.model.row import Row
 from adwarm.model.strategy import StoredStrategy, Strategy, StrategyState
@@ -47,6 +48,7 @@ __all__ = [
     "ImpactDesign",
     "ImpactUnit",
     "Job",
+    "Latencies",
     "Mode",
     "OpenSource",
     "PlannedWarm",

@@ -16,10 +16,11 @@ from adwarm.compression import flush_statistics
 from adwarm.foundation.clock import floor_to
 from adwarm.foundation.errors import AdwarmError
 from adwarm.foundation.redaction import redact
-from adwarm.model import Actor, EntryKey, ReportKey
+from adwarm.model import Actor, EntryKey, Latencies, ReportKey
 from adwarm.serving.first_opens import FirstOpenTracker
 from adwarm.store import entries, read_traffic
 from adwarm.store.entries import Entry
+from adwarm.store.latencies import READ, LatencyKey
 from adwarm.store.read_traffic import TrafficKey
 
 FLUSH_SECONDS: Final = 0.5
@@ -36,6 +37,7 @@ class ReadCounter:
         self._engine = engine
         self._lock = threading.Lock()
         self._traffic: dict[TrafficKey, dict[str, float]] = {}
+        self._took: dict[LatencyKey, dict[int, int]] = {}
         self._entries: dict[EntryKey, int] = {}
         self._last_read: datetime | None = None
         self._dropped = 0
@@ -65,7 +67,11 @@ class ReadCounter:
             counts["latency_ms"] = counts.get("latency_ms", 0.0) + latency_ms
             for name, more in first.items():
                 counts[name] = counts.get(name, 0) + more
-            if entry is not None and actor is not Actor.WARMER:
+            if actor is Actor.WARMER:
+                return
+            took, bucket = self._took.setdefault((hour, READ), {}), Latencies.get_bucket(latency_ms / 1000)
+            took[bucket] = took.get(bucket, 0) + 1
+            if entry is not None:
                 self._entries[entry.key] = self._entries.get(entry.key, 0) + 1
                 self._last_read = at
 
@@ -86,6 +92,7 @@ class ReadCounter:
         """Store what was counted; False when it could not be stored, and then it is kept for the next time."""
         with self._lock:
             traffic, self._traffic = self._traffic, {}
+            took, self._took = self._took, {}
             reads, self._entries = self._entries, {}
             last_read = self._last_read
             dropped, self._dropped = self._dropped, 0
@@ -93,8 +100,9 @@ class ReadCounter:
             _LOG.warning("%d reads were not counted; the database was away for too long", dropped)
         try:
             if traffic:
-                read_traffic.increment_many(self._engine, traffic)
-                traffic = {}
+                latencies = {key: Latencies(counts) for key, counts in took.items()}
+                read_traffic.increment_many(self._engine, traffic, latencies)
+                traffic, took = {}, {}
             if last_read is not None:
                 entries.add_reads(self._engine, reads, last_read)
                 flush_statistics(self._engine, last_read)
@@ -102,11 +110,16 @@ class ReadCounter:
             # A driver may raise anything; the thread goes on, and nothing that was counted is lost.
             text = redact(str(error)) if isinstance(error, AdwarmError) else type(error).__name__
             _LOG.warning("reads are not stored yet: %s", text)
-            self._restore(traffic, reads)
+            self._restore(traffic, reads, took)
             return False
         return True
 
-    def _restore(self, traffic: Mapping[TrafficKey, Mapping[str, float]], reads: Mapping[EntryKey, int]) -> None:
+    def _restore(
+        self,
+        traffic: Mapping[TrafficKey, Mapping[str, float]],
+        reads: Mapping[EntryKey, int],
+        took: Mapping[LatencyKey, Mapping[int, int]],
+    ) -> None:
         with self._lock:
             for key, counts in traffic.items():
                 merged = self._traffic.setdefault(key, {})
@@ -114,6 +127,10 @@ class ReadCounter:
                     merged[name] = merged.get(name, 0) + value
             for entry_key, count in reads.items():
                 self._entries[entry_key] = self._entries.get(entry_key, 0) + count
+            for latency_key, buckets in took.items():
+                kept = self._took.setdefault(latency_key, {})
+                for bucket, count in buckets.items():
+                    kept[bucket] = kept.get(bucket, 0) + count
 
     def _run(self) -> None:
         while not self._closing.wait(FLUSH_SECONDS):

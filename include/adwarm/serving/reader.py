@@ -195,7 +195,8 @@ class Reader:
         """
         blob, settings = _require_blob(result), self._settings.compression
         key = _body_key(result.key.account_id, blob)
-        return self._cache.get_or_compute(key, lambda: decompress(blob, settings))
+        codec = settings.codec if result.entry is None else result.entry.codec
+        return self._cache.get_or_compute(key, codec, lambda: decompress(blob, settings))
 
     def get_shape(self, result: ReadResult, shape: Shape, table: TableName = "daily") -> tuple[bytes, str]:
         """Return the document of a result in a shape, and its content type.
@@ -229,7 +230,7 @@ class Reader:
             raise NotFound(f"nothing is stored for {entry_key.window}")
         body_key = _body_key(entry_key.account_id, stored[1])
         try:
-            self._verifier.verify(*stored, lambda raw: self._cache.get_or_compute(body_key, lambda: raw))
+            self._verifier.verify(*stored, lambda raw: self._cache.put(body_key, raw))
         except Corrupt as error:
             self._mark_degraded(stored[0], error)
             raise

@@ -81,7 +81,7 @@ class Representations:
         if _is_stored(entry, selection):
             body = self._bodies.get(entry)
         else:
-            body = self._cache.get(_cache_key(entry, selection))
+            body = self._cache.get(_cache_key(entry, selection), entry.codec)
             content_type = self._types.get((content_type, selection.shape), content_type)
         return None if body is None else Representation(body, content_type.encode("ascii"))
 
@@ -129,7 +129,7 @@ class Representations:
             return encode_counted(raw, selection.codec, self._settings)
 
         try:
-            body = self._cache.get_or_compute(_cache_key(entry, selection), compute)
+            body = self._cache.get_or_compute(_cache_key(entry, selection), entry.codec, compute)
         except Corrupt as error:
             mark_damaged(self._context, entry, error)
             return None

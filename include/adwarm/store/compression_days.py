@@ -1,17 +1,18 @@
 """Statistics of compression by UTC day and codec."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, date, datetime, time
 from typing import Any
 
 from sqlalchemy import Engine, select, update
 
-from adwarm.model import CompressionCounts
+from adwarm.model import CompressionCounts, Latencies
+from adwarm.store import latencies
 from adwarm.store.database import insert_new, read_transaction, write_transaction
 from adwarm.store.tables import compression_day as table
 
-_NAMES = tuple(field.name for field in fields(CompressionCounts))
+_NAMES = tuple(field.name for field in fields(CompressionCounts) if field.name in table.c)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +47,27 @@ class CompressionTotals:
 def add_counts(engine: Engine, at: datetime, counts: Mapping[str, CompressionCounts]) -> None:
     """Add counts by codec to the UTC day of `at`, in one transaction; without counts there is none."""
     day = at.astimezone(UTC).date()
-    zero = asdict(CompressionCounts())
+    zero = {name: getattr(CompressionCounts(), name) for name in _NAMES}
     if not counts:
         return
+    start = datetime.combine(day, time(), UTC)
+    times = {(start, f"pack {codec}"): added.pack_latencies for codec, added in counts.items()}
+    times |= {(start, f"unpack {codec}"): added.unpack_latencies for codec, added in counts.items()}
     with write_transaction(engine) as connection:
         # In one order, so that two processes cannot wait for each other's rows.
         insert_new(connection, table, [{"day": day, "codec": codec, **zero} for codec in sorted(counts)])
         for codec, added in sorted(counts.items()):
             changes: dict[str, Any] = {name: table.c[name] + getattr(added, name) for name in _NAMES}
             connection.execute(update(table).where(table.c.day == day, table.c.codec == codec).values(changes))
+        latencies.add_latencies(connection, times)
 
 
 def list_days(engine: Engine, since: date) -> list[CompressionDay]:
-    """Return the days from `since` on, oldest first, by codec."""
+    """Return the days from `since` on, oldest first, by codec, without latencies."""
     query = select(table).where(table.c.day >= since).order_by(table.c.day, table.c.codec)
     with read_transaction(engine) as connection:
         return [
-            CompressionDay(row.day, row.codec, CompressionCounts(*(getattr(row, name) for name in _NAMES)))
+            CompressionDay(row.day, row.codec, CompressionCounts(**{name: getattr(row, name) for name in _NAMES}))
             for row in connection.execute(query)
         ]
 
@@ -70,8 +75,12 @@ def list_days(engine: Engine, since: date) -> list[CompressionDay]:
 def get_totals(engine: Engine, since: datetime) -> CompressionTotals:
     """Return the counts from the UTC day of `since` on."""
     first = since.astimezone(UTC).date()
-    total, codecs = CompressionCounts(), dict[str, CompressionCounts]()
+    start, end = datetime.combine(first, time(), UTC), datetime.max.replace(tzinfo=UTC)
+    pack, unpack = (latencies.get_latencies(engine, start, end, name) for name in ("pack ", "unpack "))
+    codecs: dict[str, CompressionCounts] = {}
     for item in list_days(engine, first):
-        total += item.counts
         codecs[item.codec] = codecs.get(item.codec, CompressionCounts()) + item.counts
-    return CompressionTotals(first, total, dict(sorted(codecs.items())))
+    for codec, counts in codecs.items():
+        took = pack.get(f"pack {codec}", Latencies()), unpack.get(f"unpack {codec}", Latencies())
+        codecs[codec] = replace(counts, pack_latencies=took[0], unpack_latencies=took[1])
+    return CompressionTotals(first, sum(codecs.values(), CompressionCounts()), dict(sorted(codecs.items())))

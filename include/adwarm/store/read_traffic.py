@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Label, Update, bindparam, case, func, select, update
 
 from adwarm.foundation.clock import floor_to
-from adwarm.model import Actor
+from adwarm.model import Actor, Latencies
 from adwarm.store.database import insert_new, read_transaction, write_transaction
+from adwarm.store.latencies import READ, LatencyKey, add_latencies, get_latencies
 from adwarm.store.tables import traffic_hour as table
 
 _FIRST = ("first_opens", "first_hits")
@@ -21,22 +22,26 @@ TrafficKey = tuple[datetime, str, str]
 
 
 def increment(
-    engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms: float = 0.0, **counts: int
+    engine: Engine, at: datetime, account_id: str, actor: str, *, latency_ms: float | None = None, **counts: int
 ) -> None:
     """Add to the counts of the hour of `at`.
 
     Args:
-        latency_ms: latency of the read in milliseconds.
+        latency_ms: latency of the read in milliseconds; None for other counts.
         counts: any of hits, stale, misses, first_opens, first_hits, errors, upstream_calls and throttles.
     """
-    key = (floor_to(at, timedelta(hours=1)), account_id, actor)
-    increment_many(engine, {key: {"latency_ms": latency_ms, **counts}})
+    hour = floor_to(at, timedelta(hours=1))
+    took = {} if latency_ms is None or actor == Actor.WARMER.value else {(hour, READ): Latencies.of(latency_ms / 1000)}
+    increment_many(engine, {(hour, account_id, actor): {"latency_ms": latency_ms or 0.0, **counts}}, took)
 
 
-def increment_many(engine: Engine, counts: Mapping[TrafficKey, Mapping[str, float]]) -> None:
-    """Add to the counts of hours in one transaction; the names of counts are those of `increment`."""
+def increment_many(
+    engine: Engine, counts: Mapping[TrafficKey, Mapping[str, float]], took: Mapping[LatencyKey, Latencies]
+) -> None:
+    """Add to the counts of hours, and to latencies of reads, in one transaction; the names are those of `increment`."""
     with write_transaction(engine) as connection:
         add_counts(connection, counts)
+        add_latencies(connection, took)
 
 
 def add_counts(connection: Connection, counts: Mapping[TrafficKey, Mapping[str, float]]) -> None:
@@ -65,6 +70,12 @@ def get_day_start(now: datetime) -> datetime:
 def get_day_totals(engine: Engine, now: datetime) -> dict[str, Any]:
     """Return the counts of the last 24 hours; see `get_day_start` and `get_totals`."""
     return get_totals(engine, get_day_start(now), now + timedelta(hours=1))
+
+
+def get_day_latency(engine: Engine, now: datetime) -> dict[str, Any]:
+    """Return median and 95th percentile of the reads of the last 24 hours, in milliseconds; None without a read."""
+    took = get_latencies(engine, get_day_start(now), now + timedelta(hours=1))
+    return took.get(READ, Latencies()).to_dict("latency")
 
 
 def get_totals(engine: Engine, since: datetime, until: datetime) -> dict[str, Any]:

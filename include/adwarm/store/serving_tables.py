@@ -67,4 +67,15 @@ compression_day = Table(
     value_column("pack_seconds", Float, 0.0),
     value_column("unpack_seconds", Float, 0.0),
     value_column("errors", BigInteger, 0),
+    Column("cache_hits", BigInteger, nullable=False, default=0, server_default="0"),
+)
+
+# One row per hour or day, operation and bucket of time. Maintenance deletes old rows.
+latency_count = Table(
+    "latency_count",
+    metadata,
+    key_column("since", UtcDateTime()),
+    key_column("operation", String(24)),
+    key_column("bucket", Integer),
+    value_column("count", BigInteger),
 )

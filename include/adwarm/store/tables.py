@@ -47,7 +47,7 @@ from adwarm.store.recovery_tables import (
     reconciliation,
 )
 from adwarm.store.schema_tables import schema_change
-from adwarm.store.serving_tables import access_token, compression_day, entry_version, token_day
+from adwarm.store.serving_tables import access_token, compression_day, entry_version, latency_count, token_day
 
 __all__ = [
     "access_aggregate",
@@ -81,6 +81,7 @@ __all__ = [
     "impact_unit",
     "integrity_day",
     "isolation",
+    "latency_count",
     "lease",
     "log_file",
     "machine_load",

@@ -75,6 +75,8 @@ def test_status_shows_what_compression_saves(adwarm: Adwarm) -> None:
     assert (zstd["packed"], zstd["unpacked"] >= 1, totals["errors"]) == (1, True, 0)
     assert (zstd["raw_bytes"], zstd["saved_bytes"] > 0) == (stored["raw_bytes"], True)
     assert 0 < zstd["ratio"] < 1
+    assert 0 < zstd["median_pack_ms"] == zstd["p95_pack_ms"]
+    assert 0 < zstd["median_unpack_ms"] <= zstd["p95_unpack_ms"]
     assert "Compression of the last 7 days" in adwarm("status").stdout
 
 

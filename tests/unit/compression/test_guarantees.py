@@ -56,7 +56,9 @@ def test_a_cached_value_is_never_that_of_another_account_or_of_older_data(
     for account, clicks in (first, second, first):
         blob = compress(_document(account, clicks), settings).blob
         key = RepresentationKey(hash_blob(account, blob), "identity")
-        assert cache.get_or_compute(key, lambda blob=blob: decompress(blob, settings)) == _document(account, clicks)
+        assert cache.get_or_compute(key, "zstd", lambda blob=blob: decompress(blob, settings)) == _document(
+            account, clicks
+        )
 
 
 def test_the_newest_answer_replaces_the_older_one(desk: ReaderHarness) -> None:

@@ -19,7 +19,7 @@ from adwarm.compression import (
 )
 from adwarm.compression.choice import decode_counted, encode_counted
 from adwarm.foundation.errors import Corrupt, TooMuchData
-from adwarm.model import CompressionCounts
+from adwarm.model import CompressionCounts, Latencies
 from adwarm.settings import CompressionSettings, SqlSettings
 from adwarm.store.database import open_engine, write_transaction
 from adwarm.store.tables import compression_day
@@ -39,6 +39,10 @@ def test_payloads_are_counted_by_codec(counted: CompressionStats) -> None:
     assert (zstd.packed, zstd.unpacked, zstd.raw_bytes, zstd.errors) == (1, 1, len(SAMPLE), 0)
     assert 0 < zstd.stored_bytes < len(SAMPLE)
     assert zstd.pack_seconds > 0 < zstd.unpack_seconds
+    assert (zstd.pack_latencies, zstd.unpack_latencies) == (
+        Latencies.of(zstd.pack_seconds),
+        Latencies.of(zstd.unpack_seconds),
+    )
     assert (identity.packed, identity.raw_bytes, identity.stored_bytes) == (1, 5, 5)
 
 
@@ -103,19 +107,23 @@ def test_counts_survive_a_database_that_cannot_be_written(tmp_path: Path, sqlite
     """A flush that fails raises nothing and keeps the counts for the next one."""
     statistics = CompressionStats()
     statistics.record_pack("zstd", 10, 5, 0.1)
+    statistics.record_cache_hit("zstd")
     impatient = open_engine(str(sqlite_engine.url), SqlSettings(lock_timeout_seconds=0.01))
     with write_transaction(sqlite_engine) as connection:
         connection.execute(compression_day.delete())
         flush_statistics(impatient, AT, statistics)
     assert get_compression_totals(sqlite_engine, AT).total.packed == 0
     flush_statistics(impatient, AT, statistics)
-    assert get_compression_totals(sqlite_engine, AT).total == CompressionCounts(1, 0, 10, 5, 0.1)
+    took = Latencies.of(0.1)
+    expected = CompressionCounts(1, 0, 10, 5, 0.1, pack_latencies=took, cache_hits=1)
+    assert get_compression_totals(sqlite_engine, AT).total == expected
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform does not fork")
 def test_a_forked_child_starts_at_zero(counted: CompressionStats) -> None:
     """What the parent has counted is written by the parent alone."""
     counted.record_pack("zstd", 10, 5, 0.1)
+    counted.record_cache_hit("gzip")
     child = os.fork()
     if child == 0:
         os._exit(len(counted.take_counts()))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.compression import RepresentationKey, TranscodeCache, compress, decompress, hash_blob
+from adwarm.compression import CompressionStats, RepresentationKey, TranscodeCache, compress, decompress, hash_blob
 from adwarm.foundation.errors import Corrupt
 from adwarm.settings import CompressionSettings
 
@@ -18,7 +18,7 @@ def _key(name: str, coding: str = "br") -> RepresentationKey:
 
 
 def _put(cache: TranscodeCache, name: str, value: bytes) -> None:
-    assert cache.get_or_compute(_key(name), lambda: value) == value
+    assert cache.get_or_compute(_key(name), "zstd", lambda: value) == value
 
 
 def test_every_part_of_the_key_counts() -> None:
@@ -32,8 +32,8 @@ def test_every_part_of_the_key_counts() -> None:
         RepresentationKey("a", "br", "columnar", "d"),
     ]
     for number, key in enumerate(keys):
-        cache.get_or_compute(key, lambda number=number: b"%d" % number)
-    assert [cache.get(key) for key in keys] == [b"0", b"1", b"2", b"3", b"4"]
+        cache.get_or_compute(key, "zstd", lambda number=number: b"%d" % number)
+    assert [cache.get(key, "zstd") for key in keys] == [b"0", b"1", b"2", b"3", b"4"]
 
 
 def test_stored_bytes_of_another_account_have_another_hash() -> None:
@@ -49,7 +49,7 @@ def test_a_refreshed_payload_never_gets_the_old_value() -> None:
     for raw in answers:
         blob = compress(raw, settings).blob
         key = RepresentationKey(hash_blob("act_1", blob), "identity")
-        assert cache.get_or_compute(key, lambda blob=blob: decompress(blob, settings)) == raw
+        assert cache.get_or_compute(key, "zstd", lambda blob=blob: decompress(blob, settings)) == raw
 
 
 def test_the_least_recently_used_value_is_evicted_first() -> None:
@@ -57,9 +57,9 @@ def test_the_least_recently_used_value_is_evicted_first() -> None:
     cache = TranscodeCache(30)
     for name in ("a", "b", "c"):
         _put(cache, name, name.encode() * 10)
-    assert cache.get(_key("a"))
+    assert cache.get(_key("a"), "zstd")
     _put(cache, "d", b"d" * 10)
-    assert [cache.get(_key(name)) is not None for name in ("a", "b", "c", "d")] == [True, False, True, True]
+    assert [cache.get(_key(name), "zstd") is not None for name in ("a", "b", "c", "d")] == [True, False, True, True]
 
 
 def test_a_value_that_is_too_large_is_not_cached_and_evicts_nothing() -> None:
@@ -67,10 +67,10 @@ def test_a_value_that_is_too_large_is_not_cached_and_evicts_nothing() -> None:
     cache = TranscodeCache(10)
     _put(cache, "a", b"12345")
     _put(cache, "b", b"x" * 11)
-    assert (cache.get(_key("a")), cache.get(_key("b")), cache._values.currsize) == (b"12345", None, 5)
+    assert (cache.get(_key("a"), "zstd"), cache.get(_key("b"), "zstd"), cache._values.currsize) == (b"12345", None, 5)
     none = TranscodeCache(0)
     _put(none, "a", b"")
-    assert none.get(_key("a")) is None
+    assert none.get(_key("a"), "zstd") is None
 
 
 @given(
@@ -84,13 +84,13 @@ def test_it_behaves_like_an_ordered_dict_with_a_budget(budget: int, steps: list[
         key = _key(str(number))
         if is_put:
             expected = model.get(number, bytes(size))
-            assert cache.get_or_compute(key, lambda size=size: bytes(size)) == expected
+            assert cache.get_or_compute(key, "zstd", lambda size=size: bytes(size)) == expected
             if number not in model and budget and size <= budget:
                 model[number] = bytes(size)
             while sum(map(len, model.values())) > budget:
                 model.popitem(last=False)
         else:
-            assert cache.get(key) == model.get(number)
+            assert cache.get(key, "zstd") == model.get(number)
         if number in model:
             model.move_to_end(number)
         assert cache._values.currsize == sum(map(len, model.values())) <= budget
@@ -103,7 +103,7 @@ def test_threads_do_not_lose_bytes() -> None:
     def work(seed: int) -> None:
         for step in range(300):
             byte = bytes([(seed * 7 + step) % 40])
-            assert cache.get_or_compute(_key(byte.hex()), lambda byte=byte: byte * 30) == byte * 30
+            assert cache.get_or_compute(_key(byte.hex()), "zstd", lambda byte=byte: byte * 30) == byte * 30
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
@@ -123,12 +123,12 @@ def test_threads_share_one_computation() -> None:
 
     def ask() -> bytes:
         ready.wait(10)
-        return cache.get_or_compute(_key("a"), compute)
+        return cache.get_or_compute(_key("a"), "zstd", compute)
 
     with ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(ask) for _ in range(8)]
         ready.wait(10)
-        assert cache.get_or_compute(_key("b"), lambda: b"b") == b"b"
+        assert cache.get_or_compute(_key("b"), "zstd", lambda: b"b") == b"b"
         release.set()
         assert {future.result(10) for future in futures} == {b"value"}
     assert calls == [1]
@@ -142,8 +142,8 @@ def test_an_error_reaches_all_that_wait_and_is_not_cached() -> None:
         raise Corrupt
 
     with pytest.raises(Corrupt):
-        cache.get_or_compute(_key("x"), fail)
-    assert cache.get_or_compute(_key("x"), lambda: b"ok") == b"ok"
+        cache.get_or_compute(_key("x"), "zstd", fail)
+    assert cache.get_or_compute(_key("x"), "zstd", lambda: b"ok") == b"ok"
 
 
 def test_an_interrupted_computation_blocks_nobody() -> None:
@@ -156,10 +156,33 @@ def test_an_interrupted_computation_blocks_nobody() -> None:
         raise KeyboardInterrupt
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(cache.get_or_compute, _key("x"), interrupted)
+        first = pool.submit(cache.get_or_compute, _key("x"), "zstd", interrupted)
         assert started.wait(10)
-        second = pool.submit(cache.get_or_compute, _key("x"), lambda: b"ok")
+        second = pool.submit(cache.get_or_compute, _key("x"), "zstd", lambda: b"ok")
         release.set()
         assert second.result(10) == b"ok"
         with pytest.raises(KeyboardInterrupt):
             first.result(10)
+
+
+def test_hits_are_counted_by_the_codec_that_need_not_be_decoded(counted: CompressionStats) -> None:
+    """A value that is not made again counts: a cached one, and one that another thread is making; a miss does not."""
+    cache, begun, release = TranscodeCache(100), threading.Event(), threading.Event()
+
+    def compute() -> bytes:
+        begun.set()
+        release.wait(30)
+        return b"made"
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(cache.get_or_compute, _key("a"), "zstd", compute)
+        begun.wait(30)
+        second = pool.submit(cache.get_or_compute, _key("a"), "zstd", bytes)
+        release.set()
+        assert (first.result(30), second.result(30)) == (b"made", b"made")
+    assert cache.get(_key("b"), "gzip") is None
+    cache.put(_key("b"), b"here")
+    cache.put(_key("c"), b"x" * 101)
+    assert (cache.get(_key("b"), "gzip"), cache.get(_key("c"), "gzip")) == (b"here", None)
+    assert {codec: counts.cache_hits for codec, counts in counted.take_counts().items()} == {"zstd": 1, "gzip": 1}
+    assert counted.take_counts() == {}

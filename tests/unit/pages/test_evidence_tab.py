@@ -5,11 +5,21 @@ from typing import Any
 
 import pytest
 
-from adwarm.model import Mode, PlannedWarm, PolicyReview, ReportKey, WarmReason, WarmStatus, WarmUse
+from adwarm.model import (
+    CompressionCounts,
+    Latencies,
+    Mode,
+    PlannedWarm,
+    PolicyReview,
+    ReportKey,
+    WarmReason,
+    WarmStatus,
+    WarmUse,
+)
 from adwarm.pages.charts import Point
 from adwarm.pages.queries.evidence_queries import MarkCounts, count_marks
 from adwarm.pages.views.evidence_tab import get_calibration, get_calibration_error, get_usage
-from adwarm.store import impact, warms, write_transaction
+from adwarm.store import compression_days, impact, read_traffic, warms, write_transaction
 from adwarm.store.reviews import save_review
 from tests.unit.pages.conftest import START, Page
 
@@ -142,3 +152,21 @@ def test_the_newest_review_is_shown_inside(page: Page) -> None:
     moved = page.tile("evidence", "drift")
     assert "0.310" in moved
     assert "2026-02-23" in moved
+
+
+def test_compression_shows_its_times_and_the_hits_of_the_cache(page: Page) -> None:
+    """By codec, median and 95th percentile, and what a cache saved; below them how long readers waited."""
+    assert 'class="empty"' in page.tile("evidence", "compression")
+    took = Latencies({-60: 19, 0: 2})
+    counts = CompressionCounts(packed=21, raw_bytes=5_000, stored_bytes=1_000, cache_hits=1_234, pack_latencies=took)
+    compression_days.add_counts(page.runtime.engine, START - 6 * DAY, {"zstd": counts})
+    compression_days.add_counts(page.runtime.engine, START - 7 * DAY, {"gzip": counts})
+    for milliseconds in (2.0, 2.0, 9.0):
+        read_traffic.increment(page.runtime.engine, START, "act_1", "human", latency_ms=milliseconds, hits=1)
+    text = " ".join(page.tile("evidence", "compression").split())
+    assert f">{took.quantile_ms(0.5)} / {took.quantile_ms(0.95)}</td>" in text
+    assert ">1,234</td>" in text
+    assert ">4,000</td>" in text
+    assert "gzip" not in text
+    of_reads = [Latencies.of(seconds).quantile_ms(0.5) for seconds in (0.002, 0.009)]
+    assert f"took at most {of_reads[0]} ms, and 95 of 100 at most {of_reads[1]} ms" in text

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from adwarm.foundation.errors import Transient
-from adwarm.model import Actor, ReportKey
+from adwarm.model import Actor, Latencies, ReportKey
 from adwarm.serving import read_counter
 from adwarm.serving.read_counter import ReadCounter
 from adwarm.store import entries, read_traffic
@@ -19,6 +19,10 @@ KEY = ReportKey("act_1", "yesterday")
 def _totals(engine: Engine) -> tuple[float, ...]:
     totals = read_traffic.get_totals(engine, NOW - timedelta(hours=1), NOW + timedelta(days=1))
     return tuple(totals[name] for name in ("hits", "stale", "misses", "mean_latency_ms"))
+
+
+def _p95(engine: Engine) -> float | None:
+    return read_traffic.get_totals(engine, NOW - timedelta(hours=1), NOW + timedelta(days=1))["p95_latency_ms"]
 
 
 def test_reads_are_stored_by_hour_account_and_actor(desk: ReaderHarness) -> None:
@@ -35,6 +39,7 @@ def test_reads_are_stored_by_hour_account_and_actor(desk: ReaderHarness) -> None
     assert _totals(desk.engine) == (2, 1, 3, 10.0)
     counter.flush()
     assert _totals(desk.engine) == (2, 1, 3, 10.0)
+    assert _p95(desk.engine) == Latencies.of(0.01).quantile_ms(0.5)
 
 
 def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,6 +56,7 @@ def test_counts_survive_an_absent_database(desk: ReaderHarness, monkeypatch: pyt
         counter.count(NOW, KEY, Actor.HUMAN, "hit", 6.0, None)
     assert counter.flush()
     assert _totals(desk.engine) == (2, 0, 0, 5.0)
+    assert _p95(desk.engine) == Latencies.of(0.006).quantile_ms(0.5)
 
 
 def test_an_unexpected_error_loses_nothing(desk: ReaderHarness, monkeypatch: pytest.MonkeyPatch) -> None:

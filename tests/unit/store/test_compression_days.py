@@ -4,12 +4,12 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 from sqlalchemy import Engine
 
-from adwarm.model import CompressionCounts
+from adwarm.model import CompressionCounts, Latencies
 from adwarm.store import compression_days
 
 AT = datetime(2026, 11, 25, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-ZSTD = CompressionCounts(packed=2, raw_bytes=1000, stored_bytes=100, pack_seconds=0.5)
+ZSTD = CompressionCounts(packed=2, raw_bytes=1000, stored_bytes=100, pack_seconds=0.5, cache_hits=7)
 GZIP = CompressionCounts(unpacked=3, unpack_seconds=0.25, errors=1)
 
 
@@ -41,10 +41,28 @@ def test_totals_start_at_a_day(engine: Engine) -> None:
     assert compression_days.get_totals(engine, AT + DAY).to_dict()["codecs"] == []
 
 
+def test_latencies_add_up_over_processes_and_days(engine: Engine) -> None:
+    """Median and 95th percentile are those of all payloads of a codec since the day, and of all codecs together."""
+    quick, slow = Latencies(dict.fromkeys(range(-90, -80), 10)), Latencies({0: 10})
+    compression_days.add_counts(engine, AT - 2 * DAY, {"zstd": CompressionCounts(pack_latencies=slow)})
+    for took in (quick, slow):
+        counts = CompressionCounts(packed=1, pack_latencies=took, unpack_latencies=slow)
+        compression_days.add_counts(engine, AT, {"zstd": counts, "gzip": CompressionCounts(unpack_latencies=quick)})
+    totals = compression_days.get_totals(engine, AT - DAY)
+    zstd, both = totals.codecs["zstd"], totals.total
+    assert (zstd.pack_latencies, zstd.unpack_latencies) == (quick + slow, slow + slow)
+    assert both.unpack_latencies == quick + quick + slow + slow
+    document = zstd.to_dict()
+    assert (document["median_pack_ms"], document["p95_pack_ms"]) == (quick.quantile_ms(0.55), slow.quantile_ms(0.5))
+    assert compression_days.get_totals(engine, AT - 2 * DAY).total.pack_latencies == quick + slow + slow
+
+
 def test_a_document_has_ratio_savings_and_mean_times() -> None:
     """The ratio is bytes after per byte before; means are per payload; without a payload they are None."""
     document = (ZSTD + GZIP).to_dict()
     assert (document["ratio"], document["saved_bytes"], document["errors"]) == (0.1, 900, 1)
     assert (document["mean_pack_ms"], round(document["mean_unpack_ms"], 1)) == (250.0, 83.3)
+    assert document["cache_hits"] == 7
     empty = CompressionCounts().to_dict()
+    assert (empty["median_pack_ms"], empty["p95_unpack_ms"]) == (None, None)
     assert (empty["ratio"], empty["mean_pack_ms"], empty["mean_unpack_ms"]) == (None, None, None)

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from adwarm.compression import get_compression_totals
 from adwarm.pages.charts import Point, Series, bar_chart, calibration_chart, interval_chart
 from adwarm.pages.queries.evidence_queries import BINS, MarkCounts, count_marks
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.planning.impact import USEFUL_HALF_WIDTH
 from adwarm.planning.impact_measurement import report_impact
 from adwarm.replay.review_rules import get_review_headline
-from adwarm.store import read_transaction
+from adwarm.store import read_traffic, read_transaction
 from adwarm.store.reviews import list_reviews
 from adwarm.store.snapshots import find_deployed_snapshot
 
@@ -36,6 +37,13 @@ _GROUPS: Final = {
     "data_arrived": "new data arrived",
     "day_closed": "an account's day ended",
 }
+
+
+def load_compression(request: TileRequest) -> Mapping[str, Any]:
+    """Return what was compressed in the last 7 days, by codec, and how long readers waited in the last 24 hours."""
+    engine, since = request.services.context.engine, request.now - timedelta(days=6)
+    reads = read_traffic.get_day_latency(engine, request.now)
+    return {"codecs": get_compression_totals(engine, since).to_dict()["codecs"], "reads": reads}
 
 
 def load_calibration(request: TileRequest) -> Mapping[str, Any]:
@@ -155,6 +163,7 @@ TABS: Final = (
             Tile("usage", "Were warmed reports opened?", load_usage, is_wide=True),
             Tile("drift", "Have readers changed their habits?", load_drift, is_wide=True),
             Tile("review", "Newest weekly review", load_review, is_wide=True),
+            Tile("compression", "What does compression save?", load_compression, is_wide=True),
         ),
         summary="How good the forecast is, and what warming gains.",
     ),

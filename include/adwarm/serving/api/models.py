@@ -318,7 +318,12 @@ class CodecItem(Document):
     ratio: float | None = Field(description="Bytes after compression per byte before it; null when there was none.")
     mean_pack_ms: float | None = Field(description="Mean milliseconds of compressing; null without a payload.")
     mean_unpack_ms: float | None = Field(description="The same for decompressing.")
+    median_pack_ms: float | None = Field(description="Median milliseconds of compressing; null without a payload.")
+    p95_pack_ms: float | None = Field(description="95th percentile of the same.")
+    median_unpack_ms: float | None = Field(description="Median milliseconds of decompressing; null without a payload.")
+    p95_unpack_ms: float | None = Field(description="95th percentile of the same.")
     errors: int = Field(description="Payloads that could not be compressed or decompressed.")
+    cache_hits: int = Field(description="Payloads that a cache saved from being decompressed.")
 
 
 class CauseItem(Document):

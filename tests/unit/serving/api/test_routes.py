@@ -234,10 +234,11 @@ def test_compression_statistics(api: Api) -> None:
     """An administrator sees what compression saves by codec; the default is a week, and only days in range count."""
     admin, now = api.token(TokenScope.ADMIN), api.clock.now()
     for age, packed in ((0, 2), (6, 3), (7, 5)):
-        counts = CompressionCounts(packed=packed, raw_bytes=100 * packed, stored_bytes=10 * packed)
+        counts = CompressionCounts(packed=packed, raw_bytes=100 * packed, stored_bytes=10 * packed, cache_hits=4)
         compression_days.add_counts(api.engine, now - timedelta(days=age), {"zstd": counts})
     (item,) = api.get("/v1/compression", admin).json()["codecs"]
     assert (item["codec"], item["packed"], item["saved_bytes"], item["ratio"]) == ("zstd", 5, 450, 0.1)
+    assert (item["cache_hits"], item["median_pack_ms"]) == (8, None)
     assert api.get("/v1/compression?days=8", admin).json()["codecs"][0]["packed"] == 10
     assert api.get("/v1/compression?days=0", admin).status_code == 400
     assert api.get("/v1/compression", api.token()).status_code == 403
