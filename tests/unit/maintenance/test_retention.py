@@ -45,6 +45,7 @@ BOUNDED_OTHERWISE = {
     "entry": "evict_entries",
     "entry_version": "collect_garbage",
     "log_file": "deleted with the file",
+    "machine_load": "a new machine deletes those of a day ago",
     "maintenance_step": "number of steps",
     "payload": "collect_garbage",
     "policy": "one row",
