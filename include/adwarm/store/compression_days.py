@@ -76,11 +76,11 @@ def get_totals(engine: Engine, since: datetime) -> CompressionTotals:
     """Return the counts from the UTC day of `since` on."""
     first = since.astimezone(UTC).date()
     start, end = datetime.combine(first, time(), UTC), datetime.max.replace(tzinfo=UTC)
-    pack, unpack = (latencies.get_latencies(engine, start, end, name) for name in ("pack ", "unpack "))
+    took = latencies.get_latencies(engine, start, end)
     codecs: dict[str, CompressionCounts] = {}
     for item in list_days(engine, first):
         codecs[item.codec] = codecs.get(item.codec, CompressionCounts()) + item.counts
     for codec, counts in codecs.items():
-        took = pack.get(f"pack {codec}", Latencies()), unpack.get(f"unpack {codec}", Latencies())
-        codecs[codec] = replace(counts, pack_latencies=took[0], unpack_latencies=took[1])
+        pack, unpack = (took.get(f"{operation} {codec}", Latencies()) for operation in ("pack", "unpack"))
+        codecs[codec] = replace(counts, pack_latencies=pack, unpack_latencies=unpack)
     return CompressionTotals(first, sum(codecs.values(), CompressionCounts()), dict(sorted(codecs.items())))

@@ -31,11 +31,10 @@ def add_latencies(connection: Connection, latencies: Mapping[LatencyKey, Latenci
         connection.execute(_ADD, changes)
 
 
-def get_latencies(engine: Engine, since: datetime, until: datetime, prefix: str) -> dict[str, Latencies]:
-    """Return the counts of the half-open window by what was done, of everything whose name begins with `prefix`."""
+def get_latencies(engine: Engine, since: datetime, until: datetime) -> dict[str, Latencies]:
+    """Return the counts of the half-open window by what was done."""
     columns = (table.c.operation, table.c.bucket, func.sum(table.c.count))
     query = select(*columns).where(table.c.since >= since, table.c.since < until)
-    query = query.where(table.c.operation.startswith(prefix, autoescape=True))
     counts: dict[str, dict[int, int]] = {}
     with read_transaction(engine) as connection:
         for operation, bucket, count in connection.execute(query.group_by(table.c.operation, table.c.bucket)):

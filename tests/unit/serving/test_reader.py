@@ -215,7 +215,7 @@ def test_a_payload_is_decoded_once(desk: ReaderHarness, monkeypatch: pytest.Monk
     """Further hits of a process compute the checksums alone, which notice any change."""
     decoded: list[str] = []
     monkeypatch.setattr(
-        "adwarm.compression.stored_bytes.verify_document", lambda entry, *_: decoded.append(entry.payload_hash)
+        "adwarm.compression.stored_bytes.verify_document", lambda entry, *_: decoded.append(entry.payload_hash) or b""
     )
     desk.warm(WEEK)
     assert [desk.reader.read(WEEK).status for _ in range(3)] == [ReadStatus.HIT] * 3
