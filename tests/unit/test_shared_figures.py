@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "include/adwarm"
 STATUS, NOW, FLOW = "cli/status.py", "pages/views/now_tab.py", "pages/views/flow_tab.py"
+EVIDENCE = "pages/views/evidence_tab.py"
 ERRORS = "serving/api/routes/errors.py"
 
 FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -29,18 +30,16 @@ FIGURES: dict[str, tuple[str, tuple[str, ...]]] = {
         (STATUS, "serving/api/routes/capacity.py"),
     ),
     "load of each machine": ("backpressure.machine_load:list_machines", (STATUS, FLOW)),
-    "what warming gains": (
-        "planning.impact_measurement:report_impact",
-        (STATUS, "pages/views/evidence_tab.py"),
-    ),
+    "what warming gains": ("planning.impact_measurement:report_impact", (STATUS, EVIDENCE)),
     "use and cost of each strategy": (
         "planning.strategy_use:report_strategies",
         (STATUS, "cli/strategy.py", "pages/views/strategies_tab.py"),
     ),
-    "bytes saved by compression": (
+    "bytes saved by compression, its latency, and hits of the decode cache": (
         "compression:get_compression_totals",
-        (STATUS, "serving/api/routes/capacity.py"),
+        (STATUS, EVIDENCE, "serving/api/routes/capacity.py", "maintenance/state_metrics.py"),
     ),
+    "latency of reads of a day": ("store.read_traffic:get_day_latency", (STATUS, EVIDENCE)),
     "why a report was not warm": (
         "planning.key_facts:KeyExplainer.explain",
         ("cli/plan.py", "pages/views/plan_tab.py"),
@@ -74,7 +73,16 @@ def test_surfaces_call_the_one_function(figure: str) -> None:
 
 def test_the_page_has_no_queries_of_its_own_for_them() -> None:
     """The tables of shared figures are read by their own functions alone."""
-    shared = {"traffic_hour", "call_hour", "error_event", "healing_run", "alert_delivery", "machine_load"}
+    shared = {
+        "traffic_hour",
+        "call_hour",
+        "error_event",
+        "healing_run",
+        "alert_delivery",
+        "machine_load",
+        "latency_count",
+        "compression_day",
+    }
     sources = [path.read_text("utf-8") for path in (PACKAGE / "pages").rglob("*.py")]
     imported = {
         alias.name

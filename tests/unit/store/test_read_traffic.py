@@ -30,9 +30,11 @@ def test_counts_add_up_in_their_hour(engine: Engine) -> None:
         "upstream_calls": 0,
         "throttles": 0,
         "mean_latency_ms": 4,
-        "median_latency_ms": Latencies.of(0.004).quantile_ms(0.5),
-        "p95_latency_ms": Latencies.of(0.006).quantile_ms(0.5),
     }
+    latency = read_traffic.get_day_latency(engine, NOON)
+    assert latency["median_latency_ms"] == Latencies.of(0.004).quantile_ms(0.5)
+    assert latency["p95_latency_ms"] == Latencies.of(0.006).quantile_ms(0.5)
+    assert read_traffic.get_day_latency(engine, NOON - HOUR)["median_latency_ms"] is None
 
 
 def test_the_warmers_own_reads_are_not_counted(engine: Engine) -> None:
@@ -40,4 +42,4 @@ def test_the_warmers_own_reads_are_not_counted(engine: Engine) -> None:
     read_traffic.increment(engine, AT, "act_1", "warmer", latency_ms=2, hits=1)
     found = read_traffic.get_totals(engine, NOON, NOON + HOUR)
     assert (found["hits"], found["mean_latency_ms"], found["first_hit_ratio"]) == (0, 0, None)
-    assert (found["median_latency_ms"], found["p95_latency_ms"]) == (None, None)
+    assert read_traffic.get_day_latency(engine, NOON) == {"median_latency_ms": None, "p95_latency_ms": None}
