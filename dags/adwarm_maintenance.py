@@ -21,7 +21,6 @@ The task `maintain_store` runs those that may take minutes, and starts none afte
 * `scrub` verifies what is stored, all of it in `ADWARM_MAINTENANCE__SCRUB_DAYS`. Damaged data is set aside.
 * `repair_degraded` requests damaged and degraded answers again.
 * `compact` merges the final days of each account and month into one object, once a day.
-* `recompress_entries` compresses entries more strongly where their reads pay for it, in quiet hours.
 * `evict_entries` deletes entries that nobody will read.
 * `collect_garbage` deletes objects that nothing has referred to for a day, once a day.
 * `apply_retention` deletes rows and files that are older than `ADWARM_RETENTION__*` says, once an hour.
@@ -50,7 +49,6 @@ MAINTAIN_STORE = (
     "scrub",
     "repair_degraded",
     "compact",
-    "recompress_entries",
     "evict_entries",
     "collect_garbage",
     "apply_retention",
@@ -78,7 +76,7 @@ STEPS = (*MONITOR, *MAINTAIN_STORE)
             False,
             type="boolean",
             title="Run now",
-            description="Run the steps also when they are not due, and recompress also while readers are many.",
+            description="Run the steps also when they are not due.",
         ),
         "discover_now": Param(
             False,

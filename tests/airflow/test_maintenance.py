@@ -12,15 +12,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from adwarm.access_log.open_files import OPEN_FILE_SCHEMA, OpenFiles
-from adwarm.compression import compress
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Corrupt, Refused, TokenDead
 from adwarm.maintenance import steps
 from adwarm.maintenance.runner import StepReport
 from adwarm.maintenance.steps import STEPS
 from adwarm.model import (
-    ALL_ACCOUNTS,
-    AccessProfile,
     Account,
     CompressionCounts,
     EntryKey,
@@ -30,9 +27,8 @@ from adwarm.model import (
 )
 from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
-from adwarm.settings import CompressionSettings, load_settings
+from adwarm.settings import load_settings
 from adwarm.store import accounts, compression_days, entries, maintenance_steps, write_transaction
-from adwarm.store.access_patterns import DescribedProfile, replace_profiles
 from adwarm.store.entries import Entry
 from adwarm.store.isolated_sources import SqlIsolationStore
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
@@ -161,61 +157,6 @@ def test_entries_of_past_windows_go(
         entries.publish(connection, items, 1, now)
     assert dags["adwarm_maintenance"].test(run_conf={"steps": ["evict_entries"]}).state == "success"
     assert [item.key for item in entries.list_entries(runtime.engine)] == [current]
-
-
-def _save_quiet_hours(*hours: int) -> None:
-    """Store a profile of all accounts with these quiet hours of the week, in UTC."""
-    profile = AccessProfile(
-        account_id=ALL_ACCOUNTS,
-        first_opens=1,
-        keys=1,
-        since=START,
-        until=START,
-        weeks=8.0,
-        time_zones={"UTC": 1},
-        hour_of_week=(0,) * 168,
-        observed=(1.0,) * 168,
-        rate=(0.0,) * 168,
-        active_weeks=(0,) * 168,
-        weekday=(0.0,) * 7,
-        busy_hours=(),
-        peak_hours=(),
-        quiet_hours=hours,
-        popular_ranges=(),
-        evidence="",
-    )
-    replace_profiles(Runtime(load_settings()).engine, [DescribedProfile(profile, "", "", "")], START)
-
-
-def _save_read_entry() -> None:
-    """Store an entry that was read often and never expires."""
-    engine = Runtime(load_settings()).engine
-    spend = [{"ad_id": str(n % 40), "spend": f"{n * n * 7919 % 100_000 / 100}"} for n in range(3000)]
-    raw = json.dumps(spend).encode()
-    packed = compress(raw, CompressionSettings(zstd_level=1))
-    day = START.date()
-    key = EntryKey("act_1", Window(day, day), "abc")
-    item = Entry(key, "today", "default", packed.codec, len(raw), packed.stored_bytes, START, None, "test")
-    with write_transaction(engine) as connection:
-        entries.publish(connection, [(item, packed.blob)], 1, START)
-    entries.add_reads(engine, {key: 10_000}, START)
-
-
-def test_entries_are_recompressed_in_quiet_hours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While readers are many the task is skipped, unless the form asks; without quiet hours it runs at any hour."""
-    _save_read_entry()
-    hour = datetime.now(UTC)
-    _save_quiet_hours((hour.weekday() * 24 + hour.hour + 12) % 168)
-    with pytest.raises(AirflowSkipException, match="readers are many"):
-        run_step(_form(), "recompress_entries")
-    result = run_step(_form(run_now=True), "recompress_entries")
-    assert (result["counts"]["candidates"], result["counts"]["recompressed"]) == (1, 1)
-    assert result["counts"]["bytes_after"] < result["counts"]["bytes_before"]
-    with pytest.raises(AirflowSkipException, match="no entry to recompress"):
-        run_step(_form(run_now=True), "recompress_entries")
-    monkeypatch.setenv("ADWARM_COMPRESSION__RECOMPRESS_CPU_SECONDS", "0")
-    with pytest.raises(AirflowSkipException, match="switched off"):
-        run_step(_form(), "recompress_entries")
 
 
 def _form(try_number: int = 1, **params: Any) -> dict[str, Any]:

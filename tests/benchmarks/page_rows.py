@@ -18,7 +18,6 @@ _STEPS: Final = [
     "scrub",
     "repair_degraded",
     "compact",
-    "recompress_entries",
     "evict_entries",
     "collect_garbage",
     "apply_retention",

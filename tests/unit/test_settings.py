@@ -116,27 +116,6 @@ def test_a_wrong_value_names_its_variable_and_the_reason(
         load_settings()
 
 
-def test_recompression_has_the_strongest_level_of_the_codec_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It keeps the codec of stored entries, so that no reader needs a transcode; both can be set, together or alone."""
-    levels = {"zstd": 19, "brotli": 11, "gzip": 9}
-    for codec, level in levels.items():
-        monkeypatch.setenv("ADWARM_COMPRESSION__CODEC", codec)
-        stronger = load_settings().compression.for_recompression()
-        assert (stronger.codec, stronger.level(stronger.codec)) == (codec, level)
-    monkeypatch.setenv("ADWARM_COMPRESSION__RECOMPRESS_CODEC", "brotli")
-    monkeypatch.setenv("ADWARM_COMPRESSION__RECOMPRESS_LEVEL", "9")
-    compression = load_settings().compression
-    stronger = compression.for_recompression()
-    assert (compression.codec, stronger.codec, stronger.brotli_quality) == ("gzip", "brotli", 9)
-    monkeypatch.setenv("ADWARM_COMPRESSION__RECOMPRESS_LEVEL", "12")
-    with pytest.raises(BadRequest, match="recompress_level 12 is above 11, brotli's highest"):
-        load_settings()
-    monkeypatch.setenv("ADWARM_COMPRESSION__RECOMPRESS_CODEC", "zstd")
-    monkeypatch.setenv("ADWARM_COMPRESSION__RECOMPRESS_LEVEL", "0")
-    with pytest.raises(BadRequest, match="lowest is 1"):
-        load_settings()
-
-
 def test_no_secret_is_shown(toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokens appear neither in the text of the settings nor in messages about other values."""
     monkeypatch.setenv("ADWARM_SOURCE__ACCESS_TOKEN", "hush-token")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from adwarm.fatigue.account_scores import ScoringResult
-from adwarm.maintenance.recompression import describe_recompression
+from adwarm.maintenance.entry_compression import describe_compression
 from adwarm.model import Mode
 from adwarm.model.job import Job
 from adwarm.patterns.ingest.run import IngestResult
@@ -122,11 +122,11 @@ def test_a_result_is_a_sentence() -> None:
     assert [str(result) for result, _ in CASES] == [sentence for _, sentence in CASES]
 
 
-def test_recompression_is_a_sentence() -> None:
+def test_compression_of_entries_is_a_sentence() -> None:
     """What became smaller, by how much, and what was damaged."""
     counts = {"entries": 9, "repacked": 4, "corrupt": 1, "bytes_before": 90_000, "bytes_after": 70_000}
 
-    assert describe_recompression(counts, "brotli") == (
+    assert describe_compression(counts, "brotli") == (
         "4 of 9 stored entries are smaller by brotli and were replaced: 90,000 bytes became 70,000; "
         "1 are damaged and will be fetched again"
     )

@@ -17,7 +17,6 @@ from adwarm.cli import (
     alerts,
     allow,
     backfill,
-    bench,
     cache,
     db,
     doctor,
@@ -106,7 +105,6 @@ app.command("maintain")(maintain.maintain)
 app.add_typer(accounts.app, name="accounts")
 app.command("allow")(allow.allow)
 app.add_typer(backfill.app, name="backfill")
-app.add_typer(bench.app, name="bench")
 app.add_typer(cache.app, name="cache")
 app.add_typer(db.app, name="db")
 app.add_typer(plan.app, name="plan")

@@ -182,30 +182,6 @@ def compact_store(*, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command("recompress")
-def recompress(
-    *,
-    cpu_seconds: Annotated[
-        float | None, typer.Option("--cpu-seconds", min=0, help="CPU time to use; default: the setting's.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be recompressed, and change nothing.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Recompress the entries for which a stronger level pays: their reads times the bytes saved against the CPU time.
-
-    Runs at once; the DAG adwarm_maintenance does the same in quiet hours.
-    """
-    from adwarm.maintenance.recompression import RecompressionPolicy, recompress_by_benefit
-    from adwarm.runtime import Runtime
-
-    runtime = Runtime()
-    seconds = runtime.settings.compression.recompress_cpu_seconds if cpu_seconds is None else cpu_seconds
-    result = recompress_by_benefit(runtime.context, runtime.clock.now(), RecompressionPolicy(seconds, dry_run))
-    print_fields(str(result), result.to_dict(), as_json=as_json)
-
-
 def _parse_account(account: str | None) -> str | None:
     from adwarm.model import normalize_account_id
 

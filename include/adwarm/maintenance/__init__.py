@@ -1,1 +1,1 @@
-"""Maintains the store: compaction, garbage collection, integrity checks, recompression, retention."""
+"""Maintains the store: compaction, garbage collection, integrity checks, compression, retention."""

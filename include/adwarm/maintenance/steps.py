@@ -20,7 +20,6 @@ from adwarm.maintenance.health import Isolations, make_check_health
 from adwarm.maintenance.impact_weeks import make_measure_impact
 from adwarm.maintenance.integrity import recording_damage
 from adwarm.maintenance.platform_calls import PlatformCalls
-from adwarm.maintenance.recompression import make_recompress_entries
 from adwarm.maintenance.reconciliation import make_reconcile
 from adwarm.maintenance.repair import make_repair_degraded
 from adwarm.maintenance.retention import make_apply_retention
@@ -47,7 +46,6 @@ STEPS: dict[str, StepInfo] = {
     "scrub": StepInfo("verify what is stored", ALWAYS),
     "repair_degraded": StepInfo("request degraded answers again", ALWAYS),
     "compact": StepInfo("merge the final days of each month", DAILY),
-    "recompress_entries": StepInfo("compress what is read often more strongly", ALWAYS),
     "evict_entries": StepInfo("delete entries that nobody will read", ALWAYS),
     "collect_garbage": StepInfo("delete objects that nothing refers to", DAILY),
     "apply_retention": StepInfo("delete old rows and files", HOURLY),
@@ -87,20 +85,14 @@ class MaintenanceParts:
     owner: str
 
 
-def build_steps(parts: MaintenanceParts, *, run_now: bool = False) -> dict[str, Step]:
-    """Return every step by name, in their order.
-
-    Args:
-        parts: what they work with.
-        run_now: whether entries are recompressed also while readers are many.
-    """
+def build_steps(parts: MaintenanceParts) -> dict[str, Step]:
+    """Return every step by name, in their order."""
     context, clock = parts.context, parts.clock
     steps = {
         "check_health": make_check_health(parts.calls, parts.isolations, parts.admission.status),
         "scrub": make_scrub(context, clock, recording_damage(parts.pipeline)),
         "repair_degraded": make_repair_degraded(context, parts.queue, clock, parts.isolations),
         "compact": make_compact(context),
-        "recompress_entries": make_recompress_entries(context, clock, at_any_hour=run_now),
         "evict_entries": make_evict_entries(context, clock),
         "collect_garbage": make_collect_garbage(context, clock),
         "apply_retention": make_apply_retention(context, parts.queue, parts.isolations, clock),
@@ -137,7 +129,7 @@ def run_if_due(parts: MaintenanceParts, name: str, *, run_now: bool = False) -> 
     pause = None if run_now else find_pause(state, STEPS[name].every, parts.clock.now())
     if pause is not None:
         return StepReport(name, "skipped", reason=pause)
-    step, seconds = build_steps(parts, run_now=run_now)[name], parts.context.settings.maintenance.step_seconds
+    step, seconds = build_steps(parts)[name], parts.context.settings.maintenance.step_seconds
     return run_step(parts.context.engine, name, step, parts.clock, seconds, parts.owner)
 
 

@@ -5,13 +5,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
+from pydantic import Field, HttpUrl, SecretStr, field_validator
 
 from adwarm.settings.section import Section
 
 CodecName = Literal["zstd", "gzip", "brotli", "identity"]
-_STRONGEST = {"gzip": 9, "brotli": 11, "zstd": 19, "identity": 0}
-"""Strongest level of each codec. zstd could go on to 22, but those levels may need a window that browsers refuse."""
 
 
 class CompressionSettings(Section):
@@ -34,21 +32,6 @@ class CompressionSettings(Section):
         64 * 2**20, ge=1024, description="Larger decompressed payloads are refused (decompression bombs)."
     )
     cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of decompressed payloads.")
-    recompress_codec: CodecName | None = Field(
-        None, description="Codec of recompressed entries; unset: `CODEC`, so that no client needs a transcode."
-    )
-    recompress_level: int | None = Field(
-        None, ge=0, le=19, description="Level of that codec; unset: its strongest (gzip 9, brotli 11, zstd 19)."
-    )
-    recompress_cpu_seconds: float = Field(
-        20, ge=0, le=3600, description="CPU seconds that a run may spend on recompressing; 0: none."
-    )
-    recompress_min_saving: int = Field(
-        250_000, ge=0, description="Bytes that a CPU second has to save over the expected reads."
-    )
-    recompress_min_hours: float = Field(
-        1, ge=0, description="An entry that expires earlier than this is not recompressed."
-    )
     version_bytes: int = Field(
         2 * 2**20,
         ge=0,
@@ -60,17 +43,6 @@ class CompressionSettings(Section):
         8, ge=1, le=400, description="How long they are kept; browsers use a document for 7 days."
     )
     delta_cache_bytes: int = Field(16 * 2**20, ge=0, description="Size of the cache of deltas of one process.")
-
-    @model_validator(mode="after")
-    def _recompress_level_exists(self) -> "CompressionSettings":
-        codec = self.recompress_codec or self.codec
-        if self.recompress_level is not None and self.recompress_level > _STRONGEST[codec]:
-            raise ValueError(
-                f"recompress_level {self.recompress_level} is above {_STRONGEST[codec]}, {codec}'s highest"
-            )
-        if self.recompress_level == 0 and codec == "zstd":
-            raise ValueError("recompress_level 0 does not exist for zstd; its lowest is 1")
-        return self
 
     def is_compressed(self, content_type: str, name: str | None = None) -> bool:
         """Return whether a payload of this type and name is compressed, if it is large enough.
@@ -98,11 +70,6 @@ class CompressionSettings(Section):
         names = {"gzip": "gzip_level", "brotli": "brotli_quality", "zstd": "zstd_level"}
         levels = {names[codec]: level} if codec in names else {}
         return self.model_copy(update={"codec": codec, **levels})
-
-    def for_recompression(self) -> "CompressionSettings":
-        """Return the settings by which maintenance recompresses entries."""
-        codec = self.recompress_codec or self.codec
-        return self.with_codec(codec, _STRONGEST[codec] if self.recompress_level is None else self.recompress_level)
 
 
 class CacheSettings(Section):

@@ -41,8 +41,7 @@ class Entry:
 
     `expires_at` is None when its data is final. `content_hash` is the SHA-256 of the document before compression, and
     `content_type` names its format; both are None in entries of older versions. `reads` and `last_read_at` stay when
-    the entry is fetched again. `recompressed_with` names the codec and level that recompression tried on these bytes,
-    None before it.
+    the entry is fetched again.
     """
 
     key: EntryKey
@@ -63,7 +62,6 @@ class Entry:
     payload_hash: str = ""
     reads: int = 0
     last_read_at: datetime | None = None
-    recompressed_with: str | None = None
     content_hash: str | None = None
     content_type: str | None = None
 
@@ -231,7 +229,7 @@ def publish(connection: Connection, items: Sequence[tuple[Entry, bytes]], token:
 
 
 def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: datetime) -> bool:
-    """Replace an entry's bytes, and those of its kept version, by a recompressed copy.
+    """Replace an entry's bytes, and those of its kept version, by a copy that was compressed again.
 
     Returns:
         False when the entry has changed meanwhile; then nothing is replaced.
@@ -243,42 +241,11 @@ def replace_payload(connection: Connection, item: Entry, sealed: bytes, at: date
         "payload_hash": digest,
         "codec": item.codec,
         "stored_bytes": item.stored_bytes,
-        "recompressed_with": item.recompressed_with,
     }
     is_replaced = bool(connection.execute(table.update().where(same).values(**values)).rowcount)
     if is_replaced:
         entry_versions.move_payload(connection, item.payload_hash, digest, item.stored_bytes)
     return is_replaced
-
-
-def mark_recompressed(connection: Connection, item: Entry, setting: str) -> None:
-    """Note that recompression by `setting` was tried on an entry's bytes and did not make them smaller."""
-    same = and_(_matches(item.key), table.c.payload_hash == item.payload_hash)
-    connection.execute(table.update().where(same).values(recompressed_with=setting))
-
-
-def list_to_recompress(
-    engine: Engine, setting: str, read_since: datetime, expires_after: datetime, limit: int = 5_000
-) -> list[Entry]:
-    """Return up to `limit` entries that recompression may pay for, those with most bytes read first.
-
-    Left out are degraded entries, those that were not read since `read_since` or expire before `expires_after`, and
-    those on which this setting was tried.
-    """
-    query = (
-        select(table)
-        .where(
-            table.c.degraded.is_(False),
-            table.c.reads > 0,
-            table.c.last_read_at >= read_since,
-            or_(table.c.expires_at.is_(None), table.c.expires_at >= expires_after),
-            or_(table.c.recompressed_with.is_(None), table.c.recompressed_with != setting),
-        )
-        .order_by((table.c.reads * table.c.stored_bytes).desc(), *table.primary_key.columns)
-        .limit(limit)
-    )
-    with read_transaction(engine) as connection:
-        return [_entry(row) for row in connection.execute(query)]
 
 
 def list_to_repair(engine: Engine, after: EntryKey | None, now: datetime, limit: int) -> list[Entry]:
@@ -421,7 +388,6 @@ def _entry(row: Row[Any]) -> Entry:
         payload_hash=row.payload_hash,
         reads=row.reads,
         last_read_at=row.last_read_at,
-        recompressed_with=row.recompressed_with,
         content_hash=row.content_hash,
         content_type=row.content_type,
     )
@@ -451,5 +417,4 @@ def _row(item: Entry, payload_hash: str, token: int) -> dict[str, Any]:
         "content_hash": item.content_hash,
         "content_type": item.content_type,
         "token": token,
-        "recompressed_with": item.recompressed_with,
     }

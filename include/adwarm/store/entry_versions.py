@@ -1,7 +1,7 @@
 """Earlier documents of a report key, kept as dictionaries for the deltas that returning readers get.
 
 The version that is published is kept as well, since the next one may be sent as a delta against it. A version refers to
-the payload of its entry; recompression replaces the payload of both.
+the payload of its entry; compressing it again replaces the payload of both.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -117,7 +117,7 @@ def list_versions(connection: Connection, key: ReportKey) -> list[EntryVersion]:
 
 
 def move_payload(connection: Connection, old: str, new: str, stored_bytes: int) -> None:
-    """Let versions refer to a recompressed payload of the same document."""
+    """Let versions refer to another payload of the same document."""
     values = {"payload_hash": new, "stored_bytes": stored_bytes}
     connection.execute(table.update().where(table.c.payload_hash == old).values(**values))
 

@@ -219,7 +219,6 @@ entry = Table(
     Column("content_type", String(255)),
     Column("reads", BigInteger, nullable=False, default=0, server_default="0"),
     Column("last_read_at", UtcDateTime()),
-    Column("recompressed_with", String(16)),
     Index(None, "expires_at"),
     Index("ix_entry_degraded", "account_id", sqlite_where=text("degraded"), postgresql_where=text("degraded")),
 )

@@ -1,4 +1,4 @@
-"""Recompresses stored entries, or compresses the files of a folder."""
+"""Compresses stored entries again, or the files of a folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class CompressEntriesOperator(BaseOperator):
-    """Writes compressed copies of the files beneath a path, or recompresses stored entries where that saves space.
+    """Writes compressed copies of the files beneath a path, or compresses stored entries again where that saves space.
 
     A copy is written beside its original, with the suffix of its codec (`.zst`, `.gz` or `.br`); the log names each
     with its size. The original is kept unless `keep_original` is false, and an existing file is never replaced. Every
@@ -22,18 +22,20 @@ class CompressEntriesOperator(BaseOperator):
     before and after. The task fails when there were files to compress and none could be.
 
     Args:
-        path: a file or folder; None for the entries of the store.
+        path: a file or folder.
+        entries: patterns of `account/report/date range` of stored entries, such as `act_1/*`; either these or a path.
         codec: zstd, gzip, brotli or, for entries, identity.
         include: file patterns, used with a path.
         keep_original: whether the original files stay; used with a path.
     """
 
-    template_fields: Sequence[str] = ("path", "codec")
+    template_fields: Sequence[str] = ("path", "entries", "codec")
 
     def __init__(
         self,
         *,
         path: str | None = None,
+        entries: Sequence[str] = (),
         codec: str = "zstd",
         include: Sequence[str] = ("*.json", "*.txt"),
         keep_original: bool = True,
@@ -41,6 +43,7 @@ class CompressEntriesOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.path = path
+        self.entries = entries
         self.codec = codec
         self.include = include
         self.keep_original = keep_original
@@ -49,23 +52,26 @@ class CompressEntriesOperator(BaseOperator):
         """Compress, and return counts and bytes.
 
         Raises:
-            BadRequest: the codec does not exist.
+            BadRequest: the codec does not exist, or not exactly one of path and entries is given.
             NotFound: there is nothing at the path.
             Permanent: every file failed.
         """
         from adwarm.compression import flush_statistics
-        from adwarm.maintenance.recompression import describe_recompression, recompress_all
+        from adwarm.foundation.errors import BadRequest
+        from adwarm.maintenance.entry_compression import compress_entries, describe_compression
         from adwarm_airflow.task_context import open_runtime
 
         del context
+        if bool(self.path) == bool(self.entries):
+            raise BadRequest("give CompressEntriesOperator either a path or patterns of entries, such as ['act_1/*']")
         runtime = open_runtime()
         compression = _compression_settings(runtime.settings, self.codec)
         if self.path:
             counts = self._compress_files(self.path, compression)
             flush_statistics(runtime.engine, runtime.clock.now())
             return counts
-        counts = recompress_all(runtime.context, compression, runtime.clock.now())
-        self.log.info("%s", describe_recompression(counts, self.codec))
+        counts = compress_entries(runtime.context, compression, tuple(self.entries), runtime.clock.now())
+        self.log.info("%s", describe_compression(counts, self.codec))
         return counts
 
     def _compress_files(self, path: str, compression: CompressionSettings) -> dict[str, Any]:

@@ -89,18 +89,3 @@ def test_purge_deletes_what_was_chosen(adwarm: Adwarm, home: Path) -> None:
     assert "deleted 1 entry" in done.stdout
     assert adwarm("get", "act_1", "yesterday", "--meta").json["served_from"] == "partitions"
     assert adwarm("get", "act_2", "last_7d").exit_code == 0
-
-
-def test_recompress_runs_within_its_time_and_dry(adwarm: Adwarm) -> None:
-    """A read report is a candidate: dry runs change nothing, no CPU time means none, and a real run is done once."""
-    adwarm("warm", "act_1", "--range", "last_30d")
-    assert adwarm("cache", "recompress", "--json").json["candidates"] == 0
-    adwarm("get", "act_1", "last_30d", "--actor", "human")
-
-    dry = adwarm("cache", "recompress", "--dry-run", "--json")
-    none = adwarm("cache", "recompress", "--cpu-seconds", "0", "--json")
-    shown = adwarm("cache", "recompress")
-
-    assert (dry.exit_code, dry.json["is_dry_run"], dry.json["candidates"], dry.json["recompressed"]) == (0, True, 1, 0)
-    assert (none.json["candidates"], none.json["setting"]) == (0, "zstd-19")
-    assert (shown.exit_code, "zstd-19" in shown.stdout) == (0, True)

@@ -233,7 +233,7 @@ def test_the_cache_is_bounded(desk: ReaderHarness) -> None:
         assert deltas.peek(wanted, PLAIN) == cached
 
 
-def test_a_recompressed_version_stays_a_dictionary(desk: ReaderHarness) -> None:
+def test_a_version_in_another_codec_stays_a_dictionary(desk: ReaderHarness) -> None:
     """Versions in another codec decode to the same document."""
     old, new = _publish_two(desk)
     for item in entries.list_entries(desk.engine):

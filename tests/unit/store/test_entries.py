@@ -117,7 +117,7 @@ def test_publishing_again_repairs_a_damaged_payload(engine: Engine) -> None:
 
 
 def test_a_late_writer_does_not_change_a_newer_entry(engine: Engine) -> None:
-    """Marking and recompression apply to the entry that was read, not to a newer one."""
+    """Marking and compressing again apply to the entry that was read, not to a newer one."""
     _publish(engine, (_entry(), b"old"))
     (seen,) = entries.list_entries(engine, "act_1")
     _publish(engine, (_entry(fetched_at=AT + HOUR), b"new"))
@@ -129,8 +129,8 @@ def test_a_late_writer_does_not_change_a_newer_entry(engine: Engine) -> None:
     assert (found[0].degraded, found[0].codec, found[1]) == (False, "zstd", b"new")
 
 
-def test_marking_and_recompressing_an_entry(engine: Engine) -> None:
-    """A marked entry has a reason; a recompressed one has new bytes under their own hash."""
+def test_marking_and_compressing_an_entry(engine: Engine) -> None:
+    """A marked entry has a reason; a compressed one has new bytes under their own hash."""
     _publish(engine, (_entry(), b"old"))
     (seen,) = entries.list_entries(engine)
     with write_transaction(engine) as connection:
@@ -169,37 +169,3 @@ def test_reads_are_added_and_stay_when_the_entry_is_fetched_again(engine: Engine
     _publish(engine, (_entry(fetched_at=AT + 2 * HOUR), b"new"))
     found = {item.key.account_id: (item.reads, item.last_read_at) for item in entries.list_entries(engine)}
     assert found == {"act_1": (5, AT + HOUR), "act_2": (5, AT)}
-
-
-def test_what_may_be_recompressed(engine: Engine) -> None:
-    """Entries that were read lately, do not expire soon and were not tried, those with most bytes read first."""
-    accounts = {
-        "act_1": _entry("act_1", stored_bytes=10),
-        "act_2": _entry("act_2", stored_bytes=100, expires_at=None),
-        "act_3": _entry("act_3", degraded=True),
-        "act_4": _entry("act_4", expires_at=AT + HOUR),
-        "act_5": _entry("act_5", recompressed_with="zstd-19"),
-        "act_6": _entry("act_6", recompressed_with="brotli-11"),
-        "act_7": _entry("act_7"),
-        "act_8": _entry("act_8"),
-    }
-    _publish(engine, *((item, name.encode()) for name, item in accounts.items()))
-    entries.add_reads(engine, {item.key: 4 for name, item in accounts.items() if name not in {"act_7", "act_8"}}, AT)
-    entries.add_reads(engine, {accounts["act_8"].key: 4}, AT - 2 * HOUR)
-    found = entries.list_to_recompress(engine, "zstd-19", AT - HOUR, AT + 2 * HOUR)
-    assert [item.key.account_id for item in found] == ["act_2", "act_1", "act_6"]
-
-
-def test_a_fetch_makes_an_entry_new_to_recompression(engine: Engine) -> None:
-    """The mark of recompression belongs to the bytes: it is set with them or beside them, and a fetch removes it."""
-    _publish(engine, (_entry(), b"a"))
-    (seen,) = entries.list_entries(engine)
-    with write_transaction(engine) as connection:
-        entries.mark_recompressed(connection, seen, "zstd-19")
-        entries.mark_recompressed(connection, replace(seen, payload_hash="other"), "gzip-9")
-    assert entries.list_entries(engine)[0].recompressed_with == "zstd-19"
-    with write_transaction(engine) as connection:
-        assert entries.replace_payload(connection, replace(seen, recompressed_with="brotli-11"), b"b", AT)
-    assert entries.list_entries(engine)[0].recompressed_with == "brotli-11"
-    _publish(engine, (_entry(), b"a"))
-    assert entries.list_entries(engine)[0].recompressed_with is None

@@ -120,8 +120,8 @@ def test_payloads_of_versions_are_no_orphans(engine: Engine) -> None:
     assert _find(engine, _version("b")) == [b"sealed b"]
 
 
-def test_recompression_keeps_one_payload(engine: Engine) -> None:
-    """Versions follow their entry to the recompressed payload; those of a changed entry stay as they are."""
+def test_compressing_again_keeps_one_payload(engine: Engine) -> None:
+    """Versions follow their entry to the new payload; those of a changed entry stay as they are."""
     _save(engine, _version("a"))
     (item,) = entries.list_entries(engine, "act_1")
     with write_transaction(engine) as connection:

@@ -15,7 +15,6 @@ _NAMES = (
     ("entry", "content_type"),
     ("entry", "reads"),
     ("entry", "last_read_at"),
-    ("entry", "recompressed_with"),
     ("request", "token_id"),
     ("warm", "superseded_by"),
 )
@@ -28,7 +27,6 @@ def upgrade() -> None:
     op.add_column("entry", sa.Column("content_type", sa.String(length=255)))
     op.add_column("entry", sa.Column("reads", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("entry", sa.Column("last_read_at", _TIMESTAMP))
-    op.add_column("entry", sa.Column("recompressed_with", sa.String(length=16)))
     op.add_column("request", sa.Column("token_id", sa.String(length=16)))
     op.add_column("warm", sa.Column("superseded_by", sa.BigInteger()))
     op.create_table(
