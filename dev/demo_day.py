@@ -358,7 +358,7 @@ def _examples(rows: list[Warm]) -> list[dict[str, Any]]:
             "key": f"{row.key.account_id} {row.key.date_range}",
             "predicted_open": f"{row.predicted_open:%Y-%m-%d %H:%M} UTC",
             "warm_at": f"{row.warm_at:%Y-%m-%d %H:%M} UTC",
-            "confidence": round(row.confidence, 4),
+            "confidence": round(row.confidence, 2),  # the digits that are shown
             "why": row.explanation.get("why", ""),
         }
         for row in (ranked[index] for index in indices)
