@@ -242,6 +242,14 @@ def shared_log(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def clean_environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove every `ADWARM_` variable: no setting of another process, or of the tests of Airflow, reaches a test."""
+    if request.path.relative_to(ROOT).parts[1] in {"unit", "integration", "simulation"}:
+        for name in [name for name in os.environ if name.startswith("ADWARM_")]:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
 def idle_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show the product an idle machine, however busy the tests make it."""
     monkeypatch.setattr(machine_load, "read_machine", lambda: machine_load.Reading(10.0, 1.0, 100.0))

@@ -1,5 +1,6 @@
 """The strategy DAG: quiet while nothing is due, each strategy at its own pace, scores at the end."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -89,17 +90,17 @@ def test_only_invalid_strategies_fail_the_run(runtime: Runtime) -> None:
         _plan("second", minutes=15)
 
 
-def test_the_log_says_what_runs_by_itself(runtime: Runtime, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_says_what_runs_by_itself(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """The strategy that ships switched on says that it runs and what it costs; one that a user has made does not."""
     shipped = replace(DEFAULT_STRATEGIES[0], cron="@hourly")
     with write_transaction(runtime.engine) as connection:
         save_strategy(connection, shipped, NOW)
-    with caplog.at_level("INFO"):
-        _plan("first")
-    lines = [record.getMessage() for record in caplog.records if "it runs, and warms only" in record.getMessage()]
-    assert len(lines) == 1
-    assert lines[0].startswith(f"strategy {shipped.name}: ")
-    assert "with 0 calls in that time; it retires itself once nobody uses it" in lines[0]
+    said: list[tuple[object, ...]] = []
+    monkeypatch.setattr(logging.getLogger("adwarm_airflow.tasks.warming"), "info", lambda *words: said.append(words))
+    _plan("first")
+    [(name, about)] = [words[1:] for words in said if words[0] == "strategy %s: %s"]
+    assert name == shipped.name
+    assert "with 0 calls in that time; it retires itself once nobody uses it" in str(about)
 
 
 def test_the_form_names_strategies(runtime: Runtime) -> None:

@@ -1,6 +1,5 @@
 """A prefetch engine and a reader over a source whose every response a test decides."""
 
-import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -34,14 +33,6 @@ from adwarm.store import Context, ObjectStore
 from adwarm.store.database import write_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import payload
-
-
-@pytest.fixture(autouse=True)
-def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Removes every `ADWARM_` variable, so that no setting of another process reaches a unit test."""
-    for name in [name for name in os.environ if name.startswith("ADWARM_")]:
-        monkeypatch.delenv(name)
-
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 SQLITE_ONLY = pytest.mark.parametrize("engine", ["sqlite"], indirect=True)

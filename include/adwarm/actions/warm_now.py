@@ -12,7 +12,7 @@ from adwarm.backpressure import TokenLimits
 from adwarm.backpressure.request_queue import Ticket
 from adwarm.foundation.errors import BadRequest, Refused
 from adwarm.foundation.wording import format_count, format_some
-from adwarm.model import Priority, ReportKey
+from adwarm.model import Priority, ReportKey, TokenScope
 from adwarm.planning.store_view import StoreView
 from adwarm.settings import Settings
 from adwarm.store import accounts
@@ -151,11 +151,17 @@ def request_keys(
 
     The limits of the token that the action's doer logged in with apply, as they do to a request of the read API.
 
+    Accounts are named by it, unless the doer has a token of a reader: that one may name only accounts that exist.
+
     Raises:
+        BadRequest: a reader's token names an account that does not exist.
         Refused: the queue or the token has no room for any of them.
     """
     now, limits, token = services.clock.now(), None, action.doer.token
-    name_accounts(services, keys)
+    if token is None or token.allows(TokenScope.ADMIN):
+        name_accounts(services, keys)
+    else:
+        _require_known(services, keys)
     if token is not None:
         limits = TokenLimits.of(token, services.context.settings.serving.max_queued_per_token)
         priority = max(priority, token.highest_priority)
@@ -174,6 +180,16 @@ def request_keys(
     action.arguments["requests"] = result.ids
     action.detail = str(result)
     return result
+
+
+def _require_known(services: ActionServices, keys: Sequence[ReportKey]) -> None:
+    names = sorted({key.account_id for key in keys})
+    known = accounts.get_many(services.context.engine, names)
+    if unknown := [name for name in names if name not in known]:
+        raise BadRequest(
+            f"there is no account {unknown[0]}; one exists when a connection lists it, an administrator names it, or "
+            "the access log opens it"
+        )
 
 
 def name_accounts(services: ActionServices, keys: Sequence[ReportKey]) -> None:

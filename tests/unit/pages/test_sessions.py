@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.redaction import redact
-from adwarm.model import AccessToken, Priority, TokenScope
+from adwarm.model import AccessToken, Account, Priority, TokenScope
 from adwarm.pages import guard as page_guard
 from adwarm.pages.access import Permission
 from adwarm.pages.application import build_page
@@ -22,7 +22,7 @@ from adwarm.pages.sessions import COOKIE, MAX_LOGIN_BYTES, SessionAccess, add_se
 from adwarm.pages.tabs import TABS
 from adwarm.serving.tokens import TokenAuthenticator, make_token
 from adwarm.settings import ServingSettings
-from adwarm.store import access_tokens, page_sessions, read_transaction
+from adwarm.store import access_tokens, accounts, page_sessions, read_transaction
 from adwarm.store.page_sessions import MAX_SESSIONS
 from adwarm.store.page_tables import page_session
 from tests.asgi_client import AsgiClient
@@ -116,6 +116,7 @@ def test_a_session_has_the_limits_of_its_token(site: Site) -> None:
     """Its forms request at most what the token may request, in a class that the token may use; then 429."""
     token_id, token = site.issue("enqueue", daily_new_keys=1, highest_priority=Priority.LOW)
     browser = site.log_in(token)
+    accounts.save(site.page.runtime.engine, [Account("act_1"), Account("act_2")], site.clock.now())
 
     def warm() -> Any:
         fields = {"accounts": "act_1 act_2", "date_ranges": "today", CSRF_FIELD: find_csrf(browser)}
