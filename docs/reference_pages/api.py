@@ -24,8 +24,8 @@ release. Names are imported on first use, so `import adwarm` stays fast.
 
 TESTING_INTRO = """# Testing API
 
-What `adwarm.testing` exports, to break workers, networks and databases in your own tests.
-[Test with faults](../how-to/test-with-faults.md) shows how to use it.
+What `adwarm.testing` exports, to test a source of your own.
+[Write a source](../how-to/write-a-source.md) shows how to use it.
 
 """
 

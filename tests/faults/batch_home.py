@@ -15,8 +15,8 @@ from adwarm.store import Context, ObjectStore, entries, jobs, open_engine, read_
 from adwarm.store.database import write_transaction
 from adwarm.store.schema import get_current_revision
 from adwarm.store.tables import lease, metadata
-from adwarm.testing import ForkedWorker, ForkServer
 from tests.faults.batch_worker import RUN
+from tests.support.fork_server import ForkedWorker, ForkServer
 
 BATCH = "tests.faults.batch_worker:run_batch"
 RETRY = "tests.faults.batch_worker:retry_batch"

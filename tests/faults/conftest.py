@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.testing import ForkServer
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.support.fork_server import ForkServer
 
 ROOT = Path(__file__).resolve().parents[2]
 

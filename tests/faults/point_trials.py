@@ -12,8 +12,9 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from adwarm.store import open_engine, upgrade
-from adwarm.testing import CrashPoints, ForkServer, PointKind
 from tests.faults.batch_home import BATCH, BatchHome, Damage
+from tests.support.crash_points import CrashPoints, PointKind
+from tests.support.fork_server import ForkServer
 
 COUNT_RUNS = 3
 _PASSED_BY_ANY_RUN = 0.8

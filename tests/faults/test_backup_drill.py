@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 
 from adwarm.maintenance.integrity import verify_store
 from adwarm.store.schema import reset, upgrade
-from adwarm.testing import ForkServer
 from graph_simulator.server import SimulatorServer
 from tests.docs.blocks import ROOT, find_blocks
 from tests.faults.batch_home import BatchHome
+from tests.support.fork_server import ForkServer
 
 ACCOUNTS = 6
 RANGES = ("yesterday", "last_3d")

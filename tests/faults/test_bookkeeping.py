@@ -17,11 +17,12 @@ from adwarm.model import PlannedWarm, ReportKey, WarmReason
 from adwarm.runtime import Runtime
 from adwarm.store import jobs, read_transaction, warms
 from adwarm.store.tables import lease, warm
-from adwarm.testing import ForkedWorker, ForkServer, wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.faults.batch_home import BATCH
 from tests.faults.batch_worker import RUN
+from tests.support.fork_server import ForkedWorker, ForkServer
+from tests.support.kill import wait_until
 
 pytestmark = pytest.mark.slow
 

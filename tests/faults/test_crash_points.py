@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.testing import ForkServer, PointKind
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.measure import sized
 from tests.faults.fault_results import FaultRow, save_rows
 from tests.faults.point_trials import PointWalk, make_homes
+from tests.support.crash_points import PointKind
+from tests.support.fork_server import ForkServer
 
 pytestmark = pytest.mark.slow
 

@@ -9,11 +9,11 @@ from statistics import median
 import pytest
 from sqlalchemy import Engine
 
-from adwarm.testing import ForkServer
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.measure import IS_TINY, sized
 from tests.faults.batch_home import BATCH, LEASE_SECONDS, BatchHome, KillTrial, kill_one_of_two
 from tests.faults.fault_results import FaultRow, save_rows
+from tests.support.fork_server import ForkServer
 
 pytestmark = pytest.mark.slow
 

@@ -13,13 +13,14 @@ from sqlalchemy import func, select
 from adwarm.maintenance.integrity import verify_store
 from adwarm.store import open_engine, read_transaction, upgrade, warms
 from adwarm.store.tables import healing_run
-from adwarm.testing import FaultProxy, ForkServer, NetworkFaults
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.measure import sized
 from tests.faults.batch_home import RETRY, BatchHome
 from tests.faults.batch_worker import RUN
 from tests.faults.fault_results import FaultRow, save_rows
+from tests.support.fork_server import ForkServer
+from tests.support.proxy import FaultProxy, NetworkFaults
 
 pytestmark = pytest.mark.slow
 

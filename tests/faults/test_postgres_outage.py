@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from adwarm.store import open_engine, upgrade
-from adwarm.testing import ForkServer, wait_until
 from graph_simulator.server import SimulatorServer
 from tests.benchmarks.measure import sized
 from tests.faults.batch_home import RETRY, BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
 from tests.postgres_server import stop_server
+from tests.support.fork_server import ForkServer
+from tests.support.kill import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,10 @@ from sqlalchemy import Engine
 from adwarm.model import Priority, ReportKey
 from adwarm.runtime import Runtime
 from adwarm.store.requests import RequestStatus
-from adwarm.testing import ForkServer, wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
+from tests.support.fork_server import ForkServer
+from tests.support.kill import wait_until
 
 pytestmark = pytest.mark.slow
 

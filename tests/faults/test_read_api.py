@@ -24,13 +24,13 @@ from adwarm.prefetch import KeyRequest
 from adwarm.runtime import Runtime
 from adwarm.store import open_engine, read_traffic, upgrade, write_transaction
 from adwarm.store.tables import payload
-from adwarm.testing import wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_kinds import FaultKind
 from graph_simulator.fault_profile import FaultProfile, FaultRule
 from graph_simulator.server import SimulatorServer
 from tests.faults.serve_process import Installation, ServeProcess, Visitor
 from tests.postgres_server import stop_server
+from tests.support.kill import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -15,10 +15,10 @@ from adwarm.serving import ReadStatus
 from adwarm.store.database import read_transaction
 from adwarm.store.error_events import ErrorLog
 from adwarm.store.tables import lease
-from adwarm.testing import Worker, wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.fault_profile import parse_fault_profile
 from graph_simulator.server import SimulatorServer
+from tests.support.kill import Worker, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 ACCOUNTS = [f"act_{number}" for number in range(1, 5)]

@@ -12,11 +12,12 @@ from adwarm.model import Priority, ReportKey
 from adwarm.store import read_transaction
 from adwarm.store.requests import RequestStatus
 from adwarm.store.tables import entry, lease, partition, request
-from adwarm.testing import ForkedWorker, ForkServer, wait_until
 from graph_simulator.config import SimulatorConfig
 from graph_simulator.server import SimulatorServer
 from tests.faults.batch_home import BatchHome
 from tests.faults.fault_results import FaultRow, save_rows
+from tests.support.fork_server import ForkedWorker, ForkServer
+from tests.support.kill import wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -1,46 +1,60 @@
-"""Breaks things on purpose: for the tests of adwarm, and for those of people who build on it.
+"""The tests that every source of insights must pass: derive a class from `SourceContract` and run it by pytest.
 
-| module         | what it does                                                                                     |
-|----------------|--------------------------------------------------------------------------------------------------|
-| `proxy`        | stands between a client and a server, and delays, drops, resets, truncates or slows what passes  |
-| `kill`         | starts a worker process, and kills, stops or continues it at a moment                            |
-| `fork_server`  | starts such workers in milliseconds, by forking a process that has everything imported           |
-| `crash_points` | lets a worker die at its nth statement, commit, file write, lease, upstream call, or system call |
-| `source_contract` | the tests that every source of insights must pass                                             |
+| module        | what it tests                                                                       |
+|---------------|-------------------------------------------------------------------------------------|
+| `hooks`       | nothing: what a subclass provides, and how the tests read a source                   |
+| `upstream`    | nothing: what the upstream holds, how it can fail, and sample rows to load into it    |
+| `row_tests`   | rows: days, gaps, clock changes, zero delivery, levels, fields, summaries            |
+| `page_tests`  | requests: plans, pages, splits, async reports, lists of objects, costs               |
+| `value_tests` | values that an upstream may hold: large, negative, not finite, text, foreign rows     |
+| `call_tests`  | accounts, typed errors, recovery, secrets, threads, forks                            |
 
-It needs no test framework, and no code of the product knows of it. System calls are counted on Linux with a C compiler;
-all else works wherever Python has `fork`.
+It imports no test framework; the tests are plain methods that raise `ContractBroken`.
 """
 
-from adwarm.testing.crash_points import CrashPoints, PointKind
-from adwarm.testing.fork_server import ForkedWorker, ForkServer
-from adwarm.testing.kill import Worker, wait_until
-from adwarm.testing.proxy import FaultProxy, NetworkFaults, ProxyCounts
-from adwarm.testing.source_contract import (
-    CannotHold,
-    ContractBroken,
-    SourceContract,
-    UpstreamData,
-    UpstreamFailure,
-    sample_data,
-)
-from adwarm.testing.syscalls import CannotCount
+from adwarm.testing.call_tests import CallTests
+from adwarm.testing.hooks import CannotHold, ContractBroken
+from adwarm.testing.page_tests import PageTests
+from adwarm.testing.row_tests import RowTests
+from adwarm.testing.upstream import UpstreamData, UpstreamFailure, sample_data
+from adwarm.testing.value_tests import ValueTests
+
+
+class SourceContract(RowTests, PageTests, ValueTests, CallTests):
+    """The tests that a source must pass. Derive a class from it, with a name that starts with `Test`.
+
+    A subclass provides `make_source`, and loads the rows of `data()` into its upstream, usually in a fixture.
+    `replace_value`, `fail_upstream`, `failures`, `secrets` and `count_requests` let the suite test what happens when
+    the upstream misbehaves. Tests run one after another and restore what they change.
+
+    Attributes:
+        failures: how `fail_upstream` can make the upstream fail; an empty set for an upstream that cannot.
+        can_replace_values: whether `replace_value` is written.
+        secrets: texts that must not appear in an error, a log record or a representation, such as the token.
+        page_size: rows per page in the tests of pages; smaller than the rows of an account.
+        time_limit_seconds: how long a call to an upstream that hangs may take.
+
+    Example:
+        ```python
+        from adwarm.sources.parquet import ParquetSource
+        from adwarm.testing import SourceContract
+
+
+        class TestWarehouse(SourceContract):
+            failures = frozenset()
+            can_replace_values = False
+
+            def make_source(self):
+                return ParquetSource("/data/insights")
+        ```
+    """
+
 
 __all__ = [
-    "CannotCount",
     "CannotHold",
     "ContractBroken",
-    "CrashPoints",
-    "FaultProxy",
-    "ForkServer",
-    "ForkedWorker",
-    "NetworkFaults",
-    "PointKind",
-    "ProxyCounts",
     "SourceContract",
     "UpstreamData",
     "UpstreamFailure",
-    "Worker",
     "sample_data",
-    "wait_until",
 ]

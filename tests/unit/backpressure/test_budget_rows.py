@@ -8,7 +8,7 @@ from sqlalchemy import Engine, text
 from adwarm.backpressure import SharedBudget, budget_rows
 from adwarm.settings import BackpressureSettings
 from adwarm.store.database import database_time, write_transaction
-from adwarm.testing import wait_until
+from tests.support.kill import wait_until
 
 WAITING = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 

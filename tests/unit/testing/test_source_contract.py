@@ -22,7 +22,7 @@ from adwarm.sources.protocol import (
 )
 from adwarm.sources.units import plan_units
 from adwarm.testing import ContractBroken, UpstreamFailure
-from adwarm.testing.source_contract.value_tests import VALUES
+from adwarm.testing.value_tests import VALUES
 from tests.unit.testing.memory_source import SECRET, MemoryContract, MemorySource
 
 

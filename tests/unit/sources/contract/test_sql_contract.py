@@ -15,15 +15,8 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from adwarm.model import Row
 from adwarm.sources.sql import SqlSource
 from adwarm.sources.tabular import TableOptions
-from adwarm.testing import (
-    CannotHold,
-    FaultProxy,
-    NetworkFaults,
-    SourceContract,
-    UpstreamData,
-    UpstreamFailure,
-    sample_data,
-)
+from adwarm.testing import CannotHold, SourceContract, UpstreamData, UpstreamFailure, sample_data
+from tests.support.proxy import FaultProxy, NetworkFaults
 
 ZONE = "Europe/Berlin"
 FIGURES = ("impressions", "reach", "clicks", "inline_link_clicks", "spend")

@@ -27,7 +27,7 @@ from adwarm.foundation.errors import (
 from adwarm.foundation.local_time import zone
 from adwarm.model import Account, Row
 from adwarm.sources.protocol import Increment, InsightsSource, iter_accounts
-from adwarm.testing.source_contract.hooks import (
+from adwarm.testing.hooks import (
     ContractBroken,
     SourceHooks,
     broken,
@@ -35,8 +35,8 @@ from adwarm.testing.source_contract.hooks import (
     check_same_rows,
     expect_error,
 )
-from adwarm.testing.source_contract.upstream import UpstreamFailure
-from adwarm.testing.source_contract.value_tests import VALUES
+from adwarm.testing.upstream import UpstreamFailure
+from adwarm.testing.value_tests import VALUES
 
 _UNKNOWN_ACCOUNT = "act_909090909"
 _ERRORS: Final[dict[UpstreamFailure, tuple[type[AdwarmError], ...]]] = {

@@ -16,7 +16,7 @@ from adwarm.sources.protocol import (
     ResultPage,
 )
 from adwarm.sources.units import restrict_to_objects
-from adwarm.testing.source_contract.hooks import (
+from adwarm.testing.hooks import (
     LEVELS,
     SourceHooks,
     check,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adwarm.testing import FaultProxy, NetworkFaults
+from tests.support.proxy import FaultProxy, NetworkFaults
 
 ANSWER = b"x" * 1_000
 

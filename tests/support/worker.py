@@ -1,4 +1,4 @@
-"""The process behind `ForkServer`: `python -m adwarm.testing.worker MODULE ...` imports the modules, then forks.
+"""The process behind `ForkServer`: `python -m tests.support.worker MODULE ...` imports the modules, then forks.
 
 It reads a request per line, as JSON: target, arguments, environment, crash, log and report. It answers with a line with
 the process id of the worker, and with a second one when the worker has ended: its id and exit code. At the end of its
@@ -16,8 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from adwarm.testing.crash_points import OperationCounter, PointKind
-from adwarm.testing.syscalls import arm, disarm
+from tests.support.crash_points import OperationCounter, PointKind
+from tests.support.syscalls import arm, disarm
 
 
 def main(modules: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
 """Starts worker processes in milliseconds: a process that has adwarm imported forks one for each request.
 
 A worker is an ordinary process that runs a function of the test's own. It can be killed, stopped and continued from
-outside, or be given a point at which it dies (`adwarm.testing.crash_points`).
+outside, or be given a point at which it dies (`tests.support.crash_points`).
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from adwarm.testing.syscalls import compile_counter
+from tests.support.syscalls import compile_counter
 
 _START_SECONDS = 60.0
 IMPORTS = (
@@ -121,15 +121,6 @@ class ForkServer:
 
     Raises:
         CannotCount: system calls cannot be counted on this machine.
-
-    Example:
-        ```python
-        from adwarm.testing import ForkServer
-
-        with ForkServer() as server:
-            worker = server.start("platform:machine")
-            assert worker.finish() == 0 and worker.result
-        ```
     """
 
     def __init__(
@@ -141,7 +132,7 @@ class ForkServer:
         environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
         if count_syscalls:
             environment["LD_PRELOAD"] = str(compile_counter(Path(self._folder.name)))
-        self._command = [sys.executable, "-m", "adwarm.testing.worker", *imports]
+        self._command = [sys.executable, "-m", "tests.support.worker", *imports]
         self._environment = environment
         self._workers: dict[int, ForkedWorker] = {}
         self._replies: list[int] = []
@@ -151,7 +142,7 @@ class ForkServer:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with a module of this package
+        self._process = subprocess.Popen(
             self._command, env=self._environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self._reader = threading.Thread(target=self._read, name="fork-server", daemon=True)

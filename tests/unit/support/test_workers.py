@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from adwarm.testing import CannotCount, CrashPoints, ForkServer, PointKind, Worker, syscalls, wait_until
+from tests.support import syscalls
+from tests.support.crash_points import CrashPoints, PointKind
+from tests.support.fork_server import ForkServer
+from tests.support.kill import Worker, wait_until
+from tests.support.syscalls import CannotCount
 
 ROOT = Path(__file__).resolve().parents[3]
-POINTS = "tests.unit.testing.points"
+POINTS = "tests.unit.support.points"
 ECHO = "import sys\nprint('ready', flush=True)\nfor line in sys.stdin: print('got', line.strip(), flush=True)"
 
 
@@ -20,15 +24,6 @@ def server() -> Iterator[ForkServer]:
     can_count = syscalls.shutil.which("cc") is not None and sys.platform.startswith("linux")
     with ForkServer(path=[ROOT], count_syscalls=can_count) as server:
         yield server
-
-
-@pytest.mark.slow
-def test_a_worker_is_killed_at_a_line() -> None:
-    """It dies as soon as it prints the line, and what it printed before is there."""
-    with Worker([sys.executable, "-c", "print('one', flush=True); print('two', flush=True); input()"]) as worker:
-        worker.kill_at_line("two")
-        assert worker.process.wait(20) == -signal.SIGKILL
-        assert worker.lines[0] == "one"
 
 
 @pytest.mark.slow

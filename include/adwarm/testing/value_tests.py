@@ -7,8 +7,8 @@ from typing import Any, Final
 from adwarm.foundation.errors import AdwarmError, BadRequest, Corrupt
 from adwarm.model import Row
 from adwarm.sources.protocol import Increment
-from adwarm.testing.source_contract.hooks import CannotHold, SourceHooks, broken, check, is_same
-from adwarm.testing.source_contract.upstream import LARGEST_COUNT, UNICODE_NAME
+from adwarm.testing.hooks import CannotHold, SourceHooks, broken, check, is_same
+from adwarm.testing.upstream import LARGEST_COUNT, UNICODE_NAME
 
 _REFUSALS = (Corrupt, BadRequest)
 REFUSED: Final = object()

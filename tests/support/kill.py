@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -42,22 +43,10 @@ class Worker:
     Attributes:
         process: the process; its standard input is a pipe.
         lines: the lines of its standard output so far.
-
-    Example:
-        ```python
-        import sys
-
-        from adwarm.testing import Worker
-
-        with Worker([sys.executable, "-c", "print('ready', flush=True); input()"]) as worker:
-            worker.wait_for_line("ready")
-            worker.kill()
-            assert worker.finish() == -9
-        ```
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        self.process = subprocess.Popen(  # noqa: S603 - the caller's own program
+        self.process = subprocess.Popen(
             list(command),
             env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE,
@@ -67,7 +56,6 @@ class Worker:
         )
         self.lines: list[str] = []
         self._errors: list[str] = []
-        self._kill_pattern: str | None = None
         self._changed = threading.Condition()
         self._readers = [
             threading.Thread(target=self._read_output, daemon=True),
@@ -113,13 +101,6 @@ class Worker:
                     raise TimeoutError(f"the worker did not print {text!r} within {seconds:g} s")
         return line
 
-    def kill_at_line(self, text: str) -> None:
-        """Kill it with SIGKILL as soon as it prints a line that contains `text`."""
-        with self._changed:
-            self._kill_pattern = text
-            if self._find_line(text) is not None:
-                self.kill()
-
     def kill(self) -> bool:
         """Kill it with SIGKILL; False when it had ended already."""
         return self._send(signal.SIGKILL)
@@ -139,10 +120,8 @@ class Worker:
             TimeoutError: it did not end.
         """
         if self.process.stdin is not None:
-            try:
+            with suppress(BrokenPipeError):  # it ended before it read all of it
                 self.process.stdin.close()
-            except BrokenPipeError:  # it ended before it read all of it
-                self._kill_pattern = None
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -167,8 +146,6 @@ class Worker:
             for line in output:
                 with self._changed:
                     self.lines.append(line.rstrip("\n"))
-                    if self._kill_pattern is not None and self._kill_pattern in line:
-                        self.kill()
                     self._changed.notify_all()
 
     def _read_errors(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from adwarm.foundation.errors import AdwarmError
 from adwarm.model import Account, QuerySpec, Row, Window
 from adwarm.sources.protocol import CursorTrail, FetchUnit, Increment, InsightsSource, ResultPage
-from adwarm.testing.source_contract.upstream import UpstreamData, UpstreamFailure, sample_data
+from adwarm.testing.upstream import UpstreamData, UpstreamFailure, sample_data
 
 LEVELS = ("account", "campaign", "adset", "ad")
 SUMS = ("impressions", "clicks", "inline_link_clicks", "spend")

@@ -8,7 +8,7 @@ from typing import Any
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import Row, Window
 from adwarm.sources.protocol import Increment
-from adwarm.testing.source_contract.hooks import (
+from adwarm.testing.hooks import (
     LEVELS,
     SUMS,
     SourceHooks,
@@ -18,7 +18,7 @@ from adwarm.testing.source_contract.hooks import (
     expect_error,
     row_key,
 )
-from adwarm.testing.source_contract.upstream import clock_changes
+from adwarm.testing.upstream import clock_changes
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

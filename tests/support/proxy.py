@@ -81,17 +81,6 @@ class FaultProxy:
 
     Attributes:
         port: the port on 127.0.0.1 to connect to.
-
-    Example:
-        ```python
-        import random
-
-        from adwarm.testing import FaultProxy, NetworkFaults
-
-        with FaultProxy(("127.0.0.1", 8900), random.Random(1)) as proxy:
-            proxy.set_faults(NetworkFaults(latency_seconds=0.2, reset=0.1))
-            print(f"http://127.0.0.1:{proxy.port}", proxy.counts())
-        ```
     """
 
     def __init__(self, server: tuple[str, int] | Path, rng: random.Random, faults: NetworkFaults = _NO_FAULTS) -> None:

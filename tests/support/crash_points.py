@@ -7,7 +7,7 @@ point. Everything is watched from outside: no code of the product knows of it.
 |--------------|------------------------------------------------------------------------------------------------------|
 | `operations` | before each SQL statement; before and after each commit; each file opened to be written, synced,    |
 |              | renamed or deleted; before and after a lease is acquired, renewed or released, and each call upstream |
-| `syscalls`   | each call of libc that changes a file or sends bytes; see `adwarm.testing.syscalls`                   |
+| `syscalls`   | each call of libc that changes a file or sends bytes; see `tests.support.syscalls`                    |
 
 The threads of a run interleave differently each time, so its nth point is not the same at each run, and a run may pass
 fewer points than counted; `kill_at` says whether it died.
@@ -25,7 +25,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adwarm.testing.fork_server import ForkedWorker, ForkServer
+    from tests.support.fork_server import ForkedWorker, ForkServer
 
 _LEASE_CALLS = ("acquire", "renew", "release")
 _SOURCE_CALLS = ("get_account", "list_account_page", "submit", "submit_async", "poll", "read", "list_objects")
@@ -130,17 +130,6 @@ class CrashPoints:
         target: the function that a worker runs, as `module:name`.
         arguments: its arguments.
         environment: variables of the workers.
-
-    Example:
-        ```python
-        from adwarm.testing import CrashPoints, ForkServer
-
-        with ForkServer() as server:
-            points = CrashPoints(server, "tempfile:mkdtemp")  # your own function here, such as one batch
-            for number in range(1, points.count() + 1):
-                if points.kill_at(number):
-                    pass  # start another worker, and check that nothing is lost
-        ```
     """
 
     def __init__(

@@ -1,3 +1,0 @@
-from adwarm.testing import PointKind
-
-assert [str(kind) for kind in PointKind] == ["operations", "syscalls"]
