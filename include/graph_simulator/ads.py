@@ -98,16 +98,6 @@ class _Shape:
     audience: float
 
 
-def planted_cost_ratio(ad: Ad) -> npt.NDArray[np.float64]:
-    """Return, by day of its life, how many times as much a click of the ad costs as before its onset, without noise."""
-    life = ad.daily.shape[1]
-    if ad.truth.onset is None:
-        return np.ones(life)
-    tired = np.maximum(0, np.arange(life) - (ad.truth.onset - ad.truth.started).days).astype(float)
-    ratio: npt.NDArray[np.float64] = _price_rise(tired) / _wear(ad.daily[Metric.IMPRESSIONS], tired, ad.audience)
-    return ratio
-
-
 def account_profile(seed: int, number: int, ads: int, decoys: float = 0.0) -> AccountProfile:
     """Draw the parameters of account `number`; `decoys` is the share of healthy ads with a budget cut or price rise."""
     rng = np.random.default_rng([seed, number])

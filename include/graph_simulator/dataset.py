@@ -122,10 +122,6 @@ class Dataset:
         ads = self._ads_between(self.profile(account), first.toordinal(), last.toordinal())
         return [ad.truth for ad in ads if ad.truth.started <= last]
 
-    def ads_between(self, account: str, first: date, last: date) -> list[Ad]:
-        """Return every ad that runs between `first` and `last`."""
-        return self._ads_between(self.profile(account), first.toordinal(), last.toordinal())
-
     def active_ads(self, account: str) -> int:
         """Return the number of ads that an account runs at the same time."""
         return self.profile(account).slots

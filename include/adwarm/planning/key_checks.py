@@ -154,11 +154,6 @@ def _stops(switch: SwitchState) -> bool:
     return (switch.name == "warming" and not switch.is_on) or (switch.name == "shadow" and switch.is_on)
 
 
-def _is_unknown_to_forecast(facts: KeyFacts) -> bool:
-    forecast = facts.forecast
-    return forecast is None or forecast.decision is None or forecast.decision.evidence is None
-
-
 def _explain_gone(facts: KeyFacts, span: FreshSpan, known: dict[str, str]) -> Step:
     end = "for good" if span.until is None else f"until {format_utc(span.until)}"
     damaged = facts.entry is not None and facts.entry.degraded

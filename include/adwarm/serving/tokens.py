@@ -110,10 +110,6 @@ class RateLimit:
         self.due_at = due_at + step
         return 0.0
 
-    def give_back(self, rate: float) -> None:
-        """Take one request back."""
-        self.due_at -= 1 / rate
-
 
 class StoredIds:
     """The ids in one table. Belongs to one event loop.
