@@ -16,7 +16,7 @@ export ADWARM_HOME := $(CURDIR)/.adwarm
 	bench-adaptive bench-impact bench-planning \
 	bench-quota bench-week bench-large-fleet bench-sizing bench-storm bench-requests bench-serve bench-strategies \
 	bench-backfill bench-compression bench-memory bench-patterns bench-pages bench-objects bench-log-check bench-scale \
-	bench-fatigue docs docs-build lock licences sbom surface test-predecessor clean
+	bench-fatigue docs docs-build lock licences sbom surface clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -255,9 +255,6 @@ sbom: $(READY) ## Write the runtime dependencies as CycloneDX JSON to dist/adwar
 
 surface: $(READY) ## Write down every name that the deprecation policy covers, to docs/reference/public-surface.txt
 	@$(BIN)/python -m dev.public_surface
-
-test-predecessor: $(READY) ## Run the store's tests of the newest release on the schema of this code, where a release exists
-	@$(BIN)/python -m dev.predecessor
 
 clean: ## Remove what was installed and made
 	@rm -rf $(VENV) .adwarm

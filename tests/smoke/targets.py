@@ -57,7 +57,6 @@ SMOKE: Final = (
     SmokeTarget("bench-week", ("week",)),
     SmokeTarget("rehearse", pytest="-k wrong-clock"),
     SmokeTarget("test-all", variables=(f"ALL_TESTS={_QUICK_TEST}",)),
-    SmokeTarget("test-predecessor"),
     SmokeTarget("test-simulation", ("simulated_hours",)),
     SmokeTarget("test-stateful"),
     SmokeTarget("test-times", pytest=_QUICK_TEST),

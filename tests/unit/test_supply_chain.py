@@ -11,15 +11,14 @@ import pytest
 import yaml
 
 from adwarm import __version__
-from adwarm.store.schema import get_head_revision
-from dev import ci, predecessor, sbom
+from dev import ci, sbom
 from dev.licences import PAGE, Rules, check, is_allowed, load_rules, render
 from dev.locked import LockedPackage, read_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 BIN = Path(sys.executable).parent
-NOT_IN_CI_RUN = {"licences", "sbom", "test-predecessor"}
+NOT_IN_CI_RUN = {"licences", "sbom"}
 """Targets of the workflow alone; the runner may have them too."""
 
 
@@ -156,18 +155,6 @@ def test_a_lock_without_hashes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "lock.txt").write_text("a==1 \\\n    # via adwarm\n")
     with pytest.raises(ValueError, match="a has no hash"):
         read_lock(tmp_path / "lock.txt")
-
-
-def test_without_a_release_there_is_no_predecessor(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Without a tag the target says so; the first revision that stops older code is found."""
-    monkeypatch.setattr(predecessor, "find_newest_release", lambda: None)
-
-    assert predecessor.main(None) == 0
-    assert "no release yet" in capsys.readouterr().out
-    assert predecessor.must_stop(int(get_head_revision())) is None
-    assert predecessor.must_stop(7) == "8"
 
 
 def test_the_threat_model_names_tests_that_exist() -> None:

@@ -87,7 +87,7 @@ def downgrade_database(
     settings = load_settings()
     engine = open_engine(settings.database, settings.sql)
     if revision == "base":
-        raise BadRequest("schema 1 is the oldest one; `adwarm db reset` deletes everything")
+        raise BadRequest("`adwarm db reset` deletes everything")
     if not yes:
         raise BadRequest(f"this deletes what schemas after {revision} have added; repeat it with --yes to go on")
     before = get_current_revision(engine)

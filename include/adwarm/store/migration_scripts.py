@@ -1,6 +1,6 @@
 """Reads the migrations of this code, and runs one of them on a connection.
 
-Conventions of a migration from 0009 on; tests/unit/store/test_migration_rules.py enforces them on PostgreSQL:
+Conventions of a migration after the first; tests/unit/store/test_migration_rules.py enforces them on PostgreSQL:
 
 - `upgrade()` and `downgrade()` run in one transaction each, together with the change of the revision. They take locks
   for moments only: new tables; new columns that are NULL or have a constant default; no rewrite of a table, no scan of

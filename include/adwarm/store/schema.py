@@ -14,9 +14,6 @@ from adwarm.store.schema_changes import get_compatible_from
 from adwarm.store.tables import metadata
 from adwarm.store.upgrades import downgrade_to, read_revision, render_plan, upgrade_to_newest
 
-_DEVELOPMENT_REVISIONS = frozenset(f"{number:04}" for number in range(1, 13))
-"""Schemas of the time before the first release. Their migrations are gone, so their databases cannot be upgraded."""
-
 
 def upgrade(engine: Engine, clock: Clock | None = None) -> str:
     """Upgrade the database to the newest schema and return its revision. Does nothing when it is up to date.
@@ -114,9 +111,14 @@ def needs_upgrade(engine: Engine) -> bool:
 def _serves_older_code(connection: Connection, revision: str | None) -> bool:
     """Return whether the schema is newer than this code, and compatible with it."""
     known = {migration.revision for migration in list_migrations()}
-    if revision is None or revision in known | _DEVELOPMENT_REVISIONS:
+    if revision is None or revision in known or _is_unreleased(revision):
         return False
     return get_compatible_from(connection, revision) in known
+
+
+def _is_unreleased(revision: str) -> bool:
+    """Return whether a schema is older than the first migration: those of earlier checkouts count from 1 to 13."""
+    return revision.isdecimal() and int(revision) < int(list_migrations()[0].revision)
 
 
 def _is_own(name: str | None, kind: str, _parents: Any) -> bool:
@@ -164,9 +166,9 @@ def _check_upgradable(revision: str | None) -> None:
     known = {migration.revision for migration in list_migrations()}
     if revision is None or revision in known:
         return
-    if revision in _DEVELOPMENT_REVISIONS:
+    if _is_unreleased(revision):
         raise BadRequest(
-            f"the database has schema {revision} of a development version, which cannot be upgraded; empty "
-            "it with `adwarm db reset --yes`"
+            f"the database has schema {revision} of an unreleased version, which cannot be upgraded; delete all that "
+            "is stored and start anew with `adwarm db reset --yes`"
         )
     raise BadRequest(f"the database has schema {revision}, made by a newer adwarm; upgrade this installation")

@@ -2,32 +2,24 @@
 
 from datetime import datetime
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, select
 
 from adwarm.store.database import upsert
 from adwarm.store.tables import schema_change
 
 
 def save_change(connection: Connection, revision: str, compatible_from: str, at: datetime) -> None:
-    """Record that the database has reached `revision`; schemas from before the table record nothing."""
-    if _exists(connection):
-        row = {"revision": revision, "compatible_from": compatible_from, "applied_at": at}
-        upsert(connection, schema_change, [row])
+    """Record that the database has reached `revision`."""
+    row = {"revision": revision, "compatible_from": compatible_from, "applied_at": at}
+    upsert(connection, schema_change, [row])
 
 
 def forget_change(connection: Connection, revision: str) -> None:
     """Delete the record of `revision`, which is about to be undone."""
-    if _exists(connection):
-        connection.execute(schema_change.delete().where(schema_change.c.revision == revision))
+    connection.execute(schema_change.delete().where(schema_change.c.revision == revision))
 
 
 def get_compatible_from(connection: Connection, revision: str) -> str | None:
     """Return the oldest revision whose code runs on the schema `revision`; None when the database does not say."""
-    if not _exists(connection):
-        return None
     query = select(schema_change.c.compatible_from).where(schema_change.c.revision == revision)
     return connection.execute(query).scalar_one_or_none()
-
-
-def _exists(connection: Connection) -> bool:
-    return inspect(connection).has_table(schema_change.name)

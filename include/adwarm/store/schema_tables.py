@@ -4,7 +4,7 @@ from sqlalchemy import String, Table
 
 from adwarm.store.columns import UtcDateTime, key_column, metadata, value_column
 
-# One row per migration since the table exists, at most one per revision.
+# One row per migration.
 schema_change = Table(
     "schema_change",
     metadata,

@@ -1,9 +1,10 @@
 """`adwarm db`: the schema."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
-from adwarm.store.schema import get_head_revision
+from adwarm.store.migration_scripts import VERSION_TABLE, Migration, list_migrations
 
 from .conftest import Adwarm
 
@@ -31,11 +32,10 @@ def test_the_database_is_reset(adwarm: Adwarm) -> None:
 
 def test_a_plan_changes_nothing(adwarm: Adwarm) -> None:
     """`--plan` lists the migrations and `--sql` prints their statements; the database stays empty."""
-    newest = adwarm("db", "current", "--json").json["needed"]
     plan = adwarm("db", "upgrade", "--plan", "--json").json["migrations"]
     statements = adwarm("db", "upgrade", "--sql").stdout
 
-    assert [step["revision"] for step in plan] == [str(number + 1) for number in range(int(newest))]
+    assert [step["revision"] for step in plan] == [migration.revision for migration in list_migrations()]
     assert "CREATE TABLE payload" in statements
     assert adwarm("db", "current", "--json").json["database"] is None
     adwarm("db", "upgrade")
@@ -57,12 +57,26 @@ def test_the_database_is_checked(adwarm: Adwarm, home: Path) -> None:
     assert "schema_change" in checked.stdout
 
 
-def test_the_database_is_downgraded(adwarm: Adwarm) -> None:
+def test_the_database_is_downgraded(adwarm: Adwarm, next_migration: Callable[[str], Migration]) -> None:
     """A downgrade asks for `--yes`, refuses to go below the first schema, and is undone by an upgrade."""
-    older = str(int(get_head_revision()) - 1)
     adwarm("db", "upgrade")
+    older = next_migration("def upgrade():\n    pass\ndef downgrade():\n    pass\n").before or ""
+    assert adwarm("db", "upgrade", "--json").json["before"] == older
     assert "--yes" in adwarm("db", "downgrade", older).stderr
     assert "db reset" in adwarm("db", "downgrade", "base", "--yes").stderr
-    assert "write one of 1, 2" in adwarm("db", "downgrade", "0", "--yes").stderr
+    assert f"write one of {list_migrations()[0].revision}" in adwarm("db", "downgrade", "0", "--yes").stderr
     assert adwarm("db", "downgrade", older, "--yes", "--json").json["now"] == older
     assert adwarm("db", "upgrade", "--json").json["before"] == older
+
+
+def test_a_database_of_an_earlier_checkout_starts_anew(adwarm: Adwarm, home: Path) -> None:
+    """Commands that need the database say in one sentence how to start anew, and that works."""
+    adwarm("warm", "act_1", "--range", "yesterday")
+    with sqlite3.connect(home / "adwarm.db") as connection:
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '13'")
+    refused = [adwarm(*command) for command in (("status",), ("db", "upgrade"), ("db", "check"))]
+    assert [result.exit_code for result in refused] == [1, 1, 1]
+    assert all("start anew with `adwarm db reset --yes`" in result.stderr for result in refused)
+
+    assert adwarm("db", "reset", "--yes", "--json").json["before"] == "13"
+    assert adwarm("warm", "act_1", "--range", "yesterday").exit_code == 0

@@ -31,7 +31,7 @@ from adwarm.store import aggregates, jobs, maintenance_steps
 from adwarm.store.aggregates import HourAggregate, LogFileProgress
 from adwarm.store.alerts import Channels, NewAlert, claim_notice, finish_notice, open_or_extend
 from adwarm.store.database import open_engine, write_transaction
-from adwarm.store.schema import VERSION_TABLE, get_head_revision
+from adwarm.store.migration_scripts import Migration
 from adwarm.store.switches import Switch, SwitchState, set_switch
 from tests.unit.conftest import SQLITE_ONLY
 
@@ -70,20 +70,14 @@ def test_a_dead_database_leaves_the_other_checks(adwarm: Adwarm, monkeypatch: py
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
-def test_a_missing_migration_names_the_command(adwarm: Adwarm, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_migration_names_the_command(
+    adwarm: Adwarm, engine: Engine, monkeypatch: pytest.MonkeyPatch, next_migration: Callable[[str], Migration]
+) -> None:
     """A server whose schema is older than the code is something to fix, and the command is there for programs."""
 
-    def set_revision(revision: str) -> None:
-        with write_transaction(engine) as connection:
-            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = :revision"), {"revision": revision})
-
-    newest = get_head_revision()
     monkeypatch.setenv("ADWARM_DATABASE_URL", engine.url.render_as_string(hide_password=False))
-    set_revision(str(int(newest) - 1))
-    try:
-        (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
-    finally:
-        set_revision(newest)
+    next_migration("def upgrade():\n    pass\ndef downgrade():\n    pass\n")
+    (database,) = [check for check in adwarm("doctor", "--json").json if check["name"] == "database"]
 
     assert not database["ok"]
     assert database["fix"] == "adwarm db upgrade"

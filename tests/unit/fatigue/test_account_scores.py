@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from adwarm.compression import compress, unpack_document
 from adwarm.fatigue import account_scores
 from adwarm.fatigue.account_scores import ScoringResult, score_accounts
+from adwarm.fatigue.score import CALCULATOR_VERSION
 from adwarm.model import Priority, ReportKey, Window
 from adwarm.prefetch import KeyRequest
 from adwarm.recovery import RecoveryPipeline
@@ -23,8 +24,11 @@ from adwarm.store.database import write_transaction
 from adwarm.store.partition_rows import daily_rows, pack_rows
 from adwarm.store.scores import DayScores
 from adwarm.store.tables import entry, fatigue_day, fatigue_score
+from tests import fatigue_scores
+from tests.fatigue_scores import make_score
 from tests.unit.compression.documents import encode_version_1
 from tests.unit.conftest import NOW, SQLITE_ONLY, PrefetchHarness, one_ad_page
+from tests.unit.fatigue.stored_ads import store_rows
 
 DAY = date(2026, 11, 24)
 SPEC = Settings().spec("default").hash
@@ -250,3 +254,22 @@ def _tiring_ads(unit: FetchUnit) -> ResultPage:
         for ad in ("1", "2", "3")
     ]
     return ResultPage(rows, api_version="v26.0")
+
+
+def test_scores_of_an_earlier_calculator_are_replaced_some_at_a_time(engine: Engine, objects: ObjectStore) -> None:
+    """Earlier scores are read as they are; the account that is scored again gets new ones, the others wait."""
+    accounts = ("act_1", "act_2", "act_3")
+    earlier = [make_score("1", DAY, account_id=name, total=12.5, calculator_version="canonical-2") for name in accounts]
+    fatigue_scores.publish(engine, earlier, 1, True, NOW)
+    context = Context(engine, objects, Settings())
+    for number in range(40):
+        row = {"ad_id": "1", "impressions": "5000", "clicks": "60", "spend": "25"}
+        store_rows(context, DAY - timedelta(days=number), [row])
+
+    turns = {tuple(scores.list_outdated(engine, CALCULATOR_VERSION, 1, str(turn))) for turn in range(20)}
+    assert turns == {((name, DAY),) for name in accounts}
+    result = score_accounts(context, scores.list_outdated(engine, CALCULATOR_VERSION, 10), NOW)
+
+    assert (result.accounts, result.without_data, result.errors) == (1, 2, [])
+    versions = {name: scores.list_latest(engine, name)[0].score.calculator_version for name in accounts}
+    assert versions == {"act_1": CALCULATOR_VERSION, "act_2": "canonical-2", "act_3": "canonical-2"}

@@ -1,10 +1,7 @@
-"""The rules of migrations from 0009 on: no table that others use is locked for longer than moments."""
+"""The rules of migrations after the first: no table that others use is locked for longer than moments."""
 
 import re
-import shutil
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +10,10 @@ from sqlalchemy import Engine, event, inspect, text
 from adwarm.foundation.clock import VirtualClock
 from adwarm.foundation.errors import BadRequest, Transient
 from adwarm.store import migration_scripts, upgrades
-from adwarm.store.database import open_engine, read_transaction, write_transaction
+from adwarm.store.database import read_transaction, write_transaction
 from adwarm.store.migration_scripts import Migration, list_migrations, list_pending
 from adwarm.store.schema import (
+    downgrade,
     find_differences,
     get_current_revision,
     needs_upgrade,
@@ -25,14 +23,8 @@ from adwarm.store.schema import (
 )
 from tests.unit.conftest import NOW
 from tests.unit.store.filled_schema import fill, reflect
-from tests.unit.store.test_upgrades import describe, fresh, make_database, upgrade_until  # noqa: F401 - a fixture
+from tests.unit.store.migrated_schema import ADDITIONS, describe, upgrade_until
 
-BEFORE_THE_RULES = "8"
-IMPORTS = """import sqlalchemy as sa
-from alembic import op
-
-from adwarm.store.online_indexes import ConcurrentIndex
-"""
 SLOW = {
     r"ALTER TABLE (\w+) .*ALTER COLUMN \w+ (SET DATA )?TYPE": "changes the type of a column",
     r"ALTER TABLE (\w+) .*SET NOT NULL": "scans the table for NULL",
@@ -41,7 +33,7 @@ SLOW = {
     r"UPDATE (\w+)": "changes existing rows",
     r"DELETE FROM (\w+)": "deletes existing rows",
 }
-RULED = [migration for migration in list_migrations() if int(migration.revision) > int(BEFORE_THE_RULES)]
+FIRST = list_migrations()[0].revision
 
 
 def broken_rules(engine: Engine, migration: Migration) -> list[str]:
@@ -78,41 +70,19 @@ def _files(engine: Engine) -> dict[str, int]:
         return {row.relname: row.relfilenode for row in connection.execute(text(query))}
 
 
-@pytest.fixture
-def postgres(postgres_url: str) -> Iterator[Engine]:
-    """An empty PostgreSQL database; SQLite has one writer anyway, and no such rules."""
-    with make_database(open_engine(postgres_url)) as made:
-        yield made
-
-
-@pytest.fixture
-def next_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Returns a function that adds a migration to a copy of the folder, which the code then uses."""
-    folder = tmp_path / "migrations"
-    shutil.copytree(migration_scripts.FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-
-    def add(body: str) -> Migration:
-        last = list_migrations()[-1].revision
-        number = int(last) + 1
-        revision = f'revision, down_revision = "{number}", "{last}"'
-        source = "\n".join(('"""Does something."""', IMPORTS, revision, "branch_labels = depends_on = None", body))
-        (folder / "versions" / f"{number:04}_next.py").write_text(source)
-        monkeypatch.setattr(migration_scripts, "FOLDER", folder)
-        migration_scripts._read.cache_clear()
-        return list_migrations()[-1]
-
-    yield add
-    migration_scripts._read.cache_clear()
-
-
 @pytest.mark.postgres
-def test_migrations_keep_the_rules(postgres: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No migration since 0009 rewrites or scans a table, changes its rows, or blocks its writers for an index."""
-    upgrade_until(postgres, BEFORE_THE_RULES)
+def test_migrations_keep_the_rules(postgres: Engine, next_migration: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No migration after the first rewrites or scans a table, changes its rows, or blocks its writers for an index.
+
+    One that keeps the rules is added, so that there is one.
+    """
+    next_migration(ADDITIONS)
+    upgrade_until(postgres, FIRST)
     monkeypatch.setattr(upgrades, "list_pending", lambda current: list_pending(current)[:1])
-    for migration in RULED:
+    for migration in list_migrations()[1:]:
         fill(postgres, migration.revision)
         assert broken_rules(postgres, migration) == []
+    assert find_differences(postgres) != []
 
 
 BAD = {
@@ -138,23 +108,11 @@ def test_slow_migrations_are_found(postgres: Engine, next_migration: Any) -> Non
         assert any(fault in reason for reason in broken_rules(postgres, migration)), body
 
 
-INDEX = """
-INDEXES = (ConcurrentIndex("ix_new", "warm", ("reason", "decided_at"), where="used"),)
-COMPATIBLE_FROM = "9"
-
-def upgrade():
-    op.add_column("warm", sa.Column("extra", sa.Integer(), nullable=False, server_default="0"))
-
-def downgrade():
-    op.drop_column("warm", "extra")
-"""
-
-
-def test_an_index_is_built_beside_the_table(fresh: Engine, next_migration: Any) -> None:  # noqa: F811
+def test_an_index_is_built_beside_the_table(fresh: Engine, next_migration: Any) -> None:
     """An index of INDEXES is there after the upgrade, in the plan before it, and gone after the downgrade."""
     upgrade(fresh)
     fill(fresh, "a")
-    migration = next_migration(INDEX)
+    migration = next_migration(ADDITIONS)
 
     plan = render_upgrade(fresh)
     assert "CREATE INDEX" in plan[0]
@@ -176,7 +134,7 @@ def test_an_interrupted_index_is_built_again(postgres: Engine, next_migration: A
     """An index that a killed build has left invalid is dropped and built by the next upgrade."""
     upgrade(postgres)
     fill(postgres, "a")
-    next_migration(INDEX)
+    next_migration(ADDITIONS)
     with write_transaction(postgres) as connection:
         connection.execute(text("CREATE INDEX ix_new ON warm (reason)"))
         connection.execute(text("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_new'::regclass"))
@@ -194,7 +152,7 @@ def test_a_busy_table_is_tried_again(postgres: Engine, next_migration: Any, monk
     """While a reader holds the table, the migration gives up its place after a moment, waits and tries again."""
     monkeypatch.setattr(upgrades, "LOCK_SECONDS", 0.2)
     upgrade(postgres)
-    next_migration(INDEX.replace("INDEXES", "_NONE"))
+    next_migration(ADDITIONS.replace("INDEXES", "_NONE"))
     reading, free = threading.Event(), threading.Event()
 
     class FreeingClock(VirtualClock):
@@ -230,7 +188,7 @@ def test_a_table_that_stays_busy(postgres: Engine, next_migration: Any, monkeypa
     monkeypatch.setattr(upgrades, "LOCK_SECONDS", 0.1)
     monkeypatch.setattr(upgrades, "LOCK_ATTEMPTS", 2)
     upgrade(postgres)
-    migration = next_migration(INDEX.replace("INDEXES", "_NONE"))
+    migration = next_migration(ADDITIONS.replace("INDEXES", "_NONE"))
     failed: list[Exception] = []
 
     def try_upgrade() -> None:
@@ -250,12 +208,12 @@ def test_a_table_that_stays_busy(postgres: Engine, next_migration: Any, monkeypa
 
 
 def test_older_code_runs_on_a_compatible_schema(
-    fresh: Engine,  # noqa: F811
+    fresh: Engine,
     next_migration: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A newer schema that says so serves older code; one that does not makes it stop with the reason."""
-    next_migration(INDEX)
+    next_migration(ADDITIONS)
     upgrade(fresh)
     monkeypatch.undo()
     migration_scripts._read.cache_clear()
@@ -270,21 +228,47 @@ def test_older_code_runs_on_a_compatible_schema(
     assert needs_upgrade(fresh)
 
 
-@pytest.mark.parametrize("migration", RULED, ids=lambda migration: migration.revision)
-def test_compatible_migrations_only_add(fresh: Engine, migration: Migration) -> None:  # noqa: F811
-    """A migration that older code runs on removes and changes nothing, and its columns have a default or are NULL."""
-    if migration.compatible_from == migration.revision:
-        pytest.skip("it says that older code must stop")
-    upgrade_until(fresh, migration.compatible_from)
-    before, old = describe(fresh), reflect(fresh)
-    with write_transaction(fresh) as connection:
+def changes_for_older_code(engine: Engine, migration: Migration) -> list[str]:
+    """Run a migration on the oldest schema whose code shall run after it, and return what that code would miss."""
+    upgrade_until(engine, migration.compatible_from)
+    before, old = describe(engine), reflect(engine)
+    with write_transaction(engine) as connection:
         migration_scripts.run_up(connection, migration.revision)
-    after, new = describe(fresh), reflect(fresh)
+    after, new = describe(engine), reflect(engine)
 
-    assert set(before) <= set(after)
-    for name, table in before.items():
-        assert table["columns"].items() <= after[name]["columns"].items()
-        for part in ("key", "foreign", "unique", "checks"):
-            assert table[part] == after[name][part]
+    changes = [f"{name} is gone" for name in before if name not in after]
+    for name in before.keys() & after.keys():
+        table, now = before[name], after[name]
+        changes += [
+            f"{name}.{key} differs" for key, kind in table["columns"].items() if now["columns"].get(key) != kind
+        ]
+        changes += [f"{part} of {name}" for part in ("key", "foreign", "unique", "checks") if table[part] != now[part]]
         added = [column for column in new.tables[name].columns if column.name not in old.tables[name].columns]
-        assert [c.name for c in added if not c.nullable and c.server_default is None] == []
+        changes += [f"{name}.{c.name} must be given" for c in added if not c.nullable and c.server_default is None]
+    return changes
+
+
+def test_compatible_migrations_only_add(fresh: Engine, next_migration: Any) -> None:
+    """A migration that older code runs on removes and changes nothing, and its columns have a default or are NULL."""
+    next_migration(ADDITIONS)
+    compatible = [migration for migration in list_migrations() if migration.compatible_from != migration.revision]
+    for migration in compatible:
+        assert changes_for_older_code(fresh, migration) == []
+        downgrade(fresh, "base")
+
+
+@pytest.mark.postgres
+def test_what_older_code_would_miss_is_found(postgres: Engine, next_migration: Any) -> None:
+    """Each kind of change on which older code fails is named; a new table is none."""
+    changes = """
+    op.drop_column("warm", "extra")
+    op.drop_table("machine_load")
+    op.add_column("account", sa.Column("x", sa.Integer(), nullable=False))
+    op.create_table("other", sa.Column("x", sa.Integer(), primary_key=True))
+"""
+    compatible = next_migration(ADDITIONS).revision
+    body = f"\nCOMPATIBLE_FROM = '{compatible}'\ndef upgrade():{changes}\ndef downgrade():\n    pass\n"
+
+    found = changes_for_older_code(postgres, next_migration(body))
+
+    assert sorted(found) == ["account.x must be given", "machine_load is gone", "warm.extra differs"]
