@@ -205,7 +205,10 @@ def test_the_error_of_the_source_reaches_the_readers(process: Process, seconds_a
     assert (denied.is_stored, "no access" in (denied.reason or "")) == (False, True)
     assert (down.is_stored, down.retry_after) == (False, 5)
     assert "the platform is down" in (down.reason or "")
-    assert later == FetchOutcome(True, down.request_id)
+    assert later.is_stored
+    retried = process.queue.find(down.request_id)
+    assert retried is not None
+    assert retried.status == "completed"
 
 
 def _raise(error: Exception) -> Callable[[FetchUnit], ResultPage]:
