@@ -252,7 +252,7 @@ def test_a_stop_gives_the_running_batch_back(process: Process) -> None:
     process.drainer.start(lambda: None)
     process.drainer.wake()
     entered.wait(20)
-    threading.Timer(1.5, release.set).start()  # the call that runs is not interrupted, only followed by none
+    threading.Timer(0.3, release.set).start()  # the call that runs is not interrupted, only followed by none
     process.drainer.stop(20)
 
     request = process.queue.find(number)

@@ -129,6 +129,7 @@ def test_an_index_is_built_beside_the_table(fresh: Engine, next_migration: Any) 
     assert find_differences(fresh) == []
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_an_interrupted_index_is_built_again(postgres: Engine, next_migration: Any) -> None:
     """An index that a killed build has left invalid is dropped and built by the next upgrade."""
@@ -147,6 +148,7 @@ def test_an_interrupted_index_is_built_again(postgres: Engine, next_migration: A
     assert not any(line.startswith("invalid index") for line in find_differences(postgres))
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_busy_table_is_tried_again(postgres: Engine, next_migration: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a reader holds the table, the migration gives up its place after a moment, waits and tries again."""
@@ -182,6 +184,7 @@ def test_a_busy_table_is_tried_again(postgres: Engine, next_migration: Any, monk
     assert "extra" in {column["name"] for column in inspect(postgres).get_columns("warm")}
 
 
+@pytest.mark.slow
 @pytest.mark.postgres
 def test_a_table_that_stays_busy(postgres: Engine, next_migration: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """After the last attempt the upgrade fails with the reason, and the schema is as before."""

@@ -164,6 +164,7 @@ def model() -> BoostedModel:
     return train_model(log("Europe/Amsterdam", closed, days=55), micros(date(2026, 5, 24)), Horizons(4, 12))
 
 
+@pytest.mark.slow
 def test_the_model_expects_little_of_the_next_holiday(model: BoostedModel) -> None:
     """At nine on Whit Monday chance and value are the usual ones times the share; on Tuesday they are unchanged."""
     opens = log("Europe/Amsterdam", set(), days=55)
@@ -212,6 +213,7 @@ def test_an_accounts_own_country_outranks_its_zone() -> None:
     assert (shares_of[~is_dutch] == 1.0).all()
 
 
+@pytest.mark.slow
 def test_the_weekly_profile_uses_the_accounts_own_country(model: BoostedModel) -> None:
     """Far from now only the profile predicts: the account with a country of its own gets that country's share."""
     opens = log("Europe/Amsterdam", set(), days=55)

@@ -57,6 +57,9 @@ def _office(days: int = 63, accounts: int = 8) -> pd.DataFrame:
     return frame.assign(ts=pd.to_datetime(frame["ts"], utc=True))
 
 
+pytestmark = pytest.mark.slow  # a model is trained first
+
+
 @pytest.fixture(scope="module")
 def known() -> Opens:
     """Nine weeks of opens, the last of them not trained on."""

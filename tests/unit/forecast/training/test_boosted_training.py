@@ -63,6 +63,7 @@ def test_equal_logs_give_equal_models_and_nothing_after_the_end_is_read(opens: O
         assert np.array_equal(alone, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hour", [0.0, 7.25, 8.5, 13.75])
 def test_predictions_read_nothing_after_the_decision(opens: Opens, model: BoostedModel, hour: float) -> None:
     """Opens of later hours change no prediction, also in the night when clocks change."""
@@ -72,6 +73,7 @@ def test_predictions_read_nothing_after_the_decision(opens: Opens, model: Booste
     assert np.allclose(now[1], later[1], rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_regular_keys_get_high_chances_and_rare_ones_low(opens: Opens, model: BoostedModel) -> None:
     """Before its usual hour a regular key has a high chance, a rare one a low one; at night both have low ones."""
     morning, night = (
