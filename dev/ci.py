@@ -22,8 +22,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / ".adwarm/ci"
-FULL = 1.5
-"""Times the cores that parts may take together by the table: each of them waits for a third of its time."""
+FULL = 1.2
+"""Times the cores that parts may take together by the table: now and then, each of them waits."""
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,14 @@ from adwarm.model import (
     Window,
     resolve_key,
 )
+from adwarm.planning.strategy_schedule import DEFAULT_STRATEGIES
 from adwarm.recovery import IsolationTracker
 from adwarm.runtime import Runtime
 from adwarm.settings import load_settings
 from adwarm.store import accounts, compression_days, entries, maintenance_steps, write_transaction
 from adwarm.store.entries import Entry
 from adwarm.store.isolated_sources import SqlIsolationStore
+from adwarm.store.strategies import save_strategy
 from adwarm_airflow.retry_policy import AdwarmRetryPolicy
 from adwarm_airflow.tasks import maintenance
 from adwarm_airflow.tasks.maintenance import discover_accounts, run_steps
@@ -126,12 +128,14 @@ def test_several_connections(platform: SimulatorServer, monkeypatch: pytest.Monk
 def test_the_other_dags_know_the_accounts(
     dags: dict[str, Any], platform: SimulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without any log, the scheduled strategy warms the accounts that the maintenance run has found."""
+    """Without any log, a scheduled strategy for all accounts warms those that the maintenance run has found."""
     connect(monkeypatch, platform, "facebook_default", "simulated-token")
     assert dags["adwarm_maintenance"].test(run_conf={"steps": ["evict_entries"]}).state == "success"
+    runtime = Runtime(load_settings())
+    with write_transaction(runtime.engine) as connection:
+        save_strategy(connection, replace(DEFAULT_STRATEGIES[0], opened_only=False), runtime.clock.now())
     result = dags["adwarm_strategy_warming"].test()
     assert result.state == "success"
-    runtime = Runtime(load_settings())
     from adwarm.store import warms
 
     (run_id,) = {f"adwarm_strategy_warming/{result.run_id}"}

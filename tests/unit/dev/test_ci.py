@@ -75,7 +75,7 @@ def test_parts_run_beside_each_other_while_there_is_room() -> None:
     """A part starts when the cores have time and nobody uses what it uses; one that needs more than all runs alone."""
     wide, half, npm, other = (
         Run(part)
-        for part in (Part("a", 9, 3.5), Part("b", 9, 1.5), Part("c", 9, 0.6, shares=("npm",)), Part("d", 9, 0.6))
+        for part in (Part("a", 9, 3.0), Part("b", 9, 1.2), Part("c", 9, 0.6, shares=("npm",)), Part("d", 9, 0.6))
     )
     assert choose_next([wide, half], [], 2.0) is wide
     assert choose_next([wide, half], [half], 2.0) is half
