@@ -132,7 +132,7 @@ def test_the_open_log_alone_warms_the_next_day(tmp_path: Path) -> None:
     [("loan_desk", datetime(2012, 1, 16, tzinfo=UTC), 28), ("helpdesk", datetime(2012, 5, 28, tzinfo=UTC), 35)],
 )
 def test_a_real_log_served_through_the_api(tmp_path: Path, name: str, start: datetime, days: int) -> None:
-    """On real logs the first-open hit ratio of the three days after learning rises by a fifth of the opens or more."""
+    """On real logs, warming leaves at most a third of the first opens of three days that were not fresh without it."""
     path = SHARED_DATA / f"{name}.parquet"
     if not path.is_file():
         pytest.skip("the real logs are not on this machine")
@@ -148,4 +148,6 @@ def test_a_real_log_served_through_the_api(tmp_path: Path, name: str, start: dat
     found = compare(tmp_path, find_first_opens(events[is_chosen]), zone, start, days, warmed=3)
     print(f"{name}: {found}")
 
-    assert found.with_warming.first_open_ratio >= found.without.first_open_ratio + 0.2
+    not_fresh = 1 - found.without.first_open_ratio
+    assert not_fresh >= 0.1
+    assert 1 - found.with_warming.first_open_ratio <= not_fresh / 3
