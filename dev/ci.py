@@ -59,20 +59,20 @@ FIRST = (Part("lint", 100, 1.0), Part("test", 240, 2.0))
 OTHERS = (
     Part(
         "test-slow",
-        400,
-        1.0,
+        1300,
+        0.8,
         own=(*PAGES, *(f"tests/{name}/*" for name in ("unit", "docs", "hostile", "smoke", "topology"))),
         variables=("WORKERS=1",),
     ),  # one process: the other core is for the parts beside it
-    Part("test-smoke", 200, 1.7, own=("tests/smoke/*",)),
+    Part("test-smoke", 150, 1.6, own=("tests/smoke/*",)),
     Part("test-dates", 60, 1.6, own=("tests/dates.py",), variables=("DATE=turn",)),
-    Part("test-hostile", 100, 0.8, own=("tests/hostile/*",)),
-    Part("test-interop", 80, 0.6, own=("tests/interop/*",)),
-    Part("test-clients", 45, 0.8, own=CLIENTS, shares=("npm",)),
-    Part("test-browser", 200, 0.8, own=("tests/browser/*", *CLIENTS), shares=("npm",)),
-    Part("test-wheel", 240, 0.8, own=("tests/packaging/*", "README.md", "CHANGELOG.md")),
-    Part("topology-test", 200, 1.0, own=("tests/topology/*",)),
-    Part("test-docs", 350, 1.0, own=(*PAGES, "tests/docs/*")),  # it begins with `make demo`
+    Part("test-hostile", 160, 0.6, own=("tests/hostile/*",)),
+    Part("test-interop", 55, 0.6, own=("tests/interop/*",)),
+    Part("test-clients", 20, 0.8, own=CLIENTS, shares=("npm",)),
+    Part("test-browser", 440, 0.5, own=("tests/browser/*", *CLIENTS), shares=("npm",)),
+    Part("test-wheel", 170, 0.6, own=("tests/packaging/*", "README.md", "CHANGELOG.md")),
+    Part("topology-test", 185, 1.0, own=("tests/topology/*",)),
+    Part("test-docs", 380, 0.9, own=(*PAGES, "tests/docs/*")),  # it begins with `make demo`
     Part("docs-build", 8, 0.6, own=PAGES),
     Part("licences", 2, 0.4, own=("docs/reference/licences.md",)),
     Part("sbom", 7, 1.0),

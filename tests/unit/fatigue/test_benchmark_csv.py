@@ -125,31 +125,17 @@ def test_counts_with_any_separator(tmp_path_factory: pytest.TempPathFactory, cou
             "ad_id,day,impressions,clicks\n1.2021E+17,2026-01-05,5,1\n",
             "which lost digits; keep ids as text",
         ),
-        (f"ad_id,day,impressions,clicks\n1,2026-01-05,{'9' * 400},1\n", "line 2: impressions is '999"),
         ("", "is empty; its first line must name the columns"),
         ("ad_id,day,impressions\n1,2026-01-05,5\n", "columns are missing (clicks: clicks or clicks (all))"),
-        ("ad_id,day,impressions,clicks\n", "there is no row of an ad"),
-        ("ad_id,day,impressions,clicks\n1,05/01/2026,5,1\n", "line 2: day is '05/01/2026'; write dates as 2026-01-31"),
-        ("ad_id,day,impressions,clicks\n1,2026-02-30,5,1\n", "line 2: day is '2026-02-30'"),
-        ("ad_id,day,impressions,clicks\n1,2026-01-05,many,1\n", "line 2: impressions is 'many'; write a whole number"),
-        ("ad_id,day,impressions,clicks\n1,2026-01-05,5.5,1\n", "line 2: impressions is '5.5'; write a whole number"),
-        ("ad_id,day,impressions,clicks\n1,2026-01-05,-5,1\n", "line 2: impressions is '-5'"),
-        ("ad_id,day,impressions,clicks\n1,2026-01-05,nan,1\n", "line 2: impressions is 'nan'"),
-        ("ad_id,day,impressions,clicks,spend\n1,2026-01-05,5,1,$4\n", "line 2: spend is '$4'"),
         ("ad_id,day,impressions,clicks\n1,2026-01-05,5,9\n", "line 2: more clicks than impressions"),
         (
             "ad_id,day,impressions,clicks\n1,2026-01-05,5,1\n\n1,2026-01-05,6,1\n",
             "lines 2 and 4: ad 1 has 2026-01-05 twice; keep one row",
         ),
         ("ad_id;day;impressions;clicks;spend\n1;2026-01-05;5;1;4,5\n1;2026-01-06;5;1;4.5\n", "different decimal marks"),
-        ("ad_id,day,impressions,clicks\n1,2026-01-05,5,1\n1,2062-01-05,5,1\n", "check the years"),
         (
             "ad_id,reporting starts,reporting ends,impressions,clicks\n1,2026-01-05,2026-01-31,5,1\n",
             "line 2: the row covers 2026-01-05 to 2026-01-31; export with the breakdown By time: Day",
-        ),
-        (
-            "ad_id,day,impressions,clicks,platform_level\n1,2026-01-05,5,1,bad\n",
-            "line 2: platform_level is 'bad'; known",
         ),
         (
             "ad_id,day,impressions,clicks,fatigued_from\n1,2026-01-05,5,1,2026-01-06\n1,2026-01-06,5,1,2026-01-07\n",
@@ -160,6 +146,30 @@ def test_counts_with_any_separator(tmp_path_factory: pytest.TempPathFactory, cou
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, expected: str) -> None:
     """Each problem names its line and what to do."""
     assert expected in _problem(tmp_path, text)
+
+
+def test_a_wrong_cell_names_its_line_and_column(tmp_path: Path) -> None:
+    """Each column refuses what is not of its kind, with the value as it stands in the file."""
+    columns = ("day", "impressions", "spend", "platform_level")
+    right = ("2026-01-05", "5", "1.5", "above_average")
+    wrong = (
+        ("05/01/2026", "2026-02-30"),
+        ("many", "5.5", "-5", "nan", "9" * 400),
+        ("$4",),
+        ("bad",),
+    )
+    for place, values in enumerate(wrong):
+        for value in values:
+            row = ",".join((*right[:place], value, *right[place + 1 :]))
+            message = _problem(tmp_path, f"ad_id,clicks,{','.join(columns)}\n1,1,{row}\n")
+            assert f"line 2: {columns[place]} is '{value[:3]}" in message
+
+
+def test_a_file_without_days_to_score(tmp_path: Path) -> None:
+    """A file of the first line alone, and years far from each other, are refused."""
+    head = "ad_id,day,impressions,clicks\n"
+    assert "there is no row of an ad" in _problem(tmp_path, head)
+    assert "check the years" in _problem(tmp_path, f"{head}1,2026-01-05,5,1\n1,2062-01-05,5,1\n")
 
 
 def test_many_problems_are_cut(tmp_path: Path) -> None:

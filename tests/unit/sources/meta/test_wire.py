@@ -120,12 +120,9 @@ def failure(graph: GraphTransport) -> AdwarmError:
     ("name", "script"),
     [
         ("silent", silent),
-        ("status", trickling(b"")),
         ("header", trickling(b"HTTP/1.1 200 OK\r\nX-Slow: ")),
-        ("headers", trickling(b"HTTP/1.1 200 OK\r\n", b"X-More: 1\r\n")),
         ("continue", trickling(b"", b"HTTP/1.1 100 Continue\r\n\r\n")),
         ("length", trickling(HEAD + b"Content-Length: 100000\r\n\r\n{")),
-        ("close", trickling(HEAD + b"\r\n{")),
         ("chunks", trickling(CHUNKED, b"1\r\n{\r\n")),
         ("chunk size", trickling(CHUNKED + b"5;x=")),
         ("trailer", trickling(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: 1\r\n")),
