@@ -161,9 +161,8 @@ def test_a_stored_review_is_shown_in_a_sandbox(client: Any, stored: None) -> Non
     assert (answer.status_code, answer.content) == (200, PAGE)
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
-    assert "script-src 'sha256-" in policy
-    assert "sandbox allow-scripts" in policy
-    assert "allow-same-origin" not in policy
+    assert policy.endswith("; sandbox")
+    assert "script-src" not in policy
     assert answer.headers["Cache-Control"] == "private, no-store"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 

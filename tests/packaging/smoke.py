@@ -25,7 +25,6 @@ EXTRA_MODULES = (
     "opentelemetry.instrumentation.asgi",
     "opentelemetry.instrumentation.requests",
     "opentelemetry.instrumentation.sqlalchemy",
-    "plotly.graph_objects",
     "psycopg2",
     "s3fs",
     "uvicorn.protocols.http.httptools_impl",

@@ -12,7 +12,7 @@ import adwarm
 
 from .environments import ROOT
 
-EXTRAS = {"celery", "fab", "gcs", "otel", "postgres", "replay", "s3", "serve"}
+EXTRAS = {"celery", "fab", "gcs", "otel", "postgres", "s3", "serve"}
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_metadata_names_what_is_supported(metadata: Message) -> None:
 
 
 def test_heavy_and_optional_packages_are_extras(metadata: Message) -> None:
-    """The base has no executor, no driver of a server, no plots and no cloud's file system."""
+    """The base has no executor, no driver of a server and no cloud's file system."""
     base = {text.split(";")[0] for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text}
-    optional = ("celery", "redis", "fab", "psycopg", "plotly", "s3fs", "gcsfs", "uvloop", "instrumentation")
+    optional = ("celery", "redis", "fab", "psycopg", "s3fs", "gcsfs", "uvloop", "instrumentation")
     assert [text for text in base if any(name in text for name in optional)] == []

@@ -1,22 +1,16 @@
 """The simulated week as one HTML page that needs no network."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
-
+from adwarm.foundation.charts import Axis, Curve, Point, make_axis, xy_chart
 from adwarm.model import Priority
 
 if TYPE_CHECKING:
     from .week import Step, WeekScenario
 
-COLOURS = {
-    Priority.CRITICAL: "#c92a2a",
-    Priority.HIGH: "#e67700",
-    Priority.NORMAL: "#1971c2",
-    Priority.LOW: "#868e96",
-}
+KINDS = {Priority.CRITICAL: "c1", Priority.HIGH: "c5", Priority.NORMAL: "c2", Priority.LOW: "c6"}
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1080px; margin: 0 auto; padding: 24px; }
@@ -24,6 +18,13 @@ h1 { font-size: 26px; margin-bottom: 4px; } h2 { font-size: 20px; margin: 36px 0
 table { border-collapse: collapse; font-size: 15px; } th, td { text-align: right; padding: 5px 12px; }
 th { color: #52606d; font-weight: 600; } tr { border-bottom: 1px solid #e0e4e8; }
 th:first-child, td:first-child { text-align: left; } .quiet { color: #616e7c; } .lead { font-size: 18px; }
+.chart { display: block; width: 100%; } .chart text { fill: #52606d; font-size: 12px; }
+.chart .end { text-anchor: end; } .chart .middle { text-anchor: middle; } .chart .grid { stroke: #e0e4e8; }
+.chart .line { fill: none; stroke: var(--color); stroke-width: 1.5; } .chart .dashed { stroke-dasharray: 6 5; }
+.chart .thick { stroke-width: 6; } .legend { display: flex; gap: 20px; list-style: none; padding: 0; }
+.key { display: inline-block; width: 12px; height: 12px; margin-right: 6px; background: var(--color); }
+.c1 { --color: #c92a2a; } .c2 { --color: #1971c2; } .c3 { --color: #2b8a3e; } .c5 { --color: #e67700; }
+.c6 { --color: #868e96; }
 """
 
 
@@ -37,7 +38,7 @@ def week_page(summary: dict[str, Any], steps: Sequence["Step"], plan: "WeekScena
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>A simulated week of back-pressure</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style>'
-        f"<script>{get_plotlyjs()}</script></head><body>{body}</body></html>\n"
+        f"</head><body>{body}</body></html>\n"
     )
 
 
@@ -77,98 +78,59 @@ def _span(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def _curve(name: str, steps: Sequence["Step"], values: Iterable[float], kind: str) -> Curve:
+    return Curve(name, [Point(step.hours, value) for step, value in zip(steps, values, strict=True)], kind)
+
+
 def _concurrency(steps: Sequence["Step"], plan: "WeekScenario") -> str:
-    figure = go.Figure()
-    hours = [step.hours for step in steps]
     means = [sum(step.in_flight) / max(1, len(step.in_flight)) for step in steps]
-    figure.add_scatter(x=hours, y=[step.limit for step in steps], name="limit", line={"color": "#adb5bd", "width": 1.5})
-    figure.add_scatter(
-        x=hours, y=[step.slots for step in steps], name="platform", line={"color": "#2b8a3e", "dash": "dot"}
-    )
-    figure.add_scatter(x=hours, y=means, name="in flight", line={"color": "#1971c2", "width": 2})
-    figure.update_yaxes(title="calls", rangemode="tozero")
-    return _html(figure, plan)
+    curves = [
+        _curve("limit", steps, [step.limit for step in steps], "c6"),
+        _curve("platform", steps, [step.slots for step in steps], "c3 dashed"),
+        _curve("in flight", steps, means, "c2"),
+    ]
+    return _draw(curves, make_axis("calls", max(point.y for curve in curves for point in curve.points)), plan)
 
 
 def _usage(steps: Sequence["Step"], plan: "WeekScenario") -> str:
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[step.hours for step in steps],
-        y=[step.usage for step in steps],
-        name="used",
-        line={"color": "#1971c2"},
-        fill="tozeroy",
-        fillcolor="rgba(25, 113, 194, .12)",
-        showlegend=False,
-    )
-    figure.add_hline(y=90, line={"color": "#c92a2a", "dash": "dash", "width": 1}, annotation_text="90 %")
-    figure.update_yaxes(title="percent used", range=[0, 104])
-    return _html(figure, plan)
+    limit = _curve("90 %", steps, [90] * len(steps), "c1 dashed")
+    used = _curve("used", steps, [step.usage for step in steps], "c2")
+    return _draw([limit, used], make_axis("percent used", 100), plan)
 
 
 def _waits(steps: Sequence["Step"], plan: "WeekScenario", steps_an_hour: int = 6) -> str:
-    figure = go.Figure()
+    """Return the waits on a logarithmic axis; an hour in which nothing waited has no point."""
+    curves = []
     for priority in Priority:
-        hours, values = [], []
+        points = []
         for first in range(0, len(steps) - steps_an_hour + 1, steps_an_hour):
             part = steps[first : first + steps_an_hour]
             waits = sorted(wait for step in part for wait in step.waits[priority])
-            hours.append(part[0].hours)
-            values.append(max(0.1, waits[int(0.95 * (len(waits) - 1))]) if waits else None)
-        figure.add_scatter(x=hours, y=values, name=priority.name.lower(), line={"color": COLOURS[priority], "width": 2})
-    figure.update_yaxes(
-        title="p95 wait",
-        type="log",
-        tickvals=[0.1, 1, 10, 60, 600],
-        ticktext=["0.1 s", "1 s", "10 s", "1 min", "10 min"],
-    )
-    return _html(figure, plan)
+            if waits:
+                points.append(Point(part[0].hours, math.log10(max(0.1, waits[int(0.95 * (len(waits) - 1))]))))
+        curves.append(Curve(priority.name.lower(), points, KINDS[priority]))
+    marks = ((0.1, "0.1 s"), (1, "1 s"), (10, "10 s"), (60, "1 min"), (600, "10 min"), (7200, "2 h"))
+    return _draw(curves, Axis("p95 wait", [(math.log10(seconds), text) for seconds, text in marks]), plan)
 
 
 def _queue(steps: Sequence["Step"], plan: "WeekScenario") -> str:
-    figure = go.Figure()
+    curves, sums = [], [0.0] * len(steps)
     for priority in reversed(Priority):
-        figure.add_scatter(
-            x=[step.hours for step in steps],
-            y=[step.pending.get(priority, 0) for step in steps],
-            stackgroup="one",
-            name=priority.name.lower(),
-            line={"color": COLOURS[priority], "width": 0.5},
-        )
-    figure.update_yaxes(title="pending", rangemode="tozero")
-    return _html(figure, plan)
+        sums = [total + step.pending.get(priority, 0) for total, step in zip(sums, steps, strict=True)]
+        curves.append(_curve(priority.name.lower(), steps, sums, KINDS[priority]))
+    return _draw(curves, make_axis("pending, each class upon those below", max(sums, default=0)), plan)
 
 
-def _html(figure: go.Figure, plan: "WeekScenario") -> str:
-    stretches = (
-        (plan.outage, "outage", "#c92a2a"),
-        (plan.slow, "half as fast", "#e67700"),
-        (plan.backfill, "backfill", "#868e96"),
-    )
-    for (start, end), name, colour in stretches:
+def _draw(curves: Sequence[Curve], y: Axis, plan: "WeekScenario") -> str:
+    """Return curves over the days; what the scenario does is a bar along the top."""
+    spans = ((plan.outage, "outage", "c1"), (plan.slow, "half as fast", "c5"), (plan.backfill, "backfill", "c6"))
+    top, bars = y.ends[1], []
+    for (start, end), name, kind in spans:
         if start < plan.days * 86_400:
-            figure.add_vrect(
-                x0=start / 3_600,
-                x1=end / 3_600,
-                fillcolor=colour,
-                opacity=0.13,
-                line_width=0,
-                annotation_text=name,
-                annotation_position="top left",
-                annotation_font_size=12,
-            )
-    days = range(max(1, int(plan.days)))
-    figure.update_xaxes(
-        tickvals=[24 * day for day in days], ticktext=[DAYS[day % 7] for day in days], range=[0, 24 * plan.days]
-    )
-    figure.update_layout(
-        height=340,
-        margin={"l": 70, "r": 20, "t": 30, "b": 30},
-        template="plotly_white",
-        hovermode="x unified",
-        legend={"orientation": "h", "y": 1.12, "x": 1, "xanchor": "right"},
-    )
-    return str(figure.to_html(full_html=False, include_plotlyjs=False, config={"displayModeBar": False}))
+            bars.append(Curve(name, [Point(start / 3_600, top), Point(end / 3_600, top)], f"{kind} thick"))
+    days = math.ceil(plan.days)
+    x = Axis("", [*((24 * day, DAYS[day % 7]) for day in range(days)), (24 * plan.days, "")])
+    return str(xy_chart([*bars, *curves], x, y, y.label, size=(1000, 320)))
 
 
 _SECTIONS = (
@@ -196,5 +158,9 @@ _SECTIONS = (
         ),
         _waits,
     ),
-    ("The queue", "Requests that wait, by class. When it is full the lowest class makes room.", _queue),
+    (
+        "The queue",
+        "Requests that wait, each class upon those below it. When it is full the lowest class makes room.",
+        _queue,
+    ),
 )

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 import adwarm
-from adwarm.foundation import plotting, tracing
+from adwarm.foundation import tracing
 from adwarm.foundation.errors import BadRequest
-from adwarm.replay import replay_page
 from adwarm.store import database, open_engine
 
 
@@ -25,22 +24,12 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Any:
         def find(name: str, package: str | None = None) -> ModuleSpec | None:
             return None if name in names else importlib.util.find_spec(name, package)
 
-        for module in (plotting, tracing, database):
+        for module in (tracing, database):
             monkeypatch.setattr(module, "find_spec", find)
 
     tracing.has_extra.cache_clear()
     yield hide
     tracing.has_extra.cache_clear()
-
-
-def test_plots_need_the_extra_replay(without: Any) -> None:
-    """A plot that was asked for is an error; a page with plots has a sentence in their place, and no script."""
-    without("plotly")
-    with pytest.raises(BadRequest, match=r"adwarm\[replay\]"):
-        plotting.load_plotly()
-    drawn = replay_page._draw(replay_page.curves_plot, [])
-    assert "adwarm[replay]" in drawn
-    assert replay_page._load_script() == ""
 
 
 def test_postgresql_needs_the_extra_postgres(without: Any) -> None:
@@ -69,8 +58,8 @@ def test_the_read_api_needs_the_extra_serve(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_optional_packages_are_imported_inside_functions() -> None:
-    """No module of the product imports plotly, a driver, a cloud's client or uvloop when it is itself imported."""
-    top_level = re.compile(r"^(?:from|import) (?:plotly|psycopg2|s3fs|gcsfs|uvloop)\b", re.MULTILINE)
+    """No module of the product imports a driver, a cloud's client or uvloop when it is itself imported."""
+    top_level = re.compile(r"^(?:from|import) (?:psycopg2|s3fs|gcsfs|uvloop)\b", re.MULTILINE)
     package = Path(adwarm.__file__).parent
     sources = [path for path in package.rglob("*.py") if top_level.search(path.read_text(encoding="utf-8"))]
     assert [path.relative_to(package).as_posix() for path in sources] == []
@@ -81,7 +70,7 @@ def test_importing_the_product_imports_no_optional_package() -> None:
     """Neither do the packages that it imports: a fresh process has none of them after the imports."""
     code = (
         "import sys, adwarm.replay.replay_page, adwarm.store, adwarm.runtime;"
-        "print([name for name in ('plotly', 'psycopg2', 's3fs', 'gcsfs', 'uvloop') if name in sys.modules])"
+        "print([name for name in ('psycopg2', 's3fs', 'gcsfs', 'uvloop') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,7 +7,6 @@
 | `tab`         | what a tab, a tile and a form are                                                                  |
 | `views`       | one module per tab: its tiles and forms, and what they show                                        |
 | `queries`     | one module per tab: its SQL                                                                        |
-| `charts`      | charts as SVG                                                                                      |
 | `templates`   | one folder per tab                                                                                 |
 | `static`      | style and script, the same for everybody                                                          |
 """

@@ -12,8 +12,9 @@ from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import Response
 
+from adwarm.foundation import charts
 from adwarm.foundation.html_templates import load_templates
-from adwarm.pages import charts, formats
+from adwarm.pages import formats
 
 _DIRECTION_MARKS: Final = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
 STATIC: Final = {"page.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}

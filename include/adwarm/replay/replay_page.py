@@ -1,23 +1,21 @@
 """Renders a replay's or a review's document as one HTML file that needs no network.
 
-The templates are in `templates/`; plotly's script comes from its wheel and is written into the page. Without plotly the
-page has a sentence in the place of each plot that says what to install.
+The templates are in `templates/`.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from jinja2 import Environment
 from markupsafe import Markup
 
+from adwarm.foundation.charts import Axis, CalibrationPoint, Curve, Point, calibration_chart, make_axis, xy_chart
 from adwarm.foundation.html_templates import load_templates
-from adwarm.foundation.plotting import NO_PLOTLY, has_plotly, load_plotly
 from adwarm.replay.headline import HEADLINE_MULTIPLE
 from adwarm.replay.policies import BOUNDS
 
-_OURS, _BOUND = "#0b6bcb", "#9aa5b1"
-_COLORS = ("#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#e67700", "#5c940d", "#0c8599", "#495057", "#f06595")
+_OURS, _BOUND = "c2", "c6 dashed"
+_KINDS = ("c1", "c3", "c4", "c5", "c7", "c8", "c9")
 _REVIEW_RESULTS = {
     "kept": "The live kind stays",
     "fell_back": "The population profile takes over at once",
@@ -37,31 +35,19 @@ def render_page(document: dict[str, Any]) -> str:
         .get_template("replay.html")
         .render(
             **{name: document[name] for name in ("log", "rules", "policies", "compared")},
-            plot_script=_load_script(),
             headline=document["headline"],
             plans=[policy for policy in policies if policy["as_deployed"]],
             review=review,
             review_result=_REVIEW_RESULTS[review["verdict"]] if review else "",
-            curves_plot=_draw(curves_plot, policies),
-            savings_plot=_draw(savings_plot, document),
-            calibration_plot=_draw(calibration_plot, with_probability) if with_probability else None,
+            curves_plot=plot_curves(policies),
+            savings_plot=plot_savings(document),
+            calibration_plot=plot_calibration(with_probability) if with_probability else None,
             best=_best_ratios(policies),
             differences=_differences(document["compared"]),
             bounds=BOUNDS,
             is_reference=lambda policy: bool(document["compared"]) and document["compared"]["policy"] == policy["name"],
         )
     )
-
-
-def _load_script() -> Markup:
-    script = load_plotly().offline.get_plotlyjs() if has_plotly() else ""
-    return Markup(script)  # noqa: S704 - the script of the plotly wheel
-
-
-def _draw(plot: Callable[[Any], Markup], data: Any) -> Markup:
-    if not has_plotly():
-        return Markup("<p><em>{}</em></p>").format(f"Not drawn: {NO_PLOTLY}.")
-    return plot(data)
 
 
 @cache
@@ -93,92 +79,56 @@ def _differences(compared: dict[str, Any] | None) -> list[tuple[str, dict[str, A
     return [(name, _row_at_headline(rows)) for name, rows in against.items() if name not in BOUNDS]
 
 
-def curves_plot(policies: list[dict[str, Any]]) -> Markup:
-    """Return the plot of the first-open hit ratio over calls."""
-    figure = load_plotly().graph_objects.Figure()
-    for n, policy in enumerate(policies):
-        name = policy["name"]
-        points = [row for row in policy["curve"] if row["multiple"] <= 8] or policy["curve"][:1]
-        few = len(points) < 3
-        figure.add_scatter(
-            x=[row["multiple"] for row in points],
-            y=[row["first_open_hit_ratio"] for row in points],
-            name=name,
-            mode="lines+markers" if few else "lines",
-            line={"color": _color(name, n), "width": 4 if name == "adwarm" else 2, "dash": _dash(name)},
-            hovertemplate="%{y:.3f} at %{x:.2f}x<extra>" + name + "</extra>",
-        )
-    figure.update_xaxes(title="calls, as multiples of warming nothing", range=[0.9, 5.0], ticksuffix="x")
-    figure.update_yaxes(title="first-open hit ratio", range=[0, 1.02])
-    return _html(figure, 520)
+def plot_curves(policies: list[dict[str, Any]]) -> Markup:
+    """Return the first-open hit ratio of each policy over its calls."""
+    curves = []
+    for number, policy in enumerate(policies):
+        rows = [row for row in policy["curve"] if row["multiple"] <= 8] or policy["curve"][:1]
+        points = [
+            Point(
+                row["multiple"],
+                row["first_open_hit_ratio"],
+                f"{policy['name']}: {row['first_open_hit_ratio']:.3f} at {row['multiple']:.2f}x",
+                3 if len(rows) < 3 else 0,
+            )
+            for row in rows
+        ]
+        curves.append(Curve(policy["name"], points, _kind(policy["name"], number)))
+    x = Axis("calls, as multiples of warming nothing", [(n, f"{n}x") for n in range(1, 6)])
+    y = Axis("first-open hit ratio", [(n / 5, f"{n / 5:g}") for n in range(6)])
+    return xy_chart(curves, x, y, "First-open hit ratio of each policy, by calls", size=(760, 460))
 
 
-def savings_plot(document: dict[str, Any]) -> Markup:
-    """Return the plot of calls made over calls aimed at."""
-    figure = load_plotly().graph_objects.Figure()
+def plot_savings(document: dict[str, Any]) -> Markup:
+    """Return the calls that each policy made over those that were aimed at."""
     targets = document["rules"]["targets"]
-    figure.add_scatter(
-        x=targets, y=targets, mode="lines", name="as aimed", line={"color": _BOUND, "dash": "dot"}, hoverinfo="skip"
-    )
-    for n, policy in enumerate(document["policies"]):
-        name = policy["name"]
-        if name in BOUNDS:
+    curves, most = [Curve("as aimed", [Point(target, target) for target in targets], _BOUND)], max(targets)
+    for number, policy in enumerate(document["policies"]):
+        if policy["name"] in BOUNDS:
             continue
-        figure.add_scatter(
-            x=[row["target"] for row in policy["targets"]],
-            y=[row["multiple"] for row in policy["targets"]],
-            text=[f"{row['first_open_hit_ratio']:.3f}" for row in policy["targets"]],
-            name=name,
-            mode="lines+markers",
-            line={"color": _color(name, n), "width": 3 if name == "adwarm" else 1.5},
-            hovertemplate="aimed at %{x:g}x, came to %{y:.2f}x, hit ratio %{text}<extra>" + name + "</extra>",
-        )
-    figure.update_xaxes(title="calls aimed at", ticksuffix="x")
-    figure.update_yaxes(title="calls made", ticksuffix="x", rangemode="tozero")
-    return _html(figure, 380)
+        points = []
+        for row in policy["targets"]:
+            hits = f"hit ratio {row['first_open_hit_ratio']:.3f}"
+            text = f"{policy['name']}: aimed at {row['target']:g}x, came to {row['multiple']:.2f}x, {hits}"
+            points.append(Point(row["target"], row["multiple"], text, 3))
+            most = max(most, row["multiple"])
+        curves.append(Curve(policy["name"], points, _kind(policy["name"], number)))
+    x, y = make_axis("calls aimed at", max(targets), "x"), make_axis("calls made", most, "x")
+    return xy_chart(curves, x, y, "Calls made by each policy, by calls aimed at", size=(760, 340))
 
 
-def calibration_plot(policies: list[dict[str, Any]]) -> Markup:
+def plot_calibration(policies: list[dict[str, Any]]) -> Markup:
     """Return the reliability diagram."""
-    figure = load_plotly().graph_objects.Figure()
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="honest", line={"color": _BOUND, "dash": "dot"}, hoverinfo="skip"
-    )
-    for n, policy in enumerate(policies):
-        bins = policy["probability"]["bins"]
-        figure.add_scatter(
-            x=[row["stated"] for row in bins],
-            y=[row["came_true"] for row in bins],
-            customdata=[row["cases"] for row in bins],
-            name=policy["name"],
-            mode="lines+markers",
-            line={"color": _color(policy["name"], n)},
-            hovertemplate="said %{x:.1%}, came true %{y:.1%} of %{customdata:,} cases<extra></extra>",
-        )
-    figure.update_xaxes(title="probability stated", range=[0, 1], tickformat=".0%")
-    figure.update_yaxes(title="share that came true", range=[0, 1], tickformat=".0%")
-    return _html(figure, 440)
+    sources = {
+        policy["name"]: [
+            CalibrationPoint(row["stated"], row["came_true"], row["cases"]) for row in policy["probability"]["bins"]
+        ]
+        for policy in policies
+    }
+    return calibration_chart(sources, "Share that came true, by the probability that each policy stated")
 
 
-def _color(name: str, number: int) -> str:
+def _kind(name: str, number: int) -> str:
     if name in BOUNDS:
         return _BOUND
-    return _OURS if name == "adwarm" else _COLORS[number % len(_COLORS)]
-
-
-def _dash(name: str) -> str:
-    return "dash" if name in BOUNDS else "solid"
-
-
-def _html(figure: Any, height: int) -> Markup:
-    figure.update_layout(
-        height=height,
-        margin={"l": 60, "r": 20, "t": 20, "b": 50},
-        template="plotly_white",
-        legend={"orientation": "v"},
-        font={"family": "system-ui, sans-serif", "size": 14},
-    )
-    # A fixed id for each plot: with plotly's random ids equal replays would give unequal pages.
-    number = f"plot-{height}"
-    html = figure.to_html(full_html=False, include_plotlyjs=False, div_id=number, config={"displaylogo": False})
-    return Markup(html)  # noqa: S704 - plotly escapes names itself
+    return _OURS if name == "adwarm" else _KINDS[number % len(_KINDS)]

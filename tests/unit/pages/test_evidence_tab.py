@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from adwarm.foundation.charts import CalibrationPoint
 from adwarm.model import (
     CompressionCounts,
     Latencies,
@@ -16,7 +17,6 @@ from adwarm.model import (
     WarmStatus,
     WarmUse,
 )
-from adwarm.pages.charts import Point
 from adwarm.pages.queries.evidence_queries import MarkCounts, count_marks
 from adwarm.pages.views.evidence_tab import get_calibration, get_calibration_error, get_usage
 from adwarm.store import compression_days, impact, read_traffic, warms, write_transaction
@@ -81,14 +81,14 @@ def test_calibration_is_by_stated_chance(page: Page) -> None:
     counts = count_marks(page.runtime.engine, START - 28 * DAY)
     assert [(round(p.x, 4), p.y, p.count) for p in get_calibration(counts)] == [(0.05, 0.0, 1), (0.75, 0.75, 4)]
     html = page.tile("evidence", "calibration")
-    assert "stated 75%, opened 75% of 4" in html
+    assert "stated 75%, came true 75% of 4" in html
     assert "Fewer than 200" in html
     assert count_marks(page.runtime.engine, START) == []
 
 
 def test_the_calibration_error_is_weighted_by_cases() -> None:
     """A gap of 0.2 in one of four cases is 0.05 on average."""
-    assert get_calibration_error([Point(0.5, 0.5, 3), Point(0.7, 0.9, 1)]) == pytest.approx(0.05)
+    assert get_calibration_error([CalibrationPoint(0.5, 0.5, 3), CalibrationPoint(0.7, 0.9, 1)]) == pytest.approx(0.05)
     assert get_calibration_error([]) is None
 
 

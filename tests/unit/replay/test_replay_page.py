@@ -23,9 +23,12 @@ def page(opens: Opens, split: TrainTestSplit) -> str:
 
 
 def test_the_page_needs_no_network(page: str) -> None:
-    """No script, style or image comes from elsewhere; the plots' script is inside."""
-    assert not re.findall(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=", page)
-    assert "Plotly" in page
+    """No style or image comes from elsewhere, there is no script, and each policy has its curve."""
+    assert not re.findall(r"<(?:link|img|iframe)[^>]*\s(?:src|href)=", page)
+    assert "<script" not in page
+    curves, savings, calibration = re.findall(r'<svg viewBox[^>]*class="chart [^>]*aria-label="([^"]*)"', page)
+    assert ("First-open" in curves, "Calls made" in savings, "probability" in calibration) == (True, True, True)
+    assert all(f"</span>{name}</li>" in page for name in NAMES)
 
 
 def test_terms_are_explained(page: str) -> None:

@@ -11,9 +11,9 @@ from adwarm.fatigue.recommendation import (
     recommend,
 )
 from adwarm.fatigue.score import HEALTHY_UP_TO, WARNING_UP_TO
+from adwarm.foundation.charts import Mark, Series
 from adwarm.foundation.errors import AdwarmError, BadRequest
 from adwarm.model import FatigueScore, Window, normalize_account_id
-from adwarm.pages.charts import Mark, Series
 from adwarm.pages.queries.ad_queries import list_history
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.fatigue_tab import COLORS, MEANINGS, describe_driver, list_components

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from adwarm.compression import get_compression_totals
-from adwarm.pages.charts import Point, Series, bar_chart, calibration_chart, interval_chart
+from adwarm.foundation.charts import CalibrationPoint, Series, bar_chart, calibration_chart, interval_chart
 from adwarm.pages.queries.evidence_queries import BINS, MarkCounts, count_marks
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.planning.impact import USEFUL_HALF_WIDTH
@@ -53,11 +53,11 @@ def load_calibration(request: TileRequest) -> Mapping[str, Any]:
     points = get_calibration(counts)
     with read_transaction(context.engine) as connection:
         live = find_deployed_snapshot(connection)
-    chart = calibration_chart(points, "Share of warmed reports that were opened, by the chance that was stated")
+    title = "Share of warmed reports that were opened, by the chance that was stated"
     return {
         "days": DAYS,
         "points": points,
-        "chart": chart,
+        "chart": calibration_chart({"forecast": points}, title),
         "cases": sum(point.count for point in points),
         "few": FEW_WARMS,
         "error": get_calibration_error(points),
@@ -66,7 +66,7 @@ def load_calibration(request: TileRequest) -> Mapping[str, Any]:
     }
 
 
-def get_calibration(counts: Iterable[MarkCounts]) -> list[Point]:
+def get_calibration(counts: Iterable[MarkCounts]) -> list[CalibrationPoint]:
     """Return, by range of stated chances, the mean chance, the share that was opened, and how many cases there are.
 
     Withheld and shadow warms count as if they had been fetched; warms that a newer one replaced are left out.
@@ -77,10 +77,10 @@ def get_calibration(counts: Iterable[MarkCounts]) -> list[Point]:
             cases[item.bin] += item.warms
             chances[item.bin] += item.warms * item.chance
             used[item.bin] += item.warms * item.used
-    return [Point(chances[n] / cases[n], used[n] / cases[n], int(cases[n])) for n in range(BINS) if cases[n]]
+    return [CalibrationPoint(chances[n] / cases[n], used[n] / cases[n], int(cases[n])) for n in range(BINS) if cases[n]]
 
 
-def get_calibration_error(points: Sequence[Point]) -> float | None:
+def get_calibration_error(points: Sequence[CalibrationPoint]) -> float | None:
     """Return the mean gap between stated and true shares, weighted by cases; None without any."""
     cases = sum(point.count for point in points)
     return sum(abs(point.x - point.y) * point.count for point in points) / cases if cases else None

@@ -9,9 +9,9 @@ from sqlalchemy import Row
 
 from adwarm.backpressure.machine_load import list_machines
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
+from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Priority
-from adwarm.pages.charts import Series
 from adwarm.pages.queries import flow_queries
 from adwarm.pages.tab import Tab, Tile, TileRequest
 from adwarm.pages.views.now_tab import read_scope

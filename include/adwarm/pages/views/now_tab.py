@@ -9,9 +9,9 @@ from sqlalchemy import Row
 
 from adwarm.backpressure.quota_usage import CEILING_PERCENT, SLOW_PERCENT
 from adwarm.backpressure.scope_state import ScopeRules, ScopeState
+from adwarm.foundation.charts import Series
 from adwarm.foundation.clock import floor_to
 from adwarm.model import Mode, Scope, ScopeKind
-from adwarm.pages.charts import Series
 from adwarm.pages.formats import format_share
 from adwarm.pages.queries import now_queries
 from adwarm.pages.tab import Tab, Tile, TileRequest

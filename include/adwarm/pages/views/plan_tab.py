@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from adwarm.foundation import charts
 from adwarm.foundation.clock import floor_to, utc
 from adwarm.foundation.errors import BadRequest
 from adwarm.model import ALL_ACCOUNTS, ReportKey, WarmReason, WarmStatus, normalize_account_id
-from adwarm.pages import charts
 from adwarm.pages.queries import plan_queries
 from adwarm.pages.queries.plan_queries import KeyFilter
 from adwarm.pages.tab import Tab, Tile, TileRequest

@@ -1,11 +1,11 @@
-"""Charts as SVG, drawn by the server: no script, and no style but the classes of `static/page.css`.
+"""Charts as SVG for the page, reviews and replays: no script, and no style but the classes of the style sheet around.
 
 Every chart has a title for screen readers; what it shows is also in a table or text beside it. Colors are classes
 (`c1` to `c6` for series, `h0` to `h8` for heat), so that they follow the light or dark theme.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,13 +50,44 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of a calibration diagram.
+    """A point of a curve; its dot has a radius, and none is drawn for 0."""
+
+    x: float
+    y: float
+    text: str = ""
+    radius: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points that a line joins, unless there is no line.
 
     Attributes:
-        x: stated chance, 0 to 1.
-        y: share that came true, 0 to 1.
-        count: cases; the area of the point follows it.
+        kind: classes, as of a `Series`.
     """
+
+    name: str
+    points: Sequence[Point]
+    kind: str = "c1"
+    has_line: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """An axis from its first mark to its last; a mark is a value and what is written at it."""
+
+    label: str
+    marks: Sequence[tuple[float, str]]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        return self.marks[0][0], self.marks[-1][0]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationPoint:
+    """How often came true what was stated with about the same chance: the chance, the true share, and the cases."""
 
     x: float
     y: float
@@ -131,30 +162,83 @@ def sparkline(values: Sequence[float | None], title: str, kind: str = "c1") -> M
     return _svg(120, 28, title, lines, "spark")
 
 
-def calibration_chart(points: Sequence[Point], title: str) -> Markup:
-    """Return the shares that came true over the stated chances; on the diagonal both agree."""
-    left, top, size = 46, 8, 260
+def calibration_chart(sources: Mapping[str, Sequence[CalibrationPoint]], title: str) -> Markup:
+    """Return the shares that came true over the stated chances of each source; on the diagonal both agree.
 
-    def place(x: float, y: float) -> tuple[float, float]:
-        return left + x * size, top + (1 - y) * size
+    The area of a dot follows its cases. The dots of more than one source are joined by lines.
+    """
+    axis = [(share, f"{share:.0%}") for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    most = max((point.count for points in sources.values() for point in points), default=1)
+    curves = [Curve("both agree", [Point(0, 0), Point(1, 1)], "c6")]
+    for number, (name, points) in enumerate(sources.items()):
+        dots = [
+            Point(
+                point.x,
+                point.y,
+                f"{name}: stated {point.x:.0%}, came true {point.y:.0%} of {point.count:,}",
+                3 + 9 * math.sqrt(point.count / most),
+            )
+            for point in points
+        ]
+        curves.append(Curve(name, dots, f"c{number % 5 + 1}", len(sources) > 1))
+    x, y = Axis("stated chance", axis), Axis("came true", axis)
+    return xy_chart(curves, x, y, title, size=(336, 314), kind="calibration")
 
-    line = '<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" class="{}"/>'
+
+def xy_chart(
+    curves: Sequence[Curve], x: Axis, y: Axis, title: str, *, size: tuple[int, int] = (760, 380), kind: str = "plot"
+) -> Markup:
+    """Return curves over two axes; what lies outside the axes is cut off.
+
+    Args:
+        curves: in the order in which they are drawn.
+        x: the lower axis.
+        y: the left axis.
+        title: what it shows, for screen readers.
+        size: width and height of the picture.
+        kind: class of the picture.
+    """
+    (left, top), (width, height) = (56, 24), (size[0] - 76, size[1] - 68)
+
+    def place_x(value: float) -> float:
+        return left + width * _share(value, *x.ends)
+
+    def place_y(value: float) -> float:
+        return top + height * (1 - _share(value, *y.ends))
+
+    line = '<line x1="{:.1f}" x2="{:.1f}" y1="{:.1f}" y2="{:.1f}" class="grid"/>'
     parts = []
-    for mark in (0.0, 0.25, 0.5, 0.75, 1.0):
-        (x, y), text = place(mark, mark), f"{mark:.0%}"
-        parts.append(_fill(line, left, y, left + size, y, "grid"))
-        parts.append(_fill('<text x="{}" y="{:.1f}" class="axis end">{}</text>', left - 6, y + 4, text))
-        parts.append(_fill('<text x="{:.1f}" y="{}" class="axis middle">{}</text>', x, top + size + 16, text))
-    parts.append(_fill(line, *place(0, 0), *place(1, 1), "line c6"))
-    below = '<text x="{}" y="{}" class="axis middle">stated chance</text>'
-    parts.append(_fill(below, left + size / 2, top + size + 32))
-    parts.append(_fill('<text x="{}" y="{}" class="axis">opened</text>', left + 4, top + 12))
-    most = max((point.count for point in points), default=1)
-    for point in points:
-        dot = '<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" class="fill c2"><title>{}</title></circle>'
-        text = f"stated {point.x:.0%}, opened {point.y:.0%} of {point.count:,}"
-        parts.append(_fill(dot, *place(point.x, point.y), 3 + 9 * math.sqrt(point.count / most), text))
-    return _svg(left + size + 24, top + size + 38, title, parts, "calibration")
+    for value, text in y.marks:
+        at = place_y(value)
+        parts.append(_fill(line, left, left + width, at, at))
+        parts.append(_fill('<text x="{}" y="{:.1f}" class="axis end">{}</text>', left - 6, at + 4, text))
+    for value, text in x.marks:
+        words = '<text x="{:.1f}" y="{}" class="axis middle">{}</text>'
+        parts.append(_fill(words, place_x(value), top + height + 16, text))
+    below = '<text x="{}" y="{}" class="axis middle">{}</text>'
+    parts.append(_fill(below, left + width / 2, top + height + 34, x.label))
+    parts.append(_fill('<text x="{}" y="12" class="axis">{}</text>', left, y.label))
+    lines, dots = [], []
+    for curve in curves:
+        if curve.has_line:
+            points = " ".join(f"{place_x(point.x):.1f},{place_y(point.y):.1f}" for point in curve.points)
+            lines.append(_fill('<polyline points="{}" class="line {}"/>', points, curve.kind))
+        for point in curve.points:
+            is_inside = x.ends[0] <= point.x <= x.ends[1] and y.ends[0] <= point.y <= y.ends[1]
+            if is_inside and (point.radius or point.text):
+                dot = '<circle cx="{:.1f}" cy="{:.1f}" r="{:.1f}" class="{} {}"><title>{}</title></circle>'
+                looks = point.radius or 5, "fill" if point.radius else "hit", curve.kind
+                dots.append(_fill(dot, place_x(point.x), place_y(point.y), *looks, point.text))
+    inner = left, top, width, height
+    cut = '<svg x="{}" y="{}" width="{}" height="{}" viewBox="{} {} {} {}">{}</svg>'
+    parts += [_fill(cut, *inner, *inner, Markup("").join(lines)), *dots]
+    return _svg(*size, title, parts, kind) + _legend(curves)
+
+
+def make_axis(label: str, highest: float, unit: str = "") -> Axis:
+    """Return an axis from 0 to just above the highest value."""
+    mark, marks = _choose_marks(highest)
+    return Axis(label, [(mark * number, f"{_write_mark(mark * number)}{unit}") for number in range(marks + 1)])
 
 
 def interval_chart(low: float, value: float, high: float, title: str) -> Markup:
@@ -302,7 +386,7 @@ def _points(values: Sequence[float | None], place_x: Scale, place_y: Scale) -> l
     return lines
 
 
-def _legend(series: Sequence[Series]) -> Markup:
+def _legend(series: Sequence[Series | Curve]) -> Markup:
     if len(series) < 2:
         return Markup("")
     items = [_fill('<li><span class="key {}"></span>{}</li>', item.kind, item.name) for item in series]

@@ -7,7 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adwarm.pages.charts import Mark, Series, bar_chart, heat_map, line_chart, share_bar, sparkline
+from adwarm.foundation.charts import (
+    Axis,
+    CalibrationPoint,
+    Curve,
+    Mark,
+    Point,
+    Series,
+    bar_chart,
+    calibration_chart,
+    heat_map,
+    line_chart,
+    make_axis,
+    share_bar,
+    sparkline,
+    xy_chart,
+)
 
 HOSTILE = "\"><script>alert('1')</script>"
 VALUES = st.lists(st.none() | st.floats(0, 1e15), min_size=1, max_size=40)
@@ -65,6 +80,32 @@ def test_moments_are_marked_above_the_plot() -> None:
     assert min(heights(chart)) > 29
 
 
+def test_a_curve_lies_between_its_axes() -> None:
+    """The ends of an axis are its marks; a line beyond them is cut off, and so is the dot of a point there."""
+    axis = make_axis("calls", 9, "x")
+    curve = Curve("plan", [Point(0, 0, "start", 3), Point(10, 10, "end", 3), Point(20, 20, "outside", 3)])
+    chart = str(xy_chart([curve], axis, axis, "Calls", size=(500, 400)))
+    left, top, width, height = map(
+        float, re.findall(r'<svg x="(.+?)" y="(.+?)" width="(.+?)" height="(.+?)" ', chart)[0]
+    )
+    dots = [tuple(map(float, pair)) for pair in re.findall(r'cx="(.+?)" cy="(.+?)"', chart)]
+    assert axis.ends == (0, 10)
+    assert dots == [(left, top + height), (left + width, top)]
+    assert "<title>end</title>" in chart
+    assert "outside" not in chart
+    assert ">10x</text>" in chart
+
+
+def test_dots_of_a_calibration_grow_with_their_cases() -> None:
+    """The largest dot is that with the most cases; several sources are joined by lines, a single one is not."""
+    few, many = CalibrationPoint(0.2, 0.3, 10), CalibrationPoint(0.8, 0.7, 1000)
+    one = str(calibration_chart({"forecast": [few, many]}, "Calibration"))
+    assert [float(radius) for radius in re.findall(r' r="(.+?)"', one)] == [3.9, 12.0]
+    assert one.count("<polyline") == 1
+    assert "<title>forecast: stated 80%, came true 70% of 1,000</title>" in one
+    assert str(calibration_chart({"a": [few], "b": [many]}, "Calibration")).count("<polyline") == 3
+
+
 def test_hostile_names_stay_text() -> None:
     """Titles, labels and names are escaped in every chart."""
     series = [Series(HOSTILE, [1, 2]), Series(HOSTILE, [2, 1])]
@@ -74,6 +115,9 @@ def test_hostile_names_stay_text() -> None:
     ]
     charts += [heat_map([1.0] * 168, HOSTILE, HOSTILE), heat_map([1.0] * 168, HOSTILE, "", [HOSTILE] * 168)]
     charts += [share_bar(0.5, HOSTILE), sparkline([1, 2], HOSTILE)]
+    charts += [calibration_chart({HOSTILE: [CalibrationPoint(0.5, 0.5, 1)]}, HOSTILE)]
+    axis = Axis(HOSTILE, [(0, HOSTILE), (1, HOSTILE)])
+    charts += [xy_chart([Curve(HOSTILE, [Point(0, 1, HOSTILE)])] * 2, axis, axis, HOSTILE)]
     for chart in charts:
         assert "<script" not in chart
         assert 'label="">' not in chart
