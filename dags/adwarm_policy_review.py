@@ -1,7 +1,7 @@
 """### Review the policies
 
 Every Monday: replays the last weeks with the live kind of forecast and the others, and writes a page and JSON on hit
-ratios, calibration and drift (the button *Review page* of the task `review`, or `adwarm review page`). When the live
+ratios, calibration and drift (the button *Review page* of the task `review`, or `adwarm review --page`). When the live
 kind's probabilities are badly calibrated, the population profile goes live at once. When another kind is significantly
 better, the run waits for your approval under *Required Actions*; no response in time is a rejection.
 

@@ -1,11 +1,11 @@
 """### Drain the request queue
 
-Starts within seconds of an `adwarm enqueue`, and every 5 minutes as a safety net: processes the queued requests within
-the shared limits, the most urgent class first. Requests that are throttled or fail temporarily stay queued for a later
-run; requests past their deadline expire.
+Starts within seconds of an `adwarm warm --queue`, and every 5 minutes as a safety net: processes the queued requests
+within the shared limits, the most urgent class first. Requests that are throttled or fail temporarily stay queued for a
+later run; requests past their deadline expire.
 
 #### Inputs
-The asset `adwarm_requests`: its watcher looks at the queue, which `adwarm enqueue`, the read API and healing fill.
+The asset `adwarm_requests`: its watcher looks at the queue, which `adwarm warm --queue`, the read API and healing fill.
 #### Outputs
 The asset `adwarm_entries`.
 #### Knobs

@@ -125,7 +125,7 @@ def test_the_words_about_the_backfill_form_are_airflows_own(dags: dict[str, Any]
 
 
 def test_the_schedule_of_the_queue_is_the_one_that_requests_name(dags: dict[str, Any]) -> None:
-    """`adwarm request` names the next run by the schedule of the DAG."""
+    """`adwarm status ID` names the next run by the schedule of the DAG."""
     minutes = int(INTERVAL.total_seconds() // 60)
 
     assert dags["adwarm_request_queue"].timetable.timetable.expression == f"*/{minutes} * * * *"

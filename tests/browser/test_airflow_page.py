@@ -150,7 +150,7 @@ def fill(stack: AirflowStack, platform: Platform) -> None:
         runtime.engine.dispose()
     # Nothing is to be warmed but by the form and by requests.
     for strategy in stack.adwarm("strategy", "list"):
-        stack.adwarm("strategy", "disable", strategy["name"])
+        stack.adwarm("strategy", "set", strategy["name"], "--disabled")
     for dag in (DAG, "adwarm_request_queue"):
         stack.run("dags", "unpause", "--yes", dag)
 

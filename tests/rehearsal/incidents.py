@@ -28,7 +28,7 @@ def stale_reports(stage: Stage) -> None:
     later = f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%dT%H:00}"
     stage.show("look-report", f"adwarm get act_1 yesterday --at {later} | head -3")
     stage.show("look-doctor", "adwarm doctor | grep -E '(misses|DAG .*|switches|quota):'")
-    stage.show("look-why", f"adwarm plan why act_1 yesterday --at {later} | head -8")
+    stage.show("look-why", f"adwarm plan act_1 yesterday --at {later} | head -8")
     stage.show("mend", "adwarm warm act_1 act_2 --range yesterday,last_7d", code=0)
     stage.show("over", "adwarm get act_1 yesterday | head -2", code=0)
 
@@ -192,7 +192,7 @@ def old_schema(stage: Stage) -> None:
     try:
         stage.set(DATABASE_URL=server.get_uri())
         stage.show("look-warm", "adwarm warm act_1 --range yesterday", code=1)
-        stage.show("look-current", "adwarm db current", code=0)
+        stage.show("look-current", "adwarm db upgrade --plan | head -6", code=0)
         stage.show("look-doctor", "adwarm doctor | grep ' database:'")
         stage.show("mend-upgrade", "adwarm db upgrade", code=0)
         engine = open_engine(server.get_uri())
@@ -219,7 +219,7 @@ def alert_storm(stage: Stage) -> None:
     stage.fail_calls("html_500")
     stage.run("adwarm warm act_1 act_2 act_3 --range yesterday,last_3d,last_7d,last_14d")
     stage.run("adwarm warm act_1 act_2 act_3 --range last_28d,last_30d,this_month,last_month")
-    stage.show("look-alerts", "adwarm alerts list --open")
+    stage.show("look-alerts", "adwarm errors --alerts --open")
     stage.show("look-counts", "adwarm errors --counts hour")
     stage.show("look-doctor", "adwarm doctor | grep -E ' (alerts|quota):'")
     stage.show("mend-stop", 'adwarm switch warming off --why "the platform is down"', code=0)

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Ad accounts: list what is stored, discover what the connections can read, set zone, country and status.",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 _COLUMNS = ("account", "name", "zone", "status", "connection")
 _COLUMN_OF = {

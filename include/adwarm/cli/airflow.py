@@ -16,7 +16,7 @@ from adwarm.foundation.errors import BadRequest
 if TYPE_CHECKING:
     from adwarm.cli.airflow_settings import AirflowConfig
 
-app = typer.Typer(help="Set up an installed Airflow.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Set up an installed Airflow.", no_args_is_help=True)
 _FORMATS = ("shell", "env", "cfg")
 _PORTS_TRIED = 50
 _HEAD = "# adwarm: every process of Airflow, and the shell in which you run `adwarm`, needs these."

@@ -1,11 +1,10 @@
-"""`adwarm alerts`: what was alerted, and whether the channels work."""
+"""What was alerted, for `adwarm errors --alerts`, and whether the channels work, for `adwarm doctor --send-alert`."""
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -13,24 +12,12 @@ if TYPE_CHECKING:
     from adwarm.runtime import Runtime
     from adwarm.store.alerts import Delivery
 
-app = typer.Typer(help="Show alerts, and test their channels.", no_args_is_help=True, rich_markup_mode=None)
 _COLUMNS = ("id", "state", "kind", "of", "since", "last", "errors", "sent to", "next step")
 _SEND_SECONDS = 10.0
 _BY_DAG = "sent by the DAG"
 
 
-@app.callback()
-def alerts() -> None:
-    """Show alerts, and test their channels. Channels are set in ADWARM_ALERTS__CHANNELS."""
-
-
-@app.command("list")
-def list_alerts(
-    *,
-    open_only: Annotated[bool, typer.Option("--open", help="Leave out resolved alerts.")] = False,
-    limit: Annotated[int, typer.Option(help="The most alerts to list.", min=1, max=1_000)] = 50,
-    as_json: JsonOption = False,
-) -> None:
+def print_alerts(limit: int, *, open_only: bool, as_json: bool) -> None:
     """List alerts, the newest first. Those without a recent error are resolved first."""
     from adwarm.runtime import Runtime
     from adwarm.store import alerts as alert_rows
@@ -71,13 +58,8 @@ class SentMessage:
     reason: str | None = None
 
 
-@app.command("test")
-def send_tests(
-    *,
-    channel: Annotated[str | None, typer.Option(help="Only this channel; default: each of them.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Send one test message through each channel now. Exits with 1 when one of them fails.
+def send_tests(channel: str | None, *, as_json: bool) -> None:
+    """Send one test message through each channel now, or through one. Exits with 1 when one of them fails.
 
     Notifiers of Airflow need a task: their message is queued, and the next run of adwarm_maintenance sends it.
     """

@@ -4,23 +4,22 @@ Commands import heavy packages inside their functions, so that `adwarm --help` s
 """
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from adwarm.cli import (
     accounts,
-    actions,
     airflow,
-    alerts,
     allow,
     backfill,
     cache,
     db,
     doctor,
-    enqueue,
     errors,
     fatigue,
     get,
@@ -31,8 +30,6 @@ from adwarm.cli import (
     plan,
     replay,
     report,
-    request,
-    retry,
     review,
     serve,
     simulate,
@@ -40,7 +37,6 @@ from adwarm.cli import (
     strategy,
     switch,
     token,
-    trace,
     unpark,
     verify,
     warm,
@@ -49,12 +45,65 @@ from adwarm.cli.options import show_version
 from adwarm.cli.output import print_error, print_unexpected_error, print_usage_error
 from adwarm.foundation.errors import AdwarmError
 
+COMMANDS: dict[str, dict[str, tuple[Callable[..., None] | typer.Typer, str]]] = {
+    "Read": {
+        "get": (get.get, "Print a report as a reader gets it, from the store."),
+        "serve": (serve.serve, "Serve reports over HTTP."),
+        "patterns": (patterns.patterns, "When reports are opened: heat map, peak hours."),
+        "fatigue": (fatigue.fatigue, "Which ads wear out, and what to do."),
+        "report": (report.app, "Queries of reports; switch to a changed one; SQL."),
+    },
+    "Warm": {
+        "plan": (plan.plan, "What is warmed next, or why a report was not warm."),
+        "warm": (warm.warm, "Fetch reports now, by the queue, or again."),
+        "strategy": (strategy.app, "Keep named reports warm on a schedule."),
+        "backfill": (backfill.app, "Fetch historical days, and their cost first."),
+        "notify-data": (notify_data.notify_data, "Say that data of an account arrived or changed."),
+    },
+    "Inspect": {
+        "status": (status.status, "What is stored, queued, limited; or follow an id."),
+        "doctor": (doctor.doctor, "Check the installation, and what to fix."),
+        "errors": (errors.errors, "Failed calls, and the alerts that they raised."),
+        "review": (review.review, "Weekly reviews of the forecast in use."),
+        "replay": (replay.replay, "What warming would have done on a past log."),
+    },
+    "Operate": {
+        "switch": (switch.switch, "Turn calls, warming or shadow mode on or off."),
+        "unpark": (unpark.unpark, "Call again what is held back, before its time."),
+        "allow": (allow.allow, "Try accounts again that denied access."),
+        "accounts": (accounts.app, "List, discover and set ad accounts."),
+        "token": (token.app, "Tokens of the read API."),
+    },
+    "Store": {
+        "cache": (cache.app, "What is stored for readers; delete some of it."),
+        "maintain": (maintain.maintain, "Run the steps of maintenance."),
+        "verify": (verify.verify, "Check what is stored against its checksums."),
+        "db": (db.app, "Upgrade, downgrade or reset the database."),
+    },
+    "Set up": {
+        "log": (log.app, "Check whether an access log can be read."),
+        "airflow": (airflow.app, "Add the DAGs to an installed Airflow."),
+        "simulate": (simulate.simulate, "Run a simulated ad platform."),
+    },
+}
+"""Every command by the panel of the help that lists it, the most used first, with its line there."""
+
+
+class OrderedGroup(TyperGroup):
+    """The commands in the order in which `COMMANDS` lists them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return [name for panel in COMMANDS.values() for name in panel]
+
+
 app = typer.Typer(
     name="adwarm",
+    cls=OrderedGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
 )
 
 
@@ -83,39 +132,12 @@ def _configure_logging() -> None:
         configure_logging(chosen.format, chosen.level)
 
 
-app.command("warm")(warm.warm)
-app.command("get")(get.get)
-app.command("serve")(serve.serve)
-app.command("enqueue")(enqueue.enqueue)
-app.command("notify-data")(notify_data.notify_data)
-app.add_typer(report.app, name="report")
-app.command("request")(request.request)
-app.command("retry")(retry.retry)
-app.command("status")(status.status)
-app.command("switch")(switch.switch)
-app.command("trace")(trace.trace)
-app.command("unpark")(unpark.unpark)
-app.add_typer(actions.app, name="actions")
-app.command("patterns")(patterns.patterns)
-app.command("fatigue")(fatigue.fatigue)
-app.command("verify")(verify.verify)
-app.command("errors")(errors.errors)
-app.add_typer(alerts.app, name="alerts")
-app.command("maintain")(maintain.maintain)
-app.add_typer(accounts.app, name="accounts")
-app.command("allow")(allow.allow)
-app.add_typer(backfill.app, name="backfill")
-app.add_typer(cache.app, name="cache")
-app.add_typer(db.app, name="db")
-app.add_typer(plan.app, name="plan")
-app.add_typer(strategy.app, name="strategy")
-app.add_typer(log.app, name="log")
-app.add_typer(token.app, name="token")
-app.command("replay")(replay.replay)
-app.add_typer(review.app, name="review")
-app.command("simulate")(simulate.simulate)
-app.add_typer(airflow.app, name="airflow")
-app.command("doctor")(doctor.doctor)
+for _panel, _commands in COMMANDS.items():
+    for _name, (_command, _line) in _commands.items():
+        if isinstance(_command, typer.Typer):
+            app.add_typer(_command, name=_name, short_help=_line, rich_help_panel=_panel)
+        else:
+            app.command(_name, short_help=_line, rich_help_panel=_panel)(_command)
 
 
 UsageError: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]  # typer publishes no base class

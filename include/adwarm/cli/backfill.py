@@ -1,4 +1,4 @@
-"""`adwarm backfill`: estimates and runs a backfill of historical days."""
+"""`adwarm backfill`: runs a backfill of historical days, or prints its cost."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from adwarm.sources.protocol import InsightsSource
 
 app = typer.Typer(
-    help="Backfill historical days; `backfill estimate` prints the cost first.",
+    help="Backfill historical days.",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 FromOption = Annotated[str, typer.Option("--from", help="First day, such as 2026-08-01.")]
 ToOption = Annotated[str, typer.Option("--to", help="Last day, included.")]
@@ -27,22 +26,9 @@ AccountsOption = Annotated[
 ]
 
 
-@app.command("estimate")
-def estimate_backfill(
-    *,
-    since: FromOption,
-    until: ToOption,
-    accounts: AccountsOption = None,
-    report: ReportOption = "default",
-    at: AtOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print how many requests and hours a backfill takes, given what is stored. Makes no upstream call."""
-    from adwarm.runtime import Runtime
-
-    runtime = Runtime(clock=clock_at(at))
-    cost = _estimate(runtime, _select_accounts(runtime, accounts), _parse_window(since, until), report)
-    print_fields(f"Backfill {since}..{until}", cost.to_dict(), as_json=as_json)
+@app.callback()
+def backfill() -> None:
+    """Backfill historical days."""
 
 
 @app.command("run")
@@ -61,12 +47,17 @@ def run(
         ),
     ] = False,
     ask_denied: Annotated[bool, typer.Option("--ask-denied", help="Try accounts again that were denied.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the requests and hours that it takes, and make no upstream call."),
+    ] = False,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch the missing days, newest first, at low priority. It may be stopped at any time; a rerun resumes.
 
-    An account that was denied less than a day ago is not called. The command exits with 1 until it can be read.
+    The estimate of requests and hours, given what is stored, is printed first. An account that was denied less than a
+    day ago is not called. The command exits with 1 until it can be read.
     """
     from adwarm.foundation.wording import format_count
     from adwarm.prefetch.backfill import require_confirmation, run_backfill
@@ -74,6 +65,10 @@ def run(
     from adwarm.store.accounts import add_named
 
     runtime, window = Runtime(clock=clock_at(at)), _parse_window(since, until)
+    if dry_run:
+        cost = _estimate(runtime, _select_accounts(runtime, accounts), window, report)
+        print_fields(f"Backfill {window}", cost.to_dict(), as_json=as_json)
+        return
     chosen = [*_select_accounts(runtime, accounts), *_denied_accounts(runtime, accounts)]
     if ask_denied:
         _clear_denials(runtime, chosen)

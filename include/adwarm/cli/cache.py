@@ -1,19 +1,20 @@
-"""`adwarm cache`: what is stored for readers, what may go, and maintenance of the store."""
+"""`adwarm cache`: what is stored for readers, and what may go."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import AccountArgument, DateRangeArgument, JsonOption, ReportOption, get_doer
+from adwarm.cli.options import JsonOption, ReportOption, get_doer
 from adwarm.cli.output import print_fields, print_json, print_note, print_table
 from adwarm.foundation.errors import BadRequest, NotFound
 from adwarm.foundation.wording import format_bytes
 
 if TYPE_CHECKING:
     from adwarm.maintenance.eviction import Eviction, StoredEntry
+    from adwarm.model import ReportKey
 
-app = typer.Typer(help="Show and maintain what is stored.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Show and delete what is stored for readers.", no_args_is_help=True)
 _COLUMNS = ("account", "range", "days", "bytes", "fetched", "fresh until", "reads", "last read", "open in 24 h")
 _ORDERS = {
     "fetched": lambda item: -item.entry.fetched_at.timestamp(),
@@ -26,22 +27,35 @@ AccountOption = Annotated[str | None, typer.Option("--account", help="Only this 
 
 @app.callback()
 def cache() -> None:
-    """Show and maintain what is stored."""
+    """Show and delete what is stored for readers."""
 
 
 @app.command("list")
 def list_entries(
+    account: Annotated[str | None, typer.Argument(help="Only the entries of this account.")] = None,
+    date_range: Annotated[
+        str | None,
+        typer.Argument(help="Everything about the entries of this range, a preset or YYYY-MM-DD..YYYY-MM-DD."),
+    ] = None,
     *,
-    account: AccountOption = None,
+    report: ReportOption = "default",
     sort: Annotated[
         str, typer.Option(help="Order: fetched (newest first), bytes (largest), used (longest ago), chance (least).")
     ] = "fetched",
     limit: Annotated[int, typer.Option(min=1, help="Entries to show.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List the stored entries, how often each was read, and how likely it is opened within a day."""
+    """List the stored entries, how often each was read, and how likely it is opened within a day.
+
+    With ACCOUNT and DATE_RANGE, everything that is known about them, the one that answers a read now first.
+    """
     from adwarm.maintenance.eviction import list_stored
+    from adwarm.model import ReportKey
     from adwarm.runtime import Runtime
+
+    if account is not None and date_range is not None:
+        _print_key(ReportKey.parse(account, date_range, report), as_json=as_json)
+        return
 
     if sort not in _ORDERS:
         raise BadRequest(f"--sort {sort!r} is not an order; write one of {', '.join(_ORDERS)}")
@@ -58,20 +72,13 @@ def list_entries(
     print_table(title + more, _COLUMNS, [_row(item) for item in shown], "nothing is stored yet")
 
 
-@app.command()
-def inspect(
-    account: AccountArgument,
-    date_range: DateRangeArgument,
-    *,
-    report: ReportOption = "default",
-    as_json: JsonOption = False,
-) -> None:
-    """Show everything that is known about the entries of one report key, the one that answers it now first."""
+def _print_key(key: "ReportKey", *, as_json: bool) -> None:
+    """Print everything that is known about the entries of one report key, the one that answers it now first."""
     from adwarm.maintenance.eviction import find_evictions, list_stored
-    from adwarm.model import ReportKey, resolve_key
+    from adwarm.model import resolve_key
     from adwarm.runtime import Runtime
 
-    runtime, key = Runtime(), ReportKey.parse(account, date_range, report)
+    runtime = Runtime()
     now, spec = runtime.clock.now(), runtime.settings.spec(key.report)
     current = resolve_key(key, runtime.reader.get_account(key.account_id), spec, now)
     everything = list_stored(runtime.context, now)
@@ -158,28 +165,6 @@ def purge(
     print_table(str(result), ("account", "range", "days", "why"), rows[:50], "nothing")
     if len(rows) > 50:
         print_note(f"the first 50 of {len(rows):,}; --json shows all")
-
-
-@app.command("compact")
-def compact_store(*, as_json: JsonOption = False) -> None:
-    """Merge the final days of each account and month into one object, and delete objects unreferenced for a day.
-
-    Exits with 1 when an object could not be read.
-    """
-    from adwarm.maintenance.compaction import compact
-    from adwarm.maintenance.garbage_collection import collect_garbage
-    from adwarm.runtime import Runtime
-
-    runtime = Runtime()
-    report = compact(runtime.context)
-    deleted = collect_garbage(runtime.context, runtime.clock.now())
-    fields = {**report.to_dict(), **deleted.to_dict()}
-    if as_json:
-        print_json({**fields, "errors": report.errors})
-    else:
-        print_fields("Compaction", {**fields, "errors": "; ".join(report.errors) or None})
-    if report.errors:
-        raise typer.Exit(1)
 
 
 def _parse_account(account: str | None) -> str | None:

@@ -5,13 +5,14 @@ so and are left out.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adwarm.cli.alerts import send_tests
 from adwarm.cli.check_result import Check, CheckResult, Finding, run_check, run_checks
 from adwarm.cli.connection_checks import (
     check_database_clock,
@@ -31,8 +32,15 @@ from adwarm.cli.schedule_checks import (
     check_switches,
     list_schedule_checks,
 )
-from adwarm.cli.storage_checks import check_database, check_disk, check_rights, check_stored_days, list_disks
-from adwarm.foundation.errors import Corrupt
+from adwarm.cli.storage_checks import (
+    check_database,
+    check_disk,
+    check_rights,
+    check_schema,
+    check_stored_days,
+    list_disks,
+)
+from adwarm.foundation.errors import BadRequest, Corrupt, NotFound
 
 if TYPE_CHECKING:
     from adwarm.runtime import Runtime
@@ -41,13 +49,28 @@ _SKIPPED_SHOWN = 3
 _SLOW_READ_SECONDS = 0.25
 
 
-def doctor(*, as_json: JsonOption = False) -> None:
+def doctor(
+    *,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only the check of this name, as listed; may be repeated.")
+    ] = None,
+    send_alert: Annotated[
+        bool, typer.Option("--send-alert", help="Send a test message through each channel of alerts instead.")
+    ] = False,
+    channel: Annotated[str | None, typer.Option(help="With --send-alert: only through this channel.")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check settings, storage, disks, logs, forecast, connections, quotas, clocks, zones, DAGs, read API and alerts.
 
     Each line shows details or what to fix, with a command where there is one; a note is worth a look and no error.
-    Exits with 1 when a check fails.
+    Exits with 1 when a check fails, or a message of --send-alert.
     """
-    results = _run_all()
+    if send_alert:
+        send_tests(channel, as_json=as_json)
+        return
+    if channel is not None:
+        raise BadRequest("--channel goes with --send-alert")
+    results = _run_all(only or [])
     if as_json:
         print_json([result.to_dict() for result in results])
     elif sys.stdout.isatty():
@@ -58,7 +81,12 @@ def doctor(*, as_json: JsonOption = False) -> None:
         raise typer.Exit(1)
 
 
-def _run_all() -> list[CheckResult]:
+def _run_all(only: Sequence[str]) -> list[CheckResult]:
+    """Run the checks, or those that are named; settings that are not valid end them in any case.
+
+    Raises:
+        NotFound: there is no check of a name.
+    """
     from adwarm.runtime import Runtime
 
     settings = run_check(Check("settings", _check_settings))
@@ -68,7 +96,13 @@ def _run_all() -> list[CheckResult]:
     home = run_check(Check("home", lambda: _check_home(runtime)))  # before the database, which creates the folder
     database = run_check(Check("database", lambda: check_database(runtime)))
     has_database = database.ok or _can_connect(runtime)
-    return [settings, home, database, *run_checks(_list_checks(runtime), has_database=has_database)]
+    first, others = [settings, home, database], _list_checks(runtime)
+    names = [*(result.name for result in first), *(check.name for check in others)]
+    if unknown := [name for name in only if name not in names]:
+        raise NotFound(f"there is no check {unknown[0][:80]!r}; the checks are {', '.join(names)}")
+    chosen = [check for check in others if not only or check.name in only]
+    shown = [result for result in first if not only or result.name in only]
+    return [*shown, *run_checks(chosen, has_database=has_database)]
 
 
 def _can_connect(runtime: "Runtime") -> bool:
@@ -83,6 +117,7 @@ def _list_checks(runtime: "Runtime") -> list[Check]:
         return Check(name, partial(check, runtime), needs_database=True)
 
     return [
+        stored("schema", check_schema),
         stored("rights", check_rights),
         stored("stored days", check_stored_days),  # before the next check, which creates the folder
         Check("object store", lambda: _check_objects(runtime)),
@@ -264,5 +299,5 @@ def _list_channel_checks(runtime: "Runtime") -> list[Check]:
 def _check_channel(runtime: "Runtime", name: str) -> str:
     channel = next((item for item in runtime.notice_sender.channels if item.name == name), None)
     if channel is None:
-        return "a notifier of Airflow: sent by tasks, which check it; `adwarm alerts test` queues a message"
+        return "a notifier of Airflow: sent by tasks, which check it; `adwarm doctor --send-alert` queues a message"
     return channel.check()

@@ -1,10 +1,11 @@
-"""`adwarm errors`: the error history."""
+"""`adwarm errors`: the error history, and the alerts that it raised."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adwarm.cli.alerts import print_alerts
 from adwarm.cli.options import JsonOption, parse_timestamp
 from adwarm.cli.output import print_json, print_table
 
@@ -27,14 +28,28 @@ def errors(
     counts: Annotated[
         str | None, typer.Option(metavar="hour|day", help="Count errors by hour or day, source and class instead.")
     ] = None,
+    alerts: Annotated[
+        bool, typer.Option("--alerts", help="List the alerts that errors have raised instead, with their notices.")
+    ] = False,
+    open_only: Annotated[bool, typer.Option("--open", help="With --alerts: leave out resolved ones.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List failed calls, the newest first, or count them over time. Times are UTC. Messages contain no secret."""
+    """List failed calls, the newest first, or count them over time. Times are UTC. Messages contain no secret.
+
+    With --alerts, those without a recent error are resolved first.
+    """
     from adwarm.foundation.errors import BadRequest
     from adwarm.model import normalize_account_id
     from adwarm.runtime import Runtime
     from adwarm.store.error_events import ErrorFilter
 
+    if alerts:
+        if any((source, account, kind, since, until, counts)):
+            raise BadRequest("--alerts goes with --open and --limit; the other options choose errors")
+        print_alerts(limit, open_only=open_only, as_json=as_json)
+        return
+    if open_only:
+        raise BadRequest("--open goes with --alerts")
     if counts not in (None, *_PERIODS):
         raise BadRequest(f"--counts {counts[:20]!r} is not known; write hour or day")
     wanted = ErrorFilter(

@@ -15,7 +15,7 @@ from adwarm.foundation.errors import BadRequest
 if TYPE_CHECKING:
     from adwarm.log_check.check import CheckProgress
 
-app = typer.Typer(help="Check an access log.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Check an access log.", no_args_is_help=True)
 
 _LINE_SECONDS = 10
 _FILES_SHOWN = 20

@@ -5,44 +5,55 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adwarm.cli.options import (
-    AccountArgument,
-    AtOption,
-    DateRangeArgument,
-    JsonOption,
-    ReportOption,
-    clock_at,
-    parse_timestamp,
-)
+from adwarm.cli.options import JsonOption, ReportOption, clock_at, parse_timestamp
 from adwarm.cli.output import print_json, print_lines
+from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from adwarm.model import ReportKey
     from adwarm.planning.recommendation import Recommendation, WarmPlan
     from adwarm.planning.why_not_warm import Explanation
 
-app = typer.Typer(help="Show plans, and why a report was not warm.", rich_markup_mode=None)
 _MAX_KEY_WIDTH = 34
 """The longest key that leaves room for the figures on a line of 80 columns."""
 _WIDTHS = (11, 11, 8, 8, 8)
 """Columns of the figures: expected, warm at, chance, worth, price."""
 
 
-@app.callback(invoke_without_command=True)
 def plan(
-    context: typer.Context,
+    account: Annotated[
+        str | None, typer.Argument(help="With DATE_RANGE: why this account's report was or will be warm, or not.")
+    ] = None,
+    date_range: Annotated[
+        str | None, typer.Argument(help="A preset such as last_7d, or YYYY-MM-DD..YYYY-MM-DD.")
+    ] = None,
     *,
-    at: AtOption = None,
+    report: ReportOption = "default",
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="Decide at this time (ISO 8601); of a report: past or up to 7 days ahead."),
+    ] = None,
     limit: Annotated[int, typer.Option(help="Rows to show of the planned keys, and of the cut ones.", min=1)] = 30,
     as_json: JsonOption = False,
 ) -> None:
     """Show what the next decision would warm, why, what it is worth, and what it costs in upstream calls.
 
-    Keys that the budget cuts come last, each with the reason. Fetches nothing and writes nothing.
+    Keys that the budget cuts come last, each with the reason. With ACCOUNT and DATE_RANGE, say why that report was not
+    warm at a moment, or whether it will be: each decision that led there. Fetches nothing and writes nothing.
     """
-    if context.invoked_subcommand is not None:
-        return
+    from adwarm.model import ReportKey
+
+    if account is None:
+        _print_plan(at, limit, as_json=as_json)
+    elif date_range is None:
+        raise BadRequest("name the date range, too, as in `adwarm plan act_1234 last_7d`")
+    else:
+        _explain(ReportKey.parse(account, date_range, report), at, as_json=as_json)
+
+
+def _print_plan(at: str | None, limit: int, *, as_json: bool) -> None:
     from adwarm.foundation.clock import floor_to
     from adwarm.planning.decide import build_forecast_plan
     from adwarm.runtime import Runtime
@@ -68,28 +79,13 @@ def plan(
     print_lines(_lines(forecast_plan, decided_at, limit))
 
 
-@app.command("why")
-def explain(
-    account_id: AccountArgument,
-    date_range: DateRangeArgument,
-    *,
-    report: ReportOption = "default",
-    at: Annotated[
-        str | None, typer.Option("--at", help="The moment (ISO 8601), past or up to 7 days ahead; default: now.")
-    ] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Say why a report was not warm at a moment, or whether it will be: each decision that led there.
-
-    Fetches nothing and writes nothing.
-    """
-    from adwarm.model import ReportKey
+def _explain(key: "ReportKey", at: str | None, *, as_json: bool) -> None:
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
     now = runtime.clock.now()
     moment = parse_timestamp(at, "--at") if at else now
-    explanation = runtime.key_explainer.explain(ReportKey.parse(account_id, date_range, report), moment, now)
+    explanation = runtime.key_explainer.explain(key, moment, now)
     if as_json:
         print_json(explanation.to_dict())
     else:

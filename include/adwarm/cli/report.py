@@ -15,15 +15,28 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Queries of reports: which one is in use, and which one is prepared after a change of settings.",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 
 
 @app.command("list")
-def list_reports(*, as_json: JsonOption = False) -> None:
-    """List the queries of each report: active, preparing with the share that is warm, and retired."""
+def list_reports(
+    *,
+    sql: Annotated[
+        str | None,
+        typer.Option("--sql", metavar="REPORT", help="Print the SQL by which DuckDB reads its stored days as a view."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the queries of each report: active, preparing with the share that is warm, and retired.
+
+    With --sql, print instead how DuckDB reads the stored days of a report: as the view `days`.
+    """
     from adwarm.runtime import Runtime
     from adwarm.store import report_versions
+
+    if sql is not None:
+        _print_sql(sql, as_json=as_json)
+        return
 
     rows = [_fields(item) for item in report_versions.list_versions(Runtime().engine)]
     if as_json:
@@ -52,13 +65,7 @@ def switch_report(
         typer.echo(f"{report} is switched to the query {switched.spec.hash}; readers notice within seconds")
 
 
-@app.command("sql")
-def print_sql(
-    report: Annotated[str, typer.Argument(help="Name of a report in the settings.")] = "default",
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Print the SQL by which DuckDB reads the stored days of a report as the view `days`."""
+def _print_sql(report: str, *, as_json: bool) -> None:
     from adwarm.runtime import Runtime
     from adwarm.stored_days import write_duckdb_view
 

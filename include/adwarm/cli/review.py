@@ -1,36 +1,57 @@
 """`adwarm review`: the stored policy reviews and their pages."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_fields, print_json, print_table
 
-app = typer.Typer(help="Show the stored policy reviews and their pages.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from adwarm.store import Context
 
-RunArgument = Annotated[str, typer.Argument(help="Run of the review, as list shows it; newest: the latest.")]
-
-
-@app.callback()
-def review() -> None:
-    """Show the stored policy reviews and their pages."""
+NEWEST: Final = "newest"
 
 
-@app.command("list")
-def list_stored(
+def review(
+    run: Annotated[
+        str | None, typer.Argument(help="Show the review of this run; newest: the latest; default: list all.")
+    ] = None,
     *,
-    limit: Annotated[int, typer.Option(help="Maximum number of reviews.", min=1)] = 20,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Write the page of the review to this file, as HTML.")
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="With --page: open the file in the browser.")] = False,
+    limit: Annotated[int, typer.Option(help="Maximum number of reviews to list.", min=1)] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """List the stored reviews, the latest first."""
-    from adwarm.replay.review_pages import describe_review
+    """List the stored policy reviews, or show one: what the live forecast achieved, the result, and its page.
+
+    The page needs no network to be read.
+    """
+    from adwarm.foundation.errors import BadRequest
     from adwarm.runtime import Runtime
+
+    if open_browser and page is None:
+        raise BadRequest("--open goes with --page")
+    context = Runtime().context
+    if page is not None:
+        _write_page(context, run or NEWEST, page, as_json=as_json)
+        if open_browser:
+            typer.launch(page.resolve().as_uri())
+    elif run is None:
+        _print_list(context, limit, as_json=as_json)
+    else:
+        _print_review(context, run, as_json=as_json)
+
+
+def _print_list(context: "Context", limit: int, *, as_json: bool) -> None:
+    from adwarm.replay.review_pages import describe_review
     from adwarm.store import read_transaction
     from adwarm.store.reviews import list_reviews
 
-    with read_transaction(Runtime().engine) as connection:
+    with read_transaction(context.engine) as connection:
         reviews = [describe_review(stored) for stored in list_reviews(connection, limit)]
     if as_json:
         print_json(reviews)
@@ -40,37 +61,23 @@ def list_stored(
     print_table("Reviews", columns, [[row[name] for name in columns] for row in reviews], empty)
 
 
-@app.command("show")
-def show_stored(run: RunArgument = "newest", *, as_json: JsonOption = False) -> None:
-    """Show a review: what the live forecast achieved, the result, and where the page is."""
+def _print_review(context: "Context", run: str, *, as_json: bool) -> None:
     from adwarm.replay.review_pages import describe_review, get_review
-    from adwarm.runtime import Runtime
 
-    stored = get_review(Runtime().context, run)
+    stored = get_review(context, run)
     if as_json:
         print_json({**describe_review(stored), "figures": stored.figures})
     else:
         print_fields("Review", describe_review(stored))
 
 
-@app.command("page")
-def write_page(
-    run: RunArgument = "newest",
-    *,
-    out: Annotated[Path, typer.Option("--out", help="Write the page to this file.")] = Path("review.html"),
-    open_browser: Annotated[bool, typer.Option("--open", help="Open the file in the browser.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write the HTML page of a review to a file; it needs no network to be read."""
+def _write_page(context: "Context", run: str, path: Path, *, as_json: bool) -> None:
     from adwarm.replay.review_pages import read_page
-    from adwarm.runtime import Runtime
 
-    page = read_page(Runtime().context, run)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(page)
+    page = read_page(context, run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(page)
     if as_json:
-        print_json({"written_to": str(out)})
+        print_json({"written_to": str(path)})
     else:
-        print(f"wrote {out}")
-    if open_browser:
-        typer.launch(out.resolve().as_uri())
+        print(f"wrote {path}")

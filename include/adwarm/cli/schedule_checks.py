@@ -120,12 +120,12 @@ def check_open_alerts(runtime: "Runtime") -> Finding:
     }
     if failing:
         channel, error = next(iter(failing.items()))
-        raise Transient(f"the channel {channel} does not deliver ({error}); `adwarm alerts test` tries it again")
+        raise Transient(f"the channel {channel} does not deliver ({error}); `adwarm doctor --send-alert` tries it")
     if not found:
         return Finding("none is open")
     kinds = ", ".join(f"{alert.kind} of {alert.scope}" for alert in found[:_SHOWN])
     count = format_count(len(found), "alert")
-    return Finding(f"{count} open: {kinds}; `adwarm alerts list --open` shows all", warning=True)
+    return Finding(f"{count} open: {kinds}; `adwarm errors --alerts --open` shows all", warning=True)
 
 
 def check_switches(runtime: "Runtime") -> Finding:

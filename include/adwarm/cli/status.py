@@ -3,15 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from adwarm.cli.impact_fields import print_impact
 from adwarm.cli.integrity_fields import print_integrity, report_integrity
 from adwarm.cli.maintain import maintenance_fields, print_maintenance
 from adwarm.cli.options import JsonOption
 from adwarm.cli.output import print_fields, print_json, print_table
+from adwarm.cli.status_lists import print_actions, print_id, print_requests
 from adwarm.cli.strategy_fields import COLUMNS, report_fields, table_row
 from adwarm.cli.switch import print_switches, switch_fields
+from adwarm.foundation.errors import BadRequest
 
 if TYPE_CHECKING:
     from adwarm.backpressure import AdmissionStatus, ScopeStatus
@@ -37,19 +41,51 @@ _MAX_ROWS = 20
 """Rows to show of each table of limits."""
 
 
-def status(*, as_json: JsonOption = False) -> None:
-    """Show what is stored, planned, queued, running, limited, isolated and healed."""
+def status(
+    identifier: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="Follow a run (DAG/RUN), a planned warm (warm-12) or a request (7)."),
+    ] = None,
+    *,
+    requests: Annotated[bool, typer.Option("--requests", help="List the newest requests instead.")] = False,
+    actions: Annotated[
+        bool, typer.Option("--actions", help="List what people did on the page and the command line instead.")
+    ] = False,
+    before: Annotated[int | None, typer.Option(help="With --actions: only those before the one with this id.")] = None,
+    limit: Annotated[int, typer.Option(help="With --requests or --actions: how many to list.", min=1, max=1000)] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is stored, planned, queued, running, limited, isolated and healed; or follow one id.
+
+    With ID: each step from plan or request over errors and fetch to the stored entry and its reads; of a request also
+    its state, position and deadline, and where its answer is. Log lines carry the same ids: `ADWARM_LOG__FORMAT=json`
+    and `ADWARM_LOG__LEVEL=DEBUG` show each call.
+    """
+    from adwarm.runtime import Runtime
+
+    if (identifier is not None) + requests + actions > 1:
+        raise BadRequest("an ID, --requests and --actions are different questions; ask one of them")
+    runtime = Runtime()
+    if identifier is not None:
+        print_id(runtime, identifier, as_json=as_json)
+    elif requests:
+        print_requests(runtime, limit, as_json=as_json)
+    elif actions:
+        print_actions(runtime, before, limit, as_json=as_json)
+    else:
+        _print_status(runtime, as_json=as_json)
+
+
+def _print_status(runtime: "Runtime", *, as_json: bool) -> None:
     from adwarm.backpressure.machine_load import list_machines
     from adwarm.cli.report import list_preparing_fields
     from adwarm.compression import get_compression_totals
     from adwarm.planning.impact_measurement import report_impact
     from adwarm.planning.strategy_use import report_strategies
-    from adwarm.runtime import Runtime
     from adwarm.store import entries, jobs, read_traffic, warms
     from adwarm.store.call_causes import get_day_calls
     from adwarm.store.healing_runs import HealingStore
 
-    runtime = Runtime()
     now, admission = runtime.clock.now(), runtime.admission.status()
     strategies = report_strategies(runtime.context, now)
     document: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adwarm.foundation.errors import StorageError
+from adwarm.foundation.errors import Corrupt, StorageError
 from adwarm.foundation.storage_errors import (
     DATA_SETTING,
     DATABASE_SETTING,
@@ -43,6 +43,22 @@ def check_database(runtime: "Runtime") -> str:
         advice = "restore a backup; or move the file away, and run `adwarm db upgrade`"
         raise StorageError(describe_storage_problem(path, DATABASE_SETTING, text, advice))
     return f"{state}, " + ("no damage" if result.is_complete else f"no damage found in {_CHECK_SECONDS:.0f} s")
+
+
+def check_schema(runtime: "Runtime") -> str:
+    """Return that the tables are those that this version needs.
+
+    Raises:
+        Corrupt: they differ.
+    """
+    from adwarm.store.schema import find_differences, get_current_revision, get_head_revision
+
+    differences = find_differences(runtime.engine)
+    if get_current_revision(runtime.engine) != get_head_revision():
+        return "newer than this version, which can use it"  # and compatible, so that additions are expected
+    if differences:
+        raise Corrupt(f"the tables differ from schema {get_head_revision()}: {'; '.join(differences)}")
+    return "each table is as this version needs it"
 
 
 def check_stored_days(runtime: "Runtime") -> str:

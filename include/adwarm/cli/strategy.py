@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from adwarm.planning.strategy_use import StrategyReport
     from adwarm.runtime import Runtime
 
-app = typer.Typer(help="Keep named reports warm on a schedule.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Keep named reports warm on a schedule.", no_args_is_help=True)
 NameArgument = Annotated[str, typer.Argument(help="Name of the strategy.")]
 _SHOWN_TIMES = 5
 _SHOWN_RUNS = 5
@@ -30,10 +30,20 @@ def strategy() -> None:
 
 
 @app.command("list")
-def list_strategies(*, as_json: JsonOption = False) -> None:
-    """List the strategies: how much of each is fresh, what the last 30 days brought, and when it runs next."""
+def list_strategies(
+    name: Annotated[str | None, typer.Argument(help="Only this strategy, with all that is known of it.")] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List the strategies: how much of each is fresh, what the last 30 days brought, and when it runs next.
+
+    With NAME: definition, next due times in its zone, coverage, use and latest runs.
+    """
     from adwarm.runtime import Runtime
 
+    if name is not None:
+        _print_strategy(name, as_json=as_json)
+        return
     _, reports, at = _load(Runtime())
     if as_json:
         print_json([report_fields(report, at) for report in reports.values()])
@@ -42,9 +52,7 @@ def list_strategies(*, as_json: JsonOption = False) -> None:
         print_table("Strategies", COLUMNS, rows, "none; create one with `adwarm strategy set`")
 
 
-@app.command("show")
-def show_strategy(name: NameArgument, *, as_json: JsonOption = False) -> None:
-    """Show one strategy: definition, next due times in its zone, coverage, use and latest runs."""
+def _print_strategy(name: str, *, as_json: bool) -> None:
     from adwarm.planning.strategy_schedule import list_due_times
     from adwarm.runtime import Runtime
     from adwarm.store import strategy_warms
@@ -102,15 +110,16 @@ def set_strategy(
     open_hours: Annotated[int | None, typer.Option(help="Hours after a due time in which it may still fetch.")] = None,
     retire_unused: Annotated[bool | None, typer.Option(help="Disable it when nobody used it for 30 days.")] = None,
     opened_only: Annotated[bool | None, typer.Option(help="Warm only what was opened in the last 30 days.")] = None,
+    enabled: Annotated[
+        bool | None,
+        typer.Option("--enabled/--disabled", help="Plan it, anew if it was retired; or keep it, and plan it no more."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a strategy, or change the given options of one and leave the others.
 
     A new strategy needs a date range. It is due at once, then on its schedule.
     """
-    from adwarm.planning.strategy_changes import apply_changes, check_changes
-    from adwarm.runtime import Runtime
-
     values = {
         "date_ranges": _split("--range", date_ranges),
         "accounts": _split("--account", accounts),
@@ -131,26 +140,7 @@ def set_strategy(
     given |= {"accounts": None} if all_accounts else {}
     if (all_accounts and accounts) or (no_exclusions and excluded):
         raise BadRequest("give either accounts, or --all-accounts and --no-exclusions, not both of one kind")
-    runtime = Runtime()
-    changes = check_changes(runtime.engine, runtime.settings, {name: given}, runtime.clock.now())
-    apply_changes(runtime.engine, runtime.settings, changes, runtime.clock.now())
-    _print_change(runtime, changes[0], as_json=as_json)
-
-
-@app.command("enable")
-def enable_strategies(
-    names: Annotated[list[str], typer.Argument(help="Names.")], *, as_json: JsonOption = False
-) -> None:
-    """Let the schedule plan strategies again; a retired one starts anew."""
-    _set_enabled(names, enabled=True, as_json=as_json)
-
-
-@app.command("disable")
-def disable_strategies(
-    names: Annotated[list[str], typer.Argument(help="Names.")], *, as_json: JsonOption = False
-) -> None:
-    """Keep strategies, and plan them no more."""
-    _set_enabled(names, enabled=False, as_json=as_json)
+    _change(name, given, enabled, as_json=as_json)
 
 
 @app.command("remove")
@@ -163,12 +153,15 @@ def remove_strategies(
 
     runtime = Runtime()
     remove(runtime.engine, names, runtime.clock.now())
-    _print_names("removed", names, as_json=as_json)
+    if as_json:
+        print_json({"removed": names})
+    else:
+        typer.echo("\n".join(f"strategy {name} is removed" for name in names))
 
 
 @app.command("import")
 def import_strategies(
-    file: Annotated[Path, typer.Argument(help="A TOML file with a table [strategies.NAME] for each strategy.")],
+    file: Annotated[Path, typer.Argument(help="A TOML file with a table strategies.NAME for each strategy.")],
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the file and write nothing.")] = False,
     as_json: JsonOption = False,
@@ -228,20 +221,30 @@ def _find(reports: "Mapping[str, StrategyReport]", name: str) -> "StrategyReport
     return reports[name]
 
 
-def _set_enabled(names: list[str], *, enabled: bool, as_json: bool) -> None:
-    from adwarm.planning.strategy_changes import set_strategies_enabled
+def _change(name: str, given: dict[str, Any], enabled: bool | None, *, as_json: bool) -> None:
+    """Store the given fields and whether the strategy is planned, and print what has changed."""
+    from adwarm.planning.strategy_changes import apply_changes, check_changes, set_strategies_enabled
     from adwarm.runtime import Runtime
 
     runtime = Runtime()
-    set_strategies_enabled(runtime.engine, names, runtime.clock.now(), enabled=enabled)
-    _print_names("enabled" if enabled else "disabled", names, as_json=as_json)
-
-
-def _print_names(done: str, names: list[str], *, as_json: bool) -> None:
-    if as_json:
-        print_json({done: names})
+    changes = []
+    if given or enabled is None:
+        changes = check_changes(runtime.engine, runtime.settings, {name: given}, runtime.clock.now())
+        apply_changes(runtime.engine, runtime.settings, changes, runtime.clock.now())
+    if enabled is not None:
+        set_strategies_enabled(runtime.engine, [name], runtime.clock.now(), enabled=enabled)
+    if changes:
+        _print_change(runtime, changes[0], as_json=as_json)
     else:
-        typer.echo("\n".join(f"strategy {name} is {done}" for name in names))
+        _print_enabled(name, is_enabled=bool(enabled), as_json=as_json)
+
+
+def _print_enabled(name: str, *, is_enabled: bool, as_json: bool) -> None:
+    change = "enabled" if is_enabled else "disabled"
+    if as_json:
+        print_json({"name": name, "change": change})
+    else:
+        typer.echo(f"strategy {name} is {change}")
 
 
 def _print_change(runtime: "Runtime", change: "StrategyChange", *, as_json: bool) -> None:

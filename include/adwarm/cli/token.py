@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Tokens of the read API: make one for a reader, list them, revoke one.",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 _COLUMNS = ("id", "name", "scopes", "accounts", "actor", "highest priority", "state", "expires", "last used")
 _MAX_NAME = 80

@@ -1,4 +1,4 @@
-"""`adwarm warm`: fetches reports now."""
+"""`adwarm warm`: fetches reports now, or requests them from the queue."""
 
 from collections import Counter
 from dataclasses import replace
@@ -9,7 +9,6 @@ import typer
 from adwarm.cli.options import (
     AtOption,
     JsonOption,
-    PriorityOption,
     ReportOption,
     clock_at,
     get_doer,
@@ -17,6 +16,7 @@ from adwarm.cli.options import (
     split_commas,
 )
 from adwarm.cli.output import print_json, print_table, write_to_stderr
+from adwarm.cli.warm_queue import queue_reports, retry_failed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,31 +27,76 @@ if TYPE_CHECKING:
 
 
 def warm(
-    accounts: Annotated[list[str], typer.Argument(help="Account ids, such as act_1234.")],
+    accounts: Annotated[list[str] | None, typer.Argument(help="Account ids, such as act_1234.")] = None,
     *,
     date_ranges: Annotated[
-        list[str], typer.Option("--range", help="Date ranges, separated by commas; may be repeated.")
-    ],
+        list[str] | None, typer.Option("--range", help="Date ranges, separated by commas; may be repeated.")
+    ] = None,
     report: ReportOption = "default",
-    priority: PriorityOption = "low",
+    priority: Annotated[
+        str | None, typer.Option(help="critical, high, normal or low; default: low, with --queue normal.")
+    ] = None,
     at: AtOption = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="Request them from the queue, which the DAG adwarm_request_queue drains.")
+    ] = False,
+    wait: Annotated[
+        float | None, typer.Option("--wait", help="With --queue, wait up to this many seconds; also their deadline.")
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Request again what failed, instead of naming reports.")
+    ] = False,
+    run: Annotated[str | None, typer.Option("--run", help="With --failed: the failed warms of this run.")] = None,
+    hours: Annotated[
+        int, typer.Option("--hours", help="With --failed: requests that failed this recently.", min=1, max=168)
+    ] = 24,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --failed: only show them.")] = False,
+    why: Annotated[str, typer.Option("--why", help="With --failed: why; kept with the action.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Fetch reports now, within the shared limits. Fresh reports are skipped.
 
-    Exits with 1 when one of the reports could not be fetched.
+    Exits with 1 when one of the reports could not be fetched. With --queue or --failed, reports are requested instead,
+    and a worker fetches them by priority; with --wait, exits with 1 unless all are completed in time.
     """
     from adwarm.foundation.errors import BadRequest
-    from adwarm.model import Priority, ReportKey
-    from adwarm.prefetch.outcome_text import describe_result, describe_stored_days
+    from adwarm.model import Priority
     from adwarm.runtime import Runtime
 
-    names = split_commas(date_ranges)
-    if not names:
+    if failed:
+        if accounts or date_ranges or queue:
+            raise BadRequest("--failed finds the reports itself; leave out the accounts, --range and --queue")
+        retry_failed(run, hours, why, dry_run=dry_run, as_json=as_json)
+        return
+    if run or dry_run or why:
+        raise BadRequest("--run, --dry-run and --why go with --failed")
+    keys = _parse_keys(accounts or (), split_commas(date_ranges), report)
+    chosen = parse_option(Priority.parse, priority or ("normal" if queue else "low"))
+    if queue:
+        if at:
+            raise BadRequest("--at goes with a fetch now; leave it out, or leave out --queue")
+        queue_reports(keys, chosen, wait, as_json=as_json)
+    elif wait is not None:
+        raise BadRequest("--wait goes with --queue")
+    else:
+        _print_result(_fetch(Runtime(clock=clock_at(at)), keys, chosen), as_json=as_json)
+
+
+def _parse_keys(accounts: "Sequence[str]", date_ranges: "Sequence[str]", report: str) -> "list[ReportKey]":
+    from adwarm.foundation.errors import BadRequest
+    from adwarm.model import ReportKey
+
+    if not accounts:
+        raise BadRequest("name an account, such as act_1234; or --failed")
+    if not date_ranges:
         raise BadRequest("--range names no date range; write one such as yesterday")
-    keys = [ReportKey.parse(account, name, report) for account in accounts for name in names]
-    priority_class = parse_option(Priority.parse, priority)
-    result = _fetch(Runtime(clock=clock_at(at)), keys, priority_class)
+    return list(dict.fromkeys(ReportKey.parse(account, name, report) for account in accounts for name in date_ranges))
+
+
+def _print_result(result: "BatchResult", *, as_json: bool) -> None:
+    """Print what was fetched; exits with 1 unless every report is served."""
+    from adwarm.prefetch.outcome_text import describe_result, describe_stored_days
+
     calls = _calls_by_account(result.outcomes)
     if as_json:
         print_json({**result.summary(), "outcomes": [_outcome_fields(outcome) for outcome in result.outcomes]})

@@ -7,7 +7,7 @@
 | `account` | the account that is fetched                                                             |
 | `ids`     | the planned warms (`warm-12`) and readers' requests (`request-7`) that the line is about |
 
-`adwarm trace` takes a run or one of these ids. Facts follow into the threads of a batch. No line contains a secret.
+`adwarm status` takes a run or one of these ids. Facts follow into the threads of a batch. No line contains a secret.
 """
 
 import logging

@@ -68,7 +68,7 @@ def build_message(alert: StoredAlert, notice: str) -> Message:
         lines.append(f"Resolved{ended}: no further error came. Nothing is left to do.")
     else:
         lines.append(f"Next step: {alert.next_step}")
-    lines.append(f"Where to look: adwarm errors --kind {quote(alert.kind)}, adwarm alerts list")
+    lines.append(f"Where to look: adwarm errors --kind {quote(alert.kind)}, adwarm errors --alerts")
     return Message(title, "\n".join(lines), alert.kind, alert.example or "", is_resolved)
 
 
@@ -86,7 +86,7 @@ def _build_fatigue_message(alert: StoredAlert) -> Message:
 
 
 def build_test_message(channel: str) -> Message:
-    """Return the message of `adwarm alerts test`."""
+    """Return the message of `adwarm doctor --send-alert`."""
     text = f"This is a test of the channel {channel!r}. Alerts of adwarm arrive here. Nothing has failed."
     return Message("adwarm: test of alerts", text, "Test", "act_1 last_7d")
 

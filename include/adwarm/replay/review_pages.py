@@ -25,7 +25,7 @@ def get_review(context: Context, run_id: str) -> PolicyReview:
     if review is None and run_id == NEWEST:
         raise NotFound("there is no review yet; the DAG adwarm_policy_review makes one every Monday, or when triggered")
     if review is None:
-        raise NotFound(f"there is no review of the run {run_id[:250]!r}; adwarm review list shows the runs")
+        raise NotFound(f"there is no review of the run {run_id[:250]!r}; adwarm review shows the runs")
     return review
 
 

@@ -1,4 +1,4 @@
-"""The commands of the actions: switch, unpark, retry, cache purge, and the list of what was done."""
+"""The commands of the actions: switch, unpark, warm --failed, cache purge, and the list of what was done."""
 
 from adwarm.foundation.errors import Transient
 from adwarm.model import PlannedWarm, Priority, ReportKey, WarmReason, WarmResult, WarmStatus
@@ -19,12 +19,12 @@ def test_switches_are_turned_and_listed(adwarm: Adwarm) -> None:
     status = adwarm("status", "--json").json["switches"]
     assert (status["warming"]["is_on"], status["shadow"]["is_on"]) == (False, False)
     assert "incident 7" in adwarm("switch").stdout
-    listed = adwarm("actions", "list", "--json").json
+    listed = adwarm("status", "--actions", "--json").json
     assert [(x["action"], x["succeeded"], x["via"]) for x in listed] == [
         ("switch_warming", False, "cli"),
         ("switch_warming", True, "cli"),
     ]
-    assert "switch_warming" in adwarm("actions", "list").stdout
+    assert "switch_warming" in adwarm("status", "--actions").stdout
 
 
 def test_a_backfill_is_refused_while_warming_is_off(adwarm: Adwarm) -> None:
@@ -59,21 +59,21 @@ def test_failed_requests_and_warms_are_requested_again(adwarm: Adwarm) -> None:
         runtime.engine, "dag/1", [WarmResult(warm_id=row.id, status=WarmStatus.FAILED, error="it broke")], 1, []
     )
 
-    assert adwarm("retry", "--dry-run", "--json").json["failed"][0]["reason"] == "no answer"
-    assert len(adwarm("retry", "--json").json["result"]["requests"]) == 1
-    assert adwarm("retry", "--json").json["failed"] == []
-    of_run = adwarm("retry", "--run", "dag/1", "--why", "fixed")
+    assert adwarm("warm", "--failed", "--dry-run", "--json").json["failed"][0]["reason"] == "no answer"
+    assert len(adwarm("warm", "--failed", "--json").json["result"]["requests"]) == 1
+    assert adwarm("warm", "--failed", "--json").json["failed"] == []
+    of_run = adwarm("warm", "--failed", "--run", "dag/1", "--why", "fixed")
     assert "1 report requested" in of_run.stdout
-    assert adwarm("retry", "--run", "dag/none").exit_code == 1
+    assert adwarm("warm", "--failed", "--run", "dag/none").exit_code == 1
     assert {str(item.key) for item in runtime.queue.list_newest(5)} == {"act_1 yesterday", "act_2 last_7d"}
 
 
 def test_what_commands_do_is_recorded(adwarm: Adwarm) -> None:
     """Warming, enqueuing and purging by hand are in the list with the results."""
     adwarm("warm", "act_1", "--range", "yesterday")
-    adwarm("enqueue", "act_2", "yesterday")
+    adwarm("warm", "--queue", "act_2", "--range", "yesterday")
     adwarm("cache", "purge", "--account", "act_1")
-    actions = adwarm("actions", "list", "--json").json
+    actions = adwarm("status", "--actions", "--json").json
     assert [item["action"] for item in actions] == ["purge", "warm_now", "warm_now"]
     assert "deleted 1 entry" in actions[0]["detail"]
     assert actions[1]["arguments"]["reports"] == ["act_2 yesterday"]

@@ -1,4 +1,4 @@
-"""`adwarm alerts`: the list, and the test of the channels."""
+"""Alerts on the command line: the list, and the test of the channels."""
 
 import json
 from datetime import timedelta
@@ -41,7 +41,7 @@ def test_alerts_are_listed_and_old_ones_resolved(adwarm: Adwarm, home: Path, mon
         raise_alert(runtime, "warehouse", minutes=20)
         raise_alert(runtime, "meta")
         assert runtime.notice_sender.wait(30)
-        found = adwarm("alerts", "list", "--json").json
+        found = adwarm("errors", "--alerts", "--json").json
     assert [(item["scope"], item["errors"], item["resolved_at"] is None) for item in found] == [
         ("meta", 10, True),
         ("warehouse", 10, False),
@@ -56,7 +56,7 @@ def test_alerts_are_listed_and_old_ones_resolved(adwarm: Adwarm, home: Path, mon
         "10 errors Transient of warehouse in 5 min",
         "resolved: 10 errors Transient of warehouse",
     ]
-    shown = adwarm("alerts", "list", "--open").stdout
+    shown = adwarm("errors", "--alerts", "--open").stdout
     assert "meta" in shown
     assert "warehouse" not in shown
     assert "mail (not yet: queued)" in " ".join(shown.split())
@@ -83,9 +83,9 @@ def test_each_channel_is_tested(adwarm: Adwarm, home: Path, monkeypatch: pytest.
     """One message each: delivered, failed with its reason, or queued for the DAG; a failure ends with 1."""
     with run_sink() as sink:
         use_channels(monkeypatch, {"type": "apprise", "name": "hook", "url": sink.url}, MAIL)
-        good = adwarm("alerts", "test", "--json")
+        good = adwarm("doctor", "--send-alert", "--json")
         sink.status = 500
-        bad = adwarm("alerts", "test", "--channel", "hook", "--json")
+        bad = adwarm("doctor", "--send-alert", "--channel", "hook", "--json")
     assert {item["channel"]: item["result"] for item in good.json} == {
         "log": "delivered",
         "hook": "delivered",
@@ -103,7 +103,7 @@ def test_each_channel_is_tested(adwarm: Adwarm, home: Path, monkeypatch: pytest.
 def test_an_unknown_channel_is_named(adwarm: Adwarm, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error lists the channels there are."""
     use_channels(monkeypatch, MAIL)
-    result = adwarm("alerts", "test", "--channel", "pager", "--json")
+    result = adwarm("doctor", "--send-alert", "--channel", "pager", "--json")
     assert result.exit_code == 1
     assert "log, mail" in result.json["error"]
 

@@ -62,7 +62,7 @@ def test_an_invalid_argument_is_one_line(adwarm: Adwarm, subtests: pytest.Subtes
         ("fatigue", "act_1"),
         ("verify",),
         ("db", "upgrade"),
-        ("db", "current"),
+        ("db", "upgrade", "--plan"),
     ],
 )
 def test_an_invalid_setting_is_one_line_without_its_secret(

@@ -13,7 +13,7 @@ RANGE = ("--from", "2026-06-01", "--to", "2026-07-30", "--at", "2026-11-25T12:00
 def test_estimate_then_run_then_nothing_left(adwarm: Adwarm, platform: SimulatorServer) -> None:
     """The estimate makes no call; the run fetches every day; a rerun makes no call, and the estimate is 0."""
     platform.reset()
-    before = adwarm("backfill", "estimate", *RANGE, "--accounts", "act_1,2", "--json").json
+    before = adwarm("backfill", "run", "--dry-run", *RANGE, "--accounts", "act_1,2", "--json").json
     assert (before["accounts"], before["days"], before["rows_from"], platform.calls()["total"]) == (
         2,
         120,
@@ -27,7 +27,7 @@ def test_estimate_then_run_then_nothing_left(adwarm: Adwarm, platform: Simulator
     assert "2 accounts lack" in done.stderr
 
     again = adwarm("backfill", "run", *RANGE, "--accounts", "act_1,2", "--json")
-    after = adwarm("backfill", "estimate", *RANGE, "--accounts", "act_1,2", "--json").json
+    after = adwarm("backfill", "run", "--dry-run", *RANGE, "--accounts", "act_1,2", "--json").json
     assert (again.json["requests"], after["days"], after["requests"], platform.calls()["total"]) == (0, 0, 0, calls)
 
 
@@ -37,14 +37,14 @@ def test_run_without_names_takes_the_accounts_of_the_source(adwarm: Adwarm) -> N
 
     assert result.exit_code == 0
     assert "fetched" in result.stdout
-    assert adwarm("backfill", "estimate", *RANGE, "--json").json["accounts"] == 3
+    assert adwarm("backfill", "run", "--dry-run", *RANGE, "--json").json["accounts"] == 3
 
 
 def test_invalid_backfills_are_rejected(adwarm: Adwarm) -> None:
     """Days older than 37 months, invalid days, and an estimate without accounts: each error says what to do."""
     old = adwarm("backfill", "run", "--from", "2020-01-01", "--to", "2020-02-01", "--accounts", "1")
-    none = adwarm("backfill", "estimate", "--from", "tomorrow", "--to", "2026-07-30", "--accounts", "1")
-    nobody = adwarm("backfill", "estimate", *RANGE)
+    none = adwarm("backfill", "run", "--dry-run", "--from", "tomorrow", "--to", "2026-07-30", "--accounts", "1")
+    nobody = adwarm("backfill", "run", "--dry-run", *RANGE)
 
     assert (old.exit_code, none.exit_code, nobody.exit_code) == (1, 1, 1)
     assert "37 months" in old.stderr

@@ -38,11 +38,11 @@ def test_commands_work_after_a_fallback(
         ("status", "--json"),
         ("warm", "act_1", "--range", "yesterday"),
         ("get", "act_1", "yesterday", "--fetch"),
-        ("enqueue", "act_1", "yesterday"),
+        ("warm", "--queue", "act_1", "--range", "yesterday"),
         ("verify",),
-        ("cache", "compact"),
+        ("maintain", "--step", "compact"),
         ("db", "upgrade"),
-        ("db", "current", "--json"),
+        ("db", "upgrade", "--plan", "--json"),
     ]:
         with subtests.test(words=words):
             result = adwarm(*words)

@@ -11,12 +11,12 @@ from .conftest import Adwarm
 
 def test_the_schema_is_upgraded_and_shown(adwarm: Adwarm) -> None:
     """The revision is empty before an upgrade and the newest after it; a second upgrade changes nothing."""
-    before = adwarm("db", "current", "--json").json
+    before = adwarm("db", "upgrade", "--plan", "--json").json
     assert before["database"] is None
     made = adwarm("db", "upgrade", "--json").json
     assert (made["before"], made["now"]) == (None, before["needed"])
     assert "sqlite" in adwarm("db", "upgrade").stdout
-    assert adwarm("db", "current", "--json").json["database"] == before["needed"]
+    assert adwarm("db", "upgrade", "--plan", "--json").json["database"] == before["needed"]
 
 
 def test_the_database_is_reset(adwarm: Adwarm) -> None:
@@ -37,24 +37,24 @@ def test_a_plan_changes_nothing(adwarm: Adwarm) -> None:
 
     assert [step["revision"] for step in plan] == [migration.revision for migration in list_migrations()]
     assert "CREATE TABLE payload" in statements
-    assert adwarm("db", "current", "--json").json["database"] is None
+    assert adwarm("db", "upgrade", "--plan", "--json").json["database"] is None
     adwarm("db", "upgrade")
-    assert adwarm("db", "upgrade", "--plan", "--json").json == {"migrations": []}
+    assert adwarm("db", "upgrade", "--plan", "--json").json["migrations"] == []
     assert "newest schema" in adwarm("db", "upgrade", "--plan").stdout
 
 
 def test_the_database_is_checked(adwarm: Adwarm, home: Path) -> None:
-    """`check` needs a schema, finds none of it changed, and names a table that is missing with exit code 1."""
-    assert "adwarm db upgrade" in adwarm("db", "check").stderr
+    """The doctor's check `schema` finds no table changed, and names one that is missing with exit code 1."""
     adwarm("db", "upgrade")
-    assert adwarm("db", "check", "--json").json["differences"] == []
+    (whole,) = adwarm("doctor", "--only", "schema", "--json").json
+    assert (whole["name"], whole["ok"]) == ("schema", True)
     with sqlite3.connect(home / "adwarm.db") as connection:
         connection.execute("DROP TABLE schema_change")
 
-    checked = adwarm("db", "check")
+    checked = adwarm("doctor", "--only", "schema")
 
-    assert checked.exit_code == 1
-    assert "schema_change" in checked.stdout
+    assert (checked.exit_code, "schema_change" in checked.stdout) == (1, True)
+    assert "there is no check 'scheme'; the checks are settings" in adwarm("doctor", "--only", "scheme").stderr
 
 
 def test_the_database_is_downgraded(adwarm: Adwarm, next_migration: Callable[[str], Migration]) -> None:
@@ -74,8 +74,8 @@ def test_a_database_of_an_earlier_checkout_starts_anew(adwarm: Adwarm, home: Pat
     adwarm("warm", "act_1", "--range", "yesterday")
     with sqlite3.connect(home / "adwarm.db") as connection:
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '13'")
-    refused = [adwarm(*command) for command in (("status",), ("db", "upgrade"), ("db", "check"))]
-    assert [result.exit_code for result in refused] == [1, 1, 1]
+    refused = [adwarm(*command) for command in (("status",), ("db", "upgrade"))]
+    assert [result.exit_code for result in refused] == [1, 1]
     assert all("start anew with `adwarm db reset --yes`" in result.stderr for result in refused)
 
     assert adwarm("db", "reset", "--yes", "--json").json["before"] == "13"

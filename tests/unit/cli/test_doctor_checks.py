@@ -233,7 +233,7 @@ def test_open_alerts_and_failed_deliveries(runtime: Runtime) -> None:
     assert notice is not None
     finish_notice(runtime.engine, notice, "ConnectError")
     failed = _run(check_open_alerts, runtime)
-    assert (failed.mark, failed.fix) == ("FIX", "adwarm alerts test")
+    assert (failed.mark, failed.fix) == ("FIX", "adwarm doctor --send-alert")
 
 
 def test_a_turned_switch_is_a_note(runtime: Runtime) -> None:

@@ -75,12 +75,13 @@ def test_what_the_limit_hides_is_counted() -> None:
 def test_why_a_report_was_not_warm(adwarm: Adwarm, learn_forecast: Callable[[], None]) -> None:
     """The answer, what to do and each step are printed, or one JSON document; bad input says what to write."""
     learn_forecast()
-    words = ("plan", "why", "act_1", "today", "--at", "2026-10-29T09:10:00+00:00")
+    words = ("plan", "act_1", "today", "--at", "2026-10-29T09:10:00+00:00")
     shown = adwarm(*words).stdout
     assert "act_1 today was not warm at 2026-10-29 09:10 UTC because no run of adwarm_intelligent_warming" in shown
     assert "What to do: " in shown
     assert "1. Account (ok)" in shown
     made = adwarm(*words, "--json").json
     assert (made["is_warm"], made["steps"][-1]["status"]) == (False, "not reached")
-    assert "is not valid" in adwarm("plan", "why", "nobody", "today", "--json").json["error"]
-    assert "--at" in adwarm("plan", "why", "act_1", "today", "--at", "noon", "--json").json["error"]
+    assert "is not valid" in adwarm("plan", "nobody", "today", "--json").json["error"]
+    assert "--at" in adwarm("plan", "act_1", "today", "--at", "noon", "--json").json["error"]
+    assert "name the date range" in adwarm("plan", "act_1").stderr

@@ -33,7 +33,7 @@ def test_without_time_to_prepare_the_query_changes_at_once(adwarm: Adwarm, monke
 
 def test_the_sql_of_a_report_is_printed(adwarm: Adwarm) -> None:
     """The script attaches the database of this home; a report that is not configured is refused."""
-    printed, refused = adwarm("report", "sql"), adwarm("report", "sql", "unknown")
+    printed, refused = adwarm("report", "list", "--sql", "default"), adwarm("report", "list", "--sql", "unknown")
     assert printed.stdout.startswith("ATTACH '")
     assert "/adwarm.db' AS adwarm (TYPE sqlite" in printed.stdout
     assert (printed.exit_code, refused.exit_code, refused.stdout) == (0, 1, "")

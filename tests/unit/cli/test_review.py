@@ -1,4 +1,4 @@
-"""The commands `adwarm review list`, `show` and `page`."""
+"""`adwarm review`: the list, one review, and its page."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,39 +43,39 @@ def _run(*words: str) -> str:
 
 def test_reviews_are_listed_and_shown(home: Path) -> None:
     """The newest comes first; each states what was achieved and why it ended so."""
-    rows = orjson.loads(_run("list", "--json"))
+    rows = orjson.loads(_run("--json"))
     assert [(row["run_id"], row["verdict"], row["headline"]) for row in rows] == [
         ("later", "too_little_log", None),
         (RUN, "kept", TEXT),
     ]
-    assert len(orjson.loads(_run("list", "--limit", "1", "--json"))) == 1
-    assert orjson.loads(_run("show", "--json"))["run_id"] == "later"
-    shown = orjson.loads(_run("show", RUN, "--json"))
+    assert len(orjson.loads(_run("--limit", "1", "--json"))) == 1
+    assert orjson.loads(_run("newest", "--json"))["run_id"] == "later"
+    shown = orjson.loads(_run(RUN, "--json"))
     assert (shown["headline"], shown["source"], shown["figures"]["why"]) == (
         TEXT,
         "it was trained again",
         "nothing is better",
     )
-    assert "nothing is better" in _run("show", RUN)
-    assert "1.52 x" in _run("list")
+    assert "nothing is better" in _run(RUN)
+    assert "1.52 x" in _run()
 
 
 def test_the_page_is_written_to_a_file(home: Path, tmp_path: Path) -> None:
     """A review without a page says why; an unknown run names the command that lists them."""
     out = tmp_path / "new" / "page.html"
-    assert str(out.name) in _run("page", RUN, "--out", str(out))
+    assert str(out.name) in _run(RUN, "--page", str(out))
     assert out.read_bytes() == b"<p>the page</p>"
-    for words, run in (("too short", "newest"), ("adwarm review list", "nobody")):
+    for words, run in (("too short", "newest"), ("adwarm review shows", "nobody")):
         with pytest.raises(NotFound, match=words):
-            _run("page", run, "--out", str(out))
+            _run(run, "--page", str(out))
     next((home / "data" / "reports").iterdir()).unlink()
     with pytest.raises(NotFound, match="is gone"):
-        _run("page", RUN, "--out", str(out))
+        _run(RUN, "--page", str(out))
 
 
 def test_without_a_review_the_dag_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty store says how the first review comes about."""
     monkeypatch.setenv("ADWARM_HOME", str(tmp_path))
-    assert "adwarm_policy_review" in _run("list")
+    assert "adwarm_policy_review" in _run()
     with pytest.raises(NotFound, match="adwarm_policy_review"):
-        _run("show")
+        _run("newest")

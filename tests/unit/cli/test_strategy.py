@@ -44,7 +44,7 @@ def test_set_creates_and_changes_only_what_is_given(adwarm: Adwarm) -> None:
     second = adwarm("strategy", "set", "board", "--cron", "0 7 * * mon-fri", "--json").json
     assert second["fields"] == {"cron": {"before": "0 */6 * * *", "after": "0 7 * * mon-fri"}}
     assert adwarm("strategy", "set", "board", "--account", "act_77", "--json").json["change"] == "unchanged"
-    shown = adwarm("strategy", "show", "board", "--json").json
+    shown = adwarm("strategy", "list", "board", "--json").json
     assert (shown["definition"]["retire_unused"], shown["definition"]["accounts"]) == (True, ["act_77"])
     assert len(shown["due"]) == 5
     assert adwarm("strategy", "set", "board", "--all-accounts", "--json").json["fields"]["accounts"]["after"] is None
@@ -53,7 +53,7 @@ def test_set_creates_and_changes_only_what_is_given(adwarm: Adwarm) -> None:
 def test_show_prints_the_due_times_in_the_zone(adwarm: Adwarm) -> None:
     """The table of due times names the strategy's own zone."""
     _make(adwarm, "--cron", "0 7 * * *", "--time-zone", "Asia/Tokyo")
-    text = adwarm("strategy", "show", "board").stdout
+    text = adwarm("strategy", "list", "board").stdout
     assert "07:00 JST" in text
     assert "Latest runs: none yet" in text
 
@@ -78,9 +78,9 @@ def test_invalid_values_are_refused(adwarm: Adwarm, subtests: pytest.Subtests) -
 def test_disable_enable_and_remove(adwarm: Adwarm) -> None:
     """Each says what it did; a removed default stays removed; an unknown name changes nothing."""
     _make(adwarm)
-    assert adwarm("strategy", "disable", "board", "--json").json == {"disabled": ["board"]}
+    assert adwarm("strategy", "set", "board", "--disabled", "--json").json["change"] == "disabled"
     assert adwarm("strategy", "list", "--json").json[0]["next_run"] is None
-    assert adwarm("strategy", "enable", "board", "--json").json == {"enabled": ["board"]}
+    assert adwarm("strategy", "set", "board", "--enabled", "--json").json["change"] == "enabled"
     failed = adwarm("strategy", "remove", "default_dashboards", "typo")
     assert "there is no strategy 'typo'; the strategies are board, default_dashboards" in failed.stderr
     assert len(adwarm("strategy", "list", "--json").json) == 2
@@ -89,11 +89,13 @@ def test_disable_enable_and_remove(adwarm: Adwarm) -> None:
 
 
 def test_changes_of_the_state_are_lines(adwarm: Adwarm) -> None:
-    """A line for each strategy, and no table."""
+    """A line, and no table; with other options, these are changed as well; an unknown name is an error."""
     _make(adwarm)
-    assert adwarm("strategy", "disable", "board").stdout == "strategy board is disabled\n"
-    both = "strategy board is enabled\nstrategy default_dashboards is enabled\n"
-    assert adwarm("strategy", "enable", "board", "default_dashboards").stdout == both
+    assert adwarm("strategy", "set", "board", "--disabled").stdout == "strategy board is disabled\n"
+    assert adwarm("strategy", "set", "board", "--enabled").stdout == "strategy board is enabled\n"
+    both = adwarm("strategy", "set", "board", "--disabled", "--open-hours", "3", "--json").json
+    assert (both["fields"]["open_hours"]["after"], both["next_run"]) == (3, None)
+    assert adwarm("strategy", "set", "nobody", "--disabled").exit_code == 1
     assert adwarm("strategy", "remove", "board").stdout == "strategy board is removed\n"
 
 

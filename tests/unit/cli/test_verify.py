@@ -55,7 +55,7 @@ def test_what_verify_finds_is_in_the_error_history_and_raises_an_alert(
     (event,) = adwarm("errors", "--json").json
     assert [event[name] for name in ("source", "kind", "account_id")] == ["store", "Corrupt", "act_1"]
     assert "last_7d" in event["subject"]
-    (alert,) = adwarm("alerts", "list", "--json").json
+    (alert,) = adwarm("errors", "--alerts", "--json").json
     assert (alert["kind"], alert["scope"]) == ("Corrupt", "account:act_1")
 
 

@@ -37,7 +37,7 @@ def test_a_message_says_what_a_human_needs() -> None:
         "Example: act_1 last_7d",
         "Reason: too many calls",
         "Next step: Wait.",
-        "Where to look: adwarm errors --kind Throttled, adwarm alerts list",
+        "Where to look: adwarm errors --kind Throttled, adwarm errors --alerts",
     ]
     assert (message.kind, message.key, message.is_resolved) == ("Throttled", "act_1 last_7d", False)
 

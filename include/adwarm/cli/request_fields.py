@@ -1,51 +1,14 @@
-"""`adwarm request`: the state of a queued request, and where its answer is."""
+"""The state of a queued request, and where its answer is, as the commands print it."""
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from adwarm.cli.options import JsonOption
-from adwarm.cli.output import format_value, print_json, print_table
+from adwarm.cli.output import format_value
 
 if TYPE_CHECKING:
     from adwarm.model import ReportKey
     from adwarm.runtime import Runtime
     from adwarm.store.requests import QueuedRequest
-
-_LIST_COLUMNS = ("id", "report", "status", "class", "enqueued", "ended", "error")
-
-
-def request(
-    request_id: Annotated[
-        int | None,
-        typer.Argument(metavar="ID", help="Id that `adwarm enqueue` printed; default: the newest requests."),
-    ] = None,
-    *,
-    limit: Annotated[int, typer.Option(help="Requests to list without an ID.", min=1, max=1000)] = 20,
-    as_json: JsonOption = False,
-) -> None:
-    """Show a queued request: its state, position, deadline and error, and where its answer is.
-
-    Without ID, lists the newest requests. An ended request can be looked up for seven days.
-    """
-    from adwarm.foundation.errors import NotFound
-    from adwarm.runtime import Runtime
-
-    runtime = Runtime()
-    if request_id is None:
-        _print_list(runtime, limit, as_json=as_json)
-        return
-    queued = runtime.queue.find(request_id)
-    if queued is None:
-        raise NotFound(
-            f"there is no request {request_id}; `adwarm request` lists the newest; each is kept a week after its end"
-        )
-    fields = request_fields(runtime, queued)
-    if as_json:
-        print_json(fields)
-    else:
-        print_table(f"Request {queued.id}", ("", ""), describe_request(fields).items())
 
 
 def request_fields(runtime: "Runtime", queued: "QueuedRequest") -> dict[str, Any]:
@@ -152,25 +115,3 @@ def describe_answer(answer: dict[str, Any]) -> str:
     fresh = "final" if until is None else f"fresh until {format_value(until)}"
     state = fresh if answer["status"] == "hit" else f"stale ({answer['reason']})"
     return f"`{answer['command']}` reads it; {state}"
-
-
-def _print_list(runtime: "Runtime", limit: int, *, as_json: bool) -> None:
-    from adwarm.store.requests import to_datetime
-
-    listed = runtime.queue.list_newest(limit)
-    rows = [
-        {
-            "id": item.id,
-            "key": str(item.key),
-            "status": item.status.value,
-            "priority": item.priority.name.lower(),
-            "enqueued_at": to_datetime(item.enqueued_at),
-            "finished_at": None if item.finished_at is None else to_datetime(item.finished_at),
-            "error": item.error,
-        }
-        for item in listed
-    ]
-    if as_json:
-        print_json(rows)
-    else:
-        print_table("Requests, the newest first", _LIST_COLUMNS, [tuple(row.values()) for row in rows], "none yet")

@@ -1,4 +1,4 @@
-"""`adwarm enqueue`: queue, join, wait, reject; and the queue in `adwarm status`."""
+"""`adwarm warm --queue`: queue, join, wait, reject; and the queue in `adwarm status`."""
 
 from threading import Thread
 
@@ -12,8 +12,8 @@ from .conftest import Adwarm
 
 def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
     """An equal request joins the first one and raises its priority; status counts it once."""
-    first = adwarm("enqueue", "act_1", "last_7d", "--priority", "low", "--json").json
-    again = adwarm("enqueue", "1", "last_7d", "--priority", "high", "--json").json
+    first = adwarm("warm", "--queue", "act_1", "--range", "last_7d", "--priority", "low", "--json").json["requests"][0]
+    again = adwarm("warm", "--queue", "1", "--range", "last_7d", "--priority", "high", "--json").json["requests"][0]
 
     assert (first["status"], first["joined"], first["priority"]) == ("pending", False, "low")
     assert (again["id"], again["joined"], again["priority"]) == (first["id"], True, "high")
@@ -27,7 +27,7 @@ def test_enqueue_queues_and_joins(adwarm: Adwarm) -> None:
 def test_who_is_named_exists(adwarm: Adwarm) -> None:
     """`get` alone creates nothing; a request, a fetch and a strategy make the accounts that they name."""
     adwarm("get", "act_801", "last_7d")
-    adwarm("enqueue", "act_802", "last_7d")
+    adwarm("warm", "--queue", "act_802", "--range", "last_7d")
     adwarm("warm", "act_803", "--range", "2019-01-01..2019-01-02")
     adwarm("get", "act_804", "2019-01-01..2019-01-02", "--fetch")
     adwarm("strategy", "set", "mine", "--range", "yesterday", "--account", "805")
@@ -45,42 +45,68 @@ def test_wait_ends_with_the_request(adwarm: Adwarm) -> None:
 
     worker = Thread(target=work)
     worker.start()
-    result = adwarm("enqueue", "act_2", "yesterday", "--wait", "25", "--json")
+    result = adwarm("warm", "--queue", "act_2", "--range", "yesterday", "--wait", "25", "--json")
     worker.join()
 
-    assert (result.exit_code, result.json["status"], result.json["result"]["status"]) == (0, "completed", "fetched")
+    [done_request] = result.json["requests"]
+    assert (result.exit_code, done_request["status"], done_request["result"]["status"]) == (0, "completed", "fetched")
     assert adwarm("get", "act_2", "yesterday", "--meta").json["status"] == "hit"
 
 
 def test_wait_in_vain_ends_with_1(adwarm: Adwarm) -> None:
     """Without a worker the command ends after the wait, and the request expires."""
-    result = adwarm("enqueue", "act_3", "today", "--wait", "0.2", "--json")
+    result = adwarm("warm", "--queue", "act_3", "--range", "today", "--wait", "0.2", "--json")
 
-    assert (result.exit_code, result.json["status"]) == (1, "expired")
+    assert (result.exit_code, result.json["requests"][0]["status"]) == (1, "expired")
 
 
 def test_a_full_queue_says_when_to_ask_again(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error is one line; as JSON it has a number of seconds."""
     monkeypatch.setenv("ADWARM_BACKPRESSURE__QUEUE_SIZE", "1")
-    adwarm("enqueue", "act_1", "today")
-    for_people, for_programs = adwarm("enqueue", "act_2", "today"), adwarm("enqueue", "act_2", "today", "--json")
+    adwarm("warm", "--queue", "act_1", "--range", "today")
+    words = ("warm", "--queue", "act_2", "--range", "today")
+    for_people, for_programs = adwarm(*words), adwarm(*words, "--json")
 
     assert (for_people.exit_code, for_programs.exit_code) == (1, 1)
     assert "the queue is full: 1 requests as urgent are pending; ask again in 60 s" in for_people.stderr
     assert for_programs.json["retry_after"] == 60
 
 
+def test_several_reports_are_queued_at_once(adwarm: Adwarm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets a request, in the class normal; what the queue has no room for is named, and ends with 1."""
+    monkeypatch.setenv("ADWARM_BACKPRESSURE__QUEUE_SIZE", "2")
+    result = adwarm("warm", "--queue", "act_1", "act_2", "act_3", "--range", "today", "--json")
+
+    queued = [(item["key"], item["status"], item["priority"]) for item in result.json["requests"]]
+    assert queued == [("act_1 today", "pending", "normal"), ("act_2 today", "pending", "normal")]
+    assert (result.exit_code, result.json["left_out"]) == (1, ["act_3 today"])
+
+
+def test_options_of_another_use_are_rejected(adwarm: Adwarm) -> None:
+    """What goes with --queue or --failed only is an error without it, and --failed names no reports."""
+    for words, advice in [
+        (("act_1", "--range", "today", "--wait", "1"), "--wait goes with --queue"),
+        (("act_1", "--range", "today", "--dry-run"), "go with --failed"),
+        (("act_1", "--failed"), "finds the reports itself"),
+        ((), "name an account"),
+    ]:
+        result = adwarm("warm", *words)
+        assert (result.exit_code, advice in result.stderr) == (1, True), words
+
+
 def test_invalid_requests_are_rejected(adwarm: Adwarm, subtests: pytest.Subtests) -> None:
     """A request that no worker could process is not queued."""
     for words, advice in [
-        (("x", "today"), "account id"),
-        (("act_1", "someday"), "someday"),
-        (("act_1", "today", "--report", "none"), "not configured"),
-        (("act_1", "today", "--wait", "-1"), "above 0"),
-        (("act_1", "today", "--priority", "asap"), "priority"),
+        (("x", "--range", "today"), "account id"),
+        (("act_1", "--range", "someday"), "someday"),
+        (("act_1", "--range", "today", "--report", "none"), "not configured"),
+        (("act_1", "--range", "today", "--wait", "-1"), "above 0"),
+        (("act_1", "--range", "today", "--priority", "asap"), "priority"),
+        (("act_1", "--range", "today", "--at", "2026-11-25"), "leave out --queue"),
+        (("act_1",), "--range names no date range"),
     ]:
         with subtests.test(words=words, advice=advice):
-            result = adwarm("enqueue", *words)
+            result = adwarm("warm", "--queue", *words)
 
             assert result.exit_code == 1
             assert advice in result.stderr

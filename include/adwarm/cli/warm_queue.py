@@ -1,0 +1,125 @@
+"""What `adwarm warm` does with the request queue: `--queue` adds reports to it, `--failed` those that failed."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from adwarm.cli.options import get_doer
+from adwarm.cli.output import print_json, print_table
+from adwarm.cli.request_fields import answer_fields, describe_answer, describe_request, request_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from adwarm.actions.retrying import FailedReports
+    from adwarm.actions.warm_now import RequestResult
+    from adwarm.model import Priority, ReportKey
+    from adwarm.runtime import Runtime
+    from adwarm.store.requests import QueuedRequest
+
+_POLL_SECONDS = 0.5
+
+
+def queue_reports(keys: "Sequence[ReportKey]", priority: "Priority", wait: float | None, *, as_json: bool) -> None:
+    """Queue a request for each report that is not fresh, or join an equal pending one.
+
+    Raises:
+        typer.Exit: with 1 when the queue had no room for one, or one was not completed within `wait` seconds.
+    """
+    from adwarm.actions.warm_now import warm_now
+    from adwarm.runtime import Runtime
+
+    runtime = Runtime()
+    for name in {key.report for key in keys}:
+        runtime.settings.spec(name)  # fails here for an unknown report, not later in a worker
+    fresh = [key for key in keys if _is_fresh(runtime, key)]
+    stale = [key for key in keys if key not in fresh]
+    left_out: list[ReportKey] = []
+    rows = []
+    if stale:
+        result, _ = warm_now(runtime.action_services, get_doer(), stale, priority, wait)
+        fresh += result.fresh  # another worker has fetched them in the meantime
+        left_out = result.left_out
+        queued = [key for key in stale if key not in result.fresh and key not in left_out]
+        left = wait or 0.0
+        for key, ticket in zip(queued, result.tickets, strict=True):
+            request, left = _wait_for_request(runtime, ticket.id, left)
+            details = {"status": "forgotten"} if request is None else request_fields(runtime, request)
+            rows.append({"id": ticket.id, "key": str(key), "joined": ticket.joined, **details})
+    rows += [_fresh_fields(runtime, key) for key in fresh]
+    if as_json:
+        print_json({"requests": rows, "left_out": [str(key) for key in left_out]})
+    else:
+        for fields in rows:
+            _print_request(fields)
+        for key in left_out:
+            typer.echo(f"{key} is left out: {result.why}", err=True)
+    if left_out or (wait and any(fields["status"] not in {"completed", "fresh"} for fields in rows)):
+        raise typer.Exit(1)
+
+
+def _print_request(fields: dict[str, Any]) -> None:
+    """Print a request, or that a report is fresh and which completed request fetched it, if one did."""
+    if fields["status"] == "fresh":
+        by = f"; request {fields['id']} fetched it" if fields["id"] else ""
+        typer.echo(f"{fields['key']} is fresh already, so nothing was queued{by}: {describe_answer(fields['answer'])}")
+        return
+    print_table(f"Request {fields['id']}", ("", ""), describe_request(fields).items())
+    typer.echo(f"`adwarm status {fields['id']}` shows how it is going, and its result for seven days after its end.")
+
+
+def _is_fresh(runtime: "Runtime", key: "ReportKey") -> bool:
+    from adwarm.serving import ReadStatus
+
+    return runtime.reader.read(key, record_traffic=False).status is ReadStatus.HIT
+
+
+def _fresh_fields(runtime: "Runtime", key: "ReportKey") -> dict[str, Any]:
+    """Return that a report is fresh, and the completed request that fetched it, if there was one."""
+    done = runtime.queue.find_newest_completed(key)
+    answer = answer_fields(runtime, key)
+    return {"id": done and done.id, "key": str(key), "joined": False, "status": "fresh", "answer": answer}
+
+
+def _wait_for_request(runtime: "Runtime", request_id: int, seconds: float) -> "tuple[QueuedRequest | None, float]":
+    """Return the request once it is final, or its state after `seconds`, and the seconds left; None if it is gone."""
+    while True:
+        request = runtime.queue.find(request_id)
+        if request is None or request.status.is_final or seconds <= 0:
+            return request, seconds
+        pause = min(_POLL_SECONDS, seconds)
+        runtime.clock.sleep(pause)
+        seconds -= pause
+
+
+def retry_failed(run: str | None, hours: int, why: str, *, dry_run: bool, as_json: bool) -> None:
+    """Request reports again whose last request failed in the last hours, or whose warm failed in a run.
+
+    What is fresh by now, and what was requested again since, is left out.
+    """
+    from adwarm.actions.retrying import find_failed_requests, find_failed_warms, retry_reports
+    from adwarm.runtime import Runtime
+
+    services = Runtime().action_services
+    failed = find_failed_warms(services, run) if run else find_failed_requests(services, timedelta(hours=hours))
+    result = None
+    if failed.keys and not dry_run:
+        result, _ = retry_reports(services, get_doer(), failed.keys, run_id=run, why=why)
+    if as_json:
+        print_json(_fields(failed, result))
+        return
+    rows = [(count, reason) for reason, count in failed.count_reasons()]
+    print_table(f"Failed: {len(failed.keys):,} reports", ("reports", "why"), rows, "nothing to request again")
+    if failed.denied:
+        typer.echo(f"{failed.denied:,} more are of accounts that deny access; `adwarm allow` lifts that", err=True)
+    if result:
+        typer.echo(str(result))
+
+
+def _fields(failed: "FailedReports", result: "RequestResult | None") -> dict[str, Any]:
+    reports = [{"key": str(item.key), "status": item.status, "reason": item.reason} for item in failed.failures]
+    done = None
+    if result is not None:
+        done = {"requests": result.ids, "fresh": len(result.fresh), "left_out": len(result.left_out)}
+    return {"failed": reports, "denied": failed.denied, "result": done}
