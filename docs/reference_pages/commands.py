@@ -54,7 +54,7 @@ def _metavar(param: Any) -> str:
 def _label(param: Any) -> str:
     if not _is_option(param):
         return f"`{_usage(param).strip('[]')}`"
-    flags = ", ".join(param.opts)
+    flags = ", ".join([*param.opts, *param.secondary_opts])
     return f"`{flags}`" if param.is_flag else f"`{flags} {_metavar(param)}`"
 
 

@@ -23,7 +23,7 @@ REASONS = {
     "needs Node.js": r"\bnpm\b|\bmake dashboard\b",
     "needs a package index": r"\bpip install\b",
     "needs stored scores": r"\badwarm fatigue act_1\b",
-    "needs a stored review": r"\badwarm review (show|page)\b",
+    "needs a stored review": r"\badwarm review newest\b",
     "runs for minutes": r"\bmake (test|bench|lint|docs)\b",
 }
 """Why a block is not run, each with what such a block contains, so that no reason can hide another one."""

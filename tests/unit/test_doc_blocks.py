@@ -141,7 +141,7 @@ def _has_fault(text: str) -> bool:
     command, rest = _command_line(), words[1:]
     while rest and rest[0] in getattr(command, "commands", {}):
         command = command.commands[rest.pop(0)]
-    options = {option for param in command.params for option in param.opts} | {"--help"}
+    options = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
     is_unknown = hasattr(command, "commands") and any(not word.startswith("-") and word.islower() for word in rest[:1])
     return is_unknown or not {word.split("=")[0] for word in rest if word.startswith("--")} <= options
 
